@@ -1,0 +1,105 @@
+"""The tiles that a worker has at hand. A tile never changes, so a cached one is never stale."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["CacheKey", "Tile", "TileCache"]
+
+Tile: TypeAlias = npt.NDArray[np.generic]
+CacheKey: TypeAlias = tuple[str, int, int, int]
+"""Identity of the array, tile row, tile column, number of terms of a partial sum (0 for the whole)."""
+
+
+class TileCache:
+    """Least recently used tiles, at most `limit` bytes of them, memory-mapped ones included.
+
+    Several workers may ask for the same tile at once: one of them loads it, the others wait for it.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes. A tile that is dropped here is unmapped as soon as no task uses it any more.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self._tiles: OrderedDict[CacheKey, Tile] = OrderedDict()
+        self._loading: dict[CacheKey, Future[Tile]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: CacheKey, load: Callable[[], Tile]) -> tuple[Tile, bool]:
+        """Return a tile, loading it if it is not here, and whether it was (or was on its way)."""
+        with self._lock:
+            tile = self._tiles.get(key)
+            if tile is not None:
+                self._tiles.move_to_end(key)
+                return tile, True
+            future = self._loading.get(key)
+            if future is None:
+                mine: Future[Tile] = Future()
+                self._loading[key] = mine
+        if future is not None:
+            return future.result(), True
+        try:
+            tile = load()
+        except BaseException as error:
+            mine.set_exception(error)
+            with self._lock:
+                del self._loading[key]
+            raise
+        with self._lock:
+            del self._loading[key]
+            self._insert(key, tile)
+        mine.set_result(tile)
+        return tile, False
+
+    def __contains__(self, key: CacheKey) -> bool:
+        with self._lock:
+            return key in self._tiles or key in self._loading
+
+    def put(self, key: CacheKey, tile: Tile) -> None:
+        """Keep a tile that was just made."""
+        with self._lock:
+            self._insert(key, tile)
+
+    def drop(self, key: CacheKey) -> None:
+        """Forget a tile that nobody will need again."""
+        with self._lock:
+            tile = self._tiles.pop(key, None)
+            if tile is not None:
+                self.used -= tile.nbytes
+
+    def resize(self, limit: int) -> None:
+        """Change the limit; what no longer fits is dropped at once."""
+        with self._lock:
+            self.limit = limit
+            self._evict()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._tiles.clear()
+            self.used = 0
+
+    def _insert(self, key: CacheKey, tile: Tile) -> None:
+        old = self._tiles.pop(key, None)
+        if old is not None:
+            self.used -= old.nbytes
+        if tile.nbytes <= self.limit:
+            self._tiles[key] = tile
+            self.used += tile.nbytes
+            self._evict()
+
+    def _evict(self) -> None:
+        while self.used > self.limit:
+            _, tile = self._tiles.popitem(last=False)
+            self.used -= tile.nbytes

@@ -1,0 +1,196 @@
+"""Where the numbers of a tile come from: a store, a user's function, a formula, or memory."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import cloudpickle
+import numpy as np
+
+from wrenla_handler.cache import Tile
+from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileError
+from wrenla_handler.grid import Grid
+from wrenla_handler.stores import Store, open_store
+from wrenla_handler.task import ArraySpec, TileRef
+from wrenla_handler.layout import tile_key
+
+__all__ = ["Sources", "as_bytes", "empty_tile", "fill", "function_key", "padded_bytes", "tile_from_bytes"]
+
+_MAP_ABOVE = 1 << 20
+
+
+def empty_tile(rows: int, cols: int, dtype: str | np.dtype[Any]) -> Tile:
+    """Return a zeroed Fortran-order tile.
+
+    Large ones are anonymous maps in huge pages: malloc would keep freed ones in its arenas, and a budget for
+    memory would not be kept.
+    """
+    dtype = np.dtype(dtype)
+    nbytes = rows * cols * dtype.itemsize
+    if nbytes < _MAP_ABOVE:
+        return np.zeros((rows, cols), dtype, order="F")
+    pages = mmap.mmap(-1, nbytes)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(pages, dtype).reshape((rows, cols), order="F")
+
+
+def padded_bytes(spec: ArraySpec) -> int:
+    """Number of bytes of one stored tile."""
+    rows, cols = spec.grid.tile
+    return rows * cols * np.dtype(spec.dtype).itemsize
+
+
+def as_bytes(tile: Tile) -> memoryview:
+    """Return the memory of a contiguous Fortran-order tile as it is stored."""
+    return memoryview(tile.reshape(-1, order="F").view(np.uint8))
+
+
+def tile_from_bytes(data: memoryview, spec: ArraySpec, i: int, j: int) -> Tile:
+    """Return tile `(i, j)` as a view of its stored bytes, without the padding."""
+    rows, cols = spec.grid.extent(i, j)
+    whole: Tile = np.frombuffer(data, spec.dtype).reshape(spec.grid.tile, order="F")
+    return whole[:rows, :cols]
+
+
+def function_key(digest: str) -> str:
+    """Key, below a run's address, of a user's function."""
+    return f"functions/{digest}"
+
+
+class Sources:
+    """Reads tiles for one worker; keeps its stores and its unpickled functions.
+
+    Parameters
+    ----------
+    hosts : mapping of str to ndarray
+        Arrays in the memory of this process, by identity.
+    """
+
+    def __init__(self, hosts: Mapping[str, Tile] | None = None) -> None:
+        self.hosts: dict[str, Tile] = dict(hosts or {})
+        self._stores: dict[str, Store] = {}
+        self._functions: dict[str, Callable[..., Any]] = {}
+        self._lock = threading.Lock()
+
+    def store(self, url: str) -> Store:
+        """Return the store at an address, the same one each time."""
+        with self._lock:
+            store = self._stores.get(url)
+            if store is None:
+                store = self._stores[url] = open_store(url)
+            return store
+
+    def function(self, url: str, digest: str) -> Callable[..., Any]:
+        """Load a user's function. What does not have the hash that the driver sent is never unpickled."""
+        with self._lock:
+            known = self._functions.get(digest)
+        if known is not None:
+            return known
+        key = function_key(digest)
+        store = self.store(url)
+        try:
+            blob = bytes(store.get(key))
+        except KeyError:
+            raise StoreError(f"{store.url}: {key}: the run's function is not there") from None
+        if hashlib.sha256(blob).hexdigest() != digest:
+            raise StoreError(f"{store.url}: {key}: not the function that the driver wrote; not loaded")
+        loaded: Callable[..., Any] = cloudpickle.loads(blob)
+        with self._lock:
+            return self._functions.setdefault(digest, loaded)
+
+    def read(self, spec: ArraySpec, ref: TileRef) -> Tile:
+        """Return a tile in Fortran order, possibly read-only."""
+        if spec.kind == "tiles":
+            return self._stored(spec, ref)
+        if spec.kind == "function":
+            return self._called(spec, ref)
+        if spec.kind == "host":
+            return self._sliced(spec, ref)
+        return fill(spec.detail, spec.grid, ref.i, ref.j, spec.dtype)
+
+    def close(self) -> None:
+        """Close the stores."""
+        with self._lock:
+            stores = list(self._stores.values())
+            self._stores.clear()
+        for store in stores:
+            store.close()
+
+    def _stored(self, spec: ArraySpec, ref: TileRef) -> Tile:
+        store = self.store(spec.url)
+        key = tile_key(ref.i, ref.j, spec.ndim, ref.partial)
+        try:
+            data = store.get(key)
+        except KeyError:
+            raise MissingTileError(
+                f"{store.url}: {key}: tile ({ref.i}, {ref.j}) is missing, and nothing says that it is zero"
+            ) from None
+        if len(data) != padded_bytes(spec):
+            raise TruncatedTileError(
+                f"{store.url}: {key}: {len(data)} bytes where {padded_bytes(spec)} belong "
+                f"({spec.grid.tile[0]} × {spec.grid.tile[1]} of {spec.dtype})"
+            )
+        return tile_from_bytes(data, spec, ref.i, ref.j)
+
+    def _called(self, spec: ArraySpec, ref: TileRef) -> Tile:
+        function = self.function(spec.url, spec.detail)
+        (r0, c0), (rows, cols) = spec.grid.origin(ref.i, ref.j), spec.grid.extent(ref.i, ref.j)
+        indices = (np.arange(r0, r0 + rows), np.arange(c0, c0 + cols))[: max(1, spec.ndim)]
+        expected = (rows, cols)[: spec.ndim]
+        try:
+            block = np.asarray(function(*indices))
+        except Exception as error:
+            error.add_note(f"while making rows {r0}:{r0 + rows}, columns {c0}:{c0 + cols} of a from_function")
+            raise
+        if block.shape != expected:
+            raise ValueError(
+                f"the function of a from_function returned shape {block.shape} for a block of shape {expected}"
+            )
+        if not np.can_cast(block.dtype, spec.dtype, "same_kind"):
+            raise TypeError(
+                f"the function of a from_function returned {block.dtype}, which is no {spec.dtype}"
+            )
+        return np.asfortranarray(block.reshape(rows, cols), dtype=spec.dtype)
+
+    def _sliced(self, spec: ArraySpec, ref: TileRef) -> Tile:
+        array = self.hosts[spec.identity]
+        if array.ndim < 2:
+            array = array.reshape(-1, 1)
+        (r0, c0), (rows, cols) = spec.grid.origin(ref.i, ref.j), spec.grid.extent(ref.i, ref.j)
+        tile = empty_tile(rows, cols, spec.dtype)
+        tile[...] = array[r0 : r0 + rows, c0 : c0 + cols]
+        return tile
+
+
+def fill(formula: str, grid: Grid, i: int, j: int, dtype: str) -> Tile:
+    """Return tile `(i, j)` of a matrix given by a formula.
+
+    Parameters
+    ----------
+    formula : str
+        ``zeros``, ``eye`` or ``random <distribution> <seed>`` with `normal` or `uniform`. A random tile
+        depends on seed, tile indices and extent only, never on who makes it or when.
+
+    Examples
+    --------
+    >>> fill("eye", Grid((3, 3), (2, 2)), 1, 1, "float64")
+    array([[1.]])
+    """
+    rows, cols = grid.extent(i, j)
+    if formula == "zeros":
+        return empty_tile(rows, cols, dtype)
+    if formula == "eye":
+        (r0, c0) = grid.origin(i, j)
+        return np.asfortranarray(np.eye(rows, cols, r0 - c0, dtype))
+    _, distribution, seed = formula.split()
+    stream = np.random.Generator(np.random.PCG64(np.random.SeedSequence(int(seed), spawn_key=(i, j))))
+    draw: Callable[..., Any] = {"normal": stream.standard_normal, "uniform": stream.random}[distribution]
+    block = draw((cols, rows)).T
+    if np.dtype(dtype).kind == "c":
+        block = (block + 1j * draw((cols, rows)).T) * (0.5**0.5 if distribution == "normal" else 1)
+    return np.asfortranarray(block, dtype=dtype)

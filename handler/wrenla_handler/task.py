@@ -1,0 +1,252 @@
+"""What a worker is asked to do: assemble a base, accumulate products, finish with a kernel, commit one tile.
+
+Tasks are plain values. They travel as JSON (`encode`, `decode`) and name arrays only by the short names that
+a run's table of `ArraySpec` explains, so the same plan serves every iteration of a loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, TypeAlias
+
+from wrenla_handler.grid import Grid, Pair
+
+__all__ = [
+    "ArraySpec",
+    "Mask",
+    "Op",
+    "Read",
+    "Scalar",
+    "Step",
+    "Task",
+    "Term",
+    "TileRef",
+    "Window",
+    "decode",
+    "encode",
+]
+
+Op: TypeAlias = Literal["N", "T", "C", "R"]
+"""BLAS's letters: as it is, transposed, conjugate transposed; R is conjugated, not transposed."""
+
+Mask: TypeAlias = Literal["", "lower", "upper"]
+"""The triangle of the stored tile that counts; the other one reads as zero, whatever is there."""
+
+Scalar: TypeAlias = float | complex
+Step: TypeAlias = tuple[int, int, int, int]
+"""From one tile of a run to the next: change of tile row, tile column, `rows` weight, `cols` weight."""
+
+Window: TypeAlias = tuple[int, int, int, int, int, int]
+"""Part of a tile: row start, stop, step, column start, stop, step (steps may be negative)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileRef:
+    """One tile of an array; with `partial` = p > 0 its sum after the first p terms, an intermediate."""
+
+    array: str
+    i: int
+    j: int
+    partial: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """How a tile is read: ``diag(rows) · (scale · op(mask(tile)) + shift · I) · diag(cols)``, then `window`.
+
+    `at` is where the result goes in the base; with `add` it is added to what is there.
+    """
+
+    tile: TileRef
+    op: Op = "N"
+    mask: Mask = ""
+    scale: Scalar = 1
+    shift: Scalar = 0
+    rows: TileRef | None = None
+    cols: TileRef | None = None
+    window: Window | None = None
+    at: Pair = (0, 0)
+    add: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether BLAS can take the stored tile as it is, with `op` and `scale` as its own arguments."""
+        return (
+            not self.mask
+            and self.shift == 0
+            and self.rows is None
+            and self.cols is None
+            and self.window is None
+        )
+
+    def moved(self, t: int, step: Step) -> Read:
+        """Return the read that lies `t` steps further along a run."""
+        if t == 0:
+            return self
+        di, dj, dr, dc = step
+        ref = self.tile
+        changed: dict[str, Any] = {"tile": TileRef(ref.array, ref.i + t * di, ref.j + t * dj, ref.partial)}
+        if self.rows is not None and dr:
+            changed["rows"] = TileRef(self.rows.array, self.rows.i + t * dr, self.rows.j)
+        if self.cols is not None and dc:
+            changed["cols"] = TileRef(self.cols.array, self.cols.i + t * dc, self.cols.j)
+        return replace(self, **changed)
+
+    def refs(self) -> Iterator[TileRef]:
+        """Yield the tiles that this read needs."""
+        yield self.tile
+        if self.rows is not None:
+            yield self.rows
+        if self.cols is not None:
+            yield self.cols
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A run of `n` products, ``alpha · Σ_t a[t] @ b[t]``, applied one by one, t = 0 first.
+
+    A run instead of single products keeps a plan small: a sum over 256 tiles is one object.
+    With `lower` only the lower triangle of the sum is wanted and `b[t]` is `a[t]` conjugate transposed.
+    """
+
+    a: Read
+    b: Read
+    alpha: Scalar = 1
+    n: int = 1
+    a_step: Step = (0, 1, 0, 0)
+    b_step: Step = (1, 0, 0, 0)
+    lower: bool = False
+
+    def part(self, start: int, stop: int) -> Term:
+        """Return products `start` to `stop` of this run."""
+        return replace(
+            self,
+            a=self.a.moved(start, self.a_step),
+            b=self.b.moved(start, self.b_step),
+            n=stop - start,
+        )
+
+    def products(self) -> Iterator[tuple[Read, Read]]:
+        """Yield the factors of each product, in the order in which they are applied."""
+        for t in range(self.n):
+            yield self.a.moved(t, self.a_step), self.b.moved(t, self.b_step)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One tile: ``out = finish(base + Σ terms, args)``.
+
+    Parameters
+    ----------
+    out : TileRef
+        The one object that this task commits.
+    shape : (int, int)
+        Rows and columns of the base, before `finish`.
+    dtype : str
+        The dtype in which the sum is made; that of `out`'s array unless `finish` changes it.
+    base : tuple of Read
+        What is laid into the base; where nothing is, it is zero.
+    terms : tuple of Term
+        What is added, strictly in this order.
+    finish : str
+        Name of the finishing kernel, or "" for none.
+    args : tuple of Read
+        Further tiles that the finishing kernel takes.
+    origin : (int, int)
+        Global index of the tile's corner, for error messages.
+    """
+
+    out: TileRef
+    shape: Pair
+    dtype: str
+    base: tuple[Read, ...] = ()
+    terms: tuple[Term, ...] = ()
+    finish: str = ""
+    args: tuple[Read, ...] = ()
+    origin: Pair = (0, 0)
+
+    @property
+    def length(self) -> int:
+        """Number of products in the sum."""
+        return sum(term.n for term in self.terms)
+
+    def reads(self) -> Iterator[Read]:
+        """Yield every read, in the order in which the worker makes them."""
+        yield from self.base
+        for term in self.terms:
+            for a, b in term.products():
+                yield a
+                if not term.lower:  # there b is a
+                    yield b
+        yield from self.args
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """What fills one array name of a plan during a run.
+
+    Parameters
+    ----------
+    kind : {"tiles", "function", "fill", "host"}
+        Stored tiles; a user's function of global indices; a formula (`eye`, `zeros`, `random`);
+        an array in the memory of this process.
+    grid : Grid
+    dtype : str
+    ndim : int
+        0, 1 or 2; a vector is held as one tile column.
+    identity : str
+        Names the content. Two specs with the same identity hold the same numbers.
+    url : str
+        Where the tiles are, or, for a function, where its pickle is.
+    detail : str
+        Formula of a fill, SHA-256 of a function's pickle.
+    """
+
+    kind: Literal["tiles", "function", "fill", "host"]
+    grid: Grid
+    dtype: str
+    ndim: int = 2
+    identity: str = ""
+    url: str = ""
+    detail: str = ""
+
+
+_TYPES: dict[str, type] = {cls.__name__: cls for cls in (TileRef, Read, Term, Task, ArraySpec, Grid)}
+
+
+def encode(value: Any) -> Any:
+    """Turn a task, or a part of one, into lists, strings and numbers that JSON can carry.
+
+    Examples
+    --------
+    >>> encode(TileRef("L", 2, 1))
+    ['TileRef', 'L', 2, 1, 0]
+    """
+    if type(value).__name__ in _TYPES:
+        return [type(value).__name__, *(encode(getattr(value, f.name)) for f in fields(value))]
+    if isinstance(value, tuple):
+        return ["", *map(encode, value)]
+    if isinstance(value, complex):
+        return ["complex", value.real, value.imag]
+    return value
+
+
+def decode(value: Any) -> Any:
+    """Undo `encode`. Only the value types of this module can come out.
+
+    Raises
+    ------
+    ValueError
+        The list does not begin with the name of one of them.
+    """
+    if not isinstance(value, list):
+        return value
+    name, *rest = value
+    if name == "":
+        return tuple(map(decode, rest))
+    if name == "complex":
+        return complex(*rest)
+    if name not in _TYPES:
+        raise ValueError(f"not part of a task: {name!r}")
+    return _TYPES[name](*map(decode, rest))

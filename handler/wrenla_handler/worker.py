@@ -1,0 +1,266 @@
+"""Run-a-task: the same few lines in a thread, a Dask worker and a Lambda sandbox."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import wrenla_kernels as kernels
+
+from wrenla_handler.cache import CacheKey, Tile, TileCache
+from wrenla_handler.finishing import FINISHES, IN_PLACE, Operand, call_user
+from wrenla_handler.layout import tile_key
+from wrenla_handler.sources import Sources, as_bytes, empty_tile, padded_bytes
+from wrenla_handler.task import ArraySpec, Op, Read, Task, Term, TileRef
+
+__all__ = ["Report", "Worker", "cache_key"]
+
+_LOOKAHEAD = 4
+"""How many tiles are read ahead of the kernels."""
+
+_WORTH_PREFETCHING = 1 << 18
+"""Bytes of a tile below which handing the read to another thread costs more than it saves."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What one task took: seconds waiting for tiles, in kernels, and writing; bytes and requests."""
+
+    read_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    write_seconds: float = 0.0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    gets: int = 0
+    cache_hits: int = 0
+    committed: bool = False
+
+
+def cache_key(spec: ArraySpec, ref: TileRef) -> CacheKey:
+    """Name a tile by its content, whichever run asks for it."""
+    return spec.identity, ref.i, ref.j, ref.partial
+
+
+class Worker:
+    """Executes tasks; keeps tiles at hand, but no state that matters.
+
+    Parameters
+    ----------
+    cache_bytes : int
+        Budget for tiles kept at hand.
+    hosts : mapping of str to ndarray, optional
+        Arrays of this process that tasks may read, by identity.
+    readers : int
+        Threads that read tiles ahead of the kernels.
+    """
+
+    def __init__(
+        self, cache_bytes: int, hosts: Mapping[str, Tile] | None = None, *, readers: int = 2
+    ) -> None:
+        self.cache = TileCache(cache_bytes)
+        self.sources = Sources(hosts)
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="wrenla-read")
+
+    def close(self) -> None:
+        """End the reading threads and close the stores."""
+        self._readers.shutdown(wait=True, cancel_futures=True)
+        self.sources.close()
+        self.cache.clear()
+
+    def run(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Report:
+        """Execute one task and commit its tile, unless another worker has done so first."""
+        return _Execution(self, task, arrays).run()
+
+    def fetch(self, spec: ArraySpec, ref: TileRef) -> tuple[Tile, bool]:
+        """Return one tile, from the cache or its source, and whether it was at hand."""
+        return self.cache.get(cache_key(spec, ref), lambda: self.sources.read(spec, ref))
+
+    def prefetch(self, spec: ArraySpec, ref: TileRef) -> Future[tuple[Tile, bool]] | None:
+        """Begin to read a tile, if it comes from a store and is worth it."""
+        if (
+            spec.kind != "tiles"
+            or padded_bytes(spec) < _WORTH_PREFETCHING
+            or cache_key(spec, ref) in self.cache
+        ):
+            return None
+        return self._readers.submit(self.fetch, spec, ref)
+
+    def value(self, read: Read, arrays: Mapping[str, ArraySpec], dtype: str) -> Tile:
+        """Return what a read stands for as an array of its own: for gathering results."""
+        return _Execution(self, Task(read.tile, (0, 0), dtype, base=(read,)), arrays).value(read)
+
+
+class _Execution:
+    """One task being executed."""
+
+    def __init__(self, worker: Worker, task: Task, arrays: Mapping[str, ArraySpec]) -> None:
+        self.worker, self.task, self.arrays = worker, task, arrays
+        self.dtype = np.dtype(task.dtype)
+        self.report = Report()
+        self._ahead: Iterator[TileRef] = (ref for read in task.reads() for ref in read.refs())
+        self._fetched: deque[tuple[TileRef, Future[tuple[Tile, bool]] | None]] = deque()
+
+    def run(self) -> Report:
+        start = time.perf_counter()
+        task, report = self.task, self.report
+        spec = self.arrays[task.out.array]
+        rows, cols = spec.grid.extent(task.out.i, task.out.j)
+        buffer = empty_tile(*spec.grid.tile, spec.dtype)
+        inner = buffer[:rows, :cols]
+        in_place = task.finish in IN_PLACE
+        work = inner if in_place else empty_tile(*task.shape, task.dtype)
+        try:
+            self._assemble(work)
+            for term in task.terms:
+                self._accumulate(term, work)
+            result = self._finish(work)
+        finally:
+            self._abandon()
+        if not in_place:
+            inner[...] = result
+        computed = time.perf_counter()
+        report.compute_seconds = computed - start - report.read_seconds
+        self._commit(spec, buffer, inner)
+        report.write_seconds = time.perf_counter() - computed
+        return report
+
+    def _take(self, ref: TileRef) -> Tile:
+        """Return the next tile of the task while those after it are being read."""
+        start = time.perf_counter()
+        while len(self._fetched) < _LOOKAHEAD and (coming := next(self._ahead, None)) is not None:
+            spec = self.arrays[coming.array]
+            # the very next one is read here: there is nothing to overlap it with
+            future = self.worker.prefetch(spec, coming) if self._fetched else None
+            self._fetched.append((coming, future))
+        expected, future = self._fetched.popleft()
+        assert expected == ref, "tiles are taken in the order of Task.reads()"
+        spec = self.arrays[ref.array]
+        tile, hit = self.worker.fetch(spec, ref) if future is None else future.result()
+        if hit:
+            self.report.cache_hits += 1
+        elif spec.kind == "tiles":
+            self.report.gets += 1
+            self.report.bytes_read += padded_bytes(spec)
+        self.report.read_seconds += time.perf_counter() - start
+        return tile
+
+    def _abandon(self) -> None:
+        """Leave no read behind that would outlive its task."""
+        for _, future in self._fetched:
+            if future is not None and not future.cancel():
+                future.exception()
+        self._fetched.clear()
+
+    def _assemble(self, work: Tile) -> None:
+        """Lay the base into the zeroed tile."""
+        for read in self.task.base:
+            value = self.value(read)
+            (r, c), (m, n) = read.at, value.shape
+            target = work[r : r + m, c : c + n]
+            if read.add:
+                target += value
+            else:
+                target[...] = value
+
+    def _accumulate(self, term: Term, work: Tile) -> None:
+        """Add the products of one run, oldest first: how sums are cut must not change a bit."""
+        for a_read, b_read in term.products():
+            a = self._operand(a_read)
+            if term.lower:
+                kernels.herk(float(np.real(term.alpha)), a.tile, a.op, work)
+                continue
+            b = self._operand(b_read)
+            alpha = term.alpha * _factor(a_read) * _factor(b_read)
+            kernels.gemm(alpha, a.tile, a.op, b.tile, b.op, work)
+
+    def _finish(self, work: Tile) -> Tile:
+        task = self.task
+        if not task.finish:
+            return work
+        if task.finish.startswith("call "):
+            _, url, digest = task.finish.split(" ")
+            function = self.worker.sources.function(url, digest)
+            tiles = [self.value(read) for read in task.args]
+            return call_user(function, tiles, task.shape)
+        operands = tuple(self._triangle(read) for read in task.args)
+        return FINISHES[task.finish](work, operands, task)
+
+    def _commit(self, spec: ArraySpec, buffer: Tile, inner: Tile) -> None:
+        out = self.task.out
+        store = self.worker.sources.store(spec.url)
+        key = tile_key(out.i, out.j, spec.ndim, out.partial)
+        self.report.committed = store.put(key, as_bytes(buffer), create=True)
+        if self.report.committed:
+            self.report.bytes_written = buffer.nbytes
+            inner.flags.writeable = False
+            self.worker.cache.put(cache_key(spec, out), inner)
+
+    def _operand(self, read: Read) -> Operand:
+        """Return a factor of a product, as it is stored if BLAS can take it so."""
+        tile = self._take(read.tile)
+        if read.plain and tile.dtype == self.dtype:
+            return Operand(tile, _simplest(read.op, self.dtype), "")
+        return Operand(self.modified(replace(read, scale=1 if read.plain else read.scale), tile), "N", "")
+
+    def _triangle(self, read: Read) -> Operand:
+        """Return a triangular tile; the other triangle is not referenced."""
+        tile = self._take(read.tile)
+        bare = replace(read, mask="")
+        if bare.plain and read.scale == 1 and tile.dtype == self.dtype:
+            return Operand(tile, _simplest(read.op, self.dtype), read.mask)
+        mask = read.mask if read.op in "NR" else ("upper" if read.mask == "lower" else "lower")
+        return Operand(self.modified(read, tile), "N", mask)  # type: ignore[arg-type]
+
+    def value(self, read: Read) -> Tile:
+        """Return what a read stands for; the tile itself where nothing is done to it."""
+        tile = self._take(read.tile)
+        if read.plain and read.op == "N" and read.scale == 1:
+            return tile
+        return self.modified(read, tile)
+
+    def modified(self, read: Read, tile: Tile) -> Tile:
+        """Return diag(rows) · (scale · op(mask(tile)) + shift · I) · diag(cols), windowed, as a new array."""
+        op = _simplest(read.op, tile.dtype)
+        shape = tile.shape if op in "NR" else tile.shape[::-1]
+        value = empty_tile(*shape, self.dtype)
+        kernels.apply_op(tile, op, value)
+        if read.mask:
+            flipped = op in "TC"
+            kernels.keep_triangle(value, "L" if (read.mask == "lower") != flipped else "U")
+        if read.scale != 1:
+            kernels.scale(read.scale, value)
+        if read.shift != 0:
+            kernels.add_diagonal(read.shift, value)
+        if read.rows is not None:
+            kernels.scale_rows(self._weights(read.rows), value)
+        if read.cols is not None:
+            kernels.scale_columns(self._weights(read.cols), value)
+        if read.window is not None:
+            r0, r1, rs, c0, c1, cs = read.window
+            value = value[_slice(r0, r1, rs), _slice(c0, c1, cs)]
+        return value
+
+    def _weights(self, ref: TileRef) -> Tile:
+        return self._take(ref).ravel()
+
+
+def _simplest(op: Op, dtype: np.dtype[Any]) -> Op:
+    """Conjugation of real numbers is nothing."""
+    if dtype.kind == "c":
+        return op
+    return "T" if op in "TC" else "N"
+
+
+def _factor(read: Read) -> float | complex:
+    """What `_operand` leaves for BLAS's alpha."""
+    return read.scale if read.plain else 1
+
+
+def _slice(start: int, stop: int, step: int) -> slice:
+    # a negative step that runs through index 0 stops at −1, which a slice would take for the last one
+    return slice(start, stop if stop >= 0 else None, step)

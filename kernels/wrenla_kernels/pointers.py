@@ -1,0 +1,142 @@
+"""BLAS and LAPACK as C functions that run without the GIL.
+
+`scipy.linalg.blas` and `scipy.linalg.lapack` hold the GIL while they compute: two threads are as fast as one,
+and a download stalls behind a product. SciPy also exports the plain C pointers (the documented C API of
+`cython_blas` and `cython_lapack`), and ctypes gives the GIL away during a call, so we call those.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cython_blas, cython_lapack
+
+__all__ = ["Routine", "blas", "flag", "integer", "lapack", "scalar"]
+
+Routine: TypeAlias = Callable[..., None]
+
+_PREFIXES = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
+
+# BLAS calls the conjugating rank-k update of a real matrix "syrk".
+_REAL_NAMES = {"herk": "syrk"}
+
+_capsule_name = ctypes.pythonapi.PyCapsule_GetName
+_capsule_name.restype = ctypes.c_char_p
+_capsule_name.argtypes = [ctypes.py_object]
+_capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_capsule_pointer.restype = ctypes.c_void_p
+_capsule_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+
+
+def blas(name: str, dtype: npt.DTypeLike) -> Routine:
+    """Return the BLAS routine `name` for `dtype`.
+
+    Parameters
+    ----------
+    name
+        The name without its type letter, such as "gemm"; "herk" is `syrk` for real types.
+    dtype
+        float32, float64, complex64 or complex128.
+
+    Returns
+    -------
+    Routine
+        A C function that takes pointers only, as Fortran does, and runs without the GIL. Nothing is
+        checked: a wrong argument is a crash.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is none of the four.
+    LookupError
+        If there is no such routine, or if it does not take 32-bit integers.
+
+    Examples
+    --------
+    >>> x = np.array([3.0, 4.0])
+    >>> blas("scal", x.dtype)(integer(2), scalar(10, x.dtype), x.ctypes.data, integer(1))
+    >>> x
+    array([30., 40.])
+    """
+    return _routine(cython_blas, name, np.dtype(dtype).name)
+
+
+def lapack(name: str, dtype: npt.DTypeLike) -> Routine:
+    """Return the LAPACK routine `name` for `dtype`; see `blas`.
+
+    Examples
+    --------
+    >>> a, info = np.array([[4.0]]), integer(0)
+    >>> lapack("potrf", a.dtype)(flag("L"), integer(1), a.ctypes.data, integer(1), ctypes.byref(info))
+    >>> a, info.value
+    (array([[2.]]), 0)
+    """
+    return _routine(cython_lapack, name, np.dtype(dtype).name)
+
+
+@cache
+def _routine(module: ModuleType, name: str, dtype: str) -> Routine:
+    if dtype not in _PREFIXES:
+        raise TypeError(f"there is no BLAS for dtype {dtype}; use one of {', '.join(_PREFIXES)}")
+    real = _PREFIXES[dtype] in "sd"
+    full_name = _PREFIXES[dtype] + (_REAL_NAMES.get(name, name) if real else name)
+    exported: dict[str, Any] = module.__pyx_capi__
+    if full_name not in exported:
+        raise LookupError(f"{module.__name__} has no {full_name}")
+    capsule = exported[full_name]
+    signature = _capsule_name(capsule)
+    if b" int *" not in signature:
+        raise LookupError(f"{full_name} of this SciPy does not take 32-bit integers: {signature.decode()}")
+    arguments = [ctypes.c_void_p] * (signature.count(b",") + 1)
+    return ctypes.CFUNCTYPE(None, *arguments)(_capsule_pointer(capsule, signature))
+
+
+def integer(value: int) -> ctypes.c_int:
+    """Return a Fortran integer to pass by reference.
+
+    Examples
+    --------
+    >>> integer(3)
+    c_int(3)
+    """
+    return ctypes.c_int(value)
+
+
+def flag(value: str) -> ctypes.c_char_p:
+    """Return a Fortran character to pass by reference.
+
+    Examples
+    --------
+    >>> flag("L").value
+    b'L'
+    """
+    return ctypes.c_char_p(value.encode())
+
+
+def scalar(value: complex, dtype: npt.DTypeLike) -> Any:
+    """Return a number of `dtype` to pass by reference.
+
+    Raises
+    ------
+    TypeError
+        If `value` is complex and `dtype` is real.
+
+    Examples
+    --------
+    >>> scalar(2, np.float32)
+    c_float(2.0)
+    >>> list(scalar(1 - 2j, np.complex128))
+    [1.0, -2.0]
+    """
+    dtype = np.dtype(dtype)
+    part = ctypes.c_float if dtype.name in ("float32", "complex64") else ctypes.c_double
+    if dtype.kind != "c":
+        return part(value)  # type: ignore[arg-type]  # refuses a complex value, as it should
+    value = complex(value)
+    return (part * 2)(value.real, value.imag)
