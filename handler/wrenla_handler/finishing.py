@@ -73,8 +73,9 @@ FINISHES: dict[str, Callable[[Tile, tuple[Operand, ...], Task], Tile]] = {
     "max_abs": _reduce(kernels.max_abs),
     "maximum": _reduce(_extreme(np.max)),
     "minimum": _reduce(_extreme(np.min)),
-    "logdet_part": _reduce(kernels.logdet_part),
-    "combine_logdet": _reduce(kernels.combine_logdet),
+    "sign_part": _reduce(lambda work: kernels.logdet_part(work)[:1]),
+    "logabs_part": _reduce(lambda work: kernels.logdet_part(work)[1:].real),
+    "product": _reduce(lambda work: np.prod(work, keepdims=True)),
 }
 """By name. Each takes (work, args, task) and returns the finished tile, `work` itself if done in place."""
 

@@ -172,11 +172,18 @@ class _Execution:
         for a_read, b_read in term.products():
             a = self._operand(a_read)
             if term.lower:
-                kernels.herk(float(np.real(term.alpha)), a.tile, a.op, work)
+                self._accumulate_lower(float(np.real(term.alpha)) * abs(_factor(a_read)) ** 2, a, work)
                 continue
             b = self._operand(b_read)
             alpha = term.alpha * _factor(a_read) * _factor(b_read)
             kernels.gemm(alpha, a.tile, a.op, b.tile, b.op, work)
+
+    def _accumulate_lower(self, alpha: float, a: Operand, work: Tile) -> None:
+        """Add alpha · a aᴴ to the lower triangle."""
+        if a.op == "N" or a.op == "C" or self.dtype.kind != "c":
+            kernels.herk(alpha, a.tile, "N" if a.op == "N" else "C", work)
+        else:  # BLAS has no Hermitian product of a merely transposed or conjugated matrix
+            kernels.gemm(alpha, a.tile, a.op, a.tile, "R" if a.op == "T" else "T", work)
 
     def _finish(self, work: Tile) -> Tile:
         task = self.task

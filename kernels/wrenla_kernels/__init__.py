@@ -1,0 +1,72 @@
+"""Kernels on tiles: numbers in, numbers out."""
+
+from wrenla_kernels.blas3 import Side, gemm, herk, trsm
+from wrenla_kernels.elementwise import (
+    add,
+    add_diagonal,
+    apply_op,
+    conjugate_transpose,
+    keep_triangle,
+    mirror,
+    scale,
+    scale_columns,
+    scale_rows,
+)
+from wrenla_kernels.lapack import potrf
+from wrenla_kernels.layout import DTYPES, Matrix, Op, Triangle
+from wrenla_kernels.reductions import (
+    abs_column_sums,
+    abs_row_sums,
+    column_sums,
+    combine_logdet,
+    combine_sum_squares,
+    diagonal,
+    logdet_part,
+    max_abs,
+    norm_from_sum_squares,
+    row_sums,
+    sum_squares,
+    trace_part,
+)
+from wrenla_kernels.registry import KERNELS, Kernel, flops
+from wrenla_kernels.threads import BlasInfo, blas_threads, core_type_warning, scipy_blas_info
+
+__all__ = [
+    "DTYPES",
+    "KERNELS",
+    "BlasInfo",
+    "Kernel",
+    "Matrix",
+    "Op",
+    "Side",
+    "Triangle",
+    "abs_column_sums",
+    "abs_row_sums",
+    "add",
+    "add_diagonal",
+    "apply_op",
+    "blas_threads",
+    "column_sums",
+    "combine_logdet",
+    "combine_sum_squares",
+    "conjugate_transpose",
+    "core_type_warning",
+    "diagonal",
+    "flops",
+    "gemm",
+    "herk",
+    "keep_triangle",
+    "logdet_part",
+    "max_abs",
+    "mirror",
+    "norm_from_sum_squares",
+    "potrf",
+    "row_sums",
+    "scale",
+    "scale_columns",
+    "scale_rows",
+    "scipy_blas_info",
+    "sum_squares",
+    "trace_part",
+    "trsm",
+]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ctypes import byref
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -110,9 +109,9 @@ def herk(alpha: float, a: Matrix, op: Literal["N", "C"], c: Matrix) -> None:
         return
     real = np.dtype(a.real.dtype)
     blas("herk", a.dtype)(
-        *(flag("L"), flag(op), byref(integer(n)), byref(integer(k))),
-        *(byref(scalar(alpha, real)), a.ctypes.data, byref(integer(leading_dimension(a)))),
-        *(byref(scalar(1, real)), c.ctypes.data, byref(integer(leading_dimension(c)))),
+        *(flag("L"), flag(op), integer(n), integer(k)),
+        *(scalar(alpha, real), a.ctypes.data, integer(leading_dimension(a))),
+        *(scalar(1, real), c.ctypes.data, integer(leading_dimension(c))),
     )
 
 
@@ -202,9 +201,9 @@ def _trsm(side: Side, t: Matrix, b: Matrix, uplo: Triangle, op: Op, unit: bool) 
 def _trsm_leaf(side: Side, t: Matrix, b: Matrix, uplo: Triangle, op: Op, unit: bool) -> None:
     m, n = b.shape
     blas("trsm", b.dtype)(
-        *(flag(side), flag(uplo), flag(op), flag("U" if unit else "N"), byref(integer(m)), byref(integer(n))),
-        *(byref(scalar(1, b.dtype)), t.ctypes.data, byref(integer(leading_dimension(t)))),
-        *(b.ctypes.data, byref(integer(leading_dimension(b)))),
+        *(flag(side), flag(uplo), flag(op), flag("U" if unit else "N"), integer(m), integer(n)),
+        *(scalar(1, b.dtype), t.ctypes.data, integer(leading_dimension(t))),
+        *(b.ctypes.data, integer(leading_dimension(b))),
     )
 
 
@@ -214,10 +213,10 @@ def _gemm(alpha: complex, a: Matrix, op_a: Op, b: Matrix, op_b: Op, c: Matrix) -
     if m == 0 or n == 0 or k == 0:
         return
     blas("gemm", c.dtype)(
-        *(flag(op_a), flag(op_b), byref(integer(m)), byref(integer(n)), byref(integer(k))),
-        *(byref(scalar(alpha, c.dtype)), a.ctypes.data, byref(integer(leading_dimension(a)))),
-        *(b.ctypes.data, byref(integer(leading_dimension(b)))),
-        *(byref(scalar(1, c.dtype)), c.ctypes.data, byref(integer(leading_dimension(c)))),
+        *(flag(op_a), flag(op_b), integer(m), integer(n), integer(k)),
+        *(scalar(alpha, c.dtype), a.ctypes.data, integer(leading_dimension(a))),
+        *(b.ctypes.data, integer(leading_dimension(b))),
+        *(scalar(1, c.dtype), c.ctypes.data, integer(leading_dimension(c))),
     )
 
 

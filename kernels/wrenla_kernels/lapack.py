@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ctypes import byref
+from ctypes import byref, c_int
 
 from wrenla_kernels.blas3 import herk, split, trsm
 from wrenla_kernels.elementwise import keep_triangle
-from wrenla_kernels.layout import Matrix, checked, leading_dimension
+from wrenla_kernels.layout import Matrix, checked_square, leading_dimension
 from wrenla_kernels.pointers import flag, integer, lapack
 
 __all__ = ["potrf"]
@@ -53,8 +53,7 @@ def potrf(a: Matrix) -> int:
     >>> potrf(np.array([[1.0, 0.0], [2.0, 1.0]], order="F"))
     2
     """
-    n = a.shape[0] if a.ndim == 2 else 0
-    a = checked("a", a, shape=(n, n), writable=True)
+    a = checked_square("a", a)
     info = _potrf(a)
     keep_triangle(a, "L")
     return info
@@ -79,8 +78,8 @@ def _potrf_leaf(a: Matrix) -> int:
     n = a.shape[0]
     if n == 0:
         return 0
-    info = integer(0)
+    info = c_int()
     lapack("potrf", a.dtype)(
-        *(flag("L"), byref(integer(n)), a.ctypes.data, byref(integer(leading_dimension(a))), byref(info))
+        *(flag("L"), integer(n), a.ctypes.data, integer(leading_dimension(a)), byref(info))
     )
     return info.value

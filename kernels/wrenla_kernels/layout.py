@@ -8,7 +8,16 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DTYPES", "Matrix", "Op", "Triangle", "checked", "columns_in_panels", "leading_dimension"]
+__all__ = [
+    "DTYPES",
+    "Matrix",
+    "Op",
+    "Triangle",
+    "checked",
+    "checked_square",
+    "columns_in_panels",
+    "leading_dimension",
+]
 
 Matrix: TypeAlias = npt.NDArray[Any]
 """A 2-D array of one of `DTYPES` whose columns are contiguous, any distance apart."""
@@ -21,7 +30,7 @@ Triangle: TypeAlias = Literal["L", "U"]
 DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "complex64", "complex128"))
 
 _LARGEST_INTEGER = 2**31 - 1
-_PANEL_ENTRIES = 2**16  # half a megabyte of float64: stays in the second-level cache
+_PANEL_ENTRIES = 2**15  # a quarter megabyte of float64: stays in the second-level cache
 
 
 def checked(
@@ -50,7 +59,7 @@ def checked(
     TypeError
         If it is no ndarray, or has a dtype that BLAS does not know, or another one than `dtype`.
     ValueError
-        If it is not 2-D, not in Fortran order, misaligned, has another shape, or is an output that is read-only.
+        If it is not 2-D, not in Fortran order, misaligned, of another shape, or an output that is read-only.
 
     Examples
     --------
@@ -82,6 +91,21 @@ def checked(
     return a if type(a) is np.ndarray else a.view(np.ndarray)
 
 
+def checked_square(name: str, a: Matrix) -> Matrix:
+    """Return `a` as `checked` does if it is an output with as many rows as columns.
+
+    Examples
+    --------
+    >>> checked_square("a", np.ones((2, 3), order="F"))
+    Traceback (most recent call last):
+    ValueError: a must be square, but has shape (2, 3)
+    """
+    a = checked(name, a, writable=True)
+    if a.shape[0] != a.shape[1]:
+        raise ValueError(f"{name} must be square, but has shape {a.shape}")
+    return a
+
+
 def _is_fortran(a: Matrix) -> bool:
     # NumPy's strides mean nothing along a dimension of one entry, nor in an array without entries.
     rows, columns = a.shape
@@ -101,9 +125,8 @@ def leading_dimension(a: Matrix) -> int:
     8
     """
     rows, columns = a.shape
-    if rows == 0 or columns <= 1:
-        return max(1, rows)
-    return a.strides[1] // a.itemsize
+    distance = a.strides[1] // a.itemsize if rows > 0 and columns > 1 else max(1, rows)
+    return int(distance)
 
 
 def columns_in_panels(a: Matrix) -> Iterator[slice]:
@@ -111,7 +134,7 @@ def columns_in_panels(a: Matrix) -> Iterator[slice]:
 
     Examples
     --------
-    >>> list(columns_in_panels(np.zeros((30_000, 5), order="F")))
+    >>> list(columns_in_panels(np.zeros((16_000, 5), order="F")))
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
     rows, columns = a.shape

@@ -72,7 +72,7 @@ def lapack(name: str, dtype: npt.DTypeLike) -> Routine:
 
     Examples
     --------
-    >>> a, info = np.array([[4.0]]), integer(0)
+    >>> a, info = np.array([[4.0]]), ctypes.c_int()
     >>> lapack("potrf", a.dtype)(flag("L"), integer(1), a.ctypes.data, integer(1), ctypes.byref(info))
     >>> a, info.value
     (array([[2.]]), 0)
@@ -97,19 +97,19 @@ def _routine(module: ModuleType, name: str, dtype: str) -> Routine:
     return ctypes.CFUNCTYPE(None, *arguments)(_capsule_pointer(capsule, signature))
 
 
-def integer(value: int) -> ctypes.c_int:
-    """Return a Fortran integer to pass by reference.
+def integer(value: int) -> Any:
+    """Return a reference to a Fortran integer.
 
     Examples
     --------
-    >>> integer(3)
+    >>> integer(3)._obj
     c_int(3)
     """
-    return ctypes.c_int(value)
+    return ctypes.byref(ctypes.c_int(value))
 
 
 def flag(value: str) -> ctypes.c_char_p:
-    """Return a Fortran character to pass by reference.
+    """Return a pointer to a Fortran character.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def flag(value: str) -> ctypes.c_char_p:
 
 
 def scalar(value: complex, dtype: npt.DTypeLike) -> Any:
-    """Return a number of `dtype` to pass by reference.
+    """Return a reference to a number of `dtype`.
 
     Raises
     ------
@@ -129,14 +129,14 @@ def scalar(value: complex, dtype: npt.DTypeLike) -> Any:
 
     Examples
     --------
-    >>> scalar(2, np.float32)
+    >>> scalar(2, np.float32)._obj
     c_float(2.0)
-    >>> list(scalar(1 - 2j, np.complex128))
+    >>> list(scalar(1 - 2j, np.complex128)._obj)
     [1.0, -2.0]
     """
     dtype = np.dtype(dtype)
     part = ctypes.c_float if dtype.name in ("float32", "complex64") else ctypes.c_double
     if dtype.kind != "c":
-        return part(value)  # type: ignore[arg-type]  # refuses a complex value, as it should
+        return ctypes.byref(part(value))  # type: ignore[arg-type]  # refuses a complex value, as it should
     value = complex(value)
-    return (part * 2)(value.real, value.imag)
+    return ctypes.byref((part * 2)(value.real, value.imag))

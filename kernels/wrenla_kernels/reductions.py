@@ -1,11 +1,14 @@
 """What one tile tells about a whole matrix: small matrices that add up, or combine, over the tiles.
 
 Every result is a new 2-D array in Fortran order, so that it can be stored as a tile itself.
-Nothing here warns: inf and NaN come and go as in BLAS.
+All take matrices in Fortran order of one of the dtypes float32, float64, complex64, complex128: they raise
+TypeError for another dtype or for two different ones, and ValueError for another layout, for shapes that do
+not fit. Nothing here warns: inf and NaN come and go as in BLAS.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -43,13 +46,6 @@ def diagonal(a: Matrix, offset: int = 0) -> Matrix:
     Matrix
         (k, 1) matrix of the dtype of `a`.
 
-    Raises
-    ------
-    TypeError
-        If the dtype is none of float32, float64, complex64, complex128.
-    ValueError
-        If `a` is not in Fortran order.
-
     Examples
     --------
     >>> diagonal(np.array([[1.0, 2.0], [3.0, 4.0]], order="F"), 1)
@@ -71,18 +67,13 @@ def trace_part(a: Matrix, offset: int = 0) -> Matrix:
     Matrix
         (1, 1) matrix of the dtype of `a`.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As in `diagonal`.
-
     Examples
     --------
     >>> trace_part(np.array([[1.0, 2.0], [3.0, 4.0]], order="F"))
     array([[5.]])
     """
     with np.errstate(all="ignore"):
-        return _one_by_one(checked("a", a).diagonal(offset).sum())
+        return _column(a.dtype, checked("a", a).diagonal(offset).sum())
 
 
 def row_sums(a: Matrix) -> Matrix:
@@ -97,13 +88,6 @@ def row_sums(a: Matrix) -> Matrix:
     -------
     Matrix
         (m, 1) matrix of the dtype of `a`.
-
-    Raises
-    ------
-    TypeError
-        If the dtype is none of float32, float64, complex64, complex128.
-    ValueError
-        If `a` is not in Fortran order.
 
     Examples
     --------
@@ -141,13 +125,6 @@ def abs_row_sums(a: Matrix) -> Matrix:
     -------
     Matrix
         (m, 1) matrix, real.
-
-    Raises
-    ------
-    TypeError
-        If the dtype is none of float32, float64, complex64, complex128.
-    ValueError
-        If `a` is not in Fortran order.
 
     Examples
     --------
@@ -191,13 +168,6 @@ def max_abs(a: Matrix) -> Matrix:
     Matrix
         (1, 1) matrix, real.
 
-    Raises
-    ------
-    TypeError
-        If the dtype is none of float32, float64, complex64, complex128.
-    ValueError
-        If `a` is not in Fortran order.
-
     Examples
     --------
     >>> max_abs(np.array([[3 + 4j, -1]], order="F"))
@@ -205,8 +175,7 @@ def max_abs(a: Matrix) -> Matrix:
     """
     a = checked("a", a)
     with np.errstate(all="ignore"):
-        peaks = [np.abs(a[:, panel]).max(initial=0) for panel in columns_in_panels(a)]
-        return _one_by_one(np.max(np.array(peaks, a.real.dtype), initial=0))
+        return _column(a.real.dtype, _largest(a[:, panel] for panel in columns_in_panels(a)))
 
 
 def sum_squares(a: Matrix) -> Matrix:
@@ -220,15 +189,9 @@ def sum_squares(a: Matrix) -> Matrix:
     Returns
     -------
     Matrix
-        (2, 1) matrix, real. The scale is the largest part (real or imaginary) of an entry, so that nothing
-        over- or underflows; [0, 1] if all entries are zero, [inf, 1] or [nan, 1] if one is.
-
-    Raises
-    ------
-    TypeError
-        If the dtype is none of float32, float64, complex64, complex128.
-    ValueError
-        If `a` is not in Fortran order.
+        (2, 1) matrix, real. The scale is a power of two near the largest real or imaginary part, so that
+        nothing over- or underflows, and scaling is exact; [0, 1] if all entries are zero, [inf, 1] or
+        [nan, 1] if one is.
 
     Notes
     -----
@@ -237,13 +200,21 @@ def sum_squares(a: Matrix) -> Matrix:
     Examples
     --------
     >>> sum_squares(np.array([[3e200, 4e200]], order="F"))
-    array([[4.0000e+200],
-           [1.5625e+000]])
+    array([[3.06180207e+200],
+           [2.66677137e+000]])
     """
     a = checked("a", a)
-    parts = [a.real, a.imag] if a.dtype.kind == "c" else [a]
-    largest = np.max([max_abs_of_part(part) for part in parts])
-    return _scaled_sum(largest, parts)
+    real = a.real.dtype
+    numbers = a.T.view(real).T  # real and imaginary parts below each other: (2m, n) if complex
+    pieces = [numbers[:, panel] for panel in columns_in_panels(numbers)]
+    with np.errstate(all="ignore"):
+        largest = _largest(pieces)
+        if not _divides(largest):
+            return _column(real, largest, 1)
+        exponent = np.frexp(largest)[1] - 1
+        # Not below the least normal number, whose reciprocal is finite.
+        scale = max(np.ldexp(real.type(1), exponent), np.finfo(real).tiny)
+        return _column(real, scale, np.sum([_sum_of_squares(piece * (1 / scale)) for piece in pieces]))
 
 
 def combine_sum_squares(parts: Matrix) -> Matrix:
@@ -257,14 +228,7 @@ def combine_sum_squares(parts: Matrix) -> Matrix:
     Returns
     -------
     Matrix
-        (2, 1) matrix, as from `sum_squares`.
-
-    Raises
-    ------
-    TypeError
-        If the dtype is none of float32, float64, complex64, complex128.
-    ValueError
-        If `parts` does not have two rows, or is not in Fortran order.
+        (2, 1) matrix, as from `sum_squares`; [0, 1] for k = 0.
 
     Examples
     --------
@@ -272,4 +236,115 @@ def combine_sum_squares(parts: Matrix) -> Matrix:
     array([[2.00e+200],
            [3.25e+000]])
     """
+    parts = _real(_pairs(parts))
+    scales, squares = parts
+    scale = scales.max(initial=0)
+    if not _divides(scale):
+        return _column(parts.dtype, scale, 1)
+    with np.errstate(all="ignore"):
+        return _column(parts.dtype, scale, (squares * np.square(scales / scale)).sum())
+
+
+def norm_from_sum_squares(part: Matrix) -> Matrix:
+    """Return the Frobenius norm, `scale · √ssq`.
+
+    Parameters
+    ----------
+    part
+        (2, 1) matrix, real, from `sum_squares` or `combine_sum_squares`.
+
+    Returns
+    -------
+    Matrix
+        (1, 1) matrix, real.
+
+    Examples
+    --------
+    >>> norm_from_sum_squares(sum_squares(np.array([[3e200, 4e200]], order="F")))
+    array([[5.e+200]])
+    """
+    part = _real(checked("part", part, shape=(2, 1)))
+    with np.errstate(all="ignore"):
+        return part[:1] * np.sqrt(part[1:])
+
+
+def logdet_part(a: Matrix) -> Matrix:
+    """Return sign and logarithm of the product of a diagonal: the determinant of a triangular tile.
+
+    Parameters
+    ----------
+    a
+        (m, n) matrix, of which only the diagonal is read. Never written.
+
+    Returns
+    -------
+    Matrix
+        (2, 1) matrix of the dtype of `a`: the product of the signs (complex numbers of modulus 1 if `a` is
+        complex), and the sum of the logarithms of the absolute values. A zero gives sign 0 and -inf, as
+        from `numpy.linalg.slogdet`.
+
+    Examples
+    --------
+    >>> logdet_part(np.array([[1.0, 9.0], [0.0, -1.0]], order="F"))
+    array([[-1.],
+           [ 0.]])
+    """
+    entries = checked("a", a).diagonal()
+    sizes = np.abs(entries)
+    with np.errstate(all="ignore"):
+        signs = entries / np.where(sizes == 0, 1, sizes) if a.dtype.kind == "c" else np.sign(entries)
+        return _column(a.dtype, signs.prod(), np.log(sizes).sum())
+
+
+def combine_logdet(parts: Matrix) -> Matrix:
+    """Multiply determinants.
+
+    Parameters
+    ----------
+    parts
+        (2, k) matrix: k results of `logdet_part` side by side.
+
+    Returns
+    -------
+    Matrix
+        (2, 1) matrix of the same dtype, as from `logdet_part`; [1, 0] for k = 0.
+
+    Examples
+    --------
+    >>> combine_logdet(np.array([[-1.0, -1.0], [0.5, 2.0]], order="F"))
+    array([[1. ],
+           [2.5]])
+    """
+    signs, logarithms = _pairs(parts)
+    with np.errstate(all="ignore"):
+        return _column(parts.dtype, signs.prod(), logarithms.real.sum())
+
+
+def _largest(pieces: Iterable[Matrix]) -> Any:
+    # `max` of Python would lose a NaN that does not come first; the one of NumPy keeps it.
+    return np.max([np.abs(piece).max(initial=0) for piece in pieces], initial=0)
+
+
+def _sum_of_squares(scratch: Matrix) -> Any:
+    return np.square(scratch, out=scratch).sum()
+
+
+def _divides(scale: Any) -> bool:
+    return bool(scale > 0 and np.isfinite(scale))
+
+
+def _pairs(parts: Matrix) -> Matrix:
+    parts = checked("parts", parts)
+    if parts.shape[0] != 2:
+        raise ValueError(f"parts must have two rows, but has shape {parts.shape}")
     return parts
+
+
+def _real(parts: Matrix) -> Matrix:
+    if parts.dtype.kind == "c":
+        raise TypeError(f"sums of squares are real, but these have dtype {parts.dtype}")
+    return parts
+
+
+def _column(dtype: np.dtype[Any], *values: Any) -> Matrix:
+    return np.array(values, dtype).reshape(-1, 1)

@@ -16,8 +16,13 @@ Reach: TypeAlias = Literal["process", "host", "anywhere"]
 class Store(Protocol):
     """A flat space of objects: a key names bytes.
 
-    Keys are relative, `/`-separated, never empty, without `.` or `..` segments. All methods may be
-    called from several threads at once. An object appears whole or not at all, whatever dies.
+    Keys are relative, `/`-separated, never empty, without empty, `.` or `..` segments (ValueError). A
+    folder is no object, and a folder cannot be named like an object: do not use `a` and `a/b` both.
+    All methods may be called from several threads at once, and after `close`, too. An object appears
+    whole or not at all, whatever dies.
+
+    Failures are KeyError (no such object), TransientStoreError (the same request may succeed later)
+    or StoreError (it will not, until someone does what the message says).
     """
 
     @property
@@ -32,12 +37,12 @@ class Store(Protocol):
         """Return bytes `[start, stop)` of an object, the whole one by default, as a read-only view.
 
         The view may be a memory map; it stays valid after the object is deleted.
+        A `stop` past the end is cut there, as for slices; negative numbers are a ValueError.
         Raises KeyError if there is no such object, and StoreError for any other failure.
-        A `stop` past the end is cut there, as for slices.
         """
 
     def put(self, key: str, data: Data, *, create: bool = False) -> bool:
-        """Write an object in one step.
+        """Write an object in one step: the bytes of `data`, which must be C-contiguous.
 
         With `create` the first complete object stands: returns False, and changes nothing, if
         another writer's is there already. Returns True if what stands now was written by this call.

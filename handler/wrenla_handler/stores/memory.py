@@ -1,0 +1,141 @@
+"""A store in the memory of this process: for tests, small matrices and temporary tiles."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from weakref import WeakValueDictionary
+
+from wrenla_handler.stores.base import Data, Reach
+from wrenla_handler.stores.checks import check_key, check_range, flat_view
+
+__all__ = ["MemoryStore"]
+
+
+class _Space:
+    """The objects of one name, shared by all stores on it."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.lock = threading.Lock()
+
+
+# Every space that something still uses can be found by its name. Those that were given a name by
+# the user are kept until dropped; nameless ones go with the last store on them.
+_spaces: WeakValueDictionary[str, _Space] = WeakValueDictionary()
+_kept: dict[str, _Space] = {}
+_registry_lock = threading.Lock()
+
+
+class MemoryStore:
+    """Objects in a dict.
+
+    Parameters
+    ----------
+    name : str, optional
+        Stores of the same name in one process hold the same objects, until `MemoryStore.drop(name)`.
+        As with folders, ``a/b`` is the part of ``a`` whose keys begin with ``b/``. Without a name
+        the store gets a fresh one, and its objects go with the last store on it.
+
+    Examples
+    --------
+    >>> store = MemoryStore()
+    >>> store.put("c/0/0", b"tile", create=True)
+    True
+    >>> store.put("c/0/0", b"late", create=True)
+    False
+    >>> bytes(store.get("c/0/0", 1, 3))
+    b'il'
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self._name = check_key(name) if name else uuid.uuid4().hex
+        space_name, _, folder = self._name.partition("/")
+        self._prefix = f"{folder}/" if folder else ""
+        with _registry_lock:
+            space = _spaces.get(space_name)
+            if space is None:
+                space = _spaces[space_name] = _Space()
+                if name:
+                    _kept[space_name] = space
+        self._space = space
+
+    @classmethod
+    def drop(cls, name: str) -> None:
+        """Forget the objects of a name; stores that are open on it become empty too.
+
+        Examples
+        --------
+        >>> MemoryStore("a/b").put("key", b"")
+        True
+        >>> MemoryStore.drop("a")
+        >>> list(MemoryStore("a").list())
+        []
+        """
+        space_name, _, folder = check_key(name).partition("/")
+        with _registry_lock:
+            space = _spaces.get(space_name)
+            if not folder:
+                _kept.pop(space_name, None)
+        if space is not None:
+            with space.lock:
+                for key in [key for key in space.objects if not folder or key.startswith(f"{folder}/")]:
+                    del space.objects[key]
+
+    def __repr__(self) -> str:
+        return f"MemoryStore({self._name!r})"
+
+    @property
+    def url(self) -> str:
+        """Address that opens the same store again, in this process."""
+        return f"memory://{self._name}"
+
+    @property
+    def reach(self) -> Reach:
+        """Only this process sees the objects."""
+        return "process"
+
+    def get(self, key: str, start: int = 0, stop: int | None = None) -> memoryview:
+        """Return bytes `[start, stop)` of an object as a read-only view, without a copy."""
+        check_range(start, stop)
+        return memoryview(self._object(key))[start:stop]
+
+    def put(self, key: str, data: Data, *, create: bool = False) -> bool:
+        """Write a copy of `data`; with `create`, only if the key is free."""
+        full_key = self._prefix + check_key(key)
+        content = bytes(flat_view(data))
+        with self._space.lock:
+            if create and full_key in self._space.objects:
+                return False
+            self._space.objects[full_key] = content
+        return True
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is such an object."""
+        return self._prefix + check_key(key) in self._space.objects
+
+    def size(self, key: str) -> int:
+        """Return the number of bytes of an object. Raises KeyError if there is no such object."""
+        return len(self._object(key))
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield, sorted, the keys that begin with the string `prefix`, as they stand at the call."""
+        start = self._prefix + prefix
+        with self._space.lock:
+            keys = sorted(key for key in self._space.objects if key.startswith(start))
+        return (key.removeprefix(self._prefix) for key in keys)
+
+    def delete(self, key: str) -> None:
+        """Remove an object. Removing one that is not there is not an error."""
+        with self._space.lock:
+            self._space.objects.pop(self._prefix + check_key(key), None)
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to give back, and the objects stay."""
+
+    def _object(self, key: str) -> bytes:
+        try:
+            return self._space.objects[self._prefix + check_key(key)]
+        except KeyError:
+            raise KeyError(key) from None

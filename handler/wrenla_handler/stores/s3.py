@@ -1,0 +1,216 @@
+"""A store in an S3 bucket, or in anything that speaks S3."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import threading
+import uuid
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
+from weakref import WeakSet
+
+from wrenla_handler.errors import TransientStoreError
+from wrenla_handler.stores.base import Data, Reach
+from wrenla_handler.stores.checks import check_key, check_range, flat_view, is_key
+from wrenla_handler.stores.s3_client import pauses, shared_client
+from wrenla_handler.stores.s3_errors import error_status, translating
+from wrenla_handler.stores.s3_read import CRC32_NAME, ObjectReader
+
+__all__ = ["S3Store"]
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+_WRITER_NAME = "wrenla-writer"
+_CREATE_ATTEMPTS = 6
+_READERS = 8
+
+
+class S3Store:
+    """Objects below a prefix of a bucket.
+
+    Every object carries its CRC32 (checked by S3 when it is written, and by us when the whole object is
+    read) and a token of its writer. Credentials, region and endpoint are boto3's own settings:
+    ``AWS_PROFILE``, ``AWS_ACCESS_KEY_ID``, ``AWS_DEFAULT_REGION``, ``AWS_ENDPOINT_URL_S3``, ….
+
+    Parameters
+    ----------
+    bucket : str
+    prefix : str, optional
+        Put before every key, with a ``/``.
+    client : boto3 S3 client, optional
+        Instead of the one that all stores of this process share. It must not be used across a fork.
+    part_bytes : int, optional
+        Larger objects are read by several requests at once.
+
+    Examples
+    --------
+    >>> S3Store("bucket", "run/tiles").url
+    's3://bucket/run/tiles'
+    """
+
+    _lock: threading.Lock
+    _shared_client: Any
+    _pool: ThreadPoolExecutor | None
+
+    def __init__(
+        self, bucket: str, prefix: str = "", *, client: Any = None, part_bytes: int = 8 * 1024 * 1024
+    ) -> None:
+        if not _BUCKET.fullmatch(bucket):
+            raise ValueError(f"{bucket!r} is not the name of a bucket: s3://bucket/prefix")
+        folder = prefix.strip("/")
+        self._bucket = bucket
+        self._prefix = f"{check_key(folder)}/" if folder else ""
+        self._part_bytes = part_bytes
+        self._own_client = client
+        self._start_process()
+        _stores.add(self)
+
+    def __repr__(self) -> str:
+        return f"S3Store({self._bucket!r}, {self._prefix.rstrip('/')!r})"
+
+    @property
+    def url(self) -> str:
+        """Address that opens the same store again."""
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    @property
+    def reach(self) -> Reach:
+        """Every worker sees the objects, wherever it is."""
+        return "anywhere"
+
+    def get(self, key: str, start: int = 0, stop: int | None = None) -> memoryview:
+        """Return bytes `[start, stop)` of an object as a read-only view of a fresh buffer."""
+        check_range(start, stop)
+        if stop is not None and stop <= start:
+            self.size(key)  # nothing to read, but it must be there
+            return memoryview(b"")
+        full_key = self._prefix + check_key(key)
+        with translating(self.url, key):
+            reader = ObjectReader(
+                self._client(), self._bucket, full_key, f"{self.url}: {key}", self._part_bytes, self._readers
+            )
+            return reader.read(start, stop)
+
+    def put(self, key: str, data: Data, *, create: bool = False) -> bool:
+        """Write an object by one request; with `create`, only if the key is free."""
+        view = flat_view(data)
+        crc32 = zlib.crc32(view)
+        writer = uuid.uuid4().hex
+        request: dict[str, Any] = {
+            "Bucket": self._bucket,
+            "Key": self._prefix + check_key(key),
+            # A copy unless it is `bytes`: boto3 takes no views, and reads files in pieces of 16 KiB.
+            "Body": data if isinstance(data, bytes) else bytes(view),
+            "ChecksumAlgorithm": "CRC32",
+            "ChecksumCRC32": base64.b64encode(crc32.to_bytes(4, "big")).decode(),
+            "Metadata": {CRC32_NAME: f"{crc32:08x}", _WRITER_NAME: writer},
+        }
+        with translating(self.url, key):
+            client = self._client()
+            if create:
+                return self._create(client, key, request)
+            client.put_object(**request)
+        return True
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is such an object."""
+        try:
+            self.size(key)
+        except KeyError:
+            return False
+        return True
+
+    def size(self, key: str) -> int:
+        """Return the number of bytes of an object. Raises KeyError if there is no such object."""
+        full_key = self._prefix + check_key(key)
+        with translating(self.url, key):
+            return int(self._client().head_object(Bucket=self._bucket, Key=full_key)["ContentLength"])
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield, sorted, the keys that begin with the string `prefix`."""
+        with translating(self.url, prefix):
+            pages = self._client().get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
+                for entry in page.get("Contents", ()):
+                    key = entry["Key"].removeprefix(self._prefix)
+                    # Some tools mark a folder by an object whose name ends in `/`.
+                    if is_key(key):
+                        yield key
+
+    def delete(self, key: str) -> None:
+        """Remove an object. Removing one that is not there is not an error."""
+        full_key = self._prefix + check_key(key)
+        with translating(self.url, key):
+            self._client().delete_object(Bucket=self._bucket, Key=full_key)
+
+    def close(self) -> None:
+        """End the reading threads. The process's connections stay: `s3_client.close_clients` ends them."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()
+
+    def _create(self, client: Any, key: str, request: dict[str, Any]) -> bool:
+        for _ in pauses(_CREATE_ATTEMPTS):
+            try:
+                client.put_object(**request, IfNoneMatch="*")
+            except client.exceptions.ClientError as error:
+                status = error_status(error)[0]
+                if status == 412:
+                    # If the answer to our own success was lost, boto3 sent the request again, and the
+                    # object that was in its way is ours.
+                    standing = self._writer(client, request["Key"])
+                    if standing is not None:
+                        return bool(standing == request["Metadata"][_WRITER_NAME])
+                elif status != 409:
+                    raise
+                # 409: another request for this key is on its way. None: it was deleted since. Try again.
+            else:
+                return True
+        raise TransientStoreError(
+            f"{self.url}: {key}: others were writing or deleting it, {_CREATE_ATTEMPTS} times"
+        )
+
+    def _writer(self, client: Any, full_key: str) -> str | None:
+        """Return the writer's token of an object, empty if it has none, None if there is no object."""
+        try:
+            head = client.head_object(Bucket=self._bucket, Key=full_key)
+        except client.exceptions.ClientError as error:
+            if error_status(error)[0] == 404:
+                return None
+            raise
+        return str(head["Metadata"].get(_WRITER_NAME, ""))
+
+    def _start_process(self) -> None:
+        """Set up what belongs to one process; called again in a forked child, whose pool has no threads."""
+        self._lock = threading.Lock()
+        self._shared_client = None
+        self._pool = None
+
+    def _client(self) -> Any:
+        if self._own_client is not None:
+            return self._own_client
+        with self._lock:
+            if self._shared_client is None:
+                self._shared_client = shared_client()
+            return self._shared_client
+
+    def _readers(self) -> Executor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="wrenla-s3")
+            return self._pool
+
+
+_stores: WeakSet[S3Store] = WeakSet()
+
+
+def _start_child() -> None:
+    for store in _stores:
+        store._start_process()
+
+
+os.register_at_fork(after_in_child=_start_child)

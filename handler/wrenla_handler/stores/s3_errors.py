@@ -1,0 +1,102 @@
+"""What the errors of boto3 mean, and what to do about them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from wrenla_handler.errors import StoreError, TransientStoreError
+
+__all__ = ["error_status", "translating"]
+
+
+def error_status(error: Any) -> tuple[int, str]:
+    """Return the HTTP status (0 if there was no answer) and S3's code of an error of boto3's."""
+    response = getattr(error, "response", {})
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return int(status), str(response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def translating(url: str, key: str) -> Iterator[None]:
+    """Turn boto3's errors into ours: KeyError, StoreError with a remedy, TransientStoreError."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        raise _from_answer(error, url, key) from error
+    except BotoCoreError as error:
+        raise _without_answer(error, url, key) from error
+
+
+_CREDENTIALS_WRONG = "the credentials are not accepted; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+_CREDENTIALS_EXPIRED = "the credentials have expired; renew them (for SSO: aws sso login)"
+_WRONG_REGION = "the bucket is in another region{region}; set AWS_DEFAULT_REGION"
+_DENIED = (
+    "access denied; the credentials need s3:GetObject, s3:PutObject and s3:DeleteObject on the objects, "
+    "and s3:ListBucket on the bucket (without it S3 also says this of an object that is not there)"
+)
+
+_REMEDIES = {
+    "NoSuchBucket": "there is no such bucket; create it, or check its name and AWS_ENDPOINT_URL_S3",
+    "AccessDenied": _DENIED,
+    "AllAccessDisabled": _DENIED,
+    "403": _DENIED,  # the answer to HEAD has no body, hence no code
+    "InvalidAccessKeyId": _CREDENTIALS_WRONG,
+    "SignatureDoesNotMatch": _CREDENTIALS_WRONG,
+    "InvalidToken": _CREDENTIALS_WRONG,
+    "ExpiredToken": _CREDENTIALS_EXPIRED,
+    "TokenRefreshRequired": _CREDENTIALS_EXPIRED,
+    "PermanentRedirect": _WRONG_REGION,
+    "AuthorizationHeaderMalformed": _WRONG_REGION,
+    "IllegalLocationConstraintException": _WRONG_REGION,
+    "301": _WRONG_REGION,
+    "RequestTimeTooSkewed": "this machine's clock is more than 15 minutes off; set it",
+    "EntityTooLarge": "the object is larger than S3 takes in one request (5 GiB); use smaller tiles",
+}
+
+# Worth another try although the status says that the request was wrong.
+_TRANSIENT_CODES = frozenset(
+    {
+        "BadDigest",  # damaged on the way to S3, which compared the CRC32
+        "ConditionalRequestConflict",
+        "OperationAborted",
+        "RequestTimeout",
+        "SlowDown",
+        "Throttling",
+        "XAmzContentChecksumMismatch",
+    }
+)
+
+
+def _from_answer(error: Any, url: str, key: str) -> Exception:
+    status, code = error_status(error)
+    if status == 404 and code != "NoSuchBucket":
+        return KeyError(key)
+    message = str(error.response.get("Error", {}).get("Message", "")) or "no message"
+    kind = TransientStoreError if status >= 500 or status == 429 or code in _TRANSIENT_CODES else StoreError
+    region = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
+    remedy = _REMEDIES.get(code, f"S3 answered {status} {code}: {message}")
+    return kind(f"{url}: {key}: {remedy.format(region=f' ({region})' if region else '')}")
+
+
+def _without_answer(error: Any, url: str, key: str) -> StoreError:
+    from botocore import exceptions
+
+    place = f"{url}: {key}"
+    if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
+        return StoreError(
+            f"{place}: there are no AWS credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or run `aws configure`"
+        )
+    if isinstance(error, (exceptions.SSOError, exceptions.TokenRetrievalError)):
+        return StoreError(f"{place}: {_CREDENTIALS_EXPIRED}")
+    reason = re.sub(r"\s+", " ", str(error))
+    if isinstance(error, exceptions.SSLError) and "CERTIFICATE" in reason:
+        return StoreError(f"{place}: {reason}; set AWS_CA_BUNDLE if the certificate is your own")
+    if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
+        return TransientStoreError(f"{place}: S3 did not answer: {reason}")
+    return StoreError(f"{place}: {reason}")

@@ -1,0 +1,101 @@
+"""From an address to a store."""
+
+from __future__ import annotations
+
+import os
+import re
+from difflib import get_close_matches
+from urllib.parse import quote, unquote
+
+from wrenla_handler.stores.base import Store
+from wrenla_handler.stores.checks import check_key
+from wrenla_handler.stores.local import LocalStore
+from wrenla_handler.stores.memory import MemoryStore
+from wrenla_handler.stores.s3 import S3Store
+
+__all__ = ["join", "open_store"]
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
+_SCHEMES = ("file", "s3", "memory")
+
+
+def open_store(url: str | os.PathLike[str]) -> Store:
+    """Open the store at an address. Nothing is read or written yet.
+
+    Parameters
+    ----------
+    url : str or path
+        A folder's path, ``file:///folder``, ``s3://bucket/prefix`` or ``memory://name``.
+
+    Raises
+    ------
+    ValueError
+        If the address is of no known kind.
+
+    Examples
+    --------
+    >>> open_store("memory://example").url
+    'memory://example'
+    >>> open_store("gs://bucket/matrix")
+    Traceback (most recent call last):
+      ...
+    ValueError: 'gs://bucket/matrix': there is no store of kind 'gs'; ...
+    """
+    text = os.fspath(url)
+    if not text:
+        raise ValueError("the address of a store is empty")
+    scheme, rest = _split(text)
+    match scheme:
+        case "":
+            return LocalStore(text)
+        case "memory":
+            return MemoryStore(rest)
+        case "s3":
+            bucket, _, prefix = rest.partition("/")
+            return S3Store(bucket, prefix)
+        case _:
+            path = rest.removeprefix("localhost")
+            if not path.startswith("/"):
+                raise ValueError(f"{text!r}: a file URL has an absolute path: file:///folder")
+            return LocalStore(unquote(path))
+
+
+def join(url: str, *parts: str) -> str:
+    """Append path segments to an address of any kind.
+
+    The store at ``join(url, "a")`` holds, under shorter keys, the objects of `url` that begin with ``a/``.
+
+    Examples
+    --------
+    >>> join("s3://bucket/run", "tiles", "L")
+    's3://bucket/run/tiles/L'
+    >>> join("file:///data/", "a b"), join("data", "a b")
+    ('file:///data/a%20b', 'data/a b')
+    """
+    scheme, _ = _split(url)
+    tail = "/".join(check_key(part.strip("/")) for part in parts)
+    if not tail:
+        return url
+    if scheme == "file":
+        tail = quote(tail)
+    return f"{url}{tail}" if url.endswith("/") else f"{url}/{tail}"
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Return the scheme, empty for a path, and what follows it."""
+    found = _SCHEME.match(url)
+    if found is None:
+        return "", url
+    scheme = found[1].lower()
+    if found[2] is None:
+        if scheme not in _SCHEMES:
+            return "", url  # A path may contain a colon.
+        raise ValueError(f"{url!r}: write {scheme}:// with two slashes")
+    if scheme not in _SCHEMES:
+        near = get_close_matches(scheme, _SCHEMES, n=1)
+        hint = f"did you mean {near[0]}://…? " if near else ""
+        raise ValueError(
+            f"{url!r}: there is no store of kind {scheme!r}; {hint}"
+            "use a folder's path, file:///folder, s3://bucket/prefix or memory://name"
+        )
+    return scheme, url[found.end() :]

@@ -1,0 +1,58 @@
+"""The BLAS pointers: what there is, what there is not, and that they leave the GIL alone."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from wrenla_kernels import DTYPES, gemm
+from wrenla_kernels.pointers import blas, lapack, scalar
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_pointers_are_loaded_once(dtype):
+    for name in ("gemm", "herk", "trsm"):
+        assert blas(name, dtype) is blas(name, str(dtype))
+    assert lapack("potrf", dtype) is lapack("potrf", dtype)
+
+
+def test_what_there_is_not():
+    with pytest.raises(TypeError, match="int64"):
+        blas("gemm", np.int64)
+    with pytest.raises(LookupError, match="dnonesuch"):
+        blas("nonesuch", np.float64)
+    with pytest.raises(TypeError):
+        scalar(1j, np.float64)
+
+
+def calls_with_python_in_their_middle(call, repetitions=5):
+    """Return in how many calls another thread got to run Python between a quarter and three quarters of it.
+
+    A call that holds the GIL lets others run at its ends only.
+    """
+    awake = []
+    done = threading.Event()
+
+    def wake_up():
+        while not done.wait(0.001):
+            awake.append(time.perf_counter())
+
+    sleeper = threading.Thread(target=wake_up)
+    sleeper.start()
+    spans = []
+    try:
+        for _ in range(repetitions):
+            start = time.perf_counter()
+            call()
+            spans.append((start, time.perf_counter()))
+    finally:
+        done.set()
+        sleeper.join()
+    middles = [((3 * start + end) / 4, (start + 3 * end) / 4) for start, end in spans]
+    return sum(any(left < moment < right for moment in awake) for left, right in middles)
+
+
+def test_python_runs_while_gemm_does():
+    a = np.ones((1500, 1500), order="F")
+    c = np.zeros_like(a, order="F")
+    assert calls_with_python_in_their_middle(lambda: gemm(1, a, "N", a, "N", c)) >= 3

@@ -1,0 +1,152 @@
+"""Assembling alone: copies, other tilings, slices and block matrices are all made of pieces of tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from wrenla.plan.expression import Description, Node, make, result_dtype
+from wrenla_handler.grid import Grid, Pair
+from wrenla_handler.layout import Structure
+from wrenla_handler.task import Read, Task
+
+__all__ = ["Piece", "block", "copy", "full", "rechunk", "take"]
+
+
+def copy(A: Node, dtype: str | None = None) -> Node:
+    """Return a node with tiles of its own that holds what `A` reads as, possibly in another dtype."""
+    return make(Copy(dtype or A.dtype), A)
+
+
+def rechunk(A: Node, tile: Pair) -> Node:
+    """Return A in other tiles."""
+    tile = (min(tile[0], max(1, A.grid.shape[0])), min(tile[1], max(1, A.grid.shape[1])))
+    if tile == A.grid.tile:
+        return A
+    structure = A.structure if tile[0] == tile[1] else "general"
+    return _in_one_piece(A, Grid(A.grid.shape, tile), structure)
+
+
+def full(A: Node) -> Node:
+    """Return A with every tile there, zero ones too."""
+    return _in_one_piece(A, A.grid, "general")
+
+
+def _in_one_piece(A: Node, grid: Grid, structure: Structure) -> Node:
+    whole = Piece(0, (0, 1), (0, 1), A.grid.shape, (0, 0))
+    return make(Assemble((whole,), grid, structure, A.ndim), A)
+
+
+def take(A: Node, rows: slice, cols: slice, tile: Pair, ndim: int = 2) -> Node:
+    """Return A[rows, cols]; the slices have non-negative starts, as `slice.indices` gives them."""
+    (r, _, rs), (c, _, cs) = rows.indices(A.grid.shape[0]), cols.indices(A.grid.shape[1])
+    shape = (
+        len(range(*rows.indices(A.grid.shape[0]))),
+        len(range(*cols.indices(A.grid.shape[1]))),
+    )
+    piece = Piece(0, (r, rs), (c, cs), shape, (0, 0))
+    return make(Assemble((piece,), Grid(shape, tile), "general", ndim), A)
+
+
+def block(blocks: Sequence[Sequence[Node]], tile: Pair) -> Node:
+    """Return the matrix made of a table of matrices."""
+    pieces: list[Piece] = []
+    row = 0
+    for line in blocks:
+        col = 0
+        for A in line:
+            pieces.append(Piece(len(pieces), (0, 1), (0, 1), A.grid.shape, (row, col)))
+            col += A.grid.shape[1]
+        row += line[0].grid.shape[0]
+    grid = Grid((row, col), tile)
+    return make(Assemble(tuple(pieces), grid, "general", 2), *(A for line in blocks for A in line))
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Part of argument `source`, laid at `at` in the result: rows `rows[0] + rows[1] · t`, columns alike."""
+
+    source: int
+    rows: Pair
+    cols: Pair
+    shape: Pair
+    at: Pair
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One task per tile, nothing but reads.
+
+    Tasks: one per tile that is not known to be zero; waves: 1.
+    """
+
+    dtype: str
+    version: ClassVar[int] = 1
+
+    def describe(self, *args: Node) -> Description:
+        return replace(args[0].description, dtype=self.dtype)
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        A = out.args[0]
+        for i, j in out.own_tiles():
+            yield out.task(i, j, base=A.reads(i, j))
+
+
+@dataclass(frozen=True)
+class Assemble:
+    """Lay pieces of matrices side by side.
+
+    Tasks: one per tile of the result; reads: one per tile of a piece that overlaps it; waves: 1.
+    """
+
+    pieces: tuple[Piece, ...]
+    grid: Grid
+    structure: Structure
+    ndim: int
+    version: ClassVar[int] = 1
+
+    def describe(self, *args: Node) -> Description:
+        return Description(self.grid, result_dtype(*(A.dtype for A in args)), self.structure, self.ndim)
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        for i, j in out.own_tiles():
+            base = tuple(read for piece in self.pieces for read in self._overlap(out, piece, i, j))
+            yield out.task(i, j, base=base)
+
+    def _overlap(self, out: Node, piece: Piece, i: int, j: int) -> Iterator[Read]:
+        """Yield the reads that lay one piece into tile `(i, j)`."""
+        A = out.args[piece.source]
+        origin, extent = self.grid.origin(i, j), self.grid.extent(i, j)
+        rows = list(_runs(piece.rows, piece.shape[0], piece.at[0], origin[0], extent[0], A.grid.tile[0]))
+        cols = list(_runs(piece.cols, piece.shape[1], piece.at[1], origin[1], extent[1], A.grid.tile[1]))
+        for p, r0, r1, rs, to_row in rows:
+            for q, c0, c1, cs, to_col in cols:
+                whole = (r0, r1, rs, c0, c1, cs) == (0, A.grid.extent(p, q)[0], 1, 0, A.grid.extent(p, q)[1], 1)
+                for read in A.reads(p, q):
+                    yield replace(
+                        read,
+                        window=None if whole else (r0, r1, rs, c0, c1, cs),
+                        at=(to_row, to_col),
+                    )
+
+
+def _runs(
+    line: Pair, length: int, at: int, origin: int, extent: int, tile: int
+) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield, along one axis, (source tile, start, stop, step within it, place in the target tile).
+
+    Source index `line[0] + line[1] · t` goes to target index `at + t`, for t below `length`; wanted are targets from
+    `origin` on, `extent` of them.
+    """
+    first, step = line
+    t, end = max(0, origin - at), min(length, origin + extent - at)
+    while t < end:
+        index = first + step * t
+        number = index // tile
+        # how many more steps stay in this tile
+        inside = (tile - 1 - index % tile) // step if step > 0 else (index % tile) // -step
+        n = min(inside + 1, end - t)
+        start = index - number * tile
+        yield number, start, start + step * n, step, at + t - origin
+        t += n

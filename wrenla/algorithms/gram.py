@@ -1,0 +1,50 @@
+"""Gram matrix A diag(w) Aᴴ: half the work of a product, and the weights ride on the reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from wrenla.algorithms.assemble import rechunk
+from wrenla.algorithms.views import flip, scale_columns, settle
+from wrenla.plan.expression import Description, Node, make, products, result_dtype
+from wrenla_handler.grid import Grid
+from wrenla_handler.task import Task
+
+__all__ = ["gram"]
+
+
+def gram(A: Node, weights: Node | None = None) -> Node:
+    """Return A Aᴴ, or A diag(weights) Aᴴ with one real weight for each column of A."""
+    A = settle(A, "sum")
+    if weights is None:
+        return make(Gram(), A)
+    if weights.grid.tile[0] != A.grid.tile[1]:
+        weights = rechunk(weights, (A.grid.tile[1], 1))
+    return make(Gram(), A, scale_columns(settle(A, "cols"), weights))
+
+
+@dataclass(frozen=True)
+class Gram:
+    """G = A Aᴴ, or G = B Aᴴ with B = A diag(w).
+
+    Algorithm: G[i, j] = Σ_k B[i, k] A[j, k]ᴴ for i ≥ j (BLAS: gemm, on the diagonal without weights herk).
+
+    With N × K tiles, uncut: N(N+1)/2 tasks, N²K reads without weights, N(N+1)/2 writes, 1 wave.
+    """
+
+    version: ClassVar[int] = 1
+
+    def describe(self, *args: Node) -> Description:
+        A = args[0]
+        n, tile = A.grid.shape[0], A.grid.tile[0]
+        return Description(Grid((n, n), (tile, tile)), result_dtype(*(arg.dtype for arg in args)), "pos")
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        A, B = out.args[0], out.args[-1]
+        H = flip(A, "C")
+        K = A.grid.counts[1]
+        for i, j in out.own_tiles():
+            terms = products(B.row(i, 0, K), H.column(j, 0, K), lower=i == j and A is B)
+            yield out.task(i, j, terms=terms, finish="mirror" if i == j else "")

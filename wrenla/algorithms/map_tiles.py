@@ -1,0 +1,45 @@
+"""A user's function of the tiles of some matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from wrenla.algorithms.assemble import full, rechunk
+from wrenla.plan.expression import Description, Node, make
+from wrenla_handler.task import Task
+
+__all__ = ["map_tiles"]
+
+
+def map_tiles(function: Node, matrices: tuple[Node, ...], dtype: str) -> Node:
+    """Return F with F[i, j] = function(A[i, j], B[i, j], …); the others are brought to the first one's tiles."""
+    first = matrices[0]
+    for A in matrices[1:]:
+        if A.grid.shape != first.grid.shape or A.ndim != first.ndim:
+            raise ValueError(f"map_tiles: shapes {first.grid.shape} and {A.grid.shape} differ")
+    aligned = (_one_read_each(rechunk(A, first.grid.tile)) for A in matrices)
+    return make(MapTiles(dtype), function, *aligned)
+
+
+def _one_read_each(A: Node) -> Node:
+    """The function sees zeros where a triangular matrix has no tiles, and one tile where a sum has two."""
+    return full(A) if A.structure in ("lower", "upper") or "sum" in A.carries else A
+
+
+@dataclass(frozen=True)
+class MapTiles:
+    """F[i, j] = function(A[i, j], B[i, j], …). Tasks: one per tile; waves: 1."""
+
+    dtype: str
+    version: ClassVar[int] = 1
+
+    def describe(self, *args: Node) -> Description:
+        return replace(args[1].description, dtype=self.dtype, structure="general")
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        function, *matrices = out.args
+        for i, j in out.own_tiles():
+            tiles = tuple(A[i, j] for A in matrices)
+            yield out.task(i, j, finish=f"call {function.key}", args=tiles)

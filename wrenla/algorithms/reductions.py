@@ -1,0 +1,195 @@
+"""Sums, norms, traces and determinants: a part of each tile, put together along rows, then along columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from wrenla.algorithms.assemble import rechunk
+from wrenla.algorithms.views import flip, scale
+from wrenla.plan.expression import Description, Node, make
+from wrenla_handler.grid import Grid, Pair
+from wrenla_handler.task import Task
+
+__all__ = ["NORMS", "diagonal", "norm", "slogdet_triangular", "sum_over", "trace"]
+
+NORMS = ("fro", "1", "-1", "inf", "-inf", "max")
+
+_REAL = frozenset({"abs_row_sums", "abs_column_sums", "sum_squares", "max_abs", "logabs_part"})
+"""Kernels whose result is real for complex tiles too."""
+
+
+def sum_over(A: Node, axis: Literal[0, 1] | None) -> Node:
+    """Return the sum over rows (axis 0: one number for each column), columns (1), or all entries (None)."""
+    if axis == 0:
+        return sum_over(flip(A, "T"), 1)
+    if axis == 1:
+        return make(AddUp(1, 1), make(Parts("row_sums", None, 1), A))
+    return make(AddUp(0, 0), make(Parts("column_sums", 1, 1), sum_over(A, 1)))
+
+
+def diagonal(A: Node) -> Node:
+    """Return the diagonal as a vector."""
+    return make(DiagonalParts("diagonal", None), _square_tiles(A))
+
+
+def trace(A: Node) -> Node:
+    """Return the sum of the diagonal."""
+    return sum_over(diagonal(A), None)
+
+
+def norm(A: Node, order: str) -> Node:
+    """Return one of `NORMS`: Frobenius, largest (smallest) column or row sum of absolute values, largest entry."""
+    if order == "fro":
+        rows = make(Lay(1, "combine_sum_squares", (2, 1), 2), make(Parts("sum_squares", 2, 1), A))
+        return make(Lay(0, "norm_from_sum_squares", (1, 1), 0), rows)
+    if order == "max":
+        rows = make(Lay(1, "maximum", (1, 1), 2), make(Parts("max_abs", 1, 1), A))
+        return make(Lay(0, "maximum", (1, 1), 0), rows)
+    if not order.endswith("inf"):
+        return norm(flip(A, "T"), "-inf" if order == "-1" else "inf")
+    extreme = "minimum" if order == "-inf" else "maximum"
+    sums = make(AddUp(1, 1), make(Parts("abs_row_sums", None, 1), A))
+    return make(Lay(0, extreme, (1, 1), 0), make(Parts(extreme, 1, 1), sums))
+
+
+def slogdet_triangular(T: Node, power: int = 1) -> tuple[Node, Node]:
+    """Return the sign of det T and `power` times the logarithm of |det T|, of a triangular matrix."""
+    T = _square_tiles(T)
+    sign = make(Lay(0, "product", (1, 1), 0), make(DiagonalParts("sign_part", 1), T))
+    logabs = make(AddUp(0, 0), make(DiagonalParts("logabs_part", 1), T))
+    return sign, scale(logabs, power)
+
+
+def _square_tiles(A: Node) -> Node:
+    edge = min(A.grid.tile)
+    return A if A.grid.tile[0] == A.grid.tile[1] else rechunk(A, (edge, edge))
+
+
+def _real(dtype: str) -> str:
+    return np.empty(0, dtype).real.dtype.name
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One small part of each tile: P[i, j] = kernel(A[i, j]).
+
+    A part has `rows` × `cols` entries; None stands for as many as the tile has. Tasks: one per tile of A that is not
+    known to be zero; waves: 1.
+    """
+
+    kernel: str
+    rows: int | None
+    cols: int | None
+    version: ClassVar[int] = 1
+
+    def describe(self, *args: Node) -> Description:
+        grid = args[0].grid
+        M, N = grid.counts
+        part = (self.rows or grid.tile[0], self.cols or grid.tile[1])
+        shape = (M * self.rows if self.rows else grid.shape[0], N * self.cols if self.cols else grid.shape[1])
+        dtype = _real(args[0].dtype) if self.kernel in _REAL else args[0].dtype
+        return Description(Grid(shape, part), dtype)
+
+    def absent(self, out: Node, i: int, j: int) -> bool:
+        """Tell whether a part is zero because its tile is."""
+        return out.args[0].zero(i, j)
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        A = out.args[0]
+        for i, j in out.own_tiles():
+            base = A.reads(i, j)
+            yield out.task(i, j, base=base, finish=self.kernel, shape=A.grid.extent(i, j), dtype=A.dtype)
+
+
+@dataclass(frozen=True)
+class DiagonalParts:
+    """One part of each diagonal tile, one below the other: p[k] = kernel(A[k, k]).
+
+    A part has `rows` entries, None: as many as the tile's diagonal. Tasks: one per diagonal tile; waves: 1.
+    """
+
+    kernel: str
+    rows: int | None
+    version: ClassVar[int] = 1
+
+    def describe(self, *args: Node) -> Description:
+        grid = args[0].grid
+        n = min(grid.counts) * self.rows if self.rows else min(grid.shape)
+        dtype = _real(args[0].dtype) if self.kernel in _REAL else args[0].dtype
+        return Description(Grid((n, 1), (self.rows or grid.tile[0], 1)), dtype, "general", 1)
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        A = out.args[0]
+        for k in range(out.grid.counts[0]):
+            base = A.reads(k, k)
+            yield out.task(k, 0, base=base, finish=self.kernel, shape=A.grid.extent(k, k), dtype=A.dtype)
+
+
+def _along(axis: int, fixed: int, t: int) -> Pair:
+    """Return the tile indices at place t along an axis."""
+    return (t, fixed) if axis == 0 else (fixed, t)
+
+
+def _folded(grid: Grid, axis: int, length: int) -> Grid:
+    """Return the grid with one tile of `length` left along an axis."""
+    (m, n), (a, b) = grid.shape, grid.tile
+    return Grid((length, n), (length, b)) if axis == 0 else Grid((m, length), (a, length))
+
+
+@dataclass(frozen=True)
+class AddUp:
+    """Sum of the parts along an axis: s[i] = Σ_j P[i, j], j ascending. Tasks: one per part of the sum; waves: 1."""
+
+    axis: Literal[0, 1]
+    ndim: int
+    version: ClassVar[int] = 1
+
+    def describe(self, *args: Node) -> Description:
+        P = args[0]
+        return Description(
+            _folded(P.grid, self.axis, P.grid.tile[self.axis]), P.dtype, "general", self.ndim
+        )
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        P = out.args[0]
+        for fixed in range(out.grid.counts[1 - self.axis]):
+            parts = [P.reads(*_along(self.axis, fixed, t)) for t in range(P.grid.counts[self.axis])]
+            base = tuple(replace(read, add=True) for reads in parts for read in reads)
+            yield out.task(*_along(self.axis, fixed, 0), base=base)
+
+
+@dataclass(frozen=True)
+class Lay:
+    """Parts along an axis side by side in one tile, then a kernel: s[i] = kernel([P[i, 0] P[i, 1] …]).
+
+    Tasks: one per row (axis 1) or column (axis 0) of parts; waves: 1.
+    """
+
+    axis: Literal[0, 1]
+    kernel: str
+    shape: Pair
+    ndim: int
+    version: ClassVar[int] = 1
+
+    def describe(self, *args: Node) -> Description:
+        P = args[0]
+        grid = _folded(P.grid, self.axis, self.shape[self.axis])
+        return Description(grid, P.dtype, "general", self.ndim)
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        P = out.args[0]
+        height, width = P.grid.tile
+        for fixed in range(out.grid.counts[1 - self.axis]):
+            parts = [P.reads(*_along(self.axis, fixed, t)) for t in range(P.grid.counts[self.axis])]
+            reads = [read for reads in parts for read in reads]
+            base = tuple(replace(read, at=(0, t * width)) for t, read in enumerate(reads))
+            yield out.task(
+                *_along(self.axis, fixed, 0),
+                base=base,
+                finish=self.kernel,
+                shape=(height, len(reads) * width),
+            )

@@ -1,0 +1,74 @@
+"""Linear systems with a triangular matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from wrenla.algorithms.assemble import rechunk
+from wrenla.algorithms.views import settle
+from wrenla.plan.expression import Description, Node, make, products, result_dtype, reverse
+from wrenla_handler.task import Mask, Read, Task
+
+__all__ = ["solve_triangular"]
+
+
+def solve_triangular(T: Node, B: Node, uplo: Literal["lower", "upper"]) -> Node:
+    """Return X with T X = B; of T only the named triangle is read."""
+    rows, cols = T.grid.shape
+    if rows != cols:
+        raise ValueError(f"solve_triangular: the matrix must be square, not {rows} × {cols}")
+    if rows != B.grid.shape[0]:
+        raise ValueError(f"solve_triangular: {rows} equations, but a right-hand side of {B.grid.shape[0]} rows")
+    if T.grid.tile[0] != T.grid.tile[1]:
+        edge = min(T.grid.tile)
+        T = rechunk(T, (edge, edge))
+    if B.grid.tile[0] != T.grid.tile[0]:
+        B = rechunk(B, (T.grid.tile[0], B.grid.tile[1]))
+    return make(SolveTriangular(uplo), settle(T, "sum"), B)
+
+
+@dataclass(frozen=True)
+class SolveTriangular:
+    """X with T X = B.
+
+    Algorithm: substitution by tiles (BLAS: trsm), for a lower T forwards, for an upper one backwards:
+
+        X[i, r] = T[i, i]⁻¹ (B[i, r] − Σ_{j<i} T[i, j] X[j, r])        lower
+        X[i, r] = T[i, i]⁻¹ (B[i, r] − Σ_{j>i} T[i, j] X[j, r])        upper, j from the last one down
+
+    Invariant: every X[j, r] in a sum is final. With N tile rows and R tile columns of B, uncut: RN tasks and
+    writes, RN(N+1) reads, N waves.
+    """
+
+    uplo: Literal["lower", "upper"]
+    version: ClassVar[int] = 1
+
+    def describe(self, *args: Node) -> Description:
+        T, B = args
+        return Description(B.grid, result_dtype(T.dtype, B.dtype), "general", B.ndim)
+
+    def tasks(self, X: Node) -> Iterator[Task]:
+        T, B = X.args
+        N, R = X.grid.counts
+        lower = self.uplo == "lower"
+        for i in range(N) if lower else reversed(range(N)):
+            start, stop = (0, i) if lower else (i + 1, N)
+            for r in range(R):
+                terms = products(T.row(i, start, stop), X.column(r, start, stop), -1)
+                yield X.task(
+                    i,
+                    r,
+                    base=B.reads(i, r),
+                    # oldest first: backward substitution finishes the last rows first
+                    terms=terms if lower else reverse(terms),
+                    finish="trsm_left",
+                    args=(_diagonal_tile(T[i, i], self.uplo),),
+                )
+
+
+def _diagonal_tile(read: Read, uplo: Literal["lower", "upper"]) -> Read:
+    """Name the triangle of the STORED tile that counts: the other one if the tile is read transposed."""
+    other: Mask = "upper" if uplo == "lower" else "lower"
+    return replace(read, mask=other if read.op in "TC" else uplo)

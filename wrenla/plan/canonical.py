@@ -1,0 +1,45 @@
+"""Expressions that differ only in their data share a plan: leaves are replaced by numbered slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from wrenla.plan.expression import Leaf, Node, Slot
+
+__all__ = ["canonical", "topological"]
+
+
+def topological(results: Iterable[Node]) -> list[Node]:
+    """Return all nodes that some results depend on, arguments first, equal expressions once."""
+    order: dict[str, Node] = {}
+    stack = [(node, False) for node in results][::-1]
+    while stack:
+        node, expanded = stack.pop()
+        if node.key in order:
+            continue
+        if expanded:
+            order[node.key] = node
+        else:
+            stack.append((node, True))
+            stack.extend((arg, False) for arg in reversed(node.args))
+    return list(order.values())
+
+
+def canonical(results: Iterable[Node]) -> tuple[list[Node], dict[str, Node]]:
+    """Return the same expressions over slots, and for each key in the plan the original node.
+
+    Slots are numbered in the order in which a leaf is first met.
+    """
+    results = list(results)
+    replaced: dict[str, Node] = {}
+    originals: dict[str, Node] = {}
+    slots = 0
+    for node in topological(results):
+        if isinstance(node.op, Leaf):
+            twin = Node(Slot(slots, node.op.spec.kind, node.description), (), node.description)
+            slots += 1
+        else:
+            twin = Node(node.op, tuple(replaced[arg.key] for arg in node.args), node.description)
+        replaced[node.key] = twin
+        originals[twin.key] = node
+    return [replaced[node.key] for node in results], originals

@@ -1,0 +1,116 @@
+"""How to cut sums for a given executor: by simulation where the graph is small, by two bounds where it is large."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+import numpy as np
+
+from wrenla.plan.cut import Cut
+from wrenla.plan.graph import Graph, TileGraph
+from wrenla.plan.model import ExecutorModel
+
+__all__ = ["choose_cut", "simulate"]
+
+_SIMULATE_TILES = 300
+"""Tiles up to which trying every candidate task by task takes less than the plan itself may."""
+
+
+def choose_cut(tiles: TileGraph, model: ExecutorModel) -> Cut:
+    """Return the cut with the shortest expected run; between equals the one with fewest tasks."""
+    longest = max((len(during) for during in tiles.during), default=0)
+    cap = max(1, min(longest, _longest_group(tiles, model)))
+    if longest <= 1:
+        return Cut()
+    candidates = list(_candidates(longest, cap))
+    if len(tiles.tasks) <= _SIMULATE_TILES:
+        times = [simulate(Graph(tiles, cut, model), model.workers) for cut in candidates]
+    else:
+        costs = _TileCosts(tiles, model)
+        times = [costs.bound(cut, model.workers) for cut in candidates]
+    # a fraction of a percent is below what the model can tell: prefer the plan with fewer intermediates
+    best = min(times) * 1.005
+    return next(cut for cut, time in zip(candidates, times, strict=True) if time <= best)
+
+
+def _candidates(longest: int, cap: int) -> Iterator[Cut]:
+    """Yield cuts from few to many tasks."""
+    if cap >= longest:
+        yield Cut()
+    sizes = [size for size in (32, 16, 8, 4, 2, 1) if size <= cap and size < longest]
+    if cap < longest and cap not in sizes:
+        yield Cut("fixed", cap)
+    for size in sizes:
+        yield Cut("fixed", size)
+    if cap >= 2:
+        yield Cut("doubling", min(16, cap))
+
+
+def _longest_group(tiles: TileGraph, model: ExecutorModel) -> int:
+    """Return how many terms fit into the seconds that one task may last."""
+    worst = 0.0
+    for grid_task in {(task.shape, task.dtype): task for task in tiles.tasks if task.terms}.values():
+        flops, nbytes, _ = tiles.term_costs(grid_task)
+        worst = max(worst, model.seconds(float(flops.max()), float(nbytes.max())))
+    return int(model.longest_task / worst) if worst else 1
+
+
+def simulate(graph: Graph, workers: int) -> float:
+    """Return the seconds of a run in which a free worker takes the ready task with the longest path."""
+    path, seconds = graph.path_seconds(), graph.seconds
+    missing = np.diff(graph.first_need).astype(np.int64)
+    first, followers = graph.followers()
+    ready = [(-path[p], p) for p in np.flatnonzero(missing == 0)]
+    heapq.heapify(ready)
+    running: list[tuple[float, int]] = []
+    now = 0.0
+    while ready or running:
+        while ready and len(running) < workers:
+            _, p = heapq.heappop(ready)
+            heapq.heappush(running, (now + seconds[p], p))
+        now, done = heapq.heappop(running)
+        for q in followers[first[done] : first[done + 1]]:
+            missing[q] -= 1
+            if missing[q] == 0:
+                heapq.heappush(ready, (-path[q], int(q)))
+    return now
+
+
+class _TileCosts:
+    """What each tile's sum costs, so that a cut can be judged without listing its tasks."""
+
+    def __init__(self, tiles: TileGraph, model: ExecutorModel) -> None:
+        self.tiles, self.model = tiles, model
+        self.term: list[float] = []
+        self.end: list[float] = []
+        self.extra: list[float] = []
+        for task in tiles.tasks:
+            flops, nbytes, _ = tiles.term_costs(task)
+            end_flops, base_bytes, arg_bytes, *_ = tiles.end_costs(task)
+            out = tiles.arrays[task.out.array].nbytes
+            spent = flops / model.flops_per_second + nbytes / model.bytes_per_second
+            self.term.append(float(spent.mean()) if len(spent) else 0.0)
+            self.end.append(model.seconds(end_flops, base_bytes + arg_bytes + out))
+            self.extra.append(model.seconds(0, 2 * out))
+
+    def bound(self, cut: Cut, workers: int) -> float:
+        """Return a lower bound of the run's seconds: all work shared evenly, and the longest path."""
+        done = np.zeros(len(self.tiles.tasks))
+        total = 0.0
+        for number, task in enumerate(self.tiles.tasks):
+            during = self.tiles.during[number]
+            bounds = cut.bounds(len(during), bool(task.finish))
+            pieces, term, extra, end = len(bounds), self.term[number], self.extra[number], self.end[number]
+            total += len(during) * term + (pieces - 1) * extra + end
+            # from the moment a group can start, it and all later groups have to run
+            latest = max((done[p] for p in self.tiles.base[number]), default=0.0)
+            latest += len(during) * term + (pieces - 1) * extra + end
+            for c, (a, b) in enumerate(bounds):
+                if a < b and during.shape[1]:
+                    ready = float(np.where(during[a:b] >= 0, done[during[a:b]], 0.0).max())
+                    latest = max(latest, ready + (len(during) - a) * term + (pieces - 1 - c) * extra + end)
+            for p in self.tiles.args[number]:
+                latest = max(latest, done[p] + end)
+            done[number] = latest
+        return max(total / workers, float(done.max(initial=0.0)))

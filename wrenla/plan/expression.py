@@ -1,0 +1,331 @@
+"""Expressions: what a matrix is made of, before anything is computed.
+
+A `Node` is an operation, its arguments and the grid of its result. There are three kinds of operation:
+
+- a leaf (`Leaf`, `Slot`) is data that is there;
+- a view (`View`) rides on the reads of whoever uses it: transpose, scale, shift, a sum of two matrices;
+- an `Operation` makes tiles: it yields one task per tile of its result, in an order in which they can run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from wrenla_handler.grid import Grid, Pair
+from wrenla_handler.layout import Structure
+from wrenla_handler.task import ArraySpec, Mask, Op, Read, Scalar, Step, Task, Term, TileRef
+
+__all__ = [
+    "Description",
+    "Leaf",
+    "Node",
+    "Operation",
+    "Slot",
+    "Strip",
+    "View",
+    "leaf",
+    "make",
+    "products",
+    "result_dtype",
+    "reverse",
+]
+
+Nodes: TypeAlias = "tuple[Node, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is known of a result before it is computed."""
+
+    grid: Grid
+    dtype: str
+    structure: Structure = "general"
+    ndim: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A run of `n` tiles along a row or column of tiles, from index `start`, read alike."""
+
+    start: int
+    n: int
+    read: Read
+    step: Step
+
+    def part(self, start: int, stop: int) -> Strip:
+        """Return the tiles from index `start` to index `stop`."""
+        return Strip(start, stop - start, self.read.moved(start - self.start, self.step), self.step)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """Data that is there, or can be made from nothing: stored tiles, an array, a function, a formula.
+
+    `payload` is what the executor needs beside `spec`: the array in memory, or the function's pickle.
+    """
+
+    spec: ArraySpec
+    structure: Structure = "general"
+    payload: Any = field(default=None, compare=False, repr=False)
+    keepers: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+    """What must not be garbage-collected while this leaf is in use, e.g. the owner of persisted tiles."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of a leaf in a plan that serves many leaves of the same grid."""
+
+    number: int
+    kind: str
+    description: Description
+
+
+@runtime_checkable
+class Operation(Protocol):
+    """Makes tiles. Implementations are frozen dataclasses: their fields are the parameters."""
+
+    version: ClassVar[int]
+
+    def describe(self, *args: Node) -> Description:
+        """Check the arguments and say what the result looks like."""
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        """Yield one task per tile of the result, inputs first."""
+
+
+@runtime_checkable
+class View(Protocol):
+    """Changes how tiles are read. Implementations are frozen dataclasses."""
+
+    def describe(self, *args: Node) -> Description:
+        """Check the arguments and say what the result looks like."""
+
+    def carries(self, *args: Node) -> frozenset[str]:
+        """Name what the reads of this view already do: it decides what can still be put on top."""
+
+    def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
+        """Return the reads whose sum is tile `(i, j)`; none where the tile is zero."""
+
+    def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
+        """Yield the non-zero runs of a row (axis 1) or column (axis 0) of tiles."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """An expression: an operation, its arguments, and what is known of the result."""
+
+    op: Any
+    args: Nodes
+    description: Description
+
+    @property
+    def grid(self) -> Grid:
+        return self.description.grid
+
+    @property
+    def dtype(self) -> str:
+        return self.description.dtype
+
+    @property
+    def structure(self) -> Structure:
+        return self.description.structure
+
+    @property
+    def ndim(self) -> int:
+        return self.description.ndim
+
+    @property
+    def is_leaf(self) -> bool:
+        return isinstance(self.op, Leaf | Slot)
+
+    @property
+    def is_view(self) -> bool:
+        return isinstance(self.op, View)
+
+    @cached_property
+    def key(self) -> str:
+        """Structural identity: operation, version, parameters, arguments; of a leaf, its content's name."""
+        if isinstance(self.op, Leaf):
+            text = f"leaf {self.op.spec.identity} {self.description}"
+        else:
+            version = getattr(self.op, "version", 0)
+            text = f"{self.op!r} {version} {self.description} {[arg.key for arg in self.args]}"
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    @cached_property
+    def carries(self) -> frozenset[str]:
+        """What reading this node already does: shift, rows, cols, mask, sum."""
+        return self.op.carries(*self.args) if self.is_view else frozenset()
+
+    def ref(self, i: int, j: int) -> TileRef:
+        """Name tile `(i, j)` of this node's own array."""
+        return TileRef(self.key, i, j)
+
+    def reads(self, i: int, j: int) -> tuple[Read, ...]:
+        """Return the reads whose sum is tile `(i, j)`; none where the tile is zero."""
+        if self.is_view:
+            reads: tuple[Read, ...] = self.op.reads(self, i, j)
+            return reads
+        return tuple(strip.read for strip in self._own_strips(1, i, j, j + 1))
+
+    def __getitem__(self, ij: Pair) -> Read:
+        """Return the one read of a tile that is not zero and not a sum."""
+        (read,) = self.reads(*ij)
+        return read
+
+    def row(self, i: int, start: int, stop: int) -> Iterator[Strip]:
+        """Yield the non-zero runs of tiles `(i, start)` to `(i, stop - 1)`."""
+        return self.strips(1, i, start, stop)
+
+    def column(self, j: int, start: int, stop: int) -> Iterator[Strip]:
+        """Yield the non-zero runs of tiles `(start, j)` to `(stop - 1, j)`."""
+        return self.strips(0, j, start, stop)
+
+    def strips(self, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
+        """Yield the non-zero runs of a row (axis 1) or column (axis 0) of tiles."""
+        if start >= stop:
+            return iter(())
+        if self.is_view:
+            strips: Iterator[Strip] = self.op.strips(self, axis, fixed, start, stop)
+            return strips
+        return self._own_strips(axis, fixed, start, stop)
+
+    def zero(self, i: int, j: int) -> bool:
+        """Tell whether a tile is known to be zero and so is not there."""
+        return not self.reads(i, j)
+
+    def task(
+        self,
+        i: int,
+        j: int,
+        *,
+        base: tuple[Read, ...] = (),
+        terms: tuple[Term, ...] = (),
+        finish: str = "",
+        args: tuple[Read, ...] = (),
+        shape: Pair | None = None,
+        dtype: str | None = None,
+    ) -> Task:
+        """Return the task that makes tile `(i, j)` of this node."""
+        return Task(
+            self.ref(i, j),
+            shape or self.grid.extent(i, j),
+            dtype or self.dtype,
+            base,
+            terms,
+            finish,
+            args,
+            self.grid.origin(i, j),
+        )
+
+    def own_tiles(self) -> Iterator[Pair]:
+        """Yield the tiles that this node's own array holds: of a symmetric matrix the lower ones."""
+        rows, cols = self.grid.counts
+        lower = self.structure in ("lower", "hermitian", "pos")
+        for i in range(rows):
+            for j in range(i if self.structure == "upper" else 0, min(i + 1, cols) if lower else cols):
+                if not self.zero(i, j):
+                    yield i, j
+
+    def _own_strips(self, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
+        """Runs of the node's own array. Its structure says what is zero and what is mirrored."""
+
+        def run(first: int, last: int, op: Op = "N", mask: Mask = "") -> Iterator[Strip]:
+            first, last = max(first, start), min(last, stop)
+            if first < last:
+                along_columns = (axis == 1) == (op == "N")
+                i, j = (fixed, first) if along_columns else (first, fixed)
+                step = (0, 1, 0, 0) if along_columns else (1, 0, 0, 0)
+                yield Strip(first, last - first, Read(self.ref(i, j), op, mask), step)
+
+        far = stop
+        match self.structure:
+            case "general":
+                absent = getattr(self.op, "absent", None)
+                if absent is None:
+                    yield from run(0, far)
+                else:
+                    for t in range(start, stop):
+                        if not absent(self, *((fixed, t) if axis == 1 else (t, fixed))):
+                            yield from run(t, t + 1)
+            case "lower" | "upper" as triangle:
+                # data of unknown origin may hold anything in the other triangle of a diagonal tile
+                mask: Mask = triangle if self.is_leaf else ""
+                before = (triangle == "lower") == (axis == 1)
+                if before:
+                    yield from run(0, fixed)
+                yield from run(fixed, fixed + 1, "N", mask)
+                if not before:
+                    yield from run(fixed + 1, far)
+            case _ if axis == 1:  # Hermitian: the lower tiles stand for the upper ones
+                yield from run(0, fixed + 1)
+                yield from run(fixed + 1, far, "C")
+            case _:
+                yield from run(0, fixed, "C")
+                yield from run(fixed, far)
+
+
+def make(op: Any, *args: Node) -> Node:
+    """Return the node of an operation or view on its arguments, checked."""
+    return Node(op, args, op.describe(*args))
+
+
+def leaf(spec: ArraySpec, structure: Structure = "general", payload: Any = None, *keepers: Any) -> Node:
+    """Return the node of data that is there."""
+    if structure != "general" and (
+        spec.grid.shape[0] != spec.grid.shape[1] or spec.grid.tile[0] != spec.grid.tile[1]
+    ):
+        raise ValueError(
+            f"a {structure} matrix is square and has square tiles; "
+            f"this one is {spec.grid.shape} in tiles of {spec.grid.tile}"
+        )
+    description = Description(spec.grid, spec.dtype, structure, spec.ndim)
+    return Node(Leaf(spec, structure, payload, keepers), (), description)
+
+
+def products(
+    a: Iterable[Strip], b: Iterable[Strip], alpha: Scalar = 1, *, lower: bool = False
+) -> tuple[Term, ...]:
+    """Return Σ_t a[t] b[t] over the indices that both have: runs of products, first index first.
+
+    The strips of each side are in the order of their (ascending or descending) indices.
+    """
+    terms = []
+    right = list(b)
+    for x in a:
+        for y in right:
+            start, stop = max(x.start, y.start), min(x.start + x.n, y.start + y.n)
+            if start < stop:
+                p, q = x.part(start, stop), y.part(start, stop)
+                terms.append(Term(p.read, q.read, alpha, stop - start, p.step, q.step, lower))
+    return tuple(terms)
+
+
+def reverse(terms: Iterable[Term]) -> tuple[Term, ...]:
+    """Return the same products, last one first."""
+
+    def back(step: Step) -> Step:
+        di, dj, dr, dc = step
+        return -di, -dj, -dr, -dc
+
+    return tuple(
+        replace(
+            term,
+            a=term.a.moved(term.n - 1, term.a_step),
+            b=term.b.moved(term.n - 1, term.b_step),
+            a_step=back(term.a_step),
+            b_step=back(term.b_step),
+        )
+        for term in reversed(list(terms))
+    )
+
+
+def result_dtype(*dtypes: str | np.dtype[Any] | type) -> str:
+    """Return NumPy's promotion of some dtypes, as a name."""
+    return np.result_type(*dtypes).name

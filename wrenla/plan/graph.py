@@ -1,0 +1,295 @@
+"""From expressions to tasks, and from tasks to what each waits for, in arrays: a plan has up to a million tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from wrenla_kernels import KERNELS
+
+from wrenla.plan.cut import Cut, piece
+from wrenla.plan.expression import Node
+from wrenla.plan.model import ExecutorModel
+from wrenla_handler.grid import Grid
+from wrenla_handler.task import Read, Task, Term, TileRef
+
+__all__ = ["Graph", "TileGraph", "Tiles"]
+
+Ints: TypeAlias = npt.NDArray[np.int32]
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+_COMPLEX = 4  # one complex multiply-add is 8 real operations against 2
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """What the plan knows of an array: its grid, and whether its tiles come from a store."""
+
+    grid: Grid
+    itemsize: int
+    stored: bool
+    called: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        return self.grid.tile[0] * self.grid.tile[1] * self.itemsize
+
+
+class TileGraph:
+    """The uncut tasks, one per tile, in an order in which they can run.
+
+    Parameters
+    ----------
+    nodes : iterable of Node
+        Everything the results depend on, arguments first.
+    whole : set of str
+        Keys of symmetric results that are to be stored with their mirrored tiles.
+
+    Attributes
+    ----------
+    tasks : list of Task
+    arrays : dict of str to Tiles
+    before : list of int32 arrays
+        Per tile, the producers (tile numbers) of its base and arguments.
+    during : list of int32 arrays, (terms, factors)
+        Per tile, the producers of each term's factors, −1 where a factor is data.
+    """
+
+    def __init__(self, nodes: Iterable[Node], whole: frozenset[str] = frozenset()) -> None:
+        self.tasks: list[Task] = []
+        self.arrays: dict[str, Tiles] = {}
+        self.base: list[list[int]] = []
+        self.args: list[list[int]] = []
+        self.during: list[Ints] = []
+        self._where: dict[str, Ints] = {}
+        for node in nodes:
+            itemsize = np.dtype(node.dtype).itemsize
+            if node.is_leaf:
+                kind = getattr(node.op, "kind", None) or node.op.spec.kind
+                self.arrays[node.key] = Tiles(node.grid, itemsize, kind == "tiles", kind == "function")
+            elif not node.is_view:
+                self.arrays[node.key] = Tiles(node.grid, itemsize, True)
+                self._where[node.key] = np.full(node.grid.counts, -1, np.int32)
+                for task in node.op.tasks(node):
+                    self._append(task)
+                if node.key in whole:
+                    self._mirror(node)
+
+    def _mirror(self, node: Node) -> None:
+        if node.structure in ("hermitian", "pos"):
+            rows, cols = node.grid.counts
+            for i in range(rows):
+                for j in range(i + 1, cols):
+                    self._append(node.task(i, j, base=node.reads(i, j)))
+
+    def _append(self, task: Task) -> None:
+        number = len(self.tasks)
+        self.tasks.append(task)
+        self.base.append([p for read in task.base for p in self._producers(read)])
+        self.args.append([p for read in task.args for p in self._producers(read)])
+        parts = [self._term_producers(term) for term in task.terms]
+        width = max((part.shape[1] for part in parts), default=0)
+        table = np.full((task.length, width), -1, np.int32)
+        row = 0
+        for part in parts:
+            table[row : row + len(part), : part.shape[1]] = part
+            row += len(part)
+        self.during.append(table)
+        self._where[task.out.array][task.out.i, task.out.j] = number
+
+    def _producers(self, read: Read) -> Iterable[int]:
+        for ref in read.refs():
+            known = self._where.get(ref.array)
+            if known is not None:
+                yield int(known[ref.i, ref.j])
+
+    def _term_producers(self, term: Term) -> Ints:
+        t = np.arange(term.n)
+        columns = []
+        sides = ((term.a, term.a_step),) if term.lower else ((term.a, term.a_step), (term.b, term.b_step))
+        for read, (di, dj, dr, dc) in sides:
+            for ref, si, sj in ((read.tile, di, dj), (read.rows, dr, 0), (read.cols, dc, 0)):
+                if ref is not None and (known := self._where.get(ref.array)) is not None:
+                    columns.append(known[ref.i + t * si, ref.j + t * sj])
+        return np.stack(columns, axis=1) if columns else np.empty((term.n, 0), np.int32)
+
+    def term_costs(self, task: Task) -> tuple[Floats, Floats, Ints]:
+        """Return, for each term, its flops, the bytes read from stores, and how many tiles are read."""
+        rows, cols = task.shape
+        factor = _COMPLEX if np.dtype(task.dtype).kind == "c" else 1
+        flops, nbytes, reads = [], [], []
+        for term in task.terms:
+            inner = self._inner(term)
+            each = rows * (rows + 1) if term.lower else 2 * rows * cols
+            flops.append(inner * (each * factor))
+            refs = [*term.a.refs(), *(() if term.lower else term.b.refs())]
+            nbytes.append(np.full(term.n, float(sum(self._stored_bytes(ref) for ref in refs))))
+            reads.append(np.full(term.n, len(refs), np.int32))
+        if not flops:
+            return np.empty(0), np.empty(0), np.empty(0, np.int32)
+        return np.concatenate(flops), np.concatenate(nbytes), np.concatenate(reads)
+
+    def _inner(self, term: Term) -> Floats:
+        grid, read = self.arrays[term.a.tile.array].grid, term.a
+        axis = 1 if read.op in "NR" else 0
+        first, step = ((read.tile.i, term.a_step[0]), (read.tile.j, term.a_step[1]))[axis]
+        index = first + step * np.arange(term.n)
+        return np.minimum(grid.tile[axis], grid.shape[axis] - index * grid.tile[axis]).astype(np.float64)
+
+    def _stored_bytes(self, ref: TileRef) -> int:
+        array = self.arrays[ref.array]
+        return array.nbytes if array.stored else 0
+
+    def end_costs(self, task: Task) -> tuple[float, float, float, int, int]:
+        """Return flops of the finish, and bytes and counts of the reads of base and arguments."""
+        kernel = KERNELS.get(task.finish.removesuffix("_left").removesuffix("_right"))
+        rows, cols = task.shape
+        order = rows if task.finish == "trsm_left" else cols
+        flops = kernel.flops(rows, cols, order) if kernel else float(rows * cols if task.finish else 0)
+        factor = _COMPLEX if np.dtype(task.dtype).kind == "c" else 1
+        base = [ref for read in task.base for ref in read.refs()]
+        args = [ref for read in task.args for ref in read.refs()]
+        return (
+            flops * factor,
+            float(sum(map(self._stored_bytes, base))),
+            float(sum(map(self._stored_bytes, args))),
+            len(base),
+            len(args),
+        )
+
+    def projected(self, task: Task, lookahead: int) -> int:
+        """Return the bytes that one task needs at its worst, cut or not."""
+
+        def held(read: Read, plain_copies: int = 0) -> int:
+            array = self.arrays[read.tile.array]
+            # a user's function makes intermediates of its own; two of the block's size are allowed for
+            made = array.nbytes * (3 if array.called else 1)
+            as_it_is = read.plain and (plain_copies == 0 or (read.op == "N" and read.scale == 1))
+            return made + (0 if as_it_is else array.nbytes)
+
+        out = self.arrays[task.out.array].nbytes
+        work = task.shape[0] * task.shape[1] * np.dtype(task.dtype).itemsize
+        stages = [max((held(read, 1) for read in task.base), default=0), sum(map(held, task.args))]
+        stages += [held(term.a) + (0 if term.lower else held(term.b)) for term in task.terms]
+        tiles = [self.arrays[read.tile.array].nbytes for term in task.terms for read in (term.a, term.b)]
+        return out + (work if task.finish else 0) + max(stages) + lookahead * max(tiles, default=0)
+
+
+class Graph:
+    """The cut tasks and what each waits for.
+
+    Attributes
+    ----------
+    tile, start, stop, last : arrays
+        Task `p` applies terms `start[p]` to `stop[p]` of tile `tile[p]`, and finishes it if `last[p]`.
+    first_need, needs : arrays
+        Task `p` waits for tasks ``needs[first_need[p]:first_need[p + 1]]`` (some may stand there twice).
+    level : array
+        Wave in which a task can run.
+    flops, bytes_read, bytes_written, reads, seconds : arrays
+    """
+
+    def __init__(self, tiles: TileGraph, cut: Cut, model: ExecutorModel) -> None:
+        self.tiles, self.cut = tiles, cut
+        tile: list[int] = []
+        start: list[int] = []
+        stop: list[int] = []
+        last: list[bool] = []
+        final = np.empty(len(tiles.tasks), np.int32)
+        needs: list[npt.NDArray[Any]] = []
+        counts: list[int] = []
+        costs: list[tuple[float, float, float, int]] = []
+        for number, task in enumerate(tiles.tasks):
+            bounds = cut.bounds(len(tiles.during[number]), bool(task.finish))
+            first = len(tile)
+            final[number] = first + len(bounds) - 1
+            flops, nbytes, reads = tiles.term_costs(task)
+            end_flops, base_bytes, arg_bytes, base_reads, arg_reads = tiles.end_costs(task)
+            out_bytes = tiles.arrays[task.out.array].nbytes
+            during = tiles.during[number]
+            for c, (a, b) in enumerate(bounds):
+                is_last = c == len(bounds) - 1
+                waits = during[a:b].ravel()
+                need = final[waits[waits >= 0]]
+                before = [first + c - 1] if c else final[tiles.base[number]]
+                after = final[tiles.args[number]] if is_last else []
+                need = np.concatenate((before, need, after)) if len(before) or len(after) else need
+                tile.append(number)
+                start.append(a)
+                stop.append(b)
+                last.append(is_last)
+                needs.append(need)
+                counts.append(len(need))
+                costs.append(
+                    (
+                        float(flops[a:b].sum()) + (end_flops if is_last else 0),
+                        float(nbytes[a:b].sum())
+                        + (out_bytes if c else base_bytes)
+                        + (arg_bytes if is_last else 0),
+                        float(out_bytes),
+                        int(reads[a:b].sum()) + (1 if c else base_reads) + (arg_reads if is_last else 0),
+                    )
+                )
+        self.tile, self.start, self.stop = (np.array(x, np.int32) for x in (tile, start, stop))
+        self.last = np.array(last, bool)
+        self.final = final
+        self.first_need = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        self.needs: Ints = np.concatenate([*needs, np.empty(0)]).astype(np.int32)
+        table = np.array(costs, np.float64).reshape(-1, 4)
+        self.flops, self.bytes_read, self.bytes_written = table[:, 0], table[:, 1], table[:, 2]
+        self.reads = table[:, 3].astype(np.int64)
+        self.seconds: Floats = (
+            model.latency
+            + self.flops / model.flops_per_second
+            + (self.bytes_read + self.bytes_written) / model.bytes_per_second
+        )
+        self.level = self._levels()
+
+    def __len__(self) -> int:
+        return len(self.tile)
+
+    def needs_of(self, p: int) -> Ints:
+        """Return the tasks that task `p` waits for."""
+        return self.needs[self.first_need[p] : self.first_need[p + 1]]
+
+    def task(self, p: int) -> Task:
+        """Return task `p` as a worker takes it."""
+        whole = self.tiles.tasks[self.tile[p]]
+        return piece(whole, int(self.start[p]), int(self.stop[p]), bool(self.last[p]))
+
+    def out(self, p: int) -> TileRef:
+        """Return the tile that task `p` commits."""
+        ref = self.tiles.tasks[self.tile[p]].out
+        return ref if self.last[p] else TileRef(ref.array, ref.i, ref.j, int(self.stop[p]))
+
+    def followers(self) -> tuple[npt.NDArray[np.int64], Ints]:
+        """Return the reverse of `needs`: who waits for a task, as (first, tasks)."""
+        waiting = np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.first_need))
+        order = np.argsort(self.needs, kind="stable")
+        first = np.searchsorted(self.needs[order], np.arange(len(self) + 1))
+        return first.astype(np.int64), waiting[order]
+
+    def path_seconds(self) -> Floats:
+        """Return, for each task, the seconds from its start to the end of the run with unlimited workers."""
+        path = self.seconds.copy()
+        first, needs = self.first_need, self.needs
+        for p in range(len(self) - 1, -1, -1):
+            mine = needs[first[p] : first[p + 1]]
+            if len(mine):
+                longer = path[p] + self.seconds[mine]
+                np.maximum.at(path, mine, longer) if len(mine) > 1 else path.__setitem__(
+                    mine[0], max(path[mine[0]], longer[0])
+                )
+        return path
+
+    def _levels(self) -> Ints:
+        level = np.zeros(len(self), np.int32)
+        first, needs = self.first_need, self.needs
+        for p in range(len(self)):
+            mine = needs[first[p] : first[p + 1]]
+            if len(mine):
+                level[p] = level[mine].max() + 1
+        return level

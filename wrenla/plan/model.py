@@ -1,0 +1,63 @@
+"""A small model of an executor: what a task will take there, and so how to cut and how large to make tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ExecutorModel", "choose_tile"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorModel:
+    """What a plan knows of the machine it is made for.
+
+    Parameters
+    ----------
+    workers : int
+        Tasks that run at the same time.
+    flops_per_second : float
+        Of one worker, in real double precision operations.
+    bytes_per_second : float
+        Between one worker and the store, each way.
+    latency : float
+        Seconds that a task costs beside its work.
+    longest_task : float
+        Seconds that one task may last.
+    allowed_bytes : int
+        Memory that one worker may use.
+    """
+
+    workers: int
+    flops_per_second: float
+    bytes_per_second: float
+    latency: float
+    longest_task: float
+    allowed_bytes: int
+
+    def seconds(self, flops: float, nbytes: float) -> float:
+        """Return what a task takes that neither waits nor overlaps."""
+        return self.latency + flops / self.flops_per_second + nbytes / self.bytes_per_second
+
+
+_TILES_IN_USE = 10
+"""Upper estimate of the tiles that one task holds at a time: result, factors, what is read ahead."""
+
+
+def choose_tile(length: int, itemsize: int, model: ExecutorModel) -> int:
+    """Return an edge for square tiles of a matrix whose longer side has `length` entries.
+
+    Large enough that arithmetic outweighs transfer, small enough that a worker holds a task's tiles, and that there
+    are several tiles for each worker.
+
+    Examples
+    --------
+    >>> choose_tile(14336, 8, ExecutorModel(2, 60e9, 2e9, 1e-4, 60, 8 << 30))
+    1792
+    """
+    if length <= 256:
+        return max(1, length)
+    fits = int((model.allowed_bytes / (_TILES_IN_USE * itemsize)) ** 0.5)
+    # N tiles a side give N²/2 tasks in the middle of a factorization; 8 keep two workers busy, 64 some hundreds
+    wanted = max(8, round(4 * model.workers**0.5))
+    edge = min(fits, 4096, -(-length // wanted))
+    return max(32, min(length, -(-edge // 64) * 64 if edge > 64 else edge))

@@ -1,0 +1,210 @@
+"""A plan: the tasks of some results, their waves, and what they will cost. It can be looked at before it is run."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from dask.utils import format_bytes
+
+from wrenla.plan.canonical import canonical, topological
+from wrenla.plan.choose import choose_cut
+from wrenla.plan.cut import Cut
+from wrenla.plan.expression import Node
+from wrenla.plan.graph import Graph, TileGraph
+from wrenla.plan.model import ExecutorModel
+from wrenla_handler.task import Task
+
+__all__ = ["Plan", "PlanError", "make_plan"]
+
+LOOKAHEAD = 4
+"""Tiles that a worker reads ahead of its kernels."""
+
+
+class PlanError(ValueError):
+    """The plan cannot be carried out on this executor; the message says what would fit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The tasks of some results, levelled into waves and priced. Immutable; one plan serves many runs.
+
+    Attributes
+    ----------
+    results : tuple of Node
+        What is computed, over slots instead of data.
+    graph : Graph
+    cut : Cut
+        How sums are cut into tasks.
+    model : ExecutorModel
+        The executor that it was made for.
+    """
+
+    results: tuple[Node, ...]
+    graph: Graph
+    cut: Cut
+    model: ExecutorModel
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks."""
+        return len(self.graph)
+
+    @cached_property
+    def waves(self) -> int:
+        """Number of waves: tasks of one wave can run side by side."""
+        return int(self.graph.level.max(initial=-1)) + 1
+
+    @property
+    def parallelism(self) -> float:
+        """Mean number of tasks in a wave."""
+        return self.tasks / self.waves if self.waves else 0.0
+
+    @property
+    def flops(self) -> float:
+        """Floating point operations, in real arithmetic."""
+        return float(self.graph.flops.sum())
+
+    @property
+    def reads(self) -> int:
+        """Tiles read, wherever they come from."""
+        return int(self.graph.reads.sum())
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read from stores, at most: what a worker still has at hand is not read again."""
+        return int(self.graph.bytes_read.sum())
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes written to the store."""
+        return int(self.graph.bytes_written.sum())
+
+    @property
+    def requests(self) -> int:
+        """Requests to stores, at most."""
+        return self.reads + self.tasks
+
+    @cached_property
+    def kernels(self) -> dict[str, int]:
+        """Tasks by what they end with: a finishing kernel, else `gemm` for sums and `copy` for the rest."""
+        names: Counter[str] = Counter()
+        tiles = self.graph.tiles.tasks
+        for tile, start, stop, last in zip(
+            self.graph.tile, self.graph.start, self.graph.stop, self.graph.last, strict=True
+        ):
+            finish = tiles[tile].finish if last else ""
+            names[finish.split(" ")[0] or ("gemm" if stop > start else "copy")] += 1
+        return dict(names.most_common())
+
+    @cached_property
+    def projected(self) -> int:
+        """Bytes of memory that the largest task needs."""
+        tiles = self.graph.tiles
+        kinds = {_memory_kind(task): task for task in tiles.tasks}
+        return max((tiles.projected(task, LOOKAHEAD) for task in kinds.values()), default=0)
+
+    @cached_property
+    def seconds(self) -> float:
+        """What the model expects: all work shared evenly among the workers."""
+        return float(self.graph.seconds.sum()) / self.model.workers
+
+    def wave(self, number: int) -> list[int]:
+        """Return the tasks of one wave."""
+        return [int(p) for p in np.flatnonzero(self.graph.level == number)]
+
+    def check(self) -> None:
+        """Refuse a plan with a task that does not fit into a worker's memory.
+
+        Raises
+        ------
+        PlanError
+        """
+        allowed = self.model.allowed_bytes
+        if self.projected <= allowed:
+            return
+        tiles = self.graph.tiles
+        worst = max(tiles.tasks, key=lambda task: tiles.projected(task, LOOKAHEAD))
+        grid = tiles.arrays[worst.out.array].grid
+        edge = max(worst.shape)
+        fitting = int(edge * (allowed / self.projected) ** 0.5)
+        fitting = max(1, fitting // 32 * 32 or fitting)
+        raise PlanError(
+            f"a task on tiles of {grid.tile[0]} × {grid.tile[1]} needs {format_bytes(self.projected)} "
+            f"(projected), a worker may use {format_bytes(allowed)} (allowed): use tile={fitting} or smaller, "
+            "or allow more memory (allowed_mem, WRENLA_ALLOWED_MEM)"
+        )
+
+    def __str__(self) -> str:
+        rows = [
+            ("tasks", f"{self.tasks:,}  ({', '.join(f'{n:,} {k}' for k, n in self.kernels.items())})"),
+            ("waves", f"{self.waves:,}, mean parallelism {self.parallelism:.1f}"),
+            ("sums", str(self.cut)),
+            ("arithmetic", f"{self.flops / 1e9:,.2f} GFLOP"),
+            ("read", f"{format_bytes(self.bytes_read)} at most, in {self.reads:,} tiles"),
+            ("written", f"{format_bytes(self.bytes_written)}, in {self.tasks:,} tiles"),
+            ("requests", f"{self.requests:,} at most"),
+            (
+                "memory",
+                f"{format_bytes(self.projected)} a worker (projected) of "
+                f"{format_bytes(self.model.allowed_bytes)} (allowed)",
+            ),
+            ("time", f"about {self.seconds:.3g} s on {self.model.workers} workers"),
+        ]
+        shapes = ", ".join(
+            f"{node.grid.shape[0]} × {node.grid.shape[1]} in tiles of "
+            f"{node.grid.tile[0]} × {node.grid.tile[1]}, {node.dtype}"
+            for node in self.results
+        )
+        return "\n".join([f"plan for {shapes}", *(f"  {name:<11}{text}" for name, text in rows)])
+
+
+def _memory_kind(task: Task) -> object:
+    """Tasks of one kind need the same memory."""
+    reads = (*task.base, *task.args, *(read for term in task.terms for read in (term.a, term.b)))
+    return (task.out.array, task.shape, task.finish, frozenset((r.tile.array, r.op, r.plain) for r in reads))
+
+
+_KNOWN: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
+_KEEP = 16
+
+
+def make_plan(
+    results: Sequence[Node],
+    model: ExecutorModel,
+    *,
+    cut: Cut | None = None,
+    whole: Sequence[Node] = (),
+) -> tuple[Plan, dict[str, Node]]:
+    """Return the plan for some results, and the expression behind each of its array names.
+
+    Parameters
+    ----------
+    results : sequence of Node
+        Each is an operation: it has tiles of its own.
+    model : ExecutorModel
+    cut : Cut, optional
+        How to cut sums; the model chooses by default.
+    whole : sequence of Node
+        Those of `results` that are stored with their mirrored tiles if they are symmetric.
+
+    Notes
+    -----
+    The last few plans are kept: in a loop where only the data change, planning is done once.
+    """
+    twins, originals = canonical(results)
+    wanted = {node.key for node in whole}
+    mirrored = frozenset(twin.key for twin, node in zip(twins, results, strict=True) if node.key in wanted)
+    known = (tuple(twin.key for twin in twins), mirrored, model, cut)
+    plan = _KNOWN.pop(known, None)
+    if plan is None:
+        tiles = TileGraph(topological(twins), mirrored)
+        chosen = cut or choose_cut(tiles, model)
+        plan = Plan(tuple(twins), Graph(tiles, chosen, model), chosen, model)
+    _KNOWN[known] = plan
+    while len(_KNOWN) > _KEEP:
+        _KNOWN.popitem(last=False)
+    return plan, originals
