@@ -1,7 +1,7 @@
 """Do two threads multiply twice as fast as one? And what do our own trsm and potrf gain over the library's?
 
-`scipy.linalg.blas.dgemm` holds the GIL: two threads of it run at the speed of one. The kernels do not. One BLAS
-thread per call throughout; one and two threads are measured in turns, so that a noisy machine hits both.
+`scipy.linalg.blas.dgemm` holds the GIL: two threads of it run at the speed of one. The kernels do not. One
+BLAS thread per call throughout; one and two threads are measured in turns, so that noise hits both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from threadpoolctl import threadpool_info
-
 from wrenla_kernels import (
     Matrix,
     blas_threads,
@@ -40,11 +39,12 @@ Work = Callable[[], object]
 
 def run() -> dict[str, Any]:
     """Return rates in GFLOP/s (medians), speed-ups, residuals, and the library that was measured."""
-    with blas_threads(1):
-        results = {str(b): measure_order(b) for b in ORDERS}
     filepath = scipy_blas_info().filepath
+    with blas_threads(1):
+        library = [entry for entry in threadpool_info() if entry["filepath"] == filepath]
+        results = {str(b): measure_order(b) for b in ORDERS}
     return {
-        "blas": [entry for entry in threadpool_info() if entry["filepath"] == filepath],
+        "blas": library,
         "warning": core_type_warning(),
         "orders": results,
         "required_speedup": REQUIRED_SPEEDUP,
@@ -67,17 +67,29 @@ def measure_order(b: int) -> dict[str, Any]:
 
 
 def scaling(b: int, product_into: Callable[[Matrix], Work]) -> dict[str, float]:
-    """Return the rates of one and of two threads that add products to tiles of their own."""
+    """Return the rates of one and of two threads that add products to tiles of their own.
+
+    Beside them, how many processors two threads got: below two the machine was busy, or the GIL was held.
+    """
     works = [product_into(np.zeros((b, b), order="F")) for _ in range(2)]
-    calls = 4 * (2048 // b) ** 3
+    calls = 2 * (2048 // b) ** 3
     seconds: dict[int, list[float]] = {1: [], 2: []}
+    processors: list[float] = []
     works[0]()
     for _ in range(REPETITIONS):
         for count in (1, 2):
+            used = time.process_time()
             seconds[count].append(seconds_of_threads(works[:count], calls))
+            used = time.process_time() - used
+        processors.append(used / seconds[2][-1])
     operations = calls * flops("gemm", b, b, b, np.float64) / 1e9
     one, two = operations / median(seconds[1]), 2 * operations / median(seconds[2])
-    return {"one_thread": one, "two_threads": two, "speedup": two / one}
+    return {
+        "one_thread": one,
+        "two_threads": two,
+        "speedup": two / one,
+        "processors": median(processors),
+    }
 
 
 def seconds_of_threads(works: list[Work], calls: int) -> float:
@@ -162,11 +174,11 @@ def main() -> None:
             rates = result[key]
             print(
                 f"  {title:24} 1 thread {rates['one_thread']:6.1f}   2 threads {rates['two_threads']:6.1f}"
-                f"   × {rates['speedup']:.2f}"
+                f"   × {rates['speedup']:.2f} on {rates['processors']:.2f} processors"
             )
         for name, rate in result["single_thread"].items():
             print(f"  {name:24} {rate:6.1f}")
-        print("  residuals / (n u):", {name: round(value, 4) for name, value in result["residuals"].items()})
+        print("  residuals / (n u):", {name: f"{value:.1e}" for name, value in result["residuals"].items()})
     print(f"\ntwo threads at least × {REQUIRED_SPEEDUP}: {'yes' if results['passed'] else 'NO'}")
 
 

@@ -192,7 +192,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return pauses
 
 
-SURVIVED = {
+SURVIVED: dict[str, list[Fault]] = {
     "503 twice": [slows_down, slows_down],
     "500": [answers(500, "InternalError")],
     "no answer": [times_out],
@@ -305,7 +305,7 @@ def test_objects_of_others_have_no_checksum(store: S3Store, s3_bucket: str) -> N
     assert not store.put("c/0", b"", create=True)
 
 
-CREATED = {
+CREATED: dict[str, tuple[list[Fault], int]] = {
     "503 twice": ([slows_down, slows_down], 0),
     "no answer": ([times_out], 0),
     "answer lost": ([loses_answer], 1),
@@ -334,7 +334,7 @@ def test_a_lost_answer_does_not_hide_that_another_was_first(
 
     faults.add("PutObject", another_is_first)
     assert not store.put("key", CONTENT, create=True)
-    assert store.get("key") == b"another's"
+    assert bytes(store.get("key")) == b"another's"
 
 
 @pytest.mark.parametrize(

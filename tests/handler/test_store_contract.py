@@ -75,9 +75,9 @@ def test_an_empty_object_is_an_object(store: Store, create: bool) -> None:
     assert store.put("empty", b"", create=create)
     assert store.exists("empty")
     assert store.size("empty") == 0
-    assert store.get("empty") == b""
-    assert store.get("empty", 0, 5) == b""
-    assert store.get("empty", 3) == b""
+    assert bytes(store.get("empty")) == b""
+    assert bytes(store.get("empty", 0, 5)) == b""
+    assert bytes(store.get("empty", 3)) == b""
     assert list(store.list()) == ["empty"]
 
 
@@ -94,7 +94,7 @@ def test_an_empty_object_is_an_object(store: Store, create: bool) -> None:
 )
 def test_put_takes_any_contiguous_bytes(store: Store, data: bytes | bytearray | memoryview) -> None:
     store.put("key", data)
-    assert store.get("key") == b"12345678"
+    assert bytes(store.get("key")) == b"12345678"
 
 
 def test_put_refuses_views_with_gaps(store: Store) -> None:
@@ -107,7 +107,7 @@ def test_put_copies(store: Store) -> None:
     data = bytearray(b"before")
     store.put("key", data)
     data[:] = b"after!"
-    assert store.get("key") == b"before"
+    assert bytes(store.get("key")) == b"before"
 
 
 @pytest.mark.parametrize("create", [False, True])
@@ -146,17 +146,17 @@ def test_the_beginning_of_a_key_is_no_object(store: Store) -> None:
 def test_put_overwrites(store: Store) -> None:
     assert store.put("key", CONTENT)
     assert store.put("key", b"short")
-    assert store.get("key") == b"short"
+    assert bytes(store.get("key")) == b"short"
     assert store.size("key") == 5
 
 
 def test_create_keeps_what_stands(store: Store) -> None:
     assert store.put("key", b"first", create=True)
     assert not store.put("key", b"second, longer", create=True)
-    assert store.get("key") == b"first"
+    assert bytes(store.get("key")) == b"first"
     store.delete("key")
     assert store.put("key", b"third", create=True)
-    assert store.get("key") == b"third"
+    assert bytes(store.get("key")) == b"third"
 
 
 def test_sixteen_creators_have_one_winner(store: Store) -> None:
@@ -263,17 +263,17 @@ def test_two_stores_of_one_address_see_each_other(store: Store, store_url: str) 
     assert other.url == store.url == store_url
     assert type(other) is type(store)
     store.put("key", b"content")
-    assert other.get("key") == b"content"
+    assert bytes(other.get("key")) == b"content"
     assert not other.put("key", b"other", create=True)
     other.close()
-    assert store.get("key") == b"content"
+    assert bytes(store.get("key")) == b"content"
 
 
 def test_join_opens_a_part_of_a_store(store: Store) -> None:
     store.put("run 1/tiles/c/0", b"content")
     part = open_store(join(store.url, "run 1", "tiles"))
     assert list(part.list()) == ["c/0"]
-    assert part.get("c/0") == b"content"
+    assert bytes(part.get("c/0")) == b"content"
     part.put("c/1", b"")
     part.close()
     assert list(store.list()) == ["run 1/tiles/c/0", "run 1/tiles/c/1"]
@@ -289,8 +289,8 @@ def test_a_closed_store_can_be_used_again(store: Store) -> None:
 
 
 def test_stores_say_how_far_they_reach(store: Store) -> None:
-    reach = {MemoryStore: "process", LocalStore: "host", S3Store: "anywhere"}
-    assert store.reach == reach[type(store)]  # type: ignore[index]
+    reach: dict[type, str] = {MemoryStore: "process", LocalStore: "host", S3Store: "anywhere"}
+    assert store.reach == reach[type(store)]
     assert repr(store).startswith(type(store).__name__)
 
 
@@ -319,8 +319,8 @@ def test_open_store_takes_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     uri = (tmp_path / "a b").as_uri()
+    assert open_store(tmp_path / "a b").url == uri
     for url in [
-        tmp_path / "a b",
         str(tmp_path / "a b"),
         "a b",
         "./a b/",
@@ -349,7 +349,7 @@ def test_a_nameless_memory_goes_with_its_last_store() -> None:
     store.put("key", b"content")
     other = open_store(url)
     del store
-    assert other.get("key") == b"content"
+    assert bytes(other.get("key")) == b"content"
     del other
     assert list(open_store(url).list()) == []
     MemoryStore.drop(url.removeprefix("memory://"))

@@ -58,7 +58,7 @@ def _longest_group(tiles: TileGraph, model: ExecutorModel) -> int:
 
 def simulate(graph: Graph, workers: int) -> float:
     """Return the seconds of a run in which a free worker takes the ready task with the longest path."""
-    path, seconds = graph.path_seconds(), graph.seconds
+    path, seconds = graph.longest_paths(graph.seconds), graph.seconds
     missing = np.diff(graph.first_need).astype(np.int64)
     first, followers = graph.followers()
     ready = [(-path[p], p) for p in np.flatnonzero(missing == 0)]

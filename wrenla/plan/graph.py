@@ -272,17 +272,14 @@ class Graph:
         first = np.searchsorted(self.needs[order], np.arange(len(self) + 1))
         return first.astype(np.int64), waiting[order]
 
-    def path_seconds(self) -> Floats:
-        """Return, for each task, the seconds from its start to the end of the run with unlimited workers."""
-        path = self.seconds.copy()
-        first, needs = self.first_need, self.needs
+    def longest_paths(self, weights: Floats) -> Floats:
+        """Return, for each task, the weight of the heaviest path from its start to the end of the run."""
+        path = weights.copy()
+        first, needs = self.first_need.tolist(), self.needs
         for p in range(len(self) - 1, -1, -1):
             mine = needs[first[p] : first[p + 1]]
             if len(mine):
-                longer = path[p] + self.seconds[mine]
-                np.maximum.at(path, mine, longer) if len(mine) > 1 else path.__setitem__(
-                    mine[0], max(path[mine[0]], longer[0])
-                )
+                path[mine] = np.maximum(path[mine], path[p] + weights[mine])
         return path
 
     def _levels(self) -> Ints:

@@ -58,10 +58,11 @@ class Plan:
         """Number of waves: tasks of one wave can run side by side."""
         return int(self.graph.level.max(initial=-1)) + 1
 
-    @property
+    @cached_property
     def parallelism(self) -> float:
-        """Mean number of tasks in a wave."""
-        return self.tasks / self.waves if self.waves else 0.0
+        """All arithmetic over that of the longest path: how many workers can be kept busy on average."""
+        work = self.graph.flops if self.flops else np.ones(self.tasks)
+        return float(work.sum() / self.graph.longest_paths(work).max()) if self.tasks else 0.0
 
     @property
     def flops(self) -> float:

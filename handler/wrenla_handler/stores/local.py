@@ -230,7 +230,7 @@ def _write(descriptor: int, data: memoryview) -> None:
 def _link_unnamed(path: str, data: memoryview) -> None:
     """Write an unnamed file, then give it its name: nothing is left behind whenever the process dies.
 
-    Half the time of a temporary file with link and unlink: 21 µs against 37 µs.
+    It is also the fastest way (open, write, link, close), as there is no temporary name to remove.
     """
     descriptor = os.open(os.path.dirname(path), os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
     try:

@@ -1,0 +1,44 @@
+"""Every error that wrenla raises on purpose."""
+
+from __future__ import annotations
+
+from wrenla.plan.plan import PlanError
+from wrenla_handler.errors import (
+    LinAlgError,
+    MetadataError,
+    MissingTileError,
+    NotAMatrixError,
+    NotPositiveDefiniteError,
+    StoreError,
+    TransientStoreError,
+    TruncatedTileError,
+    WrenlaError,
+)
+
+__all__ = [
+    "LinAlgError",
+    "MetadataError",
+    "MissingTileError",
+    "NotAMatrixError",
+    "NotPositiveDefiniteError",
+    "PlanError",
+    "ReachError",
+    "SettingError",
+    "StoreError",
+    "TooLargeError",
+    "TransientStoreError",
+    "TruncatedTileError",
+    "WrenlaError",
+]
+
+
+class ReachError(WrenlaError, ValueError):
+    """An executor's workers cannot see a store or an array."""
+
+
+class SettingError(WrenlaError, ValueError):
+    """A setting is unknown or has no usable value."""
+
+
+class TooLargeError(WrenlaError, MemoryError):
+    """A matrix is too large to be brought into memory whole."""

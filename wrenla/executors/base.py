@@ -1,0 +1,62 @@
+"""What every executor is: a `concurrent.futures.Executor` that can also run tile tasks."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from abc import abstractmethod
+from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+
+from wrenla.plan.model import ExecutorModel
+from wrenla_handler.cache import Tile
+from wrenla_handler.stores import Reach
+from wrenla_handler.task import ArraySpec, Task, TileRef
+from wrenla_handler.worker import Report, Worker
+
+__all__ = ["Executor"]
+
+
+class Executor(concurrent.futures.Executor):
+    """Runs calls and tile tasks.
+
+    Attributes
+    ----------
+    workers : int
+        Tasks that run at the same time.
+    reach : {"process", "host", "anywhere"}
+        Where its workers are: they see only stores and arrays that reach at least as far.
+    """
+
+    workers: int
+    reach: Reach
+
+    @property
+    @abstractmethod
+    def model(self) -> ExecutorModel:
+        """What a plan needs to know of this executor."""
+
+    @property
+    @abstractmethod
+    def home(self) -> Worker:
+        """A worker in this process, to gather results with."""
+
+    @abstractmethod
+    def session(self, hosts: Mapping[str, Tile], projected: int) -> AbstractContextManager[None]:
+        """Make ready for a run, and clear up after it.
+
+        Parameters
+        ----------
+        hosts : mapping of str to ndarray
+            Arrays in the memory of this process that tasks read, by identity.
+        projected : int
+            Bytes of memory that the largest task needs.
+        """
+
+    @abstractmethod
+    def submit_task(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Future[Report]:
+        """Run one task. The future ends with its report, or with the error that it met."""
+
+    @abstractmethod
+    def forget(self, spec: ArraySpec, ref: TileRef) -> None:
+        """Free what is kept of a tile that nobody will read again."""

@@ -1,0 +1,160 @@
+"""This machine as executor."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Literal, ParamSpec, TypeVar
+
+from dask.utils import format_bytes, parse_bytes
+from wrenla_kernels import blas_threads
+
+from wrenla.executors.base import Executor
+from wrenla.plan.model import ExecutorModel
+from wrenla_handler.cache import Tile
+from wrenla_handler.stores import Reach
+from wrenla_handler.task import ArraySpec, Task, TileRef
+from wrenla_handler.worker import Report, Worker, cache_key
+
+__all__ = ["LocalExecutor", "memory_of_this_machine"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_OVERHEAD_PER_WORKER = 24 << 20
+"""Bytes that BLAS's packing buffer and a thread's stack take beside the tiles."""
+
+
+class LocalExecutor(Executor):
+    """Runs calls and tile tasks in threads of this process.
+
+    The kernels let go of the GIL, so threads are as good as processes for tile tasks, and share their tiles.
+
+    Parameters
+    ----------
+    workers : int, optional
+        Tasks that run at the same time; by default one for each processor that this process may use.
+    kind : {"thread"}
+        Where calls run.
+    allowed_mem : int or str, optional
+        Bytes of memory that all workers together may use beside the interpreter's own, memory-mapped tiles included,
+        e.g. "2 GiB". By default half of what this machine or its control group has.
+    blas_threads : int
+        Threads of each kernel. With as many workers as processors, 1 is best.
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> with wl.LocalExecutor(workers=2, allowed_mem="1 GiB") as executor:
+    ...     x = wl.eye(3).compute(executor)
+    >>> x.trace()
+    3.0
+    """
+
+    reach: Reach = "process"
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        kind: Literal["thread"] = "thread",
+        *,
+        allowed_mem: int | str | None = None,
+        blas_threads: int = 1,
+    ) -> None:
+        if kind != "thread":
+            raise ValueError(f"kind={kind!r}: calls run in threads; only kind='thread' is there yet")
+        self.workers = len(os.sched_getaffinity(0)) if workers is None else workers
+        if self.workers < 1 or blas_threads < 1:
+            raise ValueError("an executor has at least one worker and one BLAS thread")
+        if allowed_mem is None:
+            allowed_mem = memory_of_this_machine() // 2
+        self.kind = kind
+        self.allowed_mem = int(parse_bytes(allowed_mem))
+        self.blas_threads = blas_threads
+        least = self.workers * (_OVERHEAD_PER_WORKER + (1 << 20))
+        if self.allowed_mem < least:
+            raise ValueError(
+                f"allowed_mem={format_bytes(self.allowed_mem)} is too little for {self.workers} workers: "
+                f"allow at least {format_bytes(least)} or use fewer workers"
+            )
+        self._inside = threading.local()
+        self._pool = ThreadPoolExecutor(
+            self.workers, "wrenla", initializer=setattr, initargs=(self._inside, "worker", True)
+        )
+        self._home = Worker(self._for_tiles)
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def _for_tiles(self) -> int:
+        return self.allowed_mem - self.workers * _OVERHEAD_PER_WORKER
+
+    @property
+    def model(self) -> ExecutorModel:
+        """Two gigabytes a second to a local disk's cache, and a tenth of a millisecond for a task."""
+        return ExecutorModel(
+            workers=self.workers,
+            flops_per_second=60e9 * self.blas_threads,
+            bytes_per_second=2e9,
+            latency=1e-4,
+            longest_task=60.0,
+            allowed_bytes=self._for_tiles // self.workers,
+        )
+
+    @property
+    def home(self) -> Worker:
+        return self._home
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Run ``fn(*args, **kwargs)`` and return its future."""
+        return self._pool.submit(fn, *args, **kwargs)
+
+    def submit_task(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Future[Report]:
+        return self._pool.submit(self._home.run, task, arrays)
+
+    @contextmanager
+    def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
+        if getattr(self._inside, "worker", False):
+            raise RuntimeError(
+                "a function that runs on an executor asked the same executor for a run of its own, "
+                "which would wait for itself: compute what it needs before"
+            )
+        # one run at a time: two would share neither the memory nor the processors well
+        with self._lock, blas_threads(self.blas_threads):
+            self._home.sources.hosts.update(hosts)
+            self._home.cache.resize(max(0, self._for_tiles - self.workers * projected))
+            try:
+                yield
+            finally:
+                for identity in hosts:
+                    self._home.sources.hosts.pop(identity, None)
+
+    def forget(self, spec: ArraySpec, ref: TileRef) -> None:
+        self._home.cache.drop(cache_key(spec, ref))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the threads. Running tasks are finished; with `cancel_futures` waiting ones are not begun."""
+        self._pool.shutdown(wait=wait, cancel_futures=cancel_futures)
+        if not self._closed:
+            self._closed = True
+            self._home.close()
+
+    def __repr__(self) -> str:
+        return f"LocalExecutor(workers={self.workers}, allowed_mem={format_bytes(self.allowed_mem)!r})"
+
+
+def memory_of_this_machine() -> int:
+    """Return the bytes of memory that this process may use: the machine's, or its control group's if less."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path) as file:
+                text = file.read().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            limits.append(int(text))
+    return min(limits)

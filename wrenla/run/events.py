@@ -1,0 +1,132 @@
+"""What happens during a run, as values: progress bars, reports and tests read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from wrenla_handler.worker import Report
+
+__all__ = [
+    "Event",
+    "Listener",
+    "RunFinished",
+    "RunStarted",
+    "TaskFinished",
+    "TaskRetried",
+    "TaskStarted",
+    "Totals",
+    "WaveFinished",
+    "WaveStarted",
+]
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over the tasks of a run; seconds are those of all workers together."""
+
+    tasks: int = 0
+    retries: int = 0
+    flops: float = 0.0
+    seconds: float = 0.0
+    read_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    write_seconds: float = 0.0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    gets: int = 0
+    puts: int = 0
+    cache_hits: int = 0
+
+    def add(self, report: Report, flops: float) -> None:
+        """Count one finished task."""
+        self.tasks += 1
+        self.flops += flops
+        self.read_seconds += report.read_seconds
+        self.compute_seconds += report.compute_seconds
+        self.write_seconds += report.write_seconds
+        self.bytes_read += report.bytes_read
+        self.bytes_written += report.bytes_written
+        self.gets += report.gets
+        self.puts += report.committed
+        self.cache_hits += report.cache_hits
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A run begins: `todo` of `tasks` tasks are left to do, the others' tiles are there or not needed."""
+
+    run: str
+    tasks: int
+    todo: int
+    waves: int
+    flops: float
+    workers: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class WaveStarted:
+    """The first task of a wave was submitted (`schedule="waves"` only)."""
+
+    wave: int
+    tasks: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class WaveFinished:
+    """The last task of a wave is done (`schedule="waves"` only)."""
+
+    wave: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    """A task was handed to the executor."""
+
+    task: int
+    kernel: str
+    attempt: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFinished:
+    """A task's tile is there."""
+
+    task: int
+    kernel: str
+    flops: float
+    report: Report
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRetried:
+    """A task failed in a way that may not last; it is tried again after `delay` seconds."""
+
+    task: int
+    attempt: int
+    error: str
+    delay: float
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """A run ended: `error` is empty if it succeeded."""
+
+    run: str
+    seconds: float
+    error: str
+    totals: Totals = field(default_factory=Totals)
+    time: float = 0.0
+
+
+Event: TypeAlias = (
+    RunStarted | WaveStarted | WaveFinished | TaskStarted | TaskFinished | TaskRetried | RunFinished
+)
+Listener: TypeAlias = Callable[[Event], None]

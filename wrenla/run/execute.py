@@ -1,0 +1,239 @@
+"""From expressions to finished tiles: plan, bind to data, find what an earlier run left, run, clear up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from wrenla_kernels import scipy_blas_info
+
+from wrenla.algorithms.assemble import copy
+from wrenla.errors import ReachError
+from wrenla.executors.base import Executor
+from wrenla.plan.expression import Leaf, Node
+from wrenla.plan.graph import Graph
+from wrenla.plan.plan import Plan, make_plan
+from wrenla.run.events import Listener
+from wrenla.run.folder import RunFolder
+from wrenla.run.loop import Job, run_job
+from wrenla.run.scheduler import Policy, Schedule
+from wrenla_handler.cache import Tile
+from wrenla_handler.errors import LinAlgError
+from wrenla_handler.layout import tile_key
+from wrenla_handler.sources import function_key, padded_bytes
+from wrenla_handler.stores import Reach, Store, open_store
+from wrenla_handler.task import ArraySpec
+
+__all__ = ["Finished", "Target", "execute", "made"]
+
+logger = logging.getLogger("wrenla.run")
+
+_ORDER: tuple[Reach, ...] = ("process", "host", "anywhere")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A result and where it goes.
+
+    Attributes
+    ----------
+    node : Node
+    url : str
+        Address of the matrix; "" for the run's own folder.
+    """
+
+    node: Node
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A result whose tiles are there.
+
+    Attributes
+    ----------
+    node : Node
+        The result as it was asked for.
+    spec : ArraySpec
+        Its tiles.
+    """
+
+    node: Node
+    spec: ArraySpec
+
+
+def made(node: Node) -> Node:
+    """Return a node that has tiles of its own: data and views are copied."""
+    return copy(node) if node.is_leaf or node.is_view else node
+
+
+@contextmanager
+def execute(
+    targets: Sequence[Target],
+    executor: Executor,
+    *,
+    root: str,
+    schedule: Schedule = "dataflow",
+    listeners: Sequence[Listener] = (),
+) -> Iterator[tuple[list[Finished], RunFolder]]:
+    """Run what is needed for some results and hand out their tiles.
+
+    When the block ends well the run's folder is removed, unless the block has closed it to keep it. A numerical failure
+    removes it as well; any other keeps what is done, so that the same run can go on from there.
+
+    Parameters
+    ----------
+    targets : sequence of Target
+        Their nodes are operations (`made`).
+    executor : Executor
+    root : str
+        URL of the store for temporaries.
+    schedule : {"dataflow", "waves"}
+    listeners : sequence of callables
+        Are told every event.
+    """
+    plan, originals = make_plan(
+        [target.node for target in targets],
+        executor.model,
+        whole=[target.node for target in targets if target.url],
+    )
+    plan.check()
+    folder = RunFolder(root, _run_key(targets))
+    try:
+        arrays, hosts = _bind(plan, originals, targets, folder, executor.reach)
+        results = [Finished(t.node, arrays[twin.key]) for t, twin in zip(targets, plan.results, strict=True)]
+        present = list(_present(plan.graph, arrays))
+        if present:
+            logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
+        folder.store.put("run.json", json.dumps(_manifest(plan), indent=1).encode())
+        job = Job(folder.key, plan.graph, arrays, _wanted(plan), present)
+        with executor.session(hosts, plan.projected):
+            run_job(job, executor, Policy(schedule, _slots(plan, executor)), listeners)
+            yield results, folder
+    except (LinAlgError, np.linalg.LinAlgError):
+        folder.remove()
+        raise
+    except BaseException as error:
+        folder.close()
+        error.add_note(
+            f"finished tiles are kept in {folder.url}\n"
+            "  to resume: run the same script again (results of from_array have no lasting name: they start anew)\n"
+            f"  to clean:  wrenla clean --store {root}"
+        )
+        raise
+    if folder.kept:
+        return
+    for array in _temporaries(arrays, folder):
+        for p in _wanted(plan):
+            ref = plan.graph.out(p)
+            if arrays[ref.array] is array:
+                executor.forget(array, ref)
+    folder.remove()
+
+
+def _run_key(targets: Sequence[Target]) -> str:
+    text = json.dumps([(target.node.key, target.url) for target in targets])
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _slots(plan: Plan, executor: Executor) -> int:
+    """How many tasks to hand out at a time: as many as there are workers, so that the most urgent one is always next;
+    more where tasks are so short that a worker would wait for the next one."""
+    mean = float(plan.graph.seconds.mean()) if plan.tasks else 0.0
+    return executor.workers + (64 if mean < 2e-3 else 1)
+
+
+def _wanted(plan: Plan) -> list[int]:
+    """Return the tasks whose tiles belong to a result."""
+    keys = {node.key for node in plan.results}
+    tiles = plan.graph.tiles.tasks
+    return [int(plan.graph.final[number]) for number, task in enumerate(tiles) if task.out.array in keys]
+
+
+def _temporaries(arrays: Mapping[str, ArraySpec], folder: RunFolder) -> list[ArraySpec]:
+    return [spec for spec in arrays.values() if spec.kind == "tiles" and spec.url.startswith(folder.url)]
+
+
+def _bind(
+    plan: Plan, originals: Mapping[str, Node], targets: Sequence[Target], folder: RunFolder, reach: Reach
+) -> tuple[dict[str, ArraySpec], dict[str, Tile]]:
+    """Say what fills each array name of the plan, and which arrays of this process it needs."""
+    places = {target.node.key: target.url for target in targets if target.url}
+    arrays: dict[str, ArraySpec] = {}
+    hosts: dict[str, Tile] = {}
+    for name in plan.graph.tiles.arrays:
+        node = originals[name]
+        if isinstance(node.op, Leaf):
+            spec = node.op.spec
+            if spec.kind == "function":
+                spec = replace(spec, url=folder.url)
+                folder.store.put(function_key(spec.detail), node.op.payload, create=True)
+            elif spec.kind == "host":
+                hosts[spec.identity] = node.op.payload
+                _require(reach, "process", "an array in the memory of this process")
+        else:
+            url = places.get(node.key) or folder.place(node.key)
+            spec = ArraySpec("tiles", node.grid, node.dtype, node.ndim, node.key, url)
+        if spec.kind in ("tiles", "function"):
+            _require(reach, _reach_of(spec.url), spec.url)
+        arrays[name] = spec
+    return arrays, hosts
+
+
+def _reach_of(url: str) -> Reach:
+    store = open_store(url)
+    try:
+        return store.reach
+    finally:
+        store.close()
+
+
+def _require(needed: Reach, offered: Reach, what: str) -> None:
+    """Refuse data that the workers cannot see."""
+    if _ORDER.index(offered) < _ORDER.index(needed):
+        raise ReachError(
+            f"{what} can be seen by this {offered} only, but the executor's workers are further away ({needed}): "
+            'save the matrix where they can read it, e.g. matrix.save("s3://bucket/name")'
+        )
+
+
+def _present(graph: Graph, arrays: Mapping[str, ArraySpec]) -> Iterator[int]:
+    """Yield the tasks whose tiles are in the store already."""
+    known: dict[str, set[str]] = {}
+    stores: dict[str, Store] = {}
+    try:
+        for name in {task.out.array for task in graph.tiles.tasks}:
+            spec = arrays[name]
+            store = stores[name] = open_store(spec.url)
+            known[name] = {*store.list("c"), *store.list("partial/")}
+        for p in range(len(graph)):
+            ref = graph.out(p)
+            spec = arrays[ref.array]
+            key = tile_key(ref.i, ref.j, spec.ndim, ref.partial)
+            if key not in known[ref.array]:
+                continue
+            store = stores[ref.array]
+            # after a power cut a local file may be shorter than what was written to it
+            if store.reach == "host" and store.size(key) != padded_bytes(spec):
+                store.delete(key)
+            else:
+                yield p
+    finally:
+        for store in stores.values():
+            store.close()
+
+
+def _manifest(plan: Plan) -> dict[str, Any]:
+    """What the bits of the results depend on, and what the run is about."""
+    return {
+        "plan": str(plan),
+        "cut": str(plan.cut),
+        "blas": asdict(scipy_blas_info()),
+        "numpy": np.__version__,
+    }

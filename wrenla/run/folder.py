@@ -1,0 +1,191 @@
+"""The place of a run in a store: its lease, its temporary tiles, and what may be cleaned."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from wrenla_handler.stores import Store, join, open_store
+
+__all__ = ["Lease", "RunFolder", "clean"]
+
+_LEASE_SECONDS = 60.0
+_RUNS = "runs"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who uses a run's folder, until when unless they renew it."""
+
+    owner: str
+    host: str
+    pid: int
+    started: str
+    expires: float
+
+    @classmethod
+    def mine(cls, owner: str) -> Lease:
+        """Return a fresh lease of this process."""
+        return cls(owner, socket.gethostname(), os.getpid(), _start_of(os.getpid()), time.time() + _LEASE_SECONDS)
+
+    def alive(self) -> bool:
+        """Tell whether the owner may still be at work. On this machine a dead process is known at once."""
+        if self.host == socket.gethostname():
+            return bool(self.started) and _start_of(self.pid) == self.started
+        return time.time() < self.expires
+
+
+def _start_of(pid: int) -> str:
+    """Return when a process of this machine began, "" if it is gone: process numbers are used again."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+class RunFolder:
+    """A run's own prefix, held by a lease that is renewed until the folder is closed.
+
+    Parameters
+    ----------
+    root : str
+        URL of the store for temporaries.
+    key : str
+        Identity of the run: the same work finds the same folder, and what is done in it. While another live process
+        holds it, this one takes a folder of its own.
+    """
+
+    def __init__(self, root: str, key: str) -> None:
+        self.owner = uuid.uuid4().hex
+        self.key = key
+        self.url = join(root, _RUNS, key)
+        self.store: Store = open_store(self.url)
+        self._generation = self._take()
+        if self._generation is None:
+            self.store.close()
+            self.key = f"{key}-{self.owner[:8]}"
+            self.url = join(root, _RUNS, self.key)
+            self.store = open_store(self.url)
+            self._generation = self._take()
+        self.kept = False
+        self._ended = threading.Event()
+        self._renewing = threading.Thread(
+            target=_renew, args=(self.store, self._lease_key(), self.owner, self._ended), daemon=True
+        )
+        self._renewing.start()
+        # the renewing thread must not outlive a folder that nobody closed
+        self._finalizer = weakref.finalize(self, self._ended.set)
+
+    def place(self, name: str) -> str:
+        """Return the URL of an array of this run."""
+        return join(self.url, name)
+
+    def keep(self) -> None:
+        """Let the folder outlive its run; whoever says so removes it."""
+        self.kept = True
+
+    def close(self) -> None:
+        """Give the lease back and keep the tiles: another run may go on from here."""
+        self._stop_renewing()
+        self.store.delete(self._lease_key())
+        self.store.close()
+
+    def remove(self) -> None:
+        """Remove everything."""
+        self._stop_renewing()
+        _empty(self.store)
+        self.store.close()
+
+    def _lease_key(self) -> str:
+        return f"lease/{self._generation:08d}"
+
+    def _take(self) -> int | None:
+        """Return the number of the lease that is now ours, or None while somebody else's is alive.
+
+        Each lease is a new, create-only object, so of two processes that find a dead one only one succeeds it.
+        """
+        last, holder = _current(self.store)
+        if holder is not None and holder.alive():
+            return None
+        data = json.dumps(asdict(Lease.mine(self.owner))).encode()
+        if not self.store.put(f"lease/{last + 1:08d}", data, create=True):
+            return None
+        if last >= 0:
+            self.store.delete(f"lease/{last:08d}")
+        return last + 1
+
+    def _stop_renewing(self) -> None:
+        self._ended.set()
+        self._renewing.join(timeout=5)
+        self._finalizer.detach()
+
+
+def _renew(store: Store, key: str, owner: str, ended: threading.Event) -> None:
+    while not ended.wait(_LEASE_SECONDS / 3):
+        store.put(key, json.dumps(asdict(Lease.mine(owner))).encode())
+
+
+def _current(store: Store) -> tuple[int, Lease | None]:
+    """Return the number and content of the latest lease, (-1, None) if there is none."""
+    keys = list(store.list("lease/"))
+    if not keys:
+        return -1, None
+    number = int(keys[-1].removeprefix("lease/"))
+    try:
+        return number, Lease(**json.loads(bytes(store.get(keys[-1]))))
+    except KeyError:  # given back between the two requests
+        return number, None
+
+
+def _empty(store: Store) -> int:
+    count = 0
+    # the lease goes last: until then nobody else may take the folder for their own
+    keys = sorted(store.list(), key=lambda key: key.startswith("lease/"))
+    for key in keys:
+        store.delete(key)
+        count += 1
+    remove_empty_folders = getattr(store, "remove_empty_folders", None)
+    if remove_empty_folders is not None:
+        remove_empty_folders()
+    return count
+
+
+def clean(root: str, *, older_than: float = 0.0) -> Iterator[tuple[str, int]]:
+    """Remove what runs without a live owner have left in the store for temporaries.
+
+    Parameters
+    ----------
+    root : str
+        URL of the store.
+    older_than : float
+        Seconds since their last lease began or was renewed; younger ones are kept for whoever wants to resume them.
+
+    Yields
+    ------
+    (str, int)
+        Name of a removed run and how many objects it had.
+    """
+    store = open_store(root)
+    try:
+        names = sorted({key.split("/")[1] for key in store.list(f"{_RUNS}/")})
+    finally:
+        store.close()
+    for name in names:
+        folder = open_store(join(root, _RUNS, name))
+        try:
+            _, lease = _current(folder)
+            if lease is not None and lease.alive():
+                continue
+            if lease is not None and time.time() - (lease.expires - _LEASE_SECONDS) < older_than:
+                continue
+            yield name, _empty(folder)
+        finally:
+            folder.close()

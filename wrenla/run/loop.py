@@ -1,0 +1,233 @@
+"""The thin loop around the scheduler: actions go to the executor and the store, what they come to goes back."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import queue
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from wrenla.executors.base import Executor
+from wrenla.plan.graph import Graph
+from wrenla.run.events import (
+    Event,
+    Listener,
+    RunFinished,
+    RunStarted,
+    TaskFinished,
+    TaskRetried,
+    TaskStarted,
+    Totals,
+    WaveFinished,
+    WaveStarted,
+)
+from wrenla.run.scheduler import (
+    Action,
+    BeginWave,
+    Begun,
+    Done,
+    Drop,
+    EndWave,
+    Failed,
+    Finish,
+    Input,
+    Policy,
+    Retry,
+    State,
+    Stop,
+    Submit,
+    Woken,
+    initial_state,
+    step,
+)
+from wrenla_handler.errors import TransientStoreError
+from wrenla_handler.layout import tile_key
+from wrenla_handler.task import ArraySpec
+from wrenla_handler.worker import Report
+
+__all__ = ["Job", "run_job"]
+
+logger = logging.getLogger("wrenla.run")
+
+_TRANSIENT = (TransientStoreError, ConnectionError, TimeoutError)
+
+_GRACE = 300.0
+"""Seconds that a failed run waits for tasks that are still in a kernel, so that none writes after the clean-up."""
+
+_INTERRUPT_GRACE = 1.5
+"""The same after Ctrl-C, when somebody is waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A plan bound to data: everything that a run needs.
+
+    Attributes
+    ----------
+    name : str
+    graph : Graph
+    arrays : mapping of str to ArraySpec
+        What fills each array name of the plan.
+    wanted, present : sequences of int
+        Tasks whose tiles are results; tasks whose tiles are there already.
+    """
+
+    name: str
+    graph: Graph
+    arrays: Mapping[str, ArraySpec]
+    wanted: Sequence[int]
+    present: Sequence[int]
+
+
+def run_job(job: Job, executor: Executor, policy: Policy, listeners: Sequence[Listener] = ()) -> Totals:
+    """Run what is left to do of a job.
+
+    Returns
+    -------
+    Totals
+
+    Raises
+    ------
+    Exception
+        The error of the task that stopped the run, as the worker raised it.
+    """
+    return _Loop(job, executor, policy, listeners).run()
+
+
+@dataclass(slots=True)
+class _Loop:
+    job: Job
+    executor: Executor
+    policy: Policy
+    listeners: Sequence[Listener]
+    totals: Totals = field(default_factory=Totals)
+    ended: queue.SimpleQueue[tuple[int, Future[Report]]] = field(default_factory=queue.SimpleQueue)
+    futures: dict[int, Future[Report]] = field(default_factory=dict)
+    alarms: list[tuple[float, int]] = field(default_factory=list)
+    errors: dict[int, BaseException] = field(default_factory=dict)
+    kernels: dict[int, str] = field(default_factory=dict)
+    finished: bool = False
+    failed: int | None = None
+
+    def run(self) -> Totals:
+        job = self.job
+        state = initial_state(job.graph, job.wanted, job.present, self.policy)
+        began = time.perf_counter()
+        self._tell(
+            RunStarted(
+                job.name,
+                len(job.graph),
+                state.todo,
+                sum(1 for left in state.wave_left.values() if left),
+                float(job.graph.flops.sum()),
+                self.executor.workers,
+                time.time(),
+            )
+        )
+        error = ""
+        try:
+            state = self._step(state, Begun())
+            while not self.finished and self.failed is None:
+                state = self._step(state, self._wait())
+            if self.failed is not None:
+                self._wind_down(_GRACE)
+                raise self.errors[self.failed]
+        except BaseException as reason:
+            error = f"{type(reason).__name__}: {reason}"
+            if self.failed is None:
+                self._wind_down(_INTERRUPT_GRACE)
+            raise
+        finally:
+            self.totals.seconds = time.perf_counter() - began
+            self._tell(RunFinished(job.name, self.totals.seconds, error, self.totals, time.time()))
+        return self.totals
+
+    def _step(self, state: State, event: Input) -> State:
+        state, actions = step(state, event)
+        for action in actions:
+            self._act(action)
+        return state
+
+    def _act(self, action: Action) -> None:
+        now = time.time()
+        match action:
+            case Submit(p, attempt):
+                task = self.job.graph.task(p)
+                self.kernels[p] = task.finish.split(" ")[0] or ("gemm" if task.terms else "copy")
+                if self.listeners:
+                    self._tell(TaskStarted(p, self.kernels[p], attempt, now))
+                future = self.executor.submit_task(task, self.job.arrays)
+                self.futures[p] = future
+                future.add_done_callback(self._report_to_queue(p))
+            case Drop(p):
+                self._drop(p)
+            case Retry(p, attempt, delay):
+                heapq.heappush(self.alarms, (time.monotonic() + delay, p))
+                error = self.errors[p]
+                self.totals.retries += 1
+                logger.info("task %d failed (%s), again in %.1f s", p, error, delay)
+                self._tell(TaskRetried(p, attempt, f"{type(error).__name__}: {error}", delay, now))
+            case BeginWave(wave, tasks):
+                self._tell(WaveStarted(wave, tasks, now))
+            case EndWave(wave):
+                self._tell(WaveFinished(wave, now))
+            case Finish():
+                self.finished = True
+            case Stop(p):
+                self.failed = p
+
+    def _report_to_queue(self, p: int) -> Callable[[Future[Report]], None]:
+        return lambda future: self.ended.put((p, future))
+
+    def _wait(self) -> Input:
+        """Return the next thing that happens."""
+        while True:
+            timeout = None
+            if self.alarms:
+                timeout = self.alarms[0][0] - time.monotonic()
+                if timeout <= 0:
+                    return Woken(heapq.heappop(self.alarms)[1])
+            try:
+                p, future = self.ended.get(timeout=timeout)
+            except queue.Empty:
+                continue
+            return self._outcome(p, future)
+
+    def _outcome(self, p: int, future: Future[Report]) -> Input:
+        self.futures.pop(p, None)
+        error = future.exception()
+        if error is not None:
+            self.errors[p] = error
+            return Failed(p, isinstance(error, _TRANSIENT))
+        report, flops = future.result(), float(self.job.graph.flops[p])
+        self.totals.add(report, flops)
+        kernel = self.kernels.pop(p)
+        if self.listeners:
+            self._tell(TaskFinished(p, kernel, flops, report, time.time()))
+        return Done(p)
+
+    def _drop(self, p: int) -> None:
+        """Remove a tile that nobody will read again."""
+        ref = self.job.graph.out(p)
+        spec = self.job.arrays[ref.array]
+        self.executor.forget(spec, ref)
+        store = self.executor.home.sources.store(spec.url)
+        store.delete(tile_key(ref.i, ref.j, spec.ndim, ref.partial))
+
+    def _wind_down(self, grace: float) -> None:
+        """Cancel what has not begun and wait a while for what has."""
+        for future in self.futures.values():
+            future.cancel()
+        deadline = time.monotonic() + grace
+        for future in self.futures.values():
+            try:
+                future.exception(timeout=max(0.0, deadline - time.monotonic()))
+            except BaseException as late:  # noqa: BLE001  cancelled, or not done in time: both are known already
+                logger.debug("while winding down: %r", late)
+
+    def _tell(self, event: Event) -> None:
+        for listener in self.listeners:
+            listener(event)
