@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from wrenla.plan.plan import PlanError
 from wrenla_handler.errors import (
     LinAlgError,
     MetadataError,
@@ -30,6 +29,10 @@ __all__ = [
     "TruncatedTileError",
     "WrenlaError",
 ]
+
+
+class PlanError(WrenlaError, ValueError):
+    """A plan cannot be carried out on this executor; the message says what would fit."""
 
 
 class ReachError(WrenlaError, ValueError):

@@ -200,12 +200,14 @@ def keep_triangle(c: Matrix, uplo: Triangle, offset: int = 0, unit: bool = False
     if uplo not in ("L", "U"):
         raise ValueError(f"uplo must be 'L' or 'U', not {uplo!r}")
     c = checked("c", c, writable=True)
-    for j in range(c.shape[1]):
-        diagonal_row = j - offset
-        if uplo == "L":
-            c[: max(diagonal_row, 0), j] = 0
-        else:
-            c[max(diagonal_row + 1, 0) :, j] = 0
+    keep = np.tril if uplo == "L" else np.triu
+    for j in range(0, c.shape[1], _BLOCK):
+        # The diagonal enters this panel of columns in one row and leaves it in another.
+        panel, entry = c[:, j : j + _BLOCK], j - offset
+        top, bottom = np.clip((entry, entry + panel.shape[1]), 0, c.shape[0])
+        outside = panel[:top] if uplo == "L" else panel[bottom:]
+        outside[...] = 0
+        panel[top:bottom] = keep(panel[top:bottom], top - entry)
     if unit:
         c[_diagonal(c, offset)] = 1
 

@@ -210,21 +210,18 @@ def test_other_failures_name_store_and_key(
 
     for name in ("open", "stat", "unlink", "scandir"):
         monkeypatch.setattr(os, name, fail)
-    calls = {
-        "c/0": [
-            store.get,
-            store.size,
-            store.exists,
-            store.delete,
-            lambda key: store.put(key, b"", create=True),
-        ],
-        "c/": [lambda prefix: list(store.list(prefix))],
-    }
-    for key, functions in calls.items():
-        for call in functions:
-            with pytest.raises(StoreError) as caught:
-                call(key)
-            assert str(caught.value) == f"{root.as_uri()}: {key}: {os.strerror(code)}"
+    calls: list[Callable[[str], Any]] = [
+        store.get,
+        store.size,
+        store.exists,
+        store.delete,
+        lambda key: store.put(key, b"", create=True),
+        lambda prefix: list(store.list(prefix)),
+    ]
+    for call in calls:
+        with pytest.raises(StoreError) as caught:
+            call("c/0")
+        assert str(caught.value) == f"{root.as_uri()}: c/0: {os.strerror(code)}"
 
 
 @pytest.mark.parametrize("create", [False, True])

@@ -16,7 +16,7 @@ from wrenla_handler.task import Task
 __all__ = ["matmul"]
 
 
-def matmul(A: Node, B: Node) -> Node:
+def matmul(A: Node, B: Node, ndim: int = 2) -> Node:
     """Return A B; where the inner tilings differ, B is brought to A's."""
     if A.grid.shape[1] != B.grid.shape[0]:
         raise ValueError(
@@ -25,7 +25,7 @@ def matmul(A: Node, B: Node) -> Node:
         )
     if A.grid.tile[1] != B.grid.tile[0]:
         B = rechunk(B, (A.grid.tile[1], B.grid.tile[1]))
-    return make(Matmul(), settle(A, "sum"), settle(B, "sum"))
+    return make(Matmul(ndim), settle(A, "sum"), settle(B, "sum"))
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Matmul:
     zero are left out.
     """
 
+    ndim: int = 2
     version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
@@ -45,7 +46,7 @@ class Matmul:
         grid = Grid((A.grid.shape[0], B.grid.shape[1]), (A.grid.tile[0], B.grid.tile[1]))
         same = A.structure == B.structure and A.structure in ("lower", "upper")
         structure: Structure = A.structure if same else "general"
-        return Description(grid, result_dtype(A.dtype, B.dtype), structure, 2)
+        return Description(grid, result_dtype(A.dtype, B.dtype), structure, self.ndim)
 
     def tasks(self, out: Node) -> Iterator[Task]:
         A, B = out.args

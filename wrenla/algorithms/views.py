@@ -110,7 +110,7 @@ class Flip:
             A.grid.T if transposed else A.grid,
             A.dtype,
             _TRANSPOSED.get(A.structure, A.structure) if transposed else A.structure,
-            A.ndim,
+            2 if transposed else A.ndim,  # a transposed vector is a row: no vector of ours any more
         )
 
     def carries(self, *args: Node) -> frozenset[str]:

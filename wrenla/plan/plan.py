@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from dask.utils import format_bytes
 
+from wrenla.errors import PlanError
 from wrenla.plan.canonical import canonical, topological
 from wrenla.plan.choose import choose_cut
 from wrenla.plan.cut import Cut
@@ -18,14 +19,10 @@ from wrenla.plan.graph import Graph, TileGraph
 from wrenla.plan.model import ExecutorModel
 from wrenla_handler.task import Task
 
-__all__ = ["Plan", "PlanError", "make_plan"]
+__all__ = ["LOOKAHEAD", "Plan", "make_plan"]
 
 LOOKAHEAD = 4
 """Tiles that a worker reads ahead of its kernels."""
-
-
-class PlanError(ValueError):
-    """The plan cannot be carried out on this executor; the message says what would fit."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,146 @@
+"""Settings: argument > ``WRENLA_*`` > ``wrenla.toml`` / ``[tool.wrenla]`` > user configuration > default."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from dask.utils import parse_bytes
+
+from wrenla.errors import SettingError
+
+__all__ = ["Settings", "settings"]
+
+ScheduleName = Literal["dataflow", "waves"]
+
+
+def _cache_folder() -> str:
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return str(Path(base) / "wrenla")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What can be set, with its default. The environment variable of a key is ``WRENLA_`` and its name in capitals.
+
+    Attributes
+    ----------
+    store : str
+        URL for temporary tiles (``WRENLA_STORE``); by default a folder ``wrenla`` in the user's cache folder.
+    workers : int
+        Workers of the default executor (``WRENLA_WORKERS``); 0: one for each processor.
+    allowed_mem : int
+        Bytes that the default executor may use (``WRENLA_ALLOWED_MEM``, e.g. "8 GiB"); 0: half of the machine's.
+    blas_threads : int
+        Threads of each kernel (``WRENLA_BLAS_THREADS``).
+    tile : int
+        Tile edge where none is given (``WRENLA_TILE``); 0: chosen from shape, memory and workers.
+    schedule : {"dataflow", "waves"}
+        Tasks as soon as their inputs are there, or wave by wave (``WRENLA_SCHEDULE``).
+    progress : bool or None
+        Show progress (``WRENLA_PROGRESS``); None: if standard error is a terminal.
+    max_compute_bytes : int
+        Largest result that `compute` brings into memory (``WRENLA_MAX_COMPUTE_BYTES``).
+    """
+
+    store: str = ""
+    workers: int = 0
+    allowed_mem: int = 0
+    blas_threads: int = 1
+    tile: int = 0
+    schedule: ScheduleName = "dataflow"
+    progress: bool | None = None
+    max_compute_bytes: int = 4 << 30
+
+
+_BYTES = frozenset({"allowed_mem", "max_compute_bytes"})
+_NAMES = tuple(field.name for field in fields(Settings))
+
+
+def settings(**arguments: Any) -> Settings:
+    """Return the settings in force. Arguments that are not None come first.
+
+    Raises
+    ------
+    SettingError
+        A key is unknown (the message names the nearest one) or a value is unusable; it says where it stands.
+
+    Examples
+    --------
+    >>> settings(tile=512).tile
+    512
+    """
+    found = Settings(store=_cache_folder())
+    for source, values in _sources():
+        found = _merge(found, values, source)
+    return _merge(found, {k: v for k, v in arguments.items() if v is not None}, "argument")
+
+
+def _sources() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield settings from the weakest to the strongest source."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    user = Path(base) / "wrenla" / "config.toml"
+    if user.is_file():
+        yield str(user), _toml(user)
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        own, project = folder / "wrenla.toml", folder / "pyproject.toml"
+        if own.is_file():
+            yield str(own), _toml(own)
+            break
+        if project.is_file():
+            table = _toml(project).get("tool", {}).get("wrenla")
+            if table is not None:
+                yield f"{project} [tool.wrenla]", table
+            break
+    prefix = "WRENLA_"
+    values = {k.removeprefix(prefix).lower(): v for k, v in os.environ.items() if k.startswith(prefix)}
+    yield "environment variable", values
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path}: {error}") from None
+
+
+def _merge(found: Settings, values: Mapping[str, Any], source: str) -> Settings:
+    for key, value in values.items():
+        if key not in _NAMES:
+            near = difflib.get_close_matches(key, _NAMES, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(_NAMES)}"
+            raise SettingError(f"{source}: unknown setting {key!r}; {hint}")
+        found = replace(found, **{key: _value(key, value, source)})
+    return found
+
+
+def _value(key: str, value: Any, source: str) -> Any:
+    try:
+        if key == "progress":
+            return _truth(value)
+        if key == "schedule":
+            if value not in get_args(ScheduleName):
+                raise ValueError(f"one of {', '.join(get_args(ScheduleName))}")
+            return value
+        if key == "store":
+            return os.fspath(value)
+        number = int(parse_bytes(value)) if key in _BYTES else int(value)
+        if number < (1 if key == "blas_threads" else 0):
+            raise ValueError("a number that is not negative")
+        return number
+    except (ValueError, TypeError) as error:
+        raise SettingError(f"{source}: {key} = {value!r} is not usable: {error}") from None
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if str(value).lower() not in words:
+        raise ValueError("true or false")
+    return words[str(value).lower()]
