@@ -1,0 +1,62 @@
+"""A matrix that, once computed, is kept: a factor is made once and used for many right-hand sides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from wrenla.plan.canonical import topological
+from wrenla.plan.expression import Description, Node, Strip, make
+from wrenla_handler.task import Read
+
+__all__ = ["Cell", "anchor", "settled"]
+
+
+@dataclass(slots=True, eq=False)
+class Cell:
+    """Remembers the stored tiles of a matrix after the first run that needed it."""
+
+    stored: Node | None = None
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Reads as its argument, until a run has put stored tiles in its place."""
+
+    cell: Cell = field(compare=False, repr=False)
+
+    def describe(self, *args: Node) -> Description:
+        return args[0].description
+
+    def carries(self, *args: Node) -> frozenset[str]:
+        return args[0].carries
+
+    def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
+        return view.args[0].reads(i, j)
+
+    def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
+        return view.args[0].strips(axis, fixed, start, stop)
+
+
+def anchor(A: Node, cell: Cell) -> Node:
+    """Return `A`, to be computed once for all runs that use `cell`."""
+    return make(Anchor(cell), A)
+
+
+def settled(nodes: Sequence[Node], persist: Callable[[Node], Node]) -> list[Node]:
+    """Return the expressions with stored tiles in place of their anchors; what is not stored yet is persisted."""
+    order = topological(nodes)
+    if not any(isinstance(node.op, Anchor) for node in order):
+        return list(nodes)
+    replaced: dict[str, Node] = {}
+    for node in order:
+        args = tuple(replaced[arg.key] for arg in node.args)
+        if isinstance(node.op, Anchor):
+            if node.op.cell.stored is None:
+                node.op.cell.stored = persist(args[0])
+            replaced[node.key] = node.op.cell.stored
+        elif all(new is old for new, old in zip(args, node.args, strict=True)):
+            replaced[node.key] = node
+        else:
+            replaced[node.key] = Node(node.op, args, node.description)
+    return [replaced[node.key] for node in nodes]

@@ -1,0 +1,336 @@
+"""Making matrices: from arrays, stored tiles, functions and formulas."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, get_args
+
+import cloudpickle
+import numpy as np
+import numpy.typing as npt
+
+from wrenla.algorithms import assemble
+from wrenla.algorithms.map_tiles import map_tiles as map_tiles_node
+from wrenla.config import settings
+from wrenla.executors.base import Executor
+from wrenla.executors.default import default_executor
+from wrenla.matrix import BigMatrix, as_node
+from wrenla.plan.expression import leaf
+from wrenla.plan.model import choose_tile
+from wrenla_handler.errors import NotAMatrixError
+from wrenla_handler.grid import Grid, Pair
+from wrenla_handler.layout import DTYPES, Structure, TileLayout
+from wrenla_handler.stores import open_store
+from wrenla_handler.task import ArraySpec
+
+__all__ = [
+    "Tile",
+    "block",
+    "eye",
+    "from_array",
+    "from_function",
+    "from_zarr",
+    "map_tiles",
+    "open",
+    "random",
+    "zeros",
+]
+
+Tile: TypeAlias = int | tuple[int, int] | None
+
+
+def from_array(
+    a: npt.ArrayLike, tile: Tile = None, store: str | None = None, *, structure: Structure = "general"
+) -> BigMatrix:
+    """Make a matrix of an array.
+
+    Parameters
+    ----------
+    a : array_like, (m, n) or (n,)
+        Anything that NumPy reads. It is not copied: do not change it while the matrix is in use. A `numpy.memmap` may be
+        larger than memory; it is read tile by tile. Integers become float64.
+    tile : int or (int, int), optional
+        Rows and columns of a tile; chosen from shape and memory if None.
+    store : str, optional
+        URL to write the tiles to at once; by default they are cut from `a` when they are used.
+    structure : {"general", "lower", "upper", "hermitian", "pos"}
+        What is known of the matrix. "pos" is Hermitian positive definite. Of Hermitian ones only the lower tiles are read,
+        of triangular ones only their triangle.
+
+    Returns
+    -------
+    BigMatrix
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> A = wl.from_array(np.arange(6.0).reshape(2, 3))
+    >>> (A @ A.T).compute()
+    array([[ 5., 14.],
+           [14., 50.]])
+    """
+    array = a if isinstance(a, np.ndarray) else np.asarray(a)
+    if array.ndim not in (1, 2):
+        raise ValueError(f"a matrix or a vector is needed, not an array of {array.ndim} dimensions")
+    if array.dtype.kind in "biu":
+        array = array.astype(np.float64)
+    dtype = _dtype(array.dtype)
+    shape = array.shape if array.ndim == 2 else (array.shape[0], 1)
+    grid = Grid(shape, _tile(tile, shape, dtype, structure))
+    spec = ArraySpec("host", grid, dtype, array.ndim, uuid.uuid4().hex)
+    matrix = BigMatrix(leaf(spec, structure, array))
+    return matrix if store is None else matrix.save(store)
+
+
+def open(url: str | os.PathLike[str]) -> BigMatrix:
+    """Open a stored matrix.
+
+    Parameters
+    ----------
+    url : str or path
+        A folder, ``file:///…``, ``s3://bucket/prefix`` or ``memory://name/…``.
+
+    Raises
+    ------
+    NotAMatrixError
+        There is none (or one that is not finished).
+    MetadataError
+        It is not in wrenla's layout; `from_zarr` copies arrays of other layouts.
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> saved = wl.eye(4).save("memory://docs/eye")
+    >>> wl.open("memory://docs/eye").trace().compute()
+    4.0
+    """
+    store = open_store(url)
+    try:
+        layout = TileLayout.read(store)
+        address = store.url
+    finally:
+        store.close()
+    spec = ArraySpec("tiles", layout.grid, layout.dtype, layout.ndim, layout.generation, address)
+    return BigMatrix(leaf(spec, layout.structure))
+
+
+def from_zarr(array: Any, url: str, tile: Tile = None, *, executor: Executor | None = None) -> BigMatrix:
+    """Copy a Zarr array of any layout (compressed, C order, other chunks) into a stored matrix.
+
+    Parameters
+    ----------
+    array : zarr.Array or str
+        The array, or what `zarr.open_array` takes; needs the extra ``wrenla[zarr]`` then.
+    url : str
+        Where the copy goes.
+    tile : int or (int, int), optional
+        Its tiles.
+
+    Returns
+    -------
+    BigMatrix
+        The stored copy.
+    """
+    if isinstance(array, str | os.PathLike):
+        try:
+            import zarr
+        except ImportError:
+            raise ImportError("wl.from_zarr needs zarr: pip install 'wrenla[zarr]'") from None
+        try:
+            array = zarr.open_array(array, mode="r")
+        except FileNotFoundError as error:
+            raise NotAMatrixError(f"{array}: there is no Zarr array here") from error
+    if array.ndim not in (1, 2):
+        raise ValueError(f"a matrix or a vector is needed, not an array of {array.ndim} dimensions")
+    dtype = _dtype(np.result_type(array.dtype, np.float64) if array.dtype.kind in "biu" else array.dtype)
+    shape = tuple(array.shape) if array.ndim == 2 else (array.shape[0], 1)
+    grid = Grid(shape, _tile(tile, shape, dtype, "general"))
+    # a leaf in memory is anything that can be sliced: Zarr reads the chunks that a tile touches
+    spec = ArraySpec("host", grid, dtype, array.ndim, uuid.uuid4().hex)
+    return BigMatrix(leaf(spec, "general", array)).save(url, executor)
+
+
+def from_function(
+    f: Callable[..., npt.ArrayLike],
+    shape: int | tuple[int, ...],
+    tile: Tile = None,
+    dtype: npt.DTypeLike = np.float64,
+    structure: Structure = "general",
+) -> BigMatrix:
+    """Make a matrix whose tiles are computed where they are used. They are stored only if it is persisted or saved.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(rows, cols)`` gets two one-dimensional integer arrays of global indices and returns that block, of shape
+        ``(len(rows), len(cols))``; for a vector, ``f(rows)``. It travels by cloudpickle and must depend on its arguments only.
+    shape : int or tuple of int
+        Of the matrix or vector.
+    tile, structure
+        As in `from_array`.
+    dtype : data type
+        float32, float64, complex64 or complex128.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> K = wl.from_function(lambda i, j: 1.0 / (1 + i[:, None] + j), (3, 3), structure="pos")
+    >>> K.compute()[2]
+    array([0.33333333, 0.25      , 0.2       ])
+    """
+    lengths = (shape,) if isinstance(shape, int) else tuple(shape)
+    ndim = len(lengths)
+    if ndim not in (1, 2):
+        raise ValueError(f"a matrix or a vector is needed, not a shape of {ndim} lengths")
+    two = (lengths[0], lengths[1] if ndim == 2 else 1)
+    name = _dtype(np.dtype(dtype))
+    blob = cloudpickle.dumps(f)
+    digest = hashlib.sha256(blob).hexdigest()
+    grid = Grid(two, _tile(tile, two, name, structure))
+    identity = f"function {digest} {grid.shape} {grid.tile} {name}"
+    spec = ArraySpec("function", grid, name, ndim, identity, "", digest)
+    return BigMatrix(leaf(spec, structure, blob))
+
+
+def zeros(shape: int | tuple[int, int], tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
+    """Return a matrix (or, for an int, a vector) of zeros, which takes no space."""
+    return _filled("zeros", shape, tile, dtype, "general")
+
+
+def eye(n: int, tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
+    """Return the identity of order `n`, which takes no space."""
+    return _filled("eye", (n, n), tile, dtype, "pos")
+
+
+def random(
+    shape: int | tuple[int, int],
+    tile: Tile = None,
+    dtype: npt.DTypeLike = np.float64,
+    *,
+    seed: int = 0,
+    distribution: str = "normal",
+) -> BigMatrix:
+    """Return a matrix or vector of independent random numbers, which takes no space.
+
+    Parameters
+    ----------
+    shape : int or (int, int)
+    tile, dtype
+        As in `from_function`.
+    seed : int
+        The numbers depend on seed and tiles only, never on the worker or the order (one `numpy.random.SeedSequence` for each
+        tile).
+    distribution : {"normal", "uniform"}
+        Standard normal, or uniform on [0, 1).
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> wl.random(3, seed=1).compute()
+    array([-0.09834602, -0.80314115,  0.63886559])
+    """
+    if distribution not in ("normal", "uniform"):
+        raise ValueError(f"distribution is 'normal' or 'uniform', not {distribution!r}")
+    return _filled(f"random {distribution} {int(seed)}", shape, tile, dtype, "general")
+
+
+def block(blocks: Sequence[Sequence[Any]], tile: Tile = None) -> BigMatrix:
+    """Assemble a matrix from a table of matrices, as `numpy.block`.
+
+    Parameters
+    ----------
+    blocks : sequence of sequences of BigMatrix or array_like
+        All in a row have equally many rows, all in a column equally many columns.
+    tile : int or (int, int), optional
+        Of the result; by default those of the first block.
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> wl.block([[wl.eye(1), wl.zeros((1, 1))], [wl.zeros((1, 1)), wl.eye(1)]]).compute()
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    nodes = [[as_node(entry) for entry in line] for line in blocks]
+    if not nodes or not all(nodes):
+        raise ValueError("block: a table of at least one matrix is needed")
+    heights = [{node.grid.shape[0] for node in line} for line in nodes]
+    widths = [sum(node.grid.shape[1] for node in line) for line in nodes]
+    if any(len(height) > 1 for height in heights) or len(set(widths)) > 1:
+        shapes = [[node.grid.shape for node in line] for line in nodes]
+        raise ValueError(f"block: these shapes do not make a matrix: {shapes}")
+    shape = (sum(height.pop() for height in heights), widths[0])
+    chosen = nodes[0][0].grid.tile if tile is None else _pair(tile)
+    return BigMatrix(assemble.block(nodes, _clip(chosen, shape)))
+
+
+def map_tiles(f: Callable[..., npt.ArrayLike], *matrices: Any, dtype: npt.DTypeLike | None = None) -> BigMatrix:
+    """Apply a function to the tiles of matrices of equal shape.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(a, b, …)`` gets one tile of each matrix as a two-dimensional array (of a vector, one column) and returns an array
+        of the same shape. It must not depend on where the tile is, nor change its arguments.
+    *matrices : BigMatrix or array_like
+        The others are brought to the tiles of the first one.
+    dtype : data type, optional
+        Of the result; that of the first matrix by default.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> wl.map_tiles(np.exp, wl.zeros((2, 2))).compute()
+    array([[1., 1.],
+           [1., 1.]])
+    """
+    if not matrices:
+        raise ValueError("map_tiles: at least one matrix is needed")
+    nodes = tuple(as_node(A) for A in matrices)
+    blob = cloudpickle.dumps(f)
+    digest = hashlib.sha256(blob).hexdigest()
+    spec = ArraySpec("function", Grid((1, 1), (1, 1)), "float64", 2, f"function {digest}", "", digest)
+    name = _dtype(np.dtype(dtype)) if dtype is not None else nodes[0].dtype
+    return BigMatrix(map_tiles_node(leaf(spec, "general", blob), nodes, name))
+
+
+def _filled(
+    formula: str, shape: int | tuple[int, int], tile: Tile, dtype: npt.DTypeLike, structure: Structure
+) -> BigMatrix:
+    ndim = 1 if isinstance(shape, int) else len(shape)
+    if ndim not in (1, 2):
+        raise ValueError(f"a matrix or a vector is needed, not a shape of {ndim} lengths")
+    two = (shape, 1) if isinstance(shape, int) else (shape[0], shape[1] if ndim == 2 else 1)
+    name = _dtype(np.dtype(dtype))
+    grid = Grid(two, _tile(tile, two, name, structure))
+    identity = f"{formula} {grid.shape} {grid.tile} {name}"
+    return BigMatrix(leaf(ArraySpec("fill", grid, name, ndim, identity, "", formula), structure))
+
+
+def _dtype(dtype: np.dtype[Any]) -> str:
+    if dtype.name not in DTYPES:
+        raise TypeError(f"dtype {dtype} is not one of {', '.join(DTYPES)}")
+    return str(dtype.name)
+
+
+def _pair(tile: int | tuple[int, int]) -> Pair:
+    pair = (tile, tile) if isinstance(tile, int | np.integer) else tuple(tile)
+    if len(pair) != 2 or min(pair) < 1:
+        raise ValueError(f"tile={tile!r}: a positive number, or rows and columns of a tile, are needed")
+    return int(pair[0]), int(pair[1])
+
+
+def _clip(tile: Pair, shape: Pair) -> Pair:
+    """A tile is no larger than the matrix: the rest would be padding."""
+    return max(1, min(tile[0], shape[0])), max(1, min(tile[1], shape[1]))
+
+
+def _tile(tile: Tile, shape: Pair, dtype: str, structure: Structure) -> Pair:
+    if structure not in get_args(Structure):
+        raise ValueError(f"structure is one of {', '.join(get_args(Structure))}, not {structure!r}")
+    if tile is None:
+        tile = settings().tile or choose_tile(max(shape), np.dtype(dtype).itemsize, default_executor().model)
+    return _clip(_pair(tile), shape)

@@ -1,0 +1,236 @@
+"""Evaluation: what `compute`, `persist`, `save` and `plan` do with an expression."""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from dask.utils import format_bytes
+
+from wrenla.algorithms.anchor import settled
+from wrenla.config import Settings, settings
+from wrenla.errors import TooLargeError
+from wrenla.executors.base import Executor
+from wrenla.executors.default import default_executor
+from wrenla.plan.canonical import topological
+from wrenla.plan.expression import Leaf, Node, leaf
+from wrenla.plan.plan import Plan, make_plan
+from wrenla.report.progress import progress_listener
+from wrenla.run.events import Listener
+from wrenla.run.execute import Target, execute, made
+from wrenla.run.folder import RunFolder
+from wrenla_handler.errors import LinAlgError, NotAMatrixError
+from wrenla_handler.layout import METADATA_KEY, TileLayout
+from wrenla_handler.stores import Store, open_store
+from wrenla_handler.task import ArraySpec
+
+__all__ = ["Options", "compute_nodes", "persist_node", "plan_of", "save_node"]
+
+_UNFINISHED = "wrenla-unfinished.json"
+"""Stands beside the tiles of a matrix that is being saved, and says which one it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How one evaluation is carried out: settings, and who is told its events."""
+
+    settings: Settings
+    on_event: Listener | None = None
+
+    @classmethod
+    def of(cls, *, on_event: Listener | None = None, **arguments: Any) -> Options:
+        """Return the settings in force, some replaced by arguments."""
+        return cls(settings(**arguments), on_event)
+
+    @contextmanager
+    def listeners(self) -> Iterator[list[Listener]]:
+        """Hand out whoever is to be told events."""
+        own = [] if self.on_event is None else [self.on_event]
+        with progress_listener(self.settings.progress) as bar:
+            yield own if bar is None else [*own, bar]
+
+
+def plan_of(nodes: Sequence[Node], executor: Executor | None) -> Plan:
+    """Return the plan for some results."""
+    model = (executor or default_executor()).model
+    plan, _ = make_plan([made(node) for node in nodes], model)
+    plan.check()
+    return plan
+
+
+def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Options) -> list[Any]:
+    """Compute some results and return them as NumPy arrays."""
+    for node in nodes:
+        _refuse_too_large(node, options.settings.max_compute_bytes)
+    executor = executor or default_executor()
+    nodes = settled(nodes, lambda node: persist_node(node, executor, options))
+    # functions are evaluated by the workers, everything else can be read here
+    nodes = [made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in nodes]
+    owners = {owner.key: owner for node in nodes for owner in _owners(node)}
+    targets = [Target(owner) for owner in owners.values() if not owner.is_leaf]
+    specs = {owner.key: owner.op.spec for owner in owners.values() if owner.is_leaf}
+    hosts = {
+        owner.op.spec.identity: owner.op.payload
+        for owner in owners.values()
+        if owner.is_leaf and owner.op.spec.kind == "host"
+    }
+    if not targets:
+        with executor.session(hosts, 0):
+            return [_gather(node, specs, executor) for node in nodes]
+    with (
+        options.listeners() as listeners,
+        execute(
+            targets,
+            executor,
+            root=options.settings.store,
+            schedule=options.settings.schedule,
+            listeners=listeners,
+        ) as (finished, _),
+    ):
+        specs |= {result.node.key: result.spec for result in finished}
+        executor.home.sources.hosts.update(hosts)
+        try:
+            return [_gather(node, specs, executor) for node in nodes]
+        finally:
+            for identity in hosts:
+                executor.home.sources.hosts.pop(identity, None)
+
+
+def persist_node(node: Node, executor: Executor | None, options: Options) -> Node:
+    """Compute a result and return it as data, kept as long as the returned node."""
+    if isinstance(node.op, Leaf) and node.op.spec.kind == "tiles":
+        return node
+    executor = executor or default_executor()
+    (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
+    with (
+        options.listeners() as listeners,
+        execute(
+            [Target(made(node))],
+            executor,
+            root=options.settings.store,
+            schedule=options.settings.schedule,
+            listeners=listeners,
+        ) as ((result,), folder),
+    ):
+        folder.keep()
+    return leaf(result.spec, result.node.structure, None, _Owner(folder))
+
+
+class _Owner:
+    """Removes a run's folder when nobody uses its tiles any more, at the latest when the interpreter ends."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        weakref.finalize(self, folder.remove)
+
+
+def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, options: Options) -> Node:
+    """Compute a result, store it at an address, and return it as data."""
+    executor = executor or default_executor()
+    (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
+    result = made(node)
+    store = open_store(url)
+    try:
+        _make_room(store, result, overwrite)
+        try:
+            with (
+                options.listeners() as listeners,
+                execute(
+                    [Target(result, store.url)],
+                    executor,
+                    root=options.settings.store,
+                    schedule=options.settings.schedule,
+                    listeners=listeners,
+                ),
+            ):
+                pass
+        except (LinAlgError, np.linalg.LinAlgError):
+            _empty(store)
+            raise
+        layout = TileLayout(result.grid, result.dtype, result.ndim, result.structure)
+        layout.write(store)
+        store.delete(_UNFINISHED)
+    finally:
+        store.close()
+    spec = ArraySpec("tiles", layout.grid, layout.dtype, layout.ndim, layout.generation, store.url)
+    return leaf(spec, layout.structure)
+
+
+def _make_room(store: Store, result: Node, overwrite: bool) -> None:
+    """See that nothing but a half-done copy of the same result is at an address."""
+    mark = json.dumps({"result": result.key}).encode()
+    there = next(store.list(), None)
+    if there is not None:
+        half_done = store.exists(_UNFINISHED) and bytes(store.get(_UNFINISHED)) == mark
+        if half_done and not store.exists(METADATA_KEY):
+            return
+        if not overwrite:
+            what = "a matrix" if store.exists(METADATA_KEY) else f"something ({there})"
+            raise FileExistsError(f"{store.url}: there is {what} already; overwrite=True replaces it")
+        if not (store.exists(METADATA_KEY) or store.exists(_UNFINISHED)):
+            raise FileExistsError(
+                f"{store.url}: what is there ({there}) is not a matrix; overwrite=True replaces matrices only"
+            )
+        for node in topological([result]):
+            if isinstance(node.op, Leaf) and node.op.spec.url == store.url:
+                raise ValueError(
+                    f"{store.url}: the matrix to be replaced is needed to compute the new one; "
+                    "save it elsewhere"
+                )
+        store.delete(METADATA_KEY)  # from here on there is no matrix
+        _empty(store)
+    store.put(_UNFINISHED, mark)
+
+
+def _empty(store: Store) -> None:
+    for key in list(store.list()):
+        store.delete(key)
+
+
+def _refuse_too_large(node: Node, limit: int) -> None:
+    nbytes = int(np.prod(node.grid.shape, dtype=object)) * np.dtype(node.dtype).itemsize
+    if nbytes > limit:
+        raise TooLargeError(
+            f"the result would take {format_bytes(nbytes)} of memory, more than max_compute_bytes="
+            f"{format_bytes(limit)}: store it with .save(url), take a part of it by slicing, "
+            "or raise the limit (WRENLA_MAX_COMPUTE_BYTES)"
+        )
+
+
+def _owners(node: Node) -> Iterator[Node]:
+    """Yield the nodes whose own tiles are read when `node` is: itself, or what its views look at."""
+    if node.is_view:
+        for arg in node.args:
+            yield from _owners(arg)
+    else:
+        yield node
+
+
+def _calls(node: Node) -> bool:
+    return isinstance(node.op, Leaf) and node.op.spec.kind == "function"
+
+
+def _gather(node: Node, specs: Mapping[str, ArraySpec], executor: Executor) -> npt.NDArray[Any] | np.generic:
+    """Bring a result together from its tiles."""
+    out = np.zeros(node.grid.shape, node.dtype, order="F")
+    rows, cols = node.grid.counts
+    for j in range(cols):
+        for i in range(rows):
+            (r, c), (m, n) = node.grid.origin(i, j), node.grid.extent(i, j)
+            for read in node.reads(i, j):
+                value = executor.home.value(read, specs, node.dtype)
+                if read.add:
+                    out[r : r + m, c : c + n] += value
+                else:
+                    out[r : r + m, c : c + n] = value
+    if node.ndim == 2:
+        return out
+    flat: npt.NDArray[Any] = out.reshape(-1, order="F")
+    return flat if node.ndim == 1 else flat[0]
+
+

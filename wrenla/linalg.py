@@ -1,0 +1,146 @@
+"""Linear algebra by the names of the Array API and SciPy. Arrays are accepted wherever a BigMatrix is."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from wrenla.algorithms import systems
+from wrenla.algorithms.triangular import solve_triangular as triangular_node
+from wrenla.algorithms.views import flip
+from wrenla.errors import LinAlgError, NotPositiveDefiniteError
+from wrenla.factors import CholeskyFactor
+from wrenla.matrix import BigMatrix, Operand, SlogdetResult, as_node
+
+__all__ = [
+    "CholeskyFactor",
+    "LinAlgError",
+    "NotPositiveDefiniteError",
+    "cho_factor",
+    "cho_solve",
+    "cholesky",
+    "diagonal",
+    "gram",
+    "matmul",
+    "matrix_norm",
+    "matrix_transpose",
+    "slogdet",
+    "solve",
+    "solve_triangular",
+    "trace",
+]
+
+
+def _matrix(value: Operand) -> BigMatrix:
+    return value if isinstance(value, BigMatrix) else BigMatrix(as_node(value))
+
+
+def matmul(a: Operand, b: Operand) -> BigMatrix:
+    """Return the product of two matrices, or of a matrix and a vector; `BigMatrix.__matmul__`."""
+    return _matrix(a) @ b
+
+
+def cholesky(a: Operand, /, *, upper: bool = False) -> BigMatrix:
+    """Return the Cholesky factor of a Hermitian positive definite matrix; see `BigMatrix.cholesky`."""
+    return _matrix(a).cholesky(upper=upper)
+
+
+def cho_factor(a: Operand) -> CholeskyFactor:
+    """Return a factorization of a Hermitian positive definite matrix that solves with it, as often as wanted.
+
+    Of `a` only the lower triangle is read. Nothing is computed until a solution is.
+    """
+    return CholeskyFactor(_matrix(a)._node)
+
+
+def cho_solve(factor: CholeskyFactor, b: Operand) -> BigMatrix:
+    """Return x with A x = b, given the factorization of A."""
+    return factor.solve(b)
+
+
+def solve(a: Operand, b: Operand, *, assume_a: systems.Assume = None) -> BigMatrix:
+    """Return x with A x = b.
+
+    Parameters
+    ----------
+    a : BigMatrix or array_like, (n, n)
+    b : BigMatrix or array_like, (n,) or (n, k)
+    assume_a : {None, "pos", "lower", "upper"}
+        What `a` is; by default what its `structure` says. "pos" is Hermitian positive definite, of which only the lower triangle
+        is read (LAPACK: posv); "lower" and "upper" are triangular (trtrs).
+
+    Returns
+    -------
+    BigMatrix, of the shape of `b`
+
+    Raises
+    ------
+    NotImplementedError
+        A general matrix: LU is not there yet.
+    NotPositiveDefiniteError
+        When computed, if the matrix is not positive definite.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> wl.linalg.solve(np.array([[4.0, 2.0], [2.0, 5.0]]), np.array([8.0, 12.0]), assume_a="pos").compute()
+    array([1., 2.])
+    """
+    return _matrix(a).solve(b, assume_a)
+
+
+def solve_triangular(
+    a: Operand, b: Operand, *, trans: Literal["N", "T", "C", 0, 1, 2] = "N", lower: bool = False
+) -> BigMatrix:
+    """Return x with op(A) x = b for a triangular matrix; the other triangle is not read.
+
+    Parameters
+    ----------
+    a : BigMatrix or array_like, (n, n)
+    b : BigMatrix or array_like, (n,) or (n, k)
+    trans : {"N", "T", "C"} or {0, 1, 2}
+        A, its transpose, or its conjugate transpose.
+    lower : bool
+        Whether the triangle of `a` is the lower one.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> wl.linalg.solve_triangular(np.array([[2.0, 0.0], [1.0, 4.0]]), np.array([2.0, 9.0]), lower=True).compute()
+    array([1., 2.])
+    """
+    op = {0: "N", 1: "T", 2: "C"}.get(trans, trans)  # type: ignore[call-overload]
+    if op not in ("N", "T", "C"):
+        raise ValueError(f"trans is 'N', 'T' or 'C', not {trans!r}")
+    A = flip(_matrix(a)._node, op)
+    is_lower = lower if op == "N" else not lower
+    return BigMatrix(triangular_node(A, as_node(b, rows=A.grid.tile[0]), "lower" if is_lower else "upper"))
+
+
+def gram(a: Operand, weights: Operand | None = None) -> BigMatrix:
+    """Return A Aᴴ or A diag(weights) Aᴴ; see `BigMatrix.gram`."""
+    return _matrix(a).gram(weights)
+
+
+def matrix_norm(a: Operand, /, *, ord: Any = "fro") -> BigMatrix:
+    """Return a norm, a number that is not computed yet; see `BigMatrix.norm`."""
+    return _matrix(a).norm(ord)
+
+
+def matrix_transpose(a: Operand, /) -> BigMatrix:
+    """Return the transpose, which costs nothing."""
+    return _matrix(a).T
+
+
+def slogdet(a: Operand, /) -> SlogdetResult:
+    """Return sign and logarithm of |det A|; see `BigMatrix.slogdet`."""
+    return _matrix(a).slogdet()
+
+
+def trace(a: Operand, /) -> BigMatrix:
+    """Return the sum of the diagonal."""
+    return _matrix(a).trace()
+
+
+def diagonal(a: Operand, /) -> BigMatrix:
+    """Return the main diagonal, a vector."""
+    return _matrix(a).diagonal()
