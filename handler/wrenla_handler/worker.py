@@ -190,8 +190,8 @@ class _Execution:
         if not task.finish:
             return work
         if task.finish.startswith("call "):
-            _, url, digest = task.finish.split(" ")
-            function = self.worker.sources.function(url, digest)
+            spec = self.arrays[task.finish.removeprefix("call ")]
+            function = self.worker.sources.function(spec.url, spec.detail)
             tiles = [self.value(read) for read in task.args]
             return call_user(function, tiles, task.shape)
         operands = tuple(self._triangle(read) for read in task.args)
@@ -253,7 +253,7 @@ class _Execution:
         return value
 
     def _weights(self, ref: TileRef) -> Tile:
-        return self._take(ref).ravel()
+        return np.asfortranarray(self._take(ref), dtype=self.dtype)
 
 
 def _simplest(op: Op, dtype: np.dtype[Any]) -> Op:
