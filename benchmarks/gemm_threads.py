@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from threadpoolctl import threadpool_info
+
 from wrenla_kernels import (
     Matrix,
     blas_threads,

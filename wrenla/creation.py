@@ -267,7 +267,9 @@ def block(blocks: Sequence[Sequence[Any]], tile: Tile = None) -> BigMatrix:
     return BigMatrix(assemble.block(nodes, _clip(chosen, shape)))
 
 
-def map_tiles(f: Callable[..., npt.ArrayLike], *matrices: Any, dtype: npt.DTypeLike | None = None) -> BigMatrix:
+def map_tiles(
+    f: Callable[..., npt.ArrayLike], *matrices: Any, dtype: npt.DTypeLike | None = None
+) -> BigMatrix:
     """Apply a function to the tiles of matrices of equal shape.
 
     Parameters

@@ -25,7 +25,7 @@ from wrenla.report.progress import progress_listener
 from wrenla.run.events import Listener
 from wrenla.run.execute import Target, execute, made
 from wrenla.run.folder import RunFolder
-from wrenla_handler.errors import LinAlgError, NotAMatrixError
+from wrenla_handler.errors import LinAlgError
 from wrenla_handler.layout import METADATA_KEY, TileLayout
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.task import ArraySpec
@@ -232,5 +232,3 @@ def _gather(node: Node, specs: Mapping[str, ArraySpec], executor: Executor) -> n
         return out
     flat: npt.NDArray[Any] = out.reshape(-1, order="F")
     return flat if node.ndim == 1 else flat[0]
-
-

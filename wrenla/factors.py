@@ -61,5 +61,3 @@ class CholeskyFactor:
     def __repr__(self) -> str:
         state = "not computed yet" if self._cell.stored is None else "computed"
         return f"CholeskyFactor({self.shape}, {self.L.dtype}, {state})"
-
-

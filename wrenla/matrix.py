@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from dask.utils import format_bytes
 
 from wrenla.algorithms import assemble, reductions, systems, views
 from wrenla.algorithms.cholesky import cholesky

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import wrenla_kernels as kernels
 
+import wrenla_kernels as kernels
 from wrenla_handler.cache import Tile
 from wrenla_handler.errors import NotPositiveDefiniteError
 from wrenla_handler.task import Mask, Op, Task

@@ -14,9 +14,9 @@ import numpy as np
 from wrenla_handler.cache import Tile
 from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileError
 from wrenla_handler.grid import Grid
+from wrenla_handler.layout import tile_key
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.task import ArraySpec, TileRef
-from wrenla_handler.layout import tile_key
 
 __all__ = ["Sources", "as_bytes", "empty_tile", "fill", "function_key", "padded_bytes", "tile_from_bytes"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import wrenla_kernels as kernels
 
+import wrenla_kernels as kernels
 from wrenla_handler.cache import CacheKey, Tile, TileCache
 from wrenla_handler.finishing import FINISHES, IN_PLACE, Operand, call_user
 from wrenla_handler.layout import tile_key

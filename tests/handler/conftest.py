@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
+
 from wrenla_handler.stores import MemoryStore, Store, open_store
 from wrenla_handler.stores.s3_client import close_clients, shared_client
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from wrenla_handler.errors import StoreError, TransientStoreError
 from wrenla_handler.stores import LocalStore
 

@@ -29,6 +29,7 @@ from botocore.httpsession import URLLib3Session
 from urllib3 import HTTPResponse
 from urllib3.exceptions import ProtocolError
 from urllib3.exceptions import ReadTimeoutError as BodyTimeoutError
+
 from wrenla_handler.errors import StoreError, TransientStoreError
 from wrenla_handler.stores import S3Store
 from wrenla_handler.stores.s3_client import new_client, shared_client

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from wrenla_handler.stores import LocalStore, MemoryStore, S3Store, Store, join, open_store
 
 CONTENT = bytes(range(256)) * 1024  # 256 KiB: enough for a local store to map it

@@ -1,6 +1,7 @@
 """One BLAS thread for all tests of kernels: on busy machines small calls lose by waiting for a second."""
 
 import pytest
+
 from wrenla_kernels import blas_threads
 
 

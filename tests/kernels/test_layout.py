@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from wrenla_kernels import add, apply_op, gemm, herk, mirror, potrf, row_sums, trsm
 from wrenla_kernels.layout import checked, leading_dimension
 

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+
 from wrenla_kernels import DTYPES, gemm
 from wrenla_kernels.pointers import blas, lapack, scalar
 

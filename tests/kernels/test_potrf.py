@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from wrenla_kernels import DTYPES, potrf
 
 LEAF = 256

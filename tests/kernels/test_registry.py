@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 import wrenla_kernels
 from wrenla_kernels import KERNELS, blas3, elementwise, flops, lapack, reductions
 

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from threadpoolctl import ThreadpoolController
+
 from wrenla_kernels import blas_threads, core_type_warning, scipy_blas_info
 from wrenla_kernels.threads import _core_type_warning
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wrenla_kernels import DTYPES, trsm
 
 CASES = list(itertools.product("LR", "LU", "NTCR", [False, True]))

@@ -122,7 +122,14 @@ class Assemble:
         cols = list(_runs(piece.cols, piece.shape[1], piece.at[1], origin[1], extent[1], A.grid.tile[1]))
         for p, r0, r1, rs, to_row in rows:
             for q, c0, c1, cs, to_col in cols:
-                whole = (r0, r1, rs, c0, c1, cs) == (0, A.grid.extent(p, q)[0], 1, 0, A.grid.extent(p, q)[1], 1)
+                whole = (r0, r1, rs, c0, c1, cs) == (
+                    0,
+                    A.grid.extent(p, q)[0],
+                    1,
+                    0,
+                    A.grid.extent(p, q)[1],
+                    1,
+                )
                 for read in A.reads(p, q):
                     yield replace(
                         read,

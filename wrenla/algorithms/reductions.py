@@ -150,9 +150,7 @@ class AddUp:
 
     def describe(self, *args: Node) -> Description:
         P = args[0]
-        return Description(
-            _folded(P.grid, self.axis, P.grid.tile[self.axis]), P.dtype, "general", self.ndim
-        )
+        return Description(_folded(P.grid, self.axis, P.grid.tile[self.axis]), P.dtype, "general", self.ndim)
 
     def tasks(self, out: Node) -> Iterator[Task]:
         P = out.args[0]

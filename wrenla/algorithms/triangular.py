@@ -20,7 +20,9 @@ def solve_triangular(T: Node, B: Node, uplo: Literal["lower", "upper"]) -> Node:
     if rows != cols:
         raise ValueError(f"solve_triangular: the matrix must be square, not {rows} × {cols}")
     if rows != B.grid.shape[0]:
-        raise ValueError(f"solve_triangular: {rows} equations, but a right-hand side of {B.grid.shape[0]} rows")
+        raise ValueError(
+            f"solve_triangular: {rows} equations, but a right-hand side of {B.grid.shape[0]} rows"
+        )
     if T.grid.tile[0] != T.grid.tile[1]:
         edge = min(T.grid.tile)
         T = rechunk(T, (edge, edge))

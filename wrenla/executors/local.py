@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Literal, ParamSpec, TypeVar
 
 from dask.utils import format_bytes, parse_bytes
-from wrenla_kernels import blas_threads
 
 from wrenla.executors.base import Executor
 from wrenla.plan.model import ExecutorModel
@@ -18,6 +17,7 @@ from wrenla_handler.cache import Tile
 from wrenla_handler.stores import Reach
 from wrenla_handler.task import ArraySpec, Task, TileRef
 from wrenla_handler.worker import Report, Worker, cache_key
+from wrenla_kernels import blas_threads
 
 __all__ = ["LocalExecutor", "memory_of_this_machine"]
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from wrenla_kernels import KERNELS
 
 from wrenla.plan.cut import Cut, piece
 from wrenla.plan.expression import Node
 from wrenla.plan.model import ExecutorModel
 from wrenla_handler.grid import Grid
 from wrenla_handler.task import Read, Task, Term, TileRef
+from wrenla_kernels import KERNELS
 
 __all__ = ["Graph", "TileGraph", "Tiles"]
 

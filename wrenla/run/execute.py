@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from wrenla_kernels import scipy_blas_info
 
 from wrenla.algorithms.assemble import copy
 from wrenla.errors import ReachError
@@ -29,6 +28,7 @@ from wrenla_handler.layout import tile_key
 from wrenla_handler.sources import function_key, padded_bytes
 from wrenla_handler.stores import Reach, Store, open_store
 from wrenla_handler.task import ArraySpec
+from wrenla_kernels import scipy_blas_info
 
 __all__ = ["Finished", "Target", "execute", "made"]
 

@@ -33,7 +33,9 @@ class Lease:
     @classmethod
     def mine(cls, owner: str) -> Lease:
         """Return a fresh lease of this process."""
-        return cls(owner, socket.gethostname(), os.getpid(), _start_of(os.getpid()), time.time() + _LEASE_SECONDS)
+        return cls(
+            owner, socket.gethostname(), os.getpid(), _start_of(os.getpid()), time.time() + _LEASE_SECONDS
+        )
 
     def alive(self) -> bool:
         """Tell whether the owner may still be at work. On this machine a dead process is known at once."""

@@ -225,7 +225,7 @@ class _Loop:
         for future in self.futures.values():
             try:
                 future.exception(timeout=max(0.0, deadline - time.monotonic()))
-            except BaseException as late:  # noqa: BLE001  cancelled, or not done in time: both are known already
+            except BaseException as late:
                 logger.debug("while winding down: %r", late)
 
     def _tell(self, event: Event) -> None:

@@ -189,9 +189,7 @@ def needed_tasks(
     return needed
 
 
-def initial_state(
-    graph: Graph, wanted: Sequence[int], present: Sequence[int], policy: Policy
-) -> State:
+def initial_state(graph: Graph, wanted: Sequence[int], present: Sequence[int], policy: Policy) -> State:
     """Return the state before the first step.
 
     Parameters
