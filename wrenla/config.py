@@ -26,7 +26,7 @@ def _cache_folder() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What can be set, with its default. The environment variable of a key is ``WRENLA_`` and its name in capitals.
+    """What can be set, with its default; ``WRENLA_`` and a key in capitals is its environment variable.
 
     Attributes
     ----------
@@ -35,7 +35,8 @@ class Settings:
     workers : int
         Workers of the default executor (``WRENLA_WORKERS``); 0: one for each processor.
     allowed_mem : int
-        Bytes that the default executor may use (``WRENLA_ALLOWED_MEM``, e.g. "8 GiB"); 0: half of the machine's.
+        Bytes that the default executor may use (``WRENLA_ALLOWED_MEM``, e.g. "8 GiB"); 0: half of what the
+        machine has.
     blas_threads : int
         Threads of each kernel (``WRENLA_BLAS_THREADS``).
     tile : int

@@ -17,7 +17,8 @@ from wrenla.algorithms.map_tiles import map_tiles as map_tiles_node
 from wrenla.config import settings
 from wrenla.executors.base import Executor
 from wrenla.executors.default import default_executor
-from wrenla.matrix import BigMatrix, as_node
+from wrenla.matrix import BigMatrix
+from wrenla.operands import as_node
 from wrenla.plan.expression import leaf
 from wrenla.plan.model import choose_tile
 from wrenla_handler.errors import NotAMatrixError
@@ -50,15 +51,15 @@ def from_array(
     Parameters
     ----------
     a : array_like, (m, n) or (n,)
-        Anything that NumPy reads. It is not copied: do not change it while the matrix is in use. A `numpy.memmap` may be
-        larger than memory; it is read tile by tile. Integers become float64.
+        Anything that NumPy reads. It is not copied: do not change it while the matrix is in use. A
+        `numpy.memmap` may be larger than memory; it is read tile by tile. Integers become float64.
     tile : int or (int, int), optional
         Rows and columns of a tile; chosen from shape and memory if None.
     store : str, optional
         URL to write the tiles to at once; by default they are cut from `a` when they are used.
     structure : {"general", "lower", "upper", "hermitian", "pos"}
-        What is known of the matrix. "pos" is Hermitian positive definite. Of Hermitian ones only the lower tiles are read,
-        of triangular ones only their triangle.
+        What is known of the matrix. "pos" is Hermitian positive definite. Of Hermitian ones only the lower
+        tiles are read, of triangular ones only their triangle.
 
     Returns
     -------
@@ -160,13 +161,16 @@ def from_function(
     dtype: npt.DTypeLike = np.float64,
     structure: Structure = "general",
 ) -> BigMatrix:
-    """Make a matrix whose tiles are computed where they are used. They are stored only if it is persisted or saved.
+    """Make a matrix whose tiles are computed where they are used.
+
+    They are stored only if it is persisted or saved.
 
     Parameters
     ----------
     f : callable
-        ``f(rows, cols)`` gets two one-dimensional integer arrays of global indices and returns that block, of shape
-        ``(len(rows), len(cols))``; for a vector, ``f(rows)``. It travels by cloudpickle and must depend on its arguments only.
+        ``f(rows, cols)`` gets two one-dimensional integer arrays of global indices and returns that block, of
+        shape ``(len(rows), len(cols))``; for a vector, ``f(rows)``. It travels by cloudpickle and must depend
+        on its arguments only.
     shape : int or tuple of int
         Of the matrix or vector.
     tile, structure
@@ -221,8 +225,8 @@ def random(
     tile, dtype
         As in `from_function`.
     seed : int
-        The numbers depend on seed and tiles only, never on the worker or the order (one `numpy.random.SeedSequence` for each
-        tile).
+        The numbers depend on seed and tiles only, never on the worker or the order (one
+        `numpy.random.SeedSequence` for each tile).
     distribution : {"normal", "uniform"}
         Standard normal, or uniform on [0, 1).
 
@@ -275,8 +279,8 @@ def map_tiles(
     Parameters
     ----------
     f : callable
-        ``f(a, b, …)`` gets one tile of each matrix as a two-dimensional array (of a vector, one column) and returns an array
-        of the same shape. It must not depend on where the tile is, nor change its arguments.
+        ``f(a, b, …)`` gets one tile of each matrix as a two-dimensional array (of a vector, one column) and
+        returns an array of the same shape. It must not depend on where the tile is, nor change its arguments.
     *matrices : BigMatrix or array_like
         The others are brought to the tiles of the first one.
     dtype : data type, optional

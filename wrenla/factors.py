@@ -6,7 +6,8 @@ from wrenla.algorithms import systems
 from wrenla.algorithms.anchor import Cell, anchor
 from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.reductions import slogdet_triangular
-from wrenla.matrix import BigMatrix, Operand, SlogdetResult, as_node
+from wrenla.matrix import BigMatrix, SlogdetResult
+from wrenla.operands import Operand, as_node
 from wrenla.plan.expression import Node
 
 __all__ = ["CholeskyFactor"]
@@ -15,7 +16,8 @@ __all__ = ["CholeskyFactor"]
 class CholeskyFactor:
     """A = L Lᴴ, made by `wrenla.linalg.cho_factor`.
 
-    The factor is computed by the first run that needs it and kept as long as this object, or anything made of it, is in use.
+    The factor is computed by the first run that needs it and kept as long as this object, or anything made of
+    it, is in use.
 
     Attributes
     ----------

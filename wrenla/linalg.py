@@ -9,7 +9,9 @@ from wrenla.algorithms.triangular import solve_triangular as triangular_node
 from wrenla.algorithms.views import flip
 from wrenla.errors import LinAlgError, NotPositiveDefiniteError
 from wrenla.factors import CholeskyFactor
-from wrenla.matrix import BigMatrix, Operand, SlogdetResult, as_node
+from wrenla.matrix import BigMatrix, SlogdetResult
+from wrenla.operands import Operand, as_node
+from wrenla_handler.task import Op
 
 __all__ = [
     "CholeskyFactor",
@@ -28,6 +30,9 @@ __all__ = [
     "solve_triangular",
     "trace",
 ]
+
+
+_TRANS: dict[str | int, Op] = {"N": "N", "T": "T", "C": "C", 0: "N", 1: "T", 2: "C"}
 
 
 def _matrix(value: Operand) -> BigMatrix:
@@ -65,8 +70,8 @@ def solve(a: Operand, b: Operand, *, assume_a: systems.Assume = None) -> BigMatr
     a : BigMatrix or array_like, (n, n)
     b : BigMatrix or array_like, (n,) or (n, k)
     assume_a : {None, "pos", "lower", "upper"}
-        What `a` is; by default what its `structure` says. "pos" is Hermitian positive definite, of which only the lower triangle
-        is read (LAPACK: posv); "lower" and "upper" are triangular (trtrs).
+        What `a` is; by default what its `structure` says. "pos" is Hermitian positive definite, of which only
+        the lower triangle is read (LAPACK: posv); "lower" and "upper" are triangular (trtrs).
 
     Returns
     -------
@@ -105,11 +110,12 @@ def solve_triangular(
     Examples
     --------
     >>> import numpy as np, wrenla as wl
-    >>> wl.linalg.solve_triangular(np.array([[2.0, 0.0], [1.0, 4.0]]), np.array([2.0, 9.0]), lower=True).compute()
+    >>> L = np.array([[2.0, 0.0], [1.0, 4.0]])
+    >>> wl.linalg.solve_triangular(L, np.array([2.0, 9.0]), lower=True).compute()
     array([1., 2.])
     """
-    op = {0: "N", 1: "T", 2: "C"}.get(trans, trans)  # type: ignore[call-overload]
-    if op not in ("N", "T", "C"):
+    op = _TRANS.get(trans)
+    if op is None:
         raise ValueError(f"trans is 'N', 'T' or 'C', not {trans!r}")
     A = flip(_matrix(a)._node, op)
     is_lower = lower if op == "N" else not lower

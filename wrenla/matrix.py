@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from types import EllipsisType
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,33 +10,28 @@ import numpy.typing as npt
 from wrenla.algorithms import assemble, reductions, systems, views
 from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.gram import gram
-from wrenla.algorithms.matmul import matmul
 from wrenla.evaluate import Options, compute_nodes, persist_node, plan_of, save_node
 from wrenla.executors.base import Executor
-from wrenla.plan.expression import Node, leaf
+from wrenla.operands import Handle, Index, Operand, as_node, norm_order, number, plus, sliced, times, vector
 from wrenla.plan.plan import Plan
-from wrenla_handler.grid import Grid, Pair
+from wrenla_handler.grid import Pair
 from wrenla_handler.layout import DTYPES, Structure
-from wrenla_handler.task import ArraySpec
 
-__all__ = ["BigMatrix", "SlogdetResult", "as_node", "compute", "plan"]
-
-Operand: TypeAlias = "BigMatrix | npt.ArrayLike"
-Index: TypeAlias = int | slice | EllipsisType
+__all__ = ["BigMatrix", "SlogdetResult", "compute", "plan"]
 
 
 class SlogdetResult(NamedTuple):
-    """Sign and logarithm of the absolute value of a determinant, as in `numpy.linalg.slogdet`, not computed yet."""
+    """Sign of a determinant and logarithm of its absolute value, not computed yet."""
 
     sign: BigMatrix
     logabsdet: BigMatrix
 
 
-class BigMatrix:
+class BigMatrix(Handle):
     """A matrix (or vector, or number) in tiles that is computed when it is asked for.
 
-    Not made directly: see `from_array`, `open`, `from_function`, `eye`, `zeros`, `random`. Methods return new matrices at once
-    and compute nothing; `compute`, `persist` and `save` do.
+    Not made directly: see `from_array`, `open`, `from_function`, `eye`, `zeros`, `random`. Methods return new
+    matrices at once and compute nothing; `compute`, `persist` and `save` do.
 
     Attributes
     ----------
@@ -67,11 +60,8 @@ class BigMatrix:
     ((100,), 'pos')
     """
 
-    __slots__ = ("__weakref__", "_node")
+    __slots__ = ()
     __array_ufunc__ = None  # NumPy hands binary operations over to us
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -125,30 +115,30 @@ class BigMatrix:
     # arithmetic
 
     def __matmul__(self, other: Operand) -> BigMatrix:
-        return _matmul(self._node, as_node(other, rows=self._node.grid.tile[1]))
+        return BigMatrix(times(self._node, as_node(other, rows=self._node.grid.tile[1])))
 
     def __rmatmul__(self, other: Operand) -> BigMatrix:
-        return _matmul(as_node(other, cols=self._node.grid.tile[0]), self._node)
+        return BigMatrix(times(as_node(other, cols=self._node.grid.tile[0]), self._node))
 
     def __add__(self, other: Operand) -> BigMatrix:
-        return _add(self._node, as_node(other, *self._node.grid.tile))
+        return BigMatrix(plus(self._node, as_node(other, *self._node.grid.tile)))
 
     def __radd__(self, other: Operand) -> BigMatrix:
         return self + other
 
     def __sub__(self, other: Operand) -> BigMatrix:
-        return _add(self._node, views.scale(as_node(other, *self._node.grid.tile), -1))
+        return BigMatrix(plus(self._node, views.scale(as_node(other, *self._node.grid.tile), -1)))
 
     def __rsub__(self, other: Operand) -> BigMatrix:
         return -self + other
 
     def __mul__(self, c: complex) -> BigMatrix:
-        return BigMatrix(views.scale(self._node, _scalar(c, "*")))
+        return BigMatrix(views.scale(self._node, number(c, "*")))
 
     __rmul__ = __mul__
 
     def __truediv__(self, c: complex) -> BigMatrix:
-        c = _scalar(c, "/")
+        c = number(c, "/")
         return BigMatrix(views.scale(self._node, 1 / c))
 
     def __neg__(self) -> BigMatrix:
@@ -159,15 +149,15 @@ class BigMatrix:
 
     def shift(self, c: complex) -> BigMatrix:
         """Return A + c I; A is not rewritten."""
-        return BigMatrix(views.shift(self._node, _scalar(c, "shift")))
+        return BigMatrix(views.shift(self._node, number(c, "shift")))
 
     def scale_rows(self, w: Operand) -> BigMatrix:
         """Return diag(w) A, for a vector `w` with one entry for each row."""
-        return BigMatrix(views.scale_rows(self._node, _vector(w, self._node.grid.tile[0])))
+        return BigMatrix(views.scale_rows(self._node, vector(w, self._node.grid.tile[0])))
 
     def scale_columns(self, w: Operand) -> BigMatrix:
         """Return A diag(w), for a vector `w` with one entry for each column."""
-        return BigMatrix(views.scale_columns(self._node, _vector(w, self._node.grid.tile[1])))
+        return BigMatrix(views.scale_columns(self._node, vector(w, self._node.grid.tile[1])))
 
     def tril(self) -> BigMatrix:
         """Return the lower triangle, diagonal included."""
@@ -192,7 +182,7 @@ class BigMatrix:
         return BigMatrix(assemble.rechunk(self._node, pair))
 
     def __getitem__(self, index: Index | tuple[Index, ...]) -> BigMatrix:
-        return BigMatrix(_slice(self._node, index if isinstance(index, tuple) else (index,)))
+        return BigMatrix(sliced(self._node, index if isinstance(index, tuple) else (index,)))
 
     # linear algebra
 
@@ -207,9 +197,10 @@ class BigMatrix:
         Returns
         -------
         BigMatrix, (m, m)
-            Marked positive definite, as it is if `A` has full row rank and the weights are positive; otherwise `shift` it.
+            Marked positive definite, as it is if `A` has full row rank and the weights are positive;
+            otherwise `shift` it.
         """
-        w = None if weights is None else _vector(weights, self._node.grid.tile[1])
+        w = None if weights is None else vector(weights, self._node.grid.tile[1])
         if w is not None and np.dtype(w.dtype).kind == "c":
             raise TypeError("gram: weights are real")
         return BigMatrix(gram(self._node, w))
@@ -230,7 +221,7 @@ class BigMatrix:
         Raises
         ------
         NotPositiveDefiniteError
-            When computed, if A is not positive definite; `minor` is the order of the leading minor that failed.
+            When computed, if A is not positive definite; `minor` is the order of the failing leading minor.
 
         Notes
         -----
@@ -257,10 +248,10 @@ class BigMatrix:
         Parameters
         ----------
         ord : {None, "fro", 1, -1, inf, -inf, "max"}
-            As in `numpy.linalg.norm`: by default the Frobenius norm of a matrix, the Euclidean one of a vector. "max" is the
-            largest absolute value.
+            As in `numpy.linalg.norm`: by default the Frobenius norm of a matrix, the Euclidean one of a
+            vector. "max" is the largest absolute value.
         """
-        return BigMatrix(reductions.norm(self._node, _order(ord, self)))
+        return BigMatrix(reductions.norm(self._node, norm_order(ord, self._node)))
 
     def trace(self) -> BigMatrix:
         """Return the sum of the diagonal."""
@@ -307,7 +298,8 @@ class BigMatrix:
     def persist(self, executor: Executor | None = None, **options: Any) -> BigMatrix:
         """Compute and return the same matrix with its tiles in the store for temporaries.
 
-        They are kept as long as the returned matrix, or anything made of it, is in use; `save` keeps them for good.
+        They are kept as long as the returned matrix, or anything made of it, is in use; `save` keeps them for
+        good.
         """
         return BigMatrix(persist_node(self._node, executor, Options.of(**options)))
 
@@ -319,10 +311,12 @@ class BigMatrix:
         Parameters
         ----------
         url : str
-            A folder, ``file:///…``, ``s3://bucket/prefix`` or ``memory://name/…``. Any Zarr v3 reader opens what is saved there.
+            A folder, ``file:///…``, ``s3://bucket/prefix`` or ``memory://name/…``. Any Zarr v3 reader opens
+            what is saved there.
         executor : Executor, optional
         overwrite : bool
-            Replace what is there. Without it that is an error, except that a killed `save` of the same matrix goes on where it was.
+            Replace what is there. Without it that is an error, except that a killed `save` of the same matrix
+            goes on where it was.
         **options
             As in `compute`.
         """
@@ -394,103 +388,3 @@ def plan(*matrices: BigMatrix, executor: Executor | None = None) -> Plan:
     8
     """
     return plan_of([A._node for A in matrices], executor)
-
-
-def as_node(value: Operand, rows: int | None = None, cols: int | None = None) -> Node:
-    """Return the expression behind a matrix or array; an array is cut into `rows` × `cols` tiles."""
-    if isinstance(value, BigMatrix):
-        return value._node
-    array = np.asarray(value)
-    if array.ndim not in (1, 2) or array.dtype.kind not in "biufc":
-        raise TypeError(f"a matrix or vector of numbers is needed, not {type(value).__name__}")
-    if array.dtype.kind in "biu" or array.dtype.name not in DTYPES:
-        array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
-    shape: Pair = (array.shape[0], array.shape[1] if array.ndim == 2 else 1)
-    edge = rows or cols or 1024
-    tile = (max(1, min(rows or edge, shape[0])), max(1, min(cols or edge, shape[1])))
-    spec = ArraySpec("host", Grid(shape, tile), array.dtype.name, array.ndim, uuid.uuid4().hex)
-    return leaf(spec, "general", array)
-
-
-def _scalar(c: Any, what: str) -> float | complex:
-    if isinstance(c, BigMatrix) or np.ndim(c) > 0:
-        raise TypeError(
-            f"{what}: a number is needed; to weigh rows or columns use scale_rows or scale_columns, "
-            "for products entry by entry map_tiles, for products of matrices @"
-        )
-    value = complex(c)
-    return value if isinstance(c, complex | np.complexfloating) else value.real
-
-
-def _vector(w: Operand, tile: int) -> Node:
-    node = as_node(w, rows=tile)
-    if node.ndim != 1:
-        raise ValueError("weights are a vector")
-    if node.is_view or node.structure != "general":
-        node = assemble.copy(node)
-    return node if node.grid.tile[0] == tile else assemble.rechunk(node, (tile, 1))
-
-
-def _matmul(A: Node, B: Node) -> BigMatrix:
-    if 0 in (A.ndim, B.ndim):
-        raise ValueError("matmul: a number is no operand; use *")
-    ndim = A.ndim + B.ndim - 2
-    if A.ndim == 1:
-        A = views.flip(A, "T") if B.ndim == 1 else A
-        if B.ndim == 2:  # x @ B is Bᵀ x
-            A, B = views.flip(B, "T"), A
-    elif B.ndim == 2 and B.key == views.flip(A, "C").key and A.structure == "general":
-        return BigMatrix(gram(A))
-    return BigMatrix(matmul(A, B, ndim))
-
-
-def _add(A: Node, B: Node) -> BigMatrix:
-    if A.grid.shape != B.grid.shape or A.ndim != B.ndim:
-        raise ValueError(
-            f"a sum needs equal shapes, not {A.grid.shape[: A.ndim]} and {B.grid.shape[: B.ndim]}; "
-            "to add to the diagonal use shift"
-        )
-    return BigMatrix(views.add(A, assemble.rechunk(B, A.grid.tile)))
-
-
-def _order(ord: Any, A: BigMatrix) -> str:
-    if ord is None or ord == "fro" or (ord == 2 and A.ndim == 1):
-        return "fro"
-    if A.size == 0:
-        raise ValueError("only the Frobenius norm of an empty matrix is defined")
-    if ord == "max":
-        return "max"
-    name = {1: "1", -1: "-1", np.inf: "inf", -np.inf: "-inf"}.get(ord)
-    if name is None:
-        raise NotImplementedError(f"norm of order {ord!r}; there are 'fro', 1, -1, inf, -inf and 'max'")
-    return name
-
-
-def _slice(A: Node, index: tuple[Index, ...]) -> Node:
-    """Return A[index] with NumPy's meaning of integers, slices and one ellipsis."""
-    if sum(part is Ellipsis for part in index) > 1 or len([p for p in index if p is not Ellipsis]) > A.ndim:
-        raise IndexError(f"too many indices for {A.ndim} dimensions")
-    missing = (slice(None),) * (A.ndim - len([p for p in index if p is not Ellipsis]))
-    parts: list[Any] = []
-    for part in index if Ellipsis in index else (*index, Ellipsis):
-        parts += missing if part is Ellipsis else [part]
-    lengths = A.grid.shape
-    slices: list[slice] = []
-    for axis, part in enumerate(parts):
-        if isinstance(part, slice):
-            slices.append(part)
-        elif isinstance(part, int | np.integer) and not isinstance(part, bool):
-            at = int(part) + (lengths[axis] if part < 0 else 0)
-            if not 0 <= at < lengths[axis]:
-                raise IndexError(f"index {part} is out of bounds for axis {axis} of length {lengths[axis]}")
-            slices.append(slice(at, at + 1))
-        else:
-            raise TypeError(f"an index is an integer, a slice or ..., not {part!r}")
-    kept = [axis for axis, part in enumerate(parts) if isinstance(part, slice)]
-    if len(slices) == 1:
-        slices.append(slice(0, 1))
-    if kept == [1]:  # one row, as a vector
-        A, slices = views.flip(A, "T"), slices[::-1]
-    shape = tuple(len(range(*s.indices(n))) for s, n in zip(slices, A.grid.shape, strict=True))
-    tile = tuple(max(1, min(n, t)) for n, t in zip(shape, A.grid.tile, strict=True))
-    return assemble.take(A, slices[0], slices[1], (tile[0], tile[1]), len(kept))

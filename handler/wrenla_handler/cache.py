@@ -6,14 +6,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 
 __all__ = ["CacheKey", "Tile", "TileCache"]
 
-Tile: TypeAlias = npt.NDArray[np.generic]
+Tile: TypeAlias = npt.NDArray[Any]
 CacheKey: TypeAlias = tuple[str, int, int, int]
 """Identity of the array, tile row, tile column, number of terms of a partial sum (0 for the whole)."""
 

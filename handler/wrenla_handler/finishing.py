@@ -31,7 +31,7 @@ def _potrf(work: Tile, args: tuple[Operand, ...], task: Task) -> Tile:
     return work
 
 
-def _trsm(side: str) -> Callable[[Tile, tuple[Operand, ...], Task], Tile]:
+def _trsm(side: kernels.Side) -> Callable[[Tile, tuple[Operand, ...], Task], Tile]:
     def finish(work: Tile, args: tuple[Operand, ...], task: Task) -> Tile:
         (t, op, mask) = args[0]
         kernels.trsm(side, t, work, uplo="L" if mask == "lower" else "U", op=op)

@@ -10,7 +10,7 @@ import json
 import re
 import uuid
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypeGuard, get_args
 
 import numpy as np
 
@@ -174,7 +174,7 @@ def _parse(meta: dict[str, Any], where: str) -> TileLayout:
     return TileLayout(grid, dtype, len(shape), structure, generation)
 
 
-def _lengths(value: Any, least: int) -> bool:
+def _lengths(value: object, least: int) -> TypeGuard[list[int]]:
     return (
         isinstance(value, list)
         and len(value) <= 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
+from wrenla_handler.buffers import empty_tile
 from wrenla_handler.cache import Tile
 from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileError
 from wrenla_handler.grid import Grid
@@ -18,25 +18,7 @@ from wrenla_handler.layout import tile_key
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.task import ArraySpec, TileRef
 
-__all__ = ["Sources", "as_bytes", "empty_tile", "fill", "function_key", "padded_bytes", "tile_from_bytes"]
-
-_MAP_ABOVE = 1 << 20
-
-
-def empty_tile(rows: int, cols: int, dtype: str | np.dtype[Any]) -> Tile:
-    """Return a zeroed Fortran-order tile.
-
-    Large ones are anonymous maps in huge pages: malloc would keep freed ones in its arenas, and a budget for
-    memory would not be kept.
-    """
-    dtype = np.dtype(dtype)
-    nbytes = rows * cols * dtype.itemsize
-    if nbytes < _MAP_ABOVE:
-        return np.zeros((rows, cols), dtype, order="F")
-    pages = mmap.mmap(-1, nbytes)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        pages.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(pages, dtype).reshape((rows, cols), order="F")
+__all__ = ["Sources", "as_bytes", "fill", "function_key", "padded_bytes", "tile_from_bytes"]
 
 
 def padded_bytes(spec: ArraySpec) -> int:
@@ -47,7 +29,7 @@ def padded_bytes(spec: ArraySpec) -> int:
 
 def as_bytes(tile: Tile) -> memoryview:
     """Return the memory of a contiguous Fortran-order tile as it is stored."""
-    return memoryview(tile.reshape(-1, order="F").view(np.uint8))
+    return tile.reshape(-1, order="F").view(np.uint8).data
 
 
 def tile_from_bytes(data: memoryview, spec: ArraySpec, i: int, j: int) -> Tile:
@@ -149,7 +131,8 @@ class Sources:
             raise
         if block.shape != expected:
             raise ValueError(
-                f"the function of a from_function returned shape {block.shape} for a block of shape {expected}"
+                f"the function of a from_function returned shape {block.shape} "
+                f"for a block of shape {expected}"
             )
         if not np.can_cast(block.dtype, spec.dtype, "same_kind"):
             raise TypeError(
@@ -189,7 +172,7 @@ def fill(formula: str, grid: Grid, i: int, j: int, dtype: str) -> Tile:
         return np.asfortranarray(np.eye(rows, cols, r0 - c0, dtype))
     _, distribution, seed = formula.split()
     stream = np.random.Generator(np.random.PCG64(np.random.SeedSequence(int(seed), spawn_key=(i, j))))
-    draw: Callable[..., Any] = {"normal": stream.standard_normal, "uniform": stream.random}[distribution]
+    draw: Callable[..., Any] = stream.standard_normal if distribution == "normal" else stream.random
     block = draw((cols, rows)).T
     if np.dtype(dtype).kind == "c":
         block = (block + 1j * draw((cols, rows)).T) * (0.5**0.5 if distribution == "normal" else 1)

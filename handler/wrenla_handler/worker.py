@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 import wrenla_kernels as kernels
+from wrenla_handler.buffers import Buffers, empty_tile
 from wrenla_handler.cache import CacheKey, Tile, TileCache
 from wrenla_handler.finishing import FINISHES, IN_PLACE, Operand, call_user
 from wrenla_handler.layout import tile_key
-from wrenla_handler.sources import Sources, as_bytes, empty_tile, padded_bytes
+from wrenla_handler.sources import Sources, as_bytes, padded_bytes
 from wrenla_handler.task import ArraySpec, Op, Read, Task, Term, TileRef
 
 __all__ = ["Report", "Worker", "cache_key"]
@@ -64,6 +65,7 @@ class Worker:
     ) -> None:
         self.cache = TileCache(cache_bytes)
         self.sources = Sources(hosts)
+        self.buffers = Buffers()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="wrenla-read")
 
     def close(self) -> None:
@@ -107,10 +109,10 @@ class _Execution:
 
     def run(self) -> Report:
         start = time.perf_counter()
-        task, report = self.task, self.report
+        task, report, buffers = self.task, self.report, self.worker.buffers
         spec = self.arrays[task.out.array]
         rows, cols = spec.grid.extent(task.out.i, task.out.j)
-        buffer = empty_tile(*spec.grid.tile, spec.dtype)
+        buffer = buffers.take(*spec.grid.tile, spec.dtype)
         inner = buffer[:rows, :cols]
         in_place = task.finish in IN_PLACE
         work = inner if in_place else empty_tile(*task.shape, task.dtype)
@@ -123,6 +125,7 @@ class _Execution:
             self._abandon()
         if not in_place:
             inner[...] = result
+        buffer[rows:], buffer[:, cols:] = 0, 0  # what pads a ragged tile on disk
         computed = time.perf_counter()
         report.compute_seconds = computed - start - report.read_seconds
         self._commit(spec, buffer, inner)
@@ -157,15 +160,21 @@ class _Execution:
         self._fetched.clear()
 
     def _assemble(self, work: Tile) -> None:
-        """Lay the base into the zeroed tile."""
+        """Lay the base into the tile, whose content is undefined."""
+        cleared = False
         for read in self.task.base:
             value = self.value(read)
             (r, c), (m, n) = read.at, value.shape
             target = work[r : r + m, c : c + n]
+            if not cleared and (read.add or value.shape != work.shape):
+                work[...] = 0
+            cleared = True
             if read.add:
                 target += value
             else:
                 target[...] = value
+        if not cleared:
+            work[...] = 0
 
     def _accumulate(self, term: Term, work: Tile) -> None:
         """Add the products of one run, oldest first: how sums are cut must not change a bit."""
@@ -204,8 +213,11 @@ class _Execution:
         self.report.committed = store.put(key, as_bytes(buffer), create=True)
         if self.report.committed:
             self.report.bytes_written = buffer.nbytes
+        if self.report.committed and store.reach == "anywhere":
             inner.flags.writeable = False
             self.worker.cache.put(cache_key(spec, out), inner)
+        else:  # what is in a near store is read as fast from there: memory need not hold it twice
+            self.worker.buffers.give(buffer)
 
     def _operand(self, read: Read) -> Operand:
         """Return a factor of a product, as it is stored if BLAS can take it so."""
@@ -221,7 +233,7 @@ class _Execution:
         if bare.plain and read.scale == 1 and tile.dtype == self.dtype:
             return Operand(tile, _simplest(read.op, self.dtype), read.mask)
         mask = read.mask if read.op in "NR" else ("upper" if read.mask == "lower" else "lower")
-        return Operand(self.modified(read, tile), "N", mask)  # type: ignore[arg-type]
+        return Operand(self.modified(read, tile), "N", mask)
 
     def value(self, read: Read) -> Tile:
         """Return what a read stands for; the tile itself where nothing is done to it."""
@@ -233,8 +245,8 @@ class _Execution:
     def modified(self, read: Read, tile: Tile) -> Tile:
         """Return diag(rows) · (scale · op(mask(tile)) + shift · I) · diag(cols), windowed, as a new array."""
         op = _simplest(read.op, tile.dtype)
-        shape = tile.shape if op in "NR" else tile.shape[::-1]
-        value = empty_tile(*shape, self.dtype)
+        rows, cols = tile.shape if op in "NR" else tile.shape[::-1]
+        value = empty_tile(rows, cols, self.dtype)
         kernels.apply_op(tile, op, value)
         if read.mask:
             flipped = op in "TC"

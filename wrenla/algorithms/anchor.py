@@ -44,7 +44,7 @@ def anchor(A: Node, cell: Cell) -> Node:
 
 
 def settled(nodes: Sequence[Node], persist: Callable[[Node], Node]) -> list[Node]:
-    """Return the expressions with stored tiles in place of their anchors; what is not stored yet is persisted."""
+    """Return the expressions with stored tiles in place of anchors; what is not stored yet is persisted."""
     order = topological(nodes)
     if not any(isinstance(node.op, Anchor) for node in order):
         return list(nodes)

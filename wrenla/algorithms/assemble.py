@@ -143,8 +143,8 @@ def _runs(
 ) -> Iterator[tuple[int, int, int, int, int]]:
     """Yield, along one axis, (source tile, start, stop, step within it, place in the target tile).
 
-    Source index `line[0] + line[1] · t` goes to target index `at + t`, for t below `length`; wanted are targets from
-    `origin` on, `extent` of them.
+    Source index `line[0] + line[1] · t` goes to target index `at + t`, for t below `length`; wanted are
+    `extent` targets from `origin` on.
     """
     first, step = line
     t, end = max(0, origin - at), min(length, origin + extent - at)

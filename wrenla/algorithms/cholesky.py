@@ -36,8 +36,8 @@ class Cholesky:
 
     Invariant: when column k is done, L[:, :k+1] L[:, :k+1]ᴴ equals A in its first k+1 tile columns.
 
-    With N tile columns, uncut: N(N+1)/2 tasks and writes, 2N−1 waves. Every term a task of its own (right-looking):
-    N(N+1)(N+2)/6 tasks and writes, 3N−2 waves.
+    With N tile columns, uncut: N(N+1)/2 tasks and writes, 2N−1 waves. Every term a task of its own
+    (right-looking): N(N+1)(N+2)/6 tasks and writes, 3N−2 waves.
     """
 
     version: ClassVar[int] = 1

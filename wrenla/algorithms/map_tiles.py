@@ -14,7 +14,7 @@ __all__ = ["map_tiles"]
 
 
 def map_tiles(function: Node, matrices: tuple[Node, ...], dtype: str) -> Node:
-    """Return F with F[i, j] = function(A[i, j], B[i, j], …); the others are brought to the first one's tiles."""
+    """Return F with F[i, j] = function(A[i, j], B[i, j], …); the others are brought to the tiles of A."""
     first = matrices[0]
     for A in matrices[1:]:
         if A.grid.shape != first.grid.shape or A.ndim != first.ndim:

@@ -34,8 +34,8 @@ class Matmul:
 
     Algorithm: C[i, j] = Σ_k A[i, k] B[k, j] (BLAS: gemm).
 
-    With M × K and K × N tiles, uncut: MN tasks, 2MNK reads, MN writes, 1 wave. Products of tiles that are known to be
-    zero are left out.
+    With M × K and K × N tiles, uncut: MN tasks, 2MNK reads, MN writes, 1 wave. Products of tiles that are
+    known to be zero are left out.
     """
 
     ndim: int = 2

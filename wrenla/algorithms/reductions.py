@@ -42,7 +42,7 @@ def trace(A: Node) -> Node:
 
 
 def norm(A: Node, order: str) -> Node:
-    """Return one of `NORMS`: Frobenius, largest (smallest) column or row sum of absolute values, largest entry."""
+    """Return one of `NORMS`: Frobenius, largest or smallest absolute column or row sum, largest entry."""
     if order == "fro":
         rows = make(Lay(1, "combine_sum_squares", (2, 1), 2), make(Parts("sum_squares", 2, 1), A))
         return make(Lay(0, "norm_from_sum_squares", (1, 1), 0), rows)
@@ -77,8 +77,8 @@ def _real(dtype: str) -> str:
 class Parts:
     """One small part of each tile: P[i, j] = kernel(A[i, j]).
 
-    A part has `rows` × `cols` entries; None stands for as many as the tile has. Tasks: one per tile of A that is not
-    known to be zero; waves: 1.
+    A part has `rows` × `cols` entries; None stands for as many as the tile has. Tasks: one per tile of A
+    that is not known to be zero; waves: 1.
     """
 
     kernel: str
@@ -142,7 +142,10 @@ def _folded(grid: Grid, axis: int, length: int) -> Grid:
 
 @dataclass(frozen=True)
 class AddUp:
-    """Sum of the parts along an axis: s[i] = Σ_j P[i, j], j ascending. Tasks: one per part of the sum; waves: 1."""
+    """Sum of the parts along an axis: s[i] = Σ_j P[i, j], j ascending.
+
+    Tasks: one per part of the sum; waves: 1.
+    """
 
     axis: Literal[0, 1]
     ndim: int

@@ -31,8 +31,8 @@ def solve(A: Node, B: Node, assume_a: Assume = None) -> Node:
             return cho_solve(cholesky(A), B)
         case "general" | "hermitian" if assume_a is None:
             raise NotImplementedError(
-                f"solve: a {A.structure} matrix needs LU, which is not there yet; if it is positive definite say "
-                'assume_a="pos", or give it structure="pos" when you make it'
+                f"solve: a {A.structure} matrix needs LU, which is not there yet; if it is positive definite "
+                'say assume_a="pos", or give it structure="pos" when you make it'
             )
     raise ValueError(f"solve: assume_a is None, 'pos', 'lower' or 'upper', not {assume_a!r}")
 

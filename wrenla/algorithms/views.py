@@ -1,7 +1,7 @@
 """Views: what rides on the reads of others and makes no tiles of its own.
 
-Reading a tile through views comes to ``diag(rows) · (scale · op(mask(tile)) + shift · I) · diag(cols)``, summed
-over a few tiles. Whatever does not fit this form is first copied (`settle`).
+Reading a tile through views comes to ``diag(rows) · (scale · op(mask(tile)) + shift · I) · diag(cols)``,
+summed over a few tiles. Whatever does not fit this form is first copied (`settle`).
 """
 
 from __future__ import annotations
@@ -192,10 +192,10 @@ class Shift(_Elementwise):
         return replace(read, shift=read.shift + self.c) if i == j else read
 
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
-        first, *others = (*view.args[0].reads(i, j), None)
-        if first is None:
+        reads = view.args[0].reads(i, j)
+        if not reads:
             return ()
-        return (self.change(view, first, i, j), *(read for read in others if read is not None))
+        return (self.change(view, reads[0], i, j), *reads[1:])
 
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         for strip in view.args[0].strips(axis, fixed, start, stop):

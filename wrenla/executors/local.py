@@ -40,8 +40,8 @@ class LocalExecutor(Executor):
     kind : {"thread"}
         Where calls run.
     allowed_mem : int or str, optional
-        Bytes of memory that all workers together may use beside the interpreter's own, memory-mapped tiles included,
-        e.g. "2 GiB". By default half of what this machine or its control group has.
+        Bytes of memory that all workers together may use beside the interpreter's own, memory-mapped tiles
+        included, e.g. "2 GiB". By default half of what this machine or its control group has.
     blas_threads : int
         Threads of each kernel. With as many workers as processors, 1 is best.
 
@@ -129,6 +129,7 @@ class LocalExecutor(Executor):
             try:
                 yield
             finally:
+                self._home.buffers.clear()
                 for identity in hosts:
                     self._home.sources.hosts.pop(identity, None)
 

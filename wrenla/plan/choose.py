@@ -1,4 +1,4 @@
-"""How to cut sums for a given executor: by simulation where the graph is small, by two bounds where it is large."""
+"""How to cut sums for a given executor: by simulation if the graph is small, by two bounds if it is large."""
 
 from __future__ import annotations
 
@@ -58,10 +58,11 @@ def _longest_group(tiles: TileGraph, model: ExecutorModel) -> int:
 
 def simulate(graph: Graph, workers: int) -> float:
     """Return the seconds of a run in which a free worker takes the ready task with the longest path."""
-    path, seconds = graph.longest_paths(graph.seconds), graph.seconds
+    path: list[float] = graph.longest_paths(graph.seconds).tolist()
+    seconds: list[float] = graph.seconds.tolist()
     missing = np.diff(graph.first_need).astype(np.int64)
     first, followers = graph.followers()
-    ready = [(-path[p], p) for p in np.flatnonzero(missing == 0)]
+    ready: list[tuple[float, int]] = [(-path[p], p) for p in np.flatnonzero(missing == 0).tolist()]
     heapq.heapify(ready)
     running: list[tuple[float, int]] = []
     now = 0.0
@@ -70,10 +71,10 @@ def simulate(graph: Graph, workers: int) -> float:
             _, p = heapq.heappop(ready)
             heapq.heappush(running, (now + seconds[p], p))
         now, done = heapq.heappop(running)
-        for q in followers[first[done] : first[done + 1]]:
+        for q in followers[first[done] : first[done + 1]].tolist():
             missing[q] -= 1
             if missing[q] == 0:
-                heapq.heappush(ready, (-path[q], int(q)))
+                heapq.heappush(ready, (-path[q], q))
     return now
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 from wrenla_handler.task import Read, Task, Term
@@ -20,9 +21,9 @@ class Cut:
     Parameters
     ----------
     kind : {"none", "fixed", "doubling"}
-        `none`: a tile is one task. `fixed`: groups of `size` terms from the first one on; what is left over goes with
-        the finishing kernel. `doubling`: from the last term backwards groups of 1, 2, 4, … up to `size`, so that little
-        work waits for the last terms, and few intermediates are written.
+        `none`: a tile is one task. `fixed`: groups of `size` terms from the first one on; what is left over
+        goes with the finishing kernel. `doubling`: from the last term backwards groups of 1, 2, 4, … up to
+        `size`, so that little work waits for the last terms, and few intermediates are written.
     size : int
         Terms in the largest group.
     """
@@ -62,13 +63,13 @@ def _bounds(cut: Cut, length: int, finishes: bool) -> Bounds:
         marks = list(range(0, length + 1, cut.size))
         if marks[-1] != length or finishes:
             marks.append(length)
-        return tuple(zip(marks, marks[1:], strict=False))
+        return tuple(pairwise(marks))
     marks, size = [length], 1
     while marks[-1] > 0:
         marks.append(max(0, marks[-1] - size))
         size = min(2 * size, cut.size)
     marks.reverse()
-    return tuple(zip(marks, marks[1:], strict=False))
+    return tuple(pairwise(marks))
 
 
 def piece(task: Task, start: int, stop: int, last: bool) -> Task:

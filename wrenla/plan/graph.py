@@ -1,4 +1,7 @@
-"""From expressions to tasks, and from tasks to what each waits for, in arrays: a plan has up to a million tasks."""
+"""From expressions to tasks, and from tasks to what each waits for.
+
+Kept in arrays, as a plan has up to a million tasks.
+"""
 
 from __future__ import annotations
 
@@ -215,7 +218,7 @@ class Graph:
                 waits = during[a:b].ravel()
                 need = final[waits[waits >= 0]]
                 before = [first + c - 1] if c else final[tiles.base[number]]
-                after = final[tiles.args[number]] if is_last else []
+                after = final[tiles.args[number]] if is_last else final[:0]
                 need = np.concatenate((before, need, after)) if len(before) or len(after) else need
                 tile.append(number)
                 start.append(a)

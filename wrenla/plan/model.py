@@ -1,7 +1,8 @@
-"""A small model of an executor: what a task will take there, and so how to cut and how large to make tiles."""
+"""A small model of an executor: what a task takes there, so how to cut sums and how large to make tiles."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 __all__ = ["ExecutorModel", "choose_tile"]
@@ -46,8 +47,8 @@ _TILES_IN_USE = 10
 def choose_tile(length: int, itemsize: int, model: ExecutorModel) -> int:
     """Return an edge for square tiles of a matrix whose longer side has `length` entries.
 
-    Large enough that arithmetic outweighs transfer, small enough that a worker holds a task's tiles, and that there
-    are several tiles for each worker.
+    Large enough that arithmetic outweighs transfer, small enough that a worker holds a task's tiles, and that
+    there are several tiles for each worker.
 
     Examples
     --------
@@ -56,8 +57,8 @@ def choose_tile(length: int, itemsize: int, model: ExecutorModel) -> int:
     """
     if length <= 256:
         return max(1, length)
-    fits = int((model.allowed_bytes / (_TILES_IN_USE * itemsize)) ** 0.5)
-    # N tiles a side give N²/2 tasks in the middle of a factorization; 8 keep two workers busy, 64 some hundreds
-    wanted = max(8, round(4 * model.workers**0.5))
+    fits = int(math.sqrt(model.allowed_bytes / (_TILES_IN_USE * itemsize)))
+    # N tiles a side: N²/2 tasks in the middle of a factorization; 8 keep two workers busy, 64 some hundreds
+    wanted = max(8, round(4 * math.sqrt(model.workers)))
     edge = min(fits, 4096, -(-length // wanted))
     return max(32, min(length, -(-edge // 64) * 64 if edge > 64 else edge))

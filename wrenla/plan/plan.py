@@ -1,4 +1,4 @@
-"""A plan: the tasks of some results, their waves, and what they will cost. It can be looked at before it is run."""
+"""A plan: the tasks of some results, their waves, and their cost, to be looked at before it is run."""
 
 from __future__ import annotations
 
@@ -132,8 +132,8 @@ class Plan:
         fitting = max(1, fitting // 32 * 32 or fitting)
         raise PlanError(
             f"a task on tiles of {grid.tile[0]} × {grid.tile[1]} needs {format_bytes(self.projected)} "
-            f"(projected), a worker may use {format_bytes(allowed)} (allowed): use tile={fitting} or smaller, "
-            "or allow more memory (allowed_mem, WRENLA_ALLOWED_MEM)"
+            f"(projected), a worker may use {format_bytes(allowed)} (allowed): use tile={fitting} or "
+            "smaller, or allow more memory (allowed_mem, WRENLA_ALLOWED_MEM)"
         )
 
     def __str__(self) -> str:

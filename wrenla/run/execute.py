@@ -84,8 +84,9 @@ def execute(
 ) -> Iterator[tuple[list[Finished], RunFolder]]:
     """Run what is needed for some results and hand out their tiles.
 
-    When the block ends well the run's folder is removed, unless the block has closed it to keep it. A numerical failure
-    removes it as well; any other keeps what is done, so that the same run can go on from there.
+    When the block ends well the run's folder is removed, unless the block has closed it to keep it. A
+    numerical failure removes it as well; any other keeps what is done, so that the same run can go on from
+    there.
 
     Parameters
     ----------
@@ -123,7 +124,8 @@ def execute(
         folder.close()
         error.add_note(
             f"finished tiles are kept in {folder.url}\n"
-            "  to resume: run the same script again (results of from_array have no lasting name: they start anew)\n"
+            "  to resume: run the same script again "
+            "(results of from_array have no lasting name: they start anew)\n"
             f"  to clean:  wrenla clean --store {root}"
         )
         raise
@@ -143,8 +145,11 @@ def _run_key(targets: Sequence[Target]) -> str:
 
 
 def _slots(plan: Plan, executor: Executor) -> int:
-    """How many tasks to hand out at a time: as many as there are workers, so that the most urgent one is always next;
-    more where tasks are so short that a worker would wait for the next one."""
+    """How many tasks to hand out at a time.
+
+    As many as there are workers, so that the most urgent one is always next; more where tasks are so short
+    that a worker would wait for the next one.
+    """
     mean = float(plan.graph.seconds.mean()) if plan.tasks else 0.0
     return executor.workers + (64 if mean < 2e-3 else 1)
 
@@ -198,8 +203,8 @@ def _require(needed: Reach, offered: Reach, what: str) -> None:
     """Refuse data that the workers cannot see."""
     if _ORDER.index(offered) < _ORDER.index(needed):
         raise ReachError(
-            f"{what} can be seen by this {offered} only, but the executor's workers are further away ({needed}): "
-            'save the matrix where they can read it, e.g. matrix.save("s3://bucket/name")'
+            f"{what} can be seen by this {offered} only, but the executor's workers are further away "
+            f'({needed}): save the matrix where they can read it, e.g. matrix.save("s3://bucket/name")'
         )
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 
 from wrenla_handler.stores import Store, join, open_store
 
-__all__ = ["Lease", "RunFolder", "clean"]
+__all__ = ["Lease", "Leftover", "RunFolder", "clean", "leftovers"]
 
 _LEASE_SECONDS = 60.0
 _RUNS = "runs"
@@ -61,8 +61,8 @@ class RunFolder:
     root : str
         URL of the store for temporaries.
     key : str
-        Identity of the run: the same work finds the same folder, and what is done in it. While another live process
-        holds it, this one takes a folder of its own.
+        Identity of the run: the same work finds the same folder, and what is done in it. While another live
+        process holds it, this one takes a folder of its own.
     """
 
     def __init__(self, root: str, key: str) -> None:
@@ -97,7 +97,8 @@ class RunFolder:
     def close(self) -> None:
         """Give the lease back and keep the tiles: another run may go on from here."""
         self._stop_renewing()
-        self.store.delete(self._lease_key())
+        # one that has run out stays behind: it tells `clean` how long ago that was
+        self.store.put(self._lease_key(), _encode(Lease("", "", 0, "", time.time())))
         self.store.close()
 
     def remove(self) -> None:
@@ -110,19 +111,8 @@ class RunFolder:
         return f"lease/{self._generation:08d}"
 
     def _take(self) -> int | None:
-        """Return the number of the lease that is now ours, or None while somebody else's is alive.
-
-        Each lease is a new, create-only object, so of two processes that find a dead one only one succeeds it.
-        """
-        last, holder = _current(self.store)
-        if holder is not None and holder.alive():
-            return None
-        data = json.dumps(asdict(Lease.mine(self.owner))).encode()
-        if not self.store.put(f"lease/{last + 1:08d}", data, create=True):
-            return None
-        if last >= 0:
-            self.store.delete(f"lease/{last:08d}")
-        return last + 1
+        """Return the number of the lease that is now ours, or None while somebody else's is alive."""
+        return _take(self.store, self.owner)
 
     def _stop_renewing(self) -> None:
         self._ended.set()
@@ -130,9 +120,28 @@ class RunFolder:
         self._finalizer.detach()
 
 
+def _encode(lease: Lease) -> bytes:
+    return json.dumps(asdict(lease)).encode()
+
+
 def _renew(store: Store, key: str, owner: str, ended: threading.Event) -> None:
     while not ended.wait(_LEASE_SECONDS / 3):
-        store.put(key, json.dumps(asdict(Lease.mine(owner))).encode())
+        store.put(key, _encode(Lease.mine(owner)))
+
+
+def _take(store: Store, owner: str) -> int | None:
+    """Take the lease of a run, and return its number, or None while somebody else's is alive.
+
+    Each lease is a new, create-only object: of two processes that find a dead one only one succeeds it.
+    """
+    last, holder = _current(store)
+    if holder is not None and holder.alive():
+        return None
+    if not store.put(f"lease/{last + 1:08d}", _encode(Lease.mine(owner)), create=True):
+        return None
+    if last >= 0:
+        store.delete(f"lease/{last:08d}")
+    return last + 1
 
 
 def _current(store: Store) -> tuple[int, Lease | None]:
@@ -160,20 +169,44 @@ def _empty(store: Store) -> int:
     return count
 
 
-def clean(root: str, *, older_than: float = 0.0) -> Iterator[tuple[str, int]]:
-    """Remove what runs without a live owner have left in the store for temporaries.
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What a run without a live owner has left.
+
+    Attributes
+    ----------
+    name, url : str
+    objects : int
+    nbytes : int
+        Their size; 0 if asking for it would take a request for each of them.
+    age : float
+        Seconds since the owner's lease has run out.
+    """
+
+    name: str
+    url: str
+    objects: int
+    nbytes: int
+    age: float
+
+    def remove(self) -> int:
+        """Remove it and return how many objects there were: none if somebody has begun to resume the run."""
+        store = open_store(self.url)
+        try:
+            return 0 if _take(store, uuid.uuid4().hex) is None else _empty(store)
+        finally:
+            store.close()
+
+
+def leftovers(root: str, *, older_than: float = 0.0) -> Iterator[Leftover]:
+    """Find what runs without a live owner have left in the store for temporaries.
 
     Parameters
     ----------
     root : str
         URL of the store.
     older_than : float
-        Seconds since their last lease began or was renewed; younger ones are kept for whoever wants to resume them.
-
-    Yields
-    ------
-    (str, int)
-        Name of a removed run and how many objects it had.
+        Seconds since their leases have run out; younger ones are kept for whoever wants to resume them.
     """
     store = open_store(root)
     try:
@@ -181,13 +214,27 @@ def clean(root: str, *, older_than: float = 0.0) -> Iterator[tuple[str, int]]:
     finally:
         store.close()
     for name in names:
-        folder = open_store(join(root, _RUNS, name))
+        url = join(root, _RUNS, name)
+        folder = open_store(url)
         try:
             _, lease = _current(folder)
-            if lease is not None and lease.alive():
+            age = 0.0 if lease is None else max(0.0, time.time() - lease.expires)
+            if lease is not None and (lease.alive() or age < older_than):
                 continue
-            if lease is not None and time.time() - (lease.expires - _LEASE_SECONDS) < older_than:
-                continue
-            yield name, _empty(folder)
+            keys = list(folder.list())
+            nbytes = 0 if folder.reach == "anywhere" else sum(map(folder.size, keys))
+            yield Leftover(name, url, len(keys), nbytes, age)
         finally:
             folder.close()
+
+
+def clean(root: str, *, older_than: float = 0.0) -> Iterator[tuple[str, int]]:
+    """Remove what runs without a live owner have left in the store for temporaries; see `leftovers`.
+
+    Yields
+    ------
+    (str, int)
+        Name of a removed run and how many objects it had.
+    """
+    for leftover in leftovers(root, older_than=older_than):
+        yield leftover.name, leftover.remove()

@@ -1,4 +1,4 @@
-"""The thin loop around the scheduler: actions go to the executor and the store, what they come to goes back."""
+"""The thin loop around the scheduler: actions go to the executor and the store, their outcomes come back."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ logger = logging.getLogger("wrenla.run")
 _TRANSIENT = (TransientStoreError, ConnectionError, TimeoutError)
 
 _GRACE = 300.0
-"""Seconds that a failed run waits for tasks that are still in a kernel, so that none writes after the clean-up."""
+"""Seconds that a failed run waits for tasks still in a kernel, so that none writes after the clean-up."""
 
 _INTERRUPT_GRACE = 1.5
 """The same after Ctrl-C, when somebody is waiting."""

@@ -1,0 +1,164 @@
+"""Test matrices of the literature, and the criteria by which results are judged.
+
+Residuals are evaluated in extended precision, so that they are those of the result and not of the test.
+A gate is an `assert r <= tol`, which NaN fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+
+Array: TypeAlias = npt.NDArray[Any]
+
+DTYPES = ("float32", "float64", "complex64", "complex128")
+
+TILINGS = ((1, 1), (1, 4), (2, 1), (3, 1), (5, 8), (8, 8), (16, 8), (24, 8), (21, 8), (33, 16), (40, 7), (50, 5))
+"""Order and tile edge: single entries, n below a tile, N = 1, 2, 3 and more tiles a side, ragged ones."""
+
+CHOLESKY_GATE, SOLVE_GATE, ALARM = 30.0, 16.0, 1.0
+ALARM_FROM = 5
+"""Order from which healthy errors are far below the alarm: they are divided by it."""
+
+
+def unit_roundoff(dtype: str) -> float:
+    return float(np.finfo(dtype).eps) / 2
+
+
+def wide(a: npt.ArrayLike) -> Array:
+    """Return an array in extended precision."""
+    array = np.asarray(a)
+    return array.astype(np.clongdouble if array.dtype.kind == "c" else np.longdouble)
+
+
+def rng(*seed: int) -> np.random.Generator:
+    return np.random.default_rng([20, 4, *seed])
+
+
+def normal(shape: int | tuple[int, ...], dtype: str = "float64", seed: int = 0) -> Array:
+    """Return independent standard normal numbers, complex ones if the dtype is."""
+    source = rng(seed)
+    values = source.standard_normal(shape)
+    if np.dtype(dtype).kind == "c":
+        values = values + 1j * source.standard_normal(shape)
+    return values.astype(dtype)
+
+
+# matrices
+
+
+def turned(a: Array, dtype: str) -> Array:
+    """Give a real symmetric matrix complex phases if the dtype is complex; its minors stay the same."""
+    if np.dtype(dtype).kind != "c":
+        return a.astype(dtype)
+    phases = np.exp(1j * np.arange(len(a)))
+    result = (phases[:, None] * a * phases.conj()).astype(dtype)
+    result[np.diag_indices_from(result)] = result.diagonal().real
+    return result
+
+
+def with_eigenvalues(values: npt.ArrayLike, dtype: str, seed: int = 0) -> Array:
+    """Return a Hermitian matrix with given eigenvalues and random eigenvectors."""
+    values = np.asarray(values, np.float64)
+    double = "complex128" if np.dtype(dtype).kind == "c" else "float64"
+    q, _ = np.linalg.qr(normal((len(values), len(values)), double, seed))
+    a = (q * values) @ q.conj().T
+    return ((a + a.conj().T) / 2).astype(dtype)
+
+
+def ill_conditioned(n: int, dtype: str) -> Array:
+    """κ = 0.01/u: as far from the identity as Cholesky must get."""
+    return with_eigenvalues(np.geomspace(1, 100 * unit_roundoff(dtype), n), dtype)
+
+
+def well_conditioned(n: int, dtype: str) -> Array:
+    return with_eigenvalues(np.linspace(1, 3, n), dtype)
+
+
+def lehmer(n: int, dtype: str) -> Array:
+    i = np.arange(1, n + 1)
+    return turned(np.minimum.outer(i, i) / np.maximum.outer(i, i), dtype)
+
+
+def minij(n: int, dtype: str) -> Array:
+    i = np.arange(1.0, n + 1)
+    return turned(np.minimum.outer(i, i), dtype)
+
+
+def pei(n: int, dtype: str) -> Array:
+    return turned(np.ones((n, n)) + np.eye(n), dtype)
+
+
+def moler(n: int, dtype: str) -> Array:
+    """Mᴴ M for the unit upper triangular M of −1: one tiny eigenvalue (order limited to stay above u)."""
+    i = np.arange(n)
+    a = np.minimum.outer(i, i) - 1.0
+    a[np.diag_indices(n)] = i + 1.0
+    return turned(a, dtype)
+
+
+def kac_murdock_szego(n: int, dtype: str) -> Array:
+    return turned(scipy.linalg.toeplitz(0.5 ** np.arange(n)), dtype)
+
+
+def hilbert(n: int, dtype: str = "float64") -> Array:
+    return scipy.linalg.hilbert(n).astype(dtype)
+
+
+def fiedler(n: int, dtype: str = "float64") -> Array:
+    i = np.arange(n)
+    return np.abs(np.subtract.outer(i, i)).astype(dtype)
+
+
+POSITIVE: dict[str, Callable[[int, str], Array]] = {
+    "kappa 0.01/u": ill_conditioned,
+    "well conditioned": well_conditioned,
+    "Lehmer": lehmer,
+    "minij": minij,
+    "Pei": pei,
+    "Kac-Murdock-Szego": kac_murdock_szego,
+}
+
+
+# criteria
+
+
+def norm1(a: Array) -> float:
+    return float(np.abs(a).sum(axis=0).max(initial=0))
+
+
+def norm_inf(a: Array) -> float:
+    return float(np.abs(a).sum(axis=1).max(initial=0))
+
+
+def cholesky_error(a: Array, L: Array) -> float:
+    """‖A − L Lᴴ‖₁ / (n ‖A‖₁ u); the lower triangle of A stands for the whole."""
+    if not len(a):
+        return 0.0
+    u = unit_roundoff(L.dtype.name)
+    lower = np.tril(wide(a))
+    whole = lower + np.tril(lower, -1).conj().T
+    L = wide(L)
+    return norm1(whole - L @ L.conj().T) / (len(a) * norm1(whole) * u)
+
+
+def solve_error(a: Array, x: Array, b: Array, dtype: str | None = None) -> float:
+    """‖A x − b‖∞ / (u (‖A‖∞ ‖x‖∞ + ‖b‖∞) n), by right-hand side; the largest one counts."""
+    u = unit_roundoff(dtype or x.dtype.name)
+    A, X, B = wide(a), wide(x.reshape(len(x), -1)), wide(b.reshape(len(b), -1))
+    residual = np.abs(A @ X - B).max(axis=0, initial=0)
+    size = norm_inf(A) * np.abs(X).max(axis=0, initial=0) + np.abs(B).max(axis=0, initial=0)
+    return float((residual / (u * size * max(1, len(a)))).max(initial=0))
+
+
+def matmul_error(c: Array, a: Array, b: Array, dtype: str | None = None) -> float:
+    """Largest ‖C − A B‖ over 2u √(k+2) ‖A‖ ‖B‖, in the Frobenius norm: at most 3 is healthy."""
+    u = unit_roundoff(dtype or c.dtype.name)
+    exact = wide(a) @ wide(b)
+    size = 2 * u * np.sqrt(a.shape[-1] + 2) * np.linalg.norm(wide(a).ravel()) * np.linalg.norm(wide(b).ravel())
+    error = float(np.linalg.norm((wide(c) - exact).ravel()))
+    return error / float(size) if error or np.isnan(error) else 0.0

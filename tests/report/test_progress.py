@@ -1,0 +1,305 @@
+"""What a run shows: a bar on a terminal, lines elsewhere, nothing when piped unless asked."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import wrenla as wl
+from wrenla.report import progress
+from wrenla.report.progress import progress_listener
+from wrenla.run.events import (
+    Event,
+    Listener,
+    RunFinished,
+    RunStarted,
+    TaskFinished,
+    TaskRetried,
+    TaskStarted,
+    Totals,
+    WaveStarted,
+)
+from wrenla_handler.worker import Report
+
+SHOW_CURSOR = "\x1b[?25h"
+HIDE_CURSOR = "\x1b[?25l"
+
+
+def screen(terminal: bool = True) -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    return Console(file=out, force_terminal=terminal, width=100, legacy_windows=False), out
+
+
+def started(tasks: int = 120, todo: int = 120, flops: float = 1.2e11) -> RunStarted:
+    return RunStarted("run", tasks, todo, 5, flops, 2, time.time())
+
+
+def finished(error: str = "") -> RunFinished:
+    return RunFinished("run", 2.0, error, Totals(), time.time())
+
+
+def tasks_done(count: int, flops: float = 1e9) -> Iterator[Event]:
+    for p in range(count):
+        yield TaskStarted(p, "gemm", 1, time.time())
+        yield TaskFinished(p, "gemm", flops, Report(bytes_read=1 << 20, bytes_written=1 << 19), time.time())
+
+
+def tell(listener: Listener | None, *events: Event) -> None:
+    assert listener is not None
+    for event in events:
+        listener(event)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    assert not [thread for thread in threading.enumerate() if thread.name == "wrenla-progress"]
+
+
+def test_bar_on_a_terminal() -> None:
+    console, out = screen()
+    with progress_listener(True, console) as listener:
+        tell(listener, started(), WaveStarted(0, 3, 0.0), *tasks_done(120), finished())
+    text = out.getvalue()
+    assert "━" in text
+    assert "120/120 tasks, in 2.00 s, 60 GFLOP/s, 120 MiB read, 60 MiB written" in text
+    assert text.count(HIDE_CURSOR) == text.count(SHOW_CURSOR) == 1
+    assert text.endswith(SHOW_CURSOR)
+
+
+def test_bar_moves_while_the_run_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_BAR_EVERY", 0.01)
+    console, out = screen()
+    with progress_listener(True, console) as listener:
+        tell(listener, started(), *tasks_done(60))
+        deadline = time.monotonic() + 10
+        while "60/120 tasks" not in out.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert "60/120 tasks, 0:00 left" in out.getvalue()
+        tell(listener, finished())
+
+
+def test_lines_without_a_terminal() -> None:
+    console, out = screen(terminal=False)
+    with progress_listener(True, console) as listener:
+        tell(listener, started(), *tasks_done(120), finished())
+    assert out.getvalue().splitlines() == [
+        "wrenla: 120 tasks on 2 workers, 120 GFLOP in all",
+        "wrenla: 120/120 tasks, in 2.00 s, 60 GFLOP/s, 120 MiB read, 60 MiB written",
+    ]
+
+
+def test_lines_come_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_LINES_EVERY", 0.02)
+    console, out = screen(terminal=False)
+    with progress_listener(True, console) as listener:
+        tell(listener, started(), *tasks_done(3))
+        deadline = time.monotonic() + 10
+        while out.getvalue().count("3/120 tasks") < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        tell(listener, finished())
+    assert out.getvalue().count("3/120 tasks") >= 2
+
+
+def test_dumb_terminals_get_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    console, out = screen()
+    with progress_listener(True, console) as listener:
+        tell(listener, started(), finished())
+    assert "\x1b" not in out.getvalue()
+    assert "120 tasks" in out.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_false_shows_nothing(terminal: bool) -> None:
+    console, out = screen(terminal)
+    with progress_listener(False, console) as listener:
+        assert listener is None
+    assert out.getvalue() == ""
+
+
+def test_unasked_nothing_without_a_terminal() -> None:
+    console, out = screen(terminal=False)
+    with progress_listener(None, console) as listener:
+        assert listener is None
+    assert out.getvalue() == ""
+
+
+def test_unasked_nothing_for_a_short_run() -> None:
+    console, out = screen()
+    with progress_listener(None, console) as listener:
+        tell(listener, started(), *tasks_done(120), finished())
+    assert out.getvalue() == ""
+
+
+def test_unasked_a_bar_for_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_PATIENCE", 0.01)
+    console, out = screen()
+    with progress_listener(None, console) as listener:
+        tell(listener, started())
+        deadline = time.monotonic() + 10
+        while not out.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        tell(listener, *tasks_done(120), finished())
+    assert "120/120 tasks" in out.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_resumed_run_says_so(terminal: bool) -> None:
+    console, out = screen(terminal)
+    with progress_listener(True, console) as listener:
+        tell(listener, started(todo=86), *tasks_done(86), finished())
+    text = out.getvalue()
+    assert "resuming: 34 of 120 tiles are there already" in text
+    assert "120/120 tasks" in text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_retries_are_shown(terminal: bool) -> None:
+    console, out = screen(terminal)
+    retry = TaskRetried(7, 1, "TransientStoreError: s3://bucket: slow down\nand more", 0.2, 0.0)
+    with progress_listener(True, console) as listener:
+        tell(listener, started(), retry, retry, retry, *tasks_done(120), finished())
+    assert "tried again 3 times, last after TransientStoreError: s3://bucket: slow down" in out.getvalue()
+    assert "and more" not in out.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_failure_ends_the_picture(terminal: bool) -> None:
+    console, out = screen(terminal)
+    with progress_listener(True, console) as listener:
+        tell(listener, started(), *tasks_done(5), finished("NotPositiveDefiniteError: minor 3"))
+    text = out.getvalue()
+    assert "5/120 tasks, failed after 2.00 s" in text
+    assert "NotPositiveDefiniteError: minor 3" in text
+    assert not terminal or text.endswith(SHOW_CURSOR)
+
+
+def test_the_bar_ends_if_the_run_never_says_that_it_did() -> None:
+    console, out = screen()
+
+    def interrupted() -> None:
+        with progress_listener(True, console) as listener:
+            tell(listener, started(), *tasks_done(5))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert out.getvalue().endswith(SHOW_CURSOR)
+
+
+def test_several_runs_one_after_the_other() -> None:
+    console, out = screen(terminal=False)
+    with progress_listener(True, console) as listener:
+        for _ in range(2):
+            tell(listener, started(), *tasks_done(120), finished())
+    assert out.getvalue().count("120/120 tasks, in") == 2
+
+
+def test_a_run_with_nothing_to_do() -> None:
+    console, out = screen(terminal=False)
+    with progress_listener(True, console) as listener:
+        tell(listener, started(tasks=0, todo=0, flops=0.0), finished())
+    assert "0/0 tasks, in 2.00 s, 0 B read, 0 B written" in out.getvalue()
+
+
+def test_a_closed_pipe_does_not_hurt_the_run() -> None:
+    console, out = screen(terminal=False)
+    out.close()
+    with progress_listener(True, console) as listener:
+        tell(listener, started(), *tasks_done(120), finished())
+
+
+def test_an_event_costs_less_than_20_microseconds() -> None:
+    console, _ = screen()
+    events = list(tasks_done(20_000))
+    with progress_listener(True, console) as listener:
+        tell(listener, started(tasks=20_000, todo=20_000))
+        began = time.perf_counter()
+        tell(listener, *events)
+        seconds = time.perf_counter() - began
+        tell(listener, finished())
+    assert seconds / len(events) < 20e-6
+
+
+@pytest.mark.parametrize(
+    ("n", "text"),
+    [(0, "0 B"), (999, "999 B"), (1023, "0.999 KiB"), (5 << 30, "5 GiB"), (3 << 50, "3 PiB")],
+)
+def test_bytes_are_short(n: int, text: str) -> None:
+    assert progress._bytes(n) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0:00"), (59.7, "1:00"), (61, "1:01"), (7384, "2:03:04")]
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert progress._clock(seconds) == text
+
+
+def test_lines_of_a_real_run(capsys: pytest.CaptureFixture[str]) -> None:
+    wl.random((200, 200), tile=64).gram().shift(1.0).cholesky().compute(progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "wrenla: 20 tasks on" in captured.err
+    assert "20/20 tasks, in" in captured.err
+
+
+def test_nothing_of_a_real_run_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    wl.eye(4).cholesky().compute()
+    wl.eye(4).cholesky().compute(progress=False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_ctrl_c_gives_the_terminal_back(tmp_path: Path) -> None:
+    script = """
+        import time
+        import numpy as np, wrenla as wl
+
+        def slow(rows, cols):
+            time.sleep(0.2)
+            return np.ones((len(rows), len(cols)))
+
+        (2 * wl.from_function(slow, (64, 64), tile=2)).persist(progress=True)
+    """
+    main, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        stderr=terminal,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "TERM": "xterm", "WRENLA_STORE": str(tmp_path), "WRENLA_WORKERS": "2"},
+    )
+    os.close(terminal)
+    try:
+        text = b""
+        interrupted = False
+        while True:
+            try:
+                chunk = os.read(main, 4096)
+            except OSError:  # Linux's way to say that nobody holds the other end any more
+                break
+            text += chunk
+            if not interrupted and re.search(rb"[1-9]/1,024 tasks", text):
+                process.send_signal(signal.SIGINT)
+                interrupted = True
+        assert process.wait(timeout=30) != 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(main)
+    shown = text.decode()
+    assert "KeyboardInterrupt" in shown
+    assert shown.count(HIDE_CURSOR) == shown.count(SHOW_CURSOR) == 1

@@ -1,0 +1,149 @@
+"""What stands beside a matrix in an operation: other matrices, arrays, numbers, indices."""
+
+from __future__ import annotations
+
+import uuid
+from types import EllipsisType
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from wrenla.algorithms import assemble, views
+from wrenla.algorithms.gram import gram
+from wrenla.algorithms.matmul import matmul
+from wrenla.plan.expression import Node, leaf
+from wrenla_handler.grid import Grid, Pair
+from wrenla_handler.layout import DTYPES
+from wrenla_handler.task import ArraySpec
+
+__all__ = [
+    "Handle",
+    "Index",
+    "Operand",
+    "as_node",
+    "norm_order",
+    "number",
+    "plus",
+    "sliced",
+    "times",
+    "vector",
+]
+
+
+class Handle:
+    """Something with an expression behind it. `BigMatrix` is what users see of it."""
+
+    __slots__ = ("__weakref__", "_node")
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+
+Operand: TypeAlias = Handle | npt.ArrayLike
+Index: TypeAlias = int | slice | EllipsisType
+
+
+def as_node(value: Operand, rows: int | None = None, cols: int | None = None) -> Node:
+    """Return the expression behind a matrix or array; an array is cut into `rows` × `cols` tiles."""
+    if isinstance(value, Handle):
+        return value._node
+    array = np.asarray(value)
+    if array.ndim not in (1, 2) or array.dtype.kind not in "biufc":
+        raise TypeError(f"a matrix or vector of numbers is needed, not {type(value).__name__}")
+    if array.dtype.kind in "biu" or array.dtype.name not in DTYPES:
+        array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+    shape: Pair = (array.shape[0], array.shape[1] if array.ndim == 2 else 1)
+    edge = rows or cols or 1024
+    tile = (max(1, min(rows or edge, shape[0])), max(1, min(cols or edge, shape[1])))
+    spec = ArraySpec("host", Grid(shape, tile), array.dtype.name, array.ndim, uuid.uuid4().hex)
+    return leaf(spec, "general", array)
+
+
+def number(c: Any, what: str) -> float | complex:
+    """Return a real or complex number, or say what to use instead."""
+    if isinstance(c, Handle) or np.ndim(c) > 0:
+        raise TypeError(
+            f"{what}: a number is needed; to weigh rows or columns use scale_rows or scale_columns, "
+            "for products entry by entry map_tiles, for products of matrices @"
+        )
+    value = complex(c)
+    return value if isinstance(c, complex | np.complexfloating) else value.real
+
+
+def vector(w: Operand, tile: int) -> Node:
+    """Return a vector with tiles of a given length, which reads of a matrix can be weighed with."""
+    node = as_node(w, rows=tile)
+    if node.ndim != 1:
+        raise ValueError("weights are a vector")
+    if node.is_view or node.structure != "general":
+        node = assemble.copy(node)
+    return node if node.grid.tile[0] == tile else assemble.rechunk(node, (tile, 1))
+
+
+def times(A: Node, B: Node) -> Node:
+    """Return A @ B with NumPy's meaning of vectors."""
+    if 0 in (A.ndim, B.ndim):
+        raise ValueError("matmul: a number is no operand; use *")
+    ndim = A.ndim + B.ndim - 2
+    if A.ndim == 1:
+        A = views.flip(A, "T") if B.ndim == 1 else A
+        if B.ndim == 2:  # x @ B is Bᵀ x
+            A, B = views.flip(B, "T"), A
+    elif B.ndim == 2 and B.key == views.flip(A, "C").key and A.structure == "general":
+        return gram(A)
+    return matmul(A, B, ndim)
+
+
+def plus(A: Node, B: Node) -> Node:
+    """Return A + B; nothing is broadcast."""
+    if A.grid.shape != B.grid.shape or A.ndim != B.ndim:
+        raise ValueError(
+            f"a sum needs equal shapes, not {A.grid.shape[: A.ndim]} and {B.grid.shape[: B.ndim]}; "
+            "to add to the diagonal use shift"
+        )
+    return views.add(A, assemble.rechunk(B, A.grid.tile))
+
+
+def norm_order(ord: Any, A: Node) -> str:
+    """Return which of `reductions.NORMS` NumPy's `ord` means for a matrix or vector."""
+    if ord is None or ord == "fro" or (ord == 2 and A.ndim == 1):
+        return "fro"
+    if 0 in A.grid.shape:
+        raise ValueError("only the Frobenius norm of an empty matrix is defined")
+    if ord == "max":
+        return "max"
+    name = {1: "1", -1: "-1", np.inf: "inf", -np.inf: "-inf"}.get(ord)
+    if name is None:
+        raise NotImplementedError(f"norm of order {ord!r}; there are 'fro', 1, -1, inf, -inf and 'max'")
+    return name
+
+
+def sliced(A: Node, index: tuple[Index, ...]) -> Node:
+    """Return A[index] with NumPy's meaning of integers, slices and one ellipsis."""
+    if sum(part is Ellipsis for part in index) > 1 or len([p for p in index if p is not Ellipsis]) > A.ndim:
+        raise IndexError(f"too many indices for {A.ndim} dimensions")
+    missing = (slice(None),) * (A.ndim - len([p for p in index if p is not Ellipsis]))
+    parts: list[Any] = []
+    for part in index if Ellipsis in index else (*index, Ellipsis):
+        parts += missing if part is Ellipsis else [part]
+    lengths = A.grid.shape
+    slices: list[slice] = []
+    for axis, part in enumerate(parts):
+        if isinstance(part, slice):
+            slices.append(part)
+        elif isinstance(part, int | np.integer) and not isinstance(part, bool):
+            at = int(part) + (lengths[axis] if part < 0 else 0)
+            if not 0 <= at < lengths[axis]:
+                raise IndexError(f"index {part} is out of bounds for axis {axis} of length {lengths[axis]}")
+            slices.append(slice(at, at + 1))
+        else:
+            raise TypeError(f"an index is an integer, a slice or ..., not {part!r}")
+    kept = [axis for axis, part in enumerate(parts) if isinstance(part, slice)]
+    if len(slices) == 1:
+        slices.append(slice(0, 1))
+    if kept == [1]:  # one row, as a vector
+        A, slices = views.flip(A, "T"), slices[::-1]
+    shape = tuple(len(range(*s.indices(n))) for s, n in zip(slices, A.grid.shape, strict=True))
+    tile = tuple(max(1, min(n, t)) for n, t in zip(shape, A.grid.tile, strict=True))
+    return assemble.take(A, slices[0], slices[1], (tile[0], tile[1]), len(kept))
