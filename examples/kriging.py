@@ -63,9 +63,6 @@ def matern(p: Array, q: Array) -> Callable[[Any, Any], Array]:
 
     def block(rows: Any, cols: Any) -> Array:
         d = cdist(p[rows], q[cols]) * (3**0.5 / LENGTH)
-        K = np.exp(-d)
-        d += 1
-        K *= d
-        return K
+        return np.exp(-d) * (1 + d)
 
     return block

@@ -14,7 +14,7 @@ from dask.utils import parse_bytes
 
 from wrenla.errors import SettingError
 
-__all__ = ["Settings", "settings"]
+__all__ = ["Settings", "origins", "settings"]
 
 ScheduleName = Literal["dataflow", "waves"]
 
@@ -80,6 +80,20 @@ def settings(**arguments: Any) -> Settings:
     for source, values in _sources():
         found = _merge(found, values, source)
     return _merge(found, {k: v for k, v in arguments.items() if v is not None}, "argument")
+
+
+def origins() -> dict[str, str]:
+    """Return for each setting where its value in force comes from.
+
+    Examples
+    --------
+    >>> sorted(origins())[:3]
+    ['allowed_mem', 'blas_threads', 'max_compute_bytes']
+    """
+    found = dict.fromkeys(_NAMES, "default")
+    for source, values in _sources():
+        found.update(dict.fromkeys(values, source))
+    return found
 
 
 def _sources() -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -105,7 +105,7 @@ def open(url: str | os.PathLike[str]) -> BigMatrix:
     --------
     >>> import wrenla as wl
     >>> saved = wl.eye(4).save("memory://docs/eye")
-    >>> wl.open("memory://docs/eye").trace().compute()
+    >>> float(wl.open("memory://docs/eye").trace())
     4.0
     """
     store = open_store(url)
@@ -234,7 +234,7 @@ def random(
     --------
     >>> import wrenla as wl
     >>> wl.random(3, seed=1).compute()
-    array([-0.09834602, -0.80314115,  0.63886559])
+    array([-0.05422898,  0.17917802,  1.26566028])
     """
     if distribution not in ("normal", "uniform"):
         raise ValueError(f"distribution is 'normal' or 'uniform', not {distribution!r}")

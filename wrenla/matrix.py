@@ -372,8 +372,8 @@ def compute(*matrices: BigMatrix, executor: Executor | None = None, **options: A
     --------
     >>> import wrenla as wl
     >>> L = wl.eye(2).shift(3.0).cholesky()
-    >>> wl.compute(L.trace(), L.norm("max"))
-    (4.0, 2.0)
+    >>> print(*wl.compute(L.trace(), L.norm("max")))
+    4.0 2.0
     """
     return tuple(compute_nodes([A._node for A in matrices], executor, Options.of(**options)))
 

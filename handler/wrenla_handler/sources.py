@@ -138,7 +138,10 @@ class Sources:
             raise TypeError(
                 f"the function of a from_function returned {block.dtype}, which is no {spec.dtype}"
             )
-        return np.asfortranarray(block.reshape(rows, cols), dtype=spec.dtype)
+        # copied, so that the cache keeps neither what the function may change nor pieces of malloc's arenas
+        tile = empty_tile(rows, cols, spec.dtype)
+        tile[...] = block.reshape(rows, cols)
+        return tile
 
     def _sliced(self, spec: ArraySpec, ref: TileRef) -> Tile:
         array = self.hosts[spec.identity]

@@ -71,9 +71,14 @@ class Read:
 
     @property
     def plain(self) -> bool:
-        """Whether BLAS can take the stored tile as it is, with `op` and `scale` as its own arguments."""
+        """Whether BLAS can take the stored tile as it is, with `op` and `scale` as its own arguments.
+
+        Extreme scales are not among those: the product of two may overflow, and for zero BLAS does not look
+        at the tile, which may hold NaN.
+        """
         return (
-            not self.mask
+            2**-20 <= abs(self.scale) <= 2**20
+            and not self.mask
             and self.shift == 0
             and self.rows is None
             and self.cols is None

@@ -247,7 +247,12 @@ class _Execution:
         op = _simplest(read.op, tile.dtype)
         rows, cols = tile.shape if op in "NR" else tile.shape[::-1]
         value = empty_tile(rows, cols, self.dtype)
-        kernels.apply_op(tile, op, value)
+        if tile.dtype == self.dtype:
+            kernels.apply_op(tile, op, value)
+        else:  # numbers of another precision are converted on the way
+            value[...] = tile if op in "NR" else tile.T
+            if op in "CR":
+                np.conjugate(value, out=value)
         if read.mask:
             flipped = op in "TC"
             kernels.keep_triangle(value, "L" if (read.mask == "lower") != flipped else "U")

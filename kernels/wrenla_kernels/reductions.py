@@ -292,7 +292,7 @@ def logdet_part(a: Matrix) -> Matrix:
     entries = checked("a", a).diagonal()
     sizes = np.abs(entries)
     with np.errstate(all="ignore"):
-        signs = entries / np.where(sizes == 0, 1, sizes) if a.dtype.kind == "c" else np.sign(entries)
+        signs = _phases(entries, sizes) if a.dtype.kind == "c" else np.sign(entries)
         return _column(a.dtype, signs.prod(), np.log(sizes).sum())
 
 
@@ -327,6 +327,14 @@ def _largest(pieces: Iterable[Matrix]) -> Any:
 
 def _sum_of_squares(scratch: Matrix) -> Any:
     return np.square(scratch, out=scratch).sum()
+
+
+def _phases(entries: Matrix, sizes: Matrix) -> Matrix:
+    # Division by a complex number would round: the sign of a positive number is 1, not 0.99999994.
+    sizes = np.where(sizes == 0, 1, sizes)
+    phases = np.empty_like(entries)
+    phases.real, phases.imag = entries.real / sizes, entries.imag / sizes
+    return phases
 
 
 def _divides(scale: Any) -> bool:

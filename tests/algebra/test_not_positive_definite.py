@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from scipy.linalg import get_lapack_funcs
 
 import wrenla as wl
 from wrenla.linalg import NotPositiveDefiniteError
+from wrenla_handler.stores import MemoryStore
 
 from . import gallery
 from .gallery import DTYPES, Array
@@ -93,22 +94,20 @@ def test_minor_in_a_tile_above_the_leaves_of_the_kernel() -> None:
 BAD = last_pivot_is_minus_one(21, "float64")
 
 
-def operations(A: wl.BigMatrix, a: Array) -> dict[str, Any]:
-    b = np.ones(len(a))
-    return {
-        "upper": A.cholesky(upper=True),
-        "solve": A.solve(b, assume_a="pos"),
-        "cho_solve": wl.linalg.cho_solve(wl.linalg.cho_factor(A), b),
-        "slogdet": wl.from_array(a, tile=8, structure="pos").slogdet().logabsdet,
-        "slogdet of the factor": wl.linalg.cho_factor(A).slogdet().sign,
-        "trace of L": A.cholesky().trace(),
-    }
+OPERATIONS: dict[str, Callable[[wl.BigMatrix], wl.BigMatrix]] = {
+    "upper": lambda A: A.cholesky(upper=True),
+    "solve": lambda A: A.solve(np.ones(A.shape[0])),
+    "cho_solve": lambda A: wl.linalg.cho_solve(wl.linalg.cho_factor(A), np.ones(A.shape[0])),
+    "slogdet": lambda A: A.slogdet().logabsdet,
+    "slogdet of the factor": lambda A: wl.linalg.cho_factor(A).slogdet().sign,
+    "trace of L": lambda A: A.cholesky().trace(),
+}
 
 
-@pytest.mark.parametrize("name", operations(wl.zeros((0, 0)), np.zeros((0, 0))))
+@pytest.mark.parametrize("name", OPERATIONS)
 def test_whoever_needs_the_factor(name: str) -> None:
     with pytest.raises(NotPositiveDefiniteError) as caught:
-        operations(wl.from_array(BAD, tile=8), BAD)[name].compute()
+        OPERATIONS[name](wl.from_array(BAD, tile=8, structure="pos")).compute()
     assert caught.value.minor == len(BAD)
 
 
@@ -124,20 +123,13 @@ def test_the_error() -> None:
 def test_nothing_is_left_behind(own_settings: str) -> None:
     with pytest.raises(NotPositiveDefiniteError):
         wl.from_array(BAD, tile=8).cholesky().compute()
-    store = wl_store(own_settings)
-    assert list(store.list()) == []
+    assert list(MemoryStore(own_settings).list()) == []
 
 
 def test_a_failed_save_leaves_no_matrix(own_settings: str) -> None:
     with pytest.raises(NotPositiveDefiniteError):
         wl.from_array(BAD, tile=8).cholesky().save(f"memory://{own_settings}/L")
-    assert list(wl_store(own_settings).list()) == []
-
-
-def wl_store(name: str) -> Any:
-    from wrenla_handler.stores import MemoryStore
-
-    return MemoryStore(name)
+    assert list(MemoryStore(own_settings).list()) == []
 
 
 def test_the_damped_retry_of_newton() -> None:

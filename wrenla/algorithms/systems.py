@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+import numpy as np
+
+from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.reductions import slogdet_triangular
 from wrenla.algorithms.triangular import solve_triangular
 from wrenla.algorithms.views import flip
-from wrenla.plan.expression import Node
+from wrenla.plan.expression import Node, result_dtype
 
 __all__ = ["Assume", "cho_solve", "slogdet", "solve"]
 
@@ -28,13 +31,21 @@ def solve(A: Node, B: Node, assume_a: Assume = None) -> Node:
         case "lower" | "upper":
             return solve_triangular(A, B, kind)
         case "pos":
-            return cho_solve(cholesky(A), B)
+            return cho_solve(cholesky(_as_precise(A, B)), B)
         case "general" | "hermitian" if assume_a is None:
             raise NotImplementedError(
                 f"solve: a {A.structure} matrix needs LU, which is not there yet; if it is positive definite "
                 'say assume_a="pos", or give it structure="pos" when you make it'
             )
     raise ValueError(f"solve: assume_a is None, 'pos', 'lower' or 'upper', not {assume_a!r}")
+
+
+def _as_precise(A: Node, B: Node) -> Node:
+    """Return A in the precision of the solution: a factor of less would be all that the solution has of it."""
+    dtype = np.dtype(result_dtype(A.dtype, B.dtype))
+    if np.dtype(A.dtype).kind != "c":
+        dtype = np.empty(0, dtype).real.dtype
+    return A if A.dtype == dtype.name else copy(A, dtype.name)
 
 
 def cho_solve(L: Node, B: Node) -> Node:

@@ -28,7 +28,10 @@ def solve_triangular(T: Node, B: Node, uplo: Literal["lower", "upper"]) -> Node:
         T = rechunk(T, (edge, edge))
     if B.grid.tile[0] != T.grid.tile[0]:
         B = rechunk(B, (T.grid.tile[0], B.grid.tile[1]))
-    return make(SolveTriangular(uplo), settle(T, "sum"), B)
+    T = settle(T, "sum")
+    if T.structure != uplo:  # of the other triangle the diagonal is left: it must not read what is masked there
+        T = settle(T, "mask")
+    return make(SolveTriangular(uplo), T, B)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class LocalExecutor(Executor):
     >>> import wrenla as wl
     >>> with wl.LocalExecutor(workers=2, allowed_mem="1 GiB") as executor:
     ...     x = wl.eye(3).compute(executor)
-    >>> x.trace()
+    >>> float(x.trace())
     3.0
     """
 

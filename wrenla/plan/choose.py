@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
 from wrenla.plan.cut import Cut
-from wrenla.plan.graph import Graph, TileGraph
+from wrenla.plan.graph import Floats, Graph, TileGraph
 from wrenla.plan.model import ExecutorModel
 
 __all__ = ["choose_cut", "simulate"]
@@ -97,21 +98,32 @@ class _TileCosts:
 
     def bound(self, cut: Cut, workers: int) -> float:
         """Return a lower bound of the run's seconds: all work shared evenly, and the longest path."""
-        done = np.zeros(len(self.tiles.tasks))
+        # one place more than there are tiles: −1, which stands for data, finds the zero at its end
+        done = np.zeros(len(self.tiles.tasks) + 1)
         total = 0.0
         for number, task in enumerate(self.tiles.tasks):
             during = self.tiles.during[number]
-            bounds = cut.bounds(len(during), bool(task.finish))
-            pieces, term, extra, end = len(bounds), self.term[number], self.extra[number], self.end[number]
-            total += len(during) * term + (pieces - 1) * extra + end
-            # from the moment a group can start, it and all later groups have to run
-            latest = max((done[p] for p in self.tiles.base[number]), default=0.0)
-            latest += len(during) * term + (pieces - 1) * extra + end
-            for c, (a, b) in enumerate(bounds):
-                if a < b and during.shape[1]:
-                    ready = float(np.where(during[a:b] >= 0, done[during[a:b]], 0.0).max())
-                    latest = max(latest, ready + (len(during) - a) * term + (pieces - 1 - c) * extra + end)
+            pieces, terms, groups = _groups(cut, len(during), bool(task.finish))
+            term, extra, end = self.term[number], self.extra[number], self.end[number]
+            spent = len(during) * term + (pieces - 1) * extra + end
+            total += spent
+            latest = max((done[p] for p in self.tiles.base[number]), default=0.0) + spent
+            if during.size:
+                # from the moment a term can be applied, its group and all later ones have to run
+                left = terms * term + groups * extra + end
+                latest = max(latest, float((done[during].max(axis=1) + left).max()))
             for p in self.tiles.args[number]:
                 latest = max(latest, done[p] + end)
             done[number] = latest
-        return max(total / workers, float(done.max(initial=0.0)))
+        return max(total / workers, float(done.max()))
+
+
+@lru_cache(maxsize=4096)
+def _groups(cut: Cut, length: int, finishes: bool) -> tuple[int, Floats, Floats]:
+    """Return how many groups there are, and for each term how many terms and groups run from its own group on."""
+    bounds = cut.bounds(length, finishes)
+    terms, groups = np.empty(length), np.empty(length)
+    for number, (a, b) in enumerate(bounds):
+        terms[a:b] = length - a
+        groups[a:b] = len(bounds) - 1 - number
+    return len(bounds), terms, groups

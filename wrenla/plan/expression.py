@@ -140,11 +140,11 @@ class Node:
     def ndim(self) -> int:
         return self.description.ndim
 
-    @property
+    @cached_property
     def is_leaf(self) -> bool:
         return isinstance(self.op, Leaf | Slot)
 
-    @property
+    @cached_property
     def is_view(self) -> bool:
         return isinstance(self.op, View)
 
@@ -161,7 +161,11 @@ class Node:
     @cached_property
     def carries(self) -> frozenset[str]:
         """What reading this node already does: shift, rows, cols, mask, sum."""
-        return self.op.carries(*self.args) if self.is_view else frozenset()
+        if self.is_view:
+            words: frozenset[str] = self.op.carries(*self.args)
+            return words
+        # the other triangle of a leaf is masked when it is read
+        return frozenset({"mask"} if self.is_leaf and self.structure in ("lower", "upper") else ())
 
     def ref(self, i: int, j: int) -> TileRef:
         """Name tile `(i, j)` of this node's own array."""

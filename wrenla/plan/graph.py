@@ -19,7 +19,7 @@ from wrenla_handler.grid import Grid
 from wrenla_handler.task import Read, Task, Term, TileRef
 from wrenla_kernels import KERNELS
 
-__all__ = ["Graph", "TileGraph", "Tiles"]
+__all__ = ["Floats", "Graph", "TileGraph", "Tiles"]
 
 Ints: TypeAlias = npt.NDArray[np.int32]
 Floats: TypeAlias = npt.NDArray[np.float64]

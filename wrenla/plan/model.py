@@ -47,18 +47,25 @@ _TILES_IN_USE = 10
 def choose_tile(length: int, itemsize: int, model: ExecutorModel) -> int:
     """Return an edge for square tiles of a matrix whose longer side has `length` entries.
 
-    Large enough that arithmetic outweighs transfer, small enough that a worker holds a task's tiles, and that
-    there are several tiles for each worker.
+    Small enough that a worker holds a task's tiles and that there are several for each worker, and large enough that
+    arithmetic outweighs transfer, which several times the balanced edge 8 F/B (F flop/s, B bytes/s) is.
 
     Examples
     --------
     >>> choose_tile(14336, 8, ExecutorModel(2, 60e9, 2e9, 1e-4, 60, 8 << 30))
-    1792
+    1440
     """
     if length <= 256:
         return max(1, length)
-    fits = int(math.sqrt(model.allowed_bytes / (_TILES_IN_USE * itemsize)))
-    # N tiles a side: N²/2 tasks in the middle of a factorization; 8 keep two workers busy, 64 some hundreds
-    wanted = max(8, round(4 * math.sqrt(model.workers)))
-    edge = min(fits, 4096, -(-length // wanted))
-    return max(32, min(length, -(-edge // 64) * 64 if edge > 64 else edge))
+    fits = int((model.allowed_bytes / (_TILES_IN_USE * itemsize)) ** 0.5)
+    balanced = round(8 * model.flops_per_second / model.bytes_per_second)
+    largest = max(1, min(fits, 4080, max(2000, 2 * balanced)))
+    # N tiles a side give about N²/2 tasks in the middle of a factorization: 10 keep two workers busy, 70 some hundreds
+    sides = max(10, round(4 * model.workers**0.5), -(-length // largest))
+    smallest = min(largest, max(256, balanced // 2))  # below it, tasks are mostly waiting
+    edge = max(-(-length // sides), smallest)
+    if edge + 31 > largest:
+        return min(edge, largest)
+    edge = -(-edge // 16) * 16
+    # columns whose distance is a power of two share a few cache lines: such tiles are some percent slower
+    return edge + 16 if edge % 256 == 0 else edge

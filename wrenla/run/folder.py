@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -12,6 +13,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import Store, join, open_store
 
 __all__ = ["Lease", "Leftover", "RunFolder", "clean", "leftovers"]
@@ -97,8 +99,10 @@ class RunFolder:
     def close(self) -> None:
         """Give the lease back and keep the tiles: another run may go on from here."""
         self._stop_renewing()
-        # one that has run out stays behind: it tells `clean` how long ago that was
-        self.store.put(self._lease_key(), _encode(Lease("", "", 0, "", time.time())))
+        # one that has run out stays behind: it tells `clean` how long ago that was. If the store has failed,
+        # which may be why the run ends, the lease runs out by itself
+        with contextlib.suppress(StoreError):
+            self.store.put(self._lease_key(), _encode(Lease("", "", 0, "", time.time())))
         self.store.close()
 
     def remove(self) -> None:
@@ -221,11 +225,17 @@ def leftovers(root: str, *, older_than: float = 0.0) -> Iterator[Leftover]:
             age = 0.0 if lease is None else max(0.0, time.time() - lease.expires)
             if lease is not None and (lease.alive() or age < older_than):
                 continue
-            keys = list(folder.list())
-            nbytes = 0 if folder.reach == "anywhere" else sum(map(folder.size, keys))
-            yield Leftover(name, url, len(keys), nbytes, age)
+            sizes = [0 if folder.reach == "anywhere" else _size(folder, key) for key in folder.list()]
+            yield Leftover(name, url, len(sizes), sum(sizes), age)
         finally:
             folder.close()
+
+
+def _size(store: Store, key: str) -> int:
+    try:
+        return store.size(key)
+    except KeyError:  # removed since it was listed
+        return 0
 
 
 def clean(root: str, *, older_than: float = 0.0) -> Iterator[tuple[str, int]]:

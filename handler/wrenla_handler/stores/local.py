@@ -9,30 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import mmap
 import os
 import stat
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores.base import Data, Reach
 from wrenla_handler.stores.checks import check_key, check_range, flat_view, is_key
+from wrenla_handler.stores.mapping import map_file
 
 __all__ = ["LocalStore"]
 
 # Below this a copy is cheaper than a map: mmap and munmap cost more than reading a few pages.
 _MAP_FROM_BYTES = 64 * 1024
-
-# Populating takes all pages in one call instead of one page fault per 4 KiB.
-_MAP_FLAGS = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
-
-# A map keeps its own descriptor open, and a thousand mapped tiles would use up the usual limit.
-# Python can do without it only since 3.13.
-_MAP_OPTIONS: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 # What `open(O_TMPFILE)` says where the file system (EOPNOTSUPP, EINVAL) or the kernel (EISDIR) has no
 # unnamed files. ENOENT is not among them: it means that the folder has to be made.
@@ -98,17 +89,7 @@ class LocalStore:
                 end = status.st_size if stop is None else min(stop, status.st_size)
                 if end - start < _MAP_FROM_BYTES:
                     return memoryview(_read(descriptor, start, end))
-                # A map begins at a page.
-                skip = start % mmap.ALLOCATIONGRANULARITY
-                pages = mmap.mmap(
-                    descriptor,
-                    end - start + skip,
-                    flags=_MAP_FLAGS,
-                    prot=mmap.PROT_READ,
-                    offset=start - skip,
-                    **_MAP_OPTIONS,
-                )
-                return memoryview(pages)[skip:]
+                return map_file(descriptor, start, end)
             finally:
                 os.close(descriptor)
 

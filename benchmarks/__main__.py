@@ -1,0 +1,296 @@
+"""All benchmarks: ``python -m benchmarks`` prints each figure as a ratio to its peer and where the rest of the time goes."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from threadpoolctl import threadpool_info
+
+from benchmarks.contest import Contestant, compete
+
+GIB = 2.0**30
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table: a measured figure beside what it must reach and what we want."""
+
+    work: str
+    figure: str
+    value: float
+    must: float
+    goal: float
+    unit: str = "×"
+    smaller_is_better: bool = False
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        def reached(bound: float) -> bool:
+            return self.value <= bound if self.smaller_is_better else self.value >= bound
+
+        return "goal" if reached(self.goal) else "reached" if reached(self.must) else "MISSED"
+
+
+def ratio(work: str, ours: Contestant, peer: Contestant, must: float, goal: float) -> list[Figure]:
+    """Return our speed over a peer's, if both ran, and on the same core type."""
+    if not (ours.runs and peer.runs):
+        why = "; ".join(ours.failures[:1] + peer.failures[:1])
+        print(f"  {work}: no figure against {peer.name}: {why}")
+        return []
+    cores = {run["core"] for run in ours.runs + peer.runs}
+    if len(cores) > 1:
+        print(f"  {work}: not valid against {peer.name}: OpenBLAS ran on {' and '.join(sorted(cores))}")
+        return []
+    for run in ours.runs + peer.runs:
+        assert run["residual"] <= 1, run  # NaN fails
+    note = f"{ours.seconds:.2f} s against {peer.seconds:.2f} s on {cores.pop()}"
+    return [Figure(work, f"wrenla / {peer.name}", peer.seconds / ours.seconds, must, goal, note=note)]
+
+
+def show_profile(contestant: Contestant) -> None:
+    """Say where the worker-seconds of the median run went."""
+    if not contestant.runs:
+        return
+    run = contestant.median_run
+    parts = []
+    for name, spent in run["profile"].items():
+        if isinstance(spent, dict):
+            parts.append(f"{name} {spent['seconds']:.2f} s ({spent['gflops']:.0f} GFLOP/s)")
+        else:
+            parts.append(f"{name} {spent:.2f} s")
+    print(f"  {contestant.name}, tile {run.get('tile', '-')}, worker-seconds: {', '.join(parts)}")
+
+
+def cholesky(rounds: int) -> list[Figure]:
+    figures = []
+    for n, must, goal in ((14336, 0.85, 0.95), (8192, 0.75, 0.9)):
+        work = f"Cholesky n = {n}, disk to disk"
+        print(f"{work}: peers are LAPACK in memory and in place, SciPy, dask.array with threads")
+        names = ["wrenla_cholesky", "lapack_dpotrf"]
+        if n == 14336:
+            names += ["scipy_cholesky", "dask_cholesky"]
+        c = compete(names, {"n": n, "chunk": 1024}, rounds=rounds)
+        ours = c["wrenla_cholesky"]
+        figures += ratio(work, ours, c["lapack_dpotrf"], must, goal)
+        if n == 14336:
+            figures += ratio(work, ours, c["scipy_cholesky"], 1, 1.1)
+            figures += ratio(work, ours, c["dask_cholesky"], 1.5, 1.8)
+        show_profile(ours)
+    return figures
+
+
+def matmul(rounds: int) -> list[Figure]:
+    work = "matmul n = 8192, disk to disk"
+    print(f"{work}: peers are NumPy in memory, dask.array with threads")
+    c = compete(["wrenla_matmul", "numpy_matmul", "dask_matmul"], {"n": 8192, "chunk": 2048}, rounds=rounds)
+    ours = c["wrenla_matmul"]
+    figures = ratio(work, ours, c["numpy_matmul"], 0.85, 0.95)
+    figures += ratio(work, ours, c["dask_matmul"], 1, 1)
+    show_profile(ours)
+    return figures
+
+
+def solve(rounds: int) -> list[Figure]:
+    figures = []
+    for rhs in (1, 64):
+        work = f"solve n = 14336, {rhs} right-hand side{'s' if rhs > 1 else ''}"
+        print(f"{work}: peer is SciPy's cho_factor + cho_solve in memory")
+        c = compete(["wrenla_solve", "scipy_cho_solve"], {"n": 14336, "rhs": rhs}, rounds=rounds)
+        figures += ratio(work, c["wrenla_solve"], c["scipy_cho_solve"], 0.9, 1.1)
+        show_profile(c["wrenla_solve"])
+    return figures
+
+
+def out_of_core(rounds: int) -> list[Figure]:
+    work = "Cholesky n = 40000 within 2 GiB"
+    print(f"{work}: its peer is our own n = 14336")
+    small = compete(["wrenla_cholesky"], {"n": 14336}, rounds=rounds)["wrenla_cholesky"]
+    large = compete(["wrenla_cholesky"], {"n": 40000, "allowed": "2 GiB"}, rounds=1, timeout=1800)[
+        "wrenla_cholesky"
+    ]
+    show_profile(large)
+    if not (small.runs and large.runs):
+        return []
+    peak = large.median_run["peak"]
+    figures = [
+        Figure(work, "peak memory over the interpreter's", peak / GIB, 2, 2, "GiB", True),
+        Figure(
+            work,
+            "rate / rate at n = 14336",
+            (40000 / 14336) ** 3 * small.seconds / large.seconds,
+            0.75,
+            0.95,
+            note=f"{40000**3 / 3 / large.seconds / 1e9:.0f} GFLOP/s",
+        ),
+    ]
+    print("  with the page cache limited to 3 GiB by a control group:")
+    limited = in_control_group(3 << 30, {"n": 40000, "allowed": "2 GiB"})
+    if isinstance(limited, str):
+        print(f"    not measured: {limited}")
+    else:
+        print(f"    {40000**3 / 3 / limited['seconds'] / 1e9:.0f} GFLOP/s, {limited['seconds']:.0f} s")
+    return figures
+
+
+def in_control_group(limit: int, arguments: dict[str, Any]) -> dict[str, Any] | str:
+    """Run our Cholesky with all its memory, page cache included, limited; v1 control groups only."""
+    try:
+        own = next(
+            line.split(":")[2].strip()
+            for line in Path("/proc/self/cgroup").read_text().splitlines()
+            if line.split(":")[1] == "memory"
+        )
+        group = Path(f"/sys/fs/cgroup/memory{own}/wrenla-bench-{os.getpid()}")
+        group.mkdir()
+    except (OSError, StopIteration) as error:
+        return f"no control group can be made here ({error or 'no v1 memory controller'})"
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(limit))
+        command = [sys.executable, "-m", "benchmarks.contestants", "wrenla_cholesky", json.dumps(arguments)]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=3600,
+            preexec_fn=lambda: (group / "cgroup.procs").write_text(str(os.getpid())),
+        )
+        if done.returncode:
+            return f"exit {done.returncode}: {done.stderr[-200:]}"
+        result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        return result
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    finally:
+        group.rmdir()
+
+
+def overhead(rounds: int) -> list[Figure]:
+    figures = []
+    for store in ("disk", "memory"):
+        work = f"10,000 trivial tile tasks, tiles in {'a folder' if store == 'disk' else 'memory'}"
+        print(work)
+        c = compete(["wrenla_overhead"], {"tasks": 10000, "store": store}, rounds=rounds)["wrenla_overhead"]
+        show_profile(c)
+        if c.runs:
+            each = c.seconds / c.median_run["tasks"] * 1e3
+            figures.append(Figure(work, "milliseconds a task, all included", each, 0.2, 0.05, "ms", True))
+    return figures
+
+
+def planning(rounds: int) -> list[Figure]:
+    figures = []
+    for N, seconds in ((64, 0.5), (256, 30.0)):
+        work = f"planning Cholesky, N = {N}"
+        print(work)
+        c = compete(["plan_cholesky"], {"N": N, "workers": 300}, rounds=rounds)["plan_cholesky"]
+        if c.runs:
+            run = c.median_run
+            note = f"{run['tasks']:,} tasks, {run['cut']}"
+            figures.append(Figure(work, "seconds", c.seconds, seconds, seconds, "s", True, note))
+            figures.append(Figure(work, "memory", run["peak"] / 2**20, 512, 512, "MiB", True))
+    return figures
+
+
+def gemm_threads(rounds: int) -> list[Figure]:
+    from benchmarks import gemm_threads as kernels
+
+    result = kernels.run()
+    print(json.dumps(result, indent=1, default=str))
+    return [Figure("gemm kernel", "two threads / one", result["ratio"], 1.8, 1.95)]
+
+
+BENCHMARKS: dict[str, Callable[[int], list[Figure]]] = {
+    "gemm_threads": gemm_threads,
+    "planning": planning,
+    "overhead": overhead,
+    "cholesky": cholesky,
+    "matmul": matmul,
+    "solve": solve,
+    "out_of_core": out_of_core,
+}
+
+
+def machine() -> dict[str, Any]:
+    """Describe what the figures were measured on."""
+    model = next(
+        (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?"
+    )
+    return {
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "blas": [{k: v for k, v in info.items() if k != "filepath"} for info in threadpool_info()],
+    }
+
+
+def table(figures: list[Figure]) -> str:
+    rows = [("work", "figure", "measured", "must", "goal", "verdict", "note")]
+    for f in figures:
+        sign = "≤" if f.smaller_is_better else "≥"
+        rows.append(
+            (
+                f.work,
+                f.figure,
+                f"{f.value:.3g} {f.unit}",
+                f"{sign} {f.must:g}",
+                f"{sign} {f.goal:g}",
+                f.verdict,
+                f.note,
+            )
+        )
+    head, *body = ("| " + " | ".join(row) + " |" for row in rows)
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
+@click.option("--rounds", default=3, show_default=True, help="Runs of each contestant; medians are compared.")
+@click.option("--save/--no-save", default=True, show_default=True, help="Write benchmarks/results/.")
+def main(names: tuple[str, ...], rounds: int, save: bool) -> None:
+    """Run all benchmarks, or those named. Contestants run in turn; ratios are of medians of one run."""
+    import numpy  # noqa: F401  so that threadpool_info sees its BLAS
+    import scipy.linalg  # noqa: F401
+
+    about = machine()
+    print(json.dumps(about, indent=1))
+    figures: list[Figure] = []
+    for name in names or BENCHMARKS:
+        figures += BENCHMARKS[name](rounds)
+        print(flush=True)
+    text = table(figures)
+    print(text)
+    if save:
+        today = datetime.date.today().isoformat()
+        stem = f"{today}-{'-'.join(names) if names else 'all'}"
+        RESULTS.mkdir(exist_ok=True)
+        record = {"date": today, "machine": about, "rounds": rounds, "figures": [vars(f) for f in figures]}
+        (RESULTS / f"{stem}.json").write_text(json.dumps(record, indent=1) + "\n")
+        described = (
+            f"{about['cores']} × {about['processor']}, {about['memory_gib']} GiB, Python {about['python']}"
+        )
+        blas = ", ".join(
+            f"{b.get('internal_api')} {b.get('version')} on {b.get('architecture')}" for b in about["blas"]
+        )
+        (RESULTS / f"{stem}.md").write_text(
+            f"# {today}\n\n{described}; {blas}. Medians of {rounds} rounds, contestants in turn.\n\n{text}\n"
+        )
+    if any(f.verdict == "MISSED" for f in figures):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""What all tests and doctests share: a store of their own, and no settings of whoever runs them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+_folder = tempfile.mkdtemp(prefix="wrenla-tests-")
+
+
+def pytest_configure() -> None:
+    for name in [name for name in os.environ if name.startswith("WRENLA_")]:
+        del os.environ[name]
+    os.environ["WRENLA_STORE"] = os.path.join(_folder, "store")
+    os.environ["XDG_CONFIG_HOME"] = os.path.join(_folder, "config")
+
+
+def pytest_unconfigure() -> None:
+    default = sys.modules.get("wrenla.executors.default")
+    if default is not None:
+        default._close()
+    shutil.rmtree(_folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _two_workers_in_doctests(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What an example prints must not depend on the machine."""
+    if isinstance(request.node, pytest.DoctestItem):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("WRENLA_WORKERS", "2")
+            yield
+    else:
+        yield

@@ -1,0 +1,236 @@
+"""Linear systems with positive definite and triangular matrices, by backward error; determinants."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+import wrenla as wl
+
+from . import gallery
+from .gallery import ALARM, ALARM_FROM, DTYPES, POSITIVE, SOLVE_GATE, TILINGS, Array
+
+RIGHT_HAND_SIDES: tuple[int | None, ...] = (None, 1, 2, 15)
+"""Columns of the right-hand side; None is a vector."""
+
+
+def right_hand_side(n: int, columns: int | None, dtype: str, seed: int = 7) -> Array:
+    return gallery.normal(n if columns is None else (n, columns), dtype, seed)
+
+
+def check_solution(a: Array, x: Array, b: Array, dtype: str | None = None) -> None:
+    assert x.shape == b.shape
+    assert x.dtype == (dtype or np.result_type(a, b))
+    error = gallery.solve_error(a, x, b, dtype)
+    assert error <= SOLVE_GATE
+    if len(a) >= ALARM_FROM:
+        assert error <= ALARM, "within the gate, but far from what is usual"
+
+
+@pytest.mark.parametrize("columns", RIGHT_HAND_SIDES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_positive_definite(dtype: str, columns: int | None) -> None:
+    for name, matrix in POSITIVE.items():
+        for n, tile in TILINGS[:3] + TILINGS[4::3] if name != "well conditioned" else TILINGS:
+            a, b = matrix(n, dtype), right_hand_side(n, columns, dtype)
+            x = wl.from_array(a, tile=tile, structure="pos").solve(b).compute()
+            check_solution(a, x, b)
+
+
+@pytest.mark.parametrize("power", [0.9, -0.9])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scaled_by_huge(dtype: str, power: float) -> None:
+    scale = np.dtype(dtype).type(float(np.finfo(dtype).max) ** power)
+    a = (gallery.well_conditioned(21, dtype) * scale).astype(dtype)
+    b = (right_hand_side(21, 2, dtype) * scale).astype(dtype)
+    check_solution(a, wl.from_array(a, tile=8).solve(b, assume_a="pos").compute(), b)
+
+
+@pytest.mark.parametrize("tile", [1, 4, 16])
+def test_hilbert(tile: int) -> None:
+    for n in range(1, 12):
+        a, b = gallery.hilbert(n), right_hand_side(n, None, "float64")
+        check_solution(a, wl.from_array(a, tile=tile).solve(b, assume_a="pos").compute(), b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_factor_and_solve(dtype: str) -> None:
+    for n, tile in TILINGS:
+        a = gallery.well_conditioned(n, dtype)
+        factor = wl.linalg.cho_factor(wl.from_array(a, tile=tile))
+        for columns in RIGHT_HAND_SIDES:
+            b = right_hand_side(n, columns, dtype)
+            check_solution(a, wl.linalg.cho_solve(factor, b).compute(), b)
+            # the right-hand side in tiles of its own
+            B = wl.from_array(b, tile=(tile + 2, 4))
+            check_solution(a, factor.solve(B).compute(), b)
+
+
+def triangle(n: int, dtype: str, lower: bool) -> Array:
+    """Well conditioned: off the diagonal the rows sum up to less than it."""
+    a = gallery.normal((n, n), dtype, seed=n) / (2 * n)
+    a[np.diag_indices(n)] = 1 + np.arange(n) % 3
+    return np.asarray(np.tril(a) if lower else np.triu(a), dtype)
+
+
+@pytest.mark.parametrize("trans", ["N", "T", "C"])
+@pytest.mark.parametrize("lower", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_solve_triangular(dtype: str, lower: bool, trans: Literal["N", "T", "C"]) -> None:
+    for (n, tile), columns in zip(TILINGS, RIGHT_HAND_SIDES * 3, strict=True):
+        t, b = triangle(n, dtype, lower), right_hand_side(n, columns, dtype)
+        op = {"N": t, "T": t.T, "C": t.conj().T}[trans]
+        # whatever stands in the other triangle is not read
+        full = np.where(t == 0, np.nan, t).astype(dtype)
+        for operand in (wl.from_array(full, tile=tile), full):
+            x = wl.linalg.solve_triangular(operand, b, trans=trans, lower=lower).compute()
+            check_solution(op, x, b)
+        structure: Any = "lower" if lower else "upper"
+        T = wl.from_array(full, tile=tile, structure=structure)
+        flipped = {"N": T, "T": T.T, "C": T.H}[trans]
+        check_solution(op, flipped.solve(b).compute(), b)
+        check_solution(op, flipped.solve(wl.from_array(b, tile=5)).compute(), b)
+
+
+@pytest.mark.parametrize("trans", [0, 1, 2])
+def test_scipy_numbers_of_trans(trans: Literal[0, 1, 2]) -> None:
+    t, b = triangle(9, "complex128", True), right_hand_side(9, 2, "complex128")
+    x = wl.linalg.solve_triangular(wl.from_array(t, tile=4), b, trans=trans, lower=True).compute()
+    assert np.allclose(x, scipy.linalg.solve_triangular(t, b, trans=trans, lower=True), rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_solve_with_the_factor_itself(dtype: str) -> None:
+    """L.solve solves with the triangle."""
+    a, b = gallery.well_conditioned(21, dtype), right_hand_side(21, 3, dtype)
+    L = wl.from_array(a, tile=8).cholesky()
+    y, x, dense = wl.compute(L.solve(b), L.H.solve(L.solve(b)), L)
+    check_solution(dense, y, b)
+    check_solution(a, x, b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_triangular_views(dtype: str) -> None:
+    """Scaled, shifted, weighed and cut-out triangles ride on the reads."""
+    n = 21
+    t, b = triangle(n, dtype, True), right_hand_side(n, 3, dtype)
+    w = 1 + np.arange(n) % 4
+    T = wl.from_array(t, tile=8, structure="lower")
+    check_solution(3 * t, (3 * T).solve(b).compute(), b)
+    check_solution(t + np.eye(n, dtype=dtype), T.shift(1).solve(b).compute(), b)
+    weighed = (w[:, None] * t).astype(dtype)
+    check_solution(weighed, T.scale_rows(w.astype(t.real.dtype)).solve(b).compute(), b)
+    full = gallery.normal((n, n), dtype) + 9 * np.eye(n, dtype=dtype)
+    F = wl.from_array(full, tile=8)
+    check_solution(np.tril(full), F.tril().solve(b).compute(), b)
+    check_solution(np.triu(full), F.triu().solve(b).compute(), b)
+    check_solution(np.tril(full).T, F.tril().T.solve(b).compute(), b)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex64"])
+@pytest.mark.parametrize("structure", ["lower", "upper"])
+def test_the_other_triangle_of_a_triangle_is_its_diagonal(structure: Any, dtype: str) -> None:
+    """Of a lower triangular matrix the upper triangle is zero but for the diagonal, whatever is stored there."""
+    n = 11
+    full = gallery.normal((n, n), dtype) + 9 * np.eye(n, dtype=dtype)
+    b = right_hand_side(n, 2, dtype)
+    diagonal = np.diag(full.diagonal())
+    views = {
+        "declared": wl.from_array(full, tile=4, structure=structure),
+        "cut out": getattr(wl.from_array(full, tile=4), "tril" if structure == "lower" else "triu")(),
+    }
+    for T in views.values():
+        x = wl.linalg.solve_triangular(T, b, lower=structure != "lower").compute()
+        check_solution(diagonal, x, b)
+
+
+def test_zero_sized() -> None:
+    A = wl.zeros((0, 0))
+    for shape in ((0,), (0, 3)):
+        for x in (
+            A.solve(np.ones(shape), assume_a="pos"),
+            wl.linalg.solve_triangular(A, np.ones(shape), lower=True),
+            wl.linalg.cho_factor(A).solve(np.ones(shape)),
+        ):
+            assert x.compute().shape == shape
+    a = gallery.well_conditioned(5, "float64")
+    assert wl.from_array(a, tile=2).solve(np.ones((5, 0)), assume_a="pos").compute().shape == (5, 0)
+
+
+@pytest.mark.parametrize(("of_a", "of_b"), [("float32", "float64"), ("float64", "float32"), ("float32", "complex128"), ("complex64", "float64"), ("float64", "complex64")])
+def test_mixed_precision_is_that_of_the_result(of_a: str, of_b: str) -> None:
+    """As in NumPy both sides are promoted before anything is factored."""
+    n = 21
+    a, b = gallery.ill_conditioned(n, "complex64" if of_a[0] == "c" else "float32").astype(of_a), right_hand_side(n, 2, of_b)
+    a = a + np.eye(n, dtype=of_a)
+    check_solution(a, wl.from_array(a, tile=8, structure="pos").solve(b).compute(), b)
+    t = np.tril(a)
+    check_solution(t, wl.from_array(t, tile=8, structure="lower").solve(b).compute(), b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_slogdet(dtype: str) -> None:
+    u = gallery.unit_roundoff(dtype)
+    for n, tile in TILINGS:
+        a = gallery.well_conditioned(n, dtype)
+        sign, logabs = wl.compute(*wl.from_array(a, tile=tile, structure="pos").slogdet())
+        expected = np.linalg.slogdet(a.astype("complex128"))
+        assert sign == 1
+        assert sign.dtype == a.dtype
+        assert logabs.dtype == a.real.dtype
+        tolerance = 16 * u * n * (1 + abs(float(expected.logabsdet)))
+        assert abs(logabs - expected.logabsdet) <= tolerance
+        of_factor = wl.compute(*wl.linalg.cho_factor(wl.from_array(a, tile=tile)).slogdet())
+        assert of_factor == (sign, logabs)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("structure", ["lower", "upper"])
+def test_slogdet_of_a_triangle(structure: Any, dtype: str) -> None:
+    for n, tile in TILINGS:
+        t = gallery.normal((n, n), dtype, seed=n)
+        diagonal = t.diagonal().astype("clongdouble" if t.dtype.kind == "c" else "longdouble")
+        sign, logabs = wl.compute(*wl.linalg.slogdet(wl.from_array(t, tile=tile, structure=structure)))
+        u = gallery.unit_roundoff(dtype)
+        assert abs(sign - (diagonal / np.abs(diagonal)).prod()) <= 4 * u * n
+        logarithms = np.log(np.abs(diagonal))
+        assert abs(logabs - logarithms.sum()) <= 4 * u * n * (1 + float(np.abs(logarithms).sum()))
+
+
+def test_slogdet_of_special_matrices() -> None:
+    for n in (0, 1, 5):
+        assert wl.compute(*wl.eye(n, tile=2).slogdet()) == (1, 0)
+    singular = wl.from_array(np.diag([1.0, 0.0, 3.0]), tile=2, structure="upper")
+    assert wl.compute(*singular.slogdet()) == (0, -np.inf)
+    huge = wl.from_array(np.diag(np.full(9, 1e300)), tile=2, structure="pos")
+    assert np.isclose(float(huge.slogdet().logabsdet), 9 * np.log(1e300), rtol=1e-14)
+
+
+def test_what_cannot_be_solved() -> None:
+    A, H = wl.zeros((4, 4), tile=2), wl.from_array(np.eye(4), tile=2, structure="hermitian")
+    b = np.ones(4)
+    with pytest.raises(NotImplementedError, match=r'general matrix needs LU.*assume_a="pos"'):
+        A.solve(b)
+    with pytest.raises(NotImplementedError, match="hermitian matrix needs LU"):
+        H.solve(b)
+    with pytest.raises(ValueError, match="assume_a is"):
+        A.solve(b, assume_a="gen")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"square, not \(4, 3\)"):
+        A[:, :3].solve(b)
+    with pytest.raises(ValueError, match="4 equations, but a right-hand side of shape"):
+        A.solve(np.ones(5), assume_a="pos")
+    with pytest.raises(ValueError, match="4 equations"):
+        wl.linalg.solve_triangular(A, np.ones((3, 2)), lower=True)
+    with pytest.raises(ValueError, match="4 equations"):
+        wl.linalg.cho_factor(A).solve(np.ones((3, 2)))
+    with pytest.raises(ValueError, match="trans is"):
+        wl.linalg.solve_triangular(A, b, trans="H")  # type: ignore[arg-type]
+    with pytest.raises(NotImplementedError, match="slogdet: a general matrix"):
+        A.slogdet()
+    with pytest.raises(ValueError, match="square"):
+        A[:, :3].slogdet()
+    with pytest.raises(ValueError, match="square"):
+        wl.linalg.cho_factor(A[:, :3])

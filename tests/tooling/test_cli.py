@@ -1,0 +1,220 @@
+"""The command line: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import wrenla as wl
+from wrenla.cli import main
+from wrenla.run.folder import RunFolder
+
+DEAD = '{"owner": "x", "host": "elsewhere", "pid": 1, "started": "1", "expires": %f}'
+
+
+def wrenla(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], env=env)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def failed_run(root: Path, name: str = "failed") -> Path:
+    """Leave behind what an interrupted run does, and return its folder."""
+    folder = RunFolder(str(root), name)
+    folder.store.put("L/c/0/0", bytes(1 << 20))
+    folder.close()
+    return root / "runs" / name
+
+
+def test_help_names_every_command() -> None:
+    text = wrenla("--help").output
+    for name in ("clean", "info", "settings", "--version"):
+        assert name in text
+
+
+@pytest.mark.parametrize("command", ["clean", "info", "settings"])
+def test_every_command_has_help(command: str) -> None:
+    result = wrenla(command, "-h")
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) > 5
+
+
+def test_version() -> None:
+    assert wrenla("--version").output.split()[-1] == wl.__version__
+
+
+def test_as_a_module() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "wrenla", "--version"], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.startswith("wrenla, version")
+
+
+# clean
+
+
+def test_clean_removes_what_a_failed_run_left(tmp_path: Path) -> None:
+    folder = failed_run(tmp_path)
+    result = wrenla("clean", "--store", tmp_path)
+    assert result.exit_code == 0
+    assert "failed  2 objects, 1.00 MiB" in result.output
+    assert "removed 2 objects, 1.00 MiB of 1 run" in result.output
+    assert not folder.exists()
+
+
+def test_clean_says_when_there_is_nothing(tmp_path: Path) -> None:
+    assert "nothing to clean" in wrenla("clean", "--store", tmp_path).output
+    assert "nothing to clean" in wrenla("clean", "--store", tmp_path / "not" / "there").output
+
+
+def test_dry_run_removes_nothing(tmp_path: Path) -> None:
+    folder = failed_run(tmp_path)
+    result = wrenla("clean", "--store", tmp_path, "--dry-run")
+    assert "would remove 2 objects" in result.output
+    assert (folder / "L/c/0/0").exists()
+
+
+def test_clean_keeps_what_is_younger(tmp_path: Path) -> None:
+    folder = failed_run(tmp_path)
+    for age in ("2h", "1d", "90m", "30 s", "3600"):
+        assert "nothing to clean" in wrenla("clean", "--store", tmp_path, "--older-than", age).output
+    assert folder.exists()
+
+
+def test_clean_removes_what_is_older(tmp_path: Path) -> None:
+    folder = failed_run(tmp_path)
+    (lease,) = (folder / "lease").iterdir()
+    lease.write_text(DEAD % (lease.stat().st_mtime - 7200))
+    assert "nothing to clean" in wrenla("clean", "--store", tmp_path, "--older-than", "3h").output
+    result = wrenla("clean", "--store", tmp_path, "--older-than", "1h")
+    assert "left 2hr" in result.output
+    assert not folder.exists()
+
+
+def test_clean_never_touches_a_run_at_work_or_a_saved_matrix(tmp_path: Path) -> None:
+    wl.eye(8).save(str(tmp_path / "A"))
+    folder = RunFolder(str(tmp_path), "busy")
+    try:
+        folder.store.put("L/c/0/0", b"tile")
+        assert "nothing to clean" in wrenla("clean", "--store", tmp_path).output
+        assert folder.store.exists("L/c/0/0")
+    finally:
+        folder.remove()
+    assert np.array_equal(wl.open(str(tmp_path / "A")).compute(), np.eye(8))
+
+
+def test_clean_uses_the_setting(tmp_path: Path) -> None:
+    failed_run(tmp_path)
+    result = wrenla("clean", env={"WRENLA_STORE": str(tmp_path)})
+    assert f"{tmp_path}: removed" in result.output
+
+
+def test_clean_refuses_what_is_no_duration(tmp_path: Path) -> None:
+    for text in ("soon", "3x", "-1", "1h30m", ""):
+        result = wrenla("clean", "--store", tmp_path, f"--older-than={text}")
+        assert result.exit_code == 2
+        assert "2h, 1d" in result.stderr
+
+
+# info
+
+
+def test_info_describes_a_matrix(tmp_path: Path) -> None:
+    wl.random((100, 70), tile=32, dtype="complex64").save(str(tmp_path / "A"))
+    result = wrenla("info", tmp_path / "A")
+    assert result.exit_code == 0
+    assert [line.split(maxsplit=1)[1] for line in result.output.splitlines()[1:-1]] == [
+        "100 × 70",
+        "complex64",
+        "general",
+        "32 × 32, 8.00 kiB each",
+        "4 × 3",
+        "12 tiles, 96.00 kiB",
+    ]
+    assert result.output.splitlines()[-1].endswith("54.69 kiB")
+
+
+def test_info_of_triangles_vectors_and_numbers(tmp_path: Path) -> None:
+    S = wl.random((64, 64), tile=16).gram().shift(1.0)
+    matrices = {"lower": (S.cholesky(), 10), "upper": (S.cholesky(upper=True), 10), "pos": (S, 16)}
+    for name, (A, tiles) in matrices.items():
+        A.save(str(tmp_path / name))
+        output = wrenla("info", tmp_path / name).output
+        assert f"{name}\n" in output
+        assert f"{tiles} tiles" in output
+    wl.random(100, tile=32).save(str(tmp_path / "vector"))
+    assert "4 tiles" in wrenla("info", tmp_path / "vector").output
+    S.trace().save(str(tmp_path / "number"))
+    assert "a number" in wrenla("info", tmp_path / "number").output
+    wl.zeros((0, 5)).save(str(tmp_path / "empty"))
+    assert "0 tiles" in wrenla("info", tmp_path / "empty").output
+
+
+def test_info_finds_missing_tiles(tmp_path: Path) -> None:
+    wl.random((64, 64), tile=16).save(str(tmp_path / "A"))
+    (tmp_path / "A/c/1/2").unlink()
+    result = wrenla("info", tmp_path / "A")
+    assert result.exit_code == 1
+    assert "15 tiles" in result.stdout
+    assert "1 of 16 tiles are missing, e.g. c/1/2" in result.stderr
+
+
+def test_info_where_there_is_no_matrix(tmp_path: Path) -> None:
+    result = wrenla("info", tmp_path / "nothing")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "there is no matrix here" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_info_of_an_unfinished_matrix(tmp_path: Path) -> None:
+    wl.random((64, 64), tile=16).save(str(tmp_path / "A"))
+    (tmp_path / "A/zarr.json").unlink()
+    result = wrenla("info", tmp_path / "A")
+    assert result.exit_code == 1
+    assert "16 tiles of an unfinished one are there" in result.stderr
+
+
+def test_info_of_another_layout(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    zarr.create_array(str(tmp_path / "z"), shape=(8, 8), chunks=(4, 4), dtype="f8")
+    result = wrenla("info", tmp_path / "z")
+    assert result.exit_code == 1
+    assert "from_zarr" in result.stderr
+
+
+def test_info_of_an_address_of_no_known_kind() -> None:
+    result = wrenla("info", "gs://bucket/A")
+    assert result.exit_code == 2
+    assert "s3://bucket/prefix" in result.stderr
+
+
+# settings
+
+
+def test_settings_say_where_they_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("WRENLA_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "wrenla.toml").write_text('tile = 512\nallowed_mem = "2 GiB"\n')
+    lines = {
+        line.split()[0]: line for line in wrenla("settings", env={"WRENLA_WORKERS": "3"}).output.splitlines()
+    }
+    assert lines["workers"].split() == ["workers", "3", "WRENLA_WORKERS"]
+    assert lines["tile"].split() == ["tile", "512", str(tmp_path / "wrenla.toml")]
+    assert "2.00 GiB" in lines["allowed_mem"]
+    assert lines["blas_threads"].split() == ["blas_threads", "1", "default"]
+    assert lines["progress"].endswith("default")
+    assert lines["schedule"].split()[1] == "dataflow"
+
+
+def test_settings_that_are_wrong_end_with_2() -> None:
+    result = wrenla("settings", env={"WRENLA_TIEL": "3"})
+    assert result.exit_code == 2
+    assert "did you mean 'tile'?" in result.stderr

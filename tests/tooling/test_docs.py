@@ -1,0 +1,100 @@
+"""What the documents say is true: their Python runs, prints what they say it prints, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wrenla.cli import main
+from wrenla_handler.stores import MemoryStore
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, text, first line, and what stands between it and the one before."""
+
+    language: str
+    text: str
+    line: int
+    before: str
+
+
+def blocks(path: Path) -> Iterator[Block]:
+    text = path.read_text()
+    end = 0
+    for found in _FENCE.finditer(text):
+        line = text.count("\n", 0, found.start()) + 1
+        yield Block(found[1], found[2], line, text[end : found.start()].strip())
+        end = found.end()
+
+
+def with_python() -> list[Path]:
+    return [path for path in DOCUMENTS if any(block.language == "python" for block in blocks(path))]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", with_python(), ids=name_of)
+def test_python_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of one document share their names. A `text` block right below one is what it prints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WRENLA_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("WRENLA_WORKERS", "2")
+    monkeypatch.setenv("WRENLA_ALLOWED_MEM", "2 GiB")
+    names: dict[str, Any] = {"__name__": "__main__"}
+    printed = ""
+    for block in blocks(path):
+        if block.language == "python":
+            # on the right line, so that a traceback leads to the document
+            code = compile("\n" * block.line + block.text, str(path), "exec")
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                exec(code, names)
+            printed = output.getvalue()
+        elif block.language == "text" and not block.before:
+            flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+            said = doctest.OutputChecker().check_output(block.text, printed, flags)
+            assert said, f"{name_of(path)}:{block.line} prints\n{printed}"
+    MemoryStore.drop("docs")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_links_lead_somewhere(path: Path) -> None:
+    links = [link for link in _LINK.findall(path.read_text()) if not link.startswith(("http:", "https:"))]
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_make_targets_exist() -> None:
+    made = set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for path in DOCUMENTS:
+        assert set(re.findall(r"`make ([\w-]+)", path.read_text())) <= made, path
+
+
+def test_commands_exist() -> None:
+    for path in DOCUMENTS:
+        assert set(re.findall(r"`wrenla (\w+)", path.read_text())) <= set(main.commands), path
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 100
+
+
+def test_decisions_are_numbered() -> None:
+    numbers = [int(path.name[:4]) for path in sorted((ROOT / "docs/adr").glob("*.md"))]
+    assert numbers == list(range(1, len(numbers) + 1))

@@ -1,0 +1,224 @@
+"""Imports go one way: wrenla → wrenla_handler → wrenla_kernels, and inside wrenla downwards (ADR 0001)."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = {
+    "wrenla": ROOT / "wrenla",
+    "wrenla_handler": ROOT / "handler/wrenla_handler",
+    "wrenla_kernels": ROOT / "kernels/wrenla_kernels",
+}
+
+LAYERS: tuple[frozenset[str], ...] = tuple(
+    frozenset(line.split())
+    for line in (
+        "__main__",
+        "cli",
+        "aws",
+        "__init__",
+        "linalg",
+        "factors creation",
+        "matrix",
+        "operands",
+        "evaluate",
+        "report",
+        "procedures",
+        "run",
+        "algorithms",
+        "executors",
+        "plan",
+        "config",
+        "errors",
+    )
+)
+"""The modules and folders of `wrenla`. Each imports from those below it, and from its own folder."""
+
+STRANGERS = (
+    ("algorithms", "executors"),
+    ("algorithms", "config"),
+    ("plan", "config"),
+    ("run", "config"),
+)
+"""Pairs of which the first must not know the second, although it stands above it."""
+
+THIRD_PARTY = {
+    "wrenla_kernels": {"numpy", "scipy", "threadpoolctl"},
+    "wrenla_handler": {"numpy", "scipy", "boto3", "botocore", "urllib3", "cloudpickle"},
+    "wrenla": {
+        *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "dask", "threadpoolctl", "click", "rich"),
+        *("distributed", "zarr"),
+    },
+}
+
+BELOW = {
+    "wrenla_kernels": {"wrenla_kernels"},
+    "wrenla_handler": {"wrenla_handler", "wrenla_kernels"},
+    "wrenla": {"wrenla", "wrenla_handler", "wrenla_kernels"},
+}
+
+LAZY = {"boto3", "botocore", "urllib3", "distributed", "zarr"}
+"""What is imported where it is used: optional dependencies, and boto3 with its own, slow to import."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, and where."""
+
+    importer: str
+    module: str
+    line: int
+    inside: bool
+
+    @property
+    def root(self) -> str:
+        return self.module.partition(".")[0]
+
+    def __str__(self) -> str:
+        return f"{self.importer}:{self.line} imports {self.module}"
+
+
+@cache
+def modules() -> dict[str, Path]:
+    found = {}
+    for package, folder in SOURCES.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            found[".".join((package, *(part for part in parts if part != "__init__")))] = path
+    return found
+
+
+@cache
+def imports() -> tuple[Import, ...]:
+    return tuple(found for name, path in modules().items() for found in _imports_of(name, path.read_text()))
+
+
+def _imports_of(name: str, text: str) -> list[Import]:
+    found = []
+
+    def visit(node: ast.AST, inside: bool) -> None:
+        if isinstance(node, ast.Import):
+            found.extend(Import(name, alias.name, node.lineno, inside) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}:{node.lineno}: imports are absolute"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                found.append(
+                    Import(name, whole if whole in modules() else str(node.module), node.lineno, inside)
+                )
+        within = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            visit(child, within)
+
+    visit(ast.parse(text), False)
+    return found
+
+
+def part_of(module: str) -> str:
+    """Return the module or folder of `wrenla` to which a module belongs."""
+    return [*module.split("."), "__init__"][1]
+
+
+def layer_of(module: str) -> int:
+    for number, layer in enumerate(LAYERS):
+        if part_of(module) in layer:
+            return number
+    raise AssertionError(
+        f"{module} has no layer: say where {part_of(module)!r} stands in LAYERS and in ADR 0001"
+    )
+
+
+def inside_wrenla() -> list[Import]:
+    return [found for found in imports() if found.importer.split(".")[0] == found.root == "wrenla"]
+
+
+def test_something_is_looked_at() -> None:
+    assert len(modules()) > 50
+    assert {found.root for found in imports()} >= {"wrenla", "wrenla_handler", "wrenla_kernels", "numpy"}
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_packages_import_downwards(package: str) -> None:
+    """And nothing else than what they may depend on: the handler knows no Dask and no command line."""
+    allowed = BELOW[package] | THIRD_PARTY[package] | sys.stdlib_module_names
+    mine = [found for found in imports() if found.importer.split(".")[0] == package]
+    assert [str(found) for found in mine if found.root not in allowed] == []
+
+
+def test_layers_import_downwards() -> None:
+    wrong = [
+        str(found)
+        for found in inside_wrenla()
+        if part_of(found.importer) != part_of(found.module)
+        and layer_of(found.importer) >= layer_of(found.module)
+    ]
+    assert wrong == []
+
+
+def test_strangers_do_not_know_each_other() -> None:
+    pairs = {(part_of(found.importer), part_of(found.module)): str(found) for found in inside_wrenla()}
+    assert [pairs[pair] for pair in STRANGERS if pair in pairs] == []
+
+
+def test_reports_read_events_only() -> None:
+    known = {found.module for found in inside_wrenla() if part_of(found.importer) == "report"}
+    assert {module for module in known if part_of(module) != "report"} <= {"wrenla.run.events"}
+
+
+def test_the_scheduler_knows_no_executor_store_thread_or_clock() -> None:
+    known = {found.module for found in imports() if found.importer == "wrenla.run.scheduler"}
+    assert {name for name in known if name.startswith("wrenla")} == {"wrenla.plan.graph"}
+    assert not known & {"asyncio", "concurrent", "concurrent.futures", "queue", "random", "threading", "time"}
+
+
+def test_there_are_no_circles() -> None:
+    graph: dict[str, set[str]] = {name: set() for name in modules()}
+    for found in imports():
+        if found.module in graph:
+            graph[found.importer].add(found.module)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"circle: {' → '.join(error.args[1])}")
+
+
+def test_only_optional_dependencies_are_imported_inside_functions() -> None:
+    assert [str(found) for found in imports() if found.inside and found.root not in LAZY] == []
+
+
+def test_optional_dependencies_are_imported_inside_functions() -> None:
+    assert [str(found) for found in imports() if not found.inside and found.root in LAZY] == []
+
+
+def test_nothing_is_imported_by_name_at_run_time() -> None:
+    wrong = []
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            called = node.func if isinstance(node, ast.Call) else None
+            if getattr(called, "id", getattr(called, "attr", "")) in ("__import__", "import_module"):
+                wrong.append(f"{name}:{node.lineno}")  # type: ignore[attr-defined]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("wrenla_kernels", "wrenla wrenla_handler boto3 botocore cloudpickle dask click rich"),
+        ("wrenla_handler.worker", "wrenla boto3 dask click rich zarr"),
+        ("wrenla", "boto3 distributed zarr matplotlib pandas"),
+    ],
+)
+def test_what_is_loaded(module: str, unwanted: str) -> None:
+    """The same for what is imported indirectly."""
+    script = f"import sys, {module}; print(*(set({unwanted.split()!r}) & sys.modules.keys()))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []

@@ -1,0 +1,192 @@
+"""The command line: argument parsing and printing only."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+import numpy as np
+from dask.utils import format_bytes, format_time
+
+from wrenla.config import origins, settings
+from wrenla.errors import NotAMatrixError, SettingError, WrenlaError
+from wrenla.run.folder import leftovers
+from wrenla_handler.layout import TileLayout, tile_key
+from wrenla_handler.stores import Store, open_store
+
+__all__ = ["main"]
+
+_CHOSEN = {
+    "workers": "one for each processor",
+    "allowed_mem": "half of what the machine has",
+    "tile": "chosen for each matrix",
+    "progress": "on a terminal, if it lasts",
+}
+"""What a setting that was left open stands for."""
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class _Commands(click.Group):
+    """Says what is wrong in one line, without a traceback; wrong usage ends with 2, other failures with 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
+        except SettingError as error:
+            raise click.UsageError(_one_line(error)) from error
+        except (WrenlaError, OSError) as error:
+            raise click.ClickException(_one_line(error)) from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class _Duration(click.ParamType[float]):
+    """Seconds, or a number with the unit s, m, h or d."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([smhd]?)", value.strip())
+        if found is None:
+            self.fail(f"{value!r} is no duration: write seconds, or 90s, 30m, 2h, 1d", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
+
+
+class _Address(click.ParamType[str]):
+    """A folder, file:///folder, s3://bucket/prefix or memory://name."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            open_store(value).close()
+        except ValueError as error:
+            self.fail(_one_line(error), param, ctx)
+        return str(value)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="wrenla")
+def main() -> None:
+    """Linear algebra on matrices in tiles: look at stored ones, and clear up.
+
+    URL is a folder, file:///folder or s3://bucket/prefix.
+    """
+
+
+@main.command()
+@click.option("--store", type=_Address(), help="Where temporary tiles are.  [default: the setting `store`]")
+@click.option(
+    "--older-than",
+    type=_Duration(),
+    default=0.0,
+    metavar="TIME",
+    help="Keep what was left less than TIME ago: 2h, 1d, 90m or seconds.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+def clean(store: str | None, older_than: float, dry_run: bool) -> None:
+    """Remove what runs that failed or were killed have left.
+
+    Such a run keeps its finished tiles, so that running the same script again goes on where it was. This
+    command removes them. Runs that are still at work, and matrices that were saved, are never touched.
+    """
+    root = store or settings().store
+    runs = objects = nbytes = 0
+    for leftover in leftovers(root, older_than=older_than):
+        if not (dry_run or leftover.remove()):
+            continue  # somebody has just begun to resume it
+        size = f", {format_bytes(leftover.nbytes)}" if leftover.nbytes else ""
+        ago = f"{format_time(leftover.age)} ago" if leftover.age >= 1 else "just now"
+        click.echo(f"{leftover.name}  {leftover.objects} objects{size}, left {ago}")
+        runs, objects, nbytes = runs + 1, objects + leftover.objects, nbytes + leftover.nbytes
+    if runs == 0:
+        click.echo(f"{root}: nothing to clean")
+        return
+    size = f", {format_bytes(nbytes)}" if nbytes else ""
+    verb = "would remove" if dry_run else "removed"
+    click.echo(f"{root}: {verb} {objects} objects{size} of {runs} run{'s' if runs > 1 else ''}")
+
+
+@main.command()
+@click.argument("url", type=_Address())
+def info(url: str) -> None:
+    """Describe the matrix stored at URL, and check that its tiles are there.
+
+    Ends with 1 if there is none, or if tiles are missing.
+    """
+    store = open_store(url)
+    try:
+        try:
+            layout = TileLayout.read(store)
+        except NotAMatrixError as error:
+            tiles = sum(1 for _ in store.list("c/"))
+            also = f" ({tiles} tiles of an unfinished one are there)" if tiles else ""
+            raise NotAMatrixError(f"{error}{also}") from None
+        needed, there = _tiles(store, layout)
+        address = store.url
+    finally:
+        store.close()
+    grid, ndim = layout.grid, layout.ndim
+    itemsize = np.dtype(layout.dtype).itemsize
+    each = grid.tile[0] * grid.tile[1] * itemsize
+    lines = {
+        "shape": _times(grid.shape[:ndim]),
+        "dtype": layout.dtype,
+        "structure": layout.structure,
+        "tiles": f"{_times(grid.tile[:ndim])}, {format_bytes(each)} each",
+        "grid": _times(grid.counts[:ndim]),
+        "there": f"{len(there)} tiles, {format_bytes(len(there) * each)}",
+        "as array": format_bytes(grid.shape[0] * grid.shape[1] * itemsize),
+    }
+    click.echo(address)
+    for name, text in lines.items():
+        click.echo(f"  {name:<11}{text}")
+    missing = sorted(needed - there)
+    if missing:
+        raise click.ClickException(
+            f"{len(missing)} of {len(needed)} tiles are missing, e.g. {missing[0]}: "
+            "copy them again from where they came from, or save the matrix again with overwrite=True"
+        )
+
+
+def _tiles(store: Store, layout: TileLayout) -> tuple[set[str], set[str]]:
+    """Return the keys of the tiles that reading the matrix needs, and of those that are there."""
+    rows, cols = layout.grid.counts
+    every = {(i, j): tile_key(i, j, layout.ndim) for i in range(rows) for j in range(cols)}
+    match layout.structure:
+        case "general":
+            needed = set(every.values())
+        case "upper":
+            needed = {key for (i, j), key in every.items() if i <= j}
+        case _:  # of a Hermitian matrix only the lower tiles are read
+            needed = {key for (i, j), key in every.items() if i >= j}
+    return needed, set(every.values()) & set(store.list("c"))
+
+
+def _times(lengths: tuple[int, ...]) -> str:
+    return " × ".join(map(str, lengths)) or "a number"
+
+
+@main.command(name="settings")
+def show_settings() -> None:
+    """Show the settings in force and where each comes from.
+
+    An environment variable comes before wrenla.toml or [tool.wrenla] in pyproject.toml (of this folder or the
+    nearest one above it), and these before wrenla/config.toml in the user's configuration folder.
+    """
+    now = settings()
+    for name, origin in origins().items():
+        value = getattr(now, name)
+        text = format_bytes(value) if name in ("allowed_mem", "max_compute_bytes") else str(value)
+        if value is None or (value == 0 and value is not False):
+            text = _CHOSEN[name]
+        source = f"WRENLA_{name.upper()}" if origin == "environment variable" else origin
+        click.echo(f"{name:<18} {text:<36} {source}")
