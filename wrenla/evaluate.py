@@ -119,14 +119,19 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
         ) as ((result,), folder),
     ):
         folder.keep()
-    return leaf(result.spec, result.node.structure, None, _Owner(folder))
+    return leaf(result.spec, result.node.structure, None, _Owner(folder, executor, result.spec))
 
 
 class _Owner:
     """Removes a run's folder when nobody uses its tiles any more, at the latest when the interpreter ends."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        weakref.finalize(self, folder.remove)
+    def __init__(self, folder: RunFolder, executor: Executor, spec: ArraySpec) -> None:
+        weakref.finalize(self, _disown, folder, executor, spec)
+
+
+def _disown(folder: RunFolder, executor: Executor, spec: ArraySpec) -> None:
+    executor.forget_array(spec)  # a mapped file takes space even when it is deleted
+    folder.remove()
 
 
 def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, options: Options) -> Node:

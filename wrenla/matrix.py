@@ -133,13 +133,13 @@ class BigMatrix(Handle):
         return -self + other
 
     def __mul__(self, c: complex) -> BigMatrix:
-        return BigMatrix(views.scale(self._node, number(c, "*")))
+        return BigMatrix(views.scale(self._node, *number(c, "*")))
 
     __rmul__ = __mul__
 
     def __truediv__(self, c: complex) -> BigMatrix:
-        c = number(c, "/")
-        return BigMatrix(views.scale(self._node, 1 / c))
+        divisor, dtype = number(c, "/")
+        return BigMatrix(views.scale(self._node, 1 / divisor, dtype))
 
     def __neg__(self) -> BigMatrix:
         return BigMatrix(views.scale(self._node, -1))
@@ -149,7 +149,7 @@ class BigMatrix(Handle):
 
     def shift(self, c: complex) -> BigMatrix:
         """Return A + c I; A is not rewritten."""
-        return BigMatrix(views.shift(self._node, number(c, "shift")))
+        return BigMatrix(views.shift(self._node, *number(c, "shift")))
 
     def scale_rows(self, w: Operand) -> BigMatrix:
         """Return diag(w) A, for a vector `w` with one entry for each row."""

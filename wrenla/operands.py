@@ -60,15 +60,20 @@ def as_node(value: Operand, rows: int | None = None, cols: int | None = None) ->
     return leaf(spec, "general", array)
 
 
-def number(c: Any, what: str) -> float | complex:
-    """Return a real or complex number, or say what to use instead."""
-    if isinstance(c, Handle) or np.ndim(c) > 0:
+def number(c: Any, what: str) -> tuple[float | complex, str]:
+    """Return a real or complex number and its dtype, "" for one of Python's, or say what to use instead."""
+    if isinstance(c, Handle | str) or np.ndim(c) > 0:
         raise TypeError(
             f"{what}: a number is needed; to weigh rows or columns use scale_rows or scale_columns, "
             "for products entry by entry map_tiles, for products of matrices @"
         )
     value = complex(c)
-    return value if isinstance(c, complex | np.complexfloating) else value.real
+    is_complex = np.iscomplexobj(c) or value.imag != 0
+    dtype = ""
+    if isinstance(c, np.generic | np.ndarray) and c.dtype.kind in "biufc":
+        double = np.complex128 if is_complex else np.float64
+        dtype = c.dtype.name if c.dtype.itemsize <= np.dtype(double).itemsize else np.dtype(double).name
+    return value if is_complex else value.real, dtype
 
 
 def vector(w: Operand, tile: int) -> Node:

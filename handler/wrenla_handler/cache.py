@@ -77,6 +77,12 @@ class TileCache:
             if tile is not None:
                 self.used -= tile.nbytes
 
+    def drop_array(self, identity: str) -> None:
+        """Forget all tiles of an array."""
+        with self._lock:
+            for key in [key for key in self._tiles if key[0] == identity]:
+                self.used -= self._tiles.pop(key).nbytes
+
     def resize(self, limit: int) -> None:
         """Change the limit; what no longer fits is dropped at once."""
         with self._lock:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from wrenla.algorithms.assemble import copy
+from wrenla.algorithms.assemble import copy, rechunk
 from wrenla.plan.expression import Description, Node, Strip, make, result_dtype
 from wrenla_handler.layout import Structure
 from wrenla_handler.task import Mask, Op, Read, Scalar
@@ -38,14 +38,22 @@ def flip(A: Node, op: Op) -> Node:
     return make(Flip(op), A)
 
 
-def scale(A: Node, c: Scalar) -> Node:
-    """Return c A."""
-    return A if c == 1 else make(Scale(c), A)
+def scale(A: Node, c: Scalar, dtype: str = "") -> Node:
+    """Return c A; `dtype` is that of `c` unless it is a number of Python's."""
+    return A if c == 1 and _raised(A.dtype, c, dtype) == A.dtype else make(Scale(c, dtype), A)
 
 
-def shift(A: Node, c: Scalar) -> Node:
-    """Return A + c I."""
-    return A if c == 0 else make(Shift(c), settle(A, "rows", "cols"))
+def shift(A: Node, c: Scalar, dtype: str = "") -> Node:
+    """Return A + c I; `dtype` is that of `c` unless it is a number of Python's."""
+    if c == 0 and _raised(A.dtype, c, dtype) == A.dtype:
+        return A
+    return make(Shift(c, dtype), settle(_square_tiles(A), "rows", "cols"))
+
+
+def _raised(of_matrix: str, c: Scalar, of_number: str) -> str:
+    """Return the dtype of a matrix and a number together: as in NumPy one of Python's adds no precision."""
+    weak = (np.complex64,) if isinstance(c, complex) else ()
+    return result_dtype(of_matrix, *((of_number,) if of_number else ()), *weak)
 
 
 def scale_rows(A: Node, w: Node) -> Node:
@@ -67,7 +75,15 @@ def triangle(A: Node, part: Literal["lower", "upper"]) -> Node:
     """Return the lower or upper triangle of A, diagonal included."""
     if A.structure == part:
         return A
-    return make(Triangle(part), settle(A, "mask"))
+    return make(Triangle(part), settle(_square_tiles(A), "mask"))
+
+
+def _square_tiles(A: Node) -> Node:
+    """Return A in tiles that its diagonal runs through corner by corner."""
+    rows, cols = A.grid.tile
+    if rows == cols or A.grid.shape[0] != A.grid.shape[1]:
+        return A
+    return rechunk(A, (min(rows, cols), min(rows, cols)))
 
 
 def _compose(outer: Op, inner: Op) -> Op:
@@ -151,6 +167,7 @@ class Scale(_Elementwise):
     """c A."""
 
     c: Scalar
+    dtype: str = ""
 
     def describe(self, *args: Node) -> Description:
         A = args[0].description
@@ -159,9 +176,7 @@ class Scale(_Elementwise):
             structure = "hermitian"
         if structure == "hermitian" and not np.isreal(self.c):
             structure = "general"
-        # a Python scalar does not raise the precision, as in NumPy
-        dtype = result_dtype(A.dtype, np.complex64) if isinstance(self.c, complex) else A.dtype
-        return Description(A.grid, dtype, structure, A.ndim)
+        return Description(A.grid, _raised(A.dtype, self.c, self.dtype), structure, A.ndim)
 
     def change(self, view: Node, read: Read, i: int, j: int) -> Read:
         return replace(read, scale=read.scale * self.c, shift=read.shift * self.c)
@@ -172,18 +187,19 @@ class Shift(_Elementwise):
     """A + c I."""
 
     c: Scalar
+    dtype: str = ""
 
     def describe(self, *args: Node) -> Description:
         A = args[0].description
         if A.grid.shape[0] != A.grid.shape[1] or A.ndim != 2:
-            raise ValueError(f"shift adds to the diagonal of a square matrix; this one is {A.grid.shape}")
+            shape = A.grid.shape[: A.ndim]
+            raise ValueError(f"shift adds to the diagonal of a square matrix; this one is {shape}")
         structure = A.structure
         if structure == "pos" and not (np.isreal(self.c) and np.real(self.c) >= 0):
             structure = "hermitian"
         if structure == "hermitian" and not np.isreal(self.c):
             structure = "general"
-        dtype = result_dtype(A.dtype, np.complex64) if isinstance(self.c, complex) else A.dtype
-        return Description(A.grid, dtype, structure)
+        return Description(A.grid, _raised(A.dtype, self.c, self.dtype), structure)
 
     def carries(self, *args: Node) -> frozenset[str]:
         return args[0].carries | {"shift"}
@@ -252,8 +268,8 @@ class Triangle(_Elementwise):
 
     def describe(self, *args: Node) -> Description:
         A = args[0].description
-        if A.grid.shape[0] != A.grid.shape[1] or A.grid.tile[0] != A.grid.tile[1]:
-            raise ValueError(f"the triangle of a square matrix is meant; this one is {A.grid.shape}")
+        if A.grid.shape[0] != A.grid.shape[1] or A.ndim != 2:
+            raise ValueError(f"the triangle of a square matrix is meant; this one is {A.grid.shape[: A.ndim]}")
         return Description(A.grid, A.dtype, self.part)
 
     def carries(self, *args: Node) -> frozenset[str]:

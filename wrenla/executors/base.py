@@ -60,3 +60,7 @@ class Executor(concurrent.futures.Executor):
     @abstractmethod
     def forget(self, spec: ArraySpec, ref: TileRef) -> None:
         """Free what is kept of a tile that nobody will read again."""
+
+    @abstractmethod
+    def forget_array(self, spec: ArraySpec) -> None:
+        """Free what is kept of all tiles of an array."""

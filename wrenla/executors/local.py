@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import Literal, ParamSpec, TypeVar
 
 from dask.utils import format_bytes, parse_bytes
@@ -17,9 +19,11 @@ from wrenla_handler.cache import Tile
 from wrenla_handler.stores import Reach
 from wrenla_handler.task import ArraySpec, Task, TileRef
 from wrenla_handler.worker import Report, Worker, cache_key
-from wrenla_kernels import blas_threads
+from wrenla_kernels import blas_threads, core_type_warning
 
 __all__ = ["LocalExecutor", "memory_of_this_machine"]
+
+logger = logging.getLogger("wrenla.executors")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -80,6 +84,7 @@ class LocalExecutor(Executor):
                 f"allowed_mem={format_bytes(self.allowed_mem)} is too little for {self.workers} workers: "
                 f"allow at least {format_bytes(least)} or use fewer workers"
             )
+        _warn_of_core_type()
         self._inside = threading.local()
         self._pool = ThreadPoolExecutor(
             self.workers, "wrenla", initializer=setattr, initargs=(self._inside, "worker", True)
@@ -136,6 +141,9 @@ class LocalExecutor(Executor):
     def forget(self, spec: ArraySpec, ref: TileRef) -> None:
         self._home.cache.drop(cache_key(spec, ref))
 
+    def forget_array(self, spec: ArraySpec) -> None:
+        self._home.cache.drop_array(spec.identity)
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the threads. Running tasks are finished; with `cancel_futures` waiting ones are not begun."""
         self._pool.shutdown(wait=wait, cancel_futures=cancel_futures)
@@ -159,3 +167,11 @@ def memory_of_this_machine() -> int:
         if text.isdigit():
             limits.append(int(text))
     return min(limits)
+
+
+@cache
+def _warn_of_core_type() -> None:
+    """Say once if OpenBLAS runs on less than the processor has; to change it is up to the user."""
+    warning = core_type_warning()
+    if warning is not None:
+        logger.warning(warning)

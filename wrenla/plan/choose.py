@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -11,6 +12,7 @@ import numpy as np
 from wrenla.plan.cut import Cut
 from wrenla.plan.graph import Floats, Graph, TileGraph
 from wrenla.plan.model import ExecutorModel
+from wrenla_handler.task import Task
 
 __all__ = ["choose_cut", "simulate"]
 
@@ -49,12 +51,22 @@ def _candidates(longest: int, cap: int) -> Iterator[Cut]:
 
 
 def _longest_group(tiles: TileGraph, model: ExecutorModel) -> int:
-    """Return how many terms fit into the seconds that one task may last."""
-    worst = 0.0
-    for grid_task in {(task.shape, task.dtype): task for task in tiles.tasks if task.terms}.values():
-        flops, nbytes, _ = tiles.term_costs(grid_task)
-        worst = max(worst, model.seconds(float(flops.max()), float(nbytes.max())))
-    return int(model.longest_task / worst) if worst else 1
+    """Return how many terms fit into the seconds that one task may last, beside its base and its finish."""
+    kinds: dict[object, Task] = {}
+    for task in tiles.tasks:
+        kind = task.out.array, task.shape, task.finish
+        if task.terms and (kind not in kinds or kinds[kind].length < task.length):
+            kinds[kind] = task
+    fitting = math.inf
+    for task in kinds.values():
+        flops, nbytes, _ = tiles.term_costs(task)
+        end_flops, base_bytes, arg_bytes, *_ = tiles.end_costs(task)
+        out = tiles.arrays[task.out.array].nbytes
+        term = float((flops / model.flops_per_second + nbytes / model.bytes_per_second).max())
+        rest = model.seconds(end_flops, max(base_bytes, out) + arg_bytes + out)
+        if term > 0:
+            fitting = min(fitting, (model.longest_task - rest) / term)
+    return max(1, int(min(fitting, 1 << 30)))
 
 
 def simulate(graph: Graph, workers: int) -> float:

@@ -37,8 +37,12 @@ class Tiles:
     called: bool = False
 
     @property
+    def entries(self) -> int:
+        return self.grid.tile[0] * self.grid.tile[1]
+
+    @property
     def nbytes(self) -> int:
-        return self.grid.tile[0] * self.grid.tile[1] * self.itemsize
+        return self.entries * self.itemsize
 
 
 class TileGraph:
@@ -165,20 +169,30 @@ class TileGraph:
 
     def projected(self, task: Task, lookahead: int) -> int:
         """Return the bytes that one task needs at its worst, cut or not."""
+        itemsize = np.dtype(task.dtype).itemsize
 
-        def held(read: Read, plain_copies: int = 0) -> int:
+        def held(read: Read, *, factor: bool) -> int:
             array = self.arrays[read.tile.array]
             # a user's function makes intermediates of its own; two of the block's size are allowed for
             made = array.nbytes * (3 if array.called else 1)
-            as_it_is = read.plain and (plain_copies == 0 or (read.op == "N" and read.scale == 1))
-            return made + (0 if as_it_is else array.nbytes)
+            # BLAS takes a factor transposed and scaled, but only in its own dtype; for the rest it is the reverse
+            bare = array.itemsize == itemsize if factor else read.op == "N" and read.scale == 1
+            return made + (0 if read.plain and bare else array.entries * itemsize)
 
         out = self.arrays[task.out.array].nbytes
-        work = task.shape[0] * task.shape[1] * np.dtype(task.dtype).itemsize
-        stages = [max((held(read, 1) for read in task.base), default=0), sum(map(held, task.args))]
-        stages += [held(term.a) + (0 if term.lower else held(term.b)) for term in task.terms]
-        tiles = [self.arrays[read.tile.array].nbytes for term in task.terms for read in (term.a, term.b)]
-        return out + (work if task.finish else 0) + max(stages) + lookahead * max(tiles, default=0)
+        work = task.shape[0] * task.shape[1] * itemsize
+        stages = [max((held(read, factor=False) for read in task.base), default=0)]
+        stages += [sum(held(read, factor=False) for read in task.args)]
+        stages += [
+            held(term.a, factor=True) + (0 if term.lower else held(term.b, factor=True))
+            for term in task.terms
+        ]
+        ends = (*task.base, *task.args)
+        tiles = [self.arrays[read.tile.array].nbytes for read in ends]
+        tiles += [self.arrays[read.tile.array].nbytes for term in task.terms for read in (term.a, term.b)]
+        ahead = min(lookahead, len(ends) - 1 + 2 * task.length) * max(tiles, default=0)
+        made = 2 * work if task.finish.startswith("call ") else work if task.finish else 0
+        return out + made + max(stages) + max(0, ahead)
 
 
 class Graph:

@@ -47,8 +47,8 @@ _TILES_IN_USE = 10
 def choose_tile(length: int, itemsize: int, model: ExecutorModel) -> int:
     """Return an edge for square tiles of a matrix whose longer side has `length` entries.
 
-    Small enough that a worker holds a task's tiles and that there are several for each worker, and large enough that
-    arithmetic outweighs transfer, which several times the balanced edge 8 F/B (F flop/s, B bytes/s) is.
+    Small enough that a worker holds a task's tiles and that there are several for each worker, and large enough
+    that arithmetic outweighs transfer, as several times the balanced edge 8 F/B (F flop/s, B bytes/s) does.
 
     Examples
     --------
@@ -57,11 +57,11 @@ def choose_tile(length: int, itemsize: int, model: ExecutorModel) -> int:
     """
     if length <= 256:
         return max(1, length)
-    fits = int((model.allowed_bytes / (_TILES_IN_USE * itemsize)) ** 0.5)
+    fits = math.isqrt(model.allowed_bytes // (_TILES_IN_USE * itemsize))
     balanced = round(8 * model.flops_per_second / model.bytes_per_second)
     largest = max(1, min(fits, 4080, max(2000, 2 * balanced)))
-    # N tiles a side give about N²/2 tasks in the middle of a factorization: 10 keep two workers busy, 70 some hundreds
-    sides = max(10, round(4 * model.workers**0.5), -(-length // largest))
+    # N tiles a side give about N²/2 tasks in the middle of a factorization: 10 keep two workers busy
+    sides = max(10, math.isqrt(16 * model.workers), -(-length // largest))
     smallest = min(largest, max(256, balanced // 2))  # below it, tasks are mostly waiting
     edge = max(-(-length // sides), smallest)
     if edge + 31 > largest:

@@ -131,11 +131,9 @@ def execute(
         raise
     if folder.kept:
         return
-    for array in _temporaries(arrays, folder):
-        for p in _wanted(plan):
-            ref = plan.graph.out(p)
-            if arrays[ref.array] is array:
-                executor.forget(array, ref)
+    for spec in arrays.values():
+        if spec.kind == "tiles" and spec.url.startswith(folder.url):
+            executor.forget_array(spec)
     folder.remove()
 
 
@@ -159,10 +157,6 @@ def _wanted(plan: Plan) -> list[int]:
     keys = {node.key for node in plan.results}
     tiles = plan.graph.tiles.tasks
     return [int(plan.graph.final[number]) for number, task in enumerate(tiles) if task.out.array in keys]
-
-
-def _temporaries(arrays: Mapping[str, ArraySpec], folder: RunFolder) -> list[ArraySpec]:
-    return [spec for spec in arrays.values() if spec.kind == "tiles" and spec.url.startswith(folder.url)]
 
 
 def _bind(
