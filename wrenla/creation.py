@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, get_args
 
 import cloudpickle
@@ -18,7 +19,7 @@ from wrenla.config import settings
 from wrenla.executors.base import Executor
 from wrenla.executors.default import default_executor
 from wrenla.matrix import BigMatrix
-from wrenla.operands import as_node
+from wrenla.operands import as_node, tile_pair
 from wrenla.plan.expression import leaf
 from wrenla.plan.model import choose_tile
 from wrenla_handler.errors import NotAMatrixError
@@ -185,11 +186,7 @@ def from_function(
     >>> K.compute()[2]
     array([0.33333333, 0.25      , 0.2       ])
     """
-    lengths = (shape,) if isinstance(shape, int) else tuple(shape)
-    ndim = len(lengths)
-    if ndim not in (1, 2):
-        raise ValueError(f"a matrix or a vector is needed, not a shape of {ndim} lengths")
-    two = (lengths[0], lengths[1] if ndim == 2 else 1)
+    two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
     blob = cloudpickle.dumps(f)
     digest = hashlib.sha256(blob).hexdigest()
@@ -236,6 +233,8 @@ def random(
     >>> wl.random(3, seed=1).compute()
     array([-0.05422898,  0.17917802,  1.26566028])
     """
+    if seed < 0:
+        raise ValueError(f"a seed is not negative: {seed}")
     if distribution not in ("normal", "uniform"):
         raise ValueError(f"distribution is 'normal' or 'uniform', not {distribution!r}")
     return _filled(f"random {distribution} {int(seed)}", shape, tile, dtype, "general")
@@ -267,7 +266,7 @@ def block(blocks: Sequence[Sequence[Any]], tile: Tile = None) -> BigMatrix:
         shapes = [[node.grid.shape for node in line] for line in nodes]
         raise ValueError(f"block: these shapes do not make a matrix: {shapes}")
     shape = (sum(height.pop() for height in heights), widths[0])
-    chosen = nodes[0][0].grid.tile if tile is None else _pair(tile)
+    chosen = nodes[0][0].grid.tile if tile is None else tile_pair(tile)
     return BigMatrix(assemble.block(nodes, _clip(chosen, shape)))
 
 
@@ -306,27 +305,25 @@ def map_tiles(
 def _filled(
     formula: str, shape: int | tuple[int, int], tile: Tile, dtype: npt.DTypeLike, structure: Structure
 ) -> BigMatrix:
-    ndim = 1 if isinstance(shape, int) else len(shape)
-    if ndim not in (1, 2):
-        raise ValueError(f"a matrix or a vector is needed, not a shape of {ndim} lengths")
-    two = (shape, 1) if isinstance(shape, int) else (shape[0], shape[1] if ndim == 2 else 1)
+    two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
     grid = Grid(two, _tile(tile, two, name, structure))
     identity = f"{formula} {grid.shape} {grid.tile} {name}"
     return BigMatrix(leaf(ArraySpec("fill", grid, name, ndim, identity, "", formula), structure))
 
 
+def _shape(shape: int | tuple[int, ...]) -> tuple[Pair, int]:
+    """Return rows and columns, and the number of dimensions."""
+    lengths = [operator.index(n) for n in (shape if isinstance(shape, Iterable) else (shape,))]
+    if len(lengths) not in (1, 2):
+        raise ValueError(f"a matrix or a vector is needed, not a shape of {len(lengths)} lengths")
+    return (lengths[0], lengths[1] if len(lengths) == 2 else 1), len(lengths)
+
+
 def _dtype(dtype: np.dtype[Any]) -> str:
     if dtype.name not in DTYPES:
         raise TypeError(f"dtype {dtype} is not one of {', '.join(DTYPES)}")
     return str(dtype.name)
-
-
-def _pair(tile: int | tuple[int, int]) -> Pair:
-    pair = (tile, tile) if isinstance(tile, int | np.integer) else tuple(tile)
-    if len(pair) != 2 or min(pair) < 1:
-        raise ValueError(f"tile={tile!r}: a positive number, or rows and columns of a tile, are needed")
-    return int(pair[0]), int(pair[1])
 
 
 def _clip(tile: Pair, shape: Pair) -> Pair:
@@ -339,4 +336,4 @@ def _tile(tile: Tile, shape: Pair, dtype: str, structure: Structure) -> Pair:
         raise ValueError(f"structure is one of {', '.join(get_args(Structure))}, not {structure!r}")
     if tile is None:
         tile = settings().tile or choose_tile(max(shape), np.dtype(dtype).itemsize, default_executor().model)
-    return _clip(_pair(tile), shape)
+    return _clip(tile_pair(tile), shape)

@@ -12,9 +12,20 @@ from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.gram import gram
 from wrenla.evaluate import Options, compute_nodes, persist_node, plan_of, save_node
 from wrenla.executors.base import Executor
-from wrenla.operands import Handle, Index, Operand, as_node, norm_order, number, plus, sliced, times, vector
+from wrenla.operands import (
+    Handle,
+    Index,
+    Operand,
+    as_node,
+    norm_order,
+    number,
+    plus,
+    sliced,
+    tile_pair,
+    times,
+    vector,
+)
 from wrenla.plan.plan import Plan
-from wrenla_handler.grid import Pair
 from wrenla_handler.layout import DTYPES, Structure
 
 __all__ = ["BigMatrix", "SlogdetResult", "compute", "plan"]
@@ -178,8 +189,7 @@ class BigMatrix(Handle):
 
     def rechunk(self, tile: int | tuple[int, int]) -> BigMatrix:
         """Return the same matrix in other tiles."""
-        pair: Pair = (tile, tile) if isinstance(tile, int) else (tile[0], tile[-1])
-        return BigMatrix(assemble.rechunk(self._node, pair))
+        return BigMatrix(assemble.rechunk(self._node, tile_pair(tile)))
 
     def __getitem__(self, index: Index | tuple[Index, ...]) -> BigMatrix:
         return BigMatrix(sliced(self._node, index if isinstance(index, tuple) else (index,)))

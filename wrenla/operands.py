@@ -26,6 +26,7 @@ __all__ = [
     "number",
     "plus",
     "sliced",
+    "tile_pair",
     "times",
     "vector",
 ]
@@ -50,7 +51,8 @@ def as_node(value: Operand, rows: int | None = None, cols: int | None = None) ->
         return value._node
     array = np.asarray(value)
     if array.ndim not in (1, 2) or array.dtype.kind not in "biufc":
-        raise TypeError(f"a matrix or vector of numbers is needed, not {type(value).__name__}")
+        hint = "" if array.ndim or array.dtype.kind not in "biufc" else "; c * A and A.shift(c) take numbers"
+        raise TypeError(f"a matrix or vector of numbers is needed, not {type(value).__name__}{hint}")
     if array.dtype.kind in "biu" or array.dtype.name not in DTYPES:
         array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
     shape: Pair = (array.shape[0], array.shape[1] if array.ndim == 2 else 1)
@@ -86,10 +88,22 @@ def vector(w: Operand, tile: int) -> Node:
     return node if node.grid.tile[0] == tile else assemble.rechunk(node, (tile, 1))
 
 
+def tile_pair(tile: int | tuple[int, int]) -> Pair:
+    """Return rows and columns of a tile, given as a user does."""
+    pair = (tile, tile) if isinstance(tile, int | np.integer) else tuple(tile)
+    if len(pair) != 2 or min(pair) < 1:
+        raise ValueError(f"tile={tile!r}: a positive number, or rows and columns of a tile, are needed")
+    return int(pair[0]), int(pair[1])
+
+
 def times(A: Node, B: Node) -> Node:
     """Return A @ B with NumPy's meaning of vectors."""
     if 0 in (A.ndim, B.ndim):
         raise ValueError("matmul: a number is no operand; use *")
+    inner = A.grid.shape[A.ndim - 1], B.grid.shape[0]
+    if inner[0] != inner[1]:
+        shapes = " @ ".join(str(X.grid.shape[: X.ndim]) for X in (A, B))
+        raise ValueError(f"matmul: {shapes}: the inner lengths {inner[0]} and {inner[1]} differ")
     ndim = A.ndim + B.ndim - 2
     if A.ndim == 1:
         A = views.flip(A, "T") if B.ndim == 1 else A

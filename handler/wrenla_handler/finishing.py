@@ -75,6 +75,7 @@ FINISHES: dict[str, Callable[[Tile, tuple[Operand, ...], Task], Tile]] = {
     "minimum": _reduce(_extreme(np.min)),
     "sign_part": _reduce(lambda work: kernels.logdet_part(work)[:1]),
     "logabs_part": _reduce(lambda work: kernels.logdet_part(work)[1:].real),
+    "cast": _reduce(lambda work: work),
     "product": _reduce(lambda work: np.prod(work, keepdims=True)),
 }
 """By name. Each takes (work, args, task) and returns the finished tile, `work` itself if done in place."""
@@ -83,11 +84,25 @@ IN_PLACE = frozenset({"", "potrf", "trsm_left", "trsm_right", "mirror"})
 """Finishes whose result has the shape and dtype of the sum, so that it is made where it is committed."""
 
 
-def call_user(function: Callable[..., Any], operands: list[Tile], shape: tuple[int, int]) -> Tile:
+def call_user(function: Callable[..., Any], operands: list[Tile], task: Task) -> Tile:
     """Finish with a user's function of the tiles (`map_tiles`); it must keep their shape."""
-    result = np.asarray(function(*operands))
-    if result.shape != shape:
-        raise ValueError(
-            f"the function of a map_tiles returned shape {result.shape} for tiles of shape {shape}"
-        )
+    # the cache holds these tiles: the function must not change them for others
+    tiles = [tile.view() for tile in operands]
+    for tile in tiles:
+        tile.flags.writeable = False
+    try:
+        result = np.asarray(function(*tiles))
+        if result.shape != task.shape:
+            raise ValueError(
+                f"the function of a map_tiles returned shape {result.shape} for tiles of shape {task.shape}"
+            )
+        if not np.can_cast(result.dtype, task.dtype, "same_kind"):
+            raise TypeError(
+                f"the function of a map_tiles returned {result.dtype}, which is no {task.dtype}; "
+                "say which dtype the result has: map_tiles(f, A, dtype=…)"
+            )
+    except Exception as error:
+        (r, c), (rows, cols) = task.origin, task.shape
+        error.add_note(f"while making rows {r}:{r + rows}, columns {c}:{c + cols} of a map_tiles")
+        raise
     return result

@@ -13,12 +13,15 @@ import numpy as np
 from wrenla_handler.buffers import empty_tile
 from wrenla_handler.cache import Tile
 from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileError
-from wrenla_handler.grid import Grid
+from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import tile_key
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.task import ArraySpec, TileRef
 
 __all__ = ["Sources", "as_bytes", "fill", "function_key", "padded_bytes", "tile_from_bytes"]
+
+_PIECE = 1 << 19
+"""Bytes that a user's function is asked for at a time: so few that its intermediates stay in the cache."""
 
 
 def padded_bytes(spec: ArraySpec) -> int:
@@ -120,27 +123,14 @@ class Sources:
         return tile_from_bytes(data, spec, ref.i, ref.j)
 
     def _called(self, spec: ArraySpec, ref: TileRef) -> Tile:
+        """Make a tile piece by piece, in memory of our own: the function may keep and change its blocks."""
         function = self.function(spec.url, spec.detail)
         (r0, c0), (rows, cols) = spec.grid.origin(ref.i, ref.j), spec.grid.extent(ref.i, ref.j)
-        indices = (np.arange(r0, r0 + rows), np.arange(c0, c0 + cols))[: max(1, spec.ndim)]
-        expected = (rows, cols)[: spec.ndim]
-        try:
-            block = np.asarray(function(*indices))
-        except Exception as error:
-            error.add_note(f"while making rows {r0}:{r0 + rows}, columns {c0}:{c0 + cols} of a from_function")
-            raise
-        if block.shape != expected:
-            raise ValueError(
-                f"the function of a from_function returned shape {block.shape} "
-                f"for a block of shape {expected}"
-            )
-        if not np.can_cast(block.dtype, spec.dtype, "same_kind"):
-            raise TypeError(
-                f"the function of a from_function returned {block.dtype}, which is no {spec.dtype}"
-            )
-        # copied, so that the cache keeps neither what the function may change nor pieces of malloc's arenas
         tile = empty_tile(rows, cols, spec.dtype)
-        tile[...] = block.reshape(rows, cols)
+        width = max(1, _PIECE // max(1, rows * tile.itemsize))
+        for c in range(0, cols, width):
+            piece = tile[:, c : c + width]
+            piece[...] = _block(function, spec, (r0, c0 + c), piece.shape)
         return tile
 
     def _sliced(self, spec: ArraySpec, ref: TileRef) -> Tile:
@@ -151,6 +141,28 @@ class Sources:
         tile = empty_tile(rows, cols, spec.dtype)
         tile[...] = array[r0 : r0 + rows, c0 : c0 + cols]
         return tile
+
+
+def _block(function: Callable[..., Any], spec: ArraySpec, origin: Pair, extent: Pair) -> Tile:
+    """Return what a user's function makes of some rows and columns, if it is a block of that shape."""
+    (r0, c0), (rows, cols) = origin, extent
+    indices = (np.arange(r0, r0 + rows), np.arange(c0, c0 + cols))[: max(1, spec.ndim)]
+    expected = (rows, cols)[: spec.ndim]
+    try:
+        block = np.asarray(function(*indices))
+        if block.shape != expected:
+            raise ValueError(
+                f"the function of a from_function returned shape {block.shape} "
+                f"for a block of shape {expected}"
+            )
+        if not np.can_cast(block.dtype, spec.dtype, "same_kind"):
+            raise TypeError(
+                f"the function of a from_function returned {block.dtype}, which is no {spec.dtype}"
+            )
+    except Exception as error:
+        error.add_note(f"while making rows {r0}:{r0 + rows}, columns {c0}:{c0 + cols} of a from_function")
+        raise
+    return block.reshape(rows, cols)
 
 
 def fill(formula: str, grid: Grid, i: int, j: int, dtype: str) -> Tile:

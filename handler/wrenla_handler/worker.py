@@ -202,7 +202,7 @@ class _Execution:
             spec = self.arrays[task.finish.removeprefix("call ")]
             function = self.worker.sources.function(spec.url, spec.detail)
             tiles = [self.value(read) for read in task.args]
-            return call_user(function, tiles, task.shape)
+            return call_user(function, tiles, task)
         operands = tuple(self._triangle(read) for read in task.args)
         return FINISHES[task.finish](work, operands, task)
 

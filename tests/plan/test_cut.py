@@ -57,7 +57,12 @@ def test_groups_have_terms(kind: str, size: int) -> None:
 def a_read(array: str) -> st.SearchStrategy[Read]:
     index = st.integers(50, 60)
     ref = st.builds(TileRef, st.just(array), index, index)
-    return st.builds(Read, ref, st.sampled_from("NTCR"), rows=st.none() | st.builds(TileRef, st.just("w"), index, st.just(0)))
+    return st.builds(
+        Read,
+        ref,
+        st.sampled_from("NTCR"),
+        rows=st.none() | st.builds(TileRef, st.just("w"), index, st.just(0)),
+    )
 
 
 STEP = st.tuples(*[st.integers(-2, 2)] * 4)

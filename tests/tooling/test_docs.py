@@ -1,4 +1,4 @@
-"""What the documents say is true: their Python runs, prints what they say it prints, and their links lead somewhere."""
+"""What the documents say is true: their Python runs and prints what they say, links lead somewhere."""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from wrenla.plan.expression import Description, Node, make, result_dtype
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import Structure
@@ -89,8 +91,13 @@ class Copy:
 
     def tasks(self, out: Node) -> Iterator[Task]:
         A = out.args[0]
+        # what a view computes on the way is computed in its own precision and rounded once, at the end
+        rounds = not np.can_cast(A.dtype, self.dtype)
         for i, j in out.own_tiles():
-            yield out.task(i, j, base=A.reads(i, j))
+            if rounds:
+                yield out.task(i, j, base=A.reads(i, j), finish="cast", dtype=A.dtype)
+            else:
+                yield out.task(i, j, base=A.reads(i, j))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import flip, scale_columns, settle
 from wrenla.plan.expression import Description, Node, make, products, result_dtype
@@ -17,7 +19,11 @@ __all__ = ["gram"]
 
 def gram(A: Node, weights: Node | None = None) -> Node:
     """Return A Aᴴ, or A diag(weights) Aᴴ with one real weight for each column of A."""
+    if A.ndim != 2:
+        raise ValueError(f"gram: a matrix is needed, not {A.ndim} dimensions")
     A = settle(A, "sum")
+    if np.dtype(A.dtype).kind == "c":  # the tasks flip it, which a read cannot do to its weights
+        A = settle(A, "rows", "cols")
     if weights is None:
         return make(Gram(), A)
     if weights.grid.tile[0] != A.grid.tile[1]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from wrenla.algorithms.assemble import full, rechunk
+from wrenla.algorithms.assemble import copy, full, rechunk
 from wrenla.plan.expression import Description, Node, make
 from wrenla_handler.task import Task
 
@@ -19,13 +19,16 @@ def map_tiles(function: Node, matrices: tuple[Node, ...], dtype: str) -> Node:
     for A in matrices[1:]:
         if A.grid.shape != first.grid.shape or A.ndim != first.ndim:
             raise ValueError(f"map_tiles: shapes {first.grid.shape} and {A.grid.shape} differ")
-    aligned = (_one_read_each(rechunk(A, first.grid.tile)) for A in matrices)
+    aligned = (_one_read_each(rechunk(A, first.grid.tile), dtype) for A in matrices)
     return make(MapTiles(dtype), function, *aligned)
 
 
-def _one_read_each(A: Node) -> Node:
+def _one_read_each(A: Node, dtype: str) -> Node:
     """The function sees zeros where a triangular matrix has no tiles, and one tile where a sum has two."""
-    return full(A) if A.structure in ("lower", "upper") or "sum" in A.carries else A
+    if A.structure in ("lower", "upper") or "sum" in A.carries:
+        return full(A)
+    # the tasks read views in the dtype of the result, but the function is to see that of its argument
+    return copy(A) if A.is_view and A.dtype != dtype else A
 
 
 @dataclass(frozen=True)

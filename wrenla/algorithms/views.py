@@ -232,10 +232,10 @@ class Weigh(_Elementwise):
 
     def describe(self, *args: Node) -> Description:
         A, w = args[0].description, args[1]
-        axis = 0 if self.side == "rows" else 1
+        axis, what = (0, "rows") if self.side == "rows" else (1, "columns")
         if w.grid.shape != (A.grid.shape[axis], 1):
             raise ValueError(
-                f"a matrix of shape {A.grid.shape} has {A.grid.shape[axis]} {self.side} to be weighed, "
+                f"a matrix of shape {A.grid.shape} has {A.grid.shape[axis]} {what} to be weighed, "
                 f"not {w.grid.shape[0]}"
             )
         structure = A.structure if A.structure in ("lower", "upper") else "general"

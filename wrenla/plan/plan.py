@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +18,7 @@ from wrenla.plan.cut import Cut
 from wrenla.plan.expression import Node
 from wrenla.plan.graph import Graph, TileGraph
 from wrenla.plan.model import ExecutorModel
-from wrenla_handler.task import Task
+from wrenla_handler.task import Read, Task
 
 __all__ = ["LOOKAHEAD", "Plan", "make_plan"]
 
@@ -127,14 +128,21 @@ class Plan:
         tiles = self.graph.tiles
         worst = max(tiles.tasks, key=lambda task: tiles.projected(task, LOOKAHEAD))
         grid = tiles.arrays[worst.out.array].grid
-        edge = max(worst.shape)
-        fitting = int(edge * (allowed / self.projected) ** 0.5)
-        fitting = max(1, fitting // 32 * 32 or fitting)
         raise PlanError(
             f"a task on tiles of {grid.tile[0]} × {grid.tile[1]} needs {format_bytes(self.projected)} "
-            f"(projected), a worker may use {format_bytes(allowed)} (allowed): use tile={fitting} or "
+            f"(projected), a worker may use {format_bytes(allowed)} (allowed): use tile={self._fitting()} or "
             "smaller, or allow more memory (allowed_mem, WRENLA_ALLOWED_MEM)"
         )
+
+    def _fitting(self) -> int:
+        """Return an edge of square tiles with which every task fits, whatever the tasks then are."""
+        tiles = self.graph.tiles
+        # what a read holds at most: the tile and a changed copy of it, and what a function needs beside it
+        held = 4 if any(array.called for array in tiles.arrays.values()) else 2
+        most = 3 + held * max(2, *(len(task.args) for task in tiles.tasks)) + LOOKAHEAD
+        itemsize = max(array.itemsize for array in tiles.arrays.values())
+        edge = math.isqrt(self.model.allowed_bytes // (most * itemsize))
+        return max(1, edge // 32 * 32 or edge)
 
     def __str__(self) -> str:
         rows = [
@@ -162,8 +170,14 @@ class Plan:
 
 def _memory_kind(task: Task) -> object:
     """Tasks of one kind need the same memory."""
-    reads = (*task.base, *task.args, *(read for term in task.terms for read in (term.a, term.b)))
-    return (task.out.array, task.shape, task.finish, frozenset((r.tile.array, r.op, r.plain) for r in reads))
+
+    def kinds(reads: Iterable[Read]) -> frozenset[object]:
+        return frozenset((read.tile.array, read.op, read.plain, read.scale == 1) for read in reads)
+
+    factors = (read for term in task.terms for read in (term.a, term.b))
+    reads = len(task.base) + len(task.args) + 2 * task.length
+    sizes = task.out.array, task.shape, task.finish, len(task.args), min(reads, LOOKAHEAD + 1)
+    return sizes, kinds(task.base), kinds(task.args), kinds(factors)
 
 
 _KNOWN: OrderedDict[tuple[object, ...], Plan] = OrderedDict()

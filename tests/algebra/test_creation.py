@@ -1,0 +1,280 @@
+"""Matrices from arrays, functions, formulas and other matrices."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import wrenla as wl
+
+from . import gallery
+from .gallery import DTYPES
+
+
+def boom(rows: Any, cols: Any) -> Any:
+    raise ZeroDivisionError(f"at {rows[0]}, {cols[0]}")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_from_array(dtype: str, order: Any) -> None:
+    for shape in ((21, 13), (1, 1), (0, 0), (0, 3), (3, 0), (5,), (0,)):
+        a = np.asarray(gallery.normal(shape, dtype), order=order)
+        for tile in (None, 1, 4, (3, 8), 100):
+            A = wl.from_array(a, tile=tile)
+            assert np.array_equal(A.compute(), a)
+            assert A.dtype == dtype
+        view = np.repeat(a, 2, axis=0)[::-2]
+        assert np.array_equal(wl.from_array(view, tile=4).compute(), view)
+
+
+def test_from_array_of_other_types() -> None:
+    for a in ([[1, 2], [3, 4]], np.eye(3, dtype=bool), np.arange(6, dtype="u1").reshape(2, 3), [1, 2]):
+        A = wl.from_array(a)
+        assert A.dtype == np.float64
+        assert np.array_equal(A.compute(), a)
+    big_endian = np.arange(6, dtype=">f4").reshape(2, 3)
+    assert np.array_equal(wl.from_array(big_endian).compute(), big_endian)
+    for bad in (np.ones((2, 2), np.float16), np.ones((2, 2), np.longdouble), np.array([["a"]]), [[None]]):
+        with pytest.raises(TypeError, match="dtype .* is not one of float32, float64, complex64, complex128"):
+            wl.from_array(bad)
+    for shape in ((), (2, 2, 2)):
+        with pytest.raises(ValueError, match=f"not an array of {len(shape)} dimensions"):
+            wl.from_array(np.ones(shape))
+
+
+def test_structures() -> None:
+    a = gallery.normal((7, 7), "complex128")
+    hermitian = np.tril(a, -1) + np.tril(a, -1).conj().T + np.diag(a.diagonal().real)
+    for structure, expected in (
+        ("lower", np.tril(a)),
+        ("upper", np.triu(a)),
+        ("hermitian", hermitian),
+        ("pos", hermitian),
+    ):
+        A = wl.from_array(hermitian if structure in ("hermitian", "pos") else a, tile=3, structure=structure)  # type: ignore[arg-type]
+        assert A.structure == structure
+        assert np.array_equal(A.compute(), expected)
+        assert np.array_equal(A.H.compute(), expected.conj().T)
+        assert np.array_equal(A.rechunk(2).compute(), expected)
+        assert np.array_equal(A.rechunk((2, 3)).compute(), expected)
+    with pytest.raises(ValueError, match="structure is one of"):
+        wl.from_array(a, structure="symmetric")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="a lower matrix is square"):
+        wl.from_array(a[:3], structure="lower")
+    with pytest.raises(ValueError, match="has square tiles"):
+        wl.from_array(a, tile=(2, 3), structure="pos")
+
+
+def test_bad_tiles() -> None:
+    a: Any
+    for a in (0, -1, (0, 2), (1, 2, 3)):
+        with pytest.raises(ValueError, match="tile="):
+            wl.zeros((4, 4), tile=a)
+        with pytest.raises(ValueError, match="tile="):
+            wl.eye(4).rechunk(a)
+
+
+def test_from_array_of_a_memmap_reads_tile_by_tile(tmp_path: Path) -> None:
+    file = np.memmap(tmp_path / "a.bin", "float32", "w+", shape=(50, 30))
+    file[...] = gallery.normal((50, 30), "float32")
+    A = wl.from_array(file, tile=8)
+    assert np.array_equal(A.compute(), file)
+    assert np.array_equal(A[3:9, ::2].compute(), file[3:9, ::2])
+
+
+def test_from_array_into_a_store(tmp_path: Path) -> None:
+    a = gallery.normal((9, 5))
+    A = wl.from_array(a, tile=4, store=str(tmp_path / "a"))
+    expected = a.copy()
+    a[...] = 0
+    assert np.array_equal(A.compute(), expected)
+    assert np.array_equal(wl.open(tmp_path / "a").compute(), expected)
+
+
+def test_documented_not_to_be_copied() -> None:
+    for words in ("not copied", "do not change it"):
+        assert words in " ".join((wl.from_array.__doc__ or "").split())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_from_function(dtype: str) -> None:
+    a = gallery.normal((21, 13), dtype)
+    for tile in (None, 1, 5, (8, 3)):
+        A = wl.from_function(lambda i, j: a[np.ix_(i, j)], (21, 13), tile=tile, dtype=dtype)
+        assert np.array_equal(A.compute(), a)
+        assert np.array_equal(A.T.compute(), a.T)
+        v = wl.from_function(lambda i: a[i, 2], 21, tile=tile if not isinstance(tile, tuple) else 8, dtype=dtype)
+        assert np.array_equal(v.compute(), a[:, 2])
+    assert wl.from_function(lambda i, j: np.ones((len(i), len(j))), (0, 3)).compute().shape == (0, 3)
+
+
+def test_from_function_gets_global_indices() -> None:
+    def f(rows: Any, cols: Any) -> Any:
+        assert rows.ndim == cols.ndim == 1
+        assert rows.dtype.kind == cols.dtype.kind == "i"
+        return 100.0 * rows[:, None] + cols
+
+    expected = 100.0 * np.arange(9)[:, None] + np.arange(7)
+    assert np.array_equal(wl.from_function(f, (9, 7), tile=(2, 3)).compute(), expected)
+
+
+def test_from_function_converts_what_loses_nothing() -> None:
+    for value in (1, True, np.float32(1), [[1]]):
+        A = wl.from_function(lambda i, j, value=value: np.full((len(i), len(j)), value), (3, 2), tile=2)
+        assert np.array_equal(A.compute(), np.ones((3, 2)))
+    assert wl.from_function(lambda i, j: np.ones((len(i), len(j))), (2, 2), dtype="f4").compute().dtype == "f4"
+
+
+def notes(error: BaseException) -> str:
+    return "\n".join(getattr(error, "__notes__", ()))
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "message"),
+    [
+        (boom, ZeroDivisionError, "at 4, 2"),
+        (lambda i, j: np.ones((len(i), len(j) + 1)), ValueError, r"shape \(2, 3\) for a block of shape \(2, 2\)"),
+        (lambda i, j: 1.0, ValueError, r"shape \(\) for a block"),
+        (lambda i, j: None, (ValueError, TypeError), "shape|object"),
+        (lambda i, j: np.full((len(i), len(j)), 1j), TypeError, "complex128, which is no float64"),
+        (lambda i, j: np.full((len(i), len(j)), "x"), TypeError, "which is no float64"),
+        (lambda i: i, TypeError, "argument"),
+    ],
+)
+def test_from_function_that_fails(function: Any, kind: Any, message: str) -> None:
+    """The error is the function's own, with a note that names the block."""
+    A = wl.from_function(function, (9, 7), tile=2)
+    for x in (A[4:6, 2:4], A[4:6, 2:4] @ np.ones(2)):
+        with pytest.raises(kind, match=message) as caught:
+            x.compute()
+        assert "rows 4:6, columns 2:4 of a from_function" in notes(caught.value)
+
+
+def test_a_function_that_cannot_be_sent() -> None:
+    lock = threading.Lock()
+    with pytest.raises(TypeError, match="pickle"):
+        wl.from_function(lambda i, j: lock.locked(), (2, 2))
+
+
+def test_a_function_may_be_anything_callable() -> None:
+    A = wl.from_function(functools.partial(np.subtract.outer), (3, 3), tile=2)
+    assert np.array_equal(A.compute(), np.subtract.outer(np.arange(3), np.arange(3)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_formulas(dtype: str) -> None:
+    for shape in ((0, 0), (5, 3), (7, 7), 4, (4,)):
+        assert np.array_equal(wl.zeros(shape, tile=2, dtype=dtype).compute(), np.zeros(shape))
+        r = wl.random(shape, tile=2, dtype=dtype, distribution="uniform").compute()
+        assert r.dtype == dtype
+        assert ((r.real >= 0) & (r.real < 1)).all()
+    for n in (0, 1, 7):
+        assert np.array_equal(wl.eye(n, tile=3, dtype=dtype).compute(), np.eye(n))
+    assert np.array_equal(wl.zeros((np.int64(3), np.int64(2)), tile=np.int64(2)).compute(), np.zeros((3, 2)))
+    assert np.array_equal(wl.zeros(np.int64(3)).compute(), np.zeros(3))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_random_moments(dtype: str) -> None:
+    r = wl.random((200, 200), tile=64, seed=1, dtype=dtype).compute().astype(np.complex128)
+    assert abs(r.mean()) < 0.03
+    assert abs((np.abs(r) ** 2).mean() - 1) < 0.05
+    assert len(np.unique(r)) > 0.99 * r.size
+
+
+def test_what_cannot_be_made() -> None:
+    with pytest.raises(ValueError, match="'normal' or 'uniform'"):
+        wl.random(3, distribution="cauchy")
+    with pytest.raises(ValueError, match="seed"):
+        wl.random(3, seed=-1)
+    for make in (wl.zeros, wl.random, lambda shape: wl.from_function(boom, shape)):
+        with pytest.raises(ValueError, match="not a shape of 3 lengths"):
+            make((1, 2, 3))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="negative"):
+            make((-1, 2))
+        with pytest.raises((TypeError, ValueError)):
+            make((2.5, 2))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="dtype int64 is not one of"):
+        wl.zeros(3, dtype="int64")
+    with pytest.raises(ValueError, match="negative"):
+        wl.eye(-1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_block(dtype: str) -> None:
+    a, b, c, d = (gallery.normal(s, dtype, i) for i, s in enumerate([(5, 3), (5, 9), (8, 3), (8, 9)]))
+    A, B, C = wl.from_array(a, tile=2), wl.from_array(b, tile=(4, 3)), wl.from_array(c.T.copy(), tile=2).T
+    expected = np.block([[a, b], [c, d]])
+    for tile in (None, 4, (13, 1)):
+        x = wl.block([[A, B], [C, d]], tile=tile)
+        assert np.array_equal(x.compute(), expected)
+        assert x.dtype == dtype
+    assert np.array_equal(wl.block([[A, b]]).compute(), np.block([[a, b]]))
+    mixed = wl.block([[A.astype("complex128"), np.ones((5, 2), "f4")]])
+    assert mixed.dtype == "complex128"
+
+
+def test_block_of_odd_shapes() -> None:
+    A, empty = wl.eye(2), wl.zeros((2, 0))
+    assert np.array_equal(wl.block([[empty, A], [A, empty]]).compute(), np.vstack([np.eye(2)] * 2))
+    assert wl.block([[empty, empty]]).compute().shape == (2, 0)
+    with pytest.raises(ValueError, match="do not make a matrix"):
+        wl.block([[A, A], [A]])
+    with pytest.raises(ValueError, match="do not make a matrix"):
+        wl.block([[A, wl.eye(3)]])
+    for table in ([], [[]]):
+        with pytest.raises(ValueError, match="at least one matrix"):
+            wl.block(table)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_map_tiles(dtype: str) -> None:
+    a, b = gallery.normal((9, 7), dtype, 1), gallery.normal((9, 7), dtype, 2)
+    A, B = wl.from_array(a, tile=(4, 3)), wl.from_array(b, tile=5)
+    assert np.array_equal(wl.map_tiles(np.exp, A).compute(), np.exp(a))
+    assert np.array_equal(wl.map_tiles(np.multiply, A, B).compute(), a * b)
+    assert np.array_equal(wl.map_tiles(np.multiply, A.T, b.T).compute(), (a * b).T)
+    real = wl.map_tiles(np.abs, 2 * A, dtype=a.real.dtype)
+    assert real.dtype == a.real.dtype
+    assert np.array_equal(real.compute(), np.abs(2 * a))
+    v = wl.map_tiles(np.square, A[:, 2])
+    assert np.array_equal(v.compute(), a[:, 2] ** 2)
+    for structure in ("lower", "upper"):
+        T = wl.from_array(a[:7], tile=3, structure=structure)  # type: ignore[arg-type]
+        assert np.array_equal(wl.map_tiles(np.cos, T).compute(), np.cos(T.compute()))
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "message"),
+    [
+        (lambda t: 1 / 0, ZeroDivisionError, "division"),
+        (lambda t: t[:1], ValueError, r"shape \(1, 2\) for tiles of shape \(2, 2\)"),
+        (lambda t: t * 1j, TypeError, "complex128, which is no float64"),
+        (lambda t: None, (TypeError, ValueError), "shape|object"),
+        (lambda t: np.negative(t, out=t), ValueError, "read-only"),
+    ],
+)
+def test_map_tiles_that_fails(function: Any, kind: Any, message: str) -> None:
+    with pytest.raises(kind, match=message) as caught:
+        wl.map_tiles(function, wl.zeros((2, 2))).compute()
+    assert "rows 0:2, columns 0:2 of a map_tiles" in notes(caught.value)
+
+
+def test_map_tiles_of_different_shapes() -> None:
+    with pytest.raises(ValueError, match="shapes .* differ"):
+        wl.map_tiles(np.add, wl.zeros((2, 3)), wl.zeros((3, 2)))
+    with pytest.raises(ValueError, match="at least one matrix"):
+        wl.map_tiles(np.add)
+
+
+def test_matrices_that_no_address_could_hold_are_still_only_expressions() -> None:
+    A = wl.random((10**9, 10**9), tile=512)
+    assert A.nbytes == 8 * 10**18
+    assert A[5:7, -3:].compute().shape == (2, 3)
+    assert (A.shift(2) - A)[10**9 - 1, 10**9 - 1].compute() == pytest.approx(2)

@@ -1,0 +1,247 @@
+"""What may stand beside a matrix: arrays, numbers, vectors, indices. What may not is told clearly."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+import wrenla as wl
+
+from . import gallery
+from .gallery import DTYPES, Array
+
+SCALARS: tuple[Any, ...] = (
+    2,
+    0.5,
+    1,
+    True,
+    1 + 0j,
+    2j,
+    np.float32(0.3),
+    np.float64(0.3),
+    np.float64(1),
+    np.longdouble(0.25),
+    np.complex64(1 + 2j),
+    np.complex128(1),
+    np.int8(3),
+    np.int64(3),
+    np.bool_(True),
+    np.array(1.5),
+    np.array(1j),
+    np.array(2, np.float32),
+)
+
+
+def as_numpy_does(result: Array) -> str:
+    """Extended precision is what tiles do not have."""
+    return {"longdouble": "float64", "float128": "float64", "complex256": "complex128"}.get(
+        result.dtype.name, result.dtype.name
+    )
+
+
+def close(x: Any, y: Array, u: float) -> bool:
+    return bool((np.abs(gallery.wide(x) - gallery.wide(y)) <= 8 * u * np.abs(gallery.wide(y))).all())
+
+
+@pytest.mark.parametrize("c", SCALARS, ids=lambda c: f"{type(c).__name__} {c}")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_numbers(dtype: str, c: Any) -> None:
+    """Python's numbers do not raise the precision, NumPy's do."""
+    a = gallery.normal((7, 5), dtype)
+    A, u = wl.from_array(a, tile=3), gallery.unit_roundoff(dtype)
+    for lazy, eager in (
+        (c * A, c * a),
+        (A * c, a * c),
+        (A / c, a / c),
+        (A[:5].shift(c), a[:5] + c * np.eye(5, dtype=dtype)),
+    ):
+        assert lazy.dtype == as_numpy_does(eager)
+        value = lazy.compute()
+        assert value.dtype == lazy.dtype
+        assert close(value, eager, u)
+
+
+@pytest.mark.parametrize("dtypes", list(product(DTYPES, DTYPES)), ids="-".join)
+def test_dtypes_of_sums(dtypes: tuple[str, str]) -> None:
+    a, b = gallery.normal((7, 5), dtypes[0]), gallery.normal((7, 5), dtypes[1], 2)
+    A, B = wl.from_array(a, tile=3), wl.from_array(b, tile=(2, 5))
+    for lazy, eager in (
+        (A + B, a + b),
+        (A - B, a - b),
+        (A + b, a + b),
+        (a - B, a - b),
+        (b + A, b + a),
+        (b - A, b - a),
+        (A + A, a + a),
+        (A.scale_rows(b[:, 0]), a * b[:, :1]),
+        (B.scale_columns(a[0]), b * a[0]),
+    ):
+        assert lazy.dtype == eager.dtype
+        value = lazy.compute()
+        assert value.dtype == eager.dtype
+        assert np.array_equal(value, eager)
+
+
+def test_exactness_of_a_wide_matrix_in_a_narrow_result() -> None:
+    """A difference is made in the precision of its operands, then rounded."""
+    a = np.full((5, 5), 1 + 1e-10)
+    A = wl.from_array(a, tile=2)
+    exact = a - 1
+    for x in (
+        (A - np.ones((5, 5))).astype("float32"),
+        wl.map_tiles(np.positive, A - np.ones((5, 5)), dtype="float32"),
+        wl.map_tiles(lambda t: t - 1, 1.0 * A.T, dtype="float32"),
+        (1e-300 * (1e300 * A - 1e300 * np.ones((5, 5)))).astype("float32"),
+    ):
+        assert np.allclose(x.compute(), exact, rtol=1e-6, atol=0)
+    small = wl.from_array(np.full((5, 5), 1e-50), tile=2)
+    assert np.array_equal((1e50 * small).astype("float32").compute(), np.ones((5, 5)))
+
+
+def test_of_other_kinds() -> None:
+    a = np.arange(12.0).reshape(4, 3)
+    A = wl.from_array(a, tile=2)
+    assert np.array_equal((A * Fraction(1, 2)).compute(), a / 2)
+    assert np.array_equal((A + a.astype(int)).compute(), 2 * a)
+    assert np.array_equal((A + a.tolist()).compute(), 2 * a)
+    assert np.array_equal((A + a.astype(np.float16)).compute(), 2 * a)
+    assert np.array_equal((A + a.astype(">f8")).compute(), 2 * a)
+    assert np.array_equal((A @ [1, 2, 3]).compute(), a @ [1, 2, 3])
+    assert np.array_equal((+A).compute(), a)
+    assert np.array_equal((-A).compute(), -a)
+    B = A
+    B += a
+    B *= 2
+    assert np.array_equal(B.compute(), 4 * a)
+    assert np.array_equal(A.compute(), a)
+
+
+BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "A + B": operator.add,
+    "A - B": operator.sub,
+    "A * B": operator.mul,
+    "A / B": operator.truediv,
+    "A @ B": operator.matmul,
+}
+
+
+@pytest.mark.parametrize("name", BINARY)
+@pytest.mark.parametrize("other", ["text", None, {}, object(), np.array(["a", "b"])], ids=lambda x: type(x).__name__)
+def test_nonsense(name: str, other: Any) -> None:
+    A = wl.zeros((2, 2))
+    with pytest.raises(TypeError):
+        BINARY[name](A, other)
+    with pytest.raises(TypeError):
+        BINARY[name](other, A)
+
+
+def test_products_entry_by_entry_are_refused() -> None:
+    A, a = wl.zeros((3, 3), tile=2), np.ones((3, 3))
+    for f in (lambda: A * A, lambda: A * a, lambda: a * A, lambda: A * a[0], lambda: a[0] * A, lambda: [1, 2] * A):
+        with pytest.raises(TypeError, match="scale_rows or scale_columns.*map_tiles"):
+            f()
+    with pytest.raises(TypeError, match=r"/: a number is needed"):
+        A / a
+    with pytest.raises(TypeError, match="shift: a number is needed"):
+        A.shift(a[0])  # type: ignore[arg-type]
+    for g in (lambda: 1 / A, lambda: a / A, lambda: A**2, lambda: 2 % A):  # type: ignore[operator]
+        with pytest.raises(TypeError, match="unsupported operand"):
+            g()
+
+
+def test_sums_of_other_shapes_are_refused() -> None:
+    A, v = wl.zeros((3, 4), tile=2), np.ones(4)
+    with pytest.raises(ValueError, match=r"equal shapes, not \(3, 4\) and \(4,\)"):
+        A + v
+    with pytest.raises(ValueError, match=r"equal shapes, not \(3, 4\) and \(4, 3\)"):
+        A - A.T
+    with pytest.raises(ValueError, match=r"equal shapes, not \(3, 4\) and \(3, 1\)"):
+        A + np.ones((3, 1))
+    for one in (1, 1.0, np.float64(1), np.array(1.0)):
+        for f in (lambda one=one: A + one, lambda one=one: one - A):
+            with pytest.raises(TypeError, match="shift"):
+                f()
+    with pytest.raises(ValueError, match=r"equal shapes, not \(3,\) and \(3, 1\)"):
+        wl.zeros(3) + np.ones((3, 1))
+
+
+def test_only_square_matrices_have_a_shift_and_triangles() -> None:
+    for A in (wl.zeros((3, 4), tile=2), wl.zeros(3, tile=2)):
+        shape = str(A.shape).replace("(", r"\(").replace(")", r"\)")
+        with pytest.raises(ValueError, match=f"square matrix; this one is {shape}"):
+            A.shift(1)
+        with pytest.raises(ValueError, match=f"square matrix is meant; this one is {shape}"):
+            A.tril()
+
+
+def test_weights() -> None:
+    A = wl.zeros((3, 4), tile=2)
+    with pytest.raises(ValueError, match="3 rows to be weighed, not 4"):
+        A.scale_rows(np.ones(4))
+    with pytest.raises(ValueError, match="4 columns to be weighed, not 3"):
+        A.scale_columns(np.ones(3))
+    with pytest.raises(ValueError, match="weights are a vector"):
+        A.scale_columns(np.ones((1, 4)))
+    a, w = gallery.normal((7, 5), "complex128"), gallery.normal(7, "complex128", 2)
+    W = wl.from_array(a, tile=3).scale_rows(w)
+    for lazy, eager in ((W, w[:, None] * a), (W.H, (w[:, None] * a).conj().T), (W.T.scale_columns(w), a.T * w * w)):
+        assert np.allclose(lazy.compute(), eager, rtol=1e-14)
+
+
+def test_as_a_truth_value_a_number_a_sequence() -> None:
+    A, v, one = wl.eye(3, tile=2), wl.zeros(3, tile=2), wl.eye(1)
+    for x in (A, v):
+        with pytest.raises(ValueError, match="truth value of a matrix is ambiguous"):
+            bool(x)
+        for f in (float, complex):
+            with pytest.raises(TypeError, match=r"only one number can become a number, not .*3"):
+                f(x)
+        with pytest.raises(TypeError, match="not iterable"):
+            iter(x)
+        with pytest.raises(TypeError):
+            1 in x  # noqa: B015
+        with pytest.raises(TypeError):
+            int(x)  # type: ignore[call-overload]
+        assert len(x) == 3
+    assert one
+    assert not v[0]
+    assert (float(one), complex(one), float(A.trace()), complex(v[1])) == (1, 1, 3, 0)
+    with pytest.raises(TypeError, match="complex|imaginary|real"):
+        float((1j * A).trace())
+    with pytest.raises(TypeError, match="a number has no length"):
+        len(A.trace())
+    with pytest.raises(ValueError, match="copy"):
+        np.array(A, copy=False)
+    assert np.asarray(A, dtype="float32").dtype == np.float32
+    assert np.linalg.norm(A) == np.sqrt(3)
+
+
+def test_identity_of_expressions() -> None:
+    """Matrices can be keys: what is equal is the same object."""
+    A = wl.eye(3)
+    assert A == A  # noqa: PLR0124
+    assert len({A, A.T, A}) == 2
+
+
+def test_repr_and_attributes() -> None:
+    A = wl.zeros((7, 5), tile=(3, 2), dtype="complex64")
+    assert (A.shape, A.dtype, A.ndim, A.size, A.nbytes, A.tile, A.grid, A.structure) == (
+        (7, 5),
+        np.dtype("complex64"),
+        2,
+        35,
+        280,
+        (3, 2),
+        (3, 3),
+        "general",
+    )
+    assert repr(A) == "BigMatrix((7, 5), complex64, tiles of (3, 2), grid (3, 3), general)"
+    assert repr(A[0]) == "BigMatrix((5,), complex64, tiles of (2,), grid (3,), general)"
+    assert repr(A.norm()) == "BigMatrix((), float32, tiles of (), grid (), general)"
+    assert (A.norm().size, A.norm().nbytes, A.T.tile) == (1, 4, (2, 3))

@@ -1,0 +1,214 @@
+"""Plans: what they print, what they refuse, and that one plan serves many runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import wrenla as wl
+from wrenla.errors import PlanError
+from wrenla.plan import plan as plan_module
+from wrenla.plan.cut import Cut
+from wrenla.plan.model import ExecutorModel
+from wrenla.plan.plan import Plan, make_plan
+from wrenla.run.execute import made
+
+MODEL = ExecutorModel(2, 60e9, 2e9, 1e-4, 60.0, 1 << 50)
+
+
+def plan_of(A: wl.BigMatrix, allowed: int = 1 << 50, cut: Cut | None = None) -> Plan:
+    return make_plan([made(A._node)], replace(MODEL, allowed_bytes=allowed), cut=cut)[0]
+
+
+Tile = int | tuple[int, int]
+
+
+def R(rows: int, cols: int, tile: Tile, dtype: str = "float64") -> wl.BigMatrix:
+    return wl.random((rows, cols), tile=tile, dtype=dtype)
+
+
+N = 600
+WAYS: dict[str, Callable[[Tile], wl.BigMatrix]] = {
+    "cholesky": lambda t: R(N, N, t).gram().cholesky(),
+    "complex": lambda t: R(N, N, t, "complex128").gram().cholesky(),
+    "product": lambda t: R(N, 80, t) @ R(80, N, t),
+    "gram": lambda t: R(N, 80, t).gram(),
+    "weights": lambda t: R(N, N, t).gram(wl.random(N, tile=t if isinstance(t, int) else t[1])),
+    "solve": lambda t: R(N, N, t).gram().solve(wl.random(N, tile=100)),
+    "sum": lambda t: R(N, N, t) + R(N, N, t).T if isinstance(t, int) else R(N, N, t) + R(N, N, t),
+    "mixed": lambda t: R(N, N, t, "float32") @ R(N, N, t),
+    "block": lambda t: wl.block([[R(N, N, t), R(N, N, t)]]),
+    "norm": lambda t: R(N, N, t).norm(1),
+    "function": lambda t: wl.from_function(lambda i, j: i[:, None] - j, (N, N), tile=t) @ R(N, N, t),
+    "mapped": lambda t: wl.map_tiles(np.hypot, R(N, N, t), R(N, N, t), R(N, N, t)),
+}
+
+
+@pytest.mark.parametrize("way", sorted(WAYS))
+@settings(max_examples=6, deadline=None)
+@given(
+    tile=st.one_of(st.integers(150, N), st.tuples(*[st.sampled_from([60, 200, N])] * 2)),
+    allowed=st.integers(1 << 18, 1 << 22),
+)
+def test_a_plan_that_does_not_fit_names_a_tile_that_does(way: str, tile: Tile, allowed: int) -> None:
+    plan = plan_of(WAYS[way](tile), allowed)
+    if plan.projected <= allowed:
+        plan.check()
+        return
+    with pytest.raises(PlanError, match=r"allowed_mem, WRENLA_ALLOWED_MEM") as error:
+        plan.check()
+    found = re.search(r"use tile=(\d+) or smaller", str(error.value))
+    assert found is not None
+    fitting = int(found[1])
+    assert fitting >= 32
+    for edge in (fitting, fitting - 7):
+        plan_of(WAYS[way](edge), allowed).check()
+
+
+def test_the_refusal_names_all_numbers() -> None:
+    plan = plan_of(R(4096, 4096, 2048).gram().cholesky(), 64 << 20)
+    with pytest.raises(
+        PlanError, match=r"2048 × 2048 needs 192\.00 MiB \(projected\).* 64\.00 MiB \(allowed\)"
+    ):
+        plan.check()
+
+
+def test_compute_refuses_before_anything_starts(tmp_path: Path) -> None:
+    events: list[Any] = []
+    with (
+        wl.LocalExecutor(1, allowed_mem="40 MiB") as executor,
+        pytest.raises(PlanError, match="use tile="),
+    ):
+        (R(2000, 2000, 2000) @ R(2000, 2000, 2000)).compute(
+            executor, on_event=events.append, store=str(tmp_path / "runs")
+        )
+    assert events == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_plan_prints_what_it_will_take() -> None:
+    plan = plan_of(R(4096, 4096, 512).gram().shift(1.0).cholesky(), 1 << 30, Cut("fixed", 4))
+    lines = str(plan).splitlines()
+    assert lines[0] == "plan for 4096 × 4096 in tiles of 512 × 512, float64"
+    table = {line[2:13].strip(): line[13:] for line in lines[1:]}
+    names = ["tasks", "waves", "sums", "arithmetic", "read", "written", "requests", "memory", "time"]
+    assert list(table) == names
+    assert table["tasks"].startswith(f"{plan.tasks:,}  (")
+    kernels = {name: int(n) for n, name in re.findall(r"(\d+) (\w+)", table["tasks"].partition("(")[2])}
+    assert kernels == plan.kernels
+    assert sum(kernels.values()) == plan.tasks
+    assert table["waves"].startswith(f"{plan.waves}, mean parallelism {plan.parallelism:.1f}")
+    assert table["sums"] == "groups of 4"
+    assert table["requests"] == f"{plan.reads + plan.tasks:,} at most"
+    assert "(projected) of 1.00 GiB (allowed)" in table["memory"]
+    assert table["time"].endswith("on 2 workers")
+
+
+def test_kernels_are_counted_by_what_a_task_ends_with() -> None:
+    n, b = 8, 100
+    plan = plan_of(R(n * b, n * b, b).gram().shift(1.0).cholesky(), cut=Cut("fixed", 1))
+    assert plan.kernels == {
+        "gemm": n * n * (n + 1) // 2 + n * (n**2 - 1) // 6,
+        "trsm_right": n * (n - 1) // 2,
+        "potrf": n,
+        "mirror": n,
+    }
+    assert plan_of(R(200, 200, 100).T).kernels == {"copy": 4}
+    assert plan_of(wl.map_tiles(np.exp, R(200, 200, 100))).kernels == {"call": 4}
+
+
+def test_waves_partition_the_tasks() -> None:
+    plan = plan_of(R(800, 800, 100).gram().shift(1.0).cholesky())
+    waves = [plan.wave(k) for k in range(plan.waves)]
+    assert sorted(p for wave in waves for p in wave) == list(range(plan.tasks))
+    assert all(waves)
+    assert plan.wave(plan.waves) == []
+
+
+def test_a_plan_of_nothing() -> None:
+    plan = plan_of(wl.zeros((0, 0), tile=4) @ wl.zeros((0, 0), tile=4))
+    assert (plan.tasks, plan.waves, plan.flops, plan.parallelism, plan.projected) == (0, 0, 0, 0, 0)
+    plan.check()
+    assert "0 × 0" in str(plan)
+
+
+def test_a_plan_cannot_be_changed() -> None:
+    plan = plan_of(R(10, 10, 5).T)
+    with pytest.raises(FrozenInstanceError):
+        plan.cut = Cut("fixed", 1)  # type: ignore[misc]
+
+
+# one plan for many runs
+
+
+def test_a_loop_over_data_plans_once() -> None:
+    plans = {id(plan_of(R(60, 60, 20).gram(wl.from_array(w, tile=20)).cholesky())) for w in np.ones((5, 60))}
+    assert len(plans) == 1
+
+
+def test_changed_functions_and_seeds_are_data() -> None:
+    def mapped(c: float) -> Plan:
+        return plan_of(wl.map_tiles(lambda tile: c * tile, wl.random((60, 60), tile=20, seed=int(c))))
+
+    assert mapped(1) is mapped(2)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: R(60, 60, 20).gram().shift(2.0).cholesky(),
+        lambda: R(60, 60, 20).gram().shift(1.0 + 1e-16 + 2.3e-16).cholesky(),
+        lambda: R(60, 40, 20).gram().shift(1.0).cholesky(),
+        lambda: R(60, 60, 30).gram().shift(1.0).cholesky(),
+        lambda: R(60, 60, 20, "float32").gram().shift(1.0).cholesky(),
+        lambda: R(60, 60, 20, "complex128").gram().shift(1.0).cholesky(upper=True),
+        lambda: wl.from_array(np.ones((60, 60)), tile=20).gram().shift(1.0).cholesky(),
+        lambda: R(60, 60, 20).T.gram().shift(1.0).cholesky(),
+    ],
+)
+def test_what_changes_tasks_changes_the_plan(other: Callable[[], wl.BigMatrix]) -> None:
+    first = plan_of(R(60, 60, 20).gram().shift(1.0).cholesky())
+    assert plan_of(other()) is not first
+    assert plan_of(R(60, 60, 20).gram().shift(1.0).cholesky()) is first
+
+
+def test_a_matrix_times_itself_is_not_a_product_of_two() -> None:
+    A, B = R(40, 40, 20), wl.random((40, 40), tile=20, seed=1)
+    assert plan_of(A @ A) is plan_of(B @ B)
+    assert plan_of(A @ B) is not plan_of(A @ A)
+    assert plan_of(A @ B) is plan_of(B @ A)
+
+
+def test_another_executor_or_cut_is_another_plan() -> None:
+    A = R(60, 60, 20).gram().cholesky()
+    assert plan_of(A, 1 << 40) is not plan_of(A, 1 << 41)
+    assert plan_of(A, cut=Cut("fixed", 1)) is not plan_of(A)
+    node = made(A._node)
+    assert make_plan([node], MODEL, whole=[node])[0] is not make_plan([node], MODEL)[0]
+
+
+def test_only_the_last_few_plans_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "_KNOWN", type(plan_module._KNOWN)())
+    first = plan_of(R(3, 3, 3).T)
+    for n in range(4, 40):
+        plan_of(R(n, n, n).T)
+        assert plan_of(R(3, 3, 3).T) is first  # the one that is in use stays
+    assert len(plan_module._KNOWN) <= 16
+
+
+def test_originals_name_the_data_behind_each_array() -> None:
+    A, B = R(40, 40, 20), wl.random((40, 40), tile=20, seed=1)
+    for left, right in ((A, B), (B, A)):
+        plan, originals = make_plan([made((left @ right)._node)], MODEL)
+        (task, *_) = plan.graph.tiles.tasks
+        term = task.terms[0]
+        assert originals[term.a.tile.array] is left._node
+        assert originals[term.b.tile.array] is right._node
