@@ -6,8 +6,8 @@ n × n and full; it is never held as a whole, its tiles are made where they are 
     (K + nugget · I) x = y − mean(y)
 
 the best linear prediction of the height at any place is mean(y) + k x, where k are the covariances between
-that place and the points: a Gaussian process with a Matérn 3/2 kernel. The terrain is the elevation model that
-comes with matplotlib, 344 × 403 heights around the Jacksboro fault in Tennessee.
+that place and the points: a Gaussian process with a Matérn 3/2 kernel. The terrain is the elevation model
+that comes with matplotlib, 344 × 403 heights around the Jacksboro fault in Tennessee.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def draw(path: Path, terrain: Terrain, known: Indices, predicted: Array, title: 
 
     figure = Figure(figsize=(11.2, 10.8), dpi=130, layout="constrained")
     (upper, lower) = figure.subplots(2, 2, sharex=True, sharey=True)
-    show(upper[0], "measured", np.ones((1, 1, 3)))
+    show(upper[0], "measured", np.full((1, 1, 3), 0.95))
     east, south = terrain.places[known].T
     label = f"{len(known):,} points, {len(known) / truth.size:.0%} of the heights"
     points = upper[0].scatter(east, height - south, 2.4, truth.flat[known], cmap=cmap, norm=norm, label=label)
@@ -150,8 +150,9 @@ def draw(path: Path, terrain: Terrain, known: Indices, predicted: Array, title: 
     show(lower[0], "true", relief(truth))
     difference = predicted.reshape(truth.shape) - truth
     off = show(lower[1], "predicted − true", difference, cmap="RdBu_r", vmin=-60, vmax=60)
-    figure.colorbar(points, ax=upper, label="height, metres", extend="both", shrink=0.9, aspect=30)
-    figure.colorbar(off, ax=lower, label="difference, metres", extend="both", shrink=0.9, aspect=30)
+    bar: dict[str, Any] = {"extend": "both", "shrink": 0.9, "aspect": 30, "pad": 0.02}
+    figure.colorbar(points, ax=upper, label="height, metres", **bar)
+    figure.colorbar(off, ax=lower, label="difference, metres", **bar)
     figure.supxlabel("kilometres", fontsize=10)
     figure.suptitle(title, fontsize=13)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,9 +185,11 @@ def main(points: int, memory: str, seed: int, picture: str) -> None:
   check       ‖Ax − b‖∞ / (u (‖A‖∞ ‖x‖∞ + ‖b‖∞) n) = {found.backward_error:.2g} < 16: {verdict}
   prediction  {found.seconds_to_predict:.1f} s for {truth.size:,} places
   memory      {peak_mib} at the peak, {memory} allowed, {size} the matrix
-  error       {error:.1f} m at {held_out.size:,} held-out places, {of_mean:.1f} m for the mean (root mean square)""")
-    title = f"{truth.size:,} heights from {points:,}, right to {error:.0f} m (their mean: {of_mean:.0f} m)"
-    title += f"\na dense system of {size} solved in {found.seconds_to_solve:.0f} s with {peak_mib} of memory"
+  error       {error:.1f} m (RMS) at {held_out.size:,} held-out places, {of_mean:.1f} m for the mean""")
+    title = (
+        f"{truth.size:,} heights predicted from {points:,}, {error:.0f} m off (their mean: {of_mean:.0f} m)\n"
+        f"a dense system of {size} solved in {found.seconds_to_solve:.1f} s, {peak_mib} of memory used"
+    )
     draw(Path(picture), terrain, known, found.heights, title)
     click.echo(f"  picture     {picture}")
 

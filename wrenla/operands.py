@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Hashable
 from types import EllipsisType
 from typing import Any, TypeAlias
 
@@ -132,8 +133,9 @@ def norm_order(ord: Any, A: Node) -> str:
         raise ValueError("only the Frobenius norm of an empty matrix is defined")
     if ord == "max":
         return "max"
-    name = {1: "1", -1: "-1", np.inf: "inf", -np.inf: "-inf"}.get(ord)
-    if name is None:
+    orders: dict[Any, str] = {1: "1", -1: "-1", np.inf: "inf", -np.inf: "-inf"}
+    name = orders.get(ord) if isinstance(ord, Hashable) else None
+    if name is None or (name == "-1" and A.ndim == 1):  # of a vector NumPy has something else for −1
         raise NotImplementedError(f"norm of order {ord!r}; there are 'fro', 1, -1, inf, -inf and 'max'")
     return name
 
@@ -144,7 +146,7 @@ def sliced(A: Node, index: tuple[Index, ...]) -> Node:
         raise IndexError(f"too many indices for {A.ndim} dimensions")
     missing = (slice(None),) * (A.ndim - len([p for p in index if p is not Ellipsis]))
     parts: list[Any] = []
-    for part in index if Ellipsis in index else (*index, Ellipsis):
+    for part in index if any(part is Ellipsis for part in index) else (*index, Ellipsis):
         parts += missing if part is Ellipsis else [part]
     lengths = A.grid.shape
     slices: list[slice] = []
@@ -159,8 +161,7 @@ def sliced(A: Node, index: tuple[Index, ...]) -> Node:
         else:
             raise TypeError(f"an index is an integer, a slice or ..., not {part!r}")
     kept = [axis for axis, part in enumerate(parts) if isinstance(part, slice)]
-    if len(slices) == 1:
-        slices.append(slice(0, 1))
+    slices += [slice(0, 1)] * (2 - len(slices))  # what vectors and numbers have for columns and rows
     if kept == [1]:  # one row, as a vector
         A, slices = views.flip(A, "T"), slices[::-1]
     shape = tuple(len(range(*s.indices(n))) for s, n in zip(slices, A.grid.shape, strict=True))

@@ -13,7 +13,8 @@ from wrenla_handler.cache import Tile
 
 __all__ = ["Buffers", "empty_tile"]
 
-_MAP_ABOVE = 1 << 20
+_MAP_ABOVE = 1 << 18
+"""Bytes from which a tile is an anonymous map. Smaller ones are malloc's, which keeps up to twice as much."""
 
 
 def empty_tile(rows: int, cols: int, dtype: npt.DTypeLike) -> Tile:

@@ -141,11 +141,8 @@ class Simulation:
         path = self.graph.longest_paths(self.graph.seconds)
         for q in self.needed - set(self.done) - self.running - self.asleep:
             in_wave = self.policy.schedule == "dataflow" or self.graph.level[q] == self.waves[-1]
-            if in_wave and self.inputs(q) <= self.there | self.dropped_inputs(q):
+            if in_wave and self.inputs(q) <= self.there:
                 assert path[q] <= path[p]
-
-    def dropped_inputs(self, q: int) -> set[int]:
-        return set()
 
     def finish(self, p: int) -> None:
         self.running.remove(p)

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 import wrenla as wl
 from wrenla.cli import main
-from wrenla.run.folder import RunFolder
+from wrenla.run.folder import RunFolder, leftovers
 
 DEAD = '{"owner": "x", "host": "elsewhere", "pid": 1, "started": "1", "expires": %f}'
 
@@ -24,12 +24,12 @@ def wrenla(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
     return result
 
 
-def failed_run(root: Path, name: str = "failed") -> Path:
+def failed_run(root: Path | str, name: str = "failed") -> Path:
     """Leave behind what an interrupted run does, and return its folder."""
     folder = RunFolder(str(root), name)
     folder.store.put("L/c/0/0", bytes(1 << 20))
     folder.close()
-    return root / "runs" / name
+    return Path(root) / "runs" / name
 
 
 def test_help_names_every_command() -> None:
@@ -107,6 +107,18 @@ def test_clean_never_touches_a_run_at_work_or_a_saved_matrix(tmp_path: Path) -> 
     finally:
         folder.remove()
     assert np.array_equal(wl.open(str(tmp_path / "A")).compute(), np.eye(8))
+
+
+def test_clean_gives_way_to_whoever_resumes(tmp_path: Path) -> None:
+    failed_run(tmp_path)
+    (leftover,) = leftovers(str(tmp_path))
+    folder = RunFolder(str(tmp_path), "failed")
+    try:
+        assert folder.key == "failed"
+        assert leftover.remove() == 0
+        assert folder.store.exists("L/c/0/0")
+    finally:
+        folder.remove()
 
 
 def test_clean_uses_the_setting(tmp_path: Path) -> None:
@@ -193,6 +205,18 @@ def test_info_of_an_address_of_no_known_kind() -> None:
     result = wrenla("info", "gs://bucket/A")
     assert result.exit_code == 2
     assert "s3://bucket/prefix" in result.stderr
+
+
+def test_info_and_clean_on_s3(s3_bucket: str) -> None:
+    root = f"s3://{s3_bucket}"
+    wl.random((8, 8), tile=4).save(f"{root}/A")
+    failed_run(root)
+    assert "4 tiles, 512 B" in wrenla("info", f"{root}/A").output
+    assert f"{root}: removed 2 objects of 1 run" in wrenla("clean", "--store", root).output
+    assert "4 tiles, 512 B" in wrenla("info", f"{root}/A").output
+    result = wrenla("info", f"{root}-not-there/A")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
 
 
 # settings

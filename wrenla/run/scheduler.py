@@ -249,8 +249,8 @@ def step(state: State, event: Input) -> tuple[State, list[Action]]:
             _finish_task(state, task, actions)
         case Failed(task, transient):
             _fail_task(state, task, transient, actions)
-        case Woken(task):
-            state.sleeping.discard(task)
+        case Woken(task) if task in state.sleeping:
+            state.sleeping.remove(task)
             _make_ready(state, task)
     if state.stopped:
         return state, actions

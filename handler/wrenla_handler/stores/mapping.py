@@ -1,7 +1,7 @@
 """Read-only memory maps that hold no file descriptor.
 
-Before Python 3.13 each `mmap.mmap` keeps a descriptor of its file, and a worker that has a thousand tiles mapped would
-run into the usual limit of 1,024. So the C library is called directly.
+Before Python 3.13 each `mmap.mmap` keeps a descriptor of its file, and a worker that has a thousand tiles
+mapped would run into the usual limit of 1,024. So the C library is called directly.
 """
 
 from __future__ import annotations

@@ -1,0 +1,141 @@
+"""Sums, traces, diagonals and norms against NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import wrenla as wl
+
+from . import gallery
+from .gallery import DTYPES, Array
+
+SHAPES = ((1, 1), (21, 13), (13, 21), (8, 8), (3, 40), (40, 1))
+TILES: tuple[Any, ...] = (1, 4, (5, 3), 64)
+ORDERS: tuple[Any, ...] = (None, "fro", 1, -1, np.inf, -np.inf)
+
+
+def tolerance(a: Array) -> float:
+    """Sums of n numbers, by their absolute values."""
+    return 4 * gallery.unit_roundoff(a.dtype.name) * (a.size + 4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sums(shape: tuple[int, int], dtype: str) -> None:
+    a = gallery.normal(shape, dtype)
+    axes: tuple[Any, ...] = (None, 0, 1, -1, -2)
+    for tile in TILES:
+        A = wl.from_array(a, tile=tile)
+        *sums, trace, diagonal = wl.compute(*(A.sum(axis) for axis in axes), A.trace(), A.diagonal())
+        for axis, value in zip(axes, sums, strict=True):
+            expected = gallery.wide(a).sum(axis)
+            assert value.shape == expected.shape
+            assert value.dtype == dtype
+            assert (np.abs(value - expected) <= tolerance(a) * np.abs(a).sum(axis)).all()
+        assert np.array_equal(diagonal, a.diagonal())
+        assert trace.dtype == dtype
+        assert abs(trace - gallery.wide(a).trace()) <= tolerance(a) * np.abs(a).trace()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_norms(shape: tuple[int, int], dtype: str) -> None:
+    a = gallery.normal(shape, dtype)
+    for tile in TILES:
+        A = wl.from_array(a, tile=tile)
+        for order, value in zip(ORDERS, wl.compute(*map(A.norm, ORDERS)), strict=True):
+            expected = np.linalg.norm(a.astype("complex128"), order)
+            assert value.dtype == a.real.dtype
+            assert abs(value - expected) <= tolerance(a) * expected
+    assert abs(A.norm("max").compute() - np.abs(a).max()) <= tolerance(a)
+    assert wl.linalg.matrix_norm(A).compute() == A.norm().compute()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_vectors(dtype: str) -> None:
+    v = gallery.normal(13, dtype)
+    orders: tuple[Any, ...] = (None, 2, 1, np.inf, -np.inf)
+    for tile in (1, 5, 20):
+        V = wl.from_array(v, tile=tile)
+        for order, value in zip(orders, wl.compute(*map(V.norm, orders)), strict=True):
+            expected = np.linalg.norm(v.astype("complex128"), order)
+            assert abs(value - expected) <= tolerance(v) * expected
+        for value in wl.compute(V.sum(), V.sum(0), V.sum(-1)):  # type: ignore[arg-type]
+            assert abs(value - gallery.wide(v).sum()) <= tolerance(v) * np.abs(v).sum()
+        assert V.norm("max").compute() == V.norm(np.inf).compute()
+
+
+STRUCTURES = ("lower", "upper", "hermitian")
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_structured_matrices(structure: Any, dtype: str) -> None:
+    full = gallery.normal((13, 13), dtype)
+    a = {"lower": np.tril(full), "upper": np.triu(full), "hermitian": full + full.conj().T}[structure]
+    A = wl.from_array(a if structure == "hermitian" else full, tile=4, structure=structure)
+    for x, y in ((A, a), (A.T, a.T), (A.H, a.conj().T), (2 * A.shift(1), 2 * (a + np.eye(13)))):
+        for order, value in zip(ORDERS, wl.compute(*map(x.norm, ORDERS)), strict=True):
+            expected = np.linalg.norm(y.astype("complex128"), order)
+            assert abs(value - expected) <= tolerance(a) * expected
+        for axis in (None, 0, 1):
+            assert (np.abs(x.sum(axis).compute() - y.sum(axis)) <= tolerance(a) * np.abs(y).sum(axis)).all()  # type: ignore[arg-type]
+        assert (np.abs(x.diagonal().compute() - y.diagonal()) <= tolerance(a) * np.abs(y.diagonal())).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_frobenius_norm_neither_overflows_nor_underflows(dtype: str) -> None:
+    info = np.finfo(dtype)
+    for size in (float(info.max) / 1e4, float(info.tiny) * 1e4):
+        a = (gallery.normal((13, 9), dtype) / 8 * np.asarray(size, dtype)).astype(dtype)
+        expected = float(np.sqrt((np.abs(gallery.wide(a)) ** 2).sum()))
+        assert abs(float(wl.from_array(a, tile=4).norm()) - expected) <= 64 * float(info.eps) * expected
+    assert wl.zeros((3, 3), dtype=dtype).norm().compute() == 0
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])
+def test_zero_sized(shape: tuple[int, int]) -> None:
+    A = wl.zeros(shape, tile=2)
+    a = np.zeros(shape)
+    for axis in (None, 0, 1):
+        assert np.array_equal(A.sum(axis).compute(), a.sum(axis))  # type: ignore[arg-type]
+    assert A.trace().compute() == 0
+    assert A.diagonal().compute().shape == (0,)
+    assert A.norm().compute() == 0
+    for order in (1, -1, np.inf, -np.inf, "max"):
+        with pytest.raises(ValueError, match="only the Frobenius norm of an empty matrix"):
+            A.norm(order)  # type: ignore[arg-type]
+    assert wl.zeros(0).sum().compute() == 0
+    assert wl.zeros(0).norm().compute() == 0
+
+
+def test_of_numbers() -> None:
+    x = wl.from_array(np.array([[3 - 4j]]))[0, 0]
+    assert x.norm().compute() == 5
+    assert x.sum().compute() == 3 - 4j
+    assert x.H.compute() == x.conj().compute() == 3 + 4j
+    assert (2 * x).compute() == 6 - 8j
+    assert (x + x).compute() == 6 - 8j
+
+
+def test_what_there_is_not() -> None:
+    A, v = wl.zeros((3, 3)), wl.zeros(3)
+    order: Any
+    for order in (2, -2, "nuc", 3, 0, [1]):
+        with pytest.raises(NotImplementedError, match="there are 'fro', 1, -1"):
+            A.norm(order)
+    for order in (-1, 0, 3):
+        with pytest.raises(NotImplementedError, match="norm of order"):
+            v.norm(order)
+    axis: Any
+    for axis in (2, -3):
+        with pytest.raises(ValueError, match=f"axis {axis} of something with 2 dimensions"):
+            A.sum(axis)
+    with pytest.raises(ValueError, match="axis 1 of something with 1 dimensions"):
+        v.sum(1)
+    for method in (v.trace, v.diagonal):
+        with pytest.raises(ValueError, match="a matrix is needed, not 1 dimensions"):
+            method()

@@ -1,0 +1,54 @@
+"""`make demo` does what it promises, here with fewer points."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+
+DEMO = Path(__file__).parents[2] / "examples" / "kriging.py"
+
+
+def number(pattern: str, text: str) -> float:
+    """Return the number that stands at the parenthesis of a pattern."""
+    found = re.search(pattern, text)
+    assert found, f"{pattern!r} is not in\n{text}"
+    return float(found[1].replace(",", ""))
+
+
+@pytest.mark.parametrize("points", [600, pytest.param(2000, marks=pytest.mark.slow)])
+def test_kriging_beats_the_mean_within_the_memory_allowed(tmp_path: Path, points: int) -> None:
+    store, picture = tmp_path / "store", tmp_path / "new" / "kriging.png"
+    run = subprocess.run(
+        [sys.executable, str(DEMO), "--points", str(points), "--picture", str(picture)],
+        env={**os.environ, "WRENLA_STORE": str(store), "PYTHONUTF8": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    said = run.stdout
+    assert f"plan for {points} × 1" in said
+    assert number(r"n\) = (\S+) < 16: passed", said) < 1
+    assert number(r"error +([\d.]+) m", said) < number(r"([\d.]+) m for the mean", said) / 2
+    assert number(r"memory +(\d+) MiB at the peak", said) <= 256
+    assert "GFLOP/s" in run.stderr  # progress
+    image = imread(picture)
+    assert min(image.shape[:2]) > 1000
+    assert image.std() > 0.1
+    assert not [path for path in store.rglob("*") if path.is_file()]
+
+
+def test_kriging_explains_its_options() -> None:
+    said = subprocess.run(
+        [sys.executable, str(DEMO), "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    for option in ("--points", "--memory", "--seed", "--picture"):
+        assert option in said
