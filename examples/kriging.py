@@ -192,6 +192,7 @@ def main(points: int, memory: str, seed: int, picture: str) -> None:
     )
     draw(Path(picture), terrain, known, found.heights, title)
     click.echo(f"  picture     {picture}")
+    raise SystemExit(verdict == "FAILED")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from dask.utils import format_bytes
 
 from wrenla.algorithms.anchor import settled
+from wrenla.algorithms.assemble import copy
 from wrenla.config import Settings, settings
 from wrenla.errors import TooLargeError
 from wrenla.executors.base import Executor
@@ -23,7 +24,7 @@ from wrenla.plan.expression import Leaf, Node, leaf
 from wrenla.plan.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import Listener
-from wrenla.run.execute import Target, execute, made
+from wrenla.run.execute import Target, execute
 from wrenla.run.folder import RunFolder
 from wrenla_handler.errors import LinAlgError
 from wrenla_handler.layout import METADATA_KEY, TileLayout
@@ -59,7 +60,7 @@ class Options:
 def plan_of(nodes: Sequence[Node], executor: Executor | None) -> Plan:
     """Return the plan for some results."""
     model = (executor or default_executor()).model
-    plan, _ = make_plan([made(node) for node in nodes], model)
+    plan, _ = make_plan([_made(node) for node in nodes], model)
     plan.check()
     return plan
 
@@ -71,7 +72,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
     executor = executor or default_executor()
     nodes = settled(nodes, lambda node: persist_node(node, executor, options))
     # functions are evaluated by the workers, everything else can be read here
-    nodes = [made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in nodes]
+    nodes = [_made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in nodes]
     owners = {owner.key: owner for node in nodes for owner in _owners(node)}
     targets = [Target(owner) for owner in owners.values() if not owner.is_leaf]
     specs = {owner.key: owner.op.spec for owner in owners.values() if owner.is_leaf}
@@ -111,7 +112,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
     with (
         options.listeners() as listeners,
         execute(
-            [Target(made(node))],
+            [Target(_made(node))],
             executor,
             root=options.settings.store,
             schedule=options.settings.schedule,
@@ -138,7 +139,7 @@ def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, 
     """Compute a result, store it at an address, and return it as data."""
     executor = executor or default_executor()
     (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
-    result = made(node)
+    result = _made(node)
     store = open_store(url)
     try:
         _make_room(store, result, overwrite)
@@ -159,7 +160,10 @@ def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, 
             raise
         layout = TileLayout(result.grid, result.dtype, result.ndim, result.structure)
         layout.write(store)
-        store.delete(_UNFINISHED)
+        # a run that was killed may have cut its sums otherwise and left partial sums that this one did not need
+        for key in [_UNFINISHED, *store.list("partial/")]:
+            store.delete(key)
+        store.remove_empty_folders()
     finally:
         store.close()
     spec = ArraySpec("tiles", layout.grid, layout.dtype, layout.ndim, layout.generation, store.url)
@@ -205,6 +209,11 @@ def _refuse_too_large(node: Node, limit: int) -> None:
             f"{format_bytes(limit)}: store it with .save(url), take a part of it by slicing, "
             "or raise the limit (WRENLA_MAX_COMPUTE_BYTES)"
         )
+
+
+def _made(node: Node) -> Node:
+    """Return a node that has tiles of its own: data and views are copied."""
+    return copy(node) if node.is_leaf or node.is_view else node
 
 
 def _owners(node: Node) -> Iterator[Node]:

@@ -41,7 +41,7 @@ def solve(A: Node, B: Node, assume_a: Assume = None) -> Node:
 
 
 def _as_precise(A: Node, B: Node) -> Node:
-    """Return A in the precision of the solution: a factor of less would be all that the solution has of it."""
+    """Return A in the precision of the solution: a less precise factor would be all that it has."""
     dtype = np.dtype(result_dtype(A.dtype, B.dtype))
     if np.dtype(A.dtype).kind != "c":
         dtype = np.empty(0, dtype).real.dtype

@@ -29,7 +29,8 @@ def solve_triangular(T: Node, B: Node, uplo: Literal["lower", "upper"]) -> Node:
     if B.grid.tile[0] != T.grid.tile[0]:
         B = rechunk(B, (T.grid.tile[0], B.grid.tile[1]))
     T = settle(T, "sum")
-    if T.structure != uplo:  # only the diagonal of the other triangle is left: what is masked there is not read
+    # of the other triangle the diagonal is left: it must not read what is masked there
+    if T.structure != uplo:
         T = settle(T, "mask")
     return make(SolveTriangular(uplo), T, B)
 

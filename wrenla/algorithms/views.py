@@ -269,7 +269,8 @@ class Triangle(_Elementwise):
     def describe(self, *args: Node) -> Description:
         A = args[0].description
         if A.grid.shape[0] != A.grid.shape[1] or A.ndim != 2:
-            raise ValueError(f"the triangle of a square matrix is meant; this one is {A.grid.shape[: A.ndim]}")
+            shape = A.grid.shape[: A.ndim]
+            raise ValueError(f"the triangle of a square matrix is meant; this one is {shape}")
         return Description(A.grid, A.dtype, self.part)
 
     def carries(self, *args: Node) -> frozenset[str]:

@@ -89,6 +89,10 @@ class LocalExecutor(Executor):
         self._pool = ThreadPoolExecutor(
             self.workers, "wrenla", initializer=setattr, initargs=(self._inside, "worker", True)
         )
+        # begun now: a Ctrl-C while the pool starts a thread of its own would leave one that nobody ends
+        all_there = threading.Barrier(self.workers)
+        for future in [self._pool.submit(all_there.wait) for _ in range(self.workers)]:
+            future.result()
         self._home = Worker(self._for_tiles)
         self._lock = threading.Lock()
         self._closed = False

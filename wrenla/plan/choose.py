@@ -132,7 +132,7 @@ class _TileCosts:
 
 @lru_cache(maxsize=4096)
 def _groups(cut: Cut, length: int, finishes: bool) -> tuple[int, Floats, Floats]:
-    """Return how many groups there are, and for each term how many terms and groups run from its own group on."""
+    """Return the number of groups, and for each term how many terms and groups run from its own group on."""
     bounds = cut.bounds(length, finishes)
     terms, groups = np.empty(length), np.empty(length)
     for number, (a, b) in enumerate(bounds):

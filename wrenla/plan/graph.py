@@ -175,7 +175,7 @@ class TileGraph:
             array = self.arrays[read.tile.array]
             # a user's function makes intermediates of its own; two of the block's size are allowed for
             made = array.nbytes * (3 if array.called else 1)
-            # BLAS takes a factor transposed and scaled, but in one dtype only; with the rest it is the reverse
+            # BLAS takes a factor transposed and scaled, but in one dtype only; the rest is the reverse
             bare = array.itemsize == itemsize if factor else read.op == "N" and read.scale == 1
             return made + (0 if read.plain and bare else array.entries * itemsize)
 

@@ -47,8 +47,9 @@ _TILES_IN_USE = 10
 def choose_tile(length: int, itemsize: int, model: ExecutorModel) -> int:
     """Return an edge for square tiles of a matrix whose longer side has `length` entries.
 
-    Small enough that a worker holds a task's tiles and that there are several for each worker, and large enough
-    that arithmetic outweighs transfer, as several times the balanced edge 8 F/B (F flop/s, B bytes/s) does.
+    Small enough that a worker holds a task's tiles and that there are several for each worker, and large
+    enough that arithmetic outweighs transfer, as several times the balanced edge 8 F/B (F flop/s, B bytes/s)
+    does.
 
     Examples
     --------

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from wrenla.algorithms.assemble import copy
 from wrenla.errors import ReachError
 from wrenla.executors.base import Executor
 from wrenla.plan.expression import Leaf, Node
@@ -30,7 +29,7 @@ from wrenla_handler.stores import Reach, Store, open_store
 from wrenla_handler.task import ArraySpec
 from wrenla_kernels import scipy_blas_info
 
-__all__ = ["Finished", "Target", "execute", "made"]
+__all__ = ["Finished", "Target", "execute"]
 
 logger = logging.getLogger("wrenla.run")
 
@@ -68,11 +67,6 @@ class Finished:
     spec: ArraySpec
 
 
-def made(node: Node) -> Node:
-    """Return a node that has tiles of its own: data and views are copied."""
-    return copy(node) if node.is_leaf or node.is_view else node
-
-
 @contextmanager
 def execute(
     targets: Sequence[Target],
@@ -91,7 +85,7 @@ def execute(
     Parameters
     ----------
     targets : sequence of Target
-        Their nodes are operations (`made`).
+        Their nodes are operations: they have tiles of their own.
     executor : Executor
     root : str
         URL of the store for temporaries.

@@ -167,9 +167,7 @@ def _empty(store: Store) -> int:
     for key in keys:
         store.delete(key)
         count += 1
-    remove_empty_folders = getattr(store, "remove_empty_folders", None)
-    if remove_empty_folders is not None:
-        remove_empty_folders()
+    store.remove_empty_folders()
     return count
 
 

@@ -43,7 +43,7 @@ from wrenla.run.scheduler import (
     initial_state,
     step,
 )
-from wrenla_handler.errors import TransientStoreError
+from wrenla_handler.errors import StoreError, TransientStoreError
 from wrenla_handler.layout import tile_key
 from wrenla_handler.task import ArraySpec
 from wrenla_handler.worker import Report
@@ -215,7 +215,10 @@ class _Loop:
         spec = self.job.arrays[ref.array]
         self.executor.forget(spec, ref)
         store = self.executor.home.sources.store(spec.url)
-        store.delete(tile_key(ref.i, ref.j, spec.ndim, ref.partial))
+        try:
+            store.delete(tile_key(ref.i, ref.j, spec.ndim, ref.partial))
+        except StoreError as error:  # no reason to fail: it goes with the rest when the run is over
+            logger.warning("a tile that nobody needs any more could not be removed: %s", error)
 
     def _wind_down(self, grace: float) -> None:
         """Cancel what has not begun and wait a while for what has."""

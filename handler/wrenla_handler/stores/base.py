@@ -60,5 +60,8 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove an object. Removing one that is not there is not an error."""
 
+    def remove_empty_folders(self) -> None:
+        """Leave nothing of an emptied store, where a store has folders; elsewhere there is nothing to do."""
+
     def close(self) -> None:
         """Give back sockets, pools and the like. The objects stay."""

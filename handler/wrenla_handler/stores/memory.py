@@ -131,6 +131,9 @@ class MemoryStore:
         with self._space.lock:
             self._space.objects.pop(self._prefix + check_key(key), None)
 
+    def remove_empty_folders(self) -> None:
+        """Do nothing: there are no folders, only keys with slashes."""
+
     def close(self) -> None:
         """Do nothing: there is nothing to give back, and the objects stay."""
 

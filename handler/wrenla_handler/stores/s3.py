@@ -146,6 +146,9 @@ class S3Store:
         with translating(self.url, key):
             self._client().delete_object(Bucket=self._bucket, Key=full_key)
 
+    def remove_empty_folders(self) -> None:
+        """Do nothing: there are no folders, only keys with slashes."""
+
     def close(self) -> None:
         """End the reading threads. The process's connections stay: `s3_client.close_clients` ends them."""
         with self._lock:

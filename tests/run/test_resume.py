@@ -1,0 +1,223 @@
+"""Runs that end before their time go on where they were."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import wrenla as wl
+from wrenla.plan import plan as plan_module
+from wrenla.plan.cut import Cut
+from wrenla.run.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted
+from wrenla_handler.layout import METADATA_KEY
+from wrenla_handler.stores import open_store
+
+CUTS = [Cut(), Cut("fixed", 1), Cut("fixed", 3), Cut("doubling", 4)]
+
+
+@pytest.fixture
+def matrix(executor: wl.LocalExecutor, tmp_path: Path) -> wl.BigMatrix:
+    """A stored positive definite matrix of 7 × 7 tiles."""
+    return wl.random((200, 200), tile=32).gram().shift(200.0).save(str(tmp_path / "A"), executor)
+
+
+@pytest.fixture
+def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[Cut], None]:
+    """Decide how sums are cut."""
+
+    def decide(wanted: Cut) -> None:
+        monkeypatch.setattr(plan_module, "choose_cut", lambda tiles, model: wanted)
+        monkeypatch.setattr(plan_module, "_KNOWN", type(plan_module._KNOWN)())
+
+    return decide
+
+
+def stopping_after(count: int, error: BaseException) -> Callable[[Event], None]:
+    """Make a listener that ends the run when some tasks are done."""
+    seen: list[Event] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            seen.append(event)
+            if len(seen) == count:
+                raise error
+
+    return listen
+
+
+def started(events: list[Event]) -> RunStarted:
+    return next(event for event in events if isinstance(event, RunStarted))
+
+
+def objects(url: str) -> set[str]:
+    return set(open_store(url).list())
+
+
+@pytest.mark.parametrize(
+    "cuts", [(a, b) for a in CUTS for b in CUTS], ids=lambda cuts: f"{cuts[0]}-{cuts[1]}"
+)
+def test_a_save_goes_on_with_another_cut(
+    cuts: tuple[Cut, Cut],
+    cut: Callable[[Cut], None],
+    matrix: wl.BigMatrix,
+    executor: wl.LocalExecutor,
+    tmp_path: Path,
+    left: Any,
+) -> None:
+    L, url = matrix.cholesky(), str(tmp_path / "L")
+    expected = L.compute(executor)
+    cut(cuts[0])
+    with pytest.raises(ConnectionAbortedError):
+        L.save(url, executor, on_event=stopping_after(20, ConnectionAbortedError()))
+    before = objects(url)
+    assert METADATA_KEY not in before
+    cut(cuts[1])
+    events: list[Event] = []
+    result = L.save(url, executor, on_event=events.append)
+    np.testing.assert_array_equal(result.compute(executor), expected)
+    tiles = {f"c/{i}/{j}" for i in range(7) for j in range(i + 1)}
+    done = tiles & before
+    assert started(events).tasks - started(events).todo >= len(done) > 0
+    assert not done & {
+        _key(wl.plan(L, executor=executor), e.task) for e in events if isinstance(e, TaskStarted)
+    }
+    # nothing of either run is left, neither here nor beside the tiles
+    assert left() == []
+    assert objects(url) == tiles | {METADATA_KEY}
+
+
+def _key(plan: Any, p: int) -> str:
+    ref = plan.graph.out(p)
+    return f"c/{ref.i}/{ref.j}" if not ref.partial else ""
+
+
+def test_a_shortened_tile_is_made_again(
+    matrix: wl.BigMatrix, executor: wl.LocalExecutor, tmp_path: Path
+) -> None:
+    L, url = matrix.cholesky(), str(tmp_path / "L")
+    with pytest.raises(ConnectionAbortedError):
+        L.save(url, executor, on_event=stopping_after(20, ConnectionAbortedError()))
+    # what a power cut does to a file that was never synced
+    with open(tmp_path / "L" / "c" / "1" / "0", "r+b") as tile:
+        tile.truncate(1000)
+    events: list[Event] = []
+    result = L.save(url, executor, on_event=events.append).compute(executor)
+    np.testing.assert_array_equal(result, L.compute(executor))
+    plan = wl.plan(L, executor=executor)
+    assert "c/1/0" in {_key(plan, event.task) for event in events if isinstance(event, TaskStarted)}
+
+
+def test_a_finished_matrix_is_not_touched(
+    matrix: wl.BigMatrix, executor: wl.LocalExecutor, tmp_path: Path
+) -> None:
+    url = str(tmp_path / "L")
+    matrix.cholesky().save(url, executor)
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        matrix.cholesky().save(url, executor)
+    with pytest.raises(ConnectionAbortedError):
+        matrix.shift(1.0).cholesky().save(
+            url, executor, overwrite=True, on_event=stopping_after(3, ConnectionAbortedError())
+        )
+    # of another matrix's half-done tiles nothing is taken over
+    with pytest.raises(FileExistsError, match="something"):
+        matrix.cholesky().save(url, executor)
+    again = matrix.cholesky().save(url, executor, overwrite=True)
+    np.testing.assert_array_equal(again.compute(executor), matrix.cholesky().compute(executor))
+
+
+@pytest.mark.parametrize("schedule", ["dataflow", "waves"])
+def test_ctrl_c_ends_at_once_and_keeps_tiles(
+    schedule: str, matrix: wl.BigMatrix, executor: wl.LocalExecutor, left: Any
+) -> None:
+    slow = wl.map_tiles(lambda tile: time.sleep(0.05) or tile, matrix.cholesky())
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt) as raised:
+        slow.compute(executor, schedule=schedule, on_event=stopping_after(40, KeyboardInterrupt()))
+    assert time.monotonic() - began < 10
+    assert "wrenla clean" in raised.value.__notes__[0]
+    kept = sum("/c/" in key for key in left())
+    assert kept > 0
+    events: list[Event] = []
+    result = slow.compute(executor, on_event=events.append)
+    np.testing.assert_array_equal(result, matrix.cholesky().compute(executor))
+    # one that was still in its kernel may have been finished after we looked
+    assert started(events).todo <= started(events).tasks - kept
+    assert left() == []
+
+
+def test_ctrl_c_does_not_wait_for_a_long_task(matrix: wl.BigMatrix, executor: wl.LocalExecutor) -> None:
+    release = threading.Event()
+    slow = wl.map_tiles(lambda tile: release.wait(30) and tile, matrix)
+    seen: list[Event] = []
+
+    def interrupt(event: Event) -> None:
+        seen.append(event)
+        if sum(isinstance(e, TaskStarted) for e in seen) == 2:
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            slow.compute(executor, on_event=interrupt)
+        assert time.monotonic() - began < 2.5
+        assert isinstance(seen[-1], RunFinished)
+        assert seen[-1].error == "KeyboardInterrupt: "
+    finally:
+        release.set()
+
+
+SIGINT_SCRIPT = """
+import sys, time
+import wrenla as wl
+
+def slow(tile):
+    time.sleep(0.1)
+    return tile + 1
+
+def say(event):
+    if type(event).__name__ == "TaskFinished":
+        print("done", flush=True)
+
+matrix = wl.open(sys.argv[1])
+wl.map_tiles(slow, matrix).save(sys.argv[2], on_event=say)
+print("finished", flush=True)
+"""
+
+
+def test_sigint_ends_a_script_and_says_how_to_go_on(
+    matrix: wl.BigMatrix, executor: wl.LocalExecutor, tmp_path: Path, left: Any
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SIGINT_SCRIPT)
+    command = [sys.executable, str(script), str(tmp_path / "A"), str(tmp_path / "B")]
+    environment = {**os.environ, "WRENLA_WORKERS": "2"}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdout is not None
+    for _ in range(5):
+        assert process.stdout.readline() == "done\n"
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    out, err = process.communicate(timeout=20)
+    assert time.monotonic() - began < 3
+    assert process.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt" in err
+    assert "to resume: run the same script again" in err
+    assert f"wrenla clean --store {tmp_path / 'runs'}" in err
+    tiles = sum(key.startswith("c/") for key in objects(str(tmp_path / "B")))
+    assert tiles >= 5
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, timeout=60)
+    assert done.stdout.count("done") == 49 - tiles
+    assert left() == []
+    np.testing.assert_array_equal(wl.open(tmp_path / "B").compute(executor), matrix.compute(executor) + 1)
