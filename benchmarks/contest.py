@@ -1,8 +1,8 @@
 """Runs contestants in processes of their own, in turn, and compares their medians.
 
-A contestant is a function in `benchmarks.contestants` that prints one JSON line. It has a process of its own because
-OpenBLAS with several threads was seen to end in a segmentation fault for some sizes, and because one that ran before
-leaves caches, threads and memory behind.
+A contestant is a function in `benchmarks.contestants` that prints one JSON line. It has a process of its own
+because OpenBLAS with several threads was seen to end in a segmentation fault for some sizes, and because one
+that ran before leaves caches, threads and memory behind.
 """
 
 from __future__ import annotations
@@ -63,9 +63,8 @@ def compete(
                 print(f"    round {number + 1}: {name}: {outcome}", flush=True)
             else:
                 contestant.runs.append(outcome)
-                residual = f", residual {outcome['residual']:.2g}" if "residual" in outcome else ""
-                print(
-                    f"    round {number + 1}: {name}: {outcome['seconds']:.2f} s on {outcome['core']}{residual}",
-                    flush=True,
-                )
+                text = f"{outcome['seconds']:.2f} s on {outcome['core']}"
+                if "residual" in outcome:
+                    text += f", residual {outcome['residual']:.2g}"
+                print(f"    round {number + 1}: {name}: {text}", flush=True)
     return contestants

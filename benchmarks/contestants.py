@@ -1,6 +1,6 @@
 """One measured run each: makes its input, runs, checks its result, prints one JSON line.
 
-The matrix is Kac–Murdock–Szegő, ρ^|i−j| with ρ = 0.999: symmetric positive definite, exactly known, cheap to make.
+The matrix is Kac–Murdock–Szegő, ρ^|i−j| with ρ = 0.999: symmetric positive definite, exactly known, cheap.
 """
 
 from __future__ import annotations
@@ -93,9 +93,7 @@ def lapack_dpotrf(n: int, **_: Any) -> dict[str, Any]:
     L, info = dpotrf(a, lower=1, overwrite_a=1, clean=0)
     seconds = time.perf_counter() - start
     assert info == 0
-    residual = factor_residual(
-        lambda v: dtrmv(L, v, lower=1), lambda v: dtrmv(L, v, lower=1, trans=1), n
-    )
+    residual = factor_residual(lambda v: dtrmv(L, v, lower=1), lambda v: dtrmv(L, v, lower=1, trans=1), n)
     return {"seconds": seconds, "residual": residual}
 
 
@@ -172,8 +170,9 @@ def scipy_cho_solve(n: int, rhs: int, **_: Any) -> dict[str, Any]:
 def warm_memory(nbytes: int = 3 << 30) -> None:
     """Touch memory and give it back.
 
-    A virtual machine's host takes back what its guest has not used for some seconds. To get it again costs about two
-    seconds for each GiB, which is neither side's work: each contestant begins with memory that is there.
+    A virtual machine's host takes back what its guest has not used for some seconds. To get it again costs
+    about two seconds for each GiB, which is neither side's work: each contestant begins with memory that is
+    there.
     """
     available = _meminfo("MemAvailable")
     pages = mmap.mmap(-1, min(nbytes, available // 2), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -317,7 +316,7 @@ def wrenla_overhead(tasks: int, store: str, **_: Any) -> dict[str, Any]:
 
 
 class Memory:
-    """The highest resident memory inside a `with` block, mapped files included, over that when it was made."""
+    """Peak resident memory in a `with` block, mapped files included, over that when it was made."""
 
     def __init__(self) -> None:
         self._own = _status("VmRSS")

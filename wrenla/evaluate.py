@@ -160,7 +160,7 @@ def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, 
             raise
         layout = TileLayout(result.grid, result.dtype, result.ndim, result.structure)
         layout.write(store)
-        # a run that was killed may have cut its sums otherwise and left partial sums that this one did not need
+        # a killed run may have cut its sums otherwise and left partial sums that this one did not need
         for key in [_UNFINISHED, *store.list("partial/")]:
             store.delete(key)
         store.remove_empty_folders()
