@@ -1,4 +1,4 @@
-"""All benchmarks: each figure as a ratio to its peer from the same run, and where the rest of the time goes."""
+"""All benchmarks: each figure beside its peer from the same run, and where the rest of the time goes."""
 
 from __future__ import annotations
 

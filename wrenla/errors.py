@@ -23,6 +23,7 @@ __all__ = [
     "PlanError",
     "ReachError",
     "SettingError",
+    "StaleMatrixError",
     "StoreError",
     "TooLargeError",
     "TransientStoreError",
@@ -41,6 +42,10 @@ class ReachError(WrenlaError, ValueError):
 
 class SettingError(WrenlaError, ValueError):
     """A setting is unknown or has no usable value."""
+
+
+class StaleMatrixError(WrenlaError, ValueError):
+    """A stored matrix was overwritten after it was opened."""
 
 
 class TooLargeError(WrenlaError, MemoryError):

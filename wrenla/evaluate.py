@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,23 +18,19 @@ from wrenla.config import Settings, settings
 from wrenla.errors import TooLargeError
 from wrenla.executors.base import Executor
 from wrenla.executors.default import default_executor
-from wrenla.plan.canonical import topological
 from wrenla.plan.expression import Leaf, Node, leaf
 from wrenla.plan.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import Listener
 from wrenla.run.execute import Target, execute
 from wrenla.run.folder import RunFolder
+from wrenla.saving import UNFINISHED, check_current, clear, make_room
 from wrenla_handler.errors import LinAlgError
-from wrenla_handler.layout import METADATA_KEY, TileLayout
-from wrenla_handler.stores import Store, open_store
+from wrenla_handler.layout import TileLayout
+from wrenla_handler.stores import open_store
 from wrenla_handler.task import ArraySpec
 
 __all__ = ["Options", "compute_nodes", "persist_node", "plan_of", "save_node"]
-
-_UNFINISHED = "wrenla-unfinished.json"
-"""Stands beside the tiles of a matrix that is being saved, and says which one it is."""
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -69,6 +64,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
     """Compute some results and return them as NumPy arrays."""
     for node in nodes:
         _refuse_too_large(node, options.settings.max_compute_bytes)
+    check_current(nodes)
     executor = executor or default_executor()
     nodes = settled(nodes, lambda node: persist_node(node, executor, options))
     # functions are evaluated by the workers, everything else can be read here
@@ -107,6 +103,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
     """Compute a result and return it as data, kept as long as the returned node."""
     if isinstance(node.op, Leaf) and node.op.spec.kind == "tiles":
         return node
+    check_current([node])
     executor = executor or default_executor()
     (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
     with (
@@ -137,12 +134,13 @@ def _disown(folder: RunFolder, executor: Executor, spec: ArraySpec) -> None:
 
 def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, options: Options) -> Node:
     """Compute a result, store it at an address, and return it as data."""
+    check_current([node])
     executor = executor or default_executor()
     (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
     result = _made(node)
     store = open_store(url)
     try:
-        _make_room(store, result, overwrite)
+        make_room(store, result, overwrite)
         try:
             with (
                 options.listeners() as listeners,
@@ -156,49 +154,18 @@ def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, 
             ):
                 pass
         except (LinAlgError, np.linalg.LinAlgError):
-            _empty(store)
+            clear(store)
             raise
         layout = TileLayout(result.grid, result.dtype, result.ndim, result.structure)
         layout.write(store)
         # a killed run may have cut its sums otherwise and left partial sums that this one did not need
-        for key in [_UNFINISHED, *store.list("partial/")]:
+        for key in [UNFINISHED, *store.list("partial/")]:
             store.delete(key)
         store.remove_empty_folders()
     finally:
         store.close()
     spec = ArraySpec("tiles", layout.grid, layout.dtype, layout.ndim, layout.generation, store.url)
     return leaf(spec, layout.structure)
-
-
-def _make_room(store: Store, result: Node, overwrite: bool) -> None:
-    """See that nothing but a half-done copy of the same result is at an address."""
-    mark = json.dumps({"result": result.key}).encode()
-    there = next(store.list(), None)
-    if there is not None:
-        half_done = store.exists(_UNFINISHED) and bytes(store.get(_UNFINISHED)) == mark
-        if half_done and not store.exists(METADATA_KEY):
-            return
-        if not overwrite:
-            what = "a matrix" if store.exists(METADATA_KEY) else f"something ({there})"
-            raise FileExistsError(f"{store.url}: there is {what} already; overwrite=True replaces it")
-        if not (store.exists(METADATA_KEY) or store.exists(_UNFINISHED)):
-            raise FileExistsError(
-                f"{store.url}: what is there ({there}) is not a matrix; overwrite=True replaces matrices only"
-            )
-        for node in topological([result]):
-            if isinstance(node.op, Leaf) and node.op.spec.url == store.url:
-                raise ValueError(
-                    f"{store.url}: the matrix to be replaced is needed to compute the new one; "
-                    "save it elsewhere"
-                )
-        store.delete(METADATA_KEY)  # from here on there is no matrix
-        _empty(store)
-    store.put(_UNFINISHED, mark)
-
-
-def _empty(store: Store) -> None:
-    for key in list(store.list()):
-        store.delete(key)
 
 
 def _refuse_too_large(node: Node, limit: int) -> None:

@@ -25,6 +25,9 @@ Structure: TypeAlias = Literal["general", "lower", "upper", "hermitian", "pos"]
 
 METADATA_KEY = "zarr.json"
 
+_FOREIGN = "foreign-"
+"""Begins the generation of arrays that other software wrote: it gives them none."""
+
 DTYPES = ("float32", "float64", "complex64", "complex128")
 
 
@@ -67,6 +70,11 @@ class TileLayout:
     ndim: int = 2
     structure: Structure = "general"
     generation: str = field(default_factory=new_generation)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether other software wrote it, so that nothing tells whether it was overwritten."""
+        return self.generation.startswith(_FOREIGN)
 
     def write(self, store: Store, prefix: str = "") -> None:
         """Declare the matrix whole: call it when every tile is there."""
@@ -167,7 +175,7 @@ def _parse(meta: dict[str, Any], where: str) -> TileLayout:
     if structure != "general" and (len(shape) != 2 or shape[0] != shape[1]):
         raise MetadataError(f"{where}: a matrix of shape {shape!r} cannot be {structure}")
     if generation is None:  # written by other software: its metadata and time of opening are all we know
-        generation = new_generation()
+        generation = f"{_FOREIGN}{new_generation()}"
     elif not (isinstance(generation, str) and re.fullmatch(r"[0-9A-Za-z-]{1,80}", generation)):
         raise MetadataError(f"{where}: generation {generation!r} is not a name")
     grid = Grid(_two_dimensional(shape), _two_dimensional(chunk))

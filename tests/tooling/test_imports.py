@@ -31,6 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "matrix",
         "operands",
         "evaluate",
+        "saving",
         "report",
         "procedures",
         "algorithms",
