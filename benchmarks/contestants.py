@@ -241,7 +241,7 @@ def wrenla_cholesky(n: int, tile: int | None = None, allowed: str | None = None,
 
     memory = Memory()
     with scratch() as folder, wl.LocalExecutor(allowed_mem=allowed) as executor:
-        A = wl.from_function(kms, (n, n), tile, structure="pos").save(folder + "/A", executor)
+        A = wl.from_function(kms, (n, n), tile, structure="pos").persist(executor)
         watch = Watch()
         warm_memory()
         start = time.perf_counter()
@@ -284,7 +284,7 @@ def wrenla_solve(n: int, rhs: int, tile: int | None = None, **_: Any) -> dict[st
     import wrenla as wl
 
     with scratch() as folder, wl.LocalExecutor() as executor:
-        A = wl.from_function(kms, (n, n), tile, structure="pos").save(folder + "/A", executor)
+        A = wl.from_function(kms, (n, n), tile, structure="pos").persist(executor)
         b = right_hand_sides(n, rhs)
         watch = Watch()
         warm_memory()

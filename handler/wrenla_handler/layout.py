@@ -129,7 +129,7 @@ class TileLayout:
             ) from None
         try:
             meta = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MetadataError(f"{where}: not JSON: {error}") from None
         if not isinstance(meta, dict):
             raise MetadataError(f"{where}: not a JSON object")
@@ -169,11 +169,15 @@ def _parse(meta: dict[str, Any], where: str) -> TileLayout:
     if meta.get("storage_transformers"):
         raise refuse("it has storage transformers")
     wrenla = part("attributes", "wrenla") or {}
+    if not isinstance(wrenla, dict):
+        raise MetadataError(f"{where}: attributes {wrenla!r} are not wrenla's")
     structure, generation = wrenla.get("structure", "general"), wrenla.get("generation")
     if structure not in get_args(Structure):
         raise MetadataError(f"{where}: unknown structure {structure!r}")
     if structure != "general" and (len(shape) != 2 or shape[0] != shape[1]):
         raise MetadataError(f"{where}: a matrix of shape {shape!r} cannot be {structure}")
+    if structure != "general" and chunk[0] != chunk[1]:
+        raise MetadataError(f"{where}: a matrix in tiles of {chunk!r} cannot be {structure}")
     if generation is None:  # written by other software: its metadata and time of opening are all we know
         generation = f"{_FOREIGN}{new_generation()}"
     elif not (isinstance(generation, str) and re.fullmatch(r"[0-9A-Za-z-]{1,80}", generation)):
@@ -200,6 +204,8 @@ def _codecs_fit(codecs: Any, ndim: int) -> bool:
         return False
     names = [codec.get("name") for codec in codecs]
     settings = [codec.get("configuration") or {} for codec in codecs]
+    if not all(isinstance(setting, dict) for setting in settings):
+        return False
     little = bool(settings) and settings[-1].get("endian") == "little"
     if ndim < 2:
         return names == ["bytes"] and little

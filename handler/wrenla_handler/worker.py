@@ -78,8 +78,10 @@ class Worker:
         """Execute one task and commit its tile, unless another worker has done so first."""
         return _Execution(self, task, arrays).run()
 
-    def fetch(self, spec: ArraySpec, ref: TileRef) -> tuple[Tile, bool]:
+    def fetch(self, spec: ArraySpec, ref: TileRef, *, keep: bool = True) -> tuple[Tile, bool]:
         """Return one tile, from the cache or its source, and whether it was at hand."""
+        if not keep and cache_key(spec, ref) not in self.cache:
+            return self.sources.read(spec, ref), False
         return self.cache.get(cache_key(spec, ref), lambda: self.sources.read(spec, ref))
 
     def prefetch(self, spec: ArraySpec, ref: TileRef) -> Future[tuple[Tile, bool]] | None:
@@ -132,8 +134,11 @@ class _Execution:
         report.write_seconds = time.perf_counter() - computed
         return report
 
-    def _take(self, ref: TileRef) -> Tile:
-        """Return the next tile of the task while those after it are being read."""
+    def _take(self, ref: TileRef, *, again: bool = True) -> Tile:
+        """Return the next tile of the task while those after it are being read.
+
+        What is not read `again` by other tasks does not push other tiles out of the cache.
+        """
         start = time.perf_counter()
         while len(self._fetched) < _LOOKAHEAD and (coming := next(self._ahead, None)) is not None:
             spec = self.arrays[coming.array]
@@ -143,7 +148,8 @@ class _Execution:
         expected, future = self._fetched.popleft()
         assert expected == ref, "tiles are taken in the order of Task.reads()"
         spec = self.arrays[ref.array]
-        tile, hit = self.worker.fetch(spec, ref) if future is None else future.result()
+        keep = again or spec.kind == "tiles"
+        tile, hit = self.worker.fetch(spec, ref, keep=keep) if future is None else future.result()
         if hit:
             self.report.cache_hits += 1
         elif spec.kind == "tiles":
@@ -163,7 +169,7 @@ class _Execution:
         """Lay the base into the tile, whose content is undefined."""
         cleared = False
         for read in self.task.base:
-            value = self.value(read)
+            value = self.value(read, again=False)
             (r, c), (m, n) = read.at, value.shape
             target = work[r : r + m, c : c + n]
             if not cleared and (read.add or value.shape != work.shape):
@@ -235,9 +241,9 @@ class _Execution:
         mask = read.mask if read.op in "NR" else ("upper" if read.mask == "lower" else "lower")
         return Operand(self.modified(read, tile), "N", mask)
 
-    def value(self, read: Read) -> Tile:
+    def value(self, read: Read, *, again: bool = True) -> Tile:
         """Return what a read stands for; the tile itself where nothing is done to it."""
-        tile = self._take(read.tile)
+        tile = self._take(read.tile, again=again)
         if read.plain and read.op == "N" and read.scale == 1:
             return tile
         return self.modified(read, tile)

@@ -7,6 +7,9 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Self
 
 from wrenla.plan.model import ExecutorModel
 from wrenla_handler.cache import Tile
@@ -14,11 +17,18 @@ from wrenla_handler.stores import Reach
 from wrenla_handler.task import ArraySpec, Task, TileRef
 from wrenla_handler.worker import Report, Worker
 
-__all__ = ["Executor"]
+__all__ = ["Executor", "current_executor"]
+
+_entered: ContextVar[tuple[Executor, ...]] = ContextVar("entered", default=())
+
+
+def current_executor() -> Executor | None:
+    """Return the executor of the innermost ``with`` block, if there is one."""
+    return next(reversed(_entered.get()), None)
 
 
 class Executor(concurrent.futures.Executor):
-    """Runs calls and tile tasks.
+    """Runs calls and tile tasks. Inside its ``with`` block it is the default executor; the block's end ends it.
 
     Attributes
     ----------
@@ -30,6 +40,16 @@ class Executor(concurrent.futures.Executor):
 
     workers: int
     reach: Reach
+
+    def __enter__(self) -> Self:
+        _entered.set((*_entered.get(), self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _entered.set(tuple(executor for executor in _entered.get() if executor is not self))
+        self.shutdown(wait=True)
 
     @property
     @abstractmethod

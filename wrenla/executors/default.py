@@ -6,7 +6,7 @@ import atexit
 import threading
 
 from wrenla.config import settings
-from wrenla.executors.base import Executor
+from wrenla.executors.base import Executor, current_executor
 from wrenla.executors.local import LocalExecutor
 
 __all__ = ["default_executor"]
@@ -16,10 +16,20 @@ _default: dict[tuple[int, int, int], LocalExecutor] = {}
 
 
 def default_executor() -> Executor:
-    """Return the executor that the settings describe: this machine, with `workers` and `allowed_mem`.
+    """Return the executor of the innermost ``with`` block, otherwise the one that the settings describe.
 
-    It is made once and ended when the interpreter ends.
+    That is this machine, with `workers` and `allowed_mem`. It is made once and ended when the interpreter ends.
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> with wl.LocalExecutor(workers=1) as executor:
+    ...     wl.default_executor() is executor
+    True
     """
+    current = current_executor()
+    if current is not None:
+        return current
     now = settings()
     key = (now.workers, now.allowed_mem, now.blas_threads)
     with _lock:

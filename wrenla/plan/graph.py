@@ -24,6 +24,8 @@ __all__ = ["Floats", "Graph", "TileGraph", "Tiles"]
 Ints: TypeAlias = npt.NDArray[np.int32]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
+_FUNCTION_BYTES = 4 << 20
+
 _COMPLEX = 4  # one complex multiply-add is 8 real operations against 2
 
 
@@ -173,8 +175,8 @@ class TileGraph:
 
         def held(read: Read, *, factor: bool) -> int:
             array = self.arrays[read.tile.array]
-            # a user's function makes intermediates of its own; two of the block's size are allowed for
-            made = array.nbytes * (3 if array.called else 1)
+            # a user's function is asked for small pieces and makes intermediates of their size
+            made = array.nbytes + (min(2 * array.nbytes, _FUNCTION_BYTES) if array.called else 0)
             # BLAS takes a factor transposed and scaled, but in one dtype only; the rest is the reverse
             bare = array.itemsize == itemsize if factor else read.op == "N" and read.scale == 1
             return made + (0 if read.plain and bare else array.entries * itemsize)
