@@ -19,7 +19,7 @@ from wrenla.config import settings
 from wrenla.executors.base import Executor
 from wrenla.executors.default import default_executor
 from wrenla.matrix import BigMatrix
-from wrenla.operands import as_node, tile_pair
+from wrenla.operands import as_node, clipped, tile_pair
 from wrenla.plan.expression import leaf
 from wrenla.plan.model import choose_tile
 from wrenla_handler.errors import NotAMatrixError
@@ -267,7 +267,7 @@ def block(blocks: Sequence[Sequence[Any]], tile: Tile = None) -> BigMatrix:
         raise ValueError(f"block: these shapes do not make a matrix: {shapes}")
     shape = (sum(height.pop() for height in heights), widths[0])
     chosen = nodes[0][0].grid.tile if tile is None else tile_pair(tile)
-    return BigMatrix(assemble.block(nodes, _clip(chosen, shape)))
+    return BigMatrix(assemble.block(nodes, clipped(chosen, shape)))
 
 
 def map_tiles(
@@ -326,14 +326,9 @@ def _dtype(dtype: np.dtype[Any]) -> str:
     return str(dtype.name)
 
 
-def _clip(tile: Pair, shape: Pair) -> Pair:
-    """A tile is no larger than the matrix: the rest would be padding."""
-    return max(1, min(tile[0], shape[0])), max(1, min(tile[1], shape[1]))
-
-
 def _tile(tile: Tile, shape: Pair, dtype: str, structure: Structure) -> Pair:
     if structure not in get_args(Structure):
         raise ValueError(f"structure is one of {', '.join(get_args(Structure))}, not {structure!r}")
     if tile is None:
         tile = settings().tile or choose_tile(max(shape), np.dtype(dtype).itemsize, default_executor().model)
-    return _clip(tile_pair(tile), shape)
+    return clipped(tile_pair(tile), shape)

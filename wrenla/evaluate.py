@@ -30,7 +30,8 @@ from wrenla_handler.layout import TileLayout
 from wrenla_handler.stores import open_store
 from wrenla_handler.task import ArraySpec
 
-__all__ = ["Options", "compute_nodes", "persist_node", "plan_of", "save_node"]
+__all__ = ["Options", "compute_nodes", "made", "persist_node", "plan_of", "save_node"]
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -55,7 +56,7 @@ class Options:
 def plan_of(nodes: Sequence[Node], executor: Executor | None) -> Plan:
     """Return the plan for some results."""
     model = (executor or default_executor()).model
-    plan, _ = make_plan([_made(node) for node in nodes], model)
+    plan, _ = make_plan([made(node) for node in nodes], model)
     plan.check()
     return plan
 
@@ -68,7 +69,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
     executor = executor or default_executor()
     nodes = settled(nodes, lambda node: persist_node(node, executor, options))
     # functions are evaluated by the workers, everything else can be read here
-    nodes = [_made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in nodes]
+    nodes = [made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in nodes]
     owners = {owner.key: owner for node in nodes for owner in _owners(node)}
     targets = [Target(owner) for owner in owners.values() if not owner.is_leaf]
     specs = {owner.key: owner.op.spec for owner in owners.values() if owner.is_leaf}
@@ -109,7 +110,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
     with (
         options.listeners() as listeners,
         execute(
-            [Target(_made(node))],
+            [Target(made(node))],
             executor,
             root=options.settings.store,
             schedule=options.settings.schedule,
@@ -137,7 +138,7 @@ def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, 
     check_current([node])
     executor = executor or default_executor()
     (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
-    result = _made(node)
+    result = made(node)
     store = open_store(url)
     try:
         make_room(store, result, overwrite)
@@ -178,7 +179,7 @@ def _refuse_too_large(node: Node, limit: int) -> None:
         )
 
 
-def _made(node: Node) -> Node:
+def made(node: Node) -> Node:
     """Return a node that has tiles of its own: data and views are copied."""
     return copy(node) if node.is_leaf or node.is_view else node
 

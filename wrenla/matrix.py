@@ -17,6 +17,7 @@ from wrenla.operands import (
     Index,
     Operand,
     as_node,
+    clipped,
     norm_order,
     number,
     plus,
@@ -189,7 +190,7 @@ class BigMatrix(Handle):
 
     def rechunk(self, tile: int | tuple[int, int]) -> BigMatrix:
         """Return the same matrix in other tiles."""
-        return BigMatrix(assemble.rechunk(self._node, tile_pair(tile)))
+        return BigMatrix(assemble.rechunk(self._node, clipped(tile_pair(tile), self._node.grid.shape)))
 
     def __getitem__(self, index: Index | tuple[Index, ...]) -> BigMatrix:
         return BigMatrix(sliced(self._node, index if isinstance(index, tuple) else (index,)))

@@ -23,6 +23,7 @@ __all__ = [
     "Index",
     "Operand",
     "as_node",
+    "clipped",
     "norm_order",
     "number",
     "plus",
@@ -95,6 +96,11 @@ def tile_pair(tile: int | tuple[int, int]) -> Pair:
     if len(pair) != 2 or min(pair) < 1:
         raise ValueError(f"tile={tile!r}: a positive number, or rows and columns of a tile, are needed")
     return int(pair[0]), int(pair[1])
+
+
+def clipped(tile: Pair, shape: Pair) -> Pair:
+    """Return a tile that is no larger than the matrix: the rest would be padding."""
+    return max(1, min(tile[0], shape[0])), max(1, min(tile[1], shape[1]))
 
 
 def times(A: Node, B: Node) -> Node:

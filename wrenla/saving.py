@@ -78,7 +78,9 @@ def check_current(nodes: Iterable[Node]) -> None:
         finally:
             store.close()
         if found.generation != spec.identity and not found.foreign:
-            raise StaleMatrixError(f"{spec.url}: the matrix was overwritten since it was opened: open it again")
+            raise StaleMatrixError(
+                f"{spec.url}: the matrix was overwritten since it was opened: open it again"
+            )
 
 
 def _stored(nodes: Iterable[Node]) -> Iterable[ArraySpec]:

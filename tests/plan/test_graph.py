@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wrenla as wl
+from wrenla.evaluate import made
 from wrenla.plan.canonical import topological
 from wrenla.plan.cut import Cut
 from wrenla.plan.expression import Node
 from wrenla.plan.graph import Graph, TileGraph
 from wrenla.plan.model import ExecutorModel
-from wrenla.run.execute import made
 from wrenla_handler.task import TileRef
 from wrenla_kernels import KERNELS
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 import wrenla as wl
 from wrenla.errors import PlanError
+from wrenla.evaluate import made
 from wrenla.plan import plan as plan_module
 from wrenla.plan.cut import Cut
 from wrenla.plan.model import ExecutorModel
 from wrenla.plan.plan import Plan, make_plan
-from wrenla.run.execute import made
 
 MODEL = ExecutorModel(2, 60e9, 2e9, 1e-4, 60.0, 1 << 50)
 

@@ -23,7 +23,6 @@ def copy(A: Node, dtype: str | None = None) -> Node:
 
 def rechunk(A: Node, tile: Pair) -> Node:
     """Return A in other tiles."""
-    tile = (min(tile[0], max(1, A.grid.shape[0])), min(tile[1], max(1, A.grid.shape[1])))
     if tile == A.grid.tile:
         return A
     structure = A.structure if tile[0] == tile[1] else "general"

@@ -1,0 +1,270 @@
+"""The lease of a run: a dead owner is succeeded at once, a live one is left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import wrenla as wl
+from wrenla.run import folder as folder_module
+from wrenla.run.folder import Lease, RunFolder, clean, leftovers
+from wrenla_handler.errors import TransientStoreError
+from wrenla_handler.stores import MemoryStore, join, open_store
+
+
+@pytest.fixture(params=["folder", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of an empty store for temporaries."""
+    if request.param == "folder":
+        yield str(tmp_path / "place")
+    else:
+        yield f"memory://{tmp_path.name}/place"
+        MemoryStore.drop(tmp_path.name)
+
+
+def put_lease(root: str, key: str, lease: Lease, number: int = 0) -> None:
+    open_store(join(root, "runs", key)).put(f"lease/{number:08d}", json.dumps(asdict(lease)).encode())
+
+
+def dead_process() -> Lease:
+    """The lease of a process of this machine that has ended, and would not run out for a long time."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, text=True
+    )
+    start = folder_module._start_of(child.pid)
+    assert start
+    child.communicate("")
+    return Lease("them", socket.gethostname(), child.pid, start, time.time() + 1e6)
+
+
+def elsewhere(seconds: float) -> Lease:
+    """The lease of another machine that runs out in some seconds."""
+    return Lease("them", "another-machine", 1, "1", time.time() + seconds)
+
+
+def test_a_folder_is_held_and_removed(place: str) -> None:
+    folder = RunFolder(place, "key")
+    assert folder.url == join(place, "runs", "key")
+    assert Lease(**json.loads(bytes(folder.store.get("lease/00000000")))).alive()
+    folder.store.put("c/0/0", b"tile")
+    folder.remove()
+    assert list(open_store(place).list()) == []
+
+
+def test_while_one_lives_the_other_takes_a_folder_of_its_own(place: str) -> None:
+    first, second, third = (RunFolder(place, "key") for _ in range(3))
+    assert first.key == "key"
+    assert len({first.key, second.key, third.key}) == 3
+    assert second.key.startswith("key-")
+    second.remove()
+    assert list(first.store.list()) == ["lease/00000000"]
+    first.close()
+    fourth = RunFolder(place, "key")
+    assert fourth.key == "key"
+    for folder in (third, fourth):
+        folder.remove()
+    assert list(open_store(place).list()) == []
+
+
+@pytest.mark.parametrize("owner", ["dead", "expired elsewhere", "its number is used again", "given back"])
+def test_a_dead_owner_is_succeeded_at_once(owner: str, place: str) -> None:
+    lease = {
+        "dead": dead_process,
+        "expired elsewhere": lambda: elsewhere(-1),
+        "its number is used again": lambda: replace(Lease.mine("them"), started="1"),
+        "given back": lambda: Lease("", "", 0, "", time.time()),
+    }[owner]()
+    put_lease(place, "key", lease, 7)
+    open_store(join(place, "runs", "key")).put("c/0/0", b"tile")
+    folder = RunFolder(place, "key")
+    assert folder.key == "key"
+    assert list(folder.store.list()) == ["c/0/0", "lease/00000008"]
+    folder.remove()
+
+
+def test_a_live_owner_elsewhere_keeps_its_folder(place: str) -> None:
+    put_lease(place, "key", elsewhere(30))
+    folder = RunFolder(place, "key")
+    assert folder.key != "key"
+    folder.remove()
+
+
+def test_of_many_who_find_a_dead_one_only_one_succeeds_it(place: str) -> None:
+    put_lease(place, "key", elsewhere(-1))
+    with ThreadPoolExecutor(16) as pool:
+        folders = list(pool.map(lambda _: RunFolder(place, "key"), range(16)))
+    assert sum(folder.key == "key" for folder in folders) == 1
+    assert len({folder.key for folder in folders}) == 16
+    for folder in folders:
+        folder.remove()
+    assert list(open_store(place).list()) == []
+
+
+@pytest.fixture
+def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "_LEASE_SECONDS", 0.15)
+
+
+def expiry(folder: RunFolder) -> float:
+    return float(json.loads(bytes(folder.store.get(folder._lease_key())))["expires"])
+
+
+def test_a_lease_is_renewed_until_the_end(place: str, short_lease: None) -> None:
+    folder = RunFolder(place, "key")
+    seen = set()
+    for _ in range(10):
+        seen.add(expiry(folder))
+        assert expiry(folder) > time.time() - 0.1
+        time.sleep(0.05)
+    assert len(seen) > 3
+    renewing = folder._renewing
+    folder.close()
+    assert not renewing.is_alive()
+    last = expiry(folder)
+    time.sleep(0.2)
+    assert expiry(folder) == last
+
+
+def test_a_lease_outlives_a_store_that_does_not_answer_for_a_while(place: str, short_lease: None) -> None:
+    folder = RunFolder(place, "key")
+    real, failures = folder.store.put, 3
+
+    def put(*args: Any, **kwargs: Any) -> bool:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise TransientStoreError("busy")
+        return real(*args, **kwargs)
+
+    folder.store.put = put  # type: ignore[method-assign]
+    first = expiry(folder)
+    time.sleep(0.5)
+    assert failures < 0
+    assert expiry(folder) > first
+    folder.remove()
+
+
+def test_a_forgotten_folder_stops_renewing(place: str, short_lease: None) -> None:
+    renewing = RunFolder(place, "key")._renewing
+    renewing.join(5)
+    assert not renewing.is_alive()
+
+
+# cleaning
+
+
+def test_clean_takes_what_the_dead_left_and_leaves_the_living(place: str) -> None:
+    put_lease(place, "dead", dead_process())
+    put_lease(place, "expired", elsewhere(-1))
+    put_lease(place, "elsewhere", elsewhere(30))
+    for key in ("dead", "expired", "elsewhere"):
+        open_store(join(place, "runs", key)).put("node/c/0/0", b"tile")
+    alive, closed = RunFolder(place, "alive"), RunFolder(place, "closed")
+    closed.store.put("run.json", b"{}")
+    closed.close()
+    assert dict(clean(place)) == {"closed": 2 + 1, "dead": 2 + 1, "expired": 2 + 1}
+    kept = {key.split("/")[1] for key in open_store(place).list()}
+    assert kept == {"alive", "elsewhere"}
+    assert dict(clean(place)) == {}
+    alive.remove()
+
+
+def test_clean_keeps_the_young(place: str) -> None:
+    put_lease(place, "old", elsewhere(-1000))
+    closed = RunFolder(place, "young")
+    closed.close()
+    assert [left.name for left in leftovers(place, older_than=500)] == ["old"]
+    assert dict(clean(place, older_than=500)) == {"old": 2}
+    assert {left.name: left.objects for left in leftovers(place)} == {"young": 1}
+
+
+def test_clean_does_not_take_what_is_being_resumed(place: str) -> None:
+    put_lease(place, "key", elsewhere(-1))
+    (leftover,) = leftovers(place)
+    folder = RunFolder(place, "key")
+    assert leftover.remove() == 0
+    assert list(folder.store.list()) == ["lease/00000001"]
+    folder.remove()
+
+
+def test_of_nothing_there_is_nothing_to_clean(place: str) -> None:
+    assert list(clean(place)) == []
+
+
+# several processes
+
+TOGETHER = """
+import sys
+import numpy as np, wrenla as wl
+A = wl.open(sys.argv[1])
+expression = wl.map_tiles(lambda t: __import__("time").sleep(0.01) or t, A).gram().shift(1.0).cholesky()
+sys.stdin.readline()
+if sys.argv[2] == "compute":
+    np.save(sys.argv[3], expression.compute())
+else:
+    np.save(sys.argv[3], expression.save(sys.argv[2]).compute())
+"""
+
+
+@pytest.fixture
+def together(tmp_path: Path, executor: wl.LocalExecutor) -> Callable[[str], list[Any]]:
+    """Run the same script in some processes at once and return what each one got."""
+    A = wl.random((160, 160), tile=32).save(tmp_path / "A", executor)
+
+    def run(target: str) -> list[Any]:
+        outputs = [tmp_path / f"{k}.npy" for k in range(3)]
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", TOGETHER, str(tmp_path / "A"), target, str(output)],
+                stdin=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "WRENLA_WORKERS": "2"},
+            )
+            for output in outputs
+        ]
+        time.sleep(1.0)  # until all have imported
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        for process in processes:
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == 0, err
+        expected = A.gram().shift(1.0).cholesky().compute(executor)
+        return [(np.load(output), expected) for output in outputs]
+
+    return run
+
+
+def test_processes_that_compute_the_same_at_once(together: Any, left: Any) -> None:
+    for found, expected in together("compute"):
+        np.testing.assert_array_equal(found, expected)
+    assert left() == []
+
+
+def test_a_folder_of_its_own_for_each_thread(executor: wl.LocalExecutor, left: Any) -> None:
+    A = wl.random((160, 160), tile=32).gram().shift(1.0).cholesky()
+    results: list[Any] = []
+    threads = [threading.Thread(target=lambda: results.append(A.compute(executor))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+    for result in results:
+        np.testing.assert_array_equal(result, results[0])
+    assert left() == []
