@@ -75,13 +75,13 @@ class TileCache:
         with self._lock:
             tile = self._tiles.pop(key, None)
             if tile is not None:
-                self.used -= tile.nbytes
+                self.used -= _held(tile)
 
     def drop_array(self, identity: str) -> None:
         """Forget all tiles of an array."""
         with self._lock:
             for key in [key for key in self._tiles if key[0] == identity]:
-                self.used -= self._tiles.pop(key).nbytes
+                self.used -= _held(self._tiles.pop(key))
 
     def resize(self, limit: int) -> None:
         """Change the limit; what no longer fits is dropped at once."""
@@ -98,13 +98,18 @@ class TileCache:
     def _insert(self, key: CacheKey, tile: Tile) -> None:
         old = self._tiles.pop(key, None)
         if old is not None:
-            self.used -= old.nbytes
-        if tile.nbytes <= self.limit:
+            self.used -= _held(old)
+        if _held(tile) <= self.limit:
             self._tiles[key] = tile
-            self.used += tile.nbytes
+            self.used += _held(tile)
             self._evict()
 
     def _evict(self) -> None:
         while self.used > self.limit:
             _, tile = self._tiles.popitem(last=False)
-            self.used -= tile.nbytes
+            self.used -= _held(tile)
+
+
+def _held(tile: Tile) -> int:
+    """Return the bytes that a tile keeps in memory: a ragged one those of its padding too."""
+    return tile.nbytes if tile.base is None else max(tile.nbytes, getattr(tile.base, "nbytes", 0))

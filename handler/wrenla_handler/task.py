@@ -243,15 +243,17 @@ def decode(value: Any) -> Any:
     Raises
     ------
     ValueError
-        The list does not begin with the name of one of them.
+        The list does not begin with the name of one of them, or does not have its fields.
     """
     if not isinstance(value, list):
         return value
-    name, *rest = value
+    name, *rest = value or [None]
     if name == "":
         return tuple(map(decode, rest))
-    if name == "complex":
-        return complex(*rest)
-    if name not in _TYPES:
+    made = complex if name == "complex" else _TYPES.get(name) if isinstance(name, str) else None
+    if made is None:
         raise ValueError(f"not part of a task: {name!r}")
-    return _TYPES[name](*map(decode, rest))
+    try:
+        return made(*map(decode, rest))
+    except TypeError as error:
+        raise ValueError(f"not a {name}: {error}") from None

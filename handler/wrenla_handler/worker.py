@@ -14,6 +14,7 @@ import numpy as np
 import wrenla_kernels as kernels
 from wrenla_handler.buffers import Buffers, empty_tile
 from wrenla_handler.cache import CacheKey, Tile, TileCache
+from wrenla_handler.errors import MissingTileError
 from wrenla_handler.finishing import FINISHES, IN_PLACE, Operand, call_user
 from wrenla_handler.layout import tile_key
 from wrenla_handler.sources import Sources, as_bytes, padded_bytes
@@ -123,6 +124,10 @@ class _Execution:
             for term in task.terms:
                 self._accumulate(term, work)
             result = self._finish(work)
+        except MissingTileError:
+            if not self._superseded(spec):
+                raise
+            return report
         finally:
             self._abandon()
         if not in_place:
@@ -224,6 +229,15 @@ class _Execution:
             self.worker.cache.put(cache_key(spec, out), inner)
         else:  # what is in a near store is read as fast from there: memory need not hold it twice
             self.worker.buffers.give(buffer)
+
+    def _superseded(self, spec: ArraySpec) -> bool:
+        """Tell whether somebody else did this task, and dropped what it reads as nobody needs it any more."""
+        out, store = self.task.out, self.worker.sources.store(spec.url)
+        if out.partial:
+            folder = tile_key(out.i, out.j, spec.ndim, out.partial).removesuffix(str(out.partial))
+            if any(int(key.removeprefix(folder)) >= out.partial for key in store.list(folder)):
+                return True
+        return store.exists(tile_key(out.i, out.j, spec.ndim))
 
     def _operand(self, read: Read) -> Operand:
         """Return a factor of a product, as it is stored if BLAS can take it so."""

@@ -17,8 +17,24 @@ Array: TypeAlias = npt.NDArray[Any]
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
 
-TILINGS = ((1, 1), (1, 4), (2, 1), (3, 1), (5, 8), (8, 8), (16, 8), (24, 8), (21, 8), (33, 16), (40, 7), (50, 5))
+TILINGS = (
+    (1, 1),
+    (1, 4),
+    (2, 1),
+    (3, 1),
+    (5, 8),
+    (8, 8),
+    (16, 8),
+    (24, 8),
+    (21, 8),
+    (33, 16),
+    (40, 7),
+    (50, 5),
+)
 """Order and tile edge: single entries, n below a tile, N = 1, 2, 3 and more tiles a side, ragged ones."""
+
+FEW_TILINGS = ((1, 4), (5, 8), (8, 8), (24, 8), (21, 5))
+"""The same in short: n below a tile, one tile, three, five ragged ones."""
 
 CHOLESKY_GATE, SOLVE_GATE, ALARM = 30.0, 16.0, 1.0
 ALARM_FROM = 5
@@ -159,6 +175,8 @@ def matmul_error(c: Array, a: Array, b: Array, dtype: str | None = None) -> floa
     """Largest ‖C − A B‖ over 2u √(k+2) ‖A‖ ‖B‖, in the Frobenius norm: at most 3 is healthy."""
     u = unit_roundoff(dtype or c.dtype.name)
     exact = wide(a) @ wide(b)
-    size = 2 * u * np.sqrt(a.shape[-1] + 2) * np.linalg.norm(wide(a).ravel()) * np.linalg.norm(wide(b).ravel())
+    size = (
+        2 * u * np.sqrt(a.shape[-1] + 2) * np.linalg.norm(wide(a).ravel()) * np.linalg.norm(wide(b).ravel())
+    )
     error = float(np.linalg.norm((wide(c) - exact).ravel()))
     return error / float(size) if error or np.isnan(error) else 0.0

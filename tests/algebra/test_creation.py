@@ -41,7 +41,9 @@ def test_from_array_of_other_types() -> None:
     big_endian = np.arange(6, dtype=">f4").reshape(2, 3)
     assert np.array_equal(wl.from_array(big_endian).compute(), big_endian)
     for bad in (np.ones((2, 2), np.float16), np.ones((2, 2), np.longdouble), np.array([["a"]]), [[None]]):
-        with pytest.raises(TypeError, match="dtype .* is not one of float32, float64, complex64, complex128"):
+        with pytest.raises(
+            TypeError, match=r"dtype .* is not one of float32, float64, complex64, complex128"
+        ):
             wl.from_array(bad)
     for shape in ((), (2, 2, 2)):
         with pytest.raises(ValueError, match=f"not an array of {len(shape)} dimensions"):
@@ -109,7 +111,9 @@ def test_from_function(dtype: str) -> None:
         A = wl.from_function(lambda i, j: a[np.ix_(i, j)], (21, 13), tile=tile, dtype=dtype)
         assert np.array_equal(A.compute(), a)
         assert np.array_equal(A.T.compute(), a.T)
-        v = wl.from_function(lambda i: a[i, 2], 21, tile=tile if not isinstance(tile, tuple) else 8, dtype=dtype)
+        v = wl.from_function(
+            lambda i: a[i, 2], 21, tile=tile if not isinstance(tile, tuple) else 8, dtype=dtype
+        )
         assert np.array_equal(v.compute(), a[:, 2])
     assert wl.from_function(lambda i, j: np.ones((len(i), len(j))), (0, 3)).compute().shape == (0, 3)
 
@@ -128,7 +132,9 @@ def test_from_function_converts_what_loses_nothing() -> None:
     for value in (1, True, np.float32(1), [[1]]):
         A = wl.from_function(lambda i, j, value=value: np.full((len(i), len(j)), value), (3, 2), tile=2)
         assert np.array_equal(A.compute(), np.ones((3, 2)))
-    assert wl.from_function(lambda i, j: np.ones((len(i), len(j))), (2, 2), dtype="f4").compute().dtype == "f4"
+    assert (
+        wl.from_function(lambda i, j: np.ones((len(i), len(j))), (2, 2), dtype="f4").compute().dtype == "f4"
+    )
 
 
 def notes(error: BaseException) -> str:
@@ -139,7 +145,11 @@ def notes(error: BaseException) -> str:
     ("function", "kind", "message"),
     [
         (boom, ZeroDivisionError, "at 4, 2"),
-        (lambda i, j: np.ones((len(i), len(j) + 1)), ValueError, r"shape \(2, 3\) for a block of shape \(2, 2\)"),
+        (
+            lambda i, j: np.ones((len(i), len(j) + 1)),
+            ValueError,
+            r"shape \(2, 3\) for a block of shape \(2, 2\)",
+        ),
         (lambda i, j: 1.0, ValueError, r"shape \(\) for a block"),
         (lambda i, j: None, (ValueError, TypeError), "shape|object"),
         (lambda i, j: np.full((len(i), len(j)), 1j), TypeError, "complex128, which is no float64"),
@@ -267,7 +277,7 @@ def test_map_tiles_that_fails(function: Any, kind: Any, message: str) -> None:
 
 
 def test_map_tiles_of_different_shapes() -> None:
-    with pytest.raises(ValueError, match="shapes .* differ"):
+    with pytest.raises(ValueError, match=r"shapes .* differ"):
         wl.map_tiles(np.add, wl.zeros((2, 3)), wl.zeros((3, 2)))
     with pytest.raises(ValueError, match="at least one matrix"):
         wl.map_tiles(np.add)

@@ -53,7 +53,9 @@ def store_of(url: str) -> Any:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_missing_tile(name: str, url: str) -> None:
     store_of(url).delete("c/1/1")
-    with pytest.raises(MissingTileError, match=r"c/1/1: tile \(1, 1\) is missing, and nothing says that it is zero") as caught:
+    with pytest.raises(
+        MissingTileError, match=r"c/1/1: tile \(1, 1\) is missing, and nothing says that it is zero"
+    ) as caught:
         OPERATIONS[name](wl.open(url)).compute()
     assert str(caught.value).startswith(url)
 
@@ -62,7 +64,9 @@ def test_a_missing_tile(name: str, url: str) -> None:
 def test_a_tile_of_another_length(length: int, url: str) -> None:
     store_of(url).put("c/1/1", b"\0" * length)
     for name in ("compute", "product", "cholesky", "fro"):
-        with pytest.raises(TruncatedTileError, match=rf"c/1/1: {length} bytes where 200 belong \(5 × 5 of float64\)") as caught:
+        with pytest.raises(
+            TruncatedTileError, match=rf"c/1/1: {length} bytes where 200 belong \(5 × 5 of float64\)"
+        ) as caught:
             OPERATIONS[name](wl.open(url)).compute()
         assert str(caught.value).startswith(url)
 

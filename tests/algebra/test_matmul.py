@@ -108,7 +108,9 @@ def test_gram(shape: tuple[int, int], dtype: str) -> None:
             assert weighed.structure == "pos"
 
 
-@pytest.mark.parametrize(("of_a", "of_w"), [("float32", "float64"), ("complex64", "float64"), ("float64", "float32")])
+@pytest.mark.parametrize(
+    ("of_a", "of_w"), [("float32", "float64"), ("complex64", "float64"), ("float64", "float32")]
+)
 def test_gram_with_weights_of_another_precision(of_a: str, of_w: str) -> None:
     a, w = gallery.normal((13, 21), of_a), gallery.normal(21, of_w, 4)
     check_product(wl.from_array(a, tile=8).gram(w).compute(), a * w, a.conj().T)

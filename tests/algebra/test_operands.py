@@ -132,7 +132,9 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", BINARY)
-@pytest.mark.parametrize("other", ["text", None, {}, object(), np.array(["a", "b"])], ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize(
+    "other", ["text", None, {}, object(), np.array(["a", "b"])], ids=lambda x: type(x).__name__
+)
 def test_nonsense(name: str, other: Any) -> None:
     A = wl.zeros((2, 2))
     with pytest.raises(TypeError):
@@ -143,8 +145,15 @@ def test_nonsense(name: str, other: Any) -> None:
 
 def test_products_entry_by_entry_are_refused() -> None:
     A, a = wl.zeros((3, 3), tile=2), np.ones((3, 3))
-    for f in (lambda: A * A, lambda: A * a, lambda: a * A, lambda: A * a[0], lambda: a[0] * A, lambda: [1, 2] * A):
-        with pytest.raises(TypeError, match="scale_rows or scale_columns.*map_tiles"):
+    for f in (
+        lambda: A * A,
+        lambda: A * a,
+        lambda: a * A,
+        lambda: A * a[0],
+        lambda: a[0] * A,
+        lambda: [1, 2] * A,
+    ):
+        with pytest.raises(TypeError, match=r"scale_rows or scale_columns.*map_tiles"):
             f()
     with pytest.raises(TypeError, match=r"/: a number is needed"):
         A / a
@@ -190,7 +199,11 @@ def test_weights() -> None:
         A.scale_columns(np.ones((1, 4)))
     a, w = gallery.normal((7, 5), "complex128"), gallery.normal(7, "complex128", 2)
     W = wl.from_array(a, tile=3).scale_rows(w)
-    for lazy, eager in ((W, w[:, None] * a), (W.H, (w[:, None] * a).conj().T), (W.T.scale_columns(w), a.T * w * w)):
+    for lazy, eager in (
+        (W, w[:, None] * a),
+        (W.H, (w[:, None] * a).conj().T),
+        (W.T.scale_columns(w), a.T * w * w),
+    ):
         assert np.allclose(lazy.compute(), eager, rtol=1e-14)
 
 
@@ -212,7 +225,7 @@ def test_as_a_truth_value_a_number_a_sequence() -> None:
     assert one
     assert not v[0]
     assert (float(one), complex(one), float(A.trace()), complex(v[1])) == (1, 1, 3, 0)
-    with pytest.raises(TypeError, match="complex|imaginary|real"):
+    with pytest.raises(TypeError, match=r"complex"):
         float((1j * A).trace())
     with pytest.raises(TypeError, match="a number has no length"):
         len(A.trace())
@@ -225,7 +238,7 @@ def test_as_a_truth_value_a_number_a_sequence() -> None:
 def test_identity_of_expressions() -> None:
     """Matrices can be keys: what is equal is the same object."""
     A = wl.eye(3)
-    assert A == A  # noqa: PLR0124
+    assert A == A
     assert len({A, A.T, A}) == 2
 
 

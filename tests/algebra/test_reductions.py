@@ -12,8 +12,8 @@ import wrenla as wl
 from . import gallery
 from .gallery import DTYPES, Array
 
-SHAPES = ((1, 1), (21, 13), (13, 21), (8, 8), (3, 40), (40, 1))
-TILES: tuple[Any, ...] = (1, 4, (5, 3), 64)
+SHAPES = ((1, 1), (21, 13), (8, 8), (3, 40), (30, 1))
+TILES: tuple[Any, ...] = (4, (5, 3), 64)
 ORDERS: tuple[Any, ...] = (None, "fro", 1, -1, np.inf, -np.inf)
 
 

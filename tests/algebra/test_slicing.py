@@ -42,7 +42,15 @@ def test_parts_of_structured_matrices(structure: Any) -> None:
     full = gallery.normal((n, n), "complex128")
     a = {"lower": np.tril(full), "upper": np.triu(full), "hermitian": full + full.conj().T}[structure]
     A = wl.from_array(full if structure != "hermitian" else a, tile=4, structure=structure)
-    for key in ((slice(2, 9), slice(5, 11)), 3, (FULL, 7), (5, 8), (8, 5), slice(None, None, -2), (slice(3), slice(9, 13))):
+    for key in (
+        (slice(2, 9), slice(5, 11)),
+        3,
+        (FULL, 7),
+        (5, 8),
+        (8, 5),
+        slice(None, None, -2),
+        (slice(3), slice(9, 13)),
+    ):
         assert A[key].structure == "general"
         assert np.array_equal(A[key].compute(), a[key])
         assert np.array_equal(A.H[key].compute(), a.conj().T[key])
@@ -61,7 +69,13 @@ def test_parts_of_views() -> None:
         "all": ((2 * A.tril().shift(1) - B.T).scale_columns(w), (2 * (np.tril(a) + np.eye(13)) - b.T) * w),
     }
     for x, y in cases.values():
-        for key in ((slice(2, 9), slice(5, 11)), 6, (FULL, 6), (6, 6), (slice(10, 1, -3), slice(None, None, 2))):
+        for key in (
+            (slice(2, 9), slice(5, 11)),
+            6,
+            (FULL, 6),
+            (6, 6),
+            (slice(10, 1, -3), slice(None, None, 2)),
+        ):
             assert np.allclose(x[key].compute(), y[key], rtol=1e-14)
     rows = A[2:11]
     assert np.array_equal(rows[1:5][:, ::-1][2].compute(), a[2:11][1:5][:, ::-1][2])
@@ -108,7 +122,17 @@ def test_what_is_no_index() -> None:
     for bad in ((0, 0, 0), (Ellipsis, Ellipsis), (0, Ellipsis, 0, 0)):
         with pytest.raises(IndexError, match="too many indices for 2 dimensions"):
             A[bad]
-    for bad in ([0, 1], np.array([0, 1]), np.ones(4, bool), None, True, "a", 1.0, (0, np.arange(2)), (None, 0)):
+    for bad in (
+        [0, 1],
+        np.array([0, 1]),
+        np.ones(4, bool),
+        None,
+        True,
+        "a",
+        1.0,
+        (0, np.arange(2)),
+        (None, 0),
+    ):
         with pytest.raises(TypeError, match="an index is an integer, a slice or"):
             A[bad]
     with pytest.raises(IndexError):

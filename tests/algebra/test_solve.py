@@ -11,7 +11,7 @@ import scipy.linalg
 import wrenla as wl
 
 from . import gallery
-from .gallery import ALARM, ALARM_FROM, DTYPES, POSITIVE, SOLVE_GATE, TILINGS, Array
+from .gallery import ALARM, ALARM_FROM, DTYPES, FEW_TILINGS, POSITIVE, SOLVE_GATE, TILINGS, Array
 
 RIGHT_HAND_SIDES: tuple[int | None, ...] = (None, 1, 2, 15)
 """Columns of the right-hand side; None is a vector."""
@@ -34,7 +34,7 @@ def check_solution(a: Array, x: Array, b: Array, dtype: str | None = None) -> No
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_positive_definite(dtype: str, columns: int | None) -> None:
     for name, matrix in POSITIVE.items():
-        for n, tile in TILINGS[:3] + TILINGS[4::3] if name != "well conditioned" else TILINGS:
+        for n, tile in TILINGS if name == "well conditioned" and columns == 2 else FEW_TILINGS[2:]:
             a, b = matrix(n, dtype), right_hand_side(n, columns, dtype)
             x = wl.from_array(a, tile=tile, structure="pos").solve(b).compute()
             check_solution(a, x, b)
@@ -58,7 +58,7 @@ def test_hilbert(tile: int) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_factor_and_solve(dtype: str) -> None:
-    for n, tile in TILINGS:
+    for n, tile in FEW_TILINGS:
         a = gallery.well_conditioned(n, dtype)
         factor = wl.linalg.cho_factor(wl.from_array(a, tile=tile))
         for columns in RIGHT_HAND_SIDES:
@@ -80,19 +80,21 @@ def triangle(n: int, dtype: str, lower: bool) -> Array:
 @pytest.mark.parametrize("lower", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_solve_triangular(dtype: str, lower: bool, trans: Literal["N", "T", "C"]) -> None:
-    for (n, tile), columns in zip(TILINGS, RIGHT_HAND_SIDES * 3, strict=True):
+    for (n, tile), columns in zip(FEW_TILINGS, (2, None, 1, 15, None), strict=True):
         t, b = triangle(n, dtype, lower), right_hand_side(n, columns, dtype)
         op = {"N": t, "T": t.T, "C": t.conj().T}[trans]
         # whatever stands in the other triangle is not read
         full = np.where(t == 0, np.nan, t).astype(dtype)
-        for operand in (wl.from_array(full, tile=tile), full):
-            x = wl.linalg.solve_triangular(operand, b, trans=trans, lower=lower).compute()
-            check_solution(op, x, b)
         structure: Any = "lower" if lower else "upper"
         T = wl.from_array(full, tile=tile, structure=structure)
         flipped = {"N": T, "T": T.T, "C": T.H}[trans]
-        check_solution(op, flipped.solve(b).compute(), b)
-        check_solution(op, flipped.solve(wl.from_array(b, tile=5)).compute(), b)
+        for x in wl.compute(
+            wl.linalg.solve_triangular(wl.from_array(full, tile=tile), b, trans=trans, lower=lower),
+            wl.linalg.solve_triangular(full, b, trans=trans, lower=lower),
+            flipped.solve(b),
+            flipped.solve(wl.from_array(b, tile=5)),
+        ):
+            check_solution(op, x, b)
 
 
 @pytest.mark.parametrize("trans", [0, 1, 2])
@@ -133,7 +135,7 @@ def test_triangular_views(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "complex64"])
 @pytest.mark.parametrize("structure", ["lower", "upper"])
 def test_the_other_triangle_of_a_triangle_is_its_diagonal(structure: Any, dtype: str) -> None:
-    """Of a lower triangular matrix the upper triangle is zero but for the diagonal, whatever is stored there."""
+    """Of a lower triangular matrix the upper triangle is zero but for the diagonal, whatever is stored."""
     n = 11
     full = gallery.normal((n, n), dtype) + 9 * np.eye(n, dtype=dtype)
     b = right_hand_side(n, 2, dtype)
@@ -160,11 +162,23 @@ def test_zero_sized() -> None:
     assert wl.from_array(a, tile=2).solve(np.ones((5, 0)), assume_a="pos").compute().shape == (5, 0)
 
 
-@pytest.mark.parametrize(("of_a", "of_b"), [("float32", "float64"), ("float64", "float32"), ("float32", "complex128"), ("complex64", "float64"), ("float64", "complex64")])
+@pytest.mark.parametrize(
+    ("of_a", "of_b"),
+    [
+        ("float32", "float64"),
+        ("float64", "float32"),
+        ("float32", "complex128"),
+        ("complex64", "float64"),
+        ("float64", "complex64"),
+    ],
+)
 def test_mixed_precision_is_that_of_the_result(of_a: str, of_b: str) -> None:
     """As in NumPy both sides are promoted before anything is factored."""
     n = 21
-    a, b = gallery.ill_conditioned(n, "complex64" if of_a[0] == "c" else "float32").astype(of_a), right_hand_side(n, 2, of_b)
+    a, b = (
+        gallery.ill_conditioned(n, "complex64" if of_a[0] == "c" else "float32").astype(of_a),
+        right_hand_side(n, 2, of_b),
+    )
     a = a + np.eye(n, dtype=of_a)
     check_solution(a, wl.from_array(a, tile=8, structure="pos").solve(b).compute(), b)
     t = np.tril(a)

@@ -1,13 +1,9 @@
-"""Random expressions, each evaluated twice: lazily on tiles, and by NumPy in extended precision.
-
-Beside the exact value stands the same expression of absolute values, and how many roundings went into an entry:
-their product bounds the error (Higham, Accuracy and Stability, section 3.1).
-"""
+"""Random expressions: views on views, products, slices, sums, of any shape that is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,84 +11,22 @@ from hypothesis import strategies as st
 
 import wrenla as wl
 
-from .gallery import DTYPES, Array, unit_roundoff, wide
+from .gallery import DTYPES, Array, unit_roundoff
+from .twins import Draw, Twin, leaf, numbers, tiles
 
-Draw = Callable[[st.SearchStrategy[Any]], Any]
-
-SCALARS = (2, -1, 0.3, -2.5, 1 + 0.5j, True, np.float32(1.5), np.float64(0.7), np.complex64(0.5j), np.int64(3), 0)
-
-
-@dataclass(frozen=True)
-class Twin:
-    """A lazy matrix and what it should be."""
-
-    A: wl.BigMatrix
-    native: Array
-    """NumPy's own result, for shape and dtype."""
-    exact: Array
-    size: Array
-    """The expression of absolute values."""
-    roundings: float
-    u: float
-
-    @classmethod
-    def of(cls, A: wl.BigMatrix, a: Array) -> Twin:
-        return cls(A, a, wide(a), np.abs(wide(a)), 0, unit_roundoff(a.dtype.name))
-
-    def map(self, f: Callable[[Any], Any], roundings: float = 0) -> Twin:
-        """Apply what moves entries about, to all."""
-        return Twin(
-            f(self.A), f(self.native), f(self.exact), f(self.size), self.roundings + roundings, self.u
-        )
-
-    @property
-    def bound(self) -> Array:
-        return np.asarray(4 * (self.roundings + 1) * self.u * self.size)
-
-
-def tiles(draw: Draw) -> tuple[int, int]:
-    edge = st.integers(1, 17)
-    return draw(edge), draw(edge)
-
-
-def numbers(draw: Draw, shape: tuple[int, ...], dtype: str) -> Array:
-    """Return multiples of 1/8 in [−1, 1]: large enough sums of them are exact in float64."""
-    source = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    a = source.integers(-8, 9, shape) / 8
-    return (a + 1j * source.integers(-8, 9, shape) / 8 if dtype[0] == "c" else a).astype(dtype)
-
-
-def leaf(draw: Draw, shape: tuple[int, ...]) -> Twin:
-    dtype = draw(st.sampled_from(DTYPES))
-    a = numbers(draw, shape, dtype)
-    kinds = ["array", "array", "function", "zeros", "random", "memory order"]
-    if len(shape) == 2 and shape[0] == shape[1]:
-        kinds += ["eye", "lower", "upper", "hermitian"]
-    kind = draw(st.sampled_from(kinds))
-    tile = tiles(draw)
-    square = (tile[0], tile[0])
-    one_or_two: Any = shape if len(shape) == 2 else shape[0]
-    match kind:
-        case "function":
-            f = (lambda i, j: a[np.ix_(i, j)]) if len(shape) == 2 else (lambda i: a[i])
-            return Twin.of(wl.from_function(f, shape, tile=tile, dtype=dtype), a)
-        case "zeros":
-            return Twin.of(wl.zeros(one_or_two, tile=tile, dtype=dtype), np.zeros(shape, dtype))
-        case "eye":
-            return Twin.of(wl.eye(shape[0], tile=square, dtype=dtype), np.eye(shape[0], dtype=dtype))
-        case "random":
-            R = wl.random(one_or_two, tile=tile, dtype=dtype, distribution="uniform")
-            return Twin.of(R, R.compute())
-        case "lower":
-            return Twin.of(wl.from_array(a, tile=square, structure="lower"), np.tril(a))
-        case "upper":
-            return Twin.of(wl.from_array(a, tile=square, structure="upper"), np.triu(a))
-        case "hermitian":
-            h = (a + a.conj().T).astype(dtype)
-            return Twin.of(wl.from_array(h, tile=square, structure="hermitian"), h)
-        case "memory order":
-            return Twin.of(wl.from_array(np.asfortranarray(a), tile=tile), a)
-    return Twin.of(wl.from_array(a, tile=tile), a)
+SCALARS = (
+    2,
+    -1,
+    0.3,
+    -2.5,
+    1 + 0.5j,
+    True,
+    np.float32(1.5),
+    np.float64(0.7),
+    np.complex64(0.5j),
+    np.int64(3),
+    0,
+)
 
 
 def vector(draw: Draw, n: int, depth: int) -> Twin:
@@ -218,7 +152,17 @@ def gram(draw: Draw, x: Twin, depth: int) -> Twin:
 
 
 ANY = ["T", "H", "conj", "scaled", "cast", "add", "sub", "add array", "product", "array product", "rows"]
-ANY += ["columns", "slice", "rechunk", "block", "negative", "square", "add by map", "persist", "vector product"]
+ANY += [
+    "columns",
+    "slice",
+    "rechunk",
+    "block",
+    "negative",
+    "square",
+    "add by map",
+    "persist",
+    "vector product",
+]
 SQUARE = ["shift", "tril", "triu", "gram", "shift", "tril", "triu", "gram"]
 
 
@@ -254,7 +198,9 @@ def matrix(draw: Draw, m: int, n: int, depth: int) -> Twin:
             x, a = matrix(draw, k, n, below), numbers(draw, (m, k), draw(st.sampled_from(DTYPES)))
             return replace(product(Twin.of(wl.from_array(a), a), x), A=a @ x.A)
         case "vector product":
-            return weighed(matrix(draw, m, n, below), product(matrix(draw, m, 5, 0), vector(draw, 5, below)), "rows")
+            return weighed(
+                matrix(draw, m, n, below), product(matrix(draw, m, 5, 0), vector(draw, 5, below)), "rows"
+            )
         case "rows":
             return weighed(matrix(draw, m, n, below), vector(draw, m, below), "rows")
         case "columns":
@@ -269,7 +215,9 @@ def matrix(draw: Draw, m: int, n: int, depth: int) -> Twin:
             return replace(x, A=x.A.persist())
         case "block":
             i, j = draw(st.integers(0, m)), draw(st.integers(0, n))
-            table = [[matrix(draw, h, w, draw(st.integers(0, below))) for w in (j, n - j)] for h in (i, m - i)]
+            table = [
+                [matrix(draw, h, w, draw(st.integers(0, below))) for w in (j, n - j)] for h in (i, m - i)
+            ]
             rows = [_joined(line, 1, [[t.A for t in line]]) for line in table]
             return _joined(rows, 0, [[t.A for t in line] for line in table])
         case "negative":
@@ -277,8 +225,9 @@ def matrix(draw: Draw, m: int, n: int, depth: int) -> Twin:
             return replace(x, A=wl.map_tiles(np.negative, x.A), native=-x.native, exact=-x.exact)
         case "square":
             x = matrix(draw, m, n, below)
-            y = Twin(wl.map_tiles(np.square, x.A), x.native**2, x.exact**2, x.size**2, 2 * x.roundings + 2, x.u)
-            return y
+            return Twin(
+                wl.map_tiles(np.square, x.A), x.native**2, x.exact**2, x.size**2, 2 * x.roundings + 2, x.u
+            )
         case "add by map":
             x, y = matrix(draw, m, n, below), matrix(draw, m, n, below)
             z = add(x, y)
@@ -287,7 +236,12 @@ def matrix(draw: Draw, m: int, n: int, depth: int) -> Twin:
             x, c = matrix(draw, m, n, below), draw(st.sampled_from((1, -0.5, 2j)))
             native = x.native + c * np.eye(m, dtype=x.native.dtype)
             return Twin(
-                x.A.shift(c), native, x.exact + c * np.eye(m), x.size + abs(c) * np.eye(m), x.roundings + 2, x.u
+                x.A.shift(c),
+                native,
+                x.exact + c * np.eye(m),
+                x.size + abs(c) * np.eye(m),
+                x.roundings + 2,
+                x.u,
             )
         case "tril":
             x = matrix(draw, m, n, below)

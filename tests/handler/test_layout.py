@@ -154,7 +154,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown structure": ({"attributes": {"wrenla": {"structure": "banded"}}}, "unknown structure 'banded'"),
     "structure a list": ({"attributes": {"wrenla": {"structure": ["lower"]}}}, "unknown structure"),
     "attributes of ours a list": ({"attributes": {"wrenla": ["lower"]}}, "attributes"),
-    "triangle not square": ({"attributes": {"wrenla": {"structure": "lower"}}}, r"shape \[7, 5\] cannot be lower"),
+    "triangle not square": (
+        {"attributes": {"wrenla": {"structure": "lower"}}},
+        r"shape \[7, 5\] cannot be lower",
+    ),
     "triangle in tiles not square": (
         {"shape": [7, 7], "attributes": {"wrenla": {"structure": "lower"}}},
         r"tiles of \[3, 4\] cannot be lower",
@@ -168,7 +171,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         },
         "cannot be pos",
     ),
-    "generation a path": ({"attributes": {"wrenla": {"generation": "../x"}}}, "generation '../x' is not a name"),
+    "generation a path": (
+        {"attributes": {"wrenla": {"generation": "../x"}}},
+        "generation '../x' is not a name",
+    ),
     "generation a number": ({"attributes": {"wrenla": {"generation": 5}}}, "generation 5 is not a name"),
 }
 

@@ -103,7 +103,9 @@ def theirs(path: Path, a: npt.NDArray[Any], chunks: tuple[int, ...], **changes: 
         "fill_value": 0,
         "config": {"write_empty_chunks": True},
     }
-    array = zarr.create_array(path, shape=a.shape, dtype=a.dtype, chunks=chunks, zarr_format=3, **(layout | changes))
+    array = zarr.create_array(
+        path, shape=a.shape, dtype=a.dtype, chunks=chunks, zarr_format=3, **(layout | changes)
+    )
     array[...] = a
 
 
@@ -188,7 +190,9 @@ def test_integers_come_in_by_a_copy(dtype: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda a: zarr.array(a, chunks=(4, 3)), lambda a: zarr.array(a, zarr_format=2)], ids=["memory", "v2"]
+    "make",
+    [lambda a: zarr.array(a, chunks=(4, 3)), lambda a: zarr.array(a, zarr_format=2)],
+    ids=["memory", "v2"],
 )
 def test_from_zarr_takes_arrays_too(make: Callable[[Any], Any], tmp_path: Path) -> None:
     a = numbers((13, 7), "float64")
@@ -203,7 +207,7 @@ def test_what_from_zarr_refuses(tmp_path: Path) -> None:
         wl.from_zarr(str(tmp_path / "nowhere"), str(tmp_path / "copy"))
     with pytest.raises(ValueError, match="not an array of 3 dimensions"):
         wl.from_zarr(zarr.array(np.ones((2, 2, 2))), str(tmp_path / "copy"))
-    with pytest.raises(TypeError, match="dtype .* is not one of"):
+    with pytest.raises(TypeError, match=r"dtype .* is not one of"):
         wl.from_zarr(zarr.array(np.ones(2, "float16")), str(tmp_path / "copy"))
     assert not (tmp_path / "copy").exists()
 

@@ -130,7 +130,7 @@ def test_a_task_on_chosen_tiles_fits(length: int, itemsize: int, workers: int, a
 
 def test_enough_tiles_for_two_workers_and_for_hundreds() -> None:
     for length in (4_000, 20_000, 65_536):
-        assert 10 <= length / choose_tile(length, 8, LOCAL) < 40
+        assert 7 <= length / choose_tile(length, 8, LOCAL) < 40
     assert 60 <= 65_536 / choose_tile(65_536, 8, lambdas(300)) < 100
     assert choose_tile(100, 8, LOCAL) == 100
     assert choose_tile(0, 8, LOCAL) == 1

@@ -190,7 +190,7 @@ import sys, time
 import wrenla as wl
 
 def slow(tile):
-    time.sleep(0.1)
+    time.sleep(0.04)
     return tile + 1
 
 def say(event):

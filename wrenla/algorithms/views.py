@@ -13,11 +13,20 @@ from typing import Literal
 import numpy as np
 
 from wrenla.algorithms.assemble import copy, rechunk
-from wrenla.plan.expression import Description, Node, Strip, make, result_dtype
+from wrenla.plan.expression import Description, Node, Strip, View, make, result_dtype
 from wrenla_handler.layout import Structure
 from wrenla_handler.task import Mask, Op, Read, Scalar
 
 __all__ = ["add", "flip", "scale", "scale_columns", "scale_rows", "settle", "shift", "triangle"]
+
+
+_MOST = 64
+"""Views of views: more would cost every reader more than a copy costs once."""
+
+
+def _view(op: View, *args: Node) -> Node:
+    """Return a view of some matrices; what is a view of views of views … is copied first."""
+    return make(op, *(copy(A) if A.views >= _MOST else A for A in args))
 
 
 def settle(A: Node, *unwanted: str) -> Node:
@@ -40,14 +49,14 @@ def flip(A: Node, op: Op) -> Node:
 
 def scale(A: Node, c: Scalar, dtype: str = "") -> Node:
     """Return c A; `dtype` is that of `c` unless it is a number of Python's."""
-    return A if c == 1 and _raised(A.dtype, c, dtype) == A.dtype else make(Scale(c, dtype), A)
+    return A if c == 1 and _raised(A.dtype, c, dtype) == A.dtype else _view(Scale(c, dtype), A)
 
 
 def shift(A: Node, c: Scalar, dtype: str = "") -> Node:
     """Return A + c I; `dtype` is that of `c` unless it is a number of Python's."""
     if c == 0 and _raised(A.dtype, c, dtype) == A.dtype:
         return A
-    return make(Shift(c, dtype), settle(_square_tiles(A), "rows", "cols"))
+    return _view(Shift(c, dtype), settle(_square_tiles(A), "rows", "cols"))
 
 
 def _raised(of_matrix: str, c: Scalar, of_number: str) -> str:
@@ -58,24 +67,24 @@ def _raised(of_matrix: str, c: Scalar, of_number: str) -> str:
 
 def scale_rows(A: Node, w: Node) -> Node:
     """Return diag(w) A."""
-    return make(Weigh("rows"), settle(A, "rows"), w)
+    return _view(Weigh("rows"), settle(A, "rows"), w)
 
 
 def scale_columns(A: Node, w: Node) -> Node:
     """Return A diag(w)."""
-    return make(Weigh("cols"), settle(A, "cols"), w)
+    return _view(Weigh("cols"), settle(A, "cols"), w)
 
 
 def add(A: Node, B: Node) -> Node:
     """Return A + B, both in the same grid."""
-    return make(Add(), A, B)
+    return _view(Add(), A, B)
 
 
 def triangle(A: Node, part: Literal["lower", "upper"]) -> Node:
     """Return the lower or upper triangle of A, diagonal included."""
     if A.structure == part:
         return A
-    return make(Triangle(part), settle(_square_tiles(A), "mask"))
+    return _view(Triangle(part), settle(_square_tiles(A), "mask"))
 
 
 def _square_tiles(A: Node) -> Node:

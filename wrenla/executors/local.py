@@ -126,18 +126,20 @@ class LocalExecutor(Executor):
 
     @contextmanager
     def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
-        if getattr(self._inside, "worker", False):
+        if getattr(self._inside, "worker", False) or getattr(self._inside, "run", False):
             raise RuntimeError(
-                "a function that runs on an executor asked the same executor for a run of its own, "
-                "which would wait for itself: compute what it needs before"
+                "a function that runs on an executor, or is told its events, asked the same executor for a run "
+                "of its own, which would wait for itself: compute what it needs before"
             )
         # one run at a time: two would share neither the memory nor the processors well
         with self._lock, blas_threads(self.blas_threads):
-            self._home.sources.hosts.update(hosts)
-            self._home.cache.resize(max(0, self._for_tiles - self.workers * projected))
             try:
+                self._inside.run = True
+                self._home.sources.hosts.update(hosts)
+                self._home.cache.resize(max(0, self._for_tiles - self.workers * projected))
                 yield
             finally:
+                self._inside.run = False
                 self._home.buffers.clear()
                 for identity in hosts:
                     self._home.sources.hosts.pop(identity, None)

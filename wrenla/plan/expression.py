@@ -148,6 +148,14 @@ class Node:
     def is_view(self) -> bool:
         return isinstance(self.op, View)
 
+    def __post_init__(self) -> None:
+        _ = self.key  # made from those of the arguments now: later, a long expression would be a deep recursion
+
+    @cached_property
+    def views(self) -> int:
+        """Number of views that whoever reads this node goes through, as often as they are gone through."""
+        return 1 + sum(arg.views for arg in self.args) if self.is_view else 0
+
     @cached_property
     def key(self) -> str:
         """Structural identity: operation, version, parameters, arguments; of a leaf, its content's name."""

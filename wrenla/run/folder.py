@@ -130,7 +130,9 @@ def _encode(lease: Lease) -> bytes:
 
 def _renew(store: Store, key: str, owner: str, ended: threading.Event) -> None:
     while not ended.wait(_LEASE_SECONDS / 3):
-        store.put(key, _encode(Lease.mine(owner)))
+        # a store that does not answer now may do so the next time
+        with contextlib.suppress(StoreError):
+            store.put(key, _encode(Lease.mine(owner)))
 
 
 def _take(store: Store, owner: str) -> int | None:

@@ -1,0 +1,262 @@
+"""This machine as executor: a `concurrent.futures.Executor` that keeps its promises and cleans up."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from threadpoolctl import ThreadpoolController
+
+import wrenla as wl
+from wrenla.executors.local import memory_of_this_machine
+from wrenla.run.events import Event, TaskFinished
+from wrenla_kernels import scipy_blas_info
+
+
+@pytest.fixture
+def matrix() -> wl.BigMatrix:
+    return wl.random((160, 160), tile=32).gram().shift(160.0)
+
+
+# calls
+
+
+def test_submit_map_and_as_completed(executor: wl.LocalExecutor) -> None:
+    assert isinstance(executor, concurrent.futures.Executor)
+    assert executor.submit(pow, 2, 5).result() == 32
+    assert executor.submit(int, "11", base=2).result() == 3
+    assert list(executor.map(lambda a, b: a * b, range(5), range(5))) == [0, 1, 4, 9, 16]
+    futures = [executor.submit(abs, -k) for k in range(10)]
+    done, pending = concurrent.futures.wait(futures, timeout=10)
+    assert (len(done), len(pending)) == (10, 0)
+    assert {future.result() for future in concurrent.futures.as_completed(futures)} == set(range(10))
+
+
+def test_errors_of_calls_come_back(executor: wl.LocalExecutor) -> None:
+    error = executor.submit(int, "no number").exception(timeout=10)
+    assert isinstance(error, ValueError)
+    with pytest.raises(ZeroDivisionError):
+        list(executor.map(lambda x: 1 / x, [1, 0]))
+
+
+def test_as_many_calls_at_a_time_as_workers() -> None:
+    at_once, most, lock = 0, 0, threading.Lock()
+
+    def call() -> None:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.02)
+        with lock:
+            at_once -= 1
+
+    with wl.LocalExecutor(3, allowed_mem="300 MiB") as executor:
+        concurrent.futures.wait([executor.submit(call) for _ in range(12)])
+    assert most == 3
+
+
+def test_the_end_of_the_block_waits_for_calls() -> None:
+    ended = []
+    with wl.LocalExecutor(1, allowed_mem="300 MiB") as executor:
+        executor.submit(lambda: (time.sleep(0.1), ended.append(1)))
+    assert ended == [1]
+    with pytest.raises(RuntimeError, match="shutdown"):
+        executor.submit(abs, 1)
+    executor.shutdown()  # once more does no harm
+
+
+def test_what_has_not_begun_can_be_cancelled() -> None:
+    executor, release = wl.LocalExecutor(1, allowed_mem="300 MiB"), threading.Event()
+    first, *others = [executor.submit(release.wait, 10) for _ in range(5)]
+    threading.Timer(0.05, release.set).start()
+    executor.shutdown(cancel_futures=True)
+    assert first.result() is True
+    assert all(future.cancelled() for future in others)
+
+
+# arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"workers": 0}, "at least one worker"),
+        ({"workers": -2}, "at least one worker"),
+        ({"blas_threads": 0}, "one BLAS thread"),
+        ({"kind": "process"}, "only kind='thread'"),
+        ({"workers": 4, "allowed_mem": "60 MiB"}, r"too little for 4 workers: allow at least 100\.00 MiB"),
+        ({"allowed_mem": 0}, "too little"),
+        ({"allowed_mem": "-1 GiB"}, "too little"),
+        ({"allowed_mem": "much"}, "much"),
+        ({"allowed_mem": "3 apples"}, "apples"),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
+    before = threading.active_count()
+    with pytest.raises(ValueError, match=message):
+        wl.LocalExecutor(**arguments)
+    assert threading.active_count() == before
+
+
+def test_defaults_are_those_of_the_machine() -> None:
+    with wl.LocalExecutor() as executor:
+        assert executor.workers >= 1
+        assert executor.allowed_mem == memory_of_this_machine() // 2
+        assert executor.reach == "process"
+        assert repr(executor).startswith(f"LocalExecutor(workers={executor.workers}, allowed_mem='")
+        model = executor.model
+        assert model.workers == executor.workers
+        assert 0 < model.allowed_bytes * executor.workers < executor.allowed_mem
+
+
+# runs
+
+
+def test_a_run_from_within_a_worker_is_refused(matrix: wl.BigMatrix, executor: wl.LocalExecutor) -> None:
+    future = executor.submit(lambda: matrix.cholesky().compute(executor))
+    with pytest.raises(RuntimeError, match="would wait for itself"):
+        future.result(timeout=10)
+    future = executor.submit(lambda: wl.eye(3, tile=3).compute(executor))
+    with pytest.raises(RuntimeError, match="would wait for itself"):
+        future.result(timeout=10)
+    # another executor is free
+    with wl.LocalExecutor(1, allowed_mem="300 MiB") as other:
+        result = other.submit(lambda: matrix.trace().compute(executor)).result(timeout=10)
+    assert result == pytest.approx(float(matrix.trace().compute(executor)))
+
+
+def test_a_run_from_within_a_listener_is_refused(matrix: wl.BigMatrix, executor: wl.LocalExecutor) -> None:
+    errors: list[BaseException] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            matrix.trace().compute(executor)
+
+    def run() -> None:
+        try:
+            matrix.cholesky().compute(executor, on_event=listen)
+        except RuntimeError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive(), "waits for itself"
+    assert "would wait for itself" in str(errors[0])
+    matrix.cholesky().compute(executor)  # the executor is none the worse for it
+
+
+def blas_of_all() -> dict[str, int]:
+    return {library.filepath: library.num_threads for library in ThreadpoolController().lib_controllers}
+
+
+@pytest.mark.parametrize("how", ["well", "numerical failure", "interrupt"])
+def test_blas_threads_are_restored_and_numpys_left_alone(
+    how: str, matrix: wl.BigMatrix, executor: wl.LocalExecutor
+) -> None:
+    mine = scipy_blas_info().filepath
+    before, during = blas_of_all(), []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            during.append(blas_of_all())
+            if how == "interrupt":
+                raise KeyboardInterrupt
+
+    expression = matrix.shift(-1e6).cholesky() if how == "numerical failure" else matrix.cholesky()
+    try:
+        expression.compute(executor, on_event=listen)
+        assert how == "well"
+    except (wl.LinAlgError, KeyboardInterrupt):
+        assert how != "well"
+    assert blas_of_all() == before
+    for numbers in during:
+        assert numbers.pop(mine) == executor.blas_threads
+        assert numbers == {path: number for path, number in before.items() if path != mine}
+
+
+def test_blas_threads_as_asked_for(matrix: wl.BigMatrix) -> None:
+    seen = []
+    with wl.LocalExecutor(1, allowed_mem="300 MiB", blas_threads=2) as executor:
+        matrix.cholesky().compute(executor, on_event=lambda event: seen.append(scipy_blas_info().threads))
+    assert set(seen) == {2}
+
+
+def test_the_cache_keeps_to_what_is_allowed(tmp_path: Path, matrix: wl.BigMatrix) -> None:
+    n, tile = 1200, 200
+    with wl.LocalExecutor(2, allowed_mem="64 MiB") as executor:
+        A = wl.random((n, n), tile=tile).gram().shift(float(n)).save(tmp_path / "A", executor)
+        expression = A.cholesky()
+        plan = wl.plan(expression, executor=executor)
+        cache = executor.home.cache
+        used = []
+        expression.compute(executor, on_event=lambda event: used.append((cache.used, cache.limit)))
+        budget = executor.allowed_mem - 2 * (24 << 20) - 2 * plan.projected
+        assert {limit for _, limit in used} == {budget}
+        assert 0 < max(bytes_used for bytes_used, _ in used) <= budget
+
+
+def test_after_a_run_no_host_array_or_buffer_is_held(executor: wl.LocalExecutor) -> None:
+    A = wl.from_array(np.ones((400, 400)), tile=100)
+    (A @ A).compute(executor)
+    assert executor.home.sources.hosts == {}
+    assert executor.home.buffers._free == {}
+    with pytest.raises(wl.LinAlgError):
+        (A @ A).shift(-1e9).cholesky().compute(executor)
+    assert executor.home.sources.hosts == {}
+
+
+def test_runs_in_several_threads_wait_for_each_other(
+    matrix: wl.BigMatrix, executor: wl.LocalExecutor
+) -> None:
+    events: list[tuple[int, Event]] = []
+
+    def run(number: int) -> Any:
+        return (
+            matrix.shift(number).cholesky().compute(executor, on_event=lambda e: events.append((number, e)))
+        )
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(run, range(3)))
+    order = [number for number, _ in events]
+    assert [n for k, n in enumerate(order) if k == 0 or order[k - 1] != n] == list(dict.fromkeys(order))
+    for number, L in enumerate(results):
+        A = matrix.shift(number).compute(executor)
+        np.testing.assert_allclose(L @ L.T, A, rtol=1e-10, atol=1e-8)
+
+
+# the default one
+
+
+@pytest.fixture
+def default(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    def make(**environment: str) -> Any:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return wl.default_executor()
+
+    return make
+
+
+def test_the_default_executor_is_what_the_settings_say(default: Callable[..., Any]) -> None:
+    first = default(WRENLA_WORKERS="1", WRENLA_ALLOWED_MEM="200 MiB")
+    assert (first.workers, first.allowed_mem, first.blas_threads) == (1, 200 << 20, 1)
+    assert default() is first
+    second = default(WRENLA_WORKERS="2", WRENLA_BLAS_THREADS="3")
+    assert (second.workers, second.allowed_mem, second.blas_threads) == (2, 200 << 20, 3)
+    with pytest.raises(RuntimeError):
+        first.submit(abs, 1)  # it was ended when the other one took its place
+
+
+def test_in_a_with_block_its_executor_is_the_default(executor: wl.LocalExecutor) -> None:
+    assert wl.default_executor() is executor  # the fixture is in such a block
+    with wl.LocalExecutor(1, allowed_mem="200 MiB") as inner:
+        assert wl.default_executor() is inner
+    assert wl.default_executor() is executor
