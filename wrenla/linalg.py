@@ -7,7 +7,7 @@ from typing import Any, Literal
 from wrenla.algorithms import systems
 from wrenla.algorithms.triangular import solve_triangular as triangular_node
 from wrenla.algorithms.views import flip
-from wrenla.errors import LinAlgError, NotPositiveDefiniteError
+from wrenla.errors import LinAlgError, NotPositiveDefiniteError, SingularMatrixError
 from wrenla.factors import CholeskyFactor
 from wrenla.matrix import BigMatrix, SlogdetResult
 from wrenla.operands import Operand, as_node
@@ -17,6 +17,7 @@ __all__ = [
     "CholeskyFactor",
     "LinAlgError",
     "NotPositiveDefiniteError",
+    "SingularMatrixError",
     "cho_factor",
     "cho_solve",
     "cholesky",
@@ -83,6 +84,8 @@ def solve(a: Operand, b: Operand, *, assume_a: systems.Assume = None) -> BigMatr
         A general matrix: LU is not there yet.
     NotPositiveDefiniteError
         When computed, if the matrix is not positive definite.
+    SingularMatrixError
+        When computed, if a triangular one has a zero on its diagonal.
 
     Examples
     --------
@@ -106,6 +109,11 @@ def solve_triangular(
         A, its transpose, or its conjugate transpose.
     lower : bool
         Whether the triangle of `a` is the lower one.
+
+    Raises
+    ------
+    SingularMatrixError
+        When computed, if there is a zero on the diagonal.
 
     Examples
     --------

@@ -13,6 +13,7 @@ __all__ = [
     "MissingTileError",
     "NotAMatrixError",
     "NotPositiveDefiniteError",
+    "SingularMatrixError",
     "StoreError",
     "TransientStoreError",
     "TruncatedTileError",
@@ -72,3 +73,20 @@ class NotPositiveDefiniteError(LinAlgError):
             f"(row and column {self.minor - 1}, counted from 0); "
             "if the matrix should be, add a small multiple of the identity: A.shift(c)"
         )
+
+
+class SingularMatrixError(LinAlgError):
+    """A triangular matrix has a zero on its diagonal.
+
+    Parameters
+    ----------
+    index : int
+        Row and column of one (counted from 0, over the whole matrix).
+    """
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
+
+    def __str__(self) -> str:
+        return f"the triangular matrix is singular: entry {self.index} of the diagonal is zero"

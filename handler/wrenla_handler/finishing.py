@@ -9,7 +9,7 @@ import numpy as np
 
 import wrenla_kernels as kernels
 from wrenla_handler.cache import Tile
-from wrenla_handler.errors import NotPositiveDefiniteError
+from wrenla_handler.errors import NotPositiveDefiniteError, SingularMatrixError
 from wrenla_handler.task import Mask, Op, Task
 
 __all__ = ["FINISHES", "IN_PLACE", "Operand", "call_user"]
@@ -34,6 +34,9 @@ def _potrf(work: Tile, args: tuple[Operand, ...], task: Task) -> Tile:
 def _trsm(side: kernels.Side) -> Callable[[Tile, tuple[Operand, ...], Task], Tile]:
     def finish(work: Tile, args: tuple[Operand, ...], task: Task) -> Tile:
         (t, op, mask) = args[0]
+        zeros = np.flatnonzero(t.diagonal() == 0)
+        if zeros.size:  # BLAS would divide by them
+            raise SingularMatrixError(task.origin[0 if side == "L" else 1] + int(zeros[0]))
         kernels.trsm(side, t, work, uplo="L" if mask == "lower" else "U", op=op)
         return work
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any, Literal
 
 import numpy as np
@@ -147,6 +148,22 @@ def test_the_other_triangle_of_a_triangle_is_its_diagonal(structure: Any, dtype:
     for T in views.values():
         x = wl.linalg.solve_triangular(T, b, lower=structure != "lower").compute()
         check_solution(diagonal, x, b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("trans", ["N", "C"])
+@pytest.mark.parametrize("lower", [True, False])
+def test_a_triangle_with_a_zero_on_its_diagonal(lower: bool, trans: Literal["N", "C"], dtype: str) -> None:
+    """SciPy raises, and so do we, with the global index."""
+    n, at = 21, 13
+    t = triangle(n, dtype, lower)
+    t[at, at] = 0
+    x = wl.linalg.solve_triangular(wl.from_array(t, tile=8), np.ones(n), trans=trans, lower=lower)
+    with pytest.raises(wl.linalg.SingularMatrixError, match="entry 13 of the diagonal is zero") as caught:
+        x.compute()
+    assert caught.value.index == at
+    assert isinstance(caught.value, np.linalg.LinAlgError)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_zero_sized() -> None:
