@@ -108,13 +108,21 @@ def _sources() -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield str(own), _toml(own)
             break
         if project.is_file():
-            table = _toml(project).get("tool", {}).get("wrenla")
-            if table is not None:
-                yield f"{project} [tool.wrenla]", table
+            tools = _table(_toml(project).get("tool", {}), f"{project} [tool]")
+            if "wrenla" in tools:
+                source = f"{project} [tool.wrenla]"
+                yield source, _table(tools["wrenla"], source)
             break
     prefix = "WRENLA_"
-    values = {k.removeprefix(prefix).lower(): v for k, v in os.environ.items() if k.startswith(prefix)}
-    yield "environment variable", values
+    # an empty variable is how a shell unsets one for a single command
+    found = {key: value for key, value in os.environ.items() if key.startswith(prefix) and value}
+    yield "environment variable", {key.removeprefix(prefix).lower(): value for key, value in found.items()}
+
+
+def _table(value: Any, source: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise SettingError(f"{source} = {value!r} is not a table of settings")
+    return value
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -144,11 +152,13 @@ def _value(key: str, value: Any, source: str) -> Any:
             return value
         if key == "store":
             return os.fspath(value)
+        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+            raise ValueError("a whole number")
         number = int(parse_bytes(value)) if key in _BYTES else int(value)
         if number < (1 if key == "blas_threads" else 0):
             raise ValueError("a number that is not negative")
         return number
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise SettingError(f"{source}: {key} = {value!r} is not usable: {error}") from None
 
 

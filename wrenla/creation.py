@@ -246,7 +246,8 @@ def block(blocks: Sequence[Sequence[Any]], tile: Tile = None) -> BigMatrix:
     Parameters
     ----------
     blocks : sequence of sequences of BigMatrix or array_like
-        All in a row have equally many rows, all in a column equally many columns.
+        All in a row of the table have equally many rows, and all rows of the table are equally wide. A vector
+        is one column.
     tile : int or (int, int), optional
         Of the result; by default those of the first block.
 

@@ -74,7 +74,7 @@ def turned(a: Array, dtype: str) -> Array:
     phases = np.exp(1j * np.arange(len(a)))
     result = (phases[:, None] * a * phases.conj()).astype(dtype)
     result[np.diag_indices_from(result)] = result.diagonal().real
-    return result
+    return np.asarray(result)
 
 
 def with_eigenvalues(values: npt.ArrayLike, dtype: str, seed: int = 0) -> Array:
@@ -83,7 +83,7 @@ def with_eigenvalues(values: npt.ArrayLike, dtype: str, seed: int = 0) -> Array:
     double = "complex128" if np.dtype(dtype).kind == "c" else "float64"
     q, _ = np.linalg.qr(normal((len(values), len(values)), double, seed))
     a = (q * values) @ q.conj().T
-    return ((a + a.conj().T) / 2).astype(dtype)
+    return np.asarray((a + a.conj().T) / 2, dtype)
 
 
 def ill_conditioned(n: int, dtype: str) -> Array:
@@ -122,7 +122,7 @@ def kac_murdock_szego(n: int, dtype: str) -> Array:
 
 
 def hilbert(n: int, dtype: str = "float64") -> Array:
-    return scipy.linalg.hilbert(n).astype(dtype)
+    return np.asarray(scipy.linalg.hilbert(n), dtype)
 
 
 def fiedler(n: int, dtype: str = "float64") -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from itertools import product
 from typing import Any
 
@@ -28,12 +29,12 @@ def check_product(c: Array, a: Array, b: Array) -> None:
 
 @pytest.mark.parametrize("dtypes", list(product(DTYPES, DTYPES)), ids="-".join)
 def test_matmul(dtypes: tuple[str, str]) -> None:
-    for number, (m, k, n) in enumerate(SHAPES):
+    for number, (m, k, n) in enumerate(SHAPES if dtypes[0] == dtypes[1] else SHAPES[3::2]):
         a, b = gallery.normal((m, k), dtypes[0], number), gallery.normal((k, n), dtypes[1], number + 9)
         A, B = wl.from_array(a, tile=(8, 5)), wl.from_array(b, tile=8)
         check_product((A @ B).compute(), a, b)
         check_product((A @ b).compute(), a, b)
-        check_product((a @ B).compute(), a, b)
+        check_product(operator.matmul(a, B).compute(), a, b)
         check_product(wl.linalg.matmul(a, b).compute(), a, b)
 
 
@@ -43,7 +44,7 @@ def test_vectors(dtype: str) -> None:
     A = wl.from_array(a, tile=8)
     for left, right in ((a, v), (w, a), (v, v), (w, w)):
         lazy = [A if side is a else wl.from_array(side, tile=5) for side in (left, right)]
-        for x in (lazy[0] @ lazy[1], left @ lazy[1], lazy[0] @ right):
+        for x in (lazy[0] @ lazy[1], operator.matmul(left, lazy[1]), lazy[0] @ right):
             check_product(np.asarray(x.compute()), left, right)
             assert x.ndim == (left @ right).ndim
 
@@ -151,7 +152,7 @@ def test_zero_sized(shape: tuple[int, int, int]) -> None:
     c = (wl.zeros((m, k), tile=2) @ np.ones((k, n))).compute()
     assert np.array_equal(c, np.zeros((m, n)))
     assert (wl.zeros((m, k), tile=2) @ np.ones(k)).compute().shape == (m,)
-    assert (np.ones(k) @ wl.zeros((k, n), tile=2)).compute().shape == (n,)
+    assert operator.matmul(np.ones(k), wl.zeros((k, n), tile=2)).compute().shape == (n,)
     assert (wl.zeros(k) @ np.ones(k)).compute() == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -52,7 +53,7 @@ NUMBERS: dict[str, Callable[[wl.BigMatrix], wl.BigMatrix]] = {
     "gram of the transpose": lambda A: A.T.gram(),
     "weighted gram": lambda A: A.gram(np.zeros(N)),
     "product": lambda A: A @ np.ones((N, 2)),
-    "product from the left": lambda A: np.ones((2, N)) @ A,
+    "product from the left": lambda A: operator.matmul(np.ones((2, N)), A),
     "product with zeros": lambda A: A @ wl.zeros((N, 2)),
     "zero times": lambda A: 0 * A,
     "product with zero times": lambda A: (0 * A) @ np.ones((N, 2)),
@@ -68,7 +69,7 @@ NUMBERS: dict[str, Callable[[wl.BigMatrix], wl.BigMatrix]] = {
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NUMBERS)
 def test_stays(name: str, dtype: str) -> None:
-    for A in operands(dtype):
+    for A in operands(dtype, PLACES if dtype == "float64" else PLACES[1:4]):
         assert has_nan(NUMBERS[name](A).compute())
 
 
@@ -163,6 +164,6 @@ def test_infinity_is_not_lost() -> None:
     a[7, 3] = np.inf
     A = wl.from_array(a, tile=TILE)
     for order in (None, 1, np.inf, "max"):
-        assert A.norm(order).compute() == np.inf  # type: ignore[arg-type]
+        assert A.norm(order).compute() == np.inf
     assert A.sum().compute() == np.inf
     assert np.isinf(A.norm().compute())

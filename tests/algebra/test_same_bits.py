@@ -143,7 +143,7 @@ def test_every_size_of_groups(
 ) -> None:
     reference = expected(dtype)
     for kind in ("fixed", "doubling"):
-        force_cut(Cut(kind, size))  # type: ignore[arg-type]
+        force_cut(Cut(kind, size))
         for schedule in ("waves", "dataflow"):
             for number in (1, 2, 3):
                 assert same_bits(run(dtype, workers(number), schedule), reference)

@@ -109,7 +109,8 @@ def test_numbers_and_vectors_have_indices_too() -> None:
     for key in ((), Ellipsis, (Ellipsis,)):
         assert v[3][key].compute() == 3
         assert np.array_equal(v[key].compute(), np.arange(7.0))
-    assert v[np.int64(-1)].compute() == 6
+    last: Any = np.int64(-1)
+    assert v[last].compute() == 6
     assert np.array_equal(v[np.int64(1) : np.int64(5)].compute(), np.arange(1.0, 5))
 
 
@@ -140,6 +141,6 @@ def test_what_is_no_index() -> None:
     with pytest.raises(ValueError, match="zero"):
         A[::0]
     with pytest.raises(TypeError):
-        A[1.5:3]  # type: ignore[misc]
+        A[1.5:3]
     with pytest.raises(TypeError, match="assignment"):
         A[0] = 1  # type: ignore[index]

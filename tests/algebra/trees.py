@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -189,14 +190,14 @@ def matrix(draw: Draw, m: int, n: int, depth: int) -> Twin:
         case "add array":
             x, a = matrix(draw, m, n, below), numbers(draw, (m, n), draw(st.sampled_from(DTYPES)))
             y = add(x, Twin.of(wl.from_array(a), a))
-            return replace(y, A=x.A + a if draw(st.booleans()) else a + x.A)
+            return replace(y, A=x.A + a if draw(st.booleans()) else operator.add(a, x.A))
         case "product":
             k = draw(st.integers(0, 12))
             return product(matrix(draw, m, k, below), matrix(draw, k, n, below))
         case "array product":
             k = draw(st.integers(0, 12))
             x, a = matrix(draw, k, n, below), numbers(draw, (m, k), draw(st.sampled_from(DTYPES)))
-            return replace(product(Twin.of(wl.from_array(a), a), x), A=a @ x.A)
+            return replace(product(Twin.of(wl.from_array(a), a), x), A=operator.matmul(a, x.A))
         case "vector product":
             return weighed(
                 matrix(draw, m, n, below), product(matrix(draw, m, 5, 0), vector(draw, 5, below)), "rows"

@@ -29,7 +29,7 @@ def layouts() -> Iterator[TileLayout]:
         yield TileLayout(Grid((1, 1), (1, 1)), dtype, 0)
         yield TileLayout(Grid((0, 5), (1, 4)), dtype)
         for structure in ("lower", "upper", "hermitian", "pos"):
-            yield TileLayout(Grid((7, 7), (3, 3)), dtype, 2, structure)  # type: ignore[arg-type]
+            yield TileLayout(Grid((7, 7), (3, 3)), dtype, 2, structure)
 
 
 @pytest.mark.parametrize(

@@ -101,3 +101,39 @@ def test_peak_of_one_task_is_below_the_projected_memory(cases: tuple[str, ...], 
         assert worst <= projected + (1 << 20), which
         # and the projection is no wild guess either
         assert projected <= 4 * worst, which
+
+
+LARGE = """
+import sys
+import wrenla as wl
+
+def status(field):
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+root, n = sys.argv[1], 4500
+A = wl.from_function(lambda i, j: 0.9 ** abs(i[:, None] - j), (n, n), 250, structure="pos")
+with wl.LocalExecutor(2, allowed_mem="96 MiB") as executor:
+    wl.random((500, 500), tile=250).gram().shift(1.0).cholesky().compute()  # BLAS, modules, threads
+    before = status("VmRSS")
+    with open("/proc/self/clear_refs", "w") as reset:
+        reset.write("5")
+    A.cholesky().save(f"{root}/L")
+    peak = status("VmHWM")
+print(peak - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peak memory cannot be reset")
+def test_a_run_larger_than_its_memory_keeps_to_what_is_allowed(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "WRENLA_STORE": str(tmp_path / "runs")},
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 24 << 20 < int(done.stdout) <= 96 << 20  # of 85 MB of results and 160 MB in all

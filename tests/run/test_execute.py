@@ -1,4 +1,4 @@
-"""From expressions to finished tiles: what is shared, what is kept, what can be reached, and that every run ends."""
+"""From expressions to finished tiles: what is shared, kept and reached, and that every run ends."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_temporaries_go_as_soon_as_nobody_reads_them(
     counts = []
 
     def listen(event: Event) -> None:
-        if isinstance(event, TaskFinished):
+        if isinstance(event, TaskFinished | RunFinished):
             keys = open_store(root).list()
             counts.append(sum("/c/" in key or "/partial/" in key for key in keys))
 
     expression.compute(executor, on_event=listen)
-    assert len(counts) == plan.tasks == 15 + 15 + 5
+    assert len(counts) == plan.tasks + 1
     assert max(counts) < plan.tasks - 5
-    assert counts[-1] <= 5 + 2  # the result, and what the last tasks have read
+    assert counts[-1] == 5, "the result"
 
 
 def test_persisted_tiles_live_as_long_as_their_matrix(
@@ -111,7 +111,7 @@ def test_what_the_workers_cannot_see_is_refused_before_anything_starts(
     with Far("host") as near:
         (folder @ folder).compute(near)
         for unseen in (host, memory):
-            with pytest.raises(ReachError, match="can be seen by this process only.*further away.*host"):
+            with pytest.raises(ReachError, match=r"can be seen by this process only.*further away.*host"):
                 (unseen @ folder).compute(near, on_event=events.append)
     with Far("anywhere") as far, pytest.raises(ReachError, match="by this host only"):
         (folder @ folder).compute(far, on_event=events.append)
@@ -144,7 +144,7 @@ def test_an_executor_that_is_shut_down_ends_its_run(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=stop)
     thread.start()
-    with pytest.raises(Exception, match=r"(?i)shutdown|cancel|^$"):
+    with pytest.raises(RuntimeError, match=r"shut ?down"):
         slow.compute(executor, on_event=lambda event: begun.set() if isinstance(event, TaskStarted) else None)
     thread.join()
     executor.shutdown()

@@ -75,8 +75,12 @@ def test_the_end_of_the_block_waits_for_calls() -> None:
 def test_what_has_not_begun_can_be_cancelled() -> None:
     executor, release = wl.LocalExecutor(1, allowed_mem="300 MiB"), threading.Event()
     first, *others = [executor.submit(release.wait, 10) for _ in range(5)]
-    threading.Timer(0.05, release.set).start()
+    while not first.running():
+        time.sleep(0.001)
+    timer = threading.Timer(0.05, release.set)
+    timer.start()
     executor.shutdown(cancel_futures=True)
+    timer.join()
     assert first.result() is True
     assert all(future.cancelled() for future in others)
 

@@ -230,3 +230,25 @@ def test_sigint_ends_a_script_and_says_how_to_go_on(
     assert done.stdout.count("done") == 49 - tiles
     assert left() == []
     np.testing.assert_array_equal(wl.open(tmp_path / "B").compute(executor), matrix.compute(executor) + 1)
+
+
+@pytest.mark.slow
+def test_sigint_at_any_moment(matrix: wl.BigMatrix, executor: wl.LocalExecutor, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SIGINT_SCRIPT)
+    command = [sys.executable, str(script), str(tmp_path / "A"), str(tmp_path / "B")]
+    rng = np.random.default_rng(0)
+    for _ in range(15):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with process:
+            time.sleep(rng.uniform(0.3, 1.2))  # while it imports, plans, takes its lease, runs
+            process.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            out, _ = process.communicate(timeout=20)
+            assert time.monotonic() - began < 4
+            if "finished" in out:
+                break
+            assert process.returncode in (-signal.SIGINT, 1)
+    else:
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+    np.testing.assert_array_equal(wl.open(tmp_path / "B").compute(executor), matrix.compute(executor) + 1)

@@ -144,7 +144,6 @@ def test_a_key_like_no_other_names_them_all() -> None:
     ("key", "value"),
     [
         ("workers", "many"),
-        ("workers", ""),
         ("workers", -1),
         ("workers", [2]),
         ("tile", "1.5"),
@@ -200,14 +199,12 @@ def test_settings_of_one_evaluation(folder: Path, write: Write) -> None:
         (A @ A).compute()
 
 
-@pytest.mark.xfail(reason="config.py: a part of a number is dropped, True is 1, infinity is an OverflowError")
 @pytest.mark.parametrize("value", [1.5, True, float("inf")])
 def test_numbers_are_whole(value: Any) -> None:
     with pytest.raises(SettingError, match="not usable"):
         settings(tile=value)
 
 
-@pytest.mark.xfail(reason="config.py: WRENLA_STORE= writes to /runs, WRENLA_ALLOWED_MEM= allows one byte")
 @pytest.mark.parametrize("key", ["store", "allowed_mem", "tile", "progress"])
 def test_an_empty_variable_is_none(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = settings()
@@ -215,7 +212,6 @@ def test_an_empty_variable_is_none(key: str, monkeypatch: pytest.MonkeyPatch) ->
     assert settings() == before
 
 
-@pytest.mark.xfail(reason="config.py: AttributeError", raises=AttributeError)
 @pytest.mark.parametrize("text", ["tool = 3\n", "[tool]\nwrenla = 3\n"])
 def test_a_table_that_is_none(text: str, write: Write) -> None:
     write(PROJECT, text)

@@ -128,8 +128,8 @@ class LocalExecutor(Executor):
     def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
         if getattr(self._inside, "worker", False) or getattr(self._inside, "run", False):
             raise RuntimeError(
-                "a function that runs on an executor, or is told its events, asked the same executor for a run "
-                "of its own, which would wait for itself: compute what it needs before"
+                "a function that runs on an executor, or is told its events, asked the same executor for a "
+                "run of its own, which would wait for itself: compute what it needs before"
             )
         # one run at a time: two would share neither the memory nor the processors well
         with self._lock, blas_threads(self.blas_threads):

@@ -149,7 +149,7 @@ class Node:
         return isinstance(self.op, View)
 
     def __post_init__(self) -> None:
-        _ = self.key  # made from those of the arguments now: later, a long expression would be a deep recursion
+        _ = self.key  # made of those of the arguments now: later, it would be a recursion through all of them
 
     @cached_property
     def views(self) -> int:

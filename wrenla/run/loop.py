@@ -198,6 +198,8 @@ class _Loop:
 
     def _outcome(self, p: int, future: Future[Report]) -> Input:
         self.futures.pop(p, None)
+        if future.cancelled():
+            raise RuntimeError("the executor was shut down in the middle of the run")
         error = future.exception()
         if error is not None:
             self.errors[p] = error
@@ -228,7 +230,7 @@ class _Loop:
         for future in self.futures.values():
             try:
                 future.exception(timeout=max(0.0, deadline - time.monotonic()))
-            except BaseException as late:
+            except Exception as late:
                 logger.debug("while winding down: %r", late)
 
     def _tell(self, event: Event) -> None:

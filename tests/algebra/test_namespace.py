@@ -1,0 +1,87 @@
+"""`wl.linalg`: the names of the Array API and SciPy, on arrays as on matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+import wrenla as wl
+from wrenla import linalg
+
+from . import gallery
+from .gallery import Array
+
+N = 13
+SPD = gallery.well_conditioned(N, "complex128")
+GENERAL = gallery.normal((N, N), "complex128")
+RIGHT = gallery.normal((N, 3), "complex128", 5)
+WEIGHTS = np.arange(1.0, N + 1)
+
+CASES: dict[str, tuple[Callable[[Any], Any], Callable[[Array], Any]]] = {
+    "matmul": (lambda a: linalg.matmul(a, RIGHT), lambda a: a @ RIGHT),
+    "cholesky": (linalg.cholesky, np.linalg.cholesky),
+    "upper": (lambda a: linalg.cholesky(a, upper=True), scipy.linalg.cholesky),
+    "cho_solve": (
+        lambda a: linalg.cho_solve(linalg.cho_factor(a), RIGHT),
+        lambda a: np.linalg.solve(a, RIGHT),
+    ),
+    "solve": (lambda a: linalg.solve(a, RIGHT, assume_a="pos"), lambda a: np.linalg.solve(a, RIGHT)),
+    "solve lower": (
+        lambda a: linalg.solve(a, RIGHT, assume_a="lower"),
+        lambda a: scipy.linalg.solve_triangular(a, RIGHT, lower=True),
+    ),
+    "solve_triangular": (
+        lambda a: linalg.solve_triangular(a, RIGHT, trans="C"),
+        lambda a: scipy.linalg.solve_triangular(a, RIGHT, trans="C"),
+    ),
+    "gram": (linalg.gram, lambda a: a @ a.conj().T),
+    "weighted gram": (lambda a: linalg.gram(a, WEIGHTS), lambda a: (a * WEIGHTS) @ a.conj().T),
+    "matrix_norm": (linalg.matrix_norm, np.linalg.norm),
+    "matrix_norm 1": (lambda a: linalg.matrix_norm(a, ord=1), lambda a: np.linalg.norm(a, 1)),
+    "matrix_transpose": (linalg.matrix_transpose, np.transpose),
+    "trace": (linalg.trace, np.trace),
+    "diagonal": (linalg.diagonal, np.diagonal),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_on_arrays_and_on_matrices(name: str) -> None:
+    ours, theirs = CASES[name]
+    expected = theirs(SPD)
+    for operand in (SPD, wl.from_array(SPD, tile=4), wl.from_array(SPD, tile=(5, 3)), SPD.tolist()):
+        lazy = ours(operand)
+        assert isinstance(lazy, wl.BigMatrix)
+        assert np.allclose(lazy.compute(), expected, rtol=1e-12, atol=1e-13)
+
+
+def test_every_name_is_there_and_has_a_text() -> None:
+    for name in linalg.__all__:
+        assert getattr(linalg, name).__doc__
+    for name in wl.__all__:
+        assert hasattr(wl, name)
+
+
+def test_methods_and_functions_agree() -> None:
+    A = wl.from_array(GENERAL, tile=4)
+    for one, other in (
+        (A @ A.T, linalg.matmul(A, A.T)),
+        (A.gram(), linalg.gram(A)),
+        (A.norm(np.inf), linalg.matrix_norm(A, ord=np.inf)),
+        (A.shift(9).tril().solve(RIGHT), linalg.solve_triangular(A.shift(9), RIGHT, lower=True)),
+    ):
+        assert np.array_equal(one.compute(), other.compute())
+
+
+def test_solve_knows_what_the_structure_says() -> None:
+    S = wl.from_array(SPD, tile=4, structure="pos")
+    assert np.allclose(linalg.solve(S, RIGHT).compute(), np.linalg.solve(SPD, RIGHT))
+    G = wl.from_array(GENERAL, tile=4).gram()
+    assert np.allclose(G.solve(RIGHT).compute(), np.linalg.solve(GENERAL @ GENERAL.conj().T, RIGHT))
+    sign, logabs = linalg.slogdet(S)
+    assert np.isclose(float(logabs), np.linalg.slogdet(SPD)[1])
+    assert complex(sign) == 1
+    assert linalg.slogdet(S).logabsdet.dtype == np.float64
