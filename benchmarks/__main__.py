@@ -124,7 +124,7 @@ def out_of_core(rounds: int) -> list[Figure]:
     if not (small.runs and large.runs):
         return []
     peak = large.median_run["peak"]
-    figures = [
+    return [
         Figure(work, "peak memory over the interpreter's", peak / GIB, 2, 2, "GiB", True),
         Figure(
             work,
@@ -135,13 +135,18 @@ def out_of_core(rounds: int) -> list[Figure]:
             note=f"{40000**3 / 3 / large.seconds / 1e9:.0f} GFLOP/s",
         ),
     ]
-    print("  with the page cache limited to 3 GiB by a control group:")
+
+
+def page_cache(rounds: int) -> list[Figure]:
+    """The same again with all memory, page cache included, limited by a control group: printed, no target."""
+    print("Cholesky n = 40000 within 2 GiB, the page cache limited to 3 GiB by a control group:")
     limited = in_control_group(3 << 30, {"n": 40000, "allowed": "2 GiB"})
     if isinstance(limited, str):
         print(f"    not measured: {limited}")
     else:
         print(f"    {40000**3 / 3 / limited['seconds'] / 1e9:.0f} GFLOP/s, {limited['seconds']:.0f} s")
-    return figures
+        print("    " + json.dumps(limited["profile"]))
+    return []
 
 
 def in_control_group(limit: int, arguments: dict[str, Any]) -> dict[str, Any] | str:
@@ -225,6 +230,7 @@ BENCHMARKS: dict[str, Callable[[int], list[Figure]]] = {
     "matmul": matmul,
     "solve": solve,
     "out_of_core": out_of_core,
+    "page_cache": page_cache,
 }
 
 

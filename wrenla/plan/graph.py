@@ -190,8 +190,9 @@ class TileGraph:
             for term in task.terms
         ]
         ends = (*task.base, *task.args)
-        tiles = [self.arrays[read.tile.array].nbytes for read in ends]
-        tiles += [self.arrays[read.tile.array].nbytes for term in task.terms for read in (term.a, term.b)]
+        factors = (read for term in task.terms for read in (term.a, term.b))
+        # only what comes from a store is read ahead
+        tiles = (self._stored_bytes(read.tile) for read in (*ends, *factors))
         ahead = min(lookahead, len(ends) - 1 + 2 * task.length) * max(tiles, default=0)
         made = 2 * work if task.finish.startswith("call ") else work if task.finish else 0
         return out + made + max(stages) + max(0, ahead)

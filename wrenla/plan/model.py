@@ -56,9 +56,9 @@ def choose_tile(length: int, itemsize: int, model: ExecutorModel) -> int:
     >>> choose_tile(14336, 8, ExecutorModel(2, 60e9, 2e9, 1e-4, 60, 8 << 30))
     1440
     """
-    if length <= 256:
-        return max(1, length)
     fits = math.isqrt(model.allowed_bytes // (_TILES_IN_USE * itemsize))
+    if length <= min(256, fits):
+        return max(1, length)
     balanced = round(8 * model.flops_per_second / model.bytes_per_second)
     largest = max(1, min(fits, 4080, max(2000, 2 * balanced)))
     # N tiles a side give about N²/2 tasks in the middle of a factorization: 10 keep two workers busy, and 8 do
