@@ -283,7 +283,7 @@ def wrenla_matmul(n: int, tile: int | None = None, **_: Any) -> dict[str, Any]:
 def wrenla_solve(n: int, rhs: int, tile: int | None = None, **_: Any) -> dict[str, Any]:
     import wrenla as wl
 
-    with scratch() as folder, wl.LocalExecutor() as executor:
+    with scratch(), wl.LocalExecutor() as executor:
         A = wl.from_function(kms, (n, n), tile, structure="pos").persist(executor)
         b = right_hand_sides(n, rhs)
         watch = Watch()

@@ -65,9 +65,9 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
     """Compute some results and return them as NumPy arrays."""
     for node in nodes:
         _refuse_too_large(node, options.settings.max_compute_bytes)
-    check_current(nodes)
     executor = executor or default_executor()
     nodes = settled(nodes, lambda node: persist_node(node, executor, options))
+    check_current(nodes)
     # functions are evaluated by the workers, everything else can be read here
     nodes = [made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in nodes]
     owners = {owner.key: owner for node in nodes for owner in _owners(node)}
@@ -104,9 +104,9 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
     """Compute a result and return it as data, kept as long as the returned node."""
     if isinstance(node.op, Leaf) and node.op.spec.kind == "tiles":
         return node
-    check_current([node])
     executor = executor or default_executor()
     (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
+    check_current([node])
     with (
         options.listeners() as listeners,
         execute(
@@ -135,9 +135,9 @@ def _disown(folder: RunFolder, executor: Executor, spec: ArraySpec) -> None:
 
 def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, options: Options) -> Node:
     """Compute a result, store it at an address, and return it as data."""
-    check_current([node])
     executor = executor or default_executor()
     (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
+    check_current([node])
     result = made(node)
     store = open_store(url)
     try:

@@ -136,6 +136,19 @@ def test_an_overwritten_input_is_never_mistaken_for_the_old_one(
     assert new.norm().compute() == 18
 
 
+def test_a_factor_outlives_its_matrix(place: Place) -> None:
+    """What is computed already does not need the input any more."""
+    wl.from_array(4 * np.eye(9), tile=4, structure="pos").save(place("a"))
+    A = wl.open(place("a"))
+    factor, persisted = wl.linalg.cho_factor(A), (2 * A).persist()
+    assert (factor.solve(np.ones(9)).compute() == 0.25).all()
+    factor.solve(np.ones(9)).save(place("a"), overwrite=True)
+    assert (factor.solve(2 * np.ones(9)).compute() == 0.5).all()
+    assert persisted.norm("max").compute() == 8
+    with pytest.raises(StaleMatrixError):
+        wl.linalg.cho_factor(A).solve(np.ones(9)).compute()
+
+
 def test_a_removed_input(place: Place) -> None:
     saved(place("a"))
     A = wl.open(place("a"))

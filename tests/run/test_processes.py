@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 
 import wrenla as wl
+from wrenla.errors import StaleMatrixError
+from wrenla.run.events import Event, TaskFinished
 from wrenla_handler.stores import open_store
 
 TOGETHER = """
@@ -112,4 +115,30 @@ def test_a_folder_of_its_own_for_each_thread(executor: wl.LocalExecutor, left: A
     assert len(results) == 4
     for result in results:
         np.testing.assert_array_equal(result, results[0])
+    assert left() == []
+
+
+@pytest.mark.xfail(reason="evaluate.py: the last one to end names the matrix anew", raises=StaleMatrixError)
+def test_what_two_have_saved_together_is_good_for_both(
+    tmp_path: Path, executor: wl.LocalExecutor, left: Any
+) -> None:
+    L = wl.random((160, 160), tile=32).gram().shift(160.0).cholesky()
+    url, begun, done = str(tmp_path / "L"), threading.Event(), threading.Event()
+
+    def wait(event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            begun.set()
+            done.wait(20)
+
+    def save_slowly() -> wl.BigMatrix:
+        with wl.LocalExecutor(1, allowed_mem="200 MiB") as slow:
+            return L.save(url, slow, on_event=wait)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(save_slowly)
+        begun.wait(20)
+        second = L.save(url, executor)
+        done.set()
+        for matrix in (first.result(20), second):
+            np.testing.assert_array_equal(matrix.compute(executor), L.compute(executor))
     assert left() == []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain, combinations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wrenla.plan.graph import Graph
@@ -31,6 +31,9 @@ from wrenla.run.scheduler import (
     needed_tasks,
     step,
 )
+
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""This machine may have other things to do."""
 
 
 def a_graph(needs: Sequence[Sequence[int]], seconds: Sequence[float] = ()) -> Graph:
@@ -168,7 +171,7 @@ def simulations(draw: st.DrawFn) -> Simulation:
     return Simulation(graph, set(draw(subsets(n))), set(draw(subsets(n))), draw(POLICIES))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(BUSY, max_examples=400)
 @given(simulations(), st.data())
 def test_every_needed_task_runs_once_after_its_inputs(sim: Simulation, data: st.DataObject) -> None:
     sim.tell(Begun())
@@ -197,7 +200,7 @@ def test_every_needed_task_runs_once_after_its_inputs(sim: Simulation, data: st.
     assert sim.waves == sorted(set(sim.waves))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(BUSY, max_examples=150)
 @given(simulations(), st.booleans(), st.data())
 def test_a_failure_that_lasts_stops_the_run(sim: Simulation, transient: bool, data: st.DataObject) -> None:
     sim.tell(Begun())
@@ -220,7 +223,7 @@ def test_a_failure_that_lasts_stops_the_run(sim: Simulation, transient: bool, da
         assert not any(isinstance(action, Submit | Retry | Finish) for action in actions)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(BUSY, max_examples=300)
 @given(graphs(most=8), st.data())
 def test_what_is_done_again_is_as_little_as_possible(graph: Graph, data: st.DataObject) -> None:
     n = len(graph)
@@ -241,6 +244,7 @@ def test_what_is_done_again_is_as_little_as_possible(graph: Graph, data: st.Data
     assert set(np.flatnonzero(needed_tasks(graph, flags[0], flags[1])).tolist()) == smallest
 
 
+@settings(BUSY)
 @given(graphs(), st.data())
 def test_the_same_events_give_the_same_actions(graph: Graph, data: st.DataObject) -> None:
     wanted = data.draw(subsets(len(graph)))

@@ -28,7 +28,7 @@ def current_executor() -> Executor | None:
 
 
 class Executor(concurrent.futures.Executor):
-    """Runs calls and tile tasks. Inside its ``with`` block it is the default executor; the block's end ends it.
+    """Runs calls and tile tasks. Inside its ``with`` block it is the default executor; the end ends it.
 
     Attributes
     ----------

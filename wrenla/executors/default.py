@@ -18,7 +18,7 @@ _default: dict[tuple[int, int, int], LocalExecutor] = {}
 def default_executor() -> Executor:
     """Return the executor of the innermost ``with`` block, otherwise the one that the settings describe.
 
-    That is this machine, with `workers` and `allowed_mem`. It is made once and ended when the interpreter ends.
+    That is this machine, with `workers` and `allowed_mem`. It is made once and ended with the interpreter.
 
     Examples
     --------

@@ -61,8 +61,8 @@ def choose_tile(length: int, itemsize: int, model: ExecutorModel) -> int:
         return max(1, length)
     balanced = round(8 * model.flops_per_second / model.bytes_per_second)
     largest = max(1, min(fits, 4080, max(2000, 2 * balanced)))
-    # N tiles a side give about N²/2 tasks in the middle of a factorization: 10 keep two workers busy, and 8 do
-    # where 10 would make tiles so small that the kernels on them are slower
+    # N tiles a side give about N²/2 tasks in the middle of a factorization: 10 keep two workers busy, and 8
+    # do where 10 would make tiles so small that the kernels on them are slower
     busy = 10 if length >= 10 * 1024 else 8
     sides = max(busy, math.isqrt(16 * model.workers), -(-length // largest))
     smallest = min(largest, max(256, balanced // 2))  # below it, tasks are mostly waiting
