@@ -7,6 +7,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -127,9 +128,13 @@ def _table(value: Any, source: str) -> dict[str, Any]:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return _parsed(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{path}: {error}") from None
+
+
+_parsed = lru_cache(maxsize=16)(tomllib.loads)
+"""Settings are asked for at every evaluation: of a short one, parsing was half the time."""
 
 
 def _merge(found: Settings, values: Mapping[str, Any], source: str) -> Settings:
