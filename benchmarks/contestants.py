@@ -235,7 +235,9 @@ class Watch:
         }
 
 
-def wrenla_cholesky(n: int, tile: int | None = None, allowed: str | None = None, **_: Any) -> dict[str, Any]:
+def wrenla_cholesky(
+    n: int, tile: int | None = None, allowed: str | None = None, warm: bool = True, **_: Any
+) -> dict[str, Any]:
     """From tiles in a folder to tiles in a folder."""
     import wrenla as wl
 
@@ -243,7 +245,8 @@ def wrenla_cholesky(n: int, tile: int | None = None, allowed: str | None = None,
     with scratch() as folder, wl.LocalExecutor(allowed_mem=allowed) as executor:
         A = wl.from_function(kms, (n, n), tile, structure="pos").persist(executor)
         watch = Watch()
-        warm_memory()
+        if warm:
+            warm_memory()
         start = time.perf_counter()
         with memory:
             L = A.cholesky().save(folder + "/L", executor, on_event=watch)
