@@ -86,7 +86,7 @@ def test_numbers(data: Any, m: int, n: int, depth: int) -> None:
 
 
 @pytest.mark.slow
-@settings(RANDOM, max_examples=1500)
+@settings(RANDOM, max_examples=800)
 @given(st.data(), sides, sides, st.integers(1, 4))
 def test_many(data: Any, m: int, n: int, depth: int) -> None:
     check(trees.matrix(data.draw, m, n, depth))

@@ -193,6 +193,26 @@ def test_only_square_matrices_have_a_shift_and_triangles() -> None:
             A.tril()
 
 
+@pytest.mark.parametrize("tile", [(2, 3), (3, 2), (1, 7), (7, 1), (3, 3)])
+def test_the_diagonal_in_tiles_that_are_not_square(tile: tuple[int, int]) -> None:
+    a = gallery.normal((7, 7), "complex128")
+    A, eye = wl.from_array(a, tile=tile), np.eye(7)
+    for lazy, eager in (
+        (A.shift(2), a + 2 * eye),
+        (A.T.shift(1j).H, (a.T + 1j * eye).conj().T),
+        (A.tril(), np.tril(a)),
+        (A.T.triu(), np.triu(a.T)),
+        (A.tril().triu(), np.diag(a.diagonal())),
+        (A.diagonal(), a.diagonal()),
+        (A.shift(2) @ eye, a + 2 * eye),
+    ):
+        assert np.array_equal(lazy.compute(), eager)
+    for structure in ("lower", "upper"):
+        T = wl.from_array(a, tile=3, structure=structure)  # type: ignore[arg-type]
+        other = T.triu() if structure == "lower" else T.tril()
+        assert np.array_equal(other.compute(), np.diag(a.diagonal())), "what is stored there does not count"
+
+
 def test_weights() -> None:
     A = wl.zeros((3, 4), tile=2)
     with pytest.raises(ValueError, match="3 rows to be weighed, not 4"):

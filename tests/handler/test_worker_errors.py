@@ -15,7 +15,7 @@ from wrenla_handler.errors import MissingTileError, NotPositiveDefiniteError, St
 from wrenla_handler.grid import Grid
 from wrenla_handler.layout import tile_key
 from wrenla_handler.sources import as_bytes, function_key
-from wrenla_handler.stores import MemoryStore, open_store
+from wrenla_handler.stores import LocalStore, MemoryStore, open_store
 from wrenla_handler.task import ArraySpec, Read, Task, TileRef
 from wrenla_handler.worker import Worker
 
@@ -85,6 +85,24 @@ def test_a_task_whose_work_was_done_by_another_writes_nothing(
         with pytest.raises(MissingTileError):
             worker.run(task, specs)
     assert list(out.list()) == there
+
+
+def test_a_later_sum_may_appear_while_we_look(
+    worker: Worker, specs: Specs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder is not listed in one moment: one file may go, and the next one come, without being seen."""
+    out, real, looks = worker.sources.store(specs["out"].url), LocalStore.list, []
+
+    def list_too_early(store: LocalStore, prefix: str = "") -> Iterator[str]:
+        looks.append(prefix)
+        if len(looks) == 2:
+            out.put("partial/1/1/5", b"")
+        return iter(()) if len(looks) == 1 else real(store, prefix)
+
+    monkeypatch.setattr(LocalStore, "list", list_too_early)
+    task = Task(TileRef("out", 1, 1, 3), (T, T), "float64", (Read(TileRef("out", 1, 1, 2)),))
+    assert not worker.run(task, specs).committed
+    assert set(looks) == {"partial/1/1/"}
 
 
 def test_a_matrix_that_is_not_positive_definite_names_the_global_minor(worker: Worker, specs: Specs) -> None:

@@ -142,6 +142,7 @@ def test_killed_three_times(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # twenty interpreters one after the other, on a machine that may be busy
 @pytest.mark.parametrize("what", ["cholesky", "solve", "function"])
 def test_killed_twenty_times(what: str, folder: Path) -> None:
     found = check(what, 0, 20, 5 if what == "solve" else 2, folder)

@@ -19,7 +19,7 @@ from wrenla.plan import plan as plan_module
 from wrenla.plan.cut import Cut
 from wrenla.run.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted
 from wrenla_handler.layout import METADATA_KEY
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores import LocalStore, open_store
 
 CUTS = [Cut(), Cut("fixed", 1), Cut("fixed", 3), Cut("doubling", 4)]
 
@@ -114,6 +114,30 @@ def test_a_shortened_tile_is_made_again(
     np.testing.assert_array_equal(result, L.compute(executor))
     plan = wl.plan(L, executor=executor)
     assert "c/1/0" in {_key(plan, event.task) for event in events if isinstance(event, TaskStarted)}
+
+
+def test_a_partial_sum_that_another_run_drops_while_we_look_is_not_there(
+    cut: Callable[[Cut], None],
+    matrix: wl.BigMatrix,
+    executor: wl.LocalExecutor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cut(Cut("fixed", 1))
+    L, url = matrix.cholesky(), str(tmp_path / "L")
+    with pytest.raises(ConnectionAbortedError):
+        L.save(url, executor, on_event=stopping_after(20, ConnectionAbortedError()))
+    assert any(key.startswith("partial/") for key in objects(url))
+    size = LocalStore.size
+
+    def size_too_late(store: LocalStore, key: str) -> int:
+        if key.startswith("partial/"):
+            store.delete(key)
+        return size(store, key)
+
+    monkeypatch.setattr(LocalStore, "size", size_too_late)
+    result = L.save(url, executor).compute(executor)
+    np.testing.assert_array_equal(result, L.compute(executor))
 
 
 def test_a_finished_matrix_is_not_touched(

@@ -213,13 +213,20 @@ def _present(graph: Graph, arrays: Mapping[str, ArraySpec]) -> Iterator[int]:
                 continue
             store = stores[ref.array]
             # after a power cut a local file may be shorter than what was written to it
-            if store.reach == "host" and store.size(key) != padded_bytes(spec):
-                store.delete(key)
-            else:
+            if store.reach != "host" or (size := _size(store, key)) == padded_bytes(spec):
                 yield p
+            elif size is not None:
+                store.delete(key)
     finally:
         for store in stores.values():
             store.close()
+
+
+def _size(store: Store, key: str) -> int | None:
+    try:
+        return store.size(key)
+    except KeyError:  # another run that writes to the same place has dropped it since it was listed
+        return None
 
 
 def _manifest(plan: Plan) -> dict[str, Any]:
