@@ -6,19 +6,25 @@ from wrenla import linalg
 from wrenla.creation import block, eye, from_array, from_function, from_zarr, map_tiles, open, random, zeros
 from wrenla.errors import LinAlgError, WrenlaError
 from wrenla.executors.base import Executor
-from wrenla.executors.default import default_executor
+from wrenla.executors.default import default_executor, store
+from wrenla.executors.future import Future
 from wrenla.executors.local import LocalExecutor
 from wrenla.matrix import BigMatrix, compute, plan
+from wrenla_handler.call.broadcast import Ref
+from wrenla_handler.call.context import cancelled
 
 __version__ = importlib.metadata.version("wrenla")
 
 __all__ = [
     "BigMatrix",
     "Executor",
+    "Future",
     "LinAlgError",
     "LocalExecutor",
+    "Ref",
     "WrenlaError",
     "block",
+    "cancelled",
     "compute",
     "default_executor",
     "eye",
@@ -30,5 +36,6 @@ __all__ = [
     "open",
     "plan",
     "random",
+    "store",
     "zeros",
 ]

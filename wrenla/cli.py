@@ -11,7 +11,7 @@ from dask.utils import format_bytes, format_time
 
 from wrenla.config import origins, settings
 from wrenla.errors import NotAMatrixError, SettingError, WrenlaError
-from wrenla.run.folder import leftovers
+from wrenla.folder import leftovers
 from wrenla_handler.layout import TileLayout, tile_key
 from wrenla_handler.stores import Store, open_store
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+
+from wrenla_handler.call.failure import RemoteError, RemoteTraceback
 from wrenla_handler.errors import (
+    IntegrityError,
     LinAlgError,
     MetadataError,
     MissingTileError,
@@ -16,26 +20,79 @@ from wrenla_handler.errors import (
 )
 
 __all__ = [
+    "CallError",
+    "Cancelled",
+    "IntegrityError",
     "LinAlgError",
+    "Lost",
     "MetadataError",
     "MissingTileError",
+    "NestedCallError",
+    "NeverStarted",
     "NotAMatrixError",
     "NotPositiveDefiniteError",
+    "OutOfMemory",
     "PlanError",
     "ReachError",
+    "RemoteError",
+    "RemoteTraceback",
     "SettingError",
     "SingularMatrixError",
     "StaleMatrixError",
     "StoreError",
+    "Superseded",
+    "Throttled",
+    "TimedOut",
     "TooLargeError",
     "TransientStoreError",
     "TruncatedTileError",
+    "WorkerDied",
     "WrenlaError",
 ]
 
 
 class PlanError(WrenlaError, ValueError):
     """A plan cannot be carried out on this executor; the message says what would fit."""
+
+
+class CallError(WrenlaError):
+    """A call ended without its function having returned or raised; the class names the cause."""
+
+
+class Throttled(CallError):
+    """The service refused the call since too many were running, again and again."""
+
+
+class OutOfMemory(CallError, MemoryError):
+    """The function needed more memory than its worker may use. Not tried again: it would need it again."""
+
+
+class TimedOut(CallError, TimeoutError):
+    """An attempt ran longer than its `timeout`, or past the call's `deadline`."""
+
+
+class WorkerDied(CallError):
+    """The worker ended while it had the call, which may have had effects."""
+
+
+class NeverStarted(CallError):
+    """The function surely has not begun: no worker could be had, or the deadline passed in the queue."""
+
+
+class Lost(CallError):
+    """The connection to the worker broke after the call was sent: whether it ran is not known."""
+
+
+class Cancelled(CallError, concurrent.futures.CancelledError):
+    """The call was running when its executor was told to stop."""
+
+
+class Superseded(CallError):
+    """Another attempt at the same call was faster; it is what an attempt ends with, never a call."""
+
+
+class NestedCallError(WrenlaError, RuntimeError):
+    """A function that runs on a worker asked the same executor for calls, which would wait for themselves."""
 
 
 class ReachError(WrenlaError, ValueError):

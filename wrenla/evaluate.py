@@ -18,12 +18,12 @@ from wrenla.config import Settings, settings
 from wrenla.errors import TooLargeError
 from wrenla.executors.base import Executor
 from wrenla.executors.default import default_executor
+from wrenla.folder import RunFolder
 from wrenla.plan.expression import Leaf, Node, leaf
 from wrenla.plan.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import Listener
 from wrenla.run.execute import Target, execute
-from wrenla.run.folder import RunFolder
 from wrenla.saving import UNFINISHED, check_current, clear, make_room
 from wrenla_handler.errors import LinAlgError
 from wrenla_handler.layout import TileLayout

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = [
+    "IntegrityError",
     "LinAlgError",
     "MetadataError",
     "MissingTileError",
@@ -31,6 +32,10 @@ class StoreError(WrenlaError, OSError):
 
 class TransientStoreError(StoreError):
     """A store failed in a way that the same request may not fail again: it is worth a retry."""
+
+
+class IntegrityError(StoreError):
+    """Some bytes are not those that their sender wrote: they do not have the hash that came with them."""
 
 
 class NotAMatrixError(WrenlaError, FileNotFoundError):

@@ -12,7 +12,7 @@ import numpy as np
 
 from wrenla_handler.buffers import empty_tile
 from wrenla_handler.cache import Tile
-from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileError
+from wrenla_handler.errors import IntegrityError, MissingTileError, StoreError, TruncatedTileError
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import tile_key
 from wrenla_handler.stores import Store, open_store
@@ -83,7 +83,7 @@ class Sources:
         except KeyError:
             raise StoreError(f"{store.url}: {key}: the run's function is not there") from None
         if hashlib.sha256(blob).hexdigest() != digest:
-            raise StoreError(f"{store.url}: {key}: not the function that the driver wrote; not loaded")
+            raise IntegrityError(f"{store.url}: {key}: not the function that the driver wrote; not loaded")
         loaded: Callable[..., Any] = cloudpickle.loads(blob)
         with self._lock:
             return self._functions.setdefault(digest, loaded)

@@ -19,7 +19,7 @@ from wrenla.plan.model import ExecutorModel
 from wrenla.plan.plan import make_plan
 from wrenla.evaluate import made
 from wrenla.run.execute import Target, _bind
-from wrenla.run.folder import RunFolder
+from wrenla.folder import RunFolder
 from wrenla_handler.worker import Worker
 from wrenla_kernels import blas_threads
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import wrenla as wl
+from wrenla.folder import Lease
 from wrenla.run import execute
 from wrenla.run.events import Event, RunFinished, TaskFinished, TaskRetried, TaskStarted
-from wrenla.run.folder import Lease
 from wrenla.run.scheduler import Policy
 from wrenla_handler import sources
 from wrenla_handler.errors import MissingTileError, StoreError, TransientStoreError

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 import wrenla as wl
 from wrenla.cli import main
-from wrenla.run.folder import RunFolder, leftovers
+from wrenla.folder import RunFolder, leftovers
 
 DEAD = '{"owner": "x", "host": "elsewhere", "pid": 1, "started": "1", "expires": %f}'
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import concurrent.futures
 from abc import abstractmethod
 from collections.abc import Mapping
-from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
+from wrenla.executors.calling import CallingExecutor
 from wrenla.plan.model import ExecutorModel
 from wrenla_handler.cache import Tile
 from wrenla_handler.stores import Reach
@@ -27,15 +27,26 @@ def current_executor() -> Executor | None:
     return next(reversed(_entered.get()), None)
 
 
-class Executor(concurrent.futures.Executor):
+class Executor(CallingExecutor):
     """Runs calls and tile tasks. Inside its ``with`` block it is the default executor; the end ends it.
+
+    Functions, arguments and results of calls are pickled where workers are other processes: closures, lambdas and
+    what is defined in a script or a notebook travel, too, and so do local modules that they need. Every call
+    ends: with a value, with the exception that the function raised, or with an error that names its cause.
 
     Attributes
     ----------
     workers : int
-        Tasks that run at the same time.
+        Calls, and tile tasks, that run at the same time.
     reach : {"process", "host", "anywhere"}
-        Where its workers are: they see only stores and arrays that reach at least as far.
+        Where the workers of tile tasks are: they see only stores and arrays that reach at least as far.
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> with wl.LocalExecutor(workers=2) as executor:
+    ...     list(executor.map(lambda x: x**2, range(5)))
+    [0, 1, 4, 9, 16]
     """
 
     workers: int
@@ -49,6 +60,8 @@ class Executor(concurrent.futures.Executor):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         _entered.set(tuple(executor for executor in _entered.get() if executor is not self))
+        if isinstance(error, KeyboardInterrupt):
+            self.calls.stop()
         self.shutdown(wait=True)
 
     @property
@@ -74,7 +87,7 @@ class Executor(concurrent.futures.Executor):
         """
 
     @abstractmethod
-    def submit_task(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Future[Report]:
+    def submit_task(self, task: Task, arrays: Mapping[str, ArraySpec]) -> concurrent.futures.Future[Report]:
         """Run one task. The future ends with its report, or with the error that it met."""
 
     @abstractmethod

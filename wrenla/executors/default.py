@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
 import threading
 
 from wrenla.config import settings
+from wrenla.errors import NestedCallError
 from wrenla.executors.base import Executor, current_executor
 from wrenla.executors.local import LocalExecutor
+from wrenla_handler.call.context import current_call
+from wrenla_handler.stores import Store
 
-__all__ = ["default_executor"]
+__all__ = ["default_executor", "store"]
 
 _lock = threading.Lock()
 _default: dict[tuple[int, int, int], LocalExecutor] = {}
@@ -30,6 +32,13 @@ def default_executor() -> Executor:
     current = current_executor()
     if current is not None:
         return current
+    call = current_call()
+    if call is not None and call.owner is None:
+        raise NestedCallError(
+            "a function that runs in a worker process asked for the default executor: calls of its own would wait "
+            "for this one. Return what is to be done next, and submit it from outside; or let the function make "
+            "an executor of its own: with wrenla.LocalExecutor(1, kind='thread')"
+        )
     now = settings()
     key = (now.workers, now.allowed_mem, now.blas_threads)
     with _lock:
@@ -41,9 +50,31 @@ def default_executor() -> Executor:
         return _default[key]
 
 
+def store() -> Store:
+    """Open the store that all calls of an executor share, inside a function that runs on it and outside.
+
+    What functions put there other calls can get, and so can the driver; it goes with the executor.
+
+    Returns
+    -------
+    Store
+        ``put(key, data, create=False)``, ``get(key)``, ``list(prefix)``, ``exists``, ``size``, ``delete``; data
+        are bytes.
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> def remember(x):
+    ...     return wl.store().put(f"seen/{x}", b"yes")
+    >>> with wl.LocalExecutor(workers=2) as executor:
+    ...     _ = list(executor.map(remember, "ab"))
+    ...     list(wl.store().list())
+    ['seen/a', 'seen/b']
+    """
+    call = current_call()
+    return default_executor().store() if call is None else call.open_store()
+
+
 def _close() -> None:
     while _default:
-        _default.popitem()[1].shutdown(wait=True, cancel_futures=True)
-
-
-atexit.register(_close)
+        _default.popitem()[1].shutdown(wait=True)

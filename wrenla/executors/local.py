@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+import weakref
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import Literal, ParamSpec, TypeVar
+from typing import Literal
 
 from dask.utils import format_bytes, parse_bytes
 
+from wrenla.errors import NestedCallError
 from wrenla.executors.base import Executor
+from wrenla.executors.call import Carrier
+from wrenla.executors.calls import Calls
+from wrenla.executors.place import Place
+from wrenla.executors.process_lanes import ProcessCarrier
+from wrenla.executors.threads import ThreadCarrier
 from wrenla.plan.model import ExecutorModel
 from wrenla_handler.cache import Tile
+from wrenla_handler.call.context import current_call
 from wrenla_handler.stores import Reach
 from wrenla_handler.task import ArraySpec, Task, TileRef
 from wrenla_handler.worker import Report, Worker, cache_key
@@ -25,29 +35,37 @@ __all__ = ["LocalExecutor", "memory_of_this_machine"]
 
 logger = logging.getLogger("wrenla.executors")
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+_THREADS_OF_BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""What BLAS libraries read when they are loaded."""
 
 _OVERHEAD_PER_WORKER = 24 << 20
 """Bytes that BLAS's packing buffer and a thread's stack take beside the tiles."""
 
 
 class LocalExecutor(Executor):
-    """Runs calls and tile tasks in threads of this process.
+    """Runs calls in processes or threads of this machine, and tile tasks in threads.
 
-    The kernels let go of the GIL, so threads are as good as processes for tile tasks, and share their tiles.
+    The kernels let go of the GIL, so threads are as good as processes for tile tasks, and share their tiles. For
+    your own functions they mostly are not, hence processes: fresh ones, started when the first call needs
+    them, each with a NumPy seed of its own, without need of ``if __name__ == "__main__"``.
 
     Parameters
     ----------
     workers : int, optional
-        Tasks that run at the same time; by default one for each processor that this process may use.
-    kind : {"thread"}
-        Where calls run.
+        Calls, and tasks, that run at the same time; by default one for each processor that this process may use.
+    kind : {"process", "thread"}
+        Where calls run. Threads need nothing to be pickled and share what they refer to, but they cannot be
+        ended: what a timeout or Ctrl-C gives up goes on until it ends by itself.
     allowed_mem : int or str, optional
         Bytes of memory that all workers together may use beside the interpreter's own, memory-mapped tiles
         included, e.g. "2 GiB". By default half of what this machine or its control group has.
     blas_threads : int
-        Threads of each kernel. With as many workers as processors, 1 is best.
+        Threads of each kernel, and of BLAS in worker processes. With as many workers as
+        processors, 1 is best.
+    max_calls_per_child : int, optional
+        A worker process is replaced after so many calls.
+    max_memory_per_child : int or str, optional
+        A worker process is replaced after a call in which it has used more memory than this, e.g. "2 GiB".
 
     Examples
     --------
@@ -63,16 +81,23 @@ class LocalExecutor(Executor):
     def __init__(
         self,
         workers: int | None = None,
-        kind: Literal["thread"] = "thread",
+        kind: Literal["process", "thread"] = "process",
         *,
         allowed_mem: int | str | None = None,
         blas_threads: int = 1,
+        max_calls_per_child: int | None = None,
+        max_memory_per_child: int | str | None = None,
     ) -> None:
-        if kind != "thread":
-            raise ValueError(f"kind={kind!r}: calls run in threads; only kind='thread' is there yet")
+        if kind not in ("process", "thread"):
+            raise ValueError(f"kind={kind!r}: calls run in 'process' or 'thread'")
         self.workers = len(os.sched_getaffinity(0)) if workers is None else workers
         if self.workers < 1 or blas_threads < 1:
             raise ValueError("an executor has at least one worker and one BLAS thread")
+        if max_calls_per_child is not None and max_calls_per_child < 1:
+            raise ValueError("max_calls_per_child: at least 1, or None")
+        if kind == "thread" and not max_calls_per_child is max_memory_per_child is None:
+            raise ValueError("max_calls_per_child and max_memory_per_child are for kind='process'")
+        worn_out = None if max_memory_per_child is None else int(parse_bytes(max_memory_per_child))
         if allowed_mem is None:
             allowed_mem = memory_of_this_machine() // 2
         self.kind = kind
@@ -95,7 +120,23 @@ class LocalExecutor(Executor):
             future.result()
         self._home = Worker(self._for_tiles)
         self._lock = threading.Lock()
-        self._closed = False
+        name = f"calls-{uuid.uuid4().hex[:12]}"
+        carrier: Carrier
+        if kind == "thread":
+            carrier = ThreadCarrier(Place(name, "process"))
+        else:
+            environment = os.environ | dict.fromkeys(_THREADS_OF_BLAS, str(blas_threads))
+            carrier = ProcessCarrier(
+                Place(name, "host"), environment, max_calls=max_calls_per_child, max_bytes=worn_out
+            )
+        self._calls = Calls(self.workers, carrier, name)
+        # for those who do not end it: when nobody uses it any more, at the latest with the interpreter
+        self._finalizer = weakref.finalize(self, _end, self._calls, self._pool, self._home)
+
+    @property
+    def calls(self) -> Calls:
+        """The queue of calls, and the processes or threads that carry them out."""
+        return self._calls
 
     @property
     def _for_tiles(self) -> int:
@@ -117,17 +158,15 @@ class LocalExecutor(Executor):
     def home(self) -> Worker:
         return self._home
 
-    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """Run ``fn(*args, **kwargs)`` and return its future."""
-        return self._pool.submit(fn, *args, **kwargs)
-
     def submit_task(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Future[Report]:
         return self._pool.submit(self._home.run, task, arrays)
 
     @contextmanager
     def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
-        if getattr(self._inside, "worker", False) or getattr(self._inside, "run", False):
-            raise RuntimeError(
+        call = current_call()
+        nested = call is not None and call.owner is self._calls.carrier
+        if nested or getattr(self._inside, "worker", False) or getattr(self._inside, "run", False):
+            raise NestedCallError(
                 "a function that runs on an executor, or is told its events, asked the same executor for a "
                 "run of its own, which would wait for itself: compute what it needs before"
             )
@@ -151,14 +190,33 @@ class LocalExecutor(Executor):
         self._home.cache.drop_array(spec.identity)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the threads. Running tasks are finished; with `cancel_futures` waiting ones are not begun."""
+        """End processes and threads, when what was submitted has ended.
+
+        Parameters
+        ----------
+        wait : bool
+            Return when that is so. Ctrl-C while it waits ends what is running.
+        cancel_futures : bool
+            Cancel what has not begun.
+        """
+        self._calls.shutdown(wait=wait, cancel_futures=cancel_futures)
         self._pool.shutdown(wait=wait, cancel_futures=cancel_futures)
-        if not self._closed:
-            self._closed = True
+        if wait:
             self._home.close()
+            self._finalizer.detach()
 
     def __repr__(self) -> str:
-        return f"LocalExecutor(workers={self.workers}, allowed_mem={format_bytes(self.allowed_mem)!r})"
+        allowed = format_bytes(self.allowed_mem)
+        return f"LocalExecutor(workers={self.workers}, kind={self.kind!r}, allowed_mem={allowed!r})"
+
+
+def _end(calls: Calls, pool: ThreadPoolExecutor, home: Worker) -> None:
+    """End an executor that nobody has ended."""
+    if issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt):
+        calls.stop()  # the program ends by Ctrl-C
+    calls.shutdown(wait=True)
+    pool.shutdown(wait=True)
+    home.close()
 
 
 def memory_of_this_machine() -> int:

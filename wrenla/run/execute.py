@@ -14,11 +14,11 @@ import numpy as np
 
 from wrenla.errors import ReachError
 from wrenla.executors.base import Executor
+from wrenla.folder import RunFolder
 from wrenla.plan.expression import Leaf, Node
 from wrenla.plan.graph import Graph
 from wrenla.plan.plan import Plan, make_plan
 from wrenla.run.events import Listener
-from wrenla.run.folder import RunFolder
 from wrenla.run.loop import Job, run_job
 from wrenla.run.scheduler import Policy, Schedule
 from wrenla_handler.cache import Tile

@@ -1,0 +1,111 @@
+"""A value that many calls read: stored once, and kept by the workers."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from contextlib import closing
+from typing import Any
+
+from wrenla_handler.call.blobs import Packed, digest, load, size
+from wrenla_handler.errors import StoreError
+from wrenla_handler.stores import Data, open_store
+
+__all__ = ["Ref", "resolved", "tally"]
+
+_KEPT_BYTES = 1 << 30
+"""Bytes of values kept by one process; the latest one is always kept."""
+
+
+class Ref:
+    """Stands for a value in arguments of calls, where it arrives as the value itself.
+
+    Executors make them: `Executor.broadcast`. Inside containers and closures a reference stays one;
+    there `get` returns the value. Arrays are read-only, since all calls of a worker share them.
+    """
+
+    __slots__ = ("_packed", "_url")
+
+    def __init__(self, url: str, packed: Packed) -> None:
+        self._url = url
+        self._packed = packed
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the value."""
+        return size(self._packed)
+
+    def get(self) -> Any:
+        """Return the value, read from the store the first time that this process asks for it."""
+        return _values.get(self._url, self._packed)
+
+    def delete(self) -> None:
+        """Remove the value from the store; otherwise it goes with the executor. Calls under way may need it."""
+        _values.drop(self._packed)
+        with closing(open_store(self._url)) as store:
+            for blob in self._packed:
+                if blob.key:
+                    store.delete(blob.key)
+
+    def __repr__(self) -> str:
+        return f"Ref({digest(self._packed)[:12]}…, {self.nbytes} bytes)"
+
+
+class _Values:
+    """Values by hash, the least recently used ones forgotten beyond a number of bytes."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        self._lock = threading.Lock()
+        self.gets = self.hits = 0
+
+    def get(self, url: str, packed: Packed) -> Any:
+        key = digest(packed)
+        # held while reading: threads that ask for the same value at the same time read it once
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                self.hits += 1
+                return self._known[key][0]
+
+            value = self._read(url, packed)
+            self._known[key] = value, size(packed)
+            while len(self._known) > 1 and sum(n for _, n in self._known.values()) > _KEPT_BYTES:
+                self._known.popitem(last=False)
+            return value
+
+    def _read(self, url: str, packed: Packed) -> Any:
+        with closing(open_store(url)) as store:
+
+            def get(key: str) -> Data:
+                self.gets += 1
+                try:
+                    return store.get(key)
+                except KeyError:
+                    raise StoreError(f"{url}: {key}: the broadcast value has been deleted") from None
+
+            return load(packed, get, writable=False)
+
+    def drop(self, packed: Packed) -> None:
+        with self._lock:
+            self._known.pop(digest(packed), None)
+
+
+_values = _Values()
+
+
+def tally() -> tuple[int, int]:
+    """Return how many objects this process has read for broadcasts, and how many values were at hand."""
+    return _values.gets, _values.hits
+
+
+def resolved(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return arguments with the values that references among them stand for."""
+    return (
+        tuple(_value(argument) for argument in arguments),
+        {name: _value(argument) for name, argument in keywords.items()},
+    )
+
+
+def _value(argument: Any) -> Any:
+    return argument.get() if isinstance(argument, Ref) else argument

@@ -1,0 +1,189 @@
+"""Run-a-call: the same few lines in a process of this machine and in a function far away."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from wrenla_handler.call.blobs import Packed, checked, digest, dump, load, pack
+from wrenla_handler.call.broadcast import resolved, tally
+from wrenla_handler.call.context import CallContext, running
+from wrenla_handler.call.envelope import Ending, Request, Response, sealed
+from wrenla_handler.call.failure import Failure
+from wrenla_handler.call.modules import Finder, decode_sources
+from wrenla_handler.errors import WrenlaError
+from wrenla_handler.stores import Data, Store, join, open_store
+
+__all__ = ["DATA", "Callee", "results_of"]
+
+DATA = "data"
+"""Folder, in the store of the calls, of what functions put there themselves."""
+
+_FUNCTIONS = 64
+"""How many functions are kept."""
+
+
+def results_of(call: str, attempt: int | None = None) -> str:
+    """Return what the keys of a call's results begin with, those of one attempt or of all."""
+    return f"results/{call}-" if attempt is None else f"results/{call}-{attempt}-"
+
+
+class Callee:
+    """Answers requests, one at a time; keeps functions, modules and stores at hand, but no state that matters.
+
+    Parameters
+    ----------
+    name : str
+        What answers say of who gave them.
+    output : callable
+        Returns what was printed and logged since it was asked the last time.
+    """
+
+    def __init__(self, name: str, output: Callable[[], bytes]) -> None:
+        self.name = name
+        self.context: CallContext | None = None
+        self._output = output
+        self._finder = Finder()
+        self._modules = ""
+        self._functions: OrderedDict[str, Callable[..., Any]] = OrderedDict()
+        self._stores: dict[str, Store] = {}
+        self._gets = 0
+
+    def answer(self, request: Request) -> Response:
+        """Carry out a request. Whatever the function does, short of ending the process, there is an answer."""
+        self._gets, (gets, hits) = 0, tally()
+        seconds = 0.0
+        ending: Ending = "refused"
+        try:
+            function = self._function(request)
+            if function is None:
+                return Response(request.id, request.attempt, "unknown function", worker=self.name)
+            positional, keywords = self._arguments(request)
+            start = time.perf_counter()
+            ended, result = self._call(request, function, positional, keywords)
+            seconds = time.perf_counter() - start
+            ending = "unsaved"  # unless what follows succeeds
+            del positional, keywords
+            try:
+                parts = dump(result)
+            except Exception as error:  # that is the function's doing
+                error.add_note("while pickling the result of the call")
+                ended, parts = "exception", dump(Failure.of(error))
+            value = self._pack(request, parts, "value")
+            ending = ended
+        except Exception as error:
+            # inline whatever its size: the store may be what has failed
+            value = pack(dump(Failure.of(error)), _nowhere, inline=1 << 30)
+        response = Response(
+            request.id,
+            request.attempt,
+            ending,
+            value,
+            self._logs(request),
+            seconds,
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
+            self.name,
+            self._gets + tally()[0] - gets,
+            tally()[1] - hits,
+        )
+        if request.record:
+            self._record(request, response)
+        return response
+
+    def close(self) -> None:
+        """Close the stores."""
+        while self._stores:
+            self._stores.popitem()[1].close()
+
+    def _call(
+        self, request: Request, function: Callable[..., Any], positional: Any, keywords: Any
+    ) -> tuple[Ending, Any]:
+        self.context = CallContext(
+            request.id, request.attempt, lambda: open_store(join(request.store, DATA)), owner=None
+        )
+        try:
+            with running(self.context):
+                return "value", function(*positional, **keywords)
+        except BaseException as error:  # SystemExit, too: the worker goes on
+            return "exception", Failure.of(error)
+        finally:
+            self.context = None
+
+    def _function(self, request: Request) -> Callable[..., Any] | None:
+        """Return the function of a request, None if it is only named and not known."""
+        self._import(request)
+        name = digest(request.function)
+        function = self._functions.get(name)
+        if function is None:
+            head = request.function[0]
+            if head.nbytes and not (head.data or head.key):
+                return None
+            loaded: Callable[..., Any] = load(request.function, self._reader(request))
+            function = self._functions[name] = loaded
+            while len(self._functions) > _FUNCTIONS:
+                self._functions.popitem(last=False)
+        self._functions.move_to_end(name)
+        return function
+
+    def _import(self, request: Request) -> None:
+        if not request.modules or request.modules[0].sha256 == self._modules:
+            return
+        (blob,) = request.modules
+        text = bytes(checked(self._reader(request)(blob.key) if blob.key else blob.data, blob))
+        if self._finder.install(decode_sources(text)):
+            self._functions.clear()
+        self._modules = blob.sha256
+
+    def _arguments(self, request: Request) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        get = self._reader(request)
+        if request.values:
+            return ([load(value, get) for value in request.values],), {}
+        positional, keywords = load(request.arguments, get)
+        return resolved(positional, keywords)
+
+    def _store(self, request: Request) -> Store:
+        store = self._stores.get(request.store)
+        if store is None:
+            store = self._stores[request.store] = open_store(request.store)
+        return store
+
+    def _reader(self, request: Request) -> Callable[[str], Data]:
+        def get(key: str) -> Data:
+            self._gets += 1
+            try:
+                return self._store(request).get(key)
+            except KeyError:
+                raise WrenlaError(f"{request.store}: {key}: a part of the request is not there") from None
+
+        return get
+
+    def _pack(self, request: Request, parts: list[Data], name: str) -> Packed:
+        def put(number: int, part: Data) -> str:
+            key = f"{results_of(request.id, request.attempt)}{name}-{number}"
+            self._store(request).put(key, part)
+            return key
+
+        return pack(parts, put)
+
+    def _logs(self, request: Request) -> Packed:
+        text = self._output()
+        if not text:
+            return ()
+        try:
+            return self._pack(request, [text], "logs")
+        except OSError:  # the store has failed, which must not hide how the call ended
+            return pack([text[-1000:]], _nowhere)
+
+    def _record(self, request: Request, response: Response) -> None:
+        # a failing store is told by the driver's not finding the record; the answer itself is on its way
+        with suppress(OSError):
+            data = sealed(response.encode(), request.secret)
+            self._store(request).put(request.record, data, create=True)
+
+
+def _nowhere(number: int, part: Data) -> str:
+    raise AssertionError("all of it travels inside the message")

@@ -1,0 +1,200 @@
+"""The envelope of a call: what is asked and what is answered, as JSON, the same for every executor."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from wrenla_handler.call.blobs import Blob, Packed
+from wrenla_handler.errors import IntegrityError
+
+__all__ = ["Ending", "Request", "Response", "sealed", "unsealed"]
+
+VERSION = 1
+
+Ending: TypeAlias = Literal["value", "exception", "refused", "unsaved", "unknown function"]
+"""How an attempt ended, as its worker sees it.
+
+``refused``: the function has not begun (a blob with a wrong hash, a module that is missing);
+``unsaved``: it has ended, but its result could not be stored;
+``unknown function``: the worker has not kept the function that the request only names, so send it again.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One attempt at one call.
+
+    Attributes
+    ----------
+    id : str
+    attempt : int
+        Counted from 1.
+    function : Packed
+    arguments : Packed
+        A tuple of positional and a dict of keyword arguments. Without parts: `values` are the arguments.
+    values : tuple of Packed
+        Results of other calls: the function gets one argument, the list of them.
+    modules : Packed
+        Sources of the modules that the function needs, or nothing.
+    store : str
+        URL of the store for what does not fit into messages.
+    record : str
+        Key under which the answer is to be stored as well, create-only; "" for not at all.
+    secret : str
+        What the stored answer is signed with: who merely writes to the store does not know it.
+    """
+
+    id: str
+    attempt: int
+    function: Packed
+    arguments: Packed = ()
+    values: tuple[Packed, ...] = ()
+    modules: Packed = ()
+    store: str = ""
+    record: str = ""
+    secret: str = ""
+
+    def encode(self) -> bytes:
+        """Return the request as JSON."""
+        return json.dumps(
+            {
+                "version": VERSION,
+                "kind": "call",
+                "id": self.id,
+                "attempt": self.attempt,
+                "function": _plain(self.function),
+                "arguments": _plain(self.arguments),
+                "values": [_plain(value) for value in self.values],
+                "modules": _plain(self.modules),
+                "store": self.store,
+                "record": self.record,
+                "secret": self.secret,
+            }
+        ).encode()
+
+    @classmethod
+    def decode(cls, text: bytes) -> Request:
+        """Read a request.
+
+        Raises
+        ------
+        ValueError
+            If this is no request of our version.
+        """
+        found = _document(text, "call")
+        return cls(
+            found["id"],
+            found["attempt"],
+            _packed(found["function"]),
+            _packed(found["arguments"]),
+            tuple(_packed(value) for value in found["values"]),
+            _packed(found["modules"]),
+            found["store"],
+            found["record"],
+            found["secret"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What became of one attempt.
+
+    Attributes
+    ----------
+    id : str
+    attempt : int
+    ending : {"value", "exception", "refused", "unsaved", "unknown function"}
+    value : Packed
+        The result, or a pickled `Failure`.
+    logs : Packed
+        What was printed and logged, one blob of UTF-8 text, or nothing.
+    seconds : float
+        In the function.
+    peak : int
+        Bytes of memory that the worker has used at most.
+    worker : str
+        Which worker it was.
+    gets, hits : int
+        Objects read from the store, and values of broadcasts that were at hand.
+    """
+
+    id: str
+    attempt: int
+    ending: Ending
+    value: Packed = ()
+    logs: Packed = ()
+    seconds: float = 0.0
+    peak: int = 0
+    worker: str = ""
+    gets: int = 0
+    hits: int = 0
+
+    def encode(self) -> bytes:
+        """Return the response as JSON."""
+        return json.dumps(
+            {
+                "version": VERSION,
+                "kind": "answer",
+                "id": self.id,
+                "attempt": self.attempt,
+                "ending": self.ending,
+                "value": _plain(self.value),
+                "logs": _plain(self.logs),
+                "seconds": self.seconds,
+                "peak": self.peak,
+                "worker": self.worker,
+                "gets": self.gets,
+                "hits": self.hits,
+            }
+        ).encode()
+
+    @classmethod
+    def decode(cls, text: bytes) -> Response:
+        """Read a response. Raises ValueError if this is none of our version."""
+        found = _document(text, "answer")
+        return cls(
+            found["id"],
+            found["attempt"],
+            found["ending"],
+            _packed(found["value"]),
+            _packed(found["logs"]),
+            found["seconds"],
+            found["peak"],
+            found["worker"],
+            found["gets"],
+            found["hits"],
+        )
+
+
+def sealed(text: bytes, secret: str) -> bytes:
+    """Return a message with a signature in front of it (HMAC-SHA256), for a place that others may write to."""
+    return hmac.new(secret.encode(), text, hashlib.sha256).hexdigest().encode() + b"\n" + text
+
+
+def unsealed(data: bytes, secret: str) -> bytes:
+    """Return the message of `sealed`. Raises IntegrityError if it was not signed with the secret."""
+    signature, _, text = data.partition(b"\n")
+    expected = hmac.new(secret.encode(), text, hashlib.sha256).hexdigest().encode()
+    if not hmac.compare_digest(signature, expected):
+        raise IntegrityError("the stored answer was not written by our worker; it was not loaded")
+    return text
+
+
+def _plain(packed: Packed) -> list[Any]:
+    return [[b.sha256, b.nbytes, base64.b64encode(b.data).decode(), b.key] for b in packed]
+
+
+def _packed(plain: list[Any]) -> Packed:
+    return tuple(Blob(sha256, nbytes, base64.b64decode(data), key) for sha256, nbytes, data, key in plain)
+
+
+def _document(text: bytes, kind: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict) or found.get("kind") != kind or found.get("version") != VERSION:
+        raise ValueError(f"not a wrenla {kind!r} of version {VERSION}: {text[:80]!r}")
+    return found

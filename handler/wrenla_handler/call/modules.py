@@ -1,0 +1,107 @@
+"""Modules that come with a call: imported from their source text, and forgotten when they change."""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import logging
+import sys
+import types
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+__all__ = ["Finder", "Source", "decode_sources", "encode_sources"]
+
+logger = logging.getLogger("wrenla.call")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The text of a module.
+
+    Attributes
+    ----------
+    name : str
+        With dots.
+    path : str
+        Where it was on the sender's side: what `__file__` says and tracebacks show.
+    package : bool
+    sha256 : str
+        Hash of the text.
+    text : str
+    """
+
+    name: str
+    path: str
+    package: bool
+    sha256: str
+    text: str
+
+
+def encode_sources(sources: Sequence[Source]) -> bytes:
+    """Return the sources as JSON: the same modules give the same bytes."""
+    return json.dumps([asdict(s) for s in sorted(sources, key=lambda s: s.name)]).encode()
+
+
+def decode_sources(text: bytes) -> list[Source]:
+    """Read what `encode_sources` wrote."""
+    return [Source(**found) for found in json.loads(text)]
+
+
+class Finder(importlib.abc.SourceLoader, importlib.abc.MetaPathFinder):
+    """Finds the modules that came with calls, before any other place is looked at."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, Source] = {}
+
+    def install(self, sources: Sequence[Source]) -> bool:
+        """Take modules over, and forget all that came before if one of them has changed since.
+
+        Returns True if modules were forgotten: functions that refer to them must be loaded again.
+        """
+        changed = [s.name for s in sources if s.name in self._sources and self._sources[s.name] != s]
+        if changed:
+            # not only these: another module may hold what it imported from them
+            logger.debug("changed, imported anew: %s", ", ".join(changed))
+            for name in self._sources:
+                sys.modules.pop(name, None)
+            self._sources.clear()
+        self._sources |= {source.name: source for source in sources}
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+        return bool(changed)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        source = self._sources.get(fullname)
+        if source is None:
+            return None
+        # with the folder of a package, files beside its modules are found where there are any
+        places = [source.path.rpartition("/")[0]] if source.package else None
+        return importlib.util.spec_from_file_location(
+            fullname, source.path, loader=self, submodule_search_locations=places
+        )
+
+    def get_filename(self, fullname: str) -> str:
+        return self._source(fullname).path
+
+    def get_data(self, path: str | bytes) -> bytes:
+        for source in self._sources.values():
+            if source.path == path:
+                return source.text.encode()
+        raise OSError(f"{path!r}: no module that came with a call")
+
+    def get_source(self, fullname: str) -> str:
+        return self._source(fullname).text
+
+    def is_package(self, fullname: str) -> bool:
+        return self._source(fullname).package
+
+    def _source(self, name: str) -> Source:
+        try:
+            return self._sources[name]
+        except KeyError:
+            raise ImportError(f"{name} did not come with a call", name=name) from None

@@ -1,0 +1,197 @@
+"""A call through all its attempts, and what carries it to a worker."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from wrenla.errors import TimedOut
+from wrenla.executors.future import Attempt, Future
+from wrenla.executors.options import CallOptions
+from wrenla.executors.place import Place
+from wrenla_handler.call.broadcast import Ref
+
+__all__ = ["Batch", "Call", "Carrier", "Lane", "Outcome", "Stats"]
+
+_MOST_DONE, _FAR, _SHORT = 0.75, 4.0, 0.5
+"""A straggler: this share of its batch is done, it takes so many times the median, and this many seconds at
+least."""
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Batch:
+    """The calls of one `map` or `submit_many`.
+
+    Attributes
+    ----------
+    submitted : int
+    complete : bool
+        All of them have been submitted.
+    seconds : list of float
+        What those that have ended took.
+    """
+
+    submitted: int = 0
+    complete: bool = False
+    seconds: list[float] = field(default_factory=list)
+
+    def straggles(self, seconds: float) -> bool:
+        """Tell whether a call that has been running for some seconds is far beyond the others."""
+        if not self.complete or len(self.seconds) < _MOST_DONE * self.submitted:
+            return False
+        return seconds > max(_SHORT, _FAR * statistics.median(self.seconds))
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Call:
+    """One call, through all its attempts.
+
+    Attributes
+    ----------
+    future : Future
+    options : CallOptions
+    label : str
+        The function's name, for messages.
+    function, arguments : object
+        As the carrier made them.
+    batch : Batch, optional
+    raw : bool
+        Its result is handed on as the carrier has it, to be an argument of another call.
+    release : callable, optional
+        Frees what the arguments hold when nobody needs them any more.
+    due : float, optional
+        When its deadline is, on the clock of `time.monotonic`.
+    """
+
+    future: Future[Any]
+    options: CallOptions
+    label: str
+    function: Any
+    arguments: Any
+    batch: Batch | None = None
+    raw: bool = False
+    release: Callable[[], None] | None = None
+    submitted: float = field(default_factory=time.monotonic)
+    due: float | None = None
+    running: dict[Attempt, Lane] = field(default_factory=dict)
+    ended: bool = False
+
+    def limit(self, now: float) -> float | None:
+        """Return the seconds that an attempt which starts now may take."""
+        limits = [limit for limit in (self.options.timeout, self.due and self.due - now) if limit is not None]
+        return max(0.0, min(limits)) if limits else None
+
+    def late(self) -> TimedOut:
+        """Return the error for an attempt that has reached its limit."""
+        if self.due is not None and time.monotonic() >= self.due:
+            return TimedOut(f"{self.label}: still running at its deadline of {self.options.deadline:g} s")
+        return TimedOut(f"{self.label}: still running after its timeout of {self.options.timeout:g} s")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one attempt came to: a value or an error, and what is known of it."""
+
+    value: Any = None
+    error: Exception | None = None
+    logs: bytes = b""
+    worker: str = ""
+    seconds: float | None = None
+    peak: int = 0
+    sent: int = 0
+    received: int = 0
+    gets: int = 0
+    hits: int = 0
+    discard: Callable[[], None] | None = None
+
+
+class Lane(Protocol):
+    """One worker, as seen from the thread that hands it calls."""
+
+    def perform(self, call: Call, attempt: Attempt) -> Outcome:
+        """Carry an attempt out. Errors are outcomes, too."""
+
+    def stop(self, attempt: Attempt, *, gently: bool) -> None:
+        """End an attempt from another thread, if it is still running; gently: let it clear up."""
+
+    def close(self) -> None:
+        """End the worker."""
+
+
+class Carrier(Protocol):
+    """How functions and arguments get to workers, and what those are."""
+
+    keeps_limits: bool
+    """Its lanes end attempts at their limit themselves."""
+
+    place: Place
+    """For what does not fit into messages."""
+
+    def function(self, fn: Callable[..., Any], label: str, options: CallOptions) -> Any:
+        """Make a function ready to travel, for any number of calls."""
+
+    def arguments(self, positional: tuple[Any, ...], keywords: dict[str, Any], label: str) -> Any:
+        """Make the arguments of one call ready to travel."""
+
+    def gathered(self, results: Sequence[Any]) -> Any:
+        """Make the list of some raw results the one argument of a call."""
+
+    def stored(self, arguments: Any) -> bool:
+        """Tell whether some of the arguments are kept in the store."""
+
+    def free(self, arguments: Any) -> None:
+        """Remove what is kept for arguments that nobody needs any more."""
+
+    def discard(self, result: Any) -> None:
+        """Remove a raw result that nobody needs."""
+
+    def broadcast(self, value: object) -> Ref:
+        """Store a value that many calls read."""
+
+    def lane(self) -> Lane:
+        """Return a new lane, used by one thread."""
+
+    def close(self) -> None:
+        """Free what all lanes share, after they have been closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What an executor's calls have come to so far.
+
+    Attributes
+    ----------
+    submitted, succeeded, failed, cancelled : int
+        Calls.
+    waiting, running : int
+        Calls, now.
+    attempts, retries, copies : int
+        Attempts at calls; those after a failure; second copies of stragglers.
+    workers : int
+        Lanes in use: processes or threads.
+    seconds : float
+        In functions.
+    bytes_sent, bytes_received : int
+        Functions, arguments and results, pickled.
+    gets, hits : int
+        Objects that workers read from the store, and broadcast values that they had at hand.
+    """
+
+    submitted: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    waiting: int = 0
+    running: int = 0
+    attempts: int = 0
+    retries: int = 0
+    copies: int = 0
+    workers: int = 0
+    seconds: float = 0.0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    gets: int = 0
+    hits: int = 0

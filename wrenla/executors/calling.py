@@ -1,0 +1,346 @@
+"""The map API: what an executor offers to whoever has a function and many inputs."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, ParamSpec, Self, TypeVar
+
+from wrenla.errors import NestedCallError
+from wrenla.executors.call import Batch, Call, Stats
+from wrenla.executors.calls import Calls
+from wrenla.executors.future import Future
+from wrenla.executors.mapping import chunks, results, results_of_chunks, values
+from wrenla.executors.options import CallOptions
+from wrenla.executors.reduction import Reduction
+from wrenla_handler.call.broadcast import Ref
+from wrenla_handler.call.chunk import Chunk
+from wrenla_handler.call.context import current_call
+from wrenla_handler.stores import Store
+
+__all__ = ["CallingExecutor"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class CallingExecutor(concurrent.futures.Executor):
+    """Runs calls. What it needs of its kind is `calls`."""
+
+    _options = CallOptions()
+    _origin: CallingExecutor | None = None
+
+    @property
+    @abstractmethod
+    def calls(self) -> Calls:
+        """The queue of this executor's calls, and what carries them to workers."""
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Run ``fn(*args, **kwargs)`` on a worker.
+
+        Returns
+        -------
+        Future
+
+        Raises
+        ------
+        TypeError, pickle.PicklingError
+            If function or arguments cannot be pickled, where they have to.
+        RuntimeError
+            After `shutdown`.
+        NestedCallError
+            If asked by a function that runs on this executor.
+
+        Examples
+        --------
+        >>> import wrenla as wl
+        >>> wl.default_executor().submit(pow, 2, 10).result()
+        1024
+        """
+        return self._submitter(fn)(args, kwargs)
+
+    def map(
+        self,
+        fn: Callable[..., _T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        ordered: bool = True,
+        return_exceptions: bool = False,
+    ) -> Iterator[_T]:
+        """Call a function with each input, as the built-in `map` does, on many workers.
+
+        Calls begin at once, not when the first result is asked for. When the iterator is closed (a `break` in
+        the loop over it), calls that have not begun are cancelled; Ctrl-C also ends those that run.
+
+        Parameters
+        ----------
+        fn : callable
+        *iterables : iterable
+            As many as `fn` has arguments; the shortest one says how many calls there are.
+        timeout : float, optional
+            Seconds from now. A result that is not there by then is a `TimeoutError`; to limit each
+            call, see `options`.
+        chunksize : int
+            So many inputs travel and run as one call: worth it below about 0.1 ms an input. What `options` says
+            of timeouts is then said of a chunk.
+        buffersize : int, optional
+            At most so many calls are under way or wait to be taken: inputs are consumed as results are. By
+            default all inputs are submitted now.
+        ordered : bool
+            In the order of the inputs; False: as they end.
+        return_exceptions : bool
+            Yield exceptions in place of results, instead of raising the first one.
+
+        Returns
+        -------
+        iterator
+
+        Examples
+        --------
+        >>> import wrenla as wl
+        >>> list(wl.default_executor().map(pow, [2, 3], [5, 2]))
+        [32, 9]
+        """
+        if chunksize < 1:
+            raise ValueError(f"chunksize={chunksize}: at least 1")
+        if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
+            raise ValueError(f"buffersize={buffersize}: a whole number of at least 1, or None")
+        if not iterables:
+            raise TypeError("map needs at least one iterable of inputs")
+        batch = Batch()
+        inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
+        function, options = fn, self._options
+        if chunksize > 1:
+            function = Chunk(fn, options.retries, return_exceptions)  # type: ignore[assignment]
+            inputs = chunks(inputs, chunksize)
+        submit = self._submitter(function, batch)
+        ended = results(
+            lambda arguments: submit(arguments, {}),
+            inputs,
+            lambda futures: self.calls.stop(futures),
+            functools.partial(setattr, batch, "complete", True),
+            timeout=timeout,
+            buffersize=None if buffersize is None else -(-buffersize // chunksize),
+            ordered=ordered,
+        )
+        if chunksize > 1:
+            return results_of_chunks(ended, return_exceptions)
+        return values(ended, return_exceptions)
+
+    def submit_many(self, fn: Callable[..., _T], *iterables: Iterable[Any]) -> list[Future[_T]]:
+        """Call a function with each input, and return a future for each: `submit` for many.
+
+        The function is pickled once.
+
+        Examples
+        --------
+        >>> import concurrent.futures, wrenla as wl
+        >>> futures = wl.default_executor().submit_many(abs, [-1, -2])
+        >>> sorted(future.result() for future in concurrent.futures.as_completed(futures))
+        [1, 2]
+        """
+        if not iterables:
+            raise TypeError("submit_many needs at least one iterable of inputs")
+        batch = Batch()
+        submit = self._submitter(fn, batch)
+        futures: list[Future[_T]] = []
+        try:
+            futures.extend(submit(arguments, {}) for arguments in zip(*iterables, strict=False))
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        batch.complete = True
+        return futures
+
+    def map_reduce(
+        self,
+        fn: Callable[[Any], Any],
+        xs: Iterable[Any],
+        reduce: Callable[[list[Any]], _T],
+        *,
+        fan_in: int = 16,
+    ) -> Future[_T]:
+        """Call a function with each input, and reduce the results by a tree of calls.
+
+        Intermediate results stay where workers can read them: only the last one comes home.
+
+        Parameters
+        ----------
+        fn : callable
+        xs : iterable
+        reduce : callable
+            Gets a list of up to `fan_in` neighbouring results, of `fn` or of itself, and returns one. It must
+            be associative (`sum`, `max`, `numpy.vstack`). For no inputs it gets the empty list.
+        fan_in : int
+            At least 2.
+
+        Returns
+        -------
+        Future
+            It is running from the beginning, so it cannot be cancelled; the calls that have not begun are, when
+            one fails.
+
+        Examples
+        --------
+        >>> import wrenla as wl
+        >>> wl.default_executor().map_reduce(lambda x: x * x, range(1, 101), sum).result()
+        338350
+        """
+        if fan_in < 2:
+            raise ValueError(f"fan_in={fan_in}: at least 2")
+        carrier = self.calls.carrier
+        outer: Future[_T] = self.calls.new_future()
+        outer.set_running_or_notify_cancel()
+        batch = Batch()
+        mapped = self._submitter(fn, batch, raw=True)
+        last, between = self._submitter(reduce), self._submitter(reduce, raw=True)
+
+        def gather(group: Sequence[Future[Any]], final: bool) -> Future[Any]:
+            values = [future.result() for future in group]
+            return (last if final else between)(carrier.gathered(values), None)
+
+        leaves: list[Future[Any]] = []
+        try:
+            leaves.extend(mapped((x,), {}) for x in xs)
+            batch.complete = True
+            if not leaves:
+                leaves = [last(([],), {})]
+                leaves[0].add_done_callback(lambda _: _hand_over(leaves[0], outer))
+                return outer
+            Reduction(outer, gather, carrier.discard, fan_in).start(leaves)
+        except BaseException:
+            for future in leaves:
+                future.cancel()
+            raise
+        return outer
+
+    def options(self, **changes: Any) -> Self:
+        """Return a view on this executor, on the same workers, whose calls are carried out differently.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds that an attempt may take, from its start: then it is ended, and the call is `TimedOut`. (A
+            thread cannot be ended; it is left alone, and another takes its place.)
+        deadline : float, optional
+            Seconds that the call may take, from its submission, waiting and all attempts included.
+        retries : int
+            How often a call is tried again when the function raises.
+        idempotent : bool
+            The function may run twice, also at the same time: a call whose worker died is tried again, and a
+            second copy of a straggler is started when most of its batch is done.
+        record : bool
+            Workers also store their answers, so that they survive a worker that dies just then.
+        include_modules, exclude_modules : list of str
+            Modules that travel with the function, or do not, where what is local is guessed wrongly.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For an option that there is not, or a value that makes no sense.
+
+        Notes
+        -----
+        The end of the view, by `shutdown` or a ``with`` block, ends the workers, which are the same.
+
+        Examples
+        --------
+        >>> import wrenla as wl
+        >>> patient = wl.default_executor().options(timeout=60, retries=2)
+        >>> patient.submit(abs, -1).result()
+        1
+        """
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view._options = replace(self._options, **changes)
+        view._origin = self  # which ends its workers when nobody uses it any more
+        return view
+
+    def broadcast(self, value: Any) -> Ref:
+        """Store a value that many calls read, once; each worker reads it at most once.
+
+        Pass the reference as an argument: the function gets the value. Arrays are read-only there. It is removed
+        with the executor, or by its `delete`.
+
+        Examples
+        --------
+        >>> import itertools, numpy as np, wrenla as wl
+        >>> executor = wl.default_executor()
+        >>> table = executor.broadcast(np.arange(10.0))
+        >>> list(executor.map(lambda i, t: float(t[i]), [3, 4], itertools.repeat(table)))
+        [3.0, 4.0]
+        """
+        self._refuse_nested()
+        ref: Ref = self.calls.carrier.broadcast(value)
+        return ref
+
+    def store(self) -> Store:
+        """Open the store that functions get from `wrenla.store()`. What is in it goes with the executor."""
+        return self.calls.carrier.place.data()
+
+    def stats(self) -> Stats:
+        """Return how many calls there have been, how they ended, and what they took."""
+        return self.calls.stats()
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"{type(self).__name__} cannot travel to a worker: a function that runs there cannot ask for calls "
+            "of its own. Does it refer to the executor, perhaps through self or a global name?"
+        )
+
+    def _submitter(
+        self, fn: Callable[..., Any], batch: Batch | None = None, *, raw: bool = False
+    ) -> Callable[[Any, dict[str, Any] | None], Future[Any]]:
+        """Make a function ready to travel, and return what submits a call of it."""
+        self._refuse_nested()
+        if not callable(fn):
+            raise TypeError(f"{fn!r} cannot be called")
+        calls, options, carrier = self.calls, self._options, self.calls.carrier
+        label = _label(fn)
+        function = carrier.function(fn, label, options)
+
+        def submit(positional: Any, keywords: dict[str, Any] | None) -> Future[Any]:
+            """Submit a call; without keywords the arguments are ready to travel already."""
+            arguments = positional
+            if keywords is not None:
+                arguments = carrier.arguments(positional, keywords, label)
+            future = calls.new_future()
+            call = Call(future, options, label, function, arguments, batch, raw)
+            if carrier.stored(arguments):
+                call.release = functools.partial(carrier.free, arguments)
+            calls.submit(call)
+            return future
+
+        return submit
+
+    def _refuse_nested(self) -> None:
+        call = current_call()
+        if call is not None and call.owner is self.calls.carrier:
+            raise NestedCallError(
+                "a function that runs on an executor asked the same executor for calls, which would wait for "
+                "itself: return what is to be done next, and submit it from outside"
+            )
+
+
+def _hand_over(inner: Future[_T], outer: Future[_T]) -> None:
+    outer._account = inner._account
+    error = inner.exception() if not inner.cancelled() else concurrent.futures.CancelledError()
+    if error is not None:
+        outer.set_exception(error)
+    else:
+        outer.set_result(inner.result())
+
+
+def _label(fn: Callable[..., Any]) -> str:
+    """Return what messages call a function."""
+    if isinstance(fn, functools.partial):
+        return _label(fn.func)
+    if isinstance(fn, Chunk):
+        return _label(fn.function)
+    return getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__name__

@@ -1,0 +1,392 @@
+"""The queue of calls, the lanes that carry them out, and what follows when an attempt ends."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+import weakref
+from collections import deque
+from dataclasses import replace
+from typing import Any
+
+from wrenla.errors import Cancelled, NeverStarted
+from wrenla.executors.call import Call, Carrier, Lane, Outcome, Stats
+from wrenla.executors.clock import Clock
+from wrenla.executors.endings import try_again
+from wrenla.executors.future import Attempt, Future
+
+__all__ = ["Calls"]
+
+logger = logging.getLogger("wrenla.calls")
+
+_LOOK = 0.1
+"""Seconds between two looks of an idle lane for a straggler."""
+
+
+class Calls:
+    """Carries calls out, at most so many at a time, and ends every one of them.
+
+    Each lane is a thread with a worker of its own; it takes the next call when it is done with one. Lanes are
+    made when they are needed, and end with `shutdown`.
+
+    Parameters
+    ----------
+    lanes : int
+        Calls that run at the same time.
+    carrier : Carrier
+    name : str
+        What the calls' ids begin with.
+    """
+
+    def __init__(self, lanes: int, carrier: Carrier, name: str) -> None:
+        self.carrier = carrier
+        self._most = lanes
+        self._name = name
+        self._number = itertools.count(1)
+        self._queue: deque[Call] = deque()
+        self._active: dict[Attempt, Call] = {}
+        self._threads: set[threading.Thread] = set()
+        self._abandoned: set[threading.Thread] = set()
+        self._idle = 0
+        self._watchers = 0
+        self._closed = False
+        self._changed = threading.Condition()
+        self._clock = Clock()
+        self._counts: dict[str, float] = {}
+
+    def new_future(self) -> Future[Any]:
+        """Return the future of a call to come."""
+        return Future(f"{self._name}-{next(self._number):06d}")
+
+    def submit(self, call: Call) -> None:
+        """Put a call at the end of the queue.
+
+        Raises
+        ------
+        RuntimeError
+            After `shutdown`.
+        """
+        if call.options.deadline is not None:
+            call.due = call.submitted + call.options.deadline
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("cannot schedule new calls after shutdown")
+            self._count(submitted=1)
+            if call.batch is not None:
+                call.batch.submitted += 1
+            self._queue.append(call)
+            self._wake()
+        if call.due is not None:
+            waiting = weakref.ref(call)
+            self._clock.at(call.due, lambda: self._deadline(waiting()))
+
+    def stats(self) -> Stats:
+        """Return what has happened so far."""
+        with self._changed:
+            found = Stats(
+                waiting=sum(not call.future.cancelled() for call in self._queue),
+                running=len({id(call) for call in self._active.values()}),
+                workers=len(self._threads),
+            )
+            return replace(found, **{name: type(getattr(found, name))(n) for name, n in self._counts.items()})
+
+    def stop(self, calls: set[Future[Any]] | None = None, *, grace: float = 1.0) -> None:
+        """Cancel waiting calls, tell running ones to end, and end their workers if they do not.
+
+        Parameters
+        ----------
+        calls : set of Future, optional
+            Only these.
+        grace : float
+            Seconds that running functions have to clear up.
+        """
+        with self._changed:
+            mine = [call for call in self._queue if calls is None or call.future in calls]
+            for call in mine:
+                self._queue.remove(call)
+            stopped = [
+                (attempt, call, call.running[attempt])
+                for attempt, call in self._active.items()
+                if (calls is None or call.future in calls) and not call.ended
+            ]
+            for _, call, _ in stopped:
+                call.ended = True
+        for call in mine:
+            self._cancel(call)
+        for attempt, call, lane in stopped:
+            lane.stop(attempt, gently=True)
+            self._resolve(call, attempt, Outcome(error=Cancelled(f"{call.label}: told to stop while it ran")))
+        deadline = time.monotonic() + grace
+        with self._changed:
+            self._watchers += 1
+            self._changed.wait_for(
+                lambda: not any(attempt in self._active for attempt, _, _ in stopped),
+                timeout=max(0.0, deadline - time.monotonic()),
+            )
+            self._watchers -= 1
+            left = [(attempt, lane) for attempt, _, lane in stopped if attempt in self._active]
+        for attempt, lane in left:
+            lane.stop(attempt, gently=False)
+        if not self.carrier.keeps_limits:  # a thread cannot be ended: nobody waits for it
+            self._abandon({attempt for attempt, _ in left})
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls. With `wait`, return when those that were submitted have ended."""
+        with self._changed:
+            self._closed = True
+            cancelled = list(self._queue) if cancel_futures else []
+            if cancel_futures:
+                self._queue.clear()
+            self._changed.notify_all()
+        for call in cancelled:
+            self._cancel(call)
+        if not wait:
+            return
+        try:
+            while alive := self._lanes():
+                alive.pop().join(timeout=1.0)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        self._clock.close()
+        self.carrier.close()
+
+    # one lane
+
+    def _serve(self) -> None:
+        lane = self.carrier.lane()
+        try:
+            while (taken := self._take(lane)) is not None:
+                call, attempt = taken
+                try:
+                    outcome = lane.perform(call, attempt)
+                except Exception as error:  # ours, not the function's: the call must end all the same
+                    logger.exception("%s: %s", call.future.id, call.label)
+                    outcome = Outcome(error=error)
+                self._ended(call, attempt, outcome)
+                del call, attempt, outcome, taken
+        finally:
+            lane.close()
+            with self._changed:
+                self._threads.discard(threading.current_thread())
+                self._abandoned.discard(threading.current_thread())
+                self._changed.notify_all()
+
+    def _take(self, lane: Lane) -> tuple[Call, Attempt] | None:
+        """Wait for a call and begin an attempt at it; None if there will be no more."""
+        cancelled: Call | None = None
+        while True:
+            if cancelled is not None:
+                self._release(cancelled)  # which may take a request to a store
+            with self._changed:
+                if threading.current_thread() in self._abandoned:
+                    return None
+                if self._queue:
+                    call = self._queue.popleft()
+                    if call.future.attempts or call.future.set_running_or_notify_cancel():
+                        return call, self._begin(call, lane, copy=False)
+                    self._count(cancelled=1)
+                    call.ended, cancelled = True, call
+                    continue
+                if self._closed and not self._active:
+                    self._changed.notify_all()
+                    return None
+                straggler, may_come = self._straggler()
+                if straggler is not None:
+                    return straggler, self._begin(straggler, lane, copy=True)
+                self._idle += 1
+                try:
+                    self._changed.wait(_LOOK if may_come else None)
+                finally:
+                    self._idle -= 1
+
+    def _begin(self, call: Call, lane: Lane, *, copy: bool) -> Attempt:
+        account = call.future._account
+        now = time.monotonic()
+        attempt = Attempt(len(account.attempts) + 1, now, copy=copy)
+        if not account.attempts:
+            account.stats.waited = now - call.submitted
+        account.attempts.append(attempt)
+        call.running[attempt] = lane
+        self._active[attempt] = call
+        self._count(attempts=1, copies=int(copy))
+        if not self.carrier.keeps_limits and (limit := call.limit(now)) is not None:
+            late = weakref.ref(attempt)
+            self._clock.at(now + limit, lambda: self._timed_out(late()))
+        return attempt
+
+    def _straggler(self) -> tuple[Call | None, bool]:
+        """Return a call that deserves a second copy, and whether one may come to deserve it."""
+        may_come, now = False, time.monotonic()
+        for attempt, call in self._active.items():
+            if (
+                call.options.idempotent
+                and call.batch is not None
+                and len(call.running) == 1
+                and not call.ended
+            ):
+                if call.batch.straggles(now - attempt.started):
+                    return call, True
+                may_come = True
+        return None, may_come
+
+    def _ended(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
+        """See what an attempt has come to, and whether the call ends with it."""
+        with self._changed:
+            self._active.pop(attempt, None)  # an abandoned one is not there any more
+            del call.running[attempt]
+            if self._watchers or self._closed:
+                self._changed.notify_all()
+            self._count(gets=outcome.gets, hits=outcome.hits, bytes_sent=outcome.sent)
+            attempt.worker = outcome.worker
+            attempt.seconds = (
+                time.monotonic() - attempt.started if outcome.seconds is None else outcome.seconds
+            )
+            self._count(seconds=attempt.seconds)
+            again = False
+            if call.ended:
+                attempt.ending = attempt.ending or "Superseded"
+            elif outcome.error is not None and call.running and try_again(outcome.error, 0, call.options):
+                attempt.ending = type(outcome.error).__name__  # its copy is still at work
+                return
+            elif outcome.error is not None and self._again(call, outcome.error):
+                attempt.ending = type(outcome.error).__name__
+                again = True
+                self._count(retries=1)
+                self._queue.appendleft(call)
+                self._wake()
+            superseded = call.ended
+            if not again:
+                call.ended = True
+            others = [] if superseded or again else list(call.running.items())
+        if again:
+            logger.info("%s: %s: %r: again", call.future.id, call.label, outcome.error)
+        if superseded or again:
+            if outcome.discard is not None:
+                outcome.discard()
+            if superseded and not call.running:
+                self._release(call)
+            return
+        for other, lane in others:
+            other.ending = "Superseded"
+            lane.stop(other, gently=False)
+        self._resolve(call, attempt, outcome)
+
+    def _again(self, call: Call, error: Exception) -> bool:
+        if call.due is not None and time.monotonic() >= call.due:
+            return False
+        # copies are no answer to a failure, so they do not count as an attempt to repair one
+        tried = sum(not attempt.copy for attempt in call.future.attempts)
+        return try_again(error, tried, call.options)
+
+    def _resolve(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
+        """End a call."""
+        account, now = call.future._account, time.monotonic()
+        stats = account.stats
+        stats.total, stats.seconds = now - call.submitted, attempt.seconds
+        stats.bytes_sent, stats.bytes_received, stats.peak = outcome.sent, outcome.received, outcome.peak
+        stats.gets, stats.hits = outcome.gets, outcome.hits
+        account.logs = outcome.logs
+        attempt.ending = attempt.ending or (_name_of(outcome.error) if outcome.error else "value")
+        with self._changed:
+            failed = outcome.error is not None
+            cancelled = isinstance(outcome.error, Cancelled)
+            self._count(succeeded=not failed, failed=failed and not cancelled, cancelled=cancelled)
+            self._count(bytes_received=outcome.received)
+            if call.batch is not None and not failed:
+                call.batch.seconds.append(attempt.seconds)
+        if not call.running:
+            self._release(call)
+        if outcome.logs and logger.isEnabledFor(logging.INFO):
+            logger.info("%s: %s printed:\n%s", call.future.id, call.label, call.future.logs.rstrip())
+        if outcome.error is not None:
+            call.future.set_exception(outcome.error)
+        else:
+            call.future.set_result(outcome.value)
+
+    # what ends a call from outside its lane
+
+    def _deadline(self, call: Call | None) -> None:
+        """End a call that is still waiting at its deadline."""
+        with self._changed:
+            if call is None or call.ended or call not in self._queue:
+                return
+            self._queue.remove(call)
+            call.ended = True
+            begun = bool(call.future.attempts)
+            cancelled = not begun and not call.future.set_running_or_notify_cancel()
+            self._count(cancelled=cancelled, failed=not cancelled)
+        self._release(call)
+        if begun:
+            call.future.set_exception(call.late())
+        elif not cancelled:
+            limit = f"{call.options.deadline:g} s"
+            call.future.set_exception(
+                NeverStarted(f"{call.label}: still waiting for a worker at its deadline of {limit}")
+            )
+
+    def _timed_out(self, attempt: Attempt | None) -> None:
+        """Give up an attempt that cannot be ended, and its thread; another thread takes its place."""
+        with self._changed:
+            call = None if attempt is None else self._active.get(attempt)
+            if attempt is None or call is None or call.ended:
+                return
+            call.ended = True
+            lane = call.running[attempt]
+        attempt.ending = "TimedOut"
+        lane.stop(attempt, gently=True)
+        attempt.seconds = time.monotonic() - attempt.started
+        self._resolve(call, attempt, Outcome(error=call.late()))
+        self._abandon({attempt})
+
+    def _abandon(self, attempts: set[Attempt]) -> None:
+        with self._changed:
+            for attempt in attempts & self._active.keys():
+                thread = getattr(self._active[attempt].running[attempt], "thread", None)
+                del self._active[attempt]
+                if thread is not None:
+                    self._threads.discard(thread)
+                    self._abandoned.add(thread)
+            self._changed.notify_all()
+            self._wake()
+
+    def _cancel(self, call: Call) -> None:
+        """End a call that has been taken out of the queue."""
+        call.ended = True
+        with self._changed:
+            self._count(cancelled=1)
+        self._release(call)
+        if call.future.cancel():
+            call.future.set_running_or_notify_cancel()
+        else:  # it was about to be tried again
+            call.future.set_exception(Cancelled(f"{call.label}: told to stop before it was tried again"))
+
+    def _release(self, call: Call) -> None:
+        release, call.release = call.release, None
+        call.function = call.arguments = None
+        if release is not None:
+            release()
+
+    def _wake(self) -> None:
+        """Let a lane take a call: an idle one, or a new one."""
+        if self._idle:
+            self._changed.notify()
+        if self._idle < len(self._queue) and len(self._threads) < self._most:
+            thread = threading.Thread(target=self._serve, name=f"{self._name}-lane", daemon=True)
+            self._threads.add(thread)
+            thread.start()
+
+    def _lanes(self) -> list[threading.Thread]:
+        with self._changed:
+            return [thread for thread in self._threads if thread is not threading.current_thread()]
+
+    def _count(self, **more: float) -> None:
+        for name, number in more.items():
+            self._counts[name] = self._counts.get(name, 0) + number
+
+
+def _name_of(error: Exception) -> str:
+    module = type(error).__module__
+    return type(error).__name__ if module.startswith("wrenla") else "exception"

@@ -1,0 +1,47 @@
+"""What follows when an attempt at a call has failed: a pure function, so that it can be held by a table."""
+
+from __future__ import annotations
+
+from wrenla.errors import CallError, Lost, NeverStarted, OutOfMemory, Throttled, TimedOut, WorkerDied
+from wrenla.executors.options import CallOptions
+
+__all__ = ["try_again"]
+
+_STARTS = 3
+"""Attempts at getting a call to a worker at all, and at an idempotent one whose worker is lost."""
+
+
+def try_again(error: Exception, attempts: int, options: CallOptions) -> bool:
+    """Tell whether a call is tried once more.
+
+    Parameters
+    ----------
+    error : Exception
+        What the latest attempt ended with: a `CallError`, or what the function raised.
+    attempts : int
+        How many there have been.
+    options : CallOptions
+
+    Notes
+    -----
+    ============================== =========================================
+    never started, throttled       always, three attempts
+    worker died, lost              if idempotent, at least three attempts
+    timed out                      if idempotent, `retries` times
+    out of memory                  never: there is no more memory than before
+    the function's own exception   `retries` times
+    ============================== =========================================
+    """
+    match error:
+        case OutOfMemory():
+            return False
+        case NeverStarted() | Throttled():
+            return attempts < _STARTS
+        case WorkerDied() | Lost():
+            return options.idempotent and attempts < max(_STARTS, 1 + options.retries)
+        case TimedOut():
+            return options.idempotent and attempts < 1 + options.retries
+        case CallError():
+            return False
+        case _:
+            return attempts < 1 + options.retries

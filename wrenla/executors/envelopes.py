@@ -1,0 +1,211 @@
+"""Calls that travel: functions and arguments are pickled here, results and exceptions come back as blobs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from wrenla.errors import IntegrityError, Lost, NeverStarted, OutOfMemory, TransientStoreError
+from wrenla.executors.call import Call, Outcome
+from wrenla.executors.future import Attempt
+from wrenla.executors.options import CallOptions
+from wrenla.executors.place import Place
+from wrenla.executors.shipping import NamingPickler, local_sources
+from wrenla_handler.call.blobs import INLINE, Packed, bare, dump, load, size
+from wrenla_handler.call.broadcast import Ref
+from wrenla_handler.call.envelope import Request, Response, unsealed
+from wrenla_handler.call.failure import Failure
+from wrenla_handler.call.modules import encode_sources
+from wrenla_handler.errors import StoreError
+from wrenla_handler.stores import Data
+
+__all__ = ["Envelopes", "SentArguments", "SentFunction", "shortened"]
+
+_SMALL = 4 << 10
+"""Bytes of a broadcast value that travel with its references: not worth an object."""
+
+
+@dataclass(slots=True, eq=False)
+class SentFunction:
+    """A function as it travels, for any number of calls.
+
+    Attributes
+    ----------
+    packed : Packed
+    needs : frozenset of str
+        Modules that must be there to load it.
+    options : CallOptions
+    bundles : dict
+        Sources of the local ones among some modules, by their names.
+    """
+
+    packed: Packed
+    needs: frozenset[str]
+    options: CallOptions
+    bundles: dict[frozenset[str], Packed] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SentArguments:
+    """The arguments of one call as they travel: one pickle, or results of other calls."""
+
+    packed: Packed = ()
+    values: tuple[Packed, ...] = ()
+    needs: frozenset[str] = frozenset()
+
+
+class Envelopes:
+    """Makes requests and reads responses, for executors whose workers are other processes.
+
+    Parameters
+    ----------
+    place : Place
+        For what does not fit into messages.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._secret = secrets.token_hex(32)
+
+    def function(self, fn: Callable[..., Any], label: str, options: CallOptions) -> SentFunction:
+        """Pickle a function, once for all calls that get it."""
+        needs: set[str] = set()
+        try:
+            parts = dump(fn, NamingPickler, modules=needs)
+        except Exception as error:
+            error.add_note(f"while pickling the function {label}, to send it to a worker")
+            raise
+        packed = self.place.share(parts, "functions", inline=INLINE)
+        return SentFunction(packed, frozenset(needs), options)
+
+    def arguments(self, positional: tuple[Any, ...], keywords: dict[str, Any], label: str) -> SentArguments:
+        """Pickle the arguments of one call."""
+        needs: set[str] = set()
+        try:
+            parts = dump((positional, keywords), NamingPickler, modules=needs)
+        except Exception as error:
+            error.add_note(f"while pickling the arguments of a call of {label}, to send them to a worker")
+            raise
+        return SentArguments(self.place.send(parts, "arguments"), needs=frozenset(needs))
+
+    def gathered(self, results: Sequence[Packed]) -> SentArguments:
+        """Return results that were not unpacked, as the one argument of a call: their list."""
+        return SentArguments(values=tuple(results))
+
+    def stored(self, arguments: SentArguments) -> bool:
+        """Tell whether some of the arguments are in the store."""
+        return any(blob.key for value in (arguments.packed, *arguments.values) for blob in value)
+
+    def discard(self, result: Packed) -> None:
+        """Remove a result that was not unpacked, and that nobody needs."""
+        self.place.free([result])
+
+    def free(self, arguments: SentArguments) -> None:
+        """Remove what was stored for one call."""
+        self.place.free((arguments.packed, *arguments.values))
+
+    def broadcast(self, value: object) -> Ref:
+        """Store a value that many calls read."""
+        store = self.place.store
+        return Ref(store.url, self.place.share(dump(value), "broadcasts", inline=_SMALL))
+
+    def request(self, call: Call, attempt: Attempt) -> Request:
+        """Return the request for an attempt."""
+        function, arguments = call.function, call.arguments
+        record = f"outcomes/{call.future.id}-{attempt.number}" if call.options.record else ""
+        return Request(
+            call.future.id,
+            attempt.number,
+            function.packed,
+            arguments.packed,
+            arguments.values,
+            self._modules(function, arguments.needs),
+            self.place.url,
+            record,
+            self._secret if record else "",
+        )
+
+    def read(self, response: Response, call: Call) -> Outcome:
+        """Return what a response says. Whatever was stored for it is removed, unless it is handed on."""
+        place = self.place
+        outcome = Outcome(
+            worker=response.worker,
+            seconds=response.seconds,
+            peak=response.peak,
+            received=size(response.value) + size(response.logs),
+            gets=response.gets,
+            hits=response.hits,
+        )
+        try:
+            if response.logs:
+                (blob,) = response.logs
+                outcome.logs = bytes(place.fetch(blob.key) if blob.key else blob.data)
+            if response.ending == "value":
+                if call.raw:
+                    outcome.value = response.value
+                    outcome.discard = lambda: self.discard(response.value)
+                    place.free([response.logs])
+                    return outcome
+                outcome.value = load(response.value, place.fetch)
+            else:
+                failure = load(response.value, place.fetch)
+                outcome.error = _error(failure, response, call)
+        except (StoreError, IntegrityError) as error:
+            outcome.error = error
+        except Exception as error:  # what the function returned cannot be loaded here
+            error.add_note(f"while loading the result of {call.label}, which its worker had sent")
+            outcome.error = error
+        place.free([response.value, response.logs])
+        return outcome
+
+    def recorded(self, request: Request) -> Response | None:
+        """Return the answer that a worker has stored, if there is one.
+
+        Others may write to the store, too, so only what is signed is looked at.
+        """
+        if not request.record:
+            return None
+        try:
+            data = bytes(self.place.store.get(request.record))
+        except KeyError:
+            return None
+        self.place.store.delete(request.record)
+        return Response.decode(unsealed(data, request.secret))
+
+    def _modules(self, function: SentFunction, more: frozenset[str]) -> Packed:
+        needs = function.needs | more
+        if needs not in function.bundles:
+            options = function.options
+            sources = local_sources(needs, options.include_modules, options.exclude_modules)
+            parts: list[Data] = [encode_sources(sources)] if sources else []
+            function.bundles[needs] = self.place.share(parts, "modules", inline=INLINE)
+        return function.bundles[needs]
+
+
+def shortened(request: Request, *, function: bool, modules: bool) -> Request:
+    """Return a request without what its worker has already: the function, the modules."""
+    if function:
+        request = replace(request, function=bare(request.function))
+    return replace(request, modules=bare(request.modules)) if modules else request
+
+
+def _error(failure: Failure, response: Response, call: Call) -> Exception:
+    """Return the error for a failure that a worker has told of."""
+    error = failure.exception()
+    if response.ending == "unsaved":
+        lost = Lost(
+            f"{call.label}: the function has ended, but what it returned could not be stored: {error}"
+        )
+        lost.__cause__ = error
+        return lost
+    if isinstance(error, MemoryError) and not isinstance(error, OutOfMemory):
+        out = OutOfMemory(f"{call.label}: {failure.message or 'no more memory'}")
+        out.__cause__ = error.__cause__
+        return out
+    if response.ending == "refused" and isinstance(error, TransientStoreError):
+        never = NeverStarted(f"{call.label}: its worker could not read what it needs: {error}")
+        never.__cause__ = error
+        return never
+    return error

@@ -1,0 +1,192 @@
+"""`map`: results of many calls, in order or as they come, with no more under way than is asked for."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from wrenla.executors.future import Future
+
+__all__ = ["chunks", "results", "results_of_chunks", "values"]
+
+_T = TypeVar("_T")
+
+Submit = Callable[[tuple[Any, ...]], Future[Any]]
+
+
+def results(
+    submit: Submit,
+    inputs: Iterator[tuple[Any, ...]],
+    stop: Callable[[set[Future[Any]]], None],
+    finish: Callable[[], None],
+    *,
+    timeout: float | None,
+    buffersize: int | None,
+    ordered: bool,
+) -> Iterator[Future[Any]]:
+    """Submit calls, and return an iterator over their futures when they have ended.
+
+    The first ones are submitted at once: all, or `buffersize`; each result that is taken submits one more.
+
+    Parameters
+    ----------
+    submit : callable
+        Submits one call.
+    inputs : iterator of tuple
+        Arguments.
+    stop : callable
+        Ends some calls, running ones, too: after Ctrl-C.
+    finish : callable
+        Is told when there are no more inputs.
+    timeout : float, optional
+        Seconds from now after which waiting for the next result is a TimeoutError.
+    buffersize : int, optional
+    ordered : bool
+        In the order of the inputs; otherwise as they end.
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    window = _InOrder() if ordered else _AsTheyEnd()
+    try:
+        for arguments in itertools.islice(inputs, buffersize):
+            window.add(submit(arguments))
+    except BaseException:
+        window.cancel()
+        raise
+    if buffersize is None:
+        finish()
+
+    def more() -> Iterator[Future[Any]]:
+        try:
+            while window:
+                future = window.next(None if end is None else end - time.monotonic())
+                if buffersize is not None:
+                    for arguments in itertools.islice(inputs, 1):
+                        window.add(submit(arguments))
+                        break
+                    else:
+                        finish()
+                yield future
+                del future  # the result belongs to whoever took it
+        except KeyboardInterrupt:
+            stop(window.futures())
+            raise
+        finally:
+            window.cancel()
+
+    return more()
+
+
+class _InOrder:
+    """Futures in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._futures: deque[Future[Any]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._futures)
+
+    def add(self, future: Future[Any]) -> None:
+        self._futures.append(future)
+
+    def next(self, timeout: float | None) -> Future[Any]:
+        """Wait for the next one to end."""
+        future = self._futures[0]
+        _wait(future, timeout)
+        self._futures.popleft()
+        return future
+
+    def futures(self) -> set[Future[Any]]:
+        """Return those that have not been taken."""
+        return set(self._futures)
+
+    def cancel(self) -> None:
+        """Cancel those that have not begun."""
+        for future in self.futures():
+            future.cancel()
+
+
+class _AsTheyEnd(_InOrder):
+    """Futures in the order in which they end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left: set[Future[Any]] = set()
+        self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def add(self, future: Future[Any]) -> None:
+        self._left.add(future)
+        future.add_done_callback(self._ended.put)  # type: ignore[arg-type]
+
+    def next(self, timeout: float | None) -> Future[Any]:
+        try:
+            future = self._ended.get(timeout=None if timeout is None else max(0.0, timeout))
+        except queue.Empty:
+            raise TimeoutError from None
+        self._left.discard(future)
+        return future
+
+    def futures(self) -> set[Future[Any]]:
+        return set(self._left)
+
+
+def _wait(future: Future[Any], timeout: float | None) -> None:
+    """Wait for the end of a future, whatever it is."""
+    try:
+        future.exception(None if timeout is None else max(0.0, timeout))
+    except TimeoutError:
+        if not future.done():
+            raise
+    except BaseException:
+        if not future.cancelled():
+            raise
+
+
+def chunks(inputs: Iterable[tuple[Any, ...]], size: int) -> Iterator[tuple[Any, ...]]:
+    """Yield arguments for a `Chunk`: a tuple of one list, of up to `size` inputs.
+
+    Examples
+    --------
+    >>> list(chunks([(1,), (2,), (3,)], 2))
+    [([(1,), (2,)],), ([(3,)],)]
+    """
+    inputs = iter(inputs)
+    while chunk := list(itertools.islice(inputs, size)):
+        yield (chunk,)
+
+
+def results_of_chunks(futures: Iterator[Future[Any]], return_exceptions: bool) -> Iterator[Any]:
+    """Yield the results in the futures of chunks."""
+    for future in futures:
+        error = future.exception()
+        if error is not None:
+            raise error
+        for succeeded, result in future.result():
+            if succeeded:
+                yield result
+            elif return_exceptions:
+                yield result.exception()
+            else:
+                raise result.exception()
+
+
+def values(futures: Iterator[Future[_T]], return_exceptions: bool) -> Iterator[_T]:
+    """Yield the results of futures that have ended."""
+    for future in futures:
+        if future.cancelled() or not return_exceptions:
+            yield future.result()
+        else:
+            error = future.exception()
+            if error is None:
+                yield future.result()
+            elif isinstance(error, Exception):
+                yield error  # type: ignore[misc]
+            else:
+                raise error
+        del future

@@ -1,0 +1,114 @@
+"""Where what does not fit into messages is kept, as long as an executor lives."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterable
+
+from wrenla.config import settings
+from wrenla.errors import ReachError, StoreError
+from wrenla.folder import RunFolder
+from wrenla_handler.call.blobs import Packed, pack
+from wrenla_handler.call.callee import DATA, results_of
+from wrenla_handler.stores import Data, Reach, Store, join, open_store
+
+__all__ = ["Place"]
+
+
+class Place:
+    """A folder, in the store for temporaries, that is made when it is first needed and removed at the end.
+
+    Parameters
+    ----------
+    name : str
+        Of the folder.
+    reach : {"process", "host", "anywhere"}
+        Where the workers are.
+    """
+
+    def __init__(self, name: str, reach: Reach) -> None:
+        self._name = name
+        self._reach: Reach = reach
+        self._folder: RunFolder | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+        self._number = itertools.count()
+
+    @property
+    def url(self) -> str:
+        """Address of the folder."""
+        return self._opened().url
+
+    @property
+    def store(self) -> Store:
+        """The folder as a store."""
+        return self._opened().store
+
+    def data(self) -> Store:
+        """Open the part of it that is for what functions keep there themselves."""
+        return open_store(join(self.url, DATA))
+
+    def send(self, parts: list[Data], kind: str) -> Packed:
+        """Pack something for one call: the message takes what is small."""
+        return pack(parts, lambda number, part: self._put(f"{kind}/{next(self._number):08x}-{number}", part))
+
+    def share(self, parts: list[Data], kind: str, *, inline: int) -> Packed:
+        """Pack something that many calls use: it is stored once, named by its content."""
+        packed = pack(parts, lambda number, part: "", inline=inline)
+        named = []
+        for blob, part in zip(packed, parts, strict=True):
+            if not blob.data and blob.nbytes:
+                self.store.put(f"{kind}/{blob.sha256}", part, create=True)
+                blob = type(blob)(blob.sha256, blob.nbytes, key=f"{kind}/{blob.sha256}")
+            named.append(blob)
+        return tuple(named)
+
+    def fetch(self, key: str) -> Data:
+        """Return an object that a message names."""
+        try:
+            return self.store.get(key)
+        except KeyError:
+            raise StoreError(
+                f"{self.store.url}: {key}: a part of the message is not there any more"
+            ) from None
+
+    def free(self, packed: Iterable[Packed]) -> None:
+        """Remove what was stored for one call."""
+        for value in packed:
+            for blob in value:
+                if blob.key:
+                    self.store.delete(blob.key)
+
+    def free_results(self, call: str, attempt: int | None = None) -> None:
+        """Remove what a worker may have stored that could not say so."""
+        for key in list(self.store.list(results_of(call, attempt))):
+            self.store.delete(key)
+
+    def close(self) -> None:
+        """Remove everything."""
+        with self._lock:
+            self._closed = True
+            folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.remove()
+
+    def _put(self, key: str, part: Data) -> str:
+        self.store.put(key, part)
+        return key
+
+    def _opened(self) -> RunFolder:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the executor has been shut down, and what it kept is gone")
+            if self._folder is None:
+                root = settings().store
+                store = open_store(root)
+                store.close()
+                if store.reach == "process" and self._reach != "process":
+                    raise ReachError(
+                        f"{root}: worker processes cannot see the memory of this one: set the store "
+                        "(WRENLA_STORE) to a folder or to s3://bucket/prefix"
+                    )
+                self._folder = RunFolder(root, self._name)
+            return self._folder

@@ -1,0 +1,225 @@
+"""A child process as worker: its pipes, its output, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from wrenla.errors import CallError, Lost, NeverStarted, OutOfMemory, WorkerDied
+from wrenla_handler.call.envelope import Request, Response
+from wrenla_handler.call.output import take_file
+from wrenla_handler.local import LENGTH, write_all
+
+__all__ = ["Child"]
+
+_START = 60.0
+"""Seconds that a child may take to start, on a machine that is busy."""
+
+_LONGEST = 64 << 20
+"""Bytes of the longest answer: what is larger goes through the store, so this would be no answer of ours."""
+
+
+class Child:
+    """One ``python -m wrenla_handler.local``, used by one thread, which also ends it.
+
+    Parameters
+    ----------
+    environment : dict
+        Its environment variables.
+
+    Attributes
+    ----------
+    calls : int
+        Requests that it was given.
+    known : set of str
+        Hashes of the functions that it was sent.
+    modules : str
+        Hash of the modules that it was sent last.
+    """
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.calls = 0
+        self.known: set[str] = set()
+        self.modules = ""
+        self._log = tempfile.TemporaryFile(prefix="wrenla-log-")  # noqa: SIM115
+        fcntl.fcntl(self._log, fcntl.F_SETFL, os.O_APPEND)
+        answers, theirs = os.pipe()
+        self._answers = answers
+        self._rest = b""
+        os.set_blocking(answers, False)
+        self._oom_kills = _oom_kills()
+        try:
+            self._process = subprocess.Popen(
+                # -P: a file of the current folder must not pass for a module of the standard library
+                [sys.executable, "-P", "-m", "wrenla_handler.local", str(theirs), str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=[theirs],
+                env=environment,
+                bufsize=0,
+                process_group=0,  # a Ctrl-C in the terminal is the driver's
+            )
+        except OSError as error:
+            os.close(answers)
+            self._log.close()
+            raise NeverStarted(f"no worker process can be started: {error}") from error
+        finally:
+            os.close(theirs)
+        assert self._process.stdin is not None
+        self._requests = self._process.stdin
+        self._ended = os.pidfd_open(self._process.pid)
+        self._poll = select.poll()
+        self._poll.register(answers, select.POLLIN)
+        self._poll.register(self._ended, select.POLLIN)
+        try:
+            self._greet()
+        except (OSError, CallError) as error:
+            said = self.kill().decode("utf-8", "replace").strip()
+            raise NeverStarted(f"a worker process did not start: {said[-2000:] or error}") from error
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
+    def _greet(self) -> None:
+        path = [entry or os.getcwd() for entry in sys.path]
+        self._send(json.dumps({"path": path}).encode())
+        if self._receive(_START) is None:
+            raise NeverStarted(f"not ready within {_START:g} s")
+
+    def exchange(self, request: Request, limit: float | None) -> Response | None:
+        """Send a request and return the answer, None if there is none after `limit` seconds.
+
+        Raises
+        ------
+        NeverStarted, WorkerDied, OutOfMemory, Lost
+            The child is of no use any more: `kill` it.
+        """
+        self.calls += 1
+        try:
+            self._send(request.encode())
+        except OSError as error:
+            raise NeverStarted(f"the worker process had ended before it got the call: {error}") from error
+        while True:
+            text = self._receive(limit)
+            if text is None:
+                return None
+            try:
+                response = Response.decode(text)
+            except (ValueError, KeyError, TypeError) as error:
+                raise Lost(
+                    f"the worker's answer makes no sense ({error}): the function has written to its pipe"
+                ) from error
+            if (response.id, response.attempt) == (request.id, request.attempt):
+                return response
+            raise Lost("the worker answered another request: the function has written to its pipe")
+
+    def alive(self) -> bool:
+        """Tell whether the process has not ended."""
+        return self._process.poll() is None
+
+    def interrupt(self) -> None:
+        """Tell the function that is running to end; it may clear up."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGTERM)
+
+    def kill_soon(self) -> None:
+        """End the process from any thread, without waiting."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def kill(self, grace: float = 0.0) -> bytes:
+        """End the process and all that it has started, free what it had, and return what it had printed."""
+        if grace:
+            self.interrupt()
+            self._wait(grace)
+        self.kill_soon()
+        return self._free()
+
+    def close(self) -> None:
+        """Let the process end by itself, or end it if it does not."""
+        with contextlib.suppress(OSError):
+            self._requests.close()
+        self._wait(2.0)
+        self.kill_soon()
+        self._free()
+
+    def _wait(self, seconds: float) -> None:
+        ended = select.poll()
+        ended.register(self._ended, select.POLLIN)
+        ended.poll(seconds * 1000)
+
+    def _free(self) -> bytes:
+        self._process.wait(timeout=30)
+        with contextlib.suppress(OSError):
+            self._requests.close()
+        os.close(self._answers)
+        os.close(self._ended)
+        with self._log:
+            return take_file(self._log.fileno())
+
+    def _send(self, text: bytes) -> None:
+        write_all(self._requests.fileno(), len(text).to_bytes(LENGTH, "big") + text)
+
+    def _receive(self, limit: float | None) -> bytes | None:
+        """Return the next frame, None if it takes longer than `limit` seconds."""
+        deadline = None if limit is None else time.monotonic() + limit
+        while (frame := self._frame()) is None:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready = {descriptor for descriptor, _ in self._poll.poll(None if left is None else left * 1000)}
+            if not ready:
+                return None
+            if self._answers in ready:
+                piece = self._read()
+                if piece == b"":
+                    raise self._end()
+            elif self._ended in ready:
+                raise self._end()
+        return frame
+
+    def _read(self) -> bytes | None:
+        try:
+            piece = os.read(self._answers, 1 << 16)
+        except BlockingIOError:
+            return None
+        self._rest += piece
+        return piece
+
+    def _frame(self) -> bytes | None:
+        if len(self._rest) < LENGTH:
+            return None
+        length = int.from_bytes(self._rest[:LENGTH], "big")
+        if length > _LONGEST:
+            raise Lost("the worker's answer makes no sense: the function has written to its pipe")
+        if len(self._rest) < LENGTH + length:
+            return None
+        frame, self._rest = self._rest[LENGTH : LENGTH + length], self._rest[LENGTH + length :]
+        return frame
+
+    def _end(self) -> CallError:
+        """Say how the process has ended, or that only the pipe has."""
+        try:
+            code = self._process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            return Lost("the worker's pipe was closed while it had the call: whether it ran is not known")
+        if code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
+            return OutOfMemory("the system has killed the worker process: it had no more memory")
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        return WorkerDied(f"the worker process ended ({how}) while it had the call")
+
+
+def _oom_kills() -> int:
+    """Return how many processes this machine has killed for want of memory."""
+    with contextlib.suppress(OSError), open("/proc/vmstat") as file:
+        return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+    return 0

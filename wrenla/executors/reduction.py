@@ -1,0 +1,115 @@
+"""`map_reduce`: a tree of calls whose intermediate results never come home."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wrenla.errors import Cancelled
+from wrenla.executors.future import Future
+
+__all__ = ["Reduction"]
+
+
+class Reduction:
+    """Reduces results in groups of up to `fan_in`, each group as soon as it is complete.
+
+    Groups are of neighbours, so the order of the inputs is kept; what a reduction must be is associative.
+
+    Parameters
+    ----------
+    outer : Future
+        Gets the result.
+    reduce : callable
+        ``reduce(futures, last)`` submits the reduction of some results and returns its future.
+    discard : callable
+        Frees a result that will not be reduced, since something else has failed.
+    fan_in : int
+    """
+
+    def __init__(
+        self,
+        outer: Future[Any],
+        reduce: Callable[[Sequence[Future[Any]], bool], Future[Any]],
+        discard: Callable[[Any], None],
+        fan_in: int,
+    ) -> None:
+        self._outer = outer
+        self._reduce = reduce
+        self._discard = discard
+        self._fan_in = fan_in
+        self._failed = False
+        self._levels: list[list[Future[Any] | None]] = []
+        self._missing: list[list[int]] = []
+        self._calls: set[Future[Any]] = set()
+        self._lock = threading.Lock()
+
+    def start(self, leaves: Sequence[Future[Any]]) -> None:
+        """Begin with the results of the map, of which there is at least one."""
+        count = len(leaves)
+        while True:
+            self._levels.append([None] * count)
+            if count == 1 and len(self._levels) > 1:
+                break
+            groups = -(-count // self._fan_in)
+            self._missing.append([min(self._fan_in, count - g * self._fan_in) for g in range(groups)])
+            count = groups
+        for index, leaf in enumerate(leaves):
+            self._watch(leaf, 0, index)
+
+    def _watch(self, future: Future[Any], level: int, index: int) -> None:
+        with self._lock:
+            self._calls.add(future)
+        future.add_done_callback(lambda ended: self._there(future, level, index))
+
+    def _there(self, future: Future[Any], level: int, index: int) -> None:
+        """A result is there: if its group is complete, reduce it."""
+        if future.cancelled():
+            return self._fail(Cancelled("a call of the map_reduce was cancelled before it began"))
+        error = future.exception()
+        if error is not None:
+            return self._fail(error)
+        with self._lock:
+            self._calls.discard(future)
+            failed = self._failed
+        if failed:
+            return self._discard(future.result())
+        with self._lock:
+            self._levels[level][index] = future
+            if level == len(self._levels) - 1:
+                group: list[Future[Any]] | None = None
+            else:
+                parent = index // self._fan_in
+                self._missing[level][parent] -= 1
+                if self._missing[level][parent]:
+                    return None
+                first = parent * self._fan_in
+                members = self._levels[level][first : first + self._fan_in]
+                self._levels[level][first : first + self._fan_in] = [None] * len(members)
+                group = [member for member in members if member is not None]
+        if group is None:
+            self._outer._account = future._account
+            self._outer.set_result(future.result())
+            return None
+        last = level == len(self._levels) - 2
+        if len(group) == 1 and not last:
+            return self._there(group[0], level + 1, parent)
+        try:
+            self._watch(self._reduce(group, last), level + 1, parent)
+        except Exception as problem:  # the executor has been shut down in the meantime
+            self._fail(problem)
+        return None
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            first, self._failed = not self._failed, True
+            calls, self._calls = self._calls, set()
+            there = [future for level in self._levels for future in level if future is not None]
+            self._levels = [[None] * len(level) for level in self._levels]
+        if first:
+            self._outer.set_exception(error)
+        for future in there:
+            self._discard(future.result())
+        for call in calls:
+            call.cancel()

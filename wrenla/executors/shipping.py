@@ -1,0 +1,187 @@
+"""Which local modules a function needs: found by what its pickle names, and what their sources import."""
+
+from __future__ import annotations
+
+import ast
+import dis
+import functools
+import hashlib
+import importlib.machinery
+import logging
+import os
+import site
+import sys
+import sysconfig
+import types
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from wrenla_handler.call.modules import Source
+
+__all__ = ["NamingPickler", "local_sources"]
+
+logger = logging.getLogger("wrenla.calls")
+
+_OURS = frozenset({"wrenla", "wrenla_handler", "wrenla_kernels"})
+
+
+class NamingPickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles, and notes the modules that are needed to load the pickle.
+
+    Parameters
+    ----------
+    modules : set of str
+        Takes their names.
+    """
+
+    def __init__(self, file: Any, *, modules: set[str], **more: Any) -> None:
+        super().__init__(file, **more)
+        self._modules = modules
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, types.ModuleType):
+            self._modules.add(obj.__name__)
+        elif isinstance(obj, type | types.FunctionType):
+            self._modules.add(obj.__module__ or "")
+            if isinstance(obj, types.FunctionType):
+                self._modules.update(_imported_by(obj.__code__))
+        return super().reducer_override(obj)
+
+
+def local_sources(
+    modules: Iterable[str], include: Iterable[str] = (), exclude: Iterable[str] = ()
+) -> list[Source]:
+    """Return the sources of local modules, of what they import, and of the packages around them.
+
+    Local is what is neither in the standard library nor installed: a script's own modules, a repository that
+    is on the path or installed as editable. Where that guess is wrong there are `include` and `exclude`.
+
+    Parameters
+    ----------
+    modules : iterable of str
+    include : iterable of str
+        Modules to take along, packages with all that is in them, installed or not.
+    exclude : iterable of str
+        Modules and packages to leave out.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If there is no source of a module that is to be included.
+    """
+    left_out, found = tuple(exclude), dict[str, Source]()
+    todo = [(name, False) for name in modules]
+    for name in include:
+        spec = _spec(name)
+        if spec is None or not _is_source(spec):
+            raise ModuleNotFoundError(f"include_modules: {name}: there is no such module, or no source of it")
+        todo += [(inner, True) for inner in _with_all_inside(name, spec)]
+    while todo:
+        name, wanted = todo.pop()
+        if name in found or any(name == other or name.startswith(f"{other}.") for other in left_out):
+            continue
+        spec = _spec(name)
+        if spec is None or not _is_source(spec) or not (wanted or _is_local(name, spec.origin or "")):
+            continue
+        path = str(spec.origin)
+        status = os.stat(path)
+        text, sha256, imports = _read(
+            path, status.st_mtime_ns, status.st_size, name, spec.submodule_search_locations is not None
+        )
+        found[name] = Source(name, path, spec.submodule_search_locations is not None, sha256, text)
+        parent = name.rpartition(".")[0]
+        todo += [(inner, False) for inner in imports]
+        todo += [(parent, wanted)] if parent else []
+    if found and logger.isEnabledFor(logging.DEBUG):
+        logger.debug("modules that travel with the call: %s", ", ".join(sorted(found)))
+    return list(found.values())
+
+
+@functools.lru_cache(maxsize=512)
+def _imported_by(code: types.CodeType) -> frozenset[str]:
+    """Return the modules that a function imports when it runs."""
+    names = {str(i.argval) for i in dis.get_instructions(code) if i.opname == "IMPORT_NAME"}
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            names |= _imported_by(inner)
+    return frozenset(names)
+
+
+@functools.lru_cache(maxsize=1024)
+def _read(path: str, changed: int, size: int, name: str, package: bool) -> tuple[str, str, frozenset[str]]:
+    """Return the text of a module, its hash, and the modules that it imports; kept until the file changes."""
+    data = Path(path).read_bytes()
+    text = data.decode("utf-8-sig", "replace")
+    try:
+        tree = ast.parse(data)
+    except SyntaxError:  # importing it will say so
+        return text, hashlib.sha256(data).hexdigest(), frozenset()
+    return text, hashlib.sha256(data).hexdigest(), frozenset(_imports(tree, name, package))
+
+
+def _imports(tree: ast.AST, name: str, package: bool) -> Iterator[str]:
+    around = name.split(".") if package else name.split(".")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = around[: len(around) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def _spec(name: str) -> importlib.machinery.ModuleSpec | None:
+    """Find a module without importing anything."""
+    if not name or name == "__main__":
+        return None
+    loaded = getattr(sys.modules.get(name), "__spec__", None)
+    if loaded is not None:
+        return loaded  # type: ignore[no-any-return]
+    parent = name.rpartition(".")[0]
+    places = None
+    if parent:
+        around = _spec(parent)
+        if around is None or around.submodule_search_locations is None:
+            return None
+        places = list(around.submodule_search_locations)
+    try:
+        return importlib.machinery.PathFinder.find_spec(name, places)
+    except (ImportError, ValueError, AttributeError):
+        return None
+
+
+def _is_source(spec: importlib.machinery.ModuleSpec) -> bool:
+    return bool(
+        spec.has_location and spec.origin and spec.origin.endswith(".py") and os.path.isfile(spec.origin)
+    )
+
+
+def _is_local(name: str, path: str) -> bool:
+    top = name.partition(".")[0]
+    if top in _OURS or top in sys.stdlib_module_names:
+        return False
+    real = os.path.realpath(path)
+    return not any(real.startswith(place) for place in _installed())
+
+
+@functools.cache
+def _installed() -> tuple[str, ...]:
+    """Return the folders of the standard library and of installed packages."""
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    places = {sysconfig.get_path(name) for name in names} | {
+        *site.getsitepackages(),
+        site.getusersitepackages(),
+    }
+    return tuple(os.path.join(os.path.realpath(place), "") for place in places)
+
+
+def _with_all_inside(name: str, spec: importlib.machinery.ModuleSpec) -> Iterator[str]:
+    yield name
+    for place in spec.submodule_search_locations or ():
+        for path in sorted(Path(place).rglob("*.py")):
+            parts = path.relative_to(place).with_suffix("").parts
+            yield ".".join((name, *(part for part in parts if part != "__init__")))

@@ -1,0 +1,167 @@
+"""Calls in threads of this process: nothing is pickled, nothing can be ended by force."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from wrenla.errors import OutOfMemory
+from wrenla.executors.call import Call, Outcome
+from wrenla.executors.future import Attempt
+from wrenla.executors.options import CallOptions
+from wrenla.executors.place import Place
+from wrenla_handler.call.blobs import dump
+from wrenla_handler.call.broadcast import Ref, resolved
+from wrenla_handler.call.context import CallContext, running
+from wrenla_handler.call.failure import Failure
+
+__all__ = ["ThreadCarrier"]
+
+
+class ThreadCarrier:
+    """Carries calls to threads of this process.
+
+    Parameters
+    ----------
+    place : Place
+        For broadcast values, and for what functions store.
+    """
+
+    keeps_limits = False
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def function(self, fn: Callable[..., Any], label: str, options: CallOptions) -> Callable[..., Any]:
+        return fn
+
+    def arguments(self, positional: tuple[Any, ...], keywords: dict[str, Any], label: str) -> Any:
+        return positional, keywords
+
+    def gathered(self, results: Sequence[Any]) -> Any:
+        return (list(results),), {}
+
+    def stored(self, arguments: Any) -> bool:
+        return False
+
+    def free(self, arguments: Any) -> None:
+        """Do nothing: they are in memory."""
+
+    def discard(self, result: Any) -> None:
+        """Do nothing: it is in memory."""
+
+    def broadcast(self, value: object) -> Ref:
+        """Store a value, so that all calls see the same one, which none can change."""
+        store = self.place.store
+        return Ref(store.url, self.place.share(dump(value), "broadcasts", inline=0))
+
+    def lane(self) -> ThreadLane:
+        return ThreadLane(self)
+
+    def close(self) -> None:
+        self.place.close()
+
+
+class ThreadLane:
+    """The thread that uses it."""
+
+    def __init__(self, carrier: ThreadCarrier) -> None:
+        self._carrier = carrier
+        self._context: tuple[Attempt, CallContext] | None = None
+        self.thread = threading.current_thread()
+
+    def perform(self, call: Call, attempt: Attempt) -> Outcome:
+        """Run the function here."""
+        attempt.worker = f"thread {self.thread.name}"
+        context = CallContext(call.future.id, attempt.number, self._carrier.place.data, self._carrier)
+        self._context = attempt, context
+        outcome = Outcome(worker=attempt.worker)
+        function, (positional, keywords) = call.function, call.arguments
+        start = time.perf_counter()
+        with _captured() as printed, running(context):
+            try:
+                positional, keywords = resolved(positional, keywords)
+                outcome.value = function(*positional, **keywords)
+            except MemoryError as error:
+                outcome.error = OutOfMemory(f"{call.label}: {error or 'no more memory'}")
+                outcome.error.__cause__ = error
+            except Exception as error:
+                outcome.error = error
+            except BaseException as error:  # SystemExit must not end a thread that other calls need
+                outcome.error = Failure.of(error).exception()
+        outcome.seconds = time.perf_counter() - start
+        outcome.logs = "".join(printed).encode("utf-8", "replace")
+        return outcome
+
+    def stop(self, attempt: Attempt, *, gently: bool) -> None:
+        """Tell the function, which may ask `cancelled`; more cannot be done to a thread."""
+        current = self._context
+        if current is not None and current[0] is attempt:
+            current[1].cancelled.set()
+
+    def close(self) -> None:
+        """Do nothing: the thread ends by itself."""
+
+
+_printed: dict[int, list[str]] = {}
+"""What threads that are being listened to have printed, by their numbers."""
+
+_listening = threading.Lock()
+
+
+class _Router:
+    """Standard output or error: threads that are being listened to write elsewhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        mine = _printed.get(threading.get_ident())
+        if mine is None:
+            return self.stream.write(text)
+        mine.append(text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+class _Records(logging.Handler):
+    """Takes the log records of threads that are being listened to."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        mine = _printed.get(threading.get_ident())
+        if mine is not None:
+            mine.append(self.format(record) + "\\n")
+
+
+_records = _Records()
+_records.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+
+@contextmanager
+def _captured() -> Iterator[list[str]]:
+    """Listen to this thread. Routers stand in for the standard streams while anybody is listened to."""
+    mine: list[str] = []
+    with _listening:
+        if not _printed:
+            sys.stdout, sys.stderr = _Router(sys.stdout), _Router(sys.stderr)  # type: ignore[assignment]
+            logging.getLogger().addHandler(_records)
+        _printed[threading.get_ident()] = mine
+    try:
+        yield mine
+    finally:
+        with _listening:
+            del _printed[threading.get_ident()]
+            if not _printed:
+                logging.getLogger().removeHandler(_records)
+                # whoever has put something else there in the meantime keeps it
+                if isinstance(sys.stdout, _Router):
+                    sys.stdout = sys.stdout.stream
+                if isinstance(sys.stderr, _Router):
+                    sys.stderr = sys.stderr.stream
