@@ -30,9 +30,9 @@ def current_executor() -> Executor | None:
 class Executor(CallingExecutor):
     """Runs calls and tile tasks. Inside its ``with`` block it is the default executor; the end ends it.
 
-    Functions, arguments and results of calls are pickled where workers are other processes: closures, lambdas and
-    what is defined in a script or a notebook travel, too, and so do local modules that they need. Every call
-    ends: with a value, with the exception that the function raised, or with an error that names its cause.
+    Functions, arguments and results of calls are pickled where workers are other processes: closures, lambdas
+    and what is defined in a script or a notebook travel, too, and so do local modules that they need. Every
+    call ends: with a value, with the exception that the function raised, or with an error that names its cause.
 
     Attributes
     ----------

@@ -86,8 +86,8 @@ class CallingExecutor(concurrent.futures.Executor):
             Seconds from now. A result that is not there by then is a `TimeoutError`; to limit each
             call, see `options`.
         chunksize : int
-            So many inputs travel and run as one call: worth it below about 0.1 ms an input. What `options` says
-            of timeouts is then said of a chunk.
+            So many inputs travel and run as one call: worth it for what takes less than a millisecond. What
+            `options` says of timeouts is then said of a chunk.
         buffersize : int, optional
             At most so many calls are under way or wait to be taken: inputs are consumed as results are. By
             default all inputs are submitted now.
@@ -183,8 +183,8 @@ class CallingExecutor(concurrent.futures.Executor):
         Returns
         -------
         Future
-            It is running from the beginning, so it cannot be cancelled; the calls that have not begun are, when
-            one fails.
+            It is running from the beginning, so it cannot be cancelled. When a call fails, those that have not
+            begun are cancelled.
 
         Examples
         --------
@@ -265,8 +265,8 @@ class CallingExecutor(concurrent.futures.Executor):
     def broadcast(self, value: Any) -> Ref:
         """Store a value that many calls read, once; each worker reads it at most once.
 
-        Pass the reference as an argument: the function gets the value. Arrays are read-only there. It is removed
-        with the executor, or by its `delete`.
+        Pass the reference as an argument: the function gets the value. Arrays are read-only there. What is
+        stored goes with the executor, or by `Ref.delete`.
 
         Examples
         --------
@@ -290,8 +290,8 @@ class CallingExecutor(concurrent.futures.Executor):
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            f"{type(self).__name__} cannot travel to a worker: a function that runs there cannot ask for calls "
-            "of its own. Does it refer to the executor, perhaps through self or a global name?"
+            f"{type(self).__name__} cannot travel to a worker: a function that runs there cannot ask for "
+            "calls of its own. Does it refer to the executor, perhaps through self or a global name?"
         )
 
     def _submitter(

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 import weakref
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +54,7 @@ class Calls:
         self._closed = False
         self._changed = threading.Condition()
         self._clock = Clock()
-        self._counts: dict[str, float] = {}
+        self._counts: defaultdict[str, float] = defaultdict(int)
 
     def new_future(self) -> Future[Any]:
         """Return the future of a call to come."""
@@ -73,7 +73,7 @@ class Calls:
         with self._changed:
             if self._closed:
                 raise RuntimeError("cannot schedule new calls after shutdown")
-            self._count(submitted=1)
+            self._counts["submitted"] += 1
             if call.batch is not None:
                 call.batch.submitted += 1
             self._queue.append(call)
@@ -187,7 +187,7 @@ class Calls:
                     call = self._queue.popleft()
                     if call.future.attempts or call.future.set_running_or_notify_cancel():
                         return call, self._begin(call, lane, copy=False)
-                    self._count(cancelled=1)
+                    self._counts["cancelled"] += 1
                     call.ended, cancelled = True, call
                     continue
                 if self._closed and not self._active:
@@ -211,7 +211,8 @@ class Calls:
         account.attempts.append(attempt)
         call.running[attempt] = lane
         self._active[attempt] = call
-        self._count(attempts=1, copies=int(copy))
+        self._counts["attempts"] += 1
+        self._counts["copies"] += int(copy)
         if not self.carrier.keeps_limits and (limit := call.limit(now)) is not None:
             late = weakref.ref(attempt)
             self._clock.at(now + limit, lambda: self._timed_out(late()))
@@ -239,12 +240,14 @@ class Calls:
             del call.running[attempt]
             if self._watchers or self._closed:
                 self._changed.notify_all()
-            self._count(gets=outcome.gets, hits=outcome.hits, bytes_sent=outcome.sent)
+            self._counts["gets"] += outcome.gets
+            self._counts["hits"] += outcome.hits
+            self._counts["bytes_sent"] += outcome.sent
             attempt.worker = outcome.worker
             attempt.seconds = (
                 time.monotonic() - attempt.started if outcome.seconds is None else outcome.seconds
             )
-            self._count(seconds=attempt.seconds)
+            self._counts["seconds"] += attempt.seconds
             again = False
             if call.ended:
                 attempt.ending = attempt.ending or "Superseded"
@@ -254,7 +257,7 @@ class Calls:
             elif outcome.error is not None and self._again(call, outcome.error):
                 attempt.ending = type(outcome.error).__name__
                 again = True
-                self._count(retries=1)
+                self._counts["retries"] += 1
                 self._queue.appendleft(call)
                 self._wake()
             superseded = call.ended
@@ -293,8 +296,10 @@ class Calls:
         with self._changed:
             failed = outcome.error is not None
             cancelled = isinstance(outcome.error, Cancelled)
-            self._count(succeeded=not failed, failed=failed and not cancelled, cancelled=cancelled)
-            self._count(bytes_received=outcome.received)
+            self._counts["succeeded"] += not failed
+            self._counts["failed"] += failed and not cancelled
+            self._counts["cancelled"] += cancelled
+            self._counts["bytes_received"] += outcome.received
             if call.batch is not None and not failed:
                 call.batch.seconds.append(attempt.seconds)
         if not call.running:
@@ -317,7 +322,8 @@ class Calls:
             call.ended = True
             begun = bool(call.future.attempts)
             cancelled = not begun and not call.future.set_running_or_notify_cancel()
-            self._count(cancelled=cancelled, failed=not cancelled)
+            self._counts["cancelled"] += cancelled
+            self._counts["failed"] += not cancelled
         self._release(call)
         if begun:
             call.future.set_exception(call.late())
@@ -356,7 +362,7 @@ class Calls:
         """End a call that has been taken out of the queue."""
         call.ended = True
         with self._changed:
-            self._count(cancelled=1)
+            self._counts["cancelled"] += 1
         self._release(call)
         if call.future.cancel():
             call.future.set_running_or_notify_cancel()
@@ -381,10 +387,6 @@ class Calls:
     def _lanes(self) -> list[threading.Thread]:
         with self._changed:
             return [thread for thread in self._threads if thread is not threading.current_thread()]
-
-    def _count(self, **more: float) -> None:
-        for name, number in more.items():
-            self._counts[name] = self._counts.get(name, 0) + number
 
 
 def _name_of(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""One thread that does things when their time has come, and only exists while there is something to wait for."""
+"""One thread that does things when their time has come; it exists while there is something to wait for."""
 
 from __future__ import annotations
 

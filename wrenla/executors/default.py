@@ -35,9 +35,9 @@ def default_executor() -> Executor:
     call = current_call()
     if call is not None and call.owner is None:
         raise NestedCallError(
-            "a function that runs in a worker process asked for the default executor: calls of its own would wait "
-            "for this one. Return what is to be done next, and submit it from outside; or let the function make "
-            "an executor of its own: with wrenla.LocalExecutor(1, kind='thread')"
+            "a function that runs in a worker process asked for the default executor: calls of its own would "
+            "wait for this one. Return what is to be done next, and submit it from outside; or let the function "
+            "make an executor of its own: with wrenla.LocalExecutor(1, kind='thread')"
         )
     now = settings()
     key = (now.workers, now.allowed_mem, now.blas_threads)
@@ -58,8 +58,8 @@ def store() -> Store:
     Returns
     -------
     Store
-        ``put(key, data, create=False)``, ``get(key)``, ``list(prefix)``, ``exists``, ``size``, ``delete``; data
-        are bytes.
+        ``put(key, data, create=False)``, ``get(key)``, ``list(prefix)``, ``exists``, ``size``, ``delete``;
+        data are bytes.
 
     Examples
     --------

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from wrenla.errors import IntegrityError, Lost, NeverStarted, OutOfMemory, TransientStoreError
 from wrenla.executors.call import Call, Outcome
@@ -13,7 +14,7 @@ from wrenla.executors.future import Attempt
 from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
 from wrenla.executors.shipping import NamingPickler, local_sources
-from wrenla_handler.call.blobs import INLINE, Packed, bare, dump, load, size
+from wrenla_handler.call.blobs import INLINE, Packed, bare, digest, dump, load, size
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.envelope import Request, Response, unsealed
 from wrenla_handler.call.failure import Failure
@@ -21,7 +22,10 @@ from wrenla_handler.call.modules import encode_sources
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import Data
 
-__all__ = ["Envelopes", "SentArguments", "SentFunction", "shortened"]
+__all__ = ["Envelopes", "SentArguments", "SentFunction"]
+
+_PLAIN = frozenset({int, float, complex, str, bytes, bool, type(None)})
+"""What pickles quickly and everywhere."""
 
 _SMALL = 4 << 10
 """Bytes of a broadcast value that travel with its references: not worth an object."""
@@ -34,6 +38,10 @@ class SentFunction:
     Attributes
     ----------
     packed : Packed
+    bare : Packed
+        The same, for a worker that has it.
+    name : str
+        Its hash.
     needs : frozenset of str
         Modules that must be there to load it.
     options : CallOptions
@@ -42,13 +50,14 @@ class SentFunction:
     """
 
     packed: Packed
+    bare: Packed
+    name: str
     needs: frozenset[str]
     options: CallOptions
     bundles: dict[frozenset[str], Packed] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class SentArguments:
+class SentArguments(NamedTuple):
     """The arguments of one call as they travel: one pickle, or results of other calls."""
 
     packed: Packed = ()
@@ -78,10 +87,12 @@ class Envelopes:
             error.add_note(f"while pickling the function {label}, to send it to a worker")
             raise
         packed = self.place.share(parts, "functions", inline=INLINE)
-        return SentFunction(packed, frozenset(needs), options)
+        return SentFunction(packed, bare(packed), digest(packed), frozenset(needs), options)
 
     def arguments(self, positional: tuple[Any, ...], keywords: dict[str, Any], label: str) -> SentArguments:
         """Pickle the arguments of one call."""
+        if not keywords and _PLAIN.issuperset(map(type, positional)):  # nothing that could name a module
+            return SentArguments(self.place.send([pickle.dumps((positional, keywords), 5)], "arguments"))
         needs: set[str] = set()
         try:
             parts = dump((positional, keywords), NamingPickler, modules=needs)
@@ -96,6 +107,8 @@ class Envelopes:
 
     def stored(self, arguments: SentArguments) -> bool:
         """Tell whether some of the arguments are in the store."""
+        if not arguments.values and len(arguments.packed) == 1:  # nearly always
+            return bool(arguments.packed[0].key)
         return any(blob.key for value in (arguments.packed, *arguments.values) for blob in value)
 
     def discard(self, result: Packed) -> None:
@@ -111,17 +124,30 @@ class Envelopes:
         store = self.place.store
         return Ref(store.url, self.place.share(dump(value), "broadcasts", inline=_SMALL))
 
-    def request(self, call: Call, attempt: Attempt) -> Request:
-        """Return the request for an attempt."""
+    def request(
+        self, call: Call, attempt: Attempt, functions: Container[str] = (), modules: str = ""
+    ) -> Request:
+        """Return the request for an attempt.
+
+        Parameters
+        ----------
+        call : Call
+        attempt : Attempt
+        functions : container of str
+            Hashes of the functions that the worker has: they are only named.
+        modules : str
+            Hash of the modules that the worker has.
+        """
         function, arguments = call.function, call.arguments
+        sources = self._modules(function, arguments.needs)
         record = f"outcomes/{call.future.id}-{attempt.number}" if call.options.record else ""
         return Request(
             call.future.id,
             attempt.number,
-            function.packed,
+            function.bare if function.name in functions else function.packed,
             arguments.packed,
             arguments.values,
-            self._modules(function, arguments.needs),
+            bare(sources) if sources and sources[0].sha256 == modules else sources,
             self.place.url,
             record,
             self._secret if record else "",
@@ -157,7 +183,8 @@ class Envelopes:
         except Exception as error:  # what the function returned cannot be loaded here
             error.add_note(f"while loading the result of {call.label}, which its worker had sent")
             outcome.error = error
-        place.free([response.value, response.logs])
+        if response.logs or len(response.value) > 1 or response.value[0].key:
+            place.free([response.value, response.logs])
         return outcome
 
     def recorded(self, request: Request) -> Response | None:
@@ -175,20 +202,13 @@ class Envelopes:
         return Response.decode(unsealed(data, request.secret))
 
     def _modules(self, function: SentFunction, more: frozenset[str]) -> Packed:
-        needs = function.needs | more
+        needs = function.needs | more if more else function.needs
         if needs not in function.bundles:
             options = function.options
             sources = local_sources(needs, options.include_modules, options.exclude_modules)
             parts: list[Data] = [encode_sources(sources)] if sources else []
             function.bundles[needs] = self.place.share(parts, "modules", inline=INLINE)
         return function.bundles[needs]
-
-
-def shortened(request: Request, *, function: bool, modules: bool) -> Request:
-    """Return a request without what its worker has already: the function, the modules."""
-    if function:
-        request = replace(request, function=bare(request.function))
-    return replace(request, modules=bare(request.modules)) if modules else request
 
 
 def _error(failure: Failure, response: Response, call: Call) -> Exception:

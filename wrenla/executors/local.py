@@ -45,14 +45,15 @@ _OVERHEAD_PER_WORKER = 24 << 20
 class LocalExecutor(Executor):
     """Runs calls in processes or threads of this machine, and tile tasks in threads.
 
-    The kernels let go of the GIL, so threads are as good as processes for tile tasks, and share their tiles. For
-    your own functions they mostly are not, hence processes: fresh ones, started when the first call needs
+    The kernels let go of the GIL, so threads are as good as processes for tile tasks, and share their tiles.
+    For your own functions they mostly are not, hence processes: fresh ones, started when the first call needs
     them, each with a NumPy seed of its own, without need of ``if __name__ == "__main__"``.
 
     Parameters
     ----------
     workers : int, optional
-        Calls, and tasks, that run at the same time; by default one for each processor that this process may use.
+        Calls, and tasks, that run at the same time; by default one for each processor that this process may
+        use.
     kind : {"process", "thread"}
         Where calls run. Threads need nothing to be pickled and share what they refer to, but they cannot be
         ended: what a timeout or Ctrl-C gives up goes on until it ends by itself.

@@ -32,13 +32,16 @@ class Place:
         self._reach: Reach = reach
         self._folder: RunFolder | None = None
         self._closed = False
+        self._url = ""
         self._lock = threading.Lock()
         self._number = itertools.count()
 
     @property
     def url(self) -> str:
         """Address of the folder."""
-        return self._opened().url
+        if not self._url:
+            self._url = self._opened().url
+        return self._url
 
     @property
     def store(self) -> Store:

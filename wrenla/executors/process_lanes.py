@@ -7,11 +7,11 @@ import time
 
 from wrenla.errors import CallError, Lost
 from wrenla.executors.call import Call, Outcome
-from wrenla.executors.envelopes import Envelopes, shortened
+from wrenla.executors.envelopes import Envelopes
 from wrenla.executors.future import Attempt
 from wrenla.executors.place import Place
 from wrenla.executors.processes import Child
-from wrenla_handler.call.blobs import digest, size
+from wrenla_handler.call.blobs import size
 from wrenla_handler.call.envelope import Request, Response
 
 __all__ = ["ProcessCarrier"]
@@ -74,47 +74,48 @@ class ProcessLane:
         self._carrier = carrier
         self._child: Child | None = None
         self._attempt: Attempt | None = None
-        self._sent = 0
+        self._told = False
         self._lock = threading.Lock()
 
     def perform(self, call: Call, attempt: Attempt) -> Outcome:
         """Have the child carry an attempt out, and see to a child that is of no more use."""
         try:
-            request = self._carrier.request(call, attempt)
             child = self._ready(attempt)
+            request = self._carrier.request(call, attempt, child.known, child.modules)
         except Exception as error:  # no process can be started, or there is no store
             return Outcome(error=error)
         attempt.worker = f"process {child.pid}"
+        limit = call.limit(attempt.started)
+        sent = size(request.function) + size(request.arguments)
         lost: CallError | None = None
         response: Response | None = None
         try:
-            response = self._exchange(child, request, call.limit(attempt.started))
+            response = child.exchange(request, limit)
+            if response is not None and response.ending == "unknown function":
+                response = child.exchange(self._carrier.request(call, attempt), limit)
         except CallError as broken:
             lost = broken
         with self._lock:
             self._attempt = None  # from now on nobody else ends this child
-        if response is not None:
-            outcome = self._carrier.read(response, call)
-            outcome.sent = self._sent
-            if self._carrier.worn_out(child, outcome.peak):
-                self.close()
-            return outcome
-        if isinstance(lost, Lost):
-            response = self._awaited(child, request, call, attempt)
-        printed = child.kill(grace=_GRACE if lost is None else 0.0)
-        self._child = None
-        if lost is not None and response is None:
-            response = self._carrier.recorded(request)
-        if response is not None:
-            return self._carrier.read(response, call)
-        self._carrier.place.free_results(call.future.id, attempt.number)
-        cause = call.late() if lost is None else type(lost)(f"{call.label}: {lost}")
-        return Outcome(error=cause, logs=printed, worker=attempt.worker)
+        if response is None:
+            return self._given_up(child, request, call, attempt, lost)
+        child.known.add(call.function.name)
+        if request.modules:
+            child.modules = request.modules[0].sha256
+        outcome = self._carrier.read(response, call)
+        outcome.sent = sent
+        if self._told:
+            self._child = None
+            child.kill()
+        elif self._carrier.worn_out(child, outcome.peak):
+            self.close()
+        return outcome
 
     def stop(self, attempt: Attempt, *, gently: bool) -> None:
         """End the child, if it still has this attempt."""
         with self._lock:
             if self._attempt is attempt and self._child is not None:
+                self._told = True
                 if gently:
                     self._child.interrupt()
                 else:
@@ -122,31 +123,38 @@ class ProcessLane:
 
     def close(self) -> None:
         """Let the child end."""
-        with self._lock:
-            child, self._child = self._child, None
+        child, self._child = self._child, None
         if child is not None:
             child.close()
 
     def _ready(self, attempt: Attempt) -> Child:
         """Return a child, and let the attempt be stopped from now on."""
-        if self._child is None:
-            self._child = Child(self._carrier.environment)
+        child = self._child
+        if child is not None and not child.alive():
+            child.kill()
+            child = None
+        if child is None:
+            child = Child(self._carrier.environment)
         with self._lock:
-            self._attempt = attempt
-        return self._child
+            self._child, self._attempt, self._told = child, attempt, False
+        return child
 
-    def _exchange(self, child: Child, request: Request, limit: float | None) -> Response | None:
-        """Send a request, as short as the child's memory allows, and return what it answers."""
-        name = digest(request.function)
-        modules = request.modules[0].sha256 if request.modules else child.modules
-        known = name in child.known
-        self._sent = size(request.arguments) + (0 if known else size(request.function))
-        response = child.exchange(shortened(request, function=known, modules=modules == child.modules), limit)
-        if response is not None and response.ending == "unknown function":
-            response = child.exchange(request, limit)
-        child.known.add(name)
-        child.modules = modules
-        return response
+    def _given_up(
+        self, child: Child, request: Request, call: Call, attempt: Attempt, lost: CallError | None
+    ) -> Outcome:
+        """End a child that has not answered in time, or cannot any more; its answer may have been stored."""
+        response = None
+        if isinstance(lost, Lost):
+            response = self._awaited(child, request, call, attempt)
+        self._child = None
+        printed = child.kill(grace=_GRACE if lost is None else 0.0)
+        if lost is not None and response is None:
+            response = self._carrier.recorded(request)
+        if response is not None:
+            return self._carrier.read(response, call)
+        self._carrier.place.free_results(call.future.id, attempt.number)
+        cause = call.late() if lost is None else type(lost)(f"{call.label}: {lost}")
+        return Outcome(error=cause, logs=printed, worker=attempt.worker)
 
     def _awaited(self, child: Child, request: Request, call: Call, attempt: Attempt) -> Response | None:
         """Wait for the stored answer of a child that is alive and cannot be heard any more."""

@@ -150,7 +150,7 @@ def _captured() -> Iterator[list[str]]:
     mine: list[str] = []
     with _listening:
         if not _printed:
-            sys.stdout, sys.stderr = _Router(sys.stdout), _Router(sys.stderr)  # type: ignore[assignment]
+            sys.stdout, sys.stderr = _Router(sys.stdout), _Router(sys.stderr)
             logging.getLogger().addHandler(_records)
         _printed[threading.get_ident()] = mine
     try:

@@ -6,8 +6,7 @@ import hashlib
 import io
 import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import cloudpickle
 
@@ -23,8 +22,7 @@ _OUT_OF_BAND = 64 << 10
 """Bytes from which an array's memory is no part of the pickle, so that it is never copied into one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(NamedTuple):
     """Some bytes: inside the message (`data`), in the store (`key`), or with the receiver already (neither).
 
     Attributes
@@ -148,7 +146,7 @@ def digest(packed: Packed) -> str:
 
 def bare(packed: Packed) -> Packed:
     """Return a packed value without what travels inside the message: the receiver has it."""
-    return tuple(replace(blob, data=b"") for blob in packed)
+    return tuple(blob._replace(data=b"") for blob in packed)
 
 
 def size(packed: Packed) -> int:

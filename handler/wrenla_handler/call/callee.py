@@ -33,7 +33,7 @@ def results_of(call: str, attempt: int | None = None) -> str:
 
 
 class Callee:
-    """Answers requests, one at a time; keeps functions, modules and stores at hand, but no state that matters.
+    """Answers requests, one at a time; keeps functions at hand, but no state that matters.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ def decode_sources(text: bytes) -> list[Source]:
     return [Source(**found) for found in json.loads(text)]
 
 
-class Finder(importlib.abc.SourceLoader, importlib.abc.MetaPathFinder):
+class Finder(importlib.abc.SourceLoader, importlib.abc.MetaPathFinder):  # type: ignore[misc]
     """Finds the modules that came with calls, before any other place is looked at."""
 
     def __init__(self) -> None:
