@@ -1,0 +1,88 @@
+"""Executors, a place for what they store, and the certainty that nothing of either is left."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import wrenla as wl
+from wrenla_handler.stores import open_store
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's settings but ours, and a place of our own for what is stored."""
+    for name in os.environ:
+        if name.startswith("WRENLA_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("WRENLA_STORE", str(tmp_path / "store"))
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Callable[[], list[str]]:
+    """What is in the store now, leases aside."""
+    return lambda: [key for key in open_store(tmp_path / "store").list() if "/lease/" not in key]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(own_settings: None, tmp_path: Path) -> Iterator[None]:
+    """No thread, process, open file or object outlives a test."""
+    threads, files, processes = set(threading.enumerate()), open_files(), children()
+    yield
+    settle(lambda: not left(threads, files, processes, tmp_path))
+    assert left(threads, files, processes, tmp_path) == []
+
+
+def left(
+    threads: set[threading.Thread], files: set[str], processes: set[int], folder: Path
+) -> list[object]:
+    """What is there now and was not there before."""
+    return [
+        *(set(threading.enumerate()) - threads),
+        *(open_files() - files),
+        *(children() - processes),
+        *open_store(folder / "store").list(),
+    ]
+
+
+def open_files() -> set[str]:
+    """Open file descriptors of this process."""
+    return set(os.listdir("/proc/self/fd"))
+
+
+def children() -> set[int]:
+    """Processes that this one has started and that have not been waited for."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            found.update(map(int, (task / "children").read_text().split()))
+        except FileNotFoundError:  # the thread has ended meanwhile
+            continue
+    return found
+
+
+def settle(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until something is so, but not for ever."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.fixture(params=["process", "thread"])
+def executor(request: pytest.FixtureRequest, nothing_left: None) -> Iterator[wl.LocalExecutor]:
+    """Two workers of each kind."""
+    with wl.LocalExecutor(2, request.param, allowed_mem="600 MiB") as made:
+        yield made
+
+
+@pytest.fixture
+def processes(nothing_left: None) -> Iterator[wl.LocalExecutor]:
+    """Two worker processes."""
+    with wl.LocalExecutor(2, allowed_mem="600 MiB") as made:
+        yield made
