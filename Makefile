@@ -28,7 +28,11 @@ check: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/tooling/test_imports.py -q
 
-bench: .venv/.dev
+.venv/.bench: .venv/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+bench: .venv/.bench
 	$(BIN)/python -m benchmarks
 
 format: .venv/.dev

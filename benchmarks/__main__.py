@@ -9,38 +9,18 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 from threadpoolctl import threadpool_info
 
+from benchmarks import map as calls
 from benchmarks.contest import Contestant, compete
+from benchmarks.figure import Figure
 
 GIB = 2.0**30
 RESULTS = Path(__file__).parent / "results"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table: a measured figure beside what it must reach and what we want."""
-
-    work: str
-    figure: str
-    value: float
-    must: float
-    goal: float
-    unit: str = "×"
-    smaller_is_better: bool = False
-    note: str = ""
-
-    @property
-    def verdict(self) -> str:
-        def reached(bound: float) -> bool:
-            return self.value <= bound if self.smaller_is_better else self.value >= bound
-
-        return "goal" if reached(self.goal) else "reached" if reached(self.must) else "MISSED"
 
 
 def ratio(work: str, ours: Contestant, peer: Contestant, must: float, goal: float) -> list[Figure]:
@@ -231,6 +211,7 @@ BENCHMARKS: dict[str, Callable[[int], list[Figure]]] = {
     "solve": solve,
     "out_of_core": out_of_core,
     "page_cache": page_cache,
+    "map": calls.figures,
 }
 
 

@@ -35,9 +35,9 @@ class Contestant:
         return sorted(self.runs, key=lambda run: float(run["seconds"]))[(len(self.runs) - 1) // 2]
 
 
-def run_once(name: str, arguments: dict[str, Any], timeout: float) -> dict[str, Any] | str:
+def run_once(name: str, arguments: dict[str, Any], timeout: float, module: str) -> dict[str, Any] | str:
     """Return what a contestant printed, or why it did not."""
-    command = [sys.executable, "-m", "benchmarks.contestants", name, json.dumps(arguments)]
+    command = [sys.executable, "-m", module, name, json.dumps(arguments)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=dict(os.environ))
     except subprocess.TimeoutExpired:
@@ -51,13 +51,18 @@ def run_once(name: str, arguments: dict[str, Any], timeout: float) -> dict[str, 
 
 
 def compete(
-    names: list[str], arguments: dict[str, Any], *, rounds: int, timeout: float = 600
+    names: list[str],
+    arguments: dict[str, Any],
+    *,
+    rounds: int,
+    timeout: float = 600,
+    module: str = "benchmarks.contestants",
 ) -> dict[str, Contestant]:
     """Run some contestants in turn, round after round."""
     contestants = {name: Contestant(name) for name in names}
     for number in range(rounds):
         for name, contestant in contestants.items():
-            outcome = run_once(name, arguments, timeout)
+            outcome = run_once(name, arguments, timeout, module)
             if isinstance(outcome, str):
                 contestant.failures.append(outcome)
                 print(f"    round {number + 1}: {name}: {outcome}", flush=True)

@@ -1,0 +1,28 @@
+"""A measured figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Figure"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table: a measured figure beside what it must reach and what we want."""
+
+    work: str
+    figure: str
+    value: float
+    must: float
+    goal: float
+    unit: str = "×"
+    smaller_is_better: bool = False
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        def reached(bound: float) -> bool:
+            return self.value <= bound if self.smaller_is_better else self.value >= bound
+
+        return "goal" if reached(self.goal) else "reached" if reached(self.must) else "MISSED"

@@ -1,0 +1,264 @@
+"""The map API beside the standard library's process pool, Dask and Lithops.
+
+Each contestant is a function below, run in a process of its own, that prints one JSON line.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contest import compete
+from benchmarks.figure import Figure
+
+MIB = 1 << 20
+WORKERS = len(os.sched_getaffinity(0))
+
+
+def figures(rounds: int) -> list[Figure]:
+    """Run all contests."""
+    return [*_trivial(rounds), *_example(rounds), *_stream(rounds), *_broadcast(rounds), *_words(rounds)]
+
+
+def _trivial(rounds: int) -> list[Figure]:
+    work = "1,000 trivial calls, warm"
+    print(f"{work}: peers are ProcessPoolExecutor, Dask's local cluster, and (once) Lithops on localhost")
+    names = ["wrenla_calls", "pool_calls", "dask_calls", "wrenla_threads"]
+    c = compete(names, {"calls": 1000}, rounds=rounds, module=__spec__.name)
+    c |= compete(["lithops_calls"], {"calls": 1000}, rounds=1, module=__spec__.name)
+    for name, contestant in c.items():
+        said = "; ".join(contestant.failures[:1]) if not contestant.runs else f"{contestant.seconds:.3f} s"
+        print(f"  {name}: {said}")
+    ours = c["wrenla_calls"]
+    peers = ", ".join(f"{name[:-6]} {c[name].seconds:.3g} s" for name in c if name.endswith("_calls"))
+    found = [Figure(work, "seconds", ours.seconds, 0.3, 0.1, "s", True, peers)]
+    # there is no target for these: they say where we stand
+    return found + [
+        Figure(work, f"{name[:-6]} / wrenla", c[name].seconds / ours.seconds, 0, 0)
+        for name in ("pool_calls", "dask_calls", "lithops_calls")
+        if c[name].runs
+    ]
+
+
+def _example(rounds: int) -> list[Figure]:
+    work = "PyWren's example, 1,000 calls"
+    print(work)
+    c = compete(["wrenla_example", "pool_example"], {}, rounds=rounds, module=__spec__.name)
+    ours, pool = c["wrenla_example"], c["pool_example"]
+    note = f"{ours.seconds:.2f} s, ProcessPoolExecutor {pool.seconds:.2f} s"
+    different = min(run["different"] for run in ours.runs)
+    return [Figure(work, "results that differ", different, 1000, 1000, "", note=note)]
+
+
+def _stream(rounds: int) -> list[Figure]:
+    work = "100,000 trivial calls, buffersize=1000"
+    print(work)
+    c = compete(["wrenla_stream"], {"calls": 100_000}, rounds=rounds, module=__spec__.name)["wrenla_stream"]
+    peak = max(run["peak"] for run in c.runs) / 1e6
+    return [
+        Figure(work, "seconds", c.seconds, 30, 30, "s", True),
+        Figure(work, "driver's peak memory", peak, 300, 300, "MB", True),
+    ]
+
+
+def _broadcast(rounds: int) -> list[Figure]:
+    work = "100 MB broadcast to 200 calls"
+    print(work)
+    c = compete(["wrenla_broadcast"], {"calls": 200}, rounds=rounds, module=__spec__.name)["wrenla_broadcast"]
+    run = c.median_run
+    note = f"compute alone {run['compute']:.2f} s"
+    return [
+        Figure(work, "seconds over compute", c.seconds, 2, 2, "s", True, note),
+        Figure(work, "reads for each worker", max(r["reads"] for r in c.runs) / WORKERS, 1, 1, "", True),
+        Figure(work, "objects stored", max(r["stored"] for r in c.runs), 1, 1, "", True),
+    ]
+
+
+def _words(rounds: int) -> list[Figure]:
+    work = "word count of 1 GB of text, 64 MiB at a time"
+    print(work)
+    c = compete(["wrenla_words"], {"megabytes": 1000}, rounds=1, module=__spec__.name)["wrenla_words"]
+    if not c.runs:
+        print("  " + "; ".join(c.failures))
+        return []
+    run = c.median_run
+    rate = f"{c.seconds:.1f} s, {1000 / c.seconds:.0f} MB/s"
+    return [Figure(work, "peak of driver, of any worker", run["peak"] / 1e6, 300, 300, "MB", True, rate)]
+
+
+# contestants
+
+
+@contextmanager
+def _executor(**arguments: Any) -> Iterator[Any]:
+    import wrenla as wl
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["WRENLA_STORE"] = folder
+        with wl.LocalExecutor(WORKERS, **arguments) as executor:
+            list(executor.map(_same, range(10 * WORKERS)))  # warm
+            yield executor
+
+
+def _timed(run: Callable[[], list[int]], calls: int) -> dict[str, Any]:
+    start = time.perf_counter()
+    result = run()
+    seconds = time.perf_counter() - start
+    assert result == list(range(calls))
+    return {"seconds": seconds}
+
+
+def _same(x: int) -> int:
+    """Do nothing. (Lithops takes no built-in functions.)"""
+    return x
+
+
+def wrenla_calls(calls: int) -> dict[str, Any]:
+    with _executor() as executor:
+        return _timed(lambda: list(executor.map(_same, range(calls))), calls)
+
+
+def wrenla_threads(calls: int) -> dict[str, Any]:
+    with _executor(kind="thread") as executor:
+        return _timed(lambda: list(executor.map(_same, range(calls))), calls)
+
+
+def pool_calls(calls: int) -> dict[str, Any]:
+    with ProcessPoolExecutor(WORKERS) as pool:
+        list(pool.map(_same, range(10 * WORKERS)))
+        return _timed(lambda: list(pool.map(_same, range(calls))), calls)
+
+
+def dask_calls(calls: int) -> dict[str, Any]:
+    from distributed import Client
+
+    with Client(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as client:
+        client.gather(client.map(_same, range(10 * WORKERS)))
+        return _timed(lambda: client.gather(client.map(_same, range(calls), pure=False)), calls)
+
+
+def lithops_calls(calls: int) -> dict[str, Any]:
+    from lithops import FunctionExecutor
+
+    # it starts "python", whichever that is
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with tempfile.TemporaryDirectory() as folder:
+        config = {
+            "lithops": {"backend": "localhost", "storage": "localhost", "monitoring_interval": 1},
+            "localhost_storage": {"storage_root": folder},
+        }
+        with FunctionExecutor(config=config, log_level="ERROR") as executor:
+            executor.get_result(executor.map(_same, range(2)))
+            return _timed(lambda: executor.get_result(executor.map(_same, range(calls))), calls)
+
+
+def my_function(b: float) -> float:
+    """PyWren's example, which a program does 1,000 times with other values of b; smaller matrices."""
+    x = np.random.normal(0, b, 256)
+    A = np.random.normal(0, b, (256, 256))
+    return float(np.dot(A, x)[0])
+
+
+def wrenla_example() -> dict[str, Any]:
+    with _executor() as executor:
+        start = time.perf_counter()
+        results = list(executor.map(my_function, np.linspace(0.1, 100, 1000)))
+        return {"seconds": time.perf_counter() - start, "different": len(set(results))}
+
+
+def pool_example() -> dict[str, Any]:
+    with ProcessPoolExecutor(WORKERS) as pool:
+        list(pool.map(_same, range(10 * WORKERS)))
+        start = time.perf_counter()
+        results = list(pool.map(my_function, np.linspace(0.1, 100, 1000)))
+        return {"seconds": time.perf_counter() - start, "different": len(set(results))}
+
+
+def wrenla_stream(calls: int) -> dict[str, Any]:
+    with _executor() as executor:
+        start = time.perf_counter()
+        for expected, result in enumerate(executor.map(_same, iter(range(calls)), buffersize=1000)):
+            assert result == expected
+        seconds = time.perf_counter() - start
+        assert expected == calls - 1
+        return {"seconds": seconds, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+
+def _part(number: int, array: Any) -> float:
+    return float(array[number::200].sum())
+
+
+def wrenla_broadcast(calls: int) -> dict[str, Any]:
+    array = np.random.default_rng(0).random(100_000_000 // 8)
+    expected = [_part(number, array) for number in range(calls)]
+    start = time.perf_counter()
+    assert [_part(number, array) for number in range(calls)] == expected
+    compute = (time.perf_counter() - start) / WORKERS
+    with _executor() as executor:
+        start = time.perf_counter()
+        ref = executor.broadcast(array)
+        assert list(executor.map(_part, range(calls), itertools.repeat(ref))) == expected
+        seconds = time.perf_counter() - start
+        large = [path for path in Path(os.environ["WRENLA_STORE"]).rglob("*") if path.stat().st_size > MIB]
+        # the value is two objects: its memory, and the little that says what it is
+        reads = executor.stats().gets
+        return {"seconds": seconds - compute, "compute": compute, "reads": reads, "stored": len(large)}
+
+
+def _count(part: Any) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for line in part.lines():
+        found.update(line.split())
+    return found
+
+
+def _together(counts: list[Counter[str]]) -> Counter[str]:
+    return sum(counts, Counter())
+
+
+def wrenla_words(megabytes: int) -> dict[str, Any]:
+    import wrenla as wl
+
+    words = re.findall(r"\w+", __doc__ or "")
+    line = " ".join(words) + "\n"
+    lines = megabytes * 1_000_000 // 8 // len(line)
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(8):
+            with open(f"{folder}/{number}.txt", "w") as file:
+                for _ in range(lines // 1000):
+                    file.write(line * 1000)
+        with _executor() as executor:
+            start = time.perf_counter()
+            parts = wl.objects(folder, chunk="64 MiB")
+            counted = executor.map_reduce(_count, parts, _together).result()
+            seconds = time.perf_counter() - start
+            workers = [
+                future.stats.peak for future in executor.submit_many(abs, range(8)) if future.result() >= 0
+            ]
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    repeated = Counter(words)
+    assert counted == {word: 8 * (lines // 1000) * 1000 * n for word, n in repeated.items()}
+    return {"seconds": seconds, "peak": max([own, *workers])}
+
+
+def main() -> None:
+    name, arguments = sys.argv[1], json.loads(sys.argv[2])
+    print(json.dumps({**globals()[name](**arguments)}))
+
+
+if __name__ == "__main__":
+    main()
