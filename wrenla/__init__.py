@@ -10,6 +10,7 @@ from wrenla.executors.default import default_executor, store
 from wrenla.executors.future import Future
 from wrenla.executors.local import LocalExecutor
 from wrenla.matrix import BigMatrix, compute, plan
+from wrenla.objects import StoredObject, objects
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.context import cancelled
 
@@ -22,6 +23,7 @@ __all__ = [
     "LinAlgError",
     "LocalExecutor",
     "Ref",
+    "StoredObject",
     "WrenlaError",
     "block",
     "cancelled",
@@ -33,6 +35,7 @@ __all__ = [
     "from_zarr",
     "linalg",
     "map_tiles",
+    "objects",
     "open",
     "plan",
     "random",

@@ -9,6 +9,7 @@ import click
 import numpy as np
 from dask.utils import format_bytes, format_time
 
+from wrenla.cli_map import map_command
 from wrenla.config import origins, settings
 from wrenla.errors import NotAMatrixError, SettingError, WrenlaError
 from wrenla.folder import leftovers
@@ -76,10 +77,13 @@ class _Address(click.ParamType[str]):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="wrenla")
 def main() -> None:
-    """Linear algebra on matrices in tiles: look at stored ones, and clear up.
+    """Linear algebra on matrices in tiles: look at stored ones, and clear up. And call functions in parallel.
 
     URL is a folder, file:///folder or s3://bucket/prefix.
     """
+
+
+main.add_command(map_command)
 
 
 @main.command()

@@ -24,10 +24,11 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for line in (
         "__main__",
         "cli",
+        "cli_map",
         "aws",
         "__init__",
         "linalg",
-        "factors creation",
+        "factors creation objects",
         "matrix",
         "operands",
         "evaluate",

@@ -1,0 +1,129 @@
+"""The objects of a folder or a prefix, as inputs of a function."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+from dask.utils import parse_bytes
+
+from wrenla_handler.errors import StoreError
+from wrenla_handler.objects import StoredObject
+from wrenla_handler.stores import Store, open_store
+
+__all__ = ["StoredObject", "objects"]
+
+
+def objects(
+    url: str | os.PathLike[str], *, pattern: str | None = None, chunk: int | str | None = None
+) -> Iterator[StoredObject]:
+    r"""Iterate over the objects of a folder or an S3 prefix, to map a function over them.
+
+    What is passed to the function is a reader: it says where the object is, and reads it where the function
+    runs. So texts of any size are read by workers, in parallel, and never by the process that asks for it.
+
+    Parameters
+    ----------
+    url : str or path
+        A folder, ``file:///…``, ``s3://bucket/prefix`` or ``memory://name``. Objects in folders below it are
+        among them.
+    pattern : str, optional
+        Only objects whose key, which is their name relative to `url`, matches: ``"*.txt"``, ``"2024/*"``. As in
+        `fnmatch.fnmatchcase`, ``*`` also matches ``/``.
+    chunk : int or str, optional
+        Larger objects are passed in parts of so many bytes, e.g. ``"64 MiB"``. The lines of a part are those
+        that begin in it.
+
+    Returns
+    -------
+    iterator of StoredObject
+        Sorted by key, and by part. They have ``key``, ``url``, ``nbytes``, and the methods ``read()`` (bytes),
+        ``open()`` (a binary file) and ``lines()`` (text, line by line); the latter two read 4 MiB at a time.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no object there, or none that matches.
+    ValueError
+        If the address is of no known kind, or `chunk` is no positive number of bytes.
+    StoreError
+        If the store cannot be listed, or, while iterating, if an object vanishes.
+
+    Notes
+    -----
+    Objects are listed as they are asked for. The size of each is asked for by one request, about 20 ms on S3;
+    a million tiny objects are better joined to larger ones first.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, wrenla as wl
+    >>> def count_words(reader):
+    ...     return reader.key, sum(len(line.split()) for line in reader.lines())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name, text in {"a.txt": "to be or\nnot to be\n", "b.txt": "that is\n"}.items():
+    ...         _ = pathlib.Path(folder, name).write_text(text)
+    ...     list(wl.default_executor().map(count_words, wl.objects(folder, pattern="*.txt")))
+    [('a.txt', 6), ('b.txt', 2)]
+    """
+    limit = _limit(chunk)
+    store = open_store(url)
+    found = _parts(store, pattern, limit)
+    first = next(found, None)  # now, so that a wrong address is an error of this call
+    if first is None:
+        raise FileNotFoundError(_why_none(store, pattern))
+    return itertools.chain((first,), found)
+
+
+def _limit(chunk: int | str | None) -> int | None:
+    if chunk is None:
+        return None
+    try:
+        limit = int(parse_bytes(chunk))
+    except (ValueError, TypeError, OverflowError):
+        limit = 0
+    if limit < 1 or isinstance(chunk, bool):
+        raise ValueError(f"chunk={chunk!r}: a number of bytes of at least 1, or a text like '64 MiB'")
+    return limit
+
+
+def _parts(store: Store, pattern: str | None, limit: int | None) -> Iterator[StoredObject]:
+    try:
+        for key in store.list(_literal(pattern)):
+            if pattern is not None and not fnmatch.fnmatchcase(key, pattern):
+                continue
+            try:
+                size = store.size(key)
+            except KeyError:
+                raise StoreError(f"{store.url}: {key}: vanished while the objects were listed") from None
+            step = limit or max(size, 1)
+            for start in range(0, max(size, 1), step):  # one part of an empty object, too
+                yield StoredObject(store.url, key, start, min(start + step, size), size)
+    finally:
+        store.close()
+
+
+def _literal(pattern: str | None) -> str:
+    """Return what all keys that match a pattern begin with: the store has to list no others."""
+    return re.split(r"[*?[]", pattern, maxsplit=1)[0] if pattern else ""
+
+
+def _why_none(store: Store, pattern: str | None) -> str:
+    """Return what to say if there are no objects."""
+    if pattern is not None:
+        example = next(store.list(), None)
+        if example is not None:
+            return f"{store.url}: no object's key matches {pattern!r}; there is, for example, {example!r}"
+    folder, _, name = store.url.rpartition("/")
+    # an address that names one object instead of a folder: its folder may be none that can be opened
+    name = unquote(name) if folder.startswith("file:") else name
+    with contextlib.suppress(ValueError, StoreError):
+        if open_store(folder).exists(name):
+            return (
+                f"{store.url}: this is an object, not a folder: take wl.objects({folder!r}, pattern={name!r})"
+            )
+    return f"{store.url}: there are no objects here; check the address"
