@@ -30,7 +30,7 @@ from wrenla_handler.call.chunk import Chunk
 __all__ = ["map_command"]
 
 _RUN_NAME = "__wrenla_map__"
-"""What `__name__` is in the script: not ``__main__``, and no module, so that its functions travel by value."""
+"""What `__name__` is in the script: no module's name, so that its functions travel by value."""
 
 _LEAST = 100
 """Inputs that are under way or wait to be taken, at least."""
@@ -90,6 +90,7 @@ class _Outcome:
 @click.pass_context
 def map_command(
     context: click.Context,
+    /,
     target: str,
     inputs: str,
     as_objects: bool,
@@ -108,8 +109,8 @@ def map_command(
     """Call a function with each input, in parallel, and print the results.
 
     Each line of the file INPUTS that is not empty, without its end, is one input, a str; "-" is standard
-    input. With --objects an input is a reader of one object of the folder or S3 prefix INPUTS instead, as from
-    wrenla.objects: it has read(), open() and lines().
+    input. With --objects an input is a reader of one object of the folder or S3 prefix INPUTS instead, as
+    from wrenla.objects: it has read(), open() and lines().
 
     \b
         # words.py
@@ -125,32 +126,27 @@ def map_command(
     """
     _check_usage(inputs, output, as_objects, pattern, chunk)
     failures = 0
-    with ExitStack() as stack:
-        function = stack.enter_context(_function(target, show_trace))
-        given = _objects(inputs, pattern, chunk) if as_objects else _lines(stack, inputs)
-        executor = stack.enter_context(_executor(workers, kind))
-        stream = stack.enter_context(_opened(output or "-", "w"))
-        try:
-            view = executor.options(**options)
-        except ValueError as error:
-            raise click.UsageError(_one_line(error)) from error
-        callee = Chunk(function, options["retries"], keep_going) if chunksize > 1 else None
-        try:
-            for outcome in _outcomes(view, function, callee, given, chunksize, ordered=not unordered):
-                error = _print(outcome, as_json, stream)
-                if error is None:
+    try:
+        with ExitStack() as stack:
+            function = stack.enter_context(_function(target, show_trace))
+            given = _objects(inputs, pattern, chunk) if as_objects else _lines(stack, inputs)
+            executor = stack.enter_context(_executor(workers, kind, options))
+            stream = stack.enter_context(_opened(output or "-", "w"))
+            callee = Chunk(function, options["retries"], keep_going) if chunksize > 1 else None
+            for outcome in _outcomes(executor, function, callee, given, chunksize, ordered=not unordered):
+                failure = _print(outcome, as_json, stream)
+                if failure is None:
                     continue
                 failures += 1
                 if show_trace:
-                    click.echo(_trace(error).rstrip(), err=True)
-                message = f"{outcome.input}: {_described(error)}"
+                    click.echo(_trace(failure).rstrip(), err=True)
+                message = f"{outcome.input}: {_described(failure)}"
                 if not keep_going:
                     raise click.ClickException(message)
                 click.echo(message, err=True)
-        except KeyboardInterrupt:
-            executor.calls.stop()
-            click.echo("interrupted", err=True)
-            context.exit(130)
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        context.exit(130)  # as a shell says of what Ctrl-C has ended
     if failures:
         raise click.ClickException(f"{failures} input{'s' if failures > 1 else ''} failed")
 
@@ -166,8 +162,8 @@ def _outcomes(
 ) -> Iterator[_Outcome]:
     """Call a function with each input, and yield how that ended.
 
-    Inputs are taken some at a time, so that there may be any number of them. This is not `Executor.map` because
-    a failure must name its input, in whatever order results come.
+    Inputs are taken some at a time, so that there may be any number of them. This is not `Executor.map`
+    because a failure must name its input, in whatever order results come.
     """
     most = max(4 * executor.workers, -(-_LEAST // chunksize))
     groups = iter(lambda: list(itertools.islice(inputs, chunksize)), [])
@@ -207,8 +203,8 @@ def _submitted(
         raise
     except Exception as error:
         raise click.ClickException(
-            f"the function cannot be sent to workers: {_described(error)}; let it make for itself what cannot "
-            "be pickled, or use --kind thread"
+            f"the function cannot be sent to workers: {_described(error)}; let it make for itself "
+            "what cannot be pickled, or use --kind thread"
         ) from error
 
 
@@ -248,9 +244,8 @@ def _check_usage(
             raise click.UsageError(f"there is no file {inputs!r} to take inputs from; {hint}")
     elif inputs == "-":
         raise click.UsageError("--objects needs a folder or s3://bucket/prefix, not standard input")
-    if output is not None and os.path.exists(output) and os.path.exists(inputs):
-        if os.path.samefile(output, inputs):
-            raise click.UsageError(f"{output}: results would overwrite the inputs; name another file")
+    if output and os.path.exists(output) and os.path.exists(inputs) and os.path.samefile(output, inputs):
+        raise click.UsageError(f"{output}: results would overwrite the inputs; name another file")
 
 
 def _lines(stack: ExitStack, path: str) -> Iterator[_Input]:
@@ -271,7 +266,7 @@ def _objects(url: str, pattern: str | None, chunk: str | None) -> Iterator[_Inpu
 
 
 def _opened(path: str, mode: str) -> Any:
-    """Open a file or standard input or output. Bytes that are no UTF-8, as in names of files, come out as in."""
+    """Open a file, or standard input or output. Bytes that are no UTF-8 (names of files) pass through."""
     try:
         return click.open_file(path, mode, encoding="utf-8", errors="surrogateescape")
     except OSError as error:
@@ -312,9 +307,8 @@ def _executed(script: str, show_trace: bool) -> dict[str, Any]:
     except Exception as error:
         if show_trace:
             click.echo(traceback.format_exc().rstrip(), err=True)
-        lines = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == script
-        ]
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [each.lineno for each in frames if os.path.abspath(each.filename) == os.path.abspath(script)]
         place = f"{script}, line {lines[-1]}" if lines else script
         hint = "" if show_trace else " (--traceback shows where)"
         raise click.UsageError(f"{place}: loading the script failed: {_described(error)}{hint}") from error
@@ -352,7 +346,9 @@ def _scripts_beside(path: Path) -> list[str]:
 
 
 @contextmanager
-def _executor(workers: int | None, kind: Literal["process", "thread"] | None) -> Iterator[Executor]:
+def _executor(
+    workers: int | None, kind: Literal["process", "thread"] | None, options: dict[str, Any]
+) -> Iterator[Executor]:
     """Return the default executor or one of its own; what still runs when the block fails is ended."""
     with ExitStack() as stack:
         try:
@@ -360,20 +356,18 @@ def _executor(workers: int | None, kind: Literal["process", "thread"] | None) ->
                 executor = default_executor()
             else:
                 now = settings()
-                executor = stack.enter_context(
-                    LocalExecutor(
-                        workers or now.workers or None,
-                        kind or "process",
-                        allowed_mem=now.allowed_mem or None,
-                        blas_threads=now.blas_threads,
-                    )
+                workers, memory = workers or now.workers or None, now.allowed_mem or None
+                executor = LocalExecutor(
+                    workers, kind or "process", allowed_mem=memory, blas_threads=now.blas_threads
                 )
+                stack.enter_context(executor)
+            view = executor.options(**options)
         except SettingError:
             raise
         except ValueError as error:
             raise click.UsageError(_one_line(error)) from error
         try:
-            yield executor
+            yield view
         except BaseException:
             executor.calls.stop()
             raise

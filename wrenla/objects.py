@@ -33,8 +33,8 @@ def objects(
         A folder, ``file:///…``, ``s3://bucket/prefix`` or ``memory://name``. Objects in folders below it are
         among them.
     pattern : str, optional
-        Only objects whose key, which is their name relative to `url`, matches: ``"*.txt"``, ``"2024/*"``. As in
-        `fnmatch.fnmatchcase`, ``*`` also matches ``/``.
+        Only objects whose key, which is their name relative to `url`, matches: ``"*.txt"``, ``"2024/*"``. As
+        in `fnmatch.fnmatchcase`, ``*`` also matches ``/``.
     chunk : int or str, optional
         Larger objects are passed in parts of so many bytes, e.g. ``"64 MiB"``. The lines of a part are those
         that begin in it.
@@ -42,8 +42,9 @@ def objects(
     Returns
     -------
     iterator of StoredObject
-        Sorted by key, and by part. They have ``key``, ``url``, ``nbytes``, and the methods ``read()`` (bytes),
-        ``open()`` (a binary file) and ``lines()`` (text, line by line); the latter two read 4 MiB at a time.
+        Sorted by key, and by part. They have ``key``, ``url``, ``nbytes``, and the methods ``read()``
+        (bytes), ``open()`` (a binary file) and ``lines()`` (text, line by line); the latter two read 4 MiB at
+        a time.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def _limit(chunk: int | str | None) -> int | None:
         limit = int(parse_bytes(chunk))
     except (ValueError, TypeError, OverflowError):
         limit = 0
-    if limit < 1 or isinstance(chunk, bool):
+    if limit < 1 or isinstance(chunk, bool) or chunk == "":
         raise ValueError(f"chunk={chunk!r}: a number of bytes of at least 1, or a text like '64 MiB'")
     return limit
 

@@ -2,8 +2,8 @@
 
 ``python -m wrenla_handler.local ANSWERS PARENT`` reads frames from standard input and writes frames to the
 descriptor ANSWERS, each a length of four bytes (big endian) and that many bytes of JSON. The first frame says
-how to find modules, the others are requests. Standard output and error are the file in which output is kept.
-The process ends with its input, or with the thread of PARENT that started it.
+how to find modules, the others are requests, or lists of them. Standard output and error are the file in
+which output is kept. The process ends with its input, or with the thread of PARENT that started it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
+from collections import deque
 from types import FrameType
 from typing import Any
 
 from wrenla_handler.call.callee import Callee
-from wrenla_handler.call.envelope import Request
+from wrenla_handler.call.envelope import Request, Response
 from wrenla_handler.call.output import FileOutput, log_to_standard_error
 
 __all__ = ["LENGTH", "main", "write_all"]
@@ -26,6 +29,9 @@ LENGTH = 4
 """Bytes of a frame's length."""
 
 _PR_SET_PDEATHSIG = 1
+
+_PATIENCE = 0.02
+"""Seconds that a call may take while others lie behind it."""
 
 
 def main(arguments: list[str]) -> None:
@@ -48,9 +54,60 @@ def main(arguments: list[str]) -> None:
         return
     sys.path[:] = json.loads(first)["path"]
     _write(answers, json.dumps({"pid": os.getpid(), "python": sys.version_info[:3]}).encode())
+    desk = _Desk(callee.name, answers)
     while not told and (frame := _read(requests)) is not None:
-        _write(answers, callee.answer(Request.decode(frame)).encode())
+        desk.lay(Request.decode_all(frame))
+        while not told and (request := desk.take()) is not None:
+            desk.answer(callee.answer(request))
     callee.close()
+
+
+class _Desk:
+    """Requests that have come together, for calls that are expected to be short.
+
+    If one of them is not, a thread gives those behind it back, so that they do not wait while others idle.
+    """
+
+    def __init__(self, name: str, answers: int) -> None:
+        self._name = name
+        self._answers = answers
+        self._lying: deque[Request] = deque()
+        self._taken = 0.0
+        self._lock = threading.Lock()
+        self._several = threading.Semaphore(0)
+        self._watcher: threading.Thread | None = None
+
+    def lay(self, requests: list[Request]) -> None:
+        """Put requests on the empty desk."""
+        self._lying.extend(requests)
+        if len(requests) > 1:
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, name="wrenla-desk", daemon=True)
+                self._watcher.start()
+            self._taken = time.monotonic()
+            self._several.release()
+
+    def take(self) -> Request | None:
+        """Take the next request, None if there is none."""
+        try:
+            request = self._lying.popleft()
+        except IndexError:
+            return None
+        self._taken = time.monotonic()
+        return request
+
+    def answer(self, response: Response) -> None:
+        """Send an answer."""
+        with self._lock:
+            _write(self._answers, response.encode())
+
+    def _watch(self) -> None:
+        while self._several.acquire():
+            while self._lying:
+                time.sleep(_PATIENCE / 2)
+                if time.monotonic() - self._taken > _PATIENCE:
+                    while (request := self.take()) is not None:
+                        self.answer(Response(request.id, request.attempt, "not begun", worker=self._name))
 
 
 def _listen_for_the_end(callee: Callee) -> list[int]:

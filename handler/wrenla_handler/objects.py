@@ -42,7 +42,8 @@ class StoredObject:
     >>> from wrenla_handler.stores import open_store
     >>> open_store("memory://greetings").put("en.txt", b"hello\ngood morning\n")
     True
-    >>> first, second = (StoredObject("memory://greetings", "en.txt", *part, 19) for part in ((0, 8), (8, 19)))
+    >>> first = StoredObject("memory://greetings", "en.txt", 0, 8, 19)
+    >>> second = StoredObject("memory://greetings", "en.txt", 8, 19, 19)
     >>> first.read(), second.read()
     (b'hello\ngo', b'od morning\n')
     >>> list(first.lines()), list(second.lines())
@@ -163,8 +164,8 @@ class StoredObject:
             raise StoreError(f"{store.url}: {self.key}: there is no such object; {why}") from None
         if len(data) != stop - start:
             raise StoreError(
-                f"{store.url}: {self.key}: ends at byte {start + len(data)}, but had {self.size} bytes when it "
-                "was listed: list the objects again when nobody writes them"
+                f"{store.url}: {self.key}: ends at byte {start + len(data)}, but had {self.size} bytes when "
+                "it was listed: list the objects again when nobody writes them"
             )
         return data
 

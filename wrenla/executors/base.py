@@ -32,7 +32,7 @@ class Executor(CallingExecutor):
 
     Functions, arguments and results of calls are pickled where workers are other processes: closures, lambdas
     and what is defined in a script or a notebook travel, too, and so do local modules that they need. Every
-    call ends: with a value, with the exception that the function raised, or with an error that names its cause.
+    call ends: with a value, with what the function raised, or with an error that names the cause.
 
     Attributes
     ----------

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from wrenla.errors import TimedOut
 from wrenla.executors.future import Attempt, Future
@@ -14,7 +14,7 @@ from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
 from wrenla_handler.call.broadcast import Ref
 
-__all__ = ["Batch", "Call", "Carrier", "Lane", "Outcome", "Stats"]
+__all__ = ["Batch", "Call", "Carrier", "Ended", "Lane", "Outcome", "Stats", "Work"]
 
 _MOST_DONE, _FAR, _SHORT = 0.75, 4.0, 0.5
 """A straggler: this share of its batch is done, it takes so many times the median, and this many seconds at
@@ -77,6 +77,7 @@ class Call:
     submitted: float = field(default_factory=time.monotonic)
     due: float | None = None
     running: dict[Attempt, Lane] = field(default_factory=dict)
+    begun: bool = False
     ended: bool = False
 
     def limit(self, now: float) -> float | None:
@@ -108,11 +109,20 @@ class Outcome:
     discard: Callable[[], None] | None = None
 
 
+Work: TypeAlias = tuple[Call, Attempt]
+
+Ended: TypeAlias = tuple[Call, Attempt, Outcome | None]
+"""An attempt and what it came to; None: it has not begun, and is to be undone."""
+
+
 class Lane(Protocol):
     """One worker, as seen from the thread that hands it calls."""
 
-    def perform(self, call: Call, attempt: Attempt) -> Outcome:
-        """Carry an attempt out. Errors are outcomes, too."""
+    def appetite(self, call: Call) -> int:
+        """Return how many more calls like this one the worker can be given at once."""
+
+    def perform(self, work: Sequence[Work]) -> Iterator[Ended]:
+        """Carry attempts out, one after the other. Errors are outcomes, too."""
 
     def stop(self, attempt: Attempt, *, gently: bool) -> None:
         """End an attempt from another thread, if it is still running; gently: let it clear up."""

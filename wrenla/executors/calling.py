@@ -183,8 +183,8 @@ class CallingExecutor(concurrent.futures.Executor):
         Returns
         -------
         Future
-            It is running from the beginning, so it cannot be cancelled. When a call fails, those that have not
-            begun are cancelled.
+            It is running from the beginning, so it cannot be cancelled. When a call fails, those that have
+            not begun are cancelled.
 
         Examples
         --------

@@ -8,11 +8,12 @@ import threading
 import time
 import weakref
 from collections import defaultdict, deque
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from wrenla.errors import Cancelled, NeverStarted
-from wrenla.executors.call import Call, Carrier, Lane, Outcome, Stats
+from wrenla.executors.call import Call, Carrier, Lane, Outcome, Stats, Work
 from wrenla.executors.clock import Clock
 from wrenla.executors.endings import try_again
 from wrenla.executors.future import Attempt, Future
@@ -46,6 +47,7 @@ class Calls:
         self._name = name
         self._number = itertools.count(1)
         self._queue: deque[Call] = deque()
+        self._forgotten: deque[Call] = deque()
         self._active: dict[Attempt, Call] = {}
         self._threads: set[threading.Thread] = set()
         self._abandoned: set[threading.Thread] = set()
@@ -142,6 +144,7 @@ class Calls:
             self._changed.notify_all()
         for call in cancelled:
             self._cancel(call)
+        self._finish()
         if not wait:
             return
         try:
@@ -150,6 +153,13 @@ class Calls:
         except KeyboardInterrupt:
             self.stop()
             raise
+        self._finish()
+
+    def _finish(self) -> None:
+        """Free what is shared, when there are no more lanes."""
+        with self._changed:
+            if not self._closed or self._threads:
+                return
         self._clock.close()
         self.carrier.close()
 
@@ -158,49 +168,79 @@ class Calls:
     def _serve(self) -> None:
         lane = self.carrier.lane()
         try:
-            while (taken := self._take(lane)) is not None:
-                call, attempt = taken
-                try:
-                    outcome = lane.perform(call, attempt)
-                except Exception as error:  # ours, not the function's: the call must end all the same
-                    logger.exception("%s: %s", call.future.id, call.label)
-                    outcome = Outcome(error=error)
-                self._ended(call, attempt, outcome)
-                del call, attempt, outcome, taken
+            while (work := self._take(lane)) is not None:
+                self._carry_out(lane, work)
+                del work  # results belong to whoever asked for them
         finally:
             lane.close()
             with self._changed:
                 self._threads.discard(threading.current_thread())
                 self._abandoned.discard(threading.current_thread())
                 self._changed.notify_all()
+            self._finish()
 
-    def _take(self, lane: Lane) -> tuple[Call, Attempt] | None:
-        """Wait for a call and begin an attempt at it; None if there will be no more."""
-        cancelled: Call | None = None
+    def _carry_out(self, lane: Lane, work: list[Work]) -> None:
+        left = dict(work)
+        try:
+            for call, attempt, outcome in lane.perform(work):
+                del left[call]
+                if outcome is None:
+                    self._undone(call, attempt)
+                else:
+                    self._ended(call, attempt, outcome)
+        except Exception as error:  # ours, not the function's: calls must end all the same
+            logger.exception("a lane of %s", self._name)
+            for call, attempt in left.items():
+                self._ended(call, attempt, Outcome(error=error))
+
+    def _take(self, lane: Lane) -> list[Work] | None:
+        """Wait for calls and begin attempts at them; None if there will be no more."""
         while True:
-            if cancelled is not None:
-                self._release(cancelled)  # which may take a request to a store
+            while self._forgotten:
+                self._release(self._forgotten.popleft())  # which may take a request to a store
             with self._changed:
                 if threading.current_thread() in self._abandoned:
                     return None
                 if self._queue:
                     call = self._queue.popleft()
-                    if call.future.attempts or call.future.set_running_or_notify_cancel():
-                        return call, self._begin(call, lane, copy=False)
-                    self._counts["cancelled"] += 1
-                    call.ended, cancelled = True, call
-                    continue
+                    if not self._starts(call):
+                        continue
+                    work = [(call, self._begin(call, lane, copy=False))]
+                    return work + [
+                        (more, self._begin(more, lane, copy=False)) for more in self._ahead(call, lane)
+                    ]
                 if self._closed and not self._active:
                     self._changed.notify_all()
                     return None
                 straggler, may_come = self._straggler()
                 if straggler is not None:
-                    return straggler, self._begin(straggler, lane, copy=True)
+                    return [(straggler, self._begin(straggler, lane, copy=True))]
                 self._idle += 1
                 try:
                     self._changed.wait(_LOOK if may_come else None)
                 finally:
                     self._idle -= 1
+
+    def _starts(self, call: Call) -> bool:
+        """Tell whether a call from the queue begins: not if it was cancelled there."""
+        if call.begun or call.future.set_running_or_notify_cancel():
+            call.begun = True
+            return True
+        self._counts["cancelled"] += 1
+        call.ended = True
+        self._forgotten.append(call)
+        return False
+
+    def _ahead(self, call: Call, lane: Lane) -> Iterator[Call]:
+        """Yield calls to hand out together with one, if there are more than enough for all lanes."""
+        if call.batch is None or not self._queue:
+            return
+        for _ in range(min(lane.appetite(call), len(self._queue) // (2 * self._most))):
+            if self._queue[0].batch is not call.batch or self._queue[0].begun:
+                return
+            more = self._queue.popleft()
+            if self._starts(more):
+                yield more
 
     def _begin(self, call: Call, lane: Lane, *, copy: bool) -> Attempt:
         account = call.future._account
@@ -277,6 +317,21 @@ class Calls:
             lane.stop(other, gently=False)
         self._resolve(call, attempt, outcome)
 
+    def _undone(self, call: Call, attempt: Attempt) -> None:
+        """Take an attempt back that has not begun."""
+        with self._changed:
+            self._active.pop(attempt, None)
+            del call.running[attempt]
+            call.future._account.attempts.remove(attempt)
+            self._counts["attempts"] -= 1
+            if self._watchers or self._closed:
+                self._changed.notify_all()
+            if not call.ended:
+                self._queue.appendleft(call)
+                self._wake()
+                return
+        self._release(call)
+
     def _again(self, call: Call, error: Exception) -> bool:
         if call.due is not None and time.monotonic() >= call.due:
             return False
@@ -320,14 +375,14 @@ class Calls:
                 return
             self._queue.remove(call)
             call.ended = True
-            begun = bool(call.future.attempts)
-            cancelled = not begun and not call.future.set_running_or_notify_cancel()
-            self._counts["cancelled"] += cancelled
+            begun, cancelled = call.begun, not self._starts(call)
             self._counts["failed"] += not cancelled
+        if cancelled:
+            return
         self._release(call)
         if begun:
             call.future.set_exception(call.late())
-        elif not cancelled:
+        else:
             limit = f"{call.options.deadline:g} s"
             call.future.set_exception(
                 NeverStarted(f"{call.label}: still waiting for a worker at its deadline of {limit}")

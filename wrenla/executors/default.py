@@ -36,8 +36,8 @@ def default_executor() -> Executor:
     if call is not None and call.owner is None:
         raise NestedCallError(
             "a function that runs in a worker process asked for the default executor: calls of its own would "
-            "wait for this one. Return what is to be done next, and submit it from outside; or let the function "
-            "make an executor of its own: with wrenla.LocalExecutor(1, kind='thread')"
+            "wait for this one. Return what is to be done next, and submit it from outside; or let the "
+            "function make an executor of its own: with wrenla.LocalExecutor(1, kind='thread')"
         )
     now = settings()
     key = (now.workers, now.allowed_mem, now.blas_threads)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator, Sequence
 
 from wrenla.errors import CallError, Lost
-from wrenla.executors.call import Call, Outcome
+from wrenla.executors.call import Call, Ended, Outcome, Work
 from wrenla.executors.envelopes import Envelopes
 from wrenla.executors.future import Attempt
 from wrenla.executors.place import Place
@@ -18,6 +19,9 @@ __all__ = ["ProcessCarrier"]
 
 _GRACE = 1.0
 """Seconds that a function has to clear up when its time is over."""
+
+_AHEAD, _SHORT = 15, 5e-4
+"""How many calls are sent ahead where calls have taken less than so many seconds lately."""
 
 _AWAIT = 10.0
 """Seconds for which the stored answer of a worker that cannot be reached any more is awaited."""
@@ -60,10 +64,15 @@ class ProcessCarrier(Envelopes):
         """Remove what is stored."""
         self.place.close()
 
-    def worn_out(self, child: Child, peak: int) -> bool:
+    @property
+    def wears_out(self) -> bool:
+        """Processes are replaced sometimes."""
+        return self._max_calls is not None or self._max_bytes is not None
+
+    def worn_out(self, child: Child) -> bool:
         """Tell whether a process is to be replaced."""
         return (self._max_calls is not None and child.calls >= self._max_calls) or (
-            self._max_bytes is not None and peak > self._max_bytes
+            self._max_bytes is not None and child.peak > self._max_bytes
         )
 
 
@@ -73,48 +82,90 @@ class ProcessLane:
     def __init__(self, carrier: ProcessCarrier) -> None:
         self._carrier = carrier
         self._child: Child | None = None
-        self._attempt: Attempt | None = None
+        self._attempts: list[Attempt] = []
+        self._seconds = 1.0  # what calls have taken lately
         self._told = False
         self._lock = threading.Lock()
 
-    def perform(self, call: Call, attempt: Attempt) -> Outcome:
-        """Have the child carry an attempt out, and see to a child that is of no more use."""
+    def appetite(self, call: Call) -> int:
+        """Return how many calls like this one to send ahead, so that short ones need not wait."""
+        if (
+            self._child is None
+            or call.function.name not in self._child.known
+            or call.options.idempotent  # its copies could not be ended one by one
+            or call.options.record
+            or call.options.timeout is not None
+            or call.options.deadline is not None
+            or self._carrier.wears_out
+            or self._seconds > _SHORT
+        ):
+            return 0
+        return _AHEAD
+
+    def perform(self, work: Sequence[Work]) -> Iterator[Ended]:
+        """Have the child carry attempts out, and see to a child that is of no more use."""
         try:
-            child = self._ready(attempt)
-            request = self._carrier.request(call, attempt, child.known, child.modules)
+            child = self._ready([attempt for _, attempt in work])
+            requests = [self._carrier.request(call, a, child.known, child.modules) for call, a in work]
         except Exception as error:  # no process can be started, or there is no store
-            return Outcome(error=error)
-        attempt.worker = f"process {child.pid}"
-        limit = call.limit(attempt.started)
-        sent = size(request.function) + size(request.arguments)
+            yield from ((call, attempt, Outcome(error=error)) for call, attempt in work)
+            return
+        left = {(r.id, r.attempt): (call, a, r) for (call, a), r in zip(work, requests, strict=True)}
         lost: CallError | None = None
-        response: Response | None = None
         try:
-            response = child.exchange(request, limit)
-            if response is not None and response.ending == "unknown function":
-                response = child.exchange(self._carrier.request(call, attempt), limit)
+            child.send(requests)
+            while left:
+                # only one that is alone may have a limit
+                call, attempt, _ = next(iter(left.values()))
+                response = child.receive(call.limit(attempt.started))
+                if response is None:
+                    break
+                if (response.id, response.attempt) not in left:
+                    raise Lost("the worker answered another request: the function used its pipe")
+                call, attempt, request = left.pop((response.id, response.attempt))
+                if not left:
+                    self._no_more_stops()
+                yield call, attempt, self._read(child, request, response, call)
         except CallError as broken:
             lost = broken
-        with self._lock:
-            self._attempt = None  # from now on nobody else ends this child
-        if response is None:
-            return self._given_up(child, request, call, attempt, lost)
+        self._no_more_stops()
+        if left:
+            (call, attempt, request), *behind = left.values()
+            yield call, attempt, self._given_up(child, request, call, attempt, lost)
+            # the child takes them in turn, so these have certainly not begun
+            yield from ((call, attempt, None) for call, attempt, _ in behind)
+        elif self._told:
+            self._child = None
+            child.kill()
+        elif self._carrier.worn_out(child):
+            self.close()
+
+    def _read(self, child: Child, request: Request, response: Response, call: Call) -> Outcome | None:
+        """Return what a response says, None if the call has not begun."""
+        if response.ending == "not begun":
+            self._seconds = 1.0
+            return None
+        if response.ending == "unknown function":
+            child.known.discard(call.function.name)
+            return None
         child.known.add(call.function.name)
         if request.modules:
             child.modules = request.modules[0].sha256
+        child.peak = response.peak
         outcome = self._carrier.read(response, call)
-        outcome.sent = sent
-        if self._told:
-            self._child = None
-            child.kill()
-        elif self._carrier.worn_out(child, outcome.peak):
-            self.close()
+        outcome.sent = size(request.function) + size(request.arguments)
+        self._seconds += 0.2 * (response.seconds - self._seconds)
         return outcome
+
+    def _no_more_stops(self) -> None:
+        """From now on nobody else ends this child."""
+        with self._lock:
+            self._attempts = []
 
     def stop(self, attempt: Attempt, *, gently: bool) -> None:
         """End the child, if it still has this attempt."""
         with self._lock:
-            if self._attempt is attempt and self._child is not None:
+            if self._child is not None and any(attempt is mine for mine in self._attempts):
                 self._told = True
                 if gently:
                     self._child.interrupt()
@@ -127,8 +178,8 @@ class ProcessLane:
         if child is not None:
             child.close()
 
-    def _ready(self, attempt: Attempt) -> Child:
-        """Return a child, and let the attempt be stopped from now on."""
+    def _ready(self, attempts: list[Attempt]) -> Child:
+        """Return a child, and let the attempts be stopped from now on."""
         child = self._child
         if child is not None and not child.alive():
             child.kill()
@@ -136,7 +187,9 @@ class ProcessLane:
         if child is None:
             child = Child(self._carrier.environment)
         with self._lock:
-            self._child, self._attempt, self._told = child, attempt, False
+            self._child, self._attempts, self._told = child, attempts, False
+        for attempt in attempts:
+            attempt.worker = f"process {child.pid}"
         return child
 
     def _given_up(

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 from wrenla.errors import CallError, Lost, NeverStarted, OutOfMemory, WorkerDied
 from wrenla_handler.call.envelope import Request, Response
@@ -43,12 +44,15 @@ class Child:
         Hashes of the functions that it was sent.
     modules : str
         Hash of the modules that it was sent last.
+    peak : int
+        Most bytes of memory that it has used, as far as is known.
     """
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.calls = 0
         self.known: set[str] = set()
         self.modules = ""
+        self.peak = 0
         self._log = tempfile.TemporaryFile(prefix="wrenla-log-")  # noqa: SIM115
         fcntl.fcntl(self._log, fcntl.F_SETFL, os.O_APPEND)
         answers, theirs = os.pipe()
@@ -97,32 +101,36 @@ class Child:
         if self._receive(_START) is None:
             raise NeverStarted(f"not ready within {_START:g} s")
 
-    def exchange(self, request: Request, limit: float | None) -> Response | None:
-        """Send a request and return the answer, None if there is none after `limit` seconds.
+    def send(self, requests: Sequence[Request]) -> None:
+        """Send requests, to be answered one after the other. Several must be so short that the pipe has room.
 
         Raises
         ------
-        NeverStarted, WorkerDied, OutOfMemory, Lost
+        NeverStarted
             The child is of no use any more: `kill` it.
         """
-        self.calls += 1
+        self.calls += len(requests)
+        text = b",".join([request.encode() for request in requests])
         try:
-            self._send(request.encode())
+            self._send(text if len(requests) == 1 else b"[" + text + b"]")
         except OSError as error:
             raise NeverStarted(f"the worker process had ended before it got the call: {error}") from error
-        while True:
-            text = self._receive(limit)
-            if text is None:
-                return None
-            try:
-                response = Response.decode(text)
-            except (ValueError, KeyError, TypeError) as error:
-                raise Lost(
-                    f"the worker's answer makes no sense ({error}): the function has written to its pipe"
-                ) from error
-            if (response.id, response.attempt) == (request.id, request.attempt):
-                return response
-            raise Lost("the worker answered another request: the function has written to its pipe")
+
+    def receive(self, limit: float | None) -> Response | None:
+        """Return the next answer, None if there is none after `limit` seconds.
+
+        Raises
+        ------
+        WorkerDied, OutOfMemory, Lost
+            The child is of no use any more: `kill` it.
+        """
+        text = self._receive(limit)
+        if text is None:
+            return None
+        try:
+            return Response.decode(text)
+        except (ValueError, KeyError, TypeError) as error:
+            raise Lost(f"the worker's answer makes no sense ({error}): the function used its pipe") from error
 
     def alive(self) -> bool:
         """Tell whether the process has not ended."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from wrenla.errors import OutOfMemory
-from wrenla.executors.call import Call, Outcome
+from wrenla.executors.call import Call, Ended, Outcome, Work
 from wrenla.executors.future import Attempt
 from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
@@ -75,8 +75,16 @@ class ThreadLane:
         self._context: tuple[Attempt, CallContext] | None = None
         self.thread = threading.current_thread()
 
-    def perform(self, call: Call, attempt: Attempt) -> Outcome:
-        """Run the function here."""
+    def appetite(self, call: Call) -> int:
+        """Return 0: nothing is gained by having more than one call."""
+        return 0
+
+    def perform(self, work: Sequence[Work]) -> Iterator[Ended]:
+        """Run the functions here."""
+        for call, attempt in work:
+            yield call, attempt, self._run(call, attempt)
+
+    def _run(self, call: Call, attempt: Attempt) -> Outcome:
         attempt.worker = f"thread {self.thread.name}"
         context = CallContext(call.future.id, attempt.number, self._carrier.place.data, self._carrier)
         self._context = attempt, context

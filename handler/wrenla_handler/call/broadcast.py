@@ -40,7 +40,7 @@ class Ref:
         return _values.get(self._url, self._packed)
 
     def delete(self) -> None:
-        """Remove the value from the store, where calls under way may need it. It also goes with the executor."""
+        """Remove the value from the store, where calls under way may still need it."""
         _values.drop(self._packed)
         with closing(open_store(self._url)) as store:
             for blob in self._packed:

@@ -54,7 +54,7 @@ class Callee:
         self._gets = 0
 
     def answer(self, request: Request) -> Response:
-        """Carry out a request. Whatever the function does, short of ending the process, there is an answer."""
+        """Carry out a request. Whatever the function does, there is an answer if the process lives."""
         self._gets, (gets, hits) = 0, tally()
         seconds = 0.0
         ending: Ending = "refused"

@@ -16,12 +16,13 @@ __all__ = ["Ending", "Request", "Response", "sealed", "unsealed"]
 
 VERSION = 1
 
-Ending: TypeAlias = Literal["value", "exception", "refused", "unsaved", "unknown function"]
+Ending: TypeAlias = Literal["value", "exception", "refused", "unsaved", "unknown function", "not begun"]
 """How an attempt ended, as its worker sees it.
 
 ``refused``: the function has not begun (a blob with a wrong hash, a module that is missing);
 ``unsaved``: it has ended, but its result could not be stored;
-``unknown function``: the worker has not kept the function that the request only names, so send it again.
+``unknown function``: the worker has not kept the function that the request only names, so send it again;
+``not begun``: the worker gives it back, since a call before it takes long.
 """
 
 
@@ -78,7 +79,18 @@ class Request:
         ValueError
             If this is no request of our version.
         """
-        found = _document(text, "call")
+        return cls._from(_document(json.loads(text.decode()), "call"))
+
+    @classmethod
+    def decode_all(cls, text: bytes) -> list[Request]:
+        """Read one request, or a JSON list of them."""
+        found = json.loads(text.decode())
+        return [
+            cls._from(_document(each, "call")) for each in (found if isinstance(found, list) else [found])
+        ]
+
+    @classmethod
+    def _from(cls, found: dict[str, Any]) -> Request:
         return cls(
             found["id"],
             found["attempt"],
@@ -100,7 +112,8 @@ class Response:
     ----------
     id : str
     attempt : int
-    ending : {"value", "exception", "refused", "unsaved", "unknown function"}
+    ending : str
+        An `Ending`.
     value : Packed
         The result, or a pickled `Failure`.
     logs : Packed
@@ -138,7 +151,7 @@ class Response:
     @classmethod
     def decode(cls, text: bytes) -> Response:
         """Read a response. Raises ValueError if this is none of our version."""
-        found = _document(text, "answer")
+        found = _document(json.loads(text.decode()), "answer")
         return cls(
             found["id"],
             found["attempt"],
@@ -187,8 +200,7 @@ def _packed(plain: list[Any]) -> Packed:
     )
 
 
-def _document(text: bytes, kind: str) -> dict[str, Any]:
-    found = json.loads(text.decode())
+def _document(found: Any, kind: str) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("kind") != kind or found.get("version") != VERSION:
-        raise ValueError(f"not a wrenla {kind!r} of version {VERSION}: {text[:80]!r}")
+        raise ValueError(f"not a wrenla {kind!r} of version {VERSION}: {str(found)[:80]}")
     return found
