@@ -10,7 +10,7 @@ from wrenla.executors.default import default_executor, store
 from wrenla.executors.future import Future
 from wrenla.executors.local import LocalExecutor
 from wrenla.matrix import BigMatrix, compute, plan
-from wrenla.objects import StoredObject, objects
+from wrenla.stored_objects import StoredObject, objects
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.context import cancelled
 

@@ -24,7 +24,7 @@ from wrenla.executors.base import Executor
 from wrenla.executors.default import default_executor
 from wrenla.executors.future import Future
 from wrenla.executors.local import LocalExecutor
-from wrenla.objects import objects
+from wrenla.stored_objects import objects
 from wrenla_handler.call.chunk import Chunk
 
 __all__ = ["map_command"]
@@ -110,7 +110,7 @@ def map_command(
 
     Each line of the file INPUTS that is not empty, without its end, is one input, a str; "-" is standard
     input. With --objects an input is a reader of one object of the folder or S3 prefix INPUTS instead, as
-    from wrenla.objects: it has read(), open() and lines().
+    from wrenla.objects(): it has read(), open() and lines().
 
     \b
         # words.py

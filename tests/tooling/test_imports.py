@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "aws",
         "__init__",
         "linalg",
-        "factors creation objects",
+        "factors creation stored_objects",
         "matrix",
         "operands",
         "evaluate",

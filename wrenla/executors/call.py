@@ -14,7 +14,7 @@ from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
 from wrenla_handler.call.broadcast import Ref
 
-__all__ = ["Batch", "Call", "Carrier", "Ended", "Lane", "Outcome", "Stats", "Work"]
+__all__ = ["Batch", "Call", "Carrier", "Ended", "Lane", "Outcome", "Work"]
 
 _MOST_DONE, _FAR, _SHORT = 0.75, 4.0, 0.5
 """A straggler: this share of its batch is done, it takes so many times the median, and this many seconds at
@@ -166,42 +166,3 @@ class Carrier(Protocol):
 
     def close(self) -> None:
         """Free what all lanes share, after they have been closed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What an executor's calls have come to so far.
-
-    Attributes
-    ----------
-    submitted, succeeded, failed, cancelled : int
-        Calls.
-    waiting, running : int
-        Calls, now.
-    attempts, retries, copies : int
-        Attempts at calls; those after a failure; second copies of stragglers.
-    workers : int
-        Lanes in use: processes or threads.
-    seconds : float
-        In functions.
-    bytes_sent, bytes_received : int
-        Functions, arguments and results, pickled.
-    gets, hits : int
-        Objects that workers read from the store, and broadcast values that they had at hand.
-    """
-
-    submitted: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    waiting: int = 0
-    running: int = 0
-    attempts: int = 0
-    retries: int = 0
-    copies: int = 0
-    workers: int = 0
-    seconds: float = 0.0
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    gets: int = 0
-    hits: int = 0

@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Any, ParamSpec, Self, TypeVar
 
 from wrenla.errors import NestedCallError
-from wrenla.executors.call import Batch, Call, Stats
+from wrenla.executors.call import Batch, Call
 from wrenla.executors.calls import Calls
 from wrenla.executors.future import Future
+from wrenla.executors.ledger import Stats
 from wrenla.executors.mapping import chunks, results, results_of_chunks, values
 from wrenla.executors.options import CallOptions
 from wrenla.executors.reduction import Reduction
@@ -119,8 +120,16 @@ class CallingExecutor(concurrent.futures.Executor):
             function = Chunk(fn, options.retries, return_exceptions)  # type: ignore[assignment]
             inputs = chunks(inputs, chunksize)
         submit = self._submitter(function, batch)
+        lengths: dict[Future[Any], int] = {}
+
+        def begin(arguments: tuple[Any, ...]) -> Future[Any]:
+            future = submit(arguments, {})
+            if chunksize > 1:
+                lengths[future] = len(arguments[0])
+            return future
+
         ended = results(
-            lambda arguments: submit(arguments, {}),
+            begin,
             inputs,
             lambda futures: self.calls.stop(futures),
             functools.partial(setattr, batch, "complete", True),
@@ -129,7 +138,7 @@ class CallingExecutor(concurrent.futures.Executor):
             ordered=ordered,
         )
         if chunksize > 1:
-            return results_of_chunks(ended, return_exceptions)
+            return results_of_chunks(ended, lengths, return_exceptions)
         return values(ended, return_exceptions)
 
     def submit_many(self, fn: Callable[..., _T], *iterables: Iterable[Any]) -> list[Future[_T]]:

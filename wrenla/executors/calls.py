@@ -7,16 +7,16 @@ import logging
 import threading
 import time
 import weakref
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from wrenla.errors import Cancelled, NeverStarted
-from wrenla.executors.call import Call, Carrier, Lane, Outcome, Stats, Work
+from wrenla.executors.call import Call, Carrier, Lane, Outcome, Work
 from wrenla.executors.clock import Clock
 from wrenla.executors.endings import try_again
 from wrenla.executors.future import Attempt, Future
+from wrenla.executors.ledger import Ledger, Stats
 
 __all__ = ["Calls"]
 
@@ -56,7 +56,8 @@ class Calls:
         self._closed = False
         self._changed = threading.Condition()
         self._clock = Clock()
-        self._counts: defaultdict[str, float] = defaultdict(int)
+        self._ledger = Ledger()
+        self._counts = self._ledger.counts
 
     def new_future(self) -> Future[Any]:
         """Return the future of a call to come."""
@@ -87,12 +88,11 @@ class Calls:
     def stats(self) -> Stats:
         """Return what has happened so far."""
         with self._changed:
-            found = Stats(
+            return self._ledger.stats(
                 waiting=sum(not call.future.cancelled() for call in self._queue),
                 running=len({id(call) for call in self._active.values()}),
                 workers=len(self._threads),
             )
-            return replace(found, **{name: type(getattr(found, name))(n) for name, n in self._counts.items()})
 
     def stop(self, calls: set[Future[Any]] | None = None, *, grace: float = 1.0) -> None:
         """Cancel waiting calls, tell running ones to end, and end their workers if they do not.
@@ -280,14 +280,7 @@ class Calls:
             del call.running[attempt]
             if self._watchers or self._closed:
                 self._changed.notify_all()
-            self._counts["gets"] += outcome.gets
-            self._counts["hits"] += outcome.hits
-            self._counts["bytes_sent"] += outcome.sent
-            attempt.worker = outcome.worker
-            attempt.seconds = (
-                time.monotonic() - attempt.started if outcome.seconds is None else outcome.seconds
-            )
-            self._counts["seconds"] += attempt.seconds
+            self._ledger.attempt_ended(attempt, outcome)
             again = False
             if call.ended:
                 attempt.ending = attempt.ending or "Superseded"
@@ -341,22 +334,8 @@ class Calls:
 
     def _resolve(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
         """End a call."""
-        account, now = call.future._account, time.monotonic()
-        stats = account.stats
-        stats.total, stats.seconds = now - call.submitted, attempt.seconds
-        stats.bytes_sent, stats.bytes_received, stats.peak = outcome.sent, outcome.received, outcome.peak
-        stats.gets, stats.hits = outcome.gets, outcome.hits
-        account.logs = outcome.logs
-        attempt.ending = attempt.ending or (_name_of(outcome.error) if outcome.error else "value")
         with self._changed:
-            failed = outcome.error is not None
-            cancelled = isinstance(outcome.error, Cancelled)
-            self._counts["succeeded"] += not failed
-            self._counts["failed"] += failed and not cancelled
-            self._counts["cancelled"] += cancelled
-            self._counts["bytes_received"] += outcome.received
-            if call.batch is not None and not failed:
-                call.batch.seconds.append(attempt.seconds)
+            self._ledger.call_ended(call, attempt, outcome)
         if not call.running:
             self._release(call)
         if outcome.logs and logger.isEnabledFor(logging.INFO):
@@ -442,8 +421,3 @@ class Calls:
     def _lanes(self) -> list[threading.Thread]:
         with self._changed:
             return [thread for thread in self._threads if thread is not threading.current_thread()]
-
-
-def _name_of(error: Exception) -> str:
-    module = type(error).__module__
-    return type(error).__name__ if module.startswith("wrenla") else "exception"

@@ -161,10 +161,16 @@ def chunks(inputs: Iterable[tuple[Any, ...]], size: int) -> Iterator[tuple[Any, 
         yield (chunk,)
 
 
-def results_of_chunks(futures: Iterator[Future[Any]], return_exceptions: bool) -> Iterator[Any]:
-    """Yield the results in the futures of chunks."""
+def results_of_chunks(
+    futures: Iterator[Future[Any]], lengths: dict[Future[Any], int], return_exceptions: bool
+) -> Iterator[Any]:
+    """Yield the results in the futures of chunks, of so many inputs each."""
     for future in futures:
+        length = lengths.pop(future)
         error = future.exception()
+        if isinstance(error, Exception) and return_exceptions:
+            yield from [error] * length
+            continue
         if error is not None:
             raise error
         for succeeded, result in future.result():

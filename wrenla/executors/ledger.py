@@ -1,0 +1,96 @@
+"""What calls have come to: written down for each of them, and counted for all."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+from wrenla.errors import Cancelled
+from wrenla.executors.call import Call, Outcome
+from wrenla.executors.future import Attempt
+
+__all__ = ["Ledger", "Stats"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What an executor's calls have come to so far.
+
+    Attributes
+    ----------
+    submitted, succeeded, failed, cancelled : int
+        Calls.
+    waiting, running : int
+        Calls, now.
+    attempts, retries, copies : int
+        Attempts at calls; those after a failure; second copies of stragglers.
+    workers : int
+        Lanes in use: processes or threads.
+    seconds : float
+        In functions.
+    bytes_sent, bytes_received : int
+        Functions, arguments and results, pickled.
+    gets, hits : int
+        Objects that workers read from the store, and broadcast values that they had at hand.
+    """
+
+    submitted: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    waiting: int = 0
+    running: int = 0
+    attempts: int = 0
+    retries: int = 0
+    copies: int = 0
+    workers: int = 0
+    seconds: float = 0.0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    gets: int = 0
+    hits: int = 0
+
+
+class Ledger:
+    """Counts what happens. Whoever uses it sees to it that it is used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self.counts: defaultdict[str, float] = defaultdict(int)
+
+    def stats(self, *, waiting: int, running: int, workers: int) -> Stats:
+        """Return what has happened so far, and what is the case now."""
+        found = Stats(waiting=waiting, running=running, workers=workers)
+        return replace(found, **{name: type(getattr(found, name))(n) for name, n in self.counts.items()})
+
+    def attempt_ended(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Write down what an attempt has taken, whatever follows from it."""
+        attempt.worker = outcome.worker or attempt.worker
+        elapsed = time.monotonic() - attempt.started
+        attempt.seconds = elapsed if outcome.seconds is None else outcome.seconds
+        counts = self.counts
+        counts["seconds"] += attempt.seconds
+        counts["gets"] += outcome.gets
+        counts["hits"] += outcome.hits
+        counts["bytes_sent"] += outcome.sent
+
+    def call_ended(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
+        """Write down what a call has come to with its last attempt."""
+        error = outcome.error
+        account = call.future._account
+        stats = account.stats
+        stats.total, stats.seconds = time.monotonic() - call.submitted, attempt.seconds
+        stats.bytes_sent, stats.bytes_received, stats.peak = outcome.sent, outcome.received, outcome.peak
+        stats.gets, stats.hits = outcome.gets, outcome.hits
+        account.logs = outcome.logs
+        attempt.ending = attempt.ending or ("value" if error is None else _name_of(error))
+        ended = "succeeded" if error is None else "cancelled" if isinstance(error, Cancelled) else "failed"
+        self.counts[ended] += 1
+        self.counts["bytes_received"] += outcome.received
+        if call.batch is not None and error is None:
+            call.batch.seconds.append(attempt.seconds)
+
+
+def _name_of(error: Exception) -> str:
+    module = type(error).__module__
+    return type(error).__name__ if module.startswith("wrenla") else "exception"
