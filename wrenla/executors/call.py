@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -14,7 +15,7 @@ from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
 from wrenla_handler.call.broadcast import Ref
 
-__all__ = ["Batch", "Call", "Carrier", "Ended", "Lane", "Outcome", "Work"]
+__all__ = ["Batch", "Call", "Carrier", "Ended", "Lane", "Outcome", "Work", "find_straggler"]
 
 _MOST_DONE, _FAR, _SHORT = 0.75, 4.0, 0.5
 """A straggler: this share of its batch is done, it takes so many times the median, and this many seconds at
@@ -118,6 +119,8 @@ Ended: TypeAlias = tuple[Call, Attempt, Outcome | None]
 class Lane(Protocol):
     """One worker, as seen from the thread that hands it calls."""
 
+    thread: threading.Thread
+
     def appetite(self, call: Call) -> int:
         """Return how many more calls like this one the worker can be given at once."""
 
@@ -129,6 +132,17 @@ class Lane(Protocol):
 
     def close(self) -> None:
         """End the worker."""
+
+
+def find_straggler(active: Mapping[Attempt, Call]) -> tuple[Call | None, bool]:
+    """Return a running call that deserves a second copy, and whether one may come to deserve it."""
+    may_come, now = False, time.monotonic()
+    for attempt, call in active.items():
+        if call.options.idempotent and call.batch is not None and len(call.running) == 1 and not call.ended:
+            if call.batch.straggles(now - attempt.started):
+                return call, True
+            may_come = True
+    return None, may_come
 
 
 class Carrier(Protocol):

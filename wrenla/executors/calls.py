@@ -8,12 +8,13 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from wrenla.errors import Cancelled, NeverStarted
-from wrenla.executors.call import Call, Carrier, Lane, Outcome, Work
+from wrenla.executors.call import Call, Carrier, Lane, Outcome, Work, find_straggler
 from wrenla.executors.clock import Clock
+from wrenla.executors.crew import Crew
 from wrenla.executors.endings import try_again
 from wrenla.executors.future import Attempt, Future
 from wrenla.executors.ledger import Ledger, Stats
@@ -43,14 +44,12 @@ class Calls:
 
     def __init__(self, lanes: int, carrier: Carrier, name: str) -> None:
         self.carrier = carrier
-        self._most = lanes
         self._name = name
         self._number = itertools.count(1)
         self._queue: deque[Call] = deque()
         self._forgotten: deque[Call] = deque()
         self._active: dict[Attempt, Call] = {}
-        self._threads: set[threading.Thread] = set()
-        self._abandoned: set[threading.Thread] = set()
+        self._crew = Crew(lanes, self._serve, name)
         self._idle = 0
         self._watchers = 0
         self._closed = False
@@ -89,9 +88,9 @@ class Calls:
         """Return what has happened so far."""
         with self._changed:
             return self._ledger.stats(
-                waiting=sum(not call.future.cancelled() for call in self._queue),
+                waiting=sum(not (call.ended or call.future.cancelled()) for call in self._queue),
                 running=len({id(call) for call in self._active.values()}),
-                workers=len(self._threads),
+                workers=len(self._crew),
             )
 
     def stop(self, calls: set[Future[Any]] | None = None, *, grace: float = 1.0) -> None:
@@ -106,8 +105,7 @@ class Calls:
         """
         with self._changed:
             mine = [call for call in self._queue if calls is None or call.future in calls]
-            for call in mine:
-                self._queue.remove(call)
+            self._queue = deque(call for call in self._queue if not (calls is None or call.future in calls))
             stopped = [
                 (attempt, call, call.running[attempt])
                 for attempt, call in self._active.items()
@@ -131,8 +129,7 @@ class Calls:
             left = [(attempt, lane) for attempt, _, lane in stopped if attempt in self._active]
         for attempt, lane in left:
             lane.stop(attempt, gently=False)
-        if not self.carrier.keeps_limits:  # a thread cannot be ended: nobody waits for it
-            self._abandon({attempt for attempt, _ in left})
+        self._give_up(attempt for attempt, _ in left)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls. With `wait`, return when those that were submitted have ended."""
@@ -148,17 +145,15 @@ class Calls:
         if not wait:
             return
         try:
-            while alive := self._lanes():
-                alive.pop().join(timeout=1.0)
+            self._crew.join()
         except KeyboardInterrupt:
             self.stop()
             raise
-        self._finish()
 
     def _finish(self) -> None:
         """Free what is shared, when there are no more lanes."""
         with self._changed:
-            if not self._closed or self._threads:
+            if not self._closed or len(self._crew):
                 return
         self._clock.close()
         self.carrier.close()
@@ -174,9 +169,10 @@ class Calls:
         finally:
             lane.close()
             with self._changed:
-                self._threads.discard(threading.current_thread())
-                self._abandoned.discard(threading.current_thread())
+                self._crew.leave()
                 self._changed.notify_all()
+                if self._queue:  # it has ended by an error of ours
+                    self._wake()
             self._finish()
 
     def _carry_out(self, lane: Lane, work: list[Work]) -> None:
@@ -199,11 +195,11 @@ class Calls:
             while self._forgotten:
                 self._release(self._forgotten.popleft())  # which may take a request to a store
             with self._changed:
-                if threading.current_thread() in self._abandoned:
+                if self._crew.has_given_up():
                     return None
                 if self._queue:
                     call = self._queue.popleft()
-                    if not self._starts(call):
+                    if call.ended or not self._starts(call):
                         continue
                     work = [(call, self._begin(call, lane, copy=False))]
                     return work + [
@@ -212,7 +208,7 @@ class Calls:
                 if self._closed and not self._active:
                     self._changed.notify_all()
                     return None
-                straggler, may_come = self._straggler()
+                straggler, may_come = find_straggler(self._active)
                 if straggler is not None:
                     return [(straggler, self._begin(straggler, lane, copy=True))]
                 self._idle += 1
@@ -235,8 +231,8 @@ class Calls:
         """Yield calls to hand out together with one, if there are more than enough for all lanes."""
         if call.batch is None or not self._queue:
             return
-        for _ in range(min(lane.appetite(call), len(self._queue) // (2 * self._most))):
-            if self._queue[0].batch is not call.batch or self._queue[0].begun:
+        for _ in range(min(lane.appetite(call), len(self._queue) // (2 * self._crew.most))):
+            if self._queue[0].batch is not call.batch or self._queue[0].begun or self._queue[0].ended:
                 return
             more = self._queue.popleft()
             if self._starts(more):
@@ -257,21 +253,6 @@ class Calls:
             late = weakref.ref(attempt)
             self._clock.at(now + limit, lambda: self._timed_out(late()))
         return attempt
-
-    def _straggler(self) -> tuple[Call | None, bool]:
-        """Return a call that deserves a second copy, and whether one may come to deserve it."""
-        may_come, now = False, time.monotonic()
-        for attempt, call in self._active.items():
-            if (
-                call.options.idempotent
-                and call.batch is not None
-                and len(call.running) == 1
-                and not call.ended
-            ):
-                if call.batch.straggles(now - attempt.started):
-                    return call, True
-                may_come = True
-        return None, may_come
 
     def _ended(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
         """See what an attempt has come to, and whether the call ends with it."""
@@ -309,6 +290,7 @@ class Calls:
             other.ending = "Superseded"
             lane.stop(other, gently=False)
         self._resolve(call, attempt, outcome)
+        self._give_up(other for other, _ in others)
 
     def _undone(self, call: Call, attempt: Attempt) -> None:
         """Take an attempt back that has not begun."""
@@ -350,11 +332,10 @@ class Calls:
     def _deadline(self, call: Call | None) -> None:
         """End a call that is still waiting at its deadline."""
         with self._changed:
-            if call is None or call.ended or call not in self._queue:
+            if call is None or call.ended or call.running:
                 return
-            self._queue.remove(call)
-            call.ended = True
             begun, cancelled = call.begun, not self._starts(call)
+            call.ended = True  # whoever takes it from the queue will leave it
             self._counts["failed"] += not cancelled
         if cancelled:
             return
@@ -379,23 +360,25 @@ class Calls:
         lane.stop(attempt, gently=True)
         attempt.seconds = time.monotonic() - attempt.started
         self._resolve(call, attempt, Outcome(error=call.late()))
-        self._abandon({attempt})
+        self._give_up([attempt])
 
-    def _abandon(self, attempts: set[Attempt]) -> None:
+    def _give_up(self, attempts: Iterable[Attempt]) -> None:
+        """Leave attempts to themselves that cannot be ended, with their threads."""
+        if self.carrier.keeps_limits:
+            return
         with self._changed:
-            for attempt in attempts & self._active.keys():
-                thread = getattr(self._active[attempt].running[attempt], "thread", None)
-                del self._active[attempt]
-                if thread is not None:
-                    self._threads.discard(thread)
-                    self._abandoned.add(thread)
+            mine = [attempt for attempt in attempts if attempt in self._active]
+            lanes = [self._active.pop(attempt).running[attempt] for attempt in mine]
+            self._crew.give_up(lane.thread for lane in lanes)
             self._changed.notify_all()
             self._wake()
 
     def _cancel(self, call: Call) -> None:
         """End a call that has been taken out of the queue."""
-        call.ended = True
         with self._changed:
+            if call.ended:  # at its deadline
+                return
+            call.ended = True
             self._counts["cancelled"] += 1
         self._release(call)
         if call.future.cancel():
@@ -413,11 +396,5 @@ class Calls:
         """Let a lane take a call: an idle one, or a new one."""
         if self._idle:
             self._changed.notify()
-        if self._idle < len(self._queue) and len(self._threads) < self._most:
-            thread = threading.Thread(target=self._serve, name=f"{self._name}-lane", daemon=True)
-            self._threads.add(thread)
-            thread.start()
-
-    def _lanes(self) -> list[threading.Thread]:
-        with self._changed:
-            return [thread for thread in self._threads if thread is not threading.current_thread()]
+        if self._idle < len(self._queue):
+            self._crew.hire()

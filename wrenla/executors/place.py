@@ -90,11 +90,11 @@ class Place:
 
     def close(self) -> None:
         """Remove everything."""
-        with self._lock:
+        with self._lock:  # all the time: whoever comes second may rely on its being done
             self._closed = True
-            folder, self._folder = self._folder, None
-        if folder is not None:
-            folder.remove()
+            if self._folder is not None:
+                self._folder.remove()
+                self._folder = None
 
     def _put(self, key: str, part: Data) -> str:
         self.store.put(key, part)

@@ -80,6 +80,7 @@ class ProcessLane:
     """One child process at a time, used by one thread; others may only stop what it runs."""
 
     def __init__(self, carrier: ProcessCarrier) -> None:
+        self.thread = threading.current_thread()
         self._carrier = carrier
         self._child: Child | None = None
         self._attempts: list[Attempt] = []
