@@ -1,8 +1,8 @@
 """A worker process of this machine: answers requests that come through a pipe, one after the other.
 
 ``python -m wrenla_handler.local ANSWERS PARENT`` reads frames from standard input and writes frames to the
-descriptor ANSWERS, each a length of four bytes (big endian) and that many bytes of JSON. The first frame says
-how to find modules, the others are requests, or lists of them. Standard output and error are the file in
+descriptor ANSWERS, each `MAGIC`, a length of four bytes (big endian) and so many bytes of JSON. The first
+says how to find modules, the others are requests, or lists of them. Standard output and error are the file in
 which output is kept. The process ends with its input, or with the thread of PARENT that started it.
 """
 
@@ -23,10 +23,13 @@ from wrenla_handler.call.callee import Callee
 from wrenla_handler.call.envelope import Request, Response
 from wrenla_handler.call.output import FileOutput, log_to_standard_error
 
-__all__ = ["LENGTH", "main", "write_all"]
+__all__ = ["HEAD", "MAGIC", "framed", "main", "write_all"]
 
-LENGTH = 4
-"""Bytes of a frame's length."""
+MAGIC = b"wrenla1\n"
+"""What a frame begins with. Whatever else is in a pipe, a function has written it there."""
+
+HEAD = len(MAGIC) + 4
+"""Bytes before a frame's JSON."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -135,8 +138,8 @@ def _end_with(parent: int) -> None:
 
 def _read(descriptor: int) -> bytes | None:
     """Return the next frame, None at the end."""
-    head = _exactly(descriptor, LENGTH)
-    return None if head is None else _exactly(descriptor, int.from_bytes(head, "big"))
+    head = _exactly(descriptor, HEAD)
+    return None if head is None else _exactly(descriptor, int.from_bytes(head[len(MAGIC) :], "big"))
 
 
 def _exactly(descriptor: int, count: int) -> bytes | None:
@@ -151,7 +154,12 @@ def _exactly(descriptor: int, count: int) -> bytes | None:
 
 
 def _write(descriptor: int, text: bytes) -> None:
-    write_all(descriptor, len(text).to_bytes(LENGTH, "big") + text)
+    write_all(descriptor, framed(text))
+
+
+def framed(text: bytes) -> bytes:
+    """Return a frame."""
+    return MAGIC + len(text).to_bytes(HEAD - len(MAGIC), "big") + text
 
 
 def write_all(descriptor: int, data: bytes) -> None:

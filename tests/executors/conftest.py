@@ -39,9 +39,7 @@ def nothing_left(own_settings: None, tmp_path: Path) -> Iterator[None]:
     assert left(threads, files, processes, tmp_path) == []
 
 
-def left(
-    threads: set[threading.Thread], files: set[str], processes: set[int], folder: Path
-) -> list[object]:
+def left(threads: set[threading.Thread], files: set[str], processes: set[int], folder: Path) -> list[object]:
     """What is there now and was not there before."""
     return [
         *(set(threading.enumerate()) - threads),

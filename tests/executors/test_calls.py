@@ -1,10 +1,453 @@
-"""Calls: submit, map, and what they give back."""
+"""Calls: what can be called, what it is called with, and what comes back."""
 
 from __future__ import annotations
 
+import concurrent.futures
+import functools
+import logging
+import math
+import operator
+import os
+import pickle
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
 import wrenla as wl
+from wrenla.errors import NestedCallError, OutOfMemory, ReachError, RemoteError, RemoteTraceback
+
+
+@pytest.fixture(scope="module", params=["process", "thread"])
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[wl.LocalExecutor]:
+    """Two workers of each kind, at work before the tests begin."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WRENLA_STORE", str(tmp_path_factory.mktemp("shared")))
+        made = wl.LocalExecutor(2, request.param, allowed_mem="600 MiB")
+        made.store()
+        list(made.map(time.sleep, [0.1] * 4))
+    yield made
+    made.shutdown()
 
 
 def test_the_first_one(executor: wl.LocalExecutor) -> None:
     assert list(executor.map(lambda x: x + 1, range(5))) == [1, 2, 3, 4, 5]
     assert executor.submit(int, "11", base=2).result() == 3
+
+
+# what can be called
+
+
+def of_this_module(x: int) -> int:
+    return x + 1
+
+
+def factorial(n: int) -> int:
+    return 1 if n == 0 else n * factorial(n - 1)
+
+
+def twice(fn: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return 2 * fn(*args, **kwargs)
+
+    return wrapped
+
+
+@twice
+def decorated(x: int) -> int:
+    return x + 1
+
+
+@functools.lru_cache
+def cached(x: int) -> int:
+    return x * x
+
+
+class Adder:
+    """An object that can be called, and has methods of each kind."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __call__(self, x: int) -> int:
+        return x + self.n
+
+    def bound(self, x: int) -> int:
+        return x + self.n
+
+    @classmethod
+    def of_class(cls, x: int) -> str:
+        return f"{cls.__name__}{x}"
+
+    @staticmethod
+    def static(x: int) -> int:
+        return -x
+
+
+def closure() -> Callable[[int], int]:
+    offset, helper = 10, lambda x: x * 2
+
+    def inner(x: int) -> int:
+        return inner(x + 1) if x < 0 else helper(x) + offset
+
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("fn", "args", "expected"),
+    [
+        (abs, (-1,), 1),
+        (len, ("abc",), 3),
+        (str.upper, ("a",), "A"),
+        ("abc".index, ("c",), 2),
+        (int, ("12",), 12),
+        (operator.itemgetter(1), ([4, 5],), 5),
+        (math.hypot, (3, 4), 5.0),
+        (np.sqrt, (4.0,), 2.0),
+        (np.linalg.norm, ([3.0, 4.0],), 5.0),
+        (np.add.reduce, ([1, 2],), 3),
+        (lambda x: x + 1, (1,), 2),
+        (lambda *args: args, (), ()),
+        (closure(), (-2,), 10),
+        (functools.partial(pow, 2), (5,), 32),
+        (functools.partial(functools.partial(of_this_module), 4), (), 5),
+        (of_this_module, (1,), 2),
+        (factorial, (20,), 2432902008176640000),
+        (decorated, (1,), 4),
+        (cached, (7,), 49),
+        (Adder(5), (1,), 6),
+        (Adder(5).bound, (1,), 6),
+        (Adder.of_class, (1,), "Adder1"),
+        (Adder.static, (1,), -1),
+        (twice(lambda x: x), (3,), 6),
+        (Adder, (3,), None),
+    ],
+)
+def test_whatever_can_be_called(
+    shared: wl.LocalExecutor, fn: Callable[..., Any], args: tuple[Any, ...], expected: Any
+) -> None:
+    result = shared.submit(fn, *args).result(timeout=30)
+    assert result.n == 3 if fn is Adder else result == expected
+
+
+def test_classes_and_functions_made_here(shared: wl.LocalExecutor) -> None:
+    class Here(Adder):
+        def __call__(self, x: int) -> int:
+            return super().__call__(x) * 100
+
+    assert shared.submit(Here(2), 1).result(timeout=30) == 300
+    made = shared.submit(lambda n: Here(n), 5).result(timeout=30)
+    assert isinstance(made, Here)
+    grown = shared.submit(lambda: lambda x: x + 1).result(timeout=30)
+    assert grown(1) == 2
+
+
+@pytest.mark.parametrize("thing", [None, 3, "abs", [abs]])
+def test_what_cannot_be_called_is_refused(shared: wl.LocalExecutor, thing: Any) -> None:
+    before = shared.stats().submitted
+    for ask in (
+        lambda: shared.submit(thing),
+        lambda: shared.map(thing, [1]),
+        lambda: shared.map(thing, [1], chunksize=2),
+        lambda: shared.submit_many(thing, [1]),
+        lambda: shared.map_reduce(thing, [1], sum),
+        lambda: shared.map_reduce(abs, [1], thing),
+    ):
+        with pytest.raises(TypeError, match="cannot be called"):
+            ask()
+    assert shared.stats().submitted == before
+
+
+# what it is called with
+
+
+def test_keyword_arguments_of_every_name(shared: wl.LocalExecutor) -> None:
+    names = {"fn": 1, "self": 2, "timeout": 3, "args": 4, "kwargs": 5, "call": 6}
+    assert shared.submit(dict, **names).result(timeout=30) == names
+    assert shared.submit(sorted, [1, 3, 2], reverse=True, key=lambda x: -x).result(timeout=30) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("size", [0, 1, 9_000, 100_000, 1_000_000])
+def test_arrays_go_and_come(shared: wl.LocalExecutor, size: int) -> None:
+    x = np.arange(float(size))
+    future = shared.submit(lambda x, *, y: [x, 2 * y], x, y=x)
+    first, second = future.result(timeout=30)
+    np.testing.assert_array_equal(first, x)
+    np.testing.assert_array_equal(second, 2 * x)
+    second[...] = 0
+    if shared.kind == "process":
+        assert future.stats.bytes_received >= 16 * size
+        assert future.stats.bytes_sent >= 8 * size
+    place = shared.calls.carrier.place
+    assert [key for key in place.store.list() if not key.startswith("lease/")] == []
+
+
+def test_arguments_of_a_process_are_copies(processes: wl.LocalExecutor) -> None:
+    mine = [1, 2]
+    assert processes.submit(lambda x: x.append(3) or x, mine).result() == [1, 2, 3]
+    assert mine == [1, 2]
+    x = np.zeros(100_000)
+    assert processes.submit(lambda x: x.__setitem__(0, 1) or x[0], x).result() == 1
+    assert x[0] == 0
+
+
+def test_what_cannot_be_pickled_is_refused_at_once(processes: wl.LocalExecutor) -> None:
+    lock = threading.Lock()
+    before = processes.stats().submitted
+    with pytest.raises((TypeError, pickle.PicklingError)) as caught:
+        processes.submit(of_this_module, lock)
+    assert any("arguments" in note and "of_this_module" in note for note in caught.value.__notes__)
+    with pytest.raises((TypeError, pickle.PicklingError)) as caught:
+        processes.submit(lambda: lock.locked())
+    assert any("function" in note and "<lambda>" in note for note in caught.value.__notes__)
+    for ask in (processes.map, processes.submit_many):
+        with pytest.raises((TypeError, pickle.PicklingError)):
+            list(ask(id, [1, 2, lock, 3]))
+    assert processes.stats().submitted - before == 4  # those before the lock, …
+    deadline = time.monotonic() + 10
+    while (now := processes.stats()).waiting + now.running and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert processes.submit(abs, -1).result() == 1  # … and nothing has stopped
+
+
+def test_the_executor_cannot_travel(processes: wl.LocalExecutor) -> None:
+    with pytest.raises(TypeError, match="cannot travel"):
+        processes.submit(lambda: processes.submit(abs, 1))
+    with pytest.raises(TypeError, match="cannot travel"):
+        processes.submit(len, [processes.options(retries=1)])
+
+
+def test_calls_from_within_calls_are_refused() -> None:
+    with wl.LocalExecutor(1, "thread", allowed_mem="300 MiB") as executor:
+        for ask in (
+            lambda: executor.submit(abs, 1),
+            lambda: executor.map(abs, [1]),
+            lambda: executor.submit_many(abs, [1]),
+            lambda: executor.map_reduce(abs, [1], sum),
+            lambda: executor.broadcast(1),
+            lambda: executor.options(retries=1).submit(abs, 1),
+        ):
+            with pytest.raises(NestedCallError, match="would wait for itself"):
+                executor.submit(ask).result(timeout=10)
+        with wl.LocalExecutor(1, "thread", allowed_mem="300 MiB") as other:
+            assert executor.submit(lambda: other.submit(abs, -1).result()).result(timeout=10) == 1
+
+
+def test_a_function_in_a_process_gets_no_default_executor(processes: wl.LocalExecutor) -> None:
+    with pytest.raises(NestedCallError, match="default executor"):
+        processes.submit(lambda: __import__("wrenla").default_executor()).result(timeout=30)
+
+    def own() -> int:
+        import wrenla
+
+        with wrenla.LocalExecutor(1, "thread", allowed_mem="200 MiB") as mine:
+            return sum(mine.map(abs, [-1, -2]))
+
+    assert processes.submit(own).result(timeout=30) == 3
+
+
+# what comes back
+
+
+def test_exceptions_come_back(shared: wl.LocalExecutor) -> None:
+    def fail() -> None:
+        error = KeyError("place")
+        error.add_note("a note")
+        raise error from ValueError("the cause")
+
+    error = shared.submit(fail).exception(timeout=30)
+    assert type(error) is KeyError
+    assert error.args == ("place",)
+    assert error.__notes__ == ["a note"]
+    if shared.kind == "process":
+        assert isinstance(error.__cause__, RemoteTraceback)
+        assert "the cause" in error.__cause__.text
+        assert "raise error from" in error.__cause__.text
+        assert "wrenla_handler" not in error.__cause__.text
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_what_is_no_exception_comes_back_as_one(shared: wl.LocalExecutor, kind: type[BaseException]) -> None:
+    def fail() -> None:
+        raise kind("enough")
+
+    error = shared.submit(fail).exception(timeout=30)
+    assert isinstance(error, RemoteError)
+    assert str(error) == f"{kind.__name__}: enough"
+    assert shared.submit(abs, -1).result(timeout=30) == 1
+
+
+def test_a_memory_error_is_out_of_memory(shared: wl.LocalExecutor) -> None:
+    def fail() -> None:
+        raise MemoryError("all gone")
+
+    with pytest.raises(OutOfMemory, match="fail: all gone") as caught:
+        shared.options(retries=3).submit(fail).result(timeout=30)
+    assert isinstance(caught.value, MemoryError)
+
+
+def test_a_result_that_cannot_be_pickled_is_told(processes: wl.LocalExecutor) -> None:
+    error = processes.submit(lambda: threading.Lock()).exception(timeout=30)
+    assert isinstance(error, TypeError)
+    assert any("result" in note for note in error.__notes__)
+    assert processes.submit(abs, -1).result() == 1
+
+
+def test_a_result_that_cannot_be_loaded_here_is_told(processes: wl.LocalExecutor) -> None:
+    def odd() -> Any:
+        class Odd:
+            def __reduce__(self) -> Any:
+                return int, ("no number",)
+
+        return Odd()
+
+    error = processes.submit(odd).exception(timeout=30)
+    assert isinstance(error, ValueError)
+    assert any("odd" in note for note in error.__notes__)
+
+
+def test_what_is_printed_and_logged_is_kept(shared: wl.LocalExecutor) -> None:
+    def talk(n: int) -> None:
+        print(f"hello {n} ä")  # noqa: T201
+        print("to stderr", file=sys.stderr)  # noqa: T201
+        logging.getLogger("talker").warning("logged %d", n)
+
+    first, second, silent = shared.submit(talk, 1), shared.submit(talk, 2), shared.submit(abs, 1)
+    for n, future in enumerate([first, second], 1):
+        future.result(timeout=30)
+        assert f"hello {n} ä\n" in future.logs
+        assert "to stderr\n" in future.logs
+        assert f"WARNING talker: logged {n}" in future.logs
+    silent.result()
+    assert silent.logs == ""
+
+
+def test_what_was_printed_before_an_exception_is_kept(shared: wl.LocalExecutor) -> None:
+    future = shared.submit(lambda: (print("before"), 1 / 0))  # noqa: T201
+    assert isinstance(future.exception(timeout=30), ZeroDivisionError)
+    assert future.logs == "before\n"
+
+
+# many
+
+
+def test_calls_from_many_threads_at_once(shared: wl.LocalExecutor) -> None:
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        futures = list(pool.map(lambda n: [shared.submit(operator.mul, n, k) for k in range(20)], range(8)))
+    for n, mine in enumerate(futures):
+        assert [future.result(timeout=60) for future in mine] == [n * k for k in range(20)]
+    ids = [future.id for mine in futures for future in mine]
+    assert len(set(ids)) == len(ids)
+
+
+def test_ten_thousand_calls(shared: wl.LocalExecutor) -> None:
+    futures = shared.submit_many(operator.neg, range(10_000))
+    assert [future.result(timeout=100) for future in futures] == [-n for n in range(10_000)]
+
+
+def test_submit_many(shared: wl.LocalExecutor) -> None:
+    futures = shared.submit_many(pow, [1, 2, 3], iter([2, 3]))
+    assert [future.result(timeout=30) for future in futures] == [1, 8]
+    assert all(isinstance(future, wl.Future) for future in futures)
+    assert shared.submit_many(abs, []) == []
+    with pytest.raises(TypeError, match="at least one iterable"):
+        shared.submit_many(abs)
+
+
+# the example that everybody knows
+
+
+def my_function(b: float) -> np.ndarray:
+    x = np.random.normal(0, b, 64)
+    A = np.random.normal(0, b, (64, 64))
+    return np.dot(A, x)
+
+
+def test_random_numbers_differ_from_call_to_call(shared: wl.LocalExecutor) -> None:
+    results = list(shared.map(my_function, [1.0] * 10))
+    assert all(result.shape == (64,) for result in results)
+    assert len({result.tobytes() for result in results}) == 10
+
+
+def test_two_processes_have_different_seeds(processes: wl.LocalExecutor) -> None:
+    def draw(_: int) -> tuple[int, float, float]:
+        time.sleep(0.2)
+        return os.getpid(), random.random(), float(np.random.random())
+
+    drawn = list(processes.map(draw, range(4)))
+    assert len({pid for pid, _, _ in drawn}) == 2
+    assert len({a for _, a, _ in drawn}) == 4
+    assert len({b for _, _, b in drawn}) == 4
+
+
+# the end
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda executor: executor.submit(abs, 1),
+        lambda executor: executor.map(abs, [1]),
+        lambda executor: executor.submit_many(abs, [1]),
+        lambda executor: executor.map_reduce(abs, [1], sum),
+    ],
+)
+def test_after_the_end_there_are_no_more_calls(ask: Callable[[wl.LocalExecutor], Any]) -> None:
+    executor = wl.LocalExecutor(1, "thread", allowed_mem="300 MiB")
+    view = executor.options(retries=1)
+    executor.shutdown()
+    for asked in (executor, view):
+        with pytest.raises(RuntimeError, match="shutdown"):
+            ask(asked)
+    executor.shutdown()
+
+
+def test_the_end_waits_for_what_was_submitted(executor: wl.LocalExecutor) -> None:
+    futures = [executor.submit(lambda n: (time.sleep(0.05), n)[1], n) for n in range(6)]
+    executor.shutdown()
+    assert [future.result(timeout=0) for future in futures] == list(range(6))
+
+
+def test_the_end_does_not_wait_if_told_so(executor: wl.LocalExecutor) -> None:
+    futures = [executor.submit(lambda n: (time.sleep(0.3), n)[1], n) for n in range(3)]
+    start = time.monotonic()
+    executor.shutdown(wait=False)
+    assert time.monotonic() - start < 0.25
+    assert [future.result(timeout=30) for future in futures] == [0, 1, 2]
+
+
+def test_the_end_cancels_what_waits_if_told_so(executor: wl.LocalExecutor) -> None:
+    list(executor.map(abs, range(4)))
+    futures = [executor.submit(time.sleep, 0.4) for _ in range(6)]
+    while not futures[1].running():
+        time.sleep(0.001)
+    executor.shutdown(cancel_futures=True)
+    assert [future.cancelled() for future in futures] == [False] * 2 + [True] * 4
+    assert all(future.done() for future in futures)
+
+
+# a place that workers cannot see
+
+
+def test_processes_need_a_store_that_they_can_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WRENLA_STORE", "memory://calls")
+    with wl.LocalExecutor(1, allowed_mem="300 MiB") as executor:
+        with pytest.raises(ReachError, match=r"memory://calls.*WRENLA_STORE.*folder.*s3://"):
+            executor.submit(abs, -1).result(timeout=30)
+        with pytest.raises(ReachError, match="WRENLA_STORE"):
+            executor.broadcast(np.zeros(10))
+        with pytest.raises(ReachError, match="WRENLA_STORE"):
+            executor.store()
+    with wl.LocalExecutor(1, "thread", allowed_mem="300 MiB") as executor:
+        ref = executor.broadcast(np.ones(100_000))
+        assert executor.submit(lambda x: float(x.sum()), ref).result(timeout=30) == 100_000
+        executor.store().put("a", b"b")
+        assert list(executor.store().list()) == ["a"]

@@ -14,6 +14,7 @@ import pytest
 from threadpoolctl import ThreadpoolController
 
 import wrenla as wl
+from wrenla.errors import NestedCallError
 from wrenla.executors.local import memory_of_this_machine
 from wrenla.run.events import Event, TaskFinished
 from wrenla_kernels import scipy_blas_info
@@ -57,14 +58,14 @@ def test_as_many_calls_at_a_time_as_workers() -> None:
         with lock:
             at_once -= 1
 
-    with wl.LocalExecutor(3, allowed_mem="300 MiB") as executor:
+    with wl.LocalExecutor(3, "thread", allowed_mem="300 MiB") as executor:
         concurrent.futures.wait([executor.submit(call) for _ in range(12)])
     assert most == 3
 
 
 def test_the_end_of_the_block_waits_for_calls() -> None:
     ended = []
-    with wl.LocalExecutor(1, allowed_mem="300 MiB") as executor:
+    with wl.LocalExecutor(1, "thread", allowed_mem="300 MiB") as executor:
         executor.submit(lambda: (time.sleep(0.1), ended.append(1)))
     assert ended == [1]
     with pytest.raises(RuntimeError, match="shutdown"):
@@ -73,7 +74,7 @@ def test_the_end_of_the_block_waits_for_calls() -> None:
 
 
 def test_what_has_not_begun_can_be_cancelled() -> None:
-    executor, release = wl.LocalExecutor(1, allowed_mem="300 MiB"), threading.Event()
+    executor, release = wl.LocalExecutor(1, "thread", allowed_mem="300 MiB"), threading.Event()
     first, *others = [executor.submit(release.wait, 10) for _ in range(5)]
     while not first.running():
         time.sleep(0.001)
@@ -94,7 +95,11 @@ def test_what_has_not_begun_can_be_cancelled() -> None:
         ({"workers": 0}, "at least one worker"),
         ({"workers": -2}, "at least one worker"),
         ({"blas_threads": 0}, "one BLAS thread"),
-        ({"kind": "process"}, "only kind='thread'"),
+        ({"kind": "fibre"}, "kind='fibre': calls run in 'process' or 'thread'"),
+        ({"max_calls_per_child": 0}, "max_calls_per_child: at least 1"),
+        ({"max_memory_per_child": "3 apples"}, "apples"),
+        ({"kind": "thread", "max_calls_per_child": 5}, "are for kind='process'"),
+        ({"kind": "thread", "max_memory_per_child": "1 GiB"}, "are for kind='process'"),
         ({"workers": 4, "allowed_mem": "60 MiB"}, r"too little for 4 workers: allow at least 100\.00 MiB"),
         ({"allowed_mem": 0}, "too little"),
         ({"allowed_mem": "-1 GiB"}, "too little"),
@@ -114,7 +119,9 @@ def test_defaults_are_those_of_the_machine() -> None:
         assert executor.workers >= 1
         assert executor.allowed_mem == memory_of_this_machine() // 2
         assert executor.reach == "process"
-        assert repr(executor).startswith(f"LocalExecutor(workers={executor.workers}, allowed_mem='")
+        assert repr(executor).startswith(
+            f"LocalExecutor(workers={executor.workers}, kind='process', allowed_mem='"
+        )
         model = executor.model
         assert model.workers == executor.workers
         assert 0 < model.allowed_bytes * executor.workers < executor.allowed_mem
@@ -123,17 +130,24 @@ def test_defaults_are_those_of_the_machine() -> None:
 # runs
 
 
-def test_a_run_from_within_a_worker_is_refused(matrix: wl.BigMatrix, executor: wl.LocalExecutor) -> None:
-    future = executor.submit(lambda: matrix.cholesky().compute(executor))
-    with pytest.raises(RuntimeError, match="would wait for itself"):
-        future.result(timeout=10)
-    future = executor.submit(lambda: wl.eye(3, tile=3).compute(executor))
-    with pytest.raises(RuntimeError, match="would wait for itself"):
-        future.result(timeout=10)
-    # another executor is free
-    with wl.LocalExecutor(1, allowed_mem="300 MiB") as other:
-        result = other.submit(lambda: matrix.trace().compute(executor)).result(timeout=10)
-    assert result == pytest.approx(float(matrix.trace().compute(executor)))
+def test_a_run_from_within_a_worker_is_refused(matrix: wl.BigMatrix) -> None:
+    with wl.LocalExecutor(2, "thread", allowed_mem="600 MiB") as executor:
+        for expression in (matrix.cholesky(), wl.eye(3, tile=3)):
+            future = executor.submit(expression.compute, executor)
+            with pytest.raises(NestedCallError, match="would wait for itself"):
+                future.result(timeout=10)
+        # another executor is free
+        with wl.LocalExecutor(1, "thread", allowed_mem="300 MiB") as other:
+            result = other.submit(lambda: matrix.trace().compute(executor)).result(timeout=10)
+        assert result == pytest.approx(float(matrix.trace().compute(executor)))
+
+
+def test_a_process_asks_for_no_run_on_its_own_executor(executor: wl.LocalExecutor) -> None:
+    with pytest.raises(TypeError, match="cannot travel to a worker"):
+        executor.submit(lambda: wl.eye(3, tile=3).compute(executor))
+    future = executor.submit(lambda: wl.eye(3, tile=3).compute())
+    with pytest.raises(NestedCallError, match="would wait for this one"):
+        future.result(timeout=30)
 
 
 def test_a_run_from_within_a_listener_is_refused(matrix: wl.BigMatrix, executor: wl.LocalExecutor) -> None:

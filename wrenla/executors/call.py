@@ -59,6 +59,8 @@ class Call:
     function, arguments : object
         As the carrier made them.
     batch : Batch, optional
+    held : bool
+        It is part of something that holds the queue open.
     raw : bool
         Its result is handed on as the carrier has it, to be an argument of another call.
     release : callable, optional
@@ -74,6 +76,7 @@ class Call:
     arguments: Any
     batch: Batch | None = None
     raw: bool = False
+    held: bool = False
     release: Callable[[], None] | None = None
     submitted: float = field(default_factory=time.monotonic)
     due: float | None = None

@@ -16,7 +16,7 @@ from wrenla.executors.future import Future
 from wrenla.executors.ledger import Stats
 from wrenla.executors.mapping import chunks, results, results_of_chunks, values
 from wrenla.executors.options import CallOptions
-from wrenla.executors.reduction import Reduction
+from wrenla.executors.reduction import Reduction, discard_result
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.chunk import Chunk
 from wrenla_handler.call.context import current_call
@@ -107,8 +107,10 @@ class CallingExecutor(concurrent.futures.Executor):
         >>> list(wl.default_executor().map(pow, [2, 3], [5, 2]))
         [32, 9]
         """
-        if chunksize < 1:
-            raise ValueError(f"chunksize={chunksize}: at least 1")
+        if not callable(fn):
+            raise TypeError(f"{fn!r} cannot be called")
+        if not isinstance(chunksize, int) or chunksize < 1:
+            raise ValueError(f"chunksize={chunksize}: a whole number of at least 1")
         if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
             raise ValueError(f"buffersize={buffersize}: a whole number of at least 1, or None")
         if not iterables:
@@ -134,7 +136,7 @@ class CallingExecutor(concurrent.futures.Executor):
             lambda futures: self.calls.stop(futures),
             functools.partial(setattr, batch, "complete", True),
             timeout=timeout,
-            buffersize=None if buffersize is None else -(-buffersize // chunksize),
+            buffersize=None if buffersize is None else max(1, buffersize // chunksize),
             ordered=ordered,
         )
         if chunksize > 1:
@@ -208,7 +210,7 @@ class CallingExecutor(concurrent.futures.Executor):
         outer.set_running_or_notify_cancel()
         batch = Batch()
         mapped = self._submitter(fn, batch, raw=True)
-        last, between = self._submitter(reduce), self._submitter(reduce, raw=True)
+        last, between = self._submitter(reduce, held=True), self._submitter(reduce, raw=True, held=True)
 
         def gather(group: Sequence[Future[Any]], final: bool) -> Future[Any]:
             values = [future.result() for future in group]
@@ -222,10 +224,12 @@ class CallingExecutor(concurrent.futures.Executor):
                 leaves = [last(([],), {})]
                 leaves[0].add_done_callback(lambda _: _hand_over(leaves[0], outer))
                 return outer
+            self.calls.hold(outer)
             Reduction(outer, gather, carrier.discard, fan_in).start(leaves)
         except BaseException:
             for future in leaves:
                 future.cancel()
+                future.add_done_callback(lambda ended: discard_result(ended, carrier.discard))
             raise
         return outer
 
@@ -304,7 +308,7 @@ class CallingExecutor(concurrent.futures.Executor):
         )
 
     def _submitter(
-        self, fn: Callable[..., Any], batch: Batch | None = None, *, raw: bool = False
+        self, fn: Callable[..., Any], batch: Batch | None = None, *, raw: bool = False, held: bool = False
     ) -> Callable[[Any, dict[str, Any] | None], Future[Any]]:
         """Make a function ready to travel, and return what submits a call of it."""
         self._refuse_nested()
@@ -320,7 +324,7 @@ class CallingExecutor(concurrent.futures.Executor):
             if keywords is not None:
                 arguments = carrier.arguments(positional, keywords, label)
             future = calls.new_future()
-            call = Call(future, options, label, function, arguments, batch, raw)
+            call = Call(future, options, label, function, arguments, batch, raw, held)
             if carrier.stored(arguments):
                 call.release = functools.partial(carrier.free, arguments)
             calls.submit(call)

@@ -17,7 +17,7 @@ from wrenla.executors.clock import Clock
 from wrenla.executors.crew import Crew
 from wrenla.executors.endings import try_again
 from wrenla.executors.future import Attempt, Future
-from wrenla.executors.ledger import Ledger, Stats
+from wrenla.executors.ledger import Ledger, Stats, name_of
 
 __all__ = ["Calls"]
 
@@ -53,6 +53,7 @@ class Calls:
         self._idle = 0
         self._watchers = 0
         self._closed = False
+        self._holds = 0
         self._changed = threading.Condition()
         self._clock = Clock()
         self._ledger = Ledger()
@@ -73,7 +74,7 @@ class Calls:
         if call.options.deadline is not None:
             call.due = call.submitted + call.options.deadline
         with self._changed:
-            if self._closed:
+            if self._closed and not call.held:
                 raise RuntimeError("cannot schedule new calls after shutdown")
             self._counts["submitted"] += 1
             if call.batch is not None:
@@ -83,6 +84,18 @@ class Calls:
         if call.due is not None:
             waiting = weakref.ref(call)
             self._clock.at(call.due, lambda: self._deadline(waiting()))
+
+    def hold(self, until: Future[Any]) -> None:
+        """Let calls in after `shutdown` that are marked as `held`, until some future has ended."""
+
+        def let_go(_: Any) -> None:
+            with self._changed:
+                self._holds -= 1
+                self._changed.notify_all()
+
+        with self._changed:
+            self._holds += 1
+        until.add_done_callback(let_go)
 
     def stats(self) -> Stats:
         """Return what has happened so far."""
@@ -148,6 +161,8 @@ class Calls:
             self._crew.join()
         except KeyboardInterrupt:
             self.stop()
+            self._crew.join(timeout=2.0)
+            self._finish()
             raise
 
     def _finish(self) -> None:
@@ -205,7 +220,7 @@ class Calls:
                     return work + [
                         (more, self._begin(more, lane, copy=False)) for more in self._ahead(call, lane)
                     ]
-                if self._closed and not self._active:
+                if self._closed and not (self._active or self._holds):
                     self._changed.notify_all()
                     return None
                 straggler, may_come = find_straggler(self._active)
@@ -266,10 +281,10 @@ class Calls:
             if call.ended:
                 attempt.ending = attempt.ending or "Superseded"
             elif outcome.error is not None and call.running and try_again(outcome.error, 0, call.options):
-                attempt.ending = type(outcome.error).__name__  # its copy is still at work
+                attempt.ending = name_of(outcome.error)  # its copy is still at work
                 return
             elif outcome.error is not None and self._again(call, outcome.error):
-                attempt.ending = type(outcome.error).__name__
+                attempt.ending = name_of(outcome.error)
                 again = True
                 self._counts["retries"] += 1
                 self._queue.appendleft(call)
@@ -302,6 +317,9 @@ class Calls:
             if self._watchers or self._closed:
                 self._changed.notify_all()
             if not call.ended:
+                call.begun = bool(call.future.attempts)
+                if not call.begun:
+                    call.future._wait_again()
                 self._queue.appendleft(call)
                 self._wake()
                 return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 __all__ = ["Crew"]
@@ -58,10 +60,10 @@ class Crew:
         """Tell the current thread whether it has been given up."""
         return threading.current_thread() in self._given_up
 
-    def join(self) -> None:
+    def join(self, timeout: float = math.inf) -> None:
         """Wait for all threads but those that have been given up, and the current one."""
-        current = threading.current_thread()
-        while True:
+        current, end = threading.current_thread(), time.monotonic() + timeout
+        while time.monotonic() < end:
             there = [t for t in (*self._working, *self._ending) if t is not current and t.is_alive()]
             if not there:
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import secrets
 from collections.abc import Callable, Container, Sequence
@@ -15,12 +16,14 @@ from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
 from wrenla.executors.shipping import NamingPickler, local_sources
 from wrenla_handler.call.blobs import INLINE, Packed, bare, digest, dump, load, size
-from wrenla_handler.call.broadcast import Ref
+from wrenla_handler.call.broadcast import Ref, dump_shared
 from wrenla_handler.call.envelope import Request, Response, unsealed
 from wrenla_handler.call.failure import Failure
 from wrenla_handler.call.modules import encode_sources
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import Data
+
+logger = logging.getLogger("wrenla.calls")
 
 __all__ = ["Envelopes", "SentArguments", "SentFunction"]
 
@@ -122,7 +125,7 @@ class Envelopes:
     def broadcast(self, value: object) -> Ref:
         """Store a value that many calls read."""
         store = self.place.store
-        return Ref(store.url, self.place.share(dump(value), "broadcasts", inline=_SMALL))
+        return Ref(store.url, self.place.share(dump_shared(value), "broadcasts", inline=_SMALL))
 
     def request(
         self, call: Call, attempt: Attempt, functions: Container[str] = (), modules: str = ""
@@ -190,16 +193,23 @@ class Envelopes:
     def recorded(self, request: Request) -> Response | None:
         """Return the answer that a worker has stored, if there is one.
 
-        Others may write to the store, too, so only what is signed is looked at.
+        Others may write to the store, too, so what is not signed is no answer.
         """
         if not request.record:
             return None
         try:
             data = bytes(self.place.store.get(request.record))
+            return Response.decode(unsealed(data, request.secret))
         except KeyError:
             return None
-        self.place.store.delete(request.record)
-        return Response.decode(unsealed(data, request.secret))
+        except IntegrityError as error:
+            logger.warning("%s: %s: %s", self.place.url, request.record, error)
+            return None
+
+    def forget_record(self, request: Request) -> None:
+        """Remove what a worker may have stored as its answer."""
+        if request.record:
+            self.place.store.delete(request.record)
 
     def _modules(self, function: SentFunction, more: frozenset[str]) -> Packed:
         needs = function.needs | more if more else function.needs

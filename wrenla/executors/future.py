@@ -93,6 +93,11 @@ class Future(concurrent.futures.Future[_T], Generic[_T]):
         self.id = id
         self._account = _Account()
 
+    def _wait_again(self) -> None:
+        """Undo `set_running_or_notify_cancel`, as the worker has given the call back: it can be cancelled."""
+        with self._condition:
+            self._state = "PENDING"
+
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """The attempts so far, the first one first."""

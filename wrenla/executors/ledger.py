@@ -10,7 +10,7 @@ from wrenla.errors import Cancelled
 from wrenla.executors.call import Call, Outcome
 from wrenla.executors.future import Attempt
 
-__all__ = ["Ledger", "Stats"]
+__all__ = ["Ledger", "Stats", "name_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Ledger:
         stats.bytes_sent, stats.bytes_received, stats.peak = outcome.sent, outcome.received, outcome.peak
         stats.gets, stats.hits = outcome.gets, outcome.hits
         account.logs = outcome.logs
-        attempt.ending = attempt.ending or ("value" if error is None else _name_of(error))
+        attempt.ending = attempt.ending or ("value" if error is None else name_of(error))
         ended = "succeeded" if error is None else "cancelled" if isinstance(error, Cancelled) else "failed"
         self.counts[ended] += 1
         self.counts["bytes_received"] += outcome.received
@@ -91,6 +91,7 @@ class Ledger:
             call.batch.seconds.append(attempt.seconds)
 
 
-def _name_of(error: Exception) -> str:
+def name_of(error: Exception) -> str:
+    """Return what an attempt is said to have ended with."""
     module = type(error).__module__
     return type(error).__name__ if module.startswith("wrenla") else "exception"

@@ -200,11 +200,13 @@ class LocalExecutor(Executor):
         cancel_futures : bool
             Cancel what has not begun.
         """
-        self._calls.shutdown(wait=wait, cancel_futures=cancel_futures)
-        self._pool.shutdown(wait=wait, cancel_futures=cancel_futures)
-        if wait:
-            self._home.close()
-            self._finalizer.detach()
+        try:
+            self._calls.shutdown(wait=wait, cancel_futures=cancel_futures)
+        finally:
+            self._pool.shutdown(wait=wait, cancel_futures=cancel_futures)
+            if wait:
+                self._home.close()
+                self._finalizer.detach()
 
     def __repr__(self) -> str:
         allowed = format_bytes(self.allowed_mem)
@@ -213,11 +215,13 @@ class LocalExecutor(Executor):
 
 def _end(calls: Calls, pool: ThreadPoolExecutor, home: Worker) -> None:
     """End an executor that nobody has ended."""
-    if issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt):
-        calls.stop()  # the program ends by Ctrl-C
-    calls.shutdown(wait=True)
-    pool.shutdown(wait=True)
-    home.close()
+    try:
+        if issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt):
+            calls.stop()  # the program ends by Ctrl-C
+        calls.shutdown(wait=True)
+    finally:
+        pool.shutdown(wait=True)
+        home.close()
 
 
 def memory_of_this_machine() -> int:

@@ -6,7 +6,8 @@ import itertools
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from typing import Any, TypeVar
 
 from wrenla.executors.future import Future
@@ -27,7 +28,7 @@ def results(
     timeout: float | None,
     buffersize: int | None,
     ordered: bool,
-) -> Iterator[Future[Any]]:
+) -> Generator[Future[Any], None, None]:
     """Submit calls, and return an iterator over their futures when they have ended.
 
     The first ones are submitted at once: all, or `buffersize`; each result that is taken submits one more.
@@ -59,8 +60,9 @@ def results(
     if buffersize is None:
         finish()
 
-    def more() -> Iterator[Future[Any]]:
+    def more() -> Generator[Future[Any], None, None]:
         try:
+            yield Future()
             while window:
                 future = window.next(None if end is None else end - time.monotonic())
                 if buffersize is not None:
@@ -77,7 +79,7 @@ def results(
         finally:
             window.cancel()
 
-    return more()
+    return _begun(more())
 
 
 class _InOrder:
@@ -161,38 +163,60 @@ def chunks(inputs: Iterable[tuple[Any, ...]], size: int) -> Iterator[tuple[Any, 
         yield (chunk,)
 
 
+def _begun(generator: Generator[Any, None, None]) -> Generator[Any, None, None]:
+    """Return a generator without its first item: one that has not begun clears nothing up when closed."""
+    next(generator)
+    return generator
+
+
 def results_of_chunks(
-    futures: Iterator[Future[Any]], lengths: dict[Future[Any], int], return_exceptions: bool
+    futures: Generator[Future[Any], None, None], lengths: dict[Future[Any], int], return_exceptions: bool
 ) -> Iterator[Any]:
-    """Yield the results in the futures of chunks, of so many inputs each."""
-    for future in futures:
-        length = lengths.pop(future)
-        error = future.exception()
-        if isinstance(error, Exception) and return_exceptions:
-            yield from [error] * length
-            continue
-        if error is not None:
-            raise error
-        for succeeded, result in future.result():
-            if succeeded:
-                yield result
-            elif return_exceptions:
-                yield result.exception()
-            else:
-                raise result.exception()
+    """Return an iterator over the results in the futures of chunks, of so many inputs each."""
+    return _begun(_results_of_chunks(futures, lengths, return_exceptions))
 
 
-def values(futures: Iterator[Future[_T]], return_exceptions: bool) -> Iterator[_T]:
-    """Yield the results of futures that have ended."""
-    for future in futures:
-        if future.cancelled() or not return_exceptions:
-            yield future.result()
-        else:
+def _results_of_chunks(
+    futures: Generator[Future[Any], None, None], lengths: dict[Future[Any], int], return_exceptions: bool
+) -> Generator[Any, None, None]:
+    with closing(futures):  # at once, not when the traceback of an exception lets go of it
+        yield None
+        for future in futures:
+            length = lengths.pop(future)
             error = future.exception()
-            if error is None:
-                yield future.result()
-            elif isinstance(error, Exception):
-                yield error  # type: ignore[misc]
-            else:
+            if isinstance(error, Exception) and return_exceptions:
+                yield from [error] * length
+                continue
+            if error is not None:
                 raise error
-        del future
+            for succeeded, result in future.result():
+                if succeeded:
+                    yield result
+                elif return_exceptions:
+                    yield result.exception()
+                else:
+                    raise result.exception()
+
+
+def values(futures: Generator[Future[_T], None, None], return_exceptions: bool) -> Iterator[_T]:
+    """Return an iterator over the results of futures that have ended."""
+    return _begun(_values(futures, return_exceptions))
+
+
+def _values(
+    futures: Generator[Future[Any], None, None], return_exceptions: bool
+) -> Generator[Any, None, None]:
+    with closing(futures):
+        yield None
+        for future in futures:
+            if future.cancelled() or not return_exceptions:
+                yield future.result()
+            else:
+                error = future.exception()
+                if error is None:
+                    yield future.result()
+                elif isinstance(error, Exception):
+                    yield error
+                else:
+                    raise error
+            del future

@@ -23,7 +23,10 @@ class CallOptions:
     def __post_init__(self) -> None:
         for name in ("timeout", "deadline"):
             seconds = getattr(self, name)
-            if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
+            if seconds is None:
+                continue
+            number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+            if not (number and seconds > 0 and math.isfinite(seconds)):
                 raise ValueError(f"{name}={seconds!r}: a number of seconds greater than 0, or None")
         if isinstance(self.retries, bool) or not isinstance(self.retries, int) or self.retries < 0:
             raise ValueError(f"retries={self.retries!r}: a whole number, 0 or more")

@@ -50,7 +50,7 @@ class Place:
 
     def data(self) -> Store:
         """Open the part of it that is for what functions keep there themselves."""
-        return open_store(join(self.url, DATA))
+        return open_store(join(self._opened().url, DATA))
 
     def send(self, parts: list[Data], kind: str) -> Packed:
         """Pack something for one call: the message takes what is small."""

@@ -111,6 +111,8 @@ class ProcessLane:
         except Exception as error:  # no process can be started, or there is no store
             yield from ((call, attempt, Outcome(error=error)) for call, attempt in work)
             return
+        for _, attempt in work:
+            attempt.started = time.monotonic()  # the child may have taken long to start
         left = {(r.id, r.attempt): (call, a, r) for (call, a), r in zip(work, requests, strict=True)}
         lost: CallError | None = None
         try:
@@ -133,8 +135,10 @@ class ProcessLane:
         if left:
             (call, attempt, request), *behind = left.values()
             yield call, attempt, self._given_up(child, request, call, attempt, lost)
-            # the child takes them in turn, so these have certainly not begun
-            yield from ((call, attempt, None) for call, attempt, _ in behind)
+            for call, attempt, _ in behind:
+                # a child takes them in turn: when it has died, these have certainly not begun
+                unknown = Outcome(error=Lost(f"{call.label}: {lost}")) if isinstance(lost, Lost) else None
+                yield call, attempt, unknown
         elif self._told:
             self._child = None
             child.kill()
@@ -153,6 +157,7 @@ class ProcessLane:
         if request.modules:
             child.modules = request.modules[0].sha256
         child.peak = response.peak
+        self._carrier.forget_record(request)
         outcome = self._carrier.read(response, call)
         outcome.sent = size(request.function) + size(request.arguments)
         self._seconds += 0.2 * (response.seconds - self._seconds)
@@ -198,12 +203,15 @@ class ProcessLane:
     ) -> Outcome:
         """End a child that has not answered in time, or cannot any more; its answer may have been stored."""
         response = None
-        if isinstance(lost, Lost):
-            response = self._awaited(child, request, call, attempt)
-        self._child = None
-        printed = child.kill(grace=_GRACE if lost is None else 0.0)
+        try:
+            if isinstance(lost, Lost):
+                response = self._awaited(child, request, call, attempt)
+        finally:
+            self._child = None
+            printed = child.kill(grace=_GRACE if lost is None else 0.0)
         if lost is not None and response is None:
             response = self._carrier.recorded(request)
+        self._carrier.forget_record(request)
         if response is not None:
             return self._carrier.read(response, call)
         self._carrier.place.free_results(call.future.id, attempt.number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import select
 import signal
@@ -17,15 +18,15 @@ from collections.abc import Sequence
 from wrenla.errors import CallError, Lost, NeverStarted, OutOfMemory, WorkerDied
 from wrenla_handler.call.envelope import Request, Response
 from wrenla_handler.call.output import take_file
-from wrenla_handler.local import LENGTH, write_all
+from wrenla_handler.local import HEAD, MAGIC, framed, write_all
 
 __all__ = ["Child"]
 
 _START = 60.0
 """Seconds that a child may take to start, on a machine that is busy."""
 
-_LONGEST = 64 << 20
-"""Bytes of the longest answer: what is larger goes through the store, so this would be no answer of ours."""
+_REST = 10.0
+"""Seconds that the rest of an answer may take which has begun: it is small, what is large is in the store."""
 
 
 class Child:
@@ -177,15 +178,19 @@ class Child:
             return take_file(self._log.fileno())
 
     def _send(self, text: bytes) -> None:
-        write_all(self._requests.fileno(), len(text).to_bytes(LENGTH, "big") + text)
+        write_all(self._requests.fileno(), framed(text))
 
     def _receive(self, limit: float | None) -> bytes | None:
         """Return the next frame, None if it takes longer than `limit` seconds."""
-        deadline = None if limit is None else time.monotonic() + limit
+        deadline = math.inf if limit is None else time.monotonic() + limit
         while (frame := self._frame()) is None:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready = {descriptor for descriptor, _ in self._poll.poll(None if left is None else left * 1000)}
+            left = deadline - time.monotonic()
+            patience = min(left, _REST) if self._rest else left
+            wait = None if patience == math.inf else max(0.0, patience) * 1000
+            ready = {descriptor for descriptor, _ in self._poll.poll(wait)}
             if not ready:
+                if self._rest and patience == _REST:
+                    raise Lost("the worker's answer broke off: the function has written to its pipe")
                 return None
             if self._answers in ready:
                 piece = self._read()
@@ -204,14 +209,13 @@ class Child:
         return piece
 
     def _frame(self) -> bytes | None:
-        if len(self._rest) < LENGTH:
-            return None
-        length = int.from_bytes(self._rest[:LENGTH], "big")
-        if length > _LONGEST:
+        rest = self._rest
+        if not rest.startswith(MAGIC[: len(rest)]):
             raise Lost("the worker's answer makes no sense: the function has written to its pipe")
-        if len(self._rest) < LENGTH + length:
+        end = HEAD + int.from_bytes(rest[len(MAGIC) : HEAD], "big")
+        if len(rest) < max(HEAD, end):
             return None
-        frame, self._rest = self._rest[LENGTH : LENGTH + length], self._rest[LENGTH + length :]
+        frame, self._rest = rest[HEAD:end], rest[end:]
         return frame
 
     def _end(self) -> CallError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from wrenla.errors import Cancelled
 from wrenla.executors.future import Future
 
-__all__ = ["Reduction"]
+__all__ = ["Reduction", "discard_result"]
 
 
 class Reduction:
@@ -61,6 +62,9 @@ class Reduction:
     def _watch(self, future: Future[Any], level: int, index: int) -> None:
         with self._lock:
             self._calls.add(future)
+            failed = self._failed
+        if failed:
+            future.cancel()
         future.add_done_callback(lambda ended: self._there(future, level, index))
 
     def _there(self, future: Future[Any], level: int, index: int) -> None:
@@ -73,33 +77,38 @@ class Reduction:
         with self._lock:
             self._calls.discard(future)
             failed = self._failed
+            group = [] if failed else self._complete(future, level, index)
         if failed:
-            return self._discard(future.result())
-        with self._lock:
-            self._levels[level][index] = future
-            if level == len(self._levels) - 1:
-                group: list[Future[Any]] | None = None
-            else:
-                parent = index // self._fan_in
-                self._missing[level][parent] -= 1
-                if self._missing[level][parent]:
-                    return None
-                first = parent * self._fan_in
-                members = self._levels[level][first : first + self._fan_in]
-                self._levels[level][first : first + self._fan_in] = [None] * len(members)
-                group = [member for member in members if member is not None]
-        if group is None:
+            return discard_result(future, self._discard)
+        if level == len(self._levels) - 1:
             self._outer._account = future._account
-            self._outer.set_result(future.result())
+            return self._outer.set_result(future.result())
+        if not group:
             return None
-        last = level == len(self._levels) - 2
+        parent, last = index // self._fan_in, level == len(self._levels) - 2
         if len(group) == 1 and not last:
             return self._there(group[0], level + 1, parent)
         try:
             self._watch(self._reduce(group, last), level + 1, parent)
         except Exception as problem:  # the executor has been shut down in the meantime
+            for member in group:
+                discard_result(member, self._discard)
             self._fail(problem)
         return None
+
+    def _complete(self, future: Future[Any], level: int, index: int) -> list[Future[Any]]:
+        """Put a result in its place, and return its group if that is complete now."""
+        self._levels[level][index] = future
+        if level == len(self._levels) - 1:
+            return []
+        parent = index // self._fan_in
+        self._missing[level][parent] -= 1
+        if self._missing[level][parent]:
+            return []
+        first = parent * self._fan_in
+        members = self._levels[level][first : first + self._fan_in]
+        self._levels[level][first : first + self._fan_in] = [None] * len(members)
+        return [member for member in members if member is not None]
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
@@ -110,6 +119,12 @@ class Reduction:
         if first:
             self._outer.set_exception(error)
         for future in there:
-            self._discard(future.result())
+            discard_result(future, self._discard)
         for call in calls:
             call.cancel()
+
+
+def discard_result(future: concurrent.futures.Future[Any], discard: Callable[[Any], None]) -> None:
+    """Free the result of a future that has ended, if it has one."""
+    if not future.cancelled() and future.exception() is None:
+        discard(future.result())

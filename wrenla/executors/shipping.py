@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import dis
 import functools
-import hashlib
 import importlib.machinery
+import importlib.util
 import logging
 import os
 import site
@@ -19,7 +19,7 @@ from typing import Any
 
 import cloudpickle
 
-from wrenla_handler.call.modules import Source
+from wrenla_handler.call.modules import Source, hash_of
 
 __all__ = ["NamingPickler", "local_sources"]
 
@@ -44,8 +44,10 @@ class NamingPickler(cloudpickle.Pickler):  # type: ignore[misc]
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, types.ModuleType):
             self._modules.add(obj.__name__)
-        elif isinstance(obj, type | types.FunctionType):
-            self._modules.add(obj.__module__ or "")
+        elif callable(obj):  # also what stands for a function, as that of functools.cache does
+            module = getattr(obj, "__module__", None)
+            if isinstance(module, str):
+                self._modules.add(module)
             if isinstance(obj, types.FunctionType):
                 self._modules.update(_imported_by(obj.__code__))
         return super().reducer_override(obj)
@@ -113,13 +115,12 @@ def _imported_by(code: types.CodeType) -> frozenset[str]:
 @functools.lru_cache(maxsize=1024)
 def _read(path: str, changed: int, size: int, name: str, package: bool) -> tuple[str, str, frozenset[str]]:
     """Return the text of a module, its hash, and the modules that it imports; kept until the file changes."""
-    data = Path(path).read_bytes()
-    text = data.decode("utf-8-sig", "replace")
     try:
-        tree = ast.parse(data)
-    except SyntaxError:  # importing it will say so
-        return text, hashlib.sha256(data).hexdigest(), frozenset()
-    return text, hashlib.sha256(data).hexdigest(), frozenset(_imports(tree, name, package))
+        text = importlib.util.decode_source(Path(path).read_bytes())
+        imports = frozenset(_imports(ast.parse(text), name, package))
+    except (SyntaxError, UnicodeDecodeError):  # importing it will say so
+        text, imports = Path(path).read_bytes().decode("utf-8", "replace"), frozenset()
+    return text, hash_of(text), imports
 
 
 def _imports(tree: ast.AST, name: str, package: bool) -> Iterator[str]:

@@ -15,8 +15,7 @@ from wrenla.executors.call import Call, Ended, Outcome, Work
 from wrenla.executors.future import Attempt
 from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
-from wrenla_handler.call.blobs import dump
-from wrenla_handler.call.broadcast import Ref, resolved
+from wrenla_handler.call.broadcast import Ref, dump_shared, resolved
 from wrenla_handler.call.context import CallContext, running
 from wrenla_handler.call.failure import Failure
 
@@ -58,7 +57,7 @@ class ThreadCarrier:
     def broadcast(self, value: object) -> Ref:
         """Store a value, so that all calls see the same one, which none can change."""
         store = self.place.store
-        return Ref(store.url, self.place.share(dump(value), "broadcasts", inline=0))
+        return Ref(store.url, self.place.share(dump_shared(value), "broadcasts", inline=0))
 
     def lane(self) -> ThreadLane:
         return ThreadLane(self)
@@ -145,7 +144,7 @@ class _Records(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         mine = _printed.get(threading.get_ident())
         if mine is not None:
-            mine.append(self.format(record) + "\\n")
+            mine.append(self.format(record) + "\n")
 
 
 _records = _Records()

@@ -7,11 +7,14 @@ from collections import OrderedDict
 from contextlib import closing
 from typing import Any
 
-from wrenla_handler.call.blobs import Packed, digest, load, size
+import cloudpickle
+import numpy as np
+
+from wrenla_handler.call.blobs import Packed, digest, dump, load, size
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import Data, open_store
 
-__all__ = ["Ref", "resolved", "tally"]
+__all__ = ["Ref", "dump_shared", "resolved", "tally"]
 
 _KEPT_BYTES = 1 << 30
 """Bytes of values kept by one process; the latest one is always kept."""
@@ -49,6 +52,23 @@ class Ref:
 
     def __repr__(self) -> str:
         return f"Ref({digest(self._packed)[:12]}…, {self.nbytes} bytes)"
+
+
+def dump_shared(value: object) -> list[Data]:
+    """Return the pickle of a value that will be shared, and its buffers: its arrays come back read-only."""
+    return dump(value, _Frozen)
+
+
+class _Frozen(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles arrays as if they were read-only."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is not np.ndarray or obj.dtype.hasobject:
+            return super().reducer_override(obj)
+        contiguous = obj.flags.c_contiguous or obj.flags.f_contiguous
+        frozen = obj.view() if contiguous else obj.copy()
+        frozen.flags.writeable = False
+        return frozen.__reduce_ex__(5)
 
 
 class _Values:

@@ -119,8 +119,7 @@ class Callee:
         name = digest(request.function)
         function = self._functions.get(name)
         if function is None:
-            head = request.function[0]
-            if head.nbytes and not (head.data or head.key):
+            if any(blob.nbytes and not (blob.data or blob.key) for blob in request.function):
                 return None
             loaded: Callable[..., Any] = load(request.function, self._reader(request))
             function = self._functions[name] = loaded

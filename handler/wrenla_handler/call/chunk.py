@@ -6,10 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from wrenla_handler.call.blobs import dump
 from wrenla_handler.call.broadcast import resolved
+from wrenla_handler.call.context import current_call
 from wrenla_handler.call.failure import Failure
 
 __all__ = ["Chunk"]
+
+
+_TRAVEL = frozenset({int, float, complex, str, bytes, bool, type(None), np.ndarray, np.float64, np.int64})
+"""What can always be pickled, or nearly."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,17 @@ class Chunk:
         positional, _ = resolved(arguments, {})
         for attempt in range(self.retries + 1):
             try:
-                return True, self.function(*positional)
+                result = self.function(*positional)
+                if type(result) not in _TRAVEL and _travels():
+                    dump(result)  # or one that cannot be pickled would take the others with it
+                return True, result
             except Exception as error:
                 if attempt == self.retries:
                     return False, Failure.of(error)
         raise AssertionError("there is at least one attempt")
+
+
+def _travels() -> bool:
+    """Tell whether results will be pickled: in a thread they will not."""
+    call = current_call()
+    return call is not None and call.owner is None

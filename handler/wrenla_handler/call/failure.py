@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import traceback
 from dataclasses import dataclass
+from typing import Any
 
 import cloudpickle
 
-__all__ = ["Failure", "RemoteError", "RemoteTraceback"]
-
 from wrenla_handler.errors import WrenlaError
+
+__all__ = ["Failure", "RemoteError", "RemoteTraceback"]
 
 _LIMIT = 64 << 10
 """Characters of a message or a traceback that travel."""
@@ -121,13 +123,22 @@ def _ours(module: str) -> bool:
     return module.startswith("wrenla_handler.call")
 
 
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles exceptions as Python does, without their tracebacks, also where tblib has changed that."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        return obj.__reduce_ex__(5) if isinstance(obj, BaseException) else super().reducer_override(obj)
+
+
 def _pickled(error: BaseException) -> bytes:
     """Return the pickle of an exception that will come out of it again, b"" if there is none."""
     # SystemExit or KeyboardInterrupt would end the program that merely asks for a result
     if not isinstance(error, Exception):
         return b""
     try:
-        pickled: bytes = cloudpickle.dumps(error, protocol=5)
+        file = io.BytesIO()
+        _Pickler(file, protocol=5).dump(error)
+        pickled = file.getvalue()
         # an __init__ of its own is often not what unpickling calls
         return pickled if type(pickle.loads(pickled)) is type(error) else b""
     except Exception:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import json
+import linecache
 import logging
 import sys
 import types
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-__all__ = ["Finder", "Source", "decode_sources", "encode_sources"]
+__all__ = ["Finder", "Source", "decode_sources", "encode_sources", "hash_of"]
 
 logger = logging.getLogger("wrenla.call")
 
@@ -40,6 +42,11 @@ class Source:
     text: str
 
 
+def hash_of(text: str) -> str:
+    """Return the hash of a module's text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def encode_sources(sources: Sequence[Source]) -> bytes:
     """Return the sources as JSON: the same modules give the same bytes."""
     return json.dumps([asdict(s) for s in sorted(sources, key=lambda s: s.name)]).encode()
@@ -61,29 +68,56 @@ class Finder(importlib.abc.SourceLoader, importlib.abc.MetaPathFinder):  # type:
 
         Returns True if modules were forgotten: functions that refer to them must be loaded again.
         """
-        changed = [s.name for s in sources if s.name in self._sources and self._sources[s.name] != s]
+        changed = [source.name for source in sources if self._differs(source)]
         if changed:
             # not only these: another module may hold what it imported from them
             logger.debug("changed, imported anew: %s", ", ".join(changed))
-            for name in self._sources:
+            for name in {*self._sources, *changed}:
                 sys.modules.pop(name, None)
+            for source in (*self._sources.values(), *sources):
+                linecache.cache.pop(source.path, None)  # or tracebacks would show lines as they were
             self._sources.clear()
         self._sources |= {source.name: source for source in sources}
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
         return bool(changed)
 
+    def _differs(self, source: Source) -> bool:
+        """Tell whether a module is there already, with another text."""
+        if source.name in self._sources:
+            return self._sources[source.name] != source
+        path = getattr(sys.modules.get(source.name), "__file__", None)
+        if path is None:
+            return False
+        try:
+            with open(path, "rb") as file:
+                return hash_of(importlib.util.decode_source(file.read())) != source.sha256
+        except (OSError, SyntaxError, UnicodeDecodeError):
+            return True
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         source = self._sources.get(fullname)
         if source is None:
-            return None
+            return self._around(fullname, path)
         # with the folder of a package, files beside its modules are found where there are any
         places = [source.path.rpartition("/")[0]] if source.package else None
         return importlib.util.spec_from_file_location(
             fullname, source.path, loader=self, submodule_search_locations=places
         )
+
+    def _around(self, name: str, path: Sequence[str] | None) -> importlib.machinery.ModuleSpec | None:
+        """Return a package without a source of its own, if there is none but there are modules in it."""
+        if not any(known.startswith(f"{name}.") for known in self._sources):
+            return None
+        if importlib.machinery.PathFinder.find_spec(name, path) is not None:
+            return None
+        return importlib.machinery.ModuleSpec(name, None, is_package=True)
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        source = self._source(fullname)  # as text: what encoding the file was in does not matter any more
+        return compile(source.text, source.path, "exec", dont_inherit=True)
 
     def get_filename(self, fullname: str) -> str:
         return self._source(fullname).path

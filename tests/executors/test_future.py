@@ -1,0 +1,232 @@
+"""Futures: those of the standard library, to whatever waits for such; and what they know of their calls."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError
+from typing import Any
+
+import numpy as np
+import pytest
+
+import wrenla as wl
+from wrenla.errors import NeverStarted
+
+
+@pytest.fixture(scope="module", params=["process", "thread"])
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[wl.LocalExecutor]:
+    """Two workers of each kind, at work before the tests begin."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WRENLA_STORE", str(tmp_path_factory.mktemp("shared")))
+        made = wl.LocalExecutor(2, request.param, allowed_mem="600 MiB")
+        made.store()
+        list(made.map(slow, [0.3] * 4))
+    yield made
+    made.shutdown()
+
+
+def slow(x: float) -> float:
+    time.sleep(x)
+    return x
+
+
+def test_wait(shared: wl.LocalExecutor) -> None:
+    futures = [shared.submit(slow, x) for x in (0.05, 0.4)]
+    done, pending = concurrent.futures.wait(futures, return_when=FIRST_COMPLETED)
+    assert (done, pending) == ({futures[0]}, {futures[1]})
+    done, pending = concurrent.futures.wait(futures, timeout=0.01)
+    assert (len(done), len(pending)) == (1, 1)
+    done, pending = concurrent.futures.wait(futures, return_when=ALL_COMPLETED)
+    assert (len(done), len(pending)) == (2, 0)
+    futures = [shared.submit(slow, 1.0), shared.submit(slow, "x")]
+    done, pending = concurrent.futures.wait(futures, return_when=FIRST_EXCEPTION)
+    assert (done, pending) == ({futures[1]}, {futures[0]})
+    assert futures[0].result(timeout=10) == 1.0
+
+
+def test_as_completed(shared: wl.LocalExecutor) -> None:
+    futures = [shared.submit(slow, x) for x in (0.4, 0.05, 0.1)]
+    found = list(concurrent.futures.as_completed(futures))
+    assert set(found) == set(futures)
+    assert found[-1] is futures[0]
+    futures = [shared.submit(slow, x) for x in (0.0, 1.0)]
+    ended = []
+    with pytest.raises(TimeoutError):
+        ended.extend(concurrent.futures.as_completed(futures, timeout=0.3))
+    assert futures[1].result(timeout=10) == 1.0
+
+
+def test_with_futures_of_the_standard_library(shared: wl.LocalExecutor) -> None:
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        futures = [pool.submit(abs, -1), shared.submit(abs, -2)]
+        assert {future.result() for future in concurrent.futures.as_completed(futures)} == {1, 2}
+
+
+def test_asyncio(shared: wl.LocalExecutor) -> None:
+    async def main() -> tuple[Any, ...]:
+        loop = asyncio.get_running_loop()
+        first = loop.run_in_executor(shared, pow, 2, 5)
+        second = asyncio.wrap_future(shared.submit(slow, 0.05))
+        third = loop.run_in_executor(shared, slow, "x")
+        return tuple(await asyncio.gather(first, second, third, return_exceptions=True))
+
+    first, second, third = asyncio.run(main())
+    assert (first, second) == (32, 0.05)
+    assert isinstance(third, TypeError)
+
+
+def test_asyncio_cancels_what_waits(shared: wl.LocalExecutor) -> None:
+    async def main() -> wl.Future[float]:
+        waiting = shared.submit(slow, 0.0)
+        wrapped = asyncio.wrap_future(waiting)
+        wrapped.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await wrapped
+        await asyncio.sleep(0.01)
+        return waiting
+
+    block = [shared.submit(slow, 0.4) for _ in range(2)]
+    while not block[1].running():
+        time.sleep(0.001)
+    assert asyncio.run(main()).cancelled()
+    concurrent.futures.wait(block)
+
+
+def test_callbacks(shared: wl.LocalExecutor) -> None:
+    seen: list[tuple[str, concurrent.futures.Future[Any]]] = []
+    ended = threading.Event()
+    future = shared.submit(slow, 0.1)
+    future.add_done_callback(lambda f: seen.append(("first", f)))
+    future.add_done_callback(lambda f: ended.set())
+    future.result(timeout=10)
+    assert ended.wait(10)
+    future.add_done_callback(lambda f: seen.append(("late", f)))
+    assert seen == [("first", future), ("late", future)]
+
+
+def test_a_callback_may_submit(shared: wl.LocalExecutor) -> None:
+    more: list[wl.Future[Any]] = []
+    there = threading.Event()
+
+    def go_on(future: concurrent.futures.Future[Any]) -> None:
+        more.append(shared.submit(slow, future.result() + 0.01))
+        there.set()
+
+    shared.submit(slow, 0.1).add_done_callback(go_on)
+    assert there.wait(10)
+    assert more[0].result(timeout=10) == pytest.approx(0.11)
+
+
+def test_cancel_is_for_what_waits(shared: wl.LocalExecutor) -> None:
+    running = [shared.submit(slow, 0.3) for _ in range(2)]
+    waiting = [shared.submit(slow, 0.0) for _ in range(3)]
+    while not all(future.running() for future in running):
+        time.sleep(0.001)
+    assert [future.cancel() for future in running] == [False, False]
+    assert waiting[1].cancel()
+    assert waiting[1].cancel()
+    assert waiting[1].cancelled()
+    with pytest.raises(CancelledError):
+        waiting[1].result()
+    with pytest.raises(CancelledError):
+        waiting[1].exception()
+    assert set(concurrent.futures.as_completed([*running, *waiting], timeout=10)) == {*running, *waiting}
+    assert not running[0].cancel()
+    assert waiting[0].result() == waiting[2].result() == 0.0
+    assert waiting[1].attempts == ()
+
+
+def test_waiting_for_a_result_takes_as_long_as_is_said(shared: wl.LocalExecutor) -> None:
+    future = shared.submit(slow, 0.4)
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        future.result(timeout=0.05)
+    with pytest.raises(TimeoutError):
+        future.exception(timeout=0.05)
+    assert time.monotonic() - start < 0.35
+    assert future.result(timeout=10) == 0.4
+    assert future.exception() is None
+
+
+# what it knows
+
+
+def test_ids_are_unique(shared: wl.LocalExecutor) -> None:
+    futures = shared.submit_many(abs, range(100))
+    futures.append(shared.map_reduce(abs, range(5), sum))
+    assert len({future.id for future in futures}) == 101
+    assert all(future.id for future in futures)
+    concurrent.futures.wait(futures)
+
+
+def test_the_attempt_that_succeeded(shared: wl.LocalExecutor) -> None:
+    future = shared.submit(slow, 0.1)
+    assert future.result(timeout=10) == 0.1
+    (attempt,) = future.attempts
+    assert (attempt.number, attempt.ending, attempt.copy) == (1, "value", False)
+    assert attempt.worker.startswith(shared.kind)
+    assert 0.1 <= attempt.seconds < 2
+    assert attempt.started <= time.monotonic() - 0.1
+
+
+def test_the_attempts_that_failed(shared: wl.LocalExecutor) -> None:
+    future = shared.options(retries=2).submit(slow, "x")
+    assert isinstance(future.exception(timeout=10), TypeError)
+    assert [attempt.number for attempt in future.attempts] == [1, 2, 3]
+    assert len({attempt.ending for attempt in future.attempts}) == 1
+    assert future.attempts[0].ending == "exception"  # as the docstring of Attempt says
+    starts = [attempt.started for attempt in future.attempts]
+    assert starts == sorted(starts)
+
+
+def test_the_worker_is_named(processes: wl.LocalExecutor) -> None:
+    future = processes.submit(os.getpid)
+    assert future.result() != os.getpid()
+    assert future.attempts[0].worker == f"process {future.result()}"
+
+
+def test_what_it_took(shared: wl.LocalExecutor) -> None:
+    block = [shared.submit(slow, 0.2) for _ in range(2)]
+    future = shared.submit(lambda x: (time.sleep(0.1), x)[1], np.zeros(100_000))
+    future.result(timeout=10)
+    stats = future.stats
+    assert 0.1 < stats.waited < 5
+    assert 0.1 <= stats.seconds <= stats.total
+    assert stats.waited + stats.seconds <= stats.total
+    if shared.kind == "process":
+        assert 800_000 < stats.bytes_sent < 900_000
+        assert 800_000 < stats.bytes_received < 900_000
+        assert stats.peak > 5 << 20
+        assert stats.gets >= 1
+    concurrent.futures.wait(block)
+
+
+def test_logs_are_of_the_attempt_that_counts(shared: wl.LocalExecutor, tmp_path: Any) -> None:
+    def talk() -> None:
+        with open(tmp_path / "tried", "a") as file:
+            file.write("x")
+            tried = file.tell()
+        print(f"attempt {tried}")  # noqa: T201
+        if tried == 1:
+            raise ValueError
+
+    future = shared.options(retries=1).submit(talk)
+    future.result(timeout=10)
+    assert future.logs == "attempt 2\n"
+    assert len(future.attempts) == 2
+
+
+def test_a_future_that_never_started(shared: wl.LocalExecutor) -> None:
+    block = [shared.submit(slow, 0.5) for _ in range(2)]
+    future = shared.options(deadline=0.1).submit(slow, 0.0)
+    with pytest.raises(NeverStarted, match=r"slow: .*deadline of 0\.1 s"):
+        future.result(timeout=10)
+    assert future.attempts == ()
+    concurrent.futures.wait(block)

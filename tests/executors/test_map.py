@@ -1,0 +1,366 @@
+"""`map`: in order or as they end, in chunks, with few under way, and what is left when it is closed."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import operator
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import wrenla as wl
+from wrenla.errors import WorkerDied
+
+
+@pytest.fixture(scope="module", params=["process", "thread"])
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[wl.LocalExecutor]:
+    """Two workers of each kind, at work before the tests begin."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WRENLA_STORE", str(tmp_path_factory.mktemp("shared")))
+        made = wl.LocalExecutor(2, request.param, allowed_mem="600 MiB")
+        made.store()
+        list(made.map(slow, [0.3] * 4))
+    yield made
+    made.shutdown()
+
+
+def quiet(executor: wl.LocalExecutor, seconds: float = 30.0) -> None:
+    """Wait until nothing waits or runs."""
+    deadline = time.monotonic() + seconds
+    while (now := executor.stats()).waiting + now.running and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def slow(x: float) -> float:
+    time.sleep(x)
+    return x
+
+
+def inverse(x: float) -> float:
+    return 1 / x
+
+
+class Counted:
+    """Inputs, and how many have been asked for."""
+
+    def __init__(self, inputs: Any) -> None:
+        self.inputs = iter(inputs)
+        self.taken = 0
+
+    def __iter__(self) -> Counted:
+        return self
+
+    def __next__(self) -> Any:
+        found = next(self.inputs)
+        self.taken += 1
+        return found
+
+
+ways = pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"ordered": False},
+        {"chunksize": 3},
+        {"chunksize": 100},
+        {"buffersize": 1},
+        {"buffersize": 4},
+        {"buffersize": 4, "ordered": False},
+        {"buffersize": 5, "chunksize": 2},
+        {"buffersize": 2, "chunksize": 5, "ordered": False},
+        {"timeout": 60, "return_exceptions": True},
+    ],
+    ids=str,
+)
+
+
+@ways
+def test_every_input_has_its_result(shared: wl.LocalExecutor, how: dict[str, Any]) -> None:
+    found = list(shared.map(operator.sub, range(17), (2 * k for k in itertools.count()), **how))
+    expected = [-k for k in range(17)]
+    assert (found if how.get("ordered", True) else sorted(found, reverse=True)) == expected
+
+
+@ways
+def test_no_inputs_no_results(shared: wl.LocalExecutor, how: dict[str, Any]) -> None:
+    assert list(shared.map(abs, [], **how)) == []
+    assert list(shared.map(pow, [1], [], **how)) == []
+
+
+def test_it_is_an_iterator(shared: wl.LocalExecutor) -> None:
+    found = shared.map(abs, [-1, -2])
+    assert iter(found) is found
+    assert [next(found), next(found)] == [1, 2]
+    with pytest.raises(StopIteration):
+        next(found)
+
+
+def test_a_slow_one_comes_last_if_order_does_not_matter(shared: wl.LocalExecutor) -> None:
+    times = [0.5, 0.0, 0.01, 0.02]
+    assert list(shared.map(slow, times)) == times
+    assert list(shared.map(slow, times, ordered=False))[-1] == 0.5
+    assert list(shared.map(slow, times, ordered=False, chunksize=2)) == [0.01, 0.02, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_an_exception_is_raised_where_its_result_would_be(shared: wl.LocalExecutor, chunksize: int) -> None:
+    found = shared.map(inverse, [1, 2, 4, 0, 8], chunksize=chunksize)
+    assert [next(found) for _ in range(3)] == [1, 0.5, 0.25]
+    with pytest.raises(ZeroDivisionError):
+        next(found)
+    with pytest.raises(StopIteration):
+        next(found)
+
+
+@pytest.mark.parametrize("chunksize", [1, 2, 100])
+@pytest.mark.parametrize("buffersize", [None, 2])
+def test_exceptions_in_place_of_results(
+    shared: wl.LocalExecutor, chunksize: int, buffersize: int | None
+) -> None:
+    found = list(
+        shared.map(
+            inverse, [1, 0, 2, "a", 0.5], chunksize=chunksize, return_exceptions=True, buffersize=buffersize
+        )
+    )
+    assert [type(each) for each in found] == [float, ZeroDivisionError, float, TypeError, float]
+    assert [each for each in found if isinstance(each, float)] == [1, 0.5, 2]
+
+
+def unpicklable_if_odd(x: int) -> Any:
+    return threading.Lock() if x % 2 else x
+
+
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_results_that_cannot_travel_are_exceptions_in_place_of_results(
+    processes: wl.LocalExecutor, chunksize: int
+) -> None:
+    found = list(processes.map(unpicklable_if_odd, [0, 1, 2, 4], chunksize=chunksize, return_exceptions=True))
+    assert len(found) == 4
+    assert isinstance(found[1], TypeError)
+    assert found[2:] == [2, 4]
+
+
+def ends_its_process(x: int) -> int:
+    if x == 1:
+        os._exit(3)
+    return x
+
+
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_workers_that_die_are_exceptions_in_place_of_results(
+    processes: wl.LocalExecutor, chunksize: int
+) -> None:
+    found = list(processes.map(ends_its_process, range(4), chunksize=chunksize, return_exceptions=True))
+    assert len(found) == 4
+    assert isinstance(found[1], WorkerDied)
+    assert found[2:] == [2, 3]
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+@pytest.mark.parametrize("chunksize", [1, 3])
+def test_retries_are_for_each_input(kind: Any, chunksize: int, tmp_path: Path) -> None:
+    def flaky(x: int) -> int:
+        with open(tmp_path / f"{x}", "a") as file:
+            file.write("x")
+            tried = file.tell()
+        if tried <= x:
+            raise ValueError(f"{x} for the {tried}th time")
+        return x
+
+    with wl.LocalExecutor(2, kind, allowed_mem="600 MiB") as executor:
+        view = executor.options(retries=2)
+        assert list(view.map(flaky, [0, 1, 2], chunksize=chunksize)) == [0, 1, 2]
+        with pytest.raises(ValueError, match="5 for the 3th time"):
+            list(view.map(flaky, [5], chunksize=chunksize))
+    assert {path.name: len(path.read_text()) for path in tmp_path.iterdir() if path.is_file()} == {
+        "0": 1,
+        "1": 2,
+        "2": 3,
+        "5": 3,
+    }
+
+
+# how many inputs are consumed
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("buffersize", [1, 3, 10])
+def test_inputs_are_consumed_as_results_are(shared: wl.LocalExecutor, buffersize: int, ordered: bool) -> None:
+    inputs = Counted(itertools.count())
+    found = shared.map(abs, inputs, buffersize=buffersize, ordered=ordered)
+    assert inputs.taken == buffersize
+    for taken in range(1, 30):
+        next(found)
+        assert inputs.taken == buffersize + taken
+    found.close()
+    assert inputs.taken == buffersize + 29
+    quiet(shared)
+
+
+@pytest.mark.parametrize(("buffersize", "chunksize"), [(4, 2), (1, 3), (6, 3), (5, 2)])
+def test_inputs_are_consumed_in_chunks(shared: wl.LocalExecutor, buffersize: int, chunksize: int) -> None:
+    inputs = Counted(itertools.count())
+    found = shared.map(abs, inputs, buffersize=buffersize, chunksize=chunksize)
+    under_way = max(chunksize, -(-buffersize // chunksize) * chunksize)
+    assert inputs.taken == under_way
+    for taken in range(1, 20):
+        next(found)
+        assert inputs.taken <= under_way + -(-taken // chunksize) * chunksize
+    found.close()
+    quiet(shared)
+
+
+@pytest.mark.parametrize(("count", "buffersize"), [(3, 10), (10, 3), (3, 3), (4, 3)])
+def test_all_inputs_are_consumed_and_no_more(shared: wl.LocalExecutor, count: int, buffersize: int) -> None:
+    inputs = Counted(range(count))
+    assert list(shared.map(abs, inputs, buffersize=buffersize)) == list(range(count))
+    assert inputs.taken == count
+
+
+def test_without_a_limit_all_inputs_are_consumed_at_once(shared: wl.LocalExecutor) -> None:
+    inputs = Counted(range(50))
+    found = shared.map(abs, inputs)
+    assert inputs.taken == 50
+    assert list(found) == list(range(50))
+
+
+def test_calls_begin_before_anybody_asks(shared: wl.LocalExecutor, tmp_path: Path) -> None:
+    found = shared.map(Path.touch, [tmp_path / "a", tmp_path / "b"])
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "b").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (tmp_path / "a").exists()
+    assert (tmp_path / "b").exists()
+    assert list(found) == [None, None]
+
+
+# its end before the end
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_a_timeout_is_of_waiting(shared: wl.LocalExecutor, chunksize: int, ordered: bool) -> None:
+    start = time.monotonic()
+    found = shared.map(slow, [0, 0] + [0.8] * 6, timeout=0.6, chunksize=chunksize, ordered=ordered)
+    assert [next(found), next(found)] == [0, 0]
+    with pytest.raises(TimeoutError):
+        next(found)
+    assert time.monotonic() - start < 0.9
+    before = shared.stats().succeeded
+    quiet(shared)
+    assert shared.stats().succeeded - before <= 2  # those that ran, none that waited
+
+
+def test_a_timeout_does_not_hide_what_is_there(shared: wl.LocalExecutor) -> None:
+    found = shared.map(abs, [-1, -2], timeout=0.3)
+    quiet(shared)
+    time.sleep(0.4)
+    assert list(found) == [1, 2]
+
+
+@pytest.mark.parametrize("how", [{}, {"chunksize": 2}, {"ordered": False}, {"buffersize": 6}], ids=str)
+def test_a_break_cancels_what_has_not_begun_and_nothing_else(shared: wl.LocalExecutor, how: Any) -> None:
+    before = shared.stats()
+    for result in shared.map(slow, [0.0, 0.0] + [0.3] * 20, **how):
+        assert result == 0
+        break
+    quiet(shared)
+    after = shared.stats()
+    assert after.cancelled - before.cancelled >= 3
+    assert after.failed == before.failed
+    assert after.succeeded - before.succeeded <= 6
+
+
+@pytest.mark.parametrize("how", ["close", "forget"])
+def test_closing_it_before_the_first_result_cancels_too(shared: wl.LocalExecutor, how: str) -> None:
+    before = shared.stats().cancelled
+    found = shared.map(slow, [0.3] * 10)
+    if how == "close":
+        found.close()
+    else:
+        del found
+        gc.collect()
+    quiet(shared)
+    assert shared.stats().cancelled - before >= 6
+
+
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_an_exception_cancels_what_has_not_begun_at_once(shared: wl.LocalExecutor, chunksize: int) -> None:
+    before = shared.stats().cancelled
+    with pytest.raises(TypeError) as caught:
+        list(shared.map(slow, ["a", 0.0] + [0.2] * 20, chunksize=chunksize))
+    quiet(shared)
+    assert shared.stats().cancelled - before >= 5
+    assert caught.value is not None  # whoever holds the exception holds no calls
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"buffersize": 2}, {"chunksize": 2}, {"buffersize": 2, "chunksize": 2}], ids=str
+)
+def test_inputs_that_fail_midway(shared: wl.LocalExecutor, how: dict[str, Any]) -> None:
+    def inputs() -> Iterator[float]:
+        yield from [0.0] * 8
+        raise LookupError("no more inputs")
+
+    with pytest.raises(LookupError, match="no more inputs"):
+        list(shared.map(slow, inputs(), **how))
+    quiet(shared)
+    assert shared.submit(abs, -1).result(timeout=30) == 1
+
+
+def test_results_are_not_held(shared: wl.LocalExecutor) -> None:
+    """Whoever takes results one by one has one in memory."""
+
+    class Held:
+        alive = 0
+
+        def __init__(self) -> None:
+            Held.alive += 1
+
+        def __del__(self) -> None:
+            Held.alive -= 1
+
+        def __reduce__(self) -> Any:
+            return Held, ()
+
+    if shared.kind == "process":
+        pytest.skip("the same, but its objects are counted elsewhere")
+    most = 0
+    for made in shared.map(lambda _: Held(), range(50), buffersize=2):
+        most = max(most, Held.alive)
+        del made
+    assert most <= 5
+
+
+# bad arguments
+
+
+@pytest.mark.parametrize(
+    ("ask", "kind", "message"),
+    [
+        (lambda e: e.map(abs), TypeError, "at least one iterable"),
+        (lambda e: e.map(abs, 3), TypeError, "iter"),
+        (lambda e: e.map(abs, [1], chunksize=0), ValueError, "chunksize=0"),
+        (lambda e: e.map(abs, [1], chunksize=-1), ValueError, "chunksize=-1"),
+        (lambda e: e.map(abs, [1], chunksize=1.5), (TypeError, ValueError), "chunksize=1.5"),
+        (lambda e: e.map(abs, [1], buffersize=0), ValueError, "buffersize=0"),
+        (lambda e: e.map(abs, [1], buffersize=-2), ValueError, "buffersize=-2"),
+        (lambda e: e.map(abs, [1], buffersize=2.0), (TypeError, ValueError), "buffersize=2.0"),
+        (lambda e: e.map(abs, [1], unknown=1), TypeError, "unknown"),
+    ],
+)
+def test_bad_arguments(
+    shared: wl.LocalExecutor, ask: Callable[[wl.LocalExecutor], Any], kind: Any, message: str
+) -> None:
+    before = shared.stats().submitted
+    with pytest.raises(kind, match=message):
+        ask(shared)
+    assert shared.stats().submitted == before
