@@ -1085,7 +1085,10 @@ def test_an_error_of_ours_ends_the_call(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_among_many_short_calls(
     act: Callable[[Path], Any], error: type[Exception], tmp_path: Path, stored: Stored
 ) -> None:
-    """Calls that were sent ahead of time run once each, whatever happens to the one before them."""
+    """Calls that were sent ahead of time run once each, whatever happens to the one before them.
+
+    If the answer of that one makes no sense, it is not known which of those behind it have begun.
+    """
 
     def function(x: int) -> int:
         with open(tmp_path / f"ran-{os.getpid()}", "a") as file:
@@ -1095,9 +1098,11 @@ def test_among_many_short_calls(
     with pool() as executor:
         found = list(executor.map(function, range(400), return_exceptions=True, timeout=_WAIT))
         ran = [int(line) for path in tmp_path.glob("ran-*") for line in path.read_text().split()]
-        assert sorted(ran) == list(range(400))
-        assert [x for x, y in enumerate(found) if x != y] == [150, 151, 250]
-        assert [type(found[x]) for x in (150, 151, 250)] == [error] * 3
+        failed = [x for x, y in enumerate(found) if x != y]
+        assert len(ran) == len(set(ran))
+        assert set(range(400)) - set(ran) <= (set(failed) if error is Lost else set())
+        assert failed == [150, 151, 250] or (error is Lost and {150, 250} <= set(failed) and len(failed) < 40)
+        assert {type(found[x]) for x in failed} == {error}
         assert executor.stats().retries == 0
         usable(executor, tmp_path)
         assert private(stored) == []

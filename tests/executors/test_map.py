@@ -209,7 +209,7 @@ def test_inputs_are_consumed_as_results_are(shared: wl.LocalExecutor, buffersize
 def test_inputs_are_consumed_in_chunks(shared: wl.LocalExecutor, buffersize: int, chunksize: int) -> None:
     inputs = Counted(itertools.count())
     found = shared.map(abs, inputs, buffersize=buffersize, chunksize=chunksize)
-    under_way = max(chunksize, -(-buffersize // chunksize) * chunksize)
+    under_way = max(chunksize, buffersize // chunksize * chunksize)
     assert inputs.taken == under_way
     for taken in range(1, 20):
         next(found)

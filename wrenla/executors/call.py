@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from wrenla.errors import TimedOut
+from wrenla.executors.endings import try_again
 from wrenla.executors.future import Attempt, Future
 from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
 from wrenla_handler.call.broadcast import Ref
 
-__all__ = ["Batch", "Call", "Carrier", "Ended", "Lane", "Outcome", "Work", "find_straggler"]
+__all__ = ["Batch", "Call", "Carrier", "Ended", "Lane", "Outcome", "Work", "call_again", "find_straggler"]
 
 _MOST_DONE, _FAR, _SHORT = 0.75, 4.0, 0.5
 """A straggler: this share of its batch is done, it takes so many times the median, and this many seconds at
@@ -135,6 +136,15 @@ class Lane(Protocol):
 
     def close(self) -> None:
         """End the worker."""
+
+
+def call_again(call: Call, error: Exception) -> bool:
+    """Tell whether a call whose latest attempt has failed is tried once more."""
+    if call.due is not None and time.monotonic() >= call.due:
+        return False
+    # copies are no answer to a failure, so they do not count as an attempt to repair one
+    tried = sum(not attempt.copy for attempt in call.future.attempts)
+    return try_again(error, tried, call.options)
 
 
 def find_straggler(active: Mapping[Attempt, Call]) -> tuple[Call | None, bool]:

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from wrenla.errors import Cancelled, NeverStarted
-from wrenla.executors.call import Call, Carrier, Lane, Outcome, Work, find_straggler
+from wrenla.executors.call import Call, Carrier, Lane, Outcome, Work, call_again, find_straggler
 from wrenla.executors.clock import Clock
 from wrenla.executors.crew import Crew
-from wrenla.executors.endings import try_again
 from wrenla.executors.future import Attempt, Future
 from wrenla.executors.ledger import Ledger, Stats, name_of
 
@@ -100,11 +99,7 @@ class Calls:
     def stats(self) -> Stats:
         """Return what has happened so far."""
         with self._changed:
-            return self._ledger.stats(
-                waiting=sum(not (call.ended or call.future.cancelled()) for call in self._queue),
-                running=len({id(call) for call in self._active.values()}),
-                workers=len(self._crew),
-            )
+            return self._ledger.stats(self._queue, self._active.values(), len(self._crew))
 
     def stop(self, calls: set[Future[Any]] | None = None, *, grace: float = 1.0) -> None:
         """Cancel waiting calls, tell running ones to end, and end their workers if they do not.
@@ -254,16 +249,10 @@ class Calls:
                 yield more
 
     def _begin(self, call: Call, lane: Lane, *, copy: bool) -> Attempt:
-        account = call.future._account
         now = time.monotonic()
-        attempt = Attempt(len(account.attempts) + 1, now, copy=copy)
-        if not account.attempts:
-            account.stats.waited = now - call.submitted
-        account.attempts.append(attempt)
+        attempt = self._ledger.attempt_begins(call, now, copy=copy)
         call.running[attempt] = lane
         self._active[attempt] = call
-        self._counts["attempts"] += 1
-        self._counts["copies"] += int(copy)
         if not self.carrier.keeps_limits and (limit := call.limit(now)) is not None:
             late = weakref.ref(attempt)
             self._clock.at(now + limit, lambda: self._timed_out(late()))
@@ -280,10 +269,10 @@ class Calls:
             again = False
             if call.ended:
                 attempt.ending = attempt.ending or "Superseded"
-            elif outcome.error is not None and call.running and try_again(outcome.error, 0, call.options):
+            elif outcome.error is not None and call.running:
                 attempt.ending = name_of(outcome.error)  # its copy is still at work
                 return
-            elif outcome.error is not None and self._again(call, outcome.error):
+            elif outcome.error is not None and call_again(call, outcome.error):
                 attempt.ending = name_of(outcome.error)
                 again = True
                 self._counts["retries"] += 1
@@ -312,8 +301,7 @@ class Calls:
         with self._changed:
             self._active.pop(attempt, None)
             del call.running[attempt]
-            call.future._account.attempts.remove(attempt)
-            self._counts["attempts"] -= 1
+            self._ledger.attempt_undone(call, attempt)
             if self._watchers or self._closed:
                 self._changed.notify_all()
             if not call.ended:
@@ -324,13 +312,6 @@ class Calls:
                 self._wake()
                 return
         self._release(call)
-
-    def _again(self, call: Call, error: Exception) -> bool:
-        if call.due is not None and time.monotonic() >= call.due:
-            return False
-        # copies are no answer to a failure, so they do not count as an attempt to repair one
-        tried = sum(not attempt.copy for attempt in call.future.attempts)
-        return try_again(error, tried, call.options)
 
     def _resolve(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
         """End a call."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from wrenla.errors import Cancelled
@@ -58,10 +59,33 @@ class Ledger:
     def __init__(self) -> None:
         self.counts: defaultdict[str, float] = defaultdict(int)
 
-    def stats(self, *, waiting: int, running: int, workers: int) -> Stats:
+    def stats(self, queue: Iterable[Call], active: Iterable[Call], workers: int) -> Stats:
         """Return what has happened so far, and what is the case now."""
-        found = Stats(waiting=waiting, running=running, workers=workers)
-        return replace(found, **{name: type(getattr(found, name))(n) for name, n in self.counts.items()})
+        queued = [call for call in queue if not call.ended]
+        cancelled = sum(call.future.cancelled() for call in queued)  # and not taken from the queue yet
+        counts = defaultdict(int, self.counts)
+        counts["cancelled"] += cancelled
+        counts["waiting"] = len(queued) - cancelled
+        counts["running"] = len({id(call) for call in active})
+        counts["workers"] = workers
+        zero = Stats()
+        return replace(zero, **{name: type(getattr(zero, name))(n) for name, n in counts.items()})
+
+    def attempt_begins(self, call: Call, now: float, *, copy: bool) -> Attempt:
+        """Return a new attempt at a call."""
+        account = call.future._account
+        attempt = Attempt(len(account.attempts) + 1, now, copy=copy)
+        if not account.attempts:
+            account.stats.waited = now - call.submitted
+        account.attempts.append(attempt)
+        self.counts["attempts"] += 1
+        self.counts["copies"] += int(copy)
+        return attempt
+
+    def attempt_undone(self, call: Call, attempt: Attempt) -> None:
+        """Forget an attempt that has not begun."""
+        call.future._account.attempts.remove(attempt)
+        self.counts["attempts"] -= 1
 
     def attempt_ended(self, attempt: Attempt, outcome: Outcome) -> None:
         """Write down what an attempt has taken, whatever follows from it."""
