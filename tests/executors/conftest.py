@@ -84,3 +84,18 @@ def processes(nothing_left: None) -> Iterator[wl.LocalExecutor]:
     """Two worker processes."""
     with wl.LocalExecutor(2, allowed_mem="600 MiB") as made:
         yield made
+
+
+@pytest.fixture(scope="module", params=["process", "thread"])
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[wl.LocalExecutor]:
+    """Two workers of each kind, at work before the tests begin."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WRENLA_STORE", str(tmp_path_factory.mktemp("shared")))
+        made = wl.LocalExecutor(2, request.param, allowed_mem="600 MiB")
+        made.store()
+        # with a function of the module if there is one: to load it a worker has to import the module
+        list(made.map(getattr(request.module, "slow", time.sleep), [0.3] * 4))
+    yield made
+    made.shutdown()

@@ -13,7 +13,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,20 +21,6 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import NestedCallError, OutOfMemory, ReachError, RemoteError, RemoteTraceback
-
-
-@pytest.fixture(scope="module", params=["process", "thread"])
-def shared(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[wl.LocalExecutor]:
-    """Two workers of each kind, at work before the tests begin."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WRENLA_STORE", str(tmp_path_factory.mktemp("shared")))
-        made = wl.LocalExecutor(2, request.param, allowed_mem="600 MiB")
-        made.store()
-        list(made.map(time.sleep, [0.1] * 4))
-    yield made
-    made.shutdown()
 
 
 def test_the_first_one(executor: wl.LocalExecutor) -> None:

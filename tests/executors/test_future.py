@@ -7,7 +7,6 @@ import concurrent.futures
 import os
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError
 from typing import Any
 
@@ -16,20 +15,6 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import NeverStarted
-
-
-@pytest.fixture(scope="module", params=["process", "thread"])
-def shared(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[wl.LocalExecutor]:
-    """Two workers of each kind, at work before the tests begin."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WRENLA_STORE", str(tmp_path_factory.mktemp("shared")))
-        made = wl.LocalExecutor(2, request.param, allowed_mem="600 MiB")
-        made.store()
-        list(made.map(slow, [0.3] * 4))
-    yield made
-    made.shutdown()
 
 
 def slow(x: float) -> float:

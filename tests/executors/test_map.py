@@ -18,20 +18,6 @@ import wrenla as wl
 from wrenla.errors import WorkerDied
 
 
-@pytest.fixture(scope="module", params=["process", "thread"])
-def shared(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[wl.LocalExecutor]:
-    """Two workers of each kind, at work before the tests begin."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WRENLA_STORE", str(tmp_path_factory.mktemp("shared")))
-        made = wl.LocalExecutor(2, request.param, allowed_mem="600 MiB")
-        made.store()
-        list(made.map(slow, [0.3] * 4))
-    yield made
-    made.shutdown()
-
-
 def quiet(executor: wl.LocalExecutor, seconds: float = 30.0) -> None:
     """Wait until nothing waits or runs."""
     deadline = time.monotonic() + seconds

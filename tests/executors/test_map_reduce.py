@@ -20,20 +20,6 @@ import wrenla.executors.envelopes
 from wrenla_handler.call.blobs import INLINE, load
 
 
-@pytest.fixture(scope="module", params=["process", "thread"])
-def shared(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[wl.LocalExecutor]:
-    """Two workers of each kind, at work before the tests begin."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WRENLA_STORE", str(tmp_path_factory.mktemp("shared")))
-        made = wl.LocalExecutor(2, request.param, allowed_mem="600 MiB")
-        made.store()
-        list(made.map(time.sleep, [0.1] * 4))
-    yield made
-    made.shutdown()
-
-
 def kept(executor: wl.LocalExecutor) -> list[str]:
     """What is in the executor's place, when nothing runs any more."""
     deadline = time.monotonic() + 5

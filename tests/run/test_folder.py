@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from wrenla import folder as folder_module
 from wrenla.folder import Lease, RunFolder, clean, leftovers
-from wrenla.run import folder as folder_module
 from wrenla_handler.errors import TransientStoreError
 from wrenla_handler.stores import MemoryStore, join, open_store
 
