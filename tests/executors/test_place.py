@@ -76,9 +76,15 @@ def test_processes_are_replaced_when_they_have_used_much_memory() -> None:
         np.ones(mib << 17).sum()
         return os.getpid()
 
-    with wl.LocalExecutor(1, allowed_mem="300 MiB", max_memory_per_child="250 MiB") as executor:
-        pids = list(executor.map(use, [1, 1, 300, 1, 1]))
+    # what this process has used does not count, although the system counts it at first
+    here = np.ones(400 << 17)
+    with wl.LocalExecutor(1, allowed_mem="300 MiB", max_memory_per_child="350 MiB") as executor:
+        pids = list(executor.map(use, [1, 1, 400, 1, 1]))
+        last = executor.submit(use, 1)
+        assert last.result() == pids[4]
+    del here
     assert pids[0] == pids[1] == pids[2] != pids[3] == pids[4]
+    assert 0 < last.stats.peak < 350 << 20
 
 
 @pytest.mark.parametrize("threads", [1, 2])

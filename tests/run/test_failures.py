@@ -49,7 +49,7 @@ class Faulty(wl.LocalExecutor):
     """Some tasks do not go as they should."""
 
     def __init__(self, faults: Mapping[tuple[str, int, int], Fault]) -> None:
-        super().__init__(2, allowed_mem="600 MiB")
+        super().__init__(2, "thread", allowed_mem="600 MiB")
         self.faults, self.attempts = faults, Counter[tuple[str, int, int]]()
 
     def submit_task(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Future[Report]:
@@ -57,7 +57,7 @@ class Faulty(wl.LocalExecutor):
         self.attempts[name] += 1
         run: Run = functools.partial(self.home.run, task, arrays)
         fault = self.faults.get(name)
-        return self.submit(run) if fault is None else self.submit(fault, run, self.attempts[name])
+        return self._pool.submit(run) if fault is None else self._pool.submit(fault, run, self.attempts[name])
 
 
 def raising(error: Exception, times: int = 1 << 30) -> Fault:
@@ -89,7 +89,7 @@ def twice(run: Run, attempt: int) -> Report:
 
 def side_by_side(run: Run, attempt: int) -> Report:
     """Two workers have the same task at the same time."""
-    with wl.LocalExecutor(2, allowed_mem="200 MiB") as others:
+    with wl.LocalExecutor(2, "thread", allowed_mem="200 MiB") as others:
         reports = [future.result() for future in [others.submit(run), others.submit(run)]]
     assert sorted(report.committed for report in reports) == [False, True]
     return reports[0]

@@ -209,7 +209,7 @@ class Envelopes:
     def forget_record(self, request: Request) -> None:
         """Remove what a worker may have stored as its answer."""
         if request.record:
-            self.place.store.delete(request.record)
+            self.place.delete(request.record)
 
     def _modules(self, function: SentFunction, more: frozenset[str]) -> Packed:
         needs = function.needs | more if more else function.needs

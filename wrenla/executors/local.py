@@ -126,9 +126,9 @@ class LocalExecutor(Executor):
         if kind == "thread":
             carrier = ThreadCarrier(Place(name, "process"))
         else:
-            environment = os.environ | dict.fromkeys(_THREADS_OF_BLAS, str(blas_threads))
+            variables = dict.fromkeys(_THREADS_OF_BLAS, str(blas_threads))
             carrier = ProcessCarrier(
-                Place(name, "host"), environment, max_calls=max_calls_per_child, max_bytes=worn_out
+                Place(name, "host"), variables, max_calls=max_calls_per_child, max_bytes=worn_out
             )
         self._calls = Calls(self.workers, carrier, name)
         # for those who do not end it: when nobody uses it any more, at the latest with the interpreter

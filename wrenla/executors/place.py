@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections.abc import Iterable
 
@@ -14,6 +15,8 @@ from wrenla_handler.call.callee import DATA, results_of
 from wrenla_handler.stores import Data, Reach, Store, join, open_store
 
 __all__ = ["Place"]
+
+logger = logging.getLogger("wrenla.calls")
 
 
 class Place:
@@ -81,12 +84,24 @@ class Place:
         for value in packed:
             for blob in value:
                 if blob.key:
-                    self.store.delete(blob.key)
+                    self.delete(blob.key)
+
+    def delete(self, key: str) -> None:
+        """Remove an object. A failure is no reason for a call to fail: the object goes with the folder."""
+        try:
+            self.store.delete(key)
+        except StoreError as error:
+            logger.warning("%s: not removed yet: %s", key, error)
 
     def free_results(self, call: str, attempt: int | None = None) -> None:
         """Remove what a worker may have stored that could not say so."""
-        for key in list(self.store.list(results_of(call, attempt))):
-            self.store.delete(key)
+        try:
+            keys = list(self.store.list(results_of(call, attempt)))
+        except StoreError as error:
+            logger.warning("results of %s: not removed yet: %s", call, error)
+            return
+        for key in keys:
+            self.delete(key)
 
     def close(self) -> None:
         """Remove everything."""

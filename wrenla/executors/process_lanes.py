@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -33,8 +34,8 @@ class ProcessCarrier(Envelopes):
     Parameters
     ----------
     place : Place
-    environment : dict of str to str
-        The processes' environment variables.
+    variables : dict of str to str
+        Environment variables of the processes, beside those that this one has when they start.
     max_calls : int, optional
         A process is replaced after so many calls.
     max_bytes : int, optional
@@ -46,13 +47,13 @@ class ProcessCarrier(Envelopes):
     def __init__(
         self,
         place: Place,
-        environment: dict[str, str],
+        variables: dict[str, str],
         *,
         max_calls: int | None = None,
         max_bytes: int | None = None,
     ) -> None:
         super().__init__(place)
-        self.environment = environment
+        self.variables = variables
         self._max_calls = max_calls
         self._max_bytes = max_bytes
 
@@ -191,7 +192,7 @@ class ProcessLane:
             child.kill()
             child = None
         if child is None:
-            child = Child(self._carrier.environment)
+            child = Child(os.environ | self._carrier.variables)
         with self._lock:
             self._child, self._attempts, self._told = child, attempts, False
         for attempt in attempts:

@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from wrenla.errors import CallError, Lost, NeverStarted, OutOfMemory, WorkerDied
 from wrenla_handler.call.envelope import Request, Response
 from wrenla_handler.call.output import take_file
-from wrenla_handler.local import HEAD, MAGIC, framed, write_all
+from wrenla_handler.local import HEAD, MAGIC, framed
 
 __all__ = ["Child"]
 
 _START = 60.0
-"""Seconds that a child may take to start, on a machine that is busy."""
+"""Seconds that a child may take to start, or to take a request, on a machine that is busy."""
 
 _REST = 10.0
 """Seconds that the rest of an answer may take which has begun: it is small, what is large is in the store."""
@@ -81,6 +81,7 @@ class Child:
             os.close(theirs)
         assert self._process.stdin is not None
         self._requests = self._process.stdin
+        os.set_blocking(self._requests.fileno(), False)
         self._ended = os.pidfd_open(self._process.pid)
         self._poll = select.poll()
         self._poll.register(answers, select.POLLIN)
@@ -115,7 +116,7 @@ class Child:
         try:
             self._send(text if len(requests) == 1 else b"[" + text + b"]")
         except OSError as error:
-            raise NeverStarted(f"the worker process had ended before it got the call: {error}") from error
+            raise NeverStarted(f"the worker process could not be given the call: {error}") from error
 
     def receive(self, limit: float | None) -> Response | None:
         """Return the next answer, None if there is none after `limit` seconds.
@@ -178,7 +179,15 @@ class Child:
             return take_file(self._log.fileno())
 
     def _send(self, text: bytes) -> None:
-        write_all(self._requests.fileno(), framed(text))
+        view = memoryview(framed(text))
+        while view:
+            try:
+                view = view[os.write(self._requests.fileno(), view) :]
+            except BlockingIOError:
+                room = select.poll()
+                room.register(self._requests, select.POLLOUT)
+                if not room.poll(_START * 1000):
+                    raise TimeoutError(f"it has taken nothing for {_START:g} s") from None
 
     def _receive(self, limit: float | None) -> bytes | None:
         """Return the next frame, None if it takes longer than `limit` seconds."""

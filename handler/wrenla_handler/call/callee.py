@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from wrenla_handler.call.broadcast import resolved, tally
 from wrenla_handler.call.context import CallContext, running
 from wrenla_handler.call.envelope import Ending, Request, Response, sealed
 from wrenla_handler.call.failure import Failure
+from wrenla_handler.call.memory import PeakMemory
 from wrenla_handler.call.modules import Finder, decode_sources
 from wrenla_handler.errors import WrenlaError
 from wrenla_handler.stores import Data, Store, join, open_store
@@ -51,6 +51,7 @@ class Callee:
         self._modules = ""
         self._functions: OrderedDict[str, Callable[..., Any]] = OrderedDict()
         self._stores: dict[str, Store] = {}
+        self._peak = PeakMemory()
         self._gets = 0
 
     def answer(self, request: Request) -> Response:
@@ -85,7 +86,7 @@ class Callee:
             value,
             self._logs(request),
             seconds,
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
+            self._peak.after(seconds),
             self.name,
             self._gets + tally()[0] - gets,
             tally()[1] - hits,
