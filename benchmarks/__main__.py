@@ -244,8 +244,8 @@ def table(figures: list[Figure]) -> str:
                 f.work,
                 f.figure,
                 f"{f.value:.3g} {f.unit}",
-                f"{sign} {f.must:g}",
-                f"{sign} {f.goal:g}",
+                "" if f.must is None else f"{sign} {f.must:g}",
+                "" if f.goal is None else f"{sign} {f.goal:g}",
                 f.verdict,
                 f.note,
             )

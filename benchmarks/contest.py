@@ -68,7 +68,7 @@ def compete(
                 print(f"    round {number + 1}: {name}: {outcome}", flush=True)
             else:
                 contestant.runs.append(outcome)
-                text = f"{outcome['seconds']:.2f} s on {outcome['core']}"
+                text = f"{outcome['seconds']:.3g} s" + (f" on {outcome['core']}" if "core" in outcome else "")
                 if "residual" in outcome:
                     text += f", residual {outcome['residual']:.2g}"
                 print(f"    round {number + 1}: {name}: {text}", flush=True)

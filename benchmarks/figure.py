@@ -14,14 +14,17 @@ class Figure:
     work: str
     figure: str
     value: float
-    must: float
-    goal: float
+    must: float | None
+    goal: float | None
     unit: str = "×"
     smaller_is_better: bool = False
     note: str = ""
 
     @property
     def verdict(self) -> str:
+        if self.must is None or self.goal is None:  # it says where we stand
+            return ""
+
         def reached(bound: float) -> bool:
             return self.value <= bound if self.smaller_is_better else self.value >= bound
 

@@ -21,8 +21,8 @@ __all__ = ["ProcessCarrier"]
 _GRACE = 1.0
 """Seconds that a function has to clear up when its time is over."""
 
-_AHEAD, _SHORT = 15, 5e-4
-"""How many calls are sent ahead where calls have taken less than so many seconds lately."""
+_AHEAD, _AHEAD_SECONDS = 15, 5e-3
+"""How many calls are sent ahead at most, and the seconds that they should take together."""
 
 _AWAIT = 10.0
 """Seconds for which the stored answer of a worker that cannot be reached any more is awaited."""
@@ -99,10 +99,9 @@ class ProcessLane:
             or call.options.timeout is not None
             or call.options.deadline is not None
             or self._carrier.wears_out
-            or self._seconds > _SHORT
         ):
             return 0
-        return _AHEAD
+        return min(_AHEAD, int(_AHEAD_SECONDS / max(self._seconds, 1e-6)))
 
     def perform(self, work: Sequence[Work]) -> Iterator[Ended]:
         """Have the child carry attempts out, and see to a child that is of no more use."""
