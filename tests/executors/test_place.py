@@ -116,6 +116,17 @@ def test_an_executor_that_nobody_ends_ends_with_its_last_user(kind: Any) -> None
     assert children() == before
 
 
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_calls_of_an_executor_that_nobody_uses_any_more_end_all_the_same(kind: Any) -> None:
+    executor = wl.LocalExecutor(1, kind, allowed_mem="300 MiB")
+    futures = executor.submit_many(time.sleep, [0.2] * 4)
+    start = time.monotonic()
+    del executor
+    gc.collect()
+    assert time.monotonic() - start < 0.5  # whoever drops it last does not wait
+    assert [future.result(timeout=30) for future in futures] == [None] * 4
+
+
 def test_two_executors_at_the_same_time() -> None:
     with (
         wl.LocalExecutor(1, allowed_mem="300 MiB") as first,

@@ -33,7 +33,7 @@ class Batch:
     complete : bool
         All of them have been submitted.
     seconds : list of float
-        What those that have ended took.
+        What those that have ended took, if they may have copies.
     """
 
     submitted: int = 0

@@ -153,11 +153,12 @@ class Calls:
         if not wait:
             return
         try:
-            self._crew.join()
+            with self._changed:
+                self._changed.wait_for(self._crew.is_gone)
         except KeyboardInterrupt:
             self.stop()
-            self._crew.join(timeout=2.0)
-            self._finish()
+            with self._changed:
+                self._changed.wait_for(self._crew.is_gone, timeout=2.0)
             raise
 
     def _finish(self) -> None:
@@ -184,6 +185,9 @@ class Calls:
                 if self._queue:  # it has ended by an error of ours
                     self._wake()
             self._finish()
+            with self._changed:
+                self._crew.gone()
+                self._changed.notify_all()
 
     def _carry_out(self, lane: Lane, work: list[Work]) -> None:
         left = dict(work)

@@ -1,17 +1,15 @@
-"""The threads of a queue of calls: begun when they are needed, joined at the end, or left to themselves."""
+"""The threads of a queue of calls: begun when they are needed, awaited at the end, or left to themselves."""
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 from collections.abc import Callable, Iterable
 
 __all__ = ["Crew"]
 
 
 class Crew:
-    """Threads that all do the same. Its methods are called with the queue's lock held, but for `join`.
+    """Threads that all do the same. Its methods are called with the queue's lock held.
 
     Parameters
     ----------
@@ -42,12 +40,16 @@ class Crew:
             thread.start()
 
     def leave(self) -> None:
-        """Count the current thread out, which is about to end."""
+        """Count the current thread out, which has only to clear up before it is `gone`."""
         thread = threading.current_thread()
         if thread in self._working:
             self._working.remove(thread)
             self._ending.add(thread)
         self._given_up.discard(thread)
+
+    def gone(self) -> None:
+        """Forget the current thread, which ends now."""
+        self._ending.discard(threading.current_thread())
 
     def give_up(self, threads: Iterable[threading.Thread]) -> None:
         """Count threads out that may never end. Nobody waits for them; they `leave` when they can."""
@@ -60,11 +62,10 @@ class Crew:
         """Tell the current thread whether it has been given up."""
         return threading.current_thread() in self._given_up
 
-    def join(self, timeout: float = math.inf) -> None:
-        """Wait for all threads but those that have been given up, and the current one."""
-        current, end = threading.current_thread(), time.monotonic() + timeout
-        while time.monotonic() < end:
-            there = [t for t in (*self._working, *self._ending) if t is not current and t.is_alive()]
-            if not there:
-                return
-            there[0].join(timeout=0.5)  # it may be given up in the meantime
+    def is_gone(self) -> bool:
+        """Tell whether all threads have ended but those that were given up, and the current one.
+
+        To wait for this on the queue's condition is better than to join them: a `Thread.join` that Ctrl-C
+        interrupts takes a thread for ended that is not (Python 3.11).
+        """
+        return not ((self._working | self._ending) - {threading.current_thread()})

@@ -111,7 +111,7 @@ class Ledger:
         ended = "succeeded" if error is None else "cancelled" if isinstance(error, Cancelled) else "failed"
         self.counts[ended] += 1
         self.counts["bytes_received"] += outcome.received
-        if call.batch is not None and error is None:
+        if call.batch is not None and call.options.idempotent and error is None:
             call.batch.seconds.append(attempt.seconds)
 
 

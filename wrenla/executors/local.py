@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
@@ -131,8 +132,10 @@ class LocalExecutor(Executor):
                 Place(name, "host"), variables, max_calls=max_calls_per_child, max_bytes=worn_out
             )
         self._calls = Calls(self.workers, carrier, name)
-        # for those who do not end it: when nobody uses it any more, at the latest with the interpreter
-        self._finalizer = weakref.finalize(self, _end, self._calls, self._pool, self._home)
+        # for those who do not end it: it goes with its last user, and its calls end before the program
+        self._finalizer = weakref.finalize(self, _let_go, self._calls, self._pool, self._home)
+        self._finalizer.atexit = False
+        _open_calls.add(self._calls)
 
     @property
     def calls(self) -> Calls:
@@ -213,15 +216,25 @@ class LocalExecutor(Executor):
         return f"LocalExecutor(workers={self.workers}, kind={self.kind!r}, allowed_mem={allowed!r})"
 
 
-def _end(calls: Calls, pool: ThreadPoolExecutor, home: Worker) -> None:
-    """End an executor that nobody has ended."""
-    try:
-        if issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt):
-            calls.stop()  # the program ends by Ctrl-C
+_open_calls: weakref.WeakSet[Calls] = weakref.WeakSet()
+"""Calls that may be under way: the threads that carry them out hold them."""
+
+
+def _let_go(calls: Calls, pool: ThreadPoolExecutor, home: Worker) -> None:
+    """End an executor that nobody uses any more, when its calls have ended, and without waiting for them."""
+    calls.shutdown(wait=False)
+    pool.shutdown(wait=False)
+    home.close()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Let calls end before the program does, unless it ends by Ctrl-C."""
+    interrupted = issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt)
+    for calls in list(_open_calls):
+        if interrupted:
+            calls.stop()
         calls.shutdown(wait=True)
-    finally:
-        pool.shutdown(wait=True)
-        home.close()
 
 
 def memory_of_this_machine() -> int:

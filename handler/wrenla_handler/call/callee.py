@@ -133,7 +133,8 @@ class Callee:
         if not request.modules or request.modules[0].sha256 == self._modules:
             return
         (blob,) = request.modules
-        text = bytes(checked(self._reader(request)(blob.key) if blob.key else blob.data, blob))
+        text = bytes(self._reader(request)(blob.key)) if blob.key else blob.data
+        checked(text, blob)
         if self._finder.install(decode_sources(text)):
             self._functions.clear()
         self._modules = blob.sha256
