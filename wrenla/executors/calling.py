@@ -7,6 +7,7 @@ import functools
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from types import EllipsisType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from wrenla.errors import NestedCallError
@@ -233,8 +234,20 @@ class CallingExecutor(concurrent.futures.Executor):
             raise
         return outer
 
-    def options(self, **changes: Any) -> Self:
+    def options(
+        self,
+        *,
+        timeout: float | EllipsisType | None = ...,
+        deadline: float | EllipsisType | None = ...,
+        retries: int | EllipsisType = ...,
+        idempotent: bool | EllipsisType = ...,
+        record: bool | EllipsisType = ...,
+        include_modules: Sequence[str] | EllipsisType = ...,
+        exclude_modules: Sequence[str] | EllipsisType = ...,
+    ) -> Self:
         """Return a view on this executor, on the same workers, whose calls are carried out differently.
+
+        What is not said stays as it is; at first there is no limit, and nothing is tried again.
 
         Parameters
         ----------
@@ -269,6 +282,16 @@ class CallingExecutor(concurrent.futures.Executor):
         >>> patient.submit(abs, -1).result()
         1
         """
+        said = {
+            "timeout": timeout,
+            "deadline": deadline,
+            "retries": retries,
+            "idempotent": idempotent,
+            "record": record,
+            "include_modules": include_modules,
+            "exclude_modules": exclude_modules,
+        }
+        changes: dict[str, Any] = {name: value for name, value in said.items() if value is not ...}
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view._options = replace(self._options, **changes)
