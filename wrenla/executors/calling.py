@@ -6,6 +6,7 @@ import concurrent.futures
 import functools
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import EllipsisType
 from typing import Any, ParamSpec, Self, TypeVar
@@ -227,10 +228,12 @@ class CallingExecutor(concurrent.futures.Executor):
                 return outer
             self.calls.hold(outer)
             Reduction(outer, gather, carrier.discard, fan_in).start(leaves)
-        except BaseException:
+        except BaseException as error:
             for future in leaves:
                 future.cancel()
                 future.add_done_callback(lambda ended: discard_result(ended, carrier.discard))
+            with suppress(concurrent.futures.InvalidStateError):  # one that has failed has ended it already
+                outer.set_exception(error)
             raise
         return outer
 

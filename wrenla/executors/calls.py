@@ -126,13 +126,9 @@ class Calls:
         for attempt, call, lane in stopped:
             lane.stop(attempt, gently=True)
             self._resolve(call, attempt, Outcome(error=Cancelled(f"{call.label}: told to stop while it ran")))
-        deadline = time.monotonic() + grace
         with self._changed:
             self._watchers += 1
-            self._changed.wait_for(
-                lambda: not any(attempt in self._active for attempt, _, _ in stopped),
-                timeout=max(0.0, deadline - time.monotonic()),
-            )
+            self._changed.wait_for(lambda: self._active.keys().isdisjoint(a for a, _, _ in stopped), grace)
             self._watchers -= 1
             left = [(attempt, lane) for attempt, _, lane in stopped if attempt in self._active]
         for attempt, lane in left:
