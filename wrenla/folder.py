@@ -69,6 +69,7 @@ class RunFolder:
 
     def __init__(self, root: str, key: str) -> None:
         self.owner = uuid.uuid4().hex
+        self._process = os.getpid()
         self.key = key
         self.url = join(root, _RUNS, key)
         self.store: Store = open_store(self.url)
@@ -107,6 +108,8 @@ class RunFolder:
 
     def remove(self) -> None:
         """Remove everything."""
+        if os.getpid() != self._process:
+            return  # a forked child has inherited it, and its parent goes on with it
         self._stop_renewing()
         _empty(self.store)
         self.store.close()

@@ -92,12 +92,9 @@ class _Desk:
 
     def take(self) -> Request | None:
         """Take the next request, None if there is none."""
-        try:
-            request = self._lying.popleft()
-        except IndexError:
-            return None
-        self._taken = time.monotonic()
-        return request
+        with self._lock:  # what is being given back must be in the pipe before another one begins
+            self._taken = time.monotonic()
+            return self._lying.popleft() if self._lying else None
 
     def answer(self, response: Response) -> None:
         """Send an answer."""
@@ -108,9 +105,12 @@ class _Desk:
         while self._several.acquire():
             while self._lying:
                 time.sleep(_PATIENCE / 2)
-                if time.monotonic() - self._taken > _PATIENCE:
-                    while (request := self.take()) is not None:
-                        self.answer(Response(request.id, request.attempt, "not begun", worker=self._name))
+                with self._lock:
+                    if time.monotonic() - self._taken > _PATIENCE:
+                        while self._lying:
+                            back = self._lying.popleft()
+                            response = Response(back.id, back.attempt, "not begun", worker=self._name)
+                            _write(self._answers, response.encode())
 
 
 def _listen_for_the_end(callee: Callee) -> list[int]:

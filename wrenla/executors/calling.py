@@ -17,7 +17,7 @@ from wrenla.executors.calls import Calls
 from wrenla.executors.future import Future
 from wrenla.executors.ledger import Stats
 from wrenla.executors.mapping import chunks, results, results_of_chunks, values
-from wrenla.executors.options import CallOptions
+from wrenla.executors.options import CallOptions, at_least_one
 from wrenla.executors.reduction import Reduction, discard_result
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.chunk import Chunk
@@ -78,7 +78,8 @@ class CallingExecutor(concurrent.futures.Executor):
         """Call a function with each input, as the built-in `map` does, on many workers.
 
         Calls begin at once, not when the first result is asked for. When the iterator is closed (a `break` in
-        the loop over it), calls that have not begun are cancelled; Ctrl-C also ends those that run.
+        the loop over it), calls that have not begun are cancelled; Ctrl-C while a result is waited for also
+        ends those that run.
 
         Parameters
         ----------
@@ -111,10 +112,8 @@ class CallingExecutor(concurrent.futures.Executor):
         """
         if not callable(fn):
             raise TypeError(f"{fn!r} cannot be called")
-        if not isinstance(chunksize, int) or chunksize < 1:
-            raise ValueError(f"chunksize={chunksize}: a whole number of at least 1")
-        if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
-            raise ValueError(f"buffersize={buffersize}: a whole number of at least 1, or None")
+        chunksize = at_least_one("chunksize", chunksize)
+        buffersize = None if buffersize is None else at_least_one("buffersize", buffersize)
         if not iterables:
             raise TypeError("map needs at least one iterable of inputs")
         batch = Batch()
@@ -123,7 +122,8 @@ class CallingExecutor(concurrent.futures.Executor):
         if chunksize > 1:
             function = Chunk(fn, options.retries, return_exceptions)  # type: ignore[assignment]
             inputs = chunks(inputs, chunksize)
-        submit = self._submitter(function, batch)
+            options = replace(options, retries=0)  # it sees to them itself, input by input
+        submit = self._submitter(function, batch, options=options)
         lengths: dict[Future[Any], int] = {}
 
         def begin(arguments: tuple[Any, ...]) -> Future[Any]:
@@ -142,7 +142,7 @@ class CallingExecutor(concurrent.futures.Executor):
             ordered=ordered,
         )
         if chunksize > 1:
-            return results_of_chunks(ended, lengths, return_exceptions)
+            return results_of_chunks(ended, lengths, _label(fn), return_exceptions)
         return values(ended, return_exceptions)
 
     def submit_many(self, fn: Callable[..., _T], *iterables: Iterable[Any]) -> list[Future[_T]]:
@@ -334,13 +334,20 @@ class CallingExecutor(concurrent.futures.Executor):
         )
 
     def _submitter(
-        self, fn: Callable[..., Any], batch: Batch | None = None, *, raw: bool = False, held: bool = False
+        self,
+        fn: Callable[..., Any],
+        batch: Batch | None = None,
+        *,
+        raw: bool = False,
+        held: bool = False,
+        options: CallOptions | None = None,
     ) -> Callable[[Any, dict[str, Any] | None], Future[Any]]:
         """Make a function ready to travel, and return what submits a call of it."""
         self._refuse_nested()
         if not callable(fn):
             raise TypeError(f"{fn!r} cannot be called")
-        calls, options, carrier = self.calls, self._options, self.calls.carrier
+        calls, carrier = self.calls, self.calls.carrier
+        options = self._options if options is None else options
         label = _label(fn)
         function = carrier.function(fn, label, options)
 

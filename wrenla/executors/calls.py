@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from wrenla.errors import Cancelled, NeverStarted
@@ -43,6 +44,7 @@ class Calls:
 
     def __init__(self, lanes: int, carrier: Carrier, name: str) -> None:
         self.carrier = carrier
+        self.process = os.getpid()
         self._name = name
         self._number = itertools.count(1)
         self._queue: deque[Call] = deque()
@@ -52,7 +54,7 @@ class Calls:
         self._idle = 0
         self._watchers = 0
         self._closed = False
-        self._holds = 0
+        self._holds: set[Future[Any]] = set()
         self._changed = threading.Condition()
         self._clock = Clock()
         self._ledger = Ledger()
@@ -73,6 +75,10 @@ class Calls:
         if call.options.deadline is not None:
             call.due = call.submitted + call.options.deadline
         with self._changed:
+            if os.getpid() != self.process:
+                raise RuntimeError(
+                    "this executor belongs to the process that forked this one: make another one"
+                )
             if self._closed and not call.held:
                 raise RuntimeError("cannot schedule new calls after shutdown")
             self._counts["submitted"] += 1
@@ -86,15 +92,14 @@ class Calls:
 
     def hold(self, until: Future[Any]) -> None:
         """Let calls in after `shutdown` that are marked as `held`, until some future has ended."""
-
-        def let_go(_: Any) -> None:
-            with self._changed:
-                self._holds -= 1
-                self._changed.notify_all()
-
         with self._changed:
-            self._holds += 1
-        until.add_done_callback(let_go)
+            self._holds.add(until)
+        until.add_done_callback(self._let_go)
+
+    def _let_go(self, future: Any) -> None:
+        with self._changed:
+            self._holds.discard(future)
+            self._changed.notify_all()
 
     def stats(self) -> Stats:
         """Return what has happened so far."""
@@ -137,6 +142,8 @@ class Calls:
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls. With `wait`, return when those that were submitted have ended."""
+        if os.getpid() != self.process:
+            return  # the lanes are threads of the parent
         with self._changed:
             self._closed = True
             cancelled = list(self._queue) if cancel_futures else []
@@ -149,13 +156,15 @@ class Calls:
         if not wait:
             return
         try:
-            with self._changed:
-                self._changed.wait_for(self._crew.is_gone)
+            self._wait(None)
         except KeyboardInterrupt:
             self.stop()
-            with self._changed:
-                self._changed.wait_for(self._crew.is_gone, timeout=2.0)
+            self._wait(2.0)
             raise
+
+    def _wait(self, timeout: float | None) -> None:
+        with self._changed:
+            self._changed.wait_for(self._crew.is_gone, timeout)
 
     def _finish(self) -> None:
         """Free what is shared, when there are no more lanes."""
@@ -338,17 +347,13 @@ class Calls:
             self._counts["failed"] += not cancelled
         if cancelled:
             return
+        limit = f"{call.options.deadline:g} s"
+        never = NeverStarted(f"{call.label}: still waiting for a worker at its deadline of {limit}")
         self._release(call)
-        if begun:
-            call.future.set_exception(call.late())
-        else:
-            limit = f"{call.options.deadline:g} s"
-            call.future.set_exception(
-                NeverStarted(f"{call.label}: still waiting for a worker at its deadline of {limit}")
-            )
+        self._apart(call.future.set_exception, call.late() if begun else never)
 
     def _timed_out(self, attempt: Attempt | None) -> None:
-        """Give up an attempt that cannot be ended, and its thread; another thread takes its place."""
+        """Give up an attempt that cannot be ended, and its thread."""
         with self._changed:
             call = None if attempt is None else self._active.get(attempt)
             if attempt is None or call is None or call.ended:
@@ -358,8 +363,12 @@ class Calls:
         attempt.ending = "TimedOut"
         lane.stop(attempt, gently=True)
         attempt.seconds = time.monotonic() - attempt.started
-        self._resolve(call, attempt, Outcome(error=call.late()))
         self._give_up([attempt])
+        self._apart(self._resolve, call, attempt, Outcome(error=call.late()))
+
+    def _apart(self, do: Callable[..., None], *arguments: Any) -> None:
+        """End a call in a thread of its own: what its callbacks do must not hold the clock up."""
+        threading.Thread(target=do, args=arguments, name=f"{self._name}-late", daemon=True).start()
 
     def _give_up(self, attempts: Iterable[Attempt]) -> None:
         """Leave attempts to themselves that cannot be ended, with their threads."""

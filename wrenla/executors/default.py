@@ -20,7 +20,8 @@ _default: dict[tuple[int, int, int], LocalExecutor] = {}
 def default_executor() -> Executor:
     """Return the executor of the innermost ``with`` block, otherwise the one that the settings describe.
 
-    That is this machine, with `workers` and `allowed_mem`. It is made once and ended with the interpreter.
+    That is this machine, with `workers` and `allowed_mem`. It is made once, and ended with the interpreter,
+    or when these settings have changed.
 
     Examples
     --------
@@ -42,12 +43,15 @@ def default_executor() -> Executor:
     now = settings()
     key = (now.workers, now.allowed_mem, now.blas_threads)
     with _lock:
+        others = [_default.pop(other) for other in list(_default) if other != key]
         if key not in _default:
-            _close()
             _default[key] = LocalExecutor(
                 now.workers or None, allowed_mem=now.allowed_mem or None, blas_threads=now.blas_threads
             )
-        return _default[key]
+        found = _default[key]
+    for other in others:  # without the lock, and without waiting: its calls may ask for this one
+        other.shutdown(wait=False)
+    return found
 
 
 def store() -> Store:

@@ -1,14 +1,25 @@
-"""What follows when an attempt at a call has failed: a pure function, so that it can be held by a table."""
+"""What a failed attempt at a call is, and what follows: pure functions, so that tables can hold them."""
 
 from __future__ import annotations
 
 from wrenla.errors import CallError, Lost, NeverStarted, OutOfMemory, Throttled, TimedOut, WorkerDied
 from wrenla.executors.options import CallOptions
+from wrenla_handler.call.failure import Failure
 
-__all__ = ["try_again"]
+__all__ = ["raised", "try_again"]
 
 _STARTS = 3
 """Attempts at getting a call to a worker at all, and at an idempotent one whose worker is lost."""
+
+
+def raised(failure: Failure, label: str) -> Exception:
+    """Return the exception for what a function has raised on its worker."""
+    error = failure.exception()
+    if isinstance(error, MemoryError) and not isinstance(error, OutOfMemory):
+        out = OutOfMemory(f"{label}: {failure.message or 'no more memory'}")
+        out.__cause__ = error.__cause__
+        return out
+    return error
 
 
 def try_again(error: Exception, attempts: int, options: CallOptions) -> bool:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from wrenla.errors import IntegrityError, Lost, NeverStarted, OutOfMemory, TransientStoreError
+from wrenla.errors import IntegrityError, Lost, NeverStarted, TransientStoreError
 from wrenla.executors.call import Call, Outcome
+from wrenla.executors.endings import raised
 from wrenla.executors.future import Attempt
 from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
@@ -79,6 +80,7 @@ class Envelopes:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self._refs: list[Ref] = []
         self._secret = secrets.token_hex(32)
 
     def function(self, fn: Callable[..., Any], label: str, options: CallOptions) -> SentFunction:
@@ -125,7 +127,9 @@ class Envelopes:
     def broadcast(self, value: object) -> Ref:
         """Store a value that many calls read."""
         store = self.place.store
-        return Ref(store.url, self.place.share(dump_shared(value), "broadcasts", inline=_SMALL))
+        ref = Ref(store.url, self.place.share(dump_shared(value), "broadcasts", inline=_SMALL))
+        self._refs.append(ref)
+        return ref
 
     def request(
         self, call: Call, attempt: Attempt, functions: Container[str] = (), modules: str = ""
@@ -223,17 +227,13 @@ class Envelopes:
 
 def _error(failure: Failure, response: Response, call: Call) -> Exception:
     """Return the error for a failure that a worker has told of."""
-    error = failure.exception()
+    error = raised(failure, call.label)
     if response.ending == "unsaved":
         lost = Lost(
             f"{call.label}: the function has ended, but what it returned could not be stored: {error}"
         )
         lost.__cause__ = error
         return lost
-    if isinstance(error, MemoryError) and not isinstance(error, OutOfMemory):
-        out = OutOfMemory(f"{call.label}: {failure.message or 'no more memory'}")
-        out.__cause__ = error.__cause__
-        return out
     if response.ending == "refused" and isinstance(error, TransientStoreError):
         never = NeverStarted(f"{call.label}: its worker could not read what it needs: {error}")
         never.__cause__ = error

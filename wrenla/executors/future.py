@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 __all__ = ["Attempt", "CallStats", "Future"]
+
+logger = logging.getLogger("wrenla.calls")
 
 _T = TypeVar("_T")
 
@@ -92,6 +95,14 @@ class Future(concurrent.futures.Future[_T], Generic[_T]):
         super().__init__()
         self.id = id
         self._account = _Account()
+
+    def _invoke_callbacks(self) -> None:
+        """As the standard library does, but a callback's SystemExit must not end a thread of ours, either."""
+        for callback in self._done_callbacks:  # type: ignore[attr-defined]
+            try:
+                callback(self)
+            except BaseException:
+                logger.exception("exception calling callback for %r", self)
 
     def _wait_again(self) -> None:
         """Undo `set_running_or_notify_cancel`, as the worker has given the call back: it can be cancelled."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from typing import Any, TypeVar
 
+from wrenla.executors.endings import raised
 from wrenla.executors.future import Future
 
 __all__ = ["chunks", "results", "results_of_chunks", "values"]
@@ -54,8 +55,10 @@ def results(
     try:
         for arguments in itertools.islice(inputs, buffersize):
             window.add(submit(arguments))
-    except BaseException:
+    except BaseException as error:
         window.cancel()
+        if isinstance(error, KeyboardInterrupt):
+            stop(window.futures())
         raise
     if buffersize is None:
         finish()
@@ -170,14 +173,20 @@ def _begun(generator: Generator[Any, None, None]) -> Generator[Any, None, None]:
 
 
 def results_of_chunks(
-    futures: Generator[Future[Any], None, None], lengths: dict[Future[Any], int], return_exceptions: bool
+    futures: Generator[Future[Any], None, None],
+    lengths: dict[Future[Any], int],
+    label: str,
+    return_exceptions: bool,
 ) -> Iterator[Any]:
     """Return an iterator over the results in the futures of chunks, of so many inputs each."""
-    return _begun(_results_of_chunks(futures, lengths, return_exceptions))
+    return _begun(_results_of_chunks(futures, lengths, label, return_exceptions))
 
 
 def _results_of_chunks(
-    futures: Generator[Future[Any], None, None], lengths: dict[Future[Any], int], return_exceptions: bool
+    futures: Generator[Future[Any], None, None],
+    lengths: dict[Future[Any], int],
+    label: str,
+    return_exceptions: bool,
 ) -> Generator[Any, None, None]:
     with closing(futures):  # at once, not when the traceback of an exception lets go of it
         yield None
@@ -193,9 +202,9 @@ def _results_of_chunks(
                 if succeeded:
                     yield result
                 elif return_exceptions:
-                    yield result.exception()
+                    yield raised(result, label)
                 else:
-                    raise result.exception()
+                    raise raised(result, label)
 
 
 def values(futures: Generator[Future[_T], None, None], return_exceptions: bool) -> Iterator[_T]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from wrenla.errors import CallError, Lost
+from wrenla.errors import CallError, Cancelled, Lost, NeverStarted
 from wrenla.executors.call import Call, Ended, Outcome, Work
 from wrenla.executors.envelopes import Envelopes
 from wrenla.executors.future import Attempt
@@ -23,6 +23,9 @@ _GRACE = 1.0
 
 _AHEAD, _AHEAD_SECONDS = 15, 5e-3
 """How many calls are sent ahead at most, and the seconds that they should take together."""
+
+_STARTS = 3
+"""How often a lane tries to start a child before it says so."""
 
 _AWAIT = 10.0
 """Seconds for which the stored answer of a worker that cannot be reached any more is awaited."""
@@ -63,6 +66,8 @@ class ProcessCarrier(Envelopes):
 
     def close(self) -> None:
         """Remove what is stored."""
+        for ref in self._refs:
+            ref.forget()
         self.place.close()
 
     @property
@@ -87,6 +92,8 @@ class ProcessLane:
         self._attempts: list[Attempt] = []
         self._seconds = 1.0  # what calls have taken lately
         self._told = False
+        self._stopped: set[Attempt] = set()  # before their child was there
+        self._failures = 0  # to start a child
         self._lock = threading.Lock()
 
     def appetite(self, call: Call) -> int:
@@ -107,9 +114,19 @@ class ProcessLane:
         """Have the child carry attempts out, and see to a child that is of no more use."""
         try:
             child = self._ready([attempt for _, attempt in work])
-            requests = [self._carrier.request(call, a, child.known, child.modules) for call, a in work]
-        except Exception as error:  # no process can be started, or there is no store
+            requests = self._requests(child, work)
+        except NeverStarted as error:
+            yield from self._without_child(work, error)
+            return
+        except Exception as error:  # there is no store, or a module is missing
             yield from ((call, attempt, Outcome(error=error)) for call, attempt in work)
+            return
+        with self._lock:
+            stopped, self._stopped = self._stopped, set()
+        if not stopped.isdisjoint(attempt for _, attempt in work):  # told to end while the child started
+            for call, attempt in work:
+                told = Outcome(error=Cancelled(f"{call.label}: told to stop before it began"))
+                yield call, attempt, told if attempt in stopped else None
             return
         for _, attempt in work:
             attempt.started = time.monotonic()  # the child may have taken long to start
@@ -150,8 +167,9 @@ class ProcessLane:
         if response.ending == "not begun":
             self._seconds = 1.0
             return None
-        if response.ending == "unknown function":
+        if response.ending == "unknown function":  # or its modules: send them again
             child.known.discard(call.function.name)
+            child.modules = ""
             return None
         child.known.add(call.function.name)
         if request.modules:
@@ -163,6 +181,21 @@ class ProcessLane:
         self._seconds += 0.2 * (response.seconds - self._seconds)
         return outcome
 
+    def _requests(self, child: Child, work: Sequence[Work]) -> list[Request]:
+        requests, modules = [], child.modules
+        for call, attempt in work:
+            requests.append(self._carrier.request(call, attempt, child.known, modules))
+            if requests[-1].modules:  # which is what the child has when it comes to the next one
+                modules = requests[-1].modules[0].sha256
+        return requests
+
+    def _without_child(self, work: Sequence[Work], error: NeverStarted) -> Iterator[Ended]:
+        """Give calls back, for another lane may have a child, and pause, so as not to take them all."""
+        self._failures += 1
+        for call, attempt in work:
+            yield call, attempt, Outcome(error=error) if self._failures >= _STARTS else None
+        time.sleep(min(1.0, 0.1 * 2**self._failures))
+
     def _no_more_stops(self) -> None:
         """From now on nobody else ends this child."""
         with self._lock:
@@ -171,7 +204,9 @@ class ProcessLane:
     def stop(self, attempt: Attempt, *, gently: bool) -> None:
         """End the child, if it still has this attempt."""
         with self._lock:
-            if self._child is not None and any(attempt is mine for mine in self._attempts):
+            if self._child is None or not any(attempt is mine for mine in self._attempts):
+                self._stopped.add(attempt)
+            else:
                 self._told = True
                 if gently:
                     self._child.interrupt()
@@ -192,6 +227,7 @@ class ProcessLane:
             child = None
         if child is None:
             child = Child(os.environ | self._carrier.variables)
+        self._failures = 0
         with self._lock:
             self._child, self._attempts, self._told = child, attempts, False
         for attempt in attempts:

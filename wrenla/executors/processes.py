@@ -54,13 +54,28 @@ class Child:
         self.known: set[str] = set()
         self.modules = ""
         self.peak = 0
+        self._rest = b""
+        self._oom_kills = _oom_kills()
+        with contextlib.ExitStack() as undo:
+            try:
+                self._start(environment, undo)
+            except OSError as error:
+                raise NeverStarted(f"no worker process can be started: {error}") from error
+            undo.pop_all()
+        try:
+            self._greet()
+        except (OSError, CallError) as error:
+            said = self.kill().decode("utf-8", "replace").strip()
+            raise NeverStarted(f"a worker process did not start: {said[-2000:] or error}") from error
+
+    def _start(self, environment: dict[str, str], undo: contextlib.ExitStack) -> None:
         self._log = tempfile.TemporaryFile(prefix="wrenla-log-")  # noqa: SIM115
+        undo.enter_context(self._log)
         fcntl.fcntl(self._log, fcntl.F_SETFL, os.O_APPEND)
         answers, theirs = os.pipe()
         self._answers = answers
-        self._rest = b""
+        undo.callback(os.close, answers)
         os.set_blocking(answers, False)
-        self._oom_kills = _oom_kills()
         try:
             self._process = subprocess.Popen(
                 # -P: a file of the current folder must not pass for a module of the standard library
@@ -73,12 +88,10 @@ class Child:
                 bufsize=0,
                 process_group=0,  # a Ctrl-C in the terminal is the driver's
             )
-        except OSError as error:
-            os.close(answers)
-            self._log.close()
-            raise NeverStarted(f"no worker process can be started: {error}") from error
         finally:
             os.close(theirs)
+        undo.enter_context(self._process)  # waits for it
+        undo.callback(self._process.kill)
         assert self._process.stdin is not None
         self._requests = self._process.stdin
         os.set_blocking(self._requests.fileno(), False)
@@ -86,11 +99,6 @@ class Child:
         self._poll = select.poll()
         self._poll.register(answers, select.POLLIN)
         self._poll.register(self._ended, select.POLLIN)
-        try:
-            self._greet()
-        except (OSError, CallError) as error:
-            said = self.kill().decode("utf-8", "replace").strip()
-            raise NeverStarted(f"a worker process did not start: {said[-2000:] or error}") from error
 
     @property
     def pid(self) -> int:

@@ -35,6 +35,7 @@ class ThreadCarrier:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self._refs: list[Ref] = []
 
     def function(self, fn: Callable[..., Any], label: str, options: CallOptions) -> Callable[..., Any]:
         return fn
@@ -57,12 +58,17 @@ class ThreadCarrier:
     def broadcast(self, value: object) -> Ref:
         """Store a value, so that all calls see the same one, which none can change."""
         store = self.place.store
-        return Ref(store.url, self.place.share(dump_shared(value), "broadcasts", inline=0))
+        ref = Ref(store.url, self.place.share(dump_shared(value), "broadcasts", inline=0))
+        self._refs.append(ref)
+        return ref
 
     def lane(self) -> ThreadLane:
         return ThreadLane(self)
 
     def close(self) -> None:
+        """Remove what is stored."""
+        for ref in self._refs:
+            ref.forget()
         self.place.close()
 
 

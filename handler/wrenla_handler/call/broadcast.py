@@ -50,6 +50,10 @@ class Ref:
                 if blob.key:
                     store.delete(blob.key)
 
+    def forget(self) -> None:
+        """Let go of the value in this process."""
+        _values.drop(self._packed)
+
     def __repr__(self) -> str:
         return f"Ref({digest(self._packed)[:12]}…, {self.nbytes} bytes)"
 

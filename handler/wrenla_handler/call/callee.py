@@ -116,7 +116,8 @@ class Callee:
 
     def _function(self, request: Request) -> Callable[..., Any] | None:
         """Return the function of a request, None if it is only named and not known."""
-        self._import(request)
+        if not self._import(request):
+            return None
         name = digest(request.function)
         function = self._functions.get(name)
         if function is None:
@@ -129,15 +130,19 @@ class Callee:
         self._functions.move_to_end(name)
         return function
 
-    def _import(self, request: Request) -> None:
+    def _import(self, request: Request) -> bool:
+        """Take the modules of a request over. Returns False if they are only named, and others are known."""
         if not request.modules or request.modules[0].sha256 == self._modules:
-            return
+            return True
         (blob,) = request.modules
+        if not (blob.data or blob.key):
+            return False
         text = bytes(self._reader(request)(blob.key)) if blob.key else blob.data
         checked(text, blob)
         if self._finder.install(decode_sources(text)):
             self._functions.clear()
         self._modules = blob.sha256
+        return True
 
     def _arguments(self, request: Request) -> tuple[tuple[Any, ...], dict[str, Any]]:
         get = self._reader(request)

@@ -10,7 +10,7 @@ import numpy as np
 
 from wrenla_handler.call.blobs import dump
 from wrenla_handler.call.broadcast import resolved
-from wrenla_handler.call.context import current_call
+from wrenla_handler.call.context import cancelled, current_call
 from wrenla_handler.call.failure import Failure
 
 __all__ = ["Chunk"]
@@ -53,8 +53,11 @@ class Chunk:
                 if type(result) not in _TRAVEL and _travels():
                     dump(result)  # or one that cannot be pickled would take the others with it
                 return True, result
-            except Exception as error:
-                if attempt == self.retries:
+            except BaseException as error:
+                if cancelled():  # told to end: the SystemExit is not the function's
+                    raise
+                # what needs more memory than there is would need it again
+                if attempt == self.retries or isinstance(error, MemoryError):
                     return False, Failure.of(error)
         raise AssertionError("there is at least one attempt")
 
