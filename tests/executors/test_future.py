@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
+import sys
 import threading
 import time
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.errors import NeverStarted
+from wrenla.errors import NeverStarted, TimedOut
 
 
 def slow(x: float) -> float:
@@ -215,3 +216,24 @@ def test_a_future_that_never_started(shared: wl.LocalExecutor) -> None:
         future.result(timeout=10)
     assert future.attempts == ()
     concurrent.futures.wait(block)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_callback_cannot_end_a_worker(shared: wl.LocalExecutor) -> None:
+    futures = shared.submit_many(abs, range(100))
+    for future in futures[50:60]:
+        future.add_done_callback(lambda _: sys.exit(1))
+    assert [future.result(timeout=20) for future in futures] == list(range(100))
+    assert shared.submit(abs, -1).result(timeout=20) == 1
+
+
+def test_a_callback_does_not_hold_up_the_clock(shared: wl.LocalExecutor) -> None:
+    hurried = shared.options(timeout=0.1)
+    first = hurried.submit(time.sleep, 0.6)
+    first.add_done_callback(lambda _: time.sleep(1.5))
+    second = hurried.submit(time.sleep, 0.6)
+    start = time.monotonic()
+    assert isinstance(second.exception(timeout=20), TimedOut)
+    assert time.monotonic() - start < 1.4
+    first.exception(timeout=20)
+    time.sleep(0.7)

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.errors import WorkerDied
+from wrenla.errors import OutOfMemory, RemoteError, WorkerDied
 
 
 def quiet(executor: wl.LocalExecutor, seconds: float = 30.0) -> None:
@@ -350,3 +351,25 @@ def test_bad_arguments(
     with pytest.raises(kind, match=message):
         ask(shared)
     assert shared.stats().submitted == before
+
+
+def test_a_chunk_tries_only_again_what_has_failed(shared: wl.LocalExecutor, tmp_path: Any) -> None:
+    def function(x: int) -> int:
+        with open(tmp_path / "ran", "a") as file:
+            file.write(f"{x} ")
+        if x == 3:
+            raise SystemExit(1)
+        if x == 4:
+            raise MemoryError("no more")
+        return x
+
+    found = list(shared.options(retries=2).map(function, range(6), chunksize=6, return_exceptions=True))
+    assert (tmp_path / "ran").read_text().split() == ["0", "1", "2", "3", "3", "3", "4", "5"]
+    assert [found[x] for x in (0, 1, 2, 5)] == [0, 1, 2, 5]
+    assert [type(found[x]) for x in (3, 4)] == [RemoteError, OutOfMemory]
+
+
+def test_numpy_integers_are_whole_numbers(shared: wl.LocalExecutor) -> None:
+    found = shared.map(abs, range(10), chunksize=np.int64(2), buffersize=np.int32(4))  # type: ignore[arg-type]
+    assert list(found) == list(range(10))
+    assert shared.options(retries=np.int64(1)).submit(abs, -1).result(timeout=20) == 1  # type: ignore[arg-type]

@@ -221,3 +221,14 @@ def test_a_traceback_shows_lines_of_modules(folder: Path, processes: wl.LocalExe
     assert isinstance(error, ValueError)
     assert isinstance(error.__cause__, RemoteTraceback)
     assert "# look here" in error.__cause__.text
+
+
+def test_one_batch_whose_inputs_need_other_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        (tmp_path / f"shippable_{name}.py").write_text(f"class Kind:\n    name = {name!r}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    kinds = [importlib.import_module(f"shippable_{name}").Kind for name in "ab"]
+    with wl.LocalExecutor(1, allowed_mem="600 MiB") as executor:
+        list(executor.map(lambda o: o.name, [kinds[0]()] * 100))  # so short that they are sent ahead
+        found = list(executor.map(lambda o: o.name, [kinds[x // 3 % 2]() for x in range(300)]))
+    assert found == ["ab"[x // 3 % 2] for x in range(300)]

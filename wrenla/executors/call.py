@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from wrenla.errors import TimedOut
+from wrenla.errors import NeverStarted, TimedOut
 from wrenla.executors.endings import try_again
 from wrenla.executors.future import Attempt, Future
 from wrenla.executors.options import CallOptions
@@ -89,6 +89,11 @@ class Call:
         """Return the seconds that an attempt which starts now may take."""
         limits = [limit for limit in (self.options.timeout, self.due and self.due - now) if limit is not None]
         return max(0.0, min(limits)) if limits else None
+
+    def never_started(self) -> NeverStarted:
+        """Return the error for a call that waits at its deadline."""
+        limit = f"{self.options.deadline:g} s"
+        return NeverStarted(f"{self.label}: still waiting for a worker at its deadline of {limit}")
 
     def late(self) -> TimedOut:
         """Return the error for an attempt that has reached its limit."""

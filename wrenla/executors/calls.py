@@ -9,12 +9,12 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from wrenla.errors import Cancelled, NeverStarted
+from wrenla.errors import Cancelled
 from wrenla.executors.call import Call, Carrier, Lane, Outcome, Work, call_again, find_straggler
-from wrenla.executors.clock import Clock
+from wrenla.executors.clock import Clock, apart
 from wrenla.executors.crew import Crew
 from wrenla.executors.future import Attempt, Future
 from wrenla.executors.ledger import Ledger, Stats, name_of
@@ -347,10 +347,8 @@ class Calls:
             self._counts["failed"] += not cancelled
         if cancelled:
             return
-        limit = f"{call.options.deadline:g} s"
-        never = NeverStarted(f"{call.label}: still waiting for a worker at its deadline of {limit}")
         self._release(call)
-        self._apart(call.future.set_exception, call.late() if begun else never)
+        apart(call.future.set_exception, call.late() if begun else call.never_started())
 
     def _timed_out(self, attempt: Attempt | None) -> None:
         """Give up an attempt that cannot be ended, and its thread."""
@@ -364,11 +362,7 @@ class Calls:
         lane.stop(attempt, gently=True)
         attempt.seconds = time.monotonic() - attempt.started
         self._give_up([attempt])
-        self._apart(self._resolve, call, attempt, Outcome(error=call.late()))
-
-    def _apart(self, do: Callable[..., None], *arguments: Any) -> None:
-        """End a call in a thread of its own: what its callbacks do must not hold the clock up."""
-        threading.Thread(target=do, args=arguments, name=f"{self._name}-late", daemon=True).start()
+        apart(self._resolve, call, attempt, Outcome(error=call.late()))
 
     def _give_up(self, attempts: Iterable[Attempt]) -> None:
         """Leave attempts to themselves that cannot be ended, with their threads."""

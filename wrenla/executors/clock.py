@@ -7,8 +7,9 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
-__all__ = ["Clock"]
+__all__ = ["Clock", "apart"]
 
 _LINGER = 1.0
 """Seconds after which a thread without anything to wait for ends."""
@@ -61,3 +62,8 @@ class Clock:
                     continue
                 heapq.heappop(self._times)
             do()
+
+
+def apart(do: Callable[..., None], *arguments: Any) -> None:
+    """Do what may take long, such as a user's callbacks, in a thread of its own: the clock goes on."""
+    threading.Thread(target=do, args=arguments, name="wrenla-late", daemon=True).start()

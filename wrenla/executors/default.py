@@ -20,8 +20,8 @@ _default: dict[tuple[int, int, int], LocalExecutor] = {}
 def default_executor() -> Executor:
     """Return the executor of the innermost ``with`` block, otherwise the one that the settings describe.
 
-    That is this machine, with `workers` and `allowed_mem`. It is made once, and ended with the interpreter,
-    or when these settings have changed.
+    That is this machine, with `workers` and `allowed_mem`. It is made once, and again when these settings
+    have changed, and ends with the interpreter.
 
     Examples
     --------
@@ -43,14 +43,14 @@ def default_executor() -> Executor:
     now = settings()
     key = (now.workers, now.allowed_mem, now.blas_threads)
     with _lock:
-        others = [_default.pop(other) for other in list(_default) if other != key]
+        replaced = [_default.pop(other) for other in list(_default) if other != key]
         if key not in _default:
             _default[key] = LocalExecutor(
                 now.workers or None, allowed_mem=now.allowed_mem or None, blas_threads=now.blas_threads
             )
         found = _default[key]
-    for other in others:  # without the lock, and without waiting: its calls may ask for this one
-        other.shutdown(wait=False)
+    # whoever has the one before may go on with it; it ends with its last user, but not while we hold the lock
+    del replaced
     return found
 
 

@@ -57,12 +57,15 @@ class ProcessCarrier(Envelopes):
     ) -> None:
         super().__init__(place)
         self.variables = variables
+        self.lanes: list[ProcessLane] = []
         self._max_calls = max_calls
         self._max_bytes = max_bytes
 
     def lane(self) -> ProcessLane:
         """Return a lane whose process starts with its first call."""
-        return ProcessLane(self)
+        lane = ProcessLane(self)
+        self.lanes.append(lane)
+        return lane
 
     def close(self) -> None:
         """Remove what is stored."""
@@ -95,6 +98,11 @@ class ProcessLane:
         self._stopped: set[Attempt] = set()  # before their child was there
         self._failures = 0  # to start a child
         self._lock = threading.Lock()
+
+    @property
+    def has_child(self) -> bool:
+        """There is a process, which may be alive."""
+        return self._child is not None
 
     def appetite(self, call: Call) -> int:
         """Return how many calls like this one to send ahead, so that short ones need not wait."""
@@ -192,8 +200,9 @@ class ProcessLane:
     def _without_child(self, work: Sequence[Work], error: NeverStarted) -> Iterator[Ended]:
         """Give calls back, for another lane may have a child, and pause, so as not to take them all."""
         self._failures += 1
+        hopeless = self._failures >= _STARTS and not any(lane.has_child for lane in self._carrier.lanes)
         for call, attempt in work:
-            yield call, attempt, Outcome(error=error) if self._failures >= _STARTS else None
+            yield call, attempt, Outcome(error=error) if hopeless else None
         time.sleep(min(1.0, 0.1 * 2**self._failures))
 
     def _no_more_stops(self) -> None:
