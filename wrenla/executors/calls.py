@@ -65,13 +65,7 @@ class Calls:
         return Future(f"{self._name}-{next(self._number):06d}")
 
     def submit(self, call: Call) -> None:
-        """Put a call at the end of the queue.
-
-        Raises
-        ------
-        RuntimeError
-            After `shutdown`.
-        """
+        """Put a call at the end of the queue. Raises RuntimeError after `shutdown`."""
         if call.options.deadline is not None:
             call.due = call.submitted + call.options.deadline
         with self._changed:
