@@ -17,7 +17,7 @@ from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
 from wrenla.executors.shipping import NamingPickler, local_sources
 from wrenla_handler.call.blobs import INLINE, Packed, bare, digest, dump, load, size
-from wrenla_handler.call.broadcast import Ref, dump_shared
+from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.envelope import Request, Response, unsealed
 from wrenla_handler.call.failure import Failure
 from wrenla_handler.call.modules import encode_sources
@@ -80,7 +80,6 @@ class Envelopes:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._refs: list[Ref] = []
         self._secret = secrets.token_hex(32)
 
     def function(self, fn: Callable[..., Any], label: str, options: CallOptions) -> SentFunction:
@@ -126,10 +125,7 @@ class Envelopes:
 
     def broadcast(self, value: object) -> Ref:
         """Store a value that many calls read."""
-        store = self.place.store
-        ref = Ref(store.url, self.place.share(dump_shared(value), "broadcasts", inline=_SMALL))
-        self._refs.append(ref)
-        return ref
+        return self.place.broadcast(value, inline=_SMALL)
 
     def request(
         self, call: Call, attempt: Attempt, functions: Container[str] = (), modules: str = ""
@@ -185,7 +181,7 @@ class Envelopes:
             else:
                 failure = load(response.value, place.fetch)
                 outcome.error = _error(failure, response, call)
-        except (StoreError, IntegrityError) as error:
+        except StoreError as error:
             outcome.error = error
         except Exception as error:  # what the function returned cannot be loaded here
             error.add_note(f"while loading the result of {call.label}, which its worker had sent")

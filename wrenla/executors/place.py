@@ -11,6 +11,7 @@ from wrenla.config import settings
 from wrenla.errors import ReachError, StoreError
 from wrenla.folder import RunFolder
 from wrenla_handler.call.blobs import Packed, pack
+from wrenla_handler.call.broadcast import Ref, dump_shared
 from wrenla_handler.call.callee import DATA, results_of
 from wrenla_handler.stores import Data, Reach, Store, join, open_store
 
@@ -34,6 +35,7 @@ class Place:
         self._name = name
         self._reach: Reach = reach
         self._folder: RunFolder | None = None
+        self._refs: list[Ref] = []
         self._closed = False
         self._url = ""
         self._lock = threading.Lock()
@@ -70,6 +72,12 @@ class Place:
             named.append(blob)
         return tuple(named)
 
+    def broadcast(self, value: object, *, inline: int) -> Ref:
+        """Store a value that many calls read."""
+        ref = Ref(self.store.url, self.share(dump_shared(value), "broadcasts", inline=inline))
+        self._refs.append(ref)
+        return ref
+
     def fetch(self, key: str) -> Data:
         """Return an object that a message names."""
         try:
@@ -93,7 +101,7 @@ class Place:
         except StoreError as error:
             logger.warning("%s: not removed yet: %s", key, error)
 
-    def free_results(self, call: str, attempt: int | None = None) -> None:
+    def free_results(self, call: str, attempt: int) -> None:
         """Remove what a worker may have stored that could not say so."""
         try:
             keys = list(self.store.list(results_of(call, attempt)))
@@ -107,6 +115,9 @@ class Place:
         """Remove everything."""
         with self._lock:  # all the time: whoever comes second may rely on its being done
             self._closed = True
+            for ref in self._refs:
+                ref.forget()
+            self._refs.clear()
             if self._folder is not None:
                 self._folder.remove()
                 self._folder = None

@@ -69,8 +69,6 @@ class ProcessCarrier(Envelopes):
 
     def close(self) -> None:
         """Remove what is stored."""
-        for ref in self._refs:
-            ref.forget()
         self.place.close()
 
     @property

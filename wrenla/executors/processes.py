@@ -112,7 +112,7 @@ class Child:
             raise NeverStarted(f"not ready within {_START:g} s")
 
     def send(self, requests: Sequence[Request]) -> None:
-        """Send requests, to be answered one after the other. Several must be so short that the pipe has room.
+        """Send requests, to be answered one after the other.
 
         Raises
         ------

@@ -15,7 +15,7 @@ from wrenla.executors.call import Call, Ended, Outcome, Work
 from wrenla.executors.future import Attempt
 from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
-from wrenla_handler.call.broadcast import Ref, dump_shared, resolved
+from wrenla_handler.call.broadcast import Ref, resolved
 from wrenla_handler.call.context import CallContext, running
 from wrenla_handler.call.failure import Failure
 
@@ -35,7 +35,6 @@ class ThreadCarrier:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._refs: list[Ref] = []
 
     def function(self, fn: Callable[..., Any], label: str, options: CallOptions) -> Callable[..., Any]:
         return fn
@@ -57,18 +56,13 @@ class ThreadCarrier:
 
     def broadcast(self, value: object) -> Ref:
         """Store a value, so that all calls see the same one, which none can change."""
-        store = self.place.store
-        ref = Ref(store.url, self.place.share(dump_shared(value), "broadcasts", inline=0))
-        self._refs.append(ref)
-        return ref
+        return self.place.broadcast(value, inline=0)
 
     def lane(self) -> ThreadLane:
         return ThreadLane(self)
 
     def close(self) -> None:
         """Remove what is stored."""
-        for ref in self._refs:
-            ref.forget()
         self.place.close()
 
 

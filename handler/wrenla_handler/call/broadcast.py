@@ -44,7 +44,7 @@ class Ref:
 
     def delete(self) -> None:
         """Remove the value from the store, where calls under way may still need it."""
-        _values.drop(self._packed)
+        self.forget()
         with closing(open_store(self._url)) as store:
             for blob in self._packed:
                 if blob.key:

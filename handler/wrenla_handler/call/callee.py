@@ -27,9 +27,9 @@ _FUNCTIONS = 64
 """How many functions are kept."""
 
 
-def results_of(call: str, attempt: int | None = None) -> str:
-    """Return what the keys of a call's results begin with, those of one attempt or of all."""
-    return f"results/{call}-" if attempt is None else f"results/{call}-{attempt}-"
+def results_of(call: str, attempt: int) -> str:
+    """Return what the keys of an attempt's results begin with."""
+    return f"results/{call}-{attempt}-"
 
 
 class Callee:
