@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import RemoteTraceback
-from wrenla.executors.shipping import NamingPickler, local_sources
+from wrenla.executors.shipping import NamingPickler, _read, local_sources
 from wrenla_handler.call.blobs import dump
 from wrenla_handler.call.modules import encode_sources
 
@@ -232,3 +234,32 @@ def test_one_batch_whose_inputs_need_other_modules(tmp_path: Path, monkeypatch: 
         list(executor.map(lambda o: o.name, [kinds[0]()] * 100))  # so short that they are sent ahead
         found = list(executor.map(lambda o: o.name, [kinds[x // 3 % 2]() for x in range(300)]))
     assert found == ["ab"[x // 3 % 2] for x in range(300)]
+
+
+def test_a_function_imports_from_beside_itself_where_it_runs(folder: Path) -> None:
+    space = {"__package__": "shippable", "__name__": "__main__"}
+    exec("def late():\n    from .deep.constants import FACTOR\n    return FACTOR\n", space)
+    assert {"shippable.deep", "shippable.deep.constants"} <= shipped(space["late"])
+
+
+def test_threads_read_at_once(tmp_path: Path) -> None:
+    """Until CPython 3.11.8, `ast.parse` fails if another thread enters it meanwhile (cpython#106905)."""
+    paths = [tmp_path / f"module_{i}.py" for i in range(20)]
+    for path in paths:
+        path.write_text("import json\n" + "x = {'a': [f(1, (2, 3)), {4: 5}]}\n" * 500)
+
+    def read(path: Path, depth: int = 0) -> frozenset[str]:
+        if depth:
+            return read(path, depth - 1)
+        status = path.stat()
+        return _read(str(path), status.st_mtime_ns, status.st_size, path.stem, False)[2]
+
+    def let_others(*_: object) -> None:
+        time.sleep(0.001)
+
+    gc.callbacks.append(let_others)  # as hypothesis has one: thus threads change in the middle
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            assert set(pool.map(read, paths, range(20))) == {frozenset({"json"})}
+    finally:
+        gc.callbacks.remove(let_others)

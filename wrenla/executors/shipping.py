@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dis
 import functools
 import importlib.machinery
@@ -49,7 +48,8 @@ class NamingPickler(cloudpickle.Pickler):  # type: ignore[misc]
             if isinstance(module, str):
                 self._modules.add(module)
             if isinstance(obj, types.FunctionType):
-                self._modules.update(_imported_by(obj.__code__))
+                package = str(obj.__globals__.get("__package__") or "")
+                self._modules.update(_imported_by(obj.__code__, package))
         return super().reducer_override(obj)
 
 
@@ -103,12 +103,25 @@ def local_sources(
 
 
 @functools.lru_cache(maxsize=512)
-def _imported_by(code: types.CodeType) -> frozenset[str]:
-    """Return the modules that a function imports when it runs."""
-    names = {str(i.argval) for i in dis.get_instructions(code) if i.opname == "IMPORT_NAME"}
+def _imported_by(code: types.CodeType, package: str) -> frozenset[str]:
+    """Return the modules that code imports when it runs, if `package` is what it takes relative names from.
+
+    Read from the byte code: `ast.parse` in two threads at once fails in some releases of Python
+    (python/cpython#106905).
+    """
+    names, constants = set[str](), list[Any]()
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":  # which finds its level and its list on the stack
+            level, listed = constants[-2:]
+            around = package.split(".") if package else []
+            above = around[: len(around) - level + 1] if level else []
+            origin = ".".join([*above, *([instruction.argval] if instruction.argval else [])])
+            names |= {origin, *(f"{origin}.{name}" for name in listed or ())}
+        elif instruction.opname.startswith("LOAD_"):
+            constants.append(instruction.argval)
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
-            names |= _imported_by(inner)
+            names |= _imported_by(inner, package)
     return frozenset(names)
 
 
@@ -117,22 +130,11 @@ def _read(path: str, changed: int, size: int, name: str, package: bool) -> tuple
     """Return the text of a module, its hash, and the modules that it imports; kept until the file changes."""
     try:
         text = importlib.util.decode_source(Path(path).read_bytes())
-        imports = frozenset(_imports(ast.parse(text), name, package))
+        code = compile(text, path, "exec", dont_inherit=True)
+        imports = _imported_by(code, name if package else name.rpartition(".")[0])
     except (SyntaxError, UnicodeDecodeError):  # importing it will say so
         text, imports = Path(path).read_bytes().decode("utf-8", "replace"), frozenset()
     return text, hash_of(text), imports
-
-
-def _imports(tree: ast.AST, name: str, package: bool) -> Iterator[str]:
-    around = name.split(".") if package else name.split(".")[:-1]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = around[: len(around) - node.level + 1] if node.level else []
-            origin = ".".join([*above, *([node.module] if node.module else [])])
-            yield origin
-            yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
 def _spec(name: str) -> importlib.machinery.ModuleSpec | None:
