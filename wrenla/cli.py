@@ -9,6 +9,7 @@ import click
 import numpy as np
 from dask.utils import format_bytes, format_time
 
+from wrenla import cli_aws, cli_sandbox
 from wrenla.cli_map import map_command
 from wrenla.config import origins, settings
 from wrenla.errors import NotAMatrixError, SettingError, WrenlaError
@@ -83,7 +84,8 @@ def main() -> None:
     """
 
 
-main.add_command(map_command)
+for _command in (map_command, *cli_aws.commands, *cli_sandbox.commands):
+    main.add_command(_command)
 
 
 @main.command()

@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for line in (
         "__main__",
         "cli",
-        "cli_map",
+        "cli_map cli_aws cli_sandbox",
         "aws",
         "__init__",
         "linalg",
@@ -59,7 +59,7 @@ THIRD_PARTY = {
     "wrenla_handler": {"numpy", "scipy", "boto3", "botocore", "urllib3", "cloudpickle"},
     "wrenla": {
         *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "dask", "threadpoolctl", "click", "rich"),
-        *("distributed", "zarr"),
+        *("distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
     },
 }
 
@@ -69,7 +69,7 @@ BELOW = {
     "wrenla": {"wrenla", "wrenla_handler", "wrenla_kernels"},
 }
 
-LAZY = {"boto3", "botocore", "urllib3", "distributed", "zarr"}
+LAZY = {"boto3", "botocore", "urllib3", "distributed", "zarr", "moto", "awslambdaric", "werkzeug"}
 """What is imported where it is used: optional dependencies, and boto3 with its own, slow to import."""
 
 

@@ -1,0 +1,1 @@
+"""Deployment to AWS, and a Lambda on this machine."""
