@@ -26,10 +26,13 @@ class TileCache:
     ----------
     limit : int
         Bytes. A tile that is dropped here is unmapped as soon as no task uses it any more.
+    evicted : callable, optional
+        Is handed what there is no room for any more.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, evicted: Callable[[CacheKey, Tile], None] | None = None) -> None:
         self.limit = limit
+        self._evicted = evicted
         self.used = 0
         self._tiles: OrderedDict[CacheKey, Tile] = OrderedDict()
         self._loading: dict[CacheKey, Future[Tile]] = {}
@@ -57,8 +60,9 @@ class TileCache:
             raise
         with self._lock:
             del self._loading[key]
-            self._insert(key, tile)
+            gone = self._insert(key, tile)
         mine.set_result(tile)
+        self._hand_on(gone)
         return tile, False
 
     def __contains__(self, key: CacheKey) -> bool:
@@ -68,7 +72,8 @@ class TileCache:
     def put(self, key: CacheKey, tile: Tile) -> None:
         """Keep a tile that was just made."""
         with self._lock:
-            self._insert(key, tile)
+            gone = self._insert(key, tile)
+        self._hand_on(gone)
 
     def drop(self, key: CacheKey) -> None:
         """Forget a tile that nobody will need again."""
@@ -87,7 +92,8 @@ class TileCache:
         """Change the limit; what no longer fits is dropped at once."""
         with self._lock:
             self.limit = limit
-            self._evict()
+            gone = self._evict()
+        self._hand_on(gone)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -95,19 +101,28 @@ class TileCache:
             self._tiles.clear()
             self.used = 0
 
-    def _insert(self, key: CacheKey, tile: Tile) -> None:
+    def _insert(self, key: CacheKey, tile: Tile) -> list[tuple[CacheKey, Tile]]:
         old = self._tiles.pop(key, None)
         if old is not None:
             self.used -= _held(old)
-        if _held(tile) <= self.limit:
-            self._tiles[key] = tile
-            self.used += _held(tile)
-            self._evict()
+        if _held(tile) > self.limit:
+            return [(key, tile)]
+        self._tiles[key] = tile
+        self.used += _held(tile)
+        return self._evict()
 
-    def _evict(self) -> None:
+    def _evict(self) -> list[tuple[CacheKey, Tile]]:
+        gone = []
         while self.used > self.limit:
-            _, tile = self._tiles.popitem(last=False)
-            self.used -= _held(tile)
+            gone.append(self._tiles.popitem(last=False))
+            self.used -= _held(gone[-1][1])
+        return gone
+
+    def _hand_on(self, gone: list[tuple[CacheKey, Tile]]) -> None:
+        """Not with the lock held: to write a tile to a file takes a while."""
+        if self._evicted is not None:
+            for key, tile in gone:
+                self._evicted(key, tile)
 
 
 def _held(tile: Tile) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = [
+    "EventError",
     "IntegrityError",
     "LinAlgError",
     "MetadataError",
@@ -36,6 +37,10 @@ class TransientStoreError(StoreError):
 
 class IntegrityError(StoreError):
     """Some bytes are not those that their sender wrote: they do not have the hash that came with them."""
+
+
+class EventError(WrenlaError, ValueError):
+    """A function was sent something that it does not understand, most likely by another version of wrenla."""
 
 
 class NotAMatrixError(WrenlaError, FileNotFoundError):

@@ -19,6 +19,7 @@ from wrenla_handler.finishing import FINISHES, IN_PLACE, Operand, call_user
 from wrenla_handler.layout import tile_key
 from wrenla_handler.sources import Sources, as_bytes, padded_bytes
 from wrenla_handler.task import ArraySpec, Op, Read, Task, Term, TileRef
+from wrenla_handler.tile_files import TileFiles
 
 __all__ = ["Report", "Worker", "cache_key"]
 
@@ -59,12 +60,20 @@ class Worker:
         Arrays of this process that tasks may read, by identity.
     readers : int
         Threads that read tiles ahead of the kernels.
+    files : TileFiles, optional
+        Takes tiles that the cache has no room for. It is closed with the worker.
     """
 
     def __init__(
-        self, cache_bytes: int, hosts: Mapping[str, Tile] | None = None, *, readers: int = 2
+        self,
+        cache_bytes: int,
+        hosts: Mapping[str, Tile] | None = None,
+        *,
+        readers: int = 2,
+        files: TileFiles | None = None,
     ) -> None:
-        self.cache = TileCache(cache_bytes)
+        self.cache = TileCache(cache_bytes, None if files is None else files.put)
+        self.files = files
         self.sources = Sources(hosts)
         self.buffers = Buffers()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="wrenla-read")
@@ -74,6 +83,8 @@ class Worker:
         self._readers.shutdown(wait=True, cancel_futures=True)
         self.sources.close()
         self.cache.clear()
+        if self.files is not None:
+            self.files.close()
 
     def run(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Report:
         """Execute one task and commit its tile, unless another worker has done so first."""
@@ -81,9 +92,22 @@ class Worker:
 
     def fetch(self, spec: ArraySpec, ref: TileRef, *, keep: bool = True) -> tuple[Tile, bool]:
         """Return one tile, from the cache or its source, and whether it was at hand."""
-        if not keep and cache_key(spec, ref) not in self.cache:
-            return self.sources.read(spec, ref), False
-        return self.cache.get(cache_key(spec, ref), lambda: self.sources.read(spec, ref))
+        key, filed = cache_key(spec, ref), False
+
+        def load() -> Tile:
+            nonlocal filed
+            tile = (
+                None
+                if self.files is None
+                else self.files.get(key, *spec.grid.extent(ref.i, ref.j), spec.dtype)
+            )
+            filed = tile is not None
+            return self.sources.read(spec, ref) if tile is None else tile
+
+        if not keep and key not in self.cache:
+            return load(), filed
+        tile, hit = self.cache.get(key, load)
+        return tile, hit or filed
 
     def prefetch(self, spec: ArraySpec, ref: TileRef) -> Future[tuple[Tile, bool]] | None:
         """Begin to read a tile, if it comes from a store and is worth it."""

@@ -14,10 +14,10 @@ from wrenla_handler.call.blobs import Packed, digest, dump, load, size
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import Data, open_store
 
-__all__ = ["Ref", "dump_shared", "resolved", "tally"]
+__all__ = ["Ref", "dump_shared", "keep_at_most", "resolved", "tally"]
 
 _KEPT_BYTES = 1 << 30
-"""Bytes of values kept by one process; the latest one is always kept."""
+"""Bytes of values kept by one process, if nothing is said; the latest one is always kept."""
 
 
 class Ref:
@@ -81,6 +81,7 @@ class _Values:
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
+        self.limit = _KEPT_BYTES
         self.gets = self.hits = 0
 
     def get(self, url: str, packed: Packed) -> Any:
@@ -94,7 +95,7 @@ class _Values:
 
             value = self._read(url, packed)
             self._known[key] = value, size(packed)
-            while len(self._known) > 1 and sum(n for _, n in self._known.values()) > _KEPT_BYTES:
+            while len(self._known) > 1 and sum(n for _, n in self._known.values()) > self.limit:
                 self._known.popitem(last=False)
             return value
 
@@ -116,6 +117,11 @@ class _Values:
 
 
 _values = _Values()
+
+
+def keep_at_most(nbytes: int) -> None:
+    """Say how many bytes of values this process may keep."""
+    _values.limit = nbytes
 
 
 def tally() -> tuple[int, int]:

@@ -13,6 +13,7 @@ from wrenla_handler.call.broadcast import resolved, tally
 from wrenla_handler.call.context import CallContext, running
 from wrenla_handler.call.envelope import Ending, Request, Response, sealed
 from wrenla_handler.call.failure import Failure
+from wrenla_handler.call.limit import OutOfTime, limited
 from wrenla_handler.call.memory import PeakMemory
 from wrenla_handler.call.modules import Finder, decode_sources
 from wrenla_handler.errors import WrenlaError
@@ -91,9 +92,13 @@ class Callee:
             self._gets + tally()[0] - gets,
             tally()[1] - hits,
         )
-        if request.record:
+        if request.record and seconds >= request.unrecorded:
             self._record(request, response)
         return response
+
+    def take_output(self) -> bytes:
+        """Return what was printed and logged since the last time."""
+        return self._output()
 
     def close(self) -> None:
         """Close the stores."""
@@ -107,8 +112,10 @@ class Callee:
             request.id, request.attempt, lambda: open_store(join(request.store, DATA)), owner=None
         )
         try:
-            with running(self.context):
+            with running(self.context), limited(request.limit):
                 return "value", function(*positional, **keywords)
+        except OutOfTime as error:
+            return "timed out", Failure.of(error)
         except BaseException as error:  # SystemExit, too: the worker goes on
             return "exception", Failure.of(error)
         finally:
@@ -176,7 +183,7 @@ class Callee:
         return pack(parts, put)
 
     def _logs(self, request: Request) -> Packed:
-        text = self._output()
+        text = self.take_output()
         if not text:
             return ()
         try:

@@ -12,13 +12,26 @@ from typing import Any, Literal, TypeAlias
 from wrenla_handler.call.blobs import Blob, Packed
 from wrenla_handler.errors import IntegrityError
 
-__all__ = ["Ending", "Request", "Response", "sealed", "unsealed"]
+__all__ = [
+    "VERSION",
+    "Ending",
+    "Request",
+    "Response",
+    "document",
+    "packed_of",
+    "plain_of",
+    "sealed",
+    "unsealed",
+]
 
 VERSION = 1
 
-Ending: TypeAlias = Literal["value", "exception", "refused", "unsaved", "unknown function", "not begun"]
+Ending: TypeAlias = Literal[
+    "value", "exception", "timed out", "refused", "unsaved", "unknown function", "not begun"
+]
 """How an attempt ended, as its worker sees it.
 
+``timed out``: the worker has ended it at its limit;
 ``refused``: the function has not begun (a blob with a wrong hash, a module that is missing);
 ``unsaved``: it has ended, but its result could not be stored;
 ``unknown function``: the worker has not kept the function that the request only names, so send it again;
@@ -48,6 +61,10 @@ class Request:
         Key under which the answer is to be stored as well, create-only; "" for not at all.
     secret : str
         What the stored answer is signed with: who merely writes to the store does not know it.
+    unrecorded : float
+        Seconds: the answer is not stored if the function has run for less.
+    limit : float
+        Seconds that the function may take, where the worker sees to it; 0: as long as it likes.
     """
 
     id: str
@@ -59,15 +76,17 @@ class Request:
     store: str = ""
     record: str = ""
     secret: str = ""
+    unrecorded: float = 0.0
+    limit: float = 0.0
 
     def encode(self) -> bytes:
         """Return the request as JSON."""
-        values = ",".join(map(_plain, self.values))
+        values = ",".join(map(plain_of, self.values))
         return (
             f'{{"version":{VERSION},"kind":"call","id":{_text(self.id)},"attempt":{self.attempt},'
-            f'"function":{_plain(self.function)},"arguments":{_plain(self.arguments)},"values":[{values}],'
-            f'"modules":{_plain(self.modules)},"store":{_text(self.store)},"record":{_text(self.record)},'
-            f'"secret":{_text(self.secret)}}}'
+            f'"function":{plain_of(self.function)},"arguments":{plain_of(self.arguments)},"values":[{values}],'
+            f'"modules":{plain_of(self.modules)},"store":{_text(self.store)},"record":{_text(self.record)},'
+            f'"secret":{_text(self.secret)},"unrecorded":{self.unrecorded!r},"limit":{self.limit!r}}}'
         ).encode()
 
     @classmethod
@@ -79,28 +98,30 @@ class Request:
         ValueError
             If this is no request of our version.
         """
-        return cls._from(_document(json.loads(text.decode()), "call"))
+        return cls.of(json.loads(text.decode()))
 
     @classmethod
     def decode_all(cls, text: bytes) -> list[Request]:
         """Read one request, or a JSON list of them."""
         found = json.loads(text.decode())
-        return [
-            cls._from(_document(each, "call")) for each in (found if isinstance(found, list) else [found])
-        ]
+        return [cls.of(each) for each in (found if isinstance(found, list) else [found])]
 
     @classmethod
-    def _from(cls, found: dict[str, Any]) -> Request:
+    def of(cls, plain: Any) -> Request:
+        """Return a request from its JSON, parsed. Raises ValueError if it is none of our version."""
+        found = document(plain, "call")
         return cls(
             found["id"],
             found["attempt"],
-            _packed(found["function"]),
-            _packed(found["arguments"]),
-            tuple(_packed(value) for value in found["values"]),
-            _packed(found["modules"]),
+            packed_of(found["function"]),
+            packed_of(found["arguments"]),
+            tuple(packed_of(value) for value in found["values"]),
+            packed_of(found["modules"]),
             found["store"],
             found["record"],
             found["secret"],
+            found["unrecorded"],
+            found["limit"],
         )
 
 
@@ -143,7 +164,7 @@ class Response:
         """Return the response as JSON."""
         return (
             f'{{"version":{VERSION},"kind":"answer","id":{_text(self.id)},"attempt":{self.attempt},'
-            f'"ending":{_text(self.ending)},"value":{_plain(self.value)},"logs":{_plain(self.logs)},'
+            f'"ending":{_text(self.ending)},"value":{plain_of(self.value)},"logs":{plain_of(self.logs)},'
             f'"seconds":{self.seconds!r},"peak":{self.peak},"worker":{_text(self.worker)},'
             f'"gets":{self.gets},"hits":{self.hits}}}'
         ).encode()
@@ -151,13 +172,13 @@ class Response:
     @classmethod
     def decode(cls, text: bytes) -> Response:
         """Read a response. Raises ValueError if this is none of our version."""
-        found = _document(json.loads(text.decode()), "answer")
+        found = document(json.loads(text.decode()), "answer")
         return cls(
             found["id"],
             found["attempt"],
             found["ending"],
-            _packed(found["value"]),
-            _packed(found["logs"]),
+            packed_of(found["value"]),
+            packed_of(found["logs"]),
             found["seconds"],
             found["peak"],
             found["worker"],
@@ -184,7 +205,7 @@ def unsealed(data: bytes, secret: str) -> bytes:
 _text = json.encoder.encode_basestring_ascii
 
 
-def _plain(packed: Packed) -> str:
+def plain_of(packed: Packed) -> str:
     """Return a packed value as JSON."""
     return "[" + ",".join(map(_blob, packed)) + "]"
 
@@ -194,13 +215,15 @@ def _blob(blob: Blob) -> str:
     return f'["{blob.sha256}",{blob.nbytes},"{data}",{_text(blob.key)}]'
 
 
-def _packed(plain: list[Any]) -> Packed:
+def packed_of(plain: list[Any]) -> Packed:
+    """Return a packed value from its JSON, parsed."""
     return tuple(
         [Blob(sha256, nbytes, binascii.a2b_base64(data), key) for sha256, nbytes, data, key in plain]
     )
 
 
-def _document(found: Any, kind: str) -> dict[str, Any]:
+def document(found: Any, kind: str) -> dict[str, Any]:
+    """Return a parsed message if it is of some kind and of our version; otherwise raise ValueError."""
     if not isinstance(found, dict) or found.get("kind") != kind or found.get("version") != VERSION:
         raise ValueError(f"not a wrenla {kind!r} of version {VERSION}: {str(found)[:80]}")
     return found

@@ -1,0 +1,220 @@
+"""The function's entry point on AWS Lambda: `wrenla_handler.app.handle` answers calls, tile tasks and pings.
+
+An execution environment answers one event at a time. What it keeps for the next one (clients, functions,
+tiles) only saves time.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import math
+import os
+import platform
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+from wrenla_handler.call.blobs import Packed, dump, pack, size
+from wrenla_handler.call.broadcast import keep_at_most
+from wrenla_handler.call.callee import Callee
+from wrenla_handler.call.envelope import VERSION, Request, Response
+from wrenla_handler.call.failure import Failure
+from wrenla_handler.call.memory import PeakMemory
+from wrenla_handler.call.output import CopiedOutput
+from wrenla_handler.errors import EventError
+from wrenla_handler.tasks import TaskAnswer, TaskOutcome, TaskRequest
+from wrenla_handler.tile_files import TileFiles
+from wrenla_handler.worker import Worker
+from wrenla_kernels import blas_threads, scipy_blas_info
+
+__all__ = ["handle", "packages", "threads_of"]
+
+_MB = 1 << 20
+_PER_CPU, _MOST_CPUS = 1769, 6
+"""Megabytes of memory for which Lambda gives one processor, and how many there are at most."""
+
+_MARGIN, _SHARE = 1.0, 0.1
+"""Seconds, or part of the time limit if that is less, that are kept for sending an answer in time."""
+
+_RESERVE = 48 << 20
+"""Bytes for BLAS's packing buffers, stacks, and what a request takes by itself."""
+
+_CACHE_UNKNOWN = 256 << 20
+"""Bytes of tiles that are kept where nobody says how much memory there is."""
+
+_ANSWER = 4 << 20
+"""Bytes of a failure that travel: what Lambda takes as an answer, in base 64, is 6 MB."""
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+_PACKAGES = ("wrenla", "numpy", "scipy", "cloudpickle")
+
+
+def handle(event: Any, context: Any) -> Any:
+    """Answer one event.
+
+    Parameters
+    ----------
+    event : dict
+        A `Request`, a `TaskRequest`, or ``{"version": 1, "kind": "ping"}``.
+    context : object
+        Lambda's.
+
+    Returns
+    -------
+    dict
+        A `Response`, a `TaskAnswer`, or what `ping` says.
+
+    Raises
+    ------
+    EventError
+        For what is none of these.
+    """
+    return _environment().answer(event, context)
+
+
+@cache
+def _environment() -> _Environment:
+    return _Environment(os.environ)
+
+
+def threads_of(memory: int) -> int:
+    """Return how many threads BLAS uses in a function of so many megabytes: the processors that it gets.
+
+    Examples
+    --------
+    >>> threads_of(512), threads_of(1769), threads_of(1770), threads_of(10240)
+    (1, 1, 2, 6)
+    """
+    return min(_MOST_CPUS, max(1, math.ceil(memory / _PER_CPU)))
+
+
+def packages() -> dict[str, str]:
+    """Return the versions that must be the same on both sides."""
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+class _Environment:
+    """What lives from one event to the next."""
+
+    def __init__(self, variables: os._Environ[str]) -> None:
+        self._memory = int(variables.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0))
+        self._timeout = 0.0
+        name = variables.get("AWS_LAMBDA_LOG_STREAM_NAME", f"process {os.getpid()}")
+        self._callee = Callee(name.rpartition("]")[2], CopiedOutput().take)
+        self._worker = Worker(0, files=TileFiles(variables.get("TMPDIR", "/tmp")))
+        self._peak = PeakMemory()
+        self._threads = blas_threads(threads_of(self._memory))
+        self._threads.__enter__()  # as long as the process lives
+        if self._memory:
+            keep_at_most(self._memory * _MB // 4)
+        logging.getLogger().setLevel(logging.INFO)
+        for chatty in ("boto3", "botocore", "urllib3"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+
+    def answer(self, event: Any, context: Any) -> Any:
+        found = event if isinstance(event, dict) else {}
+        if found.get("version") != VERSION or found.get("kind") not in _READ:
+            raise EventError(
+                f"this function answers events of version {VERSION} and kind {', '.join(_READ)}, not "
+                f"{json.dumps(event, default=str)[:80]}: are driver and function of the same version? "
+                "Run: wrenla deploy"
+            )
+        self._timeout = max(self._timeout, left := context.get_remaining_time_in_millis() / 1000)
+        until = time.monotonic() + left - min(_MARGIN, _SHARE * self._timeout)
+        try:
+            request = _READ[found["kind"]](found)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise EventError(
+                f"a {found['kind']} that cannot be read: {error!r}. Run: wrenla deploy"
+            ) from error
+        match request:
+            case Request():
+                return json.loads(self._call(request, until).encode())
+            case TaskRequest():
+                return json.loads(self._tasks(request, until).encode())
+            case _:
+                return self._pong()
+
+    def _call(self, request: Request, until: float) -> Response:
+        limit = max(0.001, until - time.monotonic())
+        request.limit = min(request.limit, limit) if request.limit else limit
+        nbytes = sum(size(packed) for packed in (request.arguments, *request.values))
+        lacking = self._lacking(2 * nbytes, "the arguments of the call, read and unpacked,")
+        if lacking is not None:
+            return Response(request.id, request.attempt, "refused", lacking, worker=self._callee.name)
+        return self._callee.answer(request)
+
+    def _tasks(self, request: TaskRequest, until: float) -> TaskAnswer:
+        """Carry tasks out, two at a time if there is room: while one is written, the next one is read."""
+        worker, projected = self._worker, request.projected
+        lacking = self._lacking(projected, "the largest task")
+        if lacking is not None:
+            return TaskAnswer([lacking] * len(request.tasks), self._callee.name, self._peak.after(1.0))
+        room = self._room()
+        lanes = min(len(request.tasks), 2 if room is None or 2 * projected <= room else 1)
+        worker.cache.resize(_CACHE_UNKNOWN if room is None else room - lanes * projected)
+
+        def run(number: int) -> TaskOutcome:
+            if number >= lanes and time.monotonic() + request.seconds > until:
+                return None
+            try:
+                return worker.run(request.tasks[number], request.arrays)
+            except Exception as error:
+                return _failed(error)
+
+        if lanes == 1:
+            outcomes = [run(number) for number in range(len(request.tasks))]
+        else:
+            with ThreadPoolExecutor(lanes, "wrenla-task") as pool:
+                outcomes = list(pool.map(run, range(len(request.tasks))))
+        self._callee.take_output()  # what functions of tiles print is in the log
+        return TaskAnswer(outcomes, self._callee.name, self._peak.after(1.0))
+
+    def _room(self) -> int | None:
+        """Return the bytes that are left beside what the process has, None if unlimited."""
+        if not self._memory:
+            return None
+        with open("/proc/self/statm") as statm:
+            resident = int(statm.read().split()[1]) * _PAGE
+        return self._memory * _MB - _RESERVE - max(0, resident - self._worker.cache.used)
+
+    def _lacking(self, nbytes: int, what: str) -> Packed | None:
+        """Return the failure of what needs more memory than there is: to begin would end the environment."""
+        room = self._room()
+        if room is None or nbytes <= room:
+            return None
+        return _failed(
+            MemoryError(
+                f"{what} needs {nbytes >> 20} MiB, but of the function's {self._memory} MB there are "
+                f"{max(0, room) >> 20} MiB left: use smaller pieces, or more memory (wrenla deploy --memory)"
+            )
+        )
+
+    def _pong(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "kind": "pong",
+            "python": platform.python_version(),
+            "packages": packages(),
+            "blas": {key: value for key, value in asdict(scipy_blas_info()).items() if key != "filepath"},
+            "memory": self._memory,
+            "worker": self._callee.name,
+        }
+
+
+def _failed(error: Exception) -> Packed:
+    """Return a failure that travels inside the message."""
+    return pack(dump(Failure.of(error)), lambda number, part: "", inline=_ANSWER)
+
+
+_READ: dict[str, Callable[[Any], Request | TaskRequest | None]] = {
+    "call": Request.of,
+    "task": TaskRequest.of,
+    "ping": lambda plain: None,
+}

@@ -1,0 +1,41 @@
+"""An end to what takes too long, from inside the process that runs it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["OutOfTime", "limited"]
+
+
+class OutOfTime(BaseException):
+    """A function has reached its limit. No `Exception`: functions catch those."""
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise OutOfTime in the block when it has run for some seconds; 0: never.
+
+    By a signal: so it works in a process's main thread only, elsewhere there is no limit, and code that never
+    returns to Python is not interrupted. Whoever started the process has a limit of their own for that.
+    """
+    if not seconds or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    over = False
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if not over:
+            raise OutOfTime(f"still running after {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        over = True  # a signal that is on its way already must not strike outside the block
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
