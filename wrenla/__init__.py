@@ -5,10 +5,12 @@ import importlib.metadata
 from wrenla import linalg
 from wrenla.creation import block, eye, from_array, from_function, from_zarr, map_tiles, open, random, zeros
 from wrenla.errors import LinAlgError, WrenlaError
+from wrenla.executors.aws_lambda import LambdaExecutor
 from wrenla.executors.base import Executor
 from wrenla.executors.default import default_executor, store
 from wrenla.executors.future import Future
 from wrenla.executors.local import LocalExecutor
+from wrenla.executors.prices import Prices
 from wrenla.matrix import BigMatrix, compute, plan
 from wrenla.stored_objects import StoredObject, objects
 from wrenla_handler.call.broadcast import Ref
@@ -20,8 +22,10 @@ __all__ = [
     "BigMatrix",
     "Executor",
     "Future",
+    "LambdaExecutor",
     "LinAlgError",
     "LocalExecutor",
+    "Prices",
     "Ref",
     "StoredObject",
     "WrenlaError",

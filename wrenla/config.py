@@ -15,7 +15,7 @@ from dask.utils import parse_bytes
 
 from wrenla.errors import SettingError
 
-__all__ = ["Settings", "origins", "settings"]
+__all__ = ["Settings", "origins", "settings", "store_for"]
 
 ScheduleName = Literal["dataflow", "waves"]
 
@@ -32,7 +32,8 @@ class Settings:
     Attributes
     ----------
     store : str
-        URL for temporary tiles (``WRENLA_STORE``); by default a folder ``wrenla`` in the user's cache folder.
+        URL for temporary tiles (``WRENLA_STORE``); by default the executor's own place (the bucket of a
+        function on AWS), or a folder ``wrenla`` in the user's cache folder.
     workers : int
         Workers of the default executor (``WRENLA_WORKERS``); 0: one for each processor.
     allowed_mem : int
@@ -95,6 +96,11 @@ def origins() -> dict[str, str]:
     for source, values in _sources():
         found.update(dict.fromkeys(values, source))
     return found
+
+
+def store_for(own: str) -> str:
+    """Return where temporaries go: where the settings say; if they say nothing, to an executor's `own` place."""
+    return own if own and origins()["store"] == "default" else settings().store
 
 
 def _sources() -> Iterator[tuple[str, Mapping[str, Any]]]:

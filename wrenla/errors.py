@@ -6,6 +6,7 @@ import concurrent.futures
 
 from wrenla_handler.call.failure import RemoteError, RemoteTraceback
 from wrenla_handler.errors import (
+    EventError,
     IntegrityError,
     LinAlgError,
     MetadataError,
@@ -22,6 +23,7 @@ from wrenla_handler.errors import (
 __all__ = [
     "CallError",
     "Cancelled",
+    "EventError",
     "IntegrityError",
     "LinAlgError",
     "Lost",
@@ -32,10 +34,12 @@ __all__ = [
     "NotAMatrixError",
     "NotPositiveDefiniteError",
     "OutOfMemory",
+    "OverBudget",
     "PlanError",
     "ReachError",
     "RemoteError",
     "RemoteTraceback",
+    "ServiceError",
     "SettingError",
     "SingularMatrixError",
     "StaleMatrixError",
@@ -46,6 +50,7 @@ __all__ = [
     "TooLargeError",
     "TransientStoreError",
     "TruncatedTileError",
+    "VersionError",
     "WorkerDied",
     "WrenlaError",
 ]
@@ -93,6 +98,18 @@ class Superseded(CallError):
 
 class NestedCallError(WrenlaError, RuntimeError):
     """A function that runs on a worker asked the same executor for calls, which would wait for themselves."""
+
+
+class OverBudget(CallError):
+    """The call was not begun, since `max_dollars` have been spent."""
+
+
+class ServiceError(WrenlaError):
+    """AWS has refused something; the message says what to do."""
+
+
+class VersionError(WrenlaError):
+    """Driver and function are not made for each other: Python or packages differ; deploy again."""
 
 
 class ReachError(WrenlaError, ValueError):

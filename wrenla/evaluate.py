@@ -14,7 +14,7 @@ from dask.utils import format_bytes
 
 from wrenla.algorithms.anchor import settled
 from wrenla.algorithms.assemble import copy
-from wrenla.config import Settings, settings
+from wrenla.config import Settings, settings, store_for
 from wrenla.errors import TooLargeError
 from wrenla.executors.base import Executor
 from wrenla.executors.default import default_executor
@@ -86,7 +86,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
         execute(
             targets,
             executor,
-            root=options.settings.store,
+            root=store_for(executor.own_store),
             schedule=options.settings.schedule,
             listeners=listeners,
         ) as (finished, _),
@@ -112,7 +112,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
         execute(
             [Target(made(node))],
             executor,
-            root=options.settings.store,
+            root=store_for(executor.own_store),
             schedule=options.settings.schedule,
             listeners=listeners,
         ) as ((result,), folder),
@@ -148,7 +148,7 @@ def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, 
                 execute(
                     [Target(result, store.url)],
                     executor,
-                    root=options.settings.store,
+                    root=store_for(executor.own_store),
                     schedule=options.settings.schedule,
                     listeners=listeners,
                 ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -16,10 +17,11 @@ from dataclasses import asdict, dataclass
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import Store, join, open_store
 
-__all__ = ["Lease", "Leftover", "RunFolder", "clean", "leftovers"]
+__all__ = ["Lease", "Leftover", "RunFolder", "clean", "leftovers", "run_of"]
 
 _LEASE_SECONDS = 60.0
 _RUNS = "runs"
+_RUN = re.compile(rf".*/{_RUNS}/[0-9a-f]{{24}}(?:-[0-9a-f]{{8}})?/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,18 @@ class RunFolder:
         self._ended.set()
         self._renewing.join(timeout=5)
         self._finalizer.detach()
+
+
+def run_of(url: str) -> str:
+    """Return the address of the run's folder that an address is in, "" if it is in none.
+
+    Examples
+    --------
+    >>> run_of("s3://bucket/runs/0123456789abcdef01234567/array"), run_of("s3://bucket/matrix")
+    ('s3://bucket/runs/0123456789abcdef01234567', '')
+    """
+    found = _RUN.match(url)
+    return found[0].rstrip("/") if found else ""
 
 
 def _encode(lease: Lease) -> bytes:

@@ -186,6 +186,15 @@ class Task:
                     yield b
         yield from self.args
 
+    def arrays(self) -> set[str]:
+        """Return the names of the arrays that this task reads, writes or calls."""
+        factors = (read for term in self.terms for read in (term.a, term.b))
+        names = {ref.array for read in (*self.base, *factors, *self.args) for ref in read.refs()}
+        names.add(self.out.array)
+        if self.finish.startswith("call "):
+            names.add(self.finish.removeprefix("call "))
+        return names
+
 
 @dataclass(frozen=True, slots=True)
 class ArraySpec:

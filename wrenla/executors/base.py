@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from types import TracebackType
@@ -40,6 +40,8 @@ class Executor(CallingExecutor):
         Calls, and tile tasks, that run at the same time.
     reach : {"process", "host", "anywhere"}
         Where the workers of tile tasks are: they see only stores and arrays that reach at least as far.
+    own_store : str
+        URL of the store for temporaries if no setting names one; "" for the folder of this user.
 
     Examples
     --------
@@ -51,6 +53,7 @@ class Executor(CallingExecutor):
 
     workers: int
     reach: Reach
+    own_store: str = ""
 
     def __enter__(self) -> Self:
         _entered.set((*_entered.get(), self))
@@ -89,6 +92,12 @@ class Executor(CallingExecutor):
     @abstractmethod
     def submit_task(self, task: Task, arrays: Mapping[str, ArraySpec]) -> concurrent.futures.Future[Report]:
         """Run one task. The future ends with its report, or with the error that it met."""
+
+    def submit_tasks(
+        self, tasks: Sequence[Task], arrays: Mapping[str, ArraySpec]
+    ) -> list[concurrent.futures.Future[Report]]:
+        """Run some tasks, none of which waits for another, on one worker if that saves time."""
+        return [self.submit_task(task, arrays) for task in tasks]
 
     @abstractmethod
     def forget(self, spec: ArraySpec, ref: TileRef) -> None:

@@ -99,7 +99,9 @@ class Call:
         """Return the error for an attempt that has reached its limit."""
         if self.due is not None and time.monotonic() >= self.due:
             return TimedOut(f"{self.label}: still running at its deadline of {self.options.deadline:g} s")
-        return TimedOut(f"{self.label}: still running after its timeout of {self.options.timeout:g} s")
+        if self.options.timeout is not None:
+            return TimedOut(f"{self.label}: still running after its timeout of {self.options.timeout:g} s")
+        return TimedOut(f"{self.label}: still running at the limit of its worker")
 
 
 @dataclass(slots=True)
@@ -116,6 +118,9 @@ class Outcome:
     received: int = 0
     gets: int = 0
     hits: int = 0
+    billed: float = 0.0
+    init: float = 0.0
+    dollars: float = 0.0
     discard: Callable[[], None] | None = None
 
 
@@ -168,6 +173,9 @@ class Carrier(Protocol):
 
     keeps_limits: bool
     """Its lanes end attempts at their limit themselves."""
+
+    keeps_lanes: bool
+    """Its lanes wait for the next call; otherwise they end when there is none."""
 
     place: Place
     """For what does not fit into messages."""

@@ -244,7 +244,7 @@ class CallingExecutor(concurrent.futures.Executor):
         deadline: float | EllipsisType | None = ...,
         retries: int | EllipsisType = ...,
         idempotent: bool | EllipsisType = ...,
-        record: bool | EllipsisType = ...,
+        record: bool | EllipsisType | None = ...,
         include_modules: Sequence[str] | EllipsisType = ...,
         exclude_modules: Sequence[str] | EllipsisType = ...,
     ) -> Self:
@@ -264,8 +264,9 @@ class CallingExecutor(concurrent.futures.Executor):
         idempotent : bool
             The function may run twice, also at the same time: a call whose worker died is tried again, and a
             second copy of a straggler is started when most of its batch is done.
-        record : bool
-            Workers also store their answers, so that they survive a worker that dies just then.
+        record : bool, optional
+            Workers also store their answers, so that they survive a worker that dies just then, or a
+            connection that breaks. None: where workers are far away, if the function has run for a second.
         include_modules, exclude_modules : list of str
             Modules that travel with the function, or do not, where what is local is guessed wrongly.
 

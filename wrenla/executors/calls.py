@@ -224,6 +224,8 @@ class Calls:
                 straggler, may_come = find_straggler(self._active)
                 if straggler is not None:
                     return [(straggler, self._begin(straggler, lane, copy=True))]
+                if not (may_come or self.carrier.keeps_lanes):
+                    return None
                 self._idle += 1
                 try:
                     self._changed.wait(_LOOK if may_come else None)
@@ -268,7 +270,7 @@ class Calls:
             del call.running[attempt]
             if self._watchers or self._closed:
                 self._changed.notify_all()
-            self._ledger.attempt_ended(attempt, outcome)
+            self._ledger.attempt_ended(call, attempt, outcome)
             again = False
             if call.ended:
                 attempt.ending = attempt.ending or "Superseded"

@@ -78,6 +78,9 @@ class Envelopes:
         For what does not fit into messages.
     """
 
+    unrecorded: float | None = None
+    """Seconds from which on an answer is worth storing if nothing is said; None: none is."""
+
     def __init__(self, place: Place) -> None:
         self.place = place
         self._secret = secrets.token_hex(32)
@@ -143,7 +146,10 @@ class Envelopes:
         """
         function, arguments = call.function, call.arguments
         sources = self._modules(function, arguments.needs)
-        record = f"outcomes/{call.future.id}-{attempt.number}" if call.options.record else ""
+        wanted = call.options.record
+        if wanted is None:
+            wanted = self.unrecorded is not None
+        record = f"outcomes/{call.future.id}-{attempt.number}" if wanted else ""
         return Request(
             call.future.id,
             attempt.number,
@@ -154,6 +160,7 @@ class Envelopes:
             self.place.url,
             record,
             self._secret if record else "",
+            0.0 if call.options.record else self.unrecorded or 0.0,
         )
 
     def read(self, response: Response, call: Call) -> Outcome:
@@ -223,6 +230,10 @@ class Envelopes:
 
 def _error(failure: Failure, response: Response, call: Call) -> Exception:
     """Return the error for a failure that a worker has told of."""
+    if response.ending == "timed out":
+        late = call.late()
+        late.__cause__ = failure.exception()
+        return late
     error = raised(failure, call.label)
     if response.ending == "unsaved":
         lost = Lost(

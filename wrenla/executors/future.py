@@ -60,6 +60,10 @@ class CallStats:
         Most bytes of memory that its worker has used so far; 0 for a thread.
     gets, hits : int
         Objects that its worker read from the store, and broadcast values that it had at hand.
+    billed, init : float
+        Seconds that AWS has billed for the attempt that counts, and those of the cold start among them.
+    dollars : float
+        What all attempts have cost, requests to S3 aside.
     """
 
     waited: float = 0.0
@@ -70,6 +74,9 @@ class CallStats:
     peak: int = 0
     gets: int = 0
     hits: int = 0
+    billed: float = 0.0
+    init: float = 0.0
+    dollars: float = 0.0
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)

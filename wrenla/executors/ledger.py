@@ -34,6 +34,9 @@ class Stats:
         Functions, arguments and results, pickled.
     gets, hits : int
         Objects that workers read from the store, and broadcast values that they had at hand.
+    billed, dollars : float
+        Seconds that AWS has billed for all attempts, and what they have cost, requests to S3 aside.
+    cold_starts : int
     """
 
     submitted: int = 0
@@ -51,6 +54,9 @@ class Stats:
     bytes_received: int = 0
     gets: int = 0
     hits: int = 0
+    billed: float = 0.0
+    dollars: float = 0.0
+    cold_starts: int = 0
 
 
 class Ledger:
@@ -87,7 +93,7 @@ class Ledger:
         call.future._account.attempts.remove(attempt)
         self.counts["attempts"] -= 1
 
-    def attempt_ended(self, attempt: Attempt, outcome: Outcome) -> None:
+    def attempt_ended(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
         """Write down what an attempt has taken, whatever follows from it."""
         attempt.worker = outcome.worker or attempt.worker
         elapsed = time.monotonic() - attempt.started
@@ -97,6 +103,11 @@ class Ledger:
         counts["gets"] += outcome.gets
         counts["hits"] += outcome.hits
         counts["bytes_sent"] += outcome.sent
+        if outcome.dollars:
+            counts["billed"] += outcome.billed
+            counts["dollars"] += outcome.dollars
+            counts["cold_starts"] += outcome.init > 0
+            call.future._account.stats.dollars += outcome.dollars
 
     def call_ended(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
         """Write down what a call has come to with its last attempt."""
@@ -106,6 +117,7 @@ class Ledger:
         stats.total, stats.seconds = time.monotonic() - call.submitted, attempt.seconds
         stats.bytes_sent, stats.bytes_received, stats.peak = outcome.sent, outcome.received, outcome.peak
         stats.gets, stats.hits = outcome.gets, outcome.hits
+        stats.billed, stats.init = outcome.billed, outcome.init
         account.logs = outcome.logs
         attempt.ending = attempt.ending or ("value" if error is None else name_of(error))
         ended = "succeeded" if error is None else "cancelled" if isinstance(error, Cancelled) else "failed"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import sys
 import threading
 import uuid
 import weakref
@@ -21,6 +19,7 @@ from wrenla.errors import NestedCallError
 from wrenla.executors.base import Executor
 from wrenla.executors.call import Carrier
 from wrenla.executors.calls import Calls
+from wrenla.executors.lifetime import ended_at_exit, let_go
 from wrenla.executors.place import Place
 from wrenla.executors.process_lanes import ProcessCarrier
 from wrenla.executors.threads import ThreadCarrier
@@ -133,9 +132,9 @@ class LocalExecutor(Executor):
             )
         self._calls = Calls(self.workers, carrier, name)
         # for those who do not end it: it goes with its last user, and its calls end before the program
-        self._finalizer = weakref.finalize(self, _let_go, self._calls, self._pool, self._home)
+        self._finalizer = weakref.finalize(self, let_go, self._calls, self._home, self._pool)
         self._finalizer.atexit = False
-        _open_calls.add(self._calls)
+        ended_at_exit(self._calls)
 
     @property
     def calls(self) -> Calls:
@@ -214,27 +213,6 @@ class LocalExecutor(Executor):
     def __repr__(self) -> str:
         allowed = format_bytes(self.allowed_mem)
         return f"LocalExecutor(workers={self.workers}, kind={self.kind!r}, allowed_mem={allowed!r})"
-
-
-_open_calls: weakref.WeakSet[Calls] = weakref.WeakSet()
-"""Calls that may be under way: the threads that carry them out hold them."""
-
-
-def _let_go(calls: Calls, pool: ThreadPoolExecutor, home: Worker) -> None:
-    """End an executor that nobody uses any more, when its calls have ended, and without waiting for them."""
-    calls.shutdown(wait=False)
-    pool.shutdown(wait=False)
-    home.close()
-
-
-@atexit.register
-def _end_all() -> None:
-    """Let calls end before the program does, unless it ends by Ctrl-C."""
-    interrupted = issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt)
-    for calls in list(_open_calls):
-        if interrupted:
-            calls.stop()
-        calls.shutdown(wait=True)
 
 
 def memory_of_this_machine() -> int:

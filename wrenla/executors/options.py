@@ -17,7 +17,7 @@ class CallOptions:
     deadline: float | None = None
     retries: int = 0
     idempotent: bool = False
-    record: bool = False
+    record: bool | None = None
     include_modules: tuple[str, ...] = field(default=())
     exclude_modules: tuple[str, ...] = field(default=())
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from wrenla.config import settings
 from wrenla.errors import ReachError, StoreError
 from wrenla.folder import RunFolder
-from wrenla_handler.call.blobs import Packed, pack
+from wrenla_handler.call.blobs import INLINE, Packed, pack
 from wrenla_handler.call.broadcast import Ref, dump_shared
 from wrenla_handler.call.callee import DATA, results_of
 from wrenla_handler.stores import Data, Reach, Store, join, open_store
@@ -29,11 +29,14 @@ class Place:
         Of the folder.
     reach : {"process", "host", "anywhere"}
         Where the workers are.
+    root : callable, optional
+        Returns the URL of the store; by default the one of the settings.
     """
 
-    def __init__(self, name: str, reach: Reach) -> None:
+    def __init__(self, name: str, reach: Reach, root: Callable[[], str] | None = None) -> None:
         self._name = name
         self._reach: Reach = reach
+        self._root = root or (lambda: settings().store)
         self._folder: RunFolder | None = None
         self._refs: list[Ref] = []
         self._closed = False
@@ -57,9 +60,13 @@ class Place:
         """Open the part of it that is for what functions keep there themselves."""
         return open_store(join(self._opened().url, DATA))
 
-    def send(self, parts: list[Data], kind: str) -> Packed:
+    def send(self, parts: list[Data], kind: str, *, inline: int = INLINE) -> Packed:
         """Pack something for one call: the message takes what is small."""
-        return pack(parts, lambda number, part: self._put(f"{kind}/{next(self._number):08x}-{number}", part))
+
+        def put(number: int, part: Data) -> str:
+            return self._put(f"{kind}/{next(self._number):08x}-{number}", part)
+
+        return pack(parts, put, inline=inline)
 
     def share(self, parts: list[Data], kind: str, *, inline: int) -> Packed:
         """Pack something that many calls use: it is stored once, named by its content."""
@@ -131,13 +138,18 @@ class Place:
             if self._closed:
                 raise RuntimeError("the executor has been shut down, and what it kept is gone")
             if self._folder is None:
-                root = settings().store
+                root = self._root()
                 store = open_store(root)
                 store.close()
-                if store.reach == "process" and self._reach != "process":
+                if store.reach == "process" and self._reach == "host":
                     raise ReachError(
                         f"{root}: worker processes cannot see the memory of this one: set the store "
                         "(WRENLA_STORE) to a folder or to s3://bucket/prefix"
+                    )
+                if store.reach != "anywhere" and self._reach == "anywhere":
+                    raise ReachError(
+                        f"{root}: the workers are not on this machine and cannot see it: set the store "
+                        "(WRENLA_STORE) to s3://bucket/prefix"
                     )
                 self._folder = RunFolder(root, self._name)
             return self._folder

@@ -46,6 +46,7 @@ class ProcessCarrier(Envelopes):
     """
 
     keeps_limits = True
+    keeps_lanes = True
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ class ThreadCarrier:
     """
 
     keeps_limits = False
+    keeps_lanes = True
 
     def __init__(self, place: Place) -> None:
         self.place = place

@@ -26,6 +26,10 @@ class ExecutorModel:
         Seconds that one task may last.
     allowed_bytes : int
         Memory that one worker may use.
+    worthwhile : float
+        Seconds of work that are worth handing to a worker at all: shorter tasks go together. 0: any.
+    dollars_per_second, dollars_per_invocation, dollars_per_put, dollars_per_get : float
+        What a worker costs while it works, handing something to it, and requests to the store.
     """
 
     workers: int
@@ -34,6 +38,11 @@ class ExecutorModel:
     latency: float
     longest_task: float
     allowed_bytes: int
+    worthwhile: float = 0.0
+    dollars_per_second: float = 0.0
+    dollars_per_invocation: float = 0.0
+    dollars_per_put: float = 0.0
+    dollars_per_get: float = 0.0
 
     def seconds(self, flops: float, nbytes: float) -> float:
         """Return what a task takes that neither waits nor overlaps."""

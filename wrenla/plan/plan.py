@@ -26,6 +26,10 @@ LOOKAHEAD = 4
 """Tiles that a worker reads ahead of its kernels."""
 
 
+_LARGEST_BATCH = 64
+"""Tasks of one batch at most: more would be too much to lose, and to wait for."""
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """The tasks of some results, levelled into waves and priced. Immutable; one plan serves many runs.
@@ -111,6 +115,25 @@ class Plan:
         """What the model expects: all work shared evenly among the workers."""
         return float(self.graph.seconds.sum()) / self.model.workers
 
+    @cached_property
+    def dollars(self) -> float:
+        """What the run will cost by the model; 0 where workers and requests cost nothing."""
+        model = self.model
+        return (
+            self.seconds * model.workers * model.dollars_per_second
+            + math.ceil(self.tasks / self.batch) * model.dollars_per_invocation
+            + self.tasks * model.dollars_per_put
+            + self.reads * model.dollars_per_get
+        )
+
+    @cached_property
+    def batch(self) -> int:
+        """How many tasks are handed to a worker at once, if so many are ready: what is short goes together."""
+        if not self.tasks or not self.model.worthwhile:
+            return 1
+        mean = max(1e-6, float(self.graph.seconds.mean()) - self.model.latency)
+        return max(1, min(_LARGEST_BATCH, int(self.model.worthwhile / mean)))
+
     def wave(self, number: int) -> list[int]:
         """Return the tasks of one wave."""
         return [int(p) for p in np.flatnonzero(self.graph.level == number)]
@@ -160,6 +183,10 @@ class Plan:
             ),
             ("time", f"about {self.seconds:.3g} s on {self.model.workers} workers"),
         ]
+        if self.batch > 1:
+            rows.append(("together", f"up to {self.batch} tasks go to a worker at once"))
+        if self.dollars:
+            rows.append(("cost", f"about ${self.dollars:.2g}"))
         shapes = ", ".join(
             f"{node.grid.shape[0]} × {node.grid.shape[1]} in tiles of "
             f"{node.grid.tile[0]} × {node.grid.tile[1]}, {node.dtype}"

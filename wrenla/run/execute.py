@@ -21,6 +21,7 @@ from wrenla.plan.plan import Plan, make_plan
 from wrenla.run.events import Listener
 from wrenla.run.loop import Job, run_job
 from wrenla.run.scheduler import Policy, Schedule
+from wrenla.run.upload import upload
 from wrenla_handler.cache import Tile
 from wrenla_handler.errors import LinAlgError
 from wrenla_handler.layout import tile_key
@@ -102,12 +103,14 @@ def execute(
     folder = RunFolder(root, _run_key(targets))
     try:
         arrays, hosts = _bind(plan, originals, targets, folder, executor.reach)
+        if executor.reach == "anywhere":
+            arrays, hosts = upload(arrays, hosts, folder), {}
         results = [Finished(t.node, arrays[twin.key]) for t, twin in zip(targets, plan.results, strict=True)]
         present = list(_present(plan.graph, arrays))
         if present:
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
         folder.store.put("run.json", json.dumps(_manifest(plan), indent=1).encode())
-        job = Job(folder.key, plan.graph, arrays, _wanted(plan), present)
+        job = Job(folder.key, plan.graph, arrays, _wanted(plan), present, plan.batch)
         with executor.session(hosts, plan.projected):
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), listeners)
             yield results, folder
@@ -143,7 +146,7 @@ def _slots(plan: Plan, executor: Executor) -> int:
     that a worker would wait for the next one.
     """
     mean = float(plan.graph.seconds.mean()) if plan.tasks else 0.0
-    return executor.workers + (64 if mean < 2e-3 else 1)
+    return executor.workers * plan.batch + (64 if mean < 2e-3 else 1)
 
 
 def _wanted(plan: Plan) -> list[int]:
@@ -169,7 +172,8 @@ def _bind(
                 folder.store.put(function_key(spec.detail), node.op.payload, create=True)
             elif spec.kind == "host":
                 hosts[spec.identity] = node.op.payload
-                _require(reach, "process", "an array in the memory of this process")
+                if reach != "anywhere":  # otherwise it is brought to where they can read it
+                    _require(reach, "process", "an array in the memory of this process")
         else:
             url = places.get(node.key) or folder.place(node.key)
             spec = ArraySpec("tiles", node.grid, node.dtype, node.ndim, node.key, url)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from wrenla.errors import Lost, NeverStarted, Throttled, WorkerDied
 from wrenla.executors.base import Executor
 from wrenla.plan.graph import Graph
 from wrenla.run.events import (
@@ -52,7 +53,11 @@ __all__ = ["Job", "run_job"]
 
 logger = logging.getLogger("wrenla.run")
 
-_TRANSIENT = (TransientStoreError, ConnectionError, TimeoutError)
+_TRANSIENT = (
+    *(TransientStoreError, ConnectionError, TimeoutError),
+    *(WorkerDied, Lost, NeverStarted, Throttled),
+)
+"""What the next attempt need not meet again: a tile task may run any number of times."""
 
 _GRACE = 300.0
 """Seconds that a failed run waits for tasks still in a kernel, so that none writes after the clean-up."""
@@ -73,6 +78,8 @@ class Job:
         What fills each array name of the plan.
     wanted, present : sequences of int
         Tasks whose tiles are results; tasks whose tiles are there already.
+    batch : int
+        How many tasks may be handed to a worker at once.
     """
 
     name: str
@@ -80,6 +87,7 @@ class Job:
     arrays: Mapping[str, ArraySpec]
     wanted: Sequence[int]
     present: Sequence[int]
+    batch: int = 1
 
 
 def run_job(job: Job, executor: Executor, policy: Policy, listeners: Sequence[Listener] = ()) -> Totals:
@@ -109,6 +117,9 @@ class _Loop:
     alarms: list[tuple[float, int]] = field(default_factory=list)
     errors: dict[int, BaseException] = field(default_factory=dict)
     kernels: dict[int, str] = field(default_factory=dict)
+    ready: list[int] = field(default_factory=list)
+    left: dict[int, set[int]] = field(default_factory=dict)
+    batches: int = 0
     finished: bool = False
     failed: int | None = None
 
@@ -131,6 +142,9 @@ class _Loop:
         try:
             state = self._step(state, Begun())
             while not self.finished and self.failed is None:
+                # what has ended meanwhile comes first: what it makes ready can go together
+                if job.batch == 1 or self.ended.empty():
+                    self._submit()
                 state = self._step(state, self._wait())
             if self.failed is not None:
                 self._wind_down(_GRACE)
@@ -159,9 +173,7 @@ class _Loop:
                 self.kernels[p] = task.finish.split(" ")[0] or ("gemm" if task.terms else "copy")
                 if self.listeners:
                     self._tell(TaskStarted(p, self.kernels[p], attempt, now))
-                future = self.executor.submit_task(task, self.job.arrays)
-                self.futures[p] = future
-                future.add_done_callback(self._report_to_queue(p))
+                self.ready.append(p)
             case Drop(p):
                 self._drop(p)
             case Retry(p, attempt, delay):
@@ -178,6 +190,20 @@ class _Loop:
                 self.finished = True
             case Stop(p):
                 self.failed = p
+
+    def _submit(self) -> None:
+        """Hand out what is ready: in batches, unless there would be fewer of them than workers."""
+        while self.ready:
+            idle = max(1, self.executor.workers - self.batches)
+            size = max(1, min(self.job.batch, -(-len(self.ready) // idle)))
+            batch, self.ready = self.ready[:size], self.ready[size:]
+            tasks = [self.job.graph.task(p) for p in batch]
+            self.batches += 1
+            left = set(batch)
+            futures = self.executor.submit_tasks(tasks, self.job.arrays)
+            for p, future in zip(batch, futures, strict=True):
+                self.futures[p], self.left[p] = future, left
+                future.add_done_callback(self._report_to_queue(p))
 
     def _report_to_queue(self, p: int) -> Callable[[Future[Report]], None]:
         return lambda future: self.ended.put((p, future))
@@ -198,6 +224,9 @@ class _Loop:
 
     def _outcome(self, p: int, future: Future[Report]) -> Input:
         self.futures.pop(p, None)
+        left = self.left.pop(p)
+        left.remove(p)
+        self.batches -= not left
         if future.cancelled():
             raise RuntimeError("the executor was shut down in the middle of the run")
         error = future.exception()

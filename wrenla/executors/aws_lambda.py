@@ -1,0 +1,206 @@
+"""A function on AWS Lambda as executor."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+from wrenla.config import store_for
+from wrenla.errors import ReachError
+from wrenla.executors.base import Executor
+from wrenla.executors.calls import Calls
+from wrenla.executors.invocation import Function, FunctionFacts
+from wrenla.executors.lambda_lanes import LambdaCarrier
+from wrenla.executors.lifetime import ended_at_exit, let_go
+from wrenla.executors.options import at_least_one
+from wrenla.executors.place import Place
+from wrenla.executors.prices import Prices
+from wrenla.executors.tile_calls import TileRun
+from wrenla.plan.model import ExecutorModel
+from wrenla_handler.app import threads_of
+from wrenla_handler.cache import Tile
+from wrenla_handler.stores import Reach, join
+from wrenla_handler.stores.s3_client import expect_owner
+from wrenla_handler.task import ArraySpec, Task, TileRef
+from wrenla_handler.worker import Report, Worker
+
+__all__ = ["LambdaExecutor"]
+
+_RUNTIME = 224 << 20
+"""Bytes of a function's memory that Python, NumPy, SciPy and boto3 take, and BLAS's buffers."""
+
+_HOME_CACHE = 256 << 20
+"""Bytes of tiles that are kept here while a result is gathered."""
+
+_LEAVING = 30.0
+"""Seconds for which the end of an executor waits for invocations whose answers nobody needs any more."""
+
+_LONGEST, _SHARE = 120.0, 0.8
+"""Seconds that a tile task may last by the plan, or part of the function's time limit if that is less."""
+
+_FLOPS = 30e9
+"""Of one processor of Lambda's, in double precision: what OpenBLAS reaches on half a core with AVX2."""
+
+
+class LambdaExecutor(Executor):
+    """Runs calls and tile tasks as invocations of a function on AWS Lambda, that `wrenla deploy` has made.
+
+    Calls are synchronous invocations: an answer tells by itself that a call has ended, so nothing is polled.
+    A call that the service refuses (429) is offered again, more slowly. Functions cannot be stopped: what
+    Ctrl-C or a timeout gives up runs on for itself, until its own limit.
+
+    Parameters
+    ----------
+    function : str
+        Name, or ARN, of the function. Its memory and time limit are the deployment's and are read from it.
+    bucket : str, optional
+        The bucket for temporaries; by default the deployment's.
+    session : boto3.Session, optional
+        Credentials and region; by default boto3's own chain of environment variables and profiles.
+    concurrency : int
+        Invocations at the same time. An account may have 1,000 by default, over all its functions.
+    max_dollars : float, optional
+        No call begins when so much is spent, by the bill of those that have ended and an estimate for those
+        under way: such calls end as `OverBudget`. S3's requests are not part of it.
+    prices : Prices, optional
+        Of your region; by default those of us-east-1.
+
+    Raises
+    ------
+    ServiceError
+        If there is no such function, or the credentials do not allow to ask; the message says what to do.
+
+    Examples
+    --------
+    With a function of your own, after ``wrenla deploy``::
+
+        with wl.LambdaExecutor(concurrency=200, max_dollars=1.0) as executor:
+            list(executor.map(simulate, range(1000)))
+            print(executor.stats().dollars)
+    """
+
+    reach: Reach = "anywhere"
+
+    def __init__(
+        self,
+        function: str = "wrenla",
+        bucket: str | None = None,
+        session: Any = None,
+        *,
+        concurrency: int = 100,
+        max_dollars: float | None = None,
+        prices: Prices | None = None,
+    ) -> None:
+        self.workers = at_least_one("concurrency", concurrency)
+        if max_dollars is not None and not max_dollars > 0:
+            raise ValueError(f"max_dollars={max_dollars!r}: a number greater than 0, or None")
+        self.prices = prices or Prices()
+        invoked = Function(function, session, self.workers)
+        self.facts: FunctionFacts = invoked.facts
+        mine = bucket or self.facts.bucket
+        if mine:
+            expect_owner(mine, self.facts.account)
+            self.own_store = join(f"s3://{mine}", self.facts.prefix)
+        name = f"calls-{uuid.uuid4().hex[:12]}"
+        self._carrier = LambdaCarrier(
+            Place(name, "anywhere", self._root), invoked, self.prices, max_dollars=max_dollars
+        )
+        self._calls = Calls(self.workers, self._carrier, name)
+        self._home = Worker(_HOME_CACHE)
+        self._run = TileRun(self._calls, 0)
+        self._lock = threading.Lock()
+        self._finalizer = weakref.finalize(self, let_go, self._calls, self._home)
+        self._finalizer.atexit = False
+        ended_at_exit(self._calls)
+
+    @property
+    def calls(self) -> Calls:
+        """The queue of calls, and what carries them to the function."""
+        return self._calls
+
+    @property
+    def spent(self) -> float:
+        """Dollars that all invocations so far have cost."""
+        return self._carrier.spent
+
+    @property
+    def model(self) -> ExecutorModel:
+        """What Lambda gives for the function's memory; 75 MB/s to and from S3, 30 ms for an invocation."""
+        threads = threads_of(self.facts.memory)
+        return ExecutorModel(
+            workers=self.workers,
+            flops_per_second=_FLOPS * min(threads, self.facts.memory / 1769),
+            bytes_per_second=75e6,
+            latency=0.03,
+            longest_task=min(_LONGEST, _SHARE * self.facts.timeout),
+            allowed_bytes=max(1, (self.facts.memory << 20) - _RUNTIME),
+            worthwhile=0.25,
+            dollars_per_second=self.prices.per_second(self.facts.memory, arm=self.facts.arm),
+            dollars_per_invocation=self.prices.invocation,
+            dollars_per_put=self.prices.put,
+            dollars_per_get=self.prices.get,
+        )
+
+    @property
+    def home(self) -> Worker:
+        return self._home
+
+    @contextmanager
+    def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
+        with self._lock:  # one run at a time: a second one would only wait for the same invocations
+            self._run = TileRun(self._calls, projected)
+            self._home.sources.hosts.update(hosts)
+            try:
+                yield
+            finally:
+                self._run.end()
+                for identity in hosts:
+                    self._home.sources.hosts.pop(identity, None)
+
+    def submit_task(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Future[Report]:
+        return self.submit_tasks([task], arrays)[0]
+
+    def submit_tasks(self, tasks: Sequence[Task], arrays: Mapping[str, ArraySpec]) -> list[Future[Report]]:
+        return self._run.submit(tasks, arrays)
+
+    def forget(self, spec: ArraySpec, ref: TileRef) -> None:
+        """Do nothing: what workers keep goes by itself."""
+
+    def forget_array(self, spec: ArraySpec) -> None:
+        self._home.cache.drop_array(spec.identity)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Return when what was submitted has ended, and remove what was stored for it.
+
+        Parameters
+        ----------
+        wait : bool
+            Ctrl-C while it waits gives up what is running.
+        cancel_futures : bool
+            Cancel what has not begun.
+        """
+        try:
+            self._carrier.wait_at_most(_LEAVING)
+            self._calls.shutdown(wait=wait, cancel_futures=cancel_futures)
+        finally:
+            if wait:
+                self._home.close()
+                self._finalizer.detach()
+
+    def _root(self) -> str:
+        root = store_for(self.own_store)
+        if not root.startswith("s3://"):
+            raise ReachError(
+                f"{root}: functions on AWS cannot see it: leave the setting `store` (WRENLA_STORE) open, for "
+                "the bucket of the deployment, or set it to s3://bucket/prefix"
+            )
+        return root
+
+    def __repr__(self) -> str:
+        facts = self.facts
+        return f"LambdaExecutor({facts.name!r}, concurrency={self.workers}, memory={facts.memory} MB)"

@@ -1,0 +1,338 @@
+"""One function on AWS Lambda: its configuration, its invocation, and what its answers and refusals mean."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import socket
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from wrenla.errors import (
+    CallError,
+    EventError,
+    Lost,
+    NeverStarted,
+    OutOfMemory,
+    ServiceError,
+    Throttled,
+    TimedOut,
+    WorkerDied,
+    WrenlaError,
+)
+from wrenla_handler.stores.keep_alive import keep_alive
+
+__all__ = ["MOST_SENT", "Billing", "Function", "FunctionFacts", "Reply"]
+
+MOST_SENT = 6 * 1024 * 1024
+"""Bytes that Lambda takes as one request."""
+
+_SPARE = 30.0
+"""Seconds for which an answer is awaited past the function's own limit: a cold start is not part of it."""
+
+_REPORT = re.compile(
+    r"^REPORT RequestId: \S+\tDuration: (?P<duration>[\d.]+) ms\tBilled Duration: (?P<billed>[\d.]+) ms\t"
+    r"Memory Size: (?P<size>\d+) MB\tMax Memory Used: (?P<peak>\d+) MB"
+    r"(?:\s+Init Duration: (?P<init>[\d.]+) ms)?",
+    re.MULTILINE,
+)
+_OURS = re.compile(r"^(?:START|END|REPORT|INIT_\w+) RequestId: .*\n?", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionFacts:
+    """A function as it is deployed.
+
+    Attributes
+    ----------
+    name, arn, account, region, runtime : str
+    memory : int
+        Megabytes.
+    timeout : int
+        Seconds.
+    arm : bool
+        Its processor is AWS's own.
+    bucket, prefix : str
+        Where it may read and write.
+    """
+
+    name: str
+    arn: str
+    account: str
+    region: str
+    runtime: str
+    memory: int
+    timeout: int
+    arm: bool
+    bucket: str
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """What the log says of an invocation: seconds billed and of a cold start, bytes of memory, and output."""
+
+    billed: float = 0.0
+    init: float = 0.0
+    peak: int = 0
+    full: bool = False
+    output: str = ""
+
+    @classmethod
+    def of(cls, tail: str) -> Billing:
+        """Read the tail of a log.
+
+        Examples
+        --------
+        >>> Billing.of(
+        ...     "REPORT RequestId: 1\\tDuration: 1.5 ms\\tBilled Duration: 2 ms\\tMemory Size: 128 MB\\t"
+        ...     "Max Memory Used: 40 MB\\n"
+        ... ).billed
+        0.002
+        """
+        found = _REPORT.search(tail)
+        if found is None:
+            return cls(output=tail)
+        return cls(
+            float(found["billed"]) / 1000,
+            float(found["init"] or 0) / 1000,
+            int(found["peak"]) << 20,
+            int(found["peak"]) >= int(found["size"]),
+            _OURS.sub("", tail),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an invocation came to: the function's answer, or why there is none."""
+
+    body: bytes
+    error: WrenlaError | None
+    billing: Billing
+
+
+class Function:
+    """A deployed function. May be used by many threads, each of which has one invocation at a time.
+
+    Parameters
+    ----------
+    name : str
+    session : boto3.Session, optional
+    connections : int
+        Invocations at the same time.
+    """
+
+    def __init__(self, name: str, session: Any = None, connections: int = 1) -> None:
+        import boto3
+        from botocore.config import Config
+
+        self._session = session or boto3.session.Session()
+        self.name = name
+        self.facts = self._read(Config(retries={"mode": "standard", "total_max_attempts": 4}))
+        self._client: Any = self._new_client(
+            Config(
+                connect_timeout=10,
+                read_timeout=self.facts.timeout + _SPARE,
+                max_pool_connections=connections,
+                # what may be tried again only the queue of calls can tell
+                retries={"mode": "standard", "total_max_attempts": 1},
+            )
+        )
+        keep_alive(self._client)
+        self._lines = _Lines(self._client)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def invoke(self, payload: bytes) -> Reply:
+        """Invoke the function and wait for its answer.
+
+        Raises
+        ------
+        Throttled, NeverStarted
+            The function surely has not begun.
+        Lost
+            It may have begun.
+        ServiceError
+            AWS refuses to invoke it, for the reason that the message tells.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            response = self._client.invoke(FunctionName=self.name, LogType="Tail", Payload=payload)
+            body = response["Payload"].read()
+        except ClientError as error:
+            raise self._refusal(error) from error
+        except BotoCoreError as error:
+            raise self._broken(error) from error
+        finally:
+            self._lines.free()
+        billing = Billing.of(base64.b64decode(response.get("LogResult", "")).decode("utf-8", "replace"))
+        failed = response.get("FunctionError")
+        return Reply(body, _ending(body, billing, self.facts) if failed else None, billing)
+
+    def hang_up(self, thread: threading.Thread) -> None:
+        """Break the connection on which a thread waits for an answer, if it does. The function runs on."""
+        self._lines.cut(thread)
+
+    def _new_client(self, config: Any) -> Any:
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            return self._session.client("lambda", config=config)
+        except BotoCoreError as error:
+            raise self._broken(error) from error
+
+    def _read(self, config: Any) -> FunctionFacts:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        client = self._new_client(config)
+        try:
+            found = client.get_function_configuration(FunctionName=self.name)
+        except ClientError as error:
+            raise self._refusal(error, "lambda:GetFunctionConfiguration") from error
+        except BotoCoreError as error:
+            raise self._broken(error) from error
+        finally:
+            client.close()
+        _, _, _, region, account, *_ = found["FunctionArn"].split(":")
+        variables = found.get("Environment", {}).get("Variables", {})
+        return FunctionFacts(
+            found["FunctionName"],
+            found["FunctionArn"],
+            account,
+            region,
+            found.get("Runtime", ""),
+            found["MemorySize"],
+            found["Timeout"],
+            "arm64" in found.get("Architectures", ()),
+            variables.get("WRENLA_BUCKET", ""),
+            variables.get("WRENLA_PREFIX", ""),
+        )
+
+    def _refusal(self, error: Any, action: str = "lambda:InvokeFunction") -> WrenlaError:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = error.response.get("Error", {}).get("Code", "")
+        message = error.response.get("Error", {}).get("Message", "")
+        if status == 429 or code in _THROTTLED:
+            return Throttled(f"{self.name}: AWS Lambda does not take more calls now: {message or code}")
+        if status >= 500:
+            return Lost(f"{self.name}: AWS Lambda answered {status} {code}: {message}")
+        text = _REMEDIES.get(code, f"AWS Lambda answered {status} {code}: {message}")
+        return ServiceError(f"{self.name}: {text.format(action=action, region=self._session.region_name)}")
+
+    def _broken(self, error: Exception) -> WrenlaError:
+        from botocore import exceptions
+
+        reason = re.sub(r"\s+", " ", str(error))
+        match error:
+            case exceptions.NoCredentialsError() | exceptions.PartialCredentialsError():
+                return ServiceError(
+                    "there are no AWS credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
+                    "AWS_SECRET_ACCESS_KEY, or run `aws configure`"
+                )
+            case exceptions.SSOError() | exceptions.TokenRetrievalError():
+                return ServiceError("the AWS credentials have expired; renew them (aws sso login)")
+            case exceptions.NoRegionError():
+                return ServiceError(
+                    "no AWS region is set; set AWS_DEFAULT_REGION, or region in ~/.aws/config"
+                )
+            case exceptions.EndpointConnectionError() | exceptions.ConnectTimeoutError():
+                return NeverStarted(f"{self.name}: AWS Lambda cannot be reached: {reason}")
+            case exceptions.ConnectionError() | exceptions.HTTPClientError():
+                return Lost(f"{self.name}: the connection broke after the call was sent: {reason}")
+        return ServiceError(f"{self.name}: {reason}")
+
+
+_THROTTLED = frozenset(
+    {"TooManyRequestsException", "ThrottlingException", "EC2ThrottledException", "ENILimitReachedException"}
+)
+
+_NOT_ACCEPTED = "the AWS credentials are not accepted; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+_EXPIRED = "the AWS credentials have expired; renew them (for SSO: aws sso login)"
+
+_REMEDIES = {
+    "ResourceNotFoundException": (
+        "there is no such function in {region}; check name and region (AWS_DEFAULT_REGION), "
+        "or make it: wrenla deploy"
+    ),
+    "AccessDeniedException": "access denied; the credentials need {action} on this function",
+    "UnrecognizedClientException": _NOT_ACCEPTED,
+    "InvalidSignatureException": _NOT_ACCEPTED,
+    "IncompleteSignatureException": _NOT_ACCEPTED,
+    "ExpiredTokenException": _EXPIRED,
+    "ExpiredToken": _EXPIRED,
+    "RequestTooLargeException": (
+        "the request is larger than the 6 MB that AWS Lambda takes; pass large values through "
+        "executor.broadcast or wrenla.store()"
+    ),
+    "KMSAccessDeniedException": "AWS Lambda may not decrypt the function's variables: see its key's policy",
+}
+
+
+def _ending(body: bytes, billing: Billing, facts: FunctionFacts) -> WrenlaError:
+    """Return the error for a function that ended without an answer of ours."""
+    try:
+        found = json.loads(body)
+        kind, message = str(found.get("errorType", "")), str(found.get("errorMessage", ""))
+    except (ValueError, AttributeError):
+        kind, message = "", body[:200].decode("utf-8", "replace")
+    where = f"{facts.name} ({facts.memory} MB)"
+    if "Task timed out after" in message or kind == "Sandbox.Timedout":
+        return TimedOut(
+            f"{where}: still running at the function's own limit of {facts.timeout} s: do less in one call, "
+            "or allow more (wrenla deploy --timeout)"
+        )
+    if kind == "Runtime.OutOfMemory" or ("signal: killed" in message and billing.full):
+        return OutOfMemory(
+            f"{where}: killed for using more memory than it has: do less in one call, or give it more "
+            "(wrenla deploy --memory)"
+        )
+    if kind.startswith("Runtime.") and kind not in ("Runtime.ExitError", "Runtime.Unknown"):
+        return ServiceError(
+            f"{where}: the deployed function cannot start: {kind}: {message}; run: wrenla deploy"
+        )
+    if kind == "EventError":
+        return EventError(message)
+    if kind == "Function.ResponseSizeTooLarge":
+        return CallError(f"{where}: what it answered is larger than the 6 MB that AWS Lambda hands on")
+    return WorkerDied(f"{where}: it ended while it had the call: {kind}: {message}".rstrip(": "))
+
+
+class _Lines:
+    """The connections on which threads wait for answers."""
+
+    def __init__(self, client: Any) -> None:
+        self._waiting: dict[int, Any] = {}
+        # botocore has no public way to get at its connections: without it they end by their time-out only
+        pools = getattr(getattr(client, "_endpoint", None), "http_session", None)
+        pools = getattr(pools, "_pool_classes_by_scheme", {})
+        for scheme, pool in list(pools.items()):
+            pools[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": self._noting(pool.ConnectionCls)})
+
+    def free(self) -> None:
+        """Forget the connection of this thread."""
+        self._waiting.pop(threading.get_ident(), None)
+
+    def cut(self, thread: threading.Thread) -> None:
+        """Break the connection of a thread."""
+        line = self._waiting.get(thread.ident or 0)
+        sock = getattr(line, "sock", None)
+        if sock is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # it has ended by itself
+
+    def _noting(self, kind: Any) -> Any:
+        waiting = self._waiting
+
+        class Noted(kind):  # type: ignore[misc]
+            def getresponse(self, *args: Any, **kwargs: Any) -> Any:
+                waiting[threading.get_ident()] = self
+                return super().getresponse(*args, **kwargs)
+
+        return Noted

@@ -1,0 +1,393 @@
+"""Calls and tile tasks on AWS Lambda: a lane is a thread that waits for one invocation at a time."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+
+from wrenla.errors import (
+    CallError,
+    Lost,
+    NeverStarted,
+    OverBudget,
+    ServiceError,
+    Throttled,
+    VersionError,
+    WorkerDied,
+    WrenlaError,
+)
+from wrenla.executors.call import Call, Ended, Outcome, Work
+from wrenla.executors.clock import Clock
+from wrenla.executors.envelopes import Envelopes, SentArguments
+from wrenla.executors.future import Attempt
+from wrenla.executors.invocation import MOST_SENT, Billing, Function, Reply
+from wrenla.executors.pace import Pace, pause_after
+from wrenla.executors.place import Place
+from wrenla.executors.prices import Prices
+from wrenla.executors.tile_calls import TILES, TileWork
+from wrenla.executors.versions import compared
+from wrenla_handler.call.blobs import Blob, Packed, size
+from wrenla_handler.call.envelope import VERSION, Request, Response
+from wrenla_handler.tasks import TaskAnswer
+
+__all__ = ["LambdaCarrier"]
+
+logger = logging.getLogger("wrenla.calls")
+
+_RECORD_FROM = 1.0
+"""Seconds from which on an answer is worth a request to the store: were it lost, they would be, too."""
+
+_PATIENCE = 300.0
+"""Seconds for which a call without a deadline is offered to a service that refuses it."""
+
+_AWAIT = 10.0
+"""Seconds for which the stored answer of a call is awaited whose connection broke early."""
+
+_GRACE = 10.0
+"""Seconds past a call's limit, which the function sees to itself, until its connection is broken."""
+
+_GATHERED = 2 << 20
+"""Bytes of results that travel inside a message to the call that gathers them."""
+
+
+class LambdaCarrier(Envelopes):
+    """Carries calls and tile tasks to a function on AWS Lambda.
+
+    Parameters
+    ----------
+    place : Place
+    function : Function
+    prices : Prices
+    max_dollars : float, optional
+    """
+
+    keeps_limits = True
+    keeps_lanes = False
+    unrecorded = _RECORD_FROM
+
+    def __init__(
+        self, place: Place, function: Function, prices: Prices, *, max_dollars: float | None = None
+    ) -> None:
+        super().__init__(place)
+        self.invoked = function
+        self.pace = Pace()
+        self.clock = Clock()
+        self.spent = 0.0
+        self._prices = prices
+        self._max_dollars = max_dollars
+        self._lanes: weakref.WeakSet[LambdaLane] = weakref.WeakSet()
+        self._flying = 0
+        self._mean = 0.0
+        self._compared: WrenlaError | bool = False
+        self._lock = threading.Lock()
+        self._comparing = threading.Lock()
+
+    def lane(self) -> LambdaLane:
+        """Return a lane for the current thread."""
+        lane = LambdaLane(self)
+        self._lanes.add(lane)
+        return lane
+
+    def wait_at_most(self, seconds: float) -> None:
+        """Let invocations end whose answers nobody needs, but not for ever."""
+
+        def leave() -> None:
+            for lane in list(self._lanes):
+                if lane.superseded:
+                    lane.leave()
+
+        self.clock.at(time.monotonic() + seconds, leave)
+
+    def gathered(self, results: Sequence[Packed]) -> SentArguments:
+        """Return results as the one argument of a call; what is too much for a message goes to the store."""
+        kept, inside = [], 0
+        for packed in results:
+            inline = sum(len(blob.data) for blob in packed)
+            if inside + inline > _GATHERED:
+                packed = tuple(self._stored_blob(blob) for blob in packed)
+            else:
+                inside += inline
+            kept.append(packed)
+        return super().gathered(kept)
+
+    def _stored_blob(self, blob: Blob) -> Blob:
+        return self.place.send([blob.data], "arguments", inline=0)[0] if blob.data else blob
+
+    def close(self) -> None:
+        """Remove what is stored, and close the connections."""
+        self.clock.close()
+        self.place.close()
+        self.invoked.close()
+
+    def ready(self) -> None:
+        """Compare both sides, once. Raises VersionError, or why the function cannot be asked."""
+        if self._compared is True:
+            return
+        with self._comparing:
+            if self._compared is False:
+                try:
+                    self._compare()
+                    self._compared = True
+                except (ServiceError, VersionError) as error:  # which will be the same for all calls
+                    self._compared = error
+            if isinstance(self._compared, WrenlaError):
+                raise self._compared
+
+    def _compare(self) -> None:
+        payload = json.dumps({"version": VERSION, "kind": "ping"}).encode()
+        refusals = 0
+        while True:
+            try:
+                reply = self.invoked.invoke(payload)
+                break
+            except Throttled:
+                refusals += 1
+                if refusals > 10:
+                    raise
+                time.sleep(pause_after(refusals))
+        self.pay(reply.billing, 0.0)
+        if reply.error is not None:
+            raise reply.error
+        compared(json.loads(reply.body), self.invoked.facts.name)
+
+    def afford(self, label: str) -> None:
+        """Count a call in that begins now. Raises OverBudget if those under way may cost all that is left."""
+        with self._lock:
+            spent = self.spent + self._flying * self._mean
+            if self._max_dollars is not None and spent >= self._max_dollars:
+                raise OverBudget(
+                    f"{label}: not begun: ${self.spent:.4f} of max_dollars={self._max_dollars:g} are spent, "
+                    f"and {self._flying} calls under way; what is done is kept: allow more and run it again"
+                )
+            self._flying += 1
+
+    def landed(self) -> None:
+        """Count a call out."""
+        with self._lock:
+            self._flying -= 1
+
+    def pay(self, billing: Billing, elapsed: float) -> tuple[float, float]:
+        """Add what an invocation costs. Returns its seconds and dollars; without a report, by the clock."""
+        facts = self.invoked.facts
+        seconds = billing.billed or elapsed
+        dollars = self._prices.call(seconds, facts.memory, arm=facts.arm)
+        with self._lock:
+            self.spent += dollars
+            self._mean += (dollars - self._mean) * (0.1 if self._mean else 1.0)
+        return seconds, dollars
+
+
+class LambdaLane:
+    """The thread that uses it, and the invocation it waits for."""
+
+    def __init__(self, carrier: LambdaCarrier) -> None:
+        self.thread = threading.current_thread()
+        self._carrier = carrier
+        self._attempt: Attempt | None = None
+        self._told = threading.Event()
+        self._late = False
+        self._lock = threading.Lock()
+
+    @property
+    def superseded(self) -> bool:
+        """It waits for an attempt that another one has overtaken."""
+        return self._attempt is not None and self._attempt.ending == "Superseded"
+
+    def appetite(self, call: Call) -> int:
+        """Return 0: an invocation answers one call; `chunksize` puts several inputs into one."""
+        return 0
+
+    def perform(self, work: Sequence[Work]) -> Iterator[Ended]:
+        """Carry attempts out, one after the other."""
+        for call, attempt in work:
+            yield call, attempt, self._perform(call, attempt)
+
+    def stop(self, attempt: Attempt, *, gently: bool) -> None:
+        """Wait no longer for an attempt. A function that runs cannot be told: it goes on for itself.
+
+        Where another attempt was faster we do wait: what this one stores when it ends has to be removed.
+        """
+        if attempt.ending != "Superseded":
+            self.leave(attempt)
+
+    def leave(self, attempt: Attempt | None = None) -> None:
+        """Break the connection on which an attempt is waited for, or whatever is."""
+        with self._lock:
+            if self._attempt is not None and attempt in (None, self._attempt):
+                self._told.set()
+                self._carrier.invoked.hang_up(self.thread)
+
+    def close(self) -> None:
+        """Do nothing: the connections belong to all lanes."""
+
+    def _perform(self, call: Call, attempt: Attempt) -> Outcome:
+        with self._lock:
+            self._attempt, self._late = attempt, False
+            self._told.clear()
+        carrier = self._carrier
+        try:
+            carrier.ready()
+            carrier.afford(call.label)
+        except WrenlaError as error:
+            return Outcome(error=error)
+        try:
+            if call.function is TILES:
+                return self._tiles(call, attempt)
+            return self._call(call, attempt)
+        finally:
+            carrier.landed()
+            with self._lock:
+                self._attempt = None
+
+    # calls
+
+    def _call(self, call: Call, attempt: Attempt) -> Outcome:
+        carrier = self._carrier
+        request = carrier.request(call, attempt)
+        limit = call.limit(time.monotonic())
+        if limit is not None:
+            request.limit = max(limit, 1e-3)
+            carrier.clock.at(time.monotonic() + limit + _GRACE, self._hang_up_on(attempt))
+        outcome = self._invoked(call, request.encode(), lambda reply: self._read(reply, request, call))
+        outcome.sent = size(request.function) + size(request.arguments)
+        if isinstance(outcome.error, Lost | WorkerDied):
+            return self._recovered(call, attempt, request, outcome)
+        return outcome
+
+    def _read(self, reply: Reply, request: Request, call: Call) -> Outcome:
+        if reply.error is not None:
+            self._carrier.forget_record(request)
+            return Outcome(error=_labelled(reply.error, call), logs=reply.billing.output.encode())
+        response = Response.decode(reply.body)
+        if request.record and response.seconds >= request.unrecorded:
+            self._carrier.forget_record(request)
+        return self._carrier.read(response, call)
+
+    def _recovered(self, call: Call, attempt: Attempt, request: Request, outcome: Outcome) -> Outcome:
+        """Look for the stored answer of a function that could not give it to us."""
+        carrier = self._carrier
+        response = carrier.recorded(request)
+        if response is None and isinstance(outcome.error, Lost) and not self._told.is_set():
+            response = self._awaited(call, attempt, request)
+        if response is None:
+            carrier.place.free_results(call.future.id, attempt.number)
+            if self._late:
+                outcome.error = call.late()
+            return outcome
+        carrier.forget_record(request)
+        found = carrier.read(response, call)
+        found.billed, found.dollars, found.init = outcome.billed, outcome.dollars, outcome.init
+        return found
+
+    def _awaited(self, call: Call, attempt: Attempt, request: Request) -> Response | None:
+        """Wait for the answer of a function that may still be running."""
+        if not request.record or call.options.idempotent:  # to run it again is quicker
+            return None
+        now = time.monotonic()
+        # one that has run for so long that it will be stored may run on; otherwise most likely nothing comes
+        ran = now - attempt.started
+        limit = request.limit or self._carrier.invoked.facts.timeout
+        until = attempt.started + limit + _GRACE if ran >= request.unrecorded else now + _AWAIT
+        pause = 0.1
+        while not self._told.wait(pause) and time.monotonic() < until:
+            response = self._carrier.recorded(request)
+            if response is not None:
+                return response
+            pause = min(2.0, 1.5 * pause)
+        return None
+
+    def _hang_up_on(self, attempt: Attempt) -> Callable[[], None]:
+        mine, late = weakref.ref(self), weakref.ref(attempt)
+
+        def hang_up() -> None:
+            lane, attempt = mine(), late()
+            if lane is not None and attempt is not None and attempt is lane._attempt:
+                lane._late = True
+                lane.stop(attempt, gently=False)
+
+        return hang_up
+
+    # tile tasks
+
+    def _tiles(self, call: Call, attempt: Attempt) -> Outcome:
+        work: TileWork = call.arguments
+
+        def read(reply: Reply) -> Outcome:
+            if reply.error is not None:
+                return Outcome(error=_labelled(reply.error, call))
+            answer = TaskAnswer.of(json.loads(reply.body))
+            if attempt.ending == "Superseded":
+                work.clear_up(answer)
+            return Outcome(answer.outcomes, worker=answer.worker, peak=answer.peak)
+
+        return self._invoked(call, work.request.encode(), read)
+
+    # both
+
+    def _invoked(self, call: Call, payload: bytes, read: Callable[[Reply], Outcome]) -> Outcome:
+        """Invoke the function as soon as the service lets us, and read its answer."""
+        carrier = self._carrier
+        if len(payload) > MOST_SENT:
+            return Outcome(
+                error=ServiceError(
+                    f"{call.label}: the request has {len(payload)} bytes, more than the {MOST_SENT} that AWS "
+                    "Lambda takes: pass large values through executor.broadcast or wrenla.store()"
+                )
+            )
+        start = time.monotonic()
+        try:
+            reply = self._offered(call, payload)
+        except Lost as error:
+            seconds, dollars = carrier.pay(Billing(), time.monotonic() - start)
+            return Outcome(error=_labelled(error, call), billed=seconds, dollars=dollars)
+        except WrenlaError as error:
+            return Outcome(error=_labelled(error, call))
+        seconds, dollars = carrier.pay(reply.billing, time.monotonic() - start)
+        try:
+            outcome = read(reply)
+        except ValueError as error:
+            outcome = Outcome(
+                error=ServiceError(f"{call.label}: not an answer of wrenla's function: {error}")
+            )
+        outcome.billed, outcome.dollars, outcome.init = seconds, dollars, reply.billing.init
+        outcome.peak = max(outcome.peak, reply.billing.peak)
+        return outcome
+
+    def _offered(self, call: Call, payload: bytes) -> Reply:
+        """Offer a call to the service until it takes it."""
+        carrier, refusals = self._carrier, 0
+        until = min(time.monotonic() + _PATIENCE, call.due or float("inf"))
+        while True:
+            while (pause := carrier.pace.take()) > 0:
+                self._pause(call, min(pause, 1.0), until)
+            try:
+                reply = carrier.invoked.invoke(payload)
+            except Throttled as error:
+                carrier.pace.refused()
+                refusals += 1
+                logger.debug("%s: %s: refused %d times", call.future.id, error, refusals)
+                self._pause(call, pause_after(refusals), until, error)
+            else:
+                carrier.pace.accepted()
+                return reply
+
+    def _pause(self, call: Call, seconds: float, until: float, error: Throttled | None = None) -> None:
+        if self._told.wait(seconds):
+            raise NeverStarted(f"{call.label}: told to stop before it began")
+        if time.monotonic() > until:
+            if call.due is not None and time.monotonic() >= call.due:
+                raise call.never_started()
+            raise error or Throttled(f"{call.label}: AWS Lambda took no call for {_PATIENCE:g} s")
+
+
+def _labelled(error: WrenlaError, call: Call) -> WrenlaError:
+    """Return an error of the service's with the name of the function that it is about."""
+    if isinstance(error, CallError) and not str(error).startswith(call.label):
+        named = type(error)(f"{call.label}: {error}")
+        named.__cause__ = error.__cause__
+        return named
+    return error

@@ -1,0 +1,40 @@
+"""What AWS takes for calls and requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Prices"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """Dollars, by default those of us-east-1 as of 2025, without free tier, discounts and transfer.
+
+    Attributes
+    ----------
+    gb_second_x86, gb_second_arm : float
+        One gigabyte of a function's memory for one second, by its processor.
+    invocation : float
+    put, get : float
+        One request to S3.
+
+    Examples
+    --------
+    >>> f"{Prices().call(seconds=1.0, memory=1769, arm=False):.8f}"
+    '0.00002899'
+    """
+
+    gb_second_x86: float = 0.0000166667
+    gb_second_arm: float = 0.0000133334
+    invocation: float = 0.20e-6
+    put: float = 5e-6
+    get: float = 0.4e-6
+
+    def per_second(self, memory: int, *, arm: bool) -> float:
+        """Return what a function of so many megabytes costs while it runs."""
+        return memory / 1024 * (self.gb_second_arm if arm else self.gb_second_x86)
+
+    def call(self, seconds: float, memory: int, *, arm: bool) -> float:
+        """Return what one call costs that is billed so many seconds."""
+        return self.invocation + seconds * self.per_second(memory, arm=arm)

@@ -1,0 +1,130 @@
+"""Tile tasks as calls, for executors whose workers are reached by messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from typing import Any
+
+from wrenla.errors import NeverStarted
+from wrenla.executors.call import Batch, Call
+from wrenla.executors.calls import Calls
+from wrenla.executors.endings import raised
+from wrenla.executors.options import CallOptions
+from wrenla.folder import run_of
+from wrenla_handler.call.blobs import load
+from wrenla_handler.layout import tile_key
+from wrenla_handler.stores import Data, open_store
+from wrenla_handler.task import ArraySpec, Task
+from wrenla_handler.tasks import TaskAnswer, TaskRequest
+from wrenla_handler.worker import Report
+
+__all__ = ["TILES", "TileRun", "TileWork"]
+
+TILES = "tile tasks"
+"""Stands where calls have their function."""
+
+
+class TileRun:
+    """The tile tasks of one run.
+
+    Parameters
+    ----------
+    calls : Calls
+    projected : int
+        Bytes of memory that the largest task needs.
+    """
+
+    def __init__(self, calls: Calls, projected: int) -> None:
+        self.over = False
+        self._calls = calls
+        self._projected = projected
+        self._batch = Batch(complete=True)
+        self._active: set[Any] = set()
+
+    def submit(self, tasks: Sequence[Task], arrays: Mapping[str, ArraySpec]) -> list[Future[Report]]:
+        """Let one worker carry some tasks out."""
+        names = {name for task in tasks for name in task.arrays()}
+        request = TaskRequest(tasks, {name: arrays[name] for name in names}, self._projected)
+        label = f"{len(tasks)} tile tasks" if len(tasks) > 1 else f"the task of tile {tasks[0].out}"
+        whole = self._calls.new_future()
+        call = Call(whole, CallOptions(idempotent=True), label, TILES, TileWork(request, self), self._batch)
+        ended = [Future[Report]() for _ in tasks]
+        whole.add_done_callback(lambda _: self._distribute(whole, ended, label))
+        for future in ended:
+            future.add_done_callback(lambda _: _cancel_with_all(whole, ended))
+        self._active.add(whole)
+        self._calls.submit(call)
+        return ended
+
+    def end(self) -> None:
+        """Give up what is still under way."""
+        self.over = True
+        if self._active:
+            self._calls.stop(set(self._active), grace=0.0)
+
+    def _distribute(self, whole: Any, ended: Sequence[Future[Report]], label: str) -> None:
+        """Hand the outcomes of tasks to their futures."""
+        self._active.discard(whole)
+        for number, future in enumerate(ended):
+            if whole.cancelled() or not future.set_running_or_notify_cancel():
+                future.cancel()
+            elif whole.exception() is not None:
+                future.set_exception(whole.exception())
+            else:
+                _settle(future, whole.result()[number], label)
+
+
+def _settle(future: Future[Report], outcome: Any, label: str) -> None:
+    match outcome:
+        case None:
+            future.set_exception(
+                NeverStarted(f"{label}: the invocation's time was over before it began")
+            )
+        case Report():
+            future.set_result(outcome)
+        case packed:
+            future.set_exception(raised(load(packed, _inside), label))
+
+
+def _cancel_with_all(whole: Any, ended: Sequence[Future[Report]]) -> None:
+    """Cancel a call nobody waits for."""
+    if all(future.cancelled() for future in ended):
+        whole.cancel()
+
+
+def _inside(key: str) -> Data:
+    raise AssertionError(f"{key}: all of a failure travels inside the message")
+
+
+class TileWork:
+    """Some tasks of a run, as the arguments of a call.
+
+    Parameters
+    ----------
+    request : TaskRequest
+    run : TileRun
+    """
+
+    def __init__(self, request: TaskRequest, run: TileRun) -> None:
+        self.request = request
+        self._run = run
+
+    def clear_up(self, answer: TaskAnswer) -> None:
+        """Remove what a second copy of these tasks has written after the end of the run, if it has.
+
+        It was not there when the run's folder was removed, and nobody else would do it.
+        """
+        if not self._run.over:
+            return
+        for task, outcome in zip(self.request.tasks, answer.outcomes, strict=True):
+            spec = self.request.arrays[task.out.array]
+            folder = run_of(spec.url)
+            if not folder or not isinstance(outcome, Report) or not outcome.committed:
+                continue
+            with closing(open_store(folder)) as root:
+                if root.exists("run.json"):  # kept, or somebody has resumed the run
+                    continue
+            with closing(open_store(spec.url)) as store:
+                store.delete(tile_key(task.out.i, task.out.j, spec.ndim, task.out.partial))

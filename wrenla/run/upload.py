@@ -1,0 +1,61 @@
+"""Arrays of this process, brought to where workers that are far away can read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+
+from wrenla.folder import RunFolder
+from wrenla_handler.buffers import empty_tile
+from wrenla_handler.cache import Tile
+from wrenla_handler.layout import tile_key
+from wrenla_handler.sources import Sources, as_bytes
+from wrenla_handler.stores import Store, open_store
+from wrenla_handler.task import ArraySpec, TileRef
+
+__all__ = ["upload"]
+
+_WRITERS = 8
+"""Tiles that are written at a time."""
+
+
+def upload(
+    arrays: Mapping[str, ArraySpec], hosts: Mapping[str, Tile], folder: RunFolder
+) -> dict[str, ArraySpec]:
+    """Write the tiles of arrays in memory into a run's folder.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ArraySpec
+        What fills the array names of a plan; those of kind "host" are written.
+    hosts : mapping of str to ndarray
+        The arrays in memory, by identity.
+    folder : RunFolder
+
+    Returns
+    -------
+    dict of str to ArraySpec
+        The same with stored tiles in place of arrays in memory.
+    """
+    stored = dict(arrays)
+    with closing(Sources(hosts)) as sources, ThreadPoolExecutor(_WRITERS, "wrenla-upload") as pool:
+        for name, spec in arrays.items():
+            if spec.kind != "host":
+                continue
+            target = replace(spec, kind="tiles", url=folder.place(f"array-{spec.identity}"))
+            rows, cols = spec.grid.counts
+            with closing(open_store(target.url)) as store:
+                write = partial(_write, sources, spec, store)
+                list(pool.map(write, [(i, j) for i in range(rows) for j in range(cols)]))
+            stored[name] = target
+    return stored
+
+
+def _write(sources: Sources, spec: ArraySpec, store: Store, place: tuple[int, int]) -> None:
+    tile = sources.read(spec, TileRef("", *place))
+    padded = empty_tile(*spec.grid.tile, spec.dtype)
+    padded[: tile.shape[0], : tile.shape[1]] = tile
+    store.put(tile_key(*place, spec.ndim), as_bytes(padded), create=True)
