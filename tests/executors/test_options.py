@@ -50,7 +50,7 @@ def test_good_options() -> None:
     made = CallOptions(timeout=1, deadline=0.5, retries=3, include_modules=["a", "b.c"], exclude_modules=())
     assert made.include_modules == ("a", "b.c")
     assert CallOptions() == CallOptions(
-        timeout=None, deadline=None, retries=0, idempotent=False, record=False
+        timeout=None, deadline=None, retries=0, idempotent=False, record=None
     )
     assert hash(made) == hash(CallOptions(timeout=1, deadline=0.5, retries=3, include_modules=("a", "b.c")))
 
