@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ from wrenla_handler.errors import LinAlgError
 from wrenla_handler.layout import TileLayout
 from wrenla_handler.stores import open_store
 from wrenla_handler.task import ArraySpec
+
+_AHEAD = 4
+"""Tiles that are read ahead while a result is gathered."""
 
 __all__ = ["Options", "compute_nodes", "made", "persist_node", "plan_of", "save_node"]
 
@@ -201,15 +205,18 @@ def _gather(node: Node, specs: Mapping[str, ArraySpec], executor: Executor) -> n
     """Bring a result together from its tiles."""
     out = np.zeros(node.grid.shape, node.dtype, order="F")
     rows, cols = node.grid.counts
-    for j in range(cols):
-        for i in range(rows):
-            (r, c), (m, n) = node.grid.origin(i, j), node.grid.extent(i, j)
-            for read in node.reads(i, j):
-                value = executor.home.value(read, specs, node.dtype)
-                if read.add:
-                    out[r : r + m, c : c + n] += value
-                else:
-                    out[r : r + m, c : c + n] = value
+    reads = [(i, j, read) for j in range(cols) for i in range(rows) for read in node.reads(i, j)]
+    coming = iter([ref for _, _, read in reads for ref in read.refs()])
+    for number, (i, j, read) in enumerate(reads):
+        # what follows is on its way meanwhile, if it comes from far away
+        for ref in itertools.islice(coming, _AHEAD if number == 0 else 1):
+            executor.home.prefetch(specs[ref.array], ref)
+        (r, c), (m, n) = node.grid.origin(i, j), node.grid.extent(i, j)
+        value = executor.home.value(read, specs, node.dtype)
+        if read.add:
+            out[r : r + m, c : c + n] += value
+        else:
+            out[r : r + m, c : c + n] = value
     if node.ndim == 2:
         return out
     flat: npt.NDArray[Any] = out.reshape(-1, order="F")

@@ -12,6 +12,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 from wrenla_handler.errors import StoreError
@@ -20,6 +21,9 @@ from wrenla_handler.stores import Store, join, open_store
 __all__ = ["Lease", "Leftover", "RunFolder", "clean", "leftovers", "run_of"]
 
 _LEASE_SECONDS = 60.0
+_REMOVERS = 8
+"""Requests at a time that empty a folder on a store that is far away."""
+
 _RUNS = "runs"
 _RUN = re.compile(rf".*/{_RUNS}/[0-9a-f]{{24}}(?:-[0-9a-f]{{8}})?/")
 
@@ -180,14 +184,19 @@ def _current(store: Store) -> tuple[int, Lease | None]:
 
 
 def _empty(store: Store) -> int:
-    count = 0
-    # the lease goes last: until then nobody else may take the folder for their own
-    keys = sorted(store.list(), key=lambda key: key.startswith("lease/"))
-    for key in keys:
+    keys = list(store.list())
+    leases = [key for key in keys if key.startswith("lease/")]
+    rest = [key for key in keys if not key.startswith("lease/")]
+    if store.reach == "anywhere" and len(rest) > 1:  # where a request takes a while
+        with ThreadPoolExecutor(_REMOVERS, "wrenla-remove") as pool:
+            list(pool.map(store.delete, rest))
+    else:
+        for key in rest:
+            store.delete(key)
+    for key in leases:  # last: until then nobody else may take the folder for their own
         store.delete(key)
-        count += 1
     store.remove_empty_folders()
-    return count
+    return len(keys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ class LambdaExecutor(Executor):
             Place(name, "anywhere", self._root), invoked, self.prices, max_dollars=max_dollars
         )
         self._calls = Calls(self.workers, self._carrier, name)
-        self._home = Worker(_HOME_CACHE)
+        self._home = Worker(_HOME_CACHE, readers=8)
         self._run = TileRun(self._calls, 0)
         self._lock = threading.Lock()
         self._finalizer = weakref.finalize(self, let_go, self._calls, self._home)
@@ -149,6 +149,11 @@ class LambdaExecutor(Executor):
     @property
     def home(self) -> Worker:
         return self._home
+
+    def numerics(self) -> dict[str, Any]:
+        """Return what the function says of its BLAS and NumPy; the first time it is asked."""
+        pong = self._carrier.ready()
+        return {"blas": pong["blas"], "numpy": pong["packages"]["numpy"]}
 
     @contextmanager
     def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:

@@ -7,8 +7,11 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from dataclasses import asdict
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import numpy as np
 
 from wrenla.executors.calling import CallingExecutor
 from wrenla.plan.model import ExecutorModel
@@ -16,6 +19,7 @@ from wrenla_handler.cache import Tile
 from wrenla_handler.stores import Reach
 from wrenla_handler.task import ArraySpec, Task, TileRef
 from wrenla_handler.worker import Report, Worker
+from wrenla_kernels import scipy_blas_info
 
 __all__ = ["Executor", "current_executor"]
 
@@ -76,6 +80,10 @@ class Executor(CallingExecutor):
     @abstractmethod
     def home(self) -> Worker:
         """A worker in this process, to gather results with."""
+
+    def numerics(self) -> dict[str, Any]:
+        """Return what the bits of results depend on: BLAS as the workers have it, and NumPy."""
+        return {"blas": asdict(scipy_blas_info()), "numpy": np.__version__}
 
     @abstractmethod
     def session(self, hosts: Mapping[str, Tile], projected: int) -> AbstractContextManager[None]:

@@ -7,7 +7,8 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from wrenla.errors import (
     CallError,
@@ -40,6 +41,9 @@ logger = logging.getLogger("wrenla.calls")
 
 _RECORD_FROM = 1.0
 """Seconds from which on an answer is worth a request to the store: were it lost, they would be, too."""
+
+_PINGS = 8
+"""How often a function is asked what it is."""
 
 _PATIENCE = 300.0
 """Seconds for which a call without a deadline is offered to a service that refuses it."""
@@ -82,7 +86,7 @@ class LambdaCarrier(Envelopes):
         self._lanes: weakref.WeakSet[LambdaLane] = weakref.WeakSet()
         self._flying = 0
         self._mean = 0.0
-        self._compared: WrenlaError | bool = False
+        self._pong: Mapping[str, Any] | WrenlaError | None = None
         self._lock = threading.Lock()
         self._comparing = threading.Lock()
 
@@ -123,36 +127,42 @@ class LambdaCarrier(Envelopes):
         self.place.close()
         self.invoked.close()
 
-    def ready(self) -> None:
-        """Compare both sides, once. Raises VersionError, or why the function cannot be asked."""
-        if self._compared is True:
-            return
-        with self._comparing:
-            if self._compared is False:
-                try:
-                    self._compare()
-                    self._compared = True
-                except (ServiceError, VersionError) as error:  # which will be the same for all calls
-                    self._compared = error
-            if isinstance(self._compared, WrenlaError):
-                raise self._compared
+    def ready(self) -> Mapping[str, Any]:
+        """Compare both sides, once, and return what the function says of itself.
 
-    def _compare(self) -> None:
+        Raises
+        ------
+        VersionError, ServiceError
+            Which all calls end with.
+        NeverStarted
+            If there is no answer; the next call asks again.
+        """
+        if self._pong is None:
+            with self._comparing:
+                if self._pong is None:
+                    try:
+                        self._pong = compared(self._ping(), self.invoked.facts.name)
+                    except (ServiceError, VersionError) as error:
+                        self._pong = error
+        if isinstance(self._pong, WrenlaError):
+            raise self._pong
+        return self._pong
+
+    def _ping(self) -> Any:
         payload = json.dumps({"version": VERSION, "kind": "ping"}).encode()
-        refusals = 0
-        while True:
+        for attempt in range(1, _PINGS + 1):
             try:
                 reply = self.invoked.invoke(payload)
-                break
-            except Throttled:
-                refusals += 1
-                if refusals > 10:
-                    raise
-                time.sleep(pause_after(refusals))
-        self.pay(reply.billing, 0.0)
-        if reply.error is not None:
-            raise reply.error
-        compared(json.loads(reply.body), self.invoked.facts.name)
+                self.pay(reply.billing, 0.0)
+                if reply.error is None:
+                    return json.loads(reply.body)
+                error = reply.error
+            except CallError as refused:
+                error = refused
+            if not isinstance(error, CallError):
+                raise error
+            time.sleep(pause_after(attempt))
+        raise NeverStarted(f"{self.invoked.facts.name} does not answer: {error}") from error
 
     def afford(self, label: str) -> None:
         """Count a call in that begins now. Raises OverBudget if those under way may cost all that is left."""

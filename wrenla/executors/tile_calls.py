@@ -79,9 +79,7 @@ class TileRun:
 def _settle(future: Future[Report], outcome: Any, label: str) -> None:
     match outcome:
         case None:
-            future.set_exception(
-                NeverStarted(f"{label}: the invocation's time was over before it began")
-            )
+            future.set_exception(NeverStarted(f"{label}: the invocation's time was over before it began"))
         case Report():
             future.set_result(outcome)
         case packed:

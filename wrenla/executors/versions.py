@@ -13,10 +13,10 @@ from wrenla_handler.call.envelope import VERSION
 __all__ = ["compared"]
 
 
-def compared(pong: Mapping[str, Any], name: str) -> None:
+def compared(pong: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Compare Python's minor version and the packages that must agree with what a function has answered.
 
-    Pickles of functions hold byte code, and the numbers depend on NumPy and SciPy.
+    Pickles of functions hold byte code, and the numbers depend on NumPy and SciPy. Returns the answer.
 
     Raises
     ------
@@ -36,3 +36,4 @@ def compared(pong: Mapping[str, Any], name: str) -> None:
         different.insert(0, f"Python {minor[0]} there, {minor[1]} here")
     if different:
         raise VersionError(f"{name}: {'; '.join(different)}; run: wrenla deploy")
+    return pong

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,6 @@ from wrenla_handler.layout import tile_key
 from wrenla_handler.sources import function_key, padded_bytes
 from wrenla_handler.stores import Reach, Store, open_store
 from wrenla_handler.task import ArraySpec
-from wrenla_kernels import scipy_blas_info
 
 __all__ = ["Finished", "Target", "execute"]
 
@@ -109,7 +108,7 @@ def execute(
         present = list(_present(plan.graph, arrays))
         if present:
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
-        folder.store.put("run.json", json.dumps(_manifest(plan), indent=1).encode())
+        folder.store.put("run.json", json.dumps(_manifest(plan, executor), indent=1).encode())
         job = Job(folder.key, plan.graph, arrays, _wanted(plan), present, plan.batch)
         with executor.session(hosts, plan.projected):
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), listeners)
@@ -233,11 +232,6 @@ def _size(store: Store, key: str) -> int | None:
         return None
 
 
-def _manifest(plan: Plan) -> dict[str, Any]:
+def _manifest(plan: Plan, executor: Executor) -> dict[str, Any]:
     """What the bits of the results depend on, and what the run is about."""
-    return {
-        "plan": str(plan),
-        "cut": str(plan.cut),
-        "blas": asdict(scipy_blas_info()),
-        "numpy": np.__version__,
-    }
+    return {"plan": str(plan), "cut": str(plan.cut), **executor.numerics()}

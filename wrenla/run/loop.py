@@ -7,7 +7,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from wrenla.errors import Lost, NeverStarted, Throttled, WorkerDied
@@ -46,6 +46,7 @@ from wrenla.run.scheduler import (
 )
 from wrenla_handler.errors import StoreError, TransientStoreError
 from wrenla_handler.layout import tile_key
+from wrenla_handler.stores import Store
 from wrenla_handler.task import ArraySpec
 from wrenla_handler.worker import Report
 
@@ -58,6 +59,9 @@ _TRANSIENT = (
     *(WorkerDied, Lost, NeverStarted, Throttled),
 )
 """What the next attempt need not meet again: a tile task may run any number of times."""
+
+_REMOVERS = 8
+"""Requests at a time that remove tiles from a store that is far away."""
 
 _GRACE = 300.0
 """Seconds that a failed run waits for tasks still in a kernel, so that none writes after the clean-up."""
@@ -120,6 +124,7 @@ class _Loop:
     ready: list[int] = field(default_factory=list)
     left: dict[int, set[int]] = field(default_factory=dict)
     batches: int = 0
+    removals: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_REMOVERS, "wrenla-drop"))
     finished: bool = False
     failed: int | None = None
 
@@ -155,6 +160,8 @@ class _Loop:
                 self._wind_down(_INTERRUPT_GRACE)
             raise
         finally:
+            # the run's folder is removed whole, so what is left to remove may be left
+            self.removals.shutdown(wait=True, cancel_futures=True)
             self.totals.seconds = time.perf_counter() - began
             self._tell(RunFinished(job.name, self.totals.seconds, error, self.totals, time.time()))
         return self.totals
@@ -246,10 +253,11 @@ class _Loop:
         spec = self.job.arrays[ref.array]
         self.executor.forget(spec, ref)
         store = self.executor.home.sources.store(spec.url)
-        try:
-            store.delete(tile_key(ref.i, ref.j, spec.ndim, ref.partial))
-        except StoreError as error:  # no reason to fail: it goes with the rest when the run is over
-            logger.warning("a tile that nobody needs any more could not be removed: %s", error)
+        key = tile_key(ref.i, ref.j, spec.ndim, ref.partial)
+        if store.reach == "anywhere":  # a request takes longer than a step of ours
+            self.removals.submit(_delete, store, key)
+        else:
+            _delete(store, key)
 
     def _wind_down(self, grace: float) -> None:
         """Cancel what has not begun and wait a while for what has."""
@@ -265,3 +273,10 @@ class _Loop:
     def _tell(self, event: Event) -> None:
         for listener in self.listeners:
             listener(event)
+
+
+def _delete(store: Store, key: str) -> None:
+    try:
+        store.delete(key)
+    except StoreError as error:  # no reason to fail: it goes with the rest when the run is over
+        logger.warning("a tile that nobody needs any more could not be removed: %s", error)
