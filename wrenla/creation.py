@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, get_args
 
-import cloudpickle
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +17,7 @@ from wrenla.algorithms.map_tiles import map_tiles as map_tiles_node
 from wrenla.config import settings
 from wrenla.executors.base import Executor
 from wrenla.executors.default import default_executor
+from wrenla.executors.shipping import packed_function
 from wrenla.matrix import BigMatrix
 from wrenla.operands import as_node, clipped, tile_pair
 from wrenla.plan.expression import leaf
@@ -170,8 +170,8 @@ def from_function(
     ----------
     f : callable
         ``f(rows, cols)`` gets two one-dimensional integer arrays of global indices and returns that block, of
-        shape ``(len(rows), len(cols))``; for a vector, ``f(rows)``. It travels by cloudpickle and must depend
-        on its arguments only.
+        shape ``(len(rows), len(cols))``; for a vector, ``f(rows)``. It must depend on
+        its arguments only. It travels by cloudpickle, with the local modules that it needs.
     shape : int or tuple of int
         Of the matrix or vector.
     tile, structure
@@ -188,7 +188,7 @@ def from_function(
     """
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
-    blob = cloudpickle.dumps(f)
+    blob = packed_function(f)
     digest = hashlib.sha256(blob).hexdigest()
     grid = Grid(two, _tile(tile, two, name, structure))
     identity = f"function {digest} {grid.shape} {grid.tile} {name}"
@@ -296,7 +296,7 @@ def map_tiles(
     if not matrices:
         raise ValueError("map_tiles: at least one matrix is needed")
     nodes = tuple(as_node(A) for A in matrices)
-    blob = cloudpickle.dumps(f)
+    blob = packed_function(f)
     digest = hashlib.sha256(blob).hexdigest()
     spec = ArraySpec("function", Grid((1, 1), (1, 1)), "float64", 2, f"function {digest}", "", digest)
     name = _dtype(np.dtype(dtype)) if dtype is not None else nodes[0].dtype

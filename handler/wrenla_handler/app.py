@@ -25,6 +25,7 @@ from wrenla_handler.call.callee import Callee
 from wrenla_handler.call.envelope import VERSION, Request, Response
 from wrenla_handler.call.failure import Failure
 from wrenla_handler.call.memory import PeakMemory
+from wrenla_handler.call.modules import Finder
 from wrenla_handler.call.output import CopiedOutput
 from wrenla_handler.errors import EventError
 from wrenla_handler.tasks import TaskAnswer, TaskOutcome, TaskRequest
@@ -106,8 +107,9 @@ class _Environment:
         self._memory = int(variables.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0))
         self._timeout = 0.0
         name = variables.get("AWS_LAMBDA_LOG_STREAM_NAME", f"process {os.getpid()}")
-        self._callee = Callee(name.rpartition("]")[2], CopiedOutput().take)
-        self._worker = Worker(0, files=TileFiles(variables.get("TMPDIR", "/tmp")))
+        finder = Finder()
+        self._callee = Callee(name.rpartition("]")[2], CopiedOutput().take, finder)
+        self._worker = Worker(0, readers=4, files=TileFiles(variables.get("TMPDIR", "/tmp")), finder=finder)
         self._peak = PeakMemory()
         self._threads = blas_threads(threads_of(self._memory))
         self._threads.__enter__()  # as long as the process lives

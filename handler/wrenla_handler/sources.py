@@ -12,6 +12,7 @@ import numpy as np
 
 from wrenla_handler.buffers import empty_tile
 from wrenla_handler.cache import Tile
+from wrenla_handler.call.modules import Finder, split_function
 from wrenla_handler.errors import IntegrityError, MissingTileError, StoreError, TruncatedTileError
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import tile_key
@@ -54,10 +55,14 @@ class Sources:
     ----------
     hosts : mapping of str to ndarray
         Arrays in the memory of this process, by identity.
+    finder : Finder, optional
+        Takes the modules that come with functions; without one they are imported as any others.
     """
 
-    def __init__(self, hosts: Mapping[str, Tile] | None = None) -> None:
+    def __init__(self, hosts: Mapping[str, Tile] | None = None, finder: Finder | None = None) -> None:
         self.hosts: dict[str, Tile] = dict(hosts or {})
+        self._finder = finder
+        self._purges = 0
         self._stores: dict[str, Store] = {}
         self._functions: dict[str, Callable[..., Any]] = {}
         self._lock = threading.Lock()
@@ -73,6 +78,9 @@ class Sources:
     def function(self, url: str, digest: str) -> Callable[..., Any]:
         """Load a user's function. What does not have the hash that the driver sent is never unpickled."""
         with self._lock:
+            if self._finder is not None and self._purges != self._finder.purges:
+                self._functions.clear()
+                self._purges = self._finder.purges
             known = self._functions.get(digest)
         if known is not None:
             return known
@@ -84,7 +92,10 @@ class Sources:
             raise StoreError(f"{store.url}: {key}: the run's function is not there") from None
         if hashlib.sha256(blob).hexdigest() != digest:
             raise IntegrityError(f"{store.url}: {key}: not the function that the driver wrote; not loaded")
-        loaded: Callable[..., Any] = cloudpickle.loads(blob)
+        sources, pickled = split_function(blob)
+        if self._finder is not None and sources:
+            self._finder.install(sources)
+        loaded: Callable[..., Any] = cloudpickle.loads(pickled)
         with self._lock:
             return self._functions.setdefault(digest, loaded)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import shutil
 import tempfile
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 
 import numpy as np
 
@@ -37,48 +39,54 @@ class TileFiles:
         self.limit = max(0, disk.f_bavail * disk.f_frsize - _SPARE) if limit is None else limit
         self.used = 0
         self._folder = tempfile.mkdtemp(prefix="wrenla-tiles-", dir=folder)
-        self._sizes: OrderedDict[CacheKey, int] = OrderedDict()
+        self._kept: OrderedDict[CacheKey, tuple[str, int]] = OrderedDict()  # path and bytes
+        self._number = itertools.count()
         self._lock = threading.Lock()
 
     def put(self, key: CacheKey, tile: Tile) -> None:
         """Keep a tile, if there is room: what cannot be written is read from elsewhere the next time."""
-        if isinstance(tile, np.memmap) or tile.nbytes > self.limit:
+        if isinstance(tile, np.memmap) or not 0 < tile.nbytes <= self.limit:
             return  # it comes from here
         with self._lock:
-            if key in self._sizes:
-                self._sizes.move_to_end(key)
+            if key in self._kept:
+                self._kept.move_to_end(key)
                 return
             while self.used + tile.nbytes > self.limit:
-                self._remove(next(iter(self._sizes)))
+                self._remove(next(iter(self._kept)))
+            path = os.path.join(self._folder, str(next(self._number)))
+            self._kept[key] = path, tile.nbytes
+            self.used += tile.nbytes
             try:
-                with open(self._path(key), "wb") as file:
+                with open(path, "wb") as file:
                     file.write(np.asfortranarray(tile).reshape(-1, order="F").view(np.uint8).data)
             except OSError as error:  # somebody else has filled the disk
                 logger.warning("no more tiles are kept in files: %s", error)
                 self.limit = 0
                 self._clear()
-                return
-            self._sizes[key] = tile.nbytes
-            self.used += tile.nbytes
 
     def get(self, key: CacheKey, rows: int, cols: int, dtype: str) -> Tile | None:
         """Return a tile as a read-only map of its file, None if it is not here."""
         with self._lock:
-            if key not in self._sizes:
+            if key not in self._kept:
                 return None
-            self._sizes.move_to_end(key)
-            return np.memmap(self._path(key), np.dtype(dtype), "r", shape=(rows, cols), order="F")
+            self._kept.move_to_end(key)
+            path, _ = self._kept[key]
+            try:
+                return np.memmap(path, np.dtype(dtype), "r", shape=(rows, cols), order="F")
+            except (OSError, ValueError):  # a function has emptied the folder
+                self._remove(key)
+                return None
 
     def drop(self, key: CacheKey) -> None:
         """Forget a tile that nobody will need again."""
         with self._lock:
-            if key in self._sizes:
+            if key in self._kept:
                 self._remove(key)
 
     def drop_array(self, identity: str) -> None:
         """Forget all tiles of an array."""
         with self._lock:
-            for key in [key for key in self._sizes if key[0] == identity]:
+            for key in [key for key in self._kept if key[0] == identity]:
                 self._remove(key)
 
     def close(self) -> None:
@@ -88,12 +96,11 @@ class TileFiles:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _clear(self) -> None:
-        for key in list(self._sizes):
+        for key in list(self._kept):
             self._remove(key)
 
     def _remove(self, key: CacheKey) -> None:
-        self.used -= self._sizes.pop(key)
-        os.unlink(self._path(key))
-
-    def _path(self, key: CacheKey) -> str:
-        return os.path.join(self._folder, "-".join(map(str, key)).replace("/", "_"))
+        path, nbytes = self._kept.pop(key)
+        self.used -= nbytes
+        with suppress(OSError):
+            os.unlink(path)

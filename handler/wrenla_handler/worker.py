@@ -14,6 +14,7 @@ import numpy as np
 import wrenla_kernels as kernels
 from wrenla_handler.buffers import Buffers, empty_tile
 from wrenla_handler.cache import CacheKey, Tile, TileCache
+from wrenla_handler.call.modules import Finder
 from wrenla_handler.errors import MissingTileError
 from wrenla_handler.finishing import FINISHES, IN_PLACE, Operand, call_user
 from wrenla_handler.layout import tile_key
@@ -62,6 +63,8 @@ class Worker:
         Threads that read tiles ahead of the kernels.
     files : TileFiles, optional
         Takes tiles that the cache has no room for. It is closed with the worker.
+    finder : Finder, optional
+        Takes modules that come with users' functions.
     """
 
     def __init__(
@@ -71,10 +74,11 @@ class Worker:
         *,
         readers: int = 2,
         files: TileFiles | None = None,
+        finder: Finder | None = None,
     ) -> None:
         self.cache = TileCache(cache_bytes, None if files is None else files.put)
         self.files = files
-        self.sources = Sources(hosts)
+        self.sources = Sources(hosts, finder)
         self.buffers = Buffers()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="wrenla-read")
 

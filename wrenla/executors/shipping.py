@@ -6,21 +6,22 @@ import dis
 import functools
 import importlib.machinery
 import importlib.util
+import io
 import logging
 import os
 import site
 import sys
 import sysconfig
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 
-from wrenla_handler.call.modules import Source, hash_of
+from wrenla_handler.call.modules import Source, hash_of, join_function
 
-__all__ = ["NamingPickler", "local_sources"]
+__all__ = ["NamingPickler", "local_sources", "packed_function"]
 
 logger = logging.getLogger("wrenla.calls")
 
@@ -100,6 +101,14 @@ def local_sources(
     if found and logger.isEnabledFor(logging.DEBUG):
         logger.debug("modules that travel with the call: %s", ", ".join(sorted(found)))
     return list(found.values())
+
+
+def packed_function(fn: Callable[..., Any]) -> bytes:
+    """Return a function's pickle together with the sources of the local modules that it needs."""
+    needs: set[str] = set()
+    file = io.BytesIO()
+    NamingPickler(file, protocol=5, modules=needs).dump(fn)
+    return join_function(local_sources(needs), file.getvalue())
 
 
 @functools.lru_cache(maxsize=512)

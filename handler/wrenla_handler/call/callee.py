@@ -42,14 +42,17 @@ class Callee:
         What answers say of who gave them.
     output : callable
         Returns what was printed and logged since it was asked the last time.
+    finder : Finder, optional
+        Of modules, if others in this process use it as well.
     """
 
-    def __init__(self, name: str, output: Callable[[], bytes]) -> None:
+    def __init__(self, name: str, output: Callable[[], bytes], finder: Finder | None = None) -> None:
         self.name = name
         self.context: CallContext | None = None
         self._output = output
-        self._finder = Finder()
+        self._finder = finder or Finder()
         self._modules = ""
+        self._purges = 0
         self._functions: OrderedDict[str, Callable[..., Any]] = OrderedDict()
         self._stores: dict[str, Store] = {}
         self._peak = PeakMemory()
@@ -139,6 +142,8 @@ class Callee:
 
     def _import(self, request: Request) -> bool:
         """Take the modules of a request over. Returns False if they are only named, and others are known."""
+        if self._purges != self._finder.purges:
+            self._forget_modules()
         if not request.modules or request.modules[0].sha256 == self._modules:
             return True
         (blob,) = request.modules
@@ -146,10 +151,17 @@ class Callee:
             return False
         text = bytes(self._reader(request)(blob.key)) if blob.key else blob.data
         checked(text, blob)
-        if self._finder.install(decode_sources(text)):
-            self._functions.clear()
+        self._finder.install(decode_sources(text))
+        if self._purges != self._finder.purges:
+            self._forget_modules()
         self._modules = blob.sha256
         return True
+
+    def _forget_modules(self) -> None:
+        """Load functions anew: they refer to modules that have been replaced."""
+        self._functions.clear()
+        self._modules = ""
+        self._purges = self._finder.purges
 
     def _arguments(self, request: Request) -> tuple[tuple[Any, ...], dict[str, Any]]:
         get = self._reader(request)

@@ -14,7 +14,15 @@ import types
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-__all__ = ["Finder", "Source", "decode_sources", "encode_sources", "hash_of"]
+__all__ = [
+    "Finder",
+    "Source",
+    "decode_sources",
+    "encode_sources",
+    "hash_of",
+    "join_function",
+    "split_function",
+]
 
 logger = logging.getLogger("wrenla.call")
 
@@ -57,16 +65,35 @@ def decode_sources(text: bytes) -> list[Source]:
     return [Source(**found) for found in json.loads(text)]
 
 
+_MAGIC = b"wrenla-function-1\n"
+
+
+def join_function(sources: Sequence[Source], pickled: bytes) -> bytes:
+    """Return the pickle of a function behind the sources of the modules that it needs."""
+    text = encode_sources(sources)
+    return b"%s%d\n%s%s" % (_MAGIC, len(text), text, pickled)
+
+
+def split_function(blob: bytes) -> tuple[list[Source], bytes]:
+    """Undo `join_function`; what begins otherwise is the mere pickle of a function that needs no sources."""
+    if not blob.startswith(_MAGIC):
+        return [], blob
+    length, _, rest = blob[len(_MAGIC) :].partition(b"\n")
+    return decode_sources(rest[: int(length)]), rest[int(length) :]
+
+
 class Finder(importlib.abc.SourceLoader, importlib.abc.MetaPathFinder):  # type: ignore[misc]
     """Finds the modules that came with calls, before any other place is looked at."""
 
     def __init__(self) -> None:
+        self.purges = 0
         self._sources: dict[str, Source] = {}
 
     def install(self, sources: Sequence[Source]) -> bool:
         """Take modules over, and forget all that came before if one of them has changed since.
 
-        Returns True if modules were forgotten: functions that refer to them must be loaded again.
+        Returns True if modules were forgotten, and counts it in `purges`, for others who use this finder:
+        functions that refer to them must be loaded again.
         """
         changed = [source.name for source in sources if self._differs(source)]
         if changed:
@@ -77,6 +104,7 @@ class Finder(importlib.abc.SourceLoader, importlib.abc.MetaPathFinder):  # type:
             for source in (*self._sources.values(), *sources):
                 linecache.cache.pop(source.path, None)  # or tracebacks would show lines as they were
             self._sources.clear()
+            self.purges += 1
         self._sources |= {source.name: source for source in sources}
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)

@@ -6,13 +6,19 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterable
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
 __all__ = ["CopiedOutput", "FileOutput", "log_to_standard_error"]
 
 _MOST = 16 << 20
 """Bytes of one call's output that are kept: the beginning and the end of it."""
+
+_LINE = "%(levelname)s %(name)s: %(message)s"
+"""What is logged, as a line of output."""
 
 
 class FileOutput:
@@ -47,16 +53,22 @@ class CopiedOutput:
     """
 
     def __init__(self) -> None:
-        self._copy = io.StringIO()
+        self._copy = _Copy()
+        self._error = sys.stderr
         sys.stdout = cast("TextIO", _Copied(sys.stdout, self._copy))
         sys.stderr = cast("TextIO", _Copied(sys.stderr, self._copy))
 
+    def log(self, logger: logging.Logger) -> None:
+        """Copy what is logged, too: the host's own handlers may write past the streams."""
+        handlers = list(logger.handlers)
+        if not handlers:
+            handlers.append(logging.StreamHandler(self._error))
+            handlers[0].setFormatter(logging.Formatter(_LINE))
+        logger.handlers[:] = [_Logged(handlers, self._copy)]
+
     def take(self) -> bytes:
         """Return what has been written since the last time: the beginning and the end of it."""
-        text = self._copy.getvalue()
-        self._copy.seek(0)
-        self._copy.truncate()
-        data = text.encode("utf-8", "backslashreplace")
+        data = self._copy.take().encode("utf-8", "backslashreplace")
         if len(data) <= _MOST:
             return data
         half = _MOST // 2
@@ -64,17 +76,61 @@ class CopiedOutput:
         return data[:half] + note + data[-half:]
 
 
-class _Copied:
-    """A text stream that also writes to another one; whatever else is asked, the first one answers."""
+class _Copy:
+    """Text that is written by any thread: the beginning of it, and the end."""
 
-    def __init__(self, stream: TextIO, copy: io.StringIO) -> None:
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a signal's handler may write while its thread does
+        self._quiet = threading.local()
+        self._clear()
+
+    def write(self, text: str) -> None:
+        """Add some text, unless this thread is to be quiet."""
+        if getattr(self._quiet, "now", False):
+            return
+        with self._lock:
+            if self._beginning.tell() < _MOST:
+                self._beginning.write(text[:_MOST])
+                text = text[_MOST:]
+            if text:
+                self._end.append(text[-_MOST:])
+                self._length += len(self._end[-1])
+            while self._end and self._length - len(self._end[0]) > _MOST:
+                self._length -= len(self._end.popleft())
+
+    def take(self) -> str:
+        """Return what is there, and forget it."""
+        with self._lock:
+            text = self._beginning.getvalue() + "".join(self._end)
+            self._clear()
+            return text
+
+    @contextmanager
+    def without(self) -> Iterator[None]:
+        """Leave out what this thread writes in the block."""
+        self._quiet.now = True
+        try:
+            yield
+        finally:
+            self._quiet.now = False
+
+    def _clear(self) -> None:
+        self._beginning = io.StringIO()
+        self._end: deque[str] = deque()
+        self._length = 0
+
+
+class _Copied:
+    """A text stream that also writes to a copy; whatever else is asked, the stream answers."""
+
+    def __init__(self, stream: TextIO, copy: _Copy) -> None:
         self._stream = stream
         self._copy = copy
 
     def write(self, text: str) -> int:
-        if self._copy.tell() < 2 * _MOST:
-            self._copy.write(text)
-        return self._stream.write(text)
+        written = self._stream.write(text)
+        self._copy.write(text)
+        return written
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -82,6 +138,26 @@ class _Copied:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+class _Logged(logging.Handler):
+    """Has a line of each record copied, once, whichever way the host's own handlers go."""
+
+    def __init__(self, handlers: list[logging.Handler], copy: _Copy) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter(_LINE))
+        self._handlers = handlers
+        self._copy = copy
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self._copy.without():
+            for handler in self._handlers:
+                if record.levelno >= handler.level:
+                    handler.handle(record)
+        try:
+            self._copy.write(self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
 
 
 def take_file(descriptor: int) -> bytes:
@@ -101,4 +177,4 @@ def take_file(descriptor: int) -> bytes:
 
 def log_to_standard_error(level: int = logging.INFO) -> None:
     """Let everything that is logged be a line of standard error."""
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=level, format=_LINE, stream=sys.stderr)

@@ -1,0 +1,48 @@
+"""A Lambda on this machine with wrenla's own function, started once for all these tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import wrenla as wl
+from wrenla.aws.sandbox import LocalLambda
+from wrenla_handler.stores import open_store
+from wrenla_handler.stores.s3_client import close_clients
+
+WORKERS = 4
+
+
+@pytest.fixture(scope="package")
+def aws() -> Iterator[LocalLambda]:
+    """The sandbox; the environment of this process points to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith("WRENLA_"):
+                patch.delenv(name)
+        with LocalLambda(memory=1024, timeout=60) as started:
+            yield started
+            close_clients()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(aws: LocalLambda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address of the function's place, which is empty before and after each test."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    root = f"s3://{aws.bucket}/{aws.prefix}"
+    yield root
+    aws.faults()
+    left = [key for key in open_store(root).list() if not key.startswith("kept/")]
+    for key in open_store(root).list():
+        open_store(root).delete(key)
+    assert left == []
+
+
+@pytest.fixture
+def executor(aws: LocalLambda) -> Iterator[wl.LambdaExecutor]:
+    """Four invocations at a time."""
+    with wl.LambdaExecutor(concurrency=WORKERS) as made:
+        yield made

@@ -1,0 +1,95 @@
+"""The fault table on Lambda: whatever the service does, the right result or an error with a name."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+import wrenla as wl
+from wrenla.aws.sandbox import LocalLambda
+from wrenla.errors import Lost, WorkerDied
+
+CALLS = 200
+TILE, N = 24, 8
+n = TILE * N - 5
+
+FAULTS = {
+    "throttle 30 %": {"kind": "throttle", "share": 0.3, "seed": 1},
+    "kill before": {"kind": "kill-before", "calls": (3, 20)},
+    "kill during": {"kind": "kill-during", "calls": (3, 20), "seconds": 0.001},
+    "kill after": {"kind": "kill-after", "calls": (3, 20)},
+    "straggler × 20": {"kind": "delay", "calls": (5,), "seconds": 3.0},
+    "duplicate": {"kind": "answer-twice", "share": 0.2, "seed": 2},
+    "connection dropped": {"kind": "drop-connection", "calls": (4, 17)},
+}
+
+_NOT_IDEMPOTENT = {"kill before", "kill during", "kill after", "connection dropped"}
+"""What a function may have begun before, so that only those calls are tried again of which that is said."""
+
+
+@pytest.fixture(params=FAULTS)
+def fault(request: pytest.FixtureRequest, aws: LocalLambda) -> str:
+    """One row of the table; the rules begin to count now."""
+    aws.faults(FAULTS[request.param])
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def warm(executor: wl.LambdaExecutor) -> wl.LambdaExecutor:
+    """What has answered its ping already, so that faults hit calls."""
+    assert executor.submit(abs, -1).result(60) == 1
+    return executor
+
+
+def matrix() -> wl.BigMatrix:
+    def entries(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        return 0.9 ** abs(i[:, None] - j)
+
+    return wl.from_function(entries, (n, n), TILE, structure="pos")
+
+
+@pytest.fixture(scope="module")
+def expected() -> tuple[np.ndarray, np.ndarray]:
+    """The factor and the solution, computed in memory."""
+    with pytest.MonkeyPatch.context() as patch, wl.LocalExecutor(2, allowed_mem="600 MiB") as made:
+        patch.setenv("WRENLA_STORE", "memory://expected")
+        A = matrix()
+        return A.cholesky().compute(made), A.solve(np.ones(n)).compute(made)
+
+
+def test_map_of_idempotent_calls(warm: wl.LambdaExecutor, aws: LocalLambda, fault: str) -> None:
+    before = aws.counts()["faults"]
+    start = time.monotonic()
+    results = list(warm.options(idempotent=True).map(lambda x: x * x, range(CALLS)))
+    assert results == [x * x for x in range(CALLS)]
+    assert aws.counts()["faults"] > before
+    assert time.monotonic() - start < 60
+
+
+def test_map(warm: wl.LambdaExecutor, aws: LocalLambda, fault: str) -> None:
+    results = list(warm.map(lambda x: x * x, range(CALLS), return_exceptions=True))
+    wrong = [(x, y) for x, y in enumerate(results) if y != x * x]
+    if fault in _NOT_IDEMPOTENT:
+        assert len(wrong) == 2
+        assert all(isinstance(error, WorkerDied | Lost) for _, error in wrong)
+    else:
+        assert wrong == []
+
+
+def test_cholesky(
+    warm: wl.LambdaExecutor, aws: LocalLambda, fault: str, expected: tuple[np.ndarray, np.ndarray]
+) -> None:
+    A = matrix()
+    before = aws.counts()["faults"]
+    assert A.cholesky().compute(warm).tobytes() == expected[0].tobytes()
+    assert aws.counts()["faults"] > before
+
+
+def test_solve(
+    warm: wl.LambdaExecutor, aws: LocalLambda, fault: str, expected: tuple[np.ndarray, np.ndarray]
+) -> None:
+    A = matrix()
+    assert A.solve(np.ones(n)).compute(warm).tobytes() == expected[1].tobytes()
