@@ -99,7 +99,7 @@ def origins() -> dict[str, str]:
 
 
 def store_for(own: str) -> str:
-    """Return where temporaries go: where the settings say; if they say nothing, to an executor's `own` place."""
+    """Return where temporaries go: where the settings say; otherwise to an executor's `own` place."""
     return own if own and origins()["store"] == "default" else settings().store
 
 

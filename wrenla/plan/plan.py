@@ -128,7 +128,7 @@ class Plan:
 
     @cached_property
     def batch(self) -> int:
-        """How many tasks are handed to a worker at once, if so many are ready: what is short goes together."""
+        """How many tasks go to a worker at once, if so many are ready: those that are short go together."""
         if not self.tasks or not self.model.worthwhile:
             return 1
         mean = max(1e-6, float(self.graph.seconds.mean()) - self.model.latency)

@@ -99,9 +99,10 @@ def execute(
         whole=[target.node for target in targets if target.url],
     )
     plan.check()
+    _check_reach(plan, originals, targets, root, executor.reach)
     folder = RunFolder(root, _run_key(targets))
     try:
-        arrays, hosts = _bind(plan, originals, targets, folder, executor.reach)
+        arrays, hosts = _bind(plan, originals, targets, folder)
         if executor.reach == "anywhere":
             arrays, hosts = upload(arrays, hosts, folder), {}
         results = [Finished(t.node, arrays[twin.key]) for t, twin in zip(targets, plan.results, strict=True)]
@@ -156,7 +157,7 @@ def _wanted(plan: Plan) -> list[int]:
 
 
 def _bind(
-    plan: Plan, originals: Mapping[str, Node], targets: Sequence[Target], folder: RunFolder, reach: Reach
+    plan: Plan, originals: Mapping[str, Node], targets: Sequence[Target], folder: RunFolder
 ) -> tuple[dict[str, ArraySpec], dict[str, Tile]]:
     """Say what fills each array name of the plan, and which arrays of this process it needs."""
     places = {target.node.key: target.url for target in targets if target.url}
@@ -171,15 +172,33 @@ def _bind(
                 folder.store.put(function_key(spec.detail), node.op.payload, create=True)
             elif spec.kind == "host":
                 hosts[spec.identity] = node.op.payload
-                if reach != "anywhere":  # otherwise it is brought to where they can read it
-                    _require(reach, "process", "an array in the memory of this process")
         else:
             url = places.get(node.key) or folder.place(node.key)
             spec = ArraySpec("tiles", node.grid, node.dtype, node.ndim, node.key, url)
-        if spec.kind in ("tiles", "function"):
-            _require(reach, _reach_of(spec.url), spec.url)
         arrays[name] = spec
     return arrays, hosts
+
+
+def _check_reach(
+    plan: Plan, originals: Mapping[str, Node], targets: Sequence[Target], root: str, reach: Reach
+) -> None:
+    """Refuse data and places that the workers cannot see, before anything has begun."""
+    if _ORDER.index(_reach_of(root)) < _ORDER.index(reach):
+        raise ReachError(
+            f"{root}: the executor's workers are further away ({reach}) and cannot see the store for "
+            "temporaries: set it (WRENLA_STORE) to s3://bucket/prefix"
+        )
+    urls = {target.url for target in targets if target.url}
+    for name in plan.graph.tiles.arrays:
+        node = originals[name]
+        if not isinstance(node.op, Leaf):
+            continue
+        if node.op.spec.kind == "tiles":
+            urls.add(node.op.spec.url)
+        elif node.op.spec.kind == "host" and reach != "anywhere":  # there it is brought to them
+            _require(reach, "process", "an array in the memory of this process")
+    for url in sorted(urls):
+        _require(reach, _reach_of(url), url)
 
 
 def _reach_of(url: str) -> Reach:
