@@ -15,6 +15,7 @@ from typing import Any
 import click
 from threadpoolctl import threadpool_info
 
+from benchmarks import aws
 from benchmarks import map as calls
 from benchmarks.contest import Contestant, compete
 from benchmarks.figure import Figure
@@ -212,6 +213,7 @@ BENCHMARKS: dict[str, Callable[[int], list[Figure]]] = {
     "out_of_core": out_of_core,
     "page_cache": page_cache,
     "map": calls.figures,
+    "aws": aws.figures,
 }
 
 
