@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all check bench format clean
+# What `make test-s3` runs on a real S3: its own tests, and all others that need a bucket.
+S3_TESTS := tests/s3 tests/handler tests/run -k s3
+
+.PHONY: demo test test-all test-s3 check bench format clean
 
 .venv/.made:
 	$(PYTHON) -m venv .venv
@@ -21,6 +24,10 @@ test: .venv/.dev
 
 test-all: .venv/.dev
 	$(BIN)/python -m pytest
+
+# Ceph's S3 gateway, installed by apt-get if it is missing (as root, or by sudo), started for as long as this takes.
+test-s3: .venv/.dev
+	$(BIN)/python tests/s3/ceph.py $(BIN)/python -m pytest $(S3_TESTS)
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .

@@ -61,6 +61,9 @@ class Settings:
     max_compute_bytes: int = 4 << 30
 
 
+_OF_A_FUNCTION = frozenset({"WRENLA_BUCKET", "WRENLA_BUCKET_OWNER", "WRENLA_PREFIX"})
+"""What a deployed function finds in its environment: where it is at home. No settings."""
+
 _BYTES = frozenset({"allowed_mem", "max_compute_bytes"})
 _NAMES = tuple(field.name for field in fields(Settings))
 
@@ -122,7 +125,11 @@ def _sources() -> Iterator[tuple[str, Mapping[str, Any]]]:
             break
     prefix = "WRENLA_"
     # an empty variable is how a shell unsets one for a single command
-    found = {key: value for key, value in os.environ.items() if key.startswith(prefix) and value}
+    found = {
+        key: value
+        for key, value in os.environ.items()
+        if key.startswith(prefix) and value and key not in _OF_A_FUNCTION
+    }
     yield "environment variable", {key.removeprefix(prefix).lower(): value for key, value in found.items()}
 
 

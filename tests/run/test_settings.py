@@ -217,3 +217,10 @@ def test_a_table_that_is_none(text: str, write: Write) -> None:
     write(PROJECT, text)
     with pytest.raises(SettingError, match=r"pyproject\.toml"):
         settings()
+
+
+def test_what_a_deployed_function_finds_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WRENLA_BUCKET", "WRENLA_BUCKET_OWNER", "WRENLA_PREFIX"):
+        monkeypatch.setenv(name, "123456789012")
+    assert settings().store
+    assert set(origins().values()) == {"default"}

@@ -16,7 +16,7 @@ from weakref import WeakSet
 from wrenla_handler.errors import TransientStoreError
 from wrenla_handler.stores.base import Data, Reach
 from wrenla_handler.stores.checks import check_key, check_range, flat_view, is_key
-from wrenla_handler.stores.s3_client import pauses, shared_client
+from wrenla_handler.stores.s3_client import pauses, prepare, shared_client
 from wrenla_handler.stores.s3_errors import error_status, translating
 from wrenla_handler.stores.s3_read import CRC32_NAME, ObjectReader
 
@@ -64,7 +64,7 @@ class S3Store:
         self._bucket = bucket
         self._prefix = f"{check_key(folder)}/" if folder else ""
         self._part_bytes = part_bytes
-        self._own_client = client
+        self._own_client = None if client is None else prepare(client)
         self._start_process()
         _stores.add(self)
 

@@ -1,18 +1,62 @@
-"""One S3 client per process."""
+"""One S3 client per process, and what all its requests say: to whom the bucket belongs."""
 
 from __future__ import annotations
 
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["close_clients", "new_client", "pauses", "shared_client"]
+from wrenla_handler.stores.keep_alive import keep_alive
+from wrenla_handler.stores.s3_answers import refuse_cut_answers
+
+__all__ = ["close_clients", "expect_owner", "new_client", "owner", "pauses", "prepare", "shared_client"]
 
 _clients: dict[tuple[tuple[str, str], ...], Any] = {}
 _clients_lock = threading.Lock()
+_owners: dict[str, str] = {}
+
+
+def expect_owner(bucket: str, account: str) -> None:
+    """Let every request of this process to a bucket fail unless the bucket belongs to an AWS account.
+
+    A bucket's name is free again once it is deleted, and whoever takes it would be sent our tiles. Inside a
+    deployed function ``WRENLA_BUCKET`` and ``WRENLA_BUCKET_OWNER`` say the same, as nobody calls this there.
+
+    Parameters
+    ----------
+    bucket : str
+    account : str
+        Its 12 digits.
+    """
+    if not re.fullmatch(r"[0-9]{12}", account):
+        raise ValueError(f"{account!r} is not an AWS account: those have 12 digits")
+    _owners[bucket] = account
+
+
+def owner(bucket: str) -> str | None:
+    """Return the account that a bucket is expected to belong to, None if nobody has said."""
+    account = _owners.get(bucket)
+    if account is None and bucket == os.environ.get("WRENLA_BUCKET"):
+        account = os.environ.get("WRENLA_BUCKET_OWNER") or None
+    return account
+
+
+def prepare(client: Any) -> Any:
+    """Let an S3 client name the expected owner with every request, and refuse cut answers; return it."""
+    # Before a request is built from its parameters, so that no caller, and no page of a list, is forgotten.
+    client.meta.events.register("before-parameter-build.s3", _add_owner, unique_id="wrenla-owner")
+    refuse_cut_answers(client)
+    return client
+
+
+def _add_owner(params: dict[str, Any], model: Any, **_: Any) -> None:
+    account = owner(params.get("Bucket", ""))
+    if account is not None and "ExpectedBucketOwner" in model.input_shape.members:
+        params.setdefault("ExpectedBucketOwner", account)
 
 
 def new_client() -> Any:
@@ -25,7 +69,7 @@ def new_client() -> Any:
     from botocore.config import Config
 
     # A session of our own: boto3's default session is not safe to use from several threads.
-    return boto3.session.Session().client(
+    client = boto3.session.Session().client(
         "s3",
         config=Config(
             connect_timeout=5,
@@ -38,6 +82,7 @@ def new_client() -> Any:
             response_checksum_validation="when_required",
         ),
     )
+    return prepare(keep_alive(client))
 
 
 def shared_client() -> Any:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from wrenla_handler.errors import StoreError, TransientStoreError
+from wrenla_handler.stores.s3_client import owner
 
 __all__ = ["error_status", "translating"]
 
@@ -38,6 +39,11 @@ _WRONG_REGION = "the bucket is in another region{region}; set AWS_DEFAULT_REGION
 _DENIED = (
     "access denied; the credentials need s3:GetObject, s3:PutObject and s3:DeleteObject on the objects, "
     "and s3:ListBucket on the bucket (without it S3 also says this of an object that is not there)"
+)
+
+_DENIED_OWNER = (
+    "access denied; either the bucket belongs to another AWS account than the expected {account} (check its "
+    "name, and WRENLA_BUCKET_OWNER), or the credentials{rest}"
 )
 
 _REMEDIES = {
@@ -76,11 +82,20 @@ def _from_answer(error: Any, url: str, key: str) -> Exception:
     status, code = error_status(error)
     if status == 404 and code != "NoSuchBucket":
         return KeyError(key)
-    message = str(error.response.get("Error", {}).get("Message", "")) or "no message"
     kind = TransientStoreError if status >= 500 or status == 429 or code in _TRANSIENT_CODES else StoreError
-    region = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
-    remedy = _REMEDIES.get(code, f"S3 answered {status} {code}: {message}")
-    return kind(f"{url}: {key}: {remedy.format(region=f' ({region})' if region else '')}")
+    return kind(f"{url}: {key}: {_remedy(error, url, status, code)}")
+
+
+def _remedy(error: Any, url: str, status: int, code: str) -> str:
+    remedy = _REMEDIES.get(code, "")
+    account = owner(url.removeprefix("s3://").partition("/")[0])
+    if remedy is _WRONG_REGION:
+        region = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
+        return remedy.format(region=f" ({region})" if region else "")
+    if remedy is _DENIED and account is not None:  # S3 does not say which of the two it is
+        return _DENIED_OWNER.format(account=account, rest=_DENIED.partition("the credentials")[2])
+    message = str(error.response.get("Error", {}).get("Message", "")) or "no message"
+    return remedy or re.sub(r"\s+", " ", f"S3 answered {status} {code}: {message}")
 
 
 def _without_answer(error: Any, url: str, key: str) -> StoreError:

@@ -1,0 +1,149 @@
+"""Calls, factorizations and solves whose store breaks requests: the same bits, and nothing left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import wrenla as wl
+from wrenla.run.events import Event, RunFinished
+from wrenla_handler.stores import open_store
+from wrenla_handler.stores.s3_client import close_clients
+
+from .fault_proxy import Cut, Drop, Fault, FaultProxy, Request, Rule, Slow, s3_error
+
+TILE, N = 24, 8
+n = TILE * N - 5
+CALLS = 200
+LARGE = 40_000  # float64 numbers: more than a message holds
+AT = (1, 6, 20)
+
+
+def reads(request: Request) -> bool:
+    return request.method == "GET"
+
+
+def writes(request: Request) -> bool:
+    return request.method == "PUT"
+
+
+def creates(request: Request) -> bool:
+    return writes(request) and "if-none-match" in request.headers
+
+
+def drops(request: Request) -> bool:
+    return request.method == "DELETE"
+
+
+def on(fault: Fault, *kinds: object) -> list[Rule]:
+    return [Rule(fault, kind, AT) for kind in kinds]  # type: ignore[arg-type]
+
+
+FAULTS = {
+    "500": lambda: on(s3_error(500, "InternalError"), reads, writes, drops),
+    "503": lambda: on(s3_error(503, "SlowDown"), reads, writes, drops),
+    "slow": lambda: on(Slow(0.3), reads, writes, drops),
+    "dropped": lambda: on(Drop("before"), reads, writes, drops),
+    "dropped within": lambda: on(Drop("within"), writes),
+    "answer lost": lambda: on(Drop("after"), reads, creates, drops),
+    "cut": lambda: on(Cut(1000), reads),
+    "cut to nothing": lambda: on(Cut(0), reads),
+    "cut in its head": lambda: on(Cut(None), reads, writes, drops),
+}
+
+
+VARIANTS = ("dropped within", "cut to nothing", "cut in its head")
+"""What the stores' own table has as well: here they take too long for every day."""
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] if name in VARIANTS else []) for name in FAULTS]
+)
+def rules(request: pytest.FixtureRequest) -> list[Rule]:
+    """A fault, at some of the requests of each kind that it can happen to."""
+    return FAULTS[request.param]()
+
+
+@pytest.fixture
+def url(bucket: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A bucket, in which temporaries have a place."""
+    monkeypatch.setenv("WRENLA_STORE", f"s3://{bucket}/tmp")
+    return f"s3://{bucket}"
+
+
+@pytest.fixture
+def executor() -> Iterator[wl.LocalExecutor]:
+    with wl.LocalExecutor(2, allowed_mem="600 MiB") as made:
+        yield made
+
+
+def entries(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    return 0.9 ** abs(i[:, None] - j)
+
+
+def matrix() -> wl.BigMatrix:
+    return wl.from_function(entries, (n, n), TILE, structure="pos")
+
+
+@pytest.fixture(scope="module")
+def expected() -> tuple[np.ndarray, np.ndarray]:
+    """The factor and the solution, computed in memory."""
+    with pytest.MonkeyPatch.context() as patch, wl.LocalExecutor(2, allowed_mem="600 MiB") as made:
+        patch.setenv("WRENLA_STORE", "memory://expected")
+        A = matrix()
+        return A.cholesky().compute(made), A.solve(np.ones(n)).compute(made)
+
+
+def test_factorization(
+    url: str,
+    executor: wl.LocalExecutor,
+    proxy: FaultProxy,
+    rules: list[Rule],
+    expected: tuple[np.ndarray, np.ndarray],
+    slept: list[float],
+) -> None:
+    A = matrix().save(f"{url}/A", executor)
+    plan = wl.plan(A.cholesky(), executor=executor)
+    events: list[Event] = []
+    proxy.start_over(*rules)
+    L = A.cholesky().save(f"{url}/L", executor, on_event=events.append)
+    assert all(rule.fired for rule in rules)
+    proxy.start_over()
+    assert L.compute(executor).tobytes() == expected[0].tobytes()
+    last = events[-1]
+    assert isinstance(last, RunFinished)
+    assert last.totals.puts == last.totals.tasks == plan.tasks
+    assert last.totals.gets + last.totals.cache_hits == plan.reads
+    assert {key.partition("/")[0] for key in open_store(url).list()} == {"A", "L"}
+
+
+def test_solution(
+    url: str,
+    executor: wl.LocalExecutor,
+    proxy: FaultProxy,
+    rules: list[Rule],
+    expected: tuple[np.ndarray, np.ndarray],
+    slept: list[float],
+) -> None:
+    A = matrix().save(f"{url}/A", executor)
+    proxy.start_over(*rules)
+    x = A.solve(np.ones(n)).compute(executor)
+    assert all(rule.fired for rule in rules)
+    assert x.tobytes() == expected[1].tobytes()
+    proxy.start_over()
+    assert {key.partition("/")[0] for key in open_store(url).list()} == {"A"}
+
+
+@pytest.mark.parametrize("rules", [name for name in FAULTS if name not in VARIANTS], indirect=True)
+def test_calls(url: str, proxy: FaultProxy, rules: list[Rule]) -> None:
+    proxy.start_over(*rules)
+    with wl.LocalExecutor(2, allowed_mem="600 MiB") as executor:
+        results = executor.map(lambda k: np.full(LARGE, float(k)), range(CALLS))
+        assert all(np.array_equal(x, np.full(LARGE, float(k))) for k, x in enumerate(results))
+        assert len({request.target for request in proxy.requests if writes(request)}) >= CALLS
+    assert all(rule.fired for rule in rules)
+    proxy.start_over()
+    assert list(open_store(url).list()) == []
+    close_clients()
