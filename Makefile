@@ -5,7 +5,7 @@ BIN := .venv/bin
 # What `make test-s3` runs on a real S3: its own tests, and all others that need a bucket.
 S3_TESTS := tests/s3 tests/handler tests/run -k s3
 
-.PHONY: demo test test-all test-s3 check bench format clean
+.PHONY: demo lambda test test-all test-s3 check bench format clean
 
 .venv/.made:
 	$(PYTHON) -m venv .venv
@@ -38,6 +38,9 @@ check: .venv/.dev
 .venv/.bench: .venv/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
+
+lambda: .venv/.dev
+	$(BIN)/python examples/on_lambda.py
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks

@@ -1,0 +1,85 @@
+"""The fault table on Lambda, for what the store does: all reach it through a proxy that breaks requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import boto3
+import numpy as np
+import pytest
+
+import wrenla as wl
+from tests.s3.fault_proxy import FaultProxy, Rule
+from tests.s3.test_faults_of_runs import CALLS, FAULTS, LARGE, TILE, n
+from wrenla.aws.sandbox import LocalLambda
+from wrenla_handler.stores import open_store
+from wrenla_handler.stores.s3_client import close_clients
+
+EVERY_DAY = ("503", "answer lost")
+"""The others take too long for that."""
+
+
+@pytest.fixture(scope="module")
+def proxy(aws: LocalLambda) -> Iterator[FaultProxy]:
+    """A proxy before the store, for the function and for us."""
+    client = boto3.client("lambda")
+    variables = client.get_function_configuration(FunctionName=aws.function)["Environment"]["Variables"]
+    with FaultProxy(aws.s3_url) as started, pytest.MonkeyPatch.context() as patch:
+        environment = {"Variables": variables | {"AWS_ENDPOINT_URL_S3": started.url}}
+        client.update_function_configuration(FunctionName=aws.function, Environment=environment)
+        patch.setenv("AWS_ENDPOINT_URL_S3", started.url)
+        yield started
+        client.update_function_configuration(FunctionName=aws.function, Environment={"Variables": variables})
+        close_clients()
+    client.close()
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=[] if name in EVERY_DAY else [pytest.mark.slow]) for name in FAULTS]
+)
+def rules(request: pytest.FixtureRequest) -> list[Rule]:
+    """A fault, at some of the requests of each kind that it can happen to."""
+    return FAULTS[request.param]()
+
+
+@pytest.fixture
+def broken(proxy: FaultProxy, rules: list[Rule], nothing_left: str) -> Iterator[str]:
+    """Where matrices go; requests break from now on."""
+    proxy.start_over(*rules)
+    yield f"{nothing_left}/kept"
+    assert any(rule.fired for rule in rules)
+    proxy.start_over()
+
+
+def matrix() -> wl.BigMatrix:
+    def entries(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        return 0.9 ** abs(i[:, None] - j)
+
+    return wl.from_function(entries, (n, n), TILE, structure="pos")
+
+
+@pytest.fixture(scope="module")
+def expected() -> tuple[np.ndarray, np.ndarray]:
+    """The factor and the solution, computed in memory."""
+    with pytest.MonkeyPatch.context() as patch, wl.LocalExecutor(2, allowed_mem="600 MiB") as made:
+        patch.setenv("WRENLA_STORE", "memory://expected")
+        return matrix().cholesky().compute(made), matrix().solve(np.ones(n)).compute(made)
+
+
+def test_factorization(
+    broken: str, executor: wl.LambdaExecutor, expected: tuple[np.ndarray, np.ndarray], proxy: FaultProxy
+) -> None:
+    L = matrix().cholesky().save(f"{broken}/L", executor)
+    proxy.start_over()
+    assert L.compute(executor).tobytes() == expected[0].tobytes()
+    assert {key.partition("/")[0] for key in open_store(broken).list()} == {"L"}
+
+
+def test_solution(broken: str, executor: wl.LambdaExecutor, expected: tuple[np.ndarray, np.ndarray]) -> None:
+    assert matrix().solve(np.ones(n)).compute(executor).tobytes() == expected[1].tobytes()
+
+
+@pytest.mark.slow
+def test_calls(broken: str, executor: wl.LambdaExecutor) -> None:
+    results = executor.map(lambda k: np.full(LARGE, float(k)), range(CALLS))
+    assert all(np.array_equal(x, np.full(LARGE, float(k))) for k, x in enumerate(results))
