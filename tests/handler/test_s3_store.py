@@ -31,7 +31,7 @@ from urllib3.exceptions import ProtocolError
 from urllib3.exceptions import ReadTimeoutError as BodyTimeoutError
 
 from wrenla_handler.errors import StoreError, TransientStoreError
-from wrenla_handler.stores import S3Store
+from wrenla_handler.stores import S3Store, s3_client
 from wrenla_handler.stores.s3_client import new_client, shared_client
 
 CONTENT = bytes(range(256)) * 1000
@@ -561,3 +561,14 @@ def test_answers_that_break_off_on_the_wire_are_read_again(
             client.close()
             server.shutdown()
             thread.join()
+
+
+def test_a_bucket_may_have_a_session_of_its_own(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_client, "_sessions", {})
+    session = boto3.Session("AKIAOTHER", "secret", region_name="us-east-1")
+    s3_client.use_session(s3_bucket, session)
+    mine, other = S3Store(s3_bucket)._client(), S3Store("another-bucket")._client()
+    assert mine is not other
+    assert mine._request_signer._credentials.access_key == "AKIAOTHER"
+    assert other._request_signer._credentials.access_key != "AKIAOTHER"
+    assert S3Store(s3_bucket).put("a", b"1")

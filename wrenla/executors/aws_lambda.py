@@ -25,7 +25,7 @@ from wrenla.plan.model import ExecutorModel
 from wrenla_handler.app import threads_of
 from wrenla_handler.cache import Tile
 from wrenla_handler.stores import Reach, join
-from wrenla_handler.stores.s3_client import expect_owner
+from wrenla_handler.stores.s3_client import expect_owner, use_session
 from wrenla_handler.task import ArraySpec, Task, TileRef
 from wrenla_handler.worker import Report, Worker
 
@@ -105,6 +105,8 @@ class LambdaExecutor(Executor):
         mine = bucket or self.facts.bucket
         if mine:
             expect_owner(mine, self.facts.account)
+            if session is not None:
+                use_session(mine, session)
             self.own_store = join(f"s3://{mine}", self.facts.prefix)
         name = f"calls-{uuid.uuid4().hex[:12]}"
         self._carrier = LambdaCarrier(

@@ -198,7 +198,7 @@ class S3Store:
             return self._own_client
         with self._lock:
             if self._shared_client is None:
-                self._shared_client = shared_client()
+                self._shared_client = shared_client(self._bucket)
             return self._shared_client
 
     def _readers(self) -> Executor:

@@ -13,9 +13,19 @@ from typing import Any
 from wrenla_handler.stores.keep_alive import keep_alive
 from wrenla_handler.stores.s3_answers import refuse_cut_answers
 
-__all__ = ["close_clients", "expect_owner", "new_client", "owner", "pauses", "prepare", "shared_client"]
+__all__ = [
+    "close_clients",
+    "expect_owner",
+    "new_client",
+    "owner",
+    "pauses",
+    "prepare",
+    "shared_client",
+    "use_session",
+]
 
-_clients: dict[tuple[tuple[str, str], ...], Any] = {}
+_clients: dict[tuple[Any, ...], Any] = {}
+_sessions: dict[str, Any] = {}
 _clients_lock = threading.Lock()
 _owners: dict[str, str] = {}
 
@@ -59,17 +69,27 @@ def _add_owner(params: dict[str, Any], model: Any, **_: Any) -> None:
         params.setdefault("ExpectedBucketOwner", account)
 
 
-def new_client() -> Any:
+def use_session(bucket: str, session: Any) -> None:
+    """Let stores of this process that are opened from now on reach a bucket by a boto3 session's credentials."""
+    _sessions[bucket] = session
+
+
+def new_client(session: Any = None) -> Any:
     """Make an S3 client from boto3's own settings: environment, `~/.aws`, the role of the machine.
 
     ``AWS_ENDPOINT_URL_S3`` (or ``AWS_ENDPOINT_URL``) points it at another S3.
+
+    Parameters
+    ----------
+    session : boto3.Session, optional
+        With credentials and a region of its own.
     """
     # boto3 takes 0.3 s to import, which those who use no S3 need not wait for.
     import boto3
     from botocore.config import Config
 
     # A session of our own: boto3's default session is not safe to use from several threads.
-    client = boto3.session.Session().client(
+    client = (session or boto3.session.Session()).client(
         "s3",
         config=Config(
             connect_timeout=5,
@@ -85,16 +105,17 @@ def new_client() -> Any:
     return prepare(keep_alive(client))
 
 
-def shared_client() -> Any:
-    """Return this process's client: making one takes 50 ms, and its connections are worth keeping.
+def shared_client(bucket: str = "") -> Any:
+    """Return this process's client for a bucket: making one takes 50 ms, and connections are worth keeping.
 
     A client reads ``AWS_*`` only when it is made, so there is one for each state of these variables:
     whoever sets the forgotten credentials in a running notebook goes on with them.
     """
-    settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+    session = _sessions.get(bucket)
+    settings = (session, *sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
     with _clients_lock:
         if settings not in _clients:
-            _clients[settings] = new_client()
+            _clients[settings] = new_client(session)
         return _clients[settings]
 
 
