@@ -2,8 +2,257 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
 import click
+from dask.utils import format_bytes
+
+from wrenla.aws.clients import connect
+from wrenla.aws.deploy import DeploySpec, deploy
+from wrenla.aws.destroy import destroy
+from wrenla.aws.doctor import examine
+from wrenla.aws.listing import StoredMatrix, stored_matrices
+from wrenla.aws.logs import log_lines
+from wrenla.aws.policies import deployer_policy, destroyer_policy, driver_policy, role_policy
+from wrenla.aws.refusals import explaining
+from wrenla_handler.stores import Store, open_store
+from wrenla_handler.stores.s3 import S3Store
 
 __all__ = ["commands"]
 
-commands: tuple[click.Command, ...] = ()
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class _Tag(click.ParamType[tuple[str, str]]):
+    """A pair key=value."""
+
+    name = "k=v"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = value.partition("=")
+        if not (key and equals):
+            self.fail(f"{value!r}: write key=value", param, ctx)
+        return key, text
+
+
+class _Ago(click.ParamType[float]):
+    """A number with the unit s, m, h or d, as seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([smhd]?)", str(value).strip())
+        if found is None:
+            self.fail(f"{value!r} is no duration: write 90s, 30m, 2h or 1d", param, ctx)
+        return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def _where(command: _Command) -> _Command:
+    """Add the options that say where: every command has them."""
+    for option in (
+        click.option("--function", default="wrenla", show_default=True, help="Name of the function."),
+        click.option("--region", help="[default: AWS_DEFAULT_REGION, or the profile's]"),
+        click.option("--profile", help="Of ~/.aws/config.  [default: AWS_PROFILE]"),
+    ):
+        command = option(command)
+    return command
+
+
+def _place(command: _Command) -> _Command:
+    for option in (
+        click.option("--prefix", default="wrenla", show_default=True, help="What keys begin with."),
+        click.option("--bucket", default="", help="[default: the function's, or wrenla-ACCOUNT-REGION]"),
+    ):
+        command = option(command)
+    return command
+
+
+def _session(profile: str | None, region: str | None) -> Any:
+    import boto3
+
+    with explaining():
+        return boto3.Session(profile_name=profile, region_name=region)
+
+
+@click.command(name="deploy")
+@_where
+@_place
+@click.option("--memory", default=1769, show_default=True, metavar="MB", help="1769 are one processor.")
+@click.option(
+    "--timeout", default=900, show_default=True, metavar="S", help="Seconds that one call may last."
+)
+@click.option("--storage", default=512, show_default=True, metavar="MB", help="Of /tmp.")
+@click.option("--arch", type=click.Choice(["x86_64", "arm64"]), default="x86_64", show_default=True)
+@click.option(
+    "--requirements",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What else your functions need, as for pip.",
+)
+@click.option("--role", default="", metavar="ARN", help="A role to use, instead of one that is made.")
+@click.option("--permissions-boundary", default="", metavar="ARN", help="Bounds the role that is made.")
+@click.option("--tags", type=_Tag(), multiple=True, metavar="K=V", help="For all that is made; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--print-policies", is_flag=True, help="Print who needs which permissions, and do nothing.")
+def deploy_command(
+    profile: str | None, region: str | None, dry_run: bool, print_policies: bool, **options: Any
+) -> None:
+    """Set up the function on AWS Lambda, with its bucket and role, or bring it up to date.
+
+    Says what it does. Doing it again changes only what is different; after a failure it goes on where it was.
+    """
+    if options["role"] and options["permissions_boundary"]:
+        raise click.UsageError("--permissions-boundary is for the role that is made; with --role none is")
+    session, spec = _session(profile, region), DeploySpec(**options)
+    if print_policies:
+        _print_policies(session, spec)
+        return
+    begin = "would " if dry_run else ""
+    done = deploy(session, spec, dry_run=dry_run, tell=lambda line: click.echo(f"{begin}{line}"))
+    if not done.changed:
+        click.echo("nothing to change")
+    click.echo(f"{done.function_arn}, s3://{done.bucket}/{done.prefix}")
+
+
+def _print_policies(session: Any, spec: DeploySpec) -> None:
+    with explaining():
+        _, site = connect(session, spec)
+    made = {
+        "the function's role may": role_policy(site),
+        "who runs on it needs": driver_policy(site),
+        "who deploys needs": deployer_policy(site),
+        "who destroys needs as well": destroyer_policy(site),
+    }
+    click.echo(json.dumps(made, indent=2))
+
+
+@click.command(name="destroy")
+@_where
+@_place
+@click.option("--role", default="", metavar="ARN", help="The role given to deploy: it stays.")
+@click.option("--data", is_flag=True, help="Also the matrices, and the bucket if nothing else is in it.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def destroy_command(
+    profile: str | None, region: str | None, data: bool, yes: bool, dry_run: bool, **options: Any
+) -> None:
+    """Remove what deploy has made. Matrices stay, unless there is --data.
+
+    A bucket that deploy has not made is never removed. Once the function is gone, nothing tells which bucket
+    it had: name it with --bucket if it was not the default one.
+    """
+    session, spec = _session(profile, region), DeploySpec(**options)
+    if dry_run or not yes:
+        planned = destroy(
+            session, spec, data=data, dry_run=True, tell=lambda line: click.echo(f"would {line}")
+        )
+        if dry_run or not planned:
+            _tell_if_none(planned)
+            return
+        click.confirm("Go on?", abort=True)
+    _tell_if_none(destroy(session, spec, data=data, tell=click.echo))
+
+
+def _tell_if_none(done: tuple[str, ...]) -> None:
+    if not done:
+        click.echo("nothing to remove")
+
+
+@click.command(name="doctor")
+@_where
+@_place
+@click.pass_context
+def doctor_command(
+    context: click.Context, /, profile: str | None, region: str | None, **options: Any
+) -> None:
+    """Check that everything is there and works, and say what to do where it does not.
+
+    Invokes the function twice, and writes, reads and removes one tile of 8 MiB. Ends with 1 if something
+    failed.
+    """
+    failed = 0
+    for check in examine(_session(profile, region), DeploySpec(**options)):
+        click.echo(f"{check.state:<8} {check.name:<16} {check.text}")
+        if check.state == "failed":
+            failed += 1
+            if check.remedy:
+                click.echo(f"{'':<25} → {check.remedy}")
+    context.exit(1 if failed else 0)
+
+
+@click.command(name="logs")
+@_where
+@click.option("--since", type=_Ago(), default=3600.0, metavar="TIME", help="30m, 2h, 1d.  [default: 1h]")
+@click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+def logs_command(profile: str | None, region: str | None, function: str, since: float, follow: bool) -> None:
+    """Print what the function has written to its log. Times are UTC."""
+    spec = DeploySpec(function=function)
+    for line in log_lines(_session(profile, region), spec, since=since, follow=follow):
+        click.echo(f"{line.when:%Y-%m-%d %H:%M:%S} {line.stream[-8:]} {line.text}")
+
+
+@click.command(name="ls")
+@_where
+@_place
+@click.argument("url", required=False)
+def ls_command(url: str | None, profile: str | None, region: str | None, **options: Any) -> None:
+    """List the matrices in the deployment's bucket, or below URL, which may be a folder too."""
+    store = _store(url, profile, region, options)
+    try:
+        found = list(stored_matrices(store))
+    finally:
+        store.close()
+    if not found:
+        click.echo(f"{store.url}: no matrices")
+        return
+    width = max(len(matrix.name) for matrix in found)
+    for matrix in found:
+        click.echo(f"{matrix.name or '.':<{width}}  {_description(matrix)}")
+
+
+def _store(url: str | None, profile: str | None, region: str | None, options: dict[str, Any]) -> Store:
+    """Open what to list, with the credentials that the options name."""
+    if url is not None and not url.startswith("s3://"):
+        try:
+            return open_store(url)
+        except ValueError as error:
+            raise click.UsageError(" ".join(str(error).split())) from error
+    session = _session(profile, region)
+    if url is None:
+        with explaining():
+            clients, site = connect(session, DeploySpec(**options))
+        return S3Store(site.bucket, site.prefix, client=clients.s3)
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    try:
+        return S3Store(bucket, prefix.rstrip("/"), client=session.client("s3"))
+    except ValueError as error:
+        raise click.UsageError(" ".join(str(error).split())) from error
+
+
+def _description(matrix: StoredMatrix) -> str:
+    layout = matrix.layout
+    if layout is None:
+        return f"not readable in place: {matrix.why}"
+    shape = " × ".join(map(str, layout.grid.shape[: layout.ndim])) or "a number"
+    return f"{shape}  {layout.dtype}  {layout.structure}  {matrix.tiles} tiles  {format_bytes(matrix.nbytes)}"
+
+
+commands: tuple[click.Command, ...] = (
+    deploy_command,
+    destroy_command,
+    doctor_command,
+    logs_command,
+    ls_command,
+)
+"""Deployment to AWS."""

@@ -70,7 +70,7 @@ def _add_owner(params: dict[str, Any], model: Any, **_: Any) -> None:
 
 
 def use_session(bucket: str, session: Any) -> None:
-    """Let stores of this process that are opened from now on reach a bucket by a boto3 session's credentials."""
+    """Let stores that this process opens from now on reach a bucket by a boto3 session's credentials."""
     _sessions[bucket] = session
 
 

@@ -1,0 +1,169 @@
+"""The commands: what they print, what they ask, how they end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from wrenla.aws.deploy import DeploySpec, deploy
+from wrenla.aws.package import Package
+from wrenla.aws.refusals import DeployError
+from wrenla.cli import main
+from wrenla_handler.grid import Grid
+from wrenla_handler.layout import TileLayout, tile_key
+from wrenla_handler.stores import open_store
+from wrenla_handler.stores.s3_client import close_clients
+
+from .conftest import Account
+
+Packaging = Callable[[str], Package]
+
+SECRET = "very-secret-key"
+
+
+@pytest.fixture
+def run(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+
+    def invoke(*arguments: str, text: str | None = None) -> Result:
+        done = CliRunner().invoke(main, list(arguments), input=text)
+        assert SECRET not in done.output
+        assert "Traceback" not in done.output
+        return done
+
+    yield invoke
+    close_clients()
+
+
+def test_from_deploying_to_destroying(
+    run: Callable[..., Result], account: Account, package: Packaging
+) -> None:
+    would = run("deploy", "--dry-run", "--memory", "2048")
+    assert would.exit_code == 0
+    assert "would create function wrenla (Python" in would.output
+    done = run("deploy", "--memory", "2048", "--tags", "team=a", "--tags", "cost=b")
+    assert done.exit_code == 0, done.output
+    assert f"create bucket wrenla-{account.number}-eu-central-1" in done.output
+    assert done.output.endswith(f"s3://wrenla-{account.number}-eu-central-1/wrenla\n")
+    again = run("deploy", "--memory", "2048", "--tags", "team=a", "--tags", "cost=b")
+    assert again.output.startswith("nothing to change\n")
+
+    refused = run("destroy", text="n\n")
+    assert refused.exit_code == 1
+    assert "would delete function wrenla" in refused.output
+    assert "Go on?" in refused.output
+    assert account.admin.client("lambda").get_function_configuration(FunctionName="wrenla")
+    agreed = run("destroy", text="y\n")
+    assert agreed.exit_code == 0
+    assert "\ndelete function wrenla\n" in agreed.output
+    assert run("destroy", "--yes").output == "nothing to remove\n"
+    assert "delete bucket" in run("destroy", "--yes", "--data").output
+
+
+def test_a_region_and_a_function_of_ones_own(
+    run: Callable[..., Result], account: Account, package: Packaging
+) -> None:
+    done = run("deploy", "--region", "us-east-1", "--function", "mine")
+    assert f"arn:aws:lambda:us-east-1:{account.number}:function:mine" in done.output
+
+
+def test_the_policies(run: Callable[..., Result], account: Account) -> None:
+    done = run("deploy", "--print-policies")
+    assert done.exit_code == 0
+    found = json.loads(done.output)
+    assert [len(policy["Statement"]) for policy in found.values()] == [3, 3, 7, 5]
+    assert account.changes() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("deploy", "--memory", "1"), 2, "Lambda takes 128 to 10240"),
+        (("deploy", "--memory", "x"), 2, "not a valid integer"),
+        (("deploy", "--arch", "mips"), 2, "x86_64"),
+        (("deploy", "--tags", "novalue"), 2, "write key=value"),
+        (("deploy", "--requirements", "no-such-file"), 2, "does not exist"),
+        (
+            ("deploy", "--role", "arn:x", "--permissions-boundary", "arn:y"),
+            2,
+            "--permissions-boundary is for",
+        ),
+        (("deploy", "--profile", "no-such-profile"), 1, "check --profile"),
+        (("logs", "--since", "yesterday"), 2, "no duration"),
+        (("logs",), 1, "run wrenla deploy"),
+        (("ls", "gs://bucket"), 2, "no store of kind"),
+        (("doctor",), 1, "there is no function wrenla in eu-central-1"),
+    ],
+)
+def test_how_they_end(
+    run: Callable[..., Result], account: Account, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = run(*arguments)
+    assert done.exit_code == code, done.output
+    assert said in done.output
+
+
+def test_the_doctor_says_the_remedy(
+    run: Callable[..., Result], account: Account, package: Packaging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(account.admin)
+
+    def fail(function: str, event: object) -> Any:
+        raise DeployError(f"function {function} fails: look at wrenla logs")
+
+    monkeypatch.setattr("wrenla.aws.doctor.invoking", lambda client: fail)
+    done = run("doctor")
+    assert done.exit_code == 1
+    lines = done.output.splitlines()
+    states = {line[9:26].strip(): line[:8].strip() for line in lines if not line.startswith(" ")}
+    assert states["bucket"] == states["function"] == states["tile throughput"] == "ok"
+    assert states["round trip"] == "failed"
+    assert (
+        lines[[line[9:26].strip() for line in lines].index("round trip") + 1].strip()
+        == "→ look at wrenla logs"
+    )
+    assert states["versions"] == states["BLAS"] == "skipped"
+
+
+def test_matrices_are_listed(
+    run: Callable[..., Result], account: Account, package: Packaging, tmp_path: Path
+) -> None:
+    bucket = deploy(account.admin, DeploySpec()).bucket
+    assert run("ls").output == f"s3://{bucket}/wrenla: no matrices\n"
+    for url in (f"s3://{bucket}/wrenla/cov", str(tmp_path / "cov")):
+        save(url)
+    line = "cov  5 × 7  float64  general  4 tiles  512 B\n"
+    assert run("ls").output == line
+    assert run("ls", f"s3://{bucket}/wrenla").output == line
+    assert run("ls", str(tmp_path)).output == line
+    assert run("ls", f"s3://{bucket}").output == line.replace("cov", "wrenla/cov")
+
+
+def save(url: str) -> None:
+    """Store a matrix of 5 × 7 in tiles of 4 × 4."""
+    store, layout = open_store(url), TileLayout(Grid((5, 7), (4, 4)), "float64")
+    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        store.put(tile_key(i, j), bytes(128))
+    layout.write(store)
+    store.close()
+
+
+def test_logs_are_printed(run: Callable[..., Result], account: Account, package: Packaging) -> None:
+    deploy(account.admin)
+    logs: Any = account.admin.client("logs")
+    logs.create_log_stream(logGroupName="/aws/lambda/wrenla", logStreamName="s/[$LATEST]12345678")
+    events = [{"timestamp": int(time.time() * 1000), "message": "START RequestId: 1\n"}]
+    logs.put_log_events(
+        logGroupName="/aws/lambda/wrenla", logStreamName="s/[$LATEST]12345678", logEvents=events
+    )
+    done = run("logs", "--since", "5m")
+    assert done.exit_code == 0
+    assert done.output.endswith(" 12345678 START RequestId: 1\n")

@@ -1,0 +1,154 @@
+"""Destroying: what goes, what stays, and whose things are left alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from wrenla.aws import destroy as module
+from wrenla.aws.deploy import DeploySpec, deploy
+from wrenla.aws.destroy import destroy
+from wrenla.aws.package import Package
+from wrenla.aws.refusals import DeployError
+
+from .conftest import EVERYTHING, Account
+
+Packaging = Callable[[str], Package]
+
+
+def what_is_there(account: Account) -> dict[str, list[str]]:
+    """Return all that an account holds."""
+    s3, lambda_, iam, logs = map(account.admin.client, ("s3", "lambda", "iam", "logs"))
+    buckets = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
+    return {
+        "buckets": buckets,
+        "objects": [
+            entry["Key"] for name in buckets for entry in s3.list_objects_v2(Bucket=name).get("Contents", [])
+        ],
+        "functions": [each["FunctionName"] for each in lambda_.list_functions()["Functions"]],
+        "roles": [role["RoleName"] for role in iam.list_roles()["Roles"]],
+        "logs": [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]],
+    }
+
+
+def put(account: Account, bucket: str, *keys: str) -> None:
+    for key in keys:
+        account.admin.client("s3").put_object(Bucket=bucket, Key=key, Body=b"x")
+
+
+def make_bucket(account: Account, name: str) -> Any:
+    s3 = account.admin.client("s3")
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": account.region})
+    return s3
+
+
+def test_nothing_is_left_with_data(account: Account, package: Packaging) -> None:
+    bucket = deploy(account.admin).bucket
+    put(account, bucket, "wrenla/m/zarr.json", "wrenla/m/c/0/0", "wrenla/runs/r/lease")
+    lines: list[str] = []
+    assert destroy(account.admin, data=True, tell=lines.append) == tuple(lines)
+    assert "delete 3 objects in" in lines[-2]
+    assert lines[-1] == f"delete bucket {bucket}"
+    assert what_is_there(account) == {"buckets": [], "objects": [], "functions": [], "roles": [], "logs": []}
+    assert destroy(account.admin, data=True) == ()
+
+
+def test_matrices_stay_without_data(account: Account, package: Packaging) -> None:
+    bucket = deploy(account.admin).bucket
+    put(account, bucket, "wrenla/m/zarr.json")
+    destroy(account.admin)
+    assert what_is_there(account) == {
+        "buckets": [bucket],
+        "objects": ["wrenla/m/zarr.json"],
+        "functions": [],
+        "roles": [],
+        "logs": [],
+    }
+    assert destroy(account.admin) == ()
+    deploy(account.admin)  # over what has stayed
+    assert "wrenla/m/zarr.json" in what_is_there(account)["objects"]
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing(account: Account, package: Packaging) -> None:
+    put(account, deploy(account.admin).bucket, "wrenla/m/zarr.json")
+    before = what_is_there(account)
+    account.changes()
+    would = destroy(account.admin, data=True, dry_run=True)
+    assert account.changes() == []
+    assert what_is_there(account) == before
+    assert destroy(account.admin, data=True) == would
+
+
+def test_objects_go_in_batches(account: Account, package: Packaging, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BATCH", 3)
+    bucket = deploy(account.admin).bucket
+    put(account, bucket, *(f"wrenla/m/c/{number}" for number in range(7)))
+    account.calls.clear()
+    assert any("7 objects" in line for line in destroy(account.admin, data=True))
+    assert what_is_there(account)["buckets"] == []
+    batches = [call for call in account.calls if call.operation == "DeleteObjects"]
+    assert [len(call.parameters["Delete"]["Objects"]) for call in batches] == [1, 3, 3, 1]
+
+
+def test_a_foreign_bucket_stays_with_what_is_not_ours(account: Account, package: Packaging) -> None:
+    bucket = f"theirs-{account.number}"
+    s3 = make_bucket(account, bucket)
+    rules = [{"ID": "old", "Filter": {"Prefix": "old/"}, "Status": "Enabled", "Expiration": {"Days": 1}}]
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
+    put(account, bucket, "their/own", "wrenla/m/zarr.json")
+    deploy(account.admin, DeploySpec(bucket=bucket))
+    destroy(account.admin, data=True)  # the function says which bucket it is
+    assert what_is_there(account)["buckets"] == [bucket]
+    assert what_is_there(account)["objects"] == ["their/own"]
+    assert s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"] == rules
+
+
+def test_a_bucket_with_more_in_it_stays(account: Account, package: Packaging) -> None:
+    one = deploy(account.admin, DeploySpec(function="one"))
+    deploy(account.admin, DeploySpec(function="two", prefix="second"))
+    put(account, one.bucket, "wrenla/m/zarr.json", "second/m/zarr.json")
+    lines = destroy(account.admin, DeploySpec(function="one"), data=True)
+    assert lines[-1] == f"keep bucket {one.bucket}, since there is more in it"
+    left = what_is_there(account)
+    assert left["functions"] == ["two"]
+    assert [key for key in left["objects"] if not key.startswith("deploy/two/")] == ["second/m/zarr.json"]
+    [rule] = account.admin.client("s3").get_bucket_lifecycle_configuration(Bucket=one.bucket)["Rules"]
+    assert rule["ID"] == "wrenla-two-temporaries"
+
+
+def test_a_role_of_ones_own_stays(account: Account, package: Packaging) -> None:
+    iam = account.admin.client("iam")
+    document = json.dumps({"Version": "2012-10-17", "Statement": []})
+    arn = iam.create_role(RoleName="own", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    deploy(account.admin, DeploySpec(role=arn))
+    destroy(account.admin)
+    assert what_is_there(account)["roles"] == ["own"]
+
+
+def test_a_role_to_which_others_have_attached_policies(account: Account, package: Packaging) -> None:
+    iam = account.admin.client("iam")
+    name = deploy(account.admin).role_arn.rpartition("/")[2]
+    iam.put_role_policy(RoleName=name, PolicyName="more", PolicyDocument=json.dumps(EVERYTHING))
+    arn = iam.create_policy(PolicyName="extra", PolicyDocument=json.dumps(EVERYTHING))["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName=name, PolicyArn=arn)
+    with pytest.raises(DeployError, match=f"role {name}: somebody has attached extra to it; detach"):
+        destroy(account.admin)
+    iam.detach_role_policy(RoleName=name, PolicyArn=arn)
+    destroy(account.admin)
+    assert what_is_there(account)["roles"] == []
+
+
+def test_a_function_of_others_is_not_deleted(account: Account, package: Packaging) -> None:
+    done = deploy(account.admin)
+    account.admin.client("lambda").untag_resource(Resource=done.function_arn, TagKeys=["wrenla"])
+    account.changes()
+    with pytest.raises(DeployError, match="wrenla has not made it; check --function"):
+        destroy(account.admin, data=True)
+    assert account.changes() == []
+
+
+def test_where_nothing_is_deployed_there_is_nothing_to_do(account: Account) -> None:
+    assert destroy(account.admin, data=True) == ()

@@ -1,0 +1,65 @@
+"""The package in the bucket. Lambda takes at most 50 MB directly, and any size from S3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wrenla.aws.asking import ask
+from wrenla.aws.clients import Clients, whose
+from wrenla.aws.package import Package
+from wrenla.aws.spec import Site
+from wrenla.aws.step import Change
+
+__all__ = ["OldCode", "UploadedCode", "code_key", "uploaded"]
+
+
+def code_key(site: Site, package: Package) -> str:
+    """Return the key of a package: its content's hash, so that what is there is right."""
+    return f"{site.code_prefix}{package.sha256}.zip"
+
+
+def uploaded(clients: Clients, site: Site) -> list[str]:
+    """Return the keys of all packages of the function."""
+    pages = clients.s3.get_paginator("list_objects_v2").paginate(Prefix=site.code_prefix, **whose(site))
+    found = ask(lambda: list(pages), "NoSuchBucket") or ()
+    return [entry["Key"] for page in found for entry in page.get("Contents", ())]
+
+
+class UploadedCode:
+    """The package that the function is to have."""
+
+    def __init__(self, clients: Clients, site: Site, package: Package, current: str | None) -> None:
+        self._clients, self._site, self._package, self._current = clients, site, package, current
+
+    def look(self) -> Iterator[Change]:
+        if self._current == self._package.base64:
+            return  # the function has it already
+        key = code_key(self._site, self._package)
+        if key not in uploaded(self._clients, self._site):
+            size = f"{self._package.zipped / 1e6:.0f} MB, {self._package.unzipped / 1e6:.0f} unzipped"
+            yield Change(f"upload s3://{self._site.bucket}/{key} ({size})", lambda: self._upload(key))
+
+    def _upload(self, key: str) -> None:
+        self._clients.s3.upload_file(
+            str(self._package.path),
+            self._site.bucket,
+            key,
+            ExtraArgs={"ExpectedBucketOwner": self._site.account},
+        )
+
+
+class OldCode:
+    """Packages that the function had before."""
+
+    def __init__(self, clients: Clients, site: Site, package: Package) -> None:
+        self._clients, self._site, self._package = clients, site, package
+
+    def look(self) -> Iterator[Change]:
+        for key in uploaded(self._clients, self._site):
+            if key != code_key(self._site, self._package):
+                yield Change(
+                    f"remove s3://{self._site.bucket}/{key}, which was the code before",
+                    lambda key=key: self._clients.s3.delete_object(  # type: ignore[misc]
+                        Key=key, **whose(self._site)
+                    ),
+                )

@@ -1,0 +1,97 @@
+"""Deployment: look what is there, and make of it what should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from wrenla.aws.bucket import Bucket
+from wrenla.aws.clients import Clients, connect
+from wrenla.aws.code import OldCode, UploadedCode
+from wrenla.aws.function import Function, find_function
+from wrenla.aws.log_group import LogGroup
+from wrenla.aws.package import Package, build_package
+from wrenla.aws.refusals import explaining
+from wrenla.aws.role import Role
+from wrenla.aws.spec import Deployment, DeploySpec, Site
+from wrenla.aws.step import Step
+from wrenla.aws.target import here, lambda_target
+
+__all__ = ["DeploySpec", "Deployment", "deploy", "deployment"]
+
+
+def deploy(
+    session: Any,
+    spec: DeploySpec | None = None,
+    *,
+    dry_run: bool = False,
+    tell: Callable[[str], object] = lambda line: None,
+) -> Deployment:
+    """Set up a function with all that it needs, or bring it up to date.
+
+    What is as it should be is left alone, so doing it twice changes nothing, and after a failure the same
+    call goes on where it was.
+
+    Parameters
+    ----------
+    session : boto3.Session
+        Credentials and region.
+    spec : DeploySpec, optional
+    dry_run : bool, optional
+        Change nothing, only tell.
+    tell : callable, optional
+        Gets a line before each change.
+
+    Raises
+    ------
+    DeployError
+        AWS refuses something, or the package cannot be built: one line with the remedy.
+    """
+    with explaining():
+        clients, site = connect(session, spec or DeploySpec())
+        changed = []
+        for step in _steps(clients, site):
+            for change in step.look():
+                tell(change.what)
+                changed.append(change.what)
+                if not dry_run:
+                    change.apply()
+        return _described(site, tuple(changed))
+
+
+def deployment(session: Any, spec: DeploySpec | None = None) -> Deployment:
+    """Return what a deployment is called, without looking whether it is there."""
+    with explaining():
+        return _described(connect(session, spec or DeploySpec())[1])
+
+
+def _steps(clients: Clients, site: Site) -> Iterable[Step]:
+    yield Bucket(clients, site)
+    if not site.spec.role:
+        yield Role(clients, site)
+    yield LogGroup(clients, site)
+    package = _package(clients, site)
+    current = find_function(clients, site)
+    yield UploadedCode(clients, site, package, current and current["CodeSha256"])
+    yield Function(clients, site, package)
+    yield OldCode(clients, site, package)
+
+
+def _package(clients: Clients, site: Site) -> Package:
+    # What runs functions in place of Lambda runs them on this machine, which other wheels may fit.
+    target = (here if clients.emulated else lambda_target)(site.python, site.spec.arch)
+    return build_package(target=target, requirements=site.spec.requirements)
+
+
+def _described(site: Site, changed: tuple[str, ...] = ()) -> Deployment:
+    return Deployment(
+        site.function,
+        site.function_arn,
+        site.bucket,
+        site.prefix,
+        site.role_arn,
+        site.region,
+        site.account,
+        site.spec.memory,
+        changed,
+    )

@@ -1,0 +1,74 @@
+"""Rules by which S3 removes objects by itself: ours among those of others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from wrenla.aws.asking import ask
+from wrenla.aws.clients import Clients, whose
+from wrenla.aws.spec import Site
+
+__all__ = ["DAYS", "Lifecycle"]
+
+DAYS = 14
+"""How long what a failed run has left can be resumed."""
+
+_LEAST_SIZE = "TransitionDefaultMinimumObjectSize"
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """All that a bucket has of rules: S3 can only replace them together.
+
+    Attributes
+    ----------
+    rules : tuple
+        In their order.
+    least_size : str
+        A setting for all of them, which stays as it is; "" if there is none.
+    """
+
+    rules: tuple[dict[str, Any], ...]
+    least_size: str = ""
+
+    @classmethod
+    def of(cls, clients: Clients, site: Site) -> Lifecycle:
+        """Return the rules of the bucket, whoever has made them."""
+        found = ask(
+            clients.s3.get_bucket_lifecycle_configuration,
+            "NoSuchLifecycleConfiguration",
+            "NoSuchBucket",
+            **whose(site),
+        )
+        return cls(tuple(found["Rules"]), found.get(_LEAST_SIZE, "")) if found else cls(())
+
+    def with_ours(self, site: Site) -> Lifecycle:
+        """Return the rules with ours in its place; the others stay as they are, where they are."""
+        rule = {
+            "ID": site.lifecycle_rule,
+            "Filter": {"Prefix": site.temporaries},
+            "Status": "Enabled",
+            "Expiration": {"Days": DAYS},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+        }
+        if not any(each.get("ID") == site.lifecycle_rule for each in self.rules):
+            return replace(self, rules=(*self.rules, rule))
+        rules = (rule if each.get("ID") == site.lifecycle_rule else each for each in self.rules)
+        return replace(self, rules=tuple(rules))
+
+    def without_ours(self, site: Site) -> Lifecycle:
+        """Return the rules of others."""
+        rules = (each for each in self.rules if each.get("ID") != site.lifecycle_rule)
+        return replace(self, rules=tuple(rules))
+
+    def put(self, clients: Clients, site: Site) -> None:
+        """Make these the rules of the bucket."""
+        if not self.rules:
+            clients.s3.delete_bucket_lifecycle(**whose(site))
+            return
+        clients.s3.put_bucket_lifecycle_configuration(
+            LifecycleConfiguration={"Rules": list(self.rules)},
+            **({_LEAST_SIZE: self.least_size} if self.least_size else {}),
+            **whose(site),
+        )

@@ -1,0 +1,41 @@
+"""The function's log group. It is made here, since one that Lambda makes keeps everything for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from wrenla.aws.clients import Clients
+from wrenla.aws.spec import Site
+from wrenla.aws.step import Change
+
+__all__ = ["LogGroup", "find_log_group"]
+
+_DAYS = 30
+
+
+def find_log_group(clients: Clients, site: Site) -> Any:
+    """Return the log group's description, or None."""
+    found = clients.logs.describe_log_groups(logGroupNamePrefix=site.log_group, limit=50)["logGroups"]
+    return next((group for group in found if group["logGroupName"] == site.log_group), None)
+
+
+class LogGroup:
+    """The log group, and how long it keeps what is written; another time that somebody has set stays."""
+
+    def __init__(self, clients: Clients, site: Site) -> None:
+        self._clients, self._site = clients, site
+
+    def look(self) -> Iterator[Change]:
+        group = self._site.log_group
+        found = find_log_group(self._clients, self._site)
+        if found is None:
+            yield Change(f"create log group {group}", self._create)
+        if found is None or "retentionInDays" not in found:
+            yield Change(
+                f"keep log group {group} for {_DAYS} days",
+                lambda: self._clients.logs.put_retention_policy(logGroupName=group, retentionInDays=_DAYS),
+            )
+
+    def _create(self) -> None:
+        self._clients.logs.create_log_group(logGroupName=self._site.log_group, tags=self._site.tags)

@@ -1,0 +1,151 @@
+"""What AWS's refusals mean, in one line with what to do about them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from wrenla.errors import WrenlaError
+from wrenla_handler.stores.s3_errors import error_status
+
+__all__ = ["DeployError", "explaining"]
+
+
+class DeployError(WrenlaError):
+    """Something on AWS, or the package for it, cannot be made as asked; the message says what to do."""
+
+
+@contextmanager
+def explaining() -> Iterator[None]:
+    """Turn boto3's errors into a `DeployError` of one line."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        raise DeployError(_from_answer(error)) from error
+    except BotoCoreError as error:
+        raise DeployError(_without_answer(error)) from error
+    except Boto3Error as error:  # of an upload, which wraps the answer in a sentence
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, ClientError):
+            raise DeployError(_from_answer(cause)) from error
+        raise DeployError(_in_line(error)) from error
+
+
+_WRONG = "the credentials are not accepted; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or --profile"
+_EXPIRED = "the credentials have expired; renew them (for SSO: aws sso login)"
+_REGION = "the bucket is in another region{where}; give --region"
+_MANY = "this account has as many of these as it may; delete some, or ask AWS for more (Service Quotas)"
+_LATER = "AWS refuses since too much is asked at once; run the same command again in a minute"
+
+_REMEDIES = {
+    "InvalidAccessKeyId": _WRONG,
+    "InvalidClientTokenId": _WRONG,
+    "SignatureDoesNotMatch": _WRONG,
+    "UnrecognizedClientException": _WRONG,
+    "InvalidToken": _WRONG,
+    "ExpiredToken": _EXPIRED,
+    "ExpiredTokenException": _EXPIRED,
+    "TokenRefreshRequired": _EXPIRED,
+    "RequestExpired": _EXPIRED,
+    "PermanentRedirect": _REGION,
+    "AuthorizationHeaderMalformed": _REGION,
+    "IllegalLocationConstraintException": _REGION,
+    "301": _REGION,
+    "NoSuchBucket": "there is no such bucket; run wrenla deploy, or check --bucket and --region",
+    "RequestTimeTooSkewed": "this machine's clock is more than 15 minutes off; set it",
+    "OptInRequired": "the region is not enabled for this account; enable it, or give another --region",
+    "Throttling": _LATER,
+    "ThrottlingException": _LATER,
+    "TooManyRequestsException": _LATER,
+    "SlowDown": _LATER,
+    "CodeStorageExceededException": "all the functions of this account hold more code than it may (75 GB); "
+    "delete old functions and versions, or ask AWS for more (Service Quotas)",
+    "TooManyBuckets": _MANY,
+    "LimitExceeded": _MANY,
+    "LimitExceededException": _MANY,
+    "ResourceConflictException": "somebody else is changing the function; run the same command again",
+    "OperationAborted": "somebody else is changing the bucket; run the same command again",
+}
+
+_DENIED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403"}
+)
+
+_ACTIONS = {
+    "HeadBucket": "s3:ListBucket",
+    "ListObjectsV2": "s3:ListBucket",
+    "HeadObject": "s3:GetObject",
+    "GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "PutBucketEncryption": "s3:PutEncryptionConfiguration",
+    "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+    "DeleteBucketLifecycle": "s3:PutLifecycleConfiguration",
+    "CreateMultipartUpload": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "DeleteObjects": "s3:DeleteObject",
+    "Invoke": "lambda:InvokeFunction",
+}
+"""Permissions that are not called as the operation is."""
+
+_ALL = "wrenla deploy --print-policies shows all that is needed"
+
+_S3 = re.compile(r"Bucket|Object")
+
+
+def _from_answer(error: Any) -> str:
+    status, code = error_status(error)
+    message = _in_line(error.response.get("Error", {}).get("Message", "")) or "no message"
+    operation = str(error.operation_name)
+    if code in _DENIED:
+        return f"{operation}: access denied; {_lacking(operation, message)}"
+    if code in _REMEDIES:
+        where = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
+        remedy = _REMEDIES[code].format(where=f" ({where})" if where else "")
+        return f"{operation}: {remedy}"
+    return f"{operation}: AWS answered {status} {code}: {message}"
+
+
+def _lacking(operation: str, message: str) -> str:
+    """Say which permission is lacking: most services tell, S3 does not always."""
+    told = re.search(r'not authorized to perform: ([\w-]+:\w+)(?: on resource: "?(arn:[^\s"]+))?', message)
+    if told is None:
+        action = _ACTIONS.get(operation) or (f"s3:{operation}" if _S3.search(operation) else operation)
+        return f"these credentials need {action} ({_ALL})"
+    by = ""
+    if "explicit deny" in message:
+        by = ", which a policy denies expressly"
+    elif "permissions boundary" in message:
+        by = ", which their permissions boundary does not allow"
+    where = f" on {told[2]}" if told[2] else ""
+    return f"these credentials need {told[1]}{where}{by} ({_ALL})"
+
+
+def _without_answer(error: Any) -> str:
+    from botocore import exceptions
+
+    if isinstance(error, exceptions.ProfileNotFound):
+        return f"{_in_line(error)}: check --profile, AWS_PROFILE and ~/.aws/config"
+    if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
+        return (
+            "there are no AWS credentials: give --profile, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "or run aws configure"
+        )
+    if isinstance(error, (exceptions.SSOError, exceptions.TokenRetrievalError)):
+        return _EXPIRED
+    if isinstance(error, exceptions.NoRegionError):
+        return "there is no region: give --region, or set AWS_DEFAULT_REGION"
+    if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
+        return f"AWS does not answer: {_in_line(error)}: check --region, the network and AWS_ENDPOINT_URL"
+    return _in_line(error)
+
+
+def _in_line(text: object) -> str:
+    return " ".join(str(text).split())

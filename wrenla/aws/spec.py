@@ -1,0 +1,191 @@
+"""What to deploy, and the names that follow from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wrenla.aws.target import running_python
+from wrenla.errors import SettingError
+
+__all__ = ["DeploySpec", "Deployment", "Site"]
+
+_FUNCTION = re.compile(r"[A-Za-z0-9_-]{1,36}")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PREFIX = re.compile(r"[A-Za-z0-9!_.()-]+(/[A-Za-z0-9!_.()-]+)*")
+_CODE = "deploy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploySpec:
+    """What to deploy.
+
+    Attributes
+    ----------
+    function : str
+        Name of the function: two of different names do not disturb each other.
+    bucket : str
+        By default the one that the function has, at first ``wrenla-<account>-<region>``. One that exists, and
+        that wrenla has not made, keeps its settings; only a lifecycle rule is added.
+    prefix : str
+        What keys of tiles begin with: all that the function may touch.
+    memory, timeout, storage : int
+        MB (1,769 are one processor), seconds, MB of ``/tmp``.
+    arch : {"x86_64", "arm64"}
+    requirements : Path or None
+        What else functions need.
+    role : str
+        ARN of a role to use, instead of one that is made.
+    permissions_boundary : str
+        ARN of a policy that the role which is made is bounded by.
+    tags : tuple of pairs
+        For everything that is made.
+    python : str
+        Minor version; by default this one's.
+    environment : mapping
+        More variables of the function.
+    """
+
+    function: str = "wrenla"
+    bucket: str = ""
+    prefix: str = "wrenla"
+    memory: int = 1769
+    timeout: int = 900
+    storage: int = 512
+    arch: str = "x86_64"
+    requirements: Path | None = None
+    role: str = ""
+    permissions_boundary: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+    python: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _FUNCTION.fullmatch(self.function):
+            raise SettingError(f"function = {self.function!r}: up to 36 letters, digits, '-' and '_'")
+        if self.bucket and not _BUCKET.fullmatch(self.bucket):
+            raise SettingError(f"bucket = {self.bucket!r}: 3 to 63 small letters, digits, '-' and '.'")
+        if not _PREFIX.fullmatch(self.prefix) or self.prefix.split("/")[0] == _CODE:
+            raise SettingError(
+                f"prefix = {self.prefix!r}: letters, digits, '-', '_', '.' and '/' between them; "
+                f"{_CODE!r} is where the code lies"
+            )
+        for name, low, high in (("memory", 128, 10240), ("timeout", 1, 900), ("storage", 512, 10240)):
+            if not low <= getattr(self, name) <= high:
+                raise SettingError(f"{name} = {getattr(self, name)}: Lambda takes {low} to {high}")
+        for name in ("role", "permissions_boundary"):
+            value = getattr(self, name)
+            if value and not value.startswith("arn:"):
+                raise SettingError(f"{name} = {value!r}: an ARN begins with 'arn:'")
+        if any(key == "wrenla" or key.startswith("aws:") for key, _ in self.tags):
+            raise SettingError(
+                "tags: 'wrenla' is wrenla's own tag, and those that begin with 'aws:' are AWS's"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What is deployed.
+
+    Attributes
+    ----------
+    changed : tuple of str
+        What this deployment has done, or with `dry_run` would do; empty if all was there already.
+    """
+
+    function: str
+    function_arn: str
+    bucket: str
+    prefix: str
+    role_arn: str
+    region: str
+    account: str
+    memory: int
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a deployment stands, and what its parts are called.
+
+    Attributes
+    ----------
+    partition : str
+        ``aws``, ``aws-cn`` or ``aws-us-gov``: it begins every ARN.
+    """
+
+    spec: DeploySpec
+    account: str
+    region: str
+    partition: str
+
+    @property
+    def function(self) -> str:
+        return self.spec.function
+
+    @property
+    def function_arn(self) -> str:
+        return self.arn("lambda", f"function:{self.function}")
+
+    @property
+    def bucket(self) -> str:
+        return self.spec.bucket or self.default_bucket
+
+    @property
+    def default_bucket(self) -> str:
+        return f"wrenla-{self.account}-{self.region}"
+
+    @property
+    def bucket_arn(self) -> str:
+        return f"arn:{self.partition}:s3:::{self.bucket}"
+
+    @property
+    def prefix(self) -> str:
+        return self.spec.prefix
+
+    @property
+    def code_prefix(self) -> str:
+        """Where packages lie: outside `prefix`, since who may write tiles must not replace the code."""
+        return f"{_CODE}/{self.function}/"
+
+    @property
+    def temporaries(self) -> str:
+        return f"{self.prefix}/runs/"
+
+    @property
+    def lifecycle_rule(self) -> str:
+        return f"wrenla-{self.function}-temporaries"
+
+    @property
+    def role_name(self) -> str:
+        """Name of the role that is made; roles belong to no region, functions do."""
+        return f"wrenla-{self.function}-{self.region}"
+
+    @property
+    def role_arn(self) -> str:
+        return self.spec.role or f"arn:{self.partition}:iam::{self.account}:role/{self.role_name}"
+
+    @property
+    def log_group(self) -> str:
+        return f"/aws/lambda/{self.function}"
+
+    @property
+    def log_group_arn(self) -> str:
+        return self.arn("logs", f"log-group:{self.log_group}")
+
+    @property
+    def python(self) -> str:
+        return self.spec.python or running_python()
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return {"wrenla": self.function, **dict(self.spec.tags)}
+
+    @property
+    def tag_list(self) -> list[dict[str, str]]:
+        return [{"Key": key, "Value": value} for key, value in self.tags.items()]
+
+    def arn(self, service: str, resource: str) -> str:
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"

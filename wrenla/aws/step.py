@@ -1,0 +1,56 @@
+"""A deployment is a list of steps; each knows what is, and how to make of it what should be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from wrenla.aws.refusals import DeployError
+
+__all__ = ["Change", "Step", "until"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that is not as it should be.
+
+    Attributes
+    ----------
+    what : str
+        What is to be done, as an order: "create bucket b".
+    apply : callable
+        Does it. Doing it again does no harm.
+    """
+
+    what: str
+    apply: Callable[[], object]
+
+
+class Step(Protocol):
+    """One resource, or one side of it."""
+
+    def look(self) -> Iterator[Change]:
+        """Look what is, and yield what to change. It changes nothing; only a change's `apply` does.
+
+        A change has been applied when the next one is asked for, except when nothing shall be changed: so
+        what is not there yet must not be an error.
+        """
+        ...
+
+
+def until(done: Callable[[], bool], what: str, seconds: float, pause: float = 0.2) -> None:
+    """Wait until something is so, asking more and more seldom.
+
+    Raises
+    ------
+    DeployError
+        After `seconds`; it says `what` was waited for.
+    """
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() + pause > deadline:
+            raise DeployError(f"{what} after {seconds:g} s: run the same command again, it goes on from here")
+        time.sleep(pause)
+        pause = min(2 * pause, 5.0)
