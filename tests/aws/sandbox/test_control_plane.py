@@ -1,0 +1,107 @@
+"""What the control plane refuses, as Lambda does and moto does not."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from wrenla.aws.sandbox.furnish import _TRUST
+from wrenla.aws.sandbox.runtime import ARCHITECTURE, RUNTIME
+
+from .stand import Stand, package
+
+
+def _refused(stand: Stand, **options: Any) -> tuple[str, str]:
+    with pytest.raises(ClientError) as caught:
+        stand.function("echo", **options)
+    return caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]
+
+
+def test_packages_are_limited(stand: Stand) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("zeros", "w") as member:
+        for _ in range(251):
+            member.write(bytes(1 << 20))
+    code = file.getvalue()
+    wanted = ("InvalidParameterValueException", "Unzipped size must be smaller than 262144000 bytes")
+    assert _refused(stand, code=code) == wanted
+    bucket = stand.bucket()
+    stand.s3.put_object(Bucket=bucket, Key="large.zip", Body=code)
+    assert _refused(stand, Code={"S3Bucket": bucket, "S3Key": "large.zip"}) == wanted
+    function = stand.function("echo")
+    with pytest.raises(ClientError, match="Unzipped size"):
+        stand.lambda_.update_function_code(FunctionName=function, S3Bucket=bucket, S3Key="large.zip")
+    assert stand.call(function, {"n": 1}).value == {"n": 1}, "it has its old code"
+
+
+def test_what_is_no_zip_is_refused(stand: Stand) -> None:
+    assert _refused(stand, code=b"no zip")[1].startswith("Could not unzip uploaded file.")
+    bucket = stand.bucket()
+    assert "NoSuchKey" in _refused(stand, Code={"S3Bucket": bucket, "S3Key": "nothing.zip"})[1]
+    assert "NoSuchBucket" in _refused(stand, Code={"S3Bucket": "nowhere", "S3Key": "nothing.zip"})[1]
+
+
+def test_code_comes_from_s3(stand: Stand) -> None:
+    bucket = stand.bucket()
+    stand.s3.put_object(Bucket=bucket, Key="code.zip", Body=package())
+    function = stand.function("echo", Code={"S3Bucket": bucket, "S3Key": "code.zip"})
+    assert stand.call(function, {"n": 1}).value == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"Runtime": "python3.8"}, f"the runtime {RUNTIME} only"),
+        ({"Architectures": ["arm64" if ARCHITECTURE == "x86_64" else "x86_64"]}, "the architecture"),
+        ({"Role": "arn:aws:iam::123456789012:role/nobody"}, "cannot be assumed by Lambda"),
+        ({"Environment": {"Variables": {"V": "x" * 4096}}}, "exceeded the 4KB limit"),
+        ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "contains reserved keys"),
+    ],
+)
+def test_configurations_that_do_not_work(stand: Stand, options: dict[str, Any], message: str) -> None:
+    kind, text = _refused(stand, **options)
+    assert kind == "InvalidParameterValueException"
+    assert message in text
+    if "Role" not in options and "Architectures" not in options:
+        function = stand.function("echo")
+        with pytest.raises(ClientError, match=message):
+            stand.lambda_.update_function_configuration(FunctionName=function, **options)
+
+
+def test_a_role_must_trust_lambda(stand: Stand) -> None:
+    trust = _TRUST.replace("lambda.", "ec2.")
+    role = stand.client("iam").create_role(RoleName="of-ec2", AssumeRolePolicyDocument=trust)
+    assert "cannot be assumed by Lambda" in _refused(stand, Role=role["Role"]["Arn"])[1]
+
+
+def test_names_are_taken_once(stand: Stand) -> None:
+    function = stand.function("echo")
+    assert _refused(stand, FunctionName=function) == (
+        "ResourceConflictException",
+        f"Function already exist: {function}",
+    )
+
+
+def test_the_rest_is_motos(stand: Stand) -> None:
+    function = stand.function("echo", Tags={"a": "b"}, Description="what it is")
+    found = stand.lambda_.get_function(FunctionName=function)
+    assert found["Tags"] == {"a": "b"}
+    assert found["Configuration"]["Description"] == "what it is"
+    assert found["Configuration"]["State"] == "Active"
+    stand.lambda_.get_waiter("function_active_v2").wait(FunctionName=function)
+    names = {each["FunctionName"] for each in stand.lambda_.list_functions()["Functions"]}
+    assert function in names
+    stand.lambda_.update_function_configuration(FunctionName=function, EphemeralStorage={"Size": 1024})
+    assert stand.lambda_.get_function_configuration(FunctionName=function)["EphemeralStorage"] == {
+        "Size": 1024
+    }
+
+
+def test_settings_of_the_account(stand: Stand) -> None:
+    limits = stand.lambda_.get_account_settings()["AccountLimit"]
+    assert limits["ConcurrentExecutions"] == 1000
+    assert limits["CodeSizeUnzipped"] == 262_144_000

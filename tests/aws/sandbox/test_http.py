@@ -1,0 +1,67 @@
+"""Requests that come in pieces."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from wrenla.aws.sandbox.http import BadRequest, Parser, Request
+
+_SENT = (
+    b"POST /a/b?c=d HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+    b"GET /next HTTP/1.1\r\nAccept: a\r\naccept: b\r\n\r\n"
+    b"POST /chunks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n"
+    b"POST /trailers HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n\n\r\n0\r\nName: v\r\n\r\n"
+    b"PUT /empty HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
+)
+
+_WANTED = [
+    Request("POST", "/a/b?c=d", {"host": "x", "content-length": "3"}, b"abc"),
+    Request("GET", "/next", {"accept": "a,b"}, b""),
+    Request("POST", "/chunks", {"transfer-encoding": "chunked"}, b"abc0123456789"),
+    Request("POST", "/trailers", {"transfer-encoding": "chunked"}, b"\n"),
+    Request("PUT", "/empty", {"content-length": "0"}, b""),
+]
+
+
+@pytest.mark.parametrize("seed", [None, 0, *range(1, 30)])
+def test_requests_are_found_however_they_are_cut(seed: int | None) -> None:
+    parser, found = Parser(), []
+    rest = _SENT
+    numbers = random.Random(seed)
+    while rest:
+        size = len(rest) if seed is None else 1 if seed == 0 else numbers.randrange(1, 30)
+        parser.feed(rest[:size])
+        rest = rest[size:]
+        while (request := parser.take()) is not None:
+            found.append(request)
+    assert found == _WANTED
+    assert (_WANTED[0].path, _WANTED[0].query) == ("/a/b", "c=d")
+
+
+def test_who_expects_to_be_told_to_go_on() -> None:
+    parser = Parser()
+    parser.feed(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
+    assert parser.take() is None
+    assert parser.wants_continue
+    parser.feed(b"x")
+    assert parser.take() is not None
+    assert not parser.wants_continue
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: many\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"x" * (1 << 21),
+    ],
+)
+def test_what_is_no_http_is_said(text: bytes) -> None:
+    parser = Parser()
+    parser.feed(text)
+    with pytest.raises(BadRequest):
+        parser.take()

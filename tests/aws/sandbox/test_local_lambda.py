@@ -1,0 +1,204 @@
+"""`LocalLambda`: what it sets, and that it leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import boto3
+import pytest
+
+from wrenla.aws.sandbox import LocalLambda
+from wrenla.aws.sandbox.cgroups import PREFIX, find_groups
+from wrenla.aws.sandbox.process import descendants
+from wrenla.errors import WrenlaError
+
+from .stand import package
+
+
+@pytest.fixture
+def zipped(tmp_path: Path) -> Path:
+    path = tmp_path / "package.zip"
+    path.write_bytes(package())
+    return path
+
+
+def _folders(pid: int) -> list[Path]:
+    """Return the temporary folders and control groups of a sandbox."""
+    groups = find_groups()
+    parents = [Path(tempfile.gettempdir()), *(groups.parents if groups else ())]
+    return [found for parent in parents for found in parent.glob(f"{PREFIX}{pid}-*")]
+
+
+def _alive(pids: list[int]) -> list[int]:
+    """Return those that have not ended; who has, but was not waited for, does not count."""
+    found = []
+    for pid in pids:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if state != "Z":
+            found.append(pid)
+    return found
+
+
+def _gone(pids: list[int], seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while _alive(pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_it_is_all_one_needs(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "my-real-account")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "real")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "https://elsewhere.example")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    before = dict(os.environ)
+    files = set(os.listdir("/proc/self/fd"))
+    threads = threading.active_count()
+    with LocalLambda(package=zipped, handler="handlers.echo", concurrency=3, environment={"V": "1"}) as aws:
+        assert "AWS_PROFILE" not in os.environ
+        assert "AWS_SESSION_TOKEN" not in os.environ
+        assert aws.variables.items() <= os.environ.items()
+        assert aws.missing
+        client = boto3.client("lambda")
+        assert client.meta.endpoint_url == aws.lambda_url
+        answer = client.invoke(FunctionName=aws.function, Payload=b'{"n": 1}')
+        assert json.loads(answer["Payload"].read()) == {"n": 1}
+        limit = client.get_function_concurrency(FunctionName=aws.function)
+        assert limit["ReservedConcurrentExecutions"] == 3
+        assert boto3.client("s3").head_bucket(Bucket=aws.bucket)
+        who = boto3.client("sts").get_caller_identity()
+        assert who["Arn"].endswith("user/wrenla-sandbox")
+        assert aws.counts()["executions"] == 1
+        assert "REPORT" in aws.logs()
+        aws.faults({"kind": "kill-before", "first": 1})
+        assert client.invoke(FunctionName=aws.function, Payload=b"{}")["FunctionError"] == "Unhandled"
+        aws.faults()
+        floor = aws.floor(calls=50, concurrency=2)
+        assert 0 < floor.median <= floor.slowest < 5
+        pids = descendants(aws.pid)
+        assert len(pids) > 1
+        assert _folders(aws.pid)
+        client.close()
+    assert dict(os.environ) == before
+    assert _gone(pids, 0)
+    assert _folders(aws.pid) == []
+    assert threading.active_count() == threads
+    del client, answer
+    assert (
+        len(set(os.listdir("/proc/self/fd")) - files) <= 2
+    )  # boto3's own connections, until they are collected
+
+
+def test_a_failure_inside_leaves_nothing_either(zipped: Path) -> None:
+    before = dict(os.environ)
+    with pytest.raises(ZeroDivisionError), LocalLambda(deploy=False) as aws:
+        raise ZeroDivisionError
+    assert _folders(aws.pid) == []
+    assert dict(os.environ) == before
+    broken = zipped.with_name("broken.zip")
+    broken.write_bytes(b"no zip")
+    failing = LocalLambda(package=broken, handler="handlers.echo")
+    with pytest.raises(Exception, match="Could not unzip"), failing:
+        pytest.fail("there is no function")
+    assert _gone([failing.pid], 0)
+    assert dict(os.environ) == before
+
+
+def test_what_cannot_be_had_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=r"go together"):
+        LocalLambda(handler="a.b")
+    with pytest.raises(ValueError, match=r"runtime='python2\.7'"):
+        LocalLambda(runtime="python2.7")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(WrenlaError, match="isolation='bubblewrap' does not work here"):
+        LocalLambda(isolation="bubblewrap").__enter__()
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    with pytest.raises(WrenlaError, match="needs Linux, and this is Darwin"):
+        LocalLambda().__enter__()
+
+
+def test_a_missing_extra_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "awslambdaric", None)
+    with pytest.raises(WrenlaError, match=r"pip install 'wrenla\[sandbox\]'"):
+        LocalLambda().__enter__()
+
+
+_PARENT = """
+import json, os, sys, threading, boto3
+from wrenla.aws.sandbox import LocalLambda
+from wrenla.aws.sandbox.process import descendants
+
+options = dict(package=sys.argv[1], isolation=sys.argv[2], memory_guard=sys.argv[3])
+with LocalLambda(handler="handlers.sleeps", **options) as aws:
+    client = boto3.client("lambda")
+    client.invoke(FunctionName="wrenla", Payload=b'{"seconds": 0}')
+    call = threading.Thread(
+        target=client.invoke, kwargs=dict(FunctionName="wrenla", Payload=b'{"seconds": 50}'), daemon=True
+    )
+    call.start()
+    print(json.dumps([aws.pid, descendants(aws.pid)]), flush=True)
+    call.join()
+"""
+
+
+@pytest.mark.parametrize(
+    "protection",
+    [
+        pytest.param(("auto", "auto"), id="best"),
+        pytest.param(("plain", "watcher"), id="plain", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize("victim", ["parent", "sandbox"])
+def test_what_is_killed_leaves_nothing(zipped: Path, victim: str, protection: tuple[str, str]) -> None:
+    """The parent: its sandbox ends in order. The sandbox: its functions end; the next one sweeps up."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _PARENT, str(zipped), *protection],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert parent.stdout is not None
+        sandbox, pids = json.loads(parent.stdout.readline())
+        assert len(pids) > 1
+        os.kill(parent.pid if victim == "parent" else sandbox, signal.SIGKILL)
+        assert _gone(pids)
+    finally:
+        parent.kill()
+        parent.communicate()
+    if victim == "sandbox":
+        assert _folders(sandbox)
+        with LocalLambda(deploy=False):
+            pass
+    assert _folders(sandbox) == []
+
+
+def test_ctrl_c_leaves_nothing(zipped: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _PARENT, str(zipped), "auto", "auto"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    )
+    try:
+        assert parent.stdout is not None
+        sandbox, pids = json.loads(parent.stdout.readline())
+        os.killpg(parent.pid, signal.SIGINT)
+        parent.wait(30)
+        assert _gone(pids, 0)
+    finally:
+        parent.kill()
+        parent.communicate()
+    assert _folders(sandbox) == []

@@ -1,0 +1,237 @@
+"""The control plane of Lambda: moto answers, what it does not check is checked before."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import http.client
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from wrenla.aws.sandbox.answers import Answer, Refusal, as_json
+from wrenla.aws.sandbox.cloud import Cloud
+from wrenla.aws.sandbox.code import UNZIPPED, CodeStore
+from wrenla.aws.sandbox.function_config import FunctionConfig
+from wrenla.aws.sandbox.functions import Function
+from wrenla.aws.sandbox.http import Request
+from wrenla.aws.sandbox.pool import Pool
+from wrenla.aws.sandbox.runtime import ARCHITECTURE, RUNTIME
+
+__all__ = ["ControlPlane"]
+
+_REQUEST_LIMIT = 70_167_211
+_ZIPPED = 52_428_800
+_VARIABLES_LIMIT = 4096
+_RESERVED = {
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+}
+_RESERVED |= {
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_EXECUTION_ENV",
+    "_HANDLER",
+    "LAMBDA_TASK_ROOT",
+    "LAMBDA_RUNTIME_DIR",
+}
+_TOO_LARGE = f"Request must be smaller than {_REQUEST_LIMIT} bytes for the CreateFunction operation"
+_VARIABLES = (
+    "Lambda was unable to configure your environment variables because the environment variables you have "
+    "provided"
+)
+_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"}
+
+
+class ControlPlane:
+    """Functions, and the requests that change them.
+
+    Parameters
+    ----------
+    cloud : Cloud
+    code : CodeStore
+    pool : Pool
+        Where environments are ended that are of yesterday.
+    limit : int
+        The account's concurrency.
+    """
+
+    def __init__(self, cloud: Cloud, code: CodeStore, pool: Pool, limit: int) -> None:
+        self._cloud = cloud
+        self._code = code
+        self._pool = pool
+        self._limit = limit
+        self._functions: dict[str, Function] = {}
+        self._folders: dict[str, Path] = {}
+        pool.reserve(self._reserved)
+
+    def find(self, name: str, query: str) -> Function:
+        """Return a function by what stands in a path: its name or ARN, quoted.
+
+        Raises
+        ------
+        Refusal
+        """
+        parts = unquote(name).split(":")
+        rest = parts[parts.index("function") + 1 :] if "function" in parts else parts
+        qualifier = rest[1] if len(rest) > 1 else unquote(query.partition("Qualifier=")[2].partition("&")[0])
+        found = self._functions.get(rest[0]) if rest else None
+        if found is None or qualifier not in ("", "$LATEST"):
+            arn = f"arn:aws:lambda:{self._cloud.region}:{self._cloud.account}:function:{':'.join(rest)}"
+            raise Refusal(404, "ResourceNotFoundException", f"Function not found: {arn}")
+        return found
+
+    def handle(self, request: Request) -> Answer:
+        """Answer a request.
+
+        Raises
+        ------
+        Refusal
+        """
+        if request.method == "GET" and re.fullmatch(r"/[\d-]+/account-settings/?", request.path):
+            return self._settings()
+        if len(request.body) > _REQUEST_LIMIT:
+            raise Refusal(413, "RequestTooLargeException", _TOO_LARGE)
+        found = re.fullmatch(r"/[\d-]+/functions/?([^/]*)/?(code|configuration)?/?", request.path)
+        changes: dict[str, Any] = {}
+        if found is not None and request.method in ("POST", "PUT"):
+            changes = _parse(request.body)
+            self._check(changes, new=not found[1])
+            if not found[1] or found[2] == "code":
+                self._check_code(changes.get("Code", changes))
+        answer = self._forward(request)
+        if request.method != "GET" and answer.status < 300:
+            if found is not None and found[2] == "configuration":
+                self._cloud.configure(self.find(found[1], "").config.name, changes)
+            self._learn()
+        return answer
+
+    def _check(self, changes: dict[str, Any], new: bool) -> None:
+        name = changes.get("FunctionName", "")
+        if new and name in self._functions:
+            raise Refusal(409, "ResourceConflictException", f"Function already exist: {name}")
+        if changes.get("PackageType", "Zip") != "Zip":
+            raise _invalid("The sandbox runs packages of type Zip only, no images")
+        if changes.get("Runtime", RUNTIME) != RUNTIME:
+            raise _invalid(f"The sandbox has the runtime {RUNTIME} only, that of the Python it runs with")
+        if changes.get("Architectures", [ARCHITECTURE]) != [ARCHITECTURE]:
+            raise _invalid(f"The sandbox has the architecture {ARCHITECTURE} only, that of this machine")
+        if "Role" in changes and not self._cloud.role_exists(changes["Role"]):
+            raise _invalid("The role defined for the function cannot be assumed by Lambda.")
+        variables = changes.get("Environment", {}).get("Variables", {})
+        if sum(len(f"{name}{value}".encode()) for name, value in variables.items()) > _VARIABLES_LIMIT:
+            raise _invalid(f"{_VARIABLES} exceeded the 4KB limit. String measured: {json.dumps(variables)}")
+        if taken := sorted(_RESERVED & variables.keys()):
+            raise _invalid(
+                f"{_VARIABLES} contains reserved keys that are currently not supported for modification. "
+                f"Reserved keys used in this request: {', '.join(taken)}"
+            )
+
+    def _check_code(self, code: dict[str, Any]) -> None:
+        """Unpack a package before moto has it: it would take whatever comes."""
+        if "ZipFile" in code:
+            try:
+                package = base64.b64decode(code["ZipFile"], validate=True)
+            except (binascii.Error, ValueError):
+                raise _invalid("Could not unzip uploaded file.") from None
+            if len(package) > _ZIPPED:
+                raise Refusal(413, "RequestTooLargeException", _TOO_LARGE)
+        elif "S3Bucket" in code and "S3Key" in code:
+            package = self._cloud.object(code["S3Bucket"], code["S3Key"])
+        else:
+            raise _invalid("Please provide a source for function code.")
+        self._code.take(package)
+
+    def _forward(self, request: Request) -> Answer:
+        """Hand a request to moto as it is: it may check the signature, too."""
+        connection = http.client.HTTPConnection(*self._cloud.address)
+        try:
+            connection.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
+            for name, value in request.headers.items():
+                if name not in ("connection", "transfer-encoding", "content-length", "expect"):
+                    connection.putheader(name, value)
+            connection.putheader("Content-Length", str(len(request.body)))
+            connection.endheaders(request.body)
+            got = connection.getresponse()
+            headers = tuple((name, value) for name, value in got.getheaders() if name.lower() not in _HOP)
+            return Answer(got.status, headers, got.read())
+        finally:
+            connection.close()
+
+    def _learn(self) -> None:
+        """Ask moto for all functions, and end the environments of those that have changed."""
+        known = set()
+        for found, package, settings in self._cloud.functions():
+            config = self._config(found, package)
+            known.add(config.name)
+            function = self._functions.setdefault(config.name, Function(config))
+            reserved = found["Reserved"]
+            function.reserved = None if reserved is None else int(reserved)
+            function.retries = int(settings.get("MaximumRetryAttempts", 2))
+            function.oldest = float(settings.get("MaximumEventAgeInSeconds", 21_600))
+            with function.lock:
+                if function.config != config:
+                    function.config = config
+                    idle, function.idle = function.idle, []
+                else:
+                    idle = []
+            self._pool.retire(idle)
+        for name in self._functions.keys() - known:
+            function = self._functions.pop(name)
+            with function.lock:
+                function.deleted = True
+                idle, function.idle = function.idle, []
+            self._pool.retire(idle)
+
+    def _config(self, found: dict[str, Any], package: bytes) -> FunctionConfig:
+        sha256 = found["CodeSha256"]
+        if sha256 not in self._folders:
+            self._folders[sha256] = self._code.take(package)
+        return FunctionConfig(
+            name=found["FunctionName"],
+            arn=found["FunctionArn"],
+            handler=found["Handler"],
+            runtime=found["Runtime"],
+            role=found["Role"],
+            memory=int(found["MemorySize"]),
+            timeout=int(found["Timeout"]),
+            ephemeral=int(found["EphemeralStorage"]["Size"]),
+            variables=dict(found.get("Environment", {}).get("Variables", {})),
+            code=self._folders[sha256],
+            code_sha256=sha256,
+        )
+
+    def _reserved(self) -> int:
+        return sum(function.reserved or 0 for function in list(self._functions.values()))
+
+    def _settings(self) -> Answer:
+        limit = {
+            "TotalCodeSize": 80_530_636_800,
+            "CodeSizeUnzipped": UNZIPPED,
+            "CodeSizeZipped": _ZIPPED,
+            "ConcurrentExecutions": self._limit,
+            "UnreservedConcurrentExecutions": self._limit - self._reserved(),
+        }
+        return as_json(
+            200,
+            {
+                "AccountLimit": limit,
+                "AccountUsage": {"TotalCodeSize": 0, "FunctionCount": len(self._functions)},
+            },
+        )
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        parsed = json.loads(body or b"{}")
+    except ValueError as error:
+        raise Refusal(400, "SerializationException", str(error)) from None
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _invalid(message: str) -> Refusal:
+    return Refusal(400, "InvalidParameterValueException", message)

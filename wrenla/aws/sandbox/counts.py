@@ -1,0 +1,32 @@
+"""What has been done so far, for tests to look at."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+__all__ = ["COUNTED", "Counts"]
+
+COUNTED = (
+    *("invocations", "executions", "cold_starts", "throttles", "faults"),
+    *("events_dropped", "events_failed"),
+)
+"""What is counted."""
+
+
+class Counts:
+    """Numbers, by the names in `COUNTED`."""
+
+    def __init__(self) -> None:
+        self._numbers: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, name: str) -> None:
+        """Count one more."""
+        with self._lock:
+            self._numbers[name] += 1
+
+    def read(self) -> dict[str, int]:
+        """Return them all."""
+        with self._lock:
+            return dict(self._numbers)

@@ -1,0 +1,139 @@
+"""The Lambda API: who sends it is checked, calls are run, all else goes to the control plane."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import time
+import uuid
+
+from wrenla.aws.sandbox.answers import Answer, Refusal
+from wrenla.aws.sandbox.cloud import Cloud
+from wrenla.aws.sandbox.control import Control
+from wrenla.aws.sandbox.control_plane import ControlPlane
+from wrenla.aws.sandbox.counts import Counts
+from wrenla.aws.sandbox.environment import Call, Outcome
+from wrenla.aws.sandbox.events import Events
+from wrenla.aws.sandbox.faults import Faults
+from wrenla.aws.sandbox.functions import Function
+from wrenla.aws.sandbox.http import Request
+from wrenla.aws.sandbox.pool import Pool
+from wrenla.aws.sandbox.signatures import verify
+
+__all__ = ["Front"]
+
+_INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
+_SYNCHRONOUS = 6 * (1 << 20)
+_ASYNCHRONOUS = 1 << 20
+_TAIL = 4096
+
+
+class Front:
+    """Answers requests; any thread may call it.
+
+    Parameters
+    ----------
+    cloud : Cloud
+    plane : ControlPlane
+    pool : Pool
+    events : Events
+    faults : Faults
+    counts : Counts
+    control : Control
+        What is under ``/_sandbox``.
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        plane: ControlPlane,
+        pool: Pool,
+        events: Events,
+        faults: Faults,
+        counts: Counts,
+        control: Control,
+    ) -> None:
+        self._cloud = cloud
+        self._plane = plane
+        self._pool = pool
+        self._events = events
+        self._faults = faults
+        self._counts = counts
+        self._control = control
+
+    def handle(self, request: Request) -> Answer | None:
+        """Answer a request; None for not at all."""
+        try:
+            key = verify(request, self._cloud.secret_of)
+            own = request.path.startswith("/_sandbox/")
+            if self._cloud.enforce_iam and not own:
+                self._cloud.check_permission(request)
+            found = _INVOKE.fullmatch(request.path) if request.method == "POST" else None
+            if found is not None:
+                return self._invoke(request, self._plane.find(found[1], request.query))
+            if own:
+                return self._control.handle(request, key)
+            return self._plane.handle(request)
+        except Refusal as refusal:
+            return refusal.answer()
+
+    def _invoke(self, request: Request, function: Function) -> Answer | None:
+        kind = request.headers.get("x-amz-invocation-type", "RequestResponse")
+        _check_payload(request.body, _ASYNCHRONOUS if kind == "Event" else _SYNCHRONOUS)
+        if kind == "DryRun":
+            return Answer(204)
+        call = Call(str(uuid.uuid4()), request.body or b"{}", _client_context(request))
+        self._counts.add("invocations")
+        if kind == "Event":
+            self._events.put(function, call)
+            return Answer(202, (("x-amzn-RequestId", call.id),))
+        fault = self._faults.next()
+        if fault is not None:
+            self._counts.add("faults")
+            if fault.kind == "throttle":
+                self._counts.add("throttles")
+                reason = "ConcurrentInvocationLimitExceeded"
+                raise Refusal(429, "TooManyRequestsException", "Rate Exceeded.", reason)
+        self._pool.admit(function)
+        if fault is not None and fault.kind == "delay":
+            time.sleep(fault.seconds)
+        outcome = self._pool.run(function, call, fault)
+        if fault is not None and fault.kind == "drop-connection":
+            return None
+        return _answer(request, call, outcome)
+
+
+def _check_payload(body: bytes, limit: int) -> None:
+    if len(body) > limit:
+        message = f"Request must be smaller than {limit} bytes for the InvokeFunction operation"
+        raise Refusal(413, "RequestTooLargeException", message)
+    try:
+        json.loads(body or b"{}")
+    except ValueError as error:
+        message = f"Could not parse request body into json: {error}"
+        raise Refusal(400, "InvalidRequestContentException", message) from None
+
+
+def _client_context(request: Request) -> str:
+    context = request.headers.get("x-amz-client-context", "")
+    try:
+        # a header takes Latin-1; as JSON without other characters it always fits
+        return json.dumps(json.loads(base64.b64decode(context))) if context else ""
+    except (binascii.Error, ValueError):
+        message = "Client context must be a valid Base64-encoded JSON object."
+        raise Refusal(400, "InvalidRequestContentException", message) from None
+
+
+def _answer(request: Request, call: Call, outcome: Outcome) -> Answer:
+    headers = [
+        ("Content-Type", "application/json"),
+        ("x-amzn-RequestId", call.id),
+        ("X-Amz-Executed-Version", "$LATEST"),
+    ]
+    if outcome.ending.failed:
+        headers.append(("X-Amz-Function-Error", "Unhandled"))
+    if request.headers.get("x-amz-log-type") == "Tail":
+        headers.append(("X-Amz-Log-Result", base64.b64encode(outcome.log[-_TAIL:]).decode()))
+    return Answer(200, tuple(headers), outcome.ending.body)

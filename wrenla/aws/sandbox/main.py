@@ -1,0 +1,123 @@
+"""The process of a sandbox: everything in it, from the first thread to the last."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from wrenla.aws.sandbox.cgroups import sweep_groups
+from wrenla.aws.sandbox.cloud import Cloud
+from wrenla.aws.sandbox.code import remove_tree
+from wrenla.aws.sandbox.control import Control
+from wrenla.aws.sandbox.control_plane import ControlPlane
+from wrenla.aws.sandbox.counts import Counts
+from wrenla.aws.sandbox.events import Events
+from wrenla.aws.sandbox.faults import Faults
+from wrenla.aws.sandbox.front import Front
+from wrenla.aws.sandbox.host import Host
+from wrenla.aws.sandbox.logs import Logs
+from wrenla.aws.sandbox.options import Options, Ready
+from wrenla.aws.sandbox.pool import Pool
+from wrenla.aws.sandbox.protection import find_protection
+from wrenla.aws.sandbox.server import Server
+from wrenla.errors import WrenlaError
+
+__all__ = ["main"]
+
+_FOLDER = "wrenla-sandbox-"
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until told to end, or until the parent has ended."""
+    options = Options.decode(arguments[0])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to us, too, but it is the driver's
+    over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    try:
+        _end_with(options.parent, over)
+        with contextlib.ExitStack() as stack:
+            print_line(_start(options, stack).encode())
+            over.wait()
+    except WrenlaError as error:
+        sys.exit(str(error))
+    os._exit(0)  # all that has an end has ended; to take hundreds of modules apart would take a second
+
+
+def print_line(text: str) -> None:
+    """Write a line to standard output, for the parent."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
+    """Start all of it; what the stack has is undone from its end."""
+    protection = find_protection(options.isolation, options.memory_guard)
+    _sweep()
+    if protection.groups is not None:
+        sweep_groups(protection.groups)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
+    stack.callback(remove_tree, folder)
+    cloud = Cloud(options.region, options.account_concurrency, options.enforce_iam)
+    logs = Logs(cloud)
+    stack.callback(logs.close)
+    host = Host(folder, cloud, protection, options.region)
+    stack.callback(host.close)
+    counts, faults = Counts(), Faults()
+    pool = Pool(host, options.account_concurrency, counts, logs.put)
+    stack.callback(pool.free)
+    plane = ControlPlane(cloud, host.code, pool, options.account_concurrency)
+    events = Events(pool, faults, counts, options.retry_after)
+    control = Control(cloud, faults, counts, logs)
+    server = Server(Front(cloud, plane, pool, events, faults, counts, control).handle, options.port)
+    host.lambda_url = server.url
+    stack.callback(server.close)
+    stack.callback(events.close)
+    stack.callback(pool.close)  # first: what is running ends, so that threads do
+    server.start()
+    return Ready(
+        pid=os.getpid(),
+        lambda_url=server.url,
+        s3_url=cloud.url,
+        key=cloud.key,
+        secret=cloud.secret,
+        account=cloud.account,
+        isolation="bubblewrap" if protection.bubblewrap else "plain",
+        memory_guard="watcher" if protection.groups is None else "cgroup",
+        missing=protection.missing,
+    )
+
+
+def _end_with(parent: int, over: threading.Event) -> None:
+    """End in order when the parent has ended, however that was.
+
+    A pipe would not tell: other children of the parent may hold it open.
+    """
+    try:
+        ended = os.pidfd_open(parent)
+    except ProcessLookupError:
+        raise WrenlaError("the process that started the sandbox is gone") from None
+    if os.getppid() != parent:
+        raise WrenlaError("the process that started the sandbox is gone")
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        poll.poll()
+        over.set()
+
+    threading.Thread(target=watch, name="wrenla-sandbox-parent", daemon=True).start()
+
+
+def _sweep() -> None:
+    """Remove the folders of sandboxes that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        owner = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)

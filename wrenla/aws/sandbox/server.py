@@ -1,0 +1,102 @@
+"""A server with a thread for each connection, which stays open from request to request."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Callable
+
+from wrenla.aws.sandbox.answers import Answer, Refusal
+from wrenla.aws.sandbox.http import BadRequest, Parser, Request, receive, response
+
+__all__ = ["Server"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class Server:
+    """Listens on 127.0.0.1.
+
+    Parameters
+    ----------
+    handle : callable
+        Answers a request; None closes the connection without an answer.
+    port : int
+        0 for one that is free.
+
+    Attributes
+    ----------
+    url : str
+    """
+
+    def __init__(self, handle: Callable[[Request], Answer | None], port: int = 0) -> None:
+        self._handle = handle
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._lock = threading.Lock()
+        self._open: dict[socket.socket, threading.Thread] = {}
+        self._over = False
+        self._thread = threading.Thread(target=self._accept, name="wrenla-sandbox-accept", daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Close the port and all connections, and wait for their threads."""
+        with self._lock:
+            self._over = True
+            threads = list(self._open.values())
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`
+        self._thread.join()
+        self._listener.close()
+        for thread in threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                if self._over:
+                    return
+                continue
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            thread = threading.Thread(
+                target=self._serve, args=(connection,), name="wrenla-sandbox-connection", daemon=True
+            )
+            with self._lock:
+                if self._over:
+                    connection.close()
+                    return
+                self._open[connection] = thread
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        parser = Parser()
+        try:
+            with contextlib.suppress(OSError, BadRequest):
+                while (request := receive(connection, parser)) is not None:
+                    answer = self._answer(request)
+                    if answer is None:
+                        return
+                    # 204 has no body, and no length either
+                    body = None if answer.status == 204 else answer.body
+                    connection.sendall(response(answer.status, answer.headers, body))
+        finally:
+            with self._lock:
+                del self._open[connection]
+            connection.close()
+
+    def _answer(self, request: Request) -> Answer | None:
+        try:
+            return self._handle(request)
+        except Exception:
+            _LOG.exception("%s %s", request.method, request.path)
+            return Refusal(500, "ServiceException", "The sandbox failed.").answer()
