@@ -15,7 +15,7 @@ import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
@@ -108,8 +108,10 @@ class _Environment:
         self._timeout = 0.0
         name = variables.get("AWS_LAMBDA_LOG_STREAM_NAME", f"process {os.getpid()}")
         finder = Finder()
-        self._callee = Callee(name.rpartition("]")[2], CopiedOutput().take, finder)
-        self._worker = Worker(0, readers=4, files=TileFiles(variables.get("TMPDIR", "/tmp")), finder=finder)
+        output = CopiedOutput()
+        output.log(logging.getLogger())
+        self._callee = Callee(name.rpartition("]")[2], output.take, finder)
+        self._worker = Worker(0, readers=4, files=_files(variables.get("TMPDIR", "/tmp")), finder=finder)
         self._peak = PeakMemory()
         self._threads = blas_threads(threads_of(self._memory))
         self._threads.__enter__()  # as long as the process lives
@@ -121,7 +123,8 @@ class _Environment:
 
     def answer(self, event: Any, context: Any) -> Any:
         found = event if isinstance(event, dict) else {}
-        if found.get("version") != VERSION or found.get("kind") not in _READ:
+        read = _READ.get(str(found.get("kind")))
+        if found.get("version") != VERSION or read is None:
             raise EventError(
                 f"this function answers events of version {VERSION} and kind {', '.join(_READ)}, not "
                 f"{json.dumps(event, default=str)[:80]}: are driver and function of the same version? "
@@ -130,10 +133,11 @@ class _Environment:
         self._timeout = max(self._timeout, left := context.get_remaining_time_in_millis() / 1000)
         until = time.monotonic() + left - min(_MARGIN, _SHARE * self._timeout)
         try:
-            request = _READ[found["kind"]](found)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            request = read(found)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            reason = repr(error)[:160]
             raise EventError(
-                f"a {found['kind']} that cannot be read: {error!r}. Run: wrenla deploy"
+                f"a {found['kind']} that cannot be read: {reason}. Run: wrenla deploy"
             ) from error
         match request:
             case Request():
@@ -144,6 +148,7 @@ class _Environment:
                 return self._pong()
 
     def _call(self, request: Request, until: float) -> Response:
+        self._worker.cache.resize(0)  # what tiles take of the memory is the function's now
         limit = max(0.001, until - time.monotonic())
         request.limit = min(request.limit, limit) if request.limit else limit
         nbytes = sum(size(packed) for packed in (request.arguments, *request.values))
@@ -168,7 +173,7 @@ class _Environment:
             try:
                 return worker.run(request.tasks[number], request.arrays)
             except Exception as error:
-                return _failed(error)
+                return _failed(error, _ANSWER // len(request.tasks))
 
         if lanes == 1:
             outcomes = [run(number) for number in range(len(request.tasks))]
@@ -210,13 +215,52 @@ class _Environment:
         }
 
 
-def _failed(error: Exception) -> Packed:
-    """Return a failure that travels inside the message."""
-    return pack(dump(Failure.of(error)), lambda number, part: "", inline=_ANSWER)
+def _failed(error: Exception, most: int = _ANSWER) -> Packed:
+    """Return a failure that travels inside the message, as text only if it is larger than so many bytes."""
+    failure = Failure.of(error)
+    if len(failure.pickled) > most // 2:
+        failure = replace(failure, pickled=b"")
+    return pack(dump(failure), lambda number, part: "", inline=_ANSWER)
 
+
+def _files(folder: str) -> TileFiles | None:
+    """Return a place for tiles, None if there is none: it would only save time."""
+    try:
+        return TileFiles(folder)
+    except OSError as error:
+        logging.getLogger("wrenla.worker").warning("no tiles are kept in files: %s", error)
+        return None
+
+
+def _call_of(plain: dict[str, Any]) -> Request:
+    """Read a call. Raises ValueError or the like if some of it makes no sense."""
+    request = Request.of(plain)
+    for name, kind in _FIELDS.items():
+        value = getattr(request, name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise TypeError(f"{name}={value!r}")
+    if not request.function or not (request.arguments or request.values) or len(request.modules) > 1:
+        raise ValueError("not a function, its arguments, and one set of modules")
+    if request.record and not request.store:
+        raise ValueError("nowhere to store the answer")
+    for blob in (*request.function, *request.arguments, *request.modules, *sum(request.values, ())):
+        if not (isinstance(blob.sha256, str) and isinstance(blob.nbytes, int) and isinstance(blob.key, str)):
+            raise TypeError("not the name, size and place of some bytes")
+    return request
+
+
+_FIELDS: dict[str, Any] = {
+    "id": str,
+    "attempt": int,
+    "store": str,
+    "record": str,
+    "secret": str,
+    "unrecorded": int | float,
+    "limit": int | float,
+}
 
 _READ: dict[str, Callable[[Any], Request | TaskRequest | None]] = {
-    "call": Request.of,
+    "call": _call_of,
     "task": TaskRequest.of,
     "ping": lambda plain: None,
 }

@@ -56,11 +56,14 @@ class TaskRequest:
         found = document(plain, "task")
         tasks = [decode(task) for task in found["tasks"]]
         arrays = {name: decode(spec) for name, spec in found["arrays"].items()}
-        if not all(isinstance(task, Task) for task in tasks):
+        if not tasks or not all(isinstance(task, Task) for task in tasks):
             raise ValueError("not a list of tasks")
         if not all(isinstance(spec, ArraySpec) for spec in arrays.values()):
             raise ValueError("not a table of arrays")
-        return cls(tasks, arrays, found["projected"], found["seconds"])
+        unknown = {name for task in tasks for name in task.arrays()} - arrays.keys()
+        if unknown:
+            raise ValueError(f"not told what {', '.join(map(repr, sorted(unknown)))} is")
+        return cls(tasks, arrays, int(found["projected"]), float(found["seconds"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ class Answer:
     used: int = 100
     output: str = ""
     tail: bool = True
+    raw: bytes | None = None
+    cut: int | None = None
 
 
 def called(event: dict[str, Any]) -> Answer:
@@ -116,7 +118,7 @@ def endpoint(bucket: str, memory: int = 512, timeout: int = 30) -> Iterator[Endp
             self.send(answer)
 
         def send(self, answer: Answer) -> None:
-            body = json.dumps(answer.body).encode()
+            body = json.dumps(answer.body).encode() if answer.raw is None else answer.raw
             self.send_response(answer.status)
             if answer.code:
                 self.send_header("x-amzn-ErrorType", answer.code)
@@ -129,8 +131,9 @@ def endpoint(bucket: str, memory: int = 512, timeout: int = 30) -> Iterator[Endp
                 self.send_header("X-Amz-Log-Result", base64.b64encode(log.encode()).decode())
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(body if answer.cut is None else body[: answer.cut])
             self.wfile.flush()
+            self.close_connection = self.close_connection or answer.cut is not None
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""

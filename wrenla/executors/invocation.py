@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import resource
 import socket
 import threading
 from dataclasses import dataclass
@@ -38,6 +40,9 @@ _REPORT = re.compile(
     r"(?:\s+Init Duration: (?P<init>[\d.]+) ms)?",
     re.MULTILINE,
 )
+_OTHER_FILES = 200
+"""Open files that are left to all the rest: connections to the store, modules, what the program opens."""
+
 _OURS = re.compile(r"^(?:START|END|REPORT|INIT_\w+) RequestId: .*\n?", re.MULTILINE)
 
 
@@ -92,9 +97,10 @@ class Billing:
         ... ).billed
         0.002
         """
-        found = _REPORT.search(tail)
-        if found is None:
+        reports = list(_REPORT.finditer(tail))
+        if not reports:
             return cls(output=tail)
+        found = reports[-1]  # functions may print what they like
         return cls(
             float(found["billed"]) / 1000,
             float(found["init"] or 0) / 1000,
@@ -127,9 +133,13 @@ class Function:
     def __init__(self, name: str, session: Any = None, connections: int = 1) -> None:
         import boto3
         from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
 
-        self._session = session or boto3.session.Session()
         self.name = name
+        try:
+            self._session = session or boto3.session.Session()
+        except BotoCoreError as error:
+            raise self._broken(error) from error
         self.facts = self._read(Config(retries={"mode": "standard", "total_max_attempts": 4}))
         self._client: Any = self._new_client(
             Config(
@@ -141,14 +151,21 @@ class Function:
             )
         )
         keep_alive(self._client)
+        allow_open_files(connections)
         self._lines = _Lines(self._client)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def invoke(self, payload: bytes) -> Reply:
+    def invoke(self, payload: bytes, told: threading.Event | None = None) -> Reply:
         """Invoke the function and wait for its answer.
+
+        Parameters
+        ----------
+        payload : bytes
+        told : threading.Event, optional
+            Whoever calls `hang_up` sets it before: so it works before there is a connection, too.
 
         Raises
         ------
@@ -161,6 +178,7 @@ class Function:
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
+        self._lines.take(told)
         try:
             response = self._client.invoke(FunctionName=self.name, LogType="Tail", Payload=payload)
             body = response["Payload"].read()
@@ -170,7 +188,7 @@ class Function:
             raise self._broken(error) from error
         finally:
             self._lines.free()
-        billing = Billing.of(base64.b64decode(response.get("LogResult", "")).decode("utf-8", "replace"))
+        billing = Billing.of(_text(response.get("LogResult", "")))
         failed = response.get("FunctionError")
         return Reply(body, _ending(body, billing, self.facts) if failed else None, billing)
 
@@ -216,18 +234,22 @@ class Function:
     def _refusal(self, error: Any, action: str = "lambda:InvokeFunction") -> WrenlaError:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error.response.get("Error", {}).get("Code", "")
-        message = error.response.get("Error", {}).get("Message", "")
+        message = _line(error.response.get("Error", {}).get("Message", ""))
         if status == 429 or code in _THROTTLED:
             return Throttled(f"{self.name}: AWS Lambda does not take more calls now: {message or code}")
         if status >= 500:
             return Lost(f"{self.name}: AWS Lambda answered {status} {code}: {message}")
-        text = _REMEDIES.get(code, f"AWS Lambda answered {status} {code}: {message}")
-        return ServiceError(f"{self.name}: {text.format(action=action, region=self._session.region_name)}")
+        if status == 413:
+            code = "RequestTooLargeException"
+        if code not in _REMEDIES:
+            return ServiceError(f"{self.name}: AWS Lambda answered {status} {code}: {message}")
+        text = _REMEDIES[code].format(action=action, region=self._session.region_name)
+        return ServiceError(f"{self.name}: {text}")
 
     def _broken(self, error: Exception) -> WrenlaError:
         from botocore import exceptions
 
-        reason = re.sub(r"\s+", " ", str(error))
+        reason = _line(str(error))
         match error:
             case exceptions.NoCredentialsError() | exceptions.PartialCredentialsError():
                 return ServiceError(
@@ -236,13 +258,24 @@ class Function:
                 )
             case exceptions.SSOError() | exceptions.TokenRetrievalError():
                 return ServiceError("the AWS credentials have expired; renew them (aws sso login)")
+            case exceptions.ProfileNotFound():
+                return ServiceError(f"{reason}; set AWS_PROFILE to one that ~/.aws/config has")
             case exceptions.NoRegionError():
                 return ServiceError(
                     "no AWS region is set; set AWS_DEFAULT_REGION, or region in ~/.aws/config"
                 )
-            case exceptions.EndpointConnectionError() | exceptions.ConnectTimeoutError():
+            case (
+                exceptions.EndpointConnectionError()
+                | exceptions.ConnectTimeoutError()
+                | exceptions.ProxyConnectionError()
+            ):
                 return NeverStarted(f"{self.name}: AWS Lambda cannot be reached: {reason}")
-            case exceptions.ConnectionError() | exceptions.HTTPClientError():
+            case (
+                exceptions.ConnectionError()
+                | exceptions.HTTPClientError()
+                | exceptions.IncompleteReadError()
+                | exceptions.ResponseStreamingError()
+            ):
                 return Lost(f"{self.name}: the connection broke after the call was sent: {reason}")
         return ServiceError(f"{self.name}: {reason}")
 
@@ -263,6 +296,7 @@ _REMEDIES = {
     "UnrecognizedClientException": _NOT_ACCEPTED,
     "InvalidSignatureException": _NOT_ACCEPTED,
     "IncompleteSignatureException": _NOT_ACCEPTED,
+    "InvalidClientTokenId": _NOT_ACCEPTED,
     "ExpiredTokenException": _EXPIRED,
     "ExpiredToken": _EXPIRED,
     "RequestTooLargeException": (
@@ -277,9 +311,9 @@ def _ending(body: bytes, billing: Billing, facts: FunctionFacts) -> WrenlaError:
     """Return the error for a function that ended without an answer of ours."""
     try:
         found = json.loads(body)
-        kind, message = str(found.get("errorType", "")), str(found.get("errorMessage", ""))
+        kind, message = str(found.get("errorType", "")), _line(str(found.get("errorMessage", "")))
     except (ValueError, AttributeError):
-        kind, message = "", body[:200].decode("utf-8", "replace")
+        kind, message = "", _line(body[:200].decode("utf-8", "replace"))
     where = f"{facts.name} ({facts.memory} MB)"
     if "Task timed out after" in message or kind == "Sandbox.Timedout":
         return TimedOut(
@@ -302,20 +336,58 @@ def _ending(body: bytes, billing: Billing, facts: FunctionFacts) -> WrenlaError:
     return WorkerDied(f"{where}: it ended while it had the call: {kind}: {message}".rstrip(": "))
 
 
+def _line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def _text(encoded: str) -> str:
+    """Return the tail of a log, "" if it cannot be read."""
+    try:
+        return base64.b64decode(encoded).decode("utf-8", "replace")
+    except ValueError:
+        return ""
+
+
+def allow_open_files(connections: int) -> None:
+    """See to it that this process may have so many connections beside the files that it has.
+
+    Raises
+    ------
+    ValueError
+        If the system does not allow that.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + len(os.listdir("/dev/fd")) + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or needed <= soft:
+        return
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise ValueError(
+            f"concurrency={connections} needs {needed} open files, one for each connection, but this process "
+            f"may have {hard}: use less, or raise the limit (ulimit -Hn)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
 class _Lines:
     """The connections on which threads wait for answers."""
 
     def __init__(self, client: Any) -> None:
         self._waiting: dict[int, Any] = {}
+        self._told: dict[int, threading.Event | None] = {}
         # botocore has no public way to get at its connections: without it they end by their time-out only
         pools = getattr(getattr(client, "_endpoint", None), "http_session", None)
         pools = getattr(pools, "_pool_classes_by_scheme", {})
         for scheme, pool in list(pools.items()):
             pools[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": self._noting(pool.ConnectionCls)})
 
+    def take(self, told: threading.Event | None) -> None:
+        """Note what tells this thread not to wait for an answer."""
+        self._told[threading.get_ident()] = told
+
     def free(self) -> None:
         """Forget the connection of this thread."""
         self._waiting.pop(threading.get_ident(), None)
+        self._told.pop(threading.get_ident(), None)
 
     def cut(self, thread: threading.Thread) -> None:
         """Break the connection of a thread."""
@@ -328,11 +400,14 @@ class _Lines:
                 return  # it has ended by itself
 
     def _noting(self, kind: Any) -> Any:
-        waiting = self._waiting
+        waiting, tellers = self._waiting, self._told
 
         class Noted(kind):  # type: ignore[misc]
             def getresponse(self, *args: Any, **kwargs: Any) -> Any:
                 waiting[threading.get_ident()] = self
+                told = tellers.get(threading.get_ident())
+                if told is not None and told.is_set():  # just before there was anything to cut
+                    raise ConnectionResetError("told to hang up")
                 return super().getresponse(*args, **kwargs)
 
         return Noted

@@ -8,15 +8,17 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from wrenla.errors import (
     CallError,
+    EventError,
     Lost,
     NeverStarted,
     OverBudget,
     ServiceError,
     Throttled,
+    TimedOut,
     VersionError,
     WorkerDied,
     WrenlaError,
@@ -39,11 +41,16 @@ __all__ = ["LambdaCarrier"]
 
 logger = logging.getLogger("wrenla.calls")
 
+_T = TypeVar("_T")
+
 _RECORD_FROM = 1.0
 """Seconds from which on an answer is worth a request to the store: were it lost, they would be, too."""
 
 _PINGS = 8
 """How often a function is asked what it is."""
+
+_LOOK = 1.0
+"""Seconds after which a lane that waits for another one's ping looks whether it is told to stop."""
 
 _PATIENCE = 300.0
 """Seconds for which a call without a deadline is offered to a service that refuses it."""
@@ -87,20 +94,25 @@ class LambdaCarrier(Envelopes):
         self._flying = 0
         self._mean = 0.0
         self._pong: Mapping[str, Any] | WrenlaError | None = None
+        self._unanswered: WrenlaError = NeverStarted("")
+        self._asked = 0  # in vain
         self._lock = threading.Lock()
         self._comparing = threading.Lock()
 
     def lane(self) -> LambdaLane:
         """Return a lane for the current thread."""
         lane = LambdaLane(self)
-        self._lanes.add(lane)
+        with self._lock:
+            self._lanes.add(lane)
         return lane
 
     def wait_at_most(self, seconds: float) -> None:
         """Let invocations end whose answers nobody needs, but not for ever."""
 
         def leave() -> None:
-            for lane in list(self._lanes):
+            with self._lock:
+                lanes = list(self._lanes)
+            for lane in lanes:
                 if lane.superseded:
                     lane.leave()
 
@@ -127,8 +139,13 @@ class LambdaCarrier(Envelopes):
         self.place.close()
         self.invoked.close()
 
-    def ready(self) -> Mapping[str, Any]:
+    def ready(self, told: threading.Event | None = None) -> Mapping[str, Any]:
         """Compare both sides, once, and return what the function says of itself.
+
+        Parameters
+        ----------
+        told : threading.Event, optional
+            Ends the waiting for an answer.
 
         Raises
         ------
@@ -137,31 +154,53 @@ class LambdaCarrier(Envelopes):
         NeverStarted
             If there is no answer; the next call asks again.
         """
-        if self._pong is None:
-            with self._comparing:
+        told = told or threading.Event()
+        asked = self._asked
+        while self._pong is None:
+            if told.is_set():
+                raise NeverStarted("told to stop before it began")
+            if not self._comparing.acquire(timeout=_LOOK):
+                continue
+            try:
+                if self._pong is None and self._asked != asked:  # it was asked while we waited
+                    raise _anew(self._unanswered)
                 if self._pong is None:
-                    try:
-                        self._pong = compared(self._ping(), self.invoked.facts.name)
-                    except (ServiceError, VersionError) as error:
-                        self._pong = error
+                    self._ask(told)
+            finally:
+                self._comparing.release()
         if isinstance(self._pong, WrenlaError):
-            raise self._pong
+            raise _anew(self._pong)
         return self._pong
 
-    def _ping(self) -> Any:
+    def _ask(self, told: threading.Event) -> None:
+        name = self.invoked.facts.name
+        try:
+            self._pong = compared(self._ping(told), name)
+        except (ServiceError, VersionError) as error:
+            self._pong = error
+        except EventError as error:
+            self._pong = VersionError(f"{name}: {error}")
+        except NeverStarted as error:
+            if not told.is_set():
+                self._unanswered = error
+                self._asked += 1
+            raise
+
+    def _ping(self, told: threading.Event) -> Any:
         payload = json.dumps({"version": VERSION, "kind": "ping"}).encode()
         for attempt in range(1, _PINGS + 1):
             try:
-                reply = self.invoked.invoke(payload)
+                reply = self.invoked.invoke(payload, told)
                 self.pay(reply.billing, 0.0)
                 if reply.error is None:
-                    return json.loads(reply.body)
+                    return _parsed(reply.body)
                 error = reply.error
             except CallError as refused:
                 error = refused
             if not isinstance(error, CallError):
                 raise error
-            time.sleep(pause_after(attempt))
+            if told.wait(pause_after(attempt)):
+                break
         raise NeverStarted(f"{self.invoked.facts.name} does not answer: {error}") from error
 
     def afford(self, label: str) -> None:
@@ -187,7 +226,8 @@ class LambdaCarrier(Envelopes):
         dollars = self._prices.call(seconds, facts.memory, arm=facts.arm)
         with self._lock:
             self.spent += dollars
-            self._mean += (dollars - self._mean) * (0.1 if self._mean else 1.0)
+            if elapsed:  # no ping
+                self._mean += (dollars - self._mean) * (0.1 if self._mean else 1.0)
         return seconds, dollars
 
 
@@ -200,6 +240,9 @@ class LambdaLane:
         self._attempt: Attempt | None = None
         self._told = threading.Event()
         self._late = False
+        self._sent = 0.0
+        self._until = float("inf")
+        self._armed = float("inf")
         self._lock = threading.Lock()
 
     @property
@@ -236,33 +279,38 @@ class LambdaLane:
 
     def _perform(self, call: Call, attempt: Attempt) -> Outcome:
         with self._lock:
-            self._attempt, self._late = attempt, False
+            self._attempt, self._late, self._until = attempt, False, float("inf")
             self._told.clear()
         carrier = self._carrier
         try:
-            carrier.ready()
+            if call.ended:  # told to, before there was an attempt to tell
+                return Outcome(error=NeverStarted(f"{call.label}: told to stop before it began"))
+            carrier.ready(self._told)
             carrier.afford(call.label)
+            try:
+                return self._tiles(call, attempt) if call.function is TILES else self._call(call, attempt)
+            finally:
+                carrier.landed()
         except WrenlaError as error:
-            return Outcome(error=error)
-        try:
-            if call.function is TILES:
-                return self._tiles(call, attempt)
-            return self._call(call, attempt)
+            return Outcome(error=_labelled(error, call))
         finally:
-            carrier.landed()
             with self._lock:
-                self._attempt = None
+                self._attempt, self._until = None, float("inf")
 
     # calls
 
     def _call(self, call: Call, attempt: Attempt) -> Outcome:
         carrier = self._carrier
         request = carrier.request(call, attempt)
-        limit = call.limit(time.monotonic())
-        if limit is not None:
-            request.limit = max(limit, 1e-3)
-            carrier.clock.at(time.monotonic() + limit + _GRACE, self._hang_up_on(attempt))
-        outcome = self._invoked(call, request.encode(), lambda reply: self._read(reply, request, call))
+
+        def payload() -> bytes:
+            limit = call.limit(time.monotonic())  # which begins when the function does
+            if limit is not None:
+                request.limit = max(limit, 1e-3)
+                self._hang_up_at(time.monotonic() + limit + _GRACE)
+            return request.encode()
+
+        outcome = self._invoked(call, attempt, payload, lambda reply: self._read(reply, request, call))
         outcome.sent = size(request.function) + size(request.arguments)
         if isinstance(outcome.error, Lost | WorkerDied):
             return self._recovered(call, attempt, request, outcome)
@@ -270,16 +318,28 @@ class LambdaLane:
 
     def _read(self, reply: Reply, request: Request, call: Call) -> Outcome:
         if reply.error is not None:
-            self._carrier.forget_record(request)
+            if not isinstance(reply.error, WorkerDied):  # which may have stored its answer before
+                self._carrier.forget_record(request)
             return Outcome(error=_labelled(reply.error, call), logs=reply.billing.output.encode())
-        response = Response.decode(reply.body)
+        response = _decoded(Response.decode, reply.body)
+        if (response.id, response.attempt) != (request.id, request.attempt):
+            raise ValueError("it answers another call")
         if request.record and response.seconds >= request.unrecorded:
             self._carrier.forget_record(request)
-        return self._carrier.read(response, call)
+        outcome = self._carrier.read(response, call)
+        if response.ending == "timed out" and call.options.timeout is call.due is None:
+            facts = self._carrier.invoked.facts
+            outcome.error = TimedOut(
+                f"{call.label}: still running when the function's own limit of {facts.timeout} s was near: "
+                "do less in one call, or allow more (wrenla deploy --timeout)"
+            )
+        return outcome
 
     def _recovered(self, call: Call, attempt: Attempt, request: Request, outcome: Outcome) -> Outcome:
         """Look for the stored answer of a function that could not give it to us."""
         carrier = self._carrier
+        if call.ended and self._told.is_set():  # nobody wants it, and whoever told us does not want to wait
+            return outcome
         response = carrier.recorded(request)
         if response is None and isinstance(outcome.error, Lost) and not self._told.is_set():
             response = self._awaited(call, attempt, request)
@@ -310,16 +370,33 @@ class LambdaLane:
             pause = min(2.0, 1.5 * pause)
         return None
 
-    def _hang_up_on(self, attempt: Attempt) -> Callable[[], None]:
-        mine, late = weakref.ref(self), weakref.ref(attempt)
+    def _hang_up_at(self, when: float) -> None:
+        """Break the connection at a time, unless the attempt has ended."""
+        with self._lock:
+            self._until = when
+            if self._armed <= when:
+                return  # the clock will come by before
+            self._armed = when
+        mine = weakref.ref(self)
 
-        def hang_up() -> None:
-            lane, attempt = mine(), late()
-            if lane is not None and attempt is not None and attempt is lane._attempt:
-                lane._late = True
-                lane.stop(attempt, gently=False)
+        def look() -> None:
+            lane = mine()
+            if lane is not None:
+                lane._look(when)
 
-        return hang_up
+        self._carrier.clock.at(when, look)
+
+    def _look(self, when: float) -> None:
+        with self._lock:
+            if self._armed == when:
+                self._armed = float("inf")
+            attempt, until = self._attempt, self._until
+            late = attempt is not None and time.monotonic() >= until
+            self._late = self._late or late
+        if late and attempt is not None:
+            self.stop(attempt, gently=False)
+        elif until < float("inf"):
+            self._hang_up_at(until)
 
     # tile tasks
 
@@ -329,54 +406,58 @@ class LambdaLane:
         def read(reply: Reply) -> Outcome:
             if reply.error is not None:
                 return Outcome(error=_labelled(reply.error, call))
-            answer = TaskAnswer.of(json.loads(reply.body))
+            answer = _decoded(lambda body: TaskAnswer.of(json.loads(body)), reply.body)
+            if len(answer.outcomes) != len(work.request.tasks):
+                raise ValueError(f"{len(answer.outcomes)} outcomes of {len(work.request.tasks)} tasks")
             if attempt.ending == "Superseded":
                 work.clear_up(answer)
             return Outcome(answer.outcomes, worker=answer.worker, peak=answer.peak)
 
-        return self._invoked(call, work.request.encode(), read)
+        return self._invoked(call, attempt, work.request.encode, read)
 
     # both
 
-    def _invoked(self, call: Call, payload: bytes, read: Callable[[Reply], Outcome]) -> Outcome:
+    def _invoked(
+        self, call: Call, attempt: Attempt, payload: Callable[[], bytes], read: Callable[[Reply], Outcome]
+    ) -> Outcome:
         """Invoke the function as soon as the service lets us, and read its answer."""
         carrier = self._carrier
-        if len(payload) > MOST_SENT:
-            return Outcome(
-                error=ServiceError(
-                    f"{call.label}: the request has {len(payload)} bytes, more than the {MOST_SENT} that AWS "
-                    "Lambda takes: pass large values through executor.broadcast or wrenla.store()"
-                )
-            )
-        start = time.monotonic()
         try:
-            reply = self._offered(call, payload)
+            reply = self._offered(call, attempt, payload)
         except Lost as error:
-            seconds, dollars = carrier.pay(Billing(), time.monotonic() - start)
+            seconds, dollars = carrier.pay(Billing(), time.monotonic() - self._sent)
             return Outcome(error=_labelled(error, call), billed=seconds, dollars=dollars)
-        except WrenlaError as error:
-            return Outcome(error=_labelled(error, call))
-        seconds, dollars = carrier.pay(reply.billing, time.monotonic() - start)
+        seconds, dollars = carrier.pay(reply.billing, time.monotonic() - self._sent)
         try:
             outcome = read(reply)
         except ValueError as error:
             outcome = Outcome(
-                error=ServiceError(f"{call.label}: not an answer of wrenla's function: {error}")
+                error=ServiceError(
+                    f"{call.label}: not an answer of wrenla's function ({error}); run: wrenla deploy"
+                )
             )
         outcome.billed, outcome.dollars, outcome.init = seconds, dollars, reply.billing.init
         outcome.peak = max(outcome.peak, reply.billing.peak)
         return outcome
 
-    def _offered(self, call: Call, payload: bytes) -> Reply:
+    def _offered(self, call: Call, attempt: Attempt, payload: Callable[[], bytes]) -> Reply:
         """Offer a call to the service until it takes it."""
         carrier, refusals = self._carrier, 0
         until = min(time.monotonic() + _PATIENCE, call.due or float("inf"))
         while True:
             while (pause := carrier.pace.take()) > 0:
                 self._pause(call, min(pause, 1.0), until)
+            message = payload()
+            if len(message) > MOST_SENT:
+                raise ServiceError(
+                    f"{call.label}: the request has {len(message)} bytes, more than the {MOST_SENT} that AWS "
+                    "Lambda takes: pass large values through executor.broadcast or wrenla.store()"
+                )
+            self._sent = attempt.started = time.monotonic()
             try:
-                reply = carrier.invoked.invoke(payload)
+                reply = carrier.invoked.invoke(message, self._told)
             except Throttled as error:
+                self._until = float("inf")
                 carrier.pace.refused()
                 refusals += 1
                 logger.debug("%s: %s: refused %d times", call.future.id, error, refusals)
@@ -392,6 +473,30 @@ class LambdaLane:
             if call.due is not None and time.monotonic() >= call.due:
                 raise call.never_started()
             raise error or Throttled(f"{call.label}: AWS Lambda took no call for {_PATIENCE:g} s")
+
+
+def _decoded(decode: Callable[[bytes], _T], body: bytes) -> _T:
+    """Return a message. Raises ValueError if it makes no sense."""
+    try:
+        return decode(body)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        text = body[:80].decode("utf-8", "replace")
+        raise ValueError(f"{type(error).__name__}: {text!r}") from error
+
+
+def _parsed(body: bytes) -> Any:
+    """Return JSON, None if it is none."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _anew(error: WrenlaError) -> WrenlaError:
+    """Return an error of the same kind: one that is raised in many threads would collect their tracebacks."""
+    again = type(error)(*error.args)
+    again.__cause__ = error.__cause__
+    return again
 
 
 def _labelled(error: WrenlaError, call: Call) -> WrenlaError:

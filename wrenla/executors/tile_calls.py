@@ -73,7 +73,10 @@ class TileRun:
             elif whole.exception() is not None:
                 future.set_exception(whole.exception())
             else:
-                _settle(future, whole.result()[number], label)
+                try:
+                    _settle(future, whole.result()[number], label)
+                except Exception as error:  # a failure that cannot be read: whoever waits must be told
+                    future.set_exception(error)
 
 
 def _settle(future: Future[Report], outcome: Any, label: str) -> None:

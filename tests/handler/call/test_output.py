@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import io
+import logging
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-from wrenla_handler.call.output import FileOutput, take_file
+from wrenla_handler.call.output import CopiedOutput, FileOutput, take_file
 
 
 @pytest.fixture
@@ -76,3 +78,122 @@ def test_of_too_much_the_beginning_and_the_end_are_kept(descriptor: int) -> None
     left_out = (20 << 20) + 9 - (16 << 20)
     assert f"{left_out} bytes of output left out".encode() in text
     assert take_file(descriptor) == b""
+
+
+# a copy of what Python writes, where the host keeps it as well
+
+
+def host(monkeypatch: pytest.MonkeyPatch) -> tuple[io.StringIO, io.StringIO]:
+    """Return what the host has; both streams are restored in the end."""
+    real = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", real[0])
+    monkeypatch.setattr(sys, "stderr", real[1])
+    return real
+
+
+def test_both_streams_are_copied_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = host(monkeypatch)
+    output = CopiedOutput()
+    print("one")  # noqa: T201
+    print("two", file=sys.stderr)  # noqa: T201
+    sys.stdout.writelines(["th", "ree\n"])
+    assert output.take() == b"one\ntwo\nthree\n"
+    assert output.take() == b""
+    assert (streams[0].getvalue(), streams[1].getvalue()) == ("one\nthree\n", "two\n")
+
+
+def test_other_things_are_the_streams_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    host(monkeypatch)
+    output = CopiedOutput()
+    assert not sys.stdout.isatty()
+    sys.stdout.flush()
+    assert sys.stdout.getvalue() == ""  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError):
+        sys.stdout.nothing  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(TypeError):
+        sys.stdout.write(b"bytes")  # type: ignore[arg-type]
+    sys.stdout.write("\ud800 and more")
+    assert output.take() == b"\\ud800 and more"
+
+
+def test_of_much_output_beginning_and_end_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = host(monkeypatch)
+    output = CopiedOutput()
+    print("the beginning")  # noqa: T201
+    for _ in range(60):
+        print("x" * 999_999)  # noqa: T201
+    print("the end")  # noqa: T201
+    text = output.take()
+    assert len(text) < 17_000_000
+    assert text.startswith(b"the beginning\n")
+    assert text.endswith(b"\nthe end\n")
+    assert b"bytes of output left out" in text
+    assert output.take() == b""
+    print("again")  # noqa: T201
+    assert output.take() == b"again\n"
+    assert len(streams[0].getvalue()) > 60_000_000
+
+
+def test_one_huge_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    host(monkeypatch)
+    output = CopiedOutput()
+    print("a" * 40_000_000 + "z")  # noqa: T201
+    text = output.take()
+    assert (text[:1], text[-2:]) == (b"a", b"z\n")
+    assert len(text) < 17_000_000
+
+
+def test_from_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    host(monkeypatch)
+    output, taken = CopiedOutput(), []
+    threads = [
+        threading.Thread(target=lambda: [print("line") for _ in range(2000)])  # noqa: T201
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        taken.append(output.take())
+    taken.append(output.take())
+    text = b"".join(taken)
+    assert text.count(b"line") == text.count(b"\n") == 8000
+
+
+class Sink(logging.Handler):
+    """As AWS's runtime logs: to a channel of its own, not to a stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+class Stream(Sink):
+    """As its emulators do: to standard output."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        sys.stdout.write(f"{self.lines[-1]}\n")
+
+
+@pytest.mark.parametrize("kind", [Sink, Stream, None])
+def test_what_is_logged_is_copied_once(kind: type[Sink] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = logging.getLogger()
+    there = [] if kind is None else [kind()]
+    monkeypatch.setattr(root, "handlers", list(there))
+    monkeypatch.setattr(root, "level", logging.INFO)
+    root.manager._clear_cache()  # type: ignore[attr-defined]
+    streams = host(monkeypatch)
+    output = CopiedOutput()
+    output.log(root)
+    logging.getLogger("mine").info("of %s", "interest")
+    print("and more")  # noqa: T201
+    logging.getLogger("mine").debug("of none")
+    assert output.take() == b"INFO mine: of interest\nand more\n"
+    if there:
+        assert there[0].lines == ["of interest"]
+    else:
+        assert streams[1].getvalue() == "INFO mine: of interest\n"
+    root.manager._clear_cache()  # type: ignore[attr-defined]

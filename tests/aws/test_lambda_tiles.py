@@ -1,0 +1,90 @@
+"""Matrices on the stub, behind which the function's own entry point works in this process."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import wrenla as wl
+from wrenla.errors import NotPositiveDefiniteError, ReachError
+from wrenla_handler import app
+
+from .conftest import Make
+from .stub import Answer, Endpoint
+
+
+class Silent:
+    """What is printed stays where it is."""
+
+    def log(self, logger: logging.Logger) -> None:
+        """Do nothing."""
+
+    def take(self) -> bytes:
+        return b""
+
+
+class Context:
+    def get_remaining_time_in_millis(self) -> int:
+        return 30_000
+
+
+@pytest.fixture
+def function(stub: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    """One execution environment, which answers one event at a time."""
+    monkeypatch.setattr(app, "CopiedOutput", Silent)
+    names = ("", "boto3", "botocore", "urllib3")
+    levels = {name: logging.getLogger(name).level for name in names}
+    environment, lock = app._Environment({"TMPDIR": str(tmp_path)}), threading.Lock()  # type: ignore[arg-type]
+
+    def answer(event: dict[str, Any]) -> Answer:
+        with lock:
+            return Answer(json.loads(json.dumps(environment.answer(event, Context()))))
+
+    stub.answer = answer
+    yield stub
+    environment._threads.__exit__(None, None, None)
+    environment._callee.close()
+    environment._worker.close()
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def spd(n: int) -> Any:
+    x = np.random.default_rng(0).standard_normal((n, n))
+    return x @ x.T + n * np.eye(n)
+
+
+def test_solve(function: Endpoint, make: Make) -> None:
+    """Arrays of this process are brought along and removed; tasks travel without pickles, some at a time."""
+    A, b = spd(26), np.ones(26)
+    executor = make(concurrency=3)
+    x = wl.linalg.solve(wl.from_array(A, tile=4), wl.from_array(b, tile=4), assume_a="pos").compute(executor)
+    assert np.linalg.norm(A @ x - b) < 1e-13 * np.linalg.norm(A) * np.linalg.norm(x)
+    sent = [event for event in function.asked if event["kind"] == "task"]
+    text = json.dumps(sent)
+    assert not any(pickled in text for pickled in ("gAWV", "gASV", "gAV"))
+    assert max(len(event["tasks"]) for event in sent) > 1
+    assert function.most_together <= 3
+
+
+def test_a_failure_travels(function: Endpoint, make: Make) -> None:
+    A = spd(10)
+    A[5, 5] = -1.0
+    with pytest.raises(NotPositiveDefiniteError) as caught:
+        wl.from_array(A, tile=4).cholesky().compute(make(concurrency=2))
+    assert caught.value.minor == 6
+
+
+def test_what_it_cannot_see(function: Endpoint, make: Make, tmp_path: Path) -> None:
+    url = (tmp_path / "matrix").as_uri()
+    wl.from_array(spd(8), tile=4).save(url)
+    with pytest.raises(ReachError, match=r'save\("s3://'):
+        wl.open(url).cholesky().compute(make())
+    assert [event["kind"] for event in function.asked if event["kind"] != "ping"] == []

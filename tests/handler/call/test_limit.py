@@ -1,0 +1,132 @@
+"""A function is ended from inside, once, and nothing of the limit is left behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from wrenla_handler.call import limit
+from wrenla_handler.call.limit import OutOfTime, limited
+
+
+@pytest.fixture(autouse=True)
+def nothing_pending() -> Iterator[None]:
+    """No timer of ours runs on, and the signal means what it meant before."""
+    handler, (left, interval) = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
+    began = time.monotonic()
+    yield
+    now, every = signal.getitimer(signal.ITIMER_REAL)
+    assert every == interval
+    assert now == pytest.approx(left - (time.monotonic() - began), abs=1.0) if left else now == 0
+    assert signal.getsignal(signal.SIGALRM) is handler
+
+
+def test_one_that_is_quick() -> None:
+    with limited(5.0):
+        pass
+
+
+def test_no_limit() -> None:
+    handler = signal.getsignal(signal.SIGALRM)
+    with limited(0):
+        assert signal.getsignal(signal.SIGALRM) is handler
+
+
+def test_limits_may_nest() -> None:
+    with pytest.raises(OutOfTime, match=r"after 0\.2 s"), limited(0.2):  # noqa: PT012
+        with pytest.raises(OutOfTime, match=r"after 0\.05 s"), limited(0.05):
+            time.sleep(20)
+        time.sleep(20)
+
+
+@pytest.mark.parametrize("kind", ["sleeping", "computing", "waiting"])
+def test_one_that_is_not(kind: str) -> None:
+    cleared, began = [], time.monotonic()
+    with pytest.raises(OutOfTime, match=r"still running after 0\.1 s"), limited(0.1):  # noqa: PT012
+        try:
+            if kind == "sleeping":
+                time.sleep(20)
+            elif kind == "waiting":
+                threading.Event().wait(20)
+            while time.monotonic() < began + 20:
+                pass
+        finally:
+            cleared.append(True)
+    assert cleared == [True]
+    assert time.monotonic() - began < 5
+
+
+def test_functions_that_catch_exceptions_are_ended_too() -> None:
+    with pytest.raises(OutOfTime), limited(0.05):  # noqa: PT012
+        for _ in range(100):
+            with contextlib.suppress(Exception):
+                time.sleep(0.1)
+
+
+def test_one_that_clears_up_slowly_is_struck_once() -> None:
+    cleared = []
+    with pytest.raises(OutOfTime), limited(0.05):  # noqa: PT012
+        try:
+            time.sleep(20)
+        finally:
+            time.sleep(0.15)
+            cleared.append(True)
+    assert cleared == [True]
+
+
+def test_an_exception_of_its_own() -> None:
+    with pytest.raises(KeyError), limited(5.0):
+        raise KeyError("mine")
+
+
+def test_a_signal_of_its_own_comes_back() -> None:
+    mine = lambda *_: None  # noqa: E731
+    before = signal.signal(signal.SIGALRM, mine)
+    try:
+        with limited(5.0):
+            assert signal.getsignal(signal.SIGALRM) is not mine
+        assert signal.getsignal(signal.SIGALRM) is mine
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_in_another_thread_there_is_none() -> None:
+    ended = []
+
+    def work() -> None:
+        with limited(0.01):
+            time.sleep(0.1)
+        ended.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert ended == [True]
+
+
+def test_one_that_is_on_its_way_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function has ended just when its time is over: nothing happens outside the block."""
+    handlers: list[Any] = []
+    monkeypatch.setattr(limit.signal, "signal", lambda number, handler: handlers.append(handler))
+    with limited(5.0):
+        pass
+    handlers[0](signal.SIGALRM, None)
+
+
+@pytest.mark.parametrize("seconds", [0.001 * n for n in range(1, 21)])
+def test_many_that_end_just_in_time(seconds: float) -> None:
+    """Whenever it strikes: either the block ends by it, or nothing does."""
+    until = time.perf_counter() + seconds
+    try:
+        with limited(seconds):
+            while time.perf_counter() < until:
+                pass
+    except OutOfTime:
+        pass
+    time.sleep(0.002)
