@@ -29,14 +29,11 @@ class TaskRequest:
         What fills the array names of these tasks.
     projected : int
         Bytes of memory that the largest of them needs.
-    seconds : float
-        What one of them is expected to take at most.
     """
 
     tasks: Sequence[Task]
     arrays: Mapping[str, ArraySpec]
     projected: int = 0
-    seconds: float = 0.0
 
     def encode(self) -> bytes:
         """Return the request as JSON."""
@@ -46,7 +43,6 @@ class TaskRequest:
             "tasks": [encode(task) for task in self.tasks],
             "arrays": {name: encode(spec) for name, spec in self.arrays.items()},
             "projected": self.projected,
-            "seconds": self.seconds,
         }
         return json.dumps(plain, separators=(",", ":")).encode()
 
@@ -63,7 +59,7 @@ class TaskRequest:
         unknown = {name for task in tasks for name in task.arrays()} - arrays.keys()
         if unknown:
             raise ValueError(f"not told what {', '.join(map(repr, sorted(unknown)))} is")
-        return cls(tasks, arrays, int(found["projected"]), float(found["seconds"]))
+        return cls(tasks, arrays, int(found["projected"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,9 @@ from wrenla.errors import (
     WorkerDied,
     WrenlaError,
 )
-from wrenla.executors import invocation, lambda_lanes
-from wrenla.executors.invocation import Billing, allow_open_files
+from wrenla.executors import connections, handshake, lambda_lanes
+from wrenla.executors.connections import allow_open_files
+from wrenla.executors.invocation import Billing
 
 from .conftest import Make
 from .stub import Answer, Endpoint, called, pong
@@ -40,7 +41,7 @@ _WAIT = 30.0
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lambda_lanes, "_PATIENCE", 0.3)
     monkeypatch.setattr(lambda_lanes, "_AWAIT", 0.3)
-    monkeypatch.setattr(lambda_lanes, "_PINGS", 2)
+    monkeypatch.setattr(handshake, "_PINGS", 2)
 
 
 @dataclass(frozen=True)
@@ -308,7 +309,7 @@ def test_another_version(answer: Callable[[], Answer], match: str, stub: Endpoin
 
 
 def test_pings_that_fail_for_a_while(stub: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lambda_lanes, "_PINGS", 5)
+    monkeypatch.setattr(handshake, "_PINGS", 5)
     executor = make(concurrency=8)
     left = [refused(429, "TooManyRequestsException"), lambda event: None, failed("Runtime.ExitError")]
 
@@ -364,8 +365,8 @@ def test_no_report(text: str) -> None:
 
 def test_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     limits, said = (256, 4096), []
-    monkeypatch.setattr(invocation.resource, "getrlimit", lambda which: limits)
-    monkeypatch.setattr(invocation.resource, "setrlimit", lambda which, new: said.append(new))
+    monkeypatch.setattr(connections.resource, "getrlimit", lambda which: limits)
+    monkeypatch.setattr(connections.resource, "setrlimit", lambda which, new: said.append(new))
     allow_open_files(10)
     assert said == []
     allow_open_files(2000)

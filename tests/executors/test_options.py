@@ -49,9 +49,7 @@ def test_bad_options(options: dict[str, Any], kind: Any, message: str) -> None:
 def test_good_options() -> None:
     made = CallOptions(timeout=1, deadline=0.5, retries=3, include_modules=["a", "b.c"], exclude_modules=())
     assert made.include_modules == ("a", "b.c")
-    assert CallOptions() == CallOptions(
-        timeout=None, deadline=None, retries=0, idempotent=False, record=None
-    )
+    assert CallOptions() == CallOptions(timeout=None, deadline=None, retries=0, idempotent=False, record=None)
     assert hash(made) == hash(CallOptions(timeout=1, deadline=0.5, retries=3, include_modules=("a", "b.c")))
 
 

@@ -128,7 +128,7 @@ class LambdaExecutor(Executor):
     @property
     def spent(self) -> float:
         """Dollars that all invocations so far have cost."""
-        return self._carrier.spent
+        return self._carrier.budget.spent
 
     @property
     def model(self) -> ExecutorModel:
@@ -154,7 +154,7 @@ class LambdaExecutor(Executor):
 
     def numerics(self) -> dict[str, Any]:
         """Return what the function says of its BLAS and NumPy; the first time it is asked."""
-        pong = self._carrier.ready()
+        pong = self._carrier.handshake.ready()
         return {"blas": pong["blas"], "numpy": pong["packages"]["numpy"]}
 
     @contextmanager

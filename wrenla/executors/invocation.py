@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import resource
-import socket
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +21,7 @@ from wrenla.errors import (
     WorkerDied,
     WrenlaError,
 )
+from wrenla.executors.connections import Connections, allow_open_files
 from wrenla_handler.stores.keep_alive import keep_alive
 
 __all__ = ["MOST_SENT", "Billing", "Function", "FunctionFacts", "Reply"]
@@ -40,9 +38,6 @@ _REPORT = re.compile(
     r"(?:\s+Init Duration: (?P<init>[\d.]+) ms)?",
     re.MULTILINE,
 )
-_OTHER_FILES = 200
-"""Open files that are left to all the rest: connections to the store, modules, what the program opens."""
-
 _OURS = re.compile(r"^(?:START|END|REPORT|INIT_\w+) RequestId: .*\n?", re.MULTILINE)
 
 
@@ -152,7 +147,7 @@ class Function:
         )
         keep_alive(self._client)
         allow_open_files(connections)
-        self._lines = _Lines(self._client)
+        self._lines = Connections(self._client)
 
     def close(self) -> None:
         """Close the connections."""
@@ -346,68 +341,3 @@ def _text(encoded: str) -> str:
         return base64.b64decode(encoded).decode("utf-8", "replace")
     except ValueError:
         return ""
-
-
-def allow_open_files(connections: int) -> None:
-    """See to it that this process may have so many connections beside the files that it has.
-
-    Raises
-    ------
-    ValueError
-        If the system does not allow that.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections + len(os.listdir("/dev/fd")) + _OTHER_FILES
-    if soft == resource.RLIM_INFINITY or needed <= soft:
-        return
-    if hard != resource.RLIM_INFINITY and needed > hard:
-        raise ValueError(
-            f"concurrency={connections} needs {needed} open files, one for each connection, but this process "
-            f"may have {hard}: use less, or raise the limit (ulimit -Hn)"
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-
-
-class _Lines:
-    """The connections on which threads wait for answers."""
-
-    def __init__(self, client: Any) -> None:
-        self._waiting: dict[int, Any] = {}
-        self._told: dict[int, threading.Event | None] = {}
-        # botocore has no public way to get at its connections: without it they end by their time-out only
-        pools = getattr(getattr(client, "_endpoint", None), "http_session", None)
-        pools = getattr(pools, "_pool_classes_by_scheme", {})
-        for scheme, pool in list(pools.items()):
-            pools[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": self._noting(pool.ConnectionCls)})
-
-    def take(self, told: threading.Event | None) -> None:
-        """Note what tells this thread not to wait for an answer."""
-        self._told[threading.get_ident()] = told
-
-    def free(self) -> None:
-        """Forget the connection of this thread."""
-        self._waiting.pop(threading.get_ident(), None)
-        self._told.pop(threading.get_ident(), None)
-
-    def cut(self, thread: threading.Thread) -> None:
-        """Break the connection of a thread."""
-        line = self._waiting.get(thread.ident or 0)
-        sock = getattr(line, "sock", None)
-        if sock is not None:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # it has ended by itself
-
-    def _noting(self, kind: Any) -> Any:
-        waiting, tellers = self._waiting, self._told
-
-        class Noted(kind):  # type: ignore[misc]
-            def getresponse(self, *args: Any, **kwargs: Any) -> Any:
-                waiting[threading.get_ident()] = self
-                told = tellers.get(threading.get_ident())
-                if told is not None and told.is_set():  # just before there was anything to cut
-                    raise ConnectionResetError("told to hang up")
-                return super().getresponse(*args, **kwargs)
-
-        return Noted

@@ -7,34 +7,32 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from wrenla.errors import (
     CallError,
-    EventError,
     Lost,
     NeverStarted,
-    OverBudget,
     ServiceError,
     Throttled,
     TimedOut,
-    VersionError,
     WorkerDied,
     WrenlaError,
 )
+from wrenla.executors.budget import Budget
 from wrenla.executors.call import Call, Ended, Outcome, Work
 from wrenla.executors.clock import Clock
 from wrenla.executors.envelopes import Envelopes, SentArguments
 from wrenla.executors.future import Attempt
+from wrenla.executors.handshake import Handshake
 from wrenla.executors.invocation import MOST_SENT, Billing, Function, Reply
 from wrenla.executors.pace import Pace, pause_after
 from wrenla.executors.place import Place
 from wrenla.executors.prices import Prices
 from wrenla.executors.tile_calls import TILES, TileWork
-from wrenla.executors.versions import compared
 from wrenla_handler.call.blobs import Blob, Packed, size
-from wrenla_handler.call.envelope import VERSION, Request, Response
+from wrenla_handler.call.envelope import Request, Response
 from wrenla_handler.tasks import TaskAnswer
 
 __all__ = ["LambdaCarrier"]
@@ -45,12 +43,6 @@ _T = TypeVar("_T")
 
 _RECORD_FROM = 1.0
 """Seconds from which on an answer is worth a request to the store: were it lost, they would be, too."""
-
-_PINGS = 8
-"""How often a function is asked what it is."""
-
-_LOOK = 1.0
-"""Seconds after which a lane that waits for another one's ping looks whether it is told to stop."""
 
 _PATIENCE = 300.0
 """Seconds for which a call without a deadline is offered to a service that refuses it."""
@@ -87,17 +79,10 @@ class LambdaCarrier(Envelopes):
         self.invoked = function
         self.pace = Pace()
         self.clock = Clock()
-        self.spent = 0.0
-        self._prices = prices
-        self._max_dollars = max_dollars
+        self.budget = Budget(function.facts, prices, max_dollars)
+        self.handshake = Handshake(function, self.budget)
         self._lanes: weakref.WeakSet[LambdaLane] = weakref.WeakSet()
-        self._flying = 0
-        self._mean = 0.0
-        self._pong: Mapping[str, Any] | WrenlaError | None = None
-        self._unanswered: WrenlaError = NeverStarted("")
-        self._asked = 0  # in vain
         self._lock = threading.Lock()
-        self._comparing = threading.Lock()
 
     def lane(self) -> LambdaLane:
         """Return a lane for the current thread."""
@@ -138,97 +123,6 @@ class LambdaCarrier(Envelopes):
         self.clock.close()
         self.place.close()
         self.invoked.close()
-
-    def ready(self, told: threading.Event | None = None) -> Mapping[str, Any]:
-        """Compare both sides, once, and return what the function says of itself.
-
-        Parameters
-        ----------
-        told : threading.Event, optional
-            Ends the waiting for an answer.
-
-        Raises
-        ------
-        VersionError, ServiceError
-            Which all calls end with.
-        NeverStarted
-            If there is no answer; the next call asks again.
-        """
-        told = told or threading.Event()
-        asked = self._asked
-        while self._pong is None:
-            if told.is_set():
-                raise NeverStarted("told to stop before it began")
-            if not self._comparing.acquire(timeout=_LOOK):
-                continue
-            try:
-                if self._pong is None and self._asked != asked:  # it was asked while we waited
-                    raise _anew(self._unanswered)
-                if self._pong is None:
-                    self._ask(told)
-            finally:
-                self._comparing.release()
-        if isinstance(self._pong, WrenlaError):
-            raise _anew(self._pong)
-        return self._pong
-
-    def _ask(self, told: threading.Event) -> None:
-        name = self.invoked.facts.name
-        try:
-            self._pong = compared(self._ping(told), name)
-        except (ServiceError, VersionError) as error:
-            self._pong = error
-        except EventError as error:
-            self._pong = VersionError(f"{name}: {error}")
-        except NeverStarted as error:
-            if not told.is_set():
-                self._unanswered = error
-                self._asked += 1
-            raise
-
-    def _ping(self, told: threading.Event) -> Any:
-        payload = json.dumps({"version": VERSION, "kind": "ping"}).encode()
-        for attempt in range(1, _PINGS + 1):
-            try:
-                reply = self.invoked.invoke(payload, told)
-                self.pay(reply.billing, 0.0)
-                if reply.error is None:
-                    return _parsed(reply.body)
-                error = reply.error
-            except CallError as refused:
-                error = refused
-            if not isinstance(error, CallError):
-                raise error
-            if told.wait(pause_after(attempt)):
-                break
-        raise NeverStarted(f"{self.invoked.facts.name} does not answer: {error}") from error
-
-    def afford(self, label: str) -> None:
-        """Count a call in that begins now. Raises OverBudget if those under way may cost all that is left."""
-        with self._lock:
-            spent = self.spent + self._flying * self._mean
-            if self._max_dollars is not None and spent >= self._max_dollars:
-                raise OverBudget(
-                    f"{label}: not begun: ${self.spent:.4f} of max_dollars={self._max_dollars:g} are spent, "
-                    f"and {self._flying} calls under way; what is done is kept: allow more and run it again"
-                )
-            self._flying += 1
-
-    def landed(self) -> None:
-        """Count a call out."""
-        with self._lock:
-            self._flying -= 1
-
-    def pay(self, billing: Billing, elapsed: float) -> tuple[float, float]:
-        """Add what an invocation costs. Returns its seconds and dollars; without a report, by the clock."""
-        facts = self.invoked.facts
-        seconds = billing.billed or elapsed
-        dollars = self._prices.call(seconds, facts.memory, arm=facts.arm)
-        with self._lock:
-            self.spent += dollars
-            if elapsed:  # no ping
-                self._mean += (dollars - self._mean) * (0.1 if self._mean else 1.0)
-        return seconds, dollars
 
 
 class LambdaLane:
@@ -285,12 +179,12 @@ class LambdaLane:
         try:
             if call.ended:  # told to, before there was an attempt to tell
                 return Outcome(error=NeverStarted(f"{call.label}: told to stop before it began"))
-            carrier.ready(self._told)
-            carrier.afford(call.label)
+            carrier.handshake.ready(self._told)
+            carrier.budget.afford(call.label)
             try:
                 return self._tiles(call, attempt) if call.function is TILES else self._call(call, attempt)
             finally:
-                carrier.landed()
+                carrier.budget.landed()
         except WrenlaError as error:
             return Outcome(error=_labelled(error, call))
         finally:
@@ -425,9 +319,9 @@ class LambdaLane:
         try:
             reply = self._offered(call, attempt, payload)
         except Lost as error:
-            seconds, dollars = carrier.pay(Billing(), time.monotonic() - self._sent)
+            seconds, dollars = carrier.budget.pay(Billing(), time.monotonic() - self._sent)
             return Outcome(error=_labelled(error, call), billed=seconds, dollars=dollars)
-        seconds, dollars = carrier.pay(reply.billing, time.monotonic() - self._sent)
+        seconds, dollars = carrier.budget.pay(reply.billing, time.monotonic() - self._sent)
         try:
             outcome = read(reply)
         except ValueError as error:
@@ -482,21 +376,6 @@ def _decoded(decode: Callable[[bytes], _T], body: bytes) -> _T:
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         text = body[:80].decode("utf-8", "replace")
         raise ValueError(f"{type(error).__name__}: {text!r}") from error
-
-
-def _parsed(body: bytes) -> Any:
-    """Return JSON, None if it is none."""
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
-
-
-def _anew(error: WrenlaError) -> WrenlaError:
-    """Return an error of the same kind: one that is raised in many threads would collect their tracebacks."""
-    again = type(error)(*error.args)
-    again.__cause__ = error.__cause__
-    return again
 
 
 def _labelled(error: WrenlaError, call: Call) -> WrenlaError:

@@ -13,7 +13,7 @@ __all__ = ["Pace", "pause_after"]
 _WINDOW = 0.5
 """Seconds over which refusals count as one, and between two changes of the rate."""
 
-_CUT, _GROW, _LEAST = 0.7, 1.2, 10.0
+_CUT, _GROW, _LEAST = 0.7, 1.2, 25.0
 """What a refusal leaves of the rate; what a window without one makes of it; calls a second at least."""
 
 _FORGET = 30.0

@@ -61,7 +61,7 @@ class Callee:
     def answer(self, request: Request) -> Response:
         """Carry out a request. Whatever the function does, there is an answer if the process lives."""
         self._gets, (gets, hits) = 0, tally()
-        seconds = 0.0
+        begun, seconds = time.monotonic(), 0.0
         ending: Ending = "refused"
         try:
             function = self._function(request)
@@ -69,7 +69,9 @@ class Callee:
                 return Response(request.id, request.attempt, "unknown function", worker=self.name)
             positional, keywords = self._arguments(request)
             start = time.perf_counter()
-            ended, result = self._call(request, function, positional, keywords)
+            # what reading took is not there any more
+            limit = request.limit and max(1e-3, request.limit - (time.monotonic() - begun))
+            ended, result = self._call(request, function, positional, keywords, limit)
             seconds = time.perf_counter() - start
             ending = "unsaved"  # unless what follows succeeds
             del positional, keywords
@@ -109,13 +111,13 @@ class Callee:
             self._stores.popitem()[1].close()
 
     def _call(
-        self, request: Request, function: Callable[..., Any], positional: Any, keywords: Any
+        self, request: Request, function: Callable[..., Any], positional: Any, keywords: Any, limit: float
     ) -> tuple[Ending, Any]:
         self.context = CallContext(
             request.id, request.attempt, lambda: open_store(join(request.store, DATA)), owner=None
         )
         try:
-            with running(self.context), limited(request.limit):
+            with running(self.context), limited(limit):
                 return "value", function(*positional, **keywords)
         except OutOfTime as error:
             return "timed out", Failure.of(error)
@@ -205,7 +207,7 @@ class Callee:
 
     def _record(self, request: Request, response: Response) -> None:
         # a failing store is told by the driver's not finding the record; the answer itself is on its way
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # ValueError: an address that is none
             data = sealed(response.encode(), request.secret)
             self._store(request).put(request.record, data, create=True)
 

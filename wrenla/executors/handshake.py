@@ -1,0 +1,157 @@
+"""The first question to a function: whether it and the driver are made for each other."""
+
+from __future__ import annotations
+
+import json
+import platform
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from wrenla.errors import (
+    CallError,
+    EventError,
+    NeverStarted,
+    ServiceError,
+    VersionError,
+    WrenlaError,
+)
+from wrenla.executors.budget import Budget
+from wrenla.executors.invocation import Function
+from wrenla.executors.pace import pause_after
+from wrenla_handler.app import packages
+from wrenla_handler.call.envelope import VERSION
+
+__all__ = ["Handshake", "compared"]
+
+_PINGS = 8
+"""How often a function is asked what it is."""
+
+_LOOK = 1.0
+"""Seconds after which a lane that waits for another one's ping looks whether it is told to stop."""
+
+
+class Handshake:
+    """Asks a function what it is, once, whoever needs to know first.
+
+    Parameters
+    ----------
+    function : Function
+    budget : Budget
+        Which the answer is paid from.
+    """
+
+    def __init__(self, function: Function, budget: Budget) -> None:
+        self._function = function
+        self._budget = budget
+        self._pong: Mapping[str, Any] | WrenlaError | None = None
+        self._unanswered: WrenlaError = NeverStarted("")
+        self._asked = 0  # in vain
+        self._comparing = threading.Lock()
+
+    def ready(self, told: threading.Event | None = None) -> Mapping[str, Any]:
+        """Compare both sides, once, and return what the function says of itself.
+
+        Parameters
+        ----------
+        told : threading.Event, optional
+            Ends the waiting for an answer.
+
+        Raises
+        ------
+        VersionError, ServiceError
+            Which all calls end with.
+        NeverStarted
+            If there is no answer; the next call asks again.
+        """
+        told = told or threading.Event()
+        asked = self._asked
+        while self._pong is None:
+            if told.is_set():
+                raise NeverStarted("told to stop before it began")
+            if not self._comparing.acquire(timeout=_LOOK):
+                continue
+            try:
+                if self._pong is None and self._asked != asked:  # it was asked while we waited
+                    raise _anew(self._unanswered)
+                if self._pong is None:
+                    self._ask(told)
+            finally:
+                self._comparing.release()
+        if isinstance(self._pong, WrenlaError):
+            raise _anew(self._pong)
+        return self._pong
+
+    def _ask(self, told: threading.Event) -> None:
+        name = self._function.facts.name
+        try:
+            self._pong = compared(self._ping(told), name)
+        except (ServiceError, VersionError) as error:
+            self._pong = error
+        except EventError as error:
+            self._pong = VersionError(f"{name}: {error}")
+        except NeverStarted as error:
+            if not told.is_set():
+                self._unanswered = error
+                self._asked += 1
+            raise
+
+    def _ping(self, told: threading.Event) -> Any:
+        payload = json.dumps({"version": VERSION, "kind": "ping"}).encode()
+        for attempt in range(1, _PINGS + 1):
+            try:
+                reply = self._function.invoke(payload, told)
+                self._budget.pay(reply.billing, 0.0)
+                if reply.error is None:
+                    return _parsed(reply.body)
+                error = reply.error
+            except CallError as refused:
+                error = refused
+            if not isinstance(error, CallError):
+                raise error
+            if told.wait(pause_after(attempt)):
+                break
+        raise NeverStarted(f"{self._function.facts.name} does not answer: {error}") from error
+
+
+def compared(pong: Any, name: str) -> Mapping[str, Any]:
+    """Compare Python's minor version and the packages that must agree with what a function has answered.
+
+    Pickles of functions hold byte code, and the numbers depend on NumPy and SciPy. Returns the answer.
+
+    Raises
+    ------
+    VersionError
+        Naming all that differs.
+    """
+    known = isinstance(pong, Mapping) and pong.get("kind") == "pong" and pong.get("version") == VERSION
+    if not known or not isinstance(pong.get("packages"), Mapping):
+        raise VersionError(
+            f"{name}: this function is not wrenla's, or of another version; run: wrenla deploy"
+        )
+    here, there = packages(), pong["packages"]
+    different = [
+        f"{what} {there.get(what)} there, {here[what]} here" for what in here if here[what] != there.get(what)
+    ]
+    minor = [text.rpartition(".")[0] for text in (str(pong.get("python")), platform.python_version())]
+    if minor[0] != minor[1]:
+        different.insert(0, f"Python {minor[0]} there, {minor[1]} here")
+    if different:
+        raise VersionError(f"{name}: {'; '.join(different)}; run: wrenla deploy")
+    found: Mapping[str, Any] = pong
+    return found
+
+
+def _parsed(body: bytes) -> Any:
+    """Return JSON, None if it is none."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _anew(error: WrenlaError) -> WrenlaError:
+    """Return an error of the same kind: one that is raised in many threads would collect their tracebacks."""
+    again = type(error)(*error.args)
+    again.__cause__ = error.__cause__
+    return again
