@@ -65,7 +65,7 @@ class CallError(WrenlaError):
 
 
 class Throttled(CallError):
-    """The service refused the call since too many were running, again and again."""
+    """The service refused the call, or could not be reached, again and again: it has not begun."""
 
 
 class OutOfMemory(CallError, MemoryError):

@@ -25,9 +25,9 @@ from wrenla.plan.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import Listener
 from wrenla.run.execute import Target, execute
-from wrenla.saving import UNFINISHED, check_current, clear, make_room
+from wrenla.saving import check_current, clear, make_room
 from wrenla_handler.errors import LinAlgError
-from wrenla_handler.layout import TileLayout
+from wrenla_handler.layout import UNFINISHED, TileLayout
 from wrenla_handler.stores import open_store
 from wrenla_handler.task import ArraySpec
 

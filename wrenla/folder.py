@@ -188,11 +188,12 @@ def _empty(store: Store) -> int:
     leases = [key for key in keys if key.startswith("lease/")]
     rest = [key for key in keys if not key.startswith("lease/")]
     if store.reach == "anywhere" and len(rest) > 1:  # where a request takes a while
-        with ThreadPoolExecutor(_REMOVERS, "wrenla-remove") as pool:
-            list(pool.map(store.delete, rest))
-    else:
-        for key in rest:
-            store.delete(key)
+        with contextlib.suppress(RuntimeError):  # at the end of the interpreter no thread can begin
+            with ThreadPoolExecutor(_REMOVERS, "wrenla-remove") as pool:
+                list(pool.map(store.delete, rest))
+            rest = []
+    for key in rest:
+        store.delete(key)
     for key in leases:  # last: until then nobody else may take the folder for their own
         store.delete(key)
     store.remove_empty_folders()

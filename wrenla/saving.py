@@ -11,14 +11,11 @@ from urllib.parse import unquote, urlsplit
 from wrenla.errors import StaleMatrixError
 from wrenla.plan.canonical import topological
 from wrenla.plan.expression import Leaf, Node
-from wrenla_handler.layout import METADATA_KEY, TileLayout
+from wrenla_handler.layout import METADATA_KEY, UNFINISHED, TileLayout
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.task import ArraySpec
 
-__all__ = ["UNFINISHED", "check_current", "clear", "make_room"]
-
-UNFINISHED = "wrenla-unfinished.json"
-"""Stands beside the tiles of a matrix that is being saved, and says which one it is."""
+__all__ = ["check_current", "clear", "make_room"]
 
 _OURS = re.compile(rf"{re.escape(METADATA_KEY)}|{re.escape(UNFINISHED)}|c(/\d+)*|partial/.+")
 """What belongs to a matrix. Whatever else lies at its address, other matrices say, is left alone."""

@@ -6,6 +6,7 @@ tiles) only saves time.
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import json
 import logging
@@ -20,7 +21,7 @@ from functools import cache
 from typing import Any
 
 from wrenla_handler.call.blobs import Packed, dump, pack, size
-from wrenla_handler.call.broadcast import keep_at_most
+from wrenla_handler.call.broadcast import forget_values, keep_at_most
 from wrenla_handler.call.callee import Callee
 from wrenla_handler.call.envelope import VERSION, Request, Response
 from wrenla_handler.call.failure import Failure
@@ -148,7 +149,7 @@ class _Environment:
                 return self._pong()
 
     def _call(self, request: Request, until: float) -> Response:
-        self._worker.cache.resize(0)  # what tiles take of the memory is the function's now
+        self._worker.forget()  # what tiles take of memory and disk is the function's now
         limit = max(0.001, until - time.monotonic())
         request.limit = min(request.limit, limit) if request.limit else limit
         nbytes = sum(size(packed) for packed in (request.arguments, *request.values))
@@ -160,6 +161,9 @@ class _Environment:
     def _tasks(self, request: TaskRequest, until: float) -> TaskAnswer:
         """Carry tasks out, two at a time if there is room: while one is written, the next one is read."""
         worker, projected = self._worker, request.projected
+        if self._lacking(projected, "") is not None:  # what calls have left behind only saves time
+            forget_values()
+            gc.collect()
         lacking = self._lacking(projected, "the largest task")
         if lacking is not None:
             return TaskAnswer([lacking] * len(request.tasks), self._callee.name, self._peak.after(1.0))

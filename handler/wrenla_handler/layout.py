@@ -18,10 +18,21 @@ from wrenla_handler.errors import MetadataError, NotAMatrixError
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.stores import Store
 
-__all__ = ["DTYPES", "METADATA_KEY", "Structure", "TileLayout", "new_generation", "tile_key"]
+__all__ = [
+    "DTYPES",
+    "METADATA_KEY",
+    "UNFINISHED",
+    "Structure",
+    "TileLayout",
+    "new_generation",
+    "tile_key",
+]
 
 Structure: TypeAlias = Literal["general", "lower", "upper", "hermitian", "pos"]
 """What is known of a matrix: triangular, equal to its conjugate transpose, or positive definite as well."""
+
+UNFINISHED = "wrenla-unfinished.json"
+"""Stands beside the tiles of a matrix that is being saved, and says which one it is."""
 
 METADATA_KEY = "zarr.json"
 

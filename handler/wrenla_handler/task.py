@@ -214,7 +214,8 @@ class ArraySpec:
     url : str
         Where the tiles are, or, for a function, where its pickle is.
     detail : str
-        Formula of a fill, SHA-256 of a function's pickle.
+        Formula of a fill, SHA-256 of a function's pickle. For tiles of a matrix that is being saved: which
+        one; they are written only while it is this one that is being saved there.
     """
 
     kind: Literal["tiles", "function", "fill", "host"]

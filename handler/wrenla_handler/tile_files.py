@@ -89,6 +89,11 @@ class TileFiles:
             for key in [key for key in self._kept if key[0] == identity]:
                 self._remove(key)
 
+    def clear(self) -> None:
+        """Forget all tiles."""
+        with self._lock:
+            self._clear()
+
     def close(self) -> None:
         """Remove everything."""
         with self._lock:

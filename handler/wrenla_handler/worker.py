@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -15,10 +16,11 @@ import wrenla_kernels as kernels
 from wrenla_handler.buffers import Buffers, empty_tile
 from wrenla_handler.cache import CacheKey, Tile, TileCache
 from wrenla_handler.call.modules import Finder
-from wrenla_handler.errors import MissingTileError
+from wrenla_handler.errors import MissingTileError, StoreError
 from wrenla_handler.finishing import FINISHES, IN_PLACE, Operand, call_user
-from wrenla_handler.layout import tile_key
+from wrenla_handler.layout import UNFINISHED, tile_key
 from wrenla_handler.sources import Sources, as_bytes, padded_bytes
+from wrenla_handler.stores import Store
 from wrenla_handler.task import ArraySpec, Op, Read, Task, Term, TileRef
 from wrenla_handler.tile_files import TileFiles
 
@@ -89,6 +91,13 @@ class Worker:
         self.cache.clear()
         if self.files is not None:
             self.files.close()
+
+    def forget(self) -> None:
+        """Let go of all tiles: they only save time."""
+        self.cache.clear()
+        self.buffers.clear()
+        if self.files is not None:
+            self.files.clear()
 
     def run(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Report:
         """Execute one task and commit its tile, unless another worker has done so first."""
@@ -249,6 +258,8 @@ class _Execution:
         out = self.task.out
         store = self.worker.sources.store(spec.url)
         key = tile_key(out.i, out.j, spec.ndim, out.partial)
+        if spec.detail:
+            _check_meant(store, spec.detail)
         self.report.committed = store.put(key, as_bytes(buffer), create=True)
         if self.report.committed:
             self.report.bytes_written = buffer.nbytes
@@ -322,6 +333,16 @@ class _Execution:
 
     def _weights(self, ref: TileRef) -> Tile:
         return np.asfortranarray(self._take(ref), dtype=self.dtype)
+
+
+def _check_meant(store: Store, result: str) -> None:
+    """Refuse to write where another result is being saved by now, or none any more."""
+    try:
+        meant = json.loads(bytes(store.get(UNFINISHED)))["result"]
+    except (KeyError, ValueError):
+        meant = ""
+    if meant != result:
+        raise StoreError(f"{store.url}: something else is being saved there by now; nothing was written")
 
 
 def _simplest(op: Op, dtype: np.dtype[Any]) -> Op:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from wrenla.errors import Cancelled, Lost, NeverStarted, OverBudget, TimedOut, WorkerDied
+import wrenla as wl
+from wrenla.errors import Cancelled, Lost, NeverStarted, OverBudget, TimedOut, TransientStoreError, WorkerDied
 from wrenla.executors import lambda_lanes
 from wrenla.executors.prices import Prices
 from wrenla_handler.call.callee import Callee
@@ -348,3 +351,50 @@ def test_not_recorded_if_lost_and_not_stored(
     future = make().submit(abs, -1)
     with contextlib.suppress(WorkerDied):
         assert type(future.exception(_WAIT)) is Lost
+
+
+def test_a_short_outage_is_waited_for(stub: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = make(concurrency=2)
+    assert executor.submit(abs, -1).result(_WAIT) == 1
+    real, down = executor._carrier.invoked.invoke, time.monotonic() + 0.5
+
+    def invoke(*arguments: Any) -> Any:
+        if time.monotonic() < down:
+            raise NeverStarted("cannot be reached")
+        return real(*arguments)
+
+    monkeypatch.setattr(executor._carrier.invoked, "invoke", invoke)
+    assert list(executor.map(abs, range(-30, 0))) == list(range(30, 0, -1))
+
+
+def test_calls_wait_for_what_those_under_way_may_cost(stub: Endpoint, make: Make) -> None:
+    """One may last 30 s, for $0.00025: so they come one by one until it is known that they do not."""
+    executor = make(concurrency=8, max_dollars=4e-4)
+    assert list(executor.map(abs, range(-20, 0))) == list(range(20, 0, -1))
+    assert executor.spent < 1e-4
+
+
+def test_no_answer_of_the_store_is_no_answer_of_the_function(
+    stub: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = make()
+    carrier = executor._carrier
+    executor.submit(abs, -1).result(_WAIT)
+
+    def fails(key: str) -> bytes:
+        raise TransientStoreError("S3 did not answer")
+
+    request = Request("id", 1, (), record="outcomes/id-1", secret="secret")
+    with monkeypatch.context() as patch:
+        patch.setattr(carrier.place.store, "get", fails)
+        assert carrier.recorded(request) is None
+
+
+def test_nobody_has_to_end_it(stub: Endpoint, boto_session: Any) -> None:
+    executor = wl.LambdaExecutor(session=boto_session, concurrency=2)
+    assert executor.submit(len, [0] * 100_000).result(_WAIT) == 100_000
+    known = weakref.ref(executor)
+    del executor
+    gc.collect()
+    until(lambda: known() is None)
+    assert known() is None

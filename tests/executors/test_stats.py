@@ -9,6 +9,7 @@ from dataclasses import asdict
 import numpy as np
 
 import wrenla as wl
+from wrenla.executors.call import Batch
 
 
 def slow(x: float) -> float:
@@ -55,3 +56,15 @@ def test_in_threads_nothing_is_sent(nothing_left: None) -> None:
     with wl.LocalExecutor(1, "thread", allowed_mem="300 MiB") as executor:
         executor.submit(np.negative, np.ones(100_000)).result()
         assert (executor.stats().bytes_sent, executor.stats().bytes_received) == (0, 0)
+
+
+def test_what_is_usual_is_found_quickly() -> None:
+    """A lane looks for stragglers ten times a second, with the queue's lock held."""
+    batch = Batch(submitted=100_000, complete=True)
+    for number in range(90_000):
+        batch.add(0.1 + number % 7 / 100)
+    start = time.perf_counter()
+    assert [batch.straggles(seconds) for seconds in (0.4, 0.6)] * 1000 == [False, True] * 1000
+    for seconds in (0.4, 0.6) * 10_000:
+        batch.straggles(seconds)
+    assert time.perf_counter() - start < 1

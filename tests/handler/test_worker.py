@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wrenla_handler.buffers import empty_tile
+from wrenla_handler.errors import StoreError
 from wrenla_handler.grid import Grid
-from wrenla_handler.layout import tile_key
+from wrenla_handler.layout import UNFINISHED, tile_key
 from wrenla_handler.sources import as_bytes
 from wrenla_handler.stores import open_store
 from wrenla_handler.task import ArraySpec, Read, Task, Term, TileRef
@@ -232,4 +233,24 @@ def test_nothing_of_an_earlier_task_shows(tmp_path: Path) -> None:
         assert not tile[300:].any(), "padding is zero"
         assert not tile[:, 300:].any()
         assert report.gets == 2 + len(base)
+    own.close()
+
+
+@pytest.mark.parametrize("mark", [None, b'{"result": "another"}', b"broken"])
+def test_a_late_task_does_not_write_into_another_matrix(tmp_path: Path, mark: bytes | None) -> None:
+    """An invocation that outlives its driver may end when something else is being saved in its place."""
+    specs = {
+        "A": ArraySpec("tiles", GRID, "float64", 2, "A", str(tmp_path / "A")),
+        "out": ArraySpec("tiles", GRID, "float64", 2, "key", str(tmp_path / "out"), "key"),
+    }
+    put(specs["A"], numbers(GRID.shape, "float64"))
+    store, own = open_store(tmp_path / "out"), Worker(0)
+    task = Task(TileRef("out", 0, 0), (T, T), "float64", (Read(TileRef("A", 0, 0)),))
+    if mark is not None:
+        store.put(UNFINISHED, mark)
+    with pytest.raises(StoreError, match="something else is being saved there"):
+        own.run(task, specs)
+    assert not store.exists(tile_key(0, 0, 2))
+    store.put(UNFINISHED, b'{"result": "key"}')
+    assert own.run(task, specs).committed
     own.close()

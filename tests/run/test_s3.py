@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,3 +82,17 @@ def test_unfinished_save_goes_on_where_it_was(s3_bucket: str, executor: wl.Local
     assert start.tasks - start.todo >= 5
     a, low = A.compute(executor), L.compute(executor)
     assert np.linalg.norm(a - low @ low.T, 1) / (160 * np.linalg.norm(a, 1) * U) <= 30
+
+
+def test_what_lives_until_the_program_ends_is_removed(s3_bucket: str, tmp_path: Path) -> None:
+    """When no thread can be begun any more."""
+    program = """
+import atexit, wrenla as wl
+kept = wl.random((90, 90), tile=30, seed=1).gram().persist()
+"""
+    variables = os.environ | {"WRENLA_STORE": f"s3://{s3_bucket}/tmp"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=variables, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr == ""
+    assert keys(s3_bucket) == []

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from wrenla.config import store_for
@@ -37,9 +38,6 @@ _RUNTIME = 224 << 20
 _HOME_CACHE = 256 << 20
 """Bytes of tiles that are kept here while a result is gathered."""
 
-_LEAVING = 30.0
-"""Seconds for which the end of an executor waits for invocations whose answers nobody needs any more."""
-
 _LONGEST, _SHARE = 120.0, 0.8
 """Seconds that a tile task may last by the plan, or part of the function's time limit if that is less."""
 
@@ -65,8 +63,9 @@ class LambdaExecutor(Executor):
     concurrency : int
         Invocations at the same time. An account may have 1,000 by default, over all its functions.
     max_dollars : float, optional
-        No call begins when so much is spent, by the bill of those that have ended and an estimate for those
-        under way: such calls end as `OverBudget`. S3's requests are not part of it.
+        Calls wait while those under way may cost all that is left: as much as the others did, or, before any
+        has ended, as much as the function's time limit allows. When it is spent, the rest end as
+        `OverBudget`. S3's requests are not part of it.
     prices : Prices, optional
         Of your region; by default those of us-east-1.
 
@@ -109,9 +108,8 @@ class LambdaExecutor(Executor):
                 use_session(mine, session)
             self.own_store = join(f"s3://{mine}", self.facts.prefix)
         name = f"calls-{uuid.uuid4().hex[:12]}"
-        self._carrier = LambdaCarrier(
-            Place(name, "anywhere", self._root), invoked, self.prices, max_dollars=max_dollars
-        )
+        place = Place(name, "anywhere", partial(_root, self.own_store))
+        self._carrier = LambdaCarrier(place, invoked, self.prices, max_dollars=max_dollars)
         self._calls = Calls(self.workers, self._carrier, name)
         self._home = Worker(_HOME_CACHE, readers=8)
         self._run = TileRun(self._calls, 0)
@@ -192,22 +190,23 @@ class LambdaExecutor(Executor):
             Cancel what has not begun.
         """
         try:
-            self._carrier.wait_at_most(_LEAVING)
             self._calls.shutdown(wait=wait, cancel_futures=cancel_futures)
         finally:
             if wait:
                 self._home.close()
                 self._finalizer.detach()
 
-    def _root(self) -> str:
-        root = store_for(self.own_store)
-        if not root.startswith("s3://"):
-            raise ReachError(
-                f"{root}: functions on AWS cannot see it: leave the setting `store` (WRENLA_STORE) open, for "
-                "the bucket of the deployment, or set it to s3://bucket/prefix"
-            )
-        return root
-
     def __repr__(self) -> str:
         facts = self.facts
         return f"LambdaExecutor({facts.name!r}, concurrency={self.workers}, memory={facts.memory} MB)"
+
+
+def _root(own: str) -> str:
+    """Return where calls keep what is large. No method: it must not keep the executor alive."""
+    root = store_for(own)
+    if not root.startswith("s3://"):
+        raise ReachError(
+            f"{root}: functions on AWS cannot see it: leave the setting `store` (WRENLA_STORE) open, for "
+            "the bucket of the deployment, or set it to s3://bucket/prefix"
+        )
+    return root

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 
-from wrenla.errors import OverBudget
+from wrenla.errors import NeverStarted, OverBudget
 from wrenla.executors.invocation import Billing, FunctionFacts
 from wrenla.executors.prices import Prices
 
 __all__ = ["Budget"]
+
+_LOOK = 0.5
+"""Seconds after which a call that waits for others looks whether it is told to stop."""
 
 
 class Budget:
@@ -26,33 +29,51 @@ class Budget:
         self.spent = 0.0
         self._facts = facts
         self._prices = prices
-        self._max_dollars = most
+        self._most = most
+        self._worst = prices.call(facts.timeout, facts.memory, arm=facts.arm)
         self._flying = 0
         self._mean = 0.0
-        self._lock = threading.Lock()
+        self._landing = threading.Condition()
 
-    def afford(self, label: str) -> None:
-        """Count a call in that begins now. Raises OverBudget if those under way may cost all that is left."""
-        with self._lock:
-            spent = self.spent + self._flying * self._mean
-            if self._max_dollars is not None and spent >= self._max_dollars:
-                raise OverBudget(
-                    f"{label}: not begun: ${self.spent:.4f} of max_dollars={self._max_dollars:g} are spent, "
-                    f"and {self._flying} calls under way; what is done is kept: allow more and run it again"
-                )
+    def afford(self, label: str, told: threading.Event) -> None:
+        """Count a call in that begins now; wait while those under way may cost all that is left.
+
+        Before anything has ended, each of them may last as long as the function can.
+
+        Raises
+        ------
+        OverBudget
+            If all is spent.
+        NeverStarted
+            If told not to wait.
+        """
+        with self._landing:
+            while self._most is not None:
+                if self.spent >= self._most:
+                    raise OverBudget(
+                        f"{label}: not begun: ${self.spent:.4f} of max_dollars={self._most:g} are spent; "
+                        "what is done is kept: allow more and run it again"
+                    )
+                each = self._mean or self._worst
+                if not self._flying or self.spent + (self._flying + 1) * each <= self._most:
+                    break
+                self._landing.wait(_LOOK)
+                if told.is_set():
+                    raise NeverStarted(f"{label}: told to stop before it began")
             self._flying += 1
 
     def landed(self) -> None:
         """Count a call out."""
-        with self._lock:
+        with self._landing:
             self._flying -= 1
+            self._landing.notify_all()
 
     def pay(self, billing: Billing, elapsed: float) -> tuple[float, float]:
         """Add what an invocation costs. Returns its seconds and dollars; without a report, by the clock."""
         facts = self._facts
         seconds = billing.billed or elapsed
         dollars = self._prices.call(seconds, facts.memory, arm=facts.arm)
-        with self._lock:
+        with self._landing:
             self.spent += dollars
             if elapsed:  # no ping
                 self._mean += (dollars - self._mean) * (0.1 if self._mean else 1.0)

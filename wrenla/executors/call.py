@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -22,6 +23,9 @@ _MOST_DONE, _FAR, _SHORT = 0.75, 4.0, 0.5
 """A straggler: this share of its batch is done, it takes so many times the median, and this many seconds at
 least."""
 
+_SAMPLE = 256
+"""Calls whose seconds are kept to tell what is usual."""
+
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Batch:
@@ -32,19 +36,28 @@ class Batch:
     submitted : int
     complete : bool
         All of them have been submitted.
-    seconds : list of float
-        What those that have ended took, if they may have copies.
+    done : int
+        Those that have ended and may have copies.
     """
 
     submitted: int = 0
     complete: bool = False
-    seconds: list[float] = field(default_factory=list)
+    done: int = 0
+    _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_SAMPLE))
+    _median: tuple[int, float] = (0, 0.0)
+
+    def add(self, seconds: float) -> None:
+        """Note what one of them took that has ended."""
+        self.done += 1
+        self._seconds.append(seconds)
 
     def straggles(self, seconds: float) -> bool:
-        """Tell whether a call that has been running for some seconds is far beyond the others."""
-        if not self.complete or len(self.seconds) < _MOST_DONE * self.submitted:
+        """Tell whether a call that has been running for some seconds is far beyond the latest others."""
+        if not self.complete or self.done < _MOST_DONE * self.submitted or not self.done:
             return False
-        return seconds > max(_SHORT, _FAR * statistics.median(self.seconds))
+        if self._median[0] != self.done:
+            self._median = self.done, statistics.median(self._seconds)
+        return seconds > max(_SHORT, _FAR * self._median[1])
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -203,6 +216,9 @@ class Carrier(Protocol):
 
     def lane(self) -> Lane:
         """Return a new lane, used by one thread."""
+
+    def ending(self) -> None:
+        """Note that no more calls come, so that nothing is waited for that nobody needs."""
 
     def close(self) -> None:
         """Free what all lanes share, after they have been closed."""

@@ -53,6 +53,7 @@ class Calls:
         self._crew = Crew(lanes, self._serve, name)
         self._idle = 0
         self._watchers = 0
+        self._watched = False
         self._closed = False
         self._holds: set[Future[Any]] = set()
         self._changed = threading.Condition()
@@ -146,6 +147,7 @@ class Calls:
             self._changed.notify_all()
         for call in cancelled:
             self._cancel(call)
+        self.carrier.ending()
         self._finish()
         if not wait:
             return
@@ -223,14 +225,19 @@ class Calls:
                     return None
                 straggler, may_come = find_straggler(self._active)
                 if straggler is not None:
+                    self._changed.notify()  # another one looks from now on
                     return [(straggler, self._begin(straggler, lane, copy=True))]
-                if not (may_come or self.carrier.keeps_lanes):
+                watches = may_come and not self._watched  # one looks for all
+                if not (watches or self.carrier.keeps_lanes):
                     return None
                 self._idle += 1
+                self._watched = self._watched or watches
                 try:
-                    self._changed.wait(_LOOK if may_come else None)
+                    self._changed.wait(_LOOK if watches else None)
                 finally:
                     self._idle -= 1
+                    if watches:
+                        self._watched = False
 
     def _starts(self, call: Call) -> bool:
         """Tell whether a call from the queue begins: not if it was cancelled there."""

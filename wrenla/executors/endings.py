@@ -36,7 +36,8 @@ def try_again(error: Exception, attempts: int, options: CallOptions) -> bool:
     Notes
     -----
     ============================== =========================================
-    never started, throttled       always, three attempts
+    never started                  always, three attempts
+    throttled                      never: it was offered again and again already
     worker died, lost              if idempotent, at least three attempts
     timed out                      if idempotent, `retries` times
     out of memory                  never: there is no more memory than before
@@ -44,9 +45,9 @@ def try_again(error: Exception, attempts: int, options: CallOptions) -> bool:
     ============================== =========================================
     """
     match error:
-        case OutOfMemory():
+        case OutOfMemory() | Throttled():
             return False
-        case NeverStarted() | Throttled():
+        case NeverStarted():
             return attempts < _STARTS
         case WorkerDied() | Lost():
             return options.idempotent and attempts < max(_STARTS, 1 + options.retries)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from wrenla.errors import IntegrityError, Lost, NeverStarted, TransientStoreError
+from wrenla.errors import Lost, NeverStarted, TransientStoreError
 from wrenla.executors.call import Call, Outcome
 from wrenla.executors.endings import raised
 from wrenla.executors.future import Attempt
@@ -209,7 +209,7 @@ class Envelopes:
             return Response.decode(unsealed(data, request.secret))
         except KeyError:
             return None
-        except IntegrityError as error:
+        except StoreError as error:  # not signed, or the store does not answer now: it may the next time
             logger.warning("%s: %s: %s", self.place.url, request.record, error)
             return None
 

@@ -50,6 +50,9 @@ _PATIENCE = 300.0
 _AWAIT = 10.0
 """Seconds for which the stored answer of a call is awaited whose connection broke early."""
 
+_LEAVING = 30.0
+"""Seconds for which the end of an executor waits for an attempt after another one has overtaken it."""
+
 _GRACE = 10.0
 """Seconds past a call's limit, which the function sees to itself, until its connection is broken."""
 
@@ -82,6 +85,7 @@ class LambdaCarrier(Envelopes):
         self.budget = Budget(function.facts, prices, max_dollars)
         self.handshake = Handshake(function, self.budget)
         self._lanes: weakref.WeakSet[LambdaLane] = weakref.WeakSet()
+        self._closed = False
         self._lock = threading.Lock()
 
     def lane(self) -> LambdaLane:
@@ -91,17 +95,15 @@ class LambdaCarrier(Envelopes):
             self._lanes.add(lane)
         return lane
 
-    def wait_at_most(self, seconds: float) -> None:
-        """Let invocations end whose answers nobody needs, but not for ever."""
-
-        def leave() -> None:
-            with self._lock:
-                lanes = list(self._lanes)
-            for lane in lanes:
-                if lane.superseded:
-                    lane.leave()
-
-        self.clock.at(time.monotonic() + seconds, leave)
+    def ending(self) -> None:
+        """Wait for invocations whose answers nobody needs, but not for ever."""
+        with self._lock:
+            lanes = list(self._lanes)
+        now = time.monotonic()
+        for lane in lanes:
+            lane.leave_superseded(now - _LEAVING)
+        if not self._closed:
+            self.clock.at(now + _LEAVING / 6, self.ending)
 
     def gathered(self, results: Sequence[Packed]) -> SentArguments:
         """Return results as the one argument of a call; what is too much for a message goes to the store."""
@@ -120,6 +122,7 @@ class LambdaCarrier(Envelopes):
 
     def close(self) -> None:
         """Remove what is stored, and close the connections."""
+        self._closed = True
         self.clock.close()
         self.place.close()
         self.invoked.close()
@@ -134,15 +137,16 @@ class LambdaLane:
         self._attempt: Attempt | None = None
         self._told = threading.Event()
         self._late = False
+        self._superseded = float("inf")
         self._sent = 0.0
         self._until = float("inf")
         self._armed = float("inf")
         self._lock = threading.Lock()
 
-    @property
-    def superseded(self) -> bool:
-        """It waits for an attempt that another one has overtaken."""
-        return self._attempt is not None and self._attempt.ending == "Superseded"
+    def leave_superseded(self, since: float) -> None:
+        """Break the connection of an attempt that another one overtook before a time."""
+        if self._superseded < since:
+            self.leave()
 
     def appetite(self, call: Call) -> int:
         """Return 0: an invocation answers one call; `chunksize` puts several inputs into one."""
@@ -160,6 +164,8 @@ class LambdaLane:
         """
         if attempt.ending != "Superseded":
             self.leave(attempt)
+        elif attempt is self._attempt:
+            self._superseded = time.monotonic()
 
     def leave(self, attempt: Attempt | None = None) -> None:
         """Break the connection on which an attempt is waited for, or whatever is."""
@@ -174,13 +180,14 @@ class LambdaLane:
     def _perform(self, call: Call, attempt: Attempt) -> Outcome:
         with self._lock:
             self._attempt, self._late, self._until = attempt, False, float("inf")
+            self._superseded = float("inf")
             self._told.clear()
         carrier = self._carrier
         try:
             if call.ended:  # told to, before there was an attempt to tell
                 return Outcome(error=NeverStarted(f"{call.label}: told to stop before it began"))
             carrier.handshake.ready(self._told)
-            carrier.budget.afford(call.label)
+            carrier.budget.afford(call.label, self._told)
             try:
                 return self._tiles(call, attempt) if call.function is TILES else self._call(call, attempt)
             finally:
@@ -350,9 +357,10 @@ class LambdaLane:
             self._sent = attempt.started = time.monotonic()
             try:
                 reply = carrier.invoked.invoke(message, self._told)
-            except Throttled as error:
+            except (Throttled, NeverStarted) as error:  # NeverStarted: it cannot be reached at all
                 self._until = float("inf")
-                carrier.pace.refused()
+                if isinstance(error, Throttled):
+                    carrier.pace.refused()
                 refusals += 1
                 logger.debug("%s: %s: refused %d times", call.future.id, error, refusals)
                 self._pause(call, pause_after(refusals), until, error)
@@ -360,13 +368,15 @@ class LambdaLane:
                 carrier.pace.accepted()
                 return reply
 
-    def _pause(self, call: Call, seconds: float, until: float, error: Throttled | None = None) -> None:
+    def _pause(
+        self, call: Call, seconds: float, until: float, error: Throttled | NeverStarted | None = None
+    ) -> None:
         if self._told.wait(seconds):
             raise NeverStarted(f"{call.label}: told to stop before it began")
         if time.monotonic() > until:
             if call.due is not None and time.monotonic() >= call.due:
                 raise call.never_started()
-            raise error or Throttled(f"{call.label}: AWS Lambda took no call for {_PATIENCE:g} s")
+            raise Throttled(str(error or f"{call.label}: AWS Lambda took no call for {_PATIENCE:g} s"))
 
 
 def _decoded(decode: Callable[[bytes], _T], body: bytes) -> _T:

@@ -124,7 +124,7 @@ class Ledger:
         self.counts[ended] += 1
         self.counts["bytes_received"] += outcome.received
         if call.batch is not None and call.options.idempotent and error is None:
-            call.batch.seconds.append(attempt.seconds)
+            call.batch.add(attempt.seconds)
 
 
 def name_of(error: Exception) -> str:

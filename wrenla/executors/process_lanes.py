@@ -68,6 +68,9 @@ class ProcessCarrier(Envelopes):
         self.lanes.append(lane)
         return lane
 
+    def ending(self) -> None:
+        """Do nothing: attempts that nobody needs are ended at once, or left alone."""
+
     def close(self) -> None:
         """Remove what is stored."""
         self.place.close()

@@ -62,6 +62,9 @@ class ThreadCarrier:
     def lane(self) -> ThreadLane:
         return ThreadLane(self)
 
+    def ending(self) -> None:
+        """Do nothing: attempts that nobody needs are ended at once, or left alone."""
+
     def close(self) -> None:
         """Remove what is stored."""
         self.place.close()

@@ -50,10 +50,8 @@ class TileRun:
         label = f"{len(tasks)} tile tasks" if len(tasks) > 1 else f"the task of tile {tasks[0].out}"
         whole = self._calls.new_future()
         call = Call(whole, CallOptions(idempotent=True), label, TILES, TileWork(request, self), self._batch)
-        ended = [Future[Report]() for _ in tasks]
+        ended: list[Future[Report]] = [_TaskFuture(whole) for _ in tasks]
         whole.add_done_callback(lambda _: self._distribute(whole, ended, label))
-        for future in ended:
-            future.add_done_callback(lambda _: _cancel_with_all(whole, ended))
         self._active.add(whole)
         self._calls.submit(call)
         return ended
@@ -89,10 +87,15 @@ def _settle(future: Future[Report], outcome: Any, label: str) -> None:
             future.set_exception(raised(load(packed, _inside), label))
 
 
-def _cancel_with_all(whole: Any, ended: Sequence[Future[Report]]) -> None:
-    """Cancel a call nobody waits for."""
-    if all(future.cancelled() for future in ended):
-        whole.cancel()
+class _TaskFuture(Future[Report]):
+    """One task of a call: it runs when the call does, so it can be cancelled as long as that can."""
+
+    def __init__(self, whole: Future[Any]) -> None:
+        super().__init__()
+        self._whole = whole
+
+    def cancel(self) -> bool:
+        return self._whole.cancel() and super().cancel()
 
 
 def _inside(key: str) -> Data:

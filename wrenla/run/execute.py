@@ -102,9 +102,11 @@ def execute(
     _check_reach(plan, originals, targets, root, executor.reach)
     folder = RunFolder(root, _run_key(targets))
     try:
+        # from now on what is there is in use: late copies of an earlier run's tasks do not clear up after it
+        folder.store.put("run.json", b"{}")
         arrays, hosts = _bind(plan, originals, targets, folder)
         if executor.reach == "anywhere":
-            arrays, hosts = upload(arrays, hosts, folder), {}
+            arrays, hosts = _guarded(upload(arrays, hosts, folder), targets), {}
         results = [Finished(t.node, arrays[twin.key]) for t, twin in zip(targets, plan.results, strict=True)]
         present = list(_present(plan.graph, arrays))
         if present:
@@ -177,6 +179,15 @@ def _bind(
             spec = ArraySpec("tiles", node.grid, node.dtype, node.ndim, node.key, url)
         arrays[name] = spec
     return arrays, hosts
+
+
+def _guarded(arrays: Mapping[str, ArraySpec], targets: Sequence[Target]) -> dict[str, ArraySpec]:
+    """Let workers that may outlive this process write to a place only while it is meant for this result."""
+    saved = {target.node.key for target in targets if target.url}
+    return {
+        name: replace(spec, detail=spec.identity) if spec.kind == "tiles" and spec.identity in saved else spec
+        for name, spec in arrays.items()
+    }
 
 
 def _check_reach(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from wrenla.errors import Lost, NeverStarted, Throttled, WorkerDied
+from wrenla.errors import Lost, NeverStarted, WorkerDied
 from wrenla.executors.base import Executor
 from wrenla.plan.graph import Graph
 from wrenla.run.events import (
@@ -56,7 +56,7 @@ logger = logging.getLogger("wrenla.run")
 
 _TRANSIENT = (
     *(TransientStoreError, ConnectionError, TimeoutError),
-    *(WorkerDied, Lost, NeverStarted, Throttled),
+    *(WorkerDied, Lost, NeverStarted),
 )
 """What the next attempt need not meet again: a tile task may run any number of times."""
 

@@ -14,7 +14,7 @@ from wrenla_handler.call.blobs import Packed, digest, dump, load, size
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import Data, open_store
 
-__all__ = ["Ref", "dump_shared", "keep_at_most", "resolved", "tally"]
+__all__ = ["Ref", "dump_shared", "forget_values", "keep_at_most", "resolved", "tally"]
 
 _KEPT_BYTES = 1 << 30
 """Bytes of values kept by one process, if nothing is said; the latest one is always kept."""
@@ -111,6 +111,10 @@ class _Values:
 
             return load(packed, get, writable=False)
 
+    def clear(self) -> None:
+        with self._lock:
+            self._known.clear()
+
     def drop(self, packed: Packed) -> None:
         with self._lock:
             self._known.pop(digest(packed), None)
@@ -122,6 +126,11 @@ _values = _Values()
 def keep_at_most(nbytes: int) -> None:
     """Say how many bytes of values this process may keep."""
     _values.limit = nbytes
+
+
+def forget_values() -> None:
+    """Let go of all values: whoever asks again reads them again."""
+    _values.clear()
 
 
 def tally() -> tuple[int, int]:

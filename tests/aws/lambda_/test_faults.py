@@ -88,6 +88,7 @@ def test_cholesky(
     assert aws.counts()["faults"] > before
 
 
+@pytest.mark.slow
 def test_solve(
     warm: wl.LambdaExecutor, aws: LocalLambda, fault: str, expected: tuple[np.ndarray, np.ndarray]
 ) -> None:

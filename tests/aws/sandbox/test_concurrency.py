@@ -56,6 +56,7 @@ def test_a_throttled_call_is_answered_as_by_lambda(stand: Stand) -> None:
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 429
 
 
+@pytest.mark.slow
 def test_the_account_has_a_limit() -> None:
     small = Stand(Options(os.getpid(), account_concurrency=103))
     try:

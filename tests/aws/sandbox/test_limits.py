@@ -32,6 +32,7 @@ def test_shared_memory_counts(plain: Stand) -> None:
     assert "signal: killed" in plain.call(function, {"mb": 400, "shared": True}).value["errorMessage"]
 
 
+@pytest.mark.slow
 def test_memory_of_other_processes_counts(either: Stand) -> None:
     function = either.function("child_remembers", MemorySize=256, Timeout=60)
     assert either.call(function, {"mb": 1, "seconds": 0}).value == 0

@@ -102,6 +102,7 @@ def test_it_is_all_one_needs(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> N
     )  # boto3's own connections, until they are collected
 
 
+@pytest.mark.slow
 def test_a_failure_inside_leaves_nothing_either(zipped: Path) -> None:
     before = dict(os.environ)
     with pytest.raises(ZeroDivisionError), LocalLambda(deploy=False) as aws:
@@ -185,6 +186,7 @@ def test_what_is_killed_leaves_nothing(zipped: Path, victim: str, protection: tu
     assert _folders(sandbox) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing(zipped: Path) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", _PARENT, str(zipped), "auto", "auto"],

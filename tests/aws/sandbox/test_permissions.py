@@ -36,6 +36,7 @@ def _role(stand: Stand, name: str, *policies: str) -> str:
     return str(role["Role"]["Arn"])
 
 
+@pytest.mark.slow
 def test_functions_have_their_roles_permissions(strict: Stand) -> None:
     bucket, other = strict.bucket(), strict.bucket()
     role = _role(strict, "writer", _policy("s3:PutObject", f"arn:aws:s3:::{bucket}*"))
@@ -47,6 +48,7 @@ def test_functions_have_their_roles_permissions(strict: Stand) -> None:
     assert strict.call(nobody, {"bucket": bucket, "key": "a/b"}).value == "AccessDenied"
 
 
+@pytest.mark.slow
 def test_functions_call_functions(strict: Stand) -> None:
     target = strict.function("echo")
     arn = f"arn:aws:lambda:us-east-1:{strict.ready.account}:function:{target}"

@@ -36,6 +36,7 @@ def test_wrong_credentials_are_refused(stand: Stand) -> None:
     assert _refusal(stand, ready.key, ready.secret) == ("ResourceNotFoundException", 404)
 
 
+@pytest.mark.slow
 def test_keys_made_through_iam_are_good(stand: Stand) -> None:
     iam = stand.client("iam")
     iam.create_user(UserName="someone")
