@@ -5,7 +5,7 @@ BIN := .venv/bin
 # What `make test-s3` runs on a real S3: its own tests, and all others that need a bucket.
 S3_TESTS := tests/s3 tests/handler tests/run -k s3
 
-.PHONY: demo lambda test test-all test-s3 check bench format clean
+.PHONY: demo lambda test test-slow test-all test-s3 check bench format clean
 
 .venv/.made:
 	$(PYTHON) -m venv .venv
@@ -21,6 +21,9 @@ demo: .venv/.dev
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/.dev
+	$(BIN)/python -m pytest -m slow
 
 test-all: .venv/.dev
 	$(BIN)/python -m pytest
