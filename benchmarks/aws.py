@@ -41,7 +41,7 @@ def _calls(rounds: int) -> list[Figure]:
     run = c["lambda_calls"].median_run
     each, floor = run["seconds"] * 1e3 / 1000, run["floor"] * 1e3
     note = f"{each:.2f} ms a call, floor {floor:.2f} ms; ${run['dollars']:.6f}"
-    return [Figure(work, "overhead a call over the floor", each - floor, 5, 2, "ms", True, note)]
+    return [Figure(work, "overhead a call over the floor", each - floor, 5, 5, "ms", True, note)]
 
 
 def _cholesky(rounds: int) -> list[Figure]:
