@@ -72,7 +72,9 @@ def _where(command: _Command) -> _Command:
 
 def _place(command: _Command) -> _Command:
     for option in (
-        click.option("--prefix", default="wrenla", show_default=True, help="What keys begin with."),
+        click.option(
+            "--prefix", default="", help="What keys begin with.  [default: the function's, or wrenla]"
+        ),
         click.option("--bucket", default="", help="[default: the function's, or wrenla-ACCOUNT-REGION]"),
     ):
         command = option(command)
@@ -149,8 +151,9 @@ def destroy_command(
 ) -> None:
     """Remove what deploy has made. Matrices stay, unless there is --data.
 
-    A bucket that deploy has not made is never removed. Once the function is gone, nothing tells which bucket
-    it had: name it with --bucket if it was not the default one.
+    A bucket that deploy has not made is never removed, nor are matrices that another function has too. After
+    a failure the same command goes on: the function goes last. Once it is gone, nothing tells which bucket
+    and prefix it had: name them with --bucket and --prefix if they were not the default ones.
     """
     session, spec = _session(profile, region), DeploySpec(**options)
     if dry_run or not yes:

@@ -41,7 +41,8 @@ class Clients:
 def connect(session: Any, spec: DeploySpec) -> tuple[Clients, Site]:
     """Make the clients, and find out whose account this is.
 
-    Endpoints are boto3's own settings: ``AWS_ENDPOINT_URL``, ``AWS_ENDPOINT_URL_LAMBDA``, ….
+    Endpoints are boto3's own settings: ``AWS_ENDPOINT_URL``, ``AWS_ENDPOINT_URL_LAMBDA``, …. Bucket and
+    prefix are the function's where `spec` does not name them.
 
     Raises
     ------
@@ -58,15 +59,23 @@ def connect(session: Any, spec: DeploySpec) -> tuple[Clients, Site]:
     account = made["sts"].get_caller_identity()["Account"]
     partition = session.get_partition_for_region(region)
     clients = Clients(made["s3"], made["iam"], made["lambda"], made["logs"])
-    if not spec.bucket and (bucket := _bucket_of(clients.lambda_, spec.function)):
-        spec = replace(spec, bucket=bucket)
+    if not (spec.bucket and spec.prefix):
+        spec = _completed(clients.lambda_, spec)
     return clients, Site(spec, account, region, partition)
 
 
-def _bucket_of(client: Any, function: str) -> str:
-    """Return the bucket that the function has: who forgets `--bucket` shall not lose his matrices."""
-    found = ask(client.get_function_configuration, "ResourceNotFoundException", FunctionName=function)
-    return str((found or {}).get("Environment", {}).get("Variables", {}).get("WRENLA_BUCKET", ""))
+def _completed(client: Any, spec: DeploySpec) -> DeploySpec:
+    """Return what to deploy with bucket and prefix of the function, if there is one.
+
+    Who forgets `--bucket` or `--prefix` shall neither lose his matrices nor hit those of somebody else.
+    """
+    found = ask(client.get_function_configuration, "ResourceNotFoundException", FunctionName=spec.function)
+    variables = (found or {}).get("Environment", {}).get("Variables", {})
+    return replace(
+        spec,
+        bucket=spec.bucket or variables.get("WRENLA_BUCKET", ""),
+        prefix=spec.prefix or variables.get("WRENLA_PREFIX", ""),
+    )
 
 
 def whose(site: Site) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from wrenla.aws.asking import ask
@@ -10,7 +11,9 @@ from wrenla.aws.package import Package
 from wrenla.aws.spec import Site
 from wrenla.aws.step import Change
 
-__all__ = ["OldCode", "UploadedCode", "code_key", "uploaded"]
+__all__ = ["OldCode", "UploadedCode", "code_key", "functions_with_code", "uploaded"]
+
+_KEY = re.compile(r"[^/]+/([^/]+)/[0-9a-f]{64}\.zip")
 
 
 def code_key(site: Site, package: Package) -> str:
@@ -20,7 +23,17 @@ def code_key(site: Site, package: Package) -> str:
 
 def uploaded(clients: Clients, site: Site) -> list[str]:
     """Return the keys of all packages of the function."""
-    pages = clients.s3.get_paginator("list_objects_v2").paginate(Prefix=site.code_prefix, **whose(site))
+    return _keys(clients, site, site.code_prefix)
+
+
+def functions_with_code(clients: Clients, site: Site) -> set[str]:
+    """Return the functions, ours or not, of which there are packages in the bucket."""
+    found = map(_KEY.fullmatch, _keys(clients, site, site.all_code))
+    return {key[1] for key in found if key}
+
+
+def _keys(clients: Clients, site: Site, prefix: str) -> list[str]:
+    pages = clients.s3.get_paginator("list_objects_v2").paginate(Prefix=prefix, **whose(site))
     found = ask(lambda: list(pages), "NoSuchBucket") or ()
     return [entry["Key"] for page in found for entry in page.get("Contents", ())]
 

@@ -9,10 +9,10 @@ from typing import Any
 from wrenla.aws.asking import ask
 from wrenla.aws.bucket import is_ours, look_for_bucket
 from wrenla.aws.clients import Clients, connect, whose
-from wrenla.aws.code import uploaded
+from wrenla.aws.code import functions_with_code, uploaded
 from wrenla.aws.function import find_function
 from wrenla.aws.lifecycle import Lifecycle
-from wrenla.aws.log_group import find_log_group
+from wrenla.aws.log_group import log_group_is_ours
 from wrenla.aws.refusals import DeployError, explaining
 from wrenla.aws.role import role_is_ours
 from wrenla.aws.spec import DeploySpec, Site
@@ -34,6 +34,9 @@ def destroy(
 ) -> tuple[str, ...]:
     """Remove a deployment.
 
+    The function goes last, since it alone knows bucket and prefix: after a failure the same call goes on
+    where it was. Nothing should run on the function meanwhile: what it still writes may stay.
+
     Parameters
     ----------
     session : boto3.Session
@@ -49,6 +52,11 @@ def destroy(
     -------
     tuple of str
         What was done, or would be.
+
+    Raises
+    ------
+    DeployError
+        AWS refuses something; wrenla has not made the function; or `data` are also those of another function.
     """
     with explaining():
         clients, site = connect(session, spec or DeploySpec())
@@ -62,42 +70,74 @@ def destroy(
 
 
 def _changes(clients: Clients, site: Site, data: bool) -> Iterator[Change]:
-    """Yield what to remove: first who writes, then what was written."""
-    if find_function(clients, site) is not None:
+    """Yield what to remove: the function last. Whose things these are is looked at before anything goes."""
+    function = find_function(clients, site)
+    if function is not None:
         tags = clients.lambda_.list_tags(Resource=site.function_arn)["Tags"]
         if "wrenla" not in tags:
             raise DeployError(f"function {site.function}: wrenla has not made it; check --function")
-        yield Change(
-            f"delete function {site.function}",
-            lambda: clients.lambda_.delete_function(FunctionName=site.function),
-        )
-    if not site.spec.role and role_is_ours(clients, site):
-        yield Change(f"delete role {site.role_name}", lambda: _delete_role(clients.iam, site.role_name))
-    if find_log_group(clients, site) is not None:
+    our_log = log_group_is_ours(clients, site)
+    if look_for_bucket(clients, site):
+        yield from _in_bucket(clients, site, data)
+    if our_log:
         yield Change(
             f"delete log group {site.log_group}",
             lambda: clients.logs.delete_log_group(logGroupName=site.log_group),
         )
-    if look_for_bucket(clients, site):
-        yield from _in_bucket(clients, site, data)
+    elif our_log is not None:
+        yield Change(f"keep log group {site.log_group}, since wrenla has not made it", lambda: None)
+    if not site.spec.role and role_is_ours(clients, site):
+        yield Change(f"delete role {site.role_name}", lambda: _delete_role(clients.iam, site.role_name))
+    if function is not None:
+        yield Change(
+            f"delete function {site.function}",
+            lambda: clients.lambda_.delete_function(FunctionName=site.function),
+        )
 
 
 def _in_bucket(clients: Clients, site: Site, data: bool) -> Iterator[Change]:
     lifecycle = Lifecycle.of(clients, site)
+    if data:
+        _check_nobody_shares(clients, site, lifecycle)
+        yield from _matrices(clients, site)
     if (others := lifecycle.without_ours(site)) != lifecycle:
         what = f"remove the lifecycle rule {site.lifecycle_rule} from bucket {site.bucket}"
         yield Change(what, lambda: others.put(clients, site))
     if keys := uploaded(clients, site):
         where = f"s3://{site.bucket}/{site.code_prefix}"
         yield Change(f"delete {_count(len(keys))} in {where}", lambda: _delete(clients, site, iter(keys)))
-    if not data:
-        return
+    if data:
+        yield from _bucket(clients, site)
+
+
+def _check_nobody_shares(clients: Clients, site: Site, lifecycle: Lifecycle) -> None:
+    """Refuse to remove matrices that are, or may be, another function's too.
+
+    Rules tell prefixes; of a function that has only code here nobody knows where its matrices are.
+    """
+    used = {**dict.fromkeys(functions_with_code(clients, site), ""), **lifecycle.functions()}
+    used.pop(site.function, None)
+    ours = f"{site.prefix}/"
+    for name, temporaries in sorted(used.items()):
+        if not temporaries or temporaries.startswith(ours):
+            has = "has" if temporaries else "may have"
+            where = temporaries.removesuffix("runs/") or ours
+            raise DeployError(
+                f"function {name} {has} its matrices in s3://{site.bucket}/{where} too: destroy it first "
+                f"(wrenla destroy --function {name} --bucket {site.bucket}), or leave --data out"
+            )
+
+
+def _matrices(clients: Clients, site: Site) -> Iterator[Change]:
     if count := sum(1 for _ in _keys(clients, site, f"{site.prefix}/")):
         where = f"s3://{site.bucket}/{site.prefix}/, matrices and all"
         yield Change(
             f"delete {_count(count)} in {where}",
             lambda: _delete(clients, site, _keys(clients, site, f"{site.prefix}/")),
         )
+
+
+def _bucket(clients: Clients, site: Site) -> Iterator[Change]:
     if not is_ours(clients, site):
         return
     gone = (site.code_prefix, f"{site.prefix}/")

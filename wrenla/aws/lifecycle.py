@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +16,7 @@ __all__ = ["DAYS", "Lifecycle"]
 DAYS = 14
 """How long what a failed run has left can be resumed."""
 
+_RULE = re.compile(r"wrenla-(.+)-temporaries")
 _LEAST_SIZE = "TransitionDefaultMinimumObjectSize"
 
 
@@ -61,6 +64,14 @@ class Lifecycle:
         """Return the rules of others."""
         rules = (each for each in self.rules if each.get("ID") != site.lifecycle_rule)
         return replace(self, rules=tuple(rules))
+
+    def functions(self) -> Mapping[str, str]:
+        """Return the functions that have a rule, and what it is for; "" if it is not as we have made it."""
+        return {
+            found[1]: rule.get("Filter", {}).get("Prefix", "")
+            for rule in self.rules
+            if (found := _RULE.fullmatch(rule.get("ID", "")))
+        }
 
     def put(self, clients: Clients, site: Site) -> None:
         """Make these the rules of the bucket."""

@@ -9,7 +9,7 @@ from wrenla.aws.clients import Clients
 from wrenla.aws.spec import Site
 from wrenla.aws.step import Change
 
-__all__ = ["LogGroup", "find_log_group"]
+__all__ = ["LogGroup", "find_log_group", "log_group_is_ours"]
 
 _DAYS = 30
 
@@ -18,6 +18,13 @@ def find_log_group(clients: Clients, site: Site) -> Any:
     """Return the log group's description, or None."""
     found = clients.logs.describe_log_groups(logGroupNamePrefix=site.log_group, limit=50)["logGroups"]
     return next((group for group in found if group["logGroupName"] == site.log_group), None)
+
+
+def log_group_is_ours(clients: Clients, site: Site) -> bool | None:
+    """Tell whether wrenla has made the log group; None if there is none."""
+    if find_log_group(clients, site) is None:
+        return None
+    return "wrenla" in clients.logs.list_tags_for_resource(resourceArn=site.log_group_arn)["tags"]
 
 
 class LogGroup:

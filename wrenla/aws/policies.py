@@ -69,7 +69,11 @@ def destroyer_policy(site: Site) -> Policy:
     """Return what destroying needs beside what deploying needs; the last two only for the matrices too."""
     statements = [
         _allow("DeleteFunction", ["lambda:DeleteFunction"], _versions(site)),
-        _allow("DeleteLog", ["logs:DeleteLogGroup"], [site.log_group_arn, f"{site.log_group_arn}:*"]),
+        _allow(
+            "DeleteLog",
+            ["logs:DeleteLogGroup", "logs:ListTagsForResource"],
+            [site.log_group_arn, f"{site.log_group_arn}:*"],
+        ),
         _allow("DeleteBucket", ["s3:DeleteBucket"], [site.bucket_arn]),
         _allow("DeleteTiles", ["s3:DeleteObject"], [f"{site.bucket_arn}/{site.prefix}/*"]),
     ]

@@ -57,6 +57,8 @@ _REMEDIES = {
     "IllegalLocationConstraintException": _REGION,
     "301": _REGION,
     "NoSuchBucket": "there is no such bucket; run wrenla deploy, or check --bucket and --region",
+    "BucketNotEmpty": "there is something in it: what was written meanwhile goes if you run the same command "
+    "again; old versions, which a bucket with versioning keeps, are yours to delete",
     "RequestTimeTooSkewed": "this machine's clock is more than 15 minutes off; set it",
     "OptInRequired": "the region is not enabled for this account; enable it, or give another --region",
     "Throttling": _LATER,

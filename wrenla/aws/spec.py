@@ -16,6 +16,7 @@ _FUNCTION = re.compile(r"[A-Za-z0-9_-]{1,36}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9!_.()-]+(/[A-Za-z0-9!_.()-]+)*")
 _CODE = "deploy"
+_FIRST_PREFIX = "wrenla"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,8 @@ class DeploySpec:
         By default the one that the function has, at first ``wrenla-<account>-<region>``. One that exists, and
         that wrenla has not made, keeps its settings; only a lifecycle rule is added.
     prefix : str
-        What keys of tiles begin with: all that the function may touch.
+        What keys of tiles begin with: all that the function may touch. By default the one that the function
+        has, at first ``wrenla``.
     memory, timeout, storage : int
         MB (1,769 are one processor), seconds, MB of ``/tmp``.
     arch : {"x86_64", "arm64"}
@@ -50,7 +52,7 @@ class DeploySpec:
 
     function: str = "wrenla"
     bucket: str = ""
-    prefix: str = "wrenla"
+    prefix: str = ""
     memory: int = 1769
     timeout: int = 900
     storage: int = 512
@@ -67,7 +69,8 @@ class DeploySpec:
             raise SettingError(f"function = {self.function!r}: up to 36 letters, digits, '-' and '_'")
         if self.bucket and not _BUCKET.fullmatch(self.bucket):
             raise SettingError(f"bucket = {self.bucket!r}: 3 to 63 small letters, digits, '-' and '.'")
-        if not _PREFIX.fullmatch(self.prefix) or self.prefix.split("/")[0] == _CODE:
+        right = _PREFIX.fullmatch(self.prefix) and self.prefix.split("/")[0] != _CODE
+        if self.prefix and not right:
             raise SettingError(
                 f"prefix = {self.prefix!r}: letters, digits, '-', '_', '.' and '/' between them; "
                 f"{_CODE!r} is where the code lies"
@@ -143,12 +146,17 @@ class Site:
 
     @property
     def prefix(self) -> str:
-        return self.spec.prefix
+        return self.spec.prefix or _FIRST_PREFIX
 
     @property
     def code_prefix(self) -> str:
         """Where packages lie: outside `prefix`, since who may write tiles must not replace the code."""
-        return f"{_CODE}/{self.function}/"
+        return f"{self.all_code}{self.function}/"
+
+    @property
+    def all_code(self) -> str:
+        """Where packages of all functions lie that have this bucket."""
+        return f"{_CODE}/"
 
     @property
     def temporaries(self) -> str:

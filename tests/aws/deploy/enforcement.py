@@ -170,6 +170,7 @@ def _logs(request: Any) -> Iterator[Asked]:
     group = "" if action == "DescribeLogGroups" else body.get("logGroupName", "-")
     stream = body.get("logStreamName", "")
     arn = f"arn:aws:logs:{request._region}:{request.account_id}:log-group:{group}:log-stream:{stream}"
+    arn = body.get("resourceArn", arn)
     yield Asked(f"logs:{action}", arn)
     if action == "CreateLogGroup" and body.get("tags"):
         yield Asked("logs:TagResource", arn)

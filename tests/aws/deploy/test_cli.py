@@ -75,6 +75,34 @@ def test_a_region_and_a_function_of_ones_own(
     assert f"arn:aws:lambda:us-east-1:{account.number}:function:mine" in done.output
 
 
+def test_bucket_and_prefix_are_the_functions(
+    run: Callable[..., Result], account: Account, package: Packaging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wrenla.aws.doctor.invoking", lambda client: lambda function, event: {"kind": ""})
+    place = f"s3://mine-{account.number}/team/x"
+    assert run("deploy", "--bucket", f"mine-{account.number}", "--prefix", "team/x").exit_code == 0
+    assert run("deploy").output.startswith("nothing to change\n")
+    assert run("ls").output == f"{place}: no matrices\n"
+    assert place in run("doctor").output
+    policies = json.loads(run("deploy", "--print-policies").output)
+    assert policies["the function's role may"]["Statement"][0]["Resource"] == [
+        f"arn:aws:s3:::mine-{account.number}/team/x/*"
+    ]
+    account.admin.client("s3").put_object(Bucket=f"mine-{account.number}", Key="team/x/m", Body=b"x")
+    assert f"delete 1 object in {place}/, matrices and all" in run("destroy", "--yes", "--data").output
+
+
+def test_destroying_data_that_are_also_anothers(
+    run: Callable[..., Result], account: Account, package: Packaging
+) -> None:
+    for name in ("a", "b"):
+        deploy(account.admin, DeploySpec(function=name))
+    refused = run("destroy", "--function", "a", "--data", text="y\n")
+    assert refused.exit_code == 1
+    assert "function b has its matrices in" in refused.output
+    assert "Go on?" not in refused.output
+
+
 def test_the_policies(run: Callable[..., Result], account: Account) -> None:
     done = run("deploy", "--print-policies")
     assert done.exit_code == 0

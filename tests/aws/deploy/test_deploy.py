@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from wrenla.aws.deploy import DeploySpec, deploy
+from wrenla.aws.deploy import DeploySpec, deploy, deployment
 from wrenla.aws.package import Package
 from wrenla.aws.refusals import DeployError
 
@@ -197,6 +197,26 @@ def test_who_forgets_the_bucket_keeps_it(account: Account, package: Packaging) -
     done = deploy(account.admin, DeploySpec(memory=2000))
     assert done.bucket == bucket
     assert done.changed == ("change function wrenla: MemorySize 1769 → 2000",)
+
+
+def test_who_forgets_the_prefix_keeps_it(account: Account, package: Packaging) -> None:
+    bucket = f"mine-{account.number}"
+    spec = DeploySpec(bucket=bucket, prefix="team/x")
+    deploy(account.admin, spec)
+    for forgetful in (DeploySpec(), DeploySpec(bucket=bucket), DeploySpec(prefix="team/x")):
+        done = deploy(account.admin, forgetful)
+        assert (done.bucket, done.prefix, done.changed) == (bucket, "team/x", ())
+    assert deployment(account.admin).prefix == "team/x"
+    moved = deploy(account.admin, DeploySpec(prefix="wrenla"))
+    assert (moved.bucket, moved.prefix, len(moved.changed)) == (bucket, "wrenla", 3)
+
+
+def test_a_function_without_a_prefix_has_the_first_one(account: Account, package: Packaging) -> None:
+    deploy(account.admin)
+    account.admin.client("lambda").update_function_configuration(
+        FunctionName="wrenla", Environment={"Variables": {}}
+    )
+    assert deploy(account.admin).prefix == "wrenla"
 
 
 def test_a_role_of_ones_own_is_used_as_it_is(account: Account, package: Packaging) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -50,8 +51,15 @@ def test_nothing_is_left_with_data(account: Account, package: Packaging) -> None
     put(account, bucket, "wrenla/m/zarr.json", "wrenla/m/c/0/0", "wrenla/runs/r/lease")
     lines: list[str] = []
     assert destroy(account.admin, data=True, tell=lines.append) == tuple(lines)
-    assert "delete 3 objects in" in lines[-2]
-    assert lines[-1] == f"delete bucket {bucket}"
+    assert lines == [
+        f"delete 3 objects in s3://{bucket}/wrenla/, matrices and all",
+        f"remove the lifecycle rule wrenla-wrenla-temporaries from bucket {bucket}",
+        f"delete 1 object in s3://{bucket}/deploy/wrenla/",
+        f"delete bucket {bucket}",
+        "delete log group /aws/lambda/wrenla",
+        "delete role wrenla-wrenla-eu-central-1",
+        "delete function wrenla",
+    ]
     assert what_is_there(account) == {"buckets": [], "objects": [], "functions": [], "roles": [], "logs": []}
     assert destroy(account.admin, data=True) == ()
 
@@ -90,7 +98,7 @@ def test_objects_go_in_batches(account: Account, package: Packaging, monkeypatch
     assert any("7 objects" in line for line in destroy(account.admin, data=True))
     assert what_is_there(account)["buckets"] == []
     batches = [call for call in account.calls if call.operation == "DeleteObjects"]
-    assert [len(call.parameters["Delete"]["Objects"]) for call in batches] == [1, 3, 3, 1]
+    assert [len(call.parameters["Delete"]["Objects"]) for call in batches] == [3, 3, 1, 1]
 
 
 def test_a_foreign_bucket_stays_with_what_is_not_ours(account: Account, package: Packaging) -> None:
@@ -111,12 +119,141 @@ def test_a_bucket_with_more_in_it_stays(account: Account, package: Packaging) ->
     deploy(account.admin, DeploySpec(function="two", prefix="second"))
     put(account, one.bucket, "wrenla/m/zarr.json", "second/m/zarr.json")
     lines = destroy(account.admin, DeploySpec(function="one"), data=True)
-    assert lines[-1] == f"keep bucket {one.bucket}, since there is more in it"
+    assert f"keep bucket {one.bucket}, since there is more in it" in lines
     left = what_is_there(account)
     assert left["functions"] == ["two"]
     assert [key for key in left["objects"] if not key.startswith("deploy/two/")] == ["second/m/zarr.json"]
     [rule] = account.admin.client("s3").get_bucket_lifecycle_configuration(Bucket=one.bucket)["Rules"]
     assert rule["ID"] == "wrenla-two-temporaries"
+
+
+def test_the_prefix_is_the_functions(account: Account, package: Packaging) -> None:
+    bucket = f"shared-{account.number}"
+    make_bucket(account, bucket)
+    deploy(account.admin, DeploySpec(bucket=bucket, prefix="team/x"))
+    put(account, bucket, "wrenla/theirs", "team/x/m/zarr.json", "team/xy/theirs")
+    destroy(account.admin, data=True)
+    assert what_is_there(account)["objects"] == ["team/xy/theirs", "wrenla/theirs"]
+
+
+@pytest.mark.parametrize("beside", ["wrenla", "wrenla/b"])
+def test_matrices_that_another_function_has_too_stay(
+    account: Account, package: Packaging, beside: str
+) -> None:
+    bucket = deploy(account.admin, DeploySpec(function="a")).bucket
+    deploy(account.admin, DeploySpec(function="b", prefix=beside))
+    put(account, bucket, "wrenla/m/zarr.json")
+    account.changes()
+    for dry_run in (True, False):
+        with pytest.raises(DeployError) as raised:
+            destroy(account.admin, DeploySpec(function="a"), data=True, dry_run=dry_run)
+        assert str(raised.value) == (
+            f"function b has its matrices in s3://{bucket}/{beside}/ too: destroy it first "
+            f"(wrenla destroy --function b --bucket {bucket}), or leave --data out"
+        )
+    assert account.changes() == []
+    destroy(account.admin, DeploySpec(function="b", bucket=bucket))  # as it says
+    destroy(account.admin, DeploySpec(function="a"), data=True)
+    assert what_is_there(account)["buckets"] == []
+
+
+def test_without_data_another_functions_prefix_is_of_no_concern(account: Account, package: Packaging) -> None:
+    for name in ("a", "b"):
+        deploy(account.admin, DeploySpec(function=name))
+    destroy(account.admin, DeploySpec(function="a"))
+    assert what_is_there(account)["functions"] == ["b"]
+    assert deploy(account.admin, DeploySpec(function="b")).changed == ()
+
+
+def test_a_prefix_around_ours_is_of_no_concern(account: Account, package: Packaging) -> None:
+    bucket = deploy(account.admin, DeploySpec(function="b", prefix="team")).bucket
+    deploy(account.admin, DeploySpec(function="a", prefix="team/x"))
+    put(account, bucket, "team/m/zarr.json", "team/x/m/zarr.json")
+    destroy(account.admin, DeploySpec(function="a"), data=True)
+    assert "team/m/zarr.json" in what_is_there(account)["objects"]
+    assert "team/x/m/zarr.json" not in what_is_there(account)["objects"]
+
+
+def test_code_of_another_function_without_a_rule_tells_of_it(account: Account, package: Packaging) -> None:
+    bucket = deploy(account.admin, DeploySpec(function="a")).bucket
+    deploy(account.admin, DeploySpec(function="b", prefix="elsewhere"))
+    s3 = account.admin.client("s3")
+    s3.delete_bucket_lifecycle(Bucket=bucket)
+    with pytest.raises(DeployError, match=f"function b may have its matrices in s3://{bucket}/wrenla/ too: "):
+        destroy(account.admin, DeploySpec(function="a"), data=True)
+
+
+def test_code_that_is_not_wrenlas_tells_of_nothing(account: Account, package: Packaging) -> None:
+    bucket = f"theirs-{account.number}"
+    make_bucket(account, bucket)
+    put(account, bucket, "deploy/prod/app.zip", "deploy/readme", f"deploy/{'0' * 64}.zip")
+    deploy(account.admin, DeploySpec(bucket=bucket))
+    destroy(account.admin, data=True)
+    assert len(what_is_there(account)["objects"]) == 3
+
+
+def test_a_rule_that_was_rewritten_may_be_for_the_same_prefix(account: Account, package: Packaging) -> None:
+    bucket = deploy(account.admin, DeploySpec(function="a")).bucket
+    s3 = account.admin.client("s3")
+    [ours] = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    tag = {"Key": "k", "Value": "v"}
+    more = {"ID": "wrenla-b-temporaries", "Filter": {"And": {"Prefix": "x/", "Tags": [tag]}}}
+    rules = [ours, {**more, "Status": "Enabled", "Expiration": {"Days": 1}}]
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
+    with pytest.raises(DeployError, match="function b may have"):
+        destroy(account.admin, DeploySpec(function="a"), data=True)
+
+
+def test_whatever_fails_the_same_call_goes_on(account: Account, package: Packaging) -> None:
+    """The function, which alone knows bucket and prefix, goes last: everything else may fail before."""
+    bucket = f"mine-{account.number}"
+    deploy(account.admin, DeploySpec(bucket=bucket, prefix="team/x"))
+    put(account, bucket, "team/x/m/zarr.json")
+    make_bucket(account, other := f"wrenla-{account.number}-eu-central-1")
+    put(account, other, "wrenla/theirs")
+    planned = destroy(account.admin, data=True, dry_run=True)
+    assert planned[-1] == "delete function wrenla"
+    done: list[str] = []
+    while len(done) < len(planned):
+        lines: list[str] = []
+
+        def tell(line: str, lines: list[str] = lines) -> None:
+            if lines:
+                raise KeyboardInterrupt
+            lines.append(line)
+
+        with contextlib.suppress(KeyboardInterrupt):
+            destroy(account.admin, data=True, tell=tell)
+        done += lines
+    assert tuple(done) == planned
+    assert what_is_there(account) == {
+        "buckets": [other],
+        "objects": ["wrenla/theirs"],
+        "functions": [],
+        "roles": [],
+        "logs": [],
+    }
+
+
+def test_what_is_written_meanwhile_goes_at_the_next_call(account: Account, package: Packaging) -> None:
+    bucket = deploy(account.admin).bucket
+
+    def tell(line: str) -> None:
+        if line.startswith("delete bucket"):
+            put(account, bucket, "wrenla/late")
+
+    with pytest.raises(DeployError, match=r"DeleteBucket: there is something in it.*run the same command"):
+        destroy(account.admin, data=True, tell=tell)
+    destroy(account.admin, data=True)
+    assert what_is_there(account) == {"buckets": [], "objects": [], "functions": [], "roles": [], "logs": []}
+
+
+def test_a_log_group_of_others_stays(account: Account, package: Packaging) -> None:
+    deploy(account.admin)
+    group = "/aws/lambda/wrenla"
+    account.admin.client("logs").untag_log_group(logGroupName=group, tags=["wrenla"])
+    assert f"keep log group {group}, since wrenla has not made it" in destroy(account.admin)
+    assert what_is_there(account)["logs"] == [group]
 
 
 def test_a_role_of_ones_own_stays(account: Account, package: Packaging) -> None:

@@ -78,8 +78,10 @@ def test_the_deployers_policy_is_enough(account: Account, package: Packaging) ->
     package("second")
     assert len(deploy(deployer, DeploySpec(memory=2000)).changed) == 4
     assert deploy(deployer, DeploySpec(memory=2000)).changed == ()
-    with pytest.raises(DeployError, match=r"need lambda:DeleteFunction"):
+    account.changes()
+    with pytest.raises(DeployError, match=r"need logs:ListTagsForResource"):
         destroy(deployer)
+    assert account.changes() == []
     destroyer = [*deployer_policy(site)["Statement"], *destroyer_policy(site)["Statement"]]
     account.change("deployer", {"Version": "2012-10-17", "Statement": destroyer})
     assert len(destroy(deployer, data=True)) == 6
@@ -120,6 +122,33 @@ def test_an_update_without_an_action(account: Account, package: Packaging) -> No
         message = refusal(deployer, spec=DeploySpec(memory=2000))
         assert message is not None
         assert action in message
+
+
+DESTROYING = (
+    *("logs:ListTagsForResource", "s3:DeleteObject", "s3:PutLifecycleConfiguration", "s3:DeleteBucket"),
+    *("logs:DeleteLogGroup", "iam:ListRolePolicies", "iam:DeleteRolePolicy"),
+    *("iam:ListAttachedRolePolicies", "iam:DeleteRole", "lambda:DeleteFunction"),
+)
+"""What destroying needs that only looking does not, as it comes to need it."""
+
+
+def test_destroying_without_an_action_goes_on_once_it_is_there(account: Account, package: Packaging) -> None:
+    """Without bucket and prefix, which the function still knows, however far it has come."""
+    account.enforced()
+    options = {"bucket": f"mine-{account.number}", "prefix": "team/x"}
+    site = site_of(account, **options)
+    bucket = deploy(account.admin, DeploySpec(**options)).bucket  # type: ignore[arg-type]
+    account.admin.client("s3").put_object(Bucket=bucket, Key="team/x/m", Body=b"x")
+    both = [*deployer_policy(site)["Statement"], *destroyer_policy(site)["Statement"]]
+    policy = {"Version": "2012-10-17", "Statement": both}
+    destroyer = account.user("destroyer", policy)
+    assert set(actions_of(destroyer_policy(site))) <= set(DESTROYING)
+    for action in DESTROYING:
+        account.change("destroyer", without(policy, action))
+        with pytest.raises(DeployError, match=f"need {action}"):
+            destroy(destroyer, data=True)
+    account.change("destroyer", policy)
+    assert destroy(destroyer, data=True) == ("delete function wrenla",)
 
 
 def test_a_deployer_touches_no_other_deployment(account: Account, package: Packaging) -> None:

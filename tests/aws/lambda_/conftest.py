@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import wrenla as wl
 from wrenla.aws.sandbox import LocalLambda
 from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3_client import close_clients
+
+from .system import matrix, n
 
 WORKERS = 4
 
@@ -46,3 +49,11 @@ def executor(aws: LocalLambda) -> Iterator[wl.LambdaExecutor]:
     """Four invocations at a time."""
     with wl.LambdaExecutor(concurrency=WORKERS) as made:
         yield made
+
+
+@pytest.fixture(scope="package")
+def expected() -> tuple[np.ndarray, np.ndarray]:
+    """The factor and the solution, computed in memory."""
+    with pytest.MonkeyPatch.context() as patch, wl.LocalExecutor(2, allowed_mem="600 MiB") as made:
+        patch.setenv("WRENLA_STORE", "memory://expected")
+        return matrix().cholesky().compute(made), matrix().solve(np.ones(n)).compute(made)

@@ -11,9 +11,9 @@ import wrenla as wl
 from wrenla.aws.sandbox import LocalLambda
 from wrenla.errors import Lost, WorkerDied
 
+from .system import matrix, n
+
 CALLS = 200
-TILE, N = 24, 8
-n = TILE * N - 5
 
 FAULTS = {
     "throttle 30 %": {"kind": "throttle", "share": 0.3, "seed": 1},
@@ -42,22 +42,6 @@ def warm(executor: wl.LambdaExecutor) -> wl.LambdaExecutor:
     """What has answered its ping already, so that faults hit calls."""
     assert executor.submit(abs, -1).result(60) == 1
     return executor
-
-
-def matrix() -> wl.BigMatrix:
-    def entries(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        return 0.9 ** abs(i[:, None] - j)
-
-    return wl.from_function(entries, (n, n), TILE, structure="pos")
-
-
-@pytest.fixture(scope="module")
-def expected() -> tuple[np.ndarray, np.ndarray]:
-    """The factor and the solution, computed in memory."""
-    with pytest.MonkeyPatch.context() as patch, wl.LocalExecutor(2, allowed_mem="600 MiB") as made:
-        patch.setenv("WRENLA_STORE", "memory://expected")
-        A = matrix()
-        return A.cholesky().compute(made), A.solve(np.ones(n)).compute(made)
 
 
 def test_map_of_idempotent_calls(warm: wl.LambdaExecutor, aws: LocalLambda, fault: str) -> None:

@@ -10,10 +10,12 @@ import pytest
 
 import wrenla as wl
 from tests.s3.fault_proxy import FaultProxy, Rule
-from tests.s3.test_faults_of_runs import CALLS, FAULTS, LARGE, TILE, n
+from tests.s3.test_faults_of_runs import CALLS, FAULTS, LARGE
 from wrenla.aws.sandbox import LocalLambda
 from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3_client import close_clients
+
+from .system import matrix, n
 
 EVERY_DAY = ("503", "answer lost")
 """The others take too long for that."""
@@ -49,21 +51,6 @@ def broken(proxy: FaultProxy, rules: list[Rule], nothing_left: str) -> Iterator[
     yield f"{nothing_left}/kept"
     assert any(rule.fired for rule in rules)
     proxy.start_over()
-
-
-def matrix() -> wl.BigMatrix:
-    def entries(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        return 0.9 ** abs(i[:, None] - j)
-
-    return wl.from_function(entries, (n, n), TILE, structure="pos")
-
-
-@pytest.fixture(scope="module")
-def expected() -> tuple[np.ndarray, np.ndarray]:
-    """The factor and the solution, computed in memory."""
-    with pytest.MonkeyPatch.context() as patch, wl.LocalExecutor(2, allowed_mem="600 MiB") as made:
-        patch.setenv("WRENLA_STORE", "memory://expected")
-        return matrix().cholesky().compute(made), matrix().solve(np.ones(n)).compute(made)
 
 
 def test_factorization(

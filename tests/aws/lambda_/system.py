@@ -1,0 +1,19 @@
+"""The matrix that the fault tables factor, 8 × 8 tiles with ragged ones at the edges."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import wrenla as wl
+
+TILE, N = 24, 8
+n = TILE * N - 5
+
+
+def matrix() -> wl.BigMatrix:
+    """Its function is a closure: this module is nowhere but here."""
+
+    def entries(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        return 0.9 ** abs(i[:, None] - j)
+
+    return wl.from_function(entries, (n, n), TILE, structure="pos")
