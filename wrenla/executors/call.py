@@ -17,11 +17,14 @@ from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
 from wrenla_handler.call.broadcast import Ref
 
-__all__ = ["Batch", "Call", "Carrier", "Ended", "Lane", "Outcome", "Work", "call_again", "find_straggler"]
+__all__ = ["LOOK", "Batch", "Call", "Carrier", "Ended", "Lane", "Lookout", "Outcome", "Work", "call_again"]
 
 _MOST_DONE, _FAR, _SHORT = 0.75, 4.0, 0.5
 """A straggler: this share of its batch is done, it takes so many times the median, and this many seconds at
 least."""
+
+LOOK = 0.1
+"""Seconds between two looks of an idle lane for a straggler."""
 
 _SAMPLE = 256
 """Calls whose seconds are kept to tell what is usual."""
@@ -170,15 +173,25 @@ def call_again(call: Call, error: Exception) -> bool:
     return try_again(error, tried, call.options)
 
 
-def find_straggler(active: Mapping[Attempt, Call]) -> tuple[Call | None, bool]:
-    """Return a running call that deserves a second copy, and whether one may come to deserve it."""
-    may_come, now = False, time.monotonic()
-    for attempt, call in active.items():
-        if call.options.idempotent and call.batch is not None and len(call.running) == 1 and not call.ended:
-            if call.batch.straggles(now - attempt.started):
-                return call, True
-            may_come = True
-    return None, may_come
+class Lookout:
+    """Looks for calls that deserve a second copy, now and then for all lanes together."""
+
+    def __init__(self) -> None:
+        self._again = 0.0
+
+    def look(self, active: Mapping[Attempt, Call]) -> tuple[Call | None, bool]:
+        """Return such a call, and whether one may come to deserve it."""
+        now = time.monotonic()
+        if now < self._again:
+            return None, True
+        may_come = False
+        for attempt, call in active.items():
+            if call.options.idempotent and call.batch and len(call.running) == 1 and not call.ended:
+                if call.batch.straggles(now - attempt.started):
+                    return call, True
+                may_come = True
+        self._again = now + 0.9 * LOOK if may_come else 0.0
+        return None, may_come
 
 
 class Carrier(Protocol):

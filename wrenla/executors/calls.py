@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from wrenla.errors import Cancelled
-from wrenla.executors.call import Call, Carrier, Lane, Outcome, Work, call_again, find_straggler
+from wrenla.executors.call import LOOK, Call, Carrier, Lane, Lookout, Outcome, Work, call_again
 from wrenla.executors.clock import Clock, apart
 from wrenla.executors.crew import Crew
 from wrenla.executors.future import Attempt, Future
@@ -22,9 +22,6 @@ from wrenla.executors.ledger import Ledger, Stats, name_of
 __all__ = ["Calls"]
 
 logger = logging.getLogger("wrenla.calls")
-
-_LOOK = 0.1
-"""Seconds between two looks of an idle lane for a straggler."""
 
 
 class Calls:
@@ -53,7 +50,7 @@ class Calls:
         self._crew = Crew(lanes, self._serve, name)
         self._idle = 0
         self._watchers = 0
-        self._watched = False
+        self._lookout = Lookout()
         self._closed = False
         self._holds: set[Future[Any]] = set()
         self._changed = threading.Condition()
@@ -223,21 +220,18 @@ class Calls:
                 if self._closed and not (self._active or self._holds):
                     self._changed.notify_all()
                     return None
-                straggler, may_come = find_straggler(self._active)
+                straggler, may_come = self._lookout.look(self._active)
                 if straggler is not None:
-                    self._changed.notify()  # another one looks from now on
+                    if not self._idle:
+                        self._crew.hire()  # somebody else looks from now on
                     return [(straggler, self._begin(straggler, lane, copy=True))]
-                watches = may_come and not self._watched  # one looks for all
-                if not (watches or self.carrier.keeps_lanes):
+                if not self.carrier.keeps_lanes and (self._idle or not may_come):
                     return None
                 self._idle += 1
-                self._watched = self._watched or watches
                 try:
-                    self._changed.wait(_LOOK if watches else None)
+                    self._changed.wait(LOOK if may_come else None)
                 finally:
                     self._idle -= 1
-                    if watches:
-                        self._watched = False
 
     def _starts(self, call: Call) -> bool:
         """Tell whether a call from the queue begins: not if it was cancelled there."""
