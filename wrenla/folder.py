@@ -18,9 +18,12 @@ from dataclasses import asdict, dataclass
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import Store, join, open_store
 
-__all__ = ["Lease", "Leftover", "RunFolder", "clean", "leftovers", "run_of"]
+__all__ = ["MANIFEST", "Lease", "Leftover", "RunFolder", "clean", "leftovers", "run_of"]
 
 _LEASE_SECONDS = 60.0
+MANIFEST = "run.json"
+"""What a run is about. Where it is not there, nobody needs the tiles any more."""
+
 _REMOVERS = 8
 """Requests at a time that empty a folder on a store that is far away."""
 
@@ -184,7 +187,10 @@ def _current(store: Store) -> tuple[int, Lease | None]:
 
 
 def _empty(store: Store) -> int:
-    keys = list(store.list())
+    keys = set(store.list())
+    # and look again when it is gone: who writes after that finds it gone, and removes it again (TileWork)
+    store.delete(MANIFEST)
+    keys |= set(store.list())
     leases = [key for key in keys if key.startswith("lease/")]
     rest = [key for key in keys if not key.startswith("lease/")]
     if store.reach == "anywhere" and len(rest) > 1:  # where a request takes a while

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from wrenla import folder as folder_module
-from wrenla.folder import Lease, RunFolder, clean, leftovers
+from wrenla.folder import MANIFEST, Lease, RunFolder, clean, leftovers
 from wrenla_handler.errors import TransientStoreError
 from wrenla_handler.stores import MemoryStore, join, open_store
 
@@ -198,3 +198,24 @@ def test_clean_does_not_take_what_is_being_resumed(place: str) -> None:
 
 def test_of_nothing_there_is_nothing_to_clean(place: str) -> None:
     assert list(clean(place)) == []
+
+
+def test_what_is_written_while_a_folder_is_removed_goes_too(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A late task looks for the manifest after it has written: the last look of ours is after that has gone."""
+    folder = RunFolder(place, "busy")
+    folder.store.put(MANIFEST, b"{}")
+    real, seen = folder.store.list, []
+
+    def listed(prefix: str = "") -> Iterator[str]:
+        keys = list(real(prefix))
+        if not seen:
+            folder.store.put("late", b"1")
+        seen.append(MANIFEST in keys)
+        return iter(keys)
+
+    monkeypatch.setattr(folder.store, "list", listed)
+    folder.remove()
+    assert seen == [True, False]
+    assert list(open_store(place).list()) == []

@@ -12,7 +12,7 @@ from wrenla.executors.call import Batch, Call
 from wrenla.executors.calls import Calls
 from wrenla.executors.endings import raised
 from wrenla.executors.options import CallOptions
-from wrenla.folder import run_of
+from wrenla.folder import MANIFEST, run_of
 from wrenla_handler.call.blobs import load
 from wrenla_handler.layout import tile_key
 from wrenla_handler.stores import Data, open_store
@@ -128,7 +128,7 @@ class TileWork:
             if not folder or not isinstance(outcome, Report) or not outcome.committed:
                 continue
             with closing(open_store(folder)) as root:
-                if root.exists("run.json"):  # kept, or somebody has resumed the run
+                if root.exists(MANIFEST):  # kept, or somebody has resumed the run
                     continue
             with closing(open_store(spec.url)) as store:
                 store.delete(tile_key(task.out.i, task.out.j, spec.ndim, task.out.partial))

@@ -14,7 +14,7 @@ import numpy as np
 
 from wrenla.errors import ReachError
 from wrenla.executors.base import Executor
-from wrenla.folder import RunFolder
+from wrenla.folder import MANIFEST, RunFolder
 from wrenla.plan.expression import Leaf, Node
 from wrenla.plan.graph import Graph
 from wrenla.plan.plan import Plan, make_plan
@@ -103,7 +103,7 @@ def execute(
     folder = RunFolder(root, _run_key(targets))
     try:
         # from now on what is there is in use: late copies of an earlier run's tasks do not clear up after it
-        folder.store.put("run.json", b"{}")
+        folder.store.put(MANIFEST, b"{}")
         arrays, hosts = _bind(plan, originals, targets, folder)
         if executor.reach == "anywhere":
             arrays, hosts = _guarded(upload(arrays, hosts, folder), targets), {}
@@ -111,7 +111,7 @@ def execute(
         present = list(_present(plan.graph, arrays))
         if present:
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
-        folder.store.put("run.json", json.dumps(_manifest(plan, executor), indent=1).encode())
+        folder.store.put(MANIFEST, json.dumps(_manifest(plan, executor), indent=1).encode())
         job = Job(folder.key, plan.graph, arrays, _wanted(plan), present, plan.batch)
         with executor.session(hosts, plan.projected):
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), listeners)
