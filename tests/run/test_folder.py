@@ -203,7 +203,7 @@ def test_of_nothing_there_is_nothing_to_clean(place: str) -> None:
 def test_what_is_written_while_a_folder_is_removed_goes_too(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A late task looks for the manifest after it has written: the last look of ours is after that has gone."""
+    """A late task looks for the manifest after it has written: our last look is after that has gone."""
     folder = RunFolder(place, "busy")
     folder.store.put(MANIFEST, b"{}")
     real, seen = folder.store.list, []
