@@ -60,7 +60,7 @@ def measure(which):
     model = ExecutorModel(1, 60e9, 2e9, 1e-4, 60.0, 1 << 50)
     plan, originals = make_plan([node], model, cut=Cut("fixed", 2))
     folder = RunFolder(root, "run")
-    arrays, hosts = _bind(plan, originals, [Target(node)], folder, "process")
+    arrays, hosts = _bind(plan, originals, [Target(node)], folder)
     worker = Worker(0, hosts)
     worst = 0
     with blas_threads(1):

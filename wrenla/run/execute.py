@@ -194,11 +194,6 @@ def _check_reach(
     plan: Plan, originals: Mapping[str, Node], targets: Sequence[Target], root: str, reach: Reach
 ) -> None:
     """Refuse data and places that the workers cannot see, before anything has begun."""
-    if _ORDER.index(_reach_of(root)) < _ORDER.index(reach):
-        raise ReachError(
-            f"{root}: the executor's workers are further away ({reach}) and cannot see the store for "
-            "temporaries: set it (WRENLA_STORE) to s3://bucket/prefix"
-        )
     urls = {target.url for target in targets if target.url}
     for name in plan.graph.tiles.arrays:
         node = originals[name]
@@ -210,6 +205,11 @@ def _check_reach(
             _require(reach, "process", "an array in the memory of this process")
     for url in sorted(urls):
         _require(reach, _reach_of(url), url)
+    if _ORDER.index(_reach_of(root)) < _ORDER.index(reach):
+        raise ReachError(
+            f"{root}: the executor's workers are further away ({reach}) and cannot see the store for "
+            "temporaries: set it (WRENLA_STORE) to s3://bucket/prefix"
+        )
 
 
 def _reach_of(url: str) -> Reach:
