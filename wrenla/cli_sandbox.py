@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -40,9 +42,7 @@ def sandbox(no_deploy: bool, **options: Any) -> None:
     there can reach a real account.
     """
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: ended.set())
-    with LocalLambda(deploy=not no_deploy, **options) as aws:
+    with _told_by_signals(ended), LocalLambda(deploy=not no_deploy, **options) as aws:
         for name, value in aws.variables.items():
             click.echo(f"export {name}={shlex.quote(value)}")
         for name in aws.removed:
@@ -54,6 +54,18 @@ def sandbox(no_deploy: bool, **options: Any) -> None:
         click.echo("# Ctrl-C ends it", err=True)
         while not ended.wait(0.5):
             aws.check()
+
+
+@contextlib.contextmanager
+def _told_by_signals(ended: threading.Event) -> Iterator[None]:
+    """Set an event when the process is told to end, instead of being interrupted anywhere."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, lambda *_: ended.set()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 commands: tuple[click.Command, ...] = (sandbox,)

@@ -24,7 +24,7 @@ EVERY_DAY = ("503", "answer lost")
 @pytest.fixture(scope="module")
 def proxy(aws: LocalLambda) -> Iterator[FaultProxy]:
     """A proxy before the store, for the function and for us."""
-    client = boto3.client("lambda")
+    client = boto3.session.Session().client("lambda")
     variables = client.get_function_configuration(FunctionName=aws.function)["Environment"]["Variables"]
     with FaultProxy(aws.s3_url) as started, pytest.MonkeyPatch.context() as patch:
         environment = {"Variables": variables | {"AWS_ENDPOINT_URL_S3": started.url}}

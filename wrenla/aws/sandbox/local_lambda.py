@@ -276,7 +276,10 @@ def _variables(ready: Ready, region: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables, and restore what was there."""
+    """Set environment variables, and restore what was there; and boto3's own session, which has read them."""
+    import boto3
+
+    session, boto3.DEFAULT_SESSION = boto3.DEFAULT_SESSION, None
     names = {*variables, *_REMOVED}
     before = {name: os.environ.get(name) for name in names}
     for name in _REMOVED:
@@ -285,6 +288,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
+        boto3.DEFAULT_SESSION = session
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
