@@ -54,8 +54,9 @@ def name_of(path: Path) -> str:
 def test_python_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of one document share their names. A `text` block right below one is what it prints."""
     monkeypatch.chdir(tmp_path)
-    if "LocalLambda(" not in path.read_text():  # functions there cannot see a folder: they have a bucket
-        monkeypatch.setenv("WRENLA_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("WRENLA_STORE", str(tmp_path / "store"))
+    if "LocalLambda(" in path.read_text():  # functions there cannot see a folder: they have a bucket
+        monkeypatch.delenv("WRENLA_STORE")
     monkeypatch.setenv("WRENLA_WORKERS", "2")
     monkeypatch.setenv("WRENLA_ALLOWED_MEM", "2 GiB")
     names: dict[str, Any] = {"__name__": "__main__"}

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["PREFIX", "Group", "Groups", "find_groups", "sweep_groups"]
+__all__ = ["PREFIX", "Group", "Groups", "find_groups", "has_ended", "sweep_groups"]
 
 PREFIX = "wrenla-sandbox-"
 """What names of groups begin with; the number of the sandbox's process follows."""
@@ -230,12 +230,20 @@ def _works(groups: Groups) -> bool:
         group.close()
 
 
+def has_ended(pid: str) -> bool:
+    """Tell whether a process is gone, or has ended and is waited for by nobody, which may last."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
 def sweep_groups(groups: Groups) -> None:
     """Remove what sandboxes have left that were killed."""
     for parent in groups.parents:
         for folder in parent.glob(f"{PREFIX}*"):
             owner = folder.name.removeprefix(PREFIX).partition("-")[0]
-            if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            if owner.isdigit() and has_ended(owner):
                 with contextlib.suppress(OSError):
                     for number in _words(folder / "cgroup.procs"):
                         os.kill(int(number), signal.SIGKILL)

@@ -12,7 +12,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from wrenla.aws.sandbox.cgroups import sweep_groups
+from wrenla.aws.sandbox.cgroups import has_ended, sweep_groups
 from wrenla.aws.sandbox.cloud import Cloud
 from wrenla.aws.sandbox.code import remove_tree
 from wrenla.aws.sandbox.control import Control
@@ -119,5 +119,5 @@ def _sweep() -> None:
     """Remove the folders of sandboxes that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
         owner = folder.name.removeprefix(_FOLDER).partition("-")[0]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+        if owner.isdigit() and has_ended(owner):
             shutil.rmtree(folder, ignore_errors=True)
