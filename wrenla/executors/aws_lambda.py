@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from wrenla.config import store_for
-from wrenla.errors import ReachError
 from wrenla.executors.base import Executor
 from wrenla.executors.calls import Calls
 from wrenla.executors.invocation import Function, FunctionFacts
@@ -108,7 +107,7 @@ class LambdaExecutor(Executor):
                 use_session(mine, session)
             self.own_store = join(f"s3://{mine}", self.facts.prefix)
         name = f"calls-{uuid.uuid4().hex[:12]}"
-        place = Place(name, "anywhere", partial(_root, self.own_store))
+        place = Place(name, "anywhere", partial(store_for, self.own_store))
         self._carrier = LambdaCarrier(place, invoked, self.prices, max_dollars=max_dollars)
         self._calls = Calls(self.workers, self._carrier, name)
         self._home = Worker(_HOME_CACHE, readers=8)
@@ -199,14 +198,3 @@ class LambdaExecutor(Executor):
     def __repr__(self) -> str:
         facts = self.facts
         return f"LambdaExecutor({facts.name!r}, concurrency={self.workers}, memory={facts.memory} MB)"
-
-
-def _root(own: str) -> str:
-    """Return where calls keep what is large. No method: it must not keep the executor alive."""
-    root = store_for(own)
-    if not root.startswith("s3://"):
-        raise ReachError(
-            f"{root}: functions on AWS cannot see it: leave the setting `store` (WRENLA_STORE) open, for "
-            "the bucket of the deployment, or set it to s3://bucket/prefix"
-        )
-    return root

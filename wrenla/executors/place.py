@@ -148,8 +148,8 @@ class Place:
                     )
                 if store.reach != "anywhere" and self._reach == "anywhere":
                     raise ReachError(
-                        f"{root}: the workers are not on this machine and cannot see it: set the store "
-                        "(WRENLA_STORE) to s3://bucket/prefix"
+                        f"{root}: functions on AWS cannot see it: leave the setting `store` "
+                        "(WRENLA_STORE) open, for the bucket of the deployment, or set it to s3://bucket/prefix"
                     )
                 self._folder = RunFolder(root, self._name)
             return self._folder
