@@ -17,6 +17,8 @@ import pytest
 import wrenla as wl
 from wrenla.errors import NeverStarted, TimedOut
 
+from .gate import Gate
+
 
 def slow(x: float) -> float:
     time.sleep(x)
@@ -129,14 +131,14 @@ def test_cancel_is_for_what_waits(shared: wl.LocalExecutor) -> None:
     assert waiting[1].attempts == ()
 
 
-def test_waiting_for_a_result_takes_as_long_as_is_said(shared: wl.LocalExecutor) -> None:
-    future = shared.submit(slow, 0.4)
-    start = time.monotonic()
+def test_waiting_for_a_result_takes_as_long_as_is_said(shared: wl.LocalExecutor, gate: Gate) -> None:
+    future = shared.submit(gate.wait, 0.4)
     with pytest.raises(TimeoutError):
         future.result(timeout=0.05)
     with pytest.raises(TimeoutError):
         future.exception(timeout=0.05)
-    assert time.monotonic() - start < 0.35
+    assert not future.done()
+    gate.open()
     assert future.result(timeout=10) == 0.4
     assert future.exception() is None
 
@@ -229,11 +231,13 @@ def test_a_callback_cannot_end_a_worker(shared: wl.LocalExecutor) -> None:
 
 def test_a_callback_does_not_hold_up_the_clock(shared: wl.LocalExecutor) -> None:
     hurried = shared.options(timeout=0.1)
+    go, ended = threading.Event(), threading.Event()
     first = hurried.submit(time.sleep, 0.6)
-    first.add_done_callback(lambda _: time.sleep(1.5))
+    first.add_done_callback(lambda _: (go.wait(20), ended.set()))
     second = hurried.submit(time.sleep, 0.6)
-    start = time.monotonic()
-    assert isinstance(second.exception(timeout=20), TimedOut)
-    assert time.monotonic() - start < 1.4
-    first.exception(timeout=20)
+    assert isinstance(second.exception(timeout=15), TimedOut)
+    assert not ended.is_set()
+    go.set()
+    assert ended.wait(20)
+    assert isinstance(first.exception(timeout=20), TimedOut)
     time.sleep(0.7)

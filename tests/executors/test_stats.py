@@ -9,7 +9,10 @@ from dataclasses import asdict
 import numpy as np
 
 import wrenla as wl
+from wrenla.errors import NeverStarted
 from wrenla.executors.call import Batch
+
+from .gate import Gate
 
 
 def slow(x: float) -> float:
@@ -21,10 +24,10 @@ def test_nothing_yet(executor: wl.LocalExecutor) -> None:
     assert all(value == 0 for value in asdict(executor.stats()).values())
 
 
-def test_everything_adds_up(executor: wl.LocalExecutor) -> None:
+def test_everything_adds_up(executor: wl.LocalExecutor, gate: Gate) -> None:
+    block = executor.submit_many(gate.wait, [0, 1])
     good = executor.submit_many(slow, [0.05] * 6)
     bad = executor.options(retries=1).submit_many(slow, [0, 0])
-    block = [executor.submit(slow, 0.3) for _ in range(2)]
     late = executor.options(deadline=0.05).submit(slow, 0.01)
     dropped = [executor.submit(slow, 0.01) for _ in range(5)]
     assert all(future.cancel() for future in dropped)
@@ -33,6 +36,8 @@ def test_everything_adds_up(executor: wl.LocalExecutor) -> None:
     assert now.submitted == 20
     assert 1 <= now.running <= 2
     assert now.workers == 2
+    assert isinstance(late.exception(timeout=20), NeverStarted)
+    gate.open()
     concurrent.futures.wait([*good, *bad, *block, late, *dropped, sums])
     deadline = time.monotonic() + 10
     while (then := executor.stats()).waiting + then.running and time.monotonic() < deadline:
@@ -40,7 +45,7 @@ def test_everything_adds_up(executor: wl.LocalExecutor) -> None:
     assert (then.submitted, then.succeeded, then.failed, then.cancelled) == (23, 15, 3, 5)
     assert then.submitted == then.succeeded + then.failed + then.cancelled
     assert (then.attempts, then.retries, then.copies) == (19, 2, 0)
-    assert 0.9 <= then.seconds < 5
+    assert 0.3 <= then.seconds < 60
     assert (then.gets, then.hits) == (0, 0)
 
 
@@ -63,8 +68,8 @@ def test_what_is_usual_is_found_quickly() -> None:
     batch = Batch(submitted=100_000, complete=True)
     for number in range(90_000):
         batch.add(0.1 + number % 7 / 100)
-    start = time.perf_counter()
+    start = time.thread_time()
     assert [batch.straggles(seconds) for seconds in (0.4, 0.6)] * 1000 == [False, True] * 1000
     for seconds in (0.4, 0.6) * 10_000:
         batch.straggles(seconds)
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1

@@ -182,7 +182,7 @@ def test_ctrl_c_while_a_failed_run_waits_for_a_long_task(tmp_path: Path, executo
     try:
         with pytest.raises(KeyboardInterrupt):
             slow.compute(executor)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10  # the task takes 20 s
     finally:
         release.touch()
         timer.join()

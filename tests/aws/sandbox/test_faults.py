@@ -34,12 +34,12 @@ def test_killed_before(stand: Stand, marker: tuple[str, str]) -> None:
 
 def test_killed_in_the_middle(stand: Stand, marker: tuple[str, str]) -> None:
     function, bucket = marker
-    event = {"bucket": bucket, "key": "k", "seconds": 5}
+    event = {"bucket": bucket, "key": "k", "seconds": 15}
     stand.call(function, event | {"seconds": 0})  # it has boto3 now
     stand.faults({"kind": "kill-during", "first": 1, "seconds": 1})
     begun = time.monotonic()
     answer = stand.call(function, event)
-    assert 1 <= time.monotonic() - begun < 4
+    assert 1 <= time.monotonic() - begun < 15
     assert "signal: killed" in answer.value["errorMessage"]
     assert stand.marks(bucket, "k") == 2, "it had begun"
 
