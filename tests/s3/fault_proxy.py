@@ -114,6 +114,9 @@ class FaultProxy:
     ----------
     endpoint : str
         The server, as ``http://host:port``.
+    sign : callable, optional
+        Returns the headers with which a request goes on, instead of those with which it came: for a server
+        that does not know the keys of whoever asks.
 
     Attributes
     ----------
@@ -123,8 +126,9 @@ class FaultProxy:
         What has come in, in order.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, sign: Callable[[Request], Mapping[str, str]] | None = None) -> None:
         parts = urlsplit(endpoint)
+        self._sign = sign
         assert parts.scheme == "http"
         assert parts.hostname is not None
         self._server = parts.hostname, parts.port or 80
@@ -213,8 +217,9 @@ class FaultProxy:
             self._opened(socket.create_connection(self._server)) as server,
             server.makefile("rb") as from_server,
         ):
+            onward = head if self._sign is None else head.with_headers(self._sign(request))
             server.sendall(
-                head.to_bytes(head.first, without=("connection", "expect"), add="Connection: close")
+                onward.to_bytes(head.first, without=("connection", "expect"), add="Connection: close")
             )
             half = int(head.headers.get("content-length", 0)) // 2
             for piece in _body(reader, head):
@@ -288,6 +293,9 @@ class _Head:
             lines.append(line.decode("latin-1").rstrip("\r\n"))
         headers = (line.partition(":") for line in lines[1:])
         return cls(lines[0], tuple(lines[1:]), {name.lower(): value.strip() for name, _, value in headers})
+
+    def with_headers(self, headers: Mapping[str, str]) -> _Head:
+        return _Head(self.first, tuple(f"{name}: {value}" for name, value in headers.items()), headers)
 
     def to_bytes(self, first: str, *, without: Container[str], add: str) -> bytes:
         kept = [line for line in self.lines if line.partition(":")[0].lower() not in without]

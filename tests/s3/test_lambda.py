@@ -1,0 +1,95 @@
+"""A factorization by functions takes the requests to S3 that its plan says, and no others.
+
+Functions sign with the keys of their role, which nobody but the sandbox knows: the proxy signs anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+import wrenla as wl
+from wrenla.aws.sandbox import LocalLambda
+from wrenla.run.events import Event, RunFinished
+from wrenla_handler.stores import open_store
+from wrenla_handler.stores.s3_client import close_clients
+
+from .fault_proxy import FaultProxy, Request
+from .test_counts import TILE, U, n, tiles
+
+
+class KnownSigner(S3SigV4Auth):
+    """Signs requests whose body has been hashed, or left unsigned, by whoever has sent them."""
+
+    def __init__(self, keys: Credentials, digest: str) -> None:
+        super().__init__(keys, "s3", "us-east-1")
+        self._digest = digest
+
+    def payload(self, request: AWSRequest) -> str:
+        return self._digest
+
+
+def signed(request: Request) -> Mapping[str, str]:
+    """Return the headers of a request as if the server's own user had sent it."""
+    keys = Credentials(
+        os.environ.get("TEST_S3_ACCESS_KEY", "test"), os.environ.get("TEST_S3_SECRET_KEY", "test")
+    )
+    replaced = ("authorization", "x-amz-date", "x-amz-security-token")
+    kept = {name: value for name, value in request.headers.items() if name not in replaced}
+    anew = AWSRequest(request.method, f"http://{kept['host']}{request.target}", headers=kept)
+    KnownSigner(keys, kept["x-amz-content-sha256"]).add_auth(anew)
+    return dict(anew.headers.items())
+
+
+@pytest.fixture
+def proxy(s3_endpoint: str) -> Iterator[FaultProxy]:
+    """What everybody reaches S3 through, whatever keys he has."""
+    with FaultProxy(s3_endpoint, signed) as started:
+        yield started
+        close_clients()
+
+
+@pytest.fixture
+def executor(
+    proxy: FaultProxy, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[wl.LambdaExecutor]:
+    """Functions that keep their tiles in S3, not in what the sandbox has beside it."""
+    environment = {"AWS_ENDPOINT_URL_S3": proxy.url}
+    with LocalLambda(memory=1769, environment=environment) as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
+        monkeypatch.delenv("WRENLA_STORE")  # temporaries go into the bucket, as is usual on Lambda
+        close_clients()
+        with wl.LambdaExecutor(aws.function, bucket=s3_bucket, concurrency=4) as made:
+            yield made
+        close_clients()
+
+
+@pytest.mark.parametrize("schedule", ["dataflow", "waves"])
+def test_requests_are_those_of_the_plan(
+    schedule: str, proxy: FaultProxy, executor: wl.LambdaExecutor, s3_bucket: str
+) -> None:
+    def entries(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        return 0.9 ** abs(i[:, None] - j)
+
+    A = wl.from_function(entries, (n, n), TILE, structure="pos").save(f"s3://{s3_bucket}/A", executor)
+    plan = wl.plan(A.cholesky(), executor=executor)
+    events: list[Event] = []
+    proxy.start_over()
+    L = A.cholesky().save(f"s3://{s3_bucket}/L", executor, schedule=schedule, on_event=events.append)
+    last = events[-1]
+    assert isinstance(last, RunFinished)
+    written, read = tiles(proxy, "PUT"), tiles(proxy, "GET")
+    assert written.total() == len(written) == last.totals.puts == last.totals.tasks == plan.tasks
+    assert read.total() == last.totals.gets
+    assert last.totals.gets + last.totals.cache_hits == plan.reads
+    assert tiles(proxy, "HEAD").total() == 0
+    low = L.compute(executor)
+    a = np.fromfunction(lambda i, j: 0.9 ** abs(i - j), (n, n))
+    assert np.linalg.norm(a - low @ low.T, 1) / (n * np.linalg.norm(a, 1) * U) <= 1
+    assert {key.partition("/")[0] for key in open_store(f"s3://{s3_bucket}").list()} == {"A", "L"}
