@@ -163,6 +163,7 @@ class _Environment:
         worker, projected = self._worker, request.projected
         if self._lacking(projected, "") is not None:  # what calls have left behind only saves time
             forget_values()
+            self._callee.forget_functions()
             gc.collect()
         lacking = self._lacking(projected, "the largest task")
         if lacking is not None:

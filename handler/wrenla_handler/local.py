@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
     """Answer until there is nothing more to read."""
     answers, parent = map(int, arguments)
     _end_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to us, too, but it is the driver's
+    _leave_interrupts_to_the_driver()
     requests = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -125,6 +125,15 @@ def _listen_for_the_end(callee: Callee) -> list[int]:
 
     signal.signal(signal.SIGTERM, end)
     return told
+
+
+def _leave_interrupts_to_the_driver() -> None:
+    """Do nothing when somebody sends us what Ctrl-C sends: the driver says when we end.
+
+    Not by ignoring it, which programs that functions start would inherit: they could not be interrupted.
+    """
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    signal.siginterrupt(signal.SIGINT, False)  # system calls of C libraries go on, as Python's do anyway
 
 
 def _end_with(parent: int) -> None:

@@ -12,9 +12,12 @@ import numpy as np
 
 from wrenla_handler.buffers import empty_tile
 from wrenla_handler.cache import Tile
+from wrenla_handler.call.forked import ParentOnly
+from wrenla_handler.call.functions import Functions
 from wrenla_handler.call.modules import Finder, split_function
 from wrenla_handler.errors import IntegrityError, MissingTileError, StoreError, TruncatedTileError
 from wrenla_handler.grid import Grid, Pair
+from wrenla_handler.kept import Kept
 from wrenla_handler.layout import tile_key
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.task import ArraySpec, TileRef
@@ -23,6 +26,9 @@ __all__ = ["Sources", "as_bytes", "fill", "function_key", "padded_bytes", "tile_
 
 _PIECE = 1 << 19
 """Bytes that a user's function is asked for at a time: so few that its intermediates stay in the cache."""
+
+_STORES = 64
+"""How many stores are kept open: one for each array that the tasks of the moment read or write."""
 
 
 def padded_bytes(spec: ArraySpec) -> int:
@@ -49,7 +55,7 @@ def function_key(digest: str) -> str:
 
 
 class Sources:
-    """Reads tiles for one worker; keeps its stores and its unpickled functions.
+    """Reads tiles for one worker; keeps the latest stores and unpickled functions.
 
     Parameters
     ----------
@@ -63,17 +69,21 @@ class Sources:
         self.hosts: dict[str, Tile] = dict(hosts or {})
         self._finder = finder
         self._purges = 0
-        self._stores: dict[str, Store] = {}
-        self._functions: dict[str, Callable[..., Any]] = {}
+        self._stores = Kept[Store](_STORES)
+        self._functions = Functions()
         self._lock = threading.Lock()
 
     def store(self, url: str) -> Store:
-        """Return the store at an address, the same one each time."""
+        """Return the store at an address, the same one as long as it is kept."""
         with self._lock:
             store = self._stores.get(url)
-            if store is None:
-                store = self._stores[url] = open_store(url)
-            return store
+            if store is not None:
+                return store
+            store = open_store(url)
+            gone = self._stores.put(url, store)
+        for unused in gone:  # whoever has one in hand may go on: see Store
+            unused.close()
+        return store
 
     def function(self, url: str, digest: str) -> Callable[..., Any]:
         """Load a user's function. What does not have the hash that the driver sent is never unpickled."""
@@ -95,9 +105,12 @@ class Sources:
         sources, pickled = split_function(blob)
         if self._finder is not None and sources:
             self._finder.install(sources)
-        loaded: Callable[..., Any] = cloudpickle.loads(pickled)
+        function = _Watched(cloudpickle.loads(pickled))
         with self._lock:
-            return self._functions.setdefault(digest, loaded)
+            known = self._functions.get(digest)
+            if known is None:  # nobody else has been faster
+                self._functions.put(digest, function, len(blob))
+            return known or function
 
     def read(self, spec: ArraySpec, ref: TileRef) -> Tile:
         """Return a tile in Fortran order, possibly read-only."""
@@ -112,8 +125,7 @@ class Sources:
     def close(self) -> None:
         """Close the stores."""
         with self._lock:
-            stores = list(self._stores.values())
-            self._stores.clear()
+            stores = self._stores.clear()
         for store in stores:
             store.close()
 
@@ -152,6 +164,17 @@ class Sources:
         tile = empty_tile(rows, cols, spec.dtype)
         tile[...] = array[r0 : r0 + rows, c0 : c0 + cols]
         return tile
+
+
+class _Watched:
+    """A user's function; what it forks ends with it, and does not go on with our tasks."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        with ParentOnly():
+            return self._function(*arguments)
 
 
 def _block(function: Callable[..., Any], spec: ArraySpec, origin: Pair, extent: Pair) -> Tile:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
 import wrenla as wl
+from tests.settings import own_settings_in
+from tests.waiting import until
 from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3_client import _owners
 
@@ -21,12 +22,9 @@ Make = Callable[..., wl.LambdaExecutor]
 
 
 @pytest.fixture
-def lambda_environment(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def lambda_environment(s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Credentials that nobody may see, and a bucket."""
-    for name in os.environ:
-        if name.startswith("WRENLA_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", os.devnull)
+    own_settings_in(tmp_path, monkeypatch)
     yield s3_bucket
     _owners.pop(s3_bucket, None)
 
@@ -72,13 +70,3 @@ def ours(before: set[threading.Thread]) -> list[threading.Thread]:
         for thread in set(threading.enumerate()) - before
         if thread.name.startswith(("calls-", "wrenla-")) or "_renew" in thread.name
     ]
-
-
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Wait until something is so, but not for ever."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
+from tests.waiting import until
 from wrenla.errors import Cancelled, Lost, NeverStarted, OverBudget, TimedOut, TransientStoreError, WorkerDied
 from wrenla.executors import lambda_lanes
 from wrenla.executors.prices import Prices
@@ -22,7 +23,7 @@ from wrenla_handler.call.callee import Callee
 from wrenla_handler.call.envelope import Request
 from wrenla_handler.stores import open_store
 
-from .conftest import Make, ours, until
+from .conftest import Make, ours
 from .stub import Answer, Endpoint, called
 
 _WAIT = 30.0
@@ -396,5 +397,4 @@ def test_nobody_has_to_end_it(stub: Endpoint, boto_session: Any) -> None:
     known = weakref.ref(executor)
     del executor
     gc.collect()
-    until(lambda: known() is None)
-    assert known() is None
+    assert until(lambda: known() is None)

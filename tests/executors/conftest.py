@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
 import wrenla as wl
+from tests.processes import children, open_files
+from tests.settings import own_settings_in
+from tests.waiting import until
 from wrenla_handler.stores import open_store
 
 from .gate import Gate
+
+pytest.register_assert_rewrite("tests.executors.faulty_calls")
 
 
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's settings but ours, and a place of our own for what is stored."""
-    for name in os.environ:
-        if name.startswith("WRENLA_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("WRENLA_STORE", str(tmp_path / "store"))
+    own_settings_in(tmp_path, monkeypatch, store="store")
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def nothing_left(own_settings: None, tmp_path: Path) -> Iterator[None]:
     """No thread, process, open file or object outlives a test."""
     threads, files, processes = set(threading.enumerate()), open_files(), children()
     yield
-    settle(lambda: not left(threads, files, processes, tmp_path))
+    until(lambda: not left(threads, files, processes, tmp_path))
     assert left(threads, files, processes, tmp_path) == []
 
 
@@ -51,27 +52,17 @@ def left(threads: set[threading.Thread], files: set[str], processes: set[int], f
     ]
 
 
-def open_files() -> set[str]:
-    """Open file descriptors of this process."""
-    return set(os.listdir("/proc/self/fd"))
+@pytest.fixture(scope="module")
+def by_value(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Functions of tests of faults travel as those of a script do, so that workers need not import them."""
+    from . import fault_acts, faulty_calls
 
-
-def children() -> set[int]:
-    """Processes that this one has started and that have not been waited for."""
-    found: set[int] = set()
-    for task in Path("/proc/self/task").iterdir():
-        try:
-            found.update(map(int, (task / "children").read_text().split()))
-        except FileNotFoundError:  # the thread has ended meanwhile
-            continue
-    return found
-
-
-def settle(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait until something is so, but not for ever."""
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    modules = (request.module, fault_acts, faulty_calls)
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    yield
+    for module in modules:
+        cloudpickle.unregister_pickle_by_value(module)
 
 
 @pytest.fixture

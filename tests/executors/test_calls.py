@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
+from tests.waiting import until, until_idle
 from wrenla.errors import NestedCallError, OutOfMemory, ReachError, RemoteError, RemoteTraceback
 
 from .gate import Gate
@@ -200,9 +201,7 @@ def test_what_cannot_be_pickled_is_refused_at_once(processes: wl.LocalExecutor) 
         with pytest.raises((TypeError, pickle.PicklingError)):
             list(ask(id, [1, 2, lock, 3]))
     assert processes.stats().submitted - before == 4  # those before the lock, …
-    deadline = time.monotonic() + 10
-    while (now := processes.stats()).waiting + now.running and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until_idle(processes)
     assert processes.submit(abs, -1).result() == 1  # … and nothing has stopped
 
 
@@ -402,6 +401,23 @@ def test_the_end_waits_for_what_was_submitted(executor: wl.LocalExecutor) -> Non
     futures = [executor.submit(lambda n: (time.sleep(0.05), n)[1], n) for n in range(6)]
     executor.shutdown()
     assert [future.result(timeout=0) for future in futures] == list(range(6))
+
+
+def test_cancelled_calls_all_end_though_what_they_hold_is_slow_to_remove(
+    processes: wl.LocalExecutor, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = processes.calls.carrier.place
+    delete = place.delete
+    monkeypatch.setattr(place, "delete", lambda key: (time.sleep(0.02), delete(key)))
+    running = processes.submit_many(gate.wait, range(2))
+    assert until(lambda: processes.stats().running == 2)
+    waiting = processes.submit_many(len, [bytes(300_000)] * 30)
+    timer = threading.Timer(0.2, gate.open)  # the lanes leave meanwhile
+    timer.start()
+    processes.shutdown(cancel_futures=True)
+    timer.join()
+    assert all(future.cancelled() for future in waiting)
+    assert [future.result(timeout=0) for future in running] == [0, 1]
 
 
 def test_the_end_does_not_wait_if_told_so(executor: wl.LocalExecutor, gate: Gate) -> None:

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from wrenla import errors
-from wrenla.executors.endings import try_again
+from wrenla.executors.call import Call, Outcome, call_again
+from wrenla.executors.endings import Function
+from wrenla.executors.future import Future
 from wrenla.executors.options import CallOptions
 
 
-def attempts(error: Exception, **options: object) -> int:
+def a_call(**options: Any) -> Call:
+    return Call(Future("a"), CallOptions(**options), "f", None, None)
+
+
+def attempts(error: Exception, function: Function = "", **options: Any) -> int:
     """How many attempts a call gets that ends like this every time."""
-    tried = 1
-    while tried < 50 and try_again(error, tried, CallOptions(**options)):  # type: ignore[arg-type]
+    call, tried = a_call(**options), 1
+    while tried < 50 and call_again(call, Outcome(error=error, function=function)):
         tried += 1
     return tried
+
+
+OURS = [
+    errors.NeverStarted,
+    errors.WorkerDied,
+    errors.Lost,
+    errors.TimedOut,
+    errors.OutOfMemory,
+    errors.Throttled,
+    errors.Cancelled,
+    errors.Superseded,
+    errors.CallError,
+]
+"""What has a meaning of its own, unless it was the function that has raised it."""
 
 
 @pytest.mark.parametrize("idempotent", [False, True])
@@ -36,7 +58,16 @@ class TestTable:
 
     @pytest.mark.parametrize(
         "kind",
-        [errors.OutOfMemory, errors.Throttled, errors.Cancelled, errors.Superseded, errors.CallError],
+        [
+            errors.OutOfMemory,
+            errors.Throttled,
+            errors.Cancelled,
+            errors.Superseded,
+            errors.CallError,
+            errors.IntegrityError,
+            errors.ServiceError,
+            ValueError,  # of ours: the function may have returned
+        ],
     )
     def test_never(self, kind: type[Exception], retries: int, idempotent: bool) -> None:
         assert attempts(kind("x"), retries=retries, idempotent=idempotent) == 1
@@ -51,7 +82,45 @@ class TestTable:
             errors.TransientStoreError("x"),
             errors.WrenlaError("x"),
             ExceptionGroup("x", [ValueError()]),
+            *(kind("of an executor that the function has used") for kind in OURS),
         ],
     )
     def test_the_functions_own(self, error: Exception, retries: int, idempotent: bool) -> None:
-        assert attempts(error, retries=retries, idempotent=idempotent) == 1 + retries
+        assert attempts(error, "raised", retries=retries, idempotent=idempotent) == 1 + retries
+
+    @pytest.mark.parametrize("kind", [*OURS, errors.StoreError, errors.IntegrityError, ValueError])
+    def test_answers_that_do_not_arrive(self, kind: Any, retries: int, idempotent: bool) -> None:
+        """The function has ended, so `retries` are no reason to run it again."""
+        again = idempotent and kind in (errors.Lost, errors.WorkerDied)
+        expected = max(3, 1 + retries) if again else 1
+        assert attempts(kind("x"), "ended", retries=retries, idempotent=idempotent) == expected
+
+
+def ends(call: Call, *outcomes: Outcome) -> list[bool]:
+    """Whether a call goes on each time, whose attempts end so one after the other."""
+    return [call_again(call, outcome) for outcome in outcomes]
+
+
+STARTLESS = Outcome(error=errors.NeverStarted("x"))
+LOST = Outcome(error=errors.Lost("x"))
+LATE = Outcome(error=errors.TimedOut("x"))
+RAISED = Outcome(error=ValueError("x"), function="raised")
+
+
+def test_each_sort_of_failure_has_attempts_of_its_own() -> None:
+    assert ends(a_call(retries=1), STARTLESS, RAISED, RAISED) == [True, True, False]
+    assert ends(a_call(retries=2), RAISED, RAISED, STARTLESS, STARTLESS, STARTLESS) == [True] * 4 + [False]
+    assert ends(a_call(retries=1, idempotent=True), LOST, LOST, RAISED, RAISED) == [True] * 3 + [False]
+
+
+def test_what_runs_too_long_is_a_failure_of_the_function() -> None:
+    assert ends(a_call(retries=2, idempotent=True), LATE, RAISED, LATE) == [True, True, False]
+
+
+def test_one_that_repeats_itself_when_it_raises() -> None:
+    """A chunk: what it raises is final, but it cannot repeat itself what was ended from outside."""
+    call = a_call(retries=1, idempotent=True)
+    call.repeats_itself = True
+    assert ends(call, LATE, LATE) == [True, False]
+    call.failed.clear()
+    assert ends(call, RAISED) == [False]

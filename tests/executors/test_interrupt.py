@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.processes import alive
+from tests.waiting import until
 from wrenla.cli import main
 from wrenla_handler.stores import open_store
 
@@ -182,27 +184,9 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
         process.communicate()
 
 
-def soon(condition: Callable[[], object], seconds: float = 20.0) -> bool:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
 def began(folder: Path) -> list[int]:
     """Return the processes of the functions that have begun."""
     return [int(path.read_text() or 0) for path in folder.glob("began-*")]
-
-
-def alive(pid: int) -> bool:
-    """Tell whether a process has not ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
 
 
 def stored(folder: Path) -> list[str]:
@@ -212,7 +196,7 @@ def stored(folder: Path) -> list[str]:
 
 def interrupted(process: subprocess.Popen[str], folder: Path) -> str:
     """Interrupt a script when its functions run; return what it said."""
-    assert soon(lambda: len(began(folder)) == 2)
+    assert until(lambda: len(began(folder)) == 2)
     time.sleep(0.1)  # the files are there before they say anything
     at = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -271,12 +255,12 @@ with wl.LocalExecutor(2, {kind!r}) as executor:
 
 def test_killed(script: Script, tmp_path: Path) -> None:
     process = script(SLOW + PROCESS_SCRIPTS["result"])
-    assert soon(lambda: len(began(tmp_path)) == 2)
+    assert until(lambda: len(began(tmp_path)) == 2)
     time.sleep(0.1)
     pids = began(tmp_path)
     process.kill()
     process.wait()
-    assert soon(lambda: not any(map(alive, pids)), _SOON)
+    assert until(lambda: not any(map(alive, pids)), _SOON)
     assert stored(tmp_path) != []
     done = CliRunner().invoke(main, ["clean", "--store", str(tmp_path / "store")])
     assert done.exit_code == 0, done.output
@@ -286,7 +270,7 @@ def test_killed(script: Script, tmp_path: Path) -> None:
 
 def test_clean_leaves_what_is_in_use(script: Script, tmp_path: Path) -> None:
     process = script(SLOW + PROCESS_SCRIPTS["result"])
-    assert soon(lambda: len(began(tmp_path)) == 2)
+    assert until(lambda: len(began(tmp_path)) == 2)
     before = stored(tmp_path)
     done = CliRunner().invoke(main, ["clean", "--store", str(tmp_path / "store")])
     assert "nothing to clean" in done.output

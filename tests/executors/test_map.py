@@ -16,16 +16,10 @@ import numpy as np
 import pytest
 
 import wrenla as wl
+from tests.waiting import until, until_idle
 from wrenla.errors import OutOfMemory, RemoteError, WorkerDied
 
 from .gate import Gate
-
-
-def quiet(executor: wl.LocalExecutor, seconds: float = 30.0) -> None:
-    """Wait until nothing waits or runs."""
-    deadline = time.monotonic() + seconds
-    while (now := executor.stats()).waiting + now.running and time.monotonic() < deadline:
-        time.sleep(0.005)
 
 
 def slow(x: float) -> float:
@@ -191,7 +185,7 @@ def test_inputs_are_consumed_as_results_are(shared: wl.LocalExecutor, buffersize
         assert inputs.taken == buffersize + taken
     found.close()
     assert inputs.taken == buffersize + 29
-    quiet(shared)
+    until_idle(shared)
 
 
 @pytest.mark.parametrize(("buffersize", "chunksize"), [(4, 2), (1, 3), (6, 3), (5, 2)])
@@ -204,7 +198,7 @@ def test_inputs_are_consumed_in_chunks(shared: wl.LocalExecutor, buffersize: int
         next(found)
         assert inputs.taken <= under_way + -(-taken // chunksize) * chunksize
     found.close()
-    quiet(shared)
+    until_idle(shared)
 
 
 @pytest.mark.parametrize(("count", "buffersize"), [(3, 10), (10, 3), (3, 3), (4, 3)])
@@ -223,9 +217,7 @@ def test_without_a_limit_all_inputs_are_consumed_at_once(shared: wl.LocalExecuto
 
 def test_calls_begin_before_anybody_asks(shared: wl.LocalExecutor, tmp_path: Path) -> None:
     found = shared.map(Path.touch, [tmp_path / "a", tmp_path / "b"])
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "b").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until((tmp_path / "b").exists)
     assert (tmp_path / "a").exists()
     assert (tmp_path / "b").exists()
     assert list(found) == [None, None]
@@ -245,13 +237,13 @@ def test_a_timeout_is_of_waiting(shared: wl.LocalExecutor, chunksize: int, order
         next(found)
     before = shared.stats().succeeded
     gate.open()
-    quiet(shared)
+    until_idle(shared)
     assert shared.stats().succeeded - before <= 2  # those that ran, none that waited
 
 
 def test_a_timeout_does_not_hide_what_is_there(shared: wl.LocalExecutor) -> None:
     found = shared.map(abs, [-1, -2], timeout=0.3)
-    quiet(shared)
+    until_idle(shared)
     time.sleep(0.4)
     assert list(found) == [1, 2]
 
@@ -262,7 +254,7 @@ def test_a_break_cancels_what_has_not_begun_and_nothing_else(shared: wl.LocalExe
     for result in shared.map(slow, [0.0, 0.0] + [0.3] * 20, **how):
         assert result == 0
         break
-    quiet(shared)
+    until_idle(shared)
     after = shared.stats()
     assert after.cancelled - before.cancelled >= 3
     assert after.failed == before.failed
@@ -278,7 +270,7 @@ def test_closing_it_before_the_first_result_cancels_too(shared: wl.LocalExecutor
     else:
         del found
         gc.collect()
-    quiet(shared)
+    until_idle(shared)
     assert shared.stats().cancelled - before >= 6
 
 
@@ -287,7 +279,7 @@ def test_an_exception_cancels_what_has_not_begun_at_once(shared: wl.LocalExecuto
     before = shared.stats().cancelled
     with pytest.raises(TypeError) as caught:
         list(shared.map(slow, ["a", 0.0] + [0.2] * 20, chunksize=chunksize))
-    quiet(shared)
+    until_idle(shared)
     assert shared.stats().cancelled - before >= 5
     assert caught.value is not None  # whoever holds the exception holds no calls
 
@@ -302,7 +294,7 @@ def test_inputs_that_fail_midway(shared: wl.LocalExecutor, how: dict[str, Any]) 
 
     with pytest.raises(LookupError, match="no more inputs"):
         list(shared.map(slow, inputs(), **how))
-    quiet(shared)
+    until_idle(shared)
     assert shared.submit(abs, -1).result(timeout=30) == 1
 
 

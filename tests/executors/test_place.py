@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,18 +12,10 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import wrenla as wl
+from tests.processes import children
+from tests.waiting import until
 
 from .gate import Gate
-
-
-def children() -> set[int]:
-    """Processes that this one has started."""
-    return {
-        int(pid)
-        for task in Path("/proc/self/task").iterdir()
-        if (task / "children").exists()
-        for pid in (task / "children").read_text().split()
-    }
 
 
 def test_calls_and_driver_share_a_store(executor: wl.LocalExecutor, stored: Callable[[], list[str]]) -> None:
@@ -112,9 +102,7 @@ def test_an_executor_that_nobody_ends_ends_with_its_last_user(kind: Any) -> None
     assert len(children() - before) == (kind == "process")
     del executor
     gc.collect()
-    deadline = time.monotonic() + 10
-    while children() != before and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: children() == before)
     assert children() == before
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.errors import Cancelled, NeverStarted
+from wrenla.errors import Cancelled, NeverStarted, TimedOut
+
+from .gate import Gate
 
 
 @pytest.fixture
@@ -56,6 +60,76 @@ def test_told_to_stop_while_the_worker_starts(tmp_path: Path, monkeypatch: pytes
         executor.calls.stop(grace=0.1)
         assert isinstance(future.exception(timeout=1), Cancelled)
     assert not mark.exists()
+
+
+def test_a_deadline_while_the_worker_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(1.5)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    mark = tmp_path / "mark"
+    with wl.LocalExecutor(1, allowed_mem="600 MiB") as executor:
+        error = executor.options(deadline=0.3).submit(mark.write_text, "began").exception(timeout=60)
+        assert isinstance(error, NeverStarted)
+        assert "deadline of 0.3 s" in str(error)
+        assert executor.submit(abs, -1).result(timeout=60) == 1
+    assert not mark.exists()
+
+
+def test_what_is_no_text_in_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python passes over it."""
+    monkeypatch.setattr(sys, "path", [*sys.path, Path("/somewhere")])
+    with wl.LocalExecutor(1, allowed_mem="600 MiB") as executor:
+        assert executor.submit(abs, -1).result(timeout=60) == 1
+
+
+class Threads:
+    """Lets no thread of a name begin, but the first few."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+        begin, left = threading.Thread.start, [few]
+
+        def start(thread: threading.Thread) -> None:
+            if thread.name.endswith("-lane"):
+                if not left[0]:
+                    raise RuntimeError("can't start new thread")
+                left[0] -= 1
+            begin(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_no_thread_for_a_call(kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked is told, and the call does not run later."""
+    mark = tmp_path / "mark"
+    executor = wl.LocalExecutor(2, kind, allowed_mem="600 MiB")
+    with monkeypatch.context() as patch:
+        Threads(patch, 0)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            executor.submit(mark.touch)
+    assert executor.submit(abs, -1).result(timeout=60) == 1
+    executor.shutdown()
+    assert not mark.exists()
+    assert executor.stats().submitted == 1
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_fewer_threads_than_workers(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    Threads(monkeypatch, 1)
+    with wl.LocalExecutor(3, kind, allowed_mem="600 MiB") as executor:
+        assert list(executor.map(abs, range(50))) == list(range(50))
+        assert executor.map_reduce(abs, range(50), sum, fan_in=4).result(timeout=60) == 1225
+
+
+def test_nobody_is_left_to_carry_out_what_waits(monkeypatch: pytest.MonkeyPatch, gate: Gate) -> None:
+    Threads(monkeypatch, 1)
+    executor = wl.LocalExecutor(1, "thread", allowed_mem="600 MiB")
+    stuck = executor.options(timeout=0.3).submit(gate.wait)  # its thread is left to itself
+    waiting = executor.submit_many(abs, range(3))
+    assert isinstance(stuck.exception(timeout=60), TimedOut)
+    for future in waiting:
+        assert isinstance(future.exception(timeout=60), NeverStarted)
+    executor.shutdown()
+    gate.open()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -9,6 +9,7 @@ from dataclasses import asdict
 import numpy as np
 
 import wrenla as wl
+from tests.waiting import until_idle
 from wrenla.errors import NeverStarted
 from wrenla.executors.call import Batch
 
@@ -39,9 +40,8 @@ def test_everything_adds_up(executor: wl.LocalExecutor, gate: Gate) -> None:
     assert isinstance(late.exception(timeout=20), NeverStarted)
     gate.open()
     concurrent.futures.wait([*good, *bad, *block, late, *dropped, sums])
-    deadline = time.monotonic() + 10
-    while (then := executor.stats()).waiting + then.running and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until_idle(executor)
+    then = executor.stats()
     assert (then.submitted, then.succeeded, then.failed, then.cancelled) == (23, 15, 3, 5)
     assert then.submitted == then.succeeded + then.failed + then.cancelled
     assert (then.attempts, then.retries, then.copies) == (19, 2, 0)

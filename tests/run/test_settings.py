@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
+from tests.settings import own_settings_in
 from wrenla.config import Settings, origins, settings
 from wrenla.errors import SettingError, WrenlaError
 
@@ -20,10 +20,7 @@ Write = Callable[[str, str], Path]
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder, with no settings from anywhere."""
-    for name in os.environ:
-        if name.startswith("WRENLA_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    own_settings_in(tmp_path, monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     work = tmp_path / "work" / "deep"
     work.mkdir(parents=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.settings import own_settings_in
 from wrenla_handler.stores.s3_client import close_clients
 
 from .fault_proxy import FaultProxy
@@ -19,11 +20,7 @@ REAL_S3 = "TEST_S3_ENDPOINT" in os.environ
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's settings but ours."""
-    for name in os.environ:
-        if name.startswith("WRENLA_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("WRENLA_STORE", str(tmp_path / "store"))
+    own_settings_in(tmp_path, monkeypatch, store="store")
 
 
 @pytest.fixture(scope="module")

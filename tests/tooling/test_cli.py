@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import wrenla as wl
+from tests.settings import forget_settings
 from wrenla.cli import main
 from wrenla.folder import RunFolder, leftovers
 
@@ -224,8 +224,7 @@ def test_info_and_clean_on_s3(s3_bucket: str) -> None:
 
 def test_settings_say_where_they_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("WRENLA_")]:
-        monkeypatch.delenv(name)
+    forget_settings(monkeypatch)
     (tmp_path / "wrenla.toml").write_text('tile = 512\nallowed_mem = "2 GiB"\n')
     lines = {
         line.split()[0]: line for line in wrenla("settings", env={"WRENLA_WORKERS": "3"}).output.splitlines()

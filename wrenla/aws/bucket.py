@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from wrenla.aws.asking import ask, document, tags_of
@@ -12,7 +14,8 @@ from wrenla.aws.lifecycle import DAYS, Lifecycle
 from wrenla.aws.policies import tls_statement
 from wrenla.aws.refusals import DeployError
 from wrenla.aws.spec import Site
-from wrenla.aws.step import Change
+from wrenla.aws.step import Change, until, until_accepted
+from wrenla_handler.stores.s3_errors import error_status
 
 __all__ = ["Bucket", "is_ours", "look_for_bucket"]
 
@@ -23,6 +26,9 @@ _BLOCKED = {
     "RestrictPublicBuckets": True,
 }
 
+_NEW_SECONDS = 60.0
+"""How long a bucket that was just made, or is just being changed, may refuse to be changed."""
+
 _ENCRYPTION = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
 
 
@@ -32,7 +38,7 @@ def look_for_bucket(clients: Clients, site: Site) -> bool:
     Raises
     ------
     DeployError
-        It belongs to another account, or these credentials may not look.
+        It belongs to another account, or is in another region, or these credentials may not look.
     """
     from botocore.exceptions import ClientError
 
@@ -45,7 +51,16 @@ def look_for_bucket(clients: Clients, site: Site) -> bool:
                 f"name with --bucket, or these credentials need s3:ListBucket on {site.bucket_arn}"
             ) from error
         raise
-    return found is not None
+    if found is None:
+        return False
+    # boto3 has followed S3 to the region that it names; other servers name none, or what they like
+    region = found.get("BucketRegion", site.region)
+    if region != site.region and not clients.emulated:
+        raise DeployError(
+            f"bucket {site.bucket} is in {region}, the function in {site.region}, and Lambda takes code only "
+            f"from its own region: give --region {region}, or another --bucket"
+        )
+    return True
 
 
 def is_ours(clients: Clients, site: Site) -> bool:
@@ -64,6 +79,10 @@ class Bucket:
         self._whose = whose(site)
 
     def look(self) -> Iterator[Change]:
+        for change in self._changes():
+            yield replace(change, apply=partial(until_accepted, change.apply, _is_new, _NEW_SECONDS))
+
+    def _changes(self) -> Iterator[Change]:
         site = self._site
         there = look_for_bucket(self._clients, site)
         if not there:
@@ -127,6 +146,11 @@ class Bucket:
                 ) from error
             if code != "BucketAlreadyOwnedByYou":  # somebody else deploys too
                 raise
+        until(
+            lambda: look_for_bucket(self._clients, self._site),
+            f"bucket {self._site.bucket} is made, but not there yet",
+            _NEW_SECONDS,
+        )
 
     def _tag(self, tags: Mapping[str, str]) -> None:
         pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
@@ -137,6 +161,11 @@ class Bucket:
 
     def _encrypt(self) -> None:
         self._s3.put_bucket_encryption(ServerSideEncryptionConfiguration=_ENCRYPTION, **self._whose)
+
+
+def _is_new(error: Any) -> bool:
+    """Tell whether S3 refuses since not all of it knows of the last change yet: the bucket, or a setting."""
+    return error_status(error)[1] in ("NoSuchBucket", "OperationAborted")
 
 
 def _with_statement(policy: Mapping[str, Any], statement: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-__all__ = ["byte_code", "chosen_members", "own_files"]
+__all__ = ["byte_code", "chosen_members", "own_files", "runs"]
 
 _DATA = re.compile(r"[^/]+\.data/(purelib|platlib)/(.+)|[^/]+\.data/.*")
 """Where a wheel keeps what does not simply lie beside each other; scripts and headers are left out."""
@@ -45,6 +45,11 @@ def chosen_members(wheel: zipfile.ZipFile) -> dict[str, str]:
     placed = dict(_placed(wheel.namelist()))
     tests = _unused_tests(wheel, placed)
     return {path: member for path, member in placed.items() if not tests & set(_folders(path))}
+
+
+def runs(member: zipfile.ZipInfo) -> bool:
+    """Return whether a wheel says that a file is a program: pip makes it one, so the package does, too."""
+    return bool(member.external_attr >> 16 & 0o111)
 
 
 def _placed(members: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -8,11 +8,11 @@ from typing import Any
 from wrenla.aws.bucket import Bucket
 from wrenla.aws.clients import Clients, connect
 from wrenla.aws.code import OldCode, UploadedCode
-from wrenla.aws.function import Function, find_function
+from wrenla.aws.function import Function, ToBeMadeAgain, has_code, our_function
 from wrenla.aws.log_group import LogGroup
 from wrenla.aws.package import Package, build_package
 from wrenla.aws.refusals import explaining
-from wrenla.aws.role import Role
+from wrenla.aws.role import Role, our_role
 from wrenla.aws.spec import Deployment, DeploySpec, Site
 from wrenla.aws.step import Step
 from wrenla.aws.target import here, lambda_target
@@ -66,14 +66,21 @@ def deployment(session: Any, spec: DeploySpec | None = None) -> Deployment:
 
 
 def _steps(clients: Clients, site: Site) -> Iterable[Step]:
+    # whose these are, before anything is changed: the log of somebody's function is lost for good
+    function = our_function(clients, site)
+    role_is_gone = not site.spec.role and our_role(clients, site) is None
+    # another role than ours may have gone too, but not because of what is done here
+    orphaned = function is not None and role_is_gone and function["Role"] == site.role_arn
     yield Bucket(clients, site)
+    if orphaned:
+        yield ToBeMadeAgain(clients, site, function)
     if not site.spec.role:
         yield Role(clients, site)
-    yield LogGroup(clients, site)
+    yield LogGroup(clients, site, first=function is None)
     package = _package(clients, site)
-    current = find_function(clients, site)
-    yield UploadedCode(clients, site, package, current and current["CodeSha256"])
-    yield Function(clients, site, package)
+    current = has_code(function) if function is not None and not orphaned else None
+    yield UploadedCode(clients, site, package, current)
+    yield Function(clients, site, package, role_was_gone=orphaned)
     yield OldCode(clients, site, package)
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from wrenla.aws.asking import ask
 from wrenla.aws.bucket import is_ours, look_for_bucket
-from wrenla.aws.clients import Clients, connect, whose
+from wrenla.aws.clients import Clients, check_place, connect, reader, whose
 from wrenla.aws.code import functions_with_code, uploaded
 from wrenla.aws.function import find_function
 from wrenla.aws.lifecycle import Lifecycle
+from wrenla.aws.listing import Kinds
 from wrenla.aws.log_group import log_group_is_ours
 from wrenla.aws.refusals import DeployError, explaining
-from wrenla.aws.role import role_is_ours
+from wrenla.aws.role import role_is_for, role_is_ours
 from wrenla.aws.spec import DeploySpec, Site
 from wrenla.aws.step import Change
 
@@ -34,8 +37,9 @@ def destroy(
 ) -> tuple[str, ...]:
     """Remove a deployment.
 
-    The function goes last, since it alone knows bucket and prefix: after a failure the same call goes on
-    where it was. Nothing should run on the function meanwhile: what it still writes may stay.
+    The function goes after all that it alone knows of, bucket and prefix, and its role after it, since a
+    function does not work with another role of the same name: after a failure the same call goes on where
+    it was. Nothing should run on the function meanwhile: what it still writes may stay.
 
     Parameters
     ----------
@@ -43,8 +47,9 @@ def destroy(
     spec : DeploySpec, optional
         Of which the names count: function, bucket, prefix, role.
     data : bool, optional
-        Remove the matrices too, that is all objects below the prefix, and then the bucket, if wrenla has
-        made it and nothing else is in it.
+        Remove the matrices and temporaries below the prefix too, and then the bucket, if wrenla has made it
+        and nothing else is in it. What wrenla has not written stays, and so do old versions of what goes, if
+        the bucket has versioning.
     dry_run, tell
         As for `deploy`.
 
@@ -56,10 +61,13 @@ def destroy(
     Raises
     ------
     DeployError
-        AWS refuses something; wrenla has not made the function; or `data` are also those of another function.
+        AWS refuses something; wrenla has not made the function, or it has another bucket or prefix than the
+        named one; or `data` are also those of another function.
     """
+    spec = spec or DeploySpec()
     with explaining():
-        clients, site = connect(session, spec or DeploySpec())
+        # a role that was made stays to be removed although the function has another one by now
+        clients, site = connect(session, replace(spec, names_only=True, role=spec.role or ""))
         done = []
         for change in _changes(clients, site, data):
             tell(change.what)
@@ -70,14 +78,19 @@ def destroy(
 
 
 def _changes(clients: Clients, site: Site, data: bool) -> Iterator[Change]:
-    """Yield what to remove: the function last. Whose things these are is looked at before anything goes."""
+    """Yield what to remove. Whose things these are is looked at before anything goes."""
     function = find_function(clients, site)
     if function is not None:
         tags = clients.lambda_.list_tags(Resource=site.function_arn)["Tags"]
         if "wrenla" not in tags:
             raise DeployError(f"function {site.function}: wrenla has not made it; check --function")
+        check_place(site, function)
     our_log = log_group_is_ours(clients, site)
-    if look_for_bucket(clients, site):
+    our_role = not site.spec.role and role_is_ours(clients, site)
+    # A role without its function has been left by a call like this one: then the bucket is done, and if it
+    # was not the default one, nothing but the role's policy tells that this one is another.
+    done = function is None and our_role and not role_is_for(clients, site)
+    if not done and look_for_bucket(clients, site):
         yield from _in_bucket(clients, site, data)
     if our_log:
         yield Change(
@@ -86,28 +99,39 @@ def _changes(clients: Clients, site: Site, data: bool) -> Iterator[Change]:
         )
     elif our_log is not None:
         yield Change(f"keep log group {site.log_group}, since wrenla has not made it", lambda: None)
-    if not site.spec.role and role_is_ours(clients, site):
-        yield Change(f"delete role {site.role_name}", lambda: _delete_role(clients.iam, site.role_name))
     if function is not None:
         yield Change(
             f"delete function {site.function}",
             lambda: clients.lambda_.delete_function(FunctionName=site.function),
         )
+    if our_role:
+        yield Change(f"delete role {site.role_name}", lambda: _delete_role(clients.iam, site.role_name))
 
 
 def _in_bucket(clients: Clients, site: Site, data: bool) -> Iterator[Change]:
     lifecycle = Lifecycle.of(clients, site)
+    kinds = reader(clients, site)
+    gone = 0
     if data:
         _check_nobody_shares(clients, site, lifecycle)
-        yield from _matrices(clients, site)
+        there = Counter(kinds.of(key) for key in _keys_below(clients, site))
+        gone += there["matrix"] + there["temporary"]
+        yield from _matrices(clients, site, kinds, there)
     if (others := lifecycle.without_ours(site)) != lifecycle:
         what = f"remove the lifecycle rule {site.lifecycle_rule} from bucket {site.bucket}"
         yield Change(what, lambda: others.put(clients, site))
-    if keys := uploaded(clients, site):
+    if keys := [key for key in uploaded(clients, site) if _PACKAGE.fullmatch(key.removeprefix(site.code_prefix))]:
+        gone += len(keys)
         where = f"s3://{site.bucket}/{site.code_prefix}"
         yield Change(f"delete {_count(len(keys))} in {where}", lambda: _delete(clients, site, iter(keys)))
+    versions = _keeps_versions(clients, site)
+    if gone and versions:
+        yield Change(
+            f"keep old versions of {_count(gone)}: bucket {site.bucket} has versioning{versions}",
+            lambda: None,
+        )
     if data:
-        yield from _bucket(clients, site)
+        yield from _bucket(clients, site, kinds, versions == _KNOWN)
 
 
 def _check_nobody_shares(clients: Clients, site: Site, lifecycle: Lifecycle) -> None:
@@ -128,23 +152,41 @@ def _check_nobody_shares(clients: Clients, site: Site, lifecycle: Lifecycle) -> 
             )
 
 
-def _matrices(clients: Clients, site: Site) -> Iterator[Change]:
-    if count := sum(1 for _ in _keys(clients, site, f"{site.prefix}/")):
-        where = f"s3://{site.bucket}/{site.prefix}/, matrices and all"
+def _matrices(clients: Clients, site: Site, kinds: Kinds, there: Counter[Kind]) -> Iterator[Change]:
+    where = f"s3://{site.bucket}/{site.prefix}/"
+    if ours := there["matrix"] + there["temporary"]:
         yield Change(
-            f"delete {_count(count)} in {where}",
-            lambda: _delete(clients, site, _keys(clients, site, f"{site.prefix}/")),
+            f"delete {_count(ours)} in {where}, {there['matrix']} of matrices and {there['temporary']} temporary",
+            # In the order of keys, in which tiles come before the description of their matrix: what is
+            # interrupted leaves nothing of which one could not tell any more whose it is.
+            lambda: _delete(
+                clients, site, (key for key in _keys_below(clients, site, whole=True) if XXX)
+            ),
+        )
+    if there["other"]:
+        example = next(key for key in _keys_below(clients, site) if kinds.of(key) == "other")
+        yield Change(
+            f"keep {_count(there['other'])} in {where} that wrenla has not written, as {example}", lambda: None
         )
 
 
-def _bucket(clients: Clients, site: Site) -> Iterator[Change]:
+def _bucket(clients: Clients, site: Site, kinds: Kinds, versions: bool) -> Iterator[Change]:
     if not is_ours(clients, site):
         return
-    gone = (site.code_prefix, f"{site.prefix}/")
-    if all(key.startswith(gone) for key in _keys(clients, site, "")):
+    if versions:
+        yield Change(f"keep bucket {site.bucket}, since old versions are in it", lambda: None)
+    elif all(_goes(site, kinds, key) for key in _keys(clients, site, "")):
         yield Change(f"delete bucket {site.bucket}", lambda: clients.s3.delete_bucket(**whose(site)))
     else:
         yield Change(f"keep bucket {site.bucket}, since there is more in it", lambda: None)
+
+
+def _goes(site: Site, kinds: Kinds, key: str) -> bool:
+    """Tell whether an object of the bucket goes, if the data go."""
+    if key.startswith(site.code_prefix):
+        return _PACKAGE.fullmatch(key.removeprefix(site.code_prefix)) is not None
+    below = f"{site.prefix}/"
+    return key.startswith(below) and kinds.of(key.removeprefix(below)) != "other"
 
 
 def _count(objects: int) -> str:

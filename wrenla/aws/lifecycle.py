@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from wrenla.aws.asking import ask
-from wrenla.aws.clients import Clients, whose
-from wrenla.aws.spec import Site
+from wrenla.aws.spec import Site, whose
 
 __all__ = ["DAYS", "Lifecycle"]
 
@@ -18,6 +17,13 @@ DAYS = 14
 
 _RULE = re.compile(r"wrenla-(.+)-temporaries")
 _LEAST_SIZE = "TransitionDefaultMinimumObjectSize"
+
+
+class _Clients(Protocol):
+    """Of the clients only that of S3: `clients` looks at rules too, and would import this in a circle."""
+
+    @property
+    def s3(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Lifecycle:
     least_size: str = ""
 
     @classmethod
-    def of(cls, clients: Clients, site: Site) -> Lifecycle:
+    def of(cls, clients: _Clients, site: Site) -> Lifecycle:
         """Return the rules of the bucket, whoever has made them."""
         found = ask(
             clients.s3.get_bucket_lifecycle_configuration,
@@ -53,6 +59,8 @@ class Lifecycle:
             "Filter": {"Prefix": site.temporaries},
             "Status": "Enabled",
             "Expiration": {"Days": DAYS},
+            # in a bucket with versioning the line above only hides an object; elsewhere this one does nothing
+            "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
             "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
         }
         if not any(each.get("ID") == site.lifecycle_rule for each in self.rules):
@@ -73,7 +81,7 @@ class Lifecycle:
             if (found := _RULE.fullmatch(rule.get("ID", "")))
         }
 
-    def put(self, clients: Clients, site: Site) -> None:
+    def put(self, clients: _Clients, site: Site) -> None:
         """Make these the rules of the bucket."""
         if not self.rules:
             clients.s3.delete_bucket_lifecycle(**whose(site))

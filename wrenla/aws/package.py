@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,14 +19,14 @@ import wrenla
 import wrenla_handler
 import wrenla_kernels
 from wrenla.aws.build_cache import default_folder, digest, forget_old, replacing
-from wrenla.aws.contents import byte_code, chosen_members, own_files
+from wrenla.aws.contents import byte_code, chosen_members, own_files, runs
 from wrenla.aws.refusals import DeployError
 from wrenla.aws.target import Target, lambda_target, running_python
-from wrenla.aws.wheels import Wanted, download_wheels, wanted
+from wrenla.aws.wheels import Wanted, download_wheels, needed, wanted
 
 __all__ = ["Package", "build_package"]
 
-_FORMAT = 1
+_FORMAT = 2
 """Raise it when the same inputs shall make another package: it is part of a name in the cache."""
 
 _MOST_UNZIPPED = 250 << 20
@@ -53,6 +53,8 @@ class Package:
         Bytes.
     versions : mapping
         Of the distributions inside, by name.
+    crowded : bool
+        There was no room for byte code of the distributions.
     """
 
     path: Path
@@ -61,6 +63,17 @@ class Package:
     zipped: int
     unzipped: int
     versions: Mapping[str, str]
+    crowded: bool = False
+
+    @property
+    def remark(self) -> str:
+        """What whoever deploys it should know, in one line; empty if there is nothing to say."""
+        if not self.crowded:
+            return ""
+        return (
+            f"no room for byte code in the {_MOST_UNZIPPED >> 20} MB that Lambda takes: cold starts take "
+            "longer, since each compiles what it imports; fewer requirements make room"
+        )
 
 
 def build_package(
@@ -111,7 +124,7 @@ def build_package(
         shutil.copyfile(wheels, path)
         with zipfile.ZipFile(path, "a") as archive:
             _add(archive, own, same_python)
-        found = _measured(path, whole)
+        found = _measured(path, whole, same_python)
     with replacing(whole.with_suffix(".json")) as notes:
         notes.write_text(json.dumps(asdict(found), default=str))
     for pattern in ("wheels-*.zip", "package-*.zip"):
@@ -145,35 +158,39 @@ def _own_about() -> dict[str, bytes]:
 def _write_wheels(path: Path, wants: Wanted, target: Target, same_python: bool) -> None:
     """Write what is needed, with byte code if there is room for it."""
     with tempfile.TemporaryDirectory(prefix="wrenla-wheels-") as folder:
-        wheels = download_wheels(wants, target, Path(folder))
+        wheels = needed(download_wheels(wants, target, Path(folder)), wants)
         for compiled in dict.fromkeys((same_python, False)):
             with zipfile.ZipFile(path, "w") as archive:
                 for wheel in wheels:
                     with zipfile.ZipFile(wheel) as opened:
-                        members = sorted(chosen_members(opened).items())
-                        _add(archive, {where: opened.read(member) for where, member in members}, compiled)
+                        members = dict(sorted(chosen_members(opened).items()))
+                        files = {where: opened.read(member) for where, member in members.items()}
+                        programs = {where for where in members if runs(opened.getinfo(members[where]))}
+                        _add(archive, files, compiled, programs)
                 size = sum(entry.file_size for entry in archive.infolist())
             if size <= _MOST_UNZIPPED - _RESERVED:
                 return
 
 
-def _add(archive: zipfile.ZipFile, files: Mapping[str, bytes], compiled: bool) -> None:
+def _add(
+    archive: zipfile.ZipFile, files: Mapping[str, bytes], compiled: bool, programs: Collection[str] = ()
+) -> None:
     for path, data in files.items():
         if path in archive.NameToInfo:
             continue  # two wheels that share a folder, each with its `__init__.py`
-        _write(archive, path, data)
+        _write(archive, path, data, path in programs or ".so" in Path(path).suffixes)
         if compiled and path.endswith(".py") and (code := byte_code(path, data)) is not None:
             _write(archive, *code)
 
 
-def _write(archive: zipfile.ZipFile, path: str, data: bytes) -> None:
+def _write(archive: zipfile.ZipFile, path: str, data: bytes, program: bool = False) -> None:
     entry = zipfile.ZipInfo(path)  # its date is always the same, in 1980
     entry.create_system = 3
-    entry.external_attr = (0o100755 if ".so" in Path(path).suffixes else 0o100644) << 16
+    entry.external_attr = (0o100755 if program else 0o100644) << 16  # two modes, whoever has built the wheel
     archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
 
 
-def _measured(path: Path, final: Path) -> Package:
+def _measured(path: Path, final: Path, same_python: bool) -> Package:
     with zipfile.ZipFile(path) as archive:
         sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
     unzipped = sum(sizes.values())
@@ -183,8 +200,11 @@ def _measured(path: Path, final: Path) -> Package:
     versions = dict(sorted(folder.split("-", 1) for folder, _, _ in about))
     with path.open("rb") as file:
         hashed = hashlib.file_digest(file, "sha256").digest()
+    # our own always has byte code; what wheels bring has it all, or none
+    theirs = (name for name in sizes if name.split("/")[0] not in _own_packages())
+    crowded = same_python and not any(name.endswith(".pyc") for name in theirs)
     zipped = path.stat().st_size
-    return Package(final, hashed.hex(), b64encode(hashed).decode(), zipped, unzipped, versions)
+    return Package(final, hashed.hex(), b64encode(hashed).decode(), zipped, unzipped, versions, crowded)
 
 
 def _too_large(sizes: Mapping[str, int], unzipped: int) -> str:

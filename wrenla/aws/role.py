@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from wrenla.aws.asking import ask, document, tags_of
 from wrenla.aws.clients import Clients
@@ -12,33 +13,69 @@ from wrenla.aws.refusals import DeployError
 from wrenla.aws.spec import Site
 from wrenla.aws.step import Change
 
-__all__ = ["POLICY_NAME", "Role", "role_is_ours"]
+__all__ = ["POLICY_NAME", "Role", "our_role", "role_is_for", "role_is_ours"]
 
 POLICY_NAME = "wrenla"
 
 
 def role_is_ours(clients: Clients, site: Site) -> bool | None:
     """Tell whether wrenla has made the role that has our name; None if there is none."""
+    found = _find(clients, site)
+    return None if found is None else _is_ours(found)
+
+
+def role_is_for(clients: Clients, site: Site) -> bool:
+    """Tell whether the role is for this bucket and this prefix: once the function is gone, only it knows."""
+    return bool(_policy(clients, site) == role_policy(site))
+
+
+def our_role(clients: Clients, site: Site) -> Mapping[str, Any] | None:
+    """Return the role, or None.
+
+    Raises
+    ------
+    DeployError
+        There is one that wrenla has not made.
+    """
+    found = _find(clients, site)
+    if found is not None and not _is_ours(found):
+        raise DeployError(
+            f"role {site.role_name}: there is one that wrenla has not made; give the function another name "
+            "with --function, or use a role of your own with --role"
+        )
+    return found
+
+
+def _find(clients: Clients, site: Site) -> Mapping[str, Any] | None:
     found = ask(clients.iam.get_role, "NoSuchEntity", RoleName=site.role_name)
-    return None if found is None else "wrenla" in tags_of(found["Role"].get("Tags"))
+    return None if found is None else found["Role"]
+
+
+def _is_ours(role: Mapping[str, Any]) -> bool:
+    return "wrenla" in tags_of(role.get("Tags"))
+
+
+def _policy(clients: Clients, site: Site) -> Any:
+    """Return the policy that we have given the role, or None."""
+    found = ask(clients.iam.get_role_policy, "NoSuchEntity", RoleName=site.role_name, PolicyName=POLICY_NAME)
+    return found and document(found["PolicyDocument"])
 
 
 class Role:
     """The role with its one policy."""
 
     def __init__(self, clients: Clients, site: Site) -> None:
-        self._iam, self._site = clients.iam, site
+        self._clients, self._site, self._iam = clients, site, clients.iam
 
     def look(self) -> Iterator[Change]:
         name = self._site.role_name
-        found = ask(self._iam.get_role, "NoSuchEntity", RoleName=name)
+        found = our_role(self._clients, self._site)
         if found is None:
             yield Change(f"create role {name}", self._create)
         else:
-            yield from self._settings(found["Role"])
+            yield from self._settings(found)
         policy = role_policy(self._site)
-        found = ask(self._iam.get_role_policy, "NoSuchEntity", RoleName=name, PolicyName=POLICY_NAME)
-        if found is None or document(found["PolicyDocument"]) != policy:
+        if _policy(self._clients, self._site) != policy:
             where = f"s3://{self._site.bucket}/{self._site.prefix}/ and {self._site.log_group}"
             yield Change(
                 f"allow role {name} to use {where}",
@@ -47,15 +84,9 @@ class Role:
                 ),
             )
 
-    def _settings(self, role: dict[str, object]) -> Iterator[Change]:
+    def _settings(self, role: Mapping[str, Any]) -> Iterator[Change]:
         name, boundary = self._site.role_name, self._site.spec.permissions_boundary
-        tags = tags_of(role.get("Tags"))
-        if "wrenla" not in tags:
-            raise DeployError(
-                f"role {name}: there is one that wrenla has not made; give the function another name with "
-                "--function, or use a role of your own with --role"
-            )
-        if not set(self._site.tags.items()) <= set(tags.items()):
+        if not self._site.tags.items() <= tags_of(role.get("Tags")).items():
             yield Change(
                 f"tag role {name}", lambda: self._iam.tag_role(RoleName=name, Tags=self._site.tag_list)
             )

@@ -10,59 +10,71 @@ from pathlib import Path
 from wrenla.aws.target import running_python
 from wrenla.errors import SettingError
 
-__all__ = ["DeploySpec", "Deployment", "Site"]
+__all__ = ["AS_DEPLOYED", "FIRST_PREFIX", "DeploySpec", "Deployment", "Site", "whose"]
 
 _FUNCTION = re.compile(r"[A-Za-z0-9_-]{1,36}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9!_.()-]+(/[A-Za-z0-9!_.()-]+)*")
 _CODE = "deploy"
-_FIRST_PREFIX = "wrenla"
+FIRST_PREFIX = "wrenla"
+
+AS_DEPLOYED: Mapping[str, str] = {}
+"""Variables that nobody has named, which is not the same as none: it is this very object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploySpec:
     """What to deploy.
 
+    What is left out stays as it is deployed: a deployment is changed by naming what shall be different. What
+    "at first" says below is for a function that is not there yet.
+
     Attributes
     ----------
     function : str
         Name of the function: two of different names do not disturb each other.
     bucket : str
-        By default the one that the function has, at first ``wrenla-<account>-<region>``. One that exists, and
-        that wrenla has not made, keeps its settings; only a lifecycle rule is added.
+        At first ``wrenla-<account>-<region>``. One that exists, and that wrenla has not made, keeps its
+        settings; only a lifecycle rule is added. A deployment cannot be moved: another bucket or prefix than
+        the function has is refused.
     prefix : str
-        What keys of tiles begin with: all that the function may touch. By default the one that the function
-        has, at first ``wrenla``.
+        What keys of tiles begin with: all that the function may touch. At first ``wrenla``. In a bucket that
+        wrenla has not made, nothing but matrices of wrenla may be below it.
     memory, timeout, storage : int
-        MB (1,769 are one processor), seconds, MB of ``/tmp``.
-    arch : {"x86_64", "arm64"}
+        MB (1,769 are one processor), seconds, MB of ``/tmp``. 0 is as deployed, at first 1769, 900 and 512.
+    arch : {"", "x86_64", "arm64"}
+        "" is as deployed, at first x86_64.
     requirements : Path or None
-        What else functions need.
-    role : str
-        ARN of a role to use, instead of one that is made.
+        What else functions need. None is as deployed; an empty file, as ``Path(os.devnull)``, is nothing.
+    role : str or None
+        ARN of a role to use, "" for one that is made. None is as deployed, at first one that is made.
     permissions_boundary : str
-        ARN of a policy that the role which is made is bounded by.
+        ARN of a policy that the role which is made is bounded by. A boundary that it has stays.
     tags : tuple of pairs
-        For everything that is made.
+        For everything that is made; others stay.
     python : str
-        Minor version; by default this one's.
+        Minor version; always this one's by default, since functions travel as byte code.
     environment : mapping
-        More variables of the function.
+        More variables of the function, these and no others. `AS_DEPLOYED`, the default, keeps what it has.
+    names_only : bool
+        For what deploys nothing, as a look: function, bucket and prefix count, and may be others than those
+        of a deployment.
     """
 
     function: str = "wrenla"
     bucket: str = ""
     prefix: str = ""
-    memory: int = 1769
-    timeout: int = 900
-    storage: int = 512
-    arch: str = "x86_64"
+    memory: int = 0
+    timeout: int = 0
+    storage: int = 0
+    arch: str = ""
     requirements: Path | None = None
-    role: str = ""
+    role: str | None = None
     permissions_boundary: str = ""
     tags: tuple[tuple[str, str], ...] = ()
     python: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=lambda: AS_DEPLOYED)
+    names_only: bool = False
 
     def __post_init__(self) -> None:
         if not _FUNCTION.fullmatch(self.function):
@@ -76,7 +88,7 @@ class DeploySpec:
                 f"{_CODE!r} is where the code lies"
             )
         for name, low, high in (("memory", 128, 10240), ("timeout", 1, 900), ("storage", 512, 10240)):
-            if not low <= getattr(self, name) <= high:
+            if getattr(self, name) and not low <= getattr(self, name) <= high:
                 raise SettingError(f"{name} = {getattr(self, name)}: Lambda takes {low} to {high}")
         for name in ("role", "permissions_boundary"):
             value = getattr(self, name)
@@ -115,6 +127,8 @@ class Site:
 
     Attributes
     ----------
+    spec : DeploySpec
+        With nothing left open that is deployed.
     partition : str
         ``aws``, ``aws-cn`` or ``aws-us-gov``: it begins every ARN.
     """
@@ -146,7 +160,7 @@ class Site:
 
     @property
     def prefix(self) -> str:
-        return self.spec.prefix or _FIRST_PREFIX
+        return self.spec.prefix or FIRST_PREFIX
 
     @property
     def code_prefix(self) -> str:
@@ -172,8 +186,13 @@ class Site:
         return f"wrenla-{self.function}-{self.region}"
 
     @property
+    def made_role_arn(self) -> str:
+        """ARN of the role that is made, whether it is used or not."""
+        return f"arn:{self.partition}:iam::{self.account}:role/{self.role_name}"
+
+    @property
     def role_arn(self) -> str:
-        return self.spec.role or f"arn:{self.partition}:iam::{self.account}:role/{self.role_name}"
+        return self.spec.role or self.made_role_arn
 
     @property
     def log_group(self) -> str:
@@ -197,3 +216,8 @@ class Site:
 
     def arn(self, service: str, resource: str) -> str:
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+
+
+def whose(site: Site) -> dict[str, str]:
+    """Return what goes with every request to the bucket: a name may come to belong to somebody else."""
+    return {"Bucket": site.bucket, "ExpectedBucketOwner": site.account}

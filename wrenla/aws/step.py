@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from wrenla.aws.refusals import DeployError
 
-__all__ = ["Change", "Step", "until"]
+__all__ = ["Change", "Step", "until", "until_accepted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +54,31 @@ def until(done: Callable[[], bool], what: str, seconds: float, pause: float = 0.
             raise DeployError(f"{what} after {seconds:g} s: run the same command again, it goes on from here")
         time.sleep(pause)
         pause = min(2 * pause, 5.0)
+
+
+def until_accepted(
+    call: Callable[[], object], not_yet: Callable[[Any], bool], seconds: float, pause: float = 1.0
+) -> None:
+    """Call again as long as AWS refuses because of something that was made a moment ago.
+
+    Parameters
+    ----------
+    call : callable
+        What to do; doing it again does no harm.
+    not_yet : callable
+        Tells of a refusal (a `ClientError`) whether it goes away by itself.
+    seconds : float
+        For how long; then the refusal is raised.
+    """
+    from botocore.exceptions import ClientError
+
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            call()
+            return
+        except ClientError as error:
+            if not not_yet(error) or time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(1.5 * pause, 8.0)

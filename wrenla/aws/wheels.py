@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import zipfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from email import message_from_bytes
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
@@ -14,10 +16,23 @@ from pathlib import Path
 from wrenla.aws.refusals import DeployError
 from wrenla.aws.target import Target
 
-__all__ = ["Wanted", "download_wheels", "wanted"]
+__all__ = ["Wanted", "download_wheels", "needed", "wanted"]
 
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _OTHER_FILES = re.compile(r"\s*(-r|--requirement|-c|--constraint|-e|--editable)\b")
+
+_WHEEL = re.compile(r"([A-Za-z0-9][\w.]*)-[^/\s]*\.whl\b")
+"""The name in a wheel's file name, at the end of a path or an address."""
+
+_ABOUT = re.compile(r"[^/]+\.dist-info/METADATA")
+
+_DRIVER_ONLY = frozenset({"click", "fsspec", "markdown-it-py", "partd", "pygments"})
+"""What nothing in a function imports, though something there requires it: with byte code 13 of the 250 MB.
+
+`wrenla` itself is there, for `wrenla.store()` and `wrenla.cancelled()`, and it imports `dask.utils` and
+`rich`: so these stay, with what they import. They require more for what is not used: bags, data frames and a
+command line of Dask, coloured sources and Markdown of Rich. Our own command line does not run there either.
+"""
 
 _OLD_GLIBC_REMEDY = (
     "use Python 3.12 or newer on this side (Lambda's runtime for it has glibc 2.34), "
@@ -37,11 +52,14 @@ class Wanted:
         The user's requirements.
     digest : str
         Hash of all of it.
+    lines : tuple of str
+        What stands in the file.
     """
 
     pins: Mapping[str, str]
     file: Path | None
     digest: str
+    lines: tuple[str, ...] = ()
 
 
 def wanted(file: Path | None) -> Wanted:
@@ -55,10 +73,24 @@ def wanted(file: Path | None) -> Wanted:
     DeployError
         The file cannot be read, or refers to others.
     """
-    own = tuple(_without_extras(metadata.requires("wrenla") or ()))
     lines, content = _lines(file) if file is not None else ([], b"")
-    pins = _pins([*own, *lines])
-    return Wanted(pins, file, sha256(repr(sorted(pins.items())).encode() + content).hexdigest())
+    pins = _pins([*_own(), *lines])
+    digest = sha256(repr(sorted(pins.items())).encode() + content).hexdigest()
+    return Wanted(pins, file, digest, tuple(lines))
+
+
+def _own() -> list[str]:
+    return list(_without_extras(metadata.requires("wrenla") or ()))
+
+
+def _named(requirement: str) -> str:
+    """Return which distribution a requirement is about, in the normal form of names; "" if it says none."""
+    found = _WHEEL.search(requirement) or _NAME.match(requirement)
+    return _normal(found[1]) if found is not None else ""
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _without_extras(requirements: Iterable[str]) -> Iterator[str]:
@@ -99,7 +131,7 @@ def _pins(requirements: Iterable[str]) -> dict[str, str]:
             found = metadata.distribution(name[1])
         except metadata.PackageNotFoundError:
             continue  # not needed here, or only over there
-        own = re.sub(r"[-_.]+", "-", str(found.metadata["Name"])).lower()
+        own = _normal(str(found.metadata["Name"]))
         if own not in pins:
             pins[own] = found.version
             waiting.extend(_without_extras(found.requires or ()))
@@ -131,6 +163,44 @@ def download_wheels(wants: Wanted, target: Target, folder: Path) -> list[Path]:
     if run.returncode != 0:
         raise DeployError(_explained(run.stdout + run.stderr, wants, target))
     return sorted(folder.glob("*.whl"))
+
+
+def needed(wheels: Iterable[Path], wants: Wanted) -> list[Path]:
+    """Choose from the wheels that pip has found those which a function needs.
+
+    Left out is what only the driver imports, unless the user's requirements ask for it, however indirectly.
+    pip cannot be told so: it always downloads what a distribution requires, too.
+    """
+    found = {_normal(wheel.name.split("-")[0]): wheel for wheel in wheels}
+    requires = {name: _requirements(wheel) for name, wheel in found.items()}
+    # whatever wrenla does not account for has come with the user's, from somewhere
+    theirs = _reached([*wants.lines, *(found.keys() - _reached(_own(), requires))], requires)
+    kept = _reached(_own(), requires, never=_DRIVER_ONLY) | theirs
+    return sorted(wheel for name, wheel in found.items() if name in kept)
+
+
+def _reached(
+    lines: Iterable[str], requires: Mapping[str, Iterable[str]], never: Collection[str] = ()
+) -> set[str]:
+    """Return which distributions some requirements lead to, among those whose requirements are given.
+
+    Which extras are meant is not looked at: all, or none.
+    """
+    seen: set[tuple[str, bool]] = set()
+    waiting = list(lines)
+    while waiting:
+        line = waiting.pop()
+        name, extras = _named(line), "[" in line.partition(";")[0]
+        if name in requires and name not in never and (name, extras) not in seen:
+            seen.add((name, extras))
+            waiting += requires[name] if extras else _without_extras(requires[name])
+    return {name for name, _ in seen}
+
+
+def _requirements(wheel: Path) -> list[str]:
+    with zipfile.ZipFile(wheel) as opened:
+        about = b"".join(opened.read(name) for name in opened.namelist() if _ABOUT.fullmatch(name))
+    return message_from_bytes(about).get_all("Requires-Dist", [])
 
 
 def _explained(output: str, wants: Wanted, target: Target) -> str:

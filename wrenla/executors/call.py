@@ -7,11 +7,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 from wrenla.errors import NeverStarted, TimedOut
-from wrenla.executors.endings import try_again
+from wrenla.executors.clock import Alarm
+from wrenla.executors.endings import Function, Sort, named, repeats
 from wrenla.executors.future import Attempt, Future
 from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
@@ -84,6 +85,14 @@ class Call:
         Frees what the arguments hold when nobody needs them any more.
     due : float, optional
         When its deadline is, on the clock of `time.monotonic`.
+    running : dict
+        The attempts that are under way, and their lanes.
+    alarm, limits : Alarm, dict of Alarm
+        What ends it at its deadline, and its attempts at their limits.
+    repeats_itself : bool
+        Its function sees to `retries` itself, and what it raises is the last word.
+    failed : dict
+        How many attempts of each sort have failed.
     """
 
     future: Future[Any]
@@ -98,6 +107,10 @@ class Call:
     submitted: float = field(default_factory=time.monotonic)
     due: float | None = None
     running: dict[Attempt, Lane] = field(default_factory=dict)
+    alarm: Alarm | None = None
+    limits: dict[Attempt, Alarm] = field(default_factory=dict)
+    repeats_itself: bool = False
+    failed: dict[Sort, int] = field(default_factory=dict)
     begun: bool = False
     ended: bool = False
 
@@ -126,6 +139,7 @@ class Outcome:
 
     value: Any = None
     error: Exception | None = None
+    function: Function = ""
     logs: bytes = b""
     worker: str = ""
     seconds: float | None = None
@@ -138,6 +152,12 @@ class Outcome:
     init: float = 0.0
     dollars: float = 0.0
     discard: Callable[[], None] | None = None
+
+    def blame(self, error: Exception, label: str) -> None:
+        """Note what the function has raised."""
+        self.error = named(error, label)
+        if self.error is error:  # otherwise it wants more memory than there is, and would again
+            self.function = "raised"
 
 
 Work: TypeAlias = tuple[Call, Attempt]
@@ -164,13 +184,19 @@ class Lane(Protocol):
         """End the worker."""
 
 
-def call_again(call: Call, error: Exception) -> bool:
-    """Tell whether a call whose latest attempt has failed is tried once more."""
-    if call.due is not None and time.monotonic() >= call.due:
+def call_again(call: Call, outcome: Outcome) -> bool:
+    """Note that the latest attempt at a call has failed, and tell whether it is tried once more.
+
+    What failed while a copy was at work is not asked about, and so not counted.
+    """
+    if outcome.error is None or (call.due is not None and time.monotonic() >= call.due):
         return False
-    # copies are no answer to a failure, so they do not count as an attempt to repair one
-    tried = sum(not attempt.copy for attempt in call.future.attempts)
-    return try_again(error, tried, call.options)
+    options = call.options
+    if call.repeats_itself and outcome.function == "raised":
+        options = replace(options, retries=0)
+    sort, most = repeats(outcome.error, outcome.function, options)
+    call.failed[sort] = call.failed.get(sort, 0) + 1
+    return call.failed[sort] <= most
 
 
 class Lookout:
@@ -215,11 +241,11 @@ class Carrier(Protocol):
     def gathered(self, results: Sequence[Any]) -> Any:
         """Make the list of some raw results the one argument of a call."""
 
-    def stored(self, arguments: Any) -> bool:
-        """Tell whether some of the arguments are kept in the store."""
+    def needs(self, function: Any, arguments: Any) -> Callable[[], None] | None:
+        """Note what a call needs that is stored. Returns what lets go of it, None if there is nothing."""
 
-    def free(self, arguments: Any) -> None:
-        """Remove what is kept for arguments that nobody needs any more."""
+    def forget(self, function: Any) -> None:
+        """Note that no more calls of a function come: what is kept of it goes with the last one."""
 
     def discard(self, result: Any) -> None:
         """Remove a raw result that nobody needs."""

@@ -12,13 +12,14 @@ from types import EllipsisType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from wrenla.errors import NestedCallError
-from wrenla.executors.call import Batch, Call
+from wrenla.executors.call import Batch
 from wrenla.executors.calls import Calls
 from wrenla.executors.future import Future
 from wrenla.executors.ledger import Stats
 from wrenla.executors.mapping import chunks, results, results_of_chunks, values
 from wrenla.executors.options import CallOptions, at_least_one
 from wrenla.executors.reduction import Reduction, discard_result
+from wrenla.executors.submitting import Submitter
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.chunk import Chunk
 from wrenla_handler.call.context import current_call
@@ -63,7 +64,8 @@ class CallingExecutor(concurrent.futures.Executor):
         >>> wl.default_executor().submit(pow, 2, 10).result()
         1024
         """
-        return self._submitter(fn)(args, kwargs)
+        with self._submitter(fn) as submit:
+            return submit(args, kwargs)
 
     def map(
         self,
@@ -118,12 +120,11 @@ class CallingExecutor(concurrent.futures.Executor):
             raise TypeError("map needs at least one iterable of inputs")
         batch = Batch()
         inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
-        function, options = fn, self._options
+        function = fn
         if chunksize > 1:
-            function = Chunk(fn, options.retries, return_exceptions)  # type: ignore[assignment]
+            function = Chunk(fn, self._options.retries, return_exceptions)  # type: ignore[assignment]
             inputs = chunks(inputs, chunksize)
-            options = replace(options, retries=0)  # it sees to them itself, input by input
-        submit = self._submitter(function, batch, options=options)
+        submit = self._submitter(function, batch)
         lengths: dict[Future[Any], int] = {}
 
         def begin(arguments: tuple[Any, ...]) -> Future[Any]:
@@ -137,6 +138,7 @@ class CallingExecutor(concurrent.futures.Executor):
             inputs,
             lambda futures: self.calls.stop(futures),
             functools.partial(setattr, batch, "complete", True),
+            submit.close,
             timeout=timeout,
             buffersize=None if buffersize is None else max(1, buffersize // chunksize),
             ordered=ordered,
@@ -160,10 +162,10 @@ class CallingExecutor(concurrent.futures.Executor):
         if not iterables:
             raise TypeError("submit_many needs at least one iterable of inputs")
         batch = Batch()
-        submit = self._submitter(fn, batch)
         futures: list[Future[_T]] = []
         try:
-            futures.extend(submit(arguments, {}) for arguments in zip(*iterables, strict=False))
+            with self._submitter(fn, batch) as submit:
+                futures.extend(submit(arguments, {}) for arguments in zip(*iterables, strict=False))
         except BaseException:
             for future in futures:
                 future.cancel()
@@ -213,6 +215,8 @@ class CallingExecutor(concurrent.futures.Executor):
         batch = Batch()
         mapped = self._submitter(fn, batch, raw=True)
         last, between = self._submitter(reduce, held=True), self._submitter(reduce, raw=True, held=True)
+        for submit in (last, between):
+            outer.add_done_callback(lambda _, done=submit: done.close())  # type: ignore[misc]
 
         def gather(group: Sequence[Future[Any]], final: bool) -> Future[Any]:
             values = [future.result() for future in group]
@@ -235,6 +239,8 @@ class CallingExecutor(concurrent.futures.Executor):
             with suppress(concurrent.futures.InvalidStateError):  # one that has failed has ended it already
                 outer.set_exception(error)
             raise
+        finally:
+            mapped.close()
         return outer
 
     def options(
@@ -305,8 +311,9 @@ class CallingExecutor(concurrent.futures.Executor):
     def broadcast(self, value: Any) -> Ref:
         """Store a value that many calls read, once; each worker reads it at most once.
 
-        Pass the reference as an argument: the function gets the value. Arrays are read-only there. What is
-        stored goes with the executor, or by `Ref.delete`.
+        Pass the reference as an argument: the function gets the value, which all calls of a worker share, so
+        do not change it. Arrays are read-only there; lists and dicts cannot be. What is stored goes with the
+        executor, or by `Ref.delete`.
 
         Examples
         --------
@@ -341,30 +348,13 @@ class CallingExecutor(concurrent.futures.Executor):
         *,
         raw: bool = False,
         held: bool = False,
-        options: CallOptions | None = None,
-    ) -> Callable[[Any, dict[str, Any] | None], Future[Any]]:
-        """Make a function ready to travel, and return what submits a call of it."""
+    ) -> Submitter:
+        """Make a function ready to travel, and return what submits calls of it."""
+        self.calls.check_process()
         self._refuse_nested()
         if not callable(fn):
             raise TypeError(f"{fn!r} cannot be called")
-        calls, carrier = self.calls, self.calls.carrier
-        options = self._options if options is None else options
-        label = _label(fn)
-        function = carrier.function(fn, label, options)
-
-        def submit(positional: Any, keywords: dict[str, Any] | None) -> Future[Any]:
-            """Submit a call; without keywords the arguments are ready to travel already."""
-            arguments = positional
-            if keywords is not None:
-                arguments = carrier.arguments(positional, keywords, label)
-            future = calls.new_future()
-            call = Call(future, options, label, function, arguments, batch, raw, held)
-            if carrier.stored(arguments):
-                call.release = functools.partial(carrier.free, arguments)
-            calls.submit(call)
-            return future
-
-        return submit
+        return Submitter(self.calls, fn, _label(fn), self._options, batch, raw=raw, held=held)
 
     def _refuse_nested(self) -> None:
         call = current_call()

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
-import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from wrenla.errors import Cancelled
 from wrenla.executors.call import LOOK, Call, Carrier, Lane, Lookout, Outcome, Work, call_again
-from wrenla.executors.clock import Clock, apart
-from wrenla.executors.crew import Crew
+from wrenla.executors.clock import apart
 from wrenla.executors.future import Attempt, Future
-from wrenla.executors.ledger import Ledger, Stats, name_of
+from wrenla.executors.ledger import name_of
+from wrenla.executors.queue import Queue
 
 __all__ = ["Calls"]
 
 logger = logging.getLogger("wrenla.calls")
 
 
-class Calls:
+class Calls(Queue):
     """Carries calls out, at most so many at a time, and ends every one of them.
 
     Each lane is a thread with a worker of its own; it takes the next call when it is done with one. Lanes are
@@ -40,63 +38,9 @@ class Calls:
     """
 
     def __init__(self, lanes: int, carrier: Carrier, name: str) -> None:
-        self.carrier = carrier
-        self.process = os.getpid()
-        self._name = name
-        self._number = itertools.count(1)
-        self._queue: deque[Call] = deque()
-        self._forgotten: deque[Call] = deque()
-        self._active: dict[Attempt, Call] = {}
-        self._crew = Crew(lanes, self._serve, name)
-        self._idle = 0
-        self._watchers = 0
+        super().__init__(lanes, carrier, name, self._serve)
         self._lookout = Lookout()
-        self._closed = False
-        self._holds: set[Future[Any]] = set()
-        self._changed = threading.Condition()
-        self._clock = Clock()
-        self._ledger = Ledger()
-        self._counts = self._ledger.counts
-
-    def new_future(self) -> Future[Any]:
-        """Return the future of a call to come."""
-        return Future(f"{self._name}-{next(self._number):06d}")
-
-    def submit(self, call: Call) -> None:
-        """Put a call at the end of the queue. Raises RuntimeError after `shutdown`."""
-        if call.options.deadline is not None:
-            call.due = call.submitted + call.options.deadline
-        with self._changed:
-            if os.getpid() != self.process:
-                raise RuntimeError(
-                    "this executor belongs to the process that forked this one: make another one"
-                )
-            if self._closed and not call.held:
-                raise RuntimeError("cannot schedule new calls after shutdown")
-            self._counts["submitted"] += 1
-            if call.batch is not None:
-                call.batch.submitted += 1
-            self._queue.append(call)
-            self._wake()
-        if call.due is not None:
-            waiting = weakref.ref(call)
-            self._clock.at(call.due, lambda: self._deadline(waiting()))
-
-    def hold(self, until: Future[Any]) -> None:
-        """Let calls in after `shutdown` that are marked as `held`, until some future has ended."""
-        with self._changed:
-            self._holds.add(until)
-        until.add_done_callback(self._let_go)
-
-    def _let_go(self, future: Any) -> None:
-        with self._changed:
-            self._holds.discard(future)
-            self._changed.notify_all()
-
-    def stats(self) -> Stats:
-        """Return what has happened so far."""
-        with self._changed:
-            return self._ledger.stats(self._queue, self._active.values(), len(self._crew))
+        self._watchers = 0
 
     def stop(self, calls: set[Future[Any]] | None = None, *, grace: float = 1.0) -> None:
         """Cancel waiting calls, tell running ones to end, and end their workers if they do not.
@@ -108,6 +52,8 @@ class Calls:
         grace : float
             Seconds that running functions have to clear up.
         """
+        if os.getpid() != self.process:
+            return  # nothing of it runs here
         with self._changed:
             mine = [call for call in self._queue if calls is None or call.future in calls]
             self._queue = deque(call for call in self._queue if not (calls is None or call.future in calls))
@@ -118,8 +64,8 @@ class Calls:
             ]
             for _, call, _ in stopped:
                 call.ended = True
-        for call in mine:
-            self._cancel(call)
+            self._cancelling += 1
+        self._cancel(mine)
         for attempt, call, lane in stopped:
             lane.stop(attempt, gently=True)
             self._resolve(call, attempt, Outcome(error=Cancelled(f"{call.label}: told to stop while it ran")))
@@ -141,9 +87,9 @@ class Calls:
             cancelled = list(self._queue) if cancel_futures else []
             if cancel_futures:
                 self._queue.clear()
+            self._cancelling += 1
             self._changed.notify_all()
-        for call in cancelled:
-            self._cancel(call)
+        self._cancel(cancelled)
         self.carrier.ending()
         self._finish()
         if not wait:
@@ -159,14 +105,6 @@ class Calls:
         with self._changed:
             self._changed.wait_for(self._crew.is_gone, timeout)
 
-    def _finish(self) -> None:
-        """Free what is shared, when there are no more lanes."""
-        with self._changed:
-            if not self._closed or len(self._crew):
-                return
-        self._clock.close()
-        self.carrier.close()
-
     # one lane
 
     def _serve(self) -> None:
@@ -180,8 +118,7 @@ class Calls:
             with self._changed:
                 self._crew.leave()
                 self._changed.notify_all()
-                if self._queue:  # it has ended by an error of ours
-                    self._wake()
+            self._replace()
             self._finish()
             with self._changed:
                 self._crew.gone()
@@ -233,27 +170,6 @@ class Calls:
                 finally:
                     self._idle -= 1
 
-    def _starts(self, call: Call) -> bool:
-        """Tell whether a call from the queue begins: not if it was cancelled there."""
-        if call.begun or call.future.set_running_or_notify_cancel():
-            call.begun = True
-            return True
-        self._counts["cancelled"] += 1
-        call.ended = True
-        self._forgotten.append(call)
-        return False
-
-    def _ahead(self, call: Call, lane: Lane) -> Iterator[Call]:
-        """Yield calls to hand out together with one, if there are more than enough for all lanes."""
-        if call.batch is None or not self._queue:
-            return
-        for _ in range(min(lane.appetite(call), len(self._queue) // (2 * self._crew.most))):
-            if self._queue[0].batch is not call.batch or self._queue[0].begun or self._queue[0].ended:
-                return
-            more = self._queue.popleft()
-            if self._starts(more):
-                yield more
-
     def _begin(self, call: Call, lane: Lane, *, copy: bool) -> Attempt:
         now = time.monotonic()
         attempt = self._ledger.attempt_begins(call, now, copy=copy)
@@ -261,13 +177,14 @@ class Calls:
         self._active[attempt] = call
         if not self.carrier.keeps_limits and (limit := call.limit(now)) is not None:
             late = weakref.ref(attempt)
-            self._clock.at(now + limit, lambda: self._timed_out(late()))
+            call.limits[attempt] = self._clock.at(now + limit, lambda: self._timed_out(late()))
         return attempt
 
     def _ended(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
         """See what an attempt has come to, and whether the call ends with it."""
         with self._changed:
             self._active.pop(attempt, None)  # an abandoned one is not there any more
+            self._clock.drop(call.limits.pop(attempt, None))
             del call.running[attempt]
             if self._watchers or self._closed:
                 self._changed.notify_all()
@@ -278,7 +195,7 @@ class Calls:
             elif outcome.error is not None and call.running:
                 attempt.ending = name_of(outcome.error)  # its copy is still at work
                 return
-            elif outcome.error is not None and call_again(call, outcome.error):
+            elif outcome.error is not None and call_again(call, outcome):
                 attempt.ending = name_of(outcome.error)
                 again = True
                 self._counts["retries"] += 1
@@ -306,6 +223,7 @@ class Calls:
         """Take an attempt back that has not begun."""
         with self._changed:
             self._active.pop(attempt, None)
+            self._clock.drop(call.limits.pop(attempt, None))
             del call.running[attempt]
             self._ledger.attempt_undone(call, attempt)
             if self._watchers or self._closed:
@@ -334,19 +252,6 @@ class Calls:
 
     # what ends a call from outside its lane
 
-    def _deadline(self, call: Call | None) -> None:
-        """End a call that is still waiting at its deadline."""
-        with self._changed:
-            if call is None or call.ended or call.running:
-                return
-            begun, cancelled = call.begun, not self._starts(call)
-            call.ended = True  # whoever takes it from the queue will leave it
-            self._counts["failed"] += not cancelled
-        if cancelled:
-            return
-        self._release(call)
-        apart(call.future.set_exception, call.late() if begun else call.never_started())
-
     def _timed_out(self, attempt: Attempt | None) -> None:
         """Give up an attempt that cannot be ended, and its thread."""
         with self._changed:
@@ -370,30 +275,4 @@ class Calls:
             lanes = [self._active.pop(attempt).running[attempt] for attempt in mine]
             self._crew.give_up(lane.thread for lane in lanes)
             self._changed.notify_all()
-            self._wake()
-
-    def _cancel(self, call: Call) -> None:
-        """End a call that has been taken out of the queue."""
-        with self._changed:
-            if call.ended:  # at its deadline
-                return
-            call.ended = True
-            self._counts["cancelled"] += 1
-        self._release(call)
-        if call.future.cancel():
-            call.future.set_running_or_notify_cancel()
-        else:  # it was about to be tried again
-            call.future.set_exception(Cancelled(f"{call.label}: told to stop before it was tried again"))
-
-    def _release(self, call: Call) -> None:
-        release, call.release = call.release, None
-        call.function = call.arguments = None
-        if release is not None:
-            release()
-
-    def _wake(self) -> None:
-        """Let a lane take a call: an idle one, or a new one."""
-        if self._idle:
-            self._changed.notify()
-        if self._idle < len(self._queue):
-            self._crew.hire()
+        self._replace()

@@ -33,11 +33,22 @@ class Crew:
         return len(self._working)
 
     def hire(self) -> None:
-        """Begin one more thread, if there are not enough."""
+        """Begin one more thread, if there are not enough.
+
+        Raises
+        ------
+        RuntimeError
+            The system has no thread for us, and there is none that works.
+        """
         if len(self._working) < self.most:
             thread = threading.Thread(target=self._work, name=f"{self._name}-lane", daemon=True)
             self._working.add(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                self._working.remove(thread)
+                if not self._working:
+                    raise
 
     def leave(self) -> None:
         """Count the current thread out, which has only to clear up before it is `gone`."""

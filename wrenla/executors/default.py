@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from wrenla.config import settings
@@ -15,6 +16,18 @@ __all__ = ["default_executor", "store"]
 
 _lock = threading.Lock()
 _default: dict[tuple[int, int, int], LocalExecutor] = {}
+_of_parents: list[LocalExecutor] = []
+
+
+def _forked() -> None:
+    """Leave the executor of the process that forked this one alone: its threads and children are not ours."""
+    global _lock
+    _lock = threading.Lock()  # another thread may have held it
+    _of_parents.extend(_default.values())
+    _default.clear()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def default_executor() -> Executor:

@@ -11,17 +11,16 @@ from typing import Any, NamedTuple
 
 from wrenla.errors import Lost, NeverStarted, TransientStoreError
 from wrenla.executors.call import Call, Outcome
-from wrenla.executors.endings import raised
 from wrenla.executors.future import Attempt
 from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
 from wrenla.executors.shipping import NamingPickler, local_sources
-from wrenla_handler.call.blobs import INLINE, Packed, bare, digest, dump, load, size
+from wrenla_handler.call.blobs import INLINE, Packed, bare, checked, digest, dump, load, size
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.envelope import Request, Response, unsealed
 from wrenla_handler.call.failure import Failure
 from wrenla_handler.call.modules import encode_sources
-from wrenla_handler.errors import StoreError
+from wrenla_handler.errors import IntegrityError, StoreError
 from wrenla_handler.stores import Data
 
 logger = logging.getLogger("wrenla.calls")
@@ -112,19 +111,26 @@ class Envelopes:
         """Return results that were not unpacked, as the one argument of a call: their list."""
         return SentArguments(values=tuple(results))
 
-    def stored(self, arguments: SentArguments) -> bool:
-        """Tell whether some of the arguments are in the store."""
-        if not arguments.values and len(arguments.packed) == 1:  # nearly always
-            return bool(arguments.packed[0].key)
-        return any(blob.key for value in (arguments.packed, *arguments.values) for blob in value)
+    def needs(self, function: SentFunction, arguments: SentArguments) -> Callable[[], None] | None:
+        """Note what a call needs that is stored. Returns what lets go of it, None if there is nothing."""
+        shared = function.packed if self.place.keep(function.packed) else ()
+        values = (arguments.packed, *arguments.values)
+        if not shared and not any(blob.key for value in values for blob in value):  # nearly always
+            return None
+
+        def let_go() -> None:
+            self.place.drop(shared)
+            self.place.free(values)
+
+        return let_go
+
+    def forget(self, function: SentFunction) -> None:
+        """Note that no more calls of a function come: what is stored of it goes with the last one."""
+        self.place.drop(function.packed)
 
     def discard(self, result: Packed) -> None:
         """Remove a result that was not unpacked, and that nobody needs."""
         self.place.free([result])
-
-    def free(self, arguments: SentArguments) -> None:
-        """Remove what was stored for one call."""
-        self.place.free((arguments.packed, *arguments.values))
 
     def broadcast(self, value: object) -> Ref:
         """Store a value that many calls read."""
@@ -175,24 +181,18 @@ class Envelopes:
             hits=response.hits,
         )
         try:
-            if response.logs:
-                (blob,) = response.logs
-                outcome.logs = bytes(place.fetch(blob.key) if blob.key else blob.data)
+            outcome.logs = self._logs(response)
             if response.ending == "value":
                 if call.raw:
                     outcome.value = response.value
                     outcome.discard = lambda: self.discard(response.value)
                     place.free([response.logs])
                     return outcome
-                outcome.value = load(response.value, place.fetch)
+                outcome.value = load(response.value, self._fetch)
             else:
-                failure = load(response.value, place.fetch)
-                outcome.error = _error(failure, response, call)
-        except StoreError as error:
-            outcome.error = error
-        except Exception as error:  # what the function returned cannot be loaded here
-            error.add_note(f"while loading the result of {call.label}, which its worker had sent")
-            outcome.error = error
+                _blame(outcome, load(response.value, self._fetch), response, call)
+        except BaseException as error:  # what the function returned cannot be loaded here
+            outcome.error, outcome.function = _unread(error, call), "ended"
         if response.logs or len(response.value) > 1 or response.value[0].key:
             place.free([response.value, response.logs])
         return outcome
@@ -200,23 +200,44 @@ class Envelopes:
     def recorded(self, request: Request) -> Response | None:
         """Return the answer that a worker has stored, if there is one.
 
-        Others may write to the store, too, so what is not signed is no answer.
+        Others may write to the store, too: what is not signed is no answer, and what is answers one attempt.
         """
         if not request.record:
             return None
         try:
             data = bytes(self.place.store.get(request.record))
-            return Response.decode(unsealed(data, request.secret))
+            response = Response.decode(unsealed(data, request.secret))
+            if (response.id, response.attempt) != (request.id, request.attempt):
+                raise IntegrityError(f"the stored answer is that of {response.id}, put here by somebody else")
         except KeyError:
             return None
         except StoreError as error:  # not signed, or the store does not answer now: it may the next time
             logger.warning("%s: %s: %s", self.place.url, request.record, error)
             return None
+        return response
 
     def forget_record(self, request: Request) -> None:
         """Remove what a worker may have stored as its answer."""
         if request.record:
             self.place.delete(request.record)
+
+    def _fetch(self, key: str) -> Data:
+        """Return an object of an answer."""
+        try:
+            return self.place.fetch(key)
+        except StoreError as error:
+            raise Lost(f"its answer cannot be read: {error}") from error
+
+    def _logs(self, response: Response) -> bytes:
+        """Return what was printed. If it cannot be had, this must not hide how the call ended."""
+        if not response.logs:
+            return b""
+        (blob,) = response.logs
+        try:
+            return bytes(checked(bytes(self.place.fetch(blob.key) if blob.key else blob.data), blob))
+        except StoreError as error:
+            logger.warning("%s: what it printed: %s", response.id, error)
+            return f"(what it printed cannot be had: {error})\n".encode()
 
     def _modules(self, function: SentFunction, more: frozenset[str]) -> Packed:
         needs = function.needs | more if more else function.needs
@@ -228,21 +249,37 @@ class Envelopes:
         return function.bundles[needs]
 
 
-def _error(failure: Failure, response: Response, call: Call) -> Exception:
-    """Return the error for a failure that a worker has told of."""
-    if response.ending == "timed out":
-        late = call.late()
-        late.__cause__ = failure.exception()
-        return late
-    error = raised(failure, call.label)
-    if response.ending == "unsaved":
-        lost = Lost(
-            f"{call.label}: the function has ended, but what it returned could not be stored: {error}"
-        )
-        lost.__cause__ = error
+def _blame(outcome: Outcome, failure: Failure, response: Response, call: Call) -> None:
+    """Note the failure that a worker has told of."""
+    error = failure.exception()
+    match response.ending:
+        case "timed out":
+            outcome.error = call.late()
+        case "unsaved":
+            outcome.function = "ended"
+            outcome.error = Lost(
+                f"{call.label}: the function has ended, but what it returned could not be stored: {error}"
+            )
+        case "refused" if isinstance(error, TransientStoreError):
+            outcome.error = NeverStarted(f"{call.label}: its worker could not read what it needs: {error}")
+        case "refused" if isinstance(error, IntegrityError):
+            outcome.error = error
+            return
+        case _:  # what is raised while function and arguments are loaded is the user's as well
+            outcome.blame(error, call.label)
+            return
+    outcome.error.__cause__ = error
+
+
+def _unread(error: BaseException, call: Call) -> Exception:
+    """Return the error for an answer that cannot be loaded here."""
+    if isinstance(error, IntegrityError):
+        return error
+    if isinstance(error, Lost) and isinstance(error.__cause__, StoreError):
+        lost = Lost(f"{call.label}: {error}")
+        lost.__cause__ = error.__cause__
         return lost
-    if response.ending == "refused" and isinstance(error, TransientStoreError):
-        never = NeverStarted(f"{call.label}: its worker could not read what it needs: {error}")
-        never.__cause__ = error
-        return never
-    return error
+    # a SystemExit would end the thread that other calls need
+    told = error if isinstance(error, Exception) else Failure.of(error).exception()
+    told.add_note(f"while loading the result of {call.label}, which its worker had sent")
+    return told

@@ -213,7 +213,7 @@ class LambdaLane:
 
         outcome = self._invoked(call, attempt, payload, lambda reply: self._read(reply, request, call))
         outcome.sent = size(request.function) + size(request.arguments)
-        if isinstance(outcome.error, Lost | WorkerDied):
+        if not outcome.function and isinstance(outcome.error, Lost | WorkerDied):  # there was no answer
             return self._recovered(call, attempt, request, outcome)
         return outcome
 

@@ -25,6 +25,7 @@ def results(
     inputs: Iterator[tuple[Any, ...]],
     stop: Callable[[set[Future[Any]]], None],
     finish: Callable[[], None],
+    close: Callable[[], None],
     *,
     timeout: float | None,
     buffersize: int | None,
@@ -44,6 +45,8 @@ def results(
         Ends some calls, running ones, too: after Ctrl-C.
     finish : callable
         Is told when there are no more inputs.
+    close : callable
+        Is told, perhaps again, when no more calls will be submitted.
     timeout : float, optional
         Seconds from now after which waiting for the next result is a TimeoutError.
     buffersize : int, optional
@@ -57,11 +60,13 @@ def results(
             window.add(submit(arguments))
     except BaseException as error:
         window.cancel()
+        close()
         if isinstance(error, KeyboardInterrupt):
             stop(window.futures())
         raise
     if buffersize is None:
         finish()
+        close()
 
     def more() -> Generator[Future[Any], None, None]:
         try:
@@ -74,6 +79,7 @@ def results(
                         break
                     else:
                         finish()
+                        close()
                 yield future
                 del future  # the result belongs to whoever took it
         except KeyboardInterrupt:
@@ -81,6 +87,7 @@ def results(
             raise
         finally:
             window.cancel()
+            close()
 
     return _begun(more())
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable
 
 from wrenla.config import settings
 from wrenla.errors import ReachError, StoreError
 from wrenla.folder import RunFolder
-from wrenla_handler.call.blobs import INLINE, Packed, pack
+from wrenla_handler.call.blobs import INLINE, Blob, Packed, pack
 from wrenla_handler.call.broadcast import Ref, dump_shared
 from wrenla_handler.call.callee import DATA, results_of
 from wrenla_handler.stores import Data, Reach, Store, join, open_store
@@ -18,6 +19,15 @@ from wrenla_handler.stores import Data, Reach, Store, join, open_store
 __all__ = ["Place"]
 
 logger = logging.getLogger("wrenla.calls")
+
+
+class _Shared:
+    """An object that several need: how many, and whether it is there."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self.stored = False
+        self.storing = threading.Lock()
 
 
 class Place:
@@ -38,7 +48,10 @@ class Place:
         self._reach: Reach = reach
         self._root = root or (lambda: settings().store)
         self._folder: RunFolder | None = None
-        self._refs: list[Ref] = []
+        self._refs: set[Ref] = set()
+        self._shared: dict[str, _Shared] = {}
+        self._counting = threading.Lock()
+        self._process = os.getpid()
         self._closed = False
         self._url = ""
         self._lock = threading.Lock()
@@ -69,20 +82,45 @@ class Place:
         return pack(parts, put, inline=inline)
 
     def share(self, parts: list[Data], kind: str, *, inline: int) -> Packed:
-        """Pack something that many calls use: it is stored once, named by its content."""
+        """Pack something that many calls use: it is stored once, named by its content, until `drop`."""
         packed = pack(parts, lambda number, part: "", inline=inline)
         named = []
-        for blob, part in zip(packed, parts, strict=True):
-            if not blob.data and blob.nbytes:
-                self.store.put(f"{kind}/{blob.sha256}", part, create=True)
-                blob = type(blob)(blob.sha256, blob.nbytes, key=f"{kind}/{blob.sha256}")
-            named.append(blob)
+        try:
+            for blob, part in zip(packed, parts, strict=True):
+                if not blob.data and blob.nbytes:
+                    self._share(f"{kind}/{blob.sha256}", part)
+                    blob = type(blob)(blob.sha256, blob.nbytes, key=f"{kind}/{blob.sha256}")
+                named.append(blob)
+        except BaseException:
+            self.drop(named)
+            raise
         return tuple(named)
+
+    def keep(self, packed: Packed) -> bool:
+        """Need something shared once more. Returns False, and does nothing, if it is not stored (now)."""
+        keys = [blob.key for blob in packed if blob.key]
+        if not keys:
+            return False
+        with self._counting:
+            if not all(key in self._shared for key in keys):
+                return False
+            for key in keys:
+                self._shared[key].users += 1
+        return True
+
+    def drop(self, packed: Iterable[Blob]) -> None:
+        """Need something shared no more. Who is the last one to say so removes it."""
+        if os.getpid() != self._process:  # a fork, which unwinds what its parent is still at
+            return
+        for blob in packed:
+            if blob.key:
+                self._drop(blob.key)
 
     def broadcast(self, value: object, *, inline: int) -> Ref:
         """Store a value that many calls read."""
-        ref = Ref(self.store.url, self.share(dump_shared(value), "broadcasts", inline=inline))
-        self._refs.append(ref)
+        packed = self.share(dump_shared(value), "broadcasts", inline=inline)
+        ref = Ref(self.store.url, packed, self._forget)
+        self._refs.add(ref)
         return ref
 
     def fetch(self, key: str) -> Data:
@@ -103,8 +141,12 @@ class Place:
 
     def delete(self, key: str) -> None:
         """Remove an object. A failure is no reason for a call to fail: the object goes with the folder."""
+        with self._lock:
+            folder = self._folder
+        if folder is None:  # it has gone already
+            return
         try:
-            self.store.delete(key)
+            folder.store.delete(key)
         except StoreError as error:
             logger.warning("%s: not removed yet: %s", key, error)
 
@@ -122,12 +164,44 @@ class Place:
         """Remove everything."""
         with self._lock:  # all the time: whoever comes second may rely on its being done
             self._closed = True
-            for ref in self._refs:
-                ref.forget()
-            self._refs.clear()
+            while self._refs:
+                self._refs.pop().forget()
             if self._folder is not None:
                 self._folder.remove()
                 self._folder = None
+
+    def _forget(self, ref: Ref, packed: Packed) -> None:
+        self._refs.discard(ref)
+        self.drop(packed)
+
+    def _share(self, key: str, part: Data) -> None:
+        with self._counting:
+            shared = self._shared.setdefault(key, _Shared())
+            shared.users += 1
+        try:
+            with shared.storing:  # whoever comes second may rely on its being there
+                if not shared.stored:
+                    self.store.put(key, part, create=True)
+                    shared.stored = True
+        except BaseException:
+            self._drop(key)
+            raise
+
+    def _drop(self, key: str) -> None:
+        with self._counting:
+            shared = self._shared.get(key)
+            if shared is None:
+                return
+            shared.users -= 1
+            if shared.users:
+                return
+        with shared.storing:
+            if not shared.users and shared.stored:  # who comes from now on waits, and stores it again
+                self.delete(key)
+                shared.stored = False
+        with self._counting:
+            if not shared.users and self._shared.get(key) is shared:
+                del self._shared[key]
 
     def _put(self, key: str, part: Data) -> str:
         self.store.put(key, part)

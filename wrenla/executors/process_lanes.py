@@ -138,8 +138,11 @@ class ProcessLane:
                 told = Outcome(error=Cancelled(f"{call.label}: told to stop before it began"))
                 yield call, attempt, told if attempt in stopped else None
             return
-        for _, attempt in work:
+        for call, attempt in work:
             attempt.started = time.monotonic()  # the child may have taken long to start
+            if call.due is not None and attempt.started >= call.due:  # then it is alone
+                yield call, attempt, Outcome(error=call.never_started())
+                return
         left = {(r.id, r.attempt): (call, a, r) for (call, a), r in zip(work, requests, strict=True)}
         lost: CallError | None = None
         try:
@@ -158,6 +161,11 @@ class ProcessLane:
                 yield call, attempt, self._read(child, request, response, call)
         except CallError as broken:
             lost = broken
+        except BaseException:  # what it answers next would be taken for the answer to another call
+            self._no_more_stops()
+            self._child = None
+            child.kill()
+            raise
         self._no_more_stops()
         if left:
             (call, attempt, request), *behind = left.values()

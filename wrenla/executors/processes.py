@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import math
 import os
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from wrenla.errors import CallError, Lost, NeverStarted, OutOfMemory, WorkerDied
 from wrenla_handler.call.envelope import Request, Response
@@ -24,6 +26,9 @@ __all__ = ["Child"]
 
 _START = 60.0
 """Seconds that a child may take to start, or to take a request, on a machine that is busy."""
+
+_LONGEST = 3600.0
+"""Seconds that are waited at a time: the system counts milliseconds up to some weeks."""
 
 _REST = 10.0
 """Seconds that the rest of an answer may take which has begun: it is small, what is large is in the store."""
@@ -55,7 +60,7 @@ class Child:
         self.modules = ""
         self.peak = 0
         self._rest = b""
-        self._oom_kills = _oom_kills()
+        self._oom_kills = 0
         with contextlib.ExitStack() as undo:
             try:
                 self._start(environment, undo)
@@ -67,6 +72,9 @@ class Child:
         except (OSError, CallError) as error:
             said = self.kill().decode("utf-8", "replace").strip()
             raise NeverStarted(f"a worker process did not start: {said[-2000:] or error}") from error
+        except BaseException:
+            self.kill()
+            raise
 
     def _start(self, environment: dict[str, str], undo: contextlib.ExitStack) -> None:
         self._log = tempfile.TemporaryFile(prefix="wrenla-log-")  # noqa: SIM115
@@ -106,7 +114,8 @@ class Child:
         return self._process.pid
 
     def _greet(self) -> None:
-        path = [entry or os.getcwd() for entry in sys.path]
+        # what is no text is none to Python either
+        path = [entry or os.getcwd() for entry in sys.path if isinstance(entry, str)]
         self._send(json.dumps({"path": path}).encode())
         if self._receive(_START) is None:
             raise NeverStarted(f"not ready within {_START:g} s")
@@ -120,6 +129,7 @@ class Child:
             The child is of no use any more: `kill` it.
         """
         self.calls += len(requests)
+        self._oom_kills = _oom_kills()
         text = b",".join([request.encode() for request in requests])
         try:
             self._send(text if len(requests) == 1 else b"[" + text + b"]")
@@ -203,8 +213,10 @@ class Child:
         while (frame := self._frame()) is None:
             left = deadline - time.monotonic()
             patience = min(left, _REST) if self._rest else left
-            wait = None if patience == math.inf else max(0.0, patience) * 1000
+            wait = min(max(0.0, patience), _LONGEST) * 1000
             ready = {descriptor for descriptor, _ in self._poll.poll(wait)}
+            if not ready and patience > _LONGEST:
+                continue
             if not ready:
                 if self._rest and patience == _REST:
                     raise Lost("the worker's answer broke off: the function has written to its pipe")
@@ -248,7 +260,27 @@ class Child:
 
 
 def _oom_kills() -> int:
-    """Return how many processes this machine has killed for want of memory."""
-    with contextlib.suppress(OSError), open("/proc/vmstat") as file:
-        return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+    """Return how many processes of our control group the system has killed for want of memory.
+
+    Where there is none, those of the whole machine.
+    """
+    for path in (*_counters(), Path("/proc/vmstat")):
+        with contextlib.suppress(OSError):
+            lines = path.read_text().splitlines()
+            return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
     return 0
+
+
+@functools.cache
+def _counters() -> tuple[Path, ...]:
+    """Return where our control group counts, version 2 or 1; a container may see its own as the root."""
+    found: list[Path] = []
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            for own in (group.strip("/"), ""):
+                if not controllers:
+                    found.append(Path("/sys/fs/cgroup", own, "memory.events"))
+                elif "memory" in controllers.split(","):
+                    found.append(Path("/sys/fs/cgroup/memory", own, "memory.oom_control"))
+    return tuple(path for path in found if path.exists())

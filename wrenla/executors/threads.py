@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from wrenla.errors import OutOfMemory
 from wrenla.executors.call import Call, Ended, Outcome, Work
 from wrenla.executors.future import Attempt
 from wrenla.executors.options import CallOptions
@@ -18,6 +17,7 @@ from wrenla.executors.place import Place
 from wrenla_handler.call.broadcast import Ref, resolved
 from wrenla_handler.call.context import CallContext, running
 from wrenla_handler.call.failure import Failure
+from wrenla_handler.call.forked import ParentOnly
 
 __all__ = ["ThreadCarrier"]
 
@@ -46,11 +46,11 @@ class ThreadCarrier:
     def gathered(self, results: Sequence[Any]) -> Any:
         return (list(results),), {}
 
-    def stored(self, arguments: Any) -> bool:
-        return False
+    def needs(self, function: Any, arguments: Any) -> None:
+        """Do nothing: all of it is in memory."""
 
-    def free(self, arguments: Any) -> None:
-        """Do nothing: they are in memory."""
+    def forget(self, function: Any) -> None:
+        """Do nothing: it is in memory."""
 
     def discard(self, result: Any) -> None:
         """Do nothing: it is in memory."""
@@ -97,14 +97,12 @@ class ThreadLane:
         with _captured() as printed, running(context):
             try:
                 positional, keywords = resolved(positional, keywords)
-                outcome.value = function(*positional, **keywords)
-            except MemoryError as error:
-                outcome.error = OutOfMemory(f"{call.label}: {error or 'no more memory'}")
-                outcome.error.__cause__ = error
+                with ParentOnly():
+                    outcome.value = function(*positional, **keywords)
             except Exception as error:
-                outcome.error = error
+                outcome.blame(error, call.label)
             except BaseException as error:  # SystemExit must not end a thread that other calls need
-                outcome.error = Failure.of(error).exception()
+                outcome.blame(Failure.of(error).exception(), call.label)
         outcome.seconds = time.perf_counter() - start
         outcome.logs = "".join(printed).encode("utf-8", "replace")
         return outcome
@@ -147,8 +145,12 @@ class _Records(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         mine = _printed.get(threading.get_ident())
-        if mine is not None:
+        if mine is None:
+            return
+        try:
             mine.append(self.format(record) + "\n")
+        except Exception:  # a message that does not fit its arguments is told of, and no reason to fail
+            self.handleError(record)
 
 
 _records = _Records()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -24,14 +25,16 @@ class Ref:
     """Stands for a value in arguments of calls, where it arrives as the value itself.
 
     Executors make them: `Executor.broadcast`. Inside containers and closures a reference stays one;
-    there `get` returns the value. Arrays are read-only, since all calls of a worker share them.
+    there `get` returns the value. All calls of a worker share it, so it must not be changed: arrays are
+    read-only, but what one call does to a list or a dict, or to an object, the next ones see.
     """
 
-    __slots__ = ("_packed", "_url")
+    __slots__ = ("_drop", "_packed", "_url")
 
-    def __init__(self, url: str, packed: Packed) -> None:
+    def __init__(self, url: str, packed: Packed, drop: Callable[[Ref, Packed], None] | None = None) -> None:
         self._url = url
         self._packed = packed
+        self._drop = drop  # stays with whoever has stored the value, and counts its users
 
     @property
     def nbytes(self) -> int:
@@ -43,8 +46,16 @@ class Ref:
         return _values.get(self._url, self._packed)
 
     def delete(self) -> None:
-        """Remove the value from the store, where calls under way may still need it."""
+        """Remove the value from the store, where calls under way may still need it.
+
+        If equal values have been broadcast, which are stored as one, it goes with the last of them. (A
+        reference that has travelled knows nothing of others: it removes the value at once.)
+        """
         self.forget()
+        if self._drop is not None:
+            drop, self._drop = self._drop, _nothing
+            drop(self, self._packed)
+            return
         with closing(open_store(self._url)) as store:
             for blob in self._packed:
                 if blob.key:
@@ -54,8 +65,15 @@ class Ref:
         """Let go of the value in this process."""
         _values.drop(self._packed)
 
+    def __reduce__(self) -> Any:
+        return Ref, (self._url, self._packed)
+
     def __repr__(self) -> str:
         return f"Ref({digest(self._packed)[:12]}…, {self.nbytes} bytes)"
+
+
+def _nothing(ref: Ref, packed: Packed) -> None:
+    """It has been done before."""
 
 
 def dump_shared(value: object) -> list[Data]:

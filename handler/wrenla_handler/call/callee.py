@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from wrenla_handler.call.blobs import Packed, checked, digest, dump, load, pack
+from wrenla_handler.call.blobs import Packed, checked, digest, dump, load, pack, size
 from wrenla_handler.call.broadcast import resolved, tally
 from wrenla_handler.call.context import CallContext, running
 from wrenla_handler.call.envelope import Ending, Request, Response, sealed
 from wrenla_handler.call.failure import Failure
+from wrenla_handler.call.forked import ParentOnly
+from wrenla_handler.call.functions import Functions
 from wrenla_handler.call.limit import OutOfTime, limited
 from wrenla_handler.call.memory import PeakMemory
 from wrenla_handler.call.modules import Finder, decode_sources
 from wrenla_handler.errors import WrenlaError
+from wrenla_handler.kept import Kept
 from wrenla_handler.stores import Data, Store, join, open_store
 
 __all__ = ["DATA", "Callee", "results_of"]
@@ -24,8 +26,8 @@ __all__ = ["DATA", "Callee", "results_of"]
 DATA = "data"
 """Folder, in the store of the calls, of what functions put there themselves."""
 
-_FUNCTIONS = 64
-"""How many functions are kept."""
+_STORES = 16
+"""How many stores are kept open."""
 
 
 def results_of(call: str, attempt: int) -> str:
@@ -53,13 +55,17 @@ class Callee:
         self._finder = finder or Finder()
         self._modules = ""
         self._purges = 0
-        self._functions: OrderedDict[str, Callable[..., Any]] = OrderedDict()
-        self._stores: dict[str, Store] = {}
+        self._functions = Functions()
+        self._stores = Kept[Store](_STORES)
         self._peak = PeakMemory()
         self._gets = 0
 
     def answer(self, request: Request) -> Response:
         """Carry out a request. Whatever the function does, there is an answer if the process lives."""
+        with ParentOnly():  # loading and pickling are code of the user's, too
+            return self._answer(request)
+
+    def _answer(self, request: Request) -> Response:
         self._gets, (gets, hits) = 0, tally()
         begun, seconds = time.monotonic(), 0.0
         ending: Ending = "refused"
@@ -107,8 +113,12 @@ class Callee:
 
     def close(self) -> None:
         """Close the stores."""
-        while self._stores:
-            self._stores.popitem()[1].close()
+        for store in self._stores.clear():
+            store.close()
+
+    def forget_functions(self) -> None:
+        """Let go of all functions: they only save time."""
+        self._functions.clear()
 
     def _call(
         self, request: Request, function: Callable[..., Any], positional: Any, keywords: Any, limit: float
@@ -117,7 +127,7 @@ class Callee:
             request.id, request.attempt, lambda: open_store(join(request.store, DATA)), owner=None
         )
         try:
-            with running(self.context), limited(limit):
+            with running(self.context), limited(limit), ParentOnly():
                 return "value", function(*positional, **keywords)
         except OutOfTime as error:
             return "timed out", Failure.of(error)
@@ -136,10 +146,8 @@ class Callee:
             if any(blob.nbytes and not (blob.data or blob.key) for blob in request.function):
                 return None
             loaded: Callable[..., Any] = load(request.function, self._reader(request))
-            function = self._functions[name] = loaded
-            while len(self._functions) > _FUNCTIONS:
-                self._functions.popitem(last=False)
-        self._functions.move_to_end(name)
+            self._functions.put(name, loaded, size(request.function))
+            return loaded
         return function
 
     def _import(self, request: Request) -> bool:
@@ -175,7 +183,9 @@ class Callee:
     def _store(self, request: Request) -> Store:
         store = self._stores.get(request.store)
         if store is None:
-            store = self._stores[request.store] = open_store(request.store)
+            store = open_store(request.store)
+            for unused in self._stores.put(request.store, store):
+                unused.close()
         return store
 
     def _reader(self, request: Request) -> Callable[[str], Data]:

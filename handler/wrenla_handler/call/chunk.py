@@ -12,6 +12,8 @@ from wrenla_handler.call.blobs import dump
 from wrenla_handler.call.broadcast import resolved
 from wrenla_handler.call.context import cancelled, current_call
 from wrenla_handler.call.failure import Failure
+from wrenla_handler.call.limit import OutOfTime
+from wrenla_handler.errors import WrenlaError
 
 __all__ = ["Chunk"]
 
@@ -53,11 +55,14 @@ class Chunk:
                 if type(result) not in _TRAVEL and _travels():
                     dump(result)  # or one that cannot be pickled would take the others with it
                 return True, result
+            except OutOfTime:  # a limit is one of all inputs together, and it strikes once
+                raise
             except BaseException as error:
                 if cancelled():  # told to end: the SystemExit is not the function's
                     raise
                 # what needs more memory than there is would need it again
-                if attempt == self.retries or isinstance(error, MemoryError):
+                hopeless = isinstance(error, MemoryError) and not isinstance(error, WrenlaError)
+                if hopeless or attempt == self.retries:
                     return False, Failure.of(error)
         raise AssertionError("there is at least one attempt")
 

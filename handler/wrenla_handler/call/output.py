@@ -38,11 +38,15 @@ class FileOutput:
 
     def take(self) -> bytes:
         """Return what has been written since the last time, and empty the file."""
-        for stream in (sys.stdout, sys.stderr):
+        for name, descriptor in (("stdout", 1), ("stderr", 2)):
+            stream = getattr(sys, name, None)
+            if _is_closed(stream):  # by the function, but the next one may want to print
+                _reopen(name, descriptor, stream)
+                continue
             try:
-                stream.flush()
+                stream.flush()  # type: ignore[union-attr]
             except (AttributeError, OSError, ValueError):
-                continue  # the function has closed or replaced it: what it wrote there is not ours to keep
+                continue  # the function has replaced it: what it wrote there is not ours to keep
         return take_file(self._descriptor)
 
 
@@ -136,6 +140,10 @@ class _Copied:
         for line in lines:
             self.write(line)
 
+    def close(self) -> None:
+        """Stay open: the stream is the host's, and the next function's."""
+        self._stream.flush()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
@@ -158,6 +166,24 @@ class _Logged(logging.Handler):
             self._copy.write(self.format(record) + "\n")
         except Exception:
             self.handleError(record)
+
+
+def _is_closed(stream: Any) -> bool:
+    try:
+        return bool(getattr(stream, "closed", False))
+    except ValueError:  # it has been detached from what it wrote to
+        return True
+
+
+def _reopen(name: str, descriptor: int, closed: Any) -> None:
+    """Put a new stream in the place of a closed one. Its descriptor is open: Python does not close that."""
+    stream = open(  # noqa: SIM115
+        descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+    )
+    setattr(sys, name, stream)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is closed:
+            handler.stream = stream  # not by setStream, which would flush the closed one
 
 
 def take_file(descriptor: int) -> bytes:

@@ -9,11 +9,12 @@ import threading
 import uuid
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
 from wrenla_handler.errors import TransientStoreError
+from wrenla_handler.stores import s3_readers
 from wrenla_handler.stores.base import Data, Reach
 from wrenla_handler.stores.checks import check_key, check_range, flat_view, is_key
 from wrenla_handler.stores.s3_client import pauses, prepare, shared_client
@@ -25,7 +26,6 @@ __all__ = ["S3Store"]
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _WRITER_NAME = "wrenla-writer"
 _CREATE_ATTEMPTS = 6
-_READERS = 8
 
 
 class S3Store:
@@ -53,7 +53,6 @@ class S3Store:
 
     _lock: threading.Lock
     _shared_client: Any
-    _pool: ThreadPoolExecutor | None
 
     def __init__(
         self, bucket: str, prefix: str = "", *, client: Any = None, part_bytes: int = 8 * 1024 * 1024
@@ -89,8 +88,9 @@ class S3Store:
             return memoryview(b"")
         full_key = self._prefix + check_key(key)
         with translating(self.url, key):
+            submit = partial(s3_readers.submit, self)
             reader = ObjectReader(
-                self._client(), self._bucket, full_key, f"{self.url}: {key}", self._part_bytes, self._readers
+                self._client(), self._bucket, full_key, f"{self.url}: {key}", self._part_bytes, submit
             )
             return reader.read(start, stop)
 
@@ -150,11 +150,11 @@ class S3Store:
         """Do nothing: there are no folders, only keys with slashes."""
 
     def close(self) -> None:
-        """End the reading threads. The process's connections stay: `s3_client.close_clients` ends them."""
-        with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown()
+        """End the reading threads, if no other store needs them.
+
+        The process's connections stay: `s3_client.close_clients` ends them.
+        """
+        s3_readers.leave(self)
 
     def _create(self, client: Any, key: str, request: dict[str, Any]) -> bool:
         for _ in pauses(_CREATE_ATTEMPTS):
@@ -188,10 +188,9 @@ class S3Store:
         return str(head["Metadata"].get(_WRITER_NAME, ""))
 
     def _start_process(self) -> None:
-        """Set up what belongs to one process; called again in a forked child, whose pool has no threads."""
+        """Set up what belongs to one process; called again in a forked child."""
         self._lock = threading.Lock()
         self._shared_client = None
-        self._pool = None
 
     def _client(self) -> Any:
         if self._own_client is not None:
@@ -200,12 +199,6 @@ class S3Store:
             if self._shared_client is None:
                 self._shared_client = shared_client(self._bucket)
             return self._shared_client
-
-    def _readers(self) -> Executor:
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="wrenla-s3")
-            return self._pool
 
 
 _stores: WeakSet[S3Store] = WeakSet()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,8 +46,8 @@ class ObjectReader:
         What errors call the object.
     part_bytes : int
         Larger reads are cut into requests of this size.
-    pool : callable
-        Returns the executor for all parts but the first. Called only if there is more than one.
+    submit : callable
+        Has other threads call a function, as `Executor.submit` does: for all parts but the first.
     """
 
     client: Any
@@ -55,7 +55,7 @@ class ObjectReader:
     key: str
     place: str
     part_bytes: int
-    pool: Callable[[], Executor]
+    submit: Callable[..., Future[None]]
 
     def read(self, start: int, stop: int | None) -> memoryview:
         """Return bytes `[start, stop)`; those of the whole object are checked against its CRC32.
@@ -92,7 +92,7 @@ class ObjectReader:
         try:
             for begin in range(start + self.part_bytes, stop, self.part_bytes):
                 part = content[begin - start : begin - start + self.part_bytes]
-                parts.append(self.pool().submit(self._fill, part, begin, etag))
+                parts.append(self.submit(self._fill, part, begin, etag))
             self._fill(content[: self.part_bytes], start, etag, first)
             for future in parts:
                 future.result()

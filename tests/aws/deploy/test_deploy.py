@@ -252,14 +252,69 @@ def test_what_others_have_made_under_our_names_is_refused(account: Account, pack
     iam, lambda_ = account.admin.client("iam"), account.admin.client("lambda")
     trust = {"Version": "2012-10-17", "Statement": []}
     iam.create_role(RoleName="wrenla-taken-eu-central-1", AssumeRolePolicyDocument=json.dumps(trust))
+    account.changes()
     with pytest.raises(DeployError, match="wrenla has not made; give the function another name"):
         deploy(account.admin, DeploySpec(function="taken"))
+    assert account.changes() == []
     done = deploy(account.admin)
     lambda_.untag_resource(Resource=done.function_arn, TagKeys=["wrenla"])
     account.changes()
     with pytest.raises(DeployError, match="function wrenla: there is one that wrenla has not made"):
         deploy(account.admin)
     assert account.changes() == []
+
+
+def test_a_function_of_somebody_else_keeps_its_log(account: Account, package: Packaging) -> None:
+    """Whose it is comes first: 30 days for its log would delete what is older for good."""
+    done = deploy(account.admin)
+    lambda_, logs = account.admin.client("lambda"), account.admin.client("logs")
+    lambda_.untag_resource(Resource=done.function_arn, TagKeys=["wrenla"])
+    for name in ("policy", "role"):  # nothing of what deploy makes is there
+        iam, role = account.admin.client("iam"), done.role_arn.rpartition("/")[2]
+        iam.delete_role_policy(RoleName=role, PolicyName="wrenla") if name == "policy" else iam.delete_role(
+            RoleName=role
+        )
+    logs.delete_retention_policy(logGroupName="/aws/lambda/wrenla")
+    account.changes()
+    for dry_run in (True, False):
+        with pytest.raises(DeployError, match="function wrenla: there is one that wrenla has not made"):
+            deploy(account.admin, DeploySpec(bucket=f"new-{account.number}"), dry_run=dry_run)
+    assert account.changes() == []
+    assert retention(account) is None
+
+
+def retention(account: Account) -> int | None:
+    """Return for how many days the log is kept; None is for ever."""
+    [group] = account.admin.client("logs").describe_log_groups()["logGroups"]
+    days: int | None = group.get("retentionInDays")
+    return days
+
+
+def test_a_log_that_is_kept_for_ever_stays_so(account: Account, package: Packaging) -> None:
+    deploy(account.admin)
+    account.admin.client("logs").delete_retention_policy(logGroupName="/aws/lambda/wrenla")
+    assert deploy(account.admin).changed == ()
+    assert retention(account) is None
+
+
+def test_a_log_group_that_was_there_before_keeps_what_it_keeps(account: Account, package: Packaging) -> None:
+    logs = account.admin.client("logs")
+    logs.create_log_group(logGroupName="/aws/lambda/wrenla")
+    would = deploy(account.admin, dry_run=True).changed
+    done = deploy(account.admin).changed
+    assert done == would
+    left = "leave log group /aws/lambda/wrenla as it is, since it was there before: it keeps everything for ever"
+    assert left in done
+    assert retention(account) is None
+    assert deploy(account.admin).changed == ()
+
+
+def test_a_log_group_with_a_time_is_not_mentioned(account: Account, package: Packaging) -> None:
+    logs = account.admin.client("logs")
+    logs.create_log_group(logGroupName="/aws/lambda/wrenla")
+    logs.put_retention_policy(logGroupName="/aws/lambda/wrenla", retentionInDays=7)
+    assert not any("log group" in line for line in deploy(account.admin).changed)
+    assert retention(account) == 7
 
 
 def pairs(tags: list[dict[str, str]]) -> dict[str, str]:

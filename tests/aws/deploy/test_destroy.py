@@ -57,8 +57,8 @@ def test_nothing_is_left_with_data(account: Account, package: Packaging) -> None
         f"delete 1 object in s3://{bucket}/deploy/wrenla/",
         f"delete bucket {bucket}",
         "delete log group /aws/lambda/wrenla",
-        "delete role wrenla-wrenla-eu-central-1",
         "delete function wrenla",
+        "delete role wrenla-wrenla-eu-central-1",  # after it, since it does not work with another of this name
     ]
     assert what_is_there(account) == {"buckets": [], "objects": [], "functions": [], "roles": [], "logs": []}
     assert destroy(account.admin, data=True) == ()
@@ -205,14 +205,14 @@ def test_a_rule_that_was_rewritten_may_be_for_the_same_prefix(account: Account, 
 
 
 def test_whatever_fails_the_same_call_goes_on(account: Account, package: Packaging) -> None:
-    """The function, which alone knows bucket and prefix, goes last: everything else may fail before."""
+    """The function, which alone knows bucket and prefix, goes after what is in them, and then its role."""
     bucket = f"mine-{account.number}"
     deploy(account.admin, DeploySpec(bucket=bucket, prefix="team/x"))
     put(account, bucket, "team/x/m/zarr.json")
     make_bucket(account, other := f"wrenla-{account.number}-eu-central-1")
     put(account, other, "wrenla/theirs")
     planned = destroy(account.admin, data=True, dry_run=True)
-    assert planned[-1] == "delete function wrenla"
+    assert planned[-2:] == ("delete function wrenla", "delete role wrenla-wrenla-eu-central-1")
     done: list[str] = []
     while len(done) < len(planned):
         lines: list[str] = []
@@ -263,6 +263,24 @@ def test_a_role_of_ones_own_stays(account: Account, package: Packaging) -> None:
     deploy(account.admin, DeploySpec(role=arn))
     destroy(account.admin)
     assert what_is_there(account)["roles"] == ["own"]
+
+
+def test_a_role_that_is_left_alone_does_not_lead_to_another_bucket(
+    account: Account, package: Packaging
+) -> None:
+    """The function is gone, and with it which bucket it was; the default one may be full of others' matrices."""
+    deploy(account.admin, DeploySpec(bucket=f"mine-{account.number}"))
+    make_bucket(account, other := f"wrenla-{account.number}-eu-central-1")
+    put(account, other, "wrenla/theirs")
+    iam, name = account.admin.client("iam"), "wrenla-wrenla-eu-central-1"
+    arn = iam.create_policy(PolicyName="extra", PolicyDocument=json.dumps(EVERYTHING))["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName=name, PolicyArn=arn)
+    for _ in range(2):  # at the second time without its own policy
+        with pytest.raises(DeployError, match="somebody has attached extra to it"):
+            destroy(account.admin, data=True)
+    iam.detach_role_policy(RoleName=name, PolicyArn=arn)
+    assert destroy(account.admin, data=True) == (f"delete role {name}",)
+    assert what_is_there(account)["objects"] == ["wrenla/theirs"]
 
 
 def test_a_role_to_which_others_have_attached_policies(account: Account, package: Packaging) -> None:

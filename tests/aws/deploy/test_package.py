@@ -19,16 +19,16 @@ from wrenla.aws import package as module
 from wrenla.aws.contents import byte_code
 from wrenla.aws.package import Package, build_package
 from wrenla.aws.refusals import DeployError
-from wrenla.aws.target import Target, here, lambda_target, running_python
-from wrenla.aws.wheels import Wanted, _explained, wanted
-from wrenla.errors import SettingError
+from wrenla.aws.target import Target, running_python
+from wrenla.aws.wheels import Wanted
 from wrenla_handler import call as call_package
 
 CALLS = Path(call_package.__file__).parent
 """Stands for wrenla itself in most tests: compiling all of it each time takes long."""
 
 Wheels = Mapping[str, Mapping[str, bytes]]
-Stub = Callable[[Wheels], list[Target]]
+Stub = Callable[..., list[Target]]
+NO_MODES: Mapping[str, int] = {}
 
 LIBRARY = bytes(range(256)) * 99
 
@@ -65,7 +65,7 @@ BETA: Mapping[str, bytes] = {
 def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
     """Replace pip: it "downloads" the wheels that it is given, and notes for what they were wanted."""
 
-    def use(wheels: Wheels) -> list[Target]:
+    def use(wheels: Wheels, modes: Mapping[str, int] = NO_MODES) -> list[Target]:
         asked = []
 
         def download(wants: Wanted, target: Target, folder: Path) -> list[Path]:
@@ -73,7 +73,9 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
             for name, members in wheels.items():
                 with zipfile.ZipFile(folder / f"{name}-py3-none-any.whl", "w") as archive:
                     for path, data in members.items():
-                        archive.writestr(path, data)
+                        entry = zipfile.ZipInfo(path)
+                        entry.external_attr = modes.get(path, 0o100664) << 16
+                        archive.writestr(entry, data)
             return sorted(folder.glob("*.whl"))
 
         monkeypatch.setattr(module, "download_wheels", download)
@@ -134,6 +136,32 @@ def test_figures_and_hashes(stub: Stub, tmp_path: Path) -> None:
     assert len({info.filename for info in infos}) == len(infos)
 
 
+def test_programs_stay_programs(stub: Stub, tmp_path: Path) -> None:
+    """As pip leaves them: what a wheel brings may start them. And the umask of its builder is not ours."""
+    tools = {
+        "gamma/binaries/ffmpeg": b"\x7fELF",
+        "gamma/binaries/notes.txt": b"",
+        "gamma/run.py": b"#!/usr/bin/env python3\n",
+        "gamma/_fast.abi3.so": LIBRARY,
+        "gamma-1.data/platlib/gamma/helper": b"\x7fELF",
+        "gamma-1.dist-info/METADATA": b"Metadata-Version: 2.1\nName: gamma\nVersion: 1\n",
+    }
+    modes = {
+        "gamma/binaries/ffmpeg": 0o100775,
+        "gamma/run.py": 0o100700,
+        "gamma-1.data/platlib/gamma/helper": 0o100711,
+        "gamma/binaries/notes.txt": 0o100600,
+        "gamma/_fast.abi3.so": 0o100644,
+    }
+    stub({"gamma-1": tools}, modes)
+    with zipfile.ZipFile(build_package(cache=tmp_path).path) as archive:
+        found = {info.filename: info.external_attr >> 16 for info in archive.infolist()}
+    programs = {name for name, mode in found.items() if mode == 0o100755}
+    assert programs == {"gamma/binaries/ffmpeg", "gamma/run.py", "gamma/_fast.abi3.so", "gamma/helper"}
+    assert {mode for name, mode in found.items() if name not in programs} == {0o100644}
+    assert any(name.startswith("gamma/__pycache__/run.") for name in found)
+
+
 def test_the_same_bytes_again(stub: Stub, tmp_path: Path) -> None:
     """In whatever order the wheel has its members, and with other strings' hashes."""
     stub({"alpha-1.0": ALPHA, "beta-2.5": BETA})
@@ -187,10 +215,43 @@ def test_without_room_byte_code_stays_out(
 ) -> None:
     stub({"beta-2.5": BETA})
     monkeypatch.setattr(module, "_MOST_UNZIPPED", module._RESERVED + len(b"".join(BETA.values())) + 50)
-    found = entries(build_package(cache=tmp_path))
+    package = build_package(cache=tmp_path)
+    found = entries(package)
     assert "beta.py" in found
     assert not any(name.startswith("__pycache__/beta") for name in found)
     assert any(name.startswith("wrenla_handler/__pycache__/") for name in found)
+    assert "no room for byte code" in package.remark
+    assert build_package(cache=tmp_path).remark == package.remark  # it is said each time, not only when built
+
+
+def test_nothing_is_remarked_otherwise(stub: Stub, tmp_path: Path) -> None:
+    stub({"beta-2.5": BETA})
+    assert build_package(cache=tmp_path).remark == ""
+    other = "3.13" if running_python() != "3.13" else "3.12"
+    assert build_package(cache=tmp_path, python=other).remark == ""  # there is none to leave out
+
+
+def test_what_only_the_driver_imports_stays_out(stub: Stub, tmp_path: Path) -> None:
+    about = "Metadata-Version: 2.1\nName: {0}\nVersion: 1\n{1}"
+    requires = {"dask": "Requires-Dist: click>=8.1\n", "click": "", "beta": ""}
+    stub(
+        {
+            f"{name}-1": {
+                f"{name}.py": b"",
+                f"{name}-1.dist-info/METADATA": about.format(name, lines).encode(),
+            }
+            for name, lines in requires.items()
+        }
+    )
+    assert set(build_package(cache=tmp_path).versions) == {"dask", "beta", "wrenla"}
+    file = tmp_path / "requirements.txt"
+    file.write_text("click\n")
+    assert set(build_package(cache=tmp_path, requirements=file).versions) == {
+        "beta",
+        "click",
+        "dask",
+        "wrenla",
+    }
 
 
 def test_too_large_names_the_largest(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,162 +311,3 @@ def test_old_packages_are_forgotten(stub: Stub, tmp_path: Path, monkeypatch: pyt
         os.utime(last.path, (number, number))
     assert len(list(tmp_path.glob("package-*.zip"))) == 2
     assert last.path.exists()
-
-
-# what is wanted, and for which machine
-
-
-def test_versions_are_those_installed_here() -> None:
-    pins = wanted(None).pins
-    for name in ("numpy", "scipy", "boto3", "botocore", "cloudpickle", "dask", "click", "threadpoolctl"):
-        assert pins[name] == importlib.metadata.version(name)
-    assert not pins.keys() & {"wrenla", "moto", "pytest", "awslambdaric", "distributed", "zarr"}
-
-
-def test_requirements_of_the_user(tmp_path: Path) -> None:
-    file = tmp_path / "requirements.txt"
-    file.write_text("# comment\nzarr>=3 ; python_version > '3'\nnot-installed-here==1\n")
-    wants = wanted(file)
-    assert wants.pins["zarr"] == importlib.metadata.version("zarr")
-    assert "not-installed-here" not in wants.pins
-    assert wants.digest != wanted(None).digest
-    for line in ("-r other.txt", "--requirement=other.txt", "-c pins.txt", "-e ."):
-        file.write_text(f"{line}\n")
-        with pytest.raises(DeployError, match="write every requirement into this one file"):
-            wanted(file)
-    with pytest.raises(DeployError, match="No such file"):
-        wanted(tmp_path / "none.txt")
-
-
-def test_a_wheel_of_ones_own_counts_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    file, wheel = Path("requirements.txt"), Path("own-1-py3-none-any.whl")
-    file.write_text("./own-1-py3-none-any.whl\n")
-    digests = set()
-    for content in (b"1", b"2"):
-        wheel.write_bytes(content)
-        digests.add(wanted(file).digest)
-    assert len(digests) == 2
-
-
-def test_targets() -> None:
-    old, new = lambda_target("3.11", "x86_64"), lambda_target("3.12", "arm64")
-    assert (old.glibc, new.glibc) == ((2, 26), (2, 34))
-    assert "manylinux_2_28_x86_64" not in set(old.tags())
-    assert {"manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_26_x86_64"} <= set(old.tags())
-    assert {"manylinux_2_34_aarch64", "manylinux_2_28_aarch64", "manylinux2014_aarch64"} <= set(new.tags())
-    assert here("3.11", "x86_64").glibc >= (2, 17)
-    for wrong in ("3.10", "3", "python3.12"):
-        with pytest.raises(SettingError, match="write a minor version"):
-            lambda_target(wrong, "x86_64")
-    with pytest.raises(SettingError, match="Lambda has x86_64 and arm64"):
-        lambda_target("3.12", "aarch64")
-
-
-@pytest.mark.parametrize(
-    ("output", "python", "message"),
-    [
-        (
-            "ERROR: Could not find a version that satisfies the requirement numpy==2.4.6 (from versions: 2)\n"
-            "ERROR: No matching distribution found for numpy==2.4.6\n",
-            "3.11",
-            "there is no wheel of numpy 2.4.6 for Python 3.11 on x86_64 with glibc 2.26: use Python 3.12 or",
-        ),
-        (
-            "ERROR: No matching distribution found for pandas==9\n",
-            "3.12",
-            "there is no wheel of pandas 9 for Python 3.12 on x86_64 with glibc 2.34: install a version here",
-        ),
-        (
-            "ERROR: Cannot install cloudpickle==3.0.0 and cloudpickle==3.1.2 because these package versions "
-            "have conflicting dependencies.\nERROR: ResolutionImpossible: for help visit …\n",
-            "3.12",
-            "r.txt: cloudpickle==3.0.0 and cloudpickle==3.1.2 contradict each other",
-        ),
-        ("/venv/bin/python: No module named pip\n", "3.12", "-m ensurepip"),
-        (
-            "WARNING: x\nERROR: Could not fetch URL …: timed out\n",
-            "3.12",
-            "could not download the packages: Could",
-        ),
-    ],
-)
-def test_what_pip_says_in_one_line(output: str, python: str, message: str) -> None:
-    wants = Wanted({"numpy": "2.4.6"}, Path("r.txt"), "")
-    said = _explained(output, wants, lambda_target(python, "x86_64"))
-    assert message in said
-    assert "\n" not in said
-
-
-# the real wheels
-
-
-OTHERS = [
-    *(
-        "wrenla",
-        "wrenla.cli",
-        "numpy",
-        "numpy.f2py",
-        "numpy.testing",
-        "scipy.linalg",
-        "scipy.special",
-        "boto3",
-    ),
-    *("scipy.sparse.linalg", "scipy.stats", "scipy.optimize", "dask", "dask.array", "cloudpickle", "yaml"),
-]
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    return build_package(target=here(running_python(), "x86_64"), cache=tmp_path_factory.mktemp("cache"))
-
-
-@pytest.mark.slow
-def test_a_clean_interpreter_imports_it(real: Package, tmp_path: Path) -> None:
-    with zipfile.ZipFile(real.path) as archive:
-        archive.extractall(tmp_path)
-        handler = [name for name in archive.namelist() if name.startswith("wrenla_handler/")]
-    modules = [
-        name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        for name in handler
-        if name.endswith(".py")
-    ]
-    names = [*modules, *OTHERS]
-    script = f"""
-import importlib, importlib.metadata, sys
-before = list(sys.path)
-sys.path[:] = [p for p in before if "site-packages" not in p] + [{str(tmp_path)!r}]
-for name in {names!r}:
-    importlib.import_module(name)
-import numpy as np, scipy.linalg, boto3, dask, wrenla as wl
-assert all({str(tmp_path)!r} in m.__file__ for m in (np, scipy.linalg, boto3, dask, wl))
-assert importlib.metadata.version("numpy") == {importlib.metadata.version("numpy")!r} == np.__version__
-a = np.eye(3) + 1
-assert np.allclose(scipy.linalg.cholesky(a, lower=True) @ scipy.linalg.cholesky(a), a)
-boto3.client("s3", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
-"""
-    run = subprocess.run([sys.executable, "-ISB", "-c", script], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-
-
-@pytest.mark.slow
-def test_its_numbers(real: Package) -> None:
-    assert 100e6 < real.unzipped <= 250 << 20
-    assert real.versions["numpy"] == importlib.metadata.version("numpy")
-    assert "awslambdaric" not in real.versions
-    with zipfile.ZipFile(real.path) as archive:
-        names = archive.namelist()
-        libraries = [name for name in names if name.startswith("numpy") and ".so" in name]
-        for name in libraries:
-            installed = importlib.metadata.distribution("numpy").locate_file(name)
-            assert Path(str(installed)).read_bytes() == archive.read(name)
-    assert libraries
-    assert not any("/tests/" in name and name.startswith("numpy/") for name in names)
-    assert any(name.startswith("numpy/f2py/") for name in names)
-
-
-@pytest.mark.slow
-def test_a_second_build_elsewhere_has_the_same_bytes(real: Package, tmp_path: Path) -> None:
-    again = build_package(target=here(running_python(), "x86_64"), cache=tmp_path)
-    if again.path.name == real.path.name:  # nobody has changed wrenla in between
-        assert again.sha256 == real.sha256

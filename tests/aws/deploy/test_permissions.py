@@ -126,8 +126,8 @@ def test_an_update_without_an_action(account: Account, package: Packaging) -> No
 
 DESTROYING = (
     *("logs:ListTagsForResource", "s3:DeleteObject", "s3:PutLifecycleConfiguration", "s3:DeleteBucket"),
-    *("logs:DeleteLogGroup", "iam:ListRolePolicies", "iam:DeleteRolePolicy"),
-    *("iam:ListAttachedRolePolicies", "iam:DeleteRole", "lambda:DeleteFunction"),
+    *("logs:DeleteLogGroup", "lambda:DeleteFunction", "iam:ListRolePolicies", "iam:DeleteRolePolicy"),
+    *("iam:ListAttachedRolePolicies", "iam:DeleteRole"),
 )
 """What destroying needs that only looking does not, as it comes to need it."""
 
@@ -148,7 +148,7 @@ def test_destroying_without_an_action_goes_on_once_it_is_there(account: Account,
         with pytest.raises(DeployError, match=f"need {action}"):
             destroy(destroyer, data=True)
     account.change("destroyer", policy)
-    assert destroy(destroyer, data=True) == ("delete function wrenla",)
+    assert destroy(destroyer, data=True) == ("delete role wrenla-wrenla-eu-central-1",)
 
 
 def test_a_deployer_touches_no_other_deployment(account: Account, package: Packaging) -> None:

@@ -12,6 +12,8 @@ from botocore.exceptions import ClientError
 
 from wrenla.aws import clients as clients_module
 from wrenla.aws import function as function_module
+from wrenla.aws import step as step_module
+from wrenla.aws.clients import connect
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.package import Package
 from wrenla.aws.refusals import DeployError, explaining
@@ -126,11 +128,19 @@ def refusing(times: int, operation: str, code: str, message: str) -> tuple[Calla
     return refuse, left
 
 
+UNKNOWN_ROLES = (
+    "The role defined for the function cannot be assumed by Lambda.",
+    "Lambda was unable to configure access to your environment variables because the KMS key is invalid for "
+    "CreateGrant. Please check your KMS key settings. KMS Exception: InvalidArnException KMS Message: ARN does "
+    "not refer to a valid principal: arn:aws:iam::1:role/r",
+)
+
+
+@pytest.mark.parametrize("message", UNKNOWN_ROLES, ids=["assume", "grant"])
 def test_a_new_role_is_waited_for(
-    account: Account, package: Packaging, monkeypatch: pytest.MonkeyPatch
+    account: Account, package: Packaging, monkeypatch: pytest.MonkeyPatch, message: str
 ) -> None:
-    monkeypatch.setattr(function_module.time, "sleep", lambda seconds: None)
-    message = "The role defined for the function cannot be assumed by Lambda."
+    monkeypatch.setattr(step_module.time, "sleep", lambda seconds: None)
     refuse, left = refusing(3, "CreateFunction", "InvalidParameterValueException", message)
     account.admin.events.register("before-call.lambda.CreateFunction", refuse)
     assert deploy(account.admin).changed
@@ -139,7 +149,7 @@ def test_a_new_role_is_waited_for(
 
 def test_but_not_for_ever(account: Account, package: Packaging, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(function_module, "_ROLE_SECONDS", 0.0)
-    message = "The role defined for the function cannot be assumed by Lambda."
+    message = UNKNOWN_ROLES[0]
     refuse, _ = refusing(9, "CreateFunction", "InvalidParameterValueException", message)
     account.admin.events.register("before-call.lambda.CreateFunction", refuse)
     with pytest.raises(DeployError, match="cannot be assumed by Lambda"):
@@ -154,6 +164,33 @@ def test_an_update_that_fails_says_why(
     step = function_module.Function(*clients_module.connect(account.admin, DeploySpec()), package("x"))
     with pytest.raises(DeployError, match="could not set it up: the key was disabled"):
         step._wait()
+
+
+LITTLE_MEMORY = "'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to "
+
+
+@pytest.mark.parametrize("most", ["3008", "2048"])
+def test_an_account_that_may_have_little_memory(account: Account, package: Packaging, most: str) -> None:
+    refuse, _ = refusing(1, "CreateFunction", "InvalidParameterValueException", LITTLE_MEMORY + most)
+    account.admin.events.register("before-call.lambda.CreateFunction", refuse)
+    with pytest.raises(DeployError) as raised:
+        deploy(account.admin, DeploySpec(memory=4096))
+    assert str(raised.value) == (
+        f"function wrenla: Lambda refuses 4096 MB; this account may have less memory: --memory {most}, or ask "
+        "for more in Service Quotas"
+    )
+    assert deploy(account.admin, DeploySpec(memory=2048)).changed
+
+
+def test_an_update_to_more_memory_than_the_account_may_have(account: Account, package: Packaging) -> None:
+    deploy(account.admin)
+    client = connect(account.admin, DeploySpec())[0].lambda_
+    refuse, _ = refusing(
+        1, "UpdateFunctionConfiguration", "InvalidParameterValueException", LITTLE_MEMORY + "3008"
+    )
+    client.meta.events.register("before-call.lambda.UpdateFunctionConfiguration", refuse)
+    with pytest.raises(DeployError, match=r"this account may have less memory: --memory 3008, or ask"):
+        deploy(account.admin, DeploySpec(memory=4096))
 
 
 def test_waiting_ends() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
+from tests.settings import forget_settings
 from wrenla.aws.sandbox import LocalLambda
 from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3_client import close_clients
@@ -23,9 +23,7 @@ WORKERS = 4
 def aws() -> Iterator[LocalLambda]:
     """The sandbox; the environment of this process points to it."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in os.environ:
-            if name.startswith("WRENLA_"):
-                patch.delenv(name)
+        forget_settings(patch)
         with LocalLambda(memory=1024, timeout=60) as started:
             yield started
             close_clients()

@@ -122,6 +122,12 @@ def locks(event, context):
     return "made"
 
 
+def open_files(event, context):
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
 def beats(event, context):
     """Count in the background, also when nobody asks."""
     if not BEATS:
@@ -140,10 +146,13 @@ def beats(event, context):
 
 
 def leaves(event, context):
-    """Leave a process that would live on."""
-    return subprocess.Popen(
-        [sys.executable, "-S", "-c", "import time; time.sleep(600)"], start_new_session=True
-    ).pid
+    """Leave processes that would live on: in a session of its own, and without parent and environment."""
+    code = f"import time; time.sleep(600) # {event['mark']}"
+    subprocess.Popen([sys.executable, "-S", "-c", code], start_new_session=True)
+    orphan = "import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True)"
+    subprocess.run([sys.executable, "-S", "-c", orphan, sys.executable, "-S", "-c", code], env={})
+    time.sleep(event.get("seconds", 0))
+    return "left"
 
 
 def context_fields(event, context):

@@ -6,12 +6,20 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
 
+from wrenla.aws.sandbox.counts import Counts
+from wrenla.aws.sandbox.environment import Call, Outcome
+from wrenla.aws.sandbox.function_config import FunctionConfig
+from wrenla.aws.sandbox.functions import Function
+from wrenla.aws.sandbox.host import Host
 from wrenla.aws.sandbox.options import Options
+from wrenla.aws.sandbox.pool import Pool
+from wrenla.aws.sandbox.reports import Ending
 
 from .stand import Answer, Stand, package
 
@@ -56,6 +64,20 @@ def test_a_throttled_call_is_answered_as_by_lambda(stand: Stand) -> None:
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 429
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, 5), (5, None)])
+def test_a_place_is_given_back_where_it_was_taken(before: int | None, after: int | None) -> None:
+    """Although the function's reservation has changed while the call was running."""
+    config = FunctionConfig("f", "", "", "", "", 128, 3, 512, {}, Path(), "")
+    function, call = Function(config, reserved=before), Call("1", b"")
+    pool = Pool(cast(Host, None), 1, Counts(), lambda *_: None)
+    pool._execute = lambda *_: Outcome(Ending(b""), b"")  # type: ignore[method-assign]
+    place = pool.admit(function)
+    function.reserved = after
+    pool.run(function, call, place)
+    assert (function.running, pool._unreserved) == (0, 0)
+    pool.close()
+
+
 @pytest.mark.slow
 def test_the_account_has_a_limit() -> None:
     small = Stand(Options(os.getpid(), account_concurrency=103))
@@ -84,7 +106,7 @@ def test_the_account_has_a_limit() -> None:
     "change",
     [
         lambda client, name: client.update_function_configuration(
-            FunctionName=name, Environment={"Variables": {"V": "2"}}
+            FunctionName=name, Environment={"Variables": {"LEVEL": "2"}}
         ),
         lambda client, name: client.update_function_configuration(FunctionName=name, MemorySize=512),
         lambda client, name: client.update_function_configuration(FunctionName=name, Timeout=7),

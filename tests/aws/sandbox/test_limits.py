@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 import pytest
 
-from wrenla.aws.sandbox.process import descendants
-
-from .stand import Stand, package
+from .stand import HANDLERS, Answer, Stand, package
 
 
 def test_memory_is_limited(either: Stand) -> None:
@@ -40,15 +37,35 @@ def test_memory_of_other_processes_counts(either: Stand) -> None:
     assert answer.value == -9 or "signal: killed" in answer.value["errorMessage"]
 
 
-def test_the_peak_is_measured(stand: Stand) -> None:
-    function = stand.function("remembers", MemorySize=1024)
-    used = [
-        int(stand.call(function, {"mb": mb}).log.partition("Max Memory Used: ")[2].split()[0])
-        for mb in (0, 200, 0)
-    ]
+def test_the_peak_is_measured(either: Stand) -> None:
+    function = either.function("remembers", MemorySize=1024)
+    used = [_used(either.call(function, {"mb": mb})) for mb in (0, 200, 0)]
     assert used[0] < 100
     assert 200 <= used[1] < 300
     assert used[2] == used[1], "the most that the environment ever had"
+
+
+def test_the_peak_is_of_all_processes(either: Stand) -> None:
+    function = either.function("child_remembers", MemorySize=1024)
+    answer = either.call(function, {"mb": 200, "seconds": 0.5})
+    assert answer.value == 0
+    assert 200 <= _used(answer) < 350
+
+
+def test_the_peak_is_not_that_of_a_child_that_was_left(either: Stand) -> None:
+    text = """
+import subprocess
+import handlers
+child = subprocess.Popen(["sleep", "600"])
+handler = handlers.remembers
+"""
+    code = package({"m.py": text, "handlers.py": HANDLERS})
+    answer = either.call(either.function("m.handler", code=code, MemorySize=1024), {"mb": 200})
+    assert 200 <= _used(answer) < 350
+
+
+def _used(answer: Answer) -> int:
+    return int(answer.log.partition("Max Memory Used: ")[2].split()[0])
 
 
 def test_time_is_limited(either: Stand) -> None:
@@ -145,6 +162,11 @@ def test_there_is_no_shared_memory(stand: Stand) -> None:
     assert "made" not in stand.call(stand.function("locks")).value
 
 
+def test_what_plain_functions_have_more_is_said(plain: Stand) -> None:
+    assert plain.call(plain.function("locks")).value == "made"
+    assert [each for each in plain.ready.missing if each.startswith("/dev/shm can be written")]
+
+
 def test_nothing_of_this_machine_leaks_in(either: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     function = either.function("where", Environment={"Variables": {"MINE": "yes"}}, MemorySize=300)
@@ -200,24 +222,3 @@ def test_environments_are_frozen_between_calls(either: Stand) -> None:
     after = either.call(function, {"settle": 0.1}).value
     assert before["longest"] < 0.9
     assert after["longest"] > 0.9, "the heart stood still"
-
-
-def test_what_a_function_leaves_ends_with_its_environment(either: Stand) -> None:
-    function = either.function("leaves")
-    assert isinstance(either.call(function).value, int)
-    mine = set(descendants(either.ready.pid))
-    assert any(_runs(pid, "time.sleep(600)") for pid in mine)
-    either.lambda_.delete_function(FunctionName=function)
-    if either.ready.memory_guard == "watcher":
-        return  # where nothing holds them together, what begins a session of its own is lost sight of
-    deadline = time.monotonic() + 10
-    while any(_runs(int(pid), "time.sleep(600)") for pid in os.listdir("/proc") if pid.isdigit()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def _runs(pid: int, text: str) -> bool:
-    try:
-        return text.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False

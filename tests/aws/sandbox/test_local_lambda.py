@@ -9,12 +9,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import boto3
 import pytest
 
+from tests.processes import alive, open_files
+from tests.waiting import until
 from wrenla.aws.sandbox import LocalLambda
 from wrenla.aws.sandbox.cgroups import PREFIX, find_groups
 from wrenla.aws.sandbox.process import descendants
@@ -37,26 +38,9 @@ def _folders(pid: int) -> list[Path]:
     return [found for parent in parents for found in parent.glob(f"{PREFIX}{pid}-*")]
 
 
-def _alive(pids: list[int]) -> list[int]:
-    """Return those that have not ended; who has, but was not waited for, does not count."""
-    found = []
-    for pid in pids:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        if state != "Z":
-            found.append(pid)
-    return found
-
-
 def _gone(pids: list[int], seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while _alive(pids):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+    """Wait until processes have ended; tell whether they have."""
+    return until(lambda: not any(map(alive, pids)), seconds)
 
 
 def test_it_is_all_one_needs(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,9 +49,9 @@ def test_it_is_all_one_needs(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "https://elsewhere.example")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     before = dict(os.environ)
-    files = set(os.listdir("/proc/self/fd"))
+    files = open_files()
     threads = threading.active_count()
-    with LocalLambda(package=zipped, handler="handlers.echo", concurrency=3, environment={"V": "1"}) as aws:
+    with LocalLambda(package=zipped, handler="handlers.echo", concurrency=3, environment={"LEVEL": "1"}) as aws:
         assert "AWS_PROFILE" not in os.environ
         assert "AWS_SESSION_TOKEN" not in os.environ
         assert aws.variables.items() <= os.environ.items()
@@ -97,9 +81,7 @@ def test_it_is_all_one_needs(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert _folders(aws.pid) == []
     assert threading.active_count() == threads
     del client, answer
-    assert (
-        len(set(os.listdir("/proc/self/fd")) - files) <= 2
-    )  # boto3's own connections, until they are collected
+    assert len(open_files() - files) <= 2  # boto3's own connections, until they are collected
 
 
 @pytest.mark.slow

@@ -146,9 +146,10 @@ class Environment:
         event = self._api.wait(until)
         if event.kind == "init error":
             self._api.confirm(202)
-        group = self._process.group
-        if event.kind == "next" and group is not None:
-            group.limit_processor(self.config.memory / 1769)
+        if event.kind == "next":
+            self._process.find_runtime()
+            if self._process.group is not None:
+                self._process.group.limit_processor(self.config.memory / 1769)
         return event
 
     def _stop(self) -> None:
@@ -156,11 +157,11 @@ class Environment:
         if process is None:
             return
         self._api.detach()
+        if self._host.watcher is not None:
+            self._host.watcher.forget(process)  # before its number can be another's
         with self._closing:
             self._process = None
             process.close()
-        if self._host.watcher is not None:
-            self._host.watcher.forget(process)
 
     def _invoke(self, call: Call, deadline: float, fault: Fault | None) -> Ending:
         if self._process is None:  # Lambda initialises once more, now on the call's time

@@ -14,7 +14,8 @@ from wrenla.aws.sandbox.counts import Counts
 from wrenla.aws.sandbox.environment import Call
 from wrenla.aws.sandbox.faults import Faults
 from wrenla.aws.sandbox.functions import Function
-from wrenla.aws.sandbox.pool import Pool
+from wrenla.aws.sandbox.open_files import want_of_files
+from wrenla.aws.sandbox.pool import Place, Pool
 
 __all__ = ["Events"]
 
@@ -94,22 +95,30 @@ class Events:
             self._counts.add("events_dropped")
             return
         try:
-            self._pool.admit(function)
+            place = self._pool.admit(function)
         except Refusal:
-            waiting.due = time.monotonic() + waiting.back_off
-            waiting.back_off = min(1.0, 2 * waiting.back_off)
-            self._push(waiting)
+            self._postpone(waiting)
             return
-        self._threads.submit(self._run, waiting)
+        self._threads.submit(self._run, waiting, place)
 
-    def _run(self, waiting: _Waiting) -> None:
+    def _postpone(self, waiting: _Waiting) -> None:
+        waiting.due = time.monotonic() + waiting.back_off
+        waiting.back_off = min(1.0, 2 * waiting.back_off)
+        self._push(waiting)
+
+    def _run(self, waiting: _Waiting, place: Place) -> None:
         fault = self._faults.next()
         if fault is not None:
             self._counts.add("faults")
         try:
-            failed = self._pool.run(waiting.function, waiting.call, fault).ending.failed
+            failed = self._pool.run(waiting.function, waiting.call, place, fault).ending.failed
         except Refusal:
             return  # the sandbox is being closed
+        except OSError as error:
+            if not want_of_files(error):
+                raise
+            self._postpone(waiting)
+            return
         if not failed:
             return
         if waiting.failures >= waiting.function.retries:

@@ -96,10 +96,10 @@ class Front:
                 self._counts.add("throttles")
                 reason = "ConcurrentInvocationLimitExceeded"
                 raise Refusal(429, "TooManyRequestsException", "Rate Exceeded.", reason)
-        self._pool.admit(function)
+        place = self._pool.admit(function)
         if fault is not None and fault.kind == "delay":
             time.sleep(fault.seconds)
-        outcome = self._pool.run(function, call, fault)
+        outcome = self._pool.run(function, call, place, fault)
         if fault is not None and fault.kind == "drop-connection":
             return None
         return _answer(request, call, outcome)

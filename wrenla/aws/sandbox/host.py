@@ -118,12 +118,17 @@ class Host:
                 str(os.getpid()),
                 config.handler,
             ]
+        depth = 2 if self.protection.bubblewrap else 1  # bubblewrap has two processes, `start` is one
         groups = self.protection.groups
-        group = None
-        if groups is not None:
-            group = groups.make(config.memory * _MB)
+        if groups is None:
+            return RuntimeProcess(command, variables, None, self.spawner, depth)
+        group = groups.make(config.memory * _MB)
+        try:
             group.limit_processor(max(2.0, config.memory / 1769))  # AWS lets initialisation have more
-        return RuntimeProcess(command, variables, group, self.spawner)
+            return RuntimeProcess(command, variables, group, self.spawner, depth)
+        except BaseException:
+            group.close()
+            raise
 
     def _bubblewrap(self) -> list[str]:
         """Return the arguments that are the same for all functions."""

@@ -7,9 +7,9 @@ import os
 import select
 import shutil
 import signal
+import socket
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 from wrenla.aws.sandbox.cgroups import has_ended, sweep_groups
@@ -23,6 +23,7 @@ from wrenla.aws.sandbox.faults import Faults
 from wrenla.aws.sandbox.front import Front
 from wrenla.aws.sandbox.host import Host
 from wrenla.aws.sandbox.logs import Logs
+from wrenla.aws.sandbox.open_files import allow_many
 from wrenla.aws.sandbox.options import Options, Ready
 from wrenla.aws.sandbox.pool import Pool
 from wrenla.aws.sandbox.protection import find_protection
@@ -38,13 +39,11 @@ def main(arguments: list[str]) -> None:
     """Serve until told to end, or until the parent has ended."""
     options = Options.decode(arguments[0])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to us, too, but it is the driver's
-    over = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: over.set())
     try:
-        _end_with(options.parent, over)
+        ends = _ends(options.parent)
         with contextlib.ExitStack() as stack:
             print_line(_start(options, stack).encode())
-            over.wait()
+            select.select(ends, (), ())
     except WrenlaError as error:
         sys.exit(str(error))
     os._exit(0)  # all that has an end has ended; to take hundreds of modules apart would take a second
@@ -58,6 +57,7 @@ def print_line(text: str) -> None:
 
 def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
     """Start all of it; what the stack has is undone from its end."""
+    allow_many()
     protection = find_protection(options.isolation, options.memory_guard)
     _sweep()
     if protection.groups is not None:
@@ -94,25 +94,25 @@ def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
     )
 
 
-def _end_with(parent: int, over: threading.Event) -> None:
-    """End in order when the parent has ended, however that was.
+def _ends(parent: int) -> tuple[int, int]:
+    """Return what can be read from when it is time to end: we are told to, or the parent has ended, however.
 
-    A pipe would not tell: other children of the parent may hold it open.
+    A pipe would not tell of the parent: other children of it may hold it open. And the main thread would not
+    wake up from a lock for a signal that the system has given to another thread.
     """
+    told, teller = socket.socketpair()
+    teller.setblocking(False)
+    signal.set_wakeup_fd(
+        teller.detach()
+    )  # it is written to in whatever thread, and open until the process ends
+    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         ended = os.pidfd_open(parent)
     except ProcessLookupError:
         raise WrenlaError("the process that started the sandbox is gone") from None
     if os.getppid() != parent:
         raise WrenlaError("the process that started the sandbox is gone")
-
-    def watch() -> None:
-        poll = select.poll()
-        poll.register(ended, select.POLLIN)
-        poll.poll()
-        over.set()
-
-    threading.Thread(target=watch, name="wrenla-sandbox-parent", daemon=True).start()
+    return ended, told.detach()
 
 
 def _sweep() -> None:

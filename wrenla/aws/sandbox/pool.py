@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from wrenla.aws.sandbox.answers import Refusal
 from wrenla.aws.sandbox.counts import Counts
@@ -13,7 +14,10 @@ from wrenla.aws.sandbox.faults import Fault
 from wrenla.aws.sandbox.functions import Function
 from wrenla.aws.sandbox.host import Host
 
-__all__ = ["Pool"]
+__all__ = ["Place", "Pool"]
+
+Place = Literal["account's", "function's"]
+"""Whose concurrency a call takes."""
 
 _RESERVED = "ReservedFunctionConcurrentInvocationLimitExceeded"
 _ACCOUNT = "ConcurrentInvocationLimitExceeded"
@@ -50,8 +54,8 @@ class Pool:
         """Say how to ask how much of the account's concurrency belongs to single functions."""
         self._reserved = reserved
 
-    def admit(self, function: Function) -> None:
-        """Take a place for one call; whoever got it calls `run`.
+    def admit(self, function: Function) -> Place:
+        """Take a place for one call; whoever got it calls `run` with it.
 
         Raises
         ------
@@ -59,6 +63,7 @@ class Pool:
             With status 429.
         """
         with self._lock:
+            place: Place = "account's" if function.reserved is None else "function's"
             if function.reserved is not None:
                 if function.running >= function.reserved:
                     self._throttle(_RESERVED)
@@ -67,25 +72,25 @@ class Pool:
             else:
                 self._unreserved += 1
             function.running += 1
+            return place
 
     def _throttle(self, reason: str) -> None:
         self._counts.add("throttles")
         raise Refusal(429, "TooManyRequestsException", "Rate Exceeded.", reason)
 
-    def run(self, function: Function, call: Call, fault: Fault | None = None) -> Outcome:
-        """Run a call that was admitted."""
-        unreserved = function.reserved is None
+    def run(self, function: Function, call: Call, place: Place, fault: Fault | None = None) -> Outcome:
+        """Run a call that was admitted to a place, which is free afterwards."""
         twin = None
-        if fault is not None and fault.kind == "answer-twice":
-            twin = self._helpers.submit(self._execute, function, call, None)
         try:
+            if fault is not None and fault.kind == "answer-twice":
+                twin = self._helpers.submit(self._execute, function, call, None)
             return self._execute(function, call, fault)
         finally:
             if twin is not None:
                 twin.exception()  # both have ended when the caller is told
             with self._lock:
                 function.running -= 1
-                if unreserved:
+                if place == "account's":  # whatever has become of the function's reservation meanwhile
                     self._unreserved -= 1
 
     def _execute(self, function: Function, call: Call, fault: Fault | None) -> Outcome:

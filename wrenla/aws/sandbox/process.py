@@ -9,9 +9,10 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from wrenla.aws.sandbox.cgroups import Group
+from wrenla.aws.sandbox.memory import high_water, private_memory, shares_of_memory
+from wrenla.aws.sandbox.start import descendants
 
 __all__ = ["RuntimeProcess", "descendants"]
 
@@ -24,6 +25,9 @@ exec "$@"
 """
 """Join the control groups, then become the command, so that nothing of it runs outside of them."""
 
+_PATIENCE = 10.0
+"""Seconds that the first process may take to see that the others have ended."""
+
 
 class RuntimeProcess:
     """A process that speaks the Runtime API, with all that it starts.
@@ -33,9 +37,11 @@ class RuntimeProcess:
     command : sequence of str
     environment : mapping
     group : Group, optional
-        Its control group, which ends with it.
+        Its control group, which ends with it once it has started.
     spawner : ThreadPoolExecutor
         With one thread, that lives as long as the sandbox: the process is killed when this thread ends.
+    depth : int
+        How far below its first process, which only holds the others together, the runtime is.
 
     Attributes
     ----------
@@ -51,8 +57,12 @@ class RuntimeProcess:
         environment: Mapping[str, str],
         group: Group | None,
         spawner: ThreadPoolExecutor,
+        depth: int,
     ) -> None:
         self.group = group
+        self._depth = depth
+        self._own: list[int] = []
+        self._most = 0
         join = [str(file) for file in group.join] if group is not None else []
         self.output, theirs = os.pipe()
         os.set_blocking(self.output, False)
@@ -68,28 +78,66 @@ class RuntimeProcess:
             ).result()
         except BaseException:
             os.close(self.output)
-            if group is not None:
-                group.close()
             raise
         finally:
             os.close(theirs)
         self.pid = self._process.pid
-        self.ended = os.pidfd_open(self.pid)
-        self._inner = 0
+        try:
+            self.ended = os.pidfd_open(self.pid)
+        except OSError:
+            self._end_first(signal.SIGKILL)
+            self._process.wait()
+            os.close(self.output)
+            raise
+        self._stopped: list[int] = []
 
     def freeze(self) -> None:
-        """Stop it, as Lambda does between calls."""
-        self._signal(signal.SIGSTOP)
+        """Stop it and all that it has started, as Lambda does between calls."""
+        self._stopped = list(self._own)
+        _send(self._stopped, signal.SIGSTOP)
+        while fresh := [pid for pid in self._inside() if pid not in self._stopped]:
+            _send(fresh, signal.SIGSTOP)  # and look again: they may have started others meanwhile
+            self._stopped += fresh
 
     def thaw(self) -> None:
         """Let it go on."""
-        self._signal(signal.SIGCONT)
+        _send(self._stopped, signal.SIGCONT)
+        self._stopped = []
 
     def kill(self) -> None:
         """Kill it and all that it has started."""
-        self._signal(signal.SIGKILL)
+        if self._process.returncode is None:  # else the number may be another's by now
+            inside = self._inside()
+            _send(inside, signal.SIGKILL)
+            if not inside:  # as a rule the first process ends after the rest, and by itself: see `start`
+                self._end_first(signal.SIGTERM)
         if self.group is not None:
             self.group.kill()
+
+    def find_runtime(self) -> None:
+        """Find out which process is the runtime itself: later there may be others."""
+        self._own = descendants(self.pid)[1 : self._depth + 1]
+
+    def observe(self, used: int) -> None:
+        """Take note that it had so many bytes at some time."""
+        self._most = max(self._most, used)
+
+    def peak(self) -> int:
+        """Return the most bytes that it has had in memory, with all that it has started.
+
+        A control group knows, and counts files that were read, as Lambda does. Without one, what its children
+        have is seen only if somebody looks while they have it.
+        """
+        most = self.group.peak() if self.group is not None else 0
+        if not most:
+            others = [pid for pid in self._inside() if pid not in self._own]
+            self.observe(sum(map(high_water, self._own)) + shares_of_memory(others))
+            most = self._most
+        return most
+
+    def memory(self) -> int:
+        """Return the bytes that it has now, with all that it has started, without files."""
+        return private_memory(self._inside())
 
     def has_ended(self) -> bool:
         """Tell whether it has ended, without waiting."""
@@ -105,23 +153,16 @@ class RuntimeProcess:
     def close(self) -> None:
         """Kill it, and free what it had."""
         self.kill()
-        self._process.wait()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._end_first(signal.SIGKILL)
+            self._process.wait()
         os.close(self.ended)
         os.close(self.output)
         if self.group is not None:
             self.group.kill()
             self.group.close()
-
-    def peak(self) -> int:
-        """Return the most bytes that the runtime itself has had in memory."""
-        if not self._inner:
-            self._inner = descendants(self.pid)[-1]
-        with contextlib.suppress(OSError), open(f"/proc/{self._inner}/status", "rb") as file:
-            text = file.read()
-            start = text.find(b"VmHWM:")
-            if start >= 0:
-                return int(text[start + 6 : text.find(b"kB", start)]) << 10
-        return self.group.peak() if self.group is not None else 0  # it has ended; this has files in it, too
 
     def read(self) -> bytes:
         """Return what it has printed since it was asked last."""
@@ -131,16 +172,17 @@ class RuntimeProcess:
                 pieces.append(piece)
         return b"".join(pieces)
 
-    def _signal(self, number: int) -> None:
+    def _end_first(self, number: signal.Signals) -> None:
+        """End its first process, with what that may just be starting."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
+    def _inside(self) -> list[int]:
+        """Return what runs in it, without its first process, which only holds the others together."""
+        return descendants(self.pid)[1:]
 
-def descendants(pid: int) -> list[int]:
-    """Return a process and all that it has started which are alive, parents first."""
-    found = [pid]
-    for parent in found:
-        with contextlib.suppress(OSError):
-            for children in Path(f"/proc/{parent}/task").glob("*/children"):
-                found += [int(child) for child in children.read_text().split()]
-    return found
+
+def _send(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)

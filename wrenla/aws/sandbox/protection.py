@@ -41,6 +41,7 @@ class Protection:
                 "functions see this machine's files and processes (bubblewrap is not there, or not allowed)",
                 "their code is read-only by its permissions only, which root ignores",
                 "/tmp is a folder named by TMPDIR, without a limit of its size",
+                "/dev/shm can be written: multiprocessing.Lock, Queue and Pool work here, and not on Lambda",
             ]
         else:
             missing.append("what a function keeps in /tmp counts as its memory")

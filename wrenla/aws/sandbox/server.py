@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from wrenla.aws.sandbox.answers import Answer, Refusal
 from wrenla.aws.sandbox.http import BadRequest, Parser, Request, receive, response
+from wrenla.aws.sandbox.open_files import Spare, too_many, want_of_files
 
 __all__ = ["Server"]
 
@@ -35,6 +36,7 @@ class Server:
         self._handle = handle
         self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._spare = Spare()
         self._lock = threading.Lock()
         self._open: dict[socket.socket, threading.Thread] = {}
         self._over = False
@@ -55,6 +57,7 @@ class Server:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`
         self._thread.join()
+        self._spare.close()
         self._listener.close()
         for thread in threads:
             thread.join()
@@ -63,9 +66,11 @@ class Server:
         while True:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
+            except OSError as error:
                 if self._over:
                     return
+                if want_of_files(error):
+                    self._spare.refuse(self._listener)
                 continue
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             thread = threading.Thread(
@@ -97,6 +102,8 @@ class Server:
     def _answer(self, request: Request) -> Answer | None:
         try:
             return self._handle(request)
-        except Exception:
+        except Exception as error:
+            if want_of_files(error):
+                return too_many().answer()
             _LOG.exception("%s %s", request.method, request.path)
             return Refusal(500, "ServiceException", "The sandbox failed.").answer()

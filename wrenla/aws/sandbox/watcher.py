@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from wrenla.aws.sandbox.process import RuntimeProcess, descendants
+from wrenla.aws.sandbox.process import RuntimeProcess
 
 __all__ = ["Watcher"]
 
@@ -59,24 +59,9 @@ class Watcher:
         while self._some.wait() and not self._over:
             with self._lock:
                 for process, limit in self._limits.items():
-                    if _memory(process.pid) > limit:
+                    used = process.memory()
+                    process.observe(used)
+                    if used > limit:
                         self._killed.add(process)
                         process.kill()
             pause.wait(_EVERY)
-
-
-def _memory(pid: int) -> int:
-    """Return the bytes that a process and its children have, without files.
-
-    What they share is counted once.
-    """
-    private = shared = 0
-    for number in descendants(pid):
-        try:
-            with open(f"/proc/{number}/status") as file:
-                found = dict(line.split(":", 1) for line in file if line.startswith(("RssAnon", "RssShmem")))
-        except OSError:
-            continue
-        private += int(found.get("RssAnon", "0").split()[0])
-        shared = max(shared, int(found.get("RssShmem", "0").split()[0]))
-    return (private + shared) << 10

@@ -1,0 +1,54 @@
+"""The threads that read parts of S3 objects: one pool per process, while there are stores that use it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+from weakref import WeakSet
+
+__all__ = ["leave", "submit"]
+
+_READERS = 16
+
+_users: WeakSet[Any] = WeakSet()
+_pool: ThreadPoolExecutor | None = None
+_lock = threading.Lock()
+
+
+def submit(user: object, read: Callable[..., None], *arguments: Any) -> Future[None]:
+    """Have something read, for a store that tells by `leave` when it needs the threads no more.
+
+    A store has no threads of its own: there is one for each array of each run, and a Lambda environment may
+    have 1,024 threads.
+    """
+    global _pool
+    with _lock:  # until it has been taken, so that nobody ends the pool in between
+        _users.add(user)
+        if _pool is None:
+            _pool = ThreadPoolExecutor(_READERS, thread_name_prefix="wrenla-s3")
+        return _pool.submit(read, *arguments)
+
+
+def leave(user: object) -> None:
+    """Note that a store is closed. With the last one the threads end; who reads again starts them anew."""
+    global _pool
+    with _lock:
+        _users.discard(user)
+        if _users:
+            return
+        pool, _pool = _pool, None
+    if pool is not None:
+        pool.shutdown()
+
+
+def _start_child() -> None:
+    # A forked child has none of the threads, and perhaps inherits the lock while it is held.
+    global _lock, _pool
+    _lock, _pool = threading.Lock(), None
+    _users.clear()
+
+
+os.register_at_fork(after_in_child=_start_child)

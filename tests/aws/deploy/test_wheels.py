@@ -1,0 +1,201 @@
+"""Which wheels a package is made of: which versions, for which machine, and which are left out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from wrenla.aws.refusals import DeployError
+from wrenla.aws.target import here, lambda_target
+from wrenla.aws.wheels import _DRIVER_ONLY, Wanted, _explained, needed, wanted
+from wrenla.errors import SettingError
+
+
+def test_versions_are_those_installed_here() -> None:
+    pins = wanted(None).pins
+    for name in ("numpy", "scipy", "boto3", "botocore", "cloudpickle", "dask", "click", "threadpoolctl"):
+        assert pins[name] == importlib.metadata.version(name)
+    assert not pins.keys() & {"wrenla", "moto", "pytest", "awslambdaric", "distributed", "zarr"}
+
+
+def test_requirements_of_the_user(tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text("# comment\nzarr>=3 ; python_version > '3'\nnot-installed-here==1\n")
+    wants = wanted(file)
+    assert wants.pins["zarr"] == importlib.metadata.version("zarr")
+    assert "not-installed-here" not in wants.pins
+    assert wants.digest != wanted(None).digest
+    for line in ("-r other.txt", "--requirement=other.txt", "-c pins.txt", "-e ."):
+        file.write_text(f"{line}\n")
+        with pytest.raises(DeployError, match="write every requirement into this one file"):
+            wanted(file)
+    with pytest.raises(DeployError, match="No such file"):
+        wanted(tmp_path / "none.txt")
+
+
+def test_a_wheel_of_ones_own_counts_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file, wheel = Path("requirements.txt"), Path("own-1-py3-none-any.whl")
+    file.write_text("./own-1-py3-none-any.whl\n")
+    digests = set()
+    for content in (b"1", b"2"):
+        wheel.write_bytes(content)
+        digests.add(wanted(file).digest)
+    assert len(digests) == 2
+
+
+def test_targets() -> None:
+    old, new = lambda_target("3.11", "x86_64"), lambda_target("3.12", "arm64")
+    assert (old.glibc, new.glibc) == ((2, 26), (2, 34))
+    assert "manylinux_2_28_x86_64" not in set(old.tags())
+    assert {"manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_26_x86_64"} <= set(old.tags())
+    assert {"manylinux_2_34_aarch64", "manylinux_2_28_aarch64", "manylinux2014_aarch64"} <= set(new.tags())
+    assert here("3.11", "x86_64").glibc >= (2, 17)
+    for wrong in ("3.10", "3", "python3.12"):
+        with pytest.raises(SettingError, match="write a minor version"):
+            lambda_target(wrong, "x86_64")
+    with pytest.raises(SettingError, match="Lambda has x86_64 and arm64"):
+        lambda_target("3.12", "aarch64")
+
+
+@pytest.mark.parametrize(
+    ("output", "python", "message"),
+    [
+        (
+            "ERROR: Could not find a version that satisfies the requirement numpy==2.4.6 (from versions: 2)\n"
+            "ERROR: No matching distribution found for numpy==2.4.6\n",
+            "3.11",
+            "there is no wheel of numpy 2.4.6 for Python 3.11 on x86_64 with glibc 2.26: use Python 3.12 or",
+        ),
+        (
+            "ERROR: No matching distribution found for pandas==9\n",
+            "3.12",
+            "there is no wheel of pandas 9 for Python 3.12 on x86_64 with glibc 2.34: install a version here",
+        ),
+        (
+            "ERROR: Cannot install cloudpickle==3.0.0 and cloudpickle==3.1.2 because these package versions "
+            "have conflicting dependencies.\nERROR: ResolutionImpossible: for help visit …\n",
+            "3.12",
+            "r.txt: cloudpickle==3.0.0 and cloudpickle==3.1.2 contradict each other",
+        ),
+        ("/venv/bin/python: No module named pip\n", "3.12", "-m ensurepip"),
+        (
+            "WARNING: x\nERROR: Could not fetch URL …: timed out\n",
+            "3.12",
+            "could not download the packages: Could",
+        ),
+    ],
+)
+def test_what_pip_says_in_one_line(output: str, python: str, message: str) -> None:
+    wants = Wanted({"numpy": "2.4.6"}, Path("r.txt"), "")
+    said = _explained(output, wants, lambda_target(python, "x86_64"))
+    assert message in said
+    assert "\n" not in said
+
+
+# what is needed of what pip has downloaded
+
+OWN: Mapping[str, Sequence[str]] = {
+    "boto3": ["botocore"],
+    "botocore": [],
+    "click": [],
+    "dask": [
+        "click>=8.1",
+        "fsspec>=2021.09.0",
+        "partd>=1.4.0",
+        "pyyaml>=5.4.1",
+        'pandas>=2 ; extra == "frame"',
+    ],
+    "fsspec": [],
+    "locket": [],
+    "markdown_it_py": ["mdurl~=0.1"],
+    "mdurl": [],
+    "partd": ["locket", "toolz"],
+    "pygments": [],
+    "PyYAML": [],
+    "rich": ["markdown-it-py (>=2.2.0)", "pygments (>=2.13.0,<3.0.0)"],
+    "toolz": [],
+}
+"""As wrenla requires them, directly or not."""
+
+NEEDED = {"boto3", "botocore", "dask", "PyYAML", "rich"}
+
+
+def names(folder: Path, more: Mapping[str, Sequence[str]], *lines: str) -> set[str]:
+    """Return what is taken of `OWN` and of what a user's requirements have brought."""
+    folder.mkdir(exist_ok=True)
+    wheels = []
+    for name, requires in {**OWN, **more}.items():
+        wheels.append(folder / f"{name}-1.0-py3-none-any.whl")
+        with zipfile.ZipFile(wheels[-1], "w") as archive:
+            about = [
+                "Metadata-Version: 2.1",
+                f"Name: {name}",
+                *(f"Requires-Dist: {each}" for each in requires),
+            ]
+            archive.writestr(
+                f"{name}-1.0.dist-info/METADATA", "\n".join([*about, "", "Requires-Dist: fsspec"])
+            )
+    return {wheel.name.split("-")[0] for wheel in needed(wheels, Wanted({}, None, "", lines))}
+
+
+def test_the_drivers_own_are_left_out(tmp_path: Path) -> None:
+    assert names(tmp_path, {}) == NEEDED
+
+
+@pytest.mark.parametrize(
+    ("more", "lines", "also"),
+    [
+        ({}, ["click"], {"click"}),
+        ({}, ["Markdown_It.Py >= 3"], {"markdown_it_py", "mdurl"}),
+        ({}, ["./wheels/pygments-1.0-py3-none-any.whl"], {"pygments"}),
+        ({}, ["https://example.org/a-b/fsspec-1.0-py3-none-any.whl#sha256=0"], {"fsspec"}),
+        ({}, ["dask"], {"click", "fsspec", "partd", "locket", "toolz"}),
+        ({"flask": ["Click>=8.1.3"]}, ["flask"], {"flask", "click"}),
+        ({"flask": ["click"]}, ["--find-links=wheels"], {"flask", "click"}),
+        (
+            {"a": ["b"], "b": ["rich; python_version > '3'"]},
+            ["a"],
+            {"a", "b", "markdown_it_py", "mdurl", "pygments"},
+        ),
+        ({"pandas": ["numpy", 'fsspec>=2023 ; extra == "fsspec"']}, ["pandas"], {"pandas"}),
+        ({"pandas": ['fsspec>=2023 ; extra == "fsspec"']}, ["pandas[fsspec]>=2"], {"pandas", "fsspec"}),
+        (
+            {"a": ["pandas[fsspec]"], "pandas": ["fsspec; extra == 'fsspec'"]},
+            ["a"],
+            {"a", "pandas", "fsspec"},
+        ),
+        ({"a": ["b"], "b": ["a"]}, ["a"], {"a", "b"}),
+    ],
+)
+def test_what_the_users_requirements_lead_to_stays(
+    more: Mapping[str, Sequence[str]], lines: Sequence[str], also: set[str], tmp_path: Path
+) -> None:
+    assert names(tmp_path, more, *lines) == NEEDED | also
+
+
+def test_wrenla_does_without_them() -> None:
+    """Without what is left out wrenla computes and prints, and the handler needs nothing of Dask at all."""
+    modules = [name.replace("markdown-it-py", "markdown_it") for name in [*_DRIVER_ONLY, "locket", "mdurl"]]
+    script = f"""
+import sys
+sys.modules.update(dict.fromkeys({modules!r}))  # as if they were not installed
+import wrenla_handler.app, wrenla_handler.worker, wrenla_handler.call
+assert not {{"wrenla", "dask", "rich", "yaml"}} & set(sys.modules)
+import numpy as np, wrenla as wl
+A = wl.random((30, 30), tile=10, seed=1)
+B = (A @ A.T).shift(30.0)
+assert "tasks" in str(wl.plan(B.cholesky()))
+with wl.LocalExecutor(1, kind="thread") as executor:
+    assert B.solve(np.ones(30)).compute(executor).shape == (30,)
+    stored = executor.map(lambda x: wl.store().put(str(x), b"") and not wl.cancelled(), range(2))
+    assert list(stored) == [True, True]
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

@@ -1,0 +1,97 @@
+"""Answers as the driver reads them: whose they are, and whether they are what was sent."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from wrenla.executors.call import Call
+from wrenla.executors.envelopes import Envelopes
+from wrenla.executors.future import Attempt, Future
+from wrenla.executors.options import CallOptions
+from wrenla.executors.place import Place
+from wrenla_handler.call.blobs import Blob, Packed, dump, pack
+from wrenla_handler.call.callee import Callee
+from wrenla_handler.call.envelope import Request, Response
+from wrenla_handler.stores import MemoryStore
+
+
+@pytest.fixture
+def envelopes() -> Iterator[Envelopes]:
+    """An executor's, with a store of its own."""
+    name = uuid.uuid4().hex
+    place = Place("x", "process", lambda: f"memory://{name}")
+    yield Envelopes(place)
+    place.close()
+    MemoryStore.drop(name)
+
+
+def packed(value: Any) -> Packed:
+    return pack(dump(value), lambda number, part: "")
+
+
+def a_call(envelopes: Envelopes, id: str, fn: Any = abs) -> Call:
+    options = CallOptions(record=True)
+    function = envelopes.function(fn, "f", options)
+    return Call(Future(id), options, "f", function, envelopes.arguments((-1,), {}, "f"))
+
+
+def answered(request: Request, output: bytes = b"") -> Response:
+    callee = Callee("someone", lambda: output)
+    response = callee.answer(request)
+    callee.close()
+    return response
+
+
+def test_a_record_is_the_answer_to_its_request_only(envelopes: Envelopes) -> None:
+    """Who may write to the store cannot make one, nor put one in another's place."""
+    store = envelopes.place.store
+    call, other = a_call(envelopes, "calls-1"), a_call(envelopes, "calls-2", str)
+    request = envelopes.request(call, Attempt(1, 0.0))
+    response = answered(request)
+    assert envelopes.recorded(request) == response
+    elsewhere = envelopes.request(other, Attempt(1, 0.0))
+    again = envelopes.request(call, Attempt(2, 0.0))
+    for wrong in (elsewhere, again):
+        assert envelopes.recorded(wrong) is None
+        store.put(wrong.record, store.get(request.record))
+        assert envelopes.recorded(wrong) is None
+    store.delete(elsewhere.record)
+    assert envelopes.recorded(elsewhere) is None
+    assert envelopes.read(answered(elsewhere), other).value == "-1"
+    assert envelopes.recorded(elsewhere) is not None
+
+
+@pytest.mark.parametrize("where", ["store", "message"])
+def test_logs_are_what_was_printed(where: str, envelopes: Envelopes) -> None:
+    """What has not their hash is not shown; the call has succeeded all the same."""
+    place, call = envelopes.place, a_call(envelopes, "calls-1")
+    text = b"x" * (300_000 if where == "store" else 3)
+    for forged in (False, True):
+        response = answered(envelopes.request(call, Attempt(1, 0.0)), text)
+        (blob,) = response.logs
+        assert bool(blob.key) == (where == "store")
+        if forged and blob.key:
+            place.store.put(blob.key, b"y" * blob.nbytes)
+        elif forged:
+            response = replace(response, logs=(blob._replace(data=b"yyy"),))
+        outcome = envelopes.read(response, call)
+        assert (outcome.value, outcome.error) == (1, None)
+        if forged:
+            assert b"yyy" not in outcome.logs
+            assert b"is not what its sender wrote" in outcome.logs
+        else:
+            assert outcome.logs == text
+        assert list(place.store.list("results/")) == []
+        envelopes.forget_record(envelopes.request(call, Attempt(1, 0.0)))
+
+
+def test_logs_that_are_gone_hide_nothing(envelopes: Envelopes) -> None:
+    logs = (Blob("0" * 64, 6, key="results/gone"),)
+    outcome = envelopes.read(Response("a", 1, "value", packed(3), logs), a_call(envelopes, "a"))
+    assert (outcome.value, outcome.error) == (3, None)
+    assert b"is not there any more" in outcome.logs
