@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 import click
 from dask.utils import format_bytes
 
-from wrenla.aws.clients import connect
+from wrenla.aws.clients import connect, site_without_rights
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
 from wrenla.aws.doctor import examine
@@ -91,32 +92,66 @@ def _session(profile: str | None, region: str | None) -> Any:
 @click.command(name="deploy")
 @_where
 @_place
-@click.option("--memory", default=1769, show_default=True, metavar="MB", help="1769 are one processor.")
 @click.option(
-    "--timeout", default=900, show_default=True, metavar="S", help="Seconds that one call may last."
+    "--memory",
+    type=click.IntRange(min=1),
+    metavar="MB",
+    help="1769 are one processor.  [default: as deployed, else 1769]",
 )
-@click.option("--storage", default=512, show_default=True, metavar="MB", help="Of /tmp.")
-@click.option("--arch", type=click.Choice(["x86_64", "arm64"]), default="x86_64", show_default=True)
+@click.option(
+    "--timeout",
+    type=click.IntRange(min=1),
+    metavar="S",
+    help="Seconds that one call may last.  [default: as deployed, else 900]",
+)
+@click.option(
+    "--storage",
+    type=click.IntRange(min=1),
+    metavar="MB",
+    help="Of /tmp.  [default: as deployed, else 512]",
+)
+@click.option("--arch", type=click.Choice(["x86_64", "arm64"]), help="[default: as deployed, else x86_64]")
 @click.option(
     "--requirements",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="What else your functions need, as for pip.",
+    help="What else your functions need, as for pip.  [default: as deployed]",
 )
-@click.option("--role", default="", metavar="ARN", help="A role to use, instead of one that is made.")
-@click.option("--permissions-boundary", default="", metavar="ARN", help="Bounds the role that is made.")
+@click.option("--no-requirements", is_flag=True, help="Nothing else than wrenla needs any more.")
+@click.option(
+    "--role",
+    metavar="ARN",
+    help="A role to use; '' is one that is made.  [default: as deployed, else '']",
+)
+@click.option(
+    "--permissions-boundary",
+    default="",
+    metavar="ARN",
+    help="Bounds the role that is made.  [default: as deployed]",
+)
 @click.option("--tags", type=_Tag(), multiple=True, metavar="K=V", help="For all that is made; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--print-policies", is_flag=True, help="Print who needs which permissions, and do nothing.")
 def deploy_command(
-    profile: str | None, region: str | None, dry_run: bool, print_policies: bool, **options: Any
+    profile: str | None,
+    region: str | None,
+    dry_run: bool,
+    print_policies: bool,
+    no_requirements: bool,
+    **options: Any,
 ) -> None:
     """Set up the function on AWS Lambda, with its bucket and role, or bring it up to date.
 
     Says what it does. Doing it again changes only what is different; after a failure it goes on where it was.
+    What is not named stays as it is deployed.
     """
     if options["role"] and options["permissions_boundary"]:
         raise click.UsageError("--permissions-boundary is for the role that is made; with --role none is")
-    session, spec = _session(profile, region), DeploySpec(**options)
+    if no_requirements:
+        if options["requirements"] is not None:
+            raise click.UsageError("--requirements and --no-requirements exclude each other")
+        options["requirements"] = Path(os.devnull)
+    named = {name: value for name, value in options.items() if value is not None}
+    session, spec = _session(profile, region), DeploySpec(**named)
     if print_policies:
         _print_policies(session, spec)
         return
@@ -128,8 +163,13 @@ def deploy_command(
 
 
 def _print_policies(session: Any, spec: DeploySpec) -> None:
-    with explaining():
-        _, site = connect(session, spec)
+    site, why = site_without_rights(session, spec)
+    if why:
+        click.echo(
+            f"not looked at what is deployed, so what you do not name is the default ({why}); put your own "
+            "for ACCOUNT and REGION where they stand",
+            err=True,
+        )
     made = {
         "the function's role may": role_policy(site),
         "who runs on it needs": driver_policy(site),
@@ -143,7 +183,9 @@ def _print_policies(session: Any, spec: DeploySpec) -> None:
 @_where
 @_place
 @click.option("--role", default="", metavar="ARN", help="The role given to deploy: it stays.")
-@click.option("--data", is_flag=True, help="Also the matrices, and the bucket if nothing else is in it.")
+@click.option(
+    "--data", is_flag=True, help="Also matrices and temporaries, and the bucket if nothing else is in it."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 def destroy_command(
@@ -151,9 +193,10 @@ def destroy_command(
 ) -> None:
     """Remove what deploy has made. Matrices stay, unless there is --data.
 
-    A bucket that deploy has not made is never removed, nor are matrices that another function has too. After
-    a failure the same command goes on: the function goes last. Once it is gone, nothing tells which bucket
-    and prefix it had: name them with --bucket and --prefix if they were not the default ones.
+    A bucket that deploy has not made is never removed, nor is what wrenla has not written, nor are matrices
+    that another function has too. After a failure the same command goes on. Once the function is gone,
+    nothing tells which bucket and prefix it had: name them with --bucket and --prefix if they were not the
+    default ones.
     """
     session, spec = _session(profile, region), DeploySpec(**options)
     if dry_run or not yes:
@@ -185,7 +228,7 @@ def doctor_command(
     failed.
     """
     failed = 0
-    for check in examine(_session(profile, region), DeploySpec(**options)):
+    for check in examine(_session(profile, region), DeploySpec(**options, names_only=True)):
         click.echo(f"{check.state:<8} {check.name:<16} {check.text}")
         if check.state == "failed":
             failed += 1
@@ -200,7 +243,7 @@ def doctor_command(
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 def logs_command(profile: str | None, region: str | None, function: str, since: float, follow: bool) -> None:
     """Print what the function has written to its log. Times are UTC."""
-    spec = DeploySpec(function=function)
+    spec = DeploySpec(function=function, names_only=True)
     for line in log_lines(_session(profile, region), spec, since=since, follow=follow):
         click.echo(f"{line.when:%Y-%m-%d %H:%M:%S} {line.stream[-8:]} {line.text}")
 
@@ -234,7 +277,7 @@ def _store(url: str | None, profile: str | None, region: str | None, options: di
     session = _session(profile, region)
     if url is None:
         with explaining():
-            clients, site = connect(session, DeploySpec(**options))
+            clients, site = connect(session, DeploySpec(**options, names_only=True))
         return S3Store(site.bucket, site.prefix, client=clients.s3)
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -20,8 +21,16 @@ __all__ = ["Settings", "origins", "settings", "store_for"]
 ScheduleName = Literal["dataflow", "waves"]
 
 
+def _home() -> Path:
+    """Return this user's folder; a function on AWS Lambda has none, and may write elsewhere only."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir())
+
+
 def _cache_folder() -> str:
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    base = os.environ.get("XDG_CACHE_HOME") or str(_home() / ".cache")
     return str(Path(base) / "wrenla")
 
 
@@ -108,7 +117,7 @@ def store_for(own: str) -> str:
 
 def _sources() -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield settings from the weakest to the strongest source."""
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    base = os.environ.get("XDG_CONFIG_HOME") or str(_home() / ".config")
     user = Path(base) / "wrenla" / "config.toml"
     if user.is_file():
         yield str(user), _toml(user)

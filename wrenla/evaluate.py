@@ -17,7 +17,7 @@ from wrenla.algorithms.anchor import settled
 from wrenla.algorithms.assemble import copy
 from wrenla.config import Settings, settings, store_for
 from wrenla.errors import TooLargeError
-from wrenla.executors.base import Executor
+from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.folder import RunFolder
 from wrenla.plan.expression import Leaf, Node, leaf
@@ -30,6 +30,8 @@ from wrenla_handler.errors import LinAlgError
 from wrenla_handler.layout import UNFINISHED, TileLayout
 from wrenla_handler.stores import open_store
 from wrenla_handler.task import ArraySpec
+
+_OPTIONS = ("max_compute_bytes", "progress", "schedule")
 
 _AHEAD = 4
 """Tiles that are read ahead while a result is gathered."""
@@ -46,7 +48,25 @@ class Options:
 
     @classmethod
     def of(cls, *, on_event: Listener | None = None, **arguments: Any) -> Options:
-        """Return the settings in force, some replaced by arguments."""
+        """Return the settings in force, some replaced by arguments.
+
+        Raises
+        ------
+        TypeError
+            For what is no option of an evaluation: the other settings belong to executors and matrices.
+        """
+        for name in arguments:
+            if name not in _OPTIONS:
+                what = {
+                    "workers": "an executor has it: wrenla.LocalExecutor(workers=…), or WRENLA_WORKERS",
+                    "allowed_mem": "an executor has it: wrenla.LocalExecutor(allowed_mem=…), or "
+                    "WRENLA_ALLOWED_MEM",
+                    "blas_threads": "an executor has it: wrenla.LocalExecutor(blas_threads=…), or "
+                    "WRENLA_BLAS_THREADS",
+                    "store": "WRENLA_STORE says where temporaries go",
+                    "tile": "whatever makes a matrix has it, such as wrenla.random(shape, tile=…)",
+                }.get(name, f"there are: on_event, {', '.join(_OPTIONS)}")
+                raise TypeError(f"{name} is not an option of an evaluation; {what}")
         return cls(settings(**arguments), on_event)
 
     @contextmanager
@@ -59,7 +79,7 @@ class Options:
 
 def plan_of(nodes: Sequence[Node], executor: Executor | None) -> Plan:
     """Return the plan for some results."""
-    model = (executor or default_executor()).model
+    model = (check_executor(executor) or default_executor()).model
     plan, _ = make_plan([made(node) for node in nodes], model)
     plan.check()
     return plan
@@ -69,7 +89,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
     """Compute some results and return them as NumPy arrays."""
     for node in nodes:
         _refuse_too_large(node, options.settings.max_compute_bytes)
-    executor = executor or default_executor()
+    executor = check_executor(executor) or default_executor()
     nodes = settled(nodes, lambda node: persist_node(node, executor, options))
     check_current(nodes)
     # functions are evaluated by the workers, everything else can be read here
@@ -108,7 +128,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
     """Compute a result and return it as data, kept as long as the returned node."""
     if isinstance(node.op, Leaf) and node.op.spec.kind == "tiles":
         return node
-    executor = executor or default_executor()
+    executor = check_executor(executor) or default_executor()
     (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
     check_current([node])
     with (
@@ -139,13 +159,12 @@ def _disown(folder: RunFolder, executor: Executor, spec: ArraySpec) -> None:
 
 def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, options: Options) -> Node:
     """Compute a result, store it at an address, and return it as data."""
-    executor = executor or default_executor()
+    executor = check_executor(executor) or default_executor()
     (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
     check_current([node])
     result = made(node)
     store = open_store(url)
     try:
-        make_room(store, result, overwrite)
         try:
             with (
                 options.listeners() as listeners,
@@ -155,6 +174,7 @@ def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, 
                     root=store_for(executor.own_store),
                     schedule=options.settings.schedule,
                     listeners=listeners,
+                    checked=lambda: make_room(store, result, overwrite),
                 ),
             ):
                 pass

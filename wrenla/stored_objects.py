@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import glob
 import itertools
 import os
 import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-from dask.utils import parse_bytes
-
+from wrenla.executors.options import memory_bytes
 from wrenla_handler.errors import StoreError
 from wrenla_handler.objects import StoredObject
 from wrenla_handler.stores import Store, open_store
 
-__all__ = ["StoredObject", "objects"]
+__all__ = ["StoredObject", "objects", "pattern_for"]
 
 
 def objects(
@@ -50,7 +50,7 @@ def objects(
     ------
     FileNotFoundError
         If there is no object there, or none that matches.
-    ValueError
+    ValueError, TypeError
         If the address is of no known kind, or `chunk` is no positive number of bytes.
     StoreError
         If the store cannot be listed, or, while iterating, if an object vanishes.
@@ -71,25 +71,17 @@ def objects(
     ...     list(wl.default_executor().map(count_words, wl.objects(folder, pattern="*.txt")))
     [('a.txt', 6), ('b.txt', 2)]
     """
-    limit = _limit(chunk)
+    if not isinstance(url, str | os.PathLike):
+        raise TypeError(f"url={url!r}: the address of a folder: a path, file:///…, s3://bucket/prefix")
+    if pattern is not None and not isinstance(pattern, str):
+        raise TypeError(f"pattern={pattern!r}: a text like '*.txt', or None for all objects")
+    limit = None if chunk is None else memory_bytes("chunk", chunk, "64 MiB")
     store = open_store(url)
     found = _parts(store, pattern, limit)
     first = next(found, None)  # now, so that a wrong address is an error of this call
     if first is None:
-        raise FileNotFoundError(_why_none(store, pattern))
+        raise FileNotFoundError(_why_none(store, os.fspath(url), pattern))
     return itertools.chain((first,), found)
-
-
-def _limit(chunk: int | str | None) -> int | None:
-    if chunk is None:
-        return None
-    try:
-        limit = int(parse_bytes(chunk))
-    except (ValueError, TypeError, OverflowError):
-        limit = 0
-    if limit < 1 or isinstance(chunk, bool) or chunk == "":
-        raise ValueError(f"chunk={chunk!r}: a number of bytes of at least 1, or a text like '64 MiB'")
-    return limit
 
 
 def _parts(store: Store, pattern: str | None, limit: int | None) -> Iterator[StoredObject]:
@@ -113,18 +105,57 @@ def _literal(pattern: str | None) -> str:
     return re.split(r"[*?[]", pattern, maxsplit=1)[0] if pattern else ""
 
 
-def _why_none(store: Store, pattern: str | None) -> str:
+def pattern_for(url: str) -> tuple[str, str] | None:
+    """Return folder and pattern for an address that is not of a folder: of one object, or with ``*`` in it.
+
+    Examples
+    --------
+    >>> _of_wildcards("s3://bucket/texts/2024/*.txt"), pattern_for("*.py"), pattern_for("/no/such/folder")
+    (('s3://bucket/texts/2024', '*.txt'), ('.', '*.py'), None)
+    """
+    return _of_object(url) or _of_wildcards(url)
+
+
+def _of_object(url: str) -> tuple[str, str] | None:
+    folder, name = _cut(url, -1)
+    # the folder may be none that can be opened, as "s3:" of "s3://bucket"
+    with contextlib.suppress(ValueError, StoreError):
+        store = open_store(folder)
+        try:
+            if store.exists(name):
+                return folder, glob.escape(name)
+        finally:
+            store.close()
+    return None
+
+
+def _of_wildcards(url: str) -> tuple[str, str] | None:
+    parts = url.rstrip("/").split("/")
+    wild = [number for number, part in enumerate(parts) if glob.has_magic(part)]
+    if not wild or ("://" in url and wild[0] < 3):
+        return None
+    return _cut(url, wild[0])
+
+
+def _cut(url: str, at: int) -> tuple[str, str]:
+    """Cut an address into a folder and what is in it, before one of its segments."""
+    parts = url.rstrip("/").split("/")
+    folder = "/".join(parts[:at]) or ("/" if url.startswith("/") else ".")
+    name = "/".join(parts[at:])
+    return folder, unquote(name) if folder.startswith("file:") else name
+
+
+def _why_none(store: Store, url: str, pattern: str | None) -> str:
     """Return what to say if there are no objects."""
     if pattern is not None:
         example = next(store.list(), None)
         if example is not None:
             return f"{store.url}: no object's key matches {pattern!r}; there is, for example, {example!r}"
-    folder, _, name = store.url.rpartition("/")
-    # an address that names one object instead of a folder: its folder may be none that can be opened
-    name = unquote(name) if folder.startswith("file:") else name
-    with contextlib.suppress(ValueError, StoreError):
-        if open_store(folder).exists(name):
-            return (
-                f"{store.url}: this is an object, not a folder: take wl.objects({folder!r}, pattern={name!r})"
-            )
+    if found := _of_object(url):
+        return f"{url}: this is an object, not a folder: take wl.objects({found[0]!r}, pattern={found[1]!r})"
+    if found := _of_wildcards(url):
+        return (
+            f"{url}: there is no such folder: to choose objects by their names take "
+            f"wl.objects({found[0]!r}, pattern={found[1]!r})"
+        )
     return f"{store.url}: there are no objects here; check the address"

@@ -29,6 +29,7 @@ from wrenla_handler.call.memory import PeakMemory
 from wrenla_handler.call.modules import Finder
 from wrenla_handler.call.output import CopiedOutput
 from wrenla_handler.errors import EventError
+from wrenla_handler.probe import probe
 from wrenla_handler.tasks import TaskAnswer, TaskOutcome, TaskRequest
 from wrenla_handler.tile_files import TileFiles
 from wrenla_handler.worker import Worker
@@ -63,7 +64,8 @@ def handle(event: Any, context: Any) -> Any:
     Parameters
     ----------
     event : dict
-        A `Request`, a `TaskRequest`, or ``{"version": 1, "kind": "ping"}``.
+        A `Request`, a `TaskRequest`, or ``{"version": 1, "kind": "ping"}``, with the address of a store
+        under ``store`` if it shall be tried.
     context : object
         Lambda's.
 
@@ -145,6 +147,8 @@ class _Environment:
                 return json.loads(self._call(request, until).encode())
             case TaskRequest():
                 return json.loads(self._tasks(request, until).encode())
+            case str() as store:
+                return {**self._pong(), "store": probe(store)}
             case _:
                 return self._pong()
 
@@ -260,6 +264,14 @@ def _call_of(plain: dict[str, Any]) -> Request:
     return request
 
 
+def _ping_of(plain: dict[str, Any]) -> str | None:
+    """Return the address to try, None if none is asked for."""
+    store = plain.get("store")
+    if store is not None and not isinstance(store, str):
+        raise TypeError(f"store={store!r}")
+    return store
+
+
 _FIELDS: dict[str, Any] = {
     "id": str,
     "attempt": int,
@@ -270,8 +282,8 @@ _FIELDS: dict[str, Any] = {
     "limit": int | float,
 }
 
-_READ: dict[str, Callable[[Any], Request | TaskRequest | None]] = {
+_READ: dict[str, Callable[[Any], Request | TaskRequest | str | None]] = {
     "call": _call_of,
     "task": TaskRequest.of,
-    "ping": lambda plain: None,
+    "ping": _ping_of,
 }

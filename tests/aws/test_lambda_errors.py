@@ -98,7 +98,7 @@ ROWS = [
     Row("signature", refused(403, "InvalidSignatureException"), ServiceError, "check AWS_ACCESS_KEY_ID"),
     Row("too large", refused(413, "RequestTooLargeException"), ServiceError, "6 MB.*broadcast"),
     Row("too large too", refused(413, "RequestEntityTooLargeException"), ServiceError, "6 MB.*broadcast"),
-    Row("kms", refused(502, "KMSAccessDeniedException"), Lost, "502"),
+    Row("kms", refused(502, "KMSAccessDeniedException"), ServiceError, "wrenla deploy"),
     Row("braces", refused(400, "InvalidRequestContentException", "not {json}: {0}"), ServiceError, "{json}"),
     Row("throttled", refused(429, "TooManyRequestsException"), Throttled, "not take more calls"),
     Row("throttled by EC2", refused(502, "EC2ThrottledException"), Throttled, "not take more calls"),

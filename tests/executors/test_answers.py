@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from wrenla.errors import Lost
 from wrenla.executors.call import Call
 from wrenla.executors.envelopes import Envelopes
 from wrenla.executors.future import Attempt, Future
@@ -17,6 +18,7 @@ from wrenla.executors.place import Place
 from wrenla_handler.call.blobs import Blob, Packed, dump, pack
 from wrenla_handler.call.callee import Callee
 from wrenla_handler.call.envelope import Request, Response
+from wrenla_handler.call.failure import Failure
 from wrenla_handler.stores import MemoryStore
 
 
@@ -88,6 +90,17 @@ def test_logs_are_what_was_printed(where: str, envelopes: Envelopes) -> None:
             assert outcome.logs == text
         assert list(place.store.list("results/")) == []
         envelopes.forget_record(envelopes.request(call, Attempt(1, 0.0)))
+
+
+def test_what_was_stored_of_an_answer_that_could_not_be_is_removed(envelopes: Envelopes) -> None:
+    store = envelopes.place.store
+    for key in ("a-1-value-0", "a-1-value-1", "a-11-value-0", "a-2-value-0"):
+        store.put(f"results/{key}", b"x")
+    response = Response("a", 1, "unsaved", packed(Failure.of(OSError("full"))))
+    outcome = envelopes.read(response, a_call(envelopes, "a"))
+    assert isinstance(outcome.error, Lost)
+    assert "could not be stored: full" in str(outcome.error)
+    assert sorted(store.list("results/")) == ["results/a-11-value-0", "results/a-2-value-0"]
 
 
 def test_logs_that_are_gone_hide_nothing(envelopes: Envelopes) -> None:

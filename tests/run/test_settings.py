@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -221,3 +222,16 @@ def test_what_a_deployed_function_finds_is_no_setting(monkeypatch: pytest.Monkey
         monkeypatch.setenv(name, "123456789012")
     assert settings().store
     assert set(origins().values()) == {"default"}
+
+
+def test_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function on AWS Lambda has none."""
+
+    def none(cls: type[Path]) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", classmethod(none))
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("WRENLA_STORE", raising=False)
+    assert settings().store.startswith(tempfile.gettempdir())

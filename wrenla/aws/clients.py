@@ -222,8 +222,8 @@ def _requirements(site: Site, note: str, variables: Mapping[str, str]) -> tuple[
     if file is None:
         if before is None:
             raise DeployError(
-                f"function {site.function} has requirements that could not be remembered, since they name files "
-                "of one machine, or a password, or are too long: give --requirements FILE again, or "
+                f"function {site.function} has requirements that could not be remembered, since they name "
+                "files of one machine, or a password, or are too long: give --requirements FILE again, or "
                 "--no-requirements"
             )
         return (_restored(before), {_REQUIREMENTS: note}) if before else (None, {})

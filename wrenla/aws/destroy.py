@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from wrenla.aws.asking import ask
 from wrenla.aws.bucket import is_ours, look_for_bucket
@@ -14,7 +15,7 @@ from wrenla.aws.clients import Clients, check_place, connect, reader, whose
 from wrenla.aws.code import functions_with_code, uploaded
 from wrenla.aws.function import find_function
 from wrenla.aws.lifecycle import Lifecycle
-from wrenla.aws.listing import Kinds
+from wrenla.aws.listing import Kind, Kinds
 from wrenla.aws.log_group import log_group_is_ours
 from wrenla.aws.refusals import DeployError, explaining
 from wrenla.aws.role import role_is_for, role_is_ours
@@ -25,6 +26,10 @@ __all__ = ["destroy"]
 
 _BATCH = 1000
 """Objects that S3 deletes at one request."""
+
+_PACKAGE = re.compile(r"[0-9a-f]{64}\.zip")
+
+_Versions = Literal["none", "kept", "unknown"]
 
 
 def destroy(
@@ -120,18 +125,28 @@ def _in_bucket(clients: Clients, site: Site, data: bool) -> Iterator[Change]:
     if (others := lifecycle.without_ours(site)) != lifecycle:
         what = f"remove the lifecycle rule {site.lifecycle_rule} from bucket {site.bucket}"
         yield Change(what, lambda: others.put(clients, site))
-    if keys := [key for key in uploaded(clients, site) if _PACKAGE.fullmatch(key.removeprefix(site.code_prefix))]:
+    packages = (key for key in uploaded(clients, site) if _is_package(site, key))
+    if keys := list(packages):
         gone += len(keys)
         where = f"s3://{site.bucket}/{site.code_prefix}"
         yield Change(f"delete {_count(len(keys))} in {where}", lambda: _delete(clients, site, iter(keys)))
-    versions = _keeps_versions(clients, site)
-    if gone and versions:
-        yield Change(
-            f"keep old versions of {_count(gone)}: bucket {site.bucket} has versioning{versions}",
-            lambda: None,
-        )
+    versions = _versions(clients, site)
+    if gone and versions != "none":
+        why = {
+            "kept": f"since bucket {site.bucket} has versioning",
+            "unknown": f"if bucket {site.bucket} has versioning: to see that needs s3:GetBucketVersioning",
+        }
+        yield Change(f"keep old versions of {_count(gone)}, {why[versions]}", lambda: None)
     if data:
-        yield from _bucket(clients, site, kinds, versions == _KNOWN)
+        yield from _bucket(clients, site, kinds, versions)
+
+
+def _versions(clients: Clients, site: Site) -> _Versions:
+    """Tell whether what is deleted in the bucket is only hidden. One that wrenla has made is not so made."""
+    found = ask(clients.s3.get_bucket_versioning, "AccessDenied", "403", **whose(site))
+    if found is None:
+        return "none" if is_ours(clients, site) else "unknown"
+    return "kept" if found.get("Status") else "none"  # also if it is suspended: there may be some of before
 
 
 def _check_nobody_shares(clients: Clients, site: Site, lifecycle: Lifecycle) -> None:
@@ -155,25 +170,29 @@ def _check_nobody_shares(clients: Clients, site: Site, lifecycle: Lifecycle) -> 
 def _matrices(clients: Clients, site: Site, kinds: Kinds, there: Counter[Kind]) -> Iterator[Change]:
     where = f"s3://{site.bucket}/{site.prefix}/"
     if ours := there["matrix"] + there["temporary"]:
+        which = f"{there['matrix']} of matrices, {there['temporary']} temporary"
         yield Change(
-            f"delete {_count(ours)} in {where}, {there['matrix']} of matrices and {there['temporary']} temporary",
+            f"delete {_count(ours)} in {where} ({which})",
             # In the order of keys, in which tiles come before the description of their matrix: what is
             # interrupted leaves nothing of which one could not tell any more whose it is.
             lambda: _delete(
-                clients, site, (key for key in _keys_below(clients, site, whole=True) if XXX)
+                clients,
+                site,
+                (key for key in _keys(clients, site, f"{site.prefix}/") if _goes(site, kinds, key)),
             ),
         )
     if there["other"]:
         example = next(key for key in _keys_below(clients, site) if kinds.of(key) == "other")
         yield Change(
-            f"keep {_count(there['other'])} in {where} that wrenla has not written, as {example}", lambda: None
+            f"keep {_count(there['other'])} in {where} that wrenla has not written, as {example}",
+            lambda: None,
         )
 
 
-def _bucket(clients: Clients, site: Site, kinds: Kinds, versions: bool) -> Iterator[Change]:
+def _bucket(clients: Clients, site: Site, kinds: Kinds, versions: _Versions) -> Iterator[Change]:
     if not is_ours(clients, site):
         return
-    if versions:
+    if versions == "kept":
         yield Change(f"keep bucket {site.bucket}, since old versions are in it", lambda: None)
     elif all(_goes(site, kinds, key) for key in _keys(clients, site, "")):
         yield Change(f"delete bucket {site.bucket}", lambda: clients.s3.delete_bucket(**whose(site)))
@@ -184,9 +203,13 @@ def _bucket(clients: Clients, site: Site, kinds: Kinds, versions: bool) -> Itera
 def _goes(site: Site, kinds: Kinds, key: str) -> bool:
     """Tell whether an object of the bucket goes, if the data go."""
     if key.startswith(site.code_prefix):
-        return _PACKAGE.fullmatch(key.removeprefix(site.code_prefix)) is not None
+        return _is_package(site, key)
     below = f"{site.prefix}/"
     return key.startswith(below) and kinds.of(key.removeprefix(below)) != "other"
+
+
+def _is_package(site: Site, key: str) -> bool:
+    return _PACKAGE.fullmatch(key.removeprefix(site.code_prefix)) is not None
 
 
 def _count(objects: int) -> str:
@@ -196,6 +219,12 @@ def _count(objects: int) -> str:
 def _keys(clients: Clients, site: Site, prefix: str) -> Iterator[str]:
     pages = clients.s3.get_paginator("list_objects_v2").paginate(Prefix=prefix, **whose(site))
     return (entry["Key"] for page in pages for entry in page.get("Contents", ()))
+
+
+def _keys_below(clients: Clients, site: Site) -> Iterator[str]:
+    """Yield what is below the prefix, without the prefix."""
+    below = f"{site.prefix}/"
+    return (key.removeprefix(below) for key in _keys(clients, site, below))
 
 
 def _delete(clients: Clients, site: Site, keys: Iterator[str]) -> None:

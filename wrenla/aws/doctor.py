@@ -7,17 +7,19 @@ import platform
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any, Literal
 
-from wrenla.aws.bucket import look_for_bucket
+from wrenla.aws.asking import ask
 from wrenla.aws.clients import Clients, connect, whose
 from wrenla.aws.function import find_function
 from wrenla.aws.invoking import PING, Invoke, invoking
 from wrenla.aws.lifecycle import DAYS, Lifecycle
-from wrenla.aws.refusals import DeployError, explaining
+from wrenla.aws.refusals import DeployError, explaining, is_denied, lacking
+from wrenla.aws.regions import region_of
 from wrenla.aws.spec import DeploySpec, Site
+from wrenla_handler.stores.s3_errors import error_status
 
 __all__ = ["Check", "examine"]
 
@@ -30,6 +32,11 @@ _SLOW_CORES = frozenset(
 
 _DEPLOY = "run wrenla deploy"
 
+_BOUNDS = (
+    "if it stays (a new role takes a minute), look at what else bounds the role: a permissions boundary, the "
+    "organization's policies (SCP), the bucket's policy, the policy of its KMS key"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -39,11 +46,12 @@ class Check:
     ----------
     name : str
     state : {"ok", "failed", "skipped"}
-        Skipped is what something that failed before stands in the way of.
+        Skipped is what something that failed before stands in the way of, or what these credentials need
+        not be allowed to do.
     text : str
         What was seen.
     remedy : str
-        What to do if it failed.
+        What to do if it failed; "" if the text says so.
     """
 
     name: str
@@ -54,6 +62,10 @@ class Check:
 
 class _Wrong(Exception):
     """Something is not as it should be: what, and what to do."""
+
+
+class _Skipped(Exception):
+    """Something cannot be looked at, and need not be: why."""
 
 
 def examine(session: Any, spec: DeploySpec | None = None, invoke: Invoke | None = None) -> Iterator[Check]:
@@ -67,57 +79,66 @@ def examine(session: Any, spec: DeploySpec | None = None, invoke: Invoke | None 
     invoke : callable, optional
         Instead of Lambda's own way to invoke a function.
     """
-    try:
-        with explaining():
-            clients, site = connect(session, spec or DeploySpec())
-            who = session.client("sts").get_caller_identity()["Arn"]
-    except DeployError as error:
-        cause, _, remedy = str(error).partition(": ")
-        yield Check("credentials", "failed", cause, remedy)
-        for name in ("region", *_Examination.CHECKS):
-            yield Check(name, "skipped", "there are no working credentials, or no region")
-        return
-    yield Check("credentials", "ok", f"{who}, account {site.account}")
-    yield Check("region", "ok", site.region)
-    examination = _Examination(clients, site, invoke or invoking(clients.lambda_))
+    examination = _Examination(session, spec or DeploySpec(), invoke)
     for name in _Examination.CHECKS:
         yield examination.check(name)
 
 
 class _Examination:
-    """The checks that need AWS, and what they have found for those after them."""
+    """The checks, and what they have found for those after them."""
 
     CHECKS: tuple[str, ...] = (
+        "region",
+        "network",
+        "credentials",
+        "function",
         "bucket",
         "clearing up",
         "tile throughput",
-        "function",
         "round trip",
+        "function's tile",
         "versions",
         "BLAS",
     )
 
-    _NEEDS: Mapping[str, str] = {
-        "clearing up": "bucket",
-        "tile throughput": "bucket",
-        "round trip": "function",
-        "versions": "round trip",
-        "BLAS": "round trip",
+    _NEEDS: Mapping[str, tuple[str, ...]] = {
+        "network": ("region",),
+        "credentials": ("region",),
+        "function": ("credentials",),
+        "bucket": ("credentials",),
+        "clearing up": ("bucket", "function"),
+        "tile throughput": ("bucket",),
+        "round trip": ("function",),
+        "function's tile": ("round trip",),
+        "versions": ("round trip",),
+        "BLAS": ("round trip",),
     }
 
-    def __init__(self, clients: Clients, site: Site, invoke: Invoke) -> None:
-        self._clients, self._site, self._invoke = clients, site, invoke
+    _clients: Clients
+    _site: Site
+    _invoke: Invoke
+
+    def __init__(self, session: Any, spec: DeploySpec, invoke: Invoke | None) -> None:
+        self._session, self._given = session, invoke
+        self._spec = replace(spec, names_only=True)
         self._fine: set[str] = set()
+        self._who: Mapping[str, str] = {}
+        self._refused: Exception | None = None
+        self._bucket_known = True
         self._pong: Mapping[str, Any] = {}
         self._runs: Mapping[str, Callable[[], str]] = dict(
             zip(
                 self.CHECKS,
                 (
+                    self._region,
+                    self._network,
+                    self._credentials,
+                    self._function,
                     self._bucket,
                     self._lifecycle,
                     self._throughput,
-                    self._function,
                     self._round_trip,
+                    self._tile_there,
                     self._versions,
                     self._blas,
                 ),
@@ -126,45 +147,156 @@ class _Examination:
         )
 
     def check(self, name: str) -> Check:
-        need = self._NEEDS.get(name)
-        if need is not None and need not in self._fine:
-            return Check(name, "skipped", f"needs: {need}")
+        lacking = [need for need in self._NEEDS.get(name, ()) if need not in self._fine]
+        if lacking:
+            return Check(name, "skipped", f"needs: {', '.join(lacking)}")
         try:
             with explaining():
                 text = self._runs[name]()
+        except _Skipped as error:
+            return Check(name, "skipped", str(error))
         except _Wrong as error:
             return Check(name, "failed", *error.args)
         except DeployError as error:
-            what, _, remedy = str(error).rpartition(": ")
-            return Check(name, "failed", what or remedy, remedy if what else "")
+            return Check(name, "failed", str(error))
         self._fine.add(name)
         return Check(name, "ok", text)
 
-    def _bucket(self) -> str:
-        if not look_for_bucket(self._clients, self._site):
-            raise _Wrong(f"there is no bucket {self._site.bucket}", f"{_DEPLOY}, or check --region")
-        found = self._clients.s3.head_bucket(**whose(self._site))
-        region = found.get("BucketRegion", self._site.region)
-        if region != self._site.region:
+    def _region(self) -> str:
+        return region_of(self._session)
+
+    def _network(self) -> str:
+        """Ask who this is: what comes back says whether the network or the credentials are to blame."""
+        from botocore import exceptions
+        from botocore.config import Config
+
+        config = Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+        try:
+            client = self._session.client("sts", config=config)
+            self._who = client.get_caller_identity()
+        except (exceptions.ConnectionError, exceptions.HTTPClientError):
+            raise
+        except exceptions.ClientError as error:
+            if error_status(error)[0] not in (400, 401, 403):
+                raise
+            self._refused = error
+        except exceptions.BotoCoreError as error:
+            self._refused = error
+            raise _Skipped("without credentials nothing is sent") from error
+        return str(client.meta.endpoint_url)
+
+    def _credentials(self) -> str:
+        if self._refused is not None:
+            raise self._refused
+        if not self._who:
+            raise _Skipped("needs: network")
+        self._connect()
+        return f"{self._who['Arn']}, account {self._site.account}"
+
+    def _connect(self) -> None:
+        try:
+            with explaining():
+                self._clients, self._site = connect(self._session, self._spec)
+        except DeployError:
+            # Who may not ask for the function's bucket and prefix is told so by the function's own line.
+            self._bucket_known = bool(self._spec.bucket)
+            any_names = replace(
+                self._spec, bucket=self._spec.bucket or "unknown", prefix=self._spec.prefix or "unknown"
+            )
+            self._clients, site = connect(self._session, any_names)
+            self._site = replace(site, spec=self._spec)
+        self._invoke = self._given or invoking(self._clients.lambda_)
+
+    def _function(self) -> str:
+        site = self._site
+        found = find_function(self._clients, site)
+        if found is None:
             raise _Wrong(
-                f"bucket {self._site.bucket} is in {region}, the function in {self._site.region}: "
+                f"there is no function {site.function} in {site.region}",
+                f"{_DEPLOY}, or check --function and --region",
+            )
+        states = found.get("State", "Active"), found.get("LastUpdateStatus", "Successful")
+        if states[0] not in ("Active", "Inactive") or states[1] != "Successful":
+            reason = found.get("StateReason") or found.get("LastUpdateStatusReason") or "no reason given"
+            raise _Wrong(f"function {site.function} is {'/'.join(states)}: {reason}", _DEPLOY)
+        variables = found.get("Environment", {}).get("Variables", {})
+        for name, mine in (("bucket", site.bucket), ("prefix", site.prefix)):
+            theirs = variables.get(f"WRENLA_{name.upper()}")
+            if theirs != mine:
+                raise _Wrong(
+                    f"function {site.function} has {name} {theirs}, not {mine}",
+                    f"{_DEPLOY}, or leave --{name} out",
+                )
+        memory, seconds = found["MemorySize"], found["Timeout"]
+        return f"{site.function}: {found.get('Runtime', 'image')}, {memory} MB, {seconds} s"
+
+    def _bucket(self) -> str:
+        """List one key: the prefix is all that who runs may look at, so HEAD would be refused."""
+        from botocore.exceptions import ClientError
+
+        site = self._site
+        if not self._bucket_known:
+            raise _Skipped("which one it is says the function (needs: function, or --bucket)")
+        try:
+            found = ask(
+                self._clients.s3.list_objects_v2,
+                "NoSuchBucket",
+                Prefix=f"{site.prefix}/",
+                MaxKeys=1,
+                **whose(site),
+            )
+        except ClientError as error:
+            if not is_denied(error) or "not authorized" in str(error):
+                raise
+            raise _Wrong(
+                f"bucket {site.bucket}: access denied",
+                "either another account has it, then choose another name with --bucket, or these credentials "
+                f"need s3:ListBucket on {site.bucket_arn} for {site.prefix}/*",
+            ) from error
+        if found is None:
+            what = "--bucket" if self._spec.bucket else "--function and --region"
+            raise _Wrong(f"there is no bucket {site.bucket}", f"check {what}, or {_DEPLOY}")
+        headers = found["ResponseMetadata"].get("HTTPHeaders", {})
+        region = headers.get("x-amz-bucket-region", site.region)  # boto3 has followed S3 to it
+        if region != site.region and not self._clients.emulated:
+            raise _Wrong(
+                f"bucket {site.bucket} is in {region}, the function in {site.region}: "
                 "every tile crosses regions, which is slow and is billed",
                 f"deploy with --region {region}, or with another --bucket",
             )
-        return f"s3://{self._site.bucket}/{self._site.prefix}"
+        return f"s3://{site.bucket}/{site.prefix}"
 
     def _lifecycle(self) -> str:
-        lifecycle = Lifecycle.of(self._clients, self._site)
+        from botocore.exceptions import ClientError
+
+        try:
+            lifecycle = Lifecycle.of(self._clients, self._site)
+        except ClientError as error:
+            if not is_denied(error):
+                raise
+            raise _Skipped(
+                "only who deploys needs to see the bucket's rules (s3:GetLifecycleConfiguration)"
+            ) from error
         if lifecycle.with_ours(self._site) != lifecycle:
             raise _Wrong(f"there is no rule {self._site.lifecycle_rule}: leftovers stay for ever", _DEPLOY)
         return f"what failed runs leave goes after {DAYS} days"
 
     def _throughput(self) -> str:
         """Put and get one tile from here, below the prefix; functions in the region are faster."""
+        from botocore.exceptions import ClientError
+
         s3, tile = self._clients.s3, os.urandom(_TILE)
         place = {"Key": f"{self._site.temporaries}doctor-{uuid.uuid4().hex}", **whose(self._site)}
         begun = time.perf_counter()
-        s3.put_object(Body=tile, **place)
+        try:
+            s3.put_object(Body=tile, **place)
+        except ClientError as error:
+            told = str(error)
+            if not is_denied(error) or ("not authorized" in told and "s3:PutObject" not in told):
+                raise
+            raise _Skipped(
+                f"only who runs needs to write below {self._site.temporaries} (s3:PutObject)"
+            ) from error
         try:
             put = time.perf_counter()
             same = s3.get_object(**place)["Body"].read() == tile
@@ -173,25 +305,7 @@ class _Examination:
             s3.delete_object(**place)
         if not same:
             raise _Wrong("a tile came back with other bytes", "check what stands between here and S3 (proxy)")
-        rates = (_TILE / 1e6 / seconds for seconds in (put - begun, got - put))
-        return "8 MiB from here: put {:.0f} MB/s, get {:.0f} MB/s".format(*rates)
-
-    def _function(self) -> str:
-        found = find_function(self._clients, self._site)
-        if found is None:
-            raise _Wrong(f"there is no function {self._site.function} in {self._site.region}", _DEPLOY)
-        states = found.get("State", "Active"), found.get("LastUpdateStatus", "Successful")
-        if states != ("Active", "Successful"):
-            reason = found.get("StateReason") or found.get("LastUpdateStatusReason") or "no reason given"
-            raise _Wrong(f"function {self._site.function} is {'/'.join(states)}: {reason}", _DEPLOY)
-        bucket = found.get("Environment", {}).get("Variables", {}).get("WRENLA_BUCKET")
-        if bucket != self._site.bucket:
-            raise _Wrong(
-                f"function {self._site.function} has bucket {bucket}, not {self._site.bucket}",
-                f"{_DEPLOY}, or leave --bucket out",
-            )
-        memory, seconds = found["MemorySize"], found["Timeout"]
-        return f"{self._site.function}: {found.get('Runtime', 'image')}, {memory} MB, {seconds} s"
+        return f"8 MiB from here: {_rates(_TILE, put - begun, got - put)}"
 
     def _round_trip(self) -> str:
         seconds = []
@@ -203,6 +317,25 @@ class _Examination:
             kind = self._pong.get("kind")
             raise _Wrong(f"the function answers {kind!r} to a ping: it is not of this version", _DEPLOY)
         return "first {:.2f} s, second {:.3f} s".format(*seconds)
+
+    def _tile_there(self) -> str:
+        """Let the function itself put, get and delete a tile: what it may, only it can tell."""
+        url = f"s3://{self._site.bucket}/{self._site.temporaries.rstrip('/')}"
+        found = self._invoke(self._site.function, {**PING, "store": url}).get("store")
+        if not isinstance(found, Mapping):
+            raise _Wrong("the function did not try its bucket: it is of an earlier version", _DEPLOY)
+        if "failed" not in found:
+            return f"8 MiB from the function: {_rates(found['nbytes'], found['put'], found['get'])}"
+        failed, error, code, said = (str(found.get(key, "")) for key in ("failed", "error", "code", "said"))
+        if code not in ("AccessDenied", "AllAccessDisabled", "403"):
+            raise _Wrong(
+                f"the function cannot {failed} a tile: {error}",
+                "run wrenla doctor again; in a VPC the function needs an endpoint for S3",
+            )
+        text = lacking(f"{failed.capitalize()}Object", said, "its role needs")
+        role = self._site.spec.role
+        give = f"give the role {role} what it needs" if role else _DEPLOY
+        raise _Wrong(f"the function cannot {failed} a tile: access denied; {text}", f"{give}; {_BOUNDS}")
 
     def _versions(self) -> str:
         """Compare the versions that results and pickles depend on."""
@@ -229,6 +362,10 @@ class _Examination:
                 "give it a later numpy and scipy here, and deploy again",
             )
         return text
+
+
+def _rates(nbytes: int, put: float, got: float) -> str:
+    return f"put {nbytes / 1e6 / put:.0f} MB/s, get {nbytes / 1e6 / got:.0f} MB/s"
 
 
 def _version(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from wrenla.aws.asking import ask
@@ -168,15 +169,8 @@ class Function:
             f"delete function {name} and create it again with its {kept} ({what}, "
             f"s3://{site.bucket}/{site.prefix}), since {why}; of what else it had this is lost: "
             f"{', '.join(lost)}",
-            lambda: self._make_again(tags),
+            lambda: self._make_again(tags, reserved),
         )
-        if reserved is not None:
-            yield Change(
-                f"reserve concurrency {reserved} for function {name} as before",
-                lambda: self._lambda.put_function_concurrency(
-                    FunctionName=name, ReservedConcurrentExecutions=reserved
-                ),
-            )
 
     def _reserved(self) -> tuple[int | None, bool]:
         """Return the reserved concurrency, None if there is none, and whether that is known."""
@@ -224,7 +218,7 @@ class Function:
             )
         )
 
-    def _make_again(self, tags: Mapping[str, str]) -> None:
+    def _make_again(self, tags: Mapping[str, str], reserved: int | None) -> None:
         name, site = self._site.function, self._site
         ask(self._lambda.delete_function, _NONE, FunctionName=name)
         until(
@@ -232,14 +226,16 @@ class Function:
             f"function {name} is deleted, but still there",
             _READY_SECONDS,
         )
-        try:
-            with explaining():
-                self._send_new({**tags, **site.tags})
-        except DeployError as error:
-            # bucket and prefix are told since only the function knew them
-            again = f"wrenla deploy --function {name} --bucket {site.bucket} --prefix {site.prefix}"
-            raise DeployError(f"{error}; function {name} is deleted by now: then run {again}") from error
-        self._wait()
+        # what only the function knew is told, since it may be gone for good now
+        place = f"--function {name} --bucket {site.bucket} --prefix {site.prefix}"
+        with _adding(f"function {name} is deleted by now: then run wrenla deploy {place}, and as before"):
+            self._send_new({**tags, **site.tags})
+        if reserved is None:
+            self._wait()
+            return
+        with _adding(f"function {name} has lost its reserved concurrency, which was {reserved}"):
+            self._wait()
+            self._lambda.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
 
     def _update_code(self) -> None:
         self._settle()
@@ -300,8 +296,21 @@ class Function:
             )
 
 
+@contextmanager
+def _adding(text: str) -> Iterator[None]:
+    """Add to what a refusal says what else there is to know."""
+    try:
+        with explaining():
+            yield
+    except DeployError as error:
+        raise DeployError(f"{error}; {text}") from error
+
+
 def _states(found: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the state of a function, Inactive (it was not called for weeks) being one of those that work."""
+    """Return the state of a function and that of its last update.
+
+    Inactive, which is what a function becomes that is not called for weeks, is as good as Active.
+    """
     return found.get("State", "Active"), found.get("LastUpdateStatus", "Successful")
 
 

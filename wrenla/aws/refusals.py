@@ -10,7 +10,7 @@ from typing import Any
 from wrenla.errors import WrenlaError
 from wrenla_handler.stores.s3_errors import error_status
 
-__all__ = ["DeployError", "explaining"]
+__all__ = ["DeployError", "explaining", "is_denied", "lacking"]
 
 
 class DeployError(WrenlaError):
@@ -37,6 +37,9 @@ def explaining() -> Iterator[None]:
 
 
 _WRONG = "the credentials are not accepted; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or --profile"
+_WRONG_OR_REGION = f"{_WRONG}; or the region is not enabled for this account"
+_CLOCK = "this machine's clock is off by more than 5 minutes; set it"
+_NAME = "check --region, AWS_DEFAULT_REGION and ~/.aws/config"
 _EXPIRED = "the credentials have expired; renew them (for SSO: aws sso login)"
 _REGION = "the bucket is in another region{where}; give --region"
 _MANY = "this account has as many of these as it may; delete some, or ask AWS for more (Service Quotas)"
@@ -44,10 +47,14 @@ _LATER = "AWS refuses since too much is asked at once; run the same command agai
 
 _REMEDIES = {
     "InvalidAccessKeyId": _WRONG,
-    "InvalidClientTokenId": _WRONG,
     "SignatureDoesNotMatch": _WRONG,
-    "UnrecognizedClientException": _WRONG,
+    "InvalidSignatureException": _WRONG,
+    "IncompleteSignature": _WRONG,
+    "IncompleteSignatureException": _WRONG,
     "InvalidToken": _WRONG,
+    "AuthFailure": _WRONG_OR_REGION,
+    "InvalidClientTokenId": _WRONG_OR_REGION,
+    "UnrecognizedClientException": _WRONG_OR_REGION,
     "ExpiredToken": _EXPIRED,
     "ExpiredTokenException": _EXPIRED,
     "TokenRefreshRequired": _EXPIRED,
@@ -59,7 +66,7 @@ _REMEDIES = {
     "NoSuchBucket": "there is no such bucket; run wrenla deploy, or check --bucket and --region",
     "BucketNotEmpty": "there is something in it: what was written meanwhile goes if you run the same command "
     "again; old versions, which a bucket with versioning keeps, are yours to delete",
-    "RequestTimeTooSkewed": "this machine's clock is more than 15 minutes off; set it",
+    "RequestTimeTooSkewed": _CLOCK,
     "OptInRequired": "the region is not enabled for this account; enable it, or give another --region",
     "Throttling": _LATER,
     "ThrottlingException": _LATER,
@@ -71,6 +78,8 @@ _REMEDIES = {
     "LimitExceeded": _MANY,
     "LimitExceededException": _MANY,
     "ResourceConflictException": "somebody else is changing the function; run the same command again",
+    "KMSAccessDeniedException": "Lambda may not decrypt the function's variables, as when its role was made "
+    "again; run wrenla deploy (if a key of your own encrypts them: see its policy)",
     "OperationAborted": "somebody else is changing the bucket; run the same command again",
 }
 
@@ -101,13 +110,30 @@ _ALL = "wrenla deploy --print-policies shows all that is needed"
 
 _S3 = re.compile(r"Bucket|Object")
 
+_OLD_SIGNATURE = re.compile(r"Signature (expired|not yet current)")
+"""Only S3 has a code of its own for wrong clocks."""
+
+_PAGE = re.compile(r"<(!doctype|html)", re.IGNORECASE)
+
+
+def is_denied(error: Any) -> bool:
+    """Tell whether AWS refuses since the permission is lacking."""
+    return error_status(error)[1] in _DENIED
+
 
 def _from_answer(error: Any) -> str:
     status, code = error_status(error)
     message = _in_line(error.response.get("Error", {}).get("Message", "")) or "no message"
     operation = str(error.operation_name)
-    if code in _DENIED:
-        return f"{operation}: access denied; {_lacking(operation, message)}"
+    if _PAGE.match(message):
+        return (
+            f"{operation}: what answers knows no such region, or is not AWS ({status}, a page of HTML); "
+            "check --region and AWS_ENDPOINT_URL"
+        )
+    if is_denied(error):
+        return f"{operation}: access denied; {lacking(operation, message)}"
+    if _OLD_SIGNATURE.search(message):
+        return f"{operation}: {_CLOCK}"
     if code in _REMEDIES:
         where = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
         remedy = _REMEDIES[code].format(where=f" ({where})" if where else "")
@@ -115,19 +141,23 @@ def _from_answer(error: Any) -> str:
     return f"{operation}: AWS answered {status} {code}: {message}"
 
 
-def _lacking(operation: str, message: str) -> str:
+def lacking(operation: str, message: str, who: str = "these credentials need") -> str:
     """Say which permission is lacking: most services tell, S3 does not always."""
     told = re.search(r'not authorized to perform: ([\w-]+:\w+)(?: on resource: "?(arn:[^\s"]+))?', message)
     if told is None:
         action = _ACTIONS.get(operation) or (f"s3:{operation}" if _S3.search(operation) else operation)
-        return f"these credentials need {action} ({_ALL})"
+        return f"{who} {action} ({_ALL})"
     by = ""
     if "explicit deny" in message:
         by = ", which a policy denies expressly"
+        if found := re.search(r"explicit deny in an? ([\w -]+? policy|permissions boundary)", message):
+            by = f", which a {found[1]} denies expressly"
     elif "permissions boundary" in message:
         by = ", which their permissions boundary does not allow"
+    elif found := re.search(r"no (service control|resource control|VPC endpoint) policy", message):
+        by = f", which no {found[1]} policy allows"
     where = f" on {told[2]}" if told[2] else ""
-    return f"these credentials need {told[1]}{where}{by} ({_ALL})"
+    return f"{who} {told[1]}{where}{by} ({_ALL})"
 
 
 def _without_answer(error: Any) -> str:
@@ -142,6 +172,8 @@ def _without_answer(error: Any) -> str:
         )
     if isinstance(error, (exceptions.SSOError, exceptions.TokenRetrievalError)):
         return _EXPIRED
+    if isinstance(error, (exceptions.UnknownRegionError, exceptions.InvalidRegionError)):
+        return f"{_in_line(error).rstrip('.')}: {_NAME}"
     if isinstance(error, exceptions.NoRegionError):
         return "there is no region: give --region, or set AWS_DEFAULT_REGION"
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):

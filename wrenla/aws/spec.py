@@ -9,11 +9,11 @@ from pathlib import Path
 
 from wrenla.aws.target import running_python
 from wrenla.errors import SettingError
+from wrenla.executors.names import BUCKET, BUCKET_RULE
 
 __all__ = ["AS_DEPLOYED", "FIRST_PREFIX", "DeploySpec", "Deployment", "Site", "whose"]
 
 _FUNCTION = re.compile(r"[A-Za-z0-9_-]{1,36}")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9!_.()-]+(/[A-Za-z0-9!_.()-]+)*")
 _CODE = "deploy"
 FIRST_PREFIX = "wrenla"
@@ -79,8 +79,8 @@ class DeploySpec:
     def __post_init__(self) -> None:
         if not _FUNCTION.fullmatch(self.function):
             raise SettingError(f"function = {self.function!r}: up to 36 letters, digits, '-' and '_'")
-        if self.bucket and not _BUCKET.fullmatch(self.bucket):
-            raise SettingError(f"bucket = {self.bucket!r}: 3 to 63 small letters, digits, '-' and '.'")
+        if self.bucket and not BUCKET.fullmatch(self.bucket):
+            raise SettingError(f"bucket = {self.bucket!r}: {BUCKET_RULE}")
         right = _PREFIX.fullmatch(self.prefix) and self.prefix.split("/")[0] != _CODE
         if self.prefix and not right:
             raise SettingError(

@@ -15,9 +15,10 @@ from wrenla.config import store_for
 from wrenla.executors.base import Executor
 from wrenla.executors.calls import Calls
 from wrenla.executors.invocation import Function, FunctionFacts
-from wrenla.executors.lambda_lanes import LambdaCarrier
+from wrenla.executors.lambda_carrier import LambdaCarrier
 from wrenla.executors.lifetime import ended_at_exit, let_go
-from wrenla.executors.options import at_least_one
+from wrenla.executors.names import check_bucket, check_function
+from wrenla.executors.options import at_least_one, positive
 from wrenla.executors.place import Place
 from wrenla.executors.prices import Prices
 from wrenla.executors.tile_calls import TileRun
@@ -94,9 +95,16 @@ class LambdaExecutor(Executor):
         max_dollars: float | None = None,
         prices: Prices | None = None,
     ) -> None:
+        check_function(function)
+        if bucket is not None:
+            check_bucket(bucket)
+        if session is not None and (isinstance(session, type) or not hasattr(session, "client")):
+            raise TypeError(f"session={session!r}: a boto3.Session, or None for boto3's own settings")
         self.workers = at_least_one("concurrency", concurrency)
-        if max_dollars is not None and not max_dollars > 0:
-            raise ValueError(f"max_dollars={max_dollars!r}: a number greater than 0, or None")
+        if max_dollars is not None:
+            max_dollars = positive("max_dollars", max_dollars)
+        if prices is not None and not isinstance(prices, Prices):
+            raise TypeError(f"prices={prices!r}: wl.Prices(…), or None for those of us-east-1")
         self.prices = prices or Prices()
         invoked = Function(function, session, self.workers)
         self.facts: FunctionFacts = invoked.facts

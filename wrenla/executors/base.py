@@ -21,7 +21,7 @@ from wrenla_handler.task import ArraySpec, Task, TileRef
 from wrenla_handler.worker import Report, Worker
 from wrenla_kernels import scipy_blas_info
 
-__all__ = ["Executor", "current_executor"]
+__all__ = ["Executor", "check_executor", "current_executor"]
 
 _entered: ContextVar[tuple[Executor, ...]] = ContextVar("entered", default=())
 
@@ -29,6 +29,28 @@ _entered: ContextVar[tuple[Executor, ...]] = ContextVar("entered", default=())
 def current_executor() -> Executor | None:
     """Return the executor of the innermost ``with`` block, if there is one."""
     return next(reversed(_entered.get()), None)
+
+
+def check_executor(executor: Any) -> Executor | None:
+    """Return what was passed as `executor`, None for the default one, and refuse what is none.
+
+    Raises
+    ------
+    TypeError
+        Its message says what would be one.
+
+    Examples
+    --------
+    >>> check_executor(3)
+    Traceback (most recent call last):
+      ...
+    TypeError: executor=3: an executor of wrenla, as wl.LocalExecutor(…), or None for the default one
+    """
+    if executor is None or isinstance(executor, Executor):
+        return executor
+    raise TypeError(
+        f"executor={executor!r}: an executor of wrenla, as wl.LocalExecutor(…), or None for the default one"
+    )
 
 
 class Executor(CallingExecutor):

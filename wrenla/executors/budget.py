@@ -31,6 +31,7 @@ class Budget:
         self._prices = prices
         self._most = most
         self._worst = prices.call(facts.timeout, facts.memory, arm=facts.arm)
+        self._risked = 0.0
         self._flying = 0
         self._mean = 0.0
         self._landing = threading.Condition()
@@ -49,13 +50,15 @@ class Budget:
         """
         with self._landing:
             while self._most is not None:
-                if self.spent >= self._most:
+                gone = self.spent + self._risked
+                if gone >= self._most:
+                    lost = f", and invocations that we have lost may cost ${self._risked:.4f}"
                     raise OverBudget(
-                        f"{label}: not begun: ${self.spent:.4f} of max_dollars={self._most:g} are spent; "
-                        "what is done is kept: allow more and run it again"
+                        f"{label}: not begun: ${self.spent:.4f} of max_dollars={self._most:g} are spent"
+                        f"{lost if self._risked else ''}; what is done is kept: allow more and run it again"
                     )
                 each = self._mean or self._worst
-                if not self._flying or self.spent + (self._flying + 1) * each <= self._most:
+                if not self._flying or gone + (self._flying + 1) * each <= self._most:
                     break
                 self._landing.wait(_LOOK)
                 if told.is_set():
@@ -67,6 +70,18 @@ class Budget:
         with self._landing:
             self._flying -= 1
             self._landing.notify_all()
+
+    def risk(self, seconds: float) -> None:
+        """Count what an invocation may still cost of which we do not know any more whether it runs.
+
+        It is not spent as far as anybody knows, but no other call gets it.
+        """
+        facts = self._facts
+        more = self._prices.call(abs(seconds), facts.memory, arm=facts.arm) - self._prices.call(
+            0.0, facts.memory, arm=facts.arm
+        )
+        with self._landing:
+            self._risked = max(0.0, self._risked + (more if seconds > 0 else -more))
 
     def pay(self, billing: Billing, elapsed: float) -> tuple[float, float]:
         """Add what an invocation costs. Returns its seconds and dollars; without a report, by the clock."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import EllipsisType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Never, ParamSpec, Self, TypeVar
 
 from wrenla.errors import NestedCallError
 from wrenla.executors.call import Batch
@@ -17,7 +17,8 @@ from wrenla.executors.calls import Calls
 from wrenla.executors.future import Future
 from wrenla.executors.ledger import Stats
 from wrenla.executors.mapping import chunks, results, results_of_chunks, values
-from wrenla.executors.options import CallOptions, at_least_one
+from wrenla.executors.options import CallOptions, at_least, at_least_one, check_names, finite, truth
+from wrenla.executors.patience import in_time
 from wrenla.executors.reduction import Reduction, discard_result
 from wrenla.executors.submitting import Submitter
 from wrenla_handler.call.broadcast import Ref
@@ -89,8 +90,8 @@ class CallingExecutor(concurrent.futures.Executor):
         *iterables : iterable
             As many as `fn` has arguments; the shortest one says how many calls there are.
         timeout : float, optional
-            Seconds from now. A result that is not there by then is a `TimeoutError`; to limit each
-            call, see `options`.
+            Seconds from now. A result that is not there by then is a `TimeoutError`, as in
+            `concurrent.futures` also for 0 and less; to limit each call, see `options`.
         chunksize : int
             So many inputs travel and run as one call: worth it for what takes less than a millisecond. What
             `options` says of timeouts is then said of a chunk.
@@ -114,8 +115,11 @@ class CallingExecutor(concurrent.futures.Executor):
         """
         if not callable(fn):
             raise TypeError(f"{fn!r} cannot be called")
+        timeout = None if timeout is None else finite("timeout", timeout, "a number of seconds")
         chunksize = at_least_one("chunksize", chunksize)
         buffersize = None if buffersize is None else at_least_one("buffersize", buffersize)
+        truth("ordered", ordered)
+        truth("return_exceptions", return_exceptions)
         if not iterables:
             raise TypeError("map needs at least one iterable of inputs")
         batch = Batch()
@@ -143,6 +147,7 @@ class CallingExecutor(concurrent.futures.Executor):
             buffersize=None if buffersize is None else max(1, buffersize // chunksize),
             ordered=ordered,
         )
+        ended = in_time(ended, _label(fn), timeout, chunksize)
         if chunksize > 1:
             return results_of_chunks(ended, lengths, _label(fn), return_exceptions)
         return values(ended, return_exceptions)
@@ -207,8 +212,7 @@ class CallingExecutor(concurrent.futures.Executor):
         >>> wl.default_executor().map_reduce(lambda x: x * x, range(1, 101), sum).result()
         338350
         """
-        if fan_in < 2:
-            raise ValueError(f"fan_in={fan_in}: at least 2")
+        fan_in = at_least(2, "fan_in", fan_in)
         carrier = self.calls.carrier
         outer: Future[_T] = self.calls.new_future()
         outer.set_running_or_notify_cancel()
@@ -253,6 +257,7 @@ class CallingExecutor(concurrent.futures.Executor):
         record: bool | EllipsisType | None = ...,
         include_modules: Sequence[str] | EllipsisType = ...,
         exclude_modules: Sequence[str] | EllipsisType = ...,
+        **unknown: Never,
     ) -> Self:
         """Return a view on this executor, on the same workers, whose calls are carried out differently.
 
@@ -292,6 +297,7 @@ class CallingExecutor(concurrent.futures.Executor):
         >>> patient.submit(abs, -1).result()
         1
         """
+        check_names(type(self).__name__, unknown)
         said = {
             "timeout": timeout,
             "deadline": deadline,

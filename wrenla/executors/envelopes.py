@@ -14,7 +14,8 @@ from wrenla.executors.call import Call, Outcome
 from wrenla.executors.future import Attempt
 from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
-from wrenla.executors.shipping import NamingPickler, local_sources
+from wrenla.executors.shipping import local_sources
+from wrenla.executors.travelling import ReachingPickler
 from wrenla_handler.call.blobs import INLINE, Packed, bare, checked, digest, dump, load, size
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.envelope import Request, Response, unsealed
@@ -88,7 +89,7 @@ class Envelopes:
         """Pickle a function, once for all calls that get it."""
         needs: set[str] = set()
         try:
-            parts = dump(fn, NamingPickler, modules=needs)
+            parts = dump(fn, ReachingPickler, modules=needs, reach=self.place.reach)
         except Exception as error:
             error.add_note(f"while pickling the function {label}, to send it to a worker")
             raise
@@ -101,7 +102,7 @@ class Envelopes:
             return SentArguments(self.place.send([pickle.dumps((positional, keywords), 5)], "arguments"))
         needs: set[str] = set()
         try:
-            parts = dump((positional, keywords), NamingPickler, modules=needs)
+            parts = dump((positional, keywords), ReachingPickler, modules=needs, reach=self.place.reach)
         except Exception as error:
             error.add_note(f"while pickling the arguments of a call of {label}, to send them to a worker")
             raise
@@ -195,6 +196,8 @@ class Envelopes:
             outcome.error, outcome.function = _unread(error, call), "ended"
         if response.logs or len(response.value) > 1 or response.value[0].key:
             place.free([response.value, response.logs])
+        if response.ending == "unsaved":  # a part of it may have been
+            place.free_results(response.id, response.attempt)
         return outcome
 
     def recorded(self, request: Request) -> Response | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,9 @@ __all__ = ["Handshake", "compared"]
 _PINGS = 8
 """How often a function is asked what it is."""
 
+_AGAIN = 5.0
+"""Seconds for which a refusal is everybody's answer."""
+
 _LOOK = 1.0
 """Seconds after which a lane that waits for another one's ping looks whether it is told to stop."""
 
@@ -47,6 +51,7 @@ class Handshake:
         self._pong: Mapping[str, Any] | WrenlaError | None = None
         self._unanswered: WrenlaError = NeverStarted("")
         self._asked = 0  # in vain
+        self._again = 0.0
         self._comparing = threading.Lock()
 
     def ready(self, told: threading.Event | None = None) -> Mapping[str, Any]:
@@ -59,10 +64,10 @@ class Handshake:
 
         Raises
         ------
-        VersionError, ServiceError
+        VersionError
             Which all calls end with.
-        NeverStarted
-            If there is no answer; the next call asks again.
+        ServiceError, NeverStarted
+            If there is no answer; a later call asks again: keys are renewed, an update of the function ends.
         """
         told = told or threading.Event()
         asked = self._asked
@@ -72,7 +77,8 @@ class Handshake:
             if not self._comparing.acquire(timeout=_LOOK):
                 continue
             try:
-                if self._pong is None and self._asked != asked:  # it was asked while we waited
+                # it was asked while we waited, or just before: or thousands would ask one after the other
+                if self._pong is None and (self._asked != asked or time.monotonic() < self._again):
                     raise _anew(self._unanswered)
                 if self._pong is None:
                     self._ask(told)
@@ -86,14 +92,15 @@ class Handshake:
         name = self._function.facts.name
         try:
             self._pong = compared(self._ping(told), name)
-        except (ServiceError, VersionError) as error:
+        except VersionError as error:
             self._pong = error
         except EventError as error:
             self._pong = VersionError(f"{name}: {error}")
-        except NeverStarted as error:
+        except (ServiceError, NeverStarted) as error:
             if not told.is_set():
                 self._unanswered = error
                 self._asked += 1
+                self._again = time.monotonic() + (_AGAIN if isinstance(error, ServiceError) else 0.0)
             raise
 
     def _ping(self, told: threading.Event) -> Any:

@@ -6,6 +6,8 @@ import base64
 import json
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,13 +130,10 @@ class Function:
     def __init__(self, name: str, session: Any = None, connections: int = 1) -> None:
         import boto3
         from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
 
         self.name = name
-        try:
+        with self._translated():
             self._session = session or boto3.session.Session()
-        except BotoCoreError as error:
-            raise self._broken(error) from error
         self.facts = self._read(Config(retries={"mode": "standard", "total_max_attempts": 4}))
         self._client: Any = self._new_client(
             Config(
@@ -171,16 +170,11 @@ class Function:
         ServiceError
             AWS refuses to invoke it, for the reason that the message tells.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
         self._lines.take(told)
         try:
-            response = self._client.invoke(FunctionName=self.name, LogType="Tail", Payload=payload)
-            body = response["Payload"].read()
-        except ClientError as error:
-            raise self._refusal(error) from error
-        except BotoCoreError as error:
-            raise self._broken(error) from error
+            with self._translated():
+                response = self._client.invoke(FunctionName=self.name, LogType="Tail", Payload=payload)
+                body = response["Payload"].read()
         finally:
             self._lines.free()
         billing = Billing.of(_text(response.get("LogResult", "")))
@@ -192,23 +186,14 @@ class Function:
         self._lines.cut(thread)
 
     def _new_client(self, config: Any) -> Any:
-        from botocore.exceptions import BotoCoreError
-
-        try:
+        with self._translated():
             return self._session.client("lambda", config=config)
-        except BotoCoreError as error:
-            raise self._broken(error) from error
 
     def _read(self, config: Any) -> FunctionFacts:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         client = self._new_client(config)
         try:
-            found = client.get_function_configuration(FunctionName=self.name)
-        except ClientError as error:
-            raise self._refusal(error, "lambda:GetFunctionConfiguration") from error
-        except BotoCoreError as error:
-            raise self._broken(error) from error
+            with self._translated("lambda:GetFunctionConfiguration"):
+                found = client.get_function_configuration(FunctionName=self.name)
         finally:
             client.close()
         _, _, _, region, account, *_ = found["FunctionArn"].split(":")
@@ -226,13 +211,31 @@ class Function:
             variables.get("WRENLA_PREFIX", ""),
         )
 
-    def _refusal(self, error: Any, action: str = "lambda:InvokeFunction") -> WrenlaError:
+    @contextmanager
+    def _translated(self, action: str = "lambda:InvokeFunction") -> Iterator[None]:
+        """Turn boto3's errors into ours, with their cause unless the message says all of it."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except ClientError as error:
+            refusal = self._refusal(error, action)
+            raise refusal from None if isinstance(refusal, ServiceError) else error
+        except BotoCoreError as error:
+            broken = self._broken(error)
+            raise broken from None if isinstance(broken, ServiceError) else error
+
+    def _refusal(self, error: Any, action: str) -> WrenlaError:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error.response.get("Error", {}).get("Code", "")
         message = _line(error.response.get("Error", {}).get("Message", ""))
         if status == 429 or code in _THROTTLED:
             return Throttled(f"{self.name}: AWS Lambda does not take more calls now: {message or code}")
-        if status >= 500:
+        if code.startswith(_UNUSABLE) and code not in _REMEDIES:  # with status 502, and for good
+            return ServiceError(
+                f"{self.name}: the function cannot start: {code}: {message}; run: wrenla deploy"
+            )
+        if status >= 500 and code not in _REMEDIES:
             return Lost(f"{self.name}: AWS Lambda answered {status} {code}: {message}")
         if status == 413:
             code = "RequestTooLargeException"
@@ -279,6 +282,8 @@ _THROTTLED = frozenset(
     {"TooManyRequestsException", "ThrottlingException", "EC2ThrottledException", "ENILimitReachedException"}
 )
 
+_UNUSABLE = ("KMS", "InvalidRuntime", "InvalidZipFile", "InvalidSubnet", "InvalidSecurityGroup", "EFS")
+
 _NOT_ACCEPTED = "the AWS credentials are not accepted; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _EXPIRED = "the AWS credentials have expired; renew them (for SSO: aws sso login)"
 
@@ -298,7 +303,10 @@ _REMEDIES = {
         "the request is larger than the 6 MB that AWS Lambda takes; pass large values through "
         "executor.broadcast or wrenla.store()"
     ),
-    "KMSAccessDeniedException": "AWS Lambda may not decrypt the function's variables: see its key's policy",
+    "KMSAccessDeniedException": (
+        "AWS Lambda may not decrypt the function's variables: its role is not the one that it was made with "
+        "(run: wrenla deploy), or see the policy of its key"
+    ),
 }
 
 

@@ -20,118 +20,36 @@ from wrenla.errors import (
     WorkerDied,
     WrenlaError,
 )
-from wrenla.executors.budget import Budget
 from wrenla.executors.call import Call, Ended, Outcome, Work
-from wrenla.executors.clock import Clock
-from wrenla.executors.envelopes import Envelopes, SentArguments
 from wrenla.executors.future import Attempt
-from wrenla.executors.handshake import Handshake
-from wrenla.executors.invocation import MOST_SENT, Billing, Function, Reply
-from wrenla.executors.pace import Pace, pause_after
-from wrenla.executors.place import Place
-from wrenla.executors.prices import Prices
+from wrenla.executors.invocation import MOST_SENT, Billing, Reply
+from wrenla.executors.lambda_service import LambdaService
+from wrenla.executors.pace import pause_after
 from wrenla.executors.tile_calls import TILES, TileWork
-from wrenla_handler.call.blobs import Blob, Packed, size
+from wrenla_handler.call.blobs import size
 from wrenla_handler.call.envelope import Request, Response
 from wrenla_handler.tasks import TaskAnswer
 
-__all__ = ["LambdaCarrier"]
+__all__ = ["LambdaLane"]
 
 logger = logging.getLogger("wrenla.calls")
 
 _T = TypeVar("_T")
 
-_RECORD_FROM = 1.0
-"""Seconds from which on an answer is worth a request to the store: were it lost, they would be, too."""
-
 _PATIENCE = 300.0
-"""Seconds for which a call without a deadline is offered to a service that refuses it."""
+"""Seconds for which a call without a deadline is offered to a service that does nothing for us meanwhile."""
 
 _AWAIT = 10.0
 """Seconds for which the stored answer of a call is awaited whose connection broke early."""
 
-_LEAVING = 30.0
-"""Seconds for which the end of an executor waits for an attempt after another one has overtaken it."""
-
 _GRACE = 10.0
 """Seconds past a call's limit, which the function sees to itself, until its connection is broken."""
-
-_GATHERED = 2 << 20
-"""Bytes of results that travel inside a message to the call that gathers them."""
-
-
-class LambdaCarrier(Envelopes):
-    """Carries calls and tile tasks to a function on AWS Lambda.
-
-    Parameters
-    ----------
-    place : Place
-    function : Function
-    prices : Prices
-    max_dollars : float, optional
-    """
-
-    keeps_limits = True
-    keeps_lanes = False
-    unrecorded = _RECORD_FROM
-
-    def __init__(
-        self, place: Place, function: Function, prices: Prices, *, max_dollars: float | None = None
-    ) -> None:
-        super().__init__(place)
-        self.invoked = function
-        self.pace = Pace()
-        self.clock = Clock()
-        self.budget = Budget(function.facts, prices, max_dollars)
-        self.handshake = Handshake(function, self.budget)
-        self._lanes: weakref.WeakSet[LambdaLane] = weakref.WeakSet()
-        self._closed = False
-        self._lock = threading.Lock()
-
-    def lane(self) -> LambdaLane:
-        """Return a lane for the current thread."""
-        lane = LambdaLane(self)
-        with self._lock:
-            self._lanes.add(lane)
-        return lane
-
-    def ending(self) -> None:
-        """Wait for invocations whose answers nobody needs, but not for ever."""
-        with self._lock:
-            lanes = list(self._lanes)
-        now = time.monotonic()
-        for lane in lanes:
-            lane.leave_superseded(now - _LEAVING)
-        if not self._closed:
-            self.clock.at(now + _LEAVING / 6, self.ending)
-
-    def gathered(self, results: Sequence[Packed]) -> SentArguments:
-        """Return results as the one argument of a call; what is too much for a message goes to the store."""
-        kept, inside = [], 0
-        for packed in results:
-            inline = sum(len(blob.data) for blob in packed)
-            if inside + inline > _GATHERED:
-                packed = tuple(self._stored_blob(blob) for blob in packed)
-            else:
-                inside += inline
-            kept.append(packed)
-        return super().gathered(kept)
-
-    def _stored_blob(self, blob: Blob) -> Blob:
-        return self.place.send([blob.data], "arguments", inline=0)[0] if blob.data else blob
-
-    def close(self) -> None:
-        """Remove what is stored, and close the connections."""
-        self._closed = True
-        self.clock.close()
-        self.place.close()
-        self.invoked.close()
 
 
 class LambdaLane:
     """The thread that uses it, and the invocation it waits for."""
 
-    def __init__(self, carrier: LambdaCarrier) -> None:
+    def __init__(self, carrier: LambdaService) -> None:
         self.thread = threading.current_thread()
         self._carrier = carrier
         self._attempt: Attempt | None = None
@@ -139,6 +57,7 @@ class LambdaLane:
         self._late = False
         self._superseded = float("inf")
         self._sent = 0.0
+        self._unknown = 0.0
         self._until = float("inf")
         self._armed = float("inf")
         self._lock = threading.Lock()
@@ -181,11 +100,14 @@ class LambdaLane:
         with self._lock:
             self._attempt, self._late, self._until = attempt, False, float("inf")
             self._superseded = float("inf")
+            self._unknown = 0.0
             self._told.clear()
         carrier = self._carrier
         try:
             if call.ended:  # told to, before there was an attempt to tell
                 return Outcome(error=NeverStarted(f"{call.label}: told to stop before it began"))
+            if call.due is not None:  # which may come before there is anything to be invoked for
+                self._hang_up_at(call.due)
             carrier.handshake.ready(self._told)
             carrier.budget.afford(call.label, self._told)
             try:
@@ -193,7 +115,8 @@ class LambdaLane:
             finally:
                 carrier.budget.landed()
         except WrenlaError as error:
-            return Outcome(error=_labelled(error, call))
+            late = self._late and isinstance(error, NeverStarted)
+            return Outcome(error=call.never_started() if late else _labelled(error, call))
         finally:
             with self._lock:
                 self._attempt, self._until = None, float("inf")
@@ -252,6 +175,12 @@ class LambdaLane:
         carrier.forget_record(request)
         found = carrier.read(response, call)
         found.billed, found.dollars, found.init = outcome.billed, outcome.dollars, outcome.init
+        more = response.seconds - outcome.billed
+        if self._unknown:  # it is known now
+            carrier.budget.risk(-self._unknown)
+            if more > 0:
+                seconds, dollars = carrier.budget.pay(Billing(), more)
+                found.billed, found.dollars = outcome.billed + seconds, outcome.dollars + dollars
         return found
 
     def _awaited(self, call: Call, attempt: Attempt, request: Request) -> Response | None:
@@ -327,6 +256,9 @@ class LambdaLane:
             reply = self._offered(call, attempt, payload)
         except Lost as error:
             seconds, dollars = carrier.budget.pay(Billing(), time.monotonic() - self._sent)
+            limits = carrier.invoked.facts.timeout, call.limit(self._sent)
+            self._unknown = max(0.0, min(limit for limit in limits if limit is not None) - seconds)
+            carrier.budget.risk(self._unknown)
             return Outcome(error=_labelled(error, call), billed=seconds, dollars=dollars)
         seconds, dollars = carrier.budget.pay(reply.billing, time.monotonic() - self._sent)
         try:
@@ -344,10 +276,10 @@ class LambdaLane:
     def _offered(self, call: Call, attempt: Attempt, payload: Callable[[], bytes]) -> Reply:
         """Offer a call to the service until it takes it."""
         carrier, refusals = self._carrier, 0
-        until = min(time.monotonic() + _PATIENCE, call.due or float("inf"))
+        began = time.monotonic()
         while True:
             while (pause := carrier.pace.take()) > 0:
-                self._pause(call, min(pause, 1.0), until)
+                self._pause(call, min(pause, 1.0), began)
             message = payload()
             if len(message) > MOST_SENT:
                 raise ServiceError(
@@ -356,26 +288,29 @@ class LambdaLane:
                 )
             self._sent = attempt.started = time.monotonic()
             try:
-                reply = carrier.invoked.invoke(message, self._told)
+                with carrier.pace.offering():
+                    reply = carrier.invoked.invoke(message, self._told)
             except (Throttled, NeverStarted) as error:  # NeverStarted: it cannot be reached at all
                 self._until = float("inf")
                 if isinstance(error, Throttled):
                     carrier.pace.refused()
                 refusals += 1
                 logger.debug("%s: %s: refused %d times", call.future.id, error, refusals)
-                self._pause(call, pause_after(refusals), until, error)
+                self._pause(call, pause_after(refusals), began, error)
             else:
                 carrier.pace.accepted()
                 return reply
 
     def _pause(
-        self, call: Call, seconds: float, until: float, error: Throttled | NeverStarted | None = None
+        self, call: Call, seconds: float, began: float, error: Throttled | NeverStarted | None = None
     ) -> None:
         if self._told.wait(seconds):
             raise NeverStarted(f"{call.label}: told to stop before it began")
-        if time.monotonic() > until:
-            if call.due is not None and time.monotonic() >= call.due:
-                raise call.never_started()
+        now = time.monotonic()
+        if call.due is not None and now >= call.due:
+            raise call.never_started()
+        # an account that may have few at a time takes the next ones when these have ended
+        if now - max(began, self._carrier.pace.served()) > _PATIENCE:
             raise Throttled(str(error or f"{call.label}: AWS Lambda took no call for {_PATIENCE:g} s"))
 
 

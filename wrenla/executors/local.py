@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Literal
 
-from dask.utils import format_bytes, parse_bytes
+from dask.utils import format_bytes
 
 from wrenla.errors import NestedCallError
 from wrenla.executors.base import Executor
 from wrenla.executors.call import Carrier
 from wrenla.executors.calls import Calls
 from wrenla.executors.lifetime import ended_at_exit, let_go
+from wrenla.executors.options import at_least_one, memory_bytes
 from wrenla.executors.place import Place
 from wrenla.executors.process_lanes import ProcessCarrier
 from wrenla.executors.threads import ThreadCarrier
@@ -91,18 +92,19 @@ class LocalExecutor(Executor):
     ) -> None:
         if kind not in ("process", "thread"):
             raise ValueError(f"kind={kind!r}: calls run in 'process' or 'thread'")
-        self.workers = len(os.sched_getaffinity(0)) if workers is None else workers
-        if self.workers < 1 or blas_threads < 1:
-            raise ValueError("an executor has at least one worker and one BLAS thread")
-        if max_calls_per_child is not None and max_calls_per_child < 1:
-            raise ValueError("max_calls_per_child: at least 1, or None")
+        self.workers = len(os.sched_getaffinity(0)) if workers is None else at_least_one("workers", workers)
+        blas_threads = at_least_one("blas_threads", blas_threads)
+        if max_calls_per_child is not None:
+            max_calls_per_child = at_least_one("max_calls_per_child", max_calls_per_child)
         if kind == "thread" and not max_calls_per_child is max_memory_per_child is None:
             raise ValueError("max_calls_per_child and max_memory_per_child are for kind='process'")
-        worn_out = None if max_memory_per_child is None else int(parse_bytes(max_memory_per_child))
+        worn_out = None
+        if max_memory_per_child is not None:
+            worn_out = memory_bytes("max_memory_per_child", max_memory_per_child)
         if allowed_mem is None:
             allowed_mem = memory_of_this_machine() // 2
         self.kind = kind
-        self.allowed_mem = int(parse_bytes(allowed_mem))
+        self.allowed_mem = memory_bytes("allowed_mem", allowed_mem)
         self.blas_threads = blas_threads
         least = self.workers * (_OVERHEAD_PER_WORKER + (1 << 20))
         if self.allowed_mem < least:

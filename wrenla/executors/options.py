@@ -1,12 +1,27 @@
-"""What can be said of a call."""
+"""What can be said of a call, and checks of what users say."""
 
 from __future__ import annotations
 
+import difflib
 import math
+import numbers
 import operator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-__all__ = ["CallOptions", "at_least_one"]
+from dask.utils import parse_bytes
+
+__all__ = [
+    "CallOptions",
+    "at_least",
+    "at_least_one",
+    "check_names",
+    "finite",
+    "memory_bytes",
+    "positive",
+    "truth",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,25 +39,83 @@ class CallOptions:
     def __post_init__(self) -> None:
         for name in ("timeout", "deadline"):
             seconds = getattr(self, name)
-            if seconds is None:
-                continue
-            number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-            if not (number and seconds > 0 and math.isfinite(seconds)):
-                raise ValueError(f"{name}={seconds!r}: a number of seconds greater than 0, or None")
-        if not hasattr(self.retries, "__index__") or isinstance(self.retries, bool) or self.retries < 0:
-            raise ValueError(f"retries={self.retries!r}: a whole number, 0 or more")
+            if seconds is not None:
+                object.__setattr__(self, name, positive(name, seconds, "a number of seconds"))
+        object.__setattr__(self, "retries", at_least(0, "retries", self.retries))
+        truth("idempotent", self.idempotent)
+        if self.record is not None:
+            truth("record", self.record, "True, False or None")
         for name in ("include_modules", "exclude_modules"):
             modules = getattr(self, name)
-            if isinstance(modules, str) or not all(isinstance(module, str) for module in modules):
+            listed = isinstance(modules, Iterable) and not isinstance(modules, str)
+            modules = tuple(modules) if listed else modules
+            if not (listed and all(isinstance(module, str) for module in modules)):
                 raise TypeError(f"{name}={modules!r}: a list of names of modules")
-            object.__setattr__(self, name, tuple(modules))
+            object.__setattr__(self, name, modules)
 
 
-def at_least_one(name: str, number: int) -> int:
+def check_names(owner: str, unknown: Iterable[str]) -> None:
+    """Refuse options that there are not."""
+    names = [option.name for option in fields(CallOptions)]
+    for name in unknown:
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise TypeError(f"{owner}.options() has no option {name!r}; {hint}there are: {', '.join(names)}")
+
+
+def at_least_one(name: str, number: Any) -> int:
     """Return a number that is to be whole and positive."""
-    try:
-        if (count := operator.index(number)) >= 1:
+    return at_least(1, name, number)
+
+
+def at_least(least: int, name: str, number: Any) -> int:
+    """Return a number that is to be whole, and not below the least one; NumPy's are as good as Python's."""
+    if not isinstance(number, bool) and hasattr(number, "__index__"):
+        try:
+            count = operator.index(number)
+        except TypeError:  # an array has the method, too
+            count = least - 1
+        if count >= least:
             return count
-    except TypeError:
-        pass
-    raise ValueError(f"{name}={number!r}: a whole number of at least 1")
+    said = "0 or more" if least == 0 else f"at least {least}"
+    raise ValueError(f"{name}={number!r}: a whole number, {said}")
+
+
+def positive(name: str, number: Any, what: str = "a number") -> float:
+    """Return a number that is to be finite and greater than 0."""
+    if not (_is_finite(number) and number > 0):
+        raise ValueError(f"{name}={number!r}: {what} greater than 0, or None")
+    return float(number)
+
+
+def finite(name: str, number: Any, what: str = "a number") -> float:
+    """Return a number that may be negative, but neither infinite nor a NaN."""
+    if not _is_finite(number):
+        raise ValueError(f"{name}={number!r}: {what}, or None")
+    return float(number)
+
+
+def truth(name: str, value: Any, right: str = "True or False") -> bool:
+    """Return a truth value that is to be one: what merely counts as true, as the text "no", is a mistake."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}={value!r}: {right}")
+    return value
+
+
+def memory_bytes(name: str, size: Any, example: str = "2 GiB") -> int:
+    """Return a number of bytes that is to be positive, given as such or as a text with a unit."""
+    count = 0
+    if isinstance(size, numbers.Real) and not isinstance(size, bool) and math.isfinite(size):
+        count = int(size)
+    elif isinstance(size, str) and size.strip():
+        try:
+            count = int(parse_bytes(size))
+        except (ValueError, OverflowError):
+            count = 0
+    if count < 1:
+        raise ValueError(f"{name}={size!r}: a number of bytes, at least 1, or a text like {example!r}")
+    return count
+
+
+def _is_finite(number: Any) -> bool:
+    return isinstance(number, numbers.Real) and not isinstance(number, bool) and math.isfinite(number)

@@ -6,7 +6,8 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 __all__ = ["Pace", "pause_after"]
 
@@ -18,6 +19,9 @@ _CUT, _GROW, _LEAST = 0.7, 1.2, 25.0
 
 _FORGET = 30.0
 """Seconds without a refusal after which there is no limit any more."""
+
+_TAKEN = 5.0
+"""Seconds after which a call that has been offered was surely taken: a refusal comes at once."""
 
 _FIRST, _LONGEST = 0.05, 2.0
 """Seconds of the first pause after a refusal, and of the longest one, on average twice as many."""
@@ -43,6 +47,8 @@ class Pace:
         self._tokens = 0.0
         self._filled = self._changed = self._refused = clock()
         self._accepted: deque[float] = deque(maxlen=4096)
+        self._offered: dict[int, float] = {}
+        self._served = self._filled
         self._lock = threading.Lock()
 
     @property
@@ -63,10 +69,30 @@ class Pace:
                 return 0.0
             return (1 - self._tokens) / self._rate
 
+    @contextmanager
+    def offering(self) -> Iterator[None]:
+        """Note that the current thread offers a call to the service, and waits for its answer."""
+        me = threading.get_ident()
+        with self._lock:
+            self._offered[me] = self._clock()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._offered[me]
+
+    def served(self) -> float:
+        """Return when the service was last seen at work, on the clock: it is while a call takes long."""
+        with self._lock:
+            now = self._clock()
+            if any(now - since > _TAKEN for since in self._offered.values()):
+                self._served = now
+            return self._served
+
     def accepted(self) -> None:
         """Note that the service has taken a call."""
         with self._lock:
-            now = self._clock()
+            now = self._served = self._clock()
             self._accepted.append(now)
             if self._rate is None or now - max(self._refused, self._changed) < _WINDOW:
                 return

@@ -45,7 +45,7 @@ class Place:
 
     def __init__(self, name: str, reach: Reach, root: Callable[[], str] | None = None) -> None:
         self._name = name
-        self._reach: Reach = reach
+        self.reach: Reach = reach
         self._root = root or (lambda: settings().store)
         self._folder: RunFolder | None = None
         self._refs: set[Ref] = set()
@@ -215,12 +215,12 @@ class Place:
                 root = self._root()
                 store = open_store(root)
                 store.close()
-                if store.reach == "process" and self._reach == "host":
+                if store.reach == "process" and self.reach == "host":
                     raise ReachError(
                         f"{root}: worker processes cannot see the memory of this one: set the store "
                         "(WRENLA_STORE) to a folder or to s3://bucket/prefix"
                     )
-                if store.reach != "anywhere" and self._reach == "anywhere":
+                if store.reach != "anywhere" and self.reach == "anywhere":
                     raise ReachError(
                         f"{root}: functions on AWS cannot see it: leave the setting `store` "
                         "(WRENLA_STORE) open, for the bucket of the deployment, or set it to s3://bucket/prefix"

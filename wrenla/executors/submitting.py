@@ -9,6 +9,7 @@ from wrenla.executors.call import Batch, Call
 from wrenla.executors.calls import Calls
 from wrenla.executors.future import Future
 from wrenla.executors.options import CallOptions
+from wrenla.executors.travelling import note_argument
 from wrenla_handler.call.chunk import Chunk
 
 __all__ = ["Submitter"]
@@ -57,7 +58,11 @@ class Submitter:
         """Submit a call; without keywords the arguments are ready to travel already."""
         calls, carrier, arguments = self._calls, self._calls.carrier, positional
         if keywords is not None:
-            arguments = carrier.arguments(positional, keywords, self._label)
+            try:
+                arguments = carrier.arguments(positional, keywords, self._label)
+            except Exception as error:
+                note_argument(error, positional, keywords, chunk=self._repeats_itself)
+                raise
         future = calls.new_future()
         call = Call(
             future, self._options, self._label, self._function, arguments, self._batch, self._raw, self._held

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -75,6 +75,7 @@ def execute(
     root: str,
     schedule: Schedule = "dataflow",
     listeners: Sequence[Listener] = (),
+    checked: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[list[Finished], RunFolder]]:
     """Run what is needed for some results and hand out their tiles.
 
@@ -92,6 +93,8 @@ def execute(
     schedule : {"dataflow", "waves"}
     listeners : sequence of callables
         Are told every event.
+    checked : callable
+        Called when nothing speaks against the run, and before anything is written.
     """
     plan, originals = make_plan(
         [target.node for target in targets],
@@ -100,6 +103,7 @@ def execute(
     )
     plan.check()
     _check_reach(plan, originals, targets, root, executor.reach)
+    checked()
     folder = RunFolder(root, _run_key(targets))
     try:
         # from now on what is there is in use: late copies of an earlier run's tasks do not clear up after it
@@ -194,7 +198,14 @@ def _check_reach(
     plan: Plan, originals: Mapping[str, Node], targets: Sequence[Target], root: str, reach: Reach
 ) -> None:
     """Refuse data and places that the workers cannot see, before anything has begun."""
-    urls = {target.url for target in targets if target.url}
+    for target in targets:
+        if target.url and _ORDER.index(_reach_of(target.url)) < _ORDER.index(reach):
+            raise ReachError(
+                f"{target.url}: the executor's workers are further away ({reach}) and cannot write there: save "
+                'the matrix where they can, e.g. matrix.save("s3://bucket/name"), or compute it here: '
+                "executor=wrenla.LocalExecutor()"
+            )
+    urls: set[str] = set()
     for name in plan.graph.tiles.arrays:
         node = originals[name]
         if not isinstance(node.op, Leaf):

@@ -17,6 +17,7 @@ from wrenla_handler.call.functions import Functions
 from wrenla_handler.call.limit import OutOfTime, limited
 from wrenla_handler.call.memory import PeakMemory
 from wrenla_handler.call.modules import Finder, decode_sources
+from wrenla_handler.call.returned import dump_result
 from wrenla_handler.errors import WrenlaError
 from wrenla_handler.kept import Kept
 from wrenla_handler.stores import Data, Store, join, open_store
@@ -82,9 +83,8 @@ class Callee:
             ending = "unsaved"  # unless what follows succeeds
             del positional, keywords
             try:
-                parts = dump(result)
+                parts = dump_result(result)
             except Exception as error:  # that is the function's doing
-                error.add_note("while pickling the result of the call")
                 ended, parts = "exception", dump(Failure.of(error))
             value = self._pack(request, parts, "value")
             ending = ended

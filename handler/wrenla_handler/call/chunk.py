@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from wrenla_handler.call.blobs import dump
 from wrenla_handler.call.broadcast import resolved
 from wrenla_handler.call.context import cancelled, current_call
 from wrenla_handler.call.failure import Failure
 from wrenla_handler.call.limit import OutOfTime
+from wrenla_handler.call.returned import dump_result
 from wrenla_handler.errors import WrenlaError
 
 __all__ = ["Chunk"]
@@ -53,7 +53,7 @@ class Chunk:
             try:
                 result = self.function(*positional)
                 if type(result) not in _TRAVEL and _travels():
-                    dump(result)  # or one that cannot be pickled would take the others with it
+                    dump_result(result)  # or one that cannot be pickled would take the others with it
                 return True, result
             except OutOfTime:  # a limit is one of all inputs together, and it strikes once
                 raise

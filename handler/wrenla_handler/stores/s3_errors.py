@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ _DENIED_OWNER = (
 )
 
 _REMEDIES = {
-    "NoSuchBucket": "there is no such bucket; create it, or check its name and AWS_ENDPOINT_URL_S3",
+    "NoSuchBucket": "there is no such bucket; create it, or check its name and the region{endpoint}",
     "AccessDenied": _DENIED,
     "AllAccessDisabled": _DENIED,
     "403": _DENIED,  # the answer to HEAD has no body, hence no code
@@ -63,6 +64,10 @@ _REMEDIES = {
     "RequestTimeTooSkewed": "this machine's clock is more than 15 minutes off; set it",
     "EntityTooLarge": "the object is larger than S3 takes in one request (5 GiB); use smaller tiles",
 }
+
+_OF_THE_BUCKET = frozenset({"NoSuchBucket", "RequestTimeTooSkewed"})
+
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 # Worth another try although the status says that the request was wrong.
 _TRANSIENT_CODES = frozenset(
@@ -83,7 +88,14 @@ def _from_answer(error: Any, url: str, key: str) -> Exception:
     if status == 404 and code != "NoSuchBucket":
         return KeyError(key)
     kind = TransientStoreError if status >= 500 or status == 429 or code in _TRANSIENT_CODES else StoreError
-    return kind(f"{url}: {key}: {_remedy(error, url, status, code)}")
+    remedy = _REMEDIES.get(code, "")
+    general = code in _OF_THE_BUCKET or remedy in (_CREDENTIALS_WRONG, _CREDENTIALS_EXPIRED, _WRONG_REGION)
+    return kind(f"{_place(url, '' if general else key)}: {_remedy(error, url, status, code)}")
+
+
+def _place(url: str, key: str) -> str:
+    """Name an object; the store alone if there is none, or only the beginning of keys that were listed."""
+    return f"{url}: {key}" if key and not key.endswith("/") else url
 
 
 def _remedy(error: Any, url: str, status: int, code: str) -> str:
@@ -94,6 +106,9 @@ def _remedy(error: Any, url: str, status: int, code: str) -> str:
         return remedy.format(region=f" ({region})" if region else "")
     if remedy is _DENIED and account is not None:  # S3 does not say which of the two it is
         return _DENIED_OWNER.format(account=account, rest=_DENIED.partition("the credentials")[2])
+    if code == "NoSuchBucket":
+        endpoint = next((f" ({name} is set)" for name in _ENDPOINTS if os.environ.get(name)), "")
+        return remedy.format(endpoint=endpoint)
     message = str(error.response.get("Error", {}).get("Message", "")) or "no message"
     return remedy or re.sub(r"\s+", " ", f"S3 answered {status} {code}: {message}")
 
@@ -101,14 +116,14 @@ def _remedy(error: Any, url: str, status: int, code: str) -> str:
 def _without_answer(error: Any, url: str, key: str) -> StoreError:
     from botocore import exceptions
 
-    place = f"{url}: {key}"
+    place = _place(url, key)
     if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
         return StoreError(
-            f"{place}: there are no AWS credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
+            f"{url}: there are no AWS credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or run `aws configure`"
         )
     if isinstance(error, (exceptions.SSOError, exceptions.TokenRetrievalError)):
-        return StoreError(f"{place}: {_CREDENTIALS_EXPIRED}")
+        return StoreError(f"{url}: {_CREDENTIALS_EXPIRED}")
     reason = re.sub(r"\s+", " ", str(error))
     if isinstance(error, exceptions.SSLError) and "CERTIFICATE" in reason:
         return StoreError(f"{place}: {reason}; set AWS_CA_BUNDLE if the certificate is your own")

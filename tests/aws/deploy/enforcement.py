@@ -105,6 +105,7 @@ _BUCKET = {
     "encryption": "EncryptionConfiguration",
     "policy": "BucketPolicy",
     "lifecycle": "LifecycleConfiguration",
+    "versioning": "BucketVersioning",
 }
 
 

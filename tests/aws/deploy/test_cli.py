@@ -88,8 +88,13 @@ def test_bucket_and_prefix_are_the_functions(
     assert policies["the function's role may"]["Statement"][0]["Resource"] == [
         f"arn:aws:s3:::mine-{account.number}/team/x/*"
     ]
-    account.admin.client("s3").put_object(Bucket=f"mine-{account.number}", Key="team/x/m", Body=b"x")
-    assert f"delete 1 object in {place}/, matrices and all" in run("destroy", "--yes", "--data").output
+    account.admin.client("s3").put_object(
+        Bucket=f"mine-{account.number}", Key="team/x/runs/doctor-" + 32 * "0", Body=b"x"
+    )
+    assert (
+        f"delete 1 object in {place}/ (0 of matrices, 1 temporary)"
+        in run("destroy", "--yes", "--data").output
+    )
 
 
 def test_destroying_data_that_are_also_anothers(

@@ -19,6 +19,8 @@ from .conftest import EVERYTHING, Account
 
 Packaging = Callable[[str], Package]
 
+RUN = "runs/0123456789abcdef01234567"
+
 
 def what_is_there(account: Account) -> dict[str, list[str]]:
     """Return all that an account holds."""
@@ -37,7 +39,8 @@ def what_is_there(account: Account) -> dict[str, list[str]]:
 
 def put(account: Account, bucket: str, *keys: str) -> None:
     for key in keys:
-        account.admin.client("s3").put_object(Bucket=bucket, Key=key, Body=b"x")
+        body = b'{"attributes": {"wrenla": {}}}' if key.endswith("/zarr.json") else b"x"
+        account.admin.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
 
 
 def make_bucket(account: Account, name: str) -> Any:
@@ -48,17 +51,17 @@ def make_bucket(account: Account, name: str) -> Any:
 
 def test_nothing_is_left_with_data(account: Account, package: Packaging) -> None:
     bucket = deploy(account.admin).bucket
-    put(account, bucket, "wrenla/m/zarr.json", "wrenla/m/c/0/0", "wrenla/runs/r/lease")
+    put(account, bucket, "wrenla/m/zarr.json", "wrenla/m/c/0/0", f"wrenla/{RUN}/lease")
     lines: list[str] = []
     assert destroy(account.admin, data=True, tell=lines.append) == tuple(lines)
     assert lines == [
-        f"delete 3 objects in s3://{bucket}/wrenla/, matrices and all",
+        f"delete 3 objects in s3://{bucket}/wrenla/ (2 of matrices, 1 temporary)",
         f"remove the lifecycle rule wrenla-wrenla-temporaries from bucket {bucket}",
         f"delete 1 object in s3://{bucket}/deploy/wrenla/",
         f"delete bucket {bucket}",
         "delete log group /aws/lambda/wrenla",
         "delete function wrenla",
-        "delete role wrenla-wrenla-eu-central-1",  # after it, since it does not work with another of this name
+        "delete role wrenla-wrenla-eu-central-1",  # the function does not work with another of this name
     ]
     assert what_is_there(account) == {"buckets": [], "objects": [], "functions": [], "roles": [], "logs": []}
     assert destroy(account.admin, data=True) == ()
@@ -93,12 +96,12 @@ def test_a_dry_run_says_the_same_and_changes_nothing(account: Account, package: 
 def test_objects_go_in_batches(account: Account, package: Packaging, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BATCH", 3)
     bucket = deploy(account.admin).bucket
-    put(account, bucket, *(f"wrenla/m/c/{number}" for number in range(7)))
+    put(account, bucket, "wrenla/m/zarr.json", *(f"wrenla/m/c/{number}" for number in range(7)))
     account.calls.clear()
-    assert any("7 objects" in line for line in destroy(account.admin, data=True))
+    assert any("8 objects" in line for line in destroy(account.admin, data=True))
     assert what_is_there(account)["buckets"] == []
     batches = [call for call in account.calls if call.operation == "DeleteObjects"]
-    assert [len(call.parameters["Delete"]["Objects"]) for call in batches] == [3, 3, 1, 1]
+    assert [len(call.parameters["Delete"]["Objects"]) for call in batches] == [3, 3, 2, 1]
 
 
 def test_a_foreign_bucket_stays_with_what_is_not_ours(account: Account, package: Packaging) -> None:
@@ -240,7 +243,7 @@ def test_what_is_written_meanwhile_goes_at_the_next_call(account: Account, packa
 
     def tell(line: str) -> None:
         if line.startswith("delete bucket"):
-            put(account, bucket, "wrenla/late")
+            put(account, bucket, f"wrenla/{RUN}/late")
 
     with pytest.raises(DeployError, match=r"DeleteBucket: there is something in it.*run the same command"):
         destroy(account.admin, data=True, tell=tell)
@@ -268,7 +271,7 @@ def test_a_role_of_ones_own_stays(account: Account, package: Packaging) -> None:
 def test_a_role_that_is_left_alone_does_not_lead_to_another_bucket(
     account: Account, package: Packaging
 ) -> None:
-    """The function is gone, and with it which bucket it was; the default one may be full of others' matrices."""
+    """The function is gone, and with it which bucket it was; the default one may have others' matrices."""
     deploy(account.admin, DeploySpec(bucket=f"mine-{account.number}"))
     make_bucket(account, other := f"wrenla-{account.number}-eu-central-1")
     put(account, other, "wrenla/theirs")

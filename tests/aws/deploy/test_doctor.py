@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
+import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pytest
+from botocore.exceptions import ClientError
 
 import wrenla as wl
+from wrenla.aws.clients import Clients
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.doctor import Check, examine
-from wrenla.aws.invoking import invoking
+from wrenla.aws.invoking import Invoke, invoking
 from wrenla.aws.listing import stored_matrices
 from wrenla.aws.logs import log_lines
 from wrenla.aws.package import Package
@@ -42,16 +47,21 @@ def pong(**changes: Any) -> dict[str, Any]:
     }
 
 
-def answering(answer: Mapping[str, Any]) -> Callable[[str, Mapping[str, Any]], Mapping[str, Any]]:
+STORED = {"nbytes": 8 << 20, "put": 0.1, "get": 0.05, "delete": 0.01}
+
+
+def answering(answer: Mapping[str, Any], stored: Any = STORED) -> Invoke:
     def invoke(function: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        assert event == {"version": 1, "kind": "ping"}
-        return answer
+        asked = dict(event)
+        store = asked.pop("store", None)
+        assert asked == {"version": 1, "kind": "ping"}
+        return answer if store is None or stored is None else {**answer, "store": stored}
 
     return invoke
 
 
 def checks(account: Account, invoke: Any = None, **options: Any) -> dict[str, Check]:
-    found = examine(account.admin, DeploySpec(**options), invoke or answering(pong()))
+    found = examine(account.admin, DeploySpec(**options, names_only=True), invoke or answering(pong()))
     return {check.name: check for check in found}
 
 
@@ -63,26 +73,108 @@ def test_all_is_well(account: Account, package: Packaging) -> None:
     assert account.number in found["credentials"].text
     assert found["bucket"].text == f"s3://{done.bucket}/wrenla"
     assert "MB/s" in found["tile throughput"].text
+    assert found["function's tile"].text == "8 MiB from the function: put 84 MB/s, get 168 MB/s"
+    assert list(found) == list(CHECKS)
     assert "SkylakeX" in found["BLAS"].text
     assert "1769 MB, 900 s" in found["function"].text
     assert account.changes() == ["PutObject", "DeleteObject"]  # the tile
 
 
+CHECKS = (
+    *("region", "network", "credentials", "function", "bucket", "clearing up", "tile throughput"),
+    *("round trip", "function's tile", "versions", "BLAS"),
+)
+
+
+def states(found: Mapping[str, Check]) -> dict[str, str]:
+    return {name: check.state for name, check in found.items()}
+
+
+def only(state: str, name: str, ok: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the states when one check came to something, some are well, and the rest is skipped."""
+    return {each: state if each == name else "ok" if each in ok else "skipped" for each in CHECKS}
+
+
 def test_where_nothing_is_deployed(account: Account) -> None:
     found = checks(account)
-    assert {name: check.state for name, check in found.items()} == {
-        "credentials": "ok",
-        "region": "ok",
-        "bucket": "failed",
-        "clearing up": "skipped",
-        "tile throughput": "skipped",
-        "function": "failed",
-        "round trip": "skipped",
-        "versions": "skipped",
-        "BLAS": "skipped",
-    }
+    wanted = only("failed", "bucket", ("region", "network", "credentials"))
+    assert states(found) == {**wanted, "function": "failed"}
     assert "run wrenla deploy" in found["bucket"].remedy
     assert "run wrenla deploy" in found["function"].remedy
+
+
+def test_a_misspelt_bucket_or_function(account: Account, package: Packaging) -> None:
+    bucket = deploy(account.admin).bucket
+    found = checks(account, bucket="nobucket-xyz")
+    assert found["bucket"].text == "there is no bucket nobucket-xyz"
+    assert found["bucket"].remedy.startswith("check --bucket")
+    found = checks(account, function="nofn", bucket=bucket)
+    assert found["bucket"].state == "ok"
+    assert "check --function" in found["function"].remedy
+    assert found["clearing up"] == Check("clearing up", "skipped", "needs: function")
+
+
+@pytest.mark.parametrize(
+    ("region", "said"),
+    [
+        (None, "there is no region: give --region"),
+        (
+            "eu-nowhere-1",
+            r"boto3 knows no region 'eu-nowhere-1' \(did you mean eu-north-1\?\): check --region",
+        ),
+        ("foo", "boto3 knows no region 'foo': check --region"),
+        ("a b", "boto3 knows no region 'a b': check --region"),
+    ],
+)
+def test_regions_that_are_none(account: Account, region: str | None, said: str) -> None:
+    found = {check.name: check for check in examine(boto3.Session("key", "secret", region_name=region))}
+    assert states(found) == only("failed", "region")
+    assert re.match(said, found["region"].text)
+
+
+def test_without_credentials(account: Account) -> None:
+    found = {check.name: check for check in examine(boto3.Session(region_name="eu-central-1"))}
+    assert states(found) == only("failed", "credentials", ("region",))
+    assert found["credentials"].text.startswith("there are no AWS credentials: give --profile")
+
+
+def test_where_nobody_answers(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        found = checks(account)
+    assert states(found) == only("failed", "network", ("region",))
+    assert found["network"].text.startswith("AWS does not answer: Could not connect")
+    assert "AWS_ENDPOINT_URL" in found["network"].text
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "name", "said"),
+    [
+        (403, "SignatureDoesNotMatch", "m", "credentials", "the credentials are not accepted; check AWS_"),
+        (403, "InvalidClientTokenId", "m", "credentials", "or the region is not enabled for this account"),
+        (403, "ExpiredToken", "m", "credentials", "have expired; renew them"),
+        (403, "SignatureDoesNotMatch", "Signature expired: 1 is earlier", "credentials", "clock"),
+        (503, "503", "<!DOCTYPE html>\n<p>Bad gateway", "network", "is not AWS (503, a page of HTML); check"),
+    ],
+)
+def test_the_line_that_is_to_blame(
+    account: Account, status: int, code: str, message: str, name: str, said: str
+) -> None:
+    def refuse(**_: Any) -> None:
+        answer = {
+            "Error": {"Code": code, "Message": message},
+            "ResponseMetadata": {"HTTPStatusCode": status},
+        }
+        raise ClientError(answer, "GetCallerIdentity")  # type: ignore[arg-type]
+
+    account.admin.events.register("before-call.sts.GetCallerIdentity", refuse)
+    found = checks(account)
+    assert states(found) == only(
+        "failed", name, ("region", "network") if name == "credentials" else ("region",)
+    )
+    assert found[name].text.startswith("GetCallerIdentity: ")
+    assert said in found[name].text
 
 
 ANSWERS: list[tuple[dict[str, Any], str, str]] = [
@@ -109,8 +201,83 @@ def test_what_the_function_says(account: Account, package: Packaging) -> None:
 
     found = checks(account, fail)
     assert found["round trip"].state == "failed"
-    assert found["round trip"].remedy == "look at wrenla logs"
+    assert found["round trip"].text == (
+        "function wrenla fails: Runtime.ImportModuleError: no numpy: look at wrenla logs"
+    )
     assert found["versions"].state == "skipped"
+
+
+DENIED = {
+    "code": "AccessDenied",
+    "error": "s3://b/wrenla/runs: doctor-1: access denied; the credentials need …",
+}
+USER = "User: arn:aws:sts::1:assumed-role/r/wrenla is not authorized to perform: "
+
+TILES: list[tuple[dict[str, Any] | None, str, str]] = [
+    (None, "it is of an earlier version", "run wrenla deploy"),
+    (
+        {"failed": "put", **DENIED, "said": "Access Denied"},
+        "the function cannot put a tile: access denied; its role needs s3:PutObject",
+        "run wrenla deploy; if it stays",
+    ),
+    (
+        {
+            "failed": "get",
+            **DENIED,
+            "said": f"{USER}s3:GetObject on resource: arn:aws:s3:::b/k because no permissions boundary allows it",
+        },
+        "its role needs s3:GetObject on arn:aws:s3:::b/k, which their permissions boundary does not allow",
+        "a permissions boundary",
+    ),
+    (
+        {
+            "failed": "put",
+            **DENIED,
+            "said": f"{USER}s3:PutObject on resource: arn:aws:s3:::b/k with an explicit deny in a service control "
+            "policy",
+        },
+        "which a service control policy denies expressly",
+        "(SCP)",
+    ),
+    (
+        {
+            "failed": "put",
+            **DENIED,
+            "said": f"{USER}kms:GenerateDataKey on resource: arn:aws:kms:eu-central-1:1:key/k because no "
+            "identity-based policy allows the kms:GenerateDataKey action",
+        },
+        "its role needs kms:GenerateDataKey on arn:aws:kms:eu-central-1:1:key/k",
+        "the policy of its KMS key",
+    ),
+    (
+        {"failed": "put", "error": "s3://b: S3 did not answer: Connect timeout", "code": "", "said": ""},
+        "the function cannot put a tile: s3://b: S3 did not answer",
+        "in a VPC the function needs an endpoint for S3",
+    ),
+]
+
+
+@pytest.mark.parametrize(("stored", "text", "remedy"), TILES)
+def test_a_function_that_cannot_use_the_bucket(
+    account: Account, package: Packaging, stored: dict[str, Any] | None, text: str, remedy: str
+) -> None:
+    deploy(account.admin)
+    found = checks(account, answering(pong(), stored))
+    assert [name for name, state in states(found).items() if state != "ok"] == ["function's tile"]
+    assert text in found["function's tile"].text
+    assert remedy in found["function's tile"].remedy
+
+
+def test_a_role_that_was_made_again(account: Account, package: Packaging) -> None:
+    deploy(account.admin)
+
+    def refuse(function: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        error = {"Code": "KMSAccessDeniedException", "Message": "Lambda was unable to decrypt the variables"}
+        raise ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": 502}}, "Invoke")  # type: ignore[arg-type]
+
+    found = checks(account, refuse)
+    assert found["round trip"].state == "failed"
+    assert "run wrenla deploy" in found["round trip"].text
 
 
 def test_the_rule_that_somebody_removed(account: Account, package: Packaging) -> None:
@@ -125,15 +292,26 @@ def test_another_bucket_than_the_function_has(account: Account, package: Packagi
     found = checks(account, bucket=other)
     assert found["function"].state == "failed"
     assert "leave --bucket out" in found["function"].remedy
+    found = checks(account, prefix="elsewhere")
+    assert found["function"].text == "function wrenla has prefix wrenla, not elsewhere"
+    assert "leave --prefix out" in found["function"].remedy
 
 
-def test_without_credentials(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    import boto3
+def test_a_bucket_in_another_region(
+    account: Account, package: Packaging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 tells the region with every answer; moto does not, and has the bucket where it is asked for."""
+    deploy(account.admin)
 
-    found = list(examine(boto3.Session(region_name="eu-central-1")))
-    assert (found[0].name, found[0].state) == ("credentials", "failed")
-    assert "--profile" in found[0].remedy
-    assert {check.state for check in found[1:]} == {"skipped"}
+    def tell(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["ResponseMetadata"]["HTTPHeaders"]["x-amz-bucket-region"] = "eu-west-1"
+
+    account.admin.client("s3", config=True).meta.events.register("after-call.s3.ListObjectsV2", tell)
+    assert checks(account)["bucket"].state == "ok"  # a sandbox's own S3 may say what it likes
+    monkeypatch.setattr(Clients, "emulated", False)
+    found = checks(account)["bucket"]
+    assert found.state == "failed"
+    assert "is in eu-west-1, the function in eu-central-1" in found.text
 
 
 class _Body:

@@ -131,8 +131,8 @@ def refusing(times: int, operation: str, code: str, message: str) -> tuple[Calla
 UNKNOWN_ROLES = (
     "The role defined for the function cannot be assumed by Lambda.",
     "Lambda was unable to configure access to your environment variables because the KMS key is invalid for "
-    "CreateGrant. Please check your KMS key settings. KMS Exception: InvalidArnException KMS Message: ARN does "
-    "not refer to a valid principal: arn:aws:iam::1:role/r",
+    "CreateGrant. Please check your KMS key settings. KMS Exception: InvalidArnException KMS Message: ARN "
+    "does not refer to a valid principal: arn:aws:iam::1:role/r",
 )
 
 
@@ -166,7 +166,9 @@ def test_an_update_that_fails_says_why(
         step._wait()
 
 
-LITTLE_MEMORY = "'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to "
+LITTLE_MEMORY = (
+    "'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to "
+)
 
 
 @pytest.mark.parametrize("most", ["3008", "2048"])
@@ -176,8 +178,8 @@ def test_an_account_that_may_have_little_memory(account: Account, package: Packa
     with pytest.raises(DeployError) as raised:
         deploy(account.admin, DeploySpec(memory=4096))
     assert str(raised.value) == (
-        f"function wrenla: Lambda refuses 4096 MB; this account may have less memory: --memory {most}, or ask "
-        "for more in Service Quotas"
+        f"function wrenla: Lambda refuses 4096 MB; this account may have less memory: --memory {most}, or "
+        "ask for more in Service Quotas"
     )
     assert deploy(account.admin, DeploySpec(memory=2048)).changed
 

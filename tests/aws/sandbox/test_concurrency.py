@@ -69,7 +69,7 @@ def test_a_place_is_given_back_where_it_was_taken(before: int | None, after: int
     """Although the function's reservation has changed while the call was running."""
     config = FunctionConfig("f", "", "", "", "", 128, 3, 512, {}, Path(), "")
     function, call = Function(config, reserved=before), Call("1", b"")
-    pool = Pool(cast(Host, None), 1, Counts(), lambda *_: None)
+    pool = Pool(cast("Host", None), 1, Counts(), lambda *_: None)
     pool._execute = lambda *_: Outcome(Ending(b""), b"")  # type: ignore[method-assign]
     place = pool.admit(function)
     function.reserved = after

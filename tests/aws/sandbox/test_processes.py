@@ -72,7 +72,9 @@ def test_all_processes_are_frozen_between_calls(either: Stand) -> None:
     function, mark = _leaving(either)
     left = _left(mark)
     assert len(left) == 2
-    assert until(lambda: {_state(pid) for pid in left} == {"T"})  # one that had no turn yet stops at its first
+    assert until(
+        lambda: {_state(pid) for pid in left} == {"T"}
+    )  # one that had no turn yet stops at its first
     _delete(either, function)
 
 

@@ -12,38 +12,22 @@ from typing import Any
 from urllib.parse import unquote
 
 from wrenla.aws.sandbox.answers import Answer, Refusal, as_json
+from wrenla.aws.sandbox.checks import check_configuration, invalid
 from wrenla.aws.sandbox.cloud import Cloud
 from wrenla.aws.sandbox.code import UNZIPPED, CodeStore
+from wrenla.aws.sandbox.counts import Counts
+from wrenla.aws.sandbox.faults import Faults, Operation
 from wrenla.aws.sandbox.function_config import FunctionConfig
 from wrenla.aws.sandbox.functions import Function
 from wrenla.aws.sandbox.http import Request
 from wrenla.aws.sandbox.pool import Pool
-from wrenla.aws.sandbox.runtime import ARCHITECTURE, RUNTIME
+from wrenla.aws.sandbox.transitions import Transition, refused_creation
 
 __all__ = ["ControlPlane"]
 
 _REQUEST_LIMIT = 70_167_211
 _ZIPPED = 52_428_800
-_VARIABLES_LIMIT = 4096
-_RESERVED = {
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-}
-_RESERVED |= {
-    "AWS_LAMBDA_RUNTIME_API",
-    "AWS_EXECUTION_ENV",
-    "_HANDLER",
-    "LAMBDA_TASK_ROOT",
-    "LAMBDA_RUNTIME_DIR",
-}
 _TOO_LARGE = f"Request must be smaller than {_REQUEST_LIMIT} bytes for the CreateFunction operation"
-_VARIABLES = (
-    "Lambda was unable to configure your environment variables because the environment variables you have "
-    "provided"
-)
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"}
 
 
@@ -58,13 +42,19 @@ class ControlPlane:
         Where environments are ended that are of yesterday.
     limit : int
         The account's concurrency.
+    faults : Faults
+    counts : Counts
     """
 
-    def __init__(self, cloud: Cloud, code: CodeStore, pool: Pool, limit: int) -> None:
+    def __init__(
+        self, cloud: Cloud, code: CodeStore, pool: Pool, limit: int, faults: Faults, counts: Counts
+    ) -> None:
         self._cloud = cloud
         self._code = code
         self._pool = pool
         self._limit = limit
+        self._faults = faults
+        self._counts = counts
         self._functions: dict[str, Function] = {}
         self._folders: dict[str, Path] = {}
         pool.reserve(self._reserved)
@@ -83,6 +73,16 @@ class ControlPlane:
         if found is None or qualifier not in ("", "$LATEST"):
             arn = f"arn:aws:lambda:{self._cloud.region}:{self._cloud.account}:function:{':'.join(rest)}"
             raise Refusal(404, "ResourceNotFoundException", f"Function not found: {arn}")
+        if found.transition is not None and not found.transition.lasts and not found.transition.fails:
+            found.transition = None
+            self._learn()
+        return found
+
+    def find_to_call(self, name: str, query: str) -> Function:
+        """Return a function that may be called, see `find`."""
+        found = self.find(name, query)
+        if found.transition is not None:
+            found.transition.check_call()
         return found
 
     def handle(self, request: Request) -> Answer:
@@ -103,33 +103,64 @@ class ControlPlane:
             self._check(changes, new=not found[1])
             if not found[1] or found[2] == "code":
                 self._check_code(changes.get("Code", changes))
-        answer = self._forward(request)
-        if request.method != "GET" and answer.status < 300:
-            if found is not None and found[2] == "configuration":
-                self._cloud.configure(self.find(found[1], "").config.name, changes)
+            operation: Operation = "update" if found[1] else "creation"
+            transition = self._begin(operation, found[1], changes)
+            answer = self._forward(request)
+            if answer.status < 300:
+                self._finish(found[1] or changes["FunctionName"], operation, transition, changes)
+        else:
+            answer = self._forward(request)
+            if request.method != "GET" and answer.status < 300:
+                self._learn()
+        return self._with_status(answer)
+
+    def _begin(self, operation: Operation, name: str, changes: dict[str, Any]) -> Transition | None:
+        """Return what becomes of a change, or refuse it."""
+        if operation == "update":
+            function = self.find(name, "")
+            if function.transition is not None:
+                function.transition.check_update(function.config.arn)
+        fault = self._faults.next_change(operation)
+        if fault is not None:
+            self._counts.add("faults")
+        refused = refused_creation(fault, changes.get("Role", ""))
+        if refused is not None:
+            raise refused
+        return Transition.of(operation, fault)
+
+    def _finish(
+        self, name: str, operation: Operation, transition: Transition | None, changes: dict[str, Any]
+    ) -> None:
+        if operation == "creation":
             self._learn()
-        return answer
+            self.find(name, "").transition = transition
+            return
+        function = self.find(name, "")
+        self._cloud.configure(function.config.name, changes)
+        function.transition = transition
+        self._learn()
+
+    def _with_status(self, answer: Answer) -> Answer:
+        """Say which functions are not ready, wherever an answer speaks of them."""
+        unready = {
+            name: status
+            for name, function in list(self._functions.items())
+            if function.transition is not None and (status := function.transition.status())
+        }
+        if not unready or not answer.body.startswith(b"{"):
+            return answer
+        content = json.loads(answer.body)
+        for told in (content, content.get("Configuration", {}), *content.get("Functions", ())):
+            told.update(unready.get(told.get("FunctionName", ""), {}))
+        return Answer(answer.status, answer.headers, json.dumps(content).encode())
 
     def _check(self, changes: dict[str, Any], new: bool) -> None:
         name = changes.get("FunctionName", "")
         if new and name in self._functions:
             raise Refusal(409, "ResourceConflictException", f"Function already exist: {name}")
-        if changes.get("PackageType", "Zip") != "Zip":
-            raise _invalid("The sandbox runs packages of type Zip only, no images")
-        if changes.get("Runtime", RUNTIME) != RUNTIME:
-            raise _invalid(f"The sandbox has the runtime {RUNTIME} only, that of the Python it runs with")
-        if changes.get("Architectures", [ARCHITECTURE]) != [ARCHITECTURE]:
-            raise _invalid(f"The sandbox has the architecture {ARCHITECTURE} only, that of this machine")
+        check_configuration(changes)
         if "Role" in changes and not self._cloud.role_exists(changes["Role"]):
-            raise _invalid("The role defined for the function cannot be assumed by Lambda.")
-        variables = changes.get("Environment", {}).get("Variables", {})
-        if sum(len(f"{name}{value}".encode()) for name, value in variables.items()) > _VARIABLES_LIMIT:
-            raise _invalid(f"{_VARIABLES} exceeded the 4KB limit. String measured: {json.dumps(variables)}")
-        if taken := sorted(_RESERVED & variables.keys()):
-            raise _invalid(
-                f"{_VARIABLES} contains reserved keys that are currently not supported for modification. "
-                f"Reserved keys used in this request: {', '.join(taken)}"
-            )
+            raise invalid("The role defined for the function cannot be assumed by Lambda.")
 
     def _check_code(self, code: dict[str, Any]) -> None:
         """Unpack a package before moto has it: it would take whatever comes."""
@@ -137,13 +168,13 @@ class ControlPlane:
             try:
                 package = base64.b64decode(code["ZipFile"], validate=True)
             except (binascii.Error, ValueError):
-                raise _invalid("Could not unzip uploaded file.") from None
+                raise invalid("Could not unzip uploaded file.") from None
             if len(package) > _ZIPPED:
                 raise Refusal(413, "RequestTooLargeException", _TOO_LARGE)
         elif "S3Bucket" in code and "S3Key" in code:
             package = self._cloud.object(code["S3Bucket"], code["S3Key"])
         else:
-            raise _invalid("Please provide a source for function code.")
+            raise invalid("Please provide a source for function code.")
         self._code.take(package)
 
     def _forward(self, request: Request) -> Answer:
@@ -174,7 +205,8 @@ class ControlPlane:
             function.retries = int(settings.get("MaximumRetryAttempts", 2))
             function.oldest = float(settings.get("MaximumEventAgeInSeconds", 21_600))
             with function.lock:
-                if function.config != config:
+                keeps_old = function.transition is not None and function.transition.keeps_old
+                if function.config != config and not keeps_old:
                     function.config = config
                     idle, function.idle = function.idle, []
                 else:
@@ -231,7 +263,3 @@ def _parse(body: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise Refusal(400, "SerializationException", str(error)) from None
     return parsed if isinstance(parsed, dict) else {}
-
-
-def _invalid(message: str) -> Refusal:
-    return Refusal(400, "InvalidParameterValueException", message)

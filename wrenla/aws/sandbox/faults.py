@@ -1,4 +1,4 @@
-"""Faults on demand: which of the calls goes wrong, and how."""
+"""Faults on demand: which of the calls goes wrong, or which change of a function, and how."""
 
 from __future__ import annotations
 
@@ -8,18 +8,41 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-__all__ = ["Fault", "FaultKind", "Faults"]
+__all__ = ["Fault", "FaultKind", "Faults", "Operation"]
 
 FaultKind = Literal[
-    "kill-before", "kill-during", "kill-after", "delay", "throttle", "answer-twice", "drop-connection"
+    "kill-before",
+    "kill-during",
+    "kill-after",
+    "delay",
+    "throttle",
+    "answer-twice",
+    "drop-connection",
+    "key-denied",
+    "role-unknown",
+    "grant-refused",
+    "pending",
+    "update-failed",
 ]
+
+Operation = Literal["creation", "update"]
+"""Requests that change functions: CreateFunction; UpdateFunctionCode and UpdateFunctionConfiguration."""
+
+_HITS: dict[str, tuple[Operation, ...]] = {
+    "role-unknown": ("creation",),
+    "grant-refused": ("creation",),
+    "pending": ("creation", "update"),
+    "update-failed": ("update",),
+}
+"""The operations that a rule may hit; all other rules hit calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A rule that makes some of the calls go wrong.
+    """A rule that makes some of the calls go wrong, or some of the requests that create or update functions.
 
-    Calls are numbered from 1 on, from when the rules were given; what is throttled counts, too.
+    Calls are numbered from 1 on, from when the rules were given; what is throttled counts, too. So are
+    creations and updates, together, but apart from calls.
 
     Parameters
     ----------
@@ -28,7 +51,16 @@ class Fault:
         begun, `seconds` after that, or when its response is in; the caller gets ``Runtime.ExitError``.
         ``delay``: the call begins `seconds` late. ``throttle``: it is refused with status 429.
         ``answer-twice``: the function runs twice, side by side. ``drop-connection``: it runs, but the
-        caller's connection is closed instead of an answer.
+        caller's connection is closed instead of an answer. ``key-denied``: it is refused with status 502 and
+        KMSAccessDeniedException, as on AWS when the function's role was deleted and made anew. Of
+        asynchronous calls only the first three and ``answer-twice`` are noticed.
+
+        ``role-unknown``, ``grant-refused``: the function is not created, since its role may not be assumed by
+        Lambda, or used with a key, which is what AWS says of a role of the last seconds. ``pending``: for
+        `seconds`, a function that was created is not active, and calls are refused with
+        ResourceConflictException (409); or an update is in progress, and calls run as before it; updates are
+        refused with 409. ``update-failed``: the same, and then the update has failed: calls run as before it
+        until the next one, although the configuration shows what was asked for.
     share : float
         Share of the calls that it hits; which ones depends on `seed` alone.
     calls : sequence of int
@@ -85,13 +117,13 @@ class Faults:
 
     def __init__(self) -> None:
         self._rules: tuple[Fault, ...] = ()
-        self._number = 0
+        self._number = self._changes = 0
         self._lock = threading.Lock()
 
     def set(self, rules: Sequence[Fault]) -> None:
         """Replace the rules, and count calls from 1 on."""
         with self._lock:
-            self._rules, self._number = tuple(rules), 0
+            self._rules, self._number, self._changes = tuple(rules), 0, 0
 
     def next(self) -> Fault | None:
         """Return what happens to the next call."""
@@ -99,4 +131,16 @@ class Faults:
             return None
         with self._lock:
             self._number += 1
-            return next((rule for rule in self._rules if rule.hits(self._number)), None)
+            return self._first(self._number, [rule for rule in self._rules if rule.kind not in _HITS])
+
+    def next_change(self, operation: Operation) -> Fault | None:
+        """Return what happens to the next request that creates or updates a function."""
+        if not self._rules:
+            return None
+        with self._lock:
+            self._changes += 1
+            able = [rule for rule in self._rules if operation in _HITS.get(rule.kind, ())]
+            return self._first(self._changes, able)
+
+    def _first(self, number: int, rules: Sequence[Fault]) -> Fault | None:
+        return next((rule for rule in rules if rule.hits(number)), None)

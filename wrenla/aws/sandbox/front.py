@@ -28,6 +28,11 @@ _INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
 _SYNCHRONOUS = 6 * (1 << 20)
 _ASYNCHRONOUS = 1 << 20
 _TAIL = 4096
+_KEY_DENIED = (
+    "Lambda was unable to decrypt the environment variables because KMS access was denied. Please check the "
+    "function's KMS key settings. KMS Exception: UnrecognizedClientException KMS Message: The security token "
+    "included in the request is invalid."
+)
 
 
 class Front:
@@ -72,7 +77,7 @@ class Front:
                 self._cloud.check_permission(request)
             found = _INVOKE.fullmatch(request.path) if request.method == "POST" else None
             if found is not None:
-                return self._invoke(request, self._plane.find(found[1], request.query))
+                return self._invoke(request, self._plane.find_to_call(found[1], request.query))
             if own:
                 return self._control.handle(request, key)
             return self._plane.handle(request)
@@ -96,6 +101,8 @@ class Front:
                 self._counts.add("throttles")
                 reason = "ConcurrentInvocationLimitExceeded"
                 raise Refusal(429, "TooManyRequestsException", "Rate Exceeded.", reason)
+            if fault.kind == "key-denied":
+                raise Refusal(502, "KMSAccessDeniedException", _KEY_DENIED)
         place = self._pool.admit(function)
         if fault is not None and fault.kind == "delay":
             time.sleep(fault.seconds)

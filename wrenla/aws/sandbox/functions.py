@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from wrenla.aws.sandbox.environment import Environment
 from wrenla.aws.sandbox.function_config import FunctionConfig
+from wrenla.aws.sandbox.transitions import Transition
 
 __all__ = ["Function"]
 
@@ -24,12 +25,15 @@ class Function:
         How often an asynchronous call that failed is run again.
     oldest : float
         Seconds that an asynchronous call may be old.
+    transition : Transition, optional
+        Why it is not ready.
     """
 
     config: FunctionConfig
     reserved: int | None = None
     retries: int = 2
     oldest: float = 21_600.0
+    transition: Transition | None = None
     running: int = 0
     deleted: bool = False
     idle: list[Environment] = field(default_factory=list)

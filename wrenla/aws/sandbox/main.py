@@ -72,7 +72,7 @@ def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
     counts, faults = Counts(), Faults()
     pool = Pool(host, options.account_concurrency, counts, logs.put)
     stack.callback(pool.free)
-    plane = ControlPlane(cloud, host.code, pool, options.account_concurrency)
+    plane = ControlPlane(cloud, host.code, pool, options.account_concurrency, faults, counts)
     events = Events(pool, faults, counts, options.retry_after)
     control = Control(cloud, faults, counts, logs)
     server = Server(Front(cloud, plane, pool, events, faults, counts, control).handle, options.port)

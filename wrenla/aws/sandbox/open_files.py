@@ -30,12 +30,14 @@ def want_of_files(error: BaseException) -> bool:
 def too_many() -> Refusal:
     """Return what is answered then."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    message = f"The sandbox has {limit} files open, and may have no more: call fewer at a time, or raise ulimit -Hn"
+    message = (
+        f"The sandbox has {limit} files open, and may have no more: call fewer at a time, or raise ulimit -Hn"
+    )
     return Refusal(500, "ServiceException", message)
 
 
 class Spare:
-    """A descriptor that is kept, so that a connection can be accepted when there is none left, and be told so."""
+    """A descriptor that is kept, so that when there is none left one can accept a connection, and say so."""
 
     def __init__(self) -> None:
         self._file: int | None = os.open(os.devnull, os.O_RDONLY)

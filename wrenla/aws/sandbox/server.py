@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -63,7 +64,10 @@ class Server:
             thread.join()
 
     def _accept(self) -> None:
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
         while True:
+            poll.poll()  # without descriptors, `accept` would fail at once, and not when somebody comes
             try:
                 connection, _ = self._listener.accept()
             except OSError as error:

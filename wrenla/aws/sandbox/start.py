@@ -1,8 +1,8 @@
 """What a plain process begins with: ``python start.py PARENT HANDLER``.
 
-It starts AWS's runtime client as its child, and stays to hold together all that comes of it: whatever loses its
-parent becomes a child of this process, whatever session it has begun. When the client has ended, or the sandbox
-has, however that was, it ends the rest, and then itself as the client has ended.
+It starts AWS's runtime client as its child, and stays to hold together all that comes of it: whatever loses
+its parent becomes a child of this process, whatever session it has begun. When the client has ended, or the
+sandbox has, however that was, it ends the rest, and then itself as the client has ended.
 
 Neither wrenla nor any other package can be imported here: nothing is on the path but the function's code and
 the runtime.
@@ -22,10 +22,6 @@ __all__ = ["descendants", "main"]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-
-
-class _ToldToEnd(Exception):
-    pass
 
 
 def main() -> None:
@@ -66,20 +62,26 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _end(*_: object) -> None:
-    raise _ToldToEnd
+    """End all at once; more signals may come meanwhile, one for each thread of the sandbox that ends."""
+    _end_rest()
+    os._exit(128 + signal.SIGTERM)
 
 
 def _keep(client: int) -> None:
     """Wait for the client's end, end all else, and end like it."""
-    code = -signal.SIGTERM
-    try:
-        ended = 0
-        while ended != client:
-            ended, status = os.waitpid(-1, 0)
-        code = os.waitstatus_to_exitcode(status)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    except _ToldToEnd:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ended = status = 0
+    while ended != client:
+        ended, status = os.waitpid(-1, 0)
+    _end_rest()
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        with contextlib.suppress(OSError):  # the disposition of SIGKILL cannot be set
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def _end_rest() -> None:
     with contextlib.suppress(ChildProcessError):  # there are none any more
         while True:
             for child in descendants(os.getpid())[1:]:
@@ -88,11 +90,6 @@ def _keep(client: int) -> None:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
             time.sleep(0.001)
-    if code < 0:
-        with contextlib.suppress(OSError):  # the disposition of SIGKILL cannot be set
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,70 @@
+"""Does a store work from here? An object is put, read and deleted, as by every task."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from wrenla_handler.stores import open_store
+from wrenla_handler.stores.s3_errors import error_status
+
+__all__ = ["probe"]
+
+_NBYTES = 8 << 20
+
+
+def probe(url: str) -> dict[str, Any]:
+    """Try a store, and say how it went. Whatever goes wrong is an answer, not an error.
+
+    Parameters
+    ----------
+    url : str
+        Where one object is put, and deleted again.
+
+    Returns
+    -------
+    dict
+        ``nbytes``, and by name the seconds of ``put``, ``get`` and ``delete``, as far as they came. If one
+        failed, also ``failed`` (its name) and ``error``; if it was S3 that refused, its ``code`` and what it
+        ``said``, which names a boundary, or a key that the role has no right to.
+
+    Examples
+    --------
+    >>> sorted(probe("memory://probe"))
+    ['delete', 'get', 'nbytes', 'put']
+    """
+    found: dict[str, Any] = {"nbytes": _NBYTES}
+    try:
+        store = open_store(url)
+    except ValueError as error:
+        return {**found, "failed": "open", "error": str(error)}
+    key, tile = f"doctor-{uuid.uuid4().hex}", os.urandom(_NBYTES)
+    trials: dict[str, Callable[[], object]] = {
+        "put": lambda: store.put(key, tile, create=True),
+        "get": lambda: store.get(key),
+        "delete": lambda: store.delete(key),  # also if it cannot be read
+    }
+    try:
+        for name, trial in trials.items():
+            begun = time.perf_counter()
+            try:
+                trial()
+            except Exception as error:
+                found = {**_failure(name, error), **found}  # the first one counts
+                if name == "put":
+                    break
+            else:
+                found[name] = time.perf_counter() - begun
+    finally:
+        store.close()
+    return found
+
+
+def _failure(name: str, error: Exception) -> dict[str, Any]:
+    cause = error.__cause__ or error
+    said = getattr(cause, "response", {}).get("Error", {}).get("Message", "")
+    text = " ".join(str(error).split()) or type(error).__name__
+    return {"failed": name, "error": text, "code": error_status(cause)[1], "said": " ".join(said.split())}

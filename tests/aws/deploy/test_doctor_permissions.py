@@ -1,0 +1,136 @@
+"""The doctor by those who may do what the printed policies say, and no more; and by roles that may not."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import boto3
+import pytest
+
+from wrenla.aws.deploy import DeploySpec, deploy
+from wrenla.aws.doctor import Check, examine
+from wrenla.aws.invoking import Invoke
+from wrenla.aws.package import Package
+from wrenla.aws.policies import deployer_policy, driver_policy, role_policy
+from wrenla.aws.spec import Site
+from wrenla_handler import probe as probe_module
+from wrenla_handler.stores import s3_client
+
+from .conftest import Account
+from .test_doctor import pong
+
+Packaging = Callable[[str], Package]
+
+
+@pytest.fixture
+def deployed(account: Account, package: Packaging) -> Site:
+    """A deployment in an account where permissions count."""
+    account.enforced()
+    deploy(account.admin)
+    return Site(DeploySpec(), account.number, account.region, "aws")
+
+
+def working_as(account: Account, site: Site, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Return a function that answers pings, and tries its bucket with the rights of its role."""
+    role = account.role(site.role_arn)
+    monkeypatch.setattr(s3_client, "_sessions", {site.bucket: role})
+
+    def invoke(function: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        return pong(**({"store": probe_module.probe(event["store"])} if "store" in event else {}))
+
+    return invoke
+
+
+def examined(session: boto3.Session, invoke: Invoke, **options: Any) -> dict[str, Check]:
+    return {check.name: check for check in examine(session, DeploySpec(**options), invoke)}
+
+
+def without(policy: Mapping[str, Any], *actions: str) -> dict[str, Any]:
+    changed = copy.deepcopy(dict(policy))
+    for statement in changed["Statement"]:
+        statement["Action"] = [each for each in statement["Action"] if each not in actions] or ["s3:Nothing"]
+    return changed
+
+
+def states(found: Mapping[str, Check]) -> dict[str, str]:
+    return {name: check.state for name, check in found.items() if check.state != "ok"}
+
+
+def test_who_runs_passes(account: Account, deployed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = account.user("driver", driver_policy(deployed))
+    found = examined(driver, working_as(account, deployed, monkeypatch))
+    assert states(found) == {"clearing up": "skipped"}
+    assert "only who deploys" in found["clearing up"].text
+    keys = account.admin.client("s3").list_objects_v2(Bucket=deployed.bucket, Prefix="wrenla/")
+    assert keys["KeyCount"] == 0
+
+
+def test_who_deploys_passes(account: Account, deployed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployer = account.user("deployer", deployer_policy(deployed))
+    found = examined(deployer, working_as(account, deployed, monkeypatch))
+    assert states(found) == {"tile throughput": "skipped"}
+    assert "only who runs" in found["tile throughput"].text
+
+
+@pytest.mark.parametrize(
+    ("actions", "failed"),
+    [
+        (("s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:ListBucket"), "put"),
+        (("s3:GetObject",), "get"),
+        (("s3:DeleteObject",), "delete"),
+    ],
+)
+def test_a_role_that_may_not_use_the_bucket(
+    account: Account, deployed: Site, monkeypatch: pytest.MonkeyPatch, actions: tuple[str, ...], failed: str
+) -> None:
+    """All else was well, and no task could work."""
+    account.admin.client("iam").put_role_policy(
+        RoleName=deployed.role_name,
+        PolicyName="wrenla",
+        PolicyDocument=json.dumps(without(role_policy(deployed), *actions)),
+    )
+    found = examined(account.admin, working_as(account, deployed, monkeypatch))
+    assert states(found) == {"function's tile": "failed"}
+    assert f"the function cannot {failed} a tile: access denied; its role needs s3:{failed.capitalize()}" in (
+        found["function's tile"].text
+    )
+    assert found["function's tile"].remedy.startswith("run wrenla deploy; if it stays")
+
+
+def test_who_may_not_look_at_the_function(
+    account: Account, deployed: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = without(driver_policy(deployed), "lambda:GetFunctionConfiguration")
+    driver = account.user("driver", policy)
+    invoke = working_as(account, deployed, monkeypatch)
+    found = examined(driver, invoke)
+    assert found["credentials"].state == "ok"
+    assert found["function"].state == "failed"
+    assert found["function"].text.startswith(
+        "GetFunctionConfiguration: access denied; these credentials need lambda:GetFunctionConfiguration"
+    )
+    assert found["bucket"].state == "skipped"
+    found = examined(driver, invoke, bucket=deployed.bucket)
+    assert (found["function"].state, found["bucket"].state) == ("failed", "ok")
+    assert found["tile throughput"].state == "ok"
+
+
+def test_a_bucket_that_may_not_be_listed(
+    account: Account, deployed: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = account.user("driver", without(driver_policy(deployed), "s3:ListBucket"))
+    found = examined(driver, working_as(account, deployed, monkeypatch))
+    assert found["bucket"].state == "failed"
+    assert "s3:ListBucket" in found["bucket"].text + found["bucket"].remedy
+
+
+def test_a_tile_that_may_be_put_but_not_read(
+    account: Account, deployed: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = account.user("driver", without(driver_policy(deployed), "s3:GetObject"))
+    found = examined(driver, working_as(account, deployed, monkeypatch))
+    assert found["tile throughput"].state == "failed"
+    assert "need s3:GetObject" in found["tile throughput"].text
