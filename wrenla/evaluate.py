@@ -16,7 +16,7 @@ from dask.utils import format_bytes
 from wrenla.algorithms.anchor import settled
 from wrenla.algorithms.assemble import copy
 from wrenla.config import Settings, settings, store_for
-from wrenla.errors import TooLargeError
+from wrenla.errors import SettingError, TooLargeError
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.folder import RunFolder
@@ -31,7 +31,14 @@ from wrenla_handler.layout import UNFINISHED, TileLayout
 from wrenla_handler.stores import open_store
 from wrenla_handler.task import ArraySpec
 
-_OPTIONS = ("max_compute_bytes", "progress", "schedule")
+_ELSEWHERE = {
+    "workers": "an executor has it: wrenla.LocalExecutor(workers=…), or WRENLA_WORKERS",
+    "allowed_mem": "an executor has it: wrenla.LocalExecutor(allowed_mem=…), or WRENLA_ALLOWED_MEM",
+    "blas_threads": "an executor has it: wrenla.LocalExecutor(blas_threads=…), or WRENLA_BLAS_THREADS",
+    "store": "WRENLA_STORE says where temporaries go",
+    "tile": "whatever makes a matrix has it, such as wrenla.random(shape, tile=…)",
+}
+"""Settings that an evaluation cannot have for itself, and where they are made."""
 
 _AHEAD = 4
 """Tiles that are read ahead while a result is gathered."""
@@ -52,21 +59,11 @@ class Options:
 
         Raises
         ------
-        TypeError
-            For what is no option of an evaluation: the other settings belong to executors and matrices.
+        SettingError
+            A setting is unknown, or is not one of an evaluation: others belong to executors and matrices.
         """
-        for name in arguments:
-            if name not in _OPTIONS:
-                what = {
-                    "workers": "an executor has it: wrenla.LocalExecutor(workers=…), or WRENLA_WORKERS",
-                    "allowed_mem": "an executor has it: wrenla.LocalExecutor(allowed_mem=…), or "
-                    "WRENLA_ALLOWED_MEM",
-                    "blas_threads": "an executor has it: wrenla.LocalExecutor(blas_threads=…), or "
-                    "WRENLA_BLAS_THREADS",
-                    "store": "WRENLA_STORE says where temporaries go",
-                    "tile": "whatever makes a matrix has it, such as wrenla.random(shape, tile=…)",
-                }.get(name, f"there are: on_event, {', '.join(_OPTIONS)}")
-                raise TypeError(f"{name} is not an option of an evaluation; {what}")
+        for name in arguments.keys() & _ELSEWHERE.keys():
+            raise SettingError(f"argument: {name} is not a setting of one evaluation; {_ELSEWHERE[name]}")
         return cls(settings(**arguments), on_event)
 
     @contextmanager

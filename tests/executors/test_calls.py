@@ -385,6 +385,7 @@ def test_two_processes_have_different_seeds(processes: wl.LocalExecutor) -> None
         lambda executor: executor.map(abs, [1]),
         lambda executor: executor.submit_many(abs, [1]),
         lambda executor: executor.map_reduce(abs, [1], sum),
+        lambda executor: wl.eye(3, tile=3).compute(executor),
     ],
 )
 def test_after_the_end_there_are_no_more_calls(ask: Callable[[wl.LocalExecutor], Any]) -> None:

@@ -50,7 +50,7 @@ def in_a_fork(function: Callable[[], object]) -> str:
     [
         lambda executor: executor.submit(abs, -1),
         lambda executor: executor.stats(),
-        lambda executor: wl.eye(3).compute(executor),
+        lambda executor: wl.eye(3, tile=3).compute(executor),
     ],
     ids=["submit", "stats", "compute"],
 )

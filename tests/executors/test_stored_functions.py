@@ -67,7 +67,7 @@ def test_map(
     function, seen = large(), []
     for value in processes.map(function, range(8), buffersize=buffersize, chunksize=chunksize):
         seen.append(value)
-        assert buffersize is None or len(seen) > 6 or functions() == 1
+        assert buffersize is None or len(seen) > 5 or functions() == 1
     assert seen == [0.5] * 8
     assert until(lambda: functions() == 0)
 

@@ -120,6 +120,17 @@ def test_ping(make: Make) -> None:
     assert pong["blas"]["threads"] == 2
 
 
+def test_a_ping_that_tries_a_store(make: Make, tmp_path: Path) -> None:
+    make(2048)
+    url = str(tmp_path / "store")
+    tried = app.handle({"version": 1, "kind": "ping", "store": url}, Context())
+    assert json.loads(json.dumps(tried)) == tried
+    assert (tried["kind"], tried["memory"]) == ("pong", 2048)
+    assert list(tried["store"]) == ["nbytes", "put", "get", "delete"]
+    assert all(seconds > 0 for seconds in tried["store"].values())
+    assert list(open_store(url).list()) == []
+
+
 # what it does not understand
 
 _GOOD = call(abs, -1)
@@ -140,6 +151,7 @@ _GOOD = call(abs, -1)
         {"version": 1, "kind": None},
         {"version": 1, "kind": []},
         {"version": 1, "kind": {"a": 1}},
+        {"version": 1, "kind": "ping", "store": ["s3://b"]},
         {"Records": [{"s3": "something\nelse"}], "text": "x" * 1000},
         {"version": 1, "kind": "call"},
         *({name: field for name, field in _GOOD.items() if name != left_out} for left_out in _GOOD),

@@ -153,7 +153,7 @@ def lacking(operation: str, message: str, who: str = "these credentials need") -
         if found := re.search(r"explicit deny in an? ([\w -]+? policy|permissions boundary)", message):
             by = f", which a {found[1]} denies expressly"
     elif "permissions boundary" in message:
-        by = ", which their permissions boundary does not allow"
+        by = ", which a permissions boundary does not allow"
     elif found := re.search(r"no (service control|resource control|VPC endpoint) policy", message):
         by = f", which no {found[1]} policy allows"
     where = f" on {told[2]}" if told[2] else ""

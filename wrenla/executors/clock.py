@@ -59,8 +59,10 @@ class Clock:
 
     def drop(self, alarm: Alarm | None) -> None:
         """Do nothing at the time of an alarm."""
+        if alarm is None:
+            return
         with self._changed:
-            if alarm is None or alarm.do is None:
+            if alarm.do is None:
                 return
             alarm.do = None
             self._dropped += 1

@@ -168,7 +168,7 @@ class LocalExecutor(Executor):
 
     @contextmanager
     def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
-        self._calls.check_process()
+        self._calls.check_open()
         call = current_call()
         nested = call is not None and call.owner is self._calls.carrier
         if nested or getattr(self._inside, "worker", False) or getattr(self._inside, "run", False):

@@ -81,6 +81,12 @@ class Queue:
         if os.getpid() != self.process:
             raise RuntimeError("this executor belongs to the process that forked this one: make another one")
 
+    def check_open(self) -> None:
+        """Refuse whoever comes after `shutdown`, or from a fork."""
+        self.check_process()
+        if self._closed:
+            raise RuntimeError("cannot schedule new calls after shutdown")
+
     def hold(self, until: Future[Any]) -> None:
         """Let calls in after `shutdown` that are marked as `held`, until some future has ended."""
         with self._changed:

@@ -201,8 +201,8 @@ def _check_reach(
     for target in targets:
         if target.url and _ORDER.index(_reach_of(target.url)) < _ORDER.index(reach):
             raise ReachError(
-                f"{target.url}: the executor's workers are further away ({reach}) and cannot write there: save "
-                'the matrix where they can, e.g. matrix.save("s3://bucket/name"), or compute it here: '
+                f"{target.url}: the executor's workers are further away ({reach}) and cannot write there: "
+                'save the matrix where they can, e.g. matrix.save("s3://bucket/name"), or compute it here: '
                 "executor=wrenla.LocalExecutor()"
             )
     urls: set[str] = set()

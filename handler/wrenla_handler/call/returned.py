@@ -33,7 +33,7 @@ def dump_result(result: object) -> list[Data]:
     >>> dump_result(x for x in "ab")
     Traceback (most recent call last):
       ...
-    TypeError: the result cannot travel from its worker: cannot pickle 'generator' object; return list(…) of it
+    TypeError: the result cannot be sent back: cannot pickle 'generator' object; return list(…) of it
     """
     try:
         return dump(result)
@@ -43,6 +43,6 @@ def dump_result(result: object) -> list[Data]:
         if type(error) in (TypeError, AttributeError, pickle.PicklingError):
             hints = [hint for kind, hint in _INSTEAD.items() if f"'{kind}' object" in str(error)]
             instead = hints[0] if hints else f"it is of type {type(result).__name__}"
-            told = type(error)(f"the result cannot travel from its worker: {error}; {instead}")
+            told = type(error)(f"the result cannot be sent back: {error}; {instead}")
         told.add_note(_NOTE)
         raise told.with_traceback(error.__traceback__) from None

@@ -159,11 +159,12 @@ def test_the_doctor_says_the_remedy(
     states = {line[9:26].strip(): line[:8].strip() for line in lines if not line.startswith(" ")}
     assert states["bucket"] == states["function"] == states["tile throughput"] == "ok"
     assert states["round trip"] == "failed"
-    assert (
-        lines[[line[9:26].strip() for line in lines].index("round trip") + 1].strip()
-        == "→ look at wrenla logs"
-    )
+    said = {line[9:26].strip(): line[26:] for line in lines}
+    assert said["round trip"] == "function wrenla fails: look at wrenla logs"
     assert states["versions"] == states["BLAS"] == "skipped"
+    lines = run("doctor", "--bucket", "nobucket-xyz").output.splitlines()
+    (number,) = (each for each, line in enumerate(lines) if "there is no bucket nobucket-xyz" in line)
+    assert lines[number + 1].strip().startswith("→ check --bucket")
 
 
 def test_matrices_are_listed(

@@ -207,67 +207,6 @@ def test_what_the_function_says(account: Account, package: Packaging) -> None:
     assert found["versions"].state == "skipped"
 
 
-DENIED = {
-    "code": "AccessDenied",
-    "error": "s3://b/wrenla/runs: doctor-1: access denied; the credentials need …",
-}
-USER = "User: arn:aws:sts::1:assumed-role/r/wrenla is not authorized to perform: "
-
-TILES: list[tuple[dict[str, Any] | None, str, str]] = [
-    (None, "it is of an earlier version", "run wrenla deploy"),
-    (
-        {"failed": "put", **DENIED, "said": "Access Denied"},
-        "the function cannot put a tile: access denied; its role needs s3:PutObject",
-        "run wrenla deploy; if it stays",
-    ),
-    (
-        {
-            "failed": "get",
-            **DENIED,
-            "said": f"{USER}s3:GetObject on resource: arn:aws:s3:::b/k because no permissions boundary allows it",
-        },
-        "its role needs s3:GetObject on arn:aws:s3:::b/k, which their permissions boundary does not allow",
-        "a permissions boundary",
-    ),
-    (
-        {
-            "failed": "put",
-            **DENIED,
-            "said": f"{USER}s3:PutObject on resource: arn:aws:s3:::b/k with an explicit deny in a service control "
-            "policy",
-        },
-        "which a service control policy denies expressly",
-        "(SCP)",
-    ),
-    (
-        {
-            "failed": "put",
-            **DENIED,
-            "said": f"{USER}kms:GenerateDataKey on resource: arn:aws:kms:eu-central-1:1:key/k because no "
-            "identity-based policy allows the kms:GenerateDataKey action",
-        },
-        "its role needs kms:GenerateDataKey on arn:aws:kms:eu-central-1:1:key/k",
-        "the policy of its KMS key",
-    ),
-    (
-        {"failed": "put", "error": "s3://b: S3 did not answer: Connect timeout", "code": "", "said": ""},
-        "the function cannot put a tile: s3://b: S3 did not answer",
-        "in a VPC the function needs an endpoint for S3",
-    ),
-]
-
-
-@pytest.mark.parametrize(("stored", "text", "remedy"), TILES)
-def test_a_function_that_cannot_use_the_bucket(
-    account: Account, package: Packaging, stored: dict[str, Any] | None, text: str, remedy: str
-) -> None:
-    deploy(account.admin)
-    found = checks(account, answering(pong(), stored))
-    assert [name for name, state in states(found).items() if state != "ok"] == ["function's tile"]
-    assert text in found["function's tile"].text
-    assert remedy in found["function's tile"].remedy
-
-
 def test_a_role_that_was_made_again(account: Account, package: Packaging) -> None:
     deploy(account.admin)
 

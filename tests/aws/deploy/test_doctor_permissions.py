@@ -20,7 +20,7 @@ from wrenla_handler import probe as probe_module
 from wrenla_handler.stores import s3_client
 
 from .conftest import Account
-from .test_doctor import pong
+from .test_doctor import answering, pong
 
 Packaging = Callable[[str], Package]
 
@@ -134,3 +134,67 @@ def test_a_tile_that_may_be_put_but_not_read(
     found = examined(driver, working_as(account, deployed, monkeypatch))
     assert found["tile throughput"].state == "failed"
     assert "need s3:GetObject" in found["tile throughput"].text
+
+
+DENIED = {
+    "code": "AccessDenied",
+    "error": "s3://b/wrenla/runs: doctor-1: access denied; the credentials need …",
+}
+USER = "User: arn:aws:sts::1:assumed-role/r/wrenla is not authorized to perform: "
+
+TILES: list[tuple[dict[str, Any] | None, str, str]] = [
+    (None, "it is of an earlier version", "run wrenla deploy"),
+    (
+        {"failed": "put", **DENIED, "said": "Access Denied"},
+        "the function cannot put a tile: access denied; its role needs s3:PutObject",
+        "run wrenla deploy; if it stays",
+    ),
+    (
+        {
+            "failed": "get",
+            **DENIED,
+            "said": f"{USER}s3:GetObject on resource: arn:aws:s3:::b/k because no permissions boundary allows "
+            "the s3:GetObject action",
+        },
+        "its role needs s3:GetObject on arn:aws:s3:::b/k, which a permissions boundary does not allow",
+        "a permissions boundary",
+    ),
+    (
+        {
+            "failed": "put",
+            **DENIED,
+            "said": f"{USER}s3:PutObject on resource: arn:aws:s3:::b/k with an explicit deny in a service "
+            "control policy",
+        },
+        "which a service control policy denies expressly",
+        "(SCP)",
+    ),
+    (
+        {
+            "failed": "put",
+            **DENIED,
+            "said": f"{USER}kms:GenerateDataKey on resource: arn:aws:kms:eu-central-1:1:key/k because no "
+            "identity-based policy allows the kms:GenerateDataKey action",
+        },
+        "its role needs kms:GenerateDataKey on arn:aws:kms:eu-central-1:1:key/k",
+        "the policy of its KMS key",
+    ),
+    (
+        {"failed": "put", "error": "s3://b: S3 did not answer: Connect timeout", "code": "", "said": ""},
+        "the function cannot put a tile: s3://b: S3 did not answer",
+        "in a VPC the function needs an endpoint for S3",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("stored", "text", "remedy"), TILES, ids=["earlier", "denied", "boundary", "scp", "kms", "vpc"]
+)
+def test_a_function_that_cannot_use_the_bucket(
+    account: Account, package: Packaging, stored: dict[str, Any] | None, text: str, remedy: str
+) -> None:
+    deploy(account.admin)
+    found = examined(account.admin, answering(pong(), stored))
+    assert states(found) == {"function's tile": "failed"}
+    assert text in found["function's tile"].text
+    assert remedy in found["function's tile"].remedy

@@ -182,6 +182,7 @@ def test_it_is_made_again_also_if_that_is_interrupted(account: Account, package:
     deploy(account.admin)
     remove_role(account)
     whole = deploy(account.admin, dry_run=True).changed
+    assert any("delete function" in line for line in whole)
     done: list[str] = []
     while True:
         lines: list[str] = []

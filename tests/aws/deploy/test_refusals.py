@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from wrenla.aws import clients as clients_module
 from wrenla.aws import function as function_module
+from wrenla.aws import refusals
 from wrenla.aws import step as step_module
 from wrenla.aws.clients import connect
 from wrenla.aws.deploy import DeploySpec, deploy
@@ -19,6 +20,7 @@ from wrenla.aws.package import Package
 from wrenla.aws.refusals import DeployError, explaining
 from wrenla.aws.step import until
 from wrenla.errors import SettingError
+from wrenla.executors import invocation
 
 from .conftest import Account
 
@@ -41,6 +43,22 @@ def answer(operation: str, code: str, message: str = "", status: int = 400, **he
         (answer("GetCallerIdentity", "ExpiredToken", status=403), "have expired; renew them"),
         (answer("GetCallerIdentity", "InvalidClientTokenId", status=403), "credentials are not accepted"),
         (answer("GetFunction", "UnrecognizedClientException"), "credentials are not accepted"),
+        (answer("GetFunction", "UnrecognizedClientException"), "the region is not enabled for this account"),
+        (answer("GetCallerIdentity", "InvalidClientTokenId", status=403), "or the region is not enabled"),
+        (answer("DescribeRegions", "AuthFailure", status=401), "or the region is not enabled"),
+        (answer("GetFunctionConfiguration", "InvalidSignatureException", "…", 403), "are not accepted"),
+        (answer("GetFunctionConfiguration", "IncompleteSignatureException", "…"), "are not accepted"),
+        (
+            answer("GetFunction", "InvalidSignatureException", "Signature expired: 1 is now earlier", 403),
+            "GetFunction: this machine's clock is off by more than 5 minutes; set it",
+        ),
+        (answer("Invoke", "KMSAccessDeniedException", "KMS said no", 502), "made again; run wrenla deploy"),
+        (
+            answer("GetFunctionConfiguration", "500", "<!doctype html>\n<html lang=en>", 500),
+            "what answers knows no such region, or is not AWS (500, a page of HTML); check --region",
+        ),
+        (exceptions.UnknownRegionError(region_name="foo", error_msg="No partition"), "check --region, AWS_"),
+        (exceptions.InvalidRegionError(region_name="a b"), "check --region, AWS_DEFAULT_REGION"),
         (
             answer("HeadBucket", "301", **{"x-amz-bucket-region": "eu-west-1"}),
             "region (eu-west-1); give --region",
@@ -67,7 +85,7 @@ def answer(operation: str, code: str, message: str = "", status: int = 400, **he
                 "arn:aws:iam::1:role/r because no permissions boundary allows the iam:CreateRole action",
                 403,
             ),
-            "need iam:CreateRole on arn:aws:iam::1:role/r, which their permissions boundary does not allow",
+            "need iam:CreateRole on arn:aws:iam::1:role/r, which a permissions boundary does not allow",
         ),
         (
             answer(
@@ -78,7 +96,7 @@ def answer(operation: str, code: str, message: str = "", status: int = 400, **he
                 " with an explicit deny in a resource-based policy",
                 403,
             ),
-            "need s3:PutObject on arn:aws:s3:::b/k, which a policy denies expressly",
+            "need s3:PutObject on arn:aws:s3:::b/k, which a resource-based policy denies expressly",
         ),
     ],
     ids=str,
@@ -89,6 +107,17 @@ def test_in_one_line(error: Exception, said: str) -> None:
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
     assert raised.value.__cause__ is error
+
+
+def test_what_executors_know_of_credentials_is_known_here() -> None:
+    """Both have sentences of their own: there the setting is a variable, here an option."""
+    theirs = {
+        code
+        for code, text in invocation._REMEDIES.items()
+        if text in (invocation._NOT_ACCEPTED, invocation._EXPIRED)
+    }
+    assert {"InvalidSignatureException", "ExpiredTokenException"} < theirs
+    assert theirs <= set(refusals._REMEDIES)
 
 
 def test_no_region(account: Account) -> None:
