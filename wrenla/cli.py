@@ -11,6 +11,8 @@ from dask.utils import format_bytes, format_time
 
 from wrenla import cli_aws, cli_sandbox
 from wrenla.cli_map import map_command
+from wrenla.cli_places import why_no_folder
+from wrenla.cli_text import counted, one_line
 from wrenla.config import origins, settings
 from wrenla.errors import NotAMatrixError, SettingError, WrenlaError
 from wrenla.folder import leftovers
@@ -39,13 +41,9 @@ class _Commands(click.Group):
         except BrokenPipeError:
             raise
         except SettingError as error:
-            raise click.UsageError(_one_line(error)) from error
+            raise click.UsageError(one_line(error)) from error
         except (WrenlaError, OSError) as error:
-            raise click.ClickException(_one_line(error)) from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+            raise click.ClickException(one_line(error)) from error
 
 
 class _Duration(click.ParamType[float]):
@@ -71,7 +69,7 @@ class _Address(click.ParamType[str]):
         try:
             open_store(value).close()
         except ValueError as error:
-            self.fail(_one_line(error), param, ctx)
+            self.fail(one_line(error), param, ctx)
         return str(value)
 
 
@@ -88,7 +86,7 @@ for _command in (map_command, *cli_aws.commands, *cli_sandbox.commands):
     main.add_command(_command)
 
 
-@main.command()
+@main.command(short_help="Remove what runs that failed or were killed have left.")
 @click.option("--store", type=_Address(), help="Where temporary tiles are.  [default: the setting `store`]")
 @click.option(
     "--older-than",
@@ -105,23 +103,27 @@ def clean(store: str | None, older_than: float, dry_run: bool) -> None:
     command removes them. Runs that are still at work, and matrices that were saved, are never touched.
     """
     root = store or settings().store
+    place = open_store(root)
+    place.close()
+    if why := why_no_folder(place, root, may_be_missing=store is None):
+        raise click.UsageError(why)
     runs = objects = nbytes = 0
     for leftover in leftovers(root, older_than=older_than):
         if not (dry_run or leftover.remove()):
             continue  # somebody has just begun to resume it
         size = f", {format_bytes(leftover.nbytes)}" if leftover.nbytes else ""
         ago = f"{format_time(leftover.age)} ago" if leftover.age >= 1 else "just now"
-        click.echo(f"{leftover.name}  {leftover.objects} objects{size}, left {ago}")
+        click.echo(f"{leftover.name}  {counted(leftover.objects, 'object')}{size}, left {ago}")
         runs, objects, nbytes = runs + 1, objects + leftover.objects, nbytes + leftover.nbytes
     if runs == 0:
         click.echo(f"{root}: nothing to clean")
         return
     size = f", {format_bytes(nbytes)}" if nbytes else ""
     verb = "would remove" if dry_run else "removed"
-    click.echo(f"{root}: {verb} {objects} objects{size} of {runs} run{'s' if runs > 1 else ''}")
+    click.echo(f"{root}: {verb} {counted(objects, 'object')}{size} of {counted(runs, 'run')}")
 
 
-@main.command()
+@main.command(short_help="Describe the matrix stored at URL, and look for its tiles.")
 @click.argument("url", type=_Address())
 def info(url: str) -> None:
     """Describe the matrix stored at URL, and check that its tiles are there.
@@ -134,7 +136,7 @@ def info(url: str) -> None:
             layout = TileLayout.read(store)
         except NotAMatrixError as error:
             tiles = sum(1 for _ in store.list("c/"))
-            also = f" ({tiles} tiles of an unfinished one are there)" if tiles else ""
+            also = f" ({counted(tiles, 'tile')} of an unfinished one are there)" if tiles else ""
             raise NotAMatrixError(f"{error}{also}") from None
         needed, there = _tiles(store, layout)
         address = store.url
@@ -149,7 +151,7 @@ def info(url: str) -> None:
         "structure": layout.structure,
         "tiles": f"{_times(grid.tile[:ndim])}, {format_bytes(each)} each",
         "grid": _times(grid.counts[:ndim]),
-        "there": f"{len(there)} tiles, {format_bytes(len(there) * each)}",
+        "there": f"{counted(len(there), 'tile')}, {format_bytes(len(there) * each)}",
         "as array": format_bytes(grid.shape[0] * grid.shape[1] * itemsize),
     }
     click.echo(address)
@@ -181,7 +183,7 @@ def _times(lengths: tuple[int, ...]) -> str:
     return " × ".join(map(str, lengths)) or "a number"
 
 
-@main.command(name="settings")
+@main.command(name="settings", short_help="Show the settings in force and where each comes from.")
 def show_settings() -> None:
     """Show the settings in force and where each comes from.
 

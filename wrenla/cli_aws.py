@@ -20,6 +20,8 @@ from wrenla.aws.listing import StoredMatrix, stored_matrices
 from wrenla.aws.logs import log_lines
 from wrenla.aws.policies import deployer_policy, destroyer_policy, driver_policy, role_policy
 from wrenla.aws.refusals import explaining
+from wrenla.cli_places import why_no_folder
+from wrenla.cli_text import counted
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.stores.s3 import S3Store
 
@@ -89,7 +91,7 @@ def _session(profile: str | None, region: str | None) -> Any:
         return boto3.Session(profile_name=profile, region_name=region)
 
 
-@click.command(name="deploy")
+@click.command(name="deploy", short_help="Set up the function on AWS Lambda, or bring it up to date.")
 @_where
 @_place
 @click.option(
@@ -179,7 +181,7 @@ def _print_policies(session: Any, spec: DeploySpec) -> None:
     click.echo(json.dumps(made, indent=2))
 
 
-@click.command(name="destroy")
+@click.command(name="destroy", short_help="Remove what deploy has made.")
 @_where
 @_place
 @click.option("--role", default="", metavar="ARN", help="The role given to deploy: it stays.")
@@ -215,7 +217,7 @@ def _tell_if_none(done: tuple[str, ...]) -> None:
         click.echo("nothing to remove")
 
 
-@click.command(name="doctor")
+@click.command(name="doctor", short_help="Check that everything on AWS is there and works.")
 @_where
 @_place
 @click.pass_context
@@ -237,7 +239,7 @@ def doctor_command(
     context.exit(1 if failed else 0)
 
 
-@click.command(name="logs")
+@click.command(name="logs", short_help="Print what the function has written to its log.")
 @_where
 @click.option("--since", type=_Ago(), default=3600.0, metavar="TIME", help="30m, 2h, 1d.  [default: 1h]")
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
@@ -248,7 +250,7 @@ def logs_command(profile: str | None, region: str | None, function: str, since: 
         click.echo(f"{line.when:%Y-%m-%d %H:%M:%S} {line.stream[-8:]} {line.text}")
 
 
-@click.command(name="ls")
+@click.command(name="ls", short_help="List the matrices in the bucket, or below URL.")
 @_where
 @_place
 @click.argument("url", required=False)
@@ -271,9 +273,12 @@ def _store(url: str | None, profile: str | None, region: str | None, options: di
     """Open what to list, with the credentials that the options name."""
     if url is not None and not url.startswith("s3://"):
         try:
-            return open_store(url)
+            store = open_store(url)
         except ValueError as error:
             raise click.UsageError(" ".join(str(error).split())) from error
+        if why := why_no_folder(store, url):
+            raise click.UsageError(why)
+        return store
     session = _session(profile, region)
     if url is None:
         with explaining():
@@ -291,7 +296,8 @@ def _description(matrix: StoredMatrix) -> str:
     if layout is None:
         return f"not readable in place: {matrix.why}"
     shape = " × ".join(map(str, layout.grid.shape[: layout.ndim])) or "a number"
-    return f"{shape}  {layout.dtype}  {layout.structure}  {matrix.tiles} tiles  {format_bytes(matrix.nbytes)}"
+    tiles = counted(matrix.tiles, "tile")
+    return f"{shape}  {layout.dtype}  {layout.structure}  {tiles}  {format_bytes(matrix.nbytes)}"
 
 
 commands: tuple[click.Command, ...] = (

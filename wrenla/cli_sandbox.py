@@ -16,7 +16,7 @@ from wrenla.aws.sandbox import LocalLambda
 __all__ = ["commands"]
 
 
-@click.command()
+@click.command(short_help="Run a Lambda on this machine, until Ctrl-C.")
 @click.option("--function", default="wrenla", show_default=True, help="Name of the function.")
 @click.option("--memory", type=int, default=1769, show_default=True, metavar="MB", help="Of each call.")
 @click.option("--timeout", type=int, default=900, show_default=True, metavar="SECONDS", help="Of each call.")
@@ -31,7 +31,7 @@ __all__ = ["commands"]
     show_default=True,
     help="How functions are kept apart from this machine.",
 )
-@click.option("--enforce-iam", is_flag=True, help="Enforce the policies of users and roles.")
+@click.option("--enforce-iam", is_flag=True, help="Enforce policies of users and roles, not of buckets.")
 @click.option("--no-deploy", is_flag=True, help="Without a function: `wrenla deploy` makes it.")
 @click.option("--port", type=int, default=0, help="Of the Lambda API.  [default: one that is free]")
 def sandbox(no_deploy: bool, **options: Any) -> None:

@@ -90,7 +90,9 @@ def _found(names: dict[str, Any], script: str, name: str) -> Callable[..., Any]:
 
 def _prints_as_address(value: Any) -> bool:
     """Tell whether this is a class whose objects print as ``<C object at 0x…>``."""
-    return isinstance(value, type) and (value.__str__, value.__repr__) == (object.__str__, object.__repr__)
+    if not isinstance(value, type):
+        return False
+    return all(getattr(value, name) is getattr(object, name) for name in ("__str__", "__repr__"))
 
 
 def _nearest(name: str, others: list[str]) -> str:

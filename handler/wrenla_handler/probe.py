@@ -1,4 +1,4 @@
-"""Does a store work from here? An object is put, read and deleted, as by every task."""
+"""Does a store work from here? An object is looked for, put, read and deleted, as by every task."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from wrenla_handler.errors import TransientStoreError
 from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3_errors import error_status
 
@@ -27,14 +28,14 @@ def probe(url: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``nbytes``, and by name the seconds of ``put``, ``get`` and ``delete``, as far as they came. If one
-        failed, also ``failed`` (its name) and ``error``; if it was S3 that refused, its ``code`` and what it
+        ``nbytes``, and by name the seconds of what went well: ``look``, ``put``, ``get``, ``delete``. If one
+        did not, also ``failed`` (its name) and ``error``; if it was S3 that refused, its ``code`` and what it
         ``said``, which names a boundary, or a key that the role has no right to.
 
     Examples
     --------
     >>> sorted(probe("memory://probe"))
-    ['delete', 'get', 'nbytes', 'put']
+    ['delete', 'get', 'look', 'nbytes', 'put']
     """
     found: dict[str, Any] = {"nbytes": _NBYTES}
     try:
@@ -43,24 +44,28 @@ def probe(url: str) -> dict[str, Any]:
         return {**found, "failed": "open", "error": str(error)}
     key, tile = f"doctor-{uuid.uuid4().hex}", os.urandom(_NBYTES)
     trials: dict[str, Callable[[], object]] = {
+        "look": lambda: store.exists(key),  # first, as connecting takes longer than putting
         "put": lambda: store.put(key, tile, create=True),
         "get": lambda: store.get(key),
         "delete": lambda: store.delete(key),  # also if it cannot be read
     }
+    failures: dict[str, Exception] = {}
     try:
         for name, trial in trials.items():
             begun = time.perf_counter()
             try:
                 trial()
             except Exception as error:
-                found = {**_failure(name, error), **found}  # the first one counts
-                if name == "put":
+                failures[name] = error
+                if name == "put" or isinstance(error, TransientStoreError):
                     break
             else:
                 found[name] = time.perf_counter() - begun
     finally:
         store.close()
-    return found
+    # That it may not look says least: S3 does not tell then which permission is lacking.
+    failed = next((name for name in ("put", "get", "delete", "look") if name in failures), "")
+    return {**found, **_failure(failed, failures[failed])} if failed else found
 
 
 def _failure(name: str, error: Exception) -> dict[str, Any]:

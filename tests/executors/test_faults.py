@@ -39,7 +39,7 @@ def test_thread(row: Row, tmp_path: Path, stored: Stored) -> None:
 def test_returns_500_megabytes(tmp_path: Path, stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faulty_calls, "WAIT", 90.0)
     count = 500 * 10**6
-    row = Row("", partial(returns, count), value=np.ones(count, np.uint8))
+    row = Row("", partial(returns, count), value=np.ones(count, np.uint8), within=90)
     check(row, "process", tmp_path, stored)
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-import warnings
 
 import numpy as np
 import pytest
@@ -16,7 +15,10 @@ import wrenla as wl
 from tests.waiting import until
 from wrenla.errors import RemoteError
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),  # Python 3.12 on: it has threads
+]
 
 
 def waits_for_its_child() -> str:
@@ -56,12 +58,6 @@ def by_multiprocessing() -> int | None:
     process.start()
     process.join()
     return process.exitcode
-
-
-@pytest.fixture(autouse=True)
-def old_python_forks_threads_without_a_word() -> None:
-    """Python 3.12 and later warn of forks in a process that has threads, as this one has."""
-    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 
 
 def test_a_child_that_exits_is_not_the_call(executor: wl.LocalExecutor) -> None:

@@ -115,7 +115,7 @@ def test_the_future_runs_from_the_beginning(shared: wl.LocalExecutor) -> None:
 @pytest.mark.parametrize("fan_in", [1, 0, -3])
 def test_a_tree_needs_branches(shared: wl.LocalExecutor, fan_in: int) -> None:
     before = shared.stats().submitted
-    with pytest.raises(ValueError, match=f"fan_in={fan_in}: at least 2"):
+    with pytest.raises(ValueError, match=f"fan_in={fan_in}: a whole number, at least 2"):
         shared.map_reduce(abs, [1], sum, fan_in=fan_in)
     assert shared.stats().submitted == before
 

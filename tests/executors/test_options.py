@@ -7,6 +7,7 @@ import os
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
 import wrenla as wl
@@ -29,6 +30,11 @@ from wrenla.executors.options import CallOptions
         ({"retries": 1.0}, ValueError, "retries=1.0"),
         ({"retries": True}, ValueError, "retries=True"),
         ({"retries": None}, ValueError, "retries=None"),
+        ({"timeout": True}, ValueError, "timeout=True: a number of seconds"),
+        ({"idempotent": "no"}, TypeError, "idempotent='no': True or False"),
+        ({"idempotent": 1}, TypeError, "idempotent=1: True or False"),
+        ({"record": "no"}, TypeError, "record='no': True, False or None"),
+        ({"include_modules": 3}, TypeError, "include_modules=3: a list of names"),
         ({"include_modules": "numpy"}, TypeError, "include_modules='numpy'"),
         ({"include_modules": [1]}, TypeError, "include_modules"),
         ({"exclude_modules": "numpy"}, TypeError, "exclude_modules='numpy'"),
@@ -44,6 +50,30 @@ def test_bad_options(options: dict[str, Any], kind: Any, message: str) -> None:
             executor.options(**options)
         with pytest.raises(TypeError):
             executor.options(3)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "memory",
+            r"LocalExecutor\.options\(\) has no option 'memory'; there are: timeout, deadline, retries, ",
+        ),
+        ("retry", r"LocalExecutor\.options\(\) has no option 'retry'; did you mean 'retries'\? there are: "),
+    ],
+)
+def test_options_that_there_are_not(name: str, message: str) -> None:
+    with (
+        wl.LocalExecutor(1, "thread", allowed_mem="300 MiB") as executor,
+        pytest.raises(TypeError, match=message),
+    ):
+        executor.options(**{name: 3})  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy() -> None:
+    made = CallOptions(timeout=np.int64(5), deadline=np.float32(0.5), retries=np.int64(2))  # type: ignore[arg-type]
+    assert made == CallOptions(timeout=5, deadline=0.5, retries=2)
+    assert [type(value) for value in (made.timeout, made.deadline, made.retries)] == [float, float, int]
 
 
 def test_good_options() -> None:

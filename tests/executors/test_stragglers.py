@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from tests.waiting import until
+from wrenla.errors import Cancelled
 
 from .fault_acts import kill_myself
 from .faulty_calls import KINDS, WAIT, Stored, pool, private, usable
+from .gate import Gate
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("by_value")]
 
@@ -76,3 +78,15 @@ def test_a_copy_takes_over_when_the_first_one_dies(tmp_path: Path, stored: Store
         assert [int(array[-1]) for array in found] == list(range(20))
         usable(executor, tmp_path)
         assert private(stored) == []
+
+
+@KINDS
+def test_told_to_stop_while_a_copy_runs(kind: str, gate: Gate) -> None:
+    with pool(kind) as executor:
+        futures = executor.options(idempotent=True).submit_many(lambda x: x and gate.wait(x), [0, 0, 0, 1])
+        assert until(lambda: executor.stats().copies == 1)
+        executor.calls.stop(grace=0.2)
+        assert isinstance(futures[3].exception(WAIT), Cancelled)
+        assert executor.stats().cancelled == 1
+        gate.open()
+        assert executor.submit(abs, -1).result(WAIT) == 1

@@ -126,7 +126,7 @@ def test_a_ping_that_tries_a_store(make: Make, tmp_path: Path) -> None:
     tried = app.handle({"version": 1, "kind": "ping", "store": url}, Context())
     assert json.loads(json.dumps(tried)) == tried
     assert (tried["kind"], tried["memory"]) == ("pong", 2048)
-    assert list(tried["store"]) == ["nbytes", "put", "get", "delete"]
+    assert list(tried["store"]) == ["nbytes", "look", "put", "get", "delete"]
     assert all(seconds > 0 for seconds in tried["store"].values())
     assert list(open_store(url).list()) == []
 

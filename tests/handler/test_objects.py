@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import re
 import tracemalloc
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -95,6 +97,38 @@ def test_nothing_matches(texts: Store) -> None:
 def test_the_address_of_an_object(texts: Store) -> None:
     with pytest.raises(FileNotFoundError, match=r"an object, not a folder: .*pattern='a\.txt'"):
         wl.objects(f"{texts.url}/a.txt")
+
+
+def test_an_address_with_wildcards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.py").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    for address, folder, pattern in (
+        ("*.py", ".", "*.py"),
+        (f"{tmp_path}/*/a[12].txt", str(tmp_path), "*/a[12].txt"),
+        (f"{tmp_path.as_uri()}/%41*", tmp_path.as_uri(), "A*"),
+    ):
+        with pytest.raises(FileNotFoundError) as caught:
+            wl.objects(address)
+        assert str(caught.value).endswith(f"take wl.objects({folder!r}, pattern={pattern!r})")
+    assert [reader.key for reader in wl.objects(".", pattern="*.py")] == ["a.py"]
+
+
+def test_an_object_with_wildcards_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a[1].txt").write_text("x")
+    with pytest.raises(FileNotFoundError, match=r"an object, not a folder: .*pattern='a\[\[\]1\]\.txt'"):
+        wl.objects(tmp_path / "a[1].txt")
+    assert len(list(wl.objects(tmp_path, pattern="a[[]1].txt"))) == 1
+
+
+@pytest.mark.parametrize("url", [5, None, b"texts", ["texts"]])
+def test_what_is_no_address(url: Any) -> None:
+    with pytest.raises(TypeError, match="^" + re.escape(f"url={url!r}: the address of a folder")):
+        wl.objects(url)
+
+
+def test_what_is_no_pattern(texts: Store) -> None:
+    with pytest.raises(TypeError, match=r"^pattern=3: a text like '\*\.txt', or None"):
+        wl.objects(texts.url, pattern=3)  # type: ignore[arg-type]
 
 
 def test_an_object_with_a_blank_in_its_name(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 from wrenla_handler import probe as probe_module
 from wrenla_handler.errors import StoreError, TransientStoreError
 from wrenla_handler.probe import probe
-from wrenla_handler.stores import MemoryStore, s3_errors
+from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.s3_errors import translating
 
 URL = "s3://bucket/wrenla"
@@ -28,7 +28,7 @@ def said(error: Exception, key: str) -> str:
 
 @pytest.fixture(autouse=True)
 def no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in s3_errors._ENDPOINTS:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -54,7 +54,7 @@ def test_a_bucket_that_is_not_there(key: str, monkeypatch: pytest.MonkeyPatch) -
 )
 def test_what_is_not_the_objects_fault_does_not_name_it(error: Exception) -> None:
     assert {said(error, key) for key in ("", "lease/", "m/c/0/0")} == {said(error, "")}
-    assert said(error, "").startswith(f"{URL}: the")
+    assert said(error, "").startswith(f"{URL}: th")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,10 @@ class Broken(MemoryStore):
             with translating(URL, "doctor"):
                 raise answer("AccessDenied", 403, f"not\nauthorized to {name}")
 
+    def exists(self, key: str) -> bool:
+        self._may("look")
+        return super().exists(key)
+
     def put(self, *of: object, **how: object) -> bool:
         self._may("put")
         return super().put(*of, **how)  # type: ignore[arg-type]
@@ -101,10 +105,12 @@ class Broken(MemoryStore):
 @pytest.mark.parametrize(
     ("fails", "first", "done", "left"),
     [
-        (("put",), "put", [], 0),
-        (("get",), "get", ["put", "delete"], 0),
-        (("delete",), "delete", ["put", "get"], 1),
-        (("get", "delete"), "get", ["put"], 1),
+        (("look",), "look", ["put", "get", "delete"], 0),
+        (("look", "put", "get", "delete"), "put", [], 0),
+        (("put",), "put", ["look"], 0),
+        (("get",), "get", ["look", "put", "delete"], 0),
+        (("delete",), "delete", ["look", "put", "get"], 1),
+        (("get", "delete"), "get", ["look", "put"], 1),
     ],
 )
 def test_the_first_thing_that_fails_is_told(
@@ -117,8 +123,23 @@ def test_the_first_thing_that_fails_is_told(
     assert (found["failed"], found["code"]) == (first, "AccessDenied")
     assert found["said"] == f"not authorized to {first}"
     assert found["error"].startswith(f"{URL}: doctor: access denied")
-    assert [name for name in ("put", "get", "delete") if name in found] == done
+    assert [name for name in ("look", "put", "get", "delete") if name in found] == done
     assert len(list(store.list())) == left
+
+
+def test_one_wait_for_a_store_that_does_not_answer_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    class Silent(MemoryStore):
+        def exists(self, key: str) -> bool:
+            tried.append(key)
+            raise TransientStoreError(f"{URL}: S3 did not answer")
+
+    monkeypatch.setattr(probe_module, "open_store", lambda url: Silent("silent"))
+    found = probe("s3://b")
+    assert (found["failed"], found["error"], found["code"]) == ("look", f"{URL}: S3 did not answer", "")
+    assert len(tried) == 1
+    assert "put" not in found
 
 
 def test_an_address_of_no_store() -> None:

@@ -40,7 +40,7 @@ def test_wrong_credentials_are_an_error_of_one_line(
             call()
         assert type(caught.value) is StoreError
         assert str(caught.value) == (
-            f"s3://{s3_bucket}: key: the credentials are not accepted; "
+            f"s3://{s3_bucket}: the credentials are not accepted; "
             "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
 

@@ -38,6 +38,12 @@ def test_help_names_every_command() -> None:
         assert name in text
 
 
+def test_help_of_commands_is_not_cut() -> None:
+    listed = wrenla("--help").output.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in listed] == sorted(main.commands)  # one line for each
+    assert [line for line in listed if not line.endswith(".") or line.endswith(("...", "…"))] == []
+
+
 @pytest.mark.parametrize("command", ["clean", "info", "settings"])
 def test_every_command_has_help(command: str) -> None:
     result = wrenla(command, "-h")
@@ -70,7 +76,47 @@ def test_clean_removes_what_a_failed_run_left(tmp_path: Path) -> None:
 
 def test_clean_says_when_there_is_nothing(tmp_path: Path) -> None:
     assert "nothing to clean" in wrenla("clean", "--store", tmp_path).output
-    assert "nothing to clean" in wrenla("clean", "--store", tmp_path / "not" / "there").output
+    # of a setting, whoever writes there first makes the folder
+    result = wrenla("clean", env={"WRENLA_STORE": str(tmp_path / "not" / "there")})
+    assert (result.exit_code, "nothing to clean" in result.output) == (0, True)
+
+
+@pytest.mark.parametrize("command", [("clean", "--store"), ("ls",)])
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nodir", "nodir: there is no such folder"),
+        ("/nonexist/x", "/nonexist/x: there is no such folder"),
+        ("file:///nonexist", "file:///nonexist: there is no such folder"),
+        ("script.py", "script.py: this is not a folder"),
+        ("wrenla-123/wrenla", "there is no such folder; on S3 it would be s3://wrenla-123/wrenla"),
+    ],
+)
+def test_a_typo_does_not_look_like_success(
+    command: tuple[str, ...], url: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text("")
+    result = wrenla(*command, url)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1] == f"Error: {url}: {said.removeprefix(f'{url}: ')}"
+
+
+def test_a_folder_or_a_prefix_without_anything_is_one(tmp_path: Path, s3_bucket: str) -> None:
+    for url in (str(tmp_path), f"s3://{s3_bucket}/nothing"):
+        assert wrenla("clean", "--store", url).output == f"{url}: nothing to clean\n"
+        assert "no matrices" in wrenla("ls", url).output
+
+
+def test_one_of_a_thing_is_said_to_be_one(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path), "failed")
+    folder.close()
+    assert "failed  1 object, " in (output := wrenla("clean", "--store", tmp_path).output)
+    assert "removed 1 object, " in output
+    assert output.endswith(" of 1 run\n")
+    wl.eye(8).save(str(tmp_path / "A"))
+    assert "  1 tile  " in wrenla("ls", tmp_path).output
+    assert "  1 tile, " in wrenla("info", tmp_path / "A").output
 
 
 def test_dry_run_removes_nothing(tmp_path: Path) -> None:

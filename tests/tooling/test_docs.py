@@ -97,6 +97,14 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 100
 
 
+def test_what_documents_write_they_can_write_twice() -> None:
+    """Whoever has run the README runs it again: what is there already must not stop it."""
+    for path in (ROOT / "README.md", ROOT / "docs/map.md"):
+        text = "".join(block.text for block in blocks(path) if block.language == "python")
+        assert [call for call in re.findall(r"\.save\(.*\)", text) if "overwrite=True" not in call] == []
+        assert [call for call in re.findall(r"\.mkdir\(.*\)", text) if "exist_ok=True" not in call] == []
+
+
 def test_decisions_are_numbered() -> None:
     numbers = [int(path.name[:4]) for path in sorted((ROOT / "docs/adr").glob("*.md"))]
     assert numbers == list(range(1, len(numbers) + 1))

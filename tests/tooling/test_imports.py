@@ -25,6 +25,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "__main__",
         "cli",
         "cli_map cli_aws cli_sandbox",
+        "cli_script cli_inputs cli_places",
+        "cli_text",
         "aws",
         "__init__",
         "linalg",

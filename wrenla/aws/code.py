@@ -50,7 +50,10 @@ class UploadedCode:
         key = code_key(self._site, self._package)
         if key not in uploaded(self._clients, self._site):
             size = f"{self._package.zipped / 1e6:.0f} MB, {self._package.unzipped / 1e6:.0f} unzipped"
-            yield Change(f"upload s3://{self._site.bucket}/{key} ({size})", lambda: self._upload(key))
+            remark = f": {self._package.remark}" if self._package.remark else ""
+            yield Change(
+                f"upload s3://{self._site.bucket}/{key} ({size}){remark}", lambda: self._upload(key)
+            )
 
     def _upload(self, key: str) -> None:
         self._clients.s3.upload_file(

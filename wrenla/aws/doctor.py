@@ -16,7 +16,7 @@ from wrenla.aws.clients import Clients, connect, whose
 from wrenla.aws.function import find_function
 from wrenla.aws.invoking import PING, Invoke, invoking
 from wrenla.aws.lifecycle import DAYS, Lifecycle
-from wrenla.aws.refusals import DeployError, explaining, is_denied, lacking
+from wrenla.aws.refusals import DeployError, explaining, is_denied, is_not_accepted, lacking
 from wrenla.aws.regions import region_of
 from wrenla.aws.spec import DeploySpec, Site
 from wrenla_handler.stores.s3_errors import error_status
@@ -124,7 +124,7 @@ class _Examination:
         self._fine: set[str] = set()
         self._who: Mapping[str, str] = {}
         self._refused: Exception | None = None
-        self._bucket_known = True
+        self._unknown: DeployError | None = None
         self._pong: Mapping[str, Any] = {}
         self._runs: Mapping[str, Callable[[], str]] = dict(
             zip(
@@ -168,11 +168,9 @@ class _Examination:
     def _network(self) -> str:
         """Ask who this is: what comes back says whether the network or the credentials are to blame."""
         from botocore import exceptions
-        from botocore.config import Config
 
-        config = Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
         try:
-            client = self._session.client("sts", config=config)
+            client = self._session.client("sts", config=_config())
             self._who = client.get_caller_identity()
         except (exceptions.ConnectionError, exceptions.HTTPClientError):
             raise
@@ -197,17 +195,21 @@ class _Examination:
         try:
             with explaining():
                 self._clients, self._site = connect(self._session, self._spec)
-        except DeployError:
-            # Who may not ask for the function's bucket and prefix is told so by the function's own line.
-            self._bucket_known = bool(self._spec.bucket)
-            any_names = replace(
-                self._spec, bucket=self._spec.bucket or "unknown", prefix=self._spec.prefix or "unknown"
-            )
-            self._clients, site = connect(self._session, any_names)
-            self._site = replace(site, spec=self._spec)
+        except DeployError as error:
+            if is_not_accepted(error.__cause__):  # not every S3 and sandbox checks signatures
+                raise
+            # It asks for the function, too, which is a line of its own. What the function would have told of
+            # bucket and prefix is as for a new one then, or as given.
+            self._unknown = error
+            made = (self._session.client(name, config=_config()) for name in ("s3", "iam", "lambda", "logs"))
+            self._clients, region = Clients(*made), self._session.region_name
+            partition = self._session.get_partition_for_region(region)
+            self._site = Site(self._spec, self._who["Account"], region, partition)
         self._invoke = self._given or invoking(self._clients.lambda_)
 
     def _function(self) -> str:
+        if self._unknown is not None:
+            raise self._unknown
         site = self._site
         found = find_function(self._clients, site)
         if found is None:
@@ -222,10 +224,14 @@ class _Examination:
         variables = found.get("Environment", {}).get("Variables", {})
         for name, mine in (("bucket", site.bucket), ("prefix", site.prefix)):
             theirs = variables.get(f"WRENLA_{name.upper()}")
+            if theirs is None:
+                raise _Wrong(
+                    f"function {site.function} has no {name}: it is not one that wrenla has made",
+                    "check --function, or choose another name with it",
+                )
             if theirs != mine:
                 raise _Wrong(
-                    f"function {site.function} has {name} {theirs}, not {mine}",
-                    f"{_DEPLOY}, or leave --{name} out",
+                    f"function {site.function} has {name} {theirs}, not {mine}", f"leave --{name} out"
                 )
         memory, seconds = found["MemorySize"], found["Timeout"]
         return f"{site.function}: {found.get('Runtime', 'image')}, {memory} MB, {seconds} s"
@@ -235,7 +241,7 @@ class _Examination:
         from botocore.exceptions import ClientError
 
         site = self._site
-        if not self._bucket_known:
+        if self._unknown is not None and not self._spec.bucket:
             raise _Skipped("which one it is says the function (needs: function, or --bucket)")
         try:
             found = ask(
@@ -319,7 +325,7 @@ class _Examination:
         return "first {:.2f} s, second {:.3f} s".format(*seconds)
 
     def _tile_there(self) -> str:
-        """Let the function itself put, get and delete a tile: what it may, only it can tell."""
+        """Let the function itself look for, put, get and delete a tile: what it may, only it can tell."""
         url = f"s3://{self._site.bucket}/{self._site.temporaries.rstrip('/')}"
         found = self._invoke(self._site.function, {**PING, "store": url}).get("store")
         if not isinstance(found, Mapping):
@@ -327,15 +333,18 @@ class _Examination:
         if "failed" not in found:
             return f"8 MiB from the function: {_rates(found['nbytes'], found['put'], found['get'])}"
         failed, error, code, said = (str(found.get(key, "")) for key in ("failed", "error", "code", "said"))
+        what = f"the function cannot {'look for' if failed == 'look' else failed} a tile"
         if code not in ("AccessDenied", "AllAccessDisabled", "403"):
             raise _Wrong(
-                f"the function cannot {failed} a tile: {error}",
+                f"{what}: {error}",
                 "run wrenla doctor again; in a VPC the function needs an endpoint for S3",
             )
-        text = lacking(f"{failed.capitalize()}Object", said, "its role needs")
+        # S3 says of what is not there that it is denied, unless one may list
+        operation = "ListBucket" if failed == "look" else f"{failed.capitalize()}Object"
+        text = lacking(operation, said, "its role needs")
         role = self._site.spec.role
         give = f"give the role {role} what it needs" if role else _DEPLOY
-        raise _Wrong(f"the function cannot {failed} a tile: access denied; {text}", f"{give}; {_BOUNDS}")
+        raise _Wrong(f"{what}: access denied; {text}", f"{give}; {_BOUNDS}")
 
     def _versions(self) -> str:
         """Compare the versions that results and pickles depend on."""
@@ -362,6 +371,12 @@ class _Examination:
                 "give it a later numpy and scipy here, and deploy again",
             )
         return text
+
+
+def _config() -> Any:
+    from botocore.config import Config
+
+    return Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 3})
 
 
 def _rates(nbytes: int, put: float, got: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,7 +62,7 @@ def log_lines(
     from botocore.exceptions import ClientError
 
     with explaining():
-        clients, site = connect(session, spec or DeploySpec())
+        clients, site = connect(session, replace(spec or DeploySpec(), names_only=True))
         start = int((time.time() - since) * 1000)
         seen: dict[str, int] = {}
         while True:

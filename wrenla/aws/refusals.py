@@ -10,7 +10,7 @@ from typing import Any
 from wrenla.errors import WrenlaError
 from wrenla_handler.stores.s3_errors import error_status
 
-__all__ = ["DeployError", "explaining", "is_denied", "lacking"]
+__all__ = ["DeployError", "explaining", "is_denied", "is_not_accepted", "lacking"]
 
 
 class DeployError(WrenlaError):
@@ -83,6 +83,10 @@ _REMEDIES = {
     "OperationAborted": "somebody else is changing the bucket; run the same command again",
 }
 
+_NOT_ACCEPTED = frozenset(
+    code for code, text in _REMEDIES.items() if text in (_WRONG, _WRONG_OR_REGION, _EXPIRED)
+)
+
 _DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403"}
 )
@@ -119,6 +123,11 @@ _PAGE = re.compile(r"<(!doctype|html)", re.IGNORECASE)
 def is_denied(error: Any) -> bool:
     """Tell whether AWS refuses since the permission is lacking."""
     return error_status(error)[1] in _DENIED
+
+
+def is_not_accepted(error: Any) -> bool:
+    """Tell whether AWS refuses since the credentials are wrong, or no longer right."""
+    return error_status(error)[1] in _NOT_ACCEPTED
 
 
 def _from_answer(error: Any) -> str:

@@ -14,7 +14,7 @@ from wrenla.errors import Cancelled
 from wrenla.executors.call import LOOK, Call, Carrier, Lane, Lookout, Outcome, Work, call_again
 from wrenla.executors.clock import apart
 from wrenla.executors.future import Attempt, Future
-from wrenla.executors.ledger import name_of
+from wrenla.executors.ledger import ending_of
 from wrenla.executors.queue import Queue
 
 __all__ = ["Calls"]
@@ -66,8 +66,10 @@ class Calls(Queue):
                 call.ended = True
             self._cancelling += 1
         self._cancel(mine)
-        for attempt, call, lane in stopped:
+        for attempt, _, lane in stopped:
             lane.stop(attempt, gently=True)
+        # a call may have a copy
+        for attempt, call in {call: (attempt, call) for attempt, call, _ in reversed(stopped)}.values():
             self._resolve(call, attempt, Outcome(error=Cancelled(f"{call.label}: told to stop while it ran")))
         with self._changed:
             self._watchers += 1
@@ -193,10 +195,10 @@ class Calls(Queue):
             if call.ended:
                 attempt.ending = attempt.ending or "Superseded"
             elif outcome.error is not None and call.running:
-                attempt.ending = name_of(outcome.error)  # its copy is still at work
+                attempt.ending = ending_of(outcome)  # its copy is still at work
                 return
             elif outcome.error is not None and call_again(call, outcome):
-                attempt.ending = name_of(outcome.error)
+                attempt.ending = ending_of(outcome)
                 again = True
                 self._counts["retries"] += 1
                 self._queue.appendleft(call)

@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from wrenla.errors import Cancelled
+from wrenla.errors import Cancelled, RemoteError
 from wrenla.executors.call import Call, Outcome
 from wrenla.executors.future import Attempt
 
-__all__ = ["Ledger", "Stats", "name_of"]
+__all__ = ["Ledger", "Stats", "ending_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,8 @@ class Ledger:
     def attempt_begins(self, call: Call, now: float, *, copy: bool) -> Attempt:
         """Return a new attempt at a call."""
         account = call.future._account
-        attempt = Attempt(len(account.attempts) + 1, now, copy=copy)
+        # one that was undone may have left a gap
+        attempt = Attempt(1 + max((other.number for other in account.attempts), default=0), now, copy=copy)
         if not account.attempts:
             account.stats.waited = now - call.submitted
         account.attempts.append(attempt)
@@ -119,15 +120,18 @@ class Ledger:
         stats.gets, stats.hits = outcome.gets, outcome.hits
         stats.billed, stats.init = outcome.billed, outcome.init
         account.logs = outcome.logs
-        attempt.ending = attempt.ending or ("value" if error is None else name_of(error))
-        ended = "succeeded" if error is None else "cancelled" if isinstance(error, Cancelled) else "failed"
+        attempt.ending = attempt.ending or ("value" if error is None else ending_of(outcome))
+        cancelled = isinstance(error, Cancelled) and outcome.function != "raised"
+        ended = "succeeded" if error is None else "cancelled" if cancelled else "failed"
         self.counts[ended] += 1
         self.counts["bytes_received"] += outcome.received
         if call.batch is not None and call.options.idempotent and error is None:
             call.batch.add(attempt.seconds)
 
 
-def name_of(error: Exception) -> str:
-    """Return what an attempt is said to have ended with."""
-    module = type(error).__module__
-    return type(error).__name__ if module.startswith("wrenla") else "exception"
+def ending_of(outcome: Outcome) -> str:
+    """Return what an attempt is said to have ended with that has failed."""
+    # an error of ours that a function has raised is its own; what could not come here has another's name
+    its_own = outcome.function == "raised" and not isinstance(outcome.error, RemoteError)
+    ours = type(outcome.error).__module__.startswith("wrenla") and not its_own
+    return type(outcome.error).__name__ if ours else "exception"

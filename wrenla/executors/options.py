@@ -105,7 +105,7 @@ def truth(name: str, value: Any, right: str = "True or False") -> bool:
 def memory_bytes(name: str, size: Any, example: str = "2 GiB") -> int:
     """Return a number of bytes that is to be positive, given as such or as a text with a unit."""
     count = 0
-    if isinstance(size, numbers.Real) and not isinstance(size, bool) and math.isfinite(size):
+    if _is_finite(size):
         count = int(size)
     elif isinstance(size, str) and size.strip():
         try:

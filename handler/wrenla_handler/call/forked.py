@@ -16,15 +16,6 @@ class ParentOnly:
 
     Our loops are behind it. A child in them would answer in its parent's name, and then read what its parent
     is sent. It ends as a program does: with 0, with what it gave to `sys.exit`, or with a traceback and 1.
-
-    Examples
-    --------
-    >>> with ParentOnly():
-    ...     child = os.fork()
-    ...     if not child:
-    ...         sys.exit(3)
-    >>> os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    3
     """
 
     __slots__ = ("_process",)

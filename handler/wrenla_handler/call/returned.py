@@ -30,10 +30,11 @@ def dump_result(result: object) -> list[Data]:
 
     Examples
     --------
-    >>> dump_result(x for x in "ab")
-    Traceback (most recent call last):
-      ...
-    TypeError: the result cannot be sent back: cannot pickle 'generator' object; return list(…) of it
+    >>> try:
+    ...     dump_result(x for x in "ab")
+    ... except TypeError as error:
+    ...     print(error)
+    the result cannot be sent back: cannot pickle 'generator' object; return list(…) of it
     """
     try:
         return dump(result)

@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 import wrenla as wl
 from wrenla.aws.clients import Clients
@@ -47,7 +47,7 @@ def pong(**changes: Any) -> dict[str, Any]:
     }
 
 
-STORED = {"nbytes": 8 << 20, "put": 0.1, "get": 0.05, "delete": 0.01}
+STORED = {"nbytes": 8 << 20, "look": 0.2, "put": 0.1, "get": 0.05, "delete": 0.01}
 
 
 def answering(answer: Mapping[str, Any], stored: Any = STORED) -> Invoke:
@@ -148,6 +148,30 @@ def test_where_nobody_answers(account: Account, monkeypatch: pytest.MonkeyPatch)
     assert "AWS_ENDPOINT_URL" in found["network"].text
 
 
+def test_where_only_lambda_does_not_answer(account: Account) -> None:
+    def refuse(**_: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+
+    account.admin.events.register("before-call.lambda.GetFunctionConfiguration", refuse)
+    found = checks(account, bucket=f"any-{account.number}")
+    assert [name for name, state in states(found).items() if state == "ok"] == [*CHECKS[:3]]
+    assert found["function"].text.startswith("AWS does not answer: Could not connect")
+    assert found["bucket"].text == f"there is no bucket any-{account.number}"
+
+
+def test_where_only_lambda_looks_at_signatures(account: Account) -> None:
+    """As a sandbox does, whose other services take any secret key."""
+
+    def refuse(**_: Any) -> None:
+        answer = {"Error": {"Code": "InvalidSignatureException", "Message": "m"}, "ResponseMetadata": {}}
+        raise ClientError(answer, "GetFunctionConfiguration")  # type: ignore[arg-type]
+
+    account.admin.events.register("before-call.lambda.GetFunctionConfiguration", refuse)
+    found = checks(account)
+    assert states(found) == only("failed", "credentials", ("region", "network"))
+    assert "the credentials are not accepted; check" in found["credentials"].text
+
+
 @pytest.mark.parametrize(
     ("status", "code", "message", "name", "said"),
     [
@@ -233,7 +257,18 @@ def test_another_bucket_than_the_function_has(account: Account, package: Packagi
     assert "leave --bucket out" in found["function"].remedy
     found = checks(account, prefix="elsewhere")
     assert found["function"].text == "function wrenla has prefix wrenla, not elsewhere"
+    assert "deploy" not in found["function"].remedy  # which refuses to move one
     assert "leave --prefix out" in found["function"].remedy
+
+
+def test_a_function_of_somebody_else(account: Account, package: Packaging) -> None:
+    deploy(account.admin)
+    account.admin.client("lambda").update_function_configuration(
+        FunctionName="wrenla", Environment={"Variables": {"THEIRS": "1"}}
+    )
+    found = checks(account)["function"]
+    assert "not one that wrenla has made" in found.text
+    assert "check --function" in found.remedy
 
 
 def test_a_bucket_in_another_region(
@@ -299,6 +334,11 @@ def test_logs_of_the_last_hour(account: Account, package: Packaging) -> None:
     following = log_lines(account.admin, follow=True)
     assert [next(following).text for _ in range(2)] == ["60 s ago", "60 s ago"]
     following.close()
+
+
+def test_logs_are_the_functions_wherever_its_objects_are(account: Account, package: Packaging) -> None:
+    deploy(account.admin)
+    assert list(log_lines(account.admin, DeploySpec(bucket=f"other-{account.number}"))) == []
 
 
 def test_no_logs_without_a_deployment(account: Account) -> None:

@@ -153,8 +153,8 @@ TILES: list[tuple[dict[str, Any] | None, str, str]] = [
         {
             "failed": "get",
             **DENIED,
-            "said": f"{USER}s3:GetObject on resource: arn:aws:s3:::b/k because no permissions boundary allows "
-            "the s3:GetObject action",
+            "said": f"{USER}s3:GetObject on resource: arn:aws:s3:::b/k because no permissions boundary "
+            "allows the s3:GetObject action",
         },
         "its role needs s3:GetObject on arn:aws:s3:::b/k, which a permissions boundary does not allow",
         "a permissions boundary",
@@ -180,6 +180,11 @@ TILES: list[tuple[dict[str, Any] | None, str, str]] = [
         "the policy of its KMS key",
     ),
     (
+        {"failed": "look", **DENIED, "code": "403", "said": "Forbidden"},
+        "the function cannot look for a tile: access denied; its role needs s3:ListBucket",
+        "run wrenla deploy",
+    ),
+    (
         {"failed": "put", "error": "s3://b: S3 did not answer: Connect timeout", "code": "", "said": ""},
         "the function cannot put a tile: s3://b: S3 did not answer",
         "in a VPC the function needs an endpoint for S3",
@@ -188,7 +193,7 @@ TILES: list[tuple[dict[str, Any] | None, str, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("stored", "text", "remedy"), TILES, ids=["earlier", "denied", "boundary", "scp", "kms", "vpc"]
+    ("stored", "text", "remedy"), TILES, ids=["earlier", "denied", "boundary", "scp", "kms", "look", "vpc"]
 )
 def test_a_function_that_cannot_use_the_bucket(
     account: Account, package: Packaging, stored: dict[str, Any] | None, text: str, remedy: str

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from wrenla.aws.deploy import DeploySpec
+from wrenla.aws.policies import driver_policy
 from wrenla.aws.sandbox.furnish import _TRUST
 from wrenla.aws.sandbox.options import Options
+from wrenla.aws.sandbox.policies import Asked, allowed
+from wrenla.aws.sandbox.runtime import RUNTIME
+from wrenla.aws.spec import Site
 
-from .stand import Stand
+from .stand import Stand, package
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +99,138 @@ def test_wrong_keys_are_refused_by_s3_too(strict: Stand) -> None:
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
         strict.client("s3", wrong).list_buckets()
     assert "Buckets" in strict.s3.list_buckets()
+
+
+@pytest.fixture(scope="module")
+def driver(strict: Stand) -> tuple[boto3.Session, Site]:
+    """Somebody who may do what `wrenla deploy --print-policies` prints for users, and a bucket of theirs."""
+    site = Site(DeploySpec(), strict.ready.account, "us-east-1", "aws")
+    for bucket in (site.bucket, "foreign"):
+        strict.s3.create_bucket(Bucket=bucket)
+    strict.s3.put_object(Bucket="foreign", Key="secret", Body=b"x")
+    return _user(strict, "driver", driver_policy(site)), site
+
+
+def _user(stand: Stand, name: str, policy: Mapping[str, Any]) -> boto3.Session:
+    iam = stand.client("iam")
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps(policy))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name="us-east-1")
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments", "may"),
+    [
+        ("put_object", {"Key": "wrenla/x", "Body": b"1"}, True),
+        ("put_object", {"Key": "other/x", "Body": b"1"}, False),
+        ("list_objects_v2", {"Prefix": "wrenla/"}, True),
+        ("list_objects_v2", {"Prefix": "other/"}, False),
+        ("list_objects_v2", {}, False),
+        ("get_object", {"Bucket": "foreign", "Key": "secret"}, False),
+        ("copy_object", {"Key": "wrenla/c", "CopySource": {"Bucket": "foreign", "Key": "secret"}}, False),
+        ("delete_objects", {"Delete": {"Objects": [{"Key": "wrenla/x"}]}}, True),
+        ("create_multipart_upload", {"Key": "wrenla/m"}, True),
+        ("get_bucket_policy", {}, False),
+    ],
+)
+def test_conditions_count(
+    strict: Stand,
+    driver: tuple[boto3.Session, Site],
+    operation: str,
+    arguments: dict[str, Any],
+    may: bool,
+) -> None:
+    session, site = driver
+    request = getattr(strict.client("s3", session), operation)
+    if may:
+        request(**{"Bucket": site.bucket, **arguments})
+        return
+    with pytest.raises(ClientError, match="AccessDenied"):
+        request(**{"Bucket": site.bucket, **arguments})
+
+
+def test_objects_of_others_are_not_deleted(strict: Stand, driver: tuple[boto3.Session, Site]) -> None:
+    session, site = driver
+    strict.s3.put_object(Bucket=site.bucket, Key="other/y", Body=b"1")
+    several = {"Objects": [{"Key": "wrenla/y"}, {"Key": "other/y"}]}
+    answered = strict.client("s3", session).delete_objects(Bucket=site.bucket, Delete=several)
+    assert {"Key": "other/y", "Code": "AccessDenied", "Message": "Access Denied"} in answered["Errors"]
+    assert strict.s3.list_objects_v2(Bucket=site.bucket, Prefix="other/y")["KeyCount"] == 1
+
+
+def test_who_may_list_a_bucket_may_ask_whether_it_is_there(strict: Stand) -> None:
+    bucket = strict.bucket()
+    policy = json.loads(_policy("s3:ListBucket", f"arn:aws:s3:::{bucket}"))
+    client = strict.client("s3", _user(strict, "lister", policy))
+    client.head_bucket(Bucket=bucket)
+    client.list_objects_v2(Bucket=bucket)
+    with pytest.raises(ClientError, match="403"):
+        client.head_bucket(Bucket=strict.bucket())
+
+
+def test_whoever_makes_functions_must_be_allowed_to_pass_their_roles(strict: Stand) -> None:
+    policy = json.loads(_policy("lambda:*", "*"))
+    client = strict.client("lambda", _user(strict, "maker", policy))
+    role = strict.role()
+    arguments = {"FunctionName": "made", "Runtime": RUNTIME, "Handler": "handlers.echo", "Role": role}
+    with pytest.raises(ClientError, match=f"iam:PassRole on resource: {role} because"):
+        client.create_function(Code={"ZipFile": package()}, **arguments)
+    passing = {
+        "Effect": "Allow",
+        "Action": "iam:PassRole",
+        "Resource": role,
+        "Condition": {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
+    }
+    policy["Statement"].append(passing)
+    strict.client("iam").put_user_policy(UserName="maker", PolicyName="p", PolicyDocument=json.dumps(policy))
+    client.create_function(Code={"ZipFile": package()}, **arguments)
+    code = {"S3Bucket": "foreign", "S3Key": "code.zip"}
+    with pytest.raises(ClientError, match=r"s3:GetObject on resource: arn:aws:s3:::foreign/code\.zip"):
+        client.update_function_code(FunctionName="made", **code)
+
+
+CONTEXT = {"s3:prefix": "mine/x"}
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ({"StringEquals": {"s3:prefix": "mine/x"}}, True),
+        ({"StringEquals": {"S3:Prefix": ["other", "mine/x"]}}, True),
+        ({"StringEquals": {"s3:prefix": "mine/*"}}, False),
+        ({"StringLike": {"s3:prefix": "mine/*"}}, True),
+        ({"StringNotLike": {"s3:prefix": "mine/*"}}, False),
+        ({"StringNotEquals": {"s3:prefix": ["a", "b"]}}, True),
+        ({"StringLike": {"s3:prefix": "*", "s3:delimiter": "*"}}, False),
+        ({"StringLikeIfExists": {"s3:delimiter": "/"}}, True),
+        ({"StringNotEquals": {"s3:delimiter": "/"}}, True),
+        ({"Null": {"s3:delimiter": "true"}}, True),
+        ({"Null": {"s3:prefix": "true"}}, False),
+    ],
+)
+def test_a_condition(condition: dict[str, Any], holds: bool) -> None:
+    asked = Asked("s3:ListBucket", "arn:aws:s3:::b", CONTEXT)
+    statement = {"Action": "s3:list*", "Resource": asked.resource, "Condition": condition}
+    allow = {"Statement": {"Effect": "Allow", **statement}}
+    deny = {"Statement": [{"Effect": "Deny", **statement}]}
+    everything = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+    assert allowed([allow], asked) is holds
+    assert allowed([everything, deny], asked) is not holds
+
+
+def test_what_is_not_known_allows_nothing() -> None:
+    condition = {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    asked = Asked("s3:ListBucket", "arn:aws:s3:::b")
+    assert not allowed([{"Statement": {**everything, "Condition": condition}}], asked)
+    denial = {**everything, "Effect": "Deny", "Condition": condition}
+    assert not allowed([{"Statement": [everything, denial]}], asked)
+
+
+def test_all_but_some() -> None:
+    statement = {"Effect": "Allow", "NotAction": "iam:*", "NotResource": "arn:aws:s3:::secret/*"}
+    policies = [{"Statement": statement}]
+    assert allowed(policies, Asked("s3:GetObject", "arn:aws:s3:::b/x"))
+    assert not allowed(policies, Asked("s3:GetObject", "arn:aws:s3:::secret/x"))
+    assert not allowed(policies, Asked("iam:GetRole", "*"))

@@ -94,6 +94,22 @@ def handler(event, context):
     assert [either.call(function, {"text": text}).value for text in "abc"] == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        ({"code": 0}, "without providing a reason"),
+        ({"code": 3}, "exit status 3"),
+        ({"code": 0, "signal": int(signal.SIGKILL)}, "signal: killed"),
+        ({"code": 0, "signal": int(signal.SIGTERM)}, "signal: terminated"),
+        ({"code": 0, "signal": int(signal.SIGABRT)}, "signal: aborted"),
+        ({"code": 0, "signal": int(signal.SIGSEGV)}, "signal: segmentation fault"),
+    ],
+)
+def test_an_environment_ends_as_its_runtime_does(either: Stand, event: dict[str, int], words: str) -> None:
+    """Although another process holds it together."""
+    assert words in either.call(either.function("ends"), event).value["errorMessage"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_process_outlives_the_sandbox(number: signal.Signals) -> None:
     stand = Stand(Options(os.getpid(), isolation="plain", memory_guard="watcher"))

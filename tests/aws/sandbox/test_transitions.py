@@ -45,8 +45,8 @@ def _state(stand: Stand, function: str) -> tuple[str, str]:
         (
             "grant-refused",
             "Lambda was unable to configure access to your environment variables because the KMS key is "
-            "invalid for CreateGrant. Please check your KMS key settings. KMS Exception: InvalidArnException KMS "
-            "Message: ARN does not refer to a valid principal: ",
+            "invalid for CreateGrant. Please check your KMS key settings. KMS Exception: InvalidArnException "
+            "KMS Message: ARN does not refer to a valid principal: ",
         ),
     ],
 )

@@ -15,6 +15,8 @@ from wrenla_handler.call.envelope import Request, Response
 from wrenla_handler.call.forked import ParentOnly
 from wrenla_handler.stores import MemoryStore
 
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on: threads
+
 
 def status_of_child(act: Callable[[], object]) -> int:
     """Fork in a block, let the child do something at its end, and return how it ended."""

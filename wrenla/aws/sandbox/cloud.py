@@ -10,13 +10,14 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote
 
 from wrenla.aws.sandbox.answers import Refusal
 from wrenla.aws.sandbox.http import Request
 from wrenla.aws.sandbox.operations import operation_of
+from wrenla.aws.sandbox.permissions import Sent, permissions_for
+from wrenla.aws.sandbox.policies import Asked, allowed
 
-__all__ = ["ADMINISTRATOR", "Cloud"]
+__all__ = ["ADMINISTRATOR", "Cloud", "check_permitted"]
 
 ADMINISTRATOR = "wrenla-sandbox"
 """The user whose keys are handed out."""
@@ -49,6 +50,7 @@ class Cloud:
         from moto.awslambda.responses import LambdaResponse
         from moto.core.config import default_user_config
         from moto.core.models import DEFAULT_ACCOUNT_ID
+        from moto.iam.access_control import IAMRequestBase
         from moto.server import ThreadedMotoServer
 
         default_user_config["lambda"]["use_docker"] = False
@@ -71,6 +73,7 @@ class Cloud:
             check = "_authenticate_and_authorize_normal_action"
             setattr(LambdaResponse, check, lambda *_: None)
             settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
+            setattr(IAMRequestBase, "check_action_permitted", check_permitted)  # noqa: B010
 
     def _iam(self) -> Any:
         from moto.iam.models import iam_backends
@@ -104,27 +107,22 @@ class Cloud:
         Refusal
             With status 403, in AWS's words.
         """
-        from moto.core.exceptions import ServiceException
         from moto.iam.access_control import IAMRequest
-        from werkzeug.exceptions import HTTPException
 
-        action, name = operation_of(request.method, request.path)
-        name = unquote(name).rpartition("function:")[2].partition(":")[0]
-        arn = f"arn:aws:lambda:{self.region}:{self.account}:function:{name}" if name else "*"
+        action, _ = operation_of(request.method, request.path)
         names = {"authorization": "Authorization", "x-amz-security-token": "X-Amz-Security-Token"}
         headers = {names.get(name, name): value for name, value in request.headers.items()}
-        try:
-            IAMRequest(
-                self.account, request.method, request.target, {}, request.body, headers, action
-            ).check_action_permitted(arn)
-        except (HTTPException, ServiceException):
+        sender = IAMRequest(self.account, request.method, request.target, {}, request.body, headers, action)
+        denied = _denied(sender)
+        if denied is not None:
             who = f"arn:aws:iam::{self.account}"
             raise Refusal(
                 403,
                 "AccessDeniedException",
-                f"User: {self._caller(request) or who} is not authorized to perform: lambda:{action} on "
-                f"resource: {arn} because no identity-based policy allows the lambda:{action} action",
-            ) from None
+                f"User: {self._caller(request) or who} is not authorized to perform: {denied.action} "
+                f"on resource: {denied.resource} because no identity-based policy allows the "
+                f"{denied.action} action",
+            )
 
     def _caller(self, request: Request) -> str:
         from moto.sts.models import sts_backends
@@ -204,3 +202,43 @@ class Cloud:
         logs.ensure_log_stream(group, stream)
         events = [{"timestamp": milliseconds, "message": line} for milliseconds, line in lines]
         logs.put_log_events(group, stream, events)
+
+
+def check_permitted(sender: Any, _: str) -> None:
+    """Check what a request needs, in the place of a method of moto's, which knows no conditions.
+
+    Parameters
+    ----------
+    sender : moto.iam.access_control.IAMRequestBase
+    """
+    from moto.core.exceptions import JsonRESTError
+
+    denied = _denied(sender)
+    if denied is None:
+        return
+    if sender._service in ("lambda", "logs"):
+        who = f"User: {sender._access_key.arn} is not authorized to perform: {denied.action}"
+        why = f"because no identity-based policy allows the {denied.action} action"
+        raise JsonRESTError("AccessDeniedException", f"{who} on resource: {denied.resource} {why}")
+    sender._action = denied.action
+    sender._raise_access_denied()
+
+
+def _denied(sender: Any) -> Asked | None:
+    """Return what a request needs and its sender may not do, by what moto knows of both."""
+    from moto.iam.access_control import IAMPolicy
+
+    body = sender._body or b""
+    sent = Sent(
+        service=sender._service,
+        action=sender._action,
+        method=sender._method,
+        path=sender._path,
+        fields=sender._data,
+        body=body if isinstance(body, bytes) else str(body).encode(),
+        headers=sender._headers,
+        account=sender.account_id,
+        region=sender._region,
+    )
+    policies = [IAMPolicy(policy)._policy_json for policy in sender._access_key.collect_policies()]
+    return next((asked for asked in permissions_for(sent) if not allowed(policies, asked)), None)

@@ -58,7 +58,8 @@ class LocalLambda:
     environment : mapping, optional
         Environment variables of the function.
     enforce_iam : bool
-        Whether policies are enforced: for the function, its role's.
+        Whether policies of users and roles are enforced, conditions on text, ARNs and truth values included:
+        for the function, its role's. Policies of buckets, and who may assume a role, are not.
     package : path, optional
         A zip to run instead of wrenla's handler.
     handler : str

@@ -1,6 +1,7 @@
 """Which permissions a request needs, found out from the request itself.
 
-Permissions that AWS asks for along with another are asked for too: to pass a role, to tag, to read the package.
+Permissions that AWS asks for along with another are asked for too: to pass a role, to tag, to read a package.
+Of several objects that are deleted at once moto deletes all or none, AWS those that the sender may delete.
 """
 
 from __future__ import annotations
@@ -116,15 +117,18 @@ def _s3(sent: Sent) -> Iterator[Asked]:
     elif sent.method == "HEAD":
         yield Asked("s3:ListBucket", arn)
     elif sent.method == "GET":
-        context = {f"s3:{name}": query[name][0] for name in ("prefix", "delimiter", "max-keys") if name in query}
+        context = {
+            f"s3:{name}": query[name][0] for name in ("prefix", "delimiter", "max-keys") if name in query
+        }
         action = next((_LISTS[name] for name in _LISTS if name in query), "s3:ListBucket")
         yield Asked(action if bucket else "s3:ListAllMyBuckets", arn if bucket else "*", context)
     else:
-        yield Asked({"PUT": "s3:CreateBucket", "DELETE": "s3:DeleteBucket"}.get(sent.method, sent.action), arn)
+        actions = {"PUT": "s3:CreateBucket", "DELETE": "s3:DeleteBucket"}
+        yield Asked(actions.get(sent.method, sent.action), arn)
 
 
 def _s3_object(sent: Sent, arn: str, query: Mapping[str, list[str]]) -> Iterator[Asked]:
-    verb = {"HEAD": "Get", "DELETE": "Delete"}.get(sent.method, sent.method.capitalize()).replace("Post", "Put")
+    verb = {"HEAD": "Get", "GET": "Get", "DELETE": "Delete"}.get(sent.method, "Put")
     if "uploadId" in query and sent.method in ("GET", "DELETE"):
         listing = sent.method == "GET"
         yield Asked("s3:ListMultipartUploadParts" if listing else "s3:AbortMultipartUpload", arn)

@@ -32,8 +32,8 @@ class Asked:
 def allowed(policies: Iterable[Mapping[str, Any]], asked: Asked) -> bool:
     """Decide as AWS does: a denial counts more than anything, and without an allowance nothing is allowed.
 
-    Conditions on text, ARNs and truth values are evaluated; one of another kind allows nothing, and keeps
-    nothing from being denied.
+    Conditions on text, ARNs and truth values are evaluated; one of another kind allows nothing, and
+    keeps nothing from being denied.
 
     Examples
     --------

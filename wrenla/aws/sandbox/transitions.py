@@ -15,8 +15,8 @@ _REFUSED = {
     "role-unknown": "The role defined for the function cannot be assumed by Lambda.",
     "grant-refused": (
         "Lambda was unable to configure access to your environment variables because the KMS key is invalid "
-        "for CreateGrant. Please check your KMS key settings. KMS Exception: InvalidArnException KMS Message: "
-        "ARN does not refer to a valid principal: {role}"
+        "for CreateGrant. Please check your KMS key settings. KMS Exception: InvalidArnException KMS "
+        "Message: ARN does not refer to a valid principal: {role}"
     ),
 }
 
