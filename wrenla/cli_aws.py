@@ -226,8 +226,8 @@ def doctor_command(
 ) -> None:
     """Check that everything is there and works, and say what to do where it does not.
 
-    Invokes the function twice, and writes, reads and removes one tile of 8 MiB. Ends with 1 if something
-    failed.
+    Invokes the function three times; it and this machine each write, read and remove one tile of 8 MiB. Ends
+    with 1 if something failed.
     """
     failed = 0
     for check in examine(_session(profile, region), DeploySpec(**options, names_only=True)):

@@ -159,3 +159,10 @@ def test_a_function_that_cannot_start_is_not_a_lost_connection(code: str, stub: 
     assert "run: wrenla deploy" in str(error)
     assert len(stub.asked) == 1
     assert error.__cause__ is None
+
+
+def test_variables_that_cannot_be_read_are_not_none(stub: Endpoint, make: Make) -> None:
+    error = {"ErrorCode": "AccessDeniedException", "Message": "not you"}
+    stub.configuration.body["Environment"] = {"Error": error}
+    with pytest.raises(ServiceError, match=r"cannot be read: not you; the credentials need kms:Decrypt"):
+        make()

@@ -17,6 +17,7 @@ from wrenla.aws.build_cache import default_folder, digest, replacing
 from wrenla.aws.lifecycle import Lifecycle
 from wrenla.aws.listing import Kinds
 from wrenla.aws.refusals import DeployError, explaining
+from wrenla.aws.regions import region_of
 from wrenla.aws.spec import AS_DEPLOYED, FIRST_PREFIX, DeploySpec, Site, whose
 
 __all__ = ["Clients", "check_place", "connect", "reader", "site_without_rights", "whose"]
@@ -81,9 +82,7 @@ def connect(session: Any, spec: DeploySpec) -> tuple[Clients, Site]:
     """
     from botocore.config import Config
 
-    region = session.region_name
-    if not region:
-        raise DeployError("there is no region: give --region, or set AWS_DEFAULT_REGION")
+    region = region_of(session)
     config = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 6})
     made = {name: session.client(name, config=config) for name in ("s3", "iam", "lambda", "logs", "sts")}
     account = made["sts"].get_caller_identity()["Account"]

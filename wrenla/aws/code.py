@@ -51,9 +51,7 @@ class UploadedCode:
         if key not in uploaded(self._clients, self._site):
             size = f"{self._package.zipped / 1e6:.0f} MB, {self._package.unzipped / 1e6:.0f} unzipped"
             remark = f": {self._package.remark}" if self._package.remark else ""
-            yield Change(
-                f"upload s3://{self._site.bucket}/{key} ({size}){remark}", lambda: self._upload(key)
-            )
+            yield Change(f"upload s3://{self._site.bucket}/{key} ({size}){remark}", lambda: self._upload(key))
 
     def _upload(self, key: str) -> None:
         self._clients.s3.upload_file(
@@ -71,7 +69,7 @@ class OldCode:
         self._clients, self._site, self._package = clients, site, package
 
     def look(self) -> Iterator[Change]:
-        for key in uploaded(self._clients, self._site):
+        for key in filter(_KEY.fullmatch, uploaded(self._clients, self._site)):
             if key != code_key(self._site, self._package):
                 yield Change(
                     f"remove s3://{self._site.bucket}/{key}, which was the code before",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from wrenla.aws.bucket import Bucket
@@ -62,7 +63,7 @@ def deploy(
 def deployment(session: Any, spec: DeploySpec | None = None) -> Deployment:
     """Return what a deployment is called, without looking whether it is there."""
     with explaining():
-        return _described(connect(session, spec or DeploySpec())[1])
+        return _described(connect(session, replace(spec or DeploySpec(), names_only=True))[1])
 
 
 def _steps(clients: Clients, site: Site) -> Iterable[Step]:

@@ -68,14 +68,14 @@ def deployer_policy(site: Site) -> Policy:
 def destroyer_policy(site: Site) -> Policy:
     """Return what destroying needs beside what deploying needs; the last two only for the matrices too."""
     statements = [
-        _allow("DeleteFunction", ["lambda:DeleteFunction"], _versions(site)),
         _allow(
             "DeleteLog",
             ["logs:DeleteLogGroup", "logs:ListTagsForResource"],
             [site.log_group_arn, f"{site.log_group_arn}:*"],
         ),
-        _allow("DeleteBucket", ["s3:DeleteBucket"], [site.bucket_arn]),
-        _allow("DeleteTiles", ["s3:DeleteObject"], [f"{site.bucket_arn}/{site.prefix}/*"]),
+        _allow("DeleteBucket", ["s3:DeleteBucket", "s3:GetBucketVersioning"], [site.bucket_arn]),
+        # what tells matrices of ours from objects of others is read
+        _allow("DeleteTiles", ["s3:DeleteObject", "s3:GetObject"], [f"{site.bucket_arn}/{site.prefix}/*"]),
     ]
     if not site.spec.role:
         actions = [
@@ -118,12 +118,16 @@ _BUCKET_ACTIONS = [
 # Lambda reads the package with the rights of who creates the function, hence GetObject.
 _CODE_ACTIONS = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
 
+# DeleteFunction and those of its concurrency: one whose role is gone is made again.
 _FUNCTION_ACTIONS = [
     "lambda:CreateFunction",
+    "lambda:DeleteFunction",
+    "lambda:GetFunctionConcurrency",
     "lambda:GetFunctionConfiguration",
     "lambda:GetFunctionEventInvokeConfig",
     "lambda:InvokeFunction",
     "lambda:ListTags",
+    "lambda:PutFunctionConcurrency",
     "lambda:PutFunctionEventInvokeConfig",
     "lambda:TagResource",
     "lambda:UpdateFunctionCode",

@@ -197,7 +197,14 @@ class Function:
         finally:
             client.close()
         _, _, _, region, account, *_ = found["FunctionArn"].split(":")
-        variables = found.get("Environment", {}).get("Variables", {})
+        environment = found.get("Environment", {})
+        if "Error" in environment:  # which would pass for a function without a bucket
+            why = _line(environment["Error"].get("Message", ""))
+            raise ServiceError(
+                f"{self.name}: its variables cannot be read: {why}; the credentials need kms:Decrypt on the "
+                "function's key"
+            )
+        variables = environment.get("Variables", {})
         return FunctionFacts(
             found["FunctionName"],
             found["FunctionArn"],

@@ -112,7 +112,7 @@ def test_the_policies(run: Callable[..., Result], account: Account) -> None:
     done = run("deploy", "--print-policies")
     assert done.exit_code == 0
     found = json.loads(done.output)
-    assert [len(policy["Statement"]) for policy in found.values()] == [3, 3, 7, 5]
+    assert [len(policy["Statement"]) for policy in found.values()] == [3, 3, 7, 4]
     assert account.changes() == []
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from wrenla.aws.sandbox.answers import Refusal
+from wrenla.aws.sandbox.gate import Gate
 from wrenla.aws.sandbox.http import Request
 from wrenla.aws.sandbox.operations import operation_of
 from wrenla.aws.sandbox.permissions import Sent, permissions_for
@@ -34,7 +35,7 @@ class Cloud:
     account_concurrency : int
         The quota from which reserved concurrency is taken.
     enforce_iam : bool
-        Whether keys, signatures and policies are checked.
+        Whether policies are checked; keys and signatures always are.
 
     Attributes
     ----------
@@ -68,8 +69,11 @@ class Cloud:
         iam.put_user_policy(ADMINISTRATOR, "everything", _EVERYTHING)
         access = iam.create_access_key(ADMINISTRATOR)
         self.key, self.secret = str(access.access_key_id), str(access.secret_access_key)
+        served: Any = server._server  # moto has no other way to put something before it
+        served.app = Gate(served.app, self.secret_of)
         if enforce_iam:
-            # Lambda's are checked before: moto takes no signature without a body, and no function's name
+            setattr(IAMRequestBase, "check_signature", lambda _: None)  # noqa: B010 -- it has been, and faster
+            # Lambda's are checked before: moto takes no function's name
             check = "_authenticate_and_authorize_normal_action"
             setattr(LambdaResponse, check, lambda *_: None)
             settings.INITIAL_NO_AUTH_ACTION_COUNT = 0

@@ -28,7 +28,7 @@ class Options:
     account_concurrency : int
         Calls that may run at a time, of all functions together.
     enforce_iam : bool
-        Whether keys, signatures and the policies of users and roles are checked by S3 and the others, too.
+        Whether the policies of users and roles are checked.
     region : str
     port : int
         Of the Lambda API; 0 for one that is free.

@@ -1,4 +1,8 @@
-"""Signatures of requests (AWS Signature Version 4), recomputed and compared."""
+"""Signatures of requests (AWS Signature Version 4), recomputed and compared.
+
+Of what is sent to S3 the sender's word for the hash is taken, as it stands in a header that is signed: a body may
+be large, and come in pieces.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,14 @@ import re
 import time
 from calendar import timegm
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from wrenla.aws.sandbox.answers import Refusal
 from wrenla.aws.sandbox.http import Request
 
-__all__ = ["sign", "verify"]
+__all__ = ["sign", "unfolded", "verify"]
 
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/,]+)/(\d{8})/([^/,]+)/([^/,]+)/aws4_request, ?"
@@ -22,6 +27,7 @@ _AUTHORIZATION = re.compile(
 )
 
 _TOLERANCE = 300
+_TOLERANCE_OF_S3 = 900
 """Seconds by which clocks may differ."""
 
 
@@ -54,7 +60,8 @@ def verify(request: Request, secret_of: Callable[[str, str | None], str | None])
             403, "IncompleteSignatureException", f"Authorization header requires other parameters: {header}"
         )
     key, day, region, service, signed, signature = found.groups()
-    _check_time(stamp)
+    tolerance = _TOLERANCE_OF_S3 if service == "s3" else _TOLERANCE
+    _check_time(stamp, tolerance, int(request.headers.get("x-amz-expires") or tolerance))
     secret = secret_of(key, request.headers.get("x-amz-security-token"))
     if secret is None:
         raise Refusal(
@@ -69,6 +76,26 @@ def verify(request: Request, secret_of: Callable[[str, str | None], str | None])
             "Secret Access Key and signing method. Consult the service documentation for details.",
         )
     return key
+
+
+def unfolded(request: Request) -> Request:
+    """Return a request that is signed in its query, as a link is, as if it were signed in its header."""
+    fields = dict(parse_qsl(request.query, keep_blank_values=True))
+    if "X-Amz-Signature" not in fields:
+        return request
+    names = "Credential", "SignedHeaders", "Signature"
+    parts = ", ".join(f"{name}={fields.get(f'X-Amz-{name}', '')}" for name in names)
+    expires = fields.get("X-Amz-Expires", "")
+    headers = request.headers | {
+        "authorization": f"{fields.get('X-Amz-Algorithm', '')} {parts}",
+        "x-amz-date": fields.get("X-Amz-Date", ""),
+        "x-amz-content-sha256": "UNSIGNED-PAYLOAD",
+        "x-amz-expires": expires if expires.isdecimal() else "",
+    }
+    if "X-Amz-Security-Token" in fields:
+        headers["x-amz-security-token"] = fields["X-Amz-Security-Token"]
+    query = "&".join(part for part in request.query.split("&") if not part.startswith("X-Amz-Signature="))
+    return replace(request, target=f"{request.path}?{query}", headers=headers)
 
 
 def sign(request: Request, key: str, secret: str, region: str) -> str:
@@ -86,18 +113,21 @@ def sign(request: Request, key: str, secret: str, region: str) -> str:
 
 
 def _signature(request: Request, signed: str, stamp: str, secret: str, scope: tuple[str, str, str]) -> str:
-    text = f"AWS4-HMAC-SHA256\n{stamp}\n{'/'.join(scope)}/aws4_request\n{_canonical(request, signed)}"
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{'/'.join(scope)}/aws4_request\n{_canonical(request, signed, scope[2])}"
     return hmac.new(_signing_key(secret, *scope), text.encode(), hashlib.sha256).hexdigest()
 
 
-def _check_time(stamp: str) -> None:
+def _check_time(stamp: str, tolerance: int, lasts: int) -> None:
     now = time.time()
-    sent = timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
-    first, last = _stamp(now - _TOLERANCE), _stamp(now + _TOLERANCE)
-    if sent < now - _TOLERANCE:
-        why = f"expired: {stamp} is now earlier than {first} ({_stamp(now)} - 5 min.)"
-    elif sent > now + _TOLERANCE:
-        why = f"not yet current: {stamp} is still later than {last} ({_stamp(now)} + 5 min.)"
+    try:
+        sent = timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
+    except ValueError:  # of the 31st of February
+        raise Refusal(403, "IncompleteSignatureException", f"Date is no time: {stamp}") from None
+    first, last = _stamp(now - lasts), _stamp(now + tolerance)
+    if sent < now - lasts:
+        why = f"expired: {stamp} is now earlier than {first} ({_stamp(now)} - {lasts / 60:g} min.)"
+    elif sent > now + tolerance:
+        why = f"not yet current: {stamp} is still later than {last} ({_stamp(now)} + {tolerance / 60:g} min.)"
     else:
         return
     raise Refusal(403, "InvalidSignatureException", f"Signature {why}")
@@ -107,13 +137,17 @@ def _stamp(seconds: float) -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
 
 
-def _canonical(request: Request, signed: str) -> str:
-    # the path is quoted once more, as for every service but S3; a query is sorted as it stands
-    query = sorted(part if "=" in part else f"{part}=" for part in request.query.split("&") if part)
-    lines = [request.method, quote(request.path, safe="/~"), "&".join(query)]
+def _canonical(request: Request, signed: str, service: str) -> str:
+    if service == "s3":  # whatever of a path the sender has quoted
+        path = quote(unquote_to_bytes(request.path), safe="/~")
+        digest = request.headers.get("x-amz-content-sha256", "")
+    else:  # the path is quoted once more
+        path, digest = quote(request.path, safe="/~"), ""
+    query = sorted(part.partition("=")[::2] for part in request.query.split("&") if part)
+    lines = [request.method, path, "&".join(f"{name}={value}" for name, value in query)]
     for name in signed.split(";"):
         lines.append(f"{name}:{' '.join(request.headers.get(name, '').split())}")  # noqa: PERF401
-    lines += ["", signed, hashlib.sha256(request.body).hexdigest()]
+    lines += ["", signed, digest or hashlib.sha256(request.body).hexdigest()]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
