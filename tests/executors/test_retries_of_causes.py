@@ -132,6 +132,21 @@ def _refuse(error: type[BaseException]) -> None:
     raise error("cannot be loaded")
 
 
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_a_result_that_cannot_be_pickled(chunksize: int, tmp_path: Path, stored: Stored) -> None:
+    act = counted(tmp_path, lambda: (x for x in "ab"))
+    with pool() as executor:
+        found = executor.options(retries=2).map(
+            lambda _: act(), [0], chunksize=chunksize, return_exceptions=True
+        )
+        (error,) = found
+        assert type(error) is TypeError
+        assert str(error).startswith("the result cannot be sent back")
+        assert runs(tmp_path) == 1
+        usable(executor, tmp_path)
+        assert private(stored) == []
+
+
 @pytest.mark.parametrize("error", [ValueError, NeverStarted, StoreError, SystemExit, KeyboardInterrupt])
 def test_a_result_that_cannot_be_loaded_here(error: Any, tmp_path: Path, stored: Stored) -> None:
     with pool() as executor:

@@ -265,6 +265,9 @@ def _blame(outcome: Outcome, failure: Failure, response: Response, call: Call) -
             )
         case "refused" if isinstance(error, TransientStoreError):
             outcome.error = NeverStarted(f"{call.label}: its worker could not read what it needs: {error}")
+        case "unpicklable":
+            outcome.error, outcome.function = error, "ended"
+            return
         case "refused" if isinstance(error, IntegrityError):
             outcome.error = error
             return

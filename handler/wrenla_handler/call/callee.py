@@ -85,7 +85,7 @@ class Callee:
             try:
                 parts = dump_result(result)
             except Exception as error:  # that is the function's doing
-                ended, parts = "exception", dump(Failure.of(error))
+                ended, parts = "unpicklable", dump(Failure.of(error))
             value = self._pack(request, parts, "value")
             ending = ended
         except Exception as error:

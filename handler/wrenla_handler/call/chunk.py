@@ -51,10 +51,7 @@ class Chunk:
         positional, _ = resolved(arguments, {})
         for attempt in range(self.retries + 1):
             try:
-                result = self.function(*positional)
-                if type(result) not in _TRAVEL and _travels():
-                    dump_result(result)  # or one that cannot be pickled would take the others with it
-                return True, result
+                return self._made_ready(self.function(*positional))
             except OutOfTime:  # a limit is one of all inputs together, and it strikes once
                 raise
             except BaseException as error:
@@ -65,6 +62,15 @@ class Chunk:
                 if hopeless or attempt == self.retries:
                     return False, Failure.of(error)
         raise AssertionError("there is at least one attempt")
+
+    def _made_ready(self, result: Any) -> tuple[bool, Any]:
+        """Return what a call returned; what cannot be pickled would take the others with it."""
+        if type(result) not in _TRAVEL and _travels():
+            try:
+                dump_result(result)
+            except Exception as error:  # no reason to run it again
+                return False, Failure.of(error)
+        return True, result
 
 
 def _travels() -> bool:

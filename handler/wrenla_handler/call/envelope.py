@@ -27,12 +27,13 @@ __all__ = [
 VERSION = 1
 
 Ending: TypeAlias = Literal[
-    "value", "exception", "timed out", "refused", "unsaved", "unknown function", "not begun"
+    "value", "exception", "timed out", "refused", "unpicklable", "unsaved", "unknown function", "not begun"
 ]
 """How an attempt ended, as its worker sees it.
 
 ``timed out``: the worker has ended it at its limit;
 ``refused``: the function has not begun (a blob with a wrong hash, a module that is missing);
+``unpicklable``: it has ended, but what it returned cannot travel;
 ``unsaved``: it has ended, but its result could not be stored;
 ``unknown function``: the worker has not kept the function that the request only names, so send it again;
 ``not begun``: the worker gives it back, since a call before it takes long.
