@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import signal
 import threading
-from collections.abc import Iterator
-from typing import Any
+from types import FrameType
+from typing import Any, Self
 
 import click
 
@@ -18,11 +17,32 @@ __all__ = ["commands"]
 
 @click.command(short_help="Run a Lambda on this machine, until Ctrl-C.")
 @click.option("--function", default="wrenla", show_default=True, help="Name of the function.")
-@click.option("--memory", type=int, default=1769, show_default=True, metavar="MB", help="Of each call.")
-@click.option("--timeout", type=int, default=900, show_default=True, metavar="SECONDS", help="Of each call.")
-@click.option("--concurrency", type=int, metavar="N", help="Calls at a time, reserved for the function.")
 @click.option(
-    "--account-concurrency", type=int, default=1000, show_default=True, metavar="N", help="Calls at a time."
+    "--memory",
+    type=click.IntRange(128, 10240),
+    default=1769,
+    show_default=True,
+    metavar="MB",
+    help="Of each call.",
+)
+@click.option(
+    "--timeout",
+    type=click.IntRange(1, 900),
+    default=900,
+    show_default=True,
+    metavar="SECONDS",
+    help="Of each call.",
+)
+@click.option(
+    "--concurrency", type=click.IntRange(1), metavar="N", help="Calls at a time, reserved for the function."
+)
+@click.option(
+    "--account-concurrency",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Calls at a time.",
 )
 @click.option(
     "--isolation",
@@ -33,7 +53,12 @@ __all__ = ["commands"]
 )
 @click.option("--enforce-iam", is_flag=True, help="Enforce policies of users and roles, not of buckets.")
 @click.option("--no-deploy", is_flag=True, help="Without a function: `wrenla deploy` makes it.")
-@click.option("--port", type=int, default=0, help="Of the Lambda API.  [default: one that is free]")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=0,
+    help="Of the Lambda API.  [default: one that is free]",
+)
 def sandbox(no_deploy: bool, **options: Any) -> None:
     """Run a Lambda on this machine until Ctrl-C, and print what points to it.
 
@@ -41,31 +66,79 @@ def sandbox(no_deploy: bool, **options: Any) -> None:
     What is in it is gone when it ends. In another terminal, paste the lines that it prints: then no command
     there can reach a real account.
     """
-    ended = threading.Event()
-    with _told_by_signals(ended), LocalLambda(deploy=not no_deploy, **options) as aws:
-        for name, value in aws.variables.items():
-            click.echo(f"export {name}={shlex.quote(value)}")
-        for name in aws.removed:
-            click.echo(f"unset {name}")
-        what = f"{aws.function} in {aws.bucket}" if aws.bucket else "no function yet: wrenla deploy"
-        click.echo(f"# {what}; {aws.isolation}, {aws.memory_guard}", err=True)
-        for missing in aws.missing:
-            click.echo(f"# unlike Lambda: {missing}", err=True)
-        click.echo("# Ctrl-C ends it", err=True)
-        while not ended.wait(0.5):
-            aws.check()
+    with _Signals() as signals:
+        try:
+            with _made(deploy=not no_deploy, **options) as aws:
+                signals.wait_for()
+                _print(aws)
+                while not signals.told.wait(0.5):
+                    aws.check()
+        except _ToldToEndError:
+            click.echo("ended before it was ready; nothing is left", err=True)
+            raise click.exceptions.Exit(128 + signals.number) from None
 
 
-@contextlib.contextmanager
-def _told_by_signals(ended: threading.Event) -> Iterator[None]:
-    """Set an event when the process is told to end, instead of being interrupted anywhere."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, lambda *_: ended.set()) for number in numbers]
+def _made(**options: Any) -> LocalLambda:
     try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
+        return LocalLambda(**options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _print(aws: LocalLambda) -> None:
+    for name, value in aws.variables.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    for name in aws.removed:
+        click.echo(f"unset {name}")
+    what = f"{aws.function} in {aws.bucket}" if aws.bucket else "no function yet: wrenla deploy"
+    click.echo(f"# {what}; {aws.isolation}, {aws.memory_guard}", err=True)
+    for missing in aws.missing:
+        click.echo(f"# unlike Lambda: {missing}", err=True)
+    click.echo("# Ctrl-C ends it", err=True)
+
+
+class _ToldToEndError(KeyboardInterrupt):
+    """We are told to end, and have not started yet."""
+
+
+class _Signals:
+    """Tells when the process is told to end: while the sandbox starts, which takes long, by an exception.
+
+    Attributes
+    ----------
+    told : threading.Event
+    number : int
+        Of the first signal.
+    """
+
+    def __init__(self) -> None:
+        self.told = threading.Event()
+        self.number = 0
+        self._interrupts = True
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._before[number] = signal.signal(number, self._tell)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def wait_for(self) -> None:
+        """From now on let signals set the event, instead of interrupting whatever is being done."""
+        self._interrupts = False
+        if self.told.is_set():  # the exception was lost, as it is in a finalizer
+            raise _ToldToEndError
+
+    def _tell(self, number: int, _: FrameType | None) -> None:
+        if not self.told.is_set():
+            self.number = number
+        self.told.set()
+        if self._interrupts:
+            self._interrupts = False  # what was started is being undone: to interrupt that would leave things
+            raise _ToldToEndError
 
 
 commands: tuple[click.Command, ...] = (sandbox,)

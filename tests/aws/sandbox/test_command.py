@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from tests.processes import alive
+from tests.waiting import until
 from wrenla.cli import main
 
 
@@ -57,6 +62,80 @@ def test_what_it_prints_points_to_it(number: signal.Signals, tmp_path: Path) -> 
     finally:
         running.kill()
         running.communicate()
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
+def test_the_start_is_interrupted(number: signal.Signals, status: int) -> None:
+    # the function's package would take seconds: one sees that it is not waited for
+    running = _sandbox("--isolation", "plain")
+    try:
+        assert until(lambda: bool(_children(running.pid)), 30)
+        (sandbox,) = _children(running.pid)
+        running.send_signal(number)
+        out, err = running.communicate(timeout=30)
+    finally:
+        running.kill()
+        running.communicate()
+    assert (running.returncode, out) == (status, "")
+    assert err == "ended before it was ready; nothing is left\n"
+    assert not alive(sandbox)
+    assert not list(Path(tempfile.gettempdir()).glob(f"wrenla-sandbox-{sandbox}-*"))
+
+
+def test_it_is_interrupted_while_it_deploys(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _children(os.getpid())
+    inside: list[int] = []
+
+    def deploy(*_: object) -> None:
+        inside.extend(set(_children(os.getpid())) - set(before))
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # the second one does not disturb what the first has begun
+        time.sleep(5)
+
+    monkeypatch.setattr("wrenla.aws.sandbox.local_lambda.deploy_wrenla", deploy)
+    result = CliRunner().invoke(main, ["sandbox", "--isolation", "plain"])
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == "ended before it was ready; nothing is left\n"
+    assert inside
+    assert not any(map(alive, inside))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes of sandboxes that a process has started."""
+    found = [int(number) for number in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [pid for pid in found if b"wrenla.aws.sandbox" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--concurrency", "-1"], "--concurrency"),
+        (["--concurrency", "0"], "--concurrency"),
+        (["--account-concurrency", "0"], "--account-concurrency"),
+        (["--port", "99999"], "--port"),
+        (["--memory", "1"], "--memory"),
+        (
+            ["--concurrency", "100", "--account-concurrency", "10"],
+            "concurrency=100: none can be had, for 100",
+        ),
+        (["--function", "a b"], "function = 'a b'"),
+    ],
+)
+def test_wrong_options_are_usage(options: list[str], said: str) -> None:
+    result = CliRunner().invoke(main, ["sandbox", *options])
+    assert result.exit_code == 2
+    assert said in result.stderr.splitlines()[-1]
+
+
+def test_a_port_that_is_taken_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(main, ["sandbox", "--no-deploy", "--port", str(port)])
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: port {port} is taken: choose another one (--port)\n"
 
 
 def test_what_cannot_be_had_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -107,6 +108,19 @@ def test_what_cannot_be_had_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         LocalLambda(handler="a.b")
     with pytest.raises(ValueError, match=r"runtime='python2\.7'"):
         LocalLambda(runtime="python2.7")
+    for options, said in (
+        ({"concurrency": -1}, r"concurrency=-1: .* from 1 to 900, for 100 of account_concurrency=1000"),
+        ({"concurrency": 0}, "concurrency=0"),
+        ({"concurrency": 100, "account_concurrency": 10}, "concurrency=100: none can be had"),
+        ({"account_concurrency": 0}, "account_concurrency=0: it takes a whole number 1 or more"),
+        ({"account_concurrency": 1.5}, r"account_concurrency=1\.5"),
+        ({"port": 99_999}, "port=99999: it takes a whole number from 0 to 65535"),
+        ({"memory": 0}, "memory=0: it takes a whole number from 128 to 10240"),
+        ({"isolation": "none"}, "isolation='none': it takes 'auto', 'bubblewrap', 'plain'"),
+        ({"memory_guard": "dog"}, "memory_guard='dog'"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            LocalLambda(**cast("dict[str, Any]", options))
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(WrenlaError, match="isolation='bubblewrap' does not work here"):
         LocalLambda(isolation="bubblewrap").__enter__()
@@ -146,9 +160,9 @@ with LocalLambda(handler="handlers.sleeps", **options) as aws:
         pytest.param(("plain", "watcher"), id="plain", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("victim", ["parent", "sandbox"])
+@pytest.mark.parametrize("victim", ["parent", "sandbox", "both"])
 def test_what_is_killed_leaves_nothing(zipped: Path, victim: str, protection: tuple[str, str]) -> None:
-    """The parent: its sandbox ends in order. The sandbox: its functions end; the next one sweeps up."""
+    """The parent: its sandbox ends in order. The sandbox: its parent sweeps up. Both: the next one does."""
     parent = subprocess.Popen(
         [sys.executable, "-c", _PARENT, str(zipped), *protection],
         stdout=subprocess.PIPE,
@@ -158,16 +172,35 @@ def test_what_is_killed_leaves_nothing(zipped: Path, victim: str, protection: tu
         assert parent.stdout is not None
         sandbox, pids = json.loads(parent.stdout.readline())
         assert len(pids) > 1
-        os.kill(parent.pid if victim == "parent" else sandbox, signal.SIGKILL)
+        if victim == "both":
+            parent.send_signal(signal.SIGSTOP)
+        if victim != "parent":
+            os.kill(sandbox, signal.SIGKILL)
+        if victim != "sandbox":
+            parent.kill()
         assert _gone(pids)
+        parent.wait(30)
     finally:
         parent.kill()
         parent.communicate()
-    if victim == "sandbox":
+    if victim == "both":
         assert _folders(sandbox)
         with LocalLambda(deploy=False):
             pass
     assert _folders(sandbox) == []
+
+
+def test_what_does_not_end_is_killed_and_leaves_nothing(
+    zipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wrenla.aws.sandbox.client._END", 0.2)
+    with LocalLambda(package=zipped, handler="handlers.echo", isolation="plain") as aws:
+        boto3.client("lambda").invoke(FunctionName=aws.function, Payload=b"{}")
+        pids = descendants(aws.pid)
+        assert _folders(aws.pid)
+        os.kill(aws.pid, signal.SIGSTOP)
+    assert _gone(pids)
+    assert _folders(aws.pid) == []
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from typing import IO, Any
 
+from wrenla.aws.sandbox.leftovers import sweep_after
 from wrenla.aws.sandbox.options import Options, Ready
 from wrenla.errors import WrenlaError
 
@@ -69,7 +70,10 @@ class SandboxProcess:
         if not line:
             self._process.kill()
             self._process.wait()
-            raise WrenlaError(self.said().strip() or f"the sandbox was not ready within {_START:g} s")
+            said = self.said().strip()
+            if said.startswith("Traceback"):  # what nobody has thought of: one line says the most
+                said = f"the sandbox did not start: {said.splitlines()[-1]}"
+            raise WrenlaError(said or f"the sandbox was not ready within {_START:g} s")
         return Ready.decode(line.decode())
 
     def said(self) -> str:
@@ -107,7 +111,7 @@ class SandboxProcess:
         return answered
 
     def close(self) -> None:
-        """End it: in order if it can, else by force."""
+        """End it: in order if it can, else by force; then what it has left is removed from here."""
         if self._process.poll() is None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -118,6 +122,8 @@ class SandboxProcess:
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._log.close()
+        if self._process.returncode != 0:
+            sweep_after(self._process.pid)
 
     def check(self) -> None:
         """Raise an error if it has ended by itself.

@@ -1,4 +1,4 @@
-"""What stands before moto: nothing reaches S3, IAM, STS and CloudWatch Logs that is not signed by a key there is."""
+"""What stands before moto: what is not signed by a key that there is reaches no service."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from wrenla.aws.deploy import DeploySpec
 from wrenla.aws.sandbox.client import SandboxProcess
@@ -29,6 +29,9 @@ _REMOVED = (
     *("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"),
 )
 """Variables that would lead elsewhere."""
+
+_UNRESERVED = 100
+"""Calls at a time that AWS keeps for functions which have none reserved."""
 
 
 class LocalLambda:
@@ -90,6 +93,8 @@ class LocalLambda:
 
     Raises
     ------
+    ValueError
+        An argument is out of its range.
     WrenlaError
         It cannot be had on this machine; the message says why.
 
@@ -124,6 +129,16 @@ class LocalLambda:
             raise ValueError("package and handler go together: handler='module.function' is in the zip")
         if runtime not in (None, RUNTIME):
             raise ValueError(f"runtime={runtime!r}: the sandbox has {RUNTIME} only, that of this Python")
+        _check_choice("isolation", isolation, get_args(Isolation))
+        _check_choice("memory_guard", memory_guard, get_args(MemoryGuard))
+        _check_number("memory", memory, 128, 10_240)
+        _check_number("timeout", timeout, 1, 900)
+        _check_number("storage", storage, 512, 10_240)
+        _check_number("port", port, 0, 65_535)
+        _check_number("account_concurrency", account_concurrency, 1)
+        if concurrency is not None:
+            why = f", for {_UNRESERVED} of account_concurrency={account_concurrency} cannot be reserved"
+            _check_number("concurrency", concurrency, 1, account_concurrency - _UNRESERVED, why)
         self.function = function
         self.bucket = self.prefix = self.role = ""
         self.region = region
@@ -244,6 +259,20 @@ class LocalLambda:
             self.session().client("lambda").put_function_concurrency(
                 FunctionName=self.function, ReservedConcurrentExecutions=self._concurrency
             )
+
+
+def _check_number(name: str, value: int, least: int, most: int | None = None, why: str = "") -> None:
+    if not isinstance(value, int) or value < least or (most is not None and value > most):
+        many = f"{least} or more" if most is None else f"from {least} to {most}"
+        allowed = (
+            "none can be had" if most is not None and most < least else f"it takes a whole number {many}"
+        )
+        raise ValueError(f"{name}={value!r}: {allowed}{why}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: it takes {', '.join(map(repr, choices))}")
 
 
 def _check_machine() -> None:

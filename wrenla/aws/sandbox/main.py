@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
-import tempfile
-from pathlib import Path
+from types import FrameType
 
-from wrenla.aws.sandbox.cgroups import has_ended, sweep_groups
+from wrenla.aws.sandbox.cgroups import sweep_groups
 from wrenla.aws.sandbox.cloud import Cloud
 from wrenla.aws.sandbox.code import remove_tree
 from wrenla.aws.sandbox.control import Control
@@ -22,6 +21,7 @@ from wrenla.aws.sandbox.events import Events
 from wrenla.aws.sandbox.faults import Faults
 from wrenla.aws.sandbox.front import Front
 from wrenla.aws.sandbox.host import Host
+from wrenla.aws.sandbox.leftovers import make_folder, sweep_folders
 from wrenla.aws.sandbox.logs import Logs
 from wrenla.aws.sandbox.open_files import allow_many
 from wrenla.aws.sandbox.options import Options, Ready
@@ -32,8 +32,6 @@ from wrenla.errors import WrenlaError
 
 __all__ = ["main"]
 
-_FOLDER = "wrenla-sandbox-"
-
 
 def main(arguments: list[str]) -> None:
     """Serve until told to end, or until the parent has ended."""
@@ -42,7 +40,9 @@ def main(arguments: list[str]) -> None:
     try:
         ends = _ends(options.parent)
         with contextlib.ExitStack() as stack:
-            print_line(_start(options, stack).encode())
+            ready = _start(options, stack)
+            signal.signal(signal.SIGTERM, lambda *_: None)  # from now on we read that it has come
+            print_line(ready.encode())
             select.select(ends, (), ())
     except WrenlaError as error:
         sys.exit(str(error))
@@ -59,10 +59,10 @@ def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
     """Start all of it; what the stack has is undone from its end."""
     allow_many()
     protection = find_protection(options.isolation, options.memory_guard)
-    _sweep()
+    sweep_folders()
     if protection.groups is not None:
         sweep_groups(protection.groups)
-    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
+    folder = make_folder()
     stack.callback(remove_tree, folder)
     cloud = Cloud(options.region, options.account_concurrency, options.enforce_iam)
     logs = Logs(cloud)
@@ -75,7 +75,7 @@ def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
     plane = ControlPlane(cloud, host.code, pool, options.account_concurrency, faults, counts)
     events = Events(pool, faults, counts, options.retry_after)
     control = Control(cloud, faults, counts, logs)
-    server = Server(Front(cloud, plane, pool, events, faults, counts, control).handle, options.port)
+    server = _server(Front(cloud, plane, pool, events, faults, counts, control), options.port)
     host.lambda_url = server.url
     stack.callback(server.close)
     stack.callback(events.close)
@@ -94,6 +94,20 @@ def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
     )
 
 
+def _server(front: Front, port: int) -> Server:
+    try:
+        return Server(front.handle, port)
+    except OSError as error:
+        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+        raise WrenlaError(f"port {port} {why}: choose another one (--port)") from None
+
+
+def _break_off(number: int, _: FrameType | None) -> None:
+    """End while we start, which may take long: what there is until now is undone."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(1)  # so that the parent looks for what is left
+
+
 def _ends(parent: int) -> tuple[int, int]:
     """Return what can be read from when it is time to end: we are told to, or the parent has ended, however.
 
@@ -105,7 +119,7 @@ def _ends(parent: int) -> tuple[int, int]:
     signal.set_wakeup_fd(
         teller.detach()
     )  # it is written to in whatever thread, and open until the process ends
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGTERM, _break_off)
     try:
         ended = os.pidfd_open(parent)
     except ProcessLookupError:
@@ -113,11 +127,3 @@ def _ends(parent: int) -> tuple[int, int]:
     if os.getppid() != parent:
         raise WrenlaError("the process that started the sandbox is gone")
     return ended, told.detach()
-
-
-def _sweep() -> None:
-    """Remove the folders of sandboxes that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
-        owner = folder.name.removeprefix(_FOLDER).partition("-")[0]
-        if owner.isdigit() and has_ended(owner):
-            shutil.rmtree(folder, ignore_errors=True)

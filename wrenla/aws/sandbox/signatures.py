@@ -1,7 +1,7 @@
 """Signatures of requests (AWS Signature Version 4), recomputed and compared.
 
-Of what is sent to S3 the sender's word for the hash is taken, as it stands in a header that is signed: a body may
-be large, and come in pieces.
+Of what is sent to S3 the sender's word for the hash is taken, which stands in a header that is signed: a body
+may be large, and come in pieces.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def verify(request: Request, secret_of: Callable[[str, str | None], str | None])
         )
     key, day, region, service, signed, signature = found.groups()
     tolerance = _TOLERANCE_OF_S3 if service == "s3" else _TOLERANCE
-    _check_time(stamp, tolerance, int(request.headers.get("x-amz-expires") or tolerance))
+    lasts = re.search(r"(?:^|&)X-Amz-Expires=(\d{1,6})(?:&|$)", request.query)  # of a link
+    _check_time(stamp, tolerance, int(lasts[1]) if lasts else tolerance)
     secret = secret_of(key, request.headers.get("x-amz-security-token"))
     if secret is None:
         raise Refusal(
@@ -85,12 +86,10 @@ def unfolded(request: Request) -> Request:
         return request
     names = "Credential", "SignedHeaders", "Signature"
     parts = ", ".join(f"{name}={fields.get(f'X-Amz-{name}', '')}" for name in names)
-    expires = fields.get("X-Amz-Expires", "")
     headers = request.headers | {
         "authorization": f"{fields.get('X-Amz-Algorithm', '')} {parts}",
         "x-amz-date": fields.get("X-Amz-Date", ""),
         "x-amz-content-sha256": "UNSIGNED-PAYLOAD",
-        "x-amz-expires": expires if expires.isdecimal() else "",
     }
     if "X-Amz-Security-Token" in fields:
         headers["x-amz-security-token"] = fields["X-Amz-Security-Token"]
@@ -113,7 +112,9 @@ def sign(request: Request, key: str, secret: str, region: str) -> str:
 
 
 def _signature(request: Request, signed: str, stamp: str, secret: str, scope: tuple[str, str, str]) -> str:
-    text = f"AWS4-HMAC-SHA256\n{stamp}\n{'/'.join(scope)}/aws4_request\n{_canonical(request, signed, scope[2])}"
+    text = (
+        f"AWS4-HMAC-SHA256\n{stamp}\n{'/'.join(scope)}/aws4_request\n{_canonical(request, signed, scope[2])}"
+    )
     return hmac.new(_signing_key(secret, *scope), text.encode(), hashlib.sha256).hexdigest()
 
 
