@@ -33,16 +33,14 @@ def tiles(proxy: FaultProxy, method: str) -> Counter[str]:
     return Counter(target for target in targets if re.search(r"/(c|partial)/", target))
 
 
-@pytest.mark.parametrize("schedule", ["dataflow", "waves"])
-def test_requests_are_those_of_the_plan(
-    schedule: str, bucket: str, proxy: FaultProxy, executor: wl.LocalExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WRENLA_STORE", f"s3://{bucket}/tmp")
-    A = wl.random((n, n), tile=TILE, seed=1).gram().shift(float(n)).save(f"s3://{bucket}/A", executor)
+def factor(
+    A: wl.BigMatrix, url: str, proxy: FaultProxy, executor: wl.Executor, schedule: str
+) -> wl.BigMatrix:
+    """Store the Cholesky factor; see that S3 was asked for what the plan says."""
     plan = wl.plan(A.cholesky(), executor=executor)
     events: list[Event] = []
     proxy.start_over()
-    L = A.cholesky().save(f"s3://{bucket}/L", executor, schedule=schedule, on_event=events.append)
+    L = A.cholesky().save(url, executor, schedule=schedule, on_event=events.append)
     last = events[-1]
     assert isinstance(last, RunFinished)
     written, read = tiles(proxy, "PUT"), tiles(proxy, "GET")
@@ -52,6 +50,16 @@ def test_requests_are_those_of_the_plan(
     assert read.total() == last.totals.gets
     assert last.totals.gets + last.totals.cache_hits == plan.reads
     assert tiles(proxy, "HEAD").total() == 0
+    return L
+
+
+@pytest.mark.parametrize("schedule", ["dataflow", "waves"])
+def test_requests_are_those_of_the_plan(
+    schedule: str, bucket: str, proxy: FaultProxy, executor: wl.LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WRENLA_STORE", f"s3://{bucket}/tmp")
+    A = wl.random((n, n), tile=TILE, seed=1).gram().shift(float(n)).save(f"s3://{bucket}/A", executor)
+    L = factor(A, f"s3://{bucket}/L", proxy, executor, schedule)
     assert {key.partition("/")[0] for key in open_store(f"s3://{bucket}").list()} == {"A", "L"}
     a, low = A.compute(executor), L.compute(executor)
     assert np.linalg.norm(a - low @ low.T, 1) / (n * np.linalg.norm(a, 1) * U) <= 30

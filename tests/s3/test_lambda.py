@@ -16,12 +16,11 @@ from botocore.credentials import Credentials
 
 import wrenla as wl
 from wrenla.aws.sandbox import LocalLambda
-from wrenla.run.events import Event, RunFinished
 from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3_client import close_clients
 
 from .fault_proxy import FaultProxy, Request
-from .test_counts import TILE, U, n, tiles
+from .test_counts import TILE, U, factor, n
 
 
 class KnownSigner(S3SigV4Auth):
@@ -78,17 +77,7 @@ def test_requests_are_those_of_the_plan(
         return 0.9 ** abs(i[:, None] - j)
 
     A = wl.from_function(entries, (n, n), TILE, structure="pos").save(f"s3://{s3_bucket}/A", executor)
-    plan = wl.plan(A.cholesky(), executor=executor)
-    events: list[Event] = []
-    proxy.start_over()
-    L = A.cholesky().save(f"s3://{s3_bucket}/L", executor, schedule=schedule, on_event=events.append)
-    last = events[-1]
-    assert isinstance(last, RunFinished)
-    written, read = tiles(proxy, "PUT"), tiles(proxy, "GET")
-    assert written.total() == len(written) == last.totals.puts == last.totals.tasks == plan.tasks
-    assert read.total() == last.totals.gets
-    assert last.totals.gets + last.totals.cache_hits == plan.reads
-    assert tiles(proxy, "HEAD").total() == 0
+    L = factor(A, f"s3://{s3_bucket}/L", proxy, executor, schedule)
     low = L.compute(executor)
     a = np.fromfunction(lambda i, j: 0.9 ** abs(i - j), (n, n))
     assert np.linalg.norm(a - low @ low.T, 1) / (n * np.linalg.norm(a, 1) * U) <= 1
