@@ -82,15 +82,14 @@ def test_the_refusal_names_all_numbers() -> None:
     assert expected in str(error.value)
 
 
-def test_compute_refuses_before_anything_starts(tmp_path: Path) -> None:
+def test_compute_refuses_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WRENLA_STORE", str(tmp_path / "runs"))
     events: list[Any] = []
     with (
         wl.LocalExecutor(1, allowed_mem="40 MiB") as executor,
         pytest.raises(PlanError, match="use tile="),
     ):
-        (R(2000, 2000, 2000) @ R(2000, 2000, 2000)).compute(
-            executor, on_event=events.append, store=str(tmp_path / "runs")
-        )
+        (R(2000, 2000, 2000) @ R(2000, 2000, 2000)).compute(executor, on_event=events.append)
     assert events == []
     assert not (tmp_path / "runs").exists()
 
