@@ -1,8 +1,9 @@
-"""An S3 server on this machine."""
+"""For all tests: Ctrl-C as it is on a terminal, and an S3 server on this machine."""
 
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 
@@ -10,6 +11,15 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from wrenla_handler.stores.s3_client import close_clients, shared_client
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C as a terminal's programs do.
+
+    Whoever is started in the background by a shell ignores it, and so would all that the tests start.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
