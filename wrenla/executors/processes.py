@@ -30,6 +30,9 @@ _START = 60.0
 _LONGEST = 3600.0
 """Seconds that are waited at a time: the system counts milliseconds up to some weeks."""
 
+_COUNT = 1.0
+"""Seconds after which it is counted anew whom the system has killed: to ask takes as long as ten calls."""
+
 _REST = 10.0
 """Seconds that the rest of an answer may take which has begun: it is small, what is large is in the store."""
 
@@ -61,6 +64,7 @@ class Child:
         self.peak = 0
         self._rest = b""
         self._oom_kills = 0
+        self._counted = -math.inf
         with contextlib.ExitStack() as undo:
             try:
                 self._start(environment, undo)
@@ -129,7 +133,8 @@ class Child:
             The child is of no use any more: `kill` it.
         """
         self.calls += len(requests)
-        self._oom_kills = _oom_kills()
+        if (now := time.monotonic()) - self._counted > _COUNT:
+            self._counted, self._oom_kills = now, _oom_kills()
         text = b",".join([request.encode() for request in requests])
         try:
             self._send(text if len(requests) == 1 else b"[" + text + b"]")
