@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import weakref
 from collections import deque
@@ -52,8 +51,8 @@ class Calls(Queue):
         grace : float
             Seconds that running functions have to clear up.
         """
-        if os.getpid() != self.process:
-            return  # nothing of it runs here
+        if self.forked:
+            return
         with self._changed:
             mine = [call for call in self._queue if calls is None or call.future in calls]
             self._queue = deque(call for call in self._queue if not (calls is None or call.future in calls))
@@ -82,8 +81,8 @@ class Calls(Queue):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls. With `wait`, return when those that were submitted have ended."""
-        if os.getpid() != self.process:
-            return  # the lanes are threads of the parent
+        if self.forked:
+            return
         with self._changed:
             self._closed = True
             cancelled = list(self._queue) if cancel_futures else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +33,7 @@ def ended_at_exit(calls: Calls) -> None:
 def _end_all() -> None:
     interrupted = issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt)
     for calls in list(_open_calls):
-        if calls.process != os.getpid():
+        if calls.forked:
             continue  # they are the business of the process that forked this one
         if interrupted:
             calls.stop()

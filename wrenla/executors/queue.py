@@ -76,9 +76,14 @@ class Queue:
                 call.due = call.submitted + call.options.deadline
                 call.alarm = self._clock.at(call.due, lambda: self._deadline(waiting()))
 
+    @property
+    def forked(self) -> bool:
+        """This is a fork of the process that made us: nothing of it runs here."""
+        return os.getpid() != self.process
+
     def check_process(self) -> None:
         """Refuse a fork of the process that made us: our threads are not there, and a lock may be held."""
-        if os.getpid() != self.process:
+        if self.forked:
             raise RuntimeError("this executor belongs to the process that forked this one: make another one")
 
     def check_open(self) -> None:

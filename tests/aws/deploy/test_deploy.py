@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from wrenla.aws.package import Package
 from wrenla.aws.refusals import DeployError
 
 from .conftest import EVERYTHING, Account
+from .interruptions import one_at_a_time
 
 Packaging = Callable[[str], Package]
 
@@ -126,21 +127,8 @@ def test_every_request_to_the_bucket_names_its_owner(account: Account, package: 
 def test_what_was_interrupted_goes_on(account: Account, package: Packaging) -> None:
     """Every deployment is killed after one change: each goes on where the one before was, to the same end."""
     whole = deploy(account.admin, dry_run=True).changed
-    done: list[str] = []
-    while True:
-        lines: list[str] = []
-
-        def tell(line: str, lines: list[str] = lines) -> None:
-            if lines:
-                raise KeyboardInterrupt
-            lines.append(line)
-
-        with contextlib.suppress(KeyboardInterrupt):
-            deploy(account.admin, tell=tell)
-        if not lines:
-            break
-        done += lines
-    assert tuple(done) == whole
+    assert one_at_a_time(partial(deploy, account.admin), len(whole)) == whole
+    assert deploy(account.admin, dry_run=True).changed == ()
 
 
 def test_in_the_first_region_a_bucket_says_no_region(account: Account, package: Packaging) -> None:

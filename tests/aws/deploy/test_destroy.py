@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from wrenla.aws.package import Package
 from wrenla.aws.refusals import DeployError
 
 from .conftest import EVERYTHING, Account
+from .interruptions import one_at_a_time
 
 Packaging = Callable[[str], Package]
 
@@ -216,19 +217,7 @@ def test_whatever_fails_the_same_call_goes_on(account: Account, package: Packagi
     put(account, other, "wrenla/theirs")
     planned = destroy(account.admin, data=True, dry_run=True)
     assert planned[-2:] == ("delete function wrenla", "delete role wrenla-wrenla-eu-central-1")
-    done: list[str] = []
-    while len(done) < len(planned):
-        lines: list[str] = []
-
-        def tell(line: str, lines: list[str] = lines) -> None:
-            if lines:
-                raise KeyboardInterrupt
-            lines.append(line)
-
-        with contextlib.suppress(KeyboardInterrupt):
-            destroy(account.admin, data=True, tell=tell)
-        done += lines
-    assert tuple(done) == planned
+    assert one_at_a_time(partial(destroy, account.admin, data=True), len(planned)) == planned
     assert what_is_there(account) == {
         "buckets": [other],
         "objects": ["wrenla/theirs"],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from wrenla.aws.refusals import DeployError
 from wrenla.aws.target import running_python
 
 from .conftest import Account
+from .interruptions import one_at_a_time
 
 Packaging = Callable[[str], Package]
 
@@ -183,21 +184,8 @@ def test_it_is_made_again_also_if_that_is_interrupted(account: Account, package:
     remove_role(account)
     whole = deploy(account.admin, dry_run=True).changed
     assert any("delete function" in line for line in whole)
-    done: list[str] = []
-    while True:
-        lines: list[str] = []
-
-        def tell(line: str, lines: list[str] = lines) -> None:
-            if lines:
-                raise KeyboardInterrupt
-            lines.append(line)
-
-        with contextlib.suppress(KeyboardInterrupt):
-            deploy(account.admin, tell=tell)
-        if not lines:
-            break
-        done += lines
-    assert tuple(done) == whole
+    assert one_at_a_time(partial(deploy, account.admin), len(whole)) == whole
+    assert deploy(account.admin, dry_run=True).changed == ()
 
 
 def test_what_is_lost_with_it_is_told(account: Account, package: Packaging) -> None:
