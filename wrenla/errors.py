@@ -14,6 +14,7 @@ from wrenla_handler.errors import (
     NotAMatrixError,
     NotPositiveDefiniteError,
     SingularMatrixError,
+    StaleMatrixError,
     StoreError,
     TransientStoreError,
     TruncatedTileError,
@@ -39,6 +40,7 @@ __all__ = [
     "ReachError",
     "RemoteError",
     "RemoteTraceback",
+    "SaveConflictError",
     "ServiceError",
     "SettingError",
     "SingularMatrixError",
@@ -120,8 +122,8 @@ class SettingError(WrenlaError, ValueError):
     """A setting is unknown or has no usable value."""
 
 
-class StaleMatrixError(WrenlaError, ValueError):
-    """A stored matrix was overwritten after it was opened."""
+class SaveConflictError(WrenlaError, FileExistsError):
+    """Another process saves at the same address, or has taken it over; nothing of the two is mixed."""
 
 
 class TooLargeError(WrenlaError, MemoryError):

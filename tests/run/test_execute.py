@@ -46,9 +46,9 @@ def test_while_it_runs_the_folder_says_what_runs(
 
     def listen(event: Event) -> None:
         if isinstance(event, RunStarted):
-            store = open_store(join(root, "runs", event.run))
+            store = open_store(join(root, RUNS, event.run))
             seen.update(json.loads(bytes(store.get("run.json"))))
-            assert list(store.list("lease/"))
+            assert list(store.list("wrenla-lease/"))
 
     matrix.cholesky().compute(executor, on_event=listen)
     assert seen["cut"] == str(wl.plan(matrix.cholesky(), executor=executor).cut)

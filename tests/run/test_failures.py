@@ -178,7 +178,7 @@ def test_what_lasts_is_raised_as_it_is(
     # what was done is kept, and the lease has run out
     kept = left()
     assert sum("/c/" in key for key in kept) >= last.totals.tasks > 0
-    (lease,) = [open_store(root).get(key) for key in kept if "/lease/" in key]
+    (lease,) = [open_store(root).get(key) for key in kept if "/wrenla-lease/" in key]
     assert not Lease(**json.loads(bytes(lease))).alive()
 
 
