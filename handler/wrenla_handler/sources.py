@@ -56,7 +56,7 @@ def check_generation(store: Store, spec: ArraySpec) -> None:
     try:
         now = TileLayout.read(store).generation
     except (NotAMatrixError, MetadataError):
-        now = None
+        return  # a tile is missing, and more than that
     if now != generation:
         raise StaleMatrixError(f"{store.url}: the matrix was overwritten since it was opened: open it again")
 

@@ -17,7 +17,7 @@ import pytest
 import wrenla as wl
 from wrenla.errors import ReachError
 from wrenla.run.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted
-from wrenla_handler.stores import join, open_store
+from wrenla_handler.stores import RUNS, join, open_store
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ class LocalStore:
 
     def remove_empty_folders(self, ours: Callable[[str], bool], *, root: bool = False) -> None:
         """Remove the folders with a path of ours, in which nothing is left."""
-        with contextlib.suppress(*_MISSING), self._translating("", missing=_MISSING):
+        with self._translating(""), contextlib.suppress(*_MISSING):
             self._prune("", ours)
         if root:
             with contextlib.suppress(OSError):
