@@ -18,7 +18,7 @@ from wrenla.errors import NotAMatrixError, SettingError, WrenlaError
 from wrenla.folder import leftovers
 from wrenla.stored import needed_tiles, tile_infos
 from wrenla_handler.layout import TileLayout
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores import SAVING, open_store
 
 __all__ = ["main"]
 
@@ -141,18 +141,18 @@ def _echo_removed(root: str, runs: int, objects: int, nbytes: int, dry_run: bool
 def info(url: str) -> None:
     """Describe the matrix stored at URL, and check that its tiles are there.
 
-    Ends with 1 if there is none, or if tiles are missing.
+    Ends with 1 if there is none, or if tiles are missing or are not of their full size.
     """
     store = open_store(url)
     try:
         try:
             layout = TileLayout.read(store)
         except NotAMatrixError as error:
-            tiles = sum(1 for _ in store.list("c/"))
+            tiles = sum("/c/" in key for key in store.list(f"{SAVING}/")) or sum(1 for _ in store.list("c/"))
             also = f" ({counted(tiles, 'tile')} of an unfinished one are there)" if tiles else ""
             raise NotAMatrixError(f"{error}{also}") from None
         needed = needed_tiles(layout)
-        there = {info.key for info in tile_infos(store, layout)}
+        sizes = {info.key: info.nbytes for info in tile_infos(store, layout)}
         address = store.url
     finally:
         store.close()
@@ -165,18 +165,25 @@ def info(url: str) -> None:
         "structure": layout.structure,
         "tiles": f"{_times(grid.tile[:ndim])}, {format_bytes(each)} each",
         "grid": _times(grid.counts[:ndim]),
-        "there": f"{counted(len(there), 'tile')}, {format_bytes(len(there) * each)}",
+        "there": f"{counted(len(sizes), 'tile')}, {format_bytes(sum(sizes.values()))}",
         "as array": format_bytes(grid.shape[0] * grid.shape[1] * itemsize),
     }
     click.echo(address)
     for name, text in lines.items():
         click.echo(f"  {name:<11}{text}")
-    missing = sorted(needed - there)
-    if missing:
-        raise click.ClickException(
-            f"{len(missing)} of {len(needed)} tiles are missing, e.g. {missing[0]}: "
-            "copy them again from where they came from, or save the matrix again with overwrite=True"
-        )
+    _refuse_bad_tiles(needed, {key: nbytes == each for key, nbytes in sizes.items()})
+
+
+def _refuse_bad_tiles(needed: set[str], whole: dict[str, bool]) -> None:
+    for what, bad in (
+        ("missing", sorted(needed - whole.keys())),
+        ("of a wrong size", sorted(key for key in needed & whole.keys() if not whole[key])),
+    ):
+        if bad:
+            raise click.ClickException(
+                f"{len(bad)} of {len(needed)} tiles are {what}, e.g. {bad[0]}: "
+                "copy them again from where they came from, or save the matrix again with overwrite=True"
+            )
 
 
 def _times(lengths: tuple[int, ...]) -> str:

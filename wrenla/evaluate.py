@@ -30,6 +30,7 @@ from wrenla.stored import check_current, stored_spec
 from wrenla_handler.errors import LinAlgError, StaleMatrixError
 from wrenla_handler.layout import TileLayout
 from wrenla_handler.stores import Store, open_store
+from wrenla_handler.stores.mapping import refuse_truncated
 from wrenla_handler.task import ArraySpec
 
 _ELSEWHERE = {
@@ -246,16 +247,17 @@ def _gather(node: Node, specs: Mapping[str, ArraySpec], executor: Executor) -> n
     rows, cols = node.grid.counts
     reads = [(i, j, read) for j in range(cols) for i in range(rows) for read in node.reads(i, j)]
     coming = iter([ref for _, _, read in reads for ref in read.refs()])
-    for number, (i, j, read) in enumerate(reads):
-        # what follows is on its way meanwhile, if it comes from far away
-        for ref in itertools.islice(coming, _AHEAD if number == 0 else 1):
-            executor.home.prefetch(specs[ref.array], ref)
-        (r, c), (m, n) = node.grid.origin(i, j), node.grid.extent(i, j)
-        value = executor.home.value(read, specs, node.dtype)
-        if read.add:
-            out[r : r + m, c : c + n] += value
-        else:
-            out[r : r + m, c : c + n] = value
+    with refuse_truncated():
+        for number, (i, j, read) in enumerate(reads):
+            # what follows is on its way meanwhile, if it comes from far away
+            for ref in itertools.islice(coming, _AHEAD if number == 0 else 1):
+                executor.home.prefetch(specs[ref.array], ref)
+            (r, c), (m, n) = node.grid.origin(i, j), node.grid.extent(i, j)
+            value = executor.home.value(read, specs, node.dtype)
+            if read.add:
+                out[r : r + m, c : c + n] += value
+            else:
+                out[r : r + m, c : c + n] = value
     if node.ndim == 2:
         return out
     flat: npt.NDArray[Any] = out.reshape(-1, order="F")

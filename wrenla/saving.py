@@ -159,6 +159,11 @@ class Claim:
             for key in list(self.store.list(f"{self._folder}/c")):
                 tile = key.removeprefix(f"{self._folder}/")
                 _move(self.store, key, tile if layout.separator == "/" else _flat(tile))
+        if not is_whole(self.store, layout):
+            raise StoreError(
+                f"{self.store.url}: tiles that were written are not there any more; nothing was saved. "
+                "Run the script again"
+            )
         self._check_held()
         if not layout.write(self.store, create=self._old is None):
             raise self._conflict()

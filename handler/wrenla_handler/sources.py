@@ -28,6 +28,7 @@ from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.kept import Kept
 from wrenla_handler.layout import TileLayout
 from wrenla_handler.stores import Store, open_store
+from wrenla_handler.stores.mapping import guard
 from wrenla_handler.task import ArraySpec, TileRef
 
 __all__ = ["Sources", "as_bytes", "fill", "function_key", "padded_bytes", "tile_from_bytes"]
@@ -187,7 +188,9 @@ class Sources:
             array = array.reshape(-1, 1)
         (r0, c0), (rows, cols) = spec.grid.origin(ref.i, ref.j), spec.grid.extent(ref.i, ref.j)
         tile = empty_tile(rows, cols, spec.dtype)
+        guard(array)
         tile[...] = array[r0 : r0 + rows, c0 : c0 + cols]
+        guard(array)  # whose file may have been cut short meanwhile
         return tile
 
 

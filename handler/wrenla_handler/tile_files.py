@@ -14,6 +14,7 @@ from contextlib import suppress
 import numpy as np
 
 from wrenla_handler.cache import CacheKey, Tile
+from wrenla_handler.stores.mapping import guard
 
 __all__ = ["TileFiles"]
 
@@ -72,7 +73,9 @@ class TileFiles:
             self._kept.move_to_end(key)
             path, _ = self._kept[key]
             try:
-                return np.memmap(path, np.dtype(dtype), "r", shape=(rows, cols), order="F")
+                tile = np.memmap(path, np.dtype(dtype), "r", shape=(rows, cols), order="F")
+                guard(tile, path)
+                return tile
             except (OSError, ValueError):  # a function has emptied the folder
                 self._remove(key)
                 return None

@@ -16,10 +16,11 @@ import wrenla_kernels as kernels
 from wrenla_handler.buffers import Buffers, empty_tile
 from wrenla_handler.cache import CacheKey, Tile, TileCache
 from wrenla_handler.call.modules import Finder
-from wrenla_handler.errors import MissingTileError, StoreError
+from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileError
 from wrenla_handler.finishing import FINISHES, IN_PLACE, Operand, call_user
 from wrenla_handler.sources import Sources, as_bytes, padded_bytes
 from wrenla_handler.stores import LEASE, SAVING, OwningStore, Store
+from wrenla_handler.stores.mapping import refuse_truncated
 from wrenla_handler.task import ArraySpec, Op, Read, Task, Term, TileRef
 from wrenla_handler.tile_files import TileFiles
 
@@ -133,7 +134,8 @@ class Worker:
 
     def value(self, read: Read, arrays: Mapping[str, ArraySpec], dtype: str) -> Tile:
         """Return what a read stands for as an array of its own: for gathering results."""
-        return _Execution(self, Task(read.tile, (0, 0), dtype, base=(read,)), arrays).value(read)
+        with refuse_truncated():
+            return _Execution(self, Task(read.tile, (0, 0), dtype, base=(read,)), arrays).value(read)
 
 
 class _Execution:
@@ -156,10 +158,14 @@ class _Execution:
         in_place = task.finish in IN_PLACE
         work = inner if in_place else empty_tile(*task.shape, task.dtype)
         try:
-            self._assemble(work)
-            for term in task.terms:
-                self._accumulate(term, work)
-            result = self._finish(work)
+            with refuse_truncated():
+                self._assemble(work)
+                for term in task.terms:
+                    self._accumulate(term, work)
+                result = self._finish(work)
+        except TruncatedTileError:
+            self.worker.forget()  # pages of zeros may be among what is at hand
+            raise
         except MissingTileError:
             if not self._superseded(spec):
                 raise

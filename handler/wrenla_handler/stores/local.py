@@ -97,7 +97,7 @@ class LocalStore:
                 end = status.st_size if stop is None else min(stop, status.st_size)
                 if end - start < _MAP_FROM_BYTES:
                     return memoryview(_read(descriptor, start, end))
-                return map_file(descriptor, start, end)
+                return map_file(descriptor, start, end, f"{self._url}: {key}")
             finally:
                 os.close(descriptor)
 

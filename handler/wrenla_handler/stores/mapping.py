@@ -1,7 +1,12 @@
-"""Read-only memory maps that hold no file descriptor.
+"""Read-only memory maps that hold no file descriptor, and survive that their file is cut short.
 
 Before Python 3.13 each `mmap.mmap` keeps a descriptor of its file, and a worker that has a thousand tiles
 mapped would run into the usual limit of 1,024. So the C library is called directly.
+
+Where somebody cuts a mapped file short, the kernel answers the next access with SIGBUS, which ends the
+process. Nothing that is checked before the access can prevent that, and to read instead of to map costs a
+copy of each tile. So a handler puts pages of zeros in the place of those that are gone, notes the file, and
+lets the access go on; whoever has computed with them asks `refuse_truncated` before a result counts.
 """
 
 from __future__ import annotations
@@ -9,9 +14,20 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import signal
+import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["map_file"]
+import numpy as np
+import numpy.typing as npt
+
+from wrenla_handler.errors import TruncatedTileError
+
+__all__ = ["guard", "map_file", "refuse_truncated"]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -31,9 +47,18 @@ _FAILED = ctypes.c_void_p(-1).value
 # Populated at once: one system call instead of a fault for each few pages.
 _FLAGS = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
 
+_PAGE = mmap.PAGESIZE
 
-def map_file(descriptor: int, start: int, stop: int) -> memoryview:
+
+def map_file(descriptor: int, start: int, stop: int, name: str) -> memoryview:
     """Map bytes `[start, stop)` of an open file. They are unmapped when the last view of them goes.
+
+    Parameters
+    ----------
+    descriptor : int
+    start, stop : int
+    name : str
+        Of the file, for the error if it is cut short.
 
     Raises
     ------
@@ -47,6 +72,137 @@ def map_file(descriptor: int, start: int, stop: int) -> memoryview:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
     pages = (ctypes.c_ubyte * length).from_address(address)
+    _maps[address] = _Map(address, length, name)
     # the interpreter's end takes the maps with it, and other objects may still look at them then
-    weakref.finalize(pages, _libc.munmap, address, length).atexit = False
+    weakref.finalize(pages, _unmap, address, length).atexit = False
+    _install()
     return memoryview(pages).cast("B")[skip:].toreadonly()
+
+
+def _unmap(address: int, length: int) -> None:
+    _forget(address)  # first: as soon as it is unmapped, somebody else may get a map at this address
+    _libc.munmap(address, length)
+
+
+def _forget(address: int) -> None:
+    _maps.pop(address, None)
+    _truncated.pop(address, None)
+
+
+def guard(array: npt.NDArray[Any], name: str = "") -> None:
+    """Let an array that NumPy has mapped survive that its file is cut short, too.
+
+    Raises
+    ------
+    TruncatedTileError
+        It was, since it was guarded.
+    """
+    base: Any = array
+    while isinstance(base, np.ndarray) and base.base is not None:
+        base = base.base
+    if not isinstance(base, mmap.mmap):
+        return
+    address = np.frombuffer(base, np.uint8).__array_interface__["data"][0]
+    if address not in _maps:
+        name = name or str(getattr(array, "filename", None) or "a numpy.memmap")
+        _maps[address] = _Map(address, len(base), name, mmap.PROT_READ | mmap.PROT_WRITE)
+        weakref.finalize(base, _forget, address).atexit = False
+        _install()
+    elif address in _truncated:
+        raise _error(address)
+
+
+@dataclass(frozen=True, slots=True)
+class _Map:
+    address: int
+    length: int
+    name: str
+    access: int = mmap.PROT_READ
+
+
+_maps: dict[int, _Map] = {}
+"""Maps of this process, by address. The handler reads it: each change is one operation of a dict."""
+
+_truncated: dict[int, str] = {}
+"""Names of files that were cut short, by the addresses of their maps, as long as these are there."""
+
+_met: list[int] = []
+"""One entry for each time that a file was found cut short."""
+
+
+@contextmanager
+def refuse_truncated() -> Iterator[None]:
+    """Raise TruncatedTileError at the end of a block that may have computed with pages of zeros.
+
+    Whichever thread has met a file that was cut short, and also if that was before: its map may still be in a
+    cache. A map that is guarded is the user's, who may keep it: whoever reads from one asks `guard` again.
+    """
+    before = len(_met)
+    yield
+    if len(_met) > before:
+        raise _error(_met[-1])
+    for address in list(_truncated):
+        found = _maps.get(address)
+        if found is not None and found.access == mmap.PROT_READ:
+            raise _error(address)
+
+
+def _error(address: int) -> TruncatedTileError:
+    name = _truncated.get(address, "a mapped file")
+    return TruncatedTileError(
+        f"{name}: the file was cut short while it was read; make it again from where it came from"
+    )
+
+
+# From here on: the signal. The kernel delivers it in the thread whose access has failed, in the middle of a
+# kernel or of a copy, never inside of malloc or of the interpreter. So it is safe to run Python there, which
+# takes the lock of the interpreter if that thread does not have it.
+
+_ACTION = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+_ADDRESS_OFFSET = 16  # of si_addr in siginfo_t
+_SA_SIGINFO, _SA_NODEFER = 4, 0x40000000
+_MAP_FIXED = 0x10
+
+
+class _Sigaction(ctypes.Structure):
+    _fields_ = (
+        ("handler", ctypes.c_void_p),
+        ("mask", ctypes.c_ubyte * 128),
+        ("flags", ctypes.c_int),
+        ("restorer", ctypes.c_void_p),
+    )
+
+
+_installing = threading.Lock()
+_installed: list[Any] = []
+"""The C function and what it has replaced: they must live as long as the process."""
+
+
+def _install() -> None:
+    if _installed:
+        return
+    with _installing:
+        if _installed:
+            return
+        action = _ACTION(_survive)
+        ours, theirs = _Sigaction(), _Sigaction()
+        ours.handler = ctypes.cast(action, ctypes.c_void_p)
+        ours.flags = _SA_SIGINFO | _SA_NODEFER
+        _libc.sigaction(signal.SIGBUS, ctypes.byref(ours), ctypes.byref(theirs))
+        _installed.extend((action, theirs))
+
+
+def _survive(number: int, info: int, context: int) -> None:
+    """Put zeros in the place of what is gone of a map; what is no map of ours is answered as before."""
+    address = ctypes.c_size_t.from_address(info + _ADDRESS_OFFSET).value
+    for found in list(_maps.values()):
+        if found.address <= address < found.address + found.length:
+            page = address - address % _PAGE
+            rest = found.address + found.length - page
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED
+            if _libc.mmap(page, rest, found.access, flags, -1, 0) != _FAILED:
+                _truncated[found.address] = found.name
+                _met.append(found.address)
+                return
+    # the access is tried again, and fails again, with the handler that was there before
+    _libc.sigaction(number, ctypes.byref(_installed[1]), None)

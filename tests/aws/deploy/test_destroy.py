@@ -14,6 +14,8 @@ from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
 from wrenla.aws.package import Package
 from wrenla.aws.refusals import DeployError
+from wrenla.lease import Holder
+from wrenla_handler.stores import LEASE
 
 from .conftest import EVERYTHING, Account
 from .interruptions import one_at_a_time
@@ -41,6 +43,8 @@ def what_is_there(account: Account) -> dict[str, list[str]]:
 def put(account: Account, bucket: str, *keys: str) -> None:
     for key in keys:
         body = b'{"attributes": {"wrenla": {}}}' if key.endswith("/zarr.json") else b"x"
+        if f"/{LEASE}" in key:
+            body = Holder("somebody", note={"run": key.split("/")[-3]}).encode()
         account.admin.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
 
 
@@ -52,7 +56,7 @@ def make_bucket(account: Account, name: str) -> Any:
 
 def test_nothing_is_left_with_data(account: Account, package: Packaging) -> None:
     bucket = deploy(account.admin).bucket
-    put(account, bucket, "wrenla/m/zarr.json", "wrenla/m/c/0/0", f"wrenla/{RUN}/lease")
+    put(account, bucket, "wrenla/m/zarr.json", "wrenla/m/c/0/0", f"wrenla/{RUN}/{LEASE}00000000")
     lines: list[str] = []
     assert destroy(account.admin, data=True, tell=lines.append) == tuple(lines)
     assert lines == [
@@ -232,7 +236,7 @@ def test_what_is_written_meanwhile_goes_at_the_next_call(account: Account, packa
 
     def tell(line: str) -> None:
         if line.startswith("delete bucket"):
-            put(account, bucket, f"wrenla/{RUN}/late")
+            put(account, bucket, f"wrenla/{RUN}/run.json", f"wrenla/{RUN}/{LEASE}00000000")
 
     with pytest.raises(DeployError, match=r"DeleteBucket: there is something in it.*run the same command"):
         destroy(account.admin, data=True, tell=tell)

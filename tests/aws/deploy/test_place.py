@@ -13,10 +13,11 @@ import wrenla as wl
 from wrenla.aws import destroy as destroy_module
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
-from wrenla.aws.listing import Kinds
 from wrenla.aws.package import Package
 from wrenla.aws.refusals import DeployError
-from wrenla_handler.stores import open_store
+from wrenla.lease import Holder
+from wrenla.ownership import Kinds
+from wrenla_handler.stores import LEASE, RUNS, SAVING, open_store
 
 from .conftest import EVERYTHING, Account
 from .test_destroy import RUN, make_bucket, put, what_is_there
@@ -90,10 +91,10 @@ def test_what_a_deployment_before_has_left_is_taken_over(account: Account, packa
     make_bucket(account, bucket := f"mine-{account.number}")
     spec = DeploySpec(bucket=bucket, prefix="p")
     deploy(account.admin, spec)
-    put(account, bucket, "p/m/zarr.json", "p/m/c/0/0", f"p/{RUN}/run.json")
+    put(account, bucket, "p/m/zarr.json", "p/m/c/0/0", f"p/{RUN}/run.json", f"p/{RUN}/{LEASE}00000000")
     destroy(account.admin)
     deploy(account.admin, spec)
-    assert len(objects(account)) == 3
+    assert len(objects(account)) == 4
 
 
 def test_a_prefix_that_another_function_of_ours_has(account: Account, package: Packaging) -> None:
@@ -119,16 +120,30 @@ def test_who_may_not_look_into_matrices_takes_another_prefix(account: Account, p
 
 def test_what_wrenla_has_not_written_stays(account: Account, package: Packaging) -> None:
     s3, bucket = account.admin.client("s3"), deploy(account.admin).bucket
-    put(account, bucket, "wrenla/m/zarr.json", "wrenla/m/c/0/0", f"wrenla/{RUN}/run.json")
-    put(account, bucket, "wrenla/half/wrenla-unfinished.json", "wrenla/half/partial/0/0/4", "wrenla/half/c/0")
+    put(account, bucket, "wrenla/m/zarr.json", "wrenla/m/c/0/0")
+    put(account, bucket, f"wrenla/{RUN}/run.json", f"wrenla/{RUN}/{LEASE}00000003")
+    half = f"wrenla/half/{SAVING}"
+    put(
+        account,
+        bucket,
+        f"{half}/{LEASE}00000000",
+        f"{half}/tiles-{'a' * 32}/partial/0/0/4",
+        "wrenla/half/c/0",
+    )
     theirs = ["wrenla/2019/raw.csv", "wrenla/m/notes", "wrenla/theirs/c/0/0", "wrenla/theirs/zarr.json"]
+    theirs += [
+        f"wrenla/{RUN[:-1]}8/run.json",
+        f"wrenla/{RUN[:-1]}9/{LEASE}00000000",
+        f"wrenla/{RUN}/model.pt",
+    ]
+    theirs.sort()
     for key in theirs:
         s3.put_object(Bucket=bucket, Key=key, Body=FOREIGN_ARRAY)
     planned = destroy(account.admin, data=True, dry_run=True)
     where = f"s3://{bucket}/wrenla/"
     assert planned[:2] == (
-        f"delete 6 objects in {where} (5 of matrices, 1 temporary)",
-        f"keep 4 objects in {where} that wrenla has not written, as 2019/raw.csv",
+        f"delete 7 objects in {where} (5 of matrices, 2 temporary)",
+        f"keep 7 objects in {where} that wrenla has not written, as 2019/raw.csv",
     )
     assert f"keep bucket {bucket}, since there is more in it" in planned
     assert destroy(account.admin, data=True) == planned
@@ -176,13 +191,22 @@ def test_what_saving_writes_is_known_to_be_ours(tmp_path: Any) -> None:
         except KeyError:
             return None
 
-    found = {key: Kinds(read).of(key) for key in store.list()}
+    def first(prefix: str) -> str | None:
+        return next(store.list(prefix), None)
+
+    kinds = Kinds(read, first)
+    found = {key: kinds.of(key) for key in store.list()}
     assert len(found) == 2 * 5 + 3
     assert set(found.values()) == {"matrix"}
-    others = ("notes", "a/notes", "a/c/x", "c/0/0", "runs/x", "x/zarr.json")
-    assert {Kinds(read).of(key) for key in others} == {"other"}
-    runs = (f"{RUN}/a", f"x/{RUN}-0123abcd/a/c/0/0", "runs/calls-0123456789ab/results/0")
-    assert {Kinds(read).of(key) for key in runs} == {"temporary"}
+    others = ("notes", "a/notes", "a/c/x", "c/0/0", "runs/x", "x/zarr.json", f"{RUN}/run.json")
+    assert {kinds.of(key) for key in others} == {"other"}
+    for run in (RUN, f"x/{RUN}-0123abcd", f"{RUNS}/calls-0123456789ab"):
+        store.put(f"{run}/{LEASE}00000002", Holder("x", note={"run": run.rpartition("/")[2]}).encode())
+        kinds = Kinds(read, first)
+        keys = (f"{24 * 'a'}/c/0/0", "run.json", f"results/{32 * 'a'}-0-x", f"{LEASE}00000002")
+        assert {kinds.of(f"{run}/{key}") for key in keys} == {"temporary"}
+        assert {kinds.of(f"{run}/{key}") for key in ("a", "model.pt", "lease/0", "c/0/0")} == {"other"}
+    assert kinds.of(f"x/{RUNS}/doctor-{32 * '0'}") == "temporary"
     store.close()
 
 
