@@ -43,6 +43,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "folder",
         "plan",
         "config",
+        "config_files",
         "errors",
     )
 )
