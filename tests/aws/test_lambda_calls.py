@@ -98,6 +98,31 @@ def test_dollars(stub: Endpoint, make: Make) -> None:
     assert executor.spent == pytest.approx(2 * each)  # with the ping
 
 
+def test_storage_has_its_price(stub: Endpoint, make: Make) -> None:
+    """In what is counted, and in what plans say."""
+    stub.configuration.body["EphemeralStorage"] = {"Size": 10240}
+    stub.answer = lambda event: Answer(called(event).body, billed=2000)
+    executor = make()
+    each = 512 / 1024 * Prices().gb_second_x86 + 9.5 * 0.0000000309
+    assert executor.submit(abs, -1).result(_WAIT) == 1
+    assert executor.spent == pytest.approx(2 * (2 * each + Prices().invocation))  # with the ping
+    assert executor.model.dollars_per_second == pytest.approx(each)
+
+
+def test_a_ping_is_paid_for_too(stub: Endpoint, make: Make) -> None:
+    """And one that may cost more than there is does not begin."""
+    executor = make(max_dollars=1e-4)
+    error = executor.submit(abs, -1).exception(_WAIT)
+    assert type(error) is OverBudget
+    assert "each may cost $0.0003, for 30 s" in str(error)
+    assert stub.asked == []
+    stub.answer = lambda event: None  # no answer: it may still run
+    lost = make(max_dollars=5e-4)
+    assert type(lost.submit(abs, -1).exception(_WAIT)) is OverBudget
+    assert len(stub.asked) == 1
+    assert lost.spent < 1e-5
+
+
 def test_budget(stub: Endpoint, make: Make) -> None:
     stub.answer = lambda event: Answer(called(event).body, billed=2 if event["kind"] == "ping" else 2000)
     most = 4.6e-4  # one may cost 3.3e-4, and each does 0.17e-4

@@ -62,8 +62,11 @@ def test_a_deadline_while_others_take_the_money(stub: Endpoint, make: Make, hang
     executor.calls.stop()
 
 
-def test_what_is_lost_may_cost_as_much_as_it_can(stub: Endpoint, make: Make) -> None:
-    """Its answer is not awaited, but it runs: no other call gets that money."""
+def test_what_is_lost_may_cost_as_much_as_it_can(
+    stub: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer is not awaited for long, but it runs: no other call gets that money."""
+    monkeypatch.setattr(lambda_lanes, "_AWAIT", 0.2)
     stub.answer = lambda event: called(event) if event["kind"] == "ping" else None
     worst = Prices().call(40.0, 512, arm=False)  # 10 s of them to start
     executor = make(concurrency=1, max_dollars=2.5 * worst)
