@@ -134,7 +134,7 @@ def _session(profile: str | None, region: str | None) -> Any:
     "--permissions-boundary",
     default="",
     metavar="ARN",
-    help="Bounds the role that is made.  [default: as deployed]",
+    help="Bounds the role that is made, which then takes no administrator.  [default: as deployed]",
 )
 @click.option("--tags", type=_Tag(), multiple=True, metavar="K=V", help="For all that is made; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
