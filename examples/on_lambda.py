@@ -22,7 +22,7 @@ def main(real: bool) -> None:
     """Run both, and say what they cost."""
     place = contextlib.nullcontext() if real else LocalLambda(memory=1769)
     start = time.perf_counter()
-    with place as sandbox, wl.LambdaExecutor(concurrency=WORKERS, max_dollars=0.10) as executor:
+    with place as sandbox, wl.LambdaExecutor(concurrency=WORKERS, max_dollars=0.20) as executor:
         print(f"{executor}, ready after {time.perf_counter() - start:.1f} s")
         if sandbox is not None and sandbox.missing:
             print(f"not as on AWS: {'; '.join(sandbox.missing)}")

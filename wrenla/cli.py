@@ -13,7 +13,7 @@ from wrenla import cli_aws, cli_sandbox
 from wrenla.cli_map import map_command
 from wrenla.cli_places import why_no_folder
 from wrenla.cli_text import counted, one_line
-from wrenla.config import origins, settings
+from wrenla.config import ignored_files, origins, settings
 from wrenla.errors import NotAMatrixError, SettingError, WrenlaError
 from wrenla.folder import leftovers
 from wrenla.stored import needed_tiles, tile_infos
@@ -195,7 +195,8 @@ def show_settings() -> None:
     """Show the settings in force and where each comes from.
 
     An environment variable comes before wrenla.toml or [tool.wrenla] in pyproject.toml (of this folder or the
-    nearest one above it), and these before wrenla/config.toml in the user's configuration folder.
+    nearest one above it), and these before wrenla/config.toml in the user's configuration folder. Files that
+    others own or may write do not count; they are named at the end.
     """
     now = settings()
     for name, origin in origins().items():
@@ -205,3 +206,5 @@ def show_settings() -> None:
             text = _CHOSEN[name]
         source = f"WRENLA_{name.upper()}" if origin == "environment variable" else origin
         click.echo(f"{name:<18} {text:<36} {source}")
+    for file in ignored_files():
+        click.echo(f"ignored: {file.path}: {file.why}")

@@ -18,7 +18,13 @@ from wrenla.aws.destroy import destroy
 from wrenla.aws.doctor import examine
 from wrenla.aws.listing import StoredMatrix, stored_matrices
 from wrenla.aws.logs import log_lines
-from wrenla.aws.policies import deployer_policy, destroyer_policy, driver_policy, role_policy
+from wrenla.aws.policies import (
+    deployer_policy,
+    destroyer_policy,
+    driver_policy,
+    role_maker_policy,
+    role_policy,
+)
 from wrenla.aws.refusals import explaining
 from wrenla.cli_places import why_no_folder
 from wrenla.cli_text import counted
@@ -128,7 +134,7 @@ def _session(profile: str | None, region: str | None) -> Any:
     "--permissions-boundary",
     default="",
     metavar="ARN",
-    help="Bounds the role that is made.  [default: as deployed]",
+    help="Bounds the role that is made, which then takes no administrator.  [default: as deployed]",
 )
 @click.option("--tags", type=_Tag(), multiple=True, metavar="K=V", help="For all that is made; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
@@ -164,6 +170,12 @@ def deploy_command(
     click.echo(f"{done.function_arn}, s3://{done.bucket}/{done.prefix}")
 
 
+_MAKES_THE_ROLE = (
+    "who makes the role, or changes its policy, needs as well as who deploys, and is an administrator by it "
+    "(the first to deploy; with --permissions-boundary nobody: a managed policy of what the role may is one)"
+)
+
+
 def _print_policies(session: Any, spec: DeploySpec) -> None:
     site, why = site_without_rights(session, spec)
     if why:
@@ -178,6 +190,8 @@ def _print_policies(session: Any, spec: DeploySpec) -> None:
         "who deploys needs": deployer_policy(site),
         "who destroys needs as well": destroyer_policy(site),
     }
+    if (maker := role_maker_policy(site)) is not None:
+        made[_MAKES_THE_ROLE] = maker
     click.echo(json.dumps(made, indent=2))
 
 

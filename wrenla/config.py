@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import tempfile
 import tomllib
@@ -14,9 +15,12 @@ from typing import Any, Literal, get_args
 
 from dask.utils import parse_bytes
 
+from wrenla.config_files import Ignored, read_settings
 from wrenla.errors import SettingError
 
-__all__ = ["Settings", "origins", "settings", "store_for"]
+__all__ = ["Settings", "ignored_files", "origins", "settings", "store_for"]
+
+logger = logging.getLogger("wrenla.settings")
 
 ScheduleName = Literal["dataflow", "waves"]
 
@@ -115,19 +119,27 @@ def store_for(own: str) -> str:
     return own if own and origins()["store"] == "default" else settings().store
 
 
-def _sources() -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield settings from the weakest to the strongest source."""
+def ignored_files() -> list[Ignored]:
+    """Return the files where settings were looked for that do not count, since others may write them."""
+    found: list[Ignored] = []
+    for _ in _sources(found):
+        pass
+    return found
+
+
+def _sources(ignored: list[Ignored] | None = None) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield settings from the weakest to the strongest source; what does not count goes into a list."""
     base = os.environ.get("XDG_CONFIG_HOME") or str(_home() / ".config")
     user = Path(base) / "wrenla" / "config.toml"
-    if user.is_file():
-        yield str(user), _toml(user)
+    if (text := _read(user, ignored)) is not None:
+        yield str(user), _toml(user, text)
     for folder in (Path.cwd(), *Path.cwd().parents):
         own, project = folder / "wrenla.toml", folder / "pyproject.toml"
-        if own.is_file():
-            yield str(own), _toml(own)
+        if (text := _read(own, ignored)) is not None:
+            yield str(own), _toml(own, text)
             break
-        if project.is_file():
-            tools = _table(_toml(project).get("tool", {}), f"{project} [tool]")
+        if (text := _read(project, ignored)) is not None:
+            tools = _table(_toml(project, text).get("tool", {}), f"{project} [tool]")
             if "wrenla" in tools:
                 source = f"{project} [tool.wrenla]"
                 yield source, _table(tools["wrenla"], source)
@@ -148,10 +160,27 @@ def _table(value: Any, source: str) -> dict[str, Any]:
     return value
 
 
-def _toml(path: Path) -> dict[str, Any]:
+_told: set[Ignored] = set()
+
+
+def _read(path: Path, ignored: list[Ignored] | None) -> str | None:
+    """Return what is in a file that is there and counts; say once of each other one that it does not."""
+    found = read_settings(path)
+    if not isinstance(found, Ignored):
+        return found
+    if found.mentions_us:
+        if ignored is not None:
+            ignored.append(found)
+        if found not in _told:
+            _told.add(found)
+            logger.warning("settings in %s are ignored: %s", found.path, found.why)
+    return None
+
+
+def _toml(path: Path, text: str) -> dict[str, Any]:
     try:
-        return _parsed(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return _parsed(text)
+    except tomllib.TOMLDecodeError as error:
         raise SettingError(f"{path}: {error}") from None
 
 

@@ -1,4 +1,4 @@
-"""Calls on the stub: throttling, budgets, concurrency, ends, what was lost, stragglers, secrets."""
+"""Calls on the stub: throttling, concurrency, ends, what was lost, stragglers, secrets."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ import pytest
 
 import wrenla as wl
 from tests.waiting import until
-from wrenla.errors import Cancelled, Lost, NeverStarted, OverBudget, TimedOut, TransientStoreError, WorkerDied
+from wrenla.errors import Cancelled, Lost, NeverStarted, TimedOut, TransientStoreError, WorkerDied
 from wrenla.executors import lambda_lanes
-from wrenla.executors.prices import Prices
 from wrenla_handler.call.callee import Callee
 from wrenla_handler.call.envelope import Request
 from wrenla_handler.stores import open_store
@@ -84,34 +83,6 @@ def test_concurrency(stub: Endpoint, make: Make) -> None:
     assert list(executor.map(abs, range(40), timeout=_WAIT)) == list(range(40))
     assert stub.most_together == 4
     assert until(lambda: executor.stats().workers == 0, 5)
-
-
-def test_dollars(stub: Endpoint, make: Make) -> None:
-    stub.answer = lambda event: Answer(called(event).body, billed=2000)
-    executor = make(concurrency=2)
-    future = executor.submit(abs, -1)
-    assert future.result(_WAIT) == 1
-    each = 2.0 * 512 / 1024 * Prices().gb_second_x86 + Prices().invocation
-    assert future.stats.billed == 2.0
-    assert future.stats.dollars == pytest.approx(each)
-    assert executor.stats().dollars == pytest.approx(each)
-    assert executor.spent == pytest.approx(2 * each)  # with the ping
-
-
-def test_budget(stub: Endpoint, make: Make) -> None:
-    stub.answer = lambda event: Answer(called(event).body, billed=2 if event["kind"] == "ping" else 2000)
-    executor = make(concurrency=2, max_dollars=1e-4)
-    futures = executor.submit_many(abs, range(40))
-    errors = [future.exception(_WAIT) for future in futures]
-    done = [n for n, error in enumerate(errors) if error is None]
-    assert 4 <= len(done) <= 8
-    assert [futures[n].result() for n in done] == done
-    assert {type(error) for error in errors if error is not None} == {OverBudget}
-    text = next(str(error) for error in errors if error is not None)
-    assert "max_dollars" in text
-    assert "\n" not in text
-    assert len(stub.asked) == 1 + len(done)
-    assert executor.spent < 1e-4 + 2 * 1.7e-5
 
 
 # what was lost
@@ -366,13 +337,6 @@ def test_a_short_outage_is_waited_for(stub: Endpoint, make: Make, monkeypatch: p
 
     monkeypatch.setattr(executor._carrier.invoked, "invoke", invoke)
     assert list(executor.map(abs, range(-30, 0))) == list(range(30, 0, -1))
-
-
-def test_calls_wait_for_what_those_under_way_may_cost(stub: Endpoint, make: Make) -> None:
-    """One may last 30 s, for $0.00025: so they come one by one until it is known that they do not."""
-    executor = make(concurrency=8, max_dollars=4e-4)
-    assert list(executor.map(abs, range(-20, 0))) == list(range(20, 0, -1))
-    assert executor.spent < 1e-4
 
 
 def test_no_answer_of_the_store_is_no_answer_of_the_function(

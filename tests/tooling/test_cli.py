@@ -283,6 +283,19 @@ def test_settings_say_where_they_come_from(tmp_path: Path, monkeypatch: pytest.M
     assert lines["schedule"].split()[1] == "dataflow"
 
 
+def test_settings_of_others_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    forget_settings(monkeypatch)
+    path = tmp_path / "wrenla.toml"
+    path.write_text("tile = 512\n")
+    path.chmod(0o666)
+    lines = wrenla("settings").output.splitlines()
+    assert (
+        f"ignored: {path}: everybody may write it: chmod o-w it, or set WRENLA_… variables instead" in lines
+    )
+    assert [line.split()[-1] for line in lines if line.startswith("tile ")] == ["default"]
+
+
 def test_settings_that_are_wrong_end_with_2() -> None:
     result = wrenla("settings", env={"WRENLA_TIEL": "3"})
     assert result.exit_code == 2

@@ -46,6 +46,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "lease",
         "plan",
         "config",
+        "config_files",
         "errors",
     )
 )

@@ -11,6 +11,7 @@ __all__ = [
     "deployer_policy",
     "destroyer_policy",
     "driver_policy",
+    "role_maker_policy",
     "role_policy",
     "tls_statement",
     "trust_policy",
@@ -20,7 +21,11 @@ Policy = dict[str, Any]
 
 
 def trust_policy() -> Policy:
-    """Return who may take the role: Lambda alone."""
+    """Return who may take the role: Lambda alone.
+
+    For whom Lambda may take it cannot be said: AWS documents `aws:SourceAccount` for no function's role, and
+    none can be passed from another account.
+    """
     return _policy(
         {
             "Effect": "Allow",
@@ -31,7 +36,10 @@ def trust_policy() -> Policy:
 
 
 def role_policy(site: Site) -> Policy:
-    """Return what the function may do: read and write its tiles, write its log, nothing else."""
+    """Return what the function may do: read and write its tiles, write its log, nothing else.
+
+    It is also the closest permissions boundary that the role can have.
+    """
     return _policy(
         *_tiles(site),
         _allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{site.log_group_arn}:*"]),
@@ -47,7 +55,13 @@ def driver_policy(site: Site) -> Policy:
 
 
 def deployer_policy(site: Site) -> Policy:
-    """Return the least that somebody needs who deploys, looks after the function and destroys it."""
+    """Return the least that somebody needs who deploys and looks after the function.
+
+    Whoever writes a role's policies, and may pass the role to a function and say what this runs, has the
+    rights of an administrator. So it writes none, unless a permissions boundary is asked for: then roles
+    without it are not made and not changed. Who may take the role nobody changes by it, and nobody can be
+    kept from making the bounded role for whom they like: what a boundary allows is what is handed out.
+    """
     objects = [f"{site.bucket_arn}/{site.code_prefix}*"]
     statements = [
         _allow("Bucket", _BUCKET_ACTIONS, [site.bucket_arn]),
@@ -59,10 +73,19 @@ def deployer_policy(site: Site) -> Policy:
         _allow("PassRole", ["iam:PassRole"], [site.role_arn], _PASSED_TO_LAMBDA),
     ]
     if not site.spec.role:
-        statements.append(
-            _allow("Role", _role_actions(bool(site.spec.permissions_boundary)), [site.role_arn])
-        )
+        statements.append(_allow("Role", ["iam:GetRole", "iam:GetRolePolicy"], [site.role_arn]))
+        if site.spec.permissions_boundary:
+            statements += _role_making(site)
     return _policy(*statements)
+
+
+def role_maker_policy(site: Site) -> Policy | None:
+    """Return what making the role needs beside what deploying needs; None if deploying says it all.
+
+    Without a boundary it makes an administrator of who has it: they deploy first, and when the role has to
+    be changed, and all others deploy after them.
+    """
+    return None if site.spec.role or site.spec.permissions_boundary else _policy(*_role_making(site))
 
 
 def destroyer_policy(site: Site) -> Policy:
@@ -78,13 +101,11 @@ def destroyer_policy(site: Site) -> Policy:
         _allow("DeleteTiles", ["s3:DeleteObject", "s3:GetObject"], [f"{site.bucket_arn}/{site.prefix}/*"]),
     ]
     if not site.spec.role:
-        actions = [
-            "iam:DeleteRole",
-            "iam:DeleteRolePolicy",
-            "iam:ListAttachedRolePolicies",
-            "iam:ListRolePolicies",
+        actions = ["iam:DeleteRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"]
+        statements += [
+            _allow("DeleteRole", actions, [site.role_arn]),
+            _allow("DeleteRolePolicy", ["iam:DeleteRolePolicy"], [site.role_arn], _bounded(site)),
         ]
-        statements.append(_allow("DeleteRole", actions, [site.role_arn]))
     return _policy(*statements)
 
 
@@ -139,16 +160,27 @@ _LOG_ACTIONS = ["logs:CreateLogGroup", "logs:FilterLogEvents", "logs:PutRetentio
 _PASSED_TO_LAMBDA = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
 
 
-def _role_actions(bounded: bool) -> list[str]:
-    actions = ["CreateRole", "GetRole", "GetRolePolicy", "PutRolePolicy", "TagRole", "UpdateAssumeRolePolicy"]
-    if bounded:
-        actions.append("PutRolePermissionsBoundary")
-    return [f"iam:{action}" for action in sorted(actions)]
+def _role_making(site: Site) -> list[Policy]:
+    bounded = ["iam:CreateRole", "iam:PutRolePolicy"]
+    if site.spec.permissions_boundary:
+        bounded.append("iam:PutRolePermissionsBoundary")
+    return [
+        _allow("MakeRole", bounded, [site.role_arn], _bounded(site)),
+        # AWS knows no boundary here
+        _allow("TagRole", ["iam:TagRole"], [site.role_arn]),
+    ]
+
+
+def _bounded(site: Site) -> Policy | None:
+    """Return the condition that a role has, or is being given, the boundary that is asked for, if one is."""
+    boundary = site.spec.permissions_boundary
+    return {"StringEquals": {"iam:PermissionsBoundary": boundary}} if boundary else None
 
 
 def _tiles(site: Site) -> list[Policy]:
     objects = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
-    inside = {"StringLike": {"s3:prefix": [site.prefix, f"{site.prefix}/*"]}}
+    # without the slash it would be a listing of all prefixes that begin with this one
+    inside = {"StringLike": {"s3:prefix": [f"{site.prefix}/*"]}}
     return [
         _allow("Tiles", objects, [f"{site.bucket_arn}/{site.prefix}/*"]),
         _allow("ListTiles", ["s3:ListBucket"], [site.bucket_arn], inside),

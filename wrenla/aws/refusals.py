@@ -112,6 +112,11 @@ _ACTIONS = {
 
 _ALL = "wrenla deploy --print-policies shows all that is needed"
 
+_ALL_OF_ROLES = (
+    f"{_ALL}; either an administrator deploys first, or give the --permissions-boundary they ask for"
+)
+"""What writes a role's rights is for administrators, or for roles that are bounded."""
+
 _S3 = re.compile(r"Bucket|Object")
 
 _OLD_SIGNATURE = re.compile(r"Signature (expired|not yet current)")
@@ -166,7 +171,8 @@ def lacking(operation: str, message: str, who: str = "these credentials need") -
     elif found := re.search(r"no (service control|resource control|VPC endpoint) policy", message):
         by = f", which no {found[1]} policy allows"
     where = f" on {told[2]}" if told[2] else ""
-    return f"{who} {told[1]}{where}{by} ({_ALL})"
+    shown = _ALL_OF_ROLES if told[1] in ("iam:CreateRole", "iam:PutRolePolicy") and not by else _ALL
+    return f"{who} {told[1]}{where}{by} ({shown})"
 
 
 def _without_answer(error: Any) -> str:

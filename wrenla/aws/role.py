@@ -9,7 +9,7 @@ from typing import Any
 from wrenla.aws.asking import ask, document, tags_of
 from wrenla.aws.clients import Clients
 from wrenla.aws.policies import role_policy, trust_policy
-from wrenla.aws.refusals import DeployError
+from wrenla.aws.refusals import DeployError, is_denied
 from wrenla.aws.spec import Site
 from wrenla.aws.step import Change
 
@@ -93,9 +93,7 @@ class Role:
         if document(role["AssumeRolePolicyDocument"]) != trust_policy():
             yield Change(
                 f"let nobody but Lambda take role {name}",
-                lambda: self._iam.update_assume_role_policy(
-                    RoleName=name, PolicyDocument=json.dumps(trust_policy())
-                ),
+                self._close,
             )
         now = role.get("PermissionsBoundary")
         if boundary and (not isinstance(now, dict) or now.get("PermissionsBoundaryArn") != boundary):
@@ -103,6 +101,28 @@ class Role:
                 f"bound role {name} by {boundary}",
                 lambda: self._iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary),
             )
+
+    def _close(self) -> None:
+        """Let nobody but Lambda take the role.
+
+        Raises
+        ------
+        DeployError
+            These credentials may not: no printed policy has what could as well open the role to anybody.
+        """
+        from botocore.exceptions import ClientError
+
+        name = self._site.role_name
+        try:
+            self._iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust_policy()))
+        except ClientError as error:
+            if not is_denied(error):
+                raise
+            raise DeployError(
+                f"role {name}: others than Lambda may take it, and to set that right these credentials need "
+                "iam:UpdateAssumeRolePolicy, which --print-policies shows for nobody, since it can open the "
+                "role to anybody: have an administrator run the same command"
+            ) from error
 
     def _create(self) -> None:
         boundary = self._site.spec.permissions_boundary

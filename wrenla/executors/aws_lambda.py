@@ -63,9 +63,10 @@ class LambdaExecutor(Executor):
     concurrency : int
         Invocations at the same time. An account may have 1,000 by default, over all its functions.
     max_dollars : float, optional
-        Calls wait while those under way may cost all that is left: as much as the others did, or, before any
-        has ended, as much as the function's time limit allows. When it is spent, the rest end as
-        `OverBudget`. S3's requests are not part of it.
+        `spent` never exceeds it. For each call under way the most that it can cost is kept: its memory for
+        the function's whole time limit and 10 s of a cold start, $0.026 with 1,769 MB and 900 s. Calls wait
+        until that much is left; when it never will be, they end as `OverBudget`. S3's requests are not part
+        of it.
     prices : Prices, optional
         Of your region; by default those of us-east-1.
 
@@ -147,7 +148,9 @@ class LambdaExecutor(Executor):
             longest_task=min(_LONGEST, _SHARE * self.facts.timeout),
             allowed_bytes=max(1, (self.facts.memory << 20) - _RUNTIME),
             worthwhile=0.25,
-            dollars_per_second=self.prices.per_second(self.facts.memory, arm=self.facts.arm),
+            dollars_per_second=self.prices.per_second(
+                self.facts.memory, arm=self.facts.arm, storage=self.facts.storage
+            ),
             dollars_per_invocation=self.prices.invocation,
             dollars_per_put=self.prices.put,
             dollars_per_get=self.prices.get,

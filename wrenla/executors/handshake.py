@@ -12,13 +12,15 @@ from typing import Any
 from wrenla.errors import (
     CallError,
     EventError,
+    Lost,
     NeverStarted,
+    OverBudget,
     ServiceError,
     VersionError,
     WrenlaError,
 )
 from wrenla.executors.budget import Budget
-from wrenla.executors.invocation import Function
+from wrenla.executors.invocation import Function, Reply
 from wrenla.executors.pace import pause_after
 from wrenla_handler.app import packages
 from wrenla_handler.call.envelope import VERSION
@@ -42,7 +44,7 @@ class Handshake:
     ----------
     function : Function
     budget : Budget
-        Which the answer is paid from.
+        Which pings are paid from, as calls are.
     """
 
     def __init__(self, function: Function, budget: Budget) -> None:
@@ -66,6 +68,8 @@ class Handshake:
         ------
         VersionError
             Which all calls end with.
+        OverBudget
+            If not even a ping may be paid for.
         ServiceError, NeverStarted
             If there is no answer; a later call asks again: keys are renewed, an update of the function ends.
         """
@@ -107,11 +111,12 @@ class Handshake:
         payload = json.dumps({"version": VERSION, "kind": "ping"}).encode()
         for attempt in range(1, _PINGS + 1):
             try:
-                reply = self._function.invoke(payload, told)
-                self._budget.pay(reply.billing, 0.0)
+                reply = self._invoked(payload, told)
                 if reply.error is None:
                     return _parsed(reply.body)
                 error = reply.error
+            except OverBudget:  # which another ping does not change
+                raise
             except CallError as refused:
                 error = refused
             if not isinstance(error, CallError):
@@ -119,6 +124,18 @@ class Handshake:
             if told.wait(pause_after(attempt)):
                 break
         raise NeverStarted(f"{self._function.facts.name} does not answer: {error}") from error
+
+    def _invoked(self, payload: bytes, told: threading.Event) -> Reply:
+        """Invoke the function for a ping, and pay for it."""
+        with self._budget.reserve(self._function.facts.name, told) as cost:
+            sent = time.monotonic()
+            try:
+                reply = self._function.invoke(payload, told)
+            except Lost:
+                cost.lose(time.monotonic() - sent)
+                raise
+            cost.pay(reply.billing, time.monotonic() - sent)
+            return reply
 
 
 def compared(pong: Any, name: str) -> Mapping[str, Any]:

@@ -58,6 +58,8 @@ class FunctionFacts:
         Its processor is AWS's own.
     bucket, prefix : str
         Where it may read and write.
+    storage : int
+        Megabytes of ``/tmp``.
     """
 
     name: str
@@ -70,6 +72,7 @@ class FunctionFacts:
     arm: bool
     bucket: str
     prefix: str
+    storage: int = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +219,7 @@ class Function:
             "arm64" in found.get("Architectures", ()),
             variables.get("WRENLA_BUCKET", ""),
             variables.get("WRENLA_PREFIX", ""),
+            found.get("EphemeralStorage", {}).get("Size", 512),
         )
 
     @contextmanager

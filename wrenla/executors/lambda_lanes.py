@@ -20,6 +20,7 @@ from wrenla.errors import (
     WorkerDied,
     WrenlaError,
 )
+from wrenla.executors.budget import Reserved
 from wrenla.executors.call import Call, Ended, Outcome, Work
 from wrenla.executors.future import Attempt
 from wrenla.executors.invocation import MOST_SENT, Billing, Reply
@@ -57,7 +58,7 @@ class LambdaLane:
         self._late = False
         self._superseded = float("inf")
         self._sent = 0.0
-        self._unknown = 0.0
+        self._cost: Reserved
         self._until = float("inf")
         self._armed = float("inf")
         self._lock = threading.Lock()
@@ -100,7 +101,6 @@ class LambdaLane:
         with self._lock:
             self._attempt, self._late, self._until = attempt, False, float("inf")
             self._superseded = float("inf")
-            self._unknown = 0.0
             self._told.clear()
         carrier = self._carrier
         try:
@@ -109,11 +109,8 @@ class LambdaLane:
             if call.due is not None:  # which may come before there is anything to be invoked for
                 self._hang_up_at(call.due)
             carrier.handshake.ready(self._told)
-            carrier.budget.afford(call.label, self._told)
-            try:
+            with carrier.budget.reserve(call.label, self._told) as self._cost:
                 return self._tiles(call, attempt) if call.function is TILES else self._call(call, attempt)
-            finally:
-                carrier.budget.landed()
         except WrenlaError as error:
             late = self._late and isinstance(error, NeverStarted)
             return Outcome(error=call.never_started() if late else _labelled(error, call))
@@ -175,12 +172,8 @@ class LambdaLane:
         carrier.forget_record(request)
         found = carrier.read(response, call)
         found.billed, found.dollars, found.init = outcome.billed, outcome.dollars, outcome.init
-        more = response.seconds - outcome.billed
-        if self._unknown:  # it is known now
-            carrier.budget.risk(-self._unknown)
-            if more > 0:
-                seconds, dollars = carrier.budget.pay(Billing(), more)
-                found.billed, found.dollars = outcome.billed + seconds, outcome.dollars + dollars
+        if self._cost.unknown:  # it is known now
+            found.billed, found.dollars = self._cost.pay(Billing(), max(response.seconds, outcome.billed))
         return found
 
     def _awaited(self, call: Call, attempt: Attempt, request: Request) -> Response | None:
@@ -251,16 +244,12 @@ class LambdaLane:
         self, call: Call, attempt: Attempt, payload: Callable[[], bytes], read: Callable[[Reply], Outcome]
     ) -> Outcome:
         """Invoke the function as soon as the service lets us, and read its answer."""
-        carrier = self._carrier
         try:
             reply = self._offered(call, attempt, payload)
         except Lost as error:
-            seconds, dollars = carrier.budget.pay(Billing(), time.monotonic() - self._sent)
-            limits = carrier.invoked.facts.timeout, call.limit(self._sent)
-            self._unknown = max(0.0, min(limit for limit in limits if limit is not None) - seconds)
-            carrier.budget.risk(self._unknown)
+            seconds, dollars = self._cost.lose(time.monotonic() - self._sent)
             return Outcome(error=_labelled(error, call), billed=seconds, dollars=dollars)
-        seconds, dollars = carrier.budget.pay(reply.billing, time.monotonic() - self._sent)
+        seconds, dollars = self._cost.pay(reply.billing, time.monotonic() - self._sent)
         try:
             outcome = read(reply)
         except ValueError as error:

@@ -112,7 +112,11 @@ def test_the_policies(run: Callable[..., Result], account: Account) -> None:
     done = run("deploy", "--print-policies")
     assert done.exit_code == 0
     found = json.loads(done.output)
-    assert [len(policy["Statement"]) for policy in found.values()] == [3, 3, 7, 4]
+    assert [len(policy["Statement"]) for policy in found.values()] == [3, 3, 7, 5, 2]
+    assert "is an administrator" in list(found)[-1]
+    bounded = json.loads(run("deploy", "--print-policies", "--permissions-boundary", "arn:b").output)
+    assert list(bounded) == list(found)[:-1]
+    assert [len(policy["Statement"]) for policy in bounded.values()] == [3, 3, 9, 5]
     assert account.changes() == []
 
 

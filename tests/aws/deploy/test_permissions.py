@@ -13,7 +13,13 @@ from botocore.exceptions import ClientError
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
 from wrenla.aws.package import Package
-from wrenla.aws.policies import deployer_policy, destroyer_policy, driver_policy, role_policy
+from wrenla.aws.policies import (
+    deployer_policy,
+    destroyer_policy,
+    driver_policy,
+    role_maker_policy,
+    role_policy,
+)
 from wrenla.aws.refusals import DeployError
 from wrenla.aws.spec import Site
 
@@ -31,6 +37,16 @@ def site_of(account: Account, **options: Any) -> Site:
 
 def actions_of(policy: Mapping[str, Any]) -> list[str]:
     return [action for statement in policy["Statement"] for action in statement["Action"]]
+
+
+def together(*policies: Mapping[str, Any] | None) -> dict[str, Any]:
+    statements = [each for policy in policies if policy is not None for each in policy["Statement"]]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def first_deployer_policy(site: Site) -> dict[str, Any]:
+    """Return what the first deployment needs, which makes the role."""
+    return together(deployer_policy(site), role_maker_policy(site))
 
 
 def without(policy: Mapping[str, Any], action: str) -> dict[str, Any]:
@@ -60,7 +76,6 @@ NEEDED_ELSEWHERE = {
     "lambda:DeleteFunction": "a function whose role is gone",
     "lambda:GetFunctionConcurrency": "a function whose role is gone",
     "lambda:PutFunctionConcurrency": "a function whose role is gone",
-    "iam:UpdateAssumeRolePolicy": "somebody has changed who may take the role",
     "lambda:InvokeFunction": "wrenla doctor",
     "lambda:UpdateFunctionCode": "second deployment",
     "lambda:UpdateFunctionConfiguration": "second deployment",
@@ -76,8 +91,11 @@ NEEDED_ELSEWHERE = {
 def test_the_deployers_policy_is_enough(account: Account, package: Packaging) -> None:
     account.enforced()
     site = site_of(account)
-    deployer = account.user("deployer", deployer_policy(site))
+    deployer = account.user("deployer", first_deployer_policy(site))
     assert len(deploy(deployer).changed) == 12
+    # from now on without the rights of an administrator
+    account.change("deployer", deployer_policy(site))
+    assert deploy(deployer).changed == ()
     package("second")
     assert len(deploy(deployer, DeploySpec(memory=2000)).changed) == 4
     assert deploy(deployer, DeploySpec(memory=2000)).changed == ()
@@ -85,8 +103,7 @@ def test_the_deployers_policy_is_enough(account: Account, package: Packaging) ->
     with pytest.raises(DeployError, match=r"need logs:ListTagsForResource"):
         destroy(deployer)
     assert account.changes() == []
-    destroyer = [*deployer_policy(site)["Statement"], *destroyer_policy(site)["Statement"]]
-    account.change("deployer", {"Version": "2012-10-17", "Statement": destroyer})
+    account.change("deployer", together(deployer_policy(site), destroyer_policy(site)))
     assert len(destroy(deployer, data=True)) == 6
     assert destroy(deployer, data=True) == ()
 
@@ -94,7 +111,7 @@ def test_the_deployers_policy_is_enough(account: Account, package: Packaging) ->
 def test_without_any_action_one_line_names_it(account: Account, package: Packaging) -> None:
     """Deployments that lack one action each: every one comes just as far as the one after it needs."""
     account.enforced()
-    policy = deployer_policy(site_of(account))
+    policy = first_deployer_policy(site_of(account))
     deployer = account.user("deployer", policy)
     assert sorted([*NEEDED, *NEEDED_ELSEWHERE]) == sorted(actions_of(policy))
     for action in NEEDED:
@@ -117,8 +134,8 @@ def refusal(session: Any, **options: Any) -> str | None:
 def test_an_update_without_an_action(account: Account, package: Packaging) -> None:
     account.enforced()
     policy = deployer_policy(site_of(account))
+    deploy(account.admin)
     deployer = account.user("deployer", policy)
-    deploy(deployer)
     package("second")
     for action in ("lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration", "s3:DeleteObject"):
         account.change("deployer", without(policy, action))
@@ -150,8 +167,7 @@ def test_destroying_without_an_action_goes_on_once_it_is_there(account: Account,
     s3 = account.admin.client("s3")
     s3.put_object(Bucket=bucket, Key="team/x/wrenla-runs/doctor-" + 32 * "0", Body=b"x")
     s3.put_object(Bucket=bucket, Key="team/x/m/zarr.json", Body=b'{"attributes": {"wrenla": {}}}')
-    both = [*deployer_policy(site)["Statement"], *destroyer_policy(site)["Statement"]]
-    policy = {"Version": "2012-10-17", "Statement": both}
+    policy = together(deployer_policy(site), destroyer_policy(site))
     destroyer = account.user("destroyer", policy)
     # without the other one it says less
     assert set(actions_of(destroyer_policy(site))) - {"s3:GetBucketVersioning"} <= set(DESTROYING)
@@ -165,7 +181,7 @@ def test_destroying_without_an_action_goes_on_once_it_is_there(account: Account,
 
 def test_a_deployer_touches_no_other_deployment(account: Account, package: Packaging) -> None:
     account.enforced()
-    deployer = account.user("deployer", deployer_policy(site_of(account)))
+    deployer = account.user("deployer", first_deployer_policy(site_of(account)))
     deploy(deployer)
     with pytest.raises(DeployError, match="need"):
         deploy(deployer, DeploySpec(function="other"))
@@ -196,7 +212,9 @@ def role_requests(bucket: str) -> dict[str, tuple[bool, Callable[[Any], object]]
         "get a tile": (True, s3("get_object", **tile)),
         "ask for a tile's size": (True, s3("head_object", **tile)),
         "list its prefix": (True, s3("list_objects_v2", Bucket=bucket, Prefix="wrenla/m/")),
-        "list the prefix itself": (True, s3("list_objects_v2", Bucket=bucket, Prefix="wrenla")),
+        "list its prefix whole": (True, s3("list_objects_v2", Bucket=bucket, Prefix="wrenla/")),
+        "list what begins as its prefix": (False, s3("list_objects_v2", Bucket=bucket, Prefix="wrenla")),
+        "list another's": (False, s3("list_objects_v2", Bucket=bucket, Prefix="wrenla-of-another/")),
         "delete a tile": (True, s3("delete_object", **tile)),
         "delete many": (
             True,
@@ -302,7 +320,11 @@ BUCKET = "arn:aws:s3:::wrenla-123456789012-eu-central-1"
     [
         (asks("s3:GetObject", f"{BUCKET}/wrenla/m/c/0/0"), True),
         (asks("s3:ListBucket", BUCKET, "wrenla/m/"), True),
+        (asks("s3:ListBucket", BUCKET, "wrenla/"), True),
         (asks("s3:ListBucket", BUCKET), False),
+        (asks("s3:ListBucket", BUCKET, ""), False),
+        (asks("s3:ListBucket", BUCKET, "wrenla"), False),
+        (asks("s3:ListBucket", BUCKET, "wrenla-of-another/"), False),
         (asks("s3:ListBucket", BUCKET, "wrenlax/"), False),
         (asks("s3:PutObject", f"{BUCKET}/deploy/wrenla/x.zip"), False),
         (asks("lambda:InvokeFunction", f"{SITE.function_arn}"), True),
@@ -326,6 +348,7 @@ def test_passing_the_role_is_for_lambda_only() -> None:
 
 def test_with_a_role_of_ones_own_nobody_makes_roles() -> None:
     site = Site(DeploySpec(role="arn:aws:iam::123456789012:role/own"), "123456789012", "eu-central-1", "aws")
+    assert role_maker_policy(site) is None
     for policy in (deployer_policy(site), destroyer_policy(site)):
         assert [action for action in actions_of(policy) if action.startswith("iam:")] in (
             [],
@@ -336,7 +359,12 @@ def test_with_a_role_of_ones_own_nobody_makes_roles() -> None:
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
 def test_every_arn_is_of_the_partition(partition: str) -> None:
     site = Site(DeploySpec(), "123456789012", "region-1", partition)
-    for policy in (role_policy(site), driver_policy(site), deployer_policy(site), destroyer_policy(site)):
+    for policy in (
+        role_policy(site),
+        driver_policy(site),
+        first_deployer_policy(site),
+        destroyer_policy(site),
+    ):
         assert {arn.split(":")[1] for arn in resources(policy)} == {partition}
 
 
@@ -346,6 +374,11 @@ def resources(policy: Mapping[str, Any]) -> Iterator[str]:
 
 
 def test_no_policy_of_a_role_or_a_driver_has_a_wildcard_for_actions_or_all_resources() -> None:
-    for policy in (role_policy(SITE), driver_policy(SITE), deployer_policy(SITE), destroyer_policy(SITE)):
+    for policy in (
+        role_policy(SITE),
+        driver_policy(SITE),
+        first_deployer_policy(SITE),
+        destroyer_policy(SITE),
+    ):
         assert not any("*" in action for action in actions_of(policy))
         assert "*" not in set(resources(policy))

@@ -1,4 +1,4 @@
-"""Which permissions a request needs, found out from the request itself.
+"""Which permissions a request needs, found out from the request itself, and of roles from their boundary.
 
 Permissions that AWS asks for along with another are asked for too: to pass a role, to tag, to read a package.
 Of several objects that are deleted at once moto deletes all or none, AWS those that the sender may delete.
@@ -155,9 +155,40 @@ def _iam(sent: Sent) -> Iterator[Asked]:
     kinds = {"RoleName": "role", "UserName": "user", "GroupName": "group", "PolicyName": "policy"}
     found = (f"{whose}:{kind}/{sent.field(name)}" for name, kind in kinds.items() if sent.field(name))
     arn = next(found, sent.field("PolicyArn") or "*")
-    yield Asked(sent.action, arn)
+    yield Asked(sent.action, arn, _bounded(sent))
     if sent.operation == "CreateRole" and any(name.startswith("Tags.") for name in sent.fields):
         yield Asked("iam:TagRole", arn)
+
+
+_BOUNDED_BY_REQUEST = frozenset({"CreateRole", "PutRolePermissionsBoundary"})
+_BOUNDED_AS_IT_IS = frozenset(
+    {
+        "AttachRolePolicy",
+        "DeleteRolePermissionsBoundary",
+        "DeleteRolePolicy",
+        "DetachRolePolicy",
+        "PutRolePolicy",
+    }
+)
+"""What else of a role AWS evaluates `iam:PermissionsBoundary` for; of all other actions it says nothing."""
+
+
+def _bounded(sent: Sent) -> dict[str, str]:
+    """Return the boundary that a role is to have, or has, for conditions; nothing if there is none."""
+    boundary = ""
+    if sent.operation in _BOUNDED_BY_REQUEST:
+        boundary = sent.field("PermissionsBoundary")
+    elif sent.operation in _BOUNDED_AS_IT_IS:
+        boundary = _boundary_of(sent.account, sent.field("RoleName"))
+    return {"iam:PermissionsBoundary": boundary} if boundary else {}
+
+
+def _boundary_of(account: str, name: str) -> str:
+    """Return the boundary of a role: the one thing that is asked for here and stands in no request."""
+    from moto.iam.models import iam_backends
+
+    roles = iam_backends[account]["aws"].roles.values()
+    return next((role.permissions_boundary_arn or "" for role in roles if role.name == name), "")
 
 
 def _lambda(sent: Sent) -> Iterator[Asked]:
