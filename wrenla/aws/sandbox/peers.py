@@ -33,7 +33,9 @@ def holds_other_end(pid: int, connection: socket.socket, proc: Path = Path("/pro
         return False
     wanted = f"socket:[{number}]"
     try:
-        return any(_target(proc / str(pid) / "fd" / name) == wanted for name in os.listdir(proc / f"{pid}/fd"))
+        return any(
+            _target(proc / str(pid) / "fd" / name) == wanted for name in os.listdir(proc / f"{pid}/fd")
+        )
     except (FileNotFoundError, PermissionError):  # it has ended, or is another user's
         return False
 
