@@ -1,7 +1,7 @@
 """What a function sees of this machine: the system's programs, Python, and of ``/etc`` what these read.
 
-Whoever is root here is so outside, too, if the sandbox was started by root: what is not to be read must not be
-there. So nothing is bound whole but what holds programs.
+If root has started the sandbox, its functions are root outside, whatever they are called inside: what they must
+not read must not be there. So nothing is bound whole but what holds programs.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def own_users(folder: Path) -> list[str]:
 
 
 def _python() -> list[str]:
-    """Return what Python needs, if it is not among the system's programs: not its packages, nor what is beside.
+    """Return what Python needs, if it is not among the system's programs.
 
-    It may have come in a folder in which other things are, such as environments of conda's, or their keys.
+    Its packages are left out, and what is beside: conda has its environments there, pyenv other versions.
     """
     prefix = Path(os.path.realpath(sys.base_prefix))
     if prefix.is_relative_to("/usr"):

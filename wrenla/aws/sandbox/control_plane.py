@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from wrenla.aws.sandbox.answers import Answer, Refusal, as_json
-from wrenla.aws.sandbox.checks import check_configuration, invalid
+from wrenla.aws.sandbox.checks import check_configuration, check_name, check_new_name, invalid
 from wrenla.aws.sandbox.cloud import Cloud
 from wrenla.aws.sandbox.code import UNZIPPED, CodeStore
 from wrenla.aws.sandbox.counts import Counts
@@ -66,6 +66,7 @@ class ControlPlane:
         ------
         Refusal
         """
+        check_name(unquote(name))
         parts = unquote(name).split(":")
         rest = parts[parts.index("function") + 1 :] if "function" in parts else parts
         qualifier = rest[1] if len(rest) > 1 else unquote(query.partition("Qualifier=")[2].partition("&")[0])
@@ -155,9 +156,11 @@ class ControlPlane:
         return Answer(answer.status, answer.headers, json.dumps(content).encode())
 
     def _check(self, changes: dict[str, Any], new: bool) -> None:
-        name = changes.get("FunctionName", "")
-        if new and name in self._functions:
-            raise Refusal(409, "ResourceConflictException", f"Function already exist: {name}")
+        if new:
+            check_new_name(changes)
+            name = changes["FunctionName"]
+            if name in self._functions:
+                raise Refusal(409, "ResourceConflictException", f"Function already exist: {name}")
         check_configuration(changes)
         if "Role" in changes and not self._cloud.role_exists(changes["Role"]):
             raise invalid("The role defined for the function cannot be assumed by Lambda.")

@@ -21,7 +21,7 @@ UNREADABLE = (
 """What `zipfile` raises of a zip that is broken, encrypted, or made in a way it does not know."""
 
 _NAMES = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ELOOP, None}
-"""Of an `OSError`, if it is the zip's fault: names that no file can have; none of data that bzip2 cannot read."""
+"""Of an `OSError` that is the zip's fault: a name that no file can have; none if bzip2 cannot read it."""
 
 
 _LONGEST = 4095
