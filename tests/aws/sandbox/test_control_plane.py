@@ -71,7 +71,10 @@ def test_code_comes_from_s3(stand: Stand) -> None:
                 "_X_AMZN_TRACE_ID",
             )
         ),
-        *(({"Environment": {"Variables": {"LEVEL": bad}}}, "no process can have") for bad in ("\0", "\ud800")),
+        *(
+            ({"Environment": {"Variables": {"LEVEL": bad}}}, "no process can have")
+            for bad in ("\0", "\ud800")
+        ),
     ],
 )
 def test_configurations_that_do_not_work(stand: Stand, options: dict[str, Any], message: str) -> None:

@@ -1,7 +1,7 @@
 """What a function sees of this machine: the system's programs, Python, and of ``/etc`` what these read.
 
-If root has started the sandbox, its functions are root outside, whatever they are called inside: what they must
-not read must not be there. So nothing is bound whole but what holds programs.
+If root has started the sandbox, its functions are root outside, whatever they are called inside: what they
+must not read must not be there. So nothing is bound whole but what holds programs.
 """
 
 from __future__ import annotations

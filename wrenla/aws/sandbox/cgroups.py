@@ -259,7 +259,9 @@ def _namespace() -> str:
 
 def _kill(pids: list[str]) -> None:
     for pid in map(int, pids):
-        if pid > 0:  # 0 is a process of another namespace, which has no number here; to `kill` it is our group
+        if (
+            pid > 0
+        ):  # 0 is a process of another namespace, which has no number here; to `kill` it is our group
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
 
