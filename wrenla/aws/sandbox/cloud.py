@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from wrenla.aws.sandbox.answers import Refusal
-from wrenla.aws.sandbox.gate import Gate
+from wrenla.aws.sandbox.gate import PASS, Gate
 from wrenla.aws.sandbox.http import Request
 from wrenla.aws.sandbox.operations import operation_of
 from wrenla.aws.sandbox.permissions import Sent, permissions_for
@@ -70,7 +70,7 @@ class Cloud:
         access = iam.create_access_key(ADMINISTRATOR)
         self.key, self.secret = str(access.access_key_id), str(access.secret_access_key)
         served: Any = server._server  # moto has no other way to put something before it
-        served.app = Gate(served.app, self.secret_of)
+        self._gate = served.app = Gate(served.app, self.secret_of, region)
         if enforce_iam:
             setattr(IAMRequestBase, "check_signature", lambda _: None)  # noqa: B010 -- it has been, and faster
             # Lambda's are checked before: moto takes no function's name
@@ -88,6 +88,11 @@ class Cloud:
         from moto.awslambda.utils import get_backend
 
         return get_backend(self.account, self.region)
+
+    @property
+    def passing(self) -> tuple[str, str]:
+        """The header of requests to Lambda that were checked."""
+        return PASS, self._gate.pass_word
 
     def secret_of(self, key: str, token: str | None) -> str | None:
         """Return the secret of a key, None if there is none with this session token."""

@@ -23,11 +23,11 @@ from wrenla.aws.sandbox.http import Request
 from wrenla.aws.sandbox.pool import Pool
 from wrenla.aws.sandbox.transitions import Transition, refused_creation
 
-__all__ = ["ControlPlane"]
+__all__ = ["REQUEST_LIMIT", "ControlPlane"]
 
-_REQUEST_LIMIT = 70_167_211
+REQUEST_LIMIT = 70_167_211
 _ZIPPED = 52_428_800
-_TOO_LARGE = f"Request must be smaller than {_REQUEST_LIMIT} bytes for the CreateFunction operation"
+_TOO_LARGE = f"Request must be smaller than {REQUEST_LIMIT} bytes for the CreateFunction operation"
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"}
 
 
@@ -95,8 +95,6 @@ class ControlPlane:
         """
         if request.method == "GET" and re.fullmatch(r"/[\d-]+/account-settings/?", request.path):
             return self._settings()
-        if len(request.body) > _REQUEST_LIMIT:
-            raise Refusal(413, "RequestTooLargeException", _TOO_LARGE)
         found = re.fullmatch(r"/[\d-]+/functions/?([^/]*)/?(code|configuration)?/?", request.path)
         changes: dict[str, Any] = {}
         if found is not None and request.method in ("POST", "PUT"):
@@ -188,6 +186,7 @@ class ControlPlane:
             for name, value in request.headers.items():
                 if name not in ("connection", "transfer-encoding", "content-length", "expect"):
                     connection.putheader(name, value)
+            connection.putheader(*self._cloud.passing)
             connection.putheader("Content-Length", str(len(request.body)))
             connection.endheaders(request.body)
             got = connection.getresponse()

@@ -124,7 +124,7 @@ class Parser:
         return head
 
     def _take_body(self, end: int) -> bool:
-        """Take what is there of the body or of a chunk, which has an end of so many bytes; tell if it is all."""
+        """Take what is there of the body, or of a chunk with an end of so many bytes; tell if it is all."""
         size = min(len(self._buffer), self._left)
         room = size if self._limit is None else max(0, self._limit + 1 - len(self._body))
         self._body += memoryview(self._buffer)[: max(0, min(size, self._left - end, room))]

@@ -94,7 +94,7 @@ def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
 
 def _server(front: Front, port: int) -> Server:
     try:
-        return Server(front.handle, port)
+        return Server(front.handle, port, front.admit)
     except OSError as error:
         why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
         raise WrenlaError(f"port {port} {why}: choose another one (--port)") from None

@@ -24,6 +24,7 @@ from typing import Literal
 from wrenla.aws.sandbox.http import BadRequest, Parser, Request, response
 from wrenla.aws.sandbox.peers import holds_other_end
 from wrenla.aws.sandbox.process import RuntimeProcess
+from wrenla.aws.sandbox.reports import RESPONSE_LIMIT
 
 __all__ = ["Event", "RuntimeApi"]
 
@@ -161,7 +162,7 @@ class RuntimeApi:
                 return
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client.setblocking(False)
-            self._clients[client.fileno()] = client, Parser()
+            self._clients[client.fileno()] = client, Parser(lambda _: RESPONSE_LIMIT)
             self._poll.register(client, select.POLLIN)
             refused.pop_all()
 
