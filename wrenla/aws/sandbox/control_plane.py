@@ -262,6 +262,6 @@ class ControlPlane:
 def _parse(body: bytes) -> dict[str, Any]:
     try:
         parsed = json.loads(body or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refusal(400, "SerializationException", str(error)) from None
     return parsed if isinstance(parsed, dict) else {}

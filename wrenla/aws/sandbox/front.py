@@ -145,7 +145,7 @@ def _limit(request: Request) -> tuple[int, Refusal]:
 def _check_payload(body: bytes) -> None:
     try:
         json.loads(body or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f"Could not parse request body into json: {error}"
         raise Refusal(400, "InvalidRequestContentException", message) from None
 
@@ -155,7 +155,7 @@ def _client_context(request: Request) -> str:
     try:
         # a header takes Latin-1; as JSON without other characters it always fits
         return json.dumps(json.loads(base64.b64decode(context))) if context else ""
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         message = "Client context must be a valid Base64-encoded JSON object."
         raise Refusal(400, "InvalidRequestContentException", message) from None
 
