@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 import secrets
@@ -11,8 +12,6 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import IO, Any
 from xml.sax.saxutils import escape
-
-from werkzeug.wsgi import ClosingIterator
 
 from wrenla.aws.sandbox.answers import Refusal
 from wrenla.aws.sandbox.http import Request
@@ -73,11 +72,10 @@ class Gate:
             headers = [("Content-Type", kind), ("Content-Length", str(len(text)))]
             start_response(f"{refusal.status} {HTTPStatus(refusal.status).phrase}", headers)
             return [] if environ["REQUEST_METHOD"] == "HEAD" else [text]
-        try:
-            return ClosingIterator(self._behind(environ, start_response), [body.close])
-        except BaseException:
-            body.close()
-            raise
+        with body, contextlib.ExitStack() as answered:
+            parts = self._behind(environ, start_response)
+            answered.callback(getattr(parts, "close", lambda: None))
+            return list(parts)
 
     def _admit(self, environ: dict[str, Any]) -> IO[bytes]:
         """Check a request, and return its body, which it has been given back.

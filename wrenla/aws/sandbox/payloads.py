@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import re
 import tempfile
 from typing import IO, Any
@@ -19,7 +20,7 @@ LIMIT_OF_S3 = 5 << 30
 LIMIT = 70_167_211
 """The same of other services: no request is longer than one that brings Lambda a package."""
 
-_IN_MEMORY = 16 << 20
+_IN_MEMORY = 64 << 20
 _PIECE = 1 << 20
 
 _IN_PIECES = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
@@ -95,25 +96,36 @@ def take_body(environ: dict[str, Any], limit: int, wanted: str | None = None) ->
     """
     length, stream = length_of(environ, limit), environ["wsgi.input"]
     with contextlib.ExitStack() as undo:
-        body = undo.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY, prefix="wrenla-body-"))
-        digest, size = hashlib.sha256(), 0
-        while length is None or size < length:
-            piece = stream.read(_PIECE if length is None else min(_PIECE, length - size))
-            if not piece:
-                break
-            size += len(piece)
-            _check_length(size, limit)
-            digest.update(piece)
-            body.write(piece)
+        body: IO[bytes]
+        if length is not None and length <= _IN_MEMORY:  # without a copy: that takes longer than to hash it
+            data = stream.read(length)
+            body, size, digest = io.BytesIO(data), len(data), hashlib.sha256(data)
+        else:
+            body = undo.enter_context(tempfile.TemporaryFile(prefix="wrenla-body-"))
+            size, digest = _copy(stream, body, length, limit)
+        if length is not None and size < length:
+            raise Refusal(400, "IncompleteBody", f"{length} bytes were announced, and {size} have come.")
         if wanted is not None and digest.hexdigest() != wanted:
             why = "The provided 'x-amz-content-sha256' header does not match what was computed."
             raise Refusal(400, "XAmzContentSHA256Mismatch", why)
-        if length is not None and size < length:
-            raise Refusal(400, "IncompleteBody", f"{length} bytes were announced, and {size} have come.")
-        body.seek(0)
         undo.pop_all()
     environ["wsgi.input"] = body
     if length is None:
         environ["CONTENT_LENGTH"] = str(size)
         environ.pop("HTTP_TRANSFER_ENCODING", None)
     return body
+
+
+def _copy(stream: IO[bytes], file: IO[bytes], length: int | None, limit: int) -> tuple[int, Any]:
+    """Write a body into a file, from its begin; return its size, and its hash."""
+    size, digest = 0, hashlib.sha256()
+    while length is None or size < length:
+        piece = stream.read(_PIECE if length is None else min(_PIECE, length - size))
+        if not piece:
+            break
+        size += len(piece)
+        _check_length(size, limit)
+        digest.update(piece)
+        file.write(piece)
+    file.seek(0)
+    return size, digest
