@@ -107,6 +107,30 @@ def test_what_killed_sandboxes_left_is_swept(fake: Path) -> None:
     assert living.exists()
 
 
+def test_living_sandboxes_of_other_containers_are_left_alone(
+    fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their numbers mean other processes here, or none; and what has no number is not to be killed by one."""
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    own = Path("/proc/self/ns/pid").stat().st_ino
+    names = {f"{ended.pid}-1-{own}": False, f"{ended.pid}-2-{own + 1}": True, f"1-3-{own}": True}
+    for name in names:
+        (fake / f"{cgroups.PREFIX}{name}").mkdir()
+        (fake / f"{cgroups.PREFIX}{name}" / "cgroup.procs").write_text("0\n77\n")
+    killed: list[int] = []
+    monkeypatch.setattr("os.kill", lambda pid, _: killed.append(pid))
+    sweep_groups(Groups(2, (fake,), True))
+    assert {name: (fake / f"{cgroups.PREFIX}{name}").exists() for name in names} == names
+    assert killed == [77]
+    group = Groups(2, (fake,), True).make(_MB)
+    (group.folders[0] / "cgroup.procs").write_text("0\n88\n")
+    (group.folders[0] / "cgroup.kill").mkdir()  # as where there is no such file
+    group.kill()
+    assert killed == [77, 88]
+    assert group.folders[0].name.endswith(f"-{own}")
+
+
 def test_without_permission_there_are_none(tmp_path: Path) -> None:
     (tmp_path / "own").write_text("4:memory:/x\n1:cpu:/\n0::/\n")
     assert find_groups(tmp_path / "nothing", tmp_path / "own") is None

@@ -71,6 +71,10 @@ def test_code_comes_from_s3(stand: Stand) -> None:
                 "_X_AMZN_TRACE_ID",
             )
         ),
+        *(
+            ({"Environment": {"Variables": {"LEVEL": bad}}}, "no process can have")
+            for bad in ("\0", "\ud800")
+        ),
     ],
 )
 def test_configurations_that_do_not_work(stand: Stand, options: dict[str, Any], message: str) -> None:
@@ -98,6 +102,9 @@ _NAMES = "[Member must satisfy regular expression pattern: [a-zA-Z]([a-zA-Z0-9_]
         ({"EphemeralStorage": {"Size": 511}}, "'511' at 'ephemeralStorage.size' .* or equal to 512"),
         ({"Environment": {"Variables": {"1bad-name": "x"}}}, re.escape(_NAMES)),
         ({"Environment": {"Variables": {"V": "x"}}}, re.escape(_NAMES)),
+        ({"Handler": "a b"}, "'a b' at 'handler' .* pattern"),
+        ({"Handler": "a.\0"}, "at 'handler' .* pattern"),
+        ({"Handler": "a." + "b" * 127}, "at 'handler' .* length less than or equal to 128"),
         ({"MemorySize": 1, "Timeout": 0}, "^2 validation errors detected: .*memorySize.*; .*timeout"),
     ],
 )
@@ -121,10 +128,39 @@ def test_values_are_within_lambdas_bounds(stand: Stand, options: dict[str, Any],
             FunctionName="new",
             Runtime=RUNTIME,
             Role=found["Role"],
-            Handler="handlers.echo",
             Code={"ZipFile": package()},
-            **options,
+            **{"Handler": "handlers.echo", **options},
         )
+
+
+_BAD_NAMES = ["../x", "$(id)", "a b", "a/b", "a.b", "ä", "a\n", "a\0", "-;", "", "x" * 65, "a:b:c", "\ud800"]
+
+
+def test_names_are_as_lambda_has_them(stand: Stand) -> None:
+    """Whatever is no name is refused before anything has it."""
+    unchecked = boto3.Session(stand.ready.key, stand.ready.secret, region_name="us-east-1").client(
+        "lambda", endpoint_url=stand.ready.lambda_url, config=Config(parameter_validation=False)
+    )
+    before = [each["FunctionName"] for each in stand.lambda_.list_functions()["Functions"]]
+    found = {}
+    options = {"Runtime": RUNTIME, "Role": stand.role(), "Handler": "a.b", "Code": {"ZipFile": package()}}
+    for name in [*_BAD_NAMES, None]:
+        with pytest.raises(ClientError) as caught:
+            unchecked.create_function(FunctionName=name, **options)
+        error = caught.value.response["Error"]
+        found[name] = error["Code"]
+        assert "at 'functionName' failed to satisfy constraint: Member must" in error["Message"], name
+    for name in ("$(id)", "a b", "ä", "x" * 141):
+        with pytest.raises(ClientError) as caught:
+            unchecked.invoke(FunctionName=name, Payload=b"{}")
+        assert caught.value.response["Error"]["Code"] == "ValidationException"
+    assert set(found.values()) == {"ValidationException"}
+    assert [each["FunctionName"] for each in stand.lambda_.list_functions()["Functions"]] == before
+    arn = f"arn:aws:lambda:us-east-1:{stand.ready.account}:function:named"
+    assert "by their name only" in _refused(stand, FunctionName=arn)[1]
+    name = "-_" + "x" * 62
+    stand.function(FunctionName=name)
+    assert stand.call(name, {"n": 1}).value == {"n": 1}
 
 
 def test_bounds_themselves_are_allowed(stand: Stand) -> None:

@@ -56,7 +56,12 @@ def test_who_expects_to_be_told_to_go_on() -> None:
         b"nonsense\r\n\r\n",
         b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
         b"GET / HTTP/1.1\r\nContent-Length: many\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 1_0\r\n\r\n",
         b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-3\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * (1 << 21),
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"x" * (1 << 21),
         b"x" * (1 << 21),
     ],
 )
@@ -64,4 +69,34 @@ def test_what_is_no_http_is_said(text: bytes) -> None:
     parser = Parser()
     parser.feed(text)
     with pytest.raises(BadRequest):
+        parser.take()
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+def test_no_more_is_kept_than_is_wanted(chunks: bool) -> None:
+    heads: list[Request] = []
+
+    def admit(head: Request) -> int:
+        heads.append(head)
+        return 5
+
+    parser = Parser(admit)
+    how = b"Transfer-Encoding: chunked" if chunks else b"Content-Length: 16000000"
+    parser.feed(b"POST /long HTTP/1.1\r\n" + how + b"\r\n\r\n")
+    found = [parser.take()]
+    assert [(head.target, head.body) for head in heads] == [("/long", b"")], "before anything has come of it"
+    for _ in range(16):
+        parser.feed(b"%x\r\n" % 1_000_000 * chunks + bytes(1_000_000) + b"\r\n" * chunks)
+        found.append(parser.take())
+        assert len(parser._buffer) + len(parser._body) < 10, "the rest is forgotten at once"
+    parser.feed(b"0\r\n\r\n" * chunks + b"POST /short HTTP/1.1\r\nContent-Length: 5\r\n\r\n12345")
+    found += [parser.take(), parser.take()]
+    assert [request.body for request in found if request is not None] == [bytes(6), b"12345"]
+
+    def refuse(_: Request) -> int:
+        raise KeyError
+
+    parser = Parser(refuse)
+    parser.feed(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n")
+    with pytest.raises(KeyError):
         parser.take()

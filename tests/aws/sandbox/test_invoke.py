@@ -159,9 +159,10 @@ def test_a_payload_that_is_too_large_is_refused(stand: Stand) -> None:
 
 
 def test_a_payload_that_is_no_json_is_refused(stand: Stand) -> None:
-    with pytest.raises(ClientError, match="Could not parse request body into json") as caught:
-        stand.lambda_.invoke(FunctionName=_shared(stand, "echo"), Payload=b"{")
-    assert caught.value.response["Error"]["Code"] == "InvalidRequestContentException"
+    for payload in (b"{", b"\xff", b"[" * 100_000):
+        with pytest.raises(ClientError, match="Could not parse request body into json") as caught:
+            stand.lambda_.invoke(FunctionName=_shared(stand, "echo"), Payload=payload)
+        assert caught.value.response["Error"]["Code"] == "InvalidRequestContentException"
 
 
 def test_a_response_that_is_too_large_is_an_error(stand: Stand) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -205,6 +209,48 @@ def test_nothing_of_this_machine_leaks_in(either: Stand, monkeypatch: pytest.Mon
         assert found["folder"] == "/var/task"
         assert found["path"][:2] == ["/var/task", "/var/runtime"]
         assert list(found["seen"].values()) == [False, False, True]
+
+
+def test_of_this_machine_only_programs_are_seen(stand: Stand) -> None:
+    """Whoever is root outside could read everything that is there."""
+    assert os.getsid(stand.ready.pid) == stand.ready.pid, "no terminal into which a function could type"
+    if stand.ready.isolation != "bubblewrap":
+        pytest.skip("needs bubblewrap")
+    text = """
+import getpass, os, pwd, socket, ssl, subprocess, sys
+def handler(event, context):
+    top = {name for name in os.listdir("/") if not os.path.islink("/" + name)}
+    return {
+        "top": sorted(top - {"lib", "bin", "sbin", "lib32", "lib64", "libx32"}),
+        "etc": os.listdir("/etc"),
+        "read": [name for name in event["secret"] if os.path.exists(name)],
+        "packages": sum(len(os.listdir(path)) for path in event["packages"] if os.path.isdir(path)),
+        "processes": [name for name in os.listdir("/proc") if name.isdigit()],
+        "user": [pwd.getpwuid(os.getuid()).pw_name, len(pwd.getpwall())],
+        "works": [
+            socket.gethostbyname("localhost"),
+            len(ssl.create_default_context().get_ca_certs()) > 0,
+            subprocess.run(["awk", "BEGIN {print 7}"], capture_output=True, text=True).stdout,
+            subprocess.run([sys.executable, "-S", "-c", "print(8)"], capture_output=True, text=True).stdout,
+        ],
+    }
+"""
+    own = Path(sys.base_prefix).resolve()
+    beside = [] if own.is_relative_to("/usr") else [str(path) for path in own.iterdir() if path.name != "lib"]
+    packages = [] if own.is_relative_to("/usr") else [sysconfig.get_path("purelib", vars={"base": str(own)})]
+    secret = ["/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/ssl/private", "/etc/ssh", "/sys", "/run"]
+    secret += ["/home", "/root/.bashrc", "/mnt", "/srv", "/boot", "/var/lib", "/var/log", *beside]
+    function = stand.function("m.handler", code=package({"m.py": text}))
+    found = stand.call(function, {"secret": secret, "packages": packages}).value
+    assert [name for name in found["read"] if name != str(own / "bin")] == []
+    assert found["packages"] == 0
+    assert {"passwd", "group", "hosts"} <= set(found["etc"])
+    assert len(found["etc"]) < 30
+    assert len(found["processes"]) <= 3
+    assert found["user"] == ["sandbox", 2]
+    has = [Path("/etc/ssl/certs/ca-certificates.crt").exists(), shutil.which("awk")]
+    assert found["works"] == ["127.0.0.1", has[0], "7\n" if has[1] else found["works"][2], "8\n"]
+    assert set(found["top"]) <= {"dev", "etc", "proc", "tmp", "usr", "var", *own.parts[1:2]}
 
 
 def test_the_runtime_has_what_lambdas_has_and_no_more(either: Stand) -> None:

@@ -14,13 +14,15 @@ from pathlib import Path
 __all__ = ["PREFIX", "Group", "Groups", "find_groups", "has_ended", "sweep_groups"]
 
 PREFIX = "wrenla-sandbox-"
-"""What names of groups begin with; the number of the sandbox's process follows."""
+"""What names of groups begin with; the number of the sandbox's process follows, then one of the group, and
+then that of the PID namespace, in which alone the first number means this process."""
 
 _PERIOD = 100_000
 """Microseconds over which processor time is shared out."""
 
 _ROOT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
+_NAMESPACE = Path("/proc/self/ns/pid")
 
 
 class Group(ABC):
@@ -71,9 +73,7 @@ class Group(ABC):
         """Kill every process in the group."""
         for folder in self.folders:
             with contextlib.suppress(OSError):
-                for number in (folder / "cgroup.procs").read_text().split():
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.kill(int(number), signal.SIGKILL)
+                _kill((folder / "cgroup.procs").read_text().split())
 
     def close(self) -> None:
         """Remove the group, when what was in it has ended."""
@@ -148,7 +148,7 @@ class Groups:
     def make(self, memory: int) -> Group:
         """Make a group with a limit of so many bytes."""
         self._count += 1
-        name = f"{PREFIX}{os.getpid()}-{self._count}"
+        name = f"{PREFIX}{os.getpid()}-{self._count}-{_namespace()}"
         kind = GroupV1 if self.version == 1 else GroupV2
         return kind(tuple(parent / name for parent in self.parents), memory)
 
@@ -239,15 +239,31 @@ def has_ended(pid: str) -> bool:
 
 
 def sweep_groups(groups: Groups) -> None:
-    """Remove what sandboxes have left that were killed."""
+    """Remove what sandboxes have left that were killed.
+
+    Those of other PID namespaces, such as containers have, are left alone: whether they live cannot be known.
+    """
     for parent in groups.parents:
         for folder in parent.glob(f"{PREFIX}*"):
-            owner = folder.name.removeprefix(PREFIX).partition("-")[0]
-            if owner.isdigit() and has_ended(owner):
-                with contextlib.suppress(OSError):
-                    for number in _words(folder / "cgroup.procs"):
-                        os.kill(int(number), signal.SIGKILL)
+            owner, _, rest = folder.name.removeprefix(PREFIX).partition("-")
+            namespace = rest.partition("-")[2] or _namespace()  # older versions did not say
+            if owner.isdigit() and namespace == _namespace() and has_ended(owner):
+                _kill(_words(folder / "cgroup.procs"))
                 _remove(folder)
+
+
+def _namespace() -> str:
+    """Return the number of our PID namespace; while somebody is in it, it is no other's."""
+    return str(_NAMESPACE.stat().st_ino)
+
+
+def _kill(pids: list[str]) -> None:
+    for pid in map(int, pids):
+        if (
+            pid > 0
+        ):  # 0 is a process of another namespace, which has no number here; to `kill` it is our group
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _remove(folder: Path) -> None:

@@ -10,13 +10,20 @@ from typing import Any
 from wrenla.aws.sandbox.answers import Refusal
 from wrenla.aws.sandbox.runtime import ARCHITECTURE, RUNTIME
 
-__all__ = ["check_configuration", "invalid"]
+__all__ = ["check_configuration", "check_name", "check_new_name", "invalid"]
 
 _RANGES = {
     ("MemorySize",): (128, 10_240),
     ("Timeout",): (1, 900),
     ("EphemeralStorage", "Size"): (512, 10_240),
 }
+_NAME = (
+    r"(arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}(-gov)?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?"
+    r"([a-zA-Z0-9-_]+)(:(\$LATEST|[a-zA-Z0-9-_]+))?"
+)
+_NAME_LIMIT = 64
+_HANDLER = r"[^\s]+"
+_HANDLER_LIMIT = 128
 _VARIABLE = "[a-zA-Z]([a-zA-Z0-9_])+"
 _VARIABLES_LIMIT = 4096
 _RESERVED = {
@@ -33,6 +40,29 @@ _NOT_CONFIGURED = (
 )
 
 
+def check_name(name: str) -> None:
+    """Check what should be a function's name or ARN.
+
+    Raises
+    ------
+    Refusal
+        With status 400, in AWS's words.
+    """
+    _refuse(list(_mismatches("functionName", name, _NAME, 140)))
+
+
+def check_new_name(changes: Mapping[str, Any]) -> None:
+    """Check the name of a function that is to be created, see `check_name`."""
+    name = _text(changes, "FunctionName")
+    if name is None:
+        _refuse(["Value null at 'functionName' failed to satisfy constraint: Member must not be null"])
+        return
+    limit = _NAME_LIMIT if ":" not in name else 140
+    _refuse(list(_mismatches("functionName", name, _NAME, limit)))
+    if ":" in name:
+        raise invalid("The sandbox creates functions by their name only, not by an ARN")
+
+
 def check_configuration(changes: Mapping[str, Any]) -> None:
     """Check what a request to create or to update a function contains.
 
@@ -41,9 +71,7 @@ def check_configuration(changes: Mapping[str, Any]) -> None:
     Refusal
         With status 400, in AWS's words, except where the sandbox can do less than AWS.
     """
-    if wrong := list(_violations(changes)):
-        count = f"{len(wrong)} validation error{'s' if len(wrong) > 1 else ''} detected"
-        raise Refusal(400, "ValidationException", f"{count}: {'; '.join(wrong)}")
+    _refuse(list(_violations(changes)))
     if changes.get("PackageType", "Zip") != "Zip":
         raise invalid("The sandbox runs packages of type Zip only, no images")
     if changes.get("Runtime", RUNTIME) != RUNTIME:
@@ -51,6 +79,8 @@ def check_configuration(changes: Mapping[str, Any]) -> None:
     if changes.get("Architectures", [ARCHITECTURE]) != [ARCHITECTURE]:
         raise invalid(f"The sandbox has the architecture {ARCHITECTURE} only, that of this machine")
     variables = _variables(changes)
+    if not all(map(_is_text, variables.values())):
+        raise invalid(f"{_NOT_CONFIGURED} contains values that no process can have")
     if sum(len(f"{name}{value}".encode()) for name, value in variables.items()) > _VARIABLES_LIMIT:
         raise invalid(f"{_NOT_CONFIGURED} exceeded the 4KB limit. String measured: {json.dumps(variables)}")
     if taken := sorted(_RESERVED & variables.keys()):
@@ -63,6 +93,40 @@ def check_configuration(changes: Mapping[str, Any]) -> None:
 def invalid(message: str) -> Refusal:
     """Return the refusal of a parameter."""
     return Refusal(400, "InvalidParameterValueException", message)
+
+
+def _refuse(wrong: list[str]) -> None:
+    if wrong:
+        count = f"{len(wrong)} validation error{'s' if len(wrong) > 1 else ''} detected"
+        raise Refusal(400, "ValidationException", f"{count}: {'; '.join(wrong)}")
+
+
+def _mismatches(where: str, value: str, pattern: str, longest: int) -> Iterator[str]:
+    """Yield what is wrong with a text."""
+    said = f"Value '{value}' at '{where}' failed to satisfy constraint: Member must"
+    if len(value) > longest:
+        yield f"{said} have length less than or equal to {longest}"
+    if re.fullmatch(pattern, value, re.ASCII) is None or not _is_text(value):
+        yield f"{said} satisfy regular expression pattern: {pattern}"
+
+
+def _text(changes: Mapping[str, Any], name: str) -> str | None:
+    value = changes.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    where = name[0].lower() + name[1:]
+    raise Refusal(400, "SerializationException", f"{where}: {value!r} is not a string")
+
+
+def _is_text(value: object) -> bool:
+    """Tell whether it can be handed to a process: JSON has zeros, and halves of characters."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _violations(changes: Mapping[str, Any]) -> Iterator[str]:
@@ -81,6 +145,9 @@ def _violations(changes: Mapping[str, Any]) -> Iterator[str]:
             yield (
                 f"Value '{value}' at '{where}' failed to satisfy constraint: Member must have value {bound}"
             )
+    handler = _text(changes, "Handler")
+    if handler is not None:
+        yield from _mismatches("handler", handler, _HANDLER, _HANDLER_LIMIT)
     if any(re.fullmatch(_VARIABLE, name) is None for name in _variables(changes).keys() - _RESERVED):
         yield (
             "Value at 'environment.variables' failed to satisfy constraint: Map keys must satisfy "

@@ -54,7 +54,8 @@ class SandboxProcess:
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 env=kept,
-                process_group=0,  # a Ctrl-C in the terminal is ours
+                # a Ctrl-C in the terminal is ours; and a function that had a terminal could type into it
+                start_new_session=True,
             )
             undo.callback(self.close)
             self._region = options.region

@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from wrenla.aws.sandbox.answers import Refusal
-from wrenla.aws.sandbox.gate import Gate
+from wrenla.aws.sandbox.gate import PASS, Gate
 from wrenla.aws.sandbox.http import Request
 from wrenla.aws.sandbox.operations import operation_of
 from wrenla.aws.sandbox.permissions import Sent, permissions_for
@@ -22,6 +24,8 @@ __all__ = ["ADMINISTRATOR", "Cloud", "check_permitted"]
 
 ADMINISTRATOR = "wrenla-sandbox"
 """The user whose keys are handed out."""
+
+_RANDOM = random.SystemRandom()
 
 _EVERYTHING = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}'
 
@@ -52,25 +56,31 @@ class Cloud:
         from moto.core.config import default_user_config
         from moto.core.models import DEFAULT_ACCOUNT_ID
         from moto.iam.access_control import IAMRequestBase
-        from moto.server import ThreadedMotoServer
+        from moto.moto_api._internal.moto_random import MotoRandom
+        from moto.moto_server import werkzeug_app
+        from werkzeug.serving import make_server
 
+        # whoever has seen some of moto's own numbers can tell the others: from a role's keys the user's
+        setattr(MotoRandom, "random", _RANDOM.random)  # noqa: B010
+        setattr(MotoRandom, "getrandbits", _RANDOM.getrandbits)  # noqa: B010
         default_user_config["lambda"]["use_docker"] = False
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self.account = str(DEFAULT_ACCOUNT_ID)
         self.enforce_iam = enforce_iam
         self.region = region
-        server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        server.start()  # it ends with the process: to stop it would take up to half a second
-        host, port = server.get_host_and_port()
-        self.address = host, port
-        self.url = f"http://{host}:{port}"
         iam = self._iam()
         iam.create_user(region, ADMINISTRATOR)
         iam.put_user_policy(ADMINISTRATOR, "everything", _EVERYTHING)
         access = iam.create_access_key(ADMINISTRATOR)
         self.key, self.secret = str(access.access_key_id), str(access.secret_access_key)
-        served: Any = server._server  # moto has no other way to put something before it
-        served.app = Gate(served.app, self.secret_of)
+        moto = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
+        self._gate = Gate(moto, self.secret_of, region)
+        handler = getattr(werkzeug_app, "MotoRequestHandler", None)  # older versions have none
+        # moto's own server would listen before there is a gate
+        server = make_server("127.0.0.1", 0, self._gate, threaded=True, request_handler=handler)
+        host, port = server.server_address[:2]
+        self.address = str(host), int(port)
+        self.url = f"http://{self.address[0]}:{port}"
         if enforce_iam:
             setattr(IAMRequestBase, "check_signature", lambda _: None)  # noqa: B010 -- it has been, and faster
             # Lambda's are checked before: moto takes no function's name
@@ -78,6 +88,8 @@ class Cloud:
             setattr(LambdaResponse, check, lambda *_: None)
             settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
             setattr(IAMRequestBase, "check_action_permitted", check_permitted)  # noqa: B010
+        # it ends with the process: to stop it would take up to half a second
+        threading.Thread(target=server.serve_forever, name="wrenla-sandbox-moto", daemon=True).start()
 
     def _iam(self) -> Any:
         from moto.iam.models import iam_backends
@@ -88,6 +100,11 @@ class Cloud:
         from moto.awslambda.utils import get_backend
 
         return get_backend(self.account, self.region)
+
+    @property
+    def passing(self) -> tuple[str, str]:
+        """The header of requests to Lambda that were checked."""
+        return PASS, self._gate.pass_word
 
     def secret_of(self, key: str, token: str | None) -> str | None:
         """Return the secret of a key, None if there is none with this session token."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import shutil
-import stat
 import threading
 import zipfile
 from pathlib import Path
 
 from wrenla.aws.sandbox.answers import Refusal
+from wrenla.aws.sandbox.unpack import UNREADABLE, BadPackage, unpack
 
 __all__ = ["UNZIPPED", "CodeStore", "remove_tree"]
 
@@ -46,34 +45,30 @@ class CodeStore:
                 return folder
             half = folder.with_suffix(".half")
             try:
-                with zipfile.ZipFile(io.BytesIO(package)) as archive:
-                    if sum(member.file_size for member in archive.infolist()) > UNZIPPED:
-                        message = f"Unzipped size must be smaller than {UNZIPPED} bytes"
-                        raise Refusal(400, "InvalidParameterValueException", message)
-                    _unpack(archive, half)
-            except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-                message = "Could not unzip uploaded file. Please check your file, then try to upload again."
-                raise Refusal(400, "InvalidParameterValueException", message) from error
-            half.rename(folder)
+                _unzip(package, half)
+                half.rename(folder)
+            finally:
+                remove_tree(half)
             return folder
 
 
-def _unpack(archive: zipfile.ZipFile, folder: Path) -> None:
-    remove_tree(folder)  # what a package that broke off has left
-    folder.mkdir()
-    for member in archive.infolist():
-        path = Path(archive.extract(member, folder))
-        if member.is_dir():
-            continue
-        mode = member.external_attr >> 16
-        if stat.S_ISLNK(mode):
-            target = path.read_text()
-            path.unlink()
-            path.symlink_to(target)
-        else:  # on Lambda files belong to somebody else: those that not everybody may read cannot be read
-            path.chmod(mode & 0o555 if mode & 0o004 else 0)
-    for parent, _, _ in os.walk(folder):
-        os.chmod(parent, 0o755)
+def _unzip(package: bytes, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(package)) as archive:
+            members = archive.infolist()
+            if not members:
+                raise _refused("Uploaded file must be a non-empty zip")
+            if sum(member.file_size for member in members) > UNZIPPED:
+                raise _refused(f"Unzipped size must be smaller than {UNZIPPED} bytes")
+            unpack(archive, folder)
+    except UNREADABLE as error:
+        message = "Could not unzip uploaded file. Please check your file, then try to upload again."
+        why = f" (The sandbox: {error})" if isinstance(error, BadPackage) else ""
+        raise _refused(f"{message}{why}") from error
+
+
+def _refused(message: str) -> Refusal:
+    return Refusal(400, "InvalidParameterValueException", message)
 
 
 def remove_tree(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from wrenla.aws.sandbox.answers import Answer, Refusal, as_json
-from wrenla.aws.sandbox.checks import check_configuration, invalid
+from wrenla.aws.sandbox.checks import check_configuration, check_name, check_new_name, invalid
 from wrenla.aws.sandbox.cloud import Cloud
 from wrenla.aws.sandbox.code import UNZIPPED, CodeStore
 from wrenla.aws.sandbox.counts import Counts
@@ -23,11 +23,11 @@ from wrenla.aws.sandbox.http import Request
 from wrenla.aws.sandbox.pool import Pool
 from wrenla.aws.sandbox.transitions import Transition, refused_creation
 
-__all__ = ["ControlPlane"]
+__all__ = ["REQUEST_LIMIT", "ControlPlane"]
 
-_REQUEST_LIMIT = 70_167_211
+REQUEST_LIMIT = 70_167_211
 _ZIPPED = 52_428_800
-_TOO_LARGE = f"Request must be smaller than {_REQUEST_LIMIT} bytes for the CreateFunction operation"
+_TOO_LARGE = f"Request must be smaller than {REQUEST_LIMIT} bytes for the CreateFunction operation"
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"}
 
 
@@ -66,6 +66,7 @@ class ControlPlane:
         ------
         Refusal
         """
+        check_name(unquote(name))
         parts = unquote(name).split(":")
         rest = parts[parts.index("function") + 1 :] if "function" in parts else parts
         qualifier = rest[1] if len(rest) > 1 else unquote(query.partition("Qualifier=")[2].partition("&")[0])
@@ -94,8 +95,6 @@ class ControlPlane:
         """
         if request.method == "GET" and re.fullmatch(r"/[\d-]+/account-settings/?", request.path):
             return self._settings()
-        if len(request.body) > _REQUEST_LIMIT:
-            raise Refusal(413, "RequestTooLargeException", _TOO_LARGE)
         found = re.fullmatch(r"/[\d-]+/functions/?([^/]*)/?(code|configuration)?/?", request.path)
         changes: dict[str, Any] = {}
         if found is not None and request.method in ("POST", "PUT"):
@@ -155,9 +154,11 @@ class ControlPlane:
         return Answer(answer.status, answer.headers, json.dumps(content).encode())
 
     def _check(self, changes: dict[str, Any], new: bool) -> None:
-        name = changes.get("FunctionName", "")
-        if new and name in self._functions:
-            raise Refusal(409, "ResourceConflictException", f"Function already exist: {name}")
+        if new:
+            check_new_name(changes)
+            name = changes["FunctionName"]
+            if name in self._functions:
+                raise Refusal(409, "ResourceConflictException", f"Function already exist: {name}")
         check_configuration(changes)
         if "Role" in changes and not self._cloud.role_exists(changes["Role"]):
             raise invalid("The role defined for the function cannot be assumed by Lambda.")
@@ -185,6 +186,7 @@ class ControlPlane:
             for name, value in request.headers.items():
                 if name not in ("connection", "transfer-encoding", "content-length", "expect"):
                     connection.putheader(name, value)
+            connection.putheader(*self._cloud.passing)
             connection.putheader("Content-Length", str(len(request.body)))
             connection.endheaders(request.body)
             got = connection.getresponse()
@@ -260,6 +262,6 @@ class ControlPlane:
 def _parse(body: bytes) -> dict[str, Any]:
     try:
         parsed = json.loads(body or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refusal(400, "SerializationException", str(error)) from None
     return parsed if isinstance(parsed, dict) else {}

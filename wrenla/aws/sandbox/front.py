@@ -12,7 +12,7 @@ import uuid
 from wrenla.aws.sandbox.answers import Answer, Refusal
 from wrenla.aws.sandbox.cloud import Cloud
 from wrenla.aws.sandbox.control import Control
-from wrenla.aws.sandbox.control_plane import ControlPlane
+from wrenla.aws.sandbox.control_plane import REQUEST_LIMIT, ControlPlane
 from wrenla.aws.sandbox.counts import Counts
 from wrenla.aws.sandbox.environment import Call, Outcome
 from wrenla.aws.sandbox.events import Events
@@ -20,7 +20,7 @@ from wrenla.aws.sandbox.faults import Faults
 from wrenla.aws.sandbox.functions import Function
 from wrenla.aws.sandbox.http import Request
 from wrenla.aws.sandbox.pool import Pool
-from wrenla.aws.sandbox.signatures import verify
+from wrenla.aws.sandbox.signatures import Scope, check_claim, claim_of, verify
 
 __all__ = ["Front"]
 
@@ -67,11 +67,30 @@ class Front:
         self._faults = faults
         self._counts = counts
         self._control = control
+        self._scope = Scope(cloud.region, frozenset({"lambda"}))
+
+    def admit(self, request: Request) -> int:
+        """Return how many bytes the body of a request may have, which has not been read yet.
+
+        Raises
+        ------
+        Refusal
+            It is not wanted: nobody is known to have sent it, or it is too long.
+        """
+        check_claim(request, claim_of(request), self._cloud.secret_of, self._scope)
+        limit, refusal = _limit(request)
+        chunked = "transfer-encoding" in request.headers  # what comes in chunks does not say how long it is
+        if not chunked and int(request.headers.get("content-length") or 0) > limit:
+            raise refusal
+        return limit
 
     def handle(self, request: Request) -> Answer | None:
         """Answer a request; None for not at all."""
         try:
-            key = verify(request, self._cloud.secret_of)
+            limit, refusal = _limit(request)
+            if len(request.body) > limit:  # it came in chunks, and is not there whole
+                raise refusal
+            key = verify(request, self._cloud.secret_of, self._scope)
             own = request.path.startswith("/_sandbox/")
             if self._cloud.enforce_iam and not own:
                 self._cloud.check_permission(request)
@@ -86,7 +105,7 @@ class Front:
 
     def _invoke(self, request: Request, function: Function) -> Answer | None:
         kind = request.headers.get("x-amz-invocation-type", "RequestResponse")
-        _check_payload(request.body, _ASYNCHRONOUS if kind == "Event" else _SYNCHRONOUS)
+        _check_payload(request.body)
         if kind == "DryRun":
             return Answer(204)
         call = Call(str(uuid.uuid4()), request.body or b"{}", _client_context(request))
@@ -112,13 +131,21 @@ class Front:
         return _answer(request, call, outcome)
 
 
-def _check_payload(body: bytes, limit: int) -> None:
-    if len(body) > limit:
-        message = f"Request must be smaller than {limit} bytes for the InvokeFunction operation"
-        raise Refusal(413, "RequestTooLargeException", message)
+def _limit(request: Request) -> tuple[int, Refusal]:
+    """Return how many bytes the body of a request may have, and how a longer one is refused."""
+    operation, limit = "CreateFunction", REQUEST_LIMIT
+    if _INVOKE.fullmatch(request.path):
+        operation = "InvokeFunction"
+        is_event = request.headers.get("x-amz-invocation-type") == "Event"
+        limit = _ASYNCHRONOUS if is_event else _SYNCHRONOUS
+    message = f"Request must be smaller than {limit} bytes for the {operation} operation"
+    return limit, Refusal(413, "RequestTooLargeException", message)
+
+
+def _check_payload(body: bytes) -> None:
     try:
         json.loads(body or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f"Could not parse request body into json: {error}"
         raise Refusal(400, "InvalidRequestContentException", message) from None
 
@@ -128,7 +155,7 @@ def _client_context(request: Request) -> str:
     try:
         # a header takes Latin-1; as JSON without other characters it always fits
         return json.dumps(json.loads(base64.b64decode(context))) if context else ""
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         message = "Client context must be a valid Base64-encoded JSON object."
         raise Refusal(400, "InvalidRequestContentException", message) from None
 

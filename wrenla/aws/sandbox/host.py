@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wrenla.aws.sandbox import start
+from wrenla.aws.sandbox.binds import GROUP, USER, own_users, system_binds
 from wrenla.aws.sandbox.cloud import Cloud
 from wrenla.aws.sandbox.code import CodeStore
 from wrenla.aws.sandbox.function_config import FunctionConfig
 from wrenla.aws.sandbox.process import RuntimeProcess
-from wrenla.aws.sandbox.protection import Protection, system_binds
+from wrenla.aws.sandbox.protection import Protection
 from wrenla.aws.sandbox.runtime import PYTHON, RUNTIME, link_runtime, runtime_pieces
 from wrenla.aws.sandbox.watcher import Watcher
 
@@ -132,9 +133,9 @@ class Host:
 
     def _bubblewrap(self) -> list[str]:
         """Return the arguments that are the same for all functions."""
-        command = [self.protection.bubblewrap, "--unshare-user", "--uid", "993", "--gid", "990"]
+        command = [self.protection.bubblewrap, "--unshare-user", "--uid", f"{USER}", "--gid", f"{GROUP}"]
         command += ["--unshare-pid", "--unshare-ipc", "--die-with-parent"]
-        command += [*system_binds(), "--proc", "/proc", "--dev", "/dev"]
+        command += [*system_binds(), *own_users(self.folder), "--proc", "/proc", "--dev", "/dev"]
         command += ["--tmpfs", "/dev/shm", "--remount-ro", "/dev/shm", "--tmpfs", "/var"]
         for name, path in sorted(runtime_pieces().items()):
             command += ["--ro-bind", path, f"/var/runtime/{name}"]

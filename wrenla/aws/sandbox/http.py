@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 __all__ = ["BadRequest", "Parser", "Request", "receive", "response"]
 
 _PIECE = 1 << 18
+
+_HEAD = 1 << 20
+"""Bytes that a head, trailers, or the line with the size of a chunk may have."""
 
 _PHRASES = {100: "Continue", 200: "OK", 201: "Created", 202: "Accepted", 204: "No Content"}
 
@@ -47,7 +51,13 @@ class Request:
 
 
 class Parser:
-    """Makes requests of bytes that come in pieces.
+    """Makes requests of bytes that come in pieces, and keeps no more of them than somebody wants.
+
+    Parameters
+    ----------
+    admit : callable, optional
+        Given a request without its body, as soon as that much is there. Returns how many bytes the body may
+        have: of a longer one as many and one more are kept. What it raises, `take` raises.
 
     Examples
     --------
@@ -59,11 +69,15 @@ class Parser:
     Request(method='POST', target='/a?b', headers={'content-length': '2'}, body=b'{}')
     """
 
-    def __init__(self) -> None:
+    def __init__(self, admit: Callable[[Request], int] | None = None) -> None:
+        self._admit = admit
         self._buffer = bytearray()
-        self._head: tuple[str, str, dict[str, str]] | None = None
-        self._length: int | None = 0
-        self._chunks = bytearray()
+        self._head: Request | None = None
+        self._limit: int | None = None
+        self._body = bytearray()
+        self._chunked = False
+        self._left = 0  # bytes of the body, or of a chunk and its end, that are still to come
+        self._trailers = False
         self.wants_continue = False
 
     def feed(self, data: bytes) -> None:
@@ -78,22 +92,19 @@ class Parser:
         BadRequest
             It will never be.
         """
-        if self._head is None and not self._take_head():
+        if self._head is None:
+            self._head = self._take_head()
+        if self._head is None or not (self._take_chunks() if self._chunked else self._take_body(0)):
             return None
-        body = self._take_chunks() if self._length is None else self._take_body(self._length)
-        if body is None:
-            return None
-        assert self._head is not None
-        (method, target, headers), self._head = self._head, None
+        head, self._head = self._head, None
+        body, self._body = bytes(self._body), bytearray()
         self.wants_continue = False
-        return Request(method, target, headers, body)
+        return Request(head.method, head.target, head.headers, body)
 
-    def _take_head(self) -> bool:
-        end = self._buffer.find(b"\r\n\r\n")
+    def _take_head(self) -> Request | None:
+        end = self._find(b"\r\n\r\n", "its head is too long")
         if end < 0:
-            if len(self._buffer) > 1 << 20:
-                raise BadRequest("its head is too long")
-            return False
+            return None
         first, *lines = self._buffer[:end].decode("latin-1").split("\r\n")
         del self._buffer[: end + 4]
         try:
@@ -103,40 +114,57 @@ class Parser:
                 name, value = line.split(":", 1)
                 name, value = name.lower(), value.strip()
                 headers[name] = f"{headers[name]},{value}" if name in headers else value
-            chunked = "chunked" in headers.get("transfer-encoding", "").lower()
-            self._length = None if chunked else int(headers.get("content-length") or 0)
         except ValueError as error:
             raise BadRequest(f"its head makes no sense: {error}") from None
-        self._head = method, target, headers
+        self._chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+        self._left = 0 if self._chunked else _number(headers.get("content-length") or "0", 10)
+        head = Request(method, target, headers, b"")
+        self._limit = None if self._admit is None else self._admit(head)
         self.wants_continue = headers.get("expect", "").lower() == "100-continue"
+        return head
+
+    def _take_body(self, end: int) -> bool:
+        """Take what is there of the body, or of a chunk with an end of so many bytes; tell if it is all."""
+        size = min(len(self._buffer), self._left)
+        room = size if self._limit is None else max(0, self._limit + 1 - len(self._body))
+        self._body += memoryview(self._buffer)[: max(0, min(size, self._left - end, room))]
+        del self._buffer[:size]
+        self._left -= size
+        return self._left == 0
+
+    def _take_chunks(self) -> bool:
+        while not self._trailers:
+            if self._left and not self._take_body(2):
+                return False
+            end = self._find(b"\r\n", "the length of a chunk makes no sense")
+            if end < 0:
+                return False
+            size = _number(self._buffer[:end].partition(b";")[0].decode("latin-1").strip(), 16)
+            self._trailers = size == 0
+            if size:
+                del self._buffer[: end + 2]
+                self._left = size + 2
+            else:
+                del self._buffer[:end]
+        last = self._find(b"\r\n\r\n", "what follows its body is too long")
+        if last < 0:
+            return False
+        del self._buffer[: last + 4]
+        self._trailers = False
         return True
 
-    def _take_body(self, length: int) -> bytes | None:
-        if len(self._buffer) < length:
-            return None
-        body = bytes(memoryview(self._buffer)[:length])
-        del self._buffer[:length]
-        return body
+    def _find(self, what: bytes, why: str) -> int:
+        found = self._buffer.find(what)
+        if found < 0 and len(self._buffer) > _HEAD:
+            raise BadRequest(why)
+        return found
 
-    def _take_chunks(self) -> bytes | None:
-        while (end := self._buffer.find(b"\r\n")) >= 0:
-            try:
-                size = int(self._buffer[:end].partition(b";")[0], 16)
-            except ValueError:
-                raise BadRequest("the length of a chunk makes no sense") from None
-            if len(self._buffer) < end + 2 + size + 2:
-                return None
-            if size:
-                self._chunks += self._buffer[end + 2 : end + 2 + size]
-                del self._buffer[: end + 2 + size + 2]
-                continue
-            last = self._buffer.find(b"\r\n\r\n", end)  # behind it there may be trailers
-            if last < 0:
-                return None
-            del self._buffer[: last + 4]
-            body, self._chunks = bytes(self._chunks), bytearray()
-            return body
-        return None
+
+def _number(text: str, base: int) -> int:
+    """Read a length; `int` alone would take signs, underscores and blanks."""
+    if re.fullmatch("[0-9]{1,18}" if base == 10 else "[0-9a-fA-F]{1,15}", text) is None:
+        raise BadRequest(f"a length makes no sense: {text[:40]}")
+    return int(text, base)
 
 
 def receive(connection: socket.socket, parser: Parser) -> Request | None:
@@ -146,6 +174,8 @@ def receive(connection: socket.socket, parser: Parser) -> Request | None:
     ------
     OSError, BadRequest
         The connection is of no use any more.
+    Exception
+        What the parser's `admit` raises.
     """
     while (request := parser.take()) is None:
         if parser.wants_continue:

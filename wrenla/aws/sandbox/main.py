@@ -13,7 +13,6 @@ from types import FrameType
 
 from wrenla.aws.sandbox.cgroups import sweep_groups
 from wrenla.aws.sandbox.cloud import Cloud
-from wrenla.aws.sandbox.code import remove_tree
 from wrenla.aws.sandbox.control import Control
 from wrenla.aws.sandbox.control_plane import ControlPlane
 from wrenla.aws.sandbox.counts import Counts
@@ -21,7 +20,7 @@ from wrenla.aws.sandbox.events import Events
 from wrenla.aws.sandbox.faults import Faults
 from wrenla.aws.sandbox.front import Front
 from wrenla.aws.sandbox.host import Host
-from wrenla.aws.sandbox.leftovers import make_folder, sweep_folders
+from wrenla.aws.sandbox.leftovers import sandbox_folder, sweep_folders
 from wrenla.aws.sandbox.logs import Logs
 from wrenla.aws.sandbox.open_files import allow_many
 from wrenla.aws.sandbox.options import Options, Ready
@@ -62,8 +61,7 @@ def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
     sweep_folders()
     if protection.groups is not None:
         sweep_groups(protection.groups)
-    folder = make_folder()
-    stack.callback(remove_tree, folder)
+    folder = stack.enter_context(sandbox_folder())
     cloud = Cloud(options.region, options.account_concurrency, options.enforce_iam)
     logs = Logs(cloud)
     stack.callback(logs.close)
@@ -96,7 +94,7 @@ def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
 
 def _server(front: Front, port: int) -> Server:
     try:
-        return Server(front.handle, port)
+        return Server(front.handle, port, front.admit)
     except OSError as error:
         why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
         raise WrenlaError(f"port {port} {why}: choose another one (--port)") from None

@@ -114,6 +114,11 @@ class RuntimeProcess:
         if self.group is not None:
             self.group.kill()
 
+    def runtime(self) -> int | None:
+        """Return the number of the runtime's own process, None if it is not there."""
+        found = descendants(self.pid)
+        return found[self._depth] if len(found) > self._depth else None
+
     def find_runtime(self) -> None:
         """Find out which process is the runtime itself: later there may be others."""
         self._own = descendants(self.pid)[1 : self._depth + 1]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
+from wrenla.aws.sandbox.binds import system_binds
 from wrenla.aws.sandbox.cgroups import Groups, find_groups
 from wrenla.aws.sandbox.options import Isolation, MemoryGuard
 from wrenla.errors import WrenlaError
 
-__all__ = ["Protection", "find_protection", "system_binds"]
+__all__ = ["Protection", "find_protection"]
 
 
 @dataclass(frozen=True)
@@ -76,21 +74,6 @@ def find_protection(isolation: Isolation, guard: MemoryGuard) -> Protection:
             "write was found; take memory_guard='watcher'"
         )
     return Protection(program, groups)
-
-
-def system_binds() -> list[str]:
-    """Return bubblewrap's arguments for what a function sees of this machine: the system, and Python."""
-    arguments = []
-    for folder in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc"):
-        path = Path(folder)
-        if path.is_symlink():
-            arguments += ["--symlink", os.readlink(path), folder]
-        elif path.exists():
-            arguments += ["--ro-bind", folder, folder]
-    prefix = os.path.realpath(sys.base_prefix)
-    if not prefix.startswith("/usr"):
-        arguments += ["--ro-bind", prefix, prefix]
-    return arguments
 
 
 def _working_bubblewrap() -> str:

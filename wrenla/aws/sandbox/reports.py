@@ -7,7 +7,7 @@ import math
 import time
 from dataclasses import dataclass
 
-__all__ = ["Ending", "exited", "iso_now", "report", "timed_out", "too_large"]
+__all__ = ["RESPONSE_LIMIT", "Ending", "exited", "iso_now", "report", "timed_out", "too_large"]
 
 RESPONSE_LIMIT = 6 * (1 << 20) + 100
 """Bytes that a response may have."""

@@ -2,6 +2,12 @@
 
 There is no thread: whoever has the environment waits here, for the client's next request, for output and for
 the end of the process. So a call costs no change of threads.
+
+Whoever may ask for the next call gets its payload, and whoever may answer has what he likes loaded in the
+driver. The port can be reached by every user of this machine and by every function, so each connection is
+held to be the runtime's own before a byte of it is read (see `peers`). A secret in the address would not do:
+AWS's client takes no path there, and whoever is the same user reads it in the process's environment. What a
+function starts has no business here either, except with the runtime's own connection, which it inherits.
 """
 
 from __future__ import annotations
@@ -16,7 +22,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wrenla.aws.sandbox.http import BadRequest, Parser, Request, response
+from wrenla.aws.sandbox.peers import holds_other_end
 from wrenla.aws.sandbox.process import RuntimeProcess
+from wrenla.aws.sandbox.reports import RESPONSE_LIMIT
 
 __all__ = ["Event", "RuntimeApi"]
 
@@ -132,12 +140,7 @@ class RuntimeApi:
                 self._poll.unregister(process.output)  # it has closed its output, and would wake us for ever
                 self._poll.register(process.output, 0)
         if self._listener.fileno() in ready:
-            with contextlib.suppress(BlockingIOError):
-                client, _ = self._listener.accept()
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                client.setblocking(False)
-                self._clients[client.fileno()] = client, Parser()
-                self._poll.register(client, select.POLLIN)
+            self._accept(process)
         for number in ready.keys() & self._clients.keys():
             event = self._receive(number)
             if event is not None:
@@ -145,6 +148,23 @@ class RuntimeApi:
         if process.ended in ready and not (ready.keys() & self._clients.keys()):
             return Event("exit")
         return None
+
+    def _accept(self, process: RuntimeProcess) -> None:
+        """Take a connection of the runtime's, and close everybody else's at once."""
+        with contextlib.ExitStack() as refused:
+            try:
+                client = refused.enter_context(self._listener.accept()[0])
+            except (BlockingIOError, ConnectionError):  # whoever it was has gone again
+                return
+            runtime = process.runtime()
+            # asked twice: the process that was looked into may have ended, and its number be another's by now
+            if runtime is None or not holds_other_end(runtime, client) or process.runtime() != runtime:
+                return
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.setblocking(False)
+            self._clients[client.fileno()] = client, Parser(lambda _: RESPONSE_LIMIT)
+            self._poll.register(client, select.POLLIN)
+            refused.pop_all()
 
     def _receive(self, number: int) -> Event | None:
         client, parser = self._clients[number]

@@ -7,6 +7,7 @@ import logging
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 from wrenla.aws.sandbox.answers import Answer, Refusal
@@ -16,6 +17,11 @@ from wrenla.aws.sandbox.open_files import Spare, too_many, want_of_files
 __all__ = ["Server"]
 
 _LOG = logging.getLogger(__name__)
+
+_PIECE = 1 << 18
+
+_LINGER = 5.0
+"""Seconds in which somebody who is still sending may notice that he was answered."""
 
 
 class Server:
@@ -27,14 +33,22 @@ class Server:
         Answers a request; None closes the connection without an answer.
     port : int
         0 for one that is free.
+    admit : callable, optional
+        Given a request of which the body has not been read, says how many bytes of that are wanted.
 
     Attributes
     ----------
     url : str
     """
 
-    def __init__(self, handle: Callable[[Request], Answer | None], port: int = 0) -> None:
+    def __init__(
+        self,
+        handle: Callable[[Request], Answer | None],
+        port: int = 0,
+        admit: Callable[[Request], int] | None = None,
+    ) -> None:
         self._handle = handle
+        self._admit = admit
         self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._spare = Spare()
@@ -88,10 +102,19 @@ class Server:
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        parser = Parser()
+        parser = Parser(self._admit)
         try:
             with contextlib.suppress(OSError, BadRequest):
-                while (request := receive(connection, parser)) is not None:
+                while True:
+                    try:
+                        request = receive(connection, parser)
+                    except (OSError, BadRequest):
+                        raise
+                    except Exception as error:
+                        _dismiss(connection, _failure(error, "a head"))
+                        return
+                    if request is None:
+                        return
                     answer = self._answer(request)
                     if answer is None:
                         return
@@ -107,7 +130,28 @@ class Server:
         try:
             return self._handle(request)
         except Exception as error:
-            if want_of_files(error):
-                return too_many().answer()
-            _LOG.exception("%s %s", request.method, request.path)
-            return Refusal(500, "ServiceException", "The sandbox failed.").answer()
+            return _failure(error, f"{request.method} {request.path}")
+
+
+def _failure(error: Exception, what: str) -> Answer:
+    if isinstance(error, Refusal):
+        return error.answer()
+    if want_of_files(error):
+        return too_many().answer()
+    _LOG.error("%s", what, exc_info=error)
+    return Refusal(500, "ServiceException", "The sandbox failed.").answer()
+
+
+def _dismiss(connection: socket.socket, answer: Answer) -> None:
+    """Answer somebody whose body is not wanted.
+
+    What he still sends is read for a while, and forgotten: a connection that is closed with something unread
+    is reset, and the answer may be lost.
+    """
+    headers = (*answer.headers, ("Connection", "close"))
+    connection.settimeout(_LINGER)
+    connection.sendall(response(answer.status, headers, answer.body))
+    connection.shutdown(socket.SHUT_WR)
+    last = time.monotonic() + _LINGER
+    while time.monotonic() < last and connection.recv(_PIECE):
+        pass
