@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from wrenla.lease import Holder
-from wrenla_handler.layout import METADATA_KEY, TILE_KEYS, is_ours
+from wrenla_handler.layout import METADATA_KEY, NUMBER_KEY, TILE_KEYS, is_ours
 from wrenla_handler.stores import LEASE, RUNS, SAVING
 
 __all__ = [
@@ -52,6 +52,7 @@ _MATRIX_FOLDER = re.compile(
 _OF_A_RUN = re.compile(rf"((?:.*/)?{RUNS}/{_NAME})/(.+)", re.S)
 _OF_A_PROBE = re.compile(rf"(?:.*/)?{RUNS}/{_PROBE}", re.S)
 _OF_A_SAVE = re.compile(rf"(?:(.*?)/)?{SAVING}/.+", re.S)
+_OF_A_NUMBER = re.compile(rf"(?:(.*)/)?{NUMBER_KEY}", re.S)
 _OF_A_MATRIX = re.compile(rf"(?:(.*)/)?(?:{re.escape(METADATA_KEY)}|{TILE_KEYS})", re.S)
 
 
@@ -136,7 +137,7 @@ class Kinds:
         if found is not None:
             ours = in_run(found[2]) and self._known(found[1], self._is_run)
             return "temporary" if ours else "other"
-        found = _OF_A_SAVE.fullmatch(key) or _OF_A_MATRIX.fullmatch(key)
+        found = _OF_A_SAVE.fullmatch(key) or _OF_A_MATRIX.fullmatch(key) or _OF_A_NUMBER.fullmatch(key)
         if found is None:
             return "other"
         return "matrix" if self._known(found[1] or "", self._is_matrix) else "other"

@@ -25,6 +25,7 @@ from wrenla.run.execute import Placed
 from wrenla.stored import is_whole, stored_leaves
 from wrenla_handler.layout import (
     METADATA_KEY,
+    NUMBER_KEY,
     TILE_KEYS,
     Separator,
     TileLayout,
@@ -43,7 +44,7 @@ _LEASE = f"{SAVING}/{LEASE}"
 _ATTEMPTS = 5
 """How often an address is looked at again that somebody else changes meanwhile."""
 
-_TILES = {"/": r"c(?:/\d+){0,2}", ".": r"c(?:\.\d+){1,2}|0"}
+_TILES = {"/": r"c(?:/\d+){0,2}", ".": rf"c(?:\.\d+){{1,2}}|{NUMBER_KEY}"}
 """Regular expressions of the keys that tiles have with a separator."""
 
 
@@ -192,7 +193,7 @@ class Claim:
         if not self._in_place:
             for key in list(self._new_tiles()):
                 tile = key if self._final.separator == "/" else key.replace(".", "/")
-                _move(self.store, key, f"{self._folder}/{'c' if tile == '0' else tile}")
+                _move(self.store, key, f"{self._folder}/{'c' if tile == NUMBER_KEY else tile}")
 
     def clear_others(self, owner: str) -> None:
         """Remove what a save of another result has left that was never finished."""
@@ -218,7 +219,7 @@ class Claim:
 
 
 def _flat(tile: str) -> str:
-    return "0" if tile == "c" else tile.replace("/", ".")
+    return NUMBER_KEY if tile == "c" else tile.replace("/", ".")
 
 
 def _description(store: Store) -> TileLayout | None:
@@ -286,7 +287,7 @@ def _stranger(store: Store) -> str | None:
     for key in store.list():
         if (
             not isinstance(store, OwningStore)
-            or key not in _of_form(TILE_KEYS, [key])
+            or not re.fullmatch(f"{TILE_KEYS}|{NUMBER_KEY}", key)
             or not store.owner(key)
         ):
             return key
@@ -315,7 +316,7 @@ def _separator(store: Store, old: TileLayout | None, note: dict[str, str]) -> Se
 
 def _tiles(store: Store, separator: Separator) -> Iterator[str]:
     prefix = "c/" if separator == "/" else "c."
-    one = "c" if separator == "/" else "0"  # of a matrix that is a number
+    one = "c" if separator == "/" else NUMBER_KEY  # of a matrix that is a number
     keys = [*store.list(prefix), *(key for key in (one,) if store.exists(key))]
     return iter(_of_form(_TILES[separator], keys))
 

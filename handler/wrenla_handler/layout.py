@@ -21,6 +21,7 @@ from wrenla_handler.stores import SAVING, Store
 __all__ = [
     "DTYPES",
     "METADATA_KEY",
+    "NUMBER_KEY",
     "TILE_KEYS",
     "Separator",
     "Structure",
@@ -41,8 +42,11 @@ that the tiles of both can be there until its description takes the place of the
 
 METADATA_KEY = "zarr.json"
 
-TILE_KEYS = r"c(?:/\d+){0,2}|c(?:\.\d+){1,2}|0"
-"""Regular expression of the keys that tiles can have."""
+TILE_KEYS = r"c(?:/\d+){0,2}|c(?:\.\d+){1,2}"
+"""Regular expression of the keys that tiles can have, but for one."""
+
+NUMBER_KEY = "0"
+"""Key of the only tile of a matrix that is a number, with the other separator."""
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
 
@@ -70,7 +74,7 @@ def tile_key(i: int, j: int, ndim: int = 2, partial: int = 0, separator: Separat
     if partial:
         return f"partial/{i}/{j}/{partial}"
     if ndim == 0 and separator == ".":
-        return "0"  # as Zarr's encoding "v2" says; with "default" a number has one key only
+        return NUMBER_KEY  # as Zarr's encoding "v2" says; with "default" a number has one key only
     return separator.join(("c", str(i), str(j))[: ndim + 1])
 
 

@@ -292,7 +292,7 @@ def _whole_tiles(store: Store, spec: ArraySpec) -> set[str]:
     After a power cut a local file may be shorter than what was written to it.
     """
     partial = f"{owned_folder(spec.detail)}/partial/" if spec.detail else "partial/"
-    found = [*store.scan(partial), *store.scan("0" if spec.key(TileRef("", 0, 0)) == "0" else "c")]
+    found = [*store.scan(partial), *store.scan(spec.key(TileRef("", 0, 0))[:1])]
     whole = {info.key for info in found if info.nbytes == padded_bytes(spec)}
     if not spec.detail:
         for info in found:

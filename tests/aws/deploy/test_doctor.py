@@ -356,8 +356,8 @@ def test_the_matrices_of_a_store(tmp_path: Path) -> None:
     wl.from_array(np.ones(6, dtype=np.float32), tile=4).save(str(tmp_path / "deep/v"))
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs/zarr.json").write_text("{}")
-    (tmp_path / "runs/r/t/c").mkdir(parents=True)
-    (tmp_path / "runs/r/t/zarr.json").write_text("{}")
+    (tmp_path / "wrenla-runs/r/t/c").mkdir(parents=True)
+    (tmp_path / "wrenla-runs/r/t/zarr.json").write_text("{}")
     store = open_store(tmp_path)
     found = {matrix.name: matrix for matrix in stored_matrices(store)}
     store.close()
