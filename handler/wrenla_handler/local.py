@@ -8,6 +8,7 @@ which output is kept. The process ends with its input, or with the thread of PAR
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -85,8 +86,10 @@ class _Desk:
         self._lying.extend(requests)
         if len(requests) > 1:
             if self._watcher is None:
-                self._watcher = threading.Thread(target=self._watch, name="wrenla-desk", daemon=True)
-                self._watcher.start()
+                watcher = threading.Thread(target=self._watch, name="wrenla-desk", daemon=True)
+                with contextlib.suppress(RuntimeError):  # no thread is to be had: those behind wait a little
+                    watcher.start()
+                    self._watcher = watcher
             self._taken = time.monotonic()
             self._several.release()
 

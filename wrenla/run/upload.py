@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -15,6 +14,7 @@ from wrenla_handler.layout import tile_key
 from wrenla_handler.sources import Sources, as_bytes
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.task import ArraySpec, TileRef
+from wrenla_handler.threads import Threads
 
 __all__ = ["upload"]
 
@@ -41,7 +41,7 @@ def upload(
         The same with stored tiles in place of arrays in memory.
     """
     stored = dict(arrays)
-    with closing(Sources(hosts)) as sources, ThreadPoolExecutor(_WRITERS, "wrenla-upload") as pool:
+    with closing(Sources(hosts)) as sources, Threads(_WRITERS, "wrenla-upload") as pool:
         for name, spec in arrays.items():
             if spec.kind != "host":
                 continue
