@@ -38,7 +38,7 @@ class Threads(ThreadPoolExecutor):
                 raise
             with contextlib.suppress(queue.Empty):  # nobody else takes it: there is no thread
                 self._work_queue.get_nowait()
-            raise no_thread(self._thread_name_prefix, error) from error
+            raise no_thread(self._thread_name_prefix or "a thread", error) from error
 
     def _adjust_thread_count(self) -> None:
         try:
