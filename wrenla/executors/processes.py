@@ -21,9 +21,9 @@ from wrenla.errors import CallError, Lost, NeverStarted, OutOfMemory, WorkerDied
 from wrenla_handler import keeper
 from wrenla_handler.call.envelope import Request, Response
 from wrenla_handler.call.output import take_file
-from wrenla_handler.local import HEAD, MAGIC, framed
+from wrenla_handler.local import HEAD, LEAVING, MAGIC, framed
 
-__all__ = ["Child"]
+__all__ = ["Child", "Leaving"]
 
 _START = 60.0
 """Seconds that a child may take to start, or to take a request, on a machine that is busy."""
@@ -39,6 +39,10 @@ _LAST = 10.0
 
 _REST = 10.0
 """Seconds that the rest of an answer may take which has begun: it is small, what is large is in the store."""
+
+
+class Leaving(Exception):
+    """A worker ends, having answered all that it had begun."""
 
 
 class Child:
@@ -156,12 +160,14 @@ class Child:
 
         Raises
         ------
-        WorkerDied, OutOfMemory, Lost
+        WorkerDied, OutOfMemory, Lost, Leaving
             The child is of no use any more: `kill` it.
         """
         text = self._receive(limit)
         if text is None:
             return None
+        if text == LEAVING:
+            raise Leaving
         try:
             return Response.decode(text)
         except (ValueError, KeyError, TypeError) as error:
