@@ -68,7 +68,13 @@ def main(arguments: list[str]) -> None:
 def _start(command: list[str], answers: str) -> int:
     """Start the worker in a process group of its own: what a function sends to its group is not for us."""
     keeper = os.getpid()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError as error:
+        sys.exit(
+            f"no process can be forked: {error}. Use fewer workers, or raise this user's limit "
+            "(ulimit -u) or the control group's (pids.max)"
+        )
     if child:
         return child
     try:

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from wrenla_handler.errors import ThreadLimitError
 
-__all__ = ["Threads", "no_thread"]
+__all__ = ["Threads", "limits_on_starting", "no_thread"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -50,14 +50,16 @@ class Threads(ThreadPoolExecutor):
 
 def no_thread(what: str, error: RuntimeError) -> ThreadLimitError:
     """Return the error for a thread that the system does not start, with the limits that may be the cause."""
+    return ThreadLimitError(f"{what}: {error}{limits_on_starting()}")
+
+
+def limits_on_starting() -> str:
+    """Say what bounds threads and processes here, and what can be done, as the end of a message."""
     limits = "; ".join(_limits()) or "no limit of this process is known"
-    return ThreadLimitError(
-        f"{what}: {error}: {limits}. Use fewer workers, end other programs of this user, or raise that limit"
-    )
+    return f": {limits}. Use fewer workers, end other programs of this user, or raise that limit"
 
 
 def _limits() -> Iterator[str]:
-    """Say what bounds threads and processes here."""
     infinite: Any = resource.RLIM_INFINITY
     processes = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     if processes != infinite:

@@ -18,6 +18,7 @@ from wrenla_handler.cache import CacheKey, Tile, TileCache
 from wrenla_handler.call.modules import Finder
 from wrenla_handler.errors import MissingTileError, StoreError, ThreadLimitError
 from wrenla_handler.finishing import FINISHES, IN_PLACE, Operand, call_user
+from wrenla_handler.lacking import memory_for
 from wrenla_handler.layout import UNFINISHED, tile_key
 from wrenla_handler.sources import Sources, as_bytes, padded_bytes
 from wrenla_handler.stores import Store
@@ -102,7 +103,9 @@ class Worker:
 
     def run(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Report:
         """Execute one task and commit its tile, unless another worker has done so first."""
-        return _Execution(self, task, arrays).run()
+        spec = arrays[task.out.array]
+        with memory_for(f"{spec.url}: {_named(task.out, spec)}"):
+            return _Execution(self, task, arrays).run()
 
     def fetch(self, spec: ArraySpec, ref: TileRef, *, keep: bool = True) -> tuple[Tile, bool]:
         """Return one tile, from the cache or its source, and whether it was at hand."""
@@ -138,7 +141,9 @@ class Worker:
 
     def value(self, read: Read, arrays: Mapping[str, ArraySpec], dtype: str) -> Tile:
         """Return what a read stands for as an array of its own: for gathering results."""
-        return _Execution(self, Task(read.tile, (0, 0), dtype, base=(read,)), arrays).value(read)
+        spec = arrays[read.tile.array]
+        with memory_for(f"{spec.url or spec.kind}: {_named(read.tile, spec)}"):
+            return _Execution(self, Task(read.tile, (0, 0), dtype, base=(read,)), arrays).value(read)
 
 
 class _Execution:
@@ -337,6 +342,11 @@ class _Execution:
 
     def _weights(self, ref: TileRef) -> Tile:
         return np.asfortranarray(self._take(ref), dtype=self.dtype)
+
+
+def _named(ref: TileRef, spec: ArraySpec) -> str:
+    """Name a tile as its store does."""
+    return tile_key(ref.i, ref.j, spec.ndim, ref.partial)
 
 
 def _check_meant(store: Store, result: str) -> None:

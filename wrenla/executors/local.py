@@ -70,6 +70,11 @@ class LocalExecutor(Executor):
     max_memory_per_child : int or str, optional
         A worker process is replaced after a call in which it has used more memory than this, e.g. "2 GiB".
 
+    Raises
+    ------
+    ThreadLimitError
+        The system does not start so many threads for us; the message names the limits. None is left.
+
     Examples
     --------
     >>> import wrenla as wl

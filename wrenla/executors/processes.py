@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import json
@@ -22,6 +23,7 @@ from wrenla_handler import keeper
 from wrenla_handler.call.envelope import Request, Response
 from wrenla_handler.call.output import take_file
 from wrenla_handler.local import HEAD, LEAVING, MAGIC, framed
+from wrenla_handler.threads import limits_on_starting
 
 __all__ = ["Child", "Leaving"]
 
@@ -81,7 +83,8 @@ class Child:
             try:
                 self._start(environment, undo)
             except OSError as error:
-                raise NeverStarted(f"no worker process can be started: {error}") from error
+                limits = limits_on_starting() if error.errno in (errno.EAGAIN, errno.ENOMEM) else ""
+                raise NeverStarted(f"no worker process can be started: {error}{limits}") from error
             undo.pop_all()
         try:
             self._greet()

@@ -7,6 +7,7 @@ mapped would run into the usual limit of 1,024. So the C library is called direc
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import weakref
@@ -32,6 +33,12 @@ _FAILED = ctypes.c_void_p(-1).value
 _FLAGS = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
 
 
+_ENOMEM = (
+    ": the process may have no more addresses (ulimit -v) or no more maps (vm.max_map_count). Use fewer or "
+    "larger tiles, let workers use less (allowed_mem), or raise that limit"
+)
+
+
 def map_file(descriptor: int, start: int, stop: int) -> memoryview:
     """Map bytes `[start, stop)` of an open file. They are unmapped when the last view of them goes.
 
@@ -45,7 +52,7 @@ def map_file(descriptor: int, start: int, stop: int) -> memoryview:
     address = _libc.mmap(None, length, mmap.PROT_READ, _FLAGS, descriptor, start - skip)
     if address == _FAILED:
         error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+        raise OSError(error, f"{os.strerror(error)}{_ENOMEM if error == errno.ENOMEM else ''}")
     pages = (ctypes.c_ubyte * length).from_address(address)
     # the interpreter's end takes the maps with it, and other objects may still look at them then
     weakref.finalize(pages, _libc.munmap, address, length).atexit = False
