@@ -118,7 +118,7 @@ def test_the_next_call_finds_all_as_it_was() -> None:
     with wl.LocalExecutor(1, allowed_mem="300 MiB") as executor:
         expected = executor.submit(innocent).result(timeout=30)
         for name, act in LEFT.items():
-            for _ in range(3):
+            for _ in range(2):
                 done = executor.submit(act)
                 found = executor.submit(innocent)
                 error = found.exception(timeout=30)

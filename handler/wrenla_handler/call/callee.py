@@ -33,6 +33,10 @@ _STORES = 16
 """How many stores are kept open."""
 
 
+_LAST_WORDS = 1000
+"""Bytes of what was printed that are told where there is no place for all of it."""
+
+
 def results_of(call: str, attempt: int) -> str:
     """Return what the keys of an attempt's results begin with."""
     return f"results/{call}-{attempt}-"
@@ -89,7 +93,9 @@ class Callee:
     def answer_of_the_told(self, request: Request, error: BaseException) -> Response:
         """Return the answer to a request that is not carried out, since this process has to end."""
         value = pack(dump(Failure.of(error)), _nowhere, inline=1 << 30)
-        return Response(request.id, request.attempt, "told to end", value, worker=self.name)
+        text = self.take_output()[-_LAST_WORDS:]
+        logs = pack([text], _nowhere) if text else ()
+        return Response(request.id, request.attempt, "told to end", value, logs, worker=self.name)
 
     def tell(self) -> None:
         """Note, from any thread or a signal's handler, that this process has been told to end."""
@@ -245,7 +251,7 @@ class Callee:
         try:
             return self._pack(request, [text], "logs")
         except OSError:  # the store has failed, which must not hide how the call ended
-            return pack([text[-1000:]], _nowhere)
+            return pack([text[-_LAST_WORDS:]], _nowhere)
 
     def _record(self, request: Request, response: Response) -> None:
         # a failing store is told by the driver's not finding the record; the answer itself is on its way
