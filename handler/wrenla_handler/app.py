@@ -15,7 +15,6 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
@@ -31,6 +30,7 @@ from wrenla_handler.call.output import CopiedOutput
 from wrenla_handler.errors import EventError
 from wrenla_handler.probe import probe
 from wrenla_handler.tasks import TaskAnswer, TaskOutcome, TaskRequest
+from wrenla_handler.threads import Threads
 from wrenla_handler.tile_files import TileFiles
 from wrenla_handler.worker import Worker
 from wrenla_kernels import blas_threads, scipy_blas_info
@@ -193,7 +193,7 @@ class _Environment:
         if lanes == 1:
             outcomes = [run(number) for number in range(len(request.tasks))]
         else:
-            with ThreadPoolExecutor(lanes, "wrenla-task") as pool:
+            with Threads(lanes, "wrenla-task") as pool:
                 outcomes = list(pool.map(run, range(len(request.tasks))))
         self._callee.take_output()  # what functions of tiles print is in the log
         return TaskAnswer(outcomes, self._callee.name, self._peak.after(1.0))

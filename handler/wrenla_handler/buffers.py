@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla_handler.cache import Tile
+from wrenla_handler.lacking import memory_for
 
 __all__ = ["Buffers", "empty_tile"]
 
@@ -22,13 +23,19 @@ def empty_tile(rows: int, cols: int, dtype: npt.DTypeLike) -> Tile:
 
     Large ones are anonymous maps in huge pages: malloc would keep freed ones in its arenas, and a budget for
     memory would not be kept.
+
+    Raises
+    ------
+    MemoryError
+        The system has no more; the message says what can be done.
     """
     dtype = np.dtype(dtype)
     nbytes = rows * cols * dtype.itemsize
-    if nbytes < _MAP_ABOVE:
-        return np.zeros((rows, cols), dtype, order="F")
-    # private, not Python's default of shared: shared memory is a file to Linux, in small pages
-    pages = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with memory_for(f"a tile of {rows} × {cols} {dtype}, {nbytes / (1 << 20):.3g} MiB"):
+        if nbytes < _MAP_ABOVE:
+            return np.zeros((rows, cols), dtype, order="F")
+        # private, not Python's default of shared: shared memory is a file to Linux, in small pages
+        pages = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         pages.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(pages, dtype).reshape((rows, cols), order="F")

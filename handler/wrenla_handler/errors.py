@@ -18,6 +18,7 @@ __all__ = [
     "SingularMatrixError",
     "StaleMatrixError",
     "StoreError",
+    "ThreadLimitError",
     "TransientStoreError",
     "TruncatedTileError",
     "WrenlaError",
@@ -42,6 +43,10 @@ class IntegrityError(StoreError):
 
 class EventError(WrenlaError, ValueError):
     """A function was sent something that it does not understand, most likely by another version of wrenla."""
+
+
+class ThreadLimitError(WrenlaError, RuntimeError):
+    """The system starts no more threads; the message names the limits that may be the cause."""
 
 
 class NotAMatrixError(WrenlaError, FileNotFoundError):

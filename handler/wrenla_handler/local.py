@@ -3,11 +3,13 @@
 ``python -m wrenla_handler.local ANSWERS PARENT`` reads frames from standard input and writes frames to the
 descriptor ANSWERS, each `MAGIC`, a length of four bytes (big endian) and so many bytes of JSON. The first
 says how to find modules, the others are requests, or lists of them. Standard output and error are the file in
-which output is kept. The process ends with its input, or with the thread of PARENT that started it.
+which output is kept. The process ends with its input, with PARENT (see `keeper`), or when it is told to: then
+it answers what it has begun, and says that it leaves.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -16,17 +18,19 @@ import sys
 import threading
 import time
 from collections import deque
-from types import FrameType
-from typing import Any
 
 from wrenla_handler.call.callee import Callee
 from wrenla_handler.call.envelope import Request, Response
 from wrenla_handler.call.output import FileOutput, log_to_standard_error
+from wrenla_handler.call.told import Listener, ToldToEnd
 
-__all__ = ["HEAD", "MAGIC", "framed", "main", "write_all"]
+__all__ = ["HEAD", "LEAVING", "MAGIC", "framed", "main", "write_all"]
 
 MAGIC = b"wrenla1\n"
 """What a frame begins with. Whatever else is in a pipe, a function has written it there."""
+
+LEAVING = b'"leaving"'
+"""The last frame of a worker that ends although its input goes on."""
 
 HEAD = len(MAGIC) + 4
 """Bytes before a frame's JSON."""
@@ -51,17 +55,24 @@ def main(arguments: list[str]) -> None:
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     log_to_standard_error()
     callee = Callee(f"process {os.getpid()}", FileOutput(os.dup(1)).take)
-    told = _listen_for_the_end(callee)
+    listener = Listener()
+    listener.on_told = callee.tell
     first = _read(requests)
     if first is None:
         return
     sys.path[:] = json.loads(first)["path"]
     _write(answers, json.dumps({"pid": os.getpid(), "python": sys.version_info[:3]}).encode())
     desk = _Desk(callee.name, answers)
-    while not told and (frame := _read(requests)) is not None:
+    while (frame := listener.interruptible(_read, requests)) is not None:
         desk.lay(Request.decode_all(frame))
-        while not told and (request := desk.take()) is not None:
-            desk.answer(callee.answer(request))
+        while not (listener.told or callee.spoilt) and (request := desk.take()) is not None:
+            response = listener.interruptible(callee.answer, request)
+            # interrupted where it was not for the callee to see
+            desk.answer(response or callee.answer_of_the_told(request, ToldToEnd("told to end")))
+        if callee.spoilt:
+            break
+    if listener.told or callee.spoilt:
+        desk.leave()
     callee.close()
 
 
@@ -85,8 +96,10 @@ class _Desk:
         self._lying.extend(requests)
         if len(requests) > 1:
             if self._watcher is None:
-                self._watcher = threading.Thread(target=self._watch, name="wrenla-desk", daemon=True)
-                self._watcher.start()
+                watcher = threading.Thread(target=self._watch, name="wrenla-desk", daemon=True)
+                with contextlib.suppress(RuntimeError):  # no thread is to be had: those behind wait a little
+                    watcher.start()
+                    self._watcher = watcher
             self._taken = time.monotonic()
             self._several.release()
 
@@ -101,6 +114,11 @@ class _Desk:
         with self._lock:
             _write(self._answers, response.encode())
 
+    def leave(self) -> None:
+        """Say that no more answers come: what has not been answered has not begun."""
+        with self._lock, contextlib.suppress(OSError):  # the driver may be gone
+            _write(self._answers, LEAVING)
+
     def _watch(self) -> None:
         while self._several.acquire():
             while self._lying:
@@ -111,20 +129,6 @@ class _Desk:
                             back = self._lying.popleft()
                             response = Response(back.id, back.attempt, "not begun", worker=self._name)
                             _write(self._answers, response.encode())
-
-
-def _listen_for_the_end(callee: Callee) -> list[int]:
-    """When told to end, interrupt the function that is running, so that it can clear up."""
-    told: list[int] = []
-
-    def end(number: int, frame: FrameType | None) -> Any:
-        told.append(number)
-        if callee.context is not None:
-            callee.context.cancelled.set()
-        sys.exit("told to end")
-
-    signal.signal(signal.SIGTERM, end)
-    return told
 
 
 def _leave_interrupts_to_the_driver() -> None:

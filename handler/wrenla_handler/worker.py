@@ -6,7 +6,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,12 +16,14 @@ import wrenla_kernels as kernels
 from wrenla_handler.buffers import Buffers, empty_tile
 from wrenla_handler.cache import CacheKey, Tile, TileCache
 from wrenla_handler.call.modules import Finder
-from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileError
+from wrenla_handler.errors import MissingTileError, StoreError, ThreadLimitError, TruncatedTileError
 from wrenla_handler.finishing import FINISHES, IN_PLACE, Operand, call_user
+from wrenla_handler.lacking import memory_for
 from wrenla_handler.sources import Sources, as_bytes, padded_bytes
 from wrenla_handler.stores import LEASE, SAVING, OwningStore, Store
 from wrenla_handler.stores.mapping import refuse_truncated
 from wrenla_handler.task import ArraySpec, Op, Read, Task, Term, TileRef
+from wrenla_handler.threads import Threads
 from wrenla_handler.tile_files import TileFiles
 
 __all__ = ["Report", "Worker", "cache_key"]
@@ -82,7 +84,7 @@ class Worker:
         self.files = files
         self.sources = Sources(hosts, finder)
         self.buffers = Buffers()
-        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="wrenla-read")
+        self._readers = Threads(readers, "wrenla-read")
 
     def close(self) -> None:
         """End the reading threads and close the stores."""
@@ -101,7 +103,9 @@ class Worker:
 
     def run(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Report:
         """Execute one task and commit its tile, unless another worker has done so first."""
-        return _Execution(self, task, arrays).run()
+        spec = arrays[task.out.array]
+        with memory_for(f"{spec.url}: {spec.key(task.out)}"):
+            return _Execution(self, task, arrays).run()
 
     def fetch(self, spec: ArraySpec, ref: TileRef, *, keep: bool = True) -> tuple[Tile, bool]:
         """Return one tile, from the cache or its source, and whether it was at hand."""
@@ -130,11 +134,15 @@ class Worker:
             or cache_key(spec, ref) in self.cache
         ):
             return None
-        return self._readers.submit(self.fetch, spec, ref)
+        try:
+            return self._readers.submit(self.fetch, spec, ref)
+        except ThreadLimitError:  # then it is read when its turn comes
+            return None
 
     def value(self, read: Read, arrays: Mapping[str, ArraySpec], dtype: str) -> Tile:
         """Return what a read stands for as an array of its own: for gathering results."""
-        with refuse_truncated():
+        spec = arrays[read.tile.array]
+        with refuse_truncated(), memory_for(f"{spec.url or spec.kind}: {spec.key(read.tile)}"):
             return _Execution(self, Task(read.tile, (0, 0), dtype, base=(read,)), arrays).value(read)
 
 

@@ -11,7 +11,15 @@ import pytest
 
 from wrenla_handler.errors import MetadataError, NotAMatrixError
 from wrenla_handler.grid import Grid
-from wrenla_handler.layout import DTYPES, METADATA_KEY, NUMBER_KEY, TILE_KEYS, TileLayout, new_generation, tile_key
+from wrenla_handler.layout import (
+    DTYPES,
+    METADATA_KEY,
+    NUMBER_KEY,
+    TILE_KEYS,
+    TileLayout,
+    new_generation,
+    tile_key,
+)
 from wrenla_handler.stores import MemoryStore
 
 

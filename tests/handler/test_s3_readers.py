@@ -90,3 +90,21 @@ def test_a_forked_child_has_threads_of_its_own(s3_bucket: str) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     store.close()
     assert readers() == 0
+
+
+def test_without_threads_parts_are_read_one_after_the_other(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("wrenla-s3"):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    store = S3Store(s3_bucket, part_bytes=50_000)
+    store.put("key", CONTENT)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert store.get("key") == CONTENT
+    assert readers() == 0
+    store.close()

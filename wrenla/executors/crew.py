@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
+from wrenla_handler.threads import no_thread
+
 __all__ = ["Crew"]
 
 
@@ -37,7 +39,7 @@ class Crew:
 
         Raises
         ------
-        RuntimeError
+        ThreadLimitError
             The system has no thread for us, and there is none that works.
         """
         if len(self._working) < self.most:
@@ -45,10 +47,10 @@ class Crew:
             self._working.add(thread)
             try:
                 thread.start()
-            except RuntimeError:
+            except RuntimeError as error:
                 self._working.remove(thread)
                 if not self._working:
-                    raise
+                    raise no_thread("a thread for calls", error) from error
 
     def leave(self) -> None:
         """Count the current thread out, which has only to clear up before it is `gone`."""

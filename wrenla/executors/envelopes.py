@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from wrenla.errors import Lost, NeverStarted, TransientStoreError
+from wrenla.errors import Lost, NeverStarted, TransientStoreError, WorkerDied
 from wrenla.executors.call import Call, Outcome
 from wrenla.executors.future import Attempt
 from wrenla.executors.options import CallOptions
@@ -258,6 +258,10 @@ def _blame(outcome: Outcome, failure: Failure, response: Response, call: Call) -
     match response.ending:
         case "timed out":
             outcome.error = call.late()
+        case "told to end":  # not by us, or nobody would ask any more
+            outcome.error = WorkerDied(
+                f"{call.label}: its {response.worker} was told to end (signal SIGTERM) while it had the call"
+            )
         case "unsaved":
             outcome.function = "ended"
             outcome.error = Lost(

@@ -29,6 +29,7 @@ from wrenla_handler.cache import Tile
 from wrenla_handler.call.context import current_call
 from wrenla_handler.stores import Reach
 from wrenla_handler.task import ArraySpec, Task, TileRef
+from wrenla_handler.threads import no_thread
 from wrenla_handler.worker import Report, Worker, cache_key
 from wrenla_kernels import blas_threads, core_type_warning
 
@@ -68,6 +69,11 @@ class LocalExecutor(Executor):
         A worker process is replaced after so many calls.
     max_memory_per_child : int or str, optional
         A worker process is replaced after a call in which it has used more memory than this, e.g. "2 GiB".
+
+    Raises
+    ------
+    ThreadLimitError
+        The system does not start so many threads for us; the message names the limits. None is left.
 
     Examples
     --------
@@ -117,10 +123,7 @@ class LocalExecutor(Executor):
         self._pool = ThreadPoolExecutor(
             self.workers, "wrenla", initializer=setattr, initargs=(self._inside, "worker", True)
         )
-        # begun now: a Ctrl-C while the pool starts a thread of its own would leave one that nobody ends
-        all_there = threading.Barrier(self.workers)
-        for future in [self._pool.submit(all_there.wait) for _ in range(self.workers)]:
-            future.result()
+        _begin_threads(self._pool, self.workers)
         self._home = Worker(self._for_tiles)
         self._lock = threading.Lock()
         name = f"calls-{uuid.uuid4().hex[:12]}"
@@ -230,6 +233,26 @@ def memory_of_this_machine() -> int:
         if text.isdigit():
             limits.append(int(text))
     return min(limits)
+
+
+def _begin_threads(pool: ThreadPoolExecutor, count: int) -> None:
+    """Begin all threads of a pool: a Ctrl-C while it starts one of its own would leave one that nobody ends.
+
+    Raises
+    ------
+    ThreadLimitError
+        The system has not so many for us. None is left.
+    """
+    all_there = threading.Barrier(count)
+    try:
+        for future in [pool.submit(all_there.wait) for _ in range(count)]:
+            future.result()
+    except BaseException as error:
+        all_there.abort()  # those that are there would wait for the others for ever, and the program for them
+        pool.shutdown(wait=True, cancel_futures=True)
+        if isinstance(error, RuntimeError):
+            raise no_thread(f"LocalExecutor(workers={count})", error) from error
+        raise
 
 
 @cache

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from wrenla.config import settings
 from wrenla.errors import ReachError, StoreError
+from wrenla.executors.shipping import by_value_if_run
 from wrenla.folder import RunFolder
 from wrenla_handler.call.blobs import INLINE, Blob, Packed, pack
 from wrenla_handler.call.broadcast import Ref, dump_shared
@@ -118,6 +119,7 @@ class Place:
 
     def broadcast(self, value: object, *, inline: int) -> Ref:
         """Store a value that many calls read."""
+        by_value_if_run()
         packed = self.share(dump_shared(value), "broadcasts", inline=inline)
         ref = Ref(self.store.url, packed, self._forget)
         self._refs.add(ref)

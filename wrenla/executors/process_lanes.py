@@ -12,7 +12,7 @@ from wrenla.executors.call import Call, Ended, Outcome, Work
 from wrenla.executors.envelopes import Envelopes
 from wrenla.executors.future import Attempt
 from wrenla.executors.place import Place
-from wrenla.executors.processes import Child
+from wrenla.executors.processes import Child, Leaving
 from wrenla_handler.call.blobs import size
 from wrenla_handler.call.envelope import Request, Response
 
@@ -159,6 +159,13 @@ class ProcessLane:
                 if not left:
                     self._no_more_stops()
                 yield call, attempt, self._read(child, request, response, call)
+        except (
+            Leaving
+        ):  # somebody has told it to end, or a function has spoilt it: what is left has not begun
+            self._no_more_stops()
+            self.close()
+            yield from ((call, attempt, None) for call, attempt, _ in left.values())
+            return
         except CallError as broken:
             lost = broken
         except BaseException:  # what it answers next would be taken for the answer to another call

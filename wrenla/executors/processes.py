@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import json
@@ -18,11 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wrenla.errors import CallError, Lost, NeverStarted, OutOfMemory, WorkerDied
+from wrenla_handler import keeper
 from wrenla_handler.call.envelope import Request, Response
 from wrenla_handler.call.output import take_file
-from wrenla_handler.local import HEAD, MAGIC, framed
+from wrenla_handler.local import HEAD, LEAVING, MAGIC, framed
+from wrenla_handler.threads import limits_on_starting
 
-__all__ = ["Child"]
+__all__ = ["Child", "Leaving"]
 
 _START = 60.0
 """Seconds that a child may take to start, or to take a request, on a machine that is busy."""
@@ -33,12 +36,19 @@ _LONGEST = 3600.0
 _COUNT = 1.0
 """Seconds after which it is counted anew whom the system has killed: to ask takes as long as ten calls."""
 
+_LAST = 10.0
+"""Seconds that a worker's end may take once it is dead: all that it has started is ended, too."""
+
 _REST = 10.0
 """Seconds that the rest of an answer may take which has begun: it is small, what is large is in the store."""
 
 
+class Leaving(Exception):
+    """A worker ends, having answered all that it had begun."""
+
+
 class Child:
-    """One ``python -m wrenla_handler.local``, used by one thread, which also ends it.
+    """One ``python -m wrenla_handler.local`` below its keeper, used by one thread, which also ends it.
 
     Parameters
     ----------
@@ -47,6 +57,8 @@ class Child:
 
     Attributes
     ----------
+    pid : int
+        Number of the worker process.
     calls : int
         Requests that it was given.
     known : set of str
@@ -58,18 +70,21 @@ class Child:
     """
 
     def __init__(self, environment: dict[str, str]) -> None:
+        self.pid = 0
         self.calls = 0
         self.known: set[str] = set()
         self.modules = ""
         self.peak = 0
         self._rest = b""
+        self._worker = -1
         self._oom_kills = 0
         self._counted = -math.inf
         with contextlib.ExitStack() as undo:
             try:
                 self._start(environment, undo)
             except OSError as error:
-                raise NeverStarted(f"no worker process can be started: {error}") from error
+                limits = limits_on_starting() if error.errno in (errno.EAGAIN, errno.ENOMEM) else ""
+                raise NeverStarted(f"no worker process can be started: {error}{limits}") from error
             undo.pop_all()
         try:
             self._greet()
@@ -91,7 +106,10 @@ class Child:
         try:
             self._process = subprocess.Popen(
                 # -P: a file of the current folder must not pass for a module of the standard library
-                [sys.executable, "-P", "-m", "wrenla_handler.local", str(theirs), str(os.getpid())],
+                [
+                    *(sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), str(theirs)),
+                    *(sys.executable, "-P", "-m", "wrenla_handler.local"),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=self._log,
                 stderr=self._log,
@@ -112,17 +130,16 @@ class Child:
         self._poll.register(answers, select.POLLIN)
         self._poll.register(self._ended, select.POLLIN)
 
-    @property
-    def pid(self) -> int:
-        """Number of the process."""
-        return self._process.pid
-
     def _greet(self) -> None:
         # what is no text is none to Python either
         path = [entry or os.getcwd() for entry in sys.path if isinstance(entry, str)]
         self._send(json.dumps({"path": path}).encode())
-        if self._receive(_START) is None:
+        said = self._receive(_START)
+        if said is None:
             raise NeverStarted(f"not ready within {_START:g} s")
+        self.pid = int(json.loads(said)["pid"])
+        self._worker = os.pidfd_open(self.pid)
+        self._poll.register(self._worker, select.POLLIN)
 
     def send(self, requests: Sequence[Request]) -> None:
         """Send requests, to be answered one after the other.
@@ -146,12 +163,14 @@ class Child:
 
         Raises
         ------
-        WorkerDied, OutOfMemory, Lost
+        WorkerDied, OutOfMemory, Lost, Leaving
             The child is of no use any more: `kill` it.
         """
         text = self._receive(limit)
         if text is None:
             return None
+        if text == LEAVING:
+            raise Leaving
         try:
             return Response.decode(text)
         except (ValueError, KeyError, TypeError) as error:
@@ -159,23 +178,21 @@ class Child:
 
     def alive(self) -> bool:
         """Tell whether the process has not ended."""
-        return self._process.poll() is None
+        return not _is_over(self._worker, 0.0)
 
     def interrupt(self) -> None:
         """Tell the function that is running to end; it may clear up."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._process.pid, signal.SIGTERM)
+        self._process.send_signal(signal.SIGTERM)
 
     def kill_soon(self) -> None:
-        """End the process from any thread, without waiting."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        """End the process and all that it has started from any thread, without waiting."""
+        self._process.send_signal(keeper.END)
 
     def kill(self, grace: float = 0.0) -> bytes:
         """End the process and all that it has started, free what it had, and return what it had printed."""
         if grace:
             self.interrupt()
-            self._wait(grace)
+            _is_over(self._ended, grace)
         self.kill_soon()
         return self._free()
 
@@ -183,21 +200,20 @@ class Child:
         """Let the process end by itself, or end it if it does not."""
         with contextlib.suppress(OSError):
             self._requests.close()
-        self._wait(2.0)
+        _is_over(self._ended, 2.0)
         self.kill_soon()
         self._free()
 
-    def _wait(self, seconds: float) -> None:
-        ended = select.poll()
-        ended.register(self._ended, select.POLLIN)
-        ended.poll(seconds * 1000)
-
     def _free(self) -> bytes:
+        if not _is_over(self._ended, _LAST):  # somebody has stopped it; then the worker goes with it
+            self._process.kill()
         self._process.wait(timeout=30)
         with contextlib.suppress(OSError):
             self._requests.close()
         os.close(self._answers)
         os.close(self._ended)
+        if self._worker >= 0:
+            os.close(self._worker)
         with self._log:
             return take_file(self._log.fileno())
 
@@ -230,7 +246,7 @@ class Child:
                 piece = self._read()
                 if piece == b"":
                     raise self._end()
-            elif self._ended in ready:
+            elif not ready.isdisjoint((self._ended, self._worker)):
                 raise self._end()
         return frame
 
@@ -254,14 +270,22 @@ class Child:
 
     def _end(self) -> CallError:
         """Say how the process has ended, or that only the pipe has."""
-        try:
-            code = self._process.wait(timeout=0.5)
-        except subprocess.TimeoutExpired:
+        if not _is_over(self._ended if self._worker < 0 else self._worker, 0.5):
             return Lost("the worker's pipe was closed while it had the call: whether it ran is not known")
+        if not _is_over(self._ended, _LAST):
+            return WorkerDied("the worker process ended while it had the call; what it started goes on")
+        code = self._process.wait()
         if code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
             return OutOfMemory("the system has killed the worker process: it had no more memory")
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         return WorkerDied(f"the worker process ended ({how}) while it had the call")
+
+
+def _is_over(process: int, seconds: float) -> bool:
+    """Wait some seconds for the end of a process."""
+    ended = select.poll()
+    ended.register(process, select.POLLIN)
+    return bool(ended.poll(seconds * 1000))
 
 
 def _oom_kills() -> int:

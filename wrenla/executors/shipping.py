@@ -21,11 +21,15 @@ import cloudpickle
 
 from wrenla_handler.call.modules import Source, hash_of, join_function
 
-__all__ = ["NamingPickler", "local_sources", "packed_function"]
+__all__ = ["NamingPickler", "by_value_if_run", "local_sources", "packed_function"]
 
 logger = logging.getLogger("wrenla.calls")
 
 _OURS = frozenset({"wrenla", "wrenla_handler", "wrenla_kernels"})
+
+
+_SPAWNED = "__mp_main__"
+"""What multiprocessing calls the script of a process that it has spawned."""
 
 
 class NamingPickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -44,14 +48,29 @@ class NamingPickler(cloudpickle.Pickler):  # type: ignore[misc]
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, types.ModuleType):
             self._modules.add(obj.__name__)
+            by_value_if_run(obj.__name__)
         elif callable(obj):  # also what stands for a function, as that of functools.cache does
             module = getattr(obj, "__module__", None)
             if isinstance(module, str):
                 self._modules.add(module)
+                by_value_if_run(module)
             if isinstance(obj, types.FunctionType):
                 package = str(obj.__globals__.get("__package__") or "")
                 self._modules.update(_imported_by(obj.__code__, package))
         return super().reducer_override(obj)
+
+
+def by_value_if_run(name: str = _SPAWNED) -> None:
+    """Let all that is defined in a module travel by value, as from ``__main__``, if it was not imported.
+
+    So it is with the script of a process that multiprocessing has spawned, and with what `runpy` runs under
+    some name: no worker could import it.
+    """
+    module = sys.modules.get(name)
+    if isinstance(module, types.ModuleType) and module.__name__ == name != "__main__":
+        file, spec = getattr(module, "__file__", None) or "", getattr(module, "__spec__", None)
+        if name == _SPAWNED or (spec is None and file.endswith(".py") and _spec(name) is None):
+            cloudpickle.register_pickle_by_value(module)
 
 
 def local_sources(
@@ -148,7 +167,7 @@ def _read(path: str, changed: int, size: int, name: str, package: bool) -> tuple
 
 def _spec(name: str) -> importlib.machinery.ModuleSpec | None:
     """Find a module without importing anything."""
-    if not name or name == "__main__":
+    if not name or name in ("__main__", _SPAWNED):
         return None
     loaded = getattr(sys.modules.get(name), "__spec__", None)
     if loaded is not None:

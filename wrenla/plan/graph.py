@@ -5,13 +5,16 @@ Kept in arrays, as a plan has up to a million tasks.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from dask.utils import format_bytes
 
+from wrenla.errors import PlanError
 from wrenla.plan.cut import Cut, piece
 from wrenla.plan.expression import Node
 from wrenla.plan.model import ExecutorModel
@@ -25,6 +28,9 @@ Ints: TypeAlias = npt.NDArray[np.int32]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 _FUNCTION_BYTES = 4 << 20
+
+_TASK_BYTES, _PRODUCT_BYTES = 1 << 10, 1 << 6
+"""Bytes of memory that a task of a plan takes at the very least, and a product of tiles in it."""
 
 _COMPLEX = 4  # one complex multiply-add is 8 real operations against 2
 
@@ -74,6 +80,7 @@ class TileGraph:
         self.args: list[list[int]] = []
         self.during: list[Ints] = []
         self._where: dict[str, Ints] = {}
+        self._needed = 0
         for node in nodes:
             itemsize = np.dtype(node.dtype).itemsize
             if node.is_leaf:
@@ -81,6 +88,10 @@ class TileGraph:
                 self.arrays[node.key] = Tiles(node.grid, itemsize, kind == "tiles", kind == "function")
             elif not node.is_view:
                 self.arrays[node.key] = Tiles(node.grid, itemsize, True)
+                rows, cols = node.grid.counts
+                self._need(
+                    node.grid, rows * cols * (_TASK_BYTES // (1 if node.structure == "general" else 2))
+                )
                 self._where[node.key] = np.full(node.grid.counts, -1, np.int32)
                 for task in node.op.tasks(node):
                     self._append(task)
@@ -94,7 +105,19 @@ class TileGraph:
                 for j in range(i + 1, cols):
                     self._append(node.task(i, j, base=node.reads(i, j)))
 
+    def _need(self, grid: Grid, nbytes: int) -> None:
+        """Refuse what surely needs more memory than this machine has, before it takes it."""
+        self._needed += nbytes
+        if self._needed > (most := _memory()):
+            (m, n), (a, b) = grid.shape, grid.tile
+            raise PlanError(
+                f"the plan alone, for {m} × {n} in tiles of {a} × {b} and what it is made of, would take "
+                f"{format_bytes(self._needed)} of memory or more, and this machine has {format_bytes(most)}: "
+                "use larger tiles (tile=), or take a part of it by slicing"
+            )
+
     def _append(self, task: Task) -> None:
+        self._need(self.arrays[task.out.array].grid, task.length * _PRODUCT_BYTES)
         number = len(self.tasks)
         self.tasks.append(task)
         self.base.append([p for read in task.base for p in self._producers(read)])
@@ -310,3 +333,8 @@ class Graph:
             if len(mine):
                 level[p] = level[mine].max() + 1
         return level
+
+
+def _memory() -> int:
+    """Return the bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

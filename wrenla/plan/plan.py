@@ -240,9 +240,16 @@ def make_plan(
     known = (tuple(twin.key for twin in twins), mirrored, model, cut)
     plan = _KNOWN.pop(known, None)
     if plan is None:
-        tiles = TileGraph(topological(twins), mirrored)
-        chosen = cut or choose_cut(tiles, model)
-        plan = Plan(tuple(twins), Graph(tiles, chosen, model), chosen, model)
+        try:
+            tiles = TileGraph(topological(twins), mirrored)
+            chosen = cut or choose_cut(tiles, model)
+            plan = Plan(tuple(twins), Graph(tiles, chosen, model), chosen, model)
+        except MemoryError as error:
+            count = sum(math.prod(twin.grid.counts) for twin in topological(twins) if not twin.is_leaf)
+            raise PlanError(
+                f"there is not enough memory for a plan of about {count:,} tiles ({error or 'no more'}): use "
+                "larger tiles (tile=), take a part by slicing, or give the program more (ulimit -v)"
+            ) from error
     _KNOWN[known] = plan
     while len(_KNOWN) > _KEEP:
         _KNOWN.popitem(last=False)

@@ -142,10 +142,12 @@ class _Progress:
                 self.end()
                 self._counts = _Counts(event)
                 self._over = threading.Event()
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._draw, args=(self._counts, self._over), name="wrenla-progress", daemon=True
                 )
-                self._thread.start()
+                with contextlib.suppress(RuntimeError):  # no thread is to be had: the run goes on unseen
+                    thread.start()
+                    self._thread = thread
             case RunFinished():
                 if self._counts is not None:
                     self._counts.ended = event

@@ -7,7 +7,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from wrenla.errors import Lost, NeverStarted, WorkerDied
@@ -44,9 +44,10 @@ from wrenla.run.scheduler import (
     initial_state,
     step,
 )
-from wrenla_handler.errors import StoreError, TransientStoreError
+from wrenla_handler.errors import StoreError, ThreadLimitError, TransientStoreError
 from wrenla_handler.stores import Store
 from wrenla_handler.task import ArraySpec
+from wrenla_handler.threads import Threads
 from wrenla_handler.worker import Report
 
 __all__ = ["Job", "run_job"]
@@ -123,7 +124,7 @@ class _Loop:
     ready: list[int] = field(default_factory=list)
     left: dict[int, set[int]] = field(default_factory=dict)
     batches: int = 0
-    removals: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_REMOVERS, "wrenla-drop"))
+    removals: Threads = field(default_factory=lambda: Threads(_REMOVERS, "wrenla-drop"))
     finished: bool = False
     failed: int | None = None
 
@@ -254,7 +255,10 @@ class _Loop:
         store = self.executor.home.sources.store(spec.url)
         key = spec.key(ref)
         if store.reach == "anywhere":  # a request takes longer than a step of ours
-            self.removals.submit(_delete, store, key)
+            try:
+                self.removals.submit(_delete, store, key)
+            except ThreadLimitError as error:  # it goes with the rest when the run is over
+                logger.warning("tiles that nobody needs any more stay until the run is over: %s", error)
         else:
             _delete(store, key)
 

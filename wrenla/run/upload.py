@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -14,6 +13,7 @@ from wrenla_handler.cache import Tile
 from wrenla_handler.sources import Sources, as_bytes
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.task import ArraySpec, TileRef
+from wrenla_handler.threads import Threads
 
 __all__ = ["upload"]
 
@@ -40,7 +40,7 @@ def upload(
         The same with stored tiles in place of arrays in memory.
     """
     stored = dict(arrays)
-    with closing(Sources(hosts)) as sources, ThreadPoolExecutor(_WRITERS, "wrenla-upload") as pool:
+    with closing(Sources(hosts)) as sources, Threads(_WRITERS, "wrenla-upload") as pool:
         for name, spec in arrays.items():
             if spec.kind != "host":
                 continue

@@ -18,6 +18,8 @@ from wrenla_handler.call.limit import OutOfTime, limited
 from wrenla_handler.call.memory import PeakMemory
 from wrenla_handler.call.modules import Finder, decode_sources
 from wrenla_handler.call.returned import dump_result
+from wrenla_handler.call.surroundings import Surroundings
+from wrenla_handler.call.told import ToldToEnd
 from wrenla_handler.errors import WrenlaError
 from wrenla_handler.kept import Kept
 from wrenla_handler.stores import Data, Store, join, open_store
@@ -29,6 +31,10 @@ DATA = "data"
 
 _STORES = 16
 """How many stores are kept open."""
+
+
+_LAST_WORDS = 1000
+"""Bytes of what was printed that are told where there is no place for all of it."""
 
 
 def results_of(call: str, attempt: int) -> str:
@@ -47,11 +53,22 @@ class Callee:
         Returns what was printed and logged since it was asked the last time.
     finder : Finder, optional
         Of modules, if others in this process use it as well.
+
+    Attributes
+    ----------
+    context : CallContext, optional
+        Of the call that is running.
+    told : bool
+        This process has been told to end.
+    spoilt : bool
+        A function has changed this process in a way that cannot be undone: others should not run in it.
     """
 
     def __init__(self, name: str, output: Callable[[], bytes], finder: Finder | None = None) -> None:
         self.name = name
         self.context: CallContext | None = None
+        self.told = False
+        self.spoilt = False
         self._output = output
         self._finder = finder or Finder()
         self._modules = ""
@@ -59,12 +76,32 @@ class Callee:
         self._functions = Functions()
         self._stores = Kept[Store](_STORES)
         self._peak = PeakMemory()
+        self._surroundings: Surroundings | None = None
         self._gets = 0
 
     def answer(self, request: Request) -> Response:
         """Carry out a request. Whatever the function does, there is an answer if the process lives."""
         with ParentOnly():  # loading and pickling are code of the user's, too
-            return self._answer(request)
+            self._surroundings = self._surroundings or Surroundings()
+            try:
+                return self._answer(request)
+            except ToldToEnd as error:
+                return self.answer_of_the_told(request, error)
+            finally:
+                self.spoilt = not self._surroundings.restore() or self.spoilt
+
+    def answer_of_the_told(self, request: Request, error: BaseException) -> Response:
+        """Return the answer to a request that is not carried out, since this process has to end."""
+        value = pack(dump(Failure.of(error)), _nowhere, inline=1 << 30)
+        text = self.take_output()[-_LAST_WORDS:]
+        logs = pack([text], _nowhere) if text else ()
+        return Response(request.id, request.attempt, "told to end", value, logs, worker=self.name)
+
+    def tell(self) -> None:
+        """Note, from any thread or a signal's handler, that this process has been told to end."""
+        self.told = True
+        if self.context is not None:
+            self.context.cancelled.set()
 
     def _answer(self, request: Request) -> Response:
         self._gets, (gets, hits) = 0, tally()
@@ -132,7 +169,8 @@ class Callee:
         except OutOfTime as error:
             return "timed out", Failure.of(error)
         except BaseException as error:  # SystemExit, too: the worker goes on
-            return "exception", Failure.of(error)
+            # whatever it makes of our interruption: it has not ended by itself
+            return "told to end" if self.told else "exception", Failure.of(error)
         finally:
             self.context = None
 
@@ -213,7 +251,7 @@ class Callee:
         try:
             return self._pack(request, [text], "logs")
         except OSError:  # the store has failed, which must not hide how the call ended
-            return pack([text[-1000:]], _nowhere)
+            return pack([text[-_LAST_WORDS:]], _nowhere)
 
     def _record(self, request: Request, response: Response) -> None:
         # a failing store is told by the driver's not finding the record; the answer itself is on its way

@@ -27,11 +27,20 @@ __all__ = [
 VERSION = 1
 
 Ending: TypeAlias = Literal[
-    "value", "exception", "timed out", "refused", "unpicklable", "unsaved", "unknown function", "not begun"
+    "value",
+    "exception",
+    "timed out",
+    "told to end",
+    "refused",
+    "unpicklable",
+    "unsaved",
+    "unknown function",
+    "not begun",
 ]
 """How an attempt ended, as its worker sees it.
 
 ``timed out``: the worker has ended it at its limit;
+``told to end``: somebody has told the worker to end, and so the function, which has not returned;
 ``refused``: the function has not begun (a blob with a wrong hash, a module that is missing);
 ``unpicklable``: it has ended, but what it returned cannot travel;
 ``unsaved``: it has ended, but its result could not be stored;

@@ -12,6 +12,7 @@ lets the access go on; whoever has computed with them asks `refuse_truncated` be
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import signal
@@ -49,6 +50,11 @@ _FLAGS = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
 
 _PAGE = mmap.PAGESIZE
 
+_ENOMEM = (
+    ": the process may have no more addresses (ulimit -v) or no more maps (vm.max_map_count). Use fewer or "
+    "larger tiles, let workers use less (allowed_mem), or raise that limit"
+)
+
 
 def map_file(descriptor: int, start: int, stop: int, name: str) -> memoryview:
     """Map bytes `[start, stop)` of an open file. They are unmapped when the last view of them goes.
@@ -70,7 +76,7 @@ def map_file(descriptor: int, start: int, stop: int, name: str) -> memoryview:
     address = _libc.mmap(None, length, mmap.PROT_READ, _FLAGS, descriptor, start - skip)
     if address == _FAILED:
         error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+        raise OSError(error, f"{os.strerror(error)}{_ENOMEM if error == errno.ENOMEM else ''}")
     pages = (ctypes.c_ubyte * length).from_address(address)
     _maps[address] = _Map(address, length, name)
     # the interpreter's end takes the maps with it, and other objects may still look at them then

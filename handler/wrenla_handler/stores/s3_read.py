@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from wrenla_handler.errors import StoreError, TransientStoreError
+from wrenla_handler.errors import StoreError, ThreadLimitError, TransientStoreError
 from wrenla_handler.stores.s3_client import pauses
 from wrenla_handler.stores.s3_errors import error_status
 
@@ -92,7 +92,10 @@ class ObjectReader:
         try:
             for begin in range(start + self.part_bytes, stop, self.part_bytes):
                 part = content[begin - start : begin - start + self.part_bytes]
-                parts.append(self.submit(self._fill, part, begin, etag))
+                try:
+                    parts.append(self.submit(self._fill, part, begin, etag))
+                except ThreadLimitError:  # then one after the other
+                    self._fill(part, begin, etag)
             self._fill(content[: self.part_bytes], start, etag, first)
             for future in parts:
                 future.result()

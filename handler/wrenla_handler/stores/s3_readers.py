@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 from weakref import WeakSet
+
+from wrenla_handler.threads import Threads
 
 __all__ = ["leave", "submit"]
 
 _READERS = 16
 
 _users: WeakSet[Any] = WeakSet()
-_pool: ThreadPoolExecutor | None = None
+_pool: Threads | None = None
 _lock = threading.Lock()
 
 
@@ -28,7 +30,7 @@ def submit(user: object, read: Callable[..., None], *arguments: Any) -> Future[N
     with _lock:  # until it has been taken, so that nobody ends the pool in between
         _users.add(user)
         if _pool is None:
-            _pool = ThreadPoolExecutor(_READERS, thread_name_prefix="wrenla-s3")
+            _pool = Threads(_READERS, "wrenla-s3")
         return _pool.submit(read, *arguments)
 
 
