@@ -28,6 +28,7 @@ from wrenla.run.execute import Placed, Target, execute
 from wrenla.saving import AlreadySaved, Claim, check_address, claim, saved_already
 from wrenla.stored import check_current, stored_spec
 from wrenla_handler.errors import LinAlgError, StaleMatrixError
+from wrenla_handler.lacking import memory_for
 from wrenla_handler.layout import TileLayout
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.stores.mapping import refuse_truncated
@@ -243,7 +244,8 @@ def _calls(node: Node) -> bool:
 
 def _gather(node: Node, specs: Mapping[str, ArraySpec], executor: Executor) -> npt.NDArray[Any] | np.generic:
     """Bring a result together from its tiles."""
-    out = np.zeros(node.grid.shape, node.dtype, order="F")
+    with memory_for(f"the result, {node.grid.shape} of {node.dtype}"):
+        out = np.zeros(node.grid.shape, node.dtype, order="F")
     rows, cols = node.grid.counts
     reads = [(i, j, read) for j in range(cols) for i in range(rows) for read in node.reads(i, j)]
     coming = iter([ref for _, _, read in reads for ref in read.refs()])

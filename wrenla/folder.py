@@ -8,13 +8,13 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from wrenla.lease import Lease, Standing, are_free, is_free, standing
 from wrenla.ownership import MANIFEST, in_run, is_run, is_run_folder, lease_is_of
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import LEASE, RUNS, ObjectInfo, Store, join, open_store
+from wrenla_handler.threads import Threads
 
 __all__ = ["Leftover", "RunFolder", "clean", "delete_all", "leftovers"]
 
@@ -109,7 +109,7 @@ def delete_all(store: Store, keys: Iterable[str]) -> None:
     rest = sorted(keys)
     if store.reach == "anywhere" and len(rest) > 1:
         with contextlib.suppress(RuntimeError):  # at the end of the interpreter no thread can begin
-            with ThreadPoolExecutor(_REMOVERS, "wrenla-remove") as pool:
+            with Threads(_REMOVERS, "wrenla-remove") as pool:
                 list(pool.map(store.delete, rest))
             rest = []
     for key in rest:

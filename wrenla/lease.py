@@ -24,6 +24,7 @@ from pathlib import Path
 
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import Store
+from wrenla_handler.threads import no_thread
 
 __all__ = ["Holder", "Lease", "Standing", "are_free", "is_free", "standing"]
 
@@ -238,7 +239,11 @@ class Lease:
         self._ended, self._lost = threading.Event(), threading.Event()
         arguments = (store, self.key, holder, self._ended, self._lost)
         self._renewing = threading.Thread(target=_renew, args=arguments, name="wrenla-lease", daemon=True)
-        self._renewing.start()
+        try:
+            self._renewing.start()
+        except RuntimeError as error:
+            store.delete(self.key)  # nobody would renew it
+            raise no_thread("the thread that renews a lease", error) from error
         # the renewing thread must not outlive a lease that nobody has given back
         self._finalizer = weakref.finalize(self, self._ended.set)
 

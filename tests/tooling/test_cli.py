@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from tests.settings import forget_settings
 from wrenla.cli import main
 from wrenla.folder import RunFolder, leftovers
 
-DEAD = '{"owner": "x", "host": "elsewhere", "pid": 1, "started": "1", "expires": %f}'
+RUN, NODE = 24 * "0", 24 * "a"
 
 
 def wrenla(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
@@ -24,10 +26,10 @@ def wrenla(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
     return result
 
 
-def failed_run(root: Path | str, name: str = "failed") -> Path:
+def failed_run(root: Path | str, name: str = RUN) -> Path:
     """Leave behind what an interrupted run does, and return its folder."""
     folder = RunFolder(str(root), name)
-    folder.store.put("L/c/0/0", bytes(1 << 20))
+    folder.store.put(f"{NODE}/c/0/0", bytes(1 << 20))
     folder.close()
     return Path(root) / "wrenla-runs" / name
 
@@ -69,7 +71,7 @@ def test_clean_removes_what_a_failed_run_left(tmp_path: Path) -> None:
     folder = failed_run(tmp_path)
     result = wrenla("clean", "--store", tmp_path)
     assert result.exit_code == 0
-    assert "failed  2 objects, 1.00 MiB" in result.output
+    assert f"{RUN}  2 objects, 1.00 MiB" in result.output
     assert "removed 2 objects, 1.00 MiB of 1 run" in result.output
     assert not folder.exists()
 
@@ -109,9 +111,9 @@ def test_a_folder_or_a_prefix_without_anything_is_one(tmp_path: Path, s3_bucket:
 
 
 def test_one_of_a_thing_is_said_to_be_one(tmp_path: Path) -> None:
-    folder = RunFolder(str(tmp_path), "failed")
+    folder = RunFolder(str(tmp_path), RUN)
     folder.close()
-    assert "failed  1 object, " in (output := wrenla("clean", "--store", tmp_path).output)
+    assert f"{RUN}  1 object, " in (output := wrenla("clean", "--store", tmp_path).output)
     assert "removed 1 object, " in output
     assert output.endswith(" of 1 run\n")
     wl.eye(8).save(str(tmp_path / "A"))
@@ -123,7 +125,7 @@ def test_dry_run_removes_nothing(tmp_path: Path) -> None:
     folder = failed_run(tmp_path)
     result = wrenla("clean", "--store", tmp_path, "--dry-run")
     assert "would remove 2 objects" in result.output
-    assert (folder / "L/c/0/0").exists()
+    assert (folder / NODE / "c/0/0").exists()
 
 
 def test_clean_keeps_what_is_younger(tmp_path: Path) -> None:
@@ -135,8 +137,8 @@ def test_clean_keeps_what_is_younger(tmp_path: Path) -> None:
 
 def test_clean_removes_what_is_older(tmp_path: Path) -> None:
     folder = failed_run(tmp_path)
-    (lease,) = (folder / "lease").iterdir()
-    lease.write_text(DEAD % (lease.stat().st_mtime - 7200))
+    for path in folder.rglob("*"):
+        os.utime(path, (time.time() - 7200, time.time() - 7200))
     assert "nothing to clean" in wrenla("clean", "--store", tmp_path, "--older-than", "3h").output
     result = wrenla("clean", "--store", tmp_path, "--older-than", "1h")
     assert "left 2hr" in result.output
@@ -145,11 +147,11 @@ def test_clean_removes_what_is_older(tmp_path: Path) -> None:
 
 def test_clean_never_touches_a_run_at_work_or_a_saved_matrix(tmp_path: Path) -> None:
     wl.eye(8).save(str(tmp_path / "A"))
-    folder = RunFolder(str(tmp_path), "busy")
+    folder = RunFolder(str(tmp_path), RUN)
     try:
-        folder.store.put("L/c/0/0", b"tile")
+        folder.store.put(f"{NODE}/c/0/0", b"tile")
         assert "nothing to clean" in wrenla("clean", "--store", tmp_path).output
-        assert folder.store.exists("L/c/0/0")
+        assert folder.store.exists(f"{NODE}/c/0/0")
     finally:
         folder.remove()
     assert np.array_equal(wl.open(str(tmp_path / "A")).compute(), np.eye(8))
@@ -158,11 +160,11 @@ def test_clean_never_touches_a_run_at_work_or_a_saved_matrix(tmp_path: Path) -> 
 def test_clean_gives_way_to_whoever_resumes(tmp_path: Path) -> None:
     failed_run(tmp_path)
     (leftover,) = leftovers(str(tmp_path))
-    folder = RunFolder(str(tmp_path), "failed")
+    folder = RunFolder(str(tmp_path), RUN)
     try:
-        assert folder.key == "failed"
+        assert folder.key == RUN
         assert leftover.remove() == 0
-        assert folder.store.exists("L/c/0/0")
+        assert folder.store.exists(f"{NODE}/c/0/0")
     finally:
         folder.remove()
 
@@ -258,7 +260,7 @@ def test_info_and_clean_on_s3(s3_bucket: str) -> None:
     wl.random((8, 8), tile=4).save(f"{root}/A")
     failed_run(root)
     assert "4 tiles, 512 B" in wrenla("info", f"{root}/A").output
-    assert f"{root}: removed 2 objects of 1 run" in wrenla("clean", "--store", root).output
+    assert f"{root}: removed 2 objects, 1.00 MiB of 1 run" in wrenla("clean", "--store", root).output
     assert "4 tiles, 512 B" in wrenla("info", f"{root}/A").output
     result = wrenla("info", f"{root}-not-there/A")
     assert result.exit_code == 1

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +29,7 @@ from wrenla_handler.layout import Separator, owned_folder
 from wrenla_handler.sources import function_key, padded_bytes
 from wrenla_handler.stores import OwningStore, Reach, Store, open_store
 from wrenla_handler.task import ArraySpec, TileRef
+from wrenla_handler.threads import Threads
 
 __all__ = ["Finished", "Placed", "Target", "execute"]
 
@@ -301,7 +301,7 @@ def _whole_tiles(store: Store, spec: ArraySpec) -> set[str]:
         return whole
     assert isinstance(store, OwningStore), "only there tiles of two results can meet"
     final = sorted(key for key in whole if not key.startswith(partial))
-    with ThreadPoolExecutor(_LOOKERS, "wrenla-look") as pool:
+    with Threads(_LOOKERS, "wrenla-look") as pool:
         owners = pool.map(lambda key: _owner(store, key), final)
         return whole - {key for key, owner in zip(final, owners, strict=True) if owner != spec.detail}
 

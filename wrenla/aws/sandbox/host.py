@@ -164,9 +164,15 @@ class Host:
             "LD_LIBRARY_PATH": "/var/task:/var/task/lib:/opt/lib",
             "LANG": "en_US.UTF-8",
             "TZ": ":UTC",
+            **{name: os.environ[name] for name in _KERNELS if name in os.environ},
             **self.cloud.role_credentials(config.role, config.name),
             **config.variables,
         }
+
+
+_KERNELS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+"""Functions run on this processor: whoever has chosen kernels for it has chosen theirs, too, and without
+them the bits of a result would not be those of this process."""
 
 
 def log_stream(name: str) -> str:
