@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from wrenla.algorithms import assemble
 from wrenla.algorithms.map_tiles import map_tiles as map_tiles_node
+from wrenla.arrays import array_leaf
 from wrenla.config import settings
 from wrenla.executors.base import Executor
 from wrenla.executors.default import default_executor
@@ -52,8 +53,10 @@ def from_array(
     Parameters
     ----------
     a : array_like, (m, n) or (n,)
-        Anything that NumPy reads. It is not copied: do not change it while the matrix is in use. A
-        `numpy.memmap` may be larger than memory; it is read tile by tile. Integers become float64.
+        Anything that NumPy reads. Up to 16 MiB it is copied. What is larger is not copied: do not change it
+        while the matrix is in use; a run that finds it changed, when it begins or ends, raises
+        `ChangedArrayError`. A `numpy.memmap` may be larger than memory; it is read tile by tile. Integers
+        become float64.
     tile : int or (int, int), optional
         Rows and columns of a tile; chosen from shape and memory if None.
     store : str, optional
@@ -74,16 +77,14 @@ def from_array(
     array([[ 5., 14.],
            [14., 50.]])
     """
-    array = a if isinstance(a, np.ndarray) else np.asarray(a)
+    array, own = a if isinstance(a, np.ndarray) else np.asarray(a), isinstance(a, list | tuple)
     if array.ndim not in (1, 2):
         raise ValueError(f"a matrix or a vector is needed, not an array of {array.ndim} dimensions")
     if array.dtype.kind in "biu":
-        array = array.astype(np.float64)
+        array, own = array.astype(np.float64), True
     dtype = _dtype(array.dtype)
     shape = array.shape if array.ndim == 2 else (array.shape[0], 1)
-    grid = Grid(shape, _tile(tile, shape, dtype, structure))
-    spec = ArraySpec("host", grid, dtype, array.ndim, uuid.uuid4().hex)
-    matrix = BigMatrix(leaf(spec, structure, array))
+    matrix = BigMatrix(array_leaf(array, _tile(tile, shape, dtype, structure), structure, own=own))
     return matrix if store is None else matrix.save(store)
 
 

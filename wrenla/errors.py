@@ -23,6 +23,7 @@ from wrenla_handler.errors import (
 __all__ = [
     "CallError",
     "Cancelled",
+    "ChangedArrayError",
     "EventError",
     "IntegrityError",
     "LinAlgError",
@@ -122,6 +123,10 @@ class SettingError(WrenlaError, ValueError):
 
 class StaleMatrixError(WrenlaError, ValueError):
     """A stored matrix was overwritten after it was opened."""
+
+
+class ChangedArrayError(WrenlaError, ValueError):
+    """An array that is too large to be copied was changed after a matrix was made of it."""
 
 
 class TooLargeError(WrenlaError, MemoryError):

@@ -15,8 +15,9 @@ from dask.utils import format_bytes
 
 from wrenla.algorithms.anchor import settled
 from wrenla.algorithms.assemble import copy
+from wrenla.arrays import check_arrays, unchanged
 from wrenla.config import Settings, settings, store_for
-from wrenla.errors import SettingError, TooLargeError
+from wrenla.errors import ChangedArrayError, SettingError, TooLargeError
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.folder import RunFolder
@@ -99,8 +100,9 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
         for owner in owners.values()
         if owner.is_leaf and owner.op.spec.kind == "host"
     }
+    check_arrays(owners.values())
     if not targets:
-        with executor.session(hosts, 0):
+        with executor.session(hosts, 0), unchanged(owners.values()):
             return [_gather(node, specs, executor) for node in nodes]
     with (
         options.listeners() as listeners,
@@ -111,6 +113,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
             schedule=options.settings.schedule,
             listeners=listeners,
         ) as (finished, _),
+        unchanged(owners.values()),
     ):
         specs |= {result.node.key: result.spec for result in finished}
         executor.home.sources.hosts.update(hosts)
@@ -175,7 +178,7 @@ def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, 
                 ),
             ):
                 pass
-        except (LinAlgError, np.linalg.LinAlgError):
+        except (LinAlgError, np.linalg.LinAlgError, ChangedArrayError):
             clear(store)
             raise
         layout = TileLayout(result.grid, result.dtype, result.ndim, result.structure)

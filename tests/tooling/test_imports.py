@@ -40,7 +40,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "algorithms",
         "run",
         "executors",
-        "folder",
+        "folder arrays",
         "plan",
         "config",
         "errors",
@@ -61,6 +61,7 @@ THIRD_PARTY = {
     "wrenla_handler": {"numpy", "scipy", "boto3", "botocore", "urllib3", "cloudpickle"},
     "wrenla": {
         *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "dask", "threadpoolctl", "click", "rich"),
+        "xxhash",
         *("distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
     },
 }

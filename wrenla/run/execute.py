@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from wrenla.errors import ReachError
+from wrenla.arrays import check_arrays, unchanged
+from wrenla.errors import ChangedArrayError, ReachError
 from wrenla.executors.base import Executor
 from wrenla.folder import MANIFEST, RunFolder
 from wrenla.plan.expression import Leaf, Node
@@ -103,6 +104,7 @@ def execute(
     )
     plan.check()
     _check_reach(plan, originals, targets, root, executor.reach)
+    check_arrays(originals.values())
     checked()
     folder = RunFolder(root, _run_key(targets))
     try:
@@ -117,10 +119,10 @@ def execute(
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
         folder.store.put(MANIFEST, json.dumps(_manifest(plan, executor), indent=1).encode())
         job = Job(folder.key, plan.graph, arrays, _wanted(plan), present, plan.batch)
-        with executor.session(hosts, plan.projected):
+        with executor.session(hosts, plan.projected), unchanged(originals.values()):
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), listeners)
             yield results, folder
-    except (LinAlgError, np.linalg.LinAlgError):
+    except (LinAlgError, np.linalg.LinAlgError, ChangedArrayError):
         folder.remove()
         raise
     except BaseException as error:
