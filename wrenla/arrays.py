@@ -125,7 +125,7 @@ def _name_of_content(array: Array) -> str:
     """
     digest = xxhash.xxh3_128()
     once = tuple(
-        slice(0, 1) if stride == 0 and n > 1 else slice(None)
+        slice(0, 1) if stride == 0 and n > 1 and array.size else slice(None)
         for stride, n in zip(array.strides, array.shape, strict=True)
     )
     array = np.asarray(array)[once]
