@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import operator
 import os
 import uuid
@@ -17,8 +16,8 @@ from wrenla.algorithms.map_tiles import map_tiles as map_tiles_node
 from wrenla.arrays import array_leaf
 from wrenla.config import settings
 from wrenla.executors.base import Executor
+from wrenla.executors.behind import packed_function
 from wrenla.executors.default import default_executor
-from wrenla.executors.shipping import packed_function
 from wrenla.matrix import BigMatrix
 from wrenla.operands import as_node, clipped, tile_pair
 from wrenla.plan.expression import leaf
@@ -162,6 +161,8 @@ def from_function(
     tile: Tile = None,
     dtype: npt.DTypeLike = np.float64,
     structure: Structure = "general",
+    *,
+    version: str | int | None = None,
 ) -> BigMatrix:
     """Make a matrix whose tiles are computed where they are used.
 
@@ -179,6 +180,10 @@ def from_function(
         As in `from_array`.
     dtype : data type
         float32, float64, complex64 or complex128.
+    version : str or int, optional
+        Stands for what the function reads beside its arguments: data files, environment variables, a
+        database. A killed run goes on with the tiles that are there only if the function is the same, and so
+        are the modules that it uses, directly or not, and this. Give another one when what is read changes.
 
     Examples
     --------
@@ -189,12 +194,11 @@ def from_function(
     """
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
-    blob = packed_function(f)
-    digest = hashlib.sha256(blob).hexdigest()
+    packed = packed_function(f, version)
     grid = Grid(two, _tile(tile, two, name, structure))
-    identity = f"function {digest} {grid.shape} {grid.tile} {name}"
-    spec = ArraySpec("function", grid, name, ndim, identity, "", digest)
-    return BigMatrix(leaf(spec, structure, blob))
+    identity = f"function {packed.name} {grid.shape} {grid.tile} {name}"
+    spec = ArraySpec("function", grid, name, ndim, identity, "", packed.digest)
+    return BigMatrix(leaf(spec, structure, packed.blob))
 
 
 def zeros(shape: int | tuple[int, int], tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
@@ -273,7 +277,10 @@ def block(blocks: Sequence[Sequence[Any]], tile: Tile = None) -> BigMatrix:
 
 
 def map_tiles(
-    f: Callable[..., npt.ArrayLike], *matrices: Any, dtype: npt.DTypeLike | None = None
+    f: Callable[..., npt.ArrayLike],
+    *matrices: Any,
+    dtype: npt.DTypeLike | None = None,
+    version: str | int | None = None,
 ) -> BigMatrix:
     """Apply a function to the tiles of matrices of equal shape.
 
@@ -286,6 +293,8 @@ def map_tiles(
         The others are brought to the tiles of the first one.
     dtype : data type, optional
         Of the result; that of the first matrix by default.
+    version : str or int, optional
+        Stands for what the function reads beside its arguments, as in `from_function`.
 
     Examples
     --------
@@ -297,11 +306,11 @@ def map_tiles(
     if not matrices:
         raise ValueError("map_tiles: at least one matrix is needed")
     nodes = tuple(as_node(A) for A in matrices)
-    blob = packed_function(f)
-    digest = hashlib.sha256(blob).hexdigest()
-    spec = ArraySpec("function", Grid((1, 1), (1, 1)), "float64", 2, f"function {digest}", "", digest)
+    packed = packed_function(f, version)
+    identity = f"function {packed.name}"
+    spec = ArraySpec("function", Grid((1, 1), (1, 1)), "float64", 2, identity, "", packed.digest)
     name = _dtype(np.dtype(dtype)) if dtype is not None else nodes[0].dtype
-    return BigMatrix(map_tiles_node(leaf(spec, "general", blob), nodes, name))
+    return BigMatrix(map_tiles_node(leaf(spec, "general", packed.blob), nodes, name))
 
 
 def _filled(
