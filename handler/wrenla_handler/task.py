@@ -216,6 +216,9 @@ class ArraySpec:
     detail : str
         Formula of a fill, SHA-256 of a function's pickle. For tiles of a matrix that is being saved: which
         one; they are written only while it is this one that is being saved there.
+    run : str
+        The run that makes its tiles, if one does. What a function reads beside its arguments (a data file)
+        may change between two runs, and no name tells: so no run takes tiles that another left at hand.
     """
 
     kind: Literal["tiles", "function", "fill", "host"]
@@ -225,6 +228,7 @@ class ArraySpec:
     identity: str = ""
     url: str = ""
     detail: str = ""
+    run: str = ""
 
 
 _TYPES: dict[str, type] = {cls.__name__: cls for cls in (TileRef, Read, Term, Task, ArraySpec, Grid)}

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import numpy as np
 
 from wrenla.executors.importing import imported_by, imported_by_function
 from wrenla_handler.call.modules import Source, hash_of
@@ -48,8 +49,8 @@ class Naming:
             module = getattr(obj, "__module__", None)
             if isinstance(module, str):
                 self._modules.add(module)
-            elif module is None and isinstance(name := getattr(obj, "__name__", None), str):
-                self._modules.add(pickle.whichmodule(obj, name))  # type: ignore[attr-defined]  # as the pickle does: NumPy's ufuncs
+            elif isinstance(obj, np.ufunc):  # which do not say where they are from
+                self._modules.add(pickle.whichmodule(obj, obj.__name__))  # type: ignore[attr-defined]
             if isinstance(obj, types.FunctionType):
                 self._modules.update(imported_by_function(obj))
         return super().reducer_override(obj)  # type: ignore[misc]

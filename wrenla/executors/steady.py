@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import pickle
@@ -29,7 +30,8 @@ def steady_pickle(value: object) -> tuple[bytes, set[str]]:
     """
     pickled, modules = _dump(_QuickPickler, value)
     if any(code in pickled for code in _SETS):
-        pickled, modules = _dump(_SortingPickler, value)
+        with contextlib.suppress(RecursionError):  # what contains itself has no order
+            pickled, modules = _dump(_SortingPickler, value)
     return pickled, modules
 
 
@@ -94,10 +96,7 @@ def _sorted(items: Collection[Any]) -> list[Any]:
 def _dump(kind: type[Any], value: object) -> tuple[bytes, set[str]]:
     file, modules = io.BytesIO(), set[str]()
     pickler = kind(file, protocol=5, modules=modules)
-    try:
-        pickler.dump(value)
-    except RecursionError as error:
-        raise pickle.PicklingError("too deep to be pickled: parts of it contain each other") from error
+    pickler.dump(value)
     pickled = file.getvalue()
     if pickler.marks:
         whole = hashlib.sha256(pickled).hexdigest()

@@ -176,13 +176,13 @@ def _bind(
         if isinstance(node.op, Leaf):
             spec = node.op.spec
             if spec.kind == "function":
-                spec = replace(spec, url=folder.url)
+                spec = replace(spec, url=folder.url, run=folder.owner)
                 folder.store.put(function_key(spec.detail), node.op.payload, create=True)
             elif spec.kind == "host":
                 hosts[spec.identity] = node.op.payload
         else:
             url = places.get(node.key) or folder.place(node.key)
-            spec = ArraySpec("tiles", node.grid, node.dtype, node.ndim, node.key, url)
+            spec = ArraySpec("tiles", node.grid, node.dtype, node.ndim, node.key, url, run=folder.owner)
         arrays[name] = spec
     return arrays, hosts
 
