@@ -196,7 +196,7 @@ def from_function(
     name = _dtype(np.dtype(dtype))
     packed = packed_function(f, version)
     grid = Grid(two, _tile(tile, two, name, structure))
-    identity = f"function {packed.name} {grid.shape} {grid.tile} {name}"
+    identity = f"function {packed.name} {ndim} {grid.shape} {grid.tile} {name}"
     spec = ArraySpec("function", grid, name, ndim, identity, "", packed.digest)
     return BigMatrix(leaf(spec, structure, packed.blob))
 

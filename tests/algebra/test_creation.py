@@ -140,6 +140,16 @@ def test_no_run_takes_what_another_left_at_hand(tmp_path: Path) -> None:
         assert np.array_equal(kept.compute(), np.full((8, 8), first[0, 0]))
 
 
+def test_a_vector_is_not_a_column() -> None:
+    """The function is called otherwise, so its tiles are not the same."""
+
+    def count(*block: Any) -> Any:
+        return np.full([len(x) for x in block], float(len(block)))
+
+    v, C = wl.from_function(count, 6, tile=2), wl.from_function(count, (6, 1), tile=(2, 1))
+    assert np.array_equal((C @ np.ones(1) + v).compute(), np.full(6, 3.0))
+
+
 def test_from_function_gets_global_indices() -> None:
     def f(rows: Any, cols: Any) -> Any:
         assert rows.ndim == cols.ndim == 1

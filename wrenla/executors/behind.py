@@ -192,14 +192,30 @@ def _hash(path: str, size: int, changed: int, touched: int, inode: int) -> str:
 @functools.lru_cache
 def _required(top: str) -> frozenset[str]:
     """Return what the metadata of an installed package say that it needs, by the names of modules."""
-    owners = _distributions()
     needed = set[str]()
-    for distribution in owners.get(top, ()):
+    for distribution in _owners(top):
         for line in importlib.metadata.requires(distribution) or ():
             name = _REQUIRED.match(line)
             if name is not None and "extra" not in line.partition(";")[2]:
-                needed.add(_plain(name[0]))
-    return frozenset(module for module, names in owners.items() if not needed.isdisjoint(map(_plain, names)))
+                needed |= _modules_of(name[0])
+    return frozenset(needed)
+
+
+def _owners(top: str) -> Iterable[str]:
+    """Return the distributions that a module belongs to: most have its name, and others take longer."""
+    try:
+        importlib.metadata.distribution(top)
+    except importlib.metadata.PackageNotFoundError:
+        return _distributions().get(top, ())
+    return (top,)
+
+
+def _modules_of(distribution: str) -> set[str]:
+    name = _plain(distribution)
+    likely = name.replace("-", "_")
+    if find(likely) is not None:
+        return {likely}
+    return {module for module, owners in _distributions().items() if name in map(_plain, owners)}
 
 
 def _plain(name: str) -> str:
