@@ -183,6 +183,28 @@ def test_an_interrupted_run_leaves_nothing_of_a_changed_array(uncopied: None, ow
     assert [*open_store(f"memory://{own_settings}").list()] == []
 
 
+def test_a_run_with_arrays_goes_on_where_it_was() -> None:
+    """A killed one would: the same content has the same name in every process."""
+    a = gallery.normal((12, 12))
+
+    def stop(event: Any) -> None:
+        if type(event).__name__ == "TaskFinished":
+            raise ConnectionAbortedError
+
+    def todo(a: Any) -> tuple[int, int]:
+        events: list[Any] = []
+        (wl.from_array(a, tile=4) @ a[:, :2]).compute(on_event=events.append)
+        started = next(event for event in events if type(event).__name__ == "RunStarted")
+        return started.tasks, started.todo
+
+    for content, resumed in ((a.copy("F"), True), (a + 1, False)):
+        with pytest.raises(ConnectionAbortedError):
+            (wl.from_array(a, tile=4) @ a[:, :2]).compute(on_event=stop)
+        tasks, left = todo(content)
+        assert (left < tasks) == resumed
+        todo(a)  # which clears up
+
+
 def test_mapped_files(uncopied: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is only read is named by what the file system says of it; other ones by their content."""
     path, shape = tmp_path / "a.bin", (40, 30)
@@ -244,7 +266,7 @@ def test_what_nobody_can_write_to_is_not_looked_at_again(
     def refuse(array: Any) -> str:
         raise AssertionError("hashed again")
 
-    monkeypatch.setattr(arrays, "_name", refuse)
+    monkeypatch.setattr(arrays, "_state", refuse)
     for x, A in zip(frozen, made, strict=True):
         assert np.array_equal(A.compute(), x)
     with pytest.raises(AssertionError, match="hashed again"):

@@ -137,7 +137,7 @@ def execute(
     if folder.kept:
         return
     for spec in arrays.values():
-        if spec.kind == "tiles" and spec.url.startswith(folder.url):
+        if spec.kind in ("tiles", "function") and spec.url.startswith(folder.url):
             executor.forget_array(spec)
     folder.remove()
 
