@@ -14,6 +14,7 @@ import numpy.typing as npt
 import xxhash
 
 from wrenla.errors import ChangedArrayError
+from wrenla.plan.canonical import topological
 from wrenla.plan.expression import Leaf, Node, leaf
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import Structure
@@ -61,13 +62,15 @@ def array_leaf(array: Array, tile: Pair, structure: Structure = "general", *, ow
 
 
 def check_arrays(nodes: Iterable[Node]) -> None:
-    """Refuse large arrays that are not any more what they were when matrices were made of them.
+    """Refuse large arrays in expressions that are not any more what they were when they were given.
+
+    This goes before anything is written or replaced.
 
     Raises
     ------
     ChangedArrayError
     """
-    for given in _given(nodes):
+    for given in _given(topological(nodes)):
         given.check("since then")
 
 

@@ -90,6 +90,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
     executor = check_executor(executor) or default_executor()
     nodes = settled(nodes, lambda node: persist_node(node, executor, options))
     check_current(nodes)
+    check_arrays(nodes)
     # functions are evaluated by the workers, everything else can be read here
     nodes = [made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in nodes]
     owners = {owner.key: owner for node in nodes for owner in _owners(node)}
@@ -100,7 +101,6 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
         for owner in owners.values()
         if owner.is_leaf and owner.op.spec.kind == "host"
     }
-    check_arrays(owners.values())
     if not targets:
         with executor.session(hosts, 0), unchanged(owners.values()):
             return [_gather(node, specs, executor) for node in nodes]
@@ -131,6 +131,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
     executor = check_executor(executor) or default_executor()
     (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
     check_current([node])
+    check_arrays([node])
     with (
         options.listeners() as listeners,
         execute(
@@ -162,6 +163,7 @@ def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, 
     executor = check_executor(executor) or default_executor()
     (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
     check_current([node])
+    check_arrays([node])
     result = made(node)
     store = open_store(url)
     try:

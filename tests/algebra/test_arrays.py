@@ -131,6 +131,11 @@ def test_a_large_array_changed_before_a_run(uncopied: None, tmp_path: Path) -> N
         ):
             use(A, str(tmp_path / "saved"))
     assert not (tmp_path / "saved").exists()
+    kept = wl.eye(3).save(tmp_path / "kept")  # nor is anything removed
+    for overwrite in (False, True):
+        with pytest.raises(ChangedArrayError):
+            A.save(tmp_path / "kept", overwrite=overwrite)
+        assert np.array_equal(kept.compute(), np.eye(3))
 
 
 def test_a_large_array_that_stays_as_it_is(uncopied: None) -> None:
