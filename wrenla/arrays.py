@@ -20,7 +20,7 @@ from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import Structure
 from wrenla_handler.task import ArraySpec
 
-__all__ = ["array_leaf", "check_arrays", "unchanged"]
+__all__ = ["array_leaf", "check_arrays", "watched"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -40,7 +40,7 @@ def array_leaf(array: Array, tile: Pair, structure: Structure = "general", *, ow
     ----------
     array : ndarray, (m, n) or (n,)
         Of one of the dtypes of tiles, in any order and byte order. A small one is copied. A large one is not:
-        it is looked at again when a run begins and when it ends (`check_arrays`, `unchanged`).
+        it is looked at again when a run begins and when it ends (`check_arrays`).
     tile : (int, int)
     structure : str
     own : bool
@@ -64,33 +64,32 @@ def array_leaf(array: Array, tile: Pair, structure: Structure = "general", *, ow
 def check_arrays(nodes: Iterable[Node]) -> None:
     """Refuse large arrays in expressions that are not any more what they were when they were given.
 
-    This goes before anything is written or replaced.
+    To be called before anything is written or replaced, and when all has been read.
 
     Raises
     ------
     ChangedArrayError
     """
     for given in _given(topological(nodes)):
-        given.check("since then")
+        given.check()
 
 
 @contextmanager
-def unchanged(nodes: Iterable[Node]) -> Iterator[None]:
-    """See at the end of a block, however it ends, that no large array has been changed meanwhile.
+def watched(nodes: Iterable[Node]) -> Iterator[None]:
+    """Let a block that fails say so if a large array has been changed meanwhile.
 
-    Tiles that were made of it may hold both, under a name that promises what was there before: so this
-    error goes before any other.
+    Tiles that were made of it may hold both, under a name that promises what was there before, and nobody
+    must go on with them: so this error goes before any other.
 
     Raises
     ------
     ChangedArrayError
     """
-    watched = list(_given(nodes))
     try:
         yield
-    finally:
-        for given in watched:
-            given.check("while a run was reading it, whose results are of no use")
+    except BaseException:
+        check_arrays(nodes)
+        raise
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,12 +100,12 @@ class _Given:
     state: str
     where: str
 
-    def check(self, when: str) -> None:
+    def check(self) -> None:
         if _frozen(self.array) or _state(self.array) == self.state:
             return
         raise ChangedArrayError(
             f"the array of shape {self.array.shape} and dtype {self.array.dtype} that was given in "
-            f"{self.where} has been changed {when}. So large an array is not copied "
+            f"{self.where} has been changed since then. So large an array is not copied "
             f"(beyond {_COPIED >> 20} MiB): make the matrix of it after the change, or of a copy, "
             "which nobody changes: a.copy()"
         )

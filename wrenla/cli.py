@@ -16,8 +16,9 @@ from wrenla.cli_text import counted, one_line
 from wrenla.config import origins, settings
 from wrenla.errors import NotAMatrixError, SettingError, WrenlaError
 from wrenla.folder import leftovers
-from wrenla_handler.layout import TileLayout, tile_key
-from wrenla_handler.stores import Store, open_store
+from wrenla.stored import needed_tiles, tile_infos
+from wrenla_handler.layout import TileLayout
+from wrenla_handler.stores import open_store
 
 __all__ = ["main"]
 
@@ -100,24 +101,36 @@ def clean(store: str | None, older_than: float, dry_run: bool) -> None:
     """Remove what runs that failed or were killed have left.
 
     Such a run keeps its finished tiles, so that running the same script again goes on where it was. This
-    command removes them. Runs that are still at work, and matrices that were saved, are never touched.
+    command removes them. Only what wrenla has written is removed. Runs that are still at work, matrices that
+    were saved, and whatever else lies in the store, are never touched.
     """
     root = store or settings().store
     place = open_store(root)
     place.close()
     if why := why_no_folder(place, root, may_be_missing=store is None):
         raise click.UsageError(why)
-    runs = objects = nbytes = 0
+    runs = objects = nbytes = unreadable = 0
     for leftover in leftovers(root, older_than=older_than):
+        if leftover.why:
+            click.echo(f"{leftover.name}  left as it is: {one_line(leftover.why)}", err=True)
+            unreadable += 1
+            continue
         if not (dry_run or leftover.remove()):
             continue  # somebody has just begun to resume it
         size = f", {format_bytes(leftover.nbytes)}" if leftover.nbytes else ""
         ago = f"{format_time(leftover.age)} ago" if leftover.age >= 1 else "just now"
-        click.echo(f"{leftover.name}  {counted(leftover.objects, 'object')}{size}, left {ago}")
+        others = f"; {counted(leftover.others, 'other')} in its folder kept" if leftover.others else ""
+        click.echo(f"{leftover.name}  {counted(leftover.objects, 'object')}{size}, left {ago}{others}")
         runs, objects, nbytes = runs + 1, objects + leftover.objects, nbytes + leftover.nbytes
     if runs == 0:
         click.echo(f"{root}: nothing to clean")
-        return
+    else:
+        _echo_removed(root, runs, objects, nbytes, dry_run)
+    if unreadable:
+        raise click.ClickException(f"{root}: {counted(unreadable, 'run')} could not be read")
+
+
+def _echo_removed(root: str, runs: int, objects: int, nbytes: int, dry_run: bool) -> None:
     size = f", {format_bytes(nbytes)}" if nbytes else ""
     verb = "would remove" if dry_run else "removed"
     click.echo(f"{root}: {verb} {counted(objects, 'object')}{size} of {counted(runs, 'run')}")
@@ -138,7 +151,8 @@ def info(url: str) -> None:
             tiles = sum(1 for _ in store.list("c/"))
             also = f" ({counted(tiles, 'tile')} of an unfinished one are there)" if tiles else ""
             raise NotAMatrixError(f"{error}{also}") from None
-        needed, there = _tiles(store, layout)
+        needed = needed_tiles(layout)
+        there = {info.key for info in tile_infos(store, layout)}
         address = store.url
     finally:
         store.close()
@@ -163,20 +177,6 @@ def info(url: str) -> None:
             f"{len(missing)} of {len(needed)} tiles are missing, e.g. {missing[0]}: "
             "copy them again from where they came from, or save the matrix again with overwrite=True"
         )
-
-
-def _tiles(store: Store, layout: TileLayout) -> tuple[set[str], set[str]]:
-    """Return the keys of the tiles that reading the matrix needs, and of those that are there."""
-    rows, cols = layout.grid.counts
-    every = {(i, j): tile_key(i, j, layout.ndim) for i in range(rows) for j in range(cols)}
-    match layout.structure:
-        case "general":
-            needed = set(every.values())
-        case "upper":
-            needed = {key for (i, j), key in every.items() if i <= j}
-        case _:  # of a Hermitian matrix only the lower tiles are read
-            needed = {key for (i, j), key in every.items() if i >= j}
-    return needed, set(every.values()) & set(store.list("c"))
 
 
 def _times(lengths: tuple[int, ...]) -> str:

@@ -9,8 +9,8 @@ from wrenla.errors import RemoteError, RemoteTraceback
 __all__ = ["counted", "described", "one_line", "trace"]
 
 
-def one_line(error: BaseException) -> str:
-    """Return the message of an error in one line, its class if it has none."""
+def one_line(error: BaseException | str) -> str:
+    """Return a message, or that of an error, in one line; its class if it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -22,6 +22,7 @@ from wrenla.matrix import BigMatrix
 from wrenla.operands import as_node, clipped, tile_pair
 from wrenla.plan.expression import leaf
 from wrenla.plan.model import choose_tile
+from wrenla.stored import stored_spec
 from wrenla_handler.errors import NotAMatrixError
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import DTYPES, Structure, TileLayout
@@ -112,10 +113,9 @@ def open(url: str | os.PathLike[str]) -> BigMatrix:
     store = open_store(url)
     try:
         layout = TileLayout.read(store)
-        address = store.url
+        spec = stored_spec(store, layout)
     finally:
         store.close()
-    spec = ArraySpec("tiles", layout.grid, layout.dtype, layout.ndim, layout.generation, address)
     return BigMatrix(leaf(spec, layout.structure))
 
 

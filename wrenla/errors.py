@@ -14,6 +14,7 @@ from wrenla_handler.errors import (
     NotAMatrixError,
     NotPositiveDefiniteError,
     SingularMatrixError,
+    StaleMatrixError,
     StoreError,
     TransientStoreError,
     TruncatedTileError,
@@ -40,6 +41,7 @@ __all__ = [
     "ReachError",
     "RemoteError",
     "RemoteTraceback",
+    "SaveConflictError",
     "ServiceError",
     "SettingError",
     "SingularMatrixError",
@@ -121,11 +123,11 @@ class SettingError(WrenlaError, ValueError):
     """A setting is unknown or has no usable value."""
 
 
-class StaleMatrixError(WrenlaError, ValueError):
-    """A stored matrix was overwritten after it was opened."""
+class SaveConflictError(WrenlaError, FileExistsError):
+    """Another process saves at the same address, or has taken it over; nothing of the two is mixed."""
 
 
-class ChangedArrayError(WrenlaError, ValueError):
+class ChangedArrayError(StaleMatrixError):
     """An array that is too large to be copied was changed after a matrix was made of it."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,9 @@ from dask.utils import format_bytes
 
 from wrenla.algorithms.anchor import settled
 from wrenla.algorithms.assemble import copy
-from wrenla.arrays import check_arrays, unchanged
+from wrenla.arrays import check_arrays
 from wrenla.config import Settings, settings, store_for
-from wrenla.errors import ChangedArrayError, SettingError, TooLargeError
+from wrenla.errors import SettingError, TooLargeError
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.folder import RunFolder
@@ -25,11 +25,12 @@ from wrenla.plan.expression import Leaf, Node, leaf
 from wrenla.plan.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import Listener
-from wrenla.run.execute import Target, execute
-from wrenla.saving import check_current, clear, make_room
-from wrenla_handler.errors import LinAlgError
-from wrenla_handler.layout import UNFINISHED, TileLayout
-from wrenla_handler.stores import open_store
+from wrenla.run.execute import Placed, Target, execute
+from wrenla.saving import AlreadySaved, Claim, check_address, claim, saved_already
+from wrenla.stored import check_current, stored_spec
+from wrenla_handler.errors import LinAlgError, StaleMatrixError
+from wrenla_handler.layout import TileLayout
+from wrenla_handler.stores import Store, open_store
 from wrenla_handler.task import ArraySpec
 
 _ELSEWHERE = {
@@ -89,8 +90,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
         _refuse_too_large(node, options.settings.max_compute_bytes)
     executor = check_executor(executor) or default_executor()
     nodes = settled(nodes, lambda node: persist_node(node, executor, options))
-    check_current(nodes)
-    check_arrays(nodes)
+    _check_same(nodes)
     # functions are evaluated by the workers, everything else can be read here
     nodes = [made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in nodes]
     owners = {owner.key: owner for node in nodes for owner in _owners(node)}
@@ -102,8 +102,10 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
         if owner.is_leaf and owner.op.spec.kind == "host"
     }
     if not targets:
-        with executor.session(hosts, 0), unchanged(owners.values()):
-            return [_gather(node, specs, executor) for node in nodes]
+        with executor.session(hosts, 0):
+            gathered = [_gather(node, specs, executor) for node in nodes]
+        _check_same(nodes)
+        return gathered
     with (
         options.listeners() as listeners,
         execute(
@@ -112,13 +114,15 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
             root=store_for(executor.own_store),
             schedule=options.settings.schedule,
             listeners=listeners,
+            unchanged=lambda: _check_same(nodes),
         ) as (finished, _),
-        unchanged(owners.values()),
     ):
         specs |= {result.node.key: result.spec for result in finished}
         executor.home.sources.hosts.update(hosts)
         try:
-            return [_gather(node, specs, executor) for node in nodes]
+            gathered = [_gather(node, specs, executor) for node in nodes]
+            _check_same(nodes)  # views of stored matrices were read just now
+            return gathered
         finally:
             for identity in hosts:
                 executor.home.sources.hosts.pop(identity, None)
@@ -130,8 +134,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
         return node
     executor = check_executor(executor) or default_executor()
     (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
-    check_current([node])
-    check_arrays([node])
+    _check_same([node])
     with (
         options.listeners() as listeners,
         execute(
@@ -140,6 +143,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
             root=store_for(executor.own_store),
             schedule=options.settings.schedule,
             listeners=listeners,
+            unchanged=lambda: _check_same([node]),
         ) as ((result,), folder),
     ):
         folder.keep()
@@ -162,37 +166,57 @@ def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, 
     """Compute a result, store it at an address, and return it as data."""
     executor = check_executor(executor) or default_executor()
     (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
-    check_current([node])
-    check_arrays([node])
+    _check_same([node])
     result = made(node)
-    store = open_store(url)
+    with closing(open_store(url)) as store:
+        check_address(store)
+        layout = None if overwrite else saved_already(store, result)
+        if layout is None:
+            try:
+                layout = _save(result, node, store, executor, overwrite, options)
+            except AlreadySaved:
+                layout = TileLayout.read(store)
+        return leaf(stored_spec(store, layout), layout.structure)
+
+
+def _save(
+    result: Node, node: Node, store: Store, executor: Executor, overwrite: bool, options: Options
+) -> TileLayout:
+    claimed: list[Claim] = []
+
+    def take() -> dict[str, Placed]:
+        claimed.append(claim(store, result, overwrite))
+        return {result.key: claimed[0].placed}
+
+    layout = TileLayout(result.grid, result.dtype, result.ndim, result.structure, result=result.key)
     try:
-        try:
-            with (
-                options.listeners() as listeners,
-                execute(
-                    [Target(result, store.url)],
-                    executor,
-                    root=store_for(executor.own_store),
-                    schedule=options.settings.schedule,
-                    listeners=listeners,
-                    checked=lambda: make_room(store, result, overwrite),
-                ),
-            ):
-                pass
-        except (LinAlgError, np.linalg.LinAlgError, ChangedArrayError):
-            clear(store)
-            raise
-        layout = TileLayout(result.grid, result.dtype, result.ndim, result.structure)
-        layout.write(store)
-        # a killed run may have cut its sums otherwise and left partial sums that this one did not need
-        for key in [UNFINISHED, *store.list("partial/")]:
-            store.delete(key)
-        store.remove_empty_folders()
-    finally:
-        store.close()
-    spec = ArraySpec("tiles", layout.grid, layout.dtype, layout.ndim, layout.generation, store.url)
-    return leaf(spec, layout.structure)
+        with (
+            options.listeners() as listeners,
+            execute(
+                [Target(result, store.url)],
+                executor,
+                root=store_for(executor.own_store),
+                schedule=options.settings.schedule,
+                listeners=listeners,
+                claimed=take,
+                unchanged=lambda: _check_same([node]),
+            ),
+        ):
+            return claimed[0].publish(layout)
+    except (LinAlgError, np.linalg.LinAlgError, StaleMatrixError):
+        for place in claimed:
+            place.abandon()
+        raise
+    except BaseException:
+        for place in claimed:
+            place.release()
+        raise
+
+
+def _check_same(nodes: Sequence[Node]) -> None:
+    """Raise StaleMatrixError unless stored matrices and arrays are what they were when they were given."""
+    check_current(nodes)
+    check_arrays(nodes)
 
 
 def _refuse_too_large(node: Node, limit: int) -> None:

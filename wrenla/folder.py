@@ -3,69 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
 import os
-import re
-import socket
-import threading
 import time
 import uuid
-import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
+from wrenla.lease import Lease, Standing, are_free, is_free, standing
+from wrenla.ownership import MANIFEST, in_run, is_run, is_run_folder, lease_is_of
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import Store, join, open_store
+from wrenla_handler.stores import LEASE, RUNS, ObjectInfo, Store, join, open_store
 
-__all__ = ["MANIFEST", "Lease", "Leftover", "RunFolder", "clean", "leftovers", "run_of"]
+__all__ = ["Leftover", "RunFolder", "clean", "delete_all", "leftovers"]
 
-_LEASE_SECONDS = 60.0
-MANIFEST = "run.json"
-"""What a run is about. Where it is not there, nobody needs the tiles any more."""
+logger = logging.getLogger("wrenla.run")
 
 _REMOVERS = 8
-"""Requests at a time that empty a folder on a store that is far away."""
-
-_RUNS = "runs"
-_RUN = re.compile(rf".*/{_RUNS}/[0-9a-f]{{24}}(?:-[0-9a-f]{{8}})?/")
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Who uses a run's folder, until when unless they renew it."""
-
-    owner: str
-    host: str
-    pid: int
-    started: str
-    expires: float
-
-    @classmethod
-    def mine(cls, owner: str) -> Lease:
-        """Return a fresh lease of this process."""
-        return cls(
-            owner, socket.gethostname(), os.getpid(), _start_of(os.getpid()), time.time() + _LEASE_SECONDS
-        )
-
-    def alive(self) -> bool:
-        """Tell whether the owner may still be at work. On this machine a dead process is known at once."""
-        if self.host == socket.gethostname():
-            return bool(self.started) and _start_of(self.pid) == self.started
-        return time.time() < self.expires
-
-
-def _start_of(pid: int) -> str:
-    """Return when a process of this machine began, "" if it is gone: process numbers are used again."""
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
+"""Requests at a time that remove objects from a store that is far away."""
 
 
 class RunFolder:
-    """A run's own prefix, held by a lease that is renewed until the folder is closed.
+    """A run's own prefix, held by a lease until the folder is closed.
 
     Parameters
     ----------
@@ -77,26 +37,14 @@ class RunFolder:
     """
 
     def __init__(self, root: str, key: str) -> None:
-        self.owner = uuid.uuid4().hex
         self._process = os.getpid()
-        self.key = key
-        self.url = join(root, _RUNS, key)
-        self.store: Store = open_store(self.url)
-        self._generation = self._take()
-        if self._generation is None:
-            self.store.close()
-            self.key = f"{key}-{self.owner[:8]}"
-            self.url = join(root, _RUNS, self.key)
-            self.store = open_store(self.url)
-            self._generation = self._take()
+        self.key, self.url, self.store, lease = _open(root, key)
+        if lease is None:
+            self.key, self.url, self.store, lease = _open(root, f"{key}-{uuid.uuid4().hex[:8]}")
+        if lease is None:
+            raise StoreError(f"{self.url}: a lease with a name of our own is somebody else's; try again")
+        self.lease = lease
         self.kept = False
-        self._ended = threading.Event()
-        self._renewing = threading.Thread(
-            target=_renew, args=(self.store, self._lease_key(), self.owner, self._ended), daemon=True
-        )
-        self._renewing.start()
-        # the renewing thread must not outlive a folder that nobody closed
-        self._finalizer = weakref.finalize(self, self._ended.set)
 
     def place(self, name: str) -> str:
         """Return the URL of an array of this run."""
@@ -108,102 +56,64 @@ class RunFolder:
 
     def close(self) -> None:
         """Give the lease back and keep the tiles: another run may go on from here."""
-        self._stop_renewing()
-        # one that has run out stays behind: it tells `clean` how long ago that was. If the store has failed,
-        # which may be why the run ends, the lease runs out by itself
-        with contextlib.suppress(StoreError):
-            self.store.put(self._lease_key(), _encode(Lease("", "", 0, "", time.time())))
+        self.lease.release()
         self.store.close()
 
     def remove(self) -> None:
-        """Remove everything."""
+        """Remove everything that a run writes."""
         if os.getpid() != self._process:
             return  # a forked child has inherited it, and its parent goes on with it
-        self._stop_renewing()
+        self.lease.stop()
         _empty(self.store)
         self.store.close()
 
-    def _lease_key(self) -> str:
-        return f"lease/{self._generation:08d}"
 
-    def _take(self) -> int | None:
-        """Return the number of the lease that is now ours, or None while somebody else's is alive."""
-        return _take(self.store, self.owner)
-
-    def _stop_renewing(self) -> None:
-        self._ended.set()
-        self._renewing.join(timeout=5)
-        self._finalizer.detach()
-
-
-def run_of(url: str) -> str:
-    """Return the address of the run's folder that an address is in, "" if it is in none.
-
-    Examples
-    --------
-    >>> run_of("s3://bucket/runs/0123456789abcdef01234567/array"), run_of("s3://bucket/matrix")
-    ('s3://bucket/runs/0123456789abcdef01234567', '')
-    """
-    found = _RUN.match(url)
-    return found[0].rstrip("/") if found else ""
-
-
-def _encode(lease: Lease) -> bytes:
-    return json.dumps(asdict(lease)).encode()
-
-
-def _renew(store: Store, key: str, owner: str, ended: threading.Event) -> None:
-    while not ended.wait(_LEASE_SECONDS / 3):
-        # a store that does not answer now may do so the next time
-        with contextlib.suppress(StoreError):
-            store.put(key, _encode(Lease.mine(owner)))
-
-
-def _take(store: Store, owner: str) -> int | None:
-    """Take the lease of a run, and return its number, or None while somebody else's is alive.
-
-    Each lease is a new, create-only object: of two processes that find a dead one only one succeeds it.
-    """
-    last, holder = _current(store)
-    if holder is not None and holder.alive():
-        return None
-    if not store.put(f"lease/{last + 1:08d}", _encode(Lease.mine(owner)), create=True):
-        return None
-    if last >= 0:
-        store.delete(f"lease/{last:08d}")
-    return last + 1
-
-
-def _current(store: Store) -> tuple[int, Lease | None]:
-    """Return the number and content of the latest lease, (-1, None) if there is none."""
-    keys = list(store.list("lease/"))
-    if not keys:
-        return -1, None
-    number = int(keys[-1].removeprefix("lease/"))
+def _open(root: str, key: str) -> tuple[str, str, Store, Lease | None]:
+    """Open a run's folder and take its lease, None while somebody else has it."""
+    url = join(root, RUNS, key)
+    store = open_store(url)
     try:
-        return number, Lease(**json.loads(bytes(store.get(keys[-1]))))
-    except KeyError:  # given back between the two requests
-        return number, None
+        lease = _take(store, key)
+    except BaseException:
+        store.close()
+        raise
+    if lease is None:
+        store.close()
+    return key, url, store, lease
 
 
-def _empty(store: Store) -> int:
+def _take(store: Store, key: str) -> Lease | None:
+    found = standing(store, LEASE)
+    return Lease.succeed(store, LEASE, found, {"run": key}) if is_free(store, LEASE, found) else None
+
+
+def _empty(store: Store) -> tuple[int, int]:
+    """Remove what a run writes, and return how many objects that were and how many others stay."""
     keys = set(store.list())
     # and look again when it is gone: who writes after that finds it gone, and removes it again (TileWork)
     store.delete(MANIFEST)
     keys |= set(store.list())
-    leases = [key for key in keys if key.startswith("lease/")]
-    rest = [key for key in keys if not key.startswith("lease/")]
-    if store.reach == "anywhere" and len(rest) > 1:  # where a request takes a while
+    ours = {key for key in keys if in_run(key)}
+    leases = {key for key in ours if key.startswith(LEASE)}
+    delete_all(store, ours - leases)
+    for key in leases:  # last: until then nobody else may take the folder for their own
+        store.delete(key)
+    store.remove_empty_folders(is_run_folder, root=True)
+    if keys - ours:
+        logger.warning("%s: kept, as wrenla has not written it: %s", store.url, min(keys - ours))
+    return len(ours), len(keys - ours)
+
+
+def delete_all(store: Store, keys: Iterable[str]) -> None:
+    """Remove objects, some at a time where a request takes a while."""
+    rest = sorted(keys)
+    if store.reach == "anywhere" and len(rest) > 1:
         with contextlib.suppress(RuntimeError):  # at the end of the interpreter no thread can begin
             with ThreadPoolExecutor(_REMOVERS, "wrenla-remove") as pool:
                 list(pool.map(store.delete, rest))
             rest = []
     for key in rest:
         store.delete(key)
-    for key in leases:  # last: until then nobody else may take the folder for their own
-        store.delete(key)
-    store.remove_empty_folders()
-    return len(keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,22 +125,32 @@ class Leftover:
     name, url : str
     objects : int
     nbytes : int
-        Their size; 0 if asking for it would take a request for each of them.
+        Their size.
     age : float
-        Seconds since the owner's lease has run out.
+        Seconds since the latest of them was written.
+    others : int
+        Objects in its folder that wrenla has not written: they stay.
+    why : str
+        Why it cannot be removed, "" if it can.
     """
 
     name: str
     url: str
-    objects: int
-    nbytes: int
-    age: float
+    objects: int = 0
+    nbytes: int = 0
+    age: float = 0.0
+    others: int = 0
+    why: str = ""
 
     def remove(self) -> int:
         """Remove it and return how many objects there were: none if somebody has begun to resume the run."""
         store = open_store(self.url)
         try:
-            return 0 if _take(store, uuid.uuid4().hex) is None else _empty(store)
+            lease = _take(store, self.name)
+            if lease is None:
+                return 0
+            lease.stop()
+            return _empty(store)[0]
         finally:
             store.close()
 
@@ -238,40 +158,84 @@ class Leftover:
 def leftovers(root: str, *, older_than: float = 0.0) -> Iterator[Leftover]:
     """Find what runs without a live owner have left in the store for temporaries.
 
+    A folder counts as a run's if its name and its lease say so. Leases of which this machine cannot tell
+    whether their holders are alive are watched for half a minute, all together.
+
     Parameters
     ----------
     root : str
         URL of the store.
     older_than : float
-        Seconds since their leases have run out; younger ones are kept for whoever wants to resume them.
+        Seconds since the latest object was written; younger ones are kept for whoever wants to resume them.
+
+    Yields
+    ------
+    Leftover
+        Also one for each run of which something cannot be read: its `why` says what.
     """
-    store = open_store(root)
+    held = []
+    for name in _runs(root):
+        url = join(root, RUNS, name)
+        try:
+            found = _look(name, url, older_than)
+        except StoreError as error:
+            yield Leftover(name, url, why=str(error))
+            continue
+        if found is None or found[1].alive:
+            continue
+        if found[1].alive is None:
+            held.append(found)
+        else:
+            yield found[0]
+    yield from _without_holder(held)
+
+
+def _without_holder(held: list[tuple[Leftover, Standing]]) -> Iterator[Leftover]:
+    with contextlib.ExitStack() as opened:
+        places = []
+        for leftover, found in held:
+            store = open_store(leftover.url)
+            opened.callback(store.close)
+            places.append((store, LEASE, found))
+        free = are_free(places)
+    yield from (leftover for (leftover, _), is_dead in zip(held, free, strict=True) if is_dead)
+
+
+def _runs(root: str) -> Iterator[str]:
+    """Yield the names of the runs in a store."""
+    store = open_store(join(root, RUNS))
     try:
-        names = sorted({key.split("/")[1] for key in store.list(f"{_RUNS}/")})
+        latest = ""
+        for key in store.list():
+            name, slash, _ = key.partition("/")
+            if slash and name != latest and is_run(name):
+                latest = name
+                yield name
     finally:
         store.close()
-    for name in names:
-        url = join(root, _RUNS, name)
-        folder = open_store(url)
-        try:
-            _, lease = _current(folder)
-            age = 0.0 if lease is None else max(0.0, time.time() - lease.expires)
-            if lease is not None and (lease.alive() or age < older_than):
-                continue
-            sizes = [0 if folder.reach == "anywhere" else _size(folder, key) for key in folder.list()]
-            yield Leftover(name, url, len(sizes), sum(sizes), age)
-        finally:
-            folder.close()
 
 
-def _size(store: Store, key: str) -> int:
+def _look(name: str, url: str, older_than: float) -> tuple[Leftover, Standing] | None:
+    """Return what a run has left and its lease; None if it is too young, or no run's folder at all."""
+    store = open_store(url)
     try:
-        return store.size(key)
-    except KeyError:  # removed since it was listed
-        return 0
+        found = standing(store, LEASE)
+        if found is None or not lease_is_of(found.data, name):
+            return None
+        infos = list(store.scan())
+    finally:
+        store.close()
+    ours: list[ObjectInfo] = [info for info in infos if in_run(info.key)]
+    age = max(0.0, time.time() - max((info.modified for info in ours), default=0.0))
+    if age < older_than:
+        return None
+    nbytes = sum(info.nbytes for info in ours)
+    return Leftover(name, url, len(ours), nbytes, age, len(infos) - len(ours)), found
 
 
-def clean(root: str, *, older_than: float = 0.0) -> Iterator[tuple[str, int]]:
+def clean(
+    root: str, *, older_than: float = 0.0, unreadable: Callable[[Leftover], object] = lambda leftover: None
+) -> Iterator[tuple[str, int]]:
     """Remove what runs without a live owner have left in the store for temporaries; see `leftovers`.
 
     Yields
@@ -280,4 +244,7 @@ def clean(root: str, *, older_than: float = 0.0) -> Iterator[tuple[str, int]]:
         Name of a removed run and how many objects it had.
     """
     for leftover in leftovers(root, older_than=older_than):
-        yield leftover.name, leftover.remove()
+        if leftover.why:
+            unreadable(leftover)
+        else:
+            yield leftover.name, leftover.remove()

@@ -1,101 +1,353 @@
-"""The place of a saved matrix: what may be replaced there, and whether what was opened is still there."""
+"""Saving: who writes at an address, and when the new matrix takes the place of the old one.
+
+Nothing of a new matrix touches the old one before its description, the last object written, takes the place
+of the old description in one step. Until then its tiles lie beside: on this machine in a folder of their own,
+from where they are moved at the end; on S3, where nothing can be moved, under keys with the other separator,
+each with the name of its owner. A process that was taken for dead meets nobody else's tiles. See ADR 9.
+"""
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import re
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
-from wrenla.errors import StaleMatrixError
-from wrenla.plan.canonical import topological
-from wrenla.plan.expression import Leaf, Node
-from wrenla_handler.layout import METADATA_KEY, UNFINISHED, TileLayout
-from wrenla_handler.stores import Store, open_store
-from wrenla_handler.task import ArraySpec
+from wrenla.errors import MetadataError, NotAMatrixError, SaveConflictError, StoreError
+from wrenla.folder import delete_all
+from wrenla.lease import Lease, Standing, is_free, standing
+from wrenla.ownership import is_matrix_folder
+from wrenla.plan.expression import Node
+from wrenla.run.execute import Placed
+from wrenla.stored import is_whole, stored_leaves
+from wrenla_handler.layout import (
+    METADATA_KEY,
+    TILE_KEYS,
+    Separator,
+    TileLayout,
+    is_ours,
+    other_separator,
+    owned_folder,
+)
+from wrenla_handler.stores import LEASE, RUNS, SAVING, MovingStore, OwningStore, Store, join
 
-__all__ = ["check_current", "clear", "make_room"]
+__all__ = ["AlreadySaved", "Claim", "check_address", "claim", "saved_already"]
 
-_OURS = re.compile(rf"{re.escape(METADATA_KEY)}|{re.escape(UNFINISHED)}|c(/\d+)*|partial/.+")
-"""What belongs to a matrix. Whatever else lies at its address, other matrices say, is left alone."""
+logger = logging.getLogger("wrenla.run")
+
+_LEASE = f"{SAVING}/{LEASE}"
+
+_ATTEMPTS = 5
+"""How often an address is looked at again that somebody else changes meanwhile."""
+
+_TILES = {"/": r"c(?:/\d+){0,2}", ".": r"c(?:\.\d+){1,2}|0"}
+"""Regular expressions of the keys that tiles have with a separator."""
 
 
-def make_room(store: Store, result: Node, overwrite: bool) -> None:
-    """See that nothing but a half-done copy of the same result is at an address.
+class AlreadySaved(Exception):
+    """The result is there already, whole: nothing is left to do."""
+
+
+def check_address(store: Store) -> None:
+    """Refuse to save inside the places that wrenla itself clears up."""
+    for folder in (RUNS, SAVING):
+        if f"/{folder}/" in f"{store.url}/":
+            raise ValueError(
+                f"{store.url}: {folder} is for what wrenla removes by itself; save the matrix elsewhere"
+            )
+
+
+def saved_already(store: Store, result: Node) -> TileLayout | None:
+    """Return the description of a stored matrix if it is this result, and whole."""
+    try:
+        layout = TileLayout.read(store)
+    except (NotAMatrixError, MetadataError):
+        return None
+    return layout if layout.result == result.key and is_whole(store, layout) else None
+
+
+def claim(store: Store, result: Node, overwrite: bool) -> Claim:
+    """Take an address, so that nobody else saves there until the claim is given back.
+
+    Raises
+    ------
+    SaveConflictError
+        Another live process saves there.
+    FileExistsError
+        There is something else that must not, or may not, be replaced.
+    ValueError
+        What would be replaced is needed to compute the result.
+    AlreadySaved
+        It is there, since somebody else has just saved it.
+    """
+    for _ in range(_ATTEMPTS):
+        old, found = _description(store), standing(store, _LEASE)
+        if not is_free(store, _LEASE, found):
+            raise SaveConflictError(
+                f"{store.url}: {found} is saving a matrix there; wait until it has ended, or end it"
+            )
+        note = _note(found)
+        if found is not None and old is not None and note.get("owner") == old.generation:
+            _clear_up(store, old, found)  # it was saved, and killed before it could clear up
+            continue
+        _check_free(store, result, overwrite, old, found, note)
+        same = note.get("result") == result.key
+        separator = _separator(store, old, note)
+        owner = note["owner"] if same else uuid.uuid4().hex
+        mine = {"result": result.key, "owner": owner, "separator": separator}
+        lease = Lease.succeed(store, _LEASE, found, mine, durable=True)
+        if lease is None:
+            continue
+        if _description(store) != old:  # somebody has ended between our two looks
+            lease.remove()
+            continue
+        claimed = Claim(store, lease, old, Placed(store.url, separator, owner))
+        if same:
+            claimed.take_back()
+        else:
+            claimed.clear_others(note.get("owner", ""))
+        return claimed
+    raise SaveConflictError(f"{store.url}: others save matrices there all the time")
+
+
+def _note(found: Standing | None) -> dict[str, str]:
+    """Return what a lease says of the save it is for; nothing if it is damaged or somebody has made it up."""
+    note = dict(found.holder.note) if found is not None and found.holder is not None else {}
+    known = re.fullmatch(r"[0-9a-f]{32}", note.get("owner", "")) and note.get("separator") in _TILES
+    return note if known else {}
+
+
+class Claim:
+    """An address at which this process saves a result.
+
+    Parameters
+    ----------
+    store : Store
+        At the address.
+    lease : Lease
+    old : TileLayout or None
+        What is to be replaced.
+    final : Placed
+        Where the tiles are in the end.
+    """
+
+    def __init__(self, store: Store, lease: Lease, old: TileLayout | None, final: Placed) -> None:
+        self.store, self.lease, self._old, self._final = store, lease, old, final
+        self._process = os.getpid()
+        self._folder = owned_folder(final.owner)
+        self._in_place = isinstance(store, OwningStore)
+
+    @property
+    def placed(self) -> Placed:
+        """Where tiles are written now."""
+        return self._final if self._in_place else Placed(join(self.store.url, self._folder))
+
+    def publish(self, layout: TileLayout) -> TileLayout:
+        """Let the new matrix take the place of the old one, and return its description.
+
+        Raises
+        ------
+        SaveConflictError
+            Somebody has taken this process for dead, and the address over. Nothing was changed.
+        """
+        layout = replace(layout, generation=self._final.owner, separator=self._final.separator)
+        self._check_held()
+        if not self._in_place:
+            for key in list(self.store.list(f"{self._folder}/c")):
+                tile = key.removeprefix(f"{self._folder}/")
+                _move(self.store, key, tile if layout.separator == "/" else _flat(tile))
+        self._check_held()
+        if not layout.write(self.store, create=self._old is None):
+            raise self._conflict()
+        _clear_up(self.store, layout, None)
+        self.lease.stop()
+        self._remove_lease()
+        return layout
+
+    def abandon(self) -> None:
+        """Remove the new tiles. The old matrix is as it was."""
+        if os.getpid() != self._process:
+            return  # a forked child, and its parent goes on
+        self.lease.stop()
+        if not self.lease.still_held():
+            return
+        _delete(self.store, [*self.store.list(f"{self._folder}/"), *self._new_tiles()])
+        self._remove_lease()
+
+    def release(self) -> None:
+        """Keep the new tiles: the same save goes on from here when it is run again."""
+        if os.getpid() == self._process:
+            self.lease.release()
+
+    def take_back(self) -> None:
+        """Bring back what a killed save of the same result had moved to its final place."""
+        if not self._in_place:
+            for key in list(self._new_tiles()):
+                tile = key if self._final.separator == "/" else key.replace(".", "/")
+                _move(self.store, key, f"{self._folder}/{'c' if tile == '0' else tile}")
+
+    def clear_others(self, owner: str) -> None:
+        """Remove what a save of another result has left that was never finished."""
+        keys = [*self.store.list(f"{owned_folder(owner)}/")] if owner else []
+        _delete(self.store, [*keys, *self._new_tiles()])
+
+    def _new_tiles(self) -> Iterator[str]:
+        return _tiles(self.store, self._final.separator)
+
+    def _check_held(self) -> None:
+        if not self.lease.still_held():
+            raise self._conflict()
+
+    def _conflict(self) -> SaveConflictError:
+        return SaveConflictError(
+            f"{self.store.url}: another process has taken this one for dead and saves there now; nothing "
+            "was saved. Run the script again when that has ended"
+        )
+
+    def _remove_lease(self) -> None:
+        keys = list(self.store.list(_LEASE))
+        _delete(self.store, keys)
+
+
+def _flat(tile: str) -> str:
+    return "0" if tile == "c" else tile.replace("/", ".")
+
+
+def _description(store: Store) -> TileLayout | None:
+    """Return what is said of the matrix at an address, None if there is none.
 
     Raises
     ------
     FileExistsError
-        There is something else that must not, or may not, be replaced.
-    ValueError
-        It is needed to compute the result.
+        There is a description that is not wrenla's, or that is damaged.
     """
-    mark = json.dumps({"result": result.key}).encode()
-    there = next(store.list(), None)
-    if there is not None:
-        is_matrix, is_unfinished = store.exists(METADATA_KEY), store.exists(UNFINISHED)
-        if is_unfinished and not is_matrix and bytes(store.get(UNFINISHED)) == mark:
-            return
+    try:
+        text = bytes(store.get(METADATA_KEY))
+    except KeyError:
+        return None
+    if not text:
+        raise FileExistsError(
+            f"{store.url}: {METADATA_KEY} is empty, as after a power cut: remove it and the tiles beside it, "
+            "then save again"
+        )
+    if is_ours(text):
+        try:
+            return TileLayout.read(store)
+        except (MetadataError, NotAMatrixError) as error:
+            raise FileExistsError(f"{error}; remove what is there, then save again") from error
+    raise FileExistsError(
+        f"{store.url}: there is something already, and it is not a matrix that wrenla has written "
+        f"({METADATA_KEY}); it is never replaced: remove it yourself, or save elsewhere"
+    )
+
+
+def _check_free(
+    store: Store,
+    result: Node,
+    overwrite: bool,
+    old: TileLayout | None,
+    found: Standing | None,
+    note: dict[str, str],
+) -> None:
+    """Refuse what must not, or may not, be replaced."""
+    if old is not None:
         if not overwrite:
-            what = "a matrix" if is_matrix else f"something ({there})"
-            raise FileExistsError(f"{store.url}: there is {what} already; overwrite=True replaces it")
-        if not (_is_array(store) if is_matrix else is_unfinished):
-            raise FileExistsError(
-                f"{store.url}: what is there ({there}) is not a matrix; overwrite=True replaces matrices only"
-            )
-        if any(_same_place(spec.url, store.url) for spec in _stored([result])):
+            if saved_already(store, result):
+                raise AlreadySaved
+            raise FileExistsError(f"{store.url}: there is a matrix already; overwrite=True replaces it")
+        if any(same_place(spec.url, store.url) for spec in stored_leaves([result])):
             raise ValueError(
                 f"{store.url}: the matrix to be replaced is needed to compute the new one; save it elsewhere"
             )
-        clear(store)
-    store.put(UNFINISHED, mark)
+    elif found is not None:
+        if note.get("result") != result.key and not overwrite:
+            raise FileExistsError(
+                f"{store.url}: there is something already, an unfinished matrix; overwrite=True replaces it, "
+                "and running its script again finishes it"
+            )
+    elif (there := _stranger(store)) is not None:
+        if not overwrite:
+            raise FileExistsError(f"{store.url}: there is something already ({there}); save it elsewhere")
+        raise FileExistsError(
+            f"{store.url}: what is there ({there}) is not a matrix; overwrite=True replaces matrices only"
+        )
 
 
-def clear(store: Store) -> None:
-    """Remove a matrix, finished or not, and nothing else."""
-    store.delete(METADATA_KEY)  # from here on there is no matrix
-    for key in [key for key in store.list() if _OURS.fullmatch(key)]:
-        store.delete(key)
+def _stranger(store: Store) -> str | None:
+    """Return the key of something that no late writer of ours can have left, None if there is none."""
+    for key in store.list():
+        if (
+            not isinstance(store, OwningStore)
+            or key not in _of_form(TILE_KEYS, [key])
+            or not store.owner(key)
+        ):
+            return key
+    return None
 
 
-def check_current(nodes: Iterable[Node]) -> None:
-    """Refuse matrices that were overwritten since they were opened: some of their tiles may be in a cache.
+def _separator(store: Store, old: TileLayout | None, note: dict[str, str]) -> Separator:
+    """Choose where tiles go that do not meet those of the old matrix.
 
     Raises
     ------
-    StaleMatrixError
-    NotAMatrixError
-        One was removed.
+    FileExistsError
+        There is something that nobody has claimed.
     """
-    for spec in _stored(nodes):
-        store = open_store(spec.url)
-        try:
-            found = TileLayout.read(store)
-        finally:
-            store.close()
-        if found.generation != spec.identity and not found.foreign:
-            raise StaleMatrixError(
-                f"{spec.url}: the matrix was overwritten since it was opened: open it again"
-            )
+    separator: Separator = "/" if old is None else other_separator(old.separator)
+    if old is None and note.get("separator") == ".":
+        separator = "."  # there are tiles of a save that was not finished
+    if old is not None and note.get("separator") != separator:
+        for key in _tiles(store, separator):
+            if not (isinstance(store, OwningStore) and store.owner(key)):
+                raise FileExistsError(
+                    f"{store.url}: {key} is in the way, and no tile of the matrix there; remove it first"
+                )
+    return separator
 
 
-def _stored(nodes: Iterable[Node]) -> Iterable[ArraySpec]:
-    """Yield what is saved under an address; persisted results, which nobody can overwrite, have owners."""
-    for node in topological(nodes):
-        if isinstance(node.op, Leaf) and node.op.spec.kind == "tiles" and not node.op.keepers:
-            yield node.op.spec
+def _tiles(store: Store, separator: Separator) -> Iterator[str]:
+    prefix = "c/" if separator == "/" else "c."
+    one = "c" if separator == "/" else "0"  # of a matrix that is a number
+    keys = [*store.list(prefix), *(key for key in (one,) if store.exists(key))]
+    return iter(_of_form(_TILES[separator], keys))
 
 
-def _is_array(store: Store) -> bool:
+def _of_form(pattern: str, keys: Iterable[str]) -> list[str]:
+    form = re.compile(pattern)
+    return [key for key in keys if form.fullmatch(key)]
+
+
+def _move(store: Store, key: str, new: str) -> None:
+    if isinstance(store, MovingStore):
+        store.move(key, new)
+    else:
+        store.put(new, store.get(key))
+        store.delete(key)
+
+
+def _delete(store: Store, keys: list[str]) -> None:
+    delete_all(store, keys)
+    store.remove_empty_folders(is_matrix_folder)
+
+
+def _clear_up(store: Store, now: TileLayout, left: Standing | None) -> None:
+    """Remove what the matrix there now does not need: the tiles before it, and intermediates.
+
+    A failure is no reason to fail: the matrix is saved, and the next one that is saved here clears up.
+    """
     try:
-        meta = json.loads(bytes(store.get(METADATA_KEY)))
-    except ValueError:
-        return False
-    return isinstance(meta, dict) and meta.get("node_type") == "array"
+        folder = owned_folder(now.generation)
+        _delete(store, [*store.list(f"{folder}/"), *_tiles(store, other_separator(now.separator))])
+        if left is not None:
+            _delete(store, list(store.list(_LEASE)))
+    except StoreError as error:
+        logger.warning("%s: saved, but not all of the old matrix is removed: %s", store.url, error)
 
 
-def _same_place(url: str, other: str) -> bool:
+def same_place(url: str, other: str) -> bool:
     """Tell whether two addresses are one, also if one of them goes through a symbolic link."""
     parts, others = urlsplit(url), urlsplit(other)
     if parts.scheme == others.scheme == "file":

@@ -16,6 +16,7 @@ __all__ = [
     "NotAMatrixError",
     "NotPositiveDefiniteError",
     "SingularMatrixError",
+    "StaleMatrixError",
     "StoreError",
     "TransientStoreError",
     "TruncatedTileError",
@@ -49,6 +50,10 @@ class NotAMatrixError(WrenlaError, FileNotFoundError):
 
 class MetadataError(WrenlaError, ValueError):
     """There is a stored array at the address, but not one that wrenla can read in place."""
+
+
+class StaleMatrixError(WrenlaError, ValueError):
+    """A stored matrix was overwritten, or changed, after it was opened."""
 
 
 class MissingTileError(StoreError):

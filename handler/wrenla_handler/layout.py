@@ -16,28 +16,33 @@ import numpy as np
 
 from wrenla_handler.errors import MetadataError, NotAMatrixError
 from wrenla_handler.grid import Grid, Pair
-from wrenla_handler.stores import Store
+from wrenla_handler.stores import SAVING, Store
 
 __all__ = [
     "DTYPES",
     "METADATA_KEY",
-    "UNFINISHED",
+    "TILE_KEYS",
+    "Separator",
     "Structure",
     "TileLayout",
+    "is_ours",
     "new_generation",
+    "other_separator",
+    "owned_folder",
     "tile_key",
 ]
 
 Structure: TypeAlias = Literal["general", "lower", "upper", "hermitian", "pos"]
 """What is known of a matrix: triangular, equal to its conjugate transpose, or positive definite as well."""
 
-UNFINISHED = "wrenla-unfinished.json"
-"""Stands beside the tiles of a matrix that is being saved, and says which one it is."""
+Separator: TypeAlias = Literal["/", "."]
+"""What stands in the key of a tile between its indices. A matrix that replaces another has the other one, so
+that the tiles of both can be there until its description takes the place of the old one."""
 
 METADATA_KEY = "zarr.json"
 
-_FOREIGN = "foreign-"
-"""Begins the generation of arrays that other software wrote: it gives them none."""
+TILE_KEYS = r"c(?:/\d+){0,2}|c(?:\.\d+){1,2}|0"
+"""Regular expression of the keys that tiles can have."""
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
 
@@ -47,17 +52,41 @@ def new_generation() -> str:
     return uuid.uuid4().hex
 
 
-def tile_key(i: int, j: int, ndim: int = 2, partial: int = 0) -> str:
+def other_separator(separator: Separator) -> Separator:
+    """Return the separator whose tiles are never in the place of those with this one."""
+    return "." if separator == "/" else "/"
+
+
+def tile_key(i: int, j: int, ndim: int = 2, partial: int = 0, separator: Separator = "/") -> str:
     """Return the key of a tile below its matrix; partial sums stand beside the Zarr chunks.
 
     Examples
     --------
     >>> tile_key(3, 1), tile_key(3, 0, ndim=1), tile_key(0, 0, ndim=0), tile_key(3, 1, partial=4)
     ('c/3/1', 'c/3', 'c', 'partial/3/1/4')
+    >>> tile_key(3, 1, separator="."), tile_key(0, 0, ndim=0, separator=".")
+    ('c.3.1', '0')
     """
     if partial:
         return f"partial/{i}/{j}/{partial}"
-    return "/".join(("c", str(i), str(j))[: ndim + 1])
+    if ndim == 0 and separator == ".":
+        return "0"  # as Zarr's encoding "v2" says; with "default" a number has one key only
+    return separator.join(("c", str(i), str(j))[: ndim + 1])
+
+
+def owned_folder(owner: str) -> str:
+    """Return the folder, below a matrix, of what belongs to one result while that is being saved."""
+    return f"{SAVING}/tiles-{owner}"
+
+
+def is_ours(text: bytes) -> bool:
+    """Tell whether the text of a `zarr.json` says that wrenla has written the matrix."""
+    try:
+        meta = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    attributes = meta.get("attributes") if isinstance(meta, dict) else None
+    return isinstance(attributes, dict) and isinstance(attributes.get("wrenla"), dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +102,11 @@ class TileLayout:
     ndim : int
     structure : Structure
     generation : str
-        Names the content; a fresh one with each writing.
+        A fresh one with each writing; "" if other software has written it, which gives it none.
+    separator : {"/", "."}
+        Of the keys of its tiles.
+    result : str
+        Which expression it is the result of, "" if that is not known.
     """
 
     grid: Grid
@@ -81,15 +114,19 @@ class TileLayout:
     ndim: int = 2
     structure: Structure = "general"
     generation: str = field(default_factory=new_generation)
+    separator: Separator = "/"
+    result: str = ""
 
-    @property
-    def foreign(self) -> bool:
-        """Whether other software wrote it, so that nothing tells whether it was overwritten."""
-        return self.generation.startswith(_FOREIGN)
+    def key(self, i: int, j: int) -> str:
+        """Return the key of a tile."""
+        return tile_key(i, j, self.ndim, separator=self.separator)
 
-    def write(self, store: Store, prefix: str = "") -> None:
-        """Declare the matrix whole: call it when every tile is there."""
-        store.put(_below(prefix, METADATA_KEY), self.to_json().encode())
+    def write(self, store: Store, prefix: str = "", *, create: bool = False) -> bool:
+        """Declare the matrix whole: call it when every tile is there.
+
+        With `create` nothing is written, and False returned, if another one has been declared there.
+        """
+        return store.put(_below(prefix, METADATA_KEY), self.to_json().encode(), create=create, durable=True)
 
     def to_json(self) -> str:
         """Return the text of `zarr.json`."""
@@ -98,6 +135,8 @@ class TileLayout:
         codecs: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
         if self.ndim == 2:
             codecs.insert(0, {"name": "transpose", "configuration": {"order": [1, 0]}})
+        encoding = "v2" if self.ndim == 0 and self.separator == "." else "default"
+        known = {"structure": self.structure, "generation": self.generation}
         return json.dumps(
             {
                 "zarr_format": 3,
@@ -108,11 +147,14 @@ class TileLayout:
                     "name": "regular",
                     "configuration": {"chunk_shape": list(self.grid.tile[: self.ndim])},
                 },
-                "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+                "chunk_key_encoding": {
+                    "name": encoding,
+                    "configuration": {"separator": self.separator},
+                },
                 "fill_value": [missing, missing] if complex_ else missing,
                 "codecs": codecs,
                 "attributes": {
-                    "wrenla": {"structure": self.structure, "generation": self.generation},
+                    "wrenla": {**known, "result": self.result} if self.result else known,
                 },
             },
             indent=1,
@@ -147,6 +189,15 @@ class TileLayout:
         return _parse(meta, where)
 
 
+_FIELDS = frozenset(
+    (
+        *("zarr_format", "node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value"),
+        *("codecs", "attributes", "dimension_names", "storage_transformers"),
+    )
+)
+"""What the core of Zarr v3 knows; any other member is an extension."""
+
+
 def _below(prefix: str, key: str) -> str:
     return f"{prefix}/{key}" if prefix else key
 
@@ -171,30 +222,38 @@ def _parse(meta: dict[str, Any], where: str) -> TileLayout:
     chunk = part("chunk_grid", "configuration", "chunk_shape")
     if part("chunk_grid", "name") != "regular" or not _lengths(chunk, least=1) or len(chunk) != len(shape):
         raise MetadataError(f"{where}: chunk shape {chunk!r} does not fit shape {shape!r}")
-    if part("chunk_key_encoding", "name") != "default" or part(
-        "chunk_key_encoding", "configuration", "separator"
-    ) not in ("/", None):
-        raise refuse("its chunk keys are not c/i/j")
+    separator: Any = part("chunk_key_encoding", "configuration", "separator") or "/"
+    encoding = "v2" if shape == [] and separator == "." else "default"
+    if part("chunk_key_encoding", "name") != encoding or separator not in get_args(Separator):
+        raise refuse("its chunk keys are not c/i/j or c.i.j")
     if not _codecs_fit(meta.get("codecs"), len(shape)):
         raise refuse("its codecs are not Fortran order, little-endian, uncompressed")
     if meta.get("storage_transformers"):
         raise refuse("it has storage transformers")
+    for name, extension in meta.items():
+        if name not in _FIELDS and not (
+            isinstance(extension, dict) and extension.get("must_understand") is False
+        ):
+            raise refuse(f"it has an extension {name!r} that must be understood")
     wrenla = part("attributes", "wrenla") or {}
     if not isinstance(wrenla, dict):
         raise MetadataError(f"{where}: attributes {wrenla!r} are not wrenla's")
     structure, generation = wrenla.get("structure", "general"), wrenla.get("generation")
+    result = wrenla.get("result", "")
     if structure not in get_args(Structure):
         raise MetadataError(f"{where}: unknown structure {structure!r}")
     if structure != "general" and (len(shape) != 2 or shape[0] != shape[1]):
         raise MetadataError(f"{where}: a matrix of shape {shape!r} cannot be {structure}")
     if structure != "general" and chunk[0] != chunk[1]:
         raise MetadataError(f"{where}: a matrix in tiles of {chunk!r} cannot be {structure}")
-    if generation is None:  # written by other software: its metadata and time of opening are all we know
-        generation = f"{_FOREIGN}{new_generation()}"
+    if generation is None:  # written by other software
+        generation = ""
     elif not (isinstance(generation, str) and re.fullmatch(r"[0-9A-Za-z-]{1,80}", generation)):
         raise MetadataError(f"{where}: generation {generation!r} is not a name")
+    if not isinstance(result, str):
+        raise MetadataError(f"{where}: result {result!r} is not a name")
     grid = Grid(_two_dimensional(shape), _two_dimensional(chunk))
-    return TileLayout(grid, dtype, len(shape), structure, generation)
+    return TileLayout(grid, dtype, len(shape), structure, generation, separator, result)
 
 
 def _lengths(value: object, least: int) -> TypeGuard[list[int]]:

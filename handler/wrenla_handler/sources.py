@@ -15,10 +15,18 @@ from wrenla_handler.cache import Tile
 from wrenla_handler.call.forked import ParentOnly
 from wrenla_handler.call.functions import Functions
 from wrenla_handler.call.modules import Finder, split_function
-from wrenla_handler.errors import IntegrityError, MissingTileError, StoreError, TruncatedTileError
+from wrenla_handler.errors import (
+    IntegrityError,
+    MetadataError,
+    MissingTileError,
+    NotAMatrixError,
+    StaleMatrixError,
+    StoreError,
+    TruncatedTileError,
+)
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.kept import Kept
-from wrenla_handler.layout import tile_key
+from wrenla_handler.layout import TileLayout
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.task import ArraySpec, TileRef
 
@@ -35,6 +43,22 @@ def padded_bytes(spec: ArraySpec) -> int:
     """Number of bytes of one stored tile."""
     rows, cols = spec.grid.tile
     return rows * cols * np.dtype(spec.dtype).itemsize
+
+
+def check_generation(store: Store, spec: ArraySpec) -> None:
+    """Raise StaleMatrixError if what is stored is not the matrix that was opened any more.
+
+    The identity of a saved matrix begins with its generation; that of a run's own tiles has no such part.
+    """
+    generation, space, _ = spec.identity.partition(" ")
+    if not space:
+        return
+    try:
+        now = TileLayout.read(store).generation
+    except (NotAMatrixError, MetadataError):
+        return  # a tile is missing, and more than that
+    if now != generation:
+        raise StaleMatrixError(f"{store.url}: the matrix was overwritten since it was opened: open it again")
 
 
 def as_bytes(tile: Tile) -> memoryview:
@@ -135,10 +159,11 @@ class Sources:
 
     def _stored(self, spec: ArraySpec, ref: TileRef) -> Tile:
         store = self.store(spec.url)
-        key = tile_key(ref.i, ref.j, spec.ndim, ref.partial)
+        key = spec.key(ref)
         try:
             data = store.get(key)
         except KeyError:
+            check_generation(store, spec)
             raise MissingTileError(
                 f"{store.url}: {key}: tile ({ref.i}, {ref.j}) is missing, and nothing says that it is zero"
             ) from None

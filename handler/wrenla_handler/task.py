@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias
 
 from wrenla_handler.grid import Grid, Pair
+from wrenla_handler.layout import Separator, owned_folder, tile_key
 
 __all__ = [
     "ArraySpec",
@@ -214,8 +215,10 @@ class ArraySpec:
     url : str
         Where the tiles are, or, for a function, where its pickle is.
     detail : str
-        Formula of a fill, SHA-256 of a function's pickle. For tiles of a matrix that is being saved: which
-        one; they are written only while it is this one that is being saved there.
+        Formula of a fill, SHA-256 of a function's pickle. For tiles that are written where another result
+        may have been written too: the owner of ours.
+    separator : {"/", "."}
+        Of the keys of stored tiles.
     run : str
         The run that makes its tiles, if one does. What a function reads beside its arguments (a data file)
         may change between two runs, and no name tells: so no run takes tiles that another left at hand.
@@ -228,7 +231,14 @@ class ArraySpec:
     identity: str = ""
     url: str = ""
     detail: str = ""
+    separator: Separator = "/"
     run: str = ""
+
+    def key(self, ref: TileRef) -> str:
+        """Return the key of a stored tile, below `url`."""
+        key = tile_key(ref.i, ref.j, self.ndim, ref.partial, self.separator)
+        # intermediates are nobody else's business, and a reader of the matrix need not see them
+        return f"{owned_folder(self.detail)}/{key}" if ref.partial and self.detail else key
 
 
 _TYPES: dict[str, type] = {cls.__name__: cls for cls in (TileRef, Read, Term, Task, ArraySpec, Grid)}

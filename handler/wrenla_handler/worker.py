@@ -18,9 +18,8 @@ from wrenla_handler.cache import CacheKey, Tile, TileCache
 from wrenla_handler.call.modules import Finder
 from wrenla_handler.errors import MissingTileError, StoreError
 from wrenla_handler.finishing import FINISHES, IN_PLACE, Operand, call_user
-from wrenla_handler.layout import UNFINISHED, tile_key
 from wrenla_handler.sources import Sources, as_bytes, padded_bytes
-from wrenla_handler.stores import Store
+from wrenla_handler.stores import LEASE, SAVING, OwningStore, Store
 from wrenla_handler.task import ArraySpec, Op, Read, Task, Term, TileRef
 from wrenla_handler.tile_files import TileFiles
 
@@ -262,10 +261,7 @@ class _Execution:
     def _commit(self, spec: ArraySpec, buffer: Tile, inner: Tile) -> None:
         out = self.task.out
         store = self.worker.sources.store(spec.url)
-        key = tile_key(out.i, out.j, spec.ndim, out.partial)
-        if spec.detail:
-            _check_meant(store, spec.detail)
-        self.report.committed = store.put(key, as_bytes(buffer), create=True)
+        self.report.committed = _put(store, spec, out, as_bytes(buffer))
         if self.report.committed:
             self.report.bytes_written = buffer.nbytes
         if self.report.committed and store.reach == "anywhere":
@@ -277,12 +273,12 @@ class _Execution:
     def _superseded(self, spec: ArraySpec) -> bool:
         """Tell whether somebody else did this task, and dropped what it reads as nobody needs it any more."""
         out, store = self.task.out, self.worker.sources.store(spec.url)
-        later = tile_key(out.i, out.j, spec.ndim, 1).removesuffix("1")
+        later = spec.key(replace(out, partial=1)).removesuffix("1")
         # a store is not listed in one moment: while we look one sum may go and the next one come
         for _ in range(3):
             if out.partial and any(int(key.removeprefix(later)) >= out.partial for key in store.list(later)):
                 return True
-            if store.exists(tile_key(out.i, out.j, spec.ndim)):
+            if store.exists(spec.key(replace(out, partial=0))):
                 return True
         return False
 
@@ -340,13 +336,22 @@ class _Execution:
         return np.asfortranarray(self._take(ref), dtype=self.dtype)
 
 
-def _check_meant(store: Store, result: str) -> None:
+def _put(store: Store, spec: ArraySpec, out: TileRef, data: memoryview) -> bool:
+    """Write a tile unless it is there; one of another result does not stand in the way of ours."""
+    if not spec.detail or out.partial:
+        return store.put(spec.key(out), data, create=True)
+    assert isinstance(store, OwningStore), "only there tiles of two results can meet"
+    return store.put_owned(spec.key(out), data, spec.detail, lambda: _check_meant(store, spec.detail))
+
+
+def _check_meant(store: Store, owner: str) -> None:
     """Refuse to write where another result is being saved by now, or none any more."""
+    keys = list(store.list(f"{SAVING}/{LEASE}"))
     try:
-        meant = json.loads(bytes(store.get(UNFINISHED)))["result"]
-    except (KeyError, ValueError):
+        meant = json.loads(bytes(store.get(keys[-1])))["note"]["owner"]
+    except (IndexError, KeyError, TypeError, ValueError):
         meant = ""
-    if meant != result:
+    if meant != owner:
         raise StoreError(f"{store.url}: something else is being saved there by now; nothing was written")
 
 

@@ -183,8 +183,8 @@ def core_type_warning() -> str | None:
     Returns
     -------
     str or None
-        A sentence with the remedy. None if all is well, and where it cannot be known: with other libraries,
-        other processors, other systems than Linux.
+        A sentence with the remedy. None if all is well, if somebody has chosen it (OPENBLAS_CORETYPE), and
+        where it cannot be known: with other libraries, other processors, other systems than Linux.
 
     Examples
     --------
@@ -193,7 +193,7 @@ def core_type_warning() -> str | None:
     True
     """
     info = scipy_blas_info()
-    if info.internal_api != "openblas" or info.architecture is None:
+    if info.internal_api != "openblas" or info.architecture is None or "OPENBLAS_CORETYPE" in os.environ:
         return None
     return _core_type_warning(info.architecture, _cpu_flags())
 

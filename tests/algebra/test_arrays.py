@@ -162,7 +162,7 @@ def test_a_large_array_changed_during_a_run(use: str, uncopied: None, own_settin
             a[...] = len(calls)
 
     A = wl.map_tiles(np.negative, wl.from_array(a, tile=4))
-    with pytest.raises(ChangedArrayError, match="while a run was reading it"):
+    with pytest.raises(ChangedArrayError, match="has been changed since then"):
         {
             "compute": lambda: A.compute(on_event=change),
             "persist": lambda: A.persist(on_event=change),

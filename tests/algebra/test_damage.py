@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.errors import MetadataError, MissingTileError, NotAMatrixError, TruncatedTileError
+from wrenla.errors import (
+    MetadataError,
+    MissingTileError,
+    NotAMatrixError,
+    StaleMatrixError,
+    TruncatedTileError,
+)
 
 from . import gallery
 
@@ -140,5 +146,7 @@ def test_metadata_removed(url: str) -> None:
 def test_tiles_deleted_after_opening(url: str) -> None:
     A = wl.open(url)
     store_of(url).delete("c/2/2")
-    with pytest.raises(MissingTileError, match="c/2/2"):
+    with pytest.raises(StaleMatrixError, match="was changed since it was opened: open it again"):
         A.norm().compute()
+    with pytest.raises(MissingTileError, match="c/2/2"):
+        wl.open(url).norm().compute()

@@ -181,7 +181,7 @@ def test_a_failed_function_keeps_what_is_done_and_says_how_to_go_on(own_settings
     with pytest.raises(RuntimeError, match="enough") as caught:
         (wl.from_function(f, (8, 8), tile=4) @ np.ones((8, 8))).compute()
     notes = "\n".join(caught.value.__notes__)
-    assert f"finished tiles are kept in memory://{own_settings}/runs/" in notes
+    assert f"finished tiles are kept in memory://{own_settings}/wrenla-runs/" in notes
     assert "to resume" in notes
     assert f"wrenla clean --store memory://{own_settings}" in notes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import NotAMatrixError
+from wrenla.lease import Holder
 from wrenla.run.events import TaskFinished
 from wrenla_handler.stores import MemoryStore, open_store
 
@@ -116,12 +117,13 @@ def test_a_half_done_save_goes_on(place: Place) -> None:
     with pytest.raises(RuntimeError, match="power cut"):
         A.save(place("a"))
     assert "zarr.json" not in objects(place("a"))
-    assert "wrenla-unfinished.json" in objects(place("a"))
+    assert "wrenla-saving/wrenla-lease/00000000" in objects(place("a"))
     with pytest.raises(NotAMatrixError, match="unfinished"):
         wl.open(place("a"))
     with pytest.raises(FileExistsError, match="there is something"):
         wl.zeros((12, 4), tile=4).save(place("a"))
-    done = {key for key in objects(place("a")) if key.startswith("c/")}
+    done = {key for key in objects(place("a")) if re.match("wrenla-saving/tiles-[0-9a-f]{32}/c/", key)}
+    assert done
     _FailsOnce.failing = False
     made.clear()
     A.save(place("a"))
@@ -148,13 +150,16 @@ class _FailsOnce:
 
 
 def test_another_matrix_over_a_half_done_one(place: Place) -> None:
+    note = {"result": "something else", "owner": 32 * "a", "separator": "/"}
     store = open_store(place("a"))
-    store.put("wrenla-unfinished.json", json.dumps({"result": "something else"}).encode())
-    store.put("c/0/0", b"old")
-    with pytest.raises(FileExistsError):
+    store.put("wrenla-saving/wrenla-lease/00000003", Holder("them", ended=True, note=note).encode())
+    store.put(f"wrenla-saving/tiles-{32 * 'a'}/c/0/0", b"old")
+    store.put("c/0/0", b"old, and moved")
+    with pytest.raises(FileExistsError, match="there is something already, an unfinished matrix"):
         wl.eye(3).save(place("a"))
     wl.eye(3).save(place("a"), overwrite=True)
     assert np.array_equal(wl.open(place("a")).compute(), np.eye(3))
+    assert objects(place("a")) == {"zarr.json", "c/0/0"}
     store.close()
 
 
@@ -162,9 +167,9 @@ def test_metadata_come_last(place: Place, monkeypatch: pytest.MonkeyPatch) -> No
     seen = []
     put = MemoryStore.put
 
-    def watched(self: MemoryStore, key: str, data: Any, *, create: bool = False) -> bool:
+    def watched(self: MemoryStore, key: str, data: Any, **how: bool) -> bool:
         seen.append(f"{self.url}/{key}")
-        return put(self, key, data, create=create)
+        return put(self, key, data, **how)
 
     monkeypatch.setattr(MemoryStore, "put", watched)
     wl.random((9, 9), tile=4).save(place("a"))

@@ -131,7 +131,7 @@ def test_a_stored_answer_is_found(how: str, stub: Endpoint, make: Make) -> None:
     future = executor.submit(np.ones, 1 << 17)
     assert np.array_equal(future.result(_WAIT), np.ones(1 << 17))
     assert len(future.attempts) == 1
-    left = [key for key in executor.calls.carrier.place.store.list() if not key.startswith("lease/")]
+    left = [key for key in executor.calls.carrier.place.store.list() if not key.startswith("wrenla-lease/")]
     assert [key for key in left if key.startswith(("outcomes/", "results/"))] == []
 
 

@@ -30,7 +30,7 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def stored(tmp_path: Path) -> Callable[[], list[str]]:
     """What is in the store now, leases aside."""
-    return lambda: [key for key in open_store(tmp_path / "store").list() if "/lease/" not in key]
+    return lambda: [key for key in open_store(tmp_path / "store").list() if "/wrenla-lease/" not in key]
 
 
 @pytest.fixture(autouse=True)

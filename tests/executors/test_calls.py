@@ -174,7 +174,7 @@ def test_arrays_go_and_come(shared: wl.LocalExecutor, size: int) -> None:
         assert future.stats.bytes_received >= 16 * size
         assert future.stats.bytes_sent >= 8 * size
     place = shared.calls.carrier.place
-    assert [key for key in place.store.list() if not key.startswith("lease/")] == []
+    assert [key for key in place.store.list() if not key.startswith("wrenla-lease/")] == []
 
 
 def test_arguments_of_a_process_are_copies(processes: wl.LocalExecutor) -> None:

@@ -85,7 +85,7 @@ def check_cell(row: Row, way: Way, executor: wl.LocalExecutor, folder: Path, sto
         assert endings == (row.endings or endings)
     assert took < row.within
     usable(executor, folder)
-    for path in folder.glob("store/runs/*/results"):
+    for path in folder.glob("store/wrenla-runs/*/results"):
         if path.is_file():  # that was the fault
             path.unlink()
     assert private(stored) == []

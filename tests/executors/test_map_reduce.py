@@ -27,7 +27,9 @@ def kept(executor: wl.LocalExecutor) -> list[str]:
     while time.monotonic() < deadline:
         now = executor.stats()
         store = executor.calls.carrier.place.store
-        keys = [key for key in store.list() if not key.startswith(("lease/", "functions/", "modules/"))]
+        keys = [
+            key for key in store.list() if not key.startswith(("wrenla-lease/", "functions/", "modules/"))
+        ]
         if not now.waiting + now.running and not keys:
             break
         time.sleep(0.01)

@@ -32,7 +32,7 @@ class Trap:
 
 def tamper(pattern: str, folder: Path) -> None:
     """Put a trap in place of an object, of the same length."""
-    paths = [path for path in folder.glob(f"store/runs/calls-*/{pattern}") if path.is_file()]
+    paths = [path for path in folder.glob(f"store/wrenla-runs/calls-*/{pattern}") if path.is_file()]
     assert paths
     trap = pickle.dumps(Trap(folder / "trapped"))
     for path in paths:

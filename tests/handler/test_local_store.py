@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -240,13 +241,18 @@ def test_remove_empty_folders_keeps_those_with_files(store: LocalStore, root: Pa
         store.put(key, b"")
     for key in ("a/b/c", "f"):
         store.delete(key)
+    (root / "theirs").mkdir()
     assert (root / "a/b").is_dir()
-    store.remove_empty_folders()
-    assert sorted(path.name for path in root.rglob("*")) == ["a", "d", "e"]
+    ours = re.compile("a(/.)?").fullmatch
+    store.remove_empty_folders(lambda path: ours(path) is not None, root=True)
+    assert sorted(path.name for path in root.rglob("*")) == ["a", "d", "e", "theirs"]
     store.delete("a/d/e")
-    store.remove_empty_folders()
-    assert not root.exists()
-    store.remove_empty_folders()
+    (root / "theirs").rmdir()
+    store.remove_empty_folders(lambda path: ours(path) is not None)
+    assert root.exists()
+    for _ in range(2):
+        store.remove_empty_folders(lambda path: ours(path) is not None, root=True)
+        assert not root.exists()
     assert store.put("a/b/c", b"", create=True)
 
 

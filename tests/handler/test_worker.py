@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from wrenla_handler.buffers import empty_tile
 from wrenla_handler.errors import StoreError
 from wrenla_handler.grid import Grid
-from wrenla_handler.layout import UNFINISHED, tile_key
+from wrenla_handler.layout import tile_key
 from wrenla_handler.sources import as_bytes
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores import LEASE, SAVING, open_store
 from wrenla_handler.task import ArraySpec, Read, Task, Term, TileRef
 from wrenla_handler.worker import Report, Worker
 
@@ -236,21 +236,60 @@ def test_nothing_of_an_earlier_task_shows(tmp_path: Path) -> None:
     own.close()
 
 
-@pytest.mark.parametrize("mark", [None, b'{"result": "another"}', b"broken"])
-def test_a_late_task_does_not_write_into_another_matrix(tmp_path: Path, mark: bytes | None) -> None:
+class Owning:
+    """What a worker asks of a store in which tiles of two results can meet."""
+
+    def __init__(self, standing: str) -> None:
+        self.reach, self.url, self.standing = "anywhere", "s3://b/out", standing
+        self.lease: bytes | None = None
+        self.written = 0
+
+    def put_owned(self, key: str, data: object, owner: str, still_ours: Callable[[], None]) -> bool:
+        if self.standing == owner:
+            return False
+        if self.standing:
+            still_ours()
+        self.written += 1
+        return True
+
+    def owner(self, key: str) -> str:
+        return self.standing
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        return iter([f"{SAVING}/{LEASE}00000000"] if self.lease is not None else [])
+
+    def get(self, key: str) -> bytes:
+        assert self.lease is not None
+        return self.lease
+
+
+def test_a_late_task_does_not_write_over_another_matrix(tmp_path: Path) -> None:
     """An invocation that outlives its driver may end when something else is being saved in its place."""
     specs = {
         "A": ArraySpec("tiles", GRID, "float64", 2, "A", str(tmp_path / "A")),
-        "out": ArraySpec("tiles", GRID, "float64", 2, "key", str(tmp_path / "out"), "key"),
+        "out": ArraySpec("tiles", GRID, "float64", 2, "key", "s3://b/out", "mine"),
     }
     put(specs["A"], numbers(GRID.shape, "float64"))
-    store, own = open_store(tmp_path / "out"), Worker(0)
+    own = Worker(0)
     task = Task(TileRef("out", 0, 0), (T, T), "float64", (Read(TileRef("A", 0, 0)),))
-    if mark is not None:
-        store.put(UNFINISHED, mark)
-    with pytest.raises(StoreError, match="something else is being saved there"):
-        own.run(task, specs)
-    assert not store.exists(tile_key(0, 0, 2))
-    store.put(UNFINISHED, b'{"result": "key"}')
-    assert own.run(task, specs).committed
+    mine, another = (f'{{"note": {{"owner": "{name}"}}}}'.encode() for name in ("mine", "another"))
+    for standing, lease, outcome in (
+        ("", None, True),
+        ("mine", None, False),
+        ("another", mine, True),
+        ("another", another, StoreError),
+        ("another", None, StoreError),
+        ("another", b"broken", StoreError),
+        ("another", b'{"note": 3}', StoreError),
+    ):
+        store = Owning(standing)
+        store.lease = lease
+        own.sources._stores.put("s3://b/out", store)  # type: ignore[arg-type]
+        if outcome is StoreError:
+            with pytest.raises(StoreError, match="something else is being saved there"):
+                own.run(task, specs)
+        else:
+            assert own.run(task, specs).committed is outcome
+        assert store.written == (outcome is True)
+    own.sources._stores.clear()
     own.close()

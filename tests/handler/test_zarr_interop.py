@@ -163,7 +163,6 @@ OTHER_LAYOUTS: dict[str, dict[str, Any]] = {
     "compressed": {"compressors": "auto"},
     "sharded": {"chunks": (2, 2), "shards": (4, 4)},
     "v2 keys": {"chunk_key_encoding": {"name": "v2", "separator": "/"}},
-    "dots": {"chunk_key_encoding": {"name": "default", "separator": "."}},
 }
 
 

@@ -18,7 +18,7 @@ from wrenla.plan.cut import Cut
 from wrenla.plan.model import ExecutorModel
 from wrenla.plan.plan import make_plan
 from wrenla.evaluate import made
-from wrenla.run.execute import Target, _bind
+from wrenla.run.execute import _bind
 from wrenla.folder import RunFolder
 from wrenla_handler.worker import Worker
 from wrenla_kernels import blas_threads
@@ -59,8 +59,8 @@ def measure(which):
     node = made(cases[which]()._node)
     model = ExecutorModel(1, 60e9, 2e9, 1e-4, 60.0, 1 << 50)
     plan, originals = make_plan([node], model, cut=Cut("fixed", 2))
-    folder = RunFolder(root, "run")
-    arrays, hosts = _bind(plan, originals, [Target(node)], folder)
+    folder = RunFolder(root, "0" * 24)
+    arrays, hosts = _bind(plan, originals, {}, folder)
     worker = Worker(0, hosts)
     worst = 0
     with blas_threads(1):

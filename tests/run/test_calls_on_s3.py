@@ -23,7 +23,7 @@ def url(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def left(url: str) -> list[str]:
-    return [key for key in open_store(url).list() if "/lease/" not in key]
+    return [key for key in open_store(url).list() if "/wrenla-lease/" not in key]
 
 
 def test_large_arguments_results_and_broadcasts(url: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 import wrenla as wl
 from wrenla.errors import ReachError
 from wrenla.run.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted
-from wrenla_handler.stores import join, open_store
+from wrenla_handler.stores import RUNS, join, open_store
 
 
 @pytest.fixture
@@ -46,9 +46,9 @@ def test_while_it_runs_the_folder_says_what_runs(
 
     def listen(event: Event) -> None:
         if isinstance(event, RunStarted):
-            store = open_store(join(root, "runs", event.run))
+            store = open_store(join(root, RUNS, event.run))
             seen.update(json.loads(bytes(store.get("run.json"))))
-            assert list(store.list("lease/"))
+            assert list(store.list("wrenla-lease/"))
 
     matrix.cholesky().compute(executor, on_event=listen)
     assert seen["cut"] == str(wl.plan(matrix.cholesky(), executor=executor).cut)

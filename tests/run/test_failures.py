@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.folder import Lease
+from wrenla.lease import Holder
 from wrenla.run import execute
 from wrenla.run.events import Event, RunFinished, TaskFinished, TaskRetried, TaskStarted
 from wrenla.run.scheduler import Policy
@@ -178,8 +177,10 @@ def test_what_lasts_is_raised_as_it_is(
     # what was done is kept, and the lease has run out
     kept = left()
     assert sum("/c/" in key for key in kept) >= last.totals.tasks > 0
-    (lease,) = [open_store(root).get(key) for key in kept if "/lease/" in key]
-    assert not Lease(**json.loads(bytes(lease))).alive()
+    (lease,) = [open_store(root).get(key) for key in kept if "/wrenla-lease/" in key]
+    holder = Holder.decode(bytes(lease))
+    assert holder is not None
+    assert holder.alive is False
 
 
 @pytest.mark.parametrize("schedule", ["dataflow", "waves"])

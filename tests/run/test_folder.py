@@ -1,24 +1,24 @@
-"""The lease of a run: a dead owner is succeeded at once, a live one is left alone."""
+"""The place of a run: who has it, what is removed of it, and what never is."""
 
 from __future__ import annotations
 
-import json
-import socket
-import subprocess
-import sys
+import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from wrenla import folder as folder_module
-from wrenla.folder import MANIFEST, Lease, RunFolder, clean, leftovers
-from wrenla_handler.errors import TransientStoreError
-from wrenla_handler.stores import MemoryStore, join, open_store
+from wrenla import lease as lease_module
+from wrenla.folder import RunFolder, clean, leftovers
+from wrenla.lease import Holder
+from wrenla.ownership import MANIFEST
+from wrenla_handler.stores import LEASE, RUNS, LocalStore, MemoryStore, join, open_store
+
+KEYS = [f"{n:024x}" for n in range(6)]
+NODE = 24 * "e"
+FIRST = f"{LEASE}00000000"
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -31,168 +31,101 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         MemoryStore.drop(tmp_path.name)
 
 
-def put_lease(root: str, key: str, lease: Lease, number: int = 0) -> None:
-    open_store(join(root, "runs", key)).put(f"lease/{number:08d}", json.dumps(asdict(lease)).encode())
+@pytest.fixture(autouse=True)
+def short_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(lease_module, "_POLL_SECONDS", 0.01)
 
 
-def dead_process() -> Lease:
-    """The lease of a process of this machine that has ended, and would not run out for a long time."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, text=True
-    )
-    start = folder_module._start_of(child.pid)
-    assert start
-    child.communicate("")
-    return Lease("them", socket.gethostname(), child.pid, start, time.time() + 1e6)
+def leave(root: str, key: str, *keys: str, **changes: object) -> None:
+    """Leave what a dead run has left."""
+    holder = replace(Holder.mine("them", {"run": key}), **{"ended": True, **changes})  # type: ignore[arg-type]
+    store = open_store(join(root, RUNS, key))
+    store.put(f"{LEASE}00000004", holder.encode())
+    for each in keys or (f"{NODE}/c/0/0",):
+        store.put(each, b"tile")
 
 
-def elsewhere(seconds: float) -> Lease:
-    """The lease of another machine that runs out in some seconds."""
-    return Lease("them", "another-machine", 1, "1", time.time() + seconds)
+def objects(root: str) -> set[str]:
+    return set(open_store(root).list())
 
 
 def test_a_folder_is_held_and_removed(place: str) -> None:
-    folder = RunFolder(place, "key")
-    assert folder.url == join(place, "runs", "key")
-    assert Lease(**json.loads(bytes(folder.store.get("lease/00000000")))).alive()
-    folder.store.put("c/0/0", b"tile")
+    folder = RunFolder(place, KEYS[0])
+    assert folder.url == join(place, RUNS, KEYS[0])
+    holder = Holder.decode(bytes(folder.store.get(FIRST)))
+    assert holder is not None
+    assert holder.alive
+    assert holder.note == {"run": KEYS[0]}
+    for key in (f"{NODE}/c/0/0", f"{NODE}/c/3", f"{NODE}/c", f"{NODE[:-1]}d/partial/1/2/3", "array-x/c/0/0"):
+        if key != f"{NODE}/c" and key != f"{NODE}/c/3":
+            folder.store.put(key, b"tile")
+    folder.store.put(f"functions/{64 * 'a'}", b"")
     folder.remove()
-    assert list(open_store(place).list()) == []
+    assert objects(place) == set()
+    if not place.startswith("memory"):
+        assert list(Path(place, RUNS).iterdir()) == []
 
 
 def test_while_one_lives_the_other_takes_a_folder_of_its_own(place: str) -> None:
-    first, second, third = (RunFolder(place, "key") for _ in range(3))
-    assert first.key == "key"
+    first, second, third = (RunFolder(place, KEYS[0]) for _ in range(3))
+    assert first.key == KEYS[0]
     assert len({first.key, second.key, third.key}) == 3
-    assert second.key.startswith("key-")
+    assert second.key.startswith(f"{KEYS[0]}-")
     second.remove()
-    assert list(first.store.list()) == ["lease/00000000"]
+    assert list(first.store.list()) == [FIRST]
     first.close()
-    fourth = RunFolder(place, "key")
-    assert fourth.key == "key"
+    fourth = RunFolder(place, KEYS[0])
+    assert fourth.key == KEYS[0]
     for folder in (third, fourth):
         folder.remove()
-    assert list(open_store(place).list()) == []
+    assert objects(place) == set()
 
 
-@pytest.mark.parametrize("owner", ["dead", "expired elsewhere", "its number is used again", "given back"])
-def test_a_dead_owner_is_succeeded_at_once(owner: str, place: str) -> None:
-    lease = {
-        "dead": dead_process,
-        "expired elsewhere": lambda: elsewhere(-1),
-        "its number is used again": lambda: replace(Lease.mine("them"), started="1"),
-        "given back": lambda: Lease("", "", 0, "", time.time()),
-    }[owner]()
-    put_lease(place, "key", lease, 7)
-    open_store(join(place, "runs", "key")).put("c/0/0", b"tile")
-    folder = RunFolder(place, "key")
-    assert folder.key == "key"
-    assert list(folder.store.list()) == ["c/0/0", "lease/00000008"]
+def test_what_a_dead_one_has_done_is_found(place: str) -> None:
+    leave(place, KEYS[0])
+    folder = RunFolder(place, KEYS[0])
+    assert folder.key == KEYS[0]
+    assert list(folder.store.list()) == [f"{NODE}/c/0/0", f"{LEASE}00000005"]
     folder.remove()
-
-
-def test_a_live_owner_elsewhere_keeps_its_folder(place: str) -> None:
-    put_lease(place, "key", elsewhere(30))
-    folder = RunFolder(place, "key")
-    assert folder.key != "key"
-    folder.remove()
-
-
-def test_of_many_who_find_a_dead_one_only_one_succeeds_it(place: str) -> None:
-    put_lease(place, "key", elsewhere(-1))
-    with ThreadPoolExecutor(16) as pool:
-        folders = list(pool.map(lambda _: RunFolder(place, "key"), range(16)))
-    assert sum(folder.key == "key" for folder in folders) == 1
-    assert len({folder.key for folder in folders}) == 16
-    for folder in folders:
-        folder.remove()
-    assert list(open_store(place).list()) == []
-
-
-@pytest.fixture
-def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_module, "_LEASE_SECONDS", 0.15)
-
-
-def expiry(folder: RunFolder) -> float:
-    return float(json.loads(bytes(folder.store.get(folder._lease_key())))["expires"])
-
-
-def test_a_lease_is_renewed_until_the_end(place: str, short_lease: None) -> None:
-    folder = RunFolder(place, "key")
-    seen = set()
-    for _ in range(10):
-        seen.add(expiry(folder))
-        assert expiry(folder) > time.time() - 0.1
-        time.sleep(0.05)
-    assert len(seen) > 3
-    renewing = folder._renewing
-    folder.close()
-    assert not renewing.is_alive()
-    last = expiry(folder)
-    time.sleep(0.2)
-    assert expiry(folder) == last
-
-
-def test_a_lease_outlives_a_store_that_does_not_answer_for_a_while(place: str, short_lease: None) -> None:
-    folder = RunFolder(place, "key")
-    real, failures = folder.store.put, 3
-
-    def put(*args: Any, **kwargs: Any) -> bool:
-        nonlocal failures
-        failures -= 1
-        if failures >= 0:
-            raise TransientStoreError("busy")
-        return real(*args, **kwargs)
-
-    folder.store.put = put  # type: ignore[method-assign]
-    first = expiry(folder)
-    time.sleep(0.5)
-    assert failures < 0
-    assert expiry(folder) > first
-    folder.remove()
-
-
-def test_a_forgotten_folder_stops_renewing(place: str, short_lease: None) -> None:
-    renewing = RunFolder(place, "key")._renewing
-    renewing.join(5)
-    assert not renewing.is_alive()
 
 
 # cleaning
 
 
 def test_clean_takes_what_the_dead_left_and_leaves_the_living(place: str) -> None:
-    put_lease(place, "dead", dead_process())
-    put_lease(place, "expired", elsewhere(-1))
-    put_lease(place, "elsewhere", elsewhere(30))
-    for key in ("dead", "expired", "elsewhere"):
-        open_store(join(place, "runs", key)).put("node/c/0/0", b"tile")
-    alive, closed = RunFolder(place, "alive"), RunFolder(place, "closed")
-    closed.store.put("run.json", b"{}")
+    leave(place, KEYS[0])
+    leave(place, KEYS[1], ended=False, boot="another", host="another-machine")
+    alive, closed = RunFolder(place, KEYS[2]), RunFolder(place, KEYS[3])
+    closed.store.put(MANIFEST, b"{}")
     closed.close()
-    assert dict(clean(place)) == {"closed": 2, "dead": 2, "expired": 2}
-    kept = {key.split("/")[1] for key in open_store(place).list()}
-    assert kept == {"alive", "elsewhere"}
+    assert dict(clean(place)) == {KEYS[0]: 2, KEYS[1]: 2, KEYS[3]: 2}
+    assert {key.split("/")[1] for key in objects(place)} == {KEYS[2]}
     assert dict(clean(place)) == {}
     alive.remove()
 
 
-def test_clean_keeps_the_young(place: str) -> None:
-    put_lease(place, "old", elsewhere(-1000))
-    closed = RunFolder(place, "young")
-    closed.close()
-    assert [left.name for left in leftovers(place, older_than=500)] == ["old"]
-    assert dict(clean(place, older_than=500)) == {"old": 1}
-    assert {left.name: left.objects for left in leftovers(place)} == {"young": 1}
+def test_clean_keeps_the_young_and_counts_from_the_last_object(place: str) -> None:
+    began = time.time()
+    leave(place, KEYS[0])
+    assert list(leftovers(place, older_than=500)) == []
+    assert list(clean(place, older_than=3600)) == []
+    (left,) = leftovers(place)
+    assert (left.name, left.objects, left.nbytes > 4, left.others) == (KEYS[0], 2, True, 0)
+    assert 0 <= left.age <= time.time() - began + 2
+    store = open_store(join(place, RUNS, KEYS[0]))
+    if isinstance(store, LocalStore):
+        for key in store.list():
+            os.utime(os.path.join(place, RUNS, KEYS[0], key), (began - 1000, began - 1000))
+        assert [left.name for left in leftovers(place, older_than=500)] == [KEYS[0]]
 
 
 def test_clean_does_not_take_what_is_being_resumed(place: str) -> None:
-    put_lease(place, "key", elsewhere(-1))
+    leave(place, KEYS[0], "run.json")
     (leftover,) = leftovers(place)
-    folder = RunFolder(place, "key")
+    folder = RunFolder(place, KEYS[0])
     assert leftover.remove() == 0
-    assert list(folder.store.list()) == ["lease/00000001"]
+    assert list(folder.store.list()) == ["run.json", f"{LEASE}00000005"]
     folder.remove()
 
 
@@ -204,18 +137,142 @@ def test_what_is_written_while_a_folder_is_removed_goes_too(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A late task looks for the manifest after it has written: our last look is after that has gone."""
-    folder = RunFolder(place, "busy")
+    folder = RunFolder(place, KEYS[0])
     folder.store.put(MANIFEST, b"{}")
     real, seen = folder.store.list, []
 
     def listed(prefix: str = "") -> Iterator[str]:
         keys = list(real(prefix))
+        if prefix:
+            return iter(keys)
         if not seen:
-            folder.store.put("late", b"1")
+            folder.store.put(f"{NODE}/c/7/7", b"1")
         seen.append(MANIFEST in keys)
         return iter(keys)
 
     monkeypatch.setattr(folder.store, "list", listed)
     folder.remove()
     assert seen == [True, False]
-    assert list(open_store(place).list()) == []
+    assert objects(place) == set()
+
+
+THEIRS = (
+    "runs/exp1/model.pt",
+    f"runs/{KEYS[0]}/wrenla-lease/00000000",
+    f"{RUNS}/model.pt",
+    f"{RUNS}/exp1/model.pt",
+    f"{RUNS}/exp1/{FIRST}",
+    f"{RUNS}/{KEYS[0]}",  # a file
+    f"{RUNS}/{KEYS[1]}/zarr.json",  # a matrix, in a folder that looks like a run's
+    f"{RUNS}/{KEYS[1]}/c/0/0",
+    f"{RUNS}/{KEYS[2].upper()}A/{FIRST}",
+    f"{RUNS}/calls-0123456789ab/results/3",  # without a lease nobody knows whose it is
+)
+
+
+def test_clean_leaves_what_wrenla_has_not_written(place: str) -> None:
+    store = open_store(place)
+    for key in THEIRS:
+        store.put(key, b"years of work")
+    store.put(f"{RUNS}/{KEYS[3]}/{FIRST}", b'{"job": 7}')  # somebody else's JSON
+    store.put(f"{RUNS}/{KEYS[3]}/{NODE}/c/0/0", b"tile")
+    leave(place, KEYS[4], f"{NODE}/c/0/0", "notes.txt", f"{NODE}/c/0/0.bak", "data/kept by a function")
+    leave(place, KEYS[5], note={"run": KEYS[4]})  # the copy of another run's folder
+    before = objects(place)
+    (left,) = leftovers(place)
+    assert (left.objects, left.others) == (3, 2)
+    assert dict(clean(place)) == {KEYS[4]: 3}
+    run = f"{RUNS}/{KEYS[4]}"
+    gone = {f"{run}/{NODE}/c/0/0", f"{run}/data/kept by a function", f"{run}/{LEASE}00000004"}
+    assert objects(place) == before - gone
+    assert list(clean(place)) == [], "what is left of it is no run any more"
+
+
+def test_a_damaged_lease_in_a_run_s_own_place_is_cleaned(place: str) -> None:
+    for key, data in zip(KEYS, (b"", b"{", b"\xff"), strict=False):
+        leave(place, key)
+        open_store(join(place, RUNS, key)).put(f"{LEASE}00000004", data)
+    assert set(dict(clean(place))) == set(KEYS[:3])
+    assert objects(place) == set()
+
+
+# links: whoever may write to a store must not have our hands elsewhere
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "victim"
+    for name in ("thesis.tex", "c/0/0", f"{NODE}/c/0/0", FIRST):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("years of work")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    yield folder
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "where", ["node", "tiles", "row", "file", "lease", "run", "runs", "dangling", "loop"]
+)
+def test_links_are_not_followed(where: str, victim: Path, tmp_path: Path) -> None:
+    root = tmp_path / "place"
+    leave(str(root), KEYS[0], f"{NODE}/c/0/0")
+    leave(str(root), KEYS[1])
+    run = root / RUNS / KEYS[0]
+    at, to = {
+        "node": (run / ("f" * 24), victim),
+        "tiles": (run / ("f" * 24) / "c", victim / "c"),
+        "row": (run / NODE / "c" / "5", victim / "c" / "0"),
+        "file": (run / NODE / "c" / "0" / "5", victim / "thesis.tex"),
+        "lease": (root / RUNS / KEYS[2] / LEASE.rstrip("/"), victim / LEASE.rstrip("/")),
+        "run": (root / RUNS / KEYS[2], victim),
+        "runs": (tmp_path / "other" / RUNS, victim),
+        "dangling": (run / ("f" * 24), tmp_path / "nowhere"),
+        "loop": (run / ("f" * 24), run),
+    }[where]
+    at.parent.mkdir(parents=True, exist_ok=True)
+    at.symlink_to(to)
+    if where == "runs":
+        unreadable: list[object] = []
+        with pytest.raises(OSError, match="wrenla-runs is a symbolic link"):
+            list(clean(str(at.parent), unreadable=unreadable.append))
+        return
+    assert set(dict(clean(str(root)))) == {KEYS[0], KEYS[1]}
+    assert at.is_symlink()
+    # whoever resumes such a run does not write through the link either
+    if where in ("run", "lease"):
+        with pytest.raises(OSError, match="is a symbolic link, and links inside a store are not followed"):
+            RunFolder(str(root), KEYS[2])
+    elif where in ("node", "tiles", "row", "file"):
+        folder = RunFolder(str(root), KEYS[0])
+        key = str((at if where == "file" else at / "0" / "7").relative_to(run))
+        for put in (lambda: folder.store.put(key, b""), lambda: folder.store.put(key, b"", create=True)):
+            with pytest.raises(OSError, match="symbolic link"):
+                put()
+        with pytest.raises(OSError, match="symbolic link"):
+            folder.store.get(key)
+        folder.remove()
+        assert at.is_symlink()
+
+
+def test_one_unreadable_run_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in KEYS[:3]:
+        leave(str(tmp_path), key)
+    fifo = tmp_path / RUNS / KEYS[1] / LEASE / "00000004"
+    fifo.unlink()
+    os.mkfifo(fifo)
+    (tmp_path / RUNS / KEYS[3]).mkdir()
+    (tmp_path / RUNS / KEYS[3] / LEASE.rstrip("/")).write_text("a file in the place of a folder")
+    get = LocalStore.get
+
+    def refuse(self: LocalStore, key: str, start: int = 0, stop: int | None = None) -> memoryview:
+        if KEYS[0] in self.url:
+            raise OSError(13, "Permission denied")
+        return get(self, key, start, stop)
+
+    seen = []
+    assert dict(clean(str(tmp_path), unreadable=lambda left: seen.append(left.name))) == {
+        KEYS[0]: 2,
+        KEYS[2]: 2,
+    }
+    assert seen == []
+    assert fifo.is_fifo()

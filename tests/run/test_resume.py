@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from wrenla.plan import plan as plan_module
 from wrenla.plan.cut import Cut
 from wrenla.run.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted
 from wrenla_handler.layout import METADATA_KEY
-from wrenla_handler.stores import LocalStore, open_store
+from wrenla_handler.stores import LocalStore, ObjectInfo, open_store
 
 CUTS = [Cut(), Cut("fixed", 1), Cut("fixed", 3), Cut("doubling", 4)]
 
@@ -62,6 +63,12 @@ def objects(url: str) -> set[str]:
     return set(open_store(url).list())
 
 
+def unfinished(url: str) -> set[str]:
+    """Return the keys of what a save that was cut short has left, in its own folder."""
+    found = (re.fullmatch(r"wrenla-saving/tiles-[0-9a-f]{32}/(.+)", key) for key in objects(url))
+    return {match[1] for match in found if match}
+
+
 @pytest.mark.parametrize(
     "cuts", [(a, b) for a in CUTS for b in CUTS], ids=lambda cuts: f"{cuts[0]}-{cuts[1]}"
 )
@@ -78,8 +85,8 @@ def test_a_save_goes_on_with_another_cut(
     cut(cuts[0])
     with pytest.raises(ConnectionAbortedError):
         L.save(url, executor, on_event=stopping_after(20, ConnectionAbortedError()))
-    before = objects(url)
-    assert METADATA_KEY not in before
+    before = unfinished(url)
+    assert METADATA_KEY not in objects(url)
     cut(cuts[1])
     events: list[Event] = []
     result = L.save(url, executor, on_event=events.append)
@@ -107,7 +114,8 @@ def test_a_shortened_tile_is_made_again(
     with pytest.raises(ConnectionAbortedError):
         L.save(url, executor, on_event=stopping_after(20, ConnectionAbortedError()))
     # what a power cut does to a file that was never synced
-    with open(tmp_path / "L" / "c" / "1" / "0", "r+b") as tile:
+    (path,) = (tmp_path / "L").glob("wrenla-saving/tiles-*/c/1/0")
+    with open(path, "r+b") as tile:
         tile.truncate(1000)
     events: list[Event] = []
     result = L.save(url, executor, on_event=events.append).compute(executor)
@@ -127,15 +135,17 @@ def test_a_partial_sum_that_another_run_drops_while_we_look_is_not_there(
     L, url = matrix.cholesky(), str(tmp_path / "L")
     with pytest.raises(ConnectionAbortedError):
         L.save(url, executor, on_event=stopping_after(20, ConnectionAbortedError()))
-    assert any(key.startswith("partial/") for key in objects(url))
-    size = LocalStore.size
+    assert any(key.startswith("partial/") for key in unfinished(url))
+    scan = LocalStore.scan
 
-    def size_too_late(store: LocalStore, key: str) -> int:
-        if key.startswith("partial/"):
-            store.delete(key)
-        return size(store, key)
+    def scan_too_early(store: LocalStore, prefix: str = "") -> Iterator[ObjectInfo]:
+        found = list(scan(store, prefix))
+        for info in found:
+            if info.key.startswith("partial/"):
+                store.delete(info.key)
+        return iter(info for info in found if not info.key.startswith("partial/"))
 
-    monkeypatch.setattr(LocalStore, "size", size_too_late)
+    monkeypatch.setattr(LocalStore, "scan", scan_too_early)
     result = L.save(url, executor).compute(executor)
     np.testing.assert_array_equal(result, L.compute(executor))
 
@@ -146,14 +156,18 @@ def test_a_finished_matrix_is_not_touched(
     url = str(tmp_path / "L")
     matrix.cholesky().save(url, executor)
     with pytest.raises(FileExistsError, match="overwrite=True"):
-        matrix.cholesky().save(url, executor)
+        matrix.shift(1.0).cholesky().save(url, executor)
+    before = objects(url)
+    events: list[Event] = []
+    matrix.cholesky().save(url, executor, on_event=events.append)
+    assert (events, objects(url)) == ([], before), "it is there already"
     with pytest.raises(ConnectionAbortedError):
         matrix.shift(1.0).cholesky().save(
             url, executor, overwrite=True, on_event=stopping_after(3, ConnectionAbortedError())
         )
+    assert objects(url) > before
+    np.testing.assert_array_equal(wl.open(url).compute(executor), matrix.cholesky().compute(executor))
     # of another matrix's half-done tiles nothing is taken over
-    with pytest.raises(FileExistsError, match="something"):
-        matrix.cholesky().save(url, executor)
     again = matrix.cholesky().save(url, executor, overwrite=True)
     np.testing.assert_array_equal(again.compute(executor), matrix.cholesky().compute(executor))
 
@@ -248,7 +262,7 @@ def test_sigint_ends_a_script_and_says_how_to_go_on(
     assert "KeyboardInterrupt" in err
     assert "to resume: run the same script again" in err
     assert f"wrenla clean --store {tmp_path / 'runs'}" in err
-    tiles = sum(key.startswith("c/") for key in objects(str(tmp_path / "B")))
+    tiles = sum(key.startswith("c/") for key in unfinished(str(tmp_path / "B")))
     assert tiles >= 5
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, timeout=60)
     assert done.stdout.count("done") == 49 - tiles

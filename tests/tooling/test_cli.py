@@ -29,7 +29,7 @@ def failed_run(root: Path | str, name: str = "failed") -> Path:
     folder = RunFolder(str(root), name)
     folder.store.put("L/c/0/0", bytes(1 << 20))
     folder.close()
-    return Path(root) / "runs" / name
+    return Path(root) / "wrenla-runs" / name
 
 
 def test_help_names_every_command() -> None:

@@ -15,10 +15,11 @@ from typing import Any
 from wrenla.aws.asking import ask, tags_of
 from wrenla.aws.build_cache import default_folder, digest, replacing
 from wrenla.aws.lifecycle import Lifecycle
-from wrenla.aws.listing import Kinds
 from wrenla.aws.refusals import DeployError, explaining
 from wrenla.aws.regions import region_of
 from wrenla.aws.spec import AS_DEPLOYED, FIRST_PREFIX, DeploySpec, Site, whose
+from wrenla.ownership import Kinds
+from wrenla_handler.stores import RUNS
 
 __all__ = ["Clients", "check_place", "connect", "reader", "site_without_rights", "whose"]
 
@@ -144,7 +145,13 @@ def reader(clients: Clients, site: Site, *none: str) -> Kinds:
         found = ask(clients.s3.get_object, "NoSuchKey", "404", *none, **place)
         return None if found is None else bytes(found["Body"].read())
 
-    return Kinds(read)
+    def first(prefix: str) -> str | None:
+        below = f"{site.prefix}/"
+        place = {"Prefix": f"{below}{prefix}", "MaxKeys": 1, **whose(site)}
+        found = ask(clients.s3.list_objects_v2, "NoSuchBucket", "404", *none, **place) or {}
+        return next((str(entry["Key"]).removeprefix(below) for entry in found.get("Contents", ())), None)
+
+    return Kinds(read, first)
 
 
 def _check_free(clients: Clients, site: Site) -> None:
@@ -158,7 +165,8 @@ def _check_free(clients: Clients, site: Site) -> None:
         return
     below = f"{site.prefix}/"
     used = (
-        temporaries.removesuffix("runs/") for temporaries in Lifecycle.of(clients, site).functions().values()
+        temporaries.removesuffix(f"{RUNS}/")
+        for temporaries in Lifecycle.of(clients, site).functions().values()
     )
     if any(place and below.startswith(place) for place in used):
         return  # another function of ours, or this one's first deployment was interrupted

@@ -15,12 +15,13 @@ from wrenla.aws.clients import Clients, check_place, connect, reader, whose
 from wrenla.aws.code import functions_with_code, uploaded
 from wrenla.aws.function import find_function
 from wrenla.aws.lifecycle import Lifecycle
-from wrenla.aws.listing import Kind, Kinds
 from wrenla.aws.log_group import log_group_is_ours
 from wrenla.aws.refusals import DeployError, explaining
 from wrenla.aws.role import role_is_for, role_is_ours
 from wrenla.aws.spec import DeploySpec, Site
 from wrenla.aws.step import Change
+from wrenla.ownership import Kind, Kinds
+from wrenla_handler.stores import RUNS
 
 __all__ = ["destroy"]
 
@@ -160,7 +161,7 @@ def _check_nobody_shares(clients: Clients, site: Site, lifecycle: Lifecycle) -> 
     for name, temporaries in sorted(used.items()):
         if not temporaries or temporaries.startswith(ours):
             has = "has" if temporaries else "may have"
-            where = temporaries.removesuffix("runs/") or ours
+            where = temporaries.removesuffix(f"{RUNS}/") or ours
             raise DeployError(
                 f"function {name} {has} its matrices in s3://{site.bucket}/{where} too: destroy it first "
                 f"(wrenla destroy --function {name} --bucket {site.bucket}), or leave --data out"

@@ -1,36 +1,22 @@
-"""The matrices in a store, and whether an object is of wrenla at all."""
+"""The matrices in a store."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from wrenla.errors import MetadataError
-from wrenla_handler.layout import METADATA_KEY, UNFINISHED, TileLayout
-from wrenla_handler.stores import Store
+from wrenla_handler.layout import METADATA_KEY, TILE_KEYS, TileLayout
+from wrenla_handler.stores import RUNS, SAVING, Store
 
-__all__ = ["Kind", "Kinds", "StoredMatrix", "stored_matrices"]
+__all__ = ["StoredMatrix", "stored_matrices"]
 
-Kind = Literal["matrix", "temporary", "other"]
-
-_TEMPORARY = re.compile(r"(.*/)?runs/")
-_TILE = re.compile(r"(?:(.*)/)?c(?:/\d+){0,2}")
-
-_OF_A_RUN = re.compile(
-    r"(?:.*/)?runs/(?:(?:[0-9a-f]{24}|calls-[0-9a-f]{12})(?:-[0-9a-f]{8})?/.+|doctor-[0-9a-f]{32})", re.S
-)
-"""Keys of runs, of what calls keep, and of the doctor's tile; others may have a folder of this name too."""
-
-_OF_A_MATRIX = re.compile(
-    rf"(?:(.*)/)?(?:{re.escape(METADATA_KEY)}|{re.escape(UNFINISHED)}|c(?:/\d+){{0,2}}|partial(?:/\d+){{3}})",
-    re.S,
-)
+_TEMPORARY = re.compile(rf"(.*/)?(?:{RUNS}|{SAVING})/")
+_TILE = re.compile(rf"(?:(.*)/)?(?:{TILE_KEYS})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,44 +69,3 @@ def stored_matrices(store: Store) -> Iterator[StoredMatrix]:
             yield StoredMatrix(name, TileLayout.read(store, name), tiles[name])
         except MetadataError as error:
             yield StoredMatrix(name, None, tiles[name], str(error))
-
-
-class Kinds:
-    """Tells what wrenla has written from what others have.
-
-    Zarr arrays of others have tiles of the same names: a matrix is what its description says to be wrenla's,
-    or what has the mark of one that is being saved.
-
-    Parameters
-    ----------
-    read : callable
-        Returns the content of a key, None if there is no such object. It is called once or twice for each
-        folder, so what has been told stays so while its objects are removed.
-    """
-
-    def __init__(self, read: Callable[[str], bytes | None]) -> None:
-        self._read = read
-        self._ours: dict[str, bool] = {}
-
-    def of(self, key: str) -> Kind:
-        """Tell what an object is part of; "other" is what wrenla does not know."""
-        if _OF_A_RUN.fullmatch(key):
-            return "temporary"
-        found = _OF_A_MATRIX.fullmatch(key)
-        if found is None:
-            return "other"
-        folder = found[1] or ""
-        if folder not in self._ours:
-            self._ours[folder] = self._is_matrix(f"{folder}/" if folder else "")
-        return "matrix" if self._ours[folder] else "other"
-
-    def _is_matrix(self, folder: str) -> bool:
-        text = self._read(f"{folder}{METADATA_KEY}")
-        if text is None:
-            return self._read(f"{folder}{UNFINISHED}") is not None
-        try:
-            described = json.loads(text)
-        except (ValueError, RecursionError):
-            return False
-        attributes = described.get("attributes") if isinstance(described, dict) else None
-        return isinstance(attributes, dict) and isinstance(attributes.get("wrenla"), dict)

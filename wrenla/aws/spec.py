@@ -10,6 +10,7 @@ from pathlib import Path
 from wrenla.aws.target import running_python
 from wrenla.errors import SettingError
 from wrenla.executors.names import BUCKET, BUCKET_RULE
+from wrenla_handler.stores import RUNS
 
 __all__ = ["AS_DEPLOYED", "FIRST_PREFIX", "DeploySpec", "Deployment", "Site", "whose"]
 
@@ -174,7 +175,7 @@ class Site:
 
     @property
     def temporaries(self) -> str:
-        return f"{self.prefix}/runs/"
+        return f"{self.prefix}/{RUNS}/"
 
     @property
     def lifecycle_rule(self) -> str:

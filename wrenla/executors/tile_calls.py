@@ -12,9 +12,8 @@ from wrenla.executors.call import Batch, Call
 from wrenla.executors.calls import Calls
 from wrenla.executors.endings import raised
 from wrenla.executors.options import CallOptions
-from wrenla.folder import MANIFEST, run_of
+from wrenla.ownership import MANIFEST, run_of
 from wrenla_handler.call.blobs import load
-from wrenla_handler.layout import tile_key
 from wrenla_handler.stores import Data, open_store
 from wrenla_handler.task import ArraySpec, Task
 from wrenla_handler.tasks import TaskAnswer, TaskRequest
@@ -131,4 +130,4 @@ class TileWork:
                 if root.exists(MANIFEST):  # kept, or somebody has resumed the run
                     continue
             with closing(open_store(spec.url)) as store:
-                store.delete(tile_key(task.out.i, task.out.j, spec.ndim, task.out.partial))
+                store.delete(spec.key(task.out))

@@ -6,16 +6,18 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from wrenla.arrays import unchanged
-from wrenla.errors import ChangedArrayError, ReachError
+from wrenla.arrays import watched
+from wrenla.errors import ReachError
 from wrenla.executors.base import Executor
-from wrenla.folder import MANIFEST, RunFolder
+from wrenla.folder import RunFolder
+from wrenla.ownership import MANIFEST
 from wrenla.plan.expression import Leaf, Node
 from wrenla.plan.graph import Graph
 from wrenla.plan.plan import Plan, make_plan
@@ -24,15 +26,18 @@ from wrenla.run.loop import Job, run_job
 from wrenla.run.scheduler import Policy, Schedule
 from wrenla.run.upload import upload
 from wrenla_handler.cache import Tile
-from wrenla_handler.errors import LinAlgError
-from wrenla_handler.layout import tile_key
+from wrenla_handler.errors import LinAlgError, StaleMatrixError
+from wrenla_handler.layout import Separator, owned_folder
 from wrenla_handler.sources import function_key, padded_bytes
-from wrenla_handler.stores import Reach, Store, open_store
-from wrenla_handler.task import ArraySpec
+from wrenla_handler.stores import OwningStore, Reach, Store, open_store
+from wrenla_handler.task import ArraySpec, TileRef
 
-__all__ = ["Finished", "Target", "execute"]
+__all__ = ["Finished", "Placed", "Target", "execute"]
 
 logger = logging.getLogger("wrenla.run")
+
+_LOOKERS = 16
+"""Requests at a time that ask for the owners of tiles."""
 
 _ORDER: tuple[Reach, ...] = ("process", "host", "anywhere")
 
@@ -50,6 +55,25 @@ class Target:
 
     node: Node
     url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where the tiles of a result are written.
+
+    Attributes
+    ----------
+    url : str
+    separator : {"/", "."}
+        Of their keys.
+    owner : str
+        Written into each object, so that those of other results are not taken for ours; "" where no other
+        result can have the same address.
+    """
+
+    url: str
+    separator: Separator = "/"
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +100,8 @@ def execute(
     root: str,
     schedule: Schedule = "dataflow",
     listeners: Sequence[Listener] = (),
-    checked: Callable[[], None] = lambda: None,
+    claimed: Callable[[], Mapping[str, Placed]] = dict,
+    unchanged: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[list[Finished], RunFolder]]:
     """Run what is needed for some results and hand out their tiles.
 
@@ -94,8 +119,12 @@ def execute(
     schedule : {"dataflow", "waves"}
     listeners : sequence of callables
         Are told every event.
-    checked : callable
-        Called when nothing speaks against the run, and before anything is written.
+    claimed : callable
+        Called when nothing speaks against the run, and before anything is written. Returns where the tiles
+        of targets with an address go, by the keys of their nodes.
+    unchanged : callable
+        Called when all tasks are done. Raises StaleMatrixError if what they have read has changed meanwhile:
+        then nothing of the run is kept.
     """
     plan, originals = make_plan(
         [target.node for target in targets],
@@ -104,28 +133,35 @@ def execute(
     )
     plan.check()
     _check_reach(plan, originals, targets, root, executor.reach)
-    checked()
+    places = claimed()
     folder = RunFolder(root, _run_key(targets))
     try:
         # from now on what is there is in use: late copies of an earlier run's tasks do not clear up after it
         folder.store.put(MANIFEST, b"{}")
-        arrays, hosts = _bind(plan, originals, targets, folder)
+        arrays, hosts = _bind(plan, originals, places, folder)
         if executor.reach == "anywhere":
-            arrays, hosts = _guarded(upload(arrays, hosts, folder), targets), {}
+            arrays, hosts = upload(arrays, hosts, folder), {}
         results = [Finished(t.node, arrays[twin.key]) for t, twin in zip(targets, plan.results, strict=True)]
         present = list(_present(plan.graph, arrays))
         if present:
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
         folder.store.put(MANIFEST, json.dumps(_manifest(plan, executor), indent=1).encode())
         job = Job(folder.key, plan.graph, arrays, _wanted(plan), present, plan.batch)
-        with executor.session(hosts, plan.projected), unchanged(originals.values()):
+        with executor.session(hosts, plan.projected), watched(originals.values()):
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), listeners)
+            unchanged()
             yield results, folder
-    except (LinAlgError, np.linalg.LinAlgError, ChangedArrayError):
+    except (LinAlgError, np.linalg.LinAlgError):
+        folder.remove()
+        unchanged()  # or else that may be why
+        raise
+    except StaleMatrixError:  # tiles of old and new numbers may stand under one name
         folder.remove()
         raise
     except BaseException as error:
         folder.close()
+        if folder.lease.lost:
+            error.add_note(f"another process has taken this one for dead and its place over: {folder.url}")
         error.add_note(
             f"finished tiles are kept in {folder.url}\n"
             "  to resume: run the same script again "
@@ -164,10 +200,9 @@ def _wanted(plan: Plan) -> list[int]:
 
 
 def _bind(
-    plan: Plan, originals: Mapping[str, Node], targets: Sequence[Target], folder: RunFolder
+    plan: Plan, originals: Mapping[str, Node], places: Mapping[str, Placed], folder: RunFolder
 ) -> tuple[dict[str, ArraySpec], dict[str, Tile]]:
     """Say what fills each array name of the plan, and which arrays of this process it needs."""
-    places = {target.node.key: target.url for target in targets if target.url}
     arrays: dict[str, ArraySpec] = {}
     hosts: dict[str, Tile] = {}
     for name in plan.graph.tiles.arrays:
@@ -175,24 +210,31 @@ def _bind(
         if isinstance(node.op, Leaf):
             spec = node.op.spec
             if spec.kind == "function":
-                spec = replace(spec, url=folder.url, run=folder.owner)
-                folder.store.put(function_key(spec.detail), node.op.payload, create=True)
+                spec = replace(spec, url=folder.url, run=folder.lease.holder.owner)
+                _put_function(folder.store, function_key(spec.detail), node.op.payload)
             elif spec.kind == "host":
                 hosts[spec.identity] = node.op.payload
         else:
-            url = places.get(node.key) or folder.place(node.key)
-            spec = ArraySpec("tiles", node.grid, node.dtype, node.ndim, node.key, url, run=folder.owner)
+            to = places.get(node.key) or Placed(folder.place(node.key))
+            spec = ArraySpec(
+                "tiles",
+                node.grid,
+                node.dtype,
+                node.ndim,
+                node.key,
+                to.url,
+                to.owner,
+                to.separator,
+                run=folder.lease.holder.owner,
+            )
         arrays[name] = spec
     return arrays, hosts
 
 
-def _guarded(arrays: Mapping[str, ArraySpec], targets: Sequence[Target]) -> dict[str, ArraySpec]:
-    """Let workers that may outlive this process write to a place only while it is meant for this result."""
-    saved = {target.node.key for target in targets if target.url}
-    return {
-        name: replace(spec, detail=spec.identity) if spec.kind == "tiles" and spec.identity in saved else spec
-        for name, spec in arrays.items()
-    }
+def _put_function(store: Store, key: str, blob: bytes) -> None:
+    """Store a function, also in place of one that is damaged, as after a power cut."""
+    if not store.put(key, blob, create=True) and bytes(store.get(key)) != blob:
+        store.put(key, blob)
 
 
 def _check_reach(
@@ -243,35 +285,41 @@ def _require(needed: Reach, offered: Reach, what: str) -> None:
 
 def _present(graph: Graph, arrays: Mapping[str, ArraySpec]) -> Iterator[int]:
     """Yield the tasks whose tiles are in the store already."""
-    known: dict[str, set[str]] = {}
-    stores: dict[str, Store] = {}
-    try:
-        for name in {task.out.array for task in graph.tiles.tasks}:
-            spec = arrays[name]
-            store = stores[name] = open_store(spec.url)
-            known[name] = {*store.list("c"), *store.list("partial/")}
-        for p in range(len(graph)):
-            ref = graph.out(p)
-            spec = arrays[ref.array]
-            key = tile_key(ref.i, ref.j, spec.ndim, ref.partial)
-            if key not in known[ref.array]:
-                continue
-            store = stores[ref.array]
-            # after a power cut a local file may be shorter than what was written to it
-            if store.reach != "host" or (size := _size(store, key)) == padded_bytes(spec):
-                yield p
-            elif size is not None:
-                store.delete(key)
-    finally:
-        for store in stores.values():
-            store.close()
+    there: dict[str, set[str]] = {}
+    for name in {task.out.array for task in graph.tiles.tasks}:
+        with closing(open_store(arrays[name].url)) as store:
+            there[name] = _whole_tiles(store, arrays[name])
+    for p in range(len(graph)):
+        ref = graph.out(p)
+        if arrays[ref.array].key(ref) in there[ref.array]:
+            yield p
 
 
-def _size(store: Store, key: str) -> int | None:
+def _whole_tiles(store: Store, spec: ArraySpec) -> set[str]:
+    """Return the keys of an array's tiles, and remove what is there instead of one.
+
+    After a power cut a local file may be shorter than what was written to it.
+    """
+    partial = f"{owned_folder(spec.detail)}/partial/" if spec.detail else "partial/"
+    found = [*store.scan(partial), *store.scan("0" if spec.key(TileRef("", 0, 0)) == "0" else "c")]
+    whole = {info.key for info in found if info.nbytes == padded_bytes(spec)}
+    if not spec.detail:
+        for info in found:
+            if info.key not in whole:
+                store.delete(info.key)
+        return whole
+    assert isinstance(store, OwningStore), "only there tiles of two results can meet"
+    final = sorted(key for key in whole if not key.startswith(partial))
+    with ThreadPoolExecutor(_LOOKERS, "wrenla-look") as pool:
+        owners = pool.map(lambda key: _owner(store, key), final)
+        return whole - {key for key, owner in zip(final, owners, strict=True) if owner != spec.detail}
+
+
+def _owner(store: OwningStore, key: str) -> str:
     try:
-        return store.size(key)
-    except KeyError:  # another run that writes to the same place has dropped it since it was listed
-        return None
+        return store.owner(key)
+    except KeyError:  # removed since it was listed
+        return ""
 
 
 def _manifest(plan: Plan, executor: Executor) -> dict[str, Any]:

@@ -45,7 +45,6 @@ from wrenla.run.scheduler import (
     step,
 )
 from wrenla_handler.errors import StoreError, TransientStoreError
-from wrenla_handler.layout import tile_key
 from wrenla_handler.stores import Store
 from wrenla_handler.task import ArraySpec
 from wrenla_handler.worker import Report
@@ -253,7 +252,7 @@ class _Loop:
         spec = self.job.arrays[ref.array]
         self.executor.forget(spec, ref)
         store = self.executor.home.sources.store(spec.url)
-        key = tile_key(ref.i, ref.j, spec.ndim, ref.partial)
+        key = spec.key(ref)
         if store.reach == "anywhere":  # a request takes longer than a step of ours
             self.removals.submit(_delete, store, key)
         else:

@@ -11,7 +11,6 @@ from functools import partial
 from wrenla.folder import RunFolder
 from wrenla_handler.buffers import empty_tile
 from wrenla_handler.cache import Tile
-from wrenla_handler.layout import tile_key
 from wrenla_handler.sources import Sources, as_bytes
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.task import ArraySpec, TileRef
@@ -48,14 +47,17 @@ def upload(
             target = replace(spec, kind="tiles", url=folder.place(f"array-{spec.identity}"))
             rows, cols = spec.grid.counts
             with closing(open_store(target.url)) as store:
-                write = partial(_write, sources, spec, store)
+                write = partial(_write, sources, spec, target, store)
                 list(pool.map(write, [(i, j) for i in range(rows) for j in range(cols)]))
             stored[name] = target
     return stored
 
 
-def _write(sources: Sources, spec: ArraySpec, store: Store, place: tuple[int, int]) -> None:
-    tile = sources.read(spec, TileRef("", *place))
+def _write(
+    sources: Sources, spec: ArraySpec, target: ArraySpec, store: Store, place: tuple[int, int]
+) -> None:
+    ref = TileRef("", *place)
+    tile = sources.read(spec, ref)
     padded = empty_tile(*spec.grid.tile, spec.dtype)
     padded[: tile.shape[0], : tile.shape[1]] = tile
-    store.put(tile_key(*place, spec.ndim), as_bytes(padded), create=True)
+    store.put(target.key(ref), as_bytes(padded), create=True)

@@ -1,9 +1,34 @@
 """Where tiles live: memory, a folder, or an S3 prefix, behind one small contract."""
 
-from wrenla_handler.stores.base import Data, Reach, Store
+from wrenla_handler.stores.base import (
+    LEASE,
+    RUNS,
+    SAVING,
+    Data,
+    MovingStore,
+    ObjectInfo,
+    OwningStore,
+    Reach,
+    Store,
+)
 from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.s3 import S3Store
 from wrenla_handler.stores.urls import join, open_store
 
-__all__ = ["Data", "LocalStore", "MemoryStore", "Reach", "S3Store", "Store", "join", "open_store"]
+__all__ = [
+    "LEASE",
+    "RUNS",
+    "SAVING",
+    "Data",
+    "LocalStore",
+    "MemoryStore",
+    "MovingStore",
+    "ObjectInfo",
+    "OwningStore",
+    "Reach",
+    "S3Store",
+    "Store",
+    "join",
+    "open_store",
+]

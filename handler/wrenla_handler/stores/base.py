@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, Protocol, TypeAlias
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
-__all__ = ["Data", "Reach", "Store"]
+__all__ = ["LEASE", "RUNS", "SAVING", "Data", "MovingStore", "ObjectInfo", "OwningStore", "Reach", "Store"]
 
 Data: TypeAlias = bytes | bytearray | memoryview
 
 Reach: TypeAlias = Literal["process", "host", "anywhere"]
 """Who can see what a store holds: this process only, this machine, or every worker."""
+
+RUNS = "wrenla-runs"
+"""Folder of a store below which every run has a folder of its own for its temporary objects."""
+
+SAVING = "wrenla-saving"
+"""Folder beside a stored matrix for what is there only while a matrix is being saved."""
+
+LEASE = "wrenla-lease/"
+"""What the key of a lease begins with. It comes last of all keys in its folder, and so goes last, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What a listing tells of an object.
+
+    Attributes
+    ----------
+    key : str
+    nbytes : int
+    etag : str
+        Another one whenever the content has changed, as far as the store can know.
+    modified : float
+        Seconds since the epoch, by the store's clock.
+    """
+
+    key: str
+    nbytes: int
+    etag: str
+    modified: float
 
 
 class Store(Protocol):
@@ -41,11 +71,12 @@ class Store(Protocol):
         Raises KeyError if there is no such object, and StoreError for any other failure.
         """
 
-    def put(self, key: str, data: Data, *, create: bool = False) -> bool:
+    def put(self, key: str, data: Data, *, create: bool = False, durable: bool = False) -> bool:
         """Write an object in one step: the bytes of `data`, which must be C-contiguous.
 
         With `create` the first complete object stands: returns False, and changes nothing, if
         another writer's is there already. Returns True if what stands now was written by this call.
+        With `durable` it survives a power cut from the moment of return.
         """
 
     def exists(self, key: str) -> bool:
@@ -57,11 +88,60 @@ class Store(Protocol):
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield, sorted, the keys that begin with the string `prefix`."""
 
+    def scan(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the same objects as `list`, with what is known of each."""
+
     def delete(self, key: str) -> None:
         """Remove an object. Removing one that is not there is not an error."""
 
-    def remove_empty_folders(self) -> None:
-        """Leave nothing of an emptied store, where a store has folders; elsewhere there is nothing to do."""
+    def remove_empty_folders(self, ours: Callable[[str], bool], *, root: bool = False) -> None:
+        """Remove the folders in which nothing is left, of those whose path, without a last `/`, is ours.
+
+        With `root` the store's own folder goes too. Any other empty folder stays, as somebody else has
+        made it. Where a store has no folders there is nothing to do.
+        """
 
     def close(self) -> None:
         """Give back sockets, pools and the like. The objects stay."""
+
+
+@runtime_checkable
+class MovingStore(Protocol):
+    """A store that can give an object another key."""
+
+    def move(self, key: str, new: str) -> None:
+        """Give an object another key, in one step, in place of what is there.
+
+        Raises KeyError if there is no such object.
+        """
+
+
+@runtime_checkable
+class OwningStore(Protocol):
+    """A store whose objects can say which result they belong to.
+
+    It is needed where a writer may be late by minutes, and nothing stops it: an object of another result
+    does not stand in the way of ours, and is not taken for ours.
+    """
+
+    def put_owned(self, key: str, data: Data, owner: str, still_ours: Callable[[], None]) -> bool:
+        """Write an object of a result, unless one of the same result is there.
+
+        Parameters
+        ----------
+        key, data
+            As for `put`.
+        owner : str
+            The result: letters, digits and ``-``.
+        still_ours : callable
+            Raises if the place is another result's by now. It is asked before an object of another result is
+            replaced; this is done only if it is still the object that was looked at before the question.
+
+        Returns
+        -------
+        bool
+            Whether what stands now was written by this call.
+        """
+
+    def owner(self, key: str) -> str:
+        """Return the result that an object belongs to, "" if to none. Raises KeyError if it is not there."""

@@ -1,8 +1,8 @@
 """A store in a folder of this machine: one file per object, read through memory maps.
 
-Nothing is fsynced. What a run must survive is the death of a process, and the page cache survives that;
-fsync would cost milliseconds per tile to also survive a power cut. After a power cut a file may be
-shorter than it was written: readers find that by its size, and the tile is computed again.
+Only what is put as durable is synced. What a run must survive is the death of a process, and the page cache
+survives that; fsync would cost milliseconds per tile to also survive a power cut. After a power cut a file
+may be shorter than it was written: readers find that by its size, and the tile is computed again.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores.base import Data, Reach
+from wrenla_handler.stores.base import RUNS, SAVING, Data, ObjectInfo, Reach
 from wrenla_handler.stores.checks import check_key, check_range, flat_view, is_key
+from wrenla_handler.stores.folders import entries, open_file, open_folder, regular_status
 from wrenla_handler.stores.mapping import map_file
 
 __all__ = ["LocalStore"]
@@ -32,6 +34,12 @@ _NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.EISDIR})
 # What reading says if there is no object: no such name, a folder of that name, or a file in place
 # of a folder.
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
+_MAKE_ATTEMPTS = 8
+"""How often a folder is made again that others remove as an empty one."""
+
+_OURS = re.compile(rf"/(?:{RUNS}|{SAVING})(?:/|\Z)")
+"""From these folders on nobody but wrenla makes anything, so a link there is somebody else's trap."""
 
 
 class LocalStore:
@@ -58,8 +66,12 @@ class LocalStore:
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        self._root = os.path.abspath(os.path.expanduser(os.fspath(root)))
+        path = os.path.expanduser(os.fspath(root))
+        if "\0" in path:
+            raise ValueError(f"{path!r} is not the path of a folder")
+        self._root = os.path.abspath(path)
         self._url = Path(self._root).as_uri()
+        self._anchor, self._below = _split(self._root)
         # An unnamed file gets its name through /proc, which some containers do not have.
         self._unnamed_files = hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd")
 
@@ -79,13 +91,9 @@ class LocalStore:
     def get(self, key: str, start: int = 0, stop: int | None = None) -> memoryview:
         """Return bytes `[start, stop)` of an object as a read-only view: a memory map unless it is small."""
         check_range(start, stop)
-        path = self._path(key)
-        with self._translating(key, missing=_MISSING):
-            descriptor = os.open(path, os.O_RDONLY)
+        with self._in_folder_of(key, missing=_MISSING) as (folder, name):
+            descriptor, status = open_file(folder, name)
             try:
-                status = os.fstat(descriptor)
-                if stat.S_ISDIR(status.st_mode):
-                    raise IsADirectoryError
                 end = status.st_size if stop is None else min(stop, status.st_size)
                 if end - start < _MAP_FROM_BYTES:
                     return memoryview(_read(descriptor, start, end))
@@ -93,18 +101,23 @@ class LocalStore:
             finally:
                 os.close(descriptor)
 
-    def put(self, key: str, data: Data, *, create: bool = False) -> bool:
+    def put(self, key: str, data: Data, *, create: bool = False, durable: bool = False) -> bool:
         """Write a file in one step; with `create`, only if the name is free."""
-        path = self._path(key)
         view = flat_view(data)
         write = self._create if create else _replace
-        with self._translating(key):
-            try:
-                return write(path, view)
-            except FileNotFoundError:
-                # Folders are made when a write misses them, so that the usual write does not look for them.
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                return write(path, view)
+        for attempt in range(_MAKE_ATTEMPTS):
+            with self._in_folder_of(key, make=True) as (folder, name):
+                try:
+                    written = write(folder, name, view, durable)
+                except FileNotFoundError:
+                    # somebody has removed the folder as an empty one since it was opened
+                    if attempt == _MAKE_ATTEMPTS - 1:
+                        raise
+                    continue
+                if durable:
+                    _sync_folder(folder)
+                return written
+        raise AssertionError("the last attempt returns or raises")
 
     def exists(self, key: str) -> bool:
         """Tell whether there is such an object."""
@@ -116,15 +129,19 @@ class LocalStore:
 
     def size(self, key: str) -> int:
         """Return the number of bytes of an object. Raises KeyError if there is no such object."""
-        path = self._path(key)
-        with self._translating(key, missing=_MISSING):
-            status = os.stat(path)
-            if stat.S_ISDIR(status.st_mode):
-                raise IsADirectoryError
-            return status.st_size
+        with self._in_folder_of(key, missing=_MISSING) as (folder, name):
+            return regular_status(folder, name).st_size
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield, sorted, the keys that begin with the string `prefix`."""
+        return (info.key for info in self.scan(prefix))
+
+    def scan(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield, sorted, the files whose keys begin with the string `prefix`.
+
+        A file's etag is made of its inode, size and times. That of the last change of its status cannot be
+        set by anybody, so a file that was changed has another one.
+        """
         folder = prefix.rpartition("/")[0]
         if folder and not is_key(folder):
             return  # Such a prefix (`../`, `/etc/`) begins no key, and must not lead out of the root.
@@ -134,56 +151,112 @@ class LocalStore:
     def delete(self, key: str) -> None:
         """Remove an object. Removing one that is not there is not an error.
 
-        Its folder stays, as another writer may be about to use it: see `remove_empty_folders`.
+        Its folder stays, as another writer may be about to use it: see `remove_empty_folders`. What is
+        no file, a link above all, is no object and stays.
         """
-        path = self._path(key)
-        with self._translating(key), contextlib.suppress(*_MISSING):
-            os.unlink(path)
+        with (
+            self._translating(key),
+            contextlib.suppress(*_MISSING),
+            self._in_folder_of(key, translate=False) as (folder, name),
+        ):
+            if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                os.unlink(name, dir_fd=folder)
 
-    def remove_empty_folders(self) -> None:
-        """Remove the folders, the root included, in which no file is left."""
-        for folder, _, _ in os.walk(self._root, topdown=False):
-            # Fails where there still is something, or where someone else was faster.
+    def move(self, key: str, new: str) -> None:
+        """Give an object another key, in one step, in place of what is there."""
+        with (
+            self._in_folder_of(key, missing=_MISSING) as (folder, name),
+            self._in_folder_of(new, make=True) as (new_folder, new_name),
+        ):
+            regular_status(folder, name)
+            os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=new_folder)
+
+    def remove_empty_folders(self, ours: Callable[[str], bool], *, root: bool = False) -> None:
+        """Remove the folders with a path of ours, in which nothing is left."""
+        with self._translating(""), contextlib.suppress(*_MISSING):
+            self._prune("", ours)
+        if root:
             with contextlib.suppress(OSError):
-                os.rmdir(folder)
+                if self._below:
+                    self._remove_folder(self._below)
+                else:
+                    os.rmdir(self._anchor)
 
     def close(self) -> None:
         """Do nothing: views own their maps, and the objects stay."""
 
-    def _path(self, key: str) -> str:
-        return f"{self._root}/{check_key(key)}"
+    def _prune(self, below: str, ours: Callable[[str], bool]) -> None:
+        for name, status in self._entries(below):
+            path = f"{below}{name}"
+            if status is None and ours(path):
+                self._prune(f"{path}/", ours)
+                # fails where there still is something, or where someone else was faster
+                with contextlib.suppress(OSError):
+                    self._remove_folder([*self._below, *path.split("/")])
 
-    def _walk(self, folder: str, prefix: str) -> Iterator[str]:
+    def _remove_folder(self, parts: Sequence[str]) -> None:
+        parent = open_folder(self._anchor, parts[:-1])
         try:
-            with os.scandir(os.path.join(self._root, folder)) as entries:
-                # With the `/` behind a folder's name, names sort as the keys below them do.
-                names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
+            os.rmdir(parts[-1], dir_fd=parent)
+        finally:
+            os.close(parent)
+
+    def _entries(self, below: str) -> Sequence[tuple[str, os.stat_result | None]]:
+        """List a folder; nothing is left open, as whoever asks may go on after a long while, or never."""
+        folder = open_folder(self._anchor, [*self._below, *below.split("/")[:-1]], flags=os.O_RDONLY)
+        try:
+            return list(entries(folder))
+        finally:
+            os.close(folder)
+
+    @contextlib.contextmanager
+    def _in_folder_of(
+        self,
+        key: str,
+        *,
+        make: bool = False,
+        missing: tuple[type[OSError], ...] = (),
+        translate: bool = True,
+    ) -> Iterator[tuple[int, str]]:
+        """Open the folder of an object for a while; hand out its descriptor and the file's name in it."""
+        *folders, name = check_key(key).split("/")
+        with self._translating(key, missing) if translate else contextlib.nullcontext():
+            folder = open_folder(self._anchor, [*self._below, *folders], make=make)
+            try:
+                yield folder, name
+            finally:
+                os.close(folder)
+
+    def _walk(self, below: str, prefix: str) -> Iterator[ObjectInfo]:
+        try:
+            listed = self._entries(below)
         except _MISSING:
             return
-        for name in names:
-            key = folder + name
-            if key.endswith("/"):
+        # With the `/` behind a folder's name, names sort as the keys below them do.
+        found = sorted((f"{name}/" if status is None else name, status) for name, status in listed)
+        for name, status in found:
+            key = below + name
+            if status is None:
                 if key.startswith(prefix) or prefix.startswith(key):
                     yield from self._walk(key, prefix)
             elif key.startswith(prefix) and is_key(name):
-                yield key
+                yield ObjectInfo(key, status.st_size, _etag(status), status.st_mtime)
 
-    def _create(self, path: str, data: memoryview) -> bool:
+    def _create(self, folder: int, name: str, data: memoryview, durable: bool) -> bool:
         try:
             if self._unnamed_files:
                 try:
-                    _link_unnamed(path, data)
+                    _link_unnamed(folder, name, data, durable)
                 except OSError as error:
                     if error.errno not in _NO_UNNAMED_FILES:
                         raise
                     self._unnamed_files = False
                 else:
                     return True
-            with _named_file(path, data) as temporary:
-                os.link(temporary, path)
+            with _named_file(folder, data, durable) as temporary:
+                os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except FileExistsError:
-            if os.path.isdir(path):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from None
+            regular_status(folder, name)  # a folder, or a link, is no object that could stand
             return False
         return True
 
@@ -197,49 +270,80 @@ class LocalStore:
             raise StoreError(f"{self._url}: {key}: {error.strerror or error}") from error
 
 
+def _split(root: str) -> tuple[str, list[str]]:
+    """Return the part of a path in which links are followed, and the folders below it, in which none are."""
+    found = _OURS.search(root)
+    if found is None:
+        return root, []
+    return root[: found.start()] or "/", root[found.start() + 1 :].split("/")
+
+
+def _etag(status: os.stat_result) -> str:
+    return f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ctime_ns:x}"
+
+
 def _read(descriptor: int, start: int, end: int) -> bytes:
     # Less than 64 KiB, which a regular file gives in one call.
     return os.pread(descriptor, max(end - start, 0), start)
 
 
-def _write(descriptor: int, data: memoryview) -> None:
+def _write(descriptor: int, data: memoryview, durable: bool) -> None:
     """Write all of `data`; one call takes at most 2 GiB, and less when the disk fills up."""
     while data:
         data = data[os.write(descriptor, data) :]
+    if durable:
+        os.fsync(descriptor)
 
 
-def _link_unnamed(path: str, data: memoryview) -> None:
+def _sync_folder(folder: int) -> None:
+    """Let the name of a new file survive a power cut, too."""
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _link_unnamed(folder: int, name: str, data: memoryview, durable: bool) -> None:
     """Write an unnamed file, then give it its name: nothing is left behind whenever the process dies.
 
     It is also the fastest way (open, write, link, close), as there is no temporary name to remove.
     """
-    descriptor = os.open(os.path.dirname(path), os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=folder)
     try:
-        _write(descriptor, data)
+        _write(descriptor, data, durable)
         # Python follows the link in /proc only if a directory descriptor is given; that of an
         # absolute path is not looked at.
-        os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+        os.link(
+            f"/proc/self/fd/{descriptor}",
+            name,
+            src_dir_fd=descriptor,
+            dst_dir_fd=folder,
+            follow_symlinks=True,
+        )
     finally:
         os.close(descriptor)
 
 
 @contextlib.contextmanager
-def _named_file(path: str, data: memoryview) -> Iterator[str]:
-    """Write a temporary file beside `path`, whose name is no key, and remove it if it is still there."""
-    temporary = f"{os.path.dirname(path)}/.{uuid.uuid4().hex}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+def _named_file(folder: int, data: memoryview, durable: bool) -> Iterator[str]:
+    """Write a temporary file, whose name is no key, and remove it if it is still there."""
+    temporary = f".{uuid.uuid4().hex}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
     try:
         try:
-            _write(descriptor, data)
+            _write(descriptor, data, durable)
         finally:
             os.close(descriptor)
         yield temporary
     finally:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+            os.unlink(temporary, dir_fd=folder)
 
 
-def _replace(path: str, data: memoryview) -> bool:
-    with _named_file(path, data) as temporary:
-        os.replace(temporary, path)
+def _replace(folder: int, name: str, data: memoryview, durable: bool) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        regular_status(folder, name)  # a link that stands there is somebody else's
+    with _named_file(folder, data, durable) as temporary:
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     return True

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from wrenla_handler.stores.base import Data, Reach
+from wrenla_handler.stores.base import Data, ObjectInfo, Reach
 from wrenla_handler.stores.checks import check_key, check_range, flat_view
 
 __all__ = ["MemoryStore"]
+
+
+class _Object(NamedTuple):
+    """Bytes, a number that no other object of this process has had, and when they were written."""
+
+    data: bytes
+    number: int
+    modified: float
+
+
+_numbers = itertools.count()
 
 
 class _Space:
     """The objects of one name, shared by all stores on it."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
+        self.objects: dict[str, _Object] = {}
         self.lock = threading.Lock()
 
 
@@ -99,16 +113,16 @@ class MemoryStore:
     def get(self, key: str, start: int = 0, stop: int | None = None) -> memoryview:
         """Return bytes `[start, stop)` of an object as a read-only view, without a copy."""
         check_range(start, stop)
-        return memoryview(self._object(key))[start:stop]
+        return memoryview(self._object(key).data)[start:stop]
 
-    def put(self, key: str, data: Data, *, create: bool = False) -> bool:
+    def put(self, key: str, data: Data, *, create: bool = False, durable: bool = False) -> bool:
         """Write a copy of `data`; with `create`, only if the key is free."""
         full_key = self._prefix + check_key(key)
         content = bytes(flat_view(data))
         with self._space.lock:
             if create and full_key in self._space.objects:
                 return False
-            self._space.objects[full_key] = content
+            self._space.objects[full_key] = _Object(content, next(_numbers), time.time())
         return True
 
     def exists(self, key: str) -> bool:
@@ -117,7 +131,7 @@ class MemoryStore:
 
     def size(self, key: str) -> int:
         """Return the number of bytes of an object. Raises KeyError if there is no such object."""
-        return len(self._object(key))
+        return len(self._object(key).data)
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield, sorted, the keys that begin with the string `prefix`, as they stand at the call."""
@@ -126,18 +140,33 @@ class MemoryStore:
             keys = sorted(key for key in self._space.objects if key.startswith(start))
         return (key.removeprefix(self._prefix) for key in keys)
 
+    def scan(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the same objects as `list`, with what is known of each."""
+        for key in self.list(prefix):
+            found = self._space.objects.get(self._prefix + key)
+            if found is not None:
+                yield ObjectInfo(key, len(found.data), f"{found.number:x}", found.modified)
+
     def delete(self, key: str) -> None:
         """Remove an object. Removing one that is not there is not an error."""
         with self._space.lock:
             self._space.objects.pop(self._prefix + check_key(key), None)
 
-    def remove_empty_folders(self) -> None:
+    def move(self, key: str, new: str) -> None:
+        """Give an object another key, in one step, in place of what is there."""
+        new_key = self._prefix + check_key(new)
+        with self._space.lock:
+            found = self._object(key)
+            del self._space.objects[self._prefix + key]
+            self._space.objects[new_key] = found
+
+    def remove_empty_folders(self, ours: Callable[[str], bool], *, root: bool = False) -> None:
         """Do nothing: there are no folders, only keys with slashes."""
 
     def close(self) -> None:
         """Do nothing: there is nothing to give back, and the objects stay."""
 
-    def _object(self, key: str) -> bytes:
+    def _object(self, key: str) -> _Object:
         try:
             return self._space.objects[self._prefix + check_key(key)]
         except KeyError:

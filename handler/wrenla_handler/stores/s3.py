@@ -8,14 +8,14 @@ import re
 import threading
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 from weakref import WeakSet
 
 from wrenla_handler.errors import TransientStoreError
 from wrenla_handler.stores import s3_readers
-from wrenla_handler.stores.base import Data, Reach
+from wrenla_handler.stores.base import Data, ObjectInfo, Reach
 from wrenla_handler.stores.checks import check_key, check_range, flat_view, is_key
 from wrenla_handler.stores.s3_client import pauses, prepare, shared_client
 from wrenla_handler.stores.s3_errors import error_status, translating
@@ -25,6 +25,7 @@ __all__ = ["S3Store"]
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _WRITER_NAME = "wrenla-writer"
+_OWNER_NAME = "wrenla-result"
 _CREATE_ATTEMPTS = 6
 
 
@@ -94,26 +95,43 @@ class S3Store:
             )
             return reader.read(start, stop)
 
-    def put(self, key: str, data: Data, *, create: bool = False) -> bool:
-        """Write an object by one request; with `create`, only if the key is free."""
-        view = flat_view(data)
-        crc32 = zlib.crc32(view)
-        writer = uuid.uuid4().hex
-        request: dict[str, Any] = {
-            "Bucket": self._bucket,
-            "Key": self._prefix + check_key(key),
-            # A copy unless it is `bytes`: boto3 takes no views, and reads files in pieces of 16 KiB.
-            "Body": data if isinstance(data, bytes) else bytes(view),
-            "ChecksumAlgorithm": "CRC32",
-            "ChecksumCRC32": base64.b64encode(crc32.to_bytes(4, "big")).decode(),
-            "Metadata": {CRC32_NAME: f"{crc32:08x}", _WRITER_NAME: writer},
-        }
+    def put(self, key: str, data: Data, *, create: bool = False, durable: bool = False) -> bool:
+        """Write an object by one request; with `create`, only if the key is free. S3 is always durable."""
+        request = self._request(key, data)
         with translating(self.url, key):
             client = self._client()
             if create:
                 return self._create(client, key, request)
             client.put_object(**request)
         return True
+
+    def put_owned(self, key: str, data: Data, owner: str, still_ours: Callable[[], None]) -> bool:
+        """Write an object of a result, unless one of the same result is there: see `OwningStore`."""
+        request = self._request(key, data, owner)
+        with translating(self.url, key):
+            client = self._client()
+            for _ in pauses(_CREATE_ATTEMPTS):
+                if self._create(client, key, request):
+                    return True
+                standing = self._head(client, request["Key"])
+                if standing is None:
+                    continue  # it was deleted since
+                if standing["Metadata"].get(_OWNER_NAME) == owner:
+                    return False
+                still_ours()  # asked after we looked: who takes the place from now on changes the ETag
+                if self._replaced(client, request, standing["ETag"]):
+                    return True
+        raise TransientStoreError(
+            f"{self.url}: {key}: others were writing or deleting it, {_CREATE_ATTEMPTS} times"
+        )
+
+    def owner(self, key: str) -> str:
+        """Return the result that an object belongs to, "" if to none."""
+        with translating(self.url, key):
+            standing = self._head(self._client(), self._prefix + check_key(key))
+        if standing is None:
+            raise KeyError(key)
+        return str(standing["Metadata"].get(_OWNER_NAME, ""))
 
     def exists(self, key: str) -> bool:
         """Tell whether there is such an object."""
@@ -131,6 +149,10 @@ class S3Store:
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield, sorted, the keys that begin with the string `prefix`."""
+        return (info.key for info in self.scan(prefix))
+
+    def scan(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the same objects as `list`, with what is known of each: all of it comes with the list."""
         with translating(self.url, prefix):
             pages = self._client().get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
@@ -138,7 +160,7 @@ class S3Store:
                     key = entry["Key"].removeprefix(self._prefix)
                     # Some tools mark a folder by an object whose name ends in `/`.
                     if is_key(key):
-                        yield key
+                        yield ObjectInfo(key, entry["Size"], entry["ETag"], entry["LastModified"].timestamp())
 
     def delete(self, key: str) -> None:
         """Remove an object. Removing one that is not there is not an error."""
@@ -146,7 +168,7 @@ class S3Store:
         with translating(self.url, key):
             self._client().delete_object(Bucket=self._bucket, Key=full_key)
 
-    def remove_empty_folders(self) -> None:
+    def remove_empty_folders(self, ours: Callable[[str], bool], *, root: bool = False) -> None:
         """Do nothing: there are no folders, only keys with slashes."""
 
     def close(self) -> None:
@@ -177,15 +199,45 @@ class S3Store:
             f"{self.url}: {key}: others were writing or deleting it, {_CREATE_ATTEMPTS} times"
         )
 
+    def _request(self, key: str, data: Data, owner: str = "") -> dict[str, Any]:
+        view = flat_view(data)
+        crc32 = zlib.crc32(view)
+        metadata = {CRC32_NAME: f"{crc32:08x}", _WRITER_NAME: uuid.uuid4().hex}
+        return {
+            "Bucket": self._bucket,
+            "Key": self._prefix + check_key(key),
+            # A copy unless it is `bytes`: boto3 takes no views, and reads files in pieces of 16 KiB.
+            "Body": data if isinstance(data, bytes) else bytes(view),
+            "ChecksumAlgorithm": "CRC32",
+            "ChecksumCRC32": base64.b64encode(crc32.to_bytes(4, "big")).decode(),
+            "Metadata": metadata | ({_OWNER_NAME: owner} if owner else {}),
+        }
+
     def _writer(self, client: Any, full_key: str) -> str | None:
         """Return the writer's token of an object, empty if it has none, None if there is no object."""
+        head = self._head(client, full_key)
+        return None if head is None else str(head["Metadata"].get(_WRITER_NAME, ""))
+
+    def _head(self, client: Any, full_key: str) -> dict[str, Any] | None:
+        """Return what S3 says of an object, None if there is none."""
         try:
-            head = client.head_object(Bucket=self._bucket, Key=full_key)
+            found: dict[str, Any] = client.head_object(Bucket=self._bucket, Key=full_key)
         except client.exceptions.ClientError as error:
             if error_status(error)[0] == 404:
                 return None
             raise
-        return str(head["Metadata"].get(_WRITER_NAME, ""))
+        return found
+
+    def _replaced(self, client: Any, request: dict[str, Any], etag: str) -> bool:
+        """Put an object in the place of another one, if that is still there. Return whether it was."""
+        try:
+            client.put_object(**request, IfMatch=etag)
+        except client.exceptions.ClientError as error:
+            # 412: it is another one by now. 409: it is just being written. 404: it was deleted
+            if error_status(error)[0] in (404, 409, 412):
+                return False
+            raise
+        return True
 
     def _start_process(self) -> None:
         """Set up what belongs to one process; called again in a forked child."""

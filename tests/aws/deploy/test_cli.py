@@ -89,7 +89,7 @@ def test_bucket_and_prefix_are_the_functions(
         f"arn:aws:s3:::mine-{account.number}/team/x/*"
     ]
     account.admin.client("s3").put_object(
-        Bucket=f"mine-{account.number}", Key="team/x/runs/doctor-" + 32 * "0", Body=b"x"
+        Bucket=f"mine-{account.number}", Key="team/x/wrenla-runs/doctor-" + 32 * "0", Body=b"x"
     )
     assert (
         f"delete 1 object in {place}/ (0 of matrices, 1 temporary)"

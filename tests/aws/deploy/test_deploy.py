@@ -64,7 +64,7 @@ def test_it_makes_all_that_a_function_needs(account: Account, package: Packaging
     assert s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
     [rule] = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
     assert rule["ID"] == "wrenla-wrenla-temporaries"
-    assert rule["Filter"] == {"Prefix": "wrenla/runs/"}
+    assert rule["Filter"] == {"Prefix": "wrenla/wrenla-runs/"}
     assert rule["Expiration"] == {"Days": 14}
     assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
     assert keys(s3, bucket) == [f"deploy/wrenla/{made.sha256}.zip"]

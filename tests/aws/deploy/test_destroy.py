@@ -20,7 +20,7 @@ from .interruptions import one_at_a_time
 
 Packaging = Callable[[str], Package]
 
-RUN = "runs/0123456789abcdef01234567"
+RUN = "wrenla-runs/0123456789abcdef01234567"
 
 
 def what_is_there(account: Account) -> dict[str, list[str]]:

@@ -148,7 +148,7 @@ def test_destroying_without_an_action_goes_on_once_it_is_there(account: Account,
     site = site_of(account, **options)
     bucket = deploy(account.admin, DeploySpec(**options)).bucket  # type: ignore[arg-type]
     s3 = account.admin.client("s3")
-    s3.put_object(Bucket=bucket, Key="team/x/runs/doctor-" + 32 * "0", Body=b"x")
+    s3.put_object(Bucket=bucket, Key="team/x/wrenla-runs/doctor-" + 32 * "0", Body=b"x")
     s3.put_object(Bucket=bucket, Key="team/x/m/zarr.json", Body=b'{"attributes": {"wrenla": {}}}')
     both = [*deployer_policy(site)["Statement"], *destroyer_policy(site)["Statement"]]
     policy = {"Version": "2012-10-17", "Statement": both}

@@ -194,7 +194,7 @@ def test_temporaries_do_not_stay_as_old_versions(account: Account, package: Pack
     deploy(account.admin, DeploySpec(bucket=bucket))
     [rule] = account.admin.client("s3").get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
     assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
-    assert rule["Filter"] == {"Prefix": "wrenla/runs/"}
+    assert rule["Filter"] == {"Prefix": "wrenla/wrenla-runs/"}
     assert deploy(account.admin).changed == ()
 
 

@@ -1,0 +1,141 @@
+"""Files below a folder, opened without following a symbolic link below it.
+
+Each folder on the way is opened by itself (openat, O_NOFOLLOW). To look at a path first and to open it then
+would leave a moment in which somebody who may write to the folder could put a link in its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+
+__all__ = ["check_regular", "entries", "open_file", "open_folder", "regular_status"]
+
+_FOLDER = os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def open_folder(anchor: str, parts: Sequence[str], *, make: bool = False, flags: int = os.O_PATH) -> int:
+    """Open a folder and return its descriptor.
+
+    Parameters
+    ----------
+    anchor : str
+        Where to begin. It may lead through links: whoever names it has decided so.
+    parts : sequence of str
+        Names of the folders from there on, of which none may be a link.
+    make : bool, optional
+        Make what is missing.
+    flags : int, optional
+        Of the last one: O_PATH, or O_RDONLY to list or to sync it.
+
+    Raises
+    ------
+    OSError
+        ELOOP if there is a link on the way.
+    """
+    last = len(parts)
+    descriptor = _anchor(anchor, make, flags if last == 0 else os.O_PATH)
+    for number, name in enumerate(parts, 1):
+        parent = descriptor
+        try:
+            descriptor = _child(parent, name, make, flags if number == last else os.O_PATH)
+        finally:
+            os.close(parent)
+    return descriptor
+
+
+def _anchor(anchor: str, make: bool, flags: int) -> int:
+    try:
+        return os.open(anchor, flags | _FOLDER)
+    except FileNotFoundError:
+        if not make:
+            raise
+        os.makedirs(anchor, exist_ok=True)
+        return os.open(anchor, flags | _FOLDER)
+
+
+def _child(parent: int, name: str, make: bool, flags: int) -> int:
+    try:
+        try:
+            return os.open(name, flags | _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+        except FileNotFoundError:
+            if not make:
+                raise
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, dir_fd=parent)
+            return os.open(name, flags | _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+    except NotADirectoryError:  # the kernel says the same of a link and of a file
+        if stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+            raise _link(name) from None
+        raise
+
+
+def _link(name: str) -> OSError:
+    return OSError(
+        errno.ELOOP,
+        f"{name} is a symbolic link, and links inside a store are not followed: open the store at the place "
+        "that it leads to, or remove it",
+    )
+
+
+def open_file(folder: int, name: str) -> tuple[int, os.stat_result]:
+    """Open a file to read it, and return its descriptor and status; without waiting if it is a pipe.
+
+    Raises
+    ------
+    OSError
+        ELOOP if it is a link, EINVAL if it is no file.
+    """
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _link(name) from None
+        if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, a device without a driver
+            raise _no_file(name) from None
+        raise
+    try:
+        status = os.fstat(descriptor)
+        check_regular(name, status)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, status
+
+
+def regular_status(folder: int, name: str) -> os.stat_result:
+    """Return the status of a file; raise as `open_file` for what is none."""
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    check_regular(name, status)
+    return status
+
+
+def check_regular(name: str, status: os.stat_result) -> None:
+    """Raise OSError unless a status is that of a file."""
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if stat.S_ISLNK(status.st_mode):
+        raise _link(name)
+    if not stat.S_ISREG(status.st_mode):
+        raise _no_file(name)
+
+
+def _no_file(name: str) -> OSError:
+    return OSError(errno.EINVAL, f"{name} is a pipe, a socket or a device, not a file: remove it")
+
+
+def entries(folder: int) -> Iterator[tuple[str, os.stat_result | None]]:
+    """Yield the names of the folders (status None) and the files (with their status) in a folder.
+
+    Whatever is neither, a link above all, is left out: it is no object of a store.
+    """
+    with os.scandir(folder) as found:
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                yield entry.name, None
+            elif entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                    yield entry.name, entry.stat(follow_symlinks=False)

@@ -1,0 +1,316 @@
+"""Leases: which process uses a place in a store now.
+
+A lease is an object that only one process can create. Its holder counts it up every few seconds. Whoever
+wants the place reads it: a holder of the same kernel and the same process namespace is looked for by its
+process number; any other one is watched for a while, and is at work if the count moves. Clocks and host names
+decide nothing, as those of two machines or containers may differ, or be the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import socket
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+from wrenla_handler.errors import StoreError
+from wrenla_handler.stores import Store
+
+__all__ = ["Holder", "Lease", "Standing", "are_free", "is_free", "standing"]
+
+logger = logging.getLogger("wrenla.run")
+
+RENEW_SECONDS = 5.0
+"""How often a holder counts its lease up."""
+
+WATCH_SECONDS = 30.0
+"""How long a lease that is not counted up is watched before its holder is taken for dead."""
+
+_POLL_SECONDS = 0.5
+
+_KIND = "lease"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has taken a lease, and for what.
+
+    Attributes
+    ----------
+    owner : str
+        A name that no other lease has had.
+    count : int
+        Raised with every renewal.
+    ended : bool
+        Whether it was given back.
+    host, pid : str, int
+        For messages; numbers of processes mean nothing outside their namespace.
+    boot, namespace : str
+        Of the kernel and of the process numbers; "" where the system does not say.
+    started : str
+        When the process began: numbers are used again.
+    note : mapping of str to str
+        What the lease is for.
+    """
+
+    owner: str
+    count: int = 0
+    ended: bool = False
+    host: str = ""
+    pid: int = 0
+    boot: str = ""
+    namespace: str = ""
+    started: str = ""
+    note: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def mine(cls, owner: str, note: Mapping[str, str]) -> Holder:
+        """Return this process as a holder."""
+        pid = os.getpid()
+        return cls(owner, 0, False, socket.gethostname(), pid, _boot(), _namespace(), _start_of(pid), note)
+
+    @property
+    def alive(self) -> bool | None:
+        """Whether the holder is at work; None if that has to be watched."""
+        if self.ended:
+            return False
+        if self.boot and self.namespace and (self.boot, self.namespace) == (_boot(), _namespace()):
+            return bool(self.started) and _start_of(self.pid) == self.started
+        return None
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}" if self.host else "an unknown process"
+
+    def encode(self) -> bytes:
+        """Return the content of the object."""
+        return json.dumps({"wrenla": _KIND, **asdict(self)}).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Holder | None:
+        """Return a holder from the content of an object, None if it is damaged or no lease."""
+        try:
+            plain = json.loads(data)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(plain, dict) or plain.pop("wrenla", None) != _KIND:
+            return None
+        types = {f.name: type(f.default) for f in fields(cls) if f.name not in ("owner", "note")}
+        types |= {"owner": str, "note": dict}
+        if plain.keys() != types.keys() or any(type(plain[name]) is not types[name] for name in types):
+            return None
+        if not all(isinstance(value, str) for value in plain["note"].values()):
+            return None
+        return cls(**plain)
+
+
+def _boot() -> str:
+    return _read("/proc/sys/kernel/random/boot_id")
+
+
+def _namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _start_of(pid: int) -> str:
+    """Return when a process of this namespace began, "" if it is gone."""
+    after_name = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return after_name[19] if len(after_name) > 19 else ""
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The latest lease of a place.
+
+    Attributes
+    ----------
+    number : int
+    holder : Holder or None
+        None if the object is damaged: what it said is not known.
+    data : bytes
+        The object's content.
+    """
+
+    number: int
+    holder: Holder | None
+    data: bytes
+
+    @property
+    def alive(self) -> bool | None:
+        """Whether its holder is at work; None if that has to be watched."""
+        return None if self.holder is None else self.holder.alive
+
+    def __str__(self) -> str:
+        return str(self.holder or "an unknown process (its lease is damaged)")
+
+
+def standing(store: Store, prefix: str) -> Standing | None:
+    """Return the latest lease whose key begins with `prefix`, None if there is none."""
+    numbers = _numbers(store, prefix)
+    for number in sorted(numbers, reverse=True):
+        try:
+            data = bytes(store.get(_key(prefix, number)))
+        except KeyError:  # given back, or succeeded, between the two requests
+            continue
+        return Standing(number, Holder.decode(data), data)
+    return None
+
+
+def _numbers(store: Store, prefix: str) -> list[int]:
+    keys = (key.removeprefix(prefix) for key in store.list(prefix))
+    return [int(key) for key in keys if re.fullmatch(r"\d{8}", key)]
+
+
+def _key(prefix: str, number: int) -> str:
+    return f"{prefix}{number:08d}"
+
+
+def is_free(store: Store, prefix: str, found: Standing | None) -> bool:
+    """Tell whether the holder of a lease is gone. It may take half a minute: see `are_free`."""
+    return found is None or are_free([(store, prefix, found)])[0]
+
+
+def are_free(places: Sequence[tuple[Store, str, Standing]]) -> list[bool]:
+    """Tell of some leases whether their holders are gone.
+
+    Those of which this machine cannot tell are all watched together, for `WATCH_SECONDS` at most.
+    """
+    free = {n: not found.alive for n, (_, _, found) in enumerate(places) if found.alive is not None}
+    watched = [n for n in range(len(places)) if n not in free]
+    if watched:
+        store, _, found = places[watched[0]]
+        others = f" and {len(watched) - 1} more" if len(watched) > 1 else ""
+        logger.warning(
+            "%s: watching for %.0f s whether %s%s still works there",
+            *(store.url, WATCH_SECONDS, found, others),
+        )
+    deadline = time.monotonic() + WATCH_SECONDS
+    while watched:
+        last = time.monotonic() >= deadline
+        for n in list(watched):
+            moved = _moved(*places[n])
+            if moved or last:
+                free[n] = not moved
+                watched.remove(n)
+        if watched:
+            time.sleep(_POLL_SECONDS)
+    return [free[n] for n in range(len(places))]
+
+
+def _moved(store: Store, prefix: str, found: Standing) -> bool:
+    """Tell whether somebody has counted a lease up, or taken the next one, since it was read."""
+    now = standing(store, prefix)
+    return now is not None and (now.number, now.data) != (found.number, found.data)
+
+
+class Lease:
+    """A lease of this process, counted up by a thread until it is given back.
+
+    Parameters
+    ----------
+    store : Store
+    prefix : str
+        What its key begins with.
+    number : int
+    holder : Holder
+    """
+
+    def __init__(self, store: Store, prefix: str, number: int, holder: Holder) -> None:
+        self.store, self.prefix, self.number, self.holder = store, prefix, number, holder
+        self._ended, self._lost = threading.Event(), threading.Event()
+        arguments = (store, self.key, holder, self._ended, self._lost)
+        self._renewing = threading.Thread(target=_renew, args=arguments, name="wrenla-lease", daemon=True)
+        self._renewing.start()
+        # the renewing thread must not outlive a lease that nobody has given back
+        self._finalizer = weakref.finalize(self, self._ended.set)
+
+    @classmethod
+    def succeed(
+        cls, store: Store, prefix: str, found: Standing | None, note: Mapping[str, str], durable: bool = False
+    ) -> Lease | None:
+        """Take the lease after one whose holder is gone; None if somebody else was faster.
+
+        Each lease is a new, create-only object: of two processes that find a dead one only one succeeds it.
+        """
+        number = 0 if found is None else found.number + 1
+        holder = Holder.mine(uuid.uuid4().hex, note)
+        if not store.put(_key(prefix, number), holder.encode(), create=True, durable=durable):
+            return None
+        for old in _numbers(store, prefix):
+            if old < number:
+                store.delete(_key(prefix, old))
+        return cls(store, prefix, number, holder)
+
+    @property
+    def key(self) -> str:
+        """Key of the object."""
+        return _key(self.prefix, self.number)
+
+    @property
+    def lost(self) -> bool:
+        """Whether somebody else has taken this process for dead."""
+        return self._lost.is_set()
+
+    def still_held(self) -> bool:
+        """Look whether nobody else has taken the place."""
+        now = standing(self.store, self.prefix)
+        return now is not None and now.holder is not None and now.holder.owner == self.holder.owner
+
+    def release(self) -> None:
+        """Give it back and leave the object: it says that what is there may be used by the next one."""
+        self.stop()
+        # if the store has failed, which may be why we end, the count stands still from now on
+        with contextlib.suppress(StoreError):
+            if self.still_held():
+                self.store.put(self.key, replace(self.holder, ended=True).encode())
+
+    def remove(self) -> None:
+        """Give it back and remove the object."""
+        self.stop()
+        self.store.delete(self.key)
+
+    def stop(self) -> None:
+        """Count no further, and leave the object for the caller to remove."""
+        self._ended.set()
+        if self._renewing is not threading.current_thread():
+            self._renewing.join(timeout=5)
+        self._finalizer.detach()
+
+
+def _renew(store: Store, key: str, holder: Holder, ended: threading.Event, lost: threading.Event) -> None:
+    """Count a lease up. One that is not ours any more is not written again: it would look like a live one."""
+    count = 0
+    while not ended.wait(RENEW_SECONDS):
+        count += 1
+        # a store that does not answer now may do so the next time
+        with contextlib.suppress(StoreError):
+            if not _is_ours(store, key, holder):
+                lost.set()
+                return
+            store.put(key, replace(holder, count=count).encode())
+
+
+def _is_ours(store: Store, key: str, holder: Holder) -> bool:
+    try:
+        found = Holder.decode(bytes(store.get(key)))
+    except KeyError:
+        return False
+    return found is None or found.owner == holder.owner  # a damaged one is written again
