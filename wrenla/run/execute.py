@@ -164,8 +164,7 @@ def execute(
             error.add_note(f"another process has taken this one for dead and its place over: {folder.url}")
         error.add_note(
             f"finished tiles are kept in {folder.url}\n"
-            "  to resume: run the same script again "
-            "(results of from_array have no lasting name: they start anew)\n"
+            "  to resume: run the same script again\n"
             f"  to clean:  wrenla clean --store {root}"
         )
         raise
