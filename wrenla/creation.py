@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import operator
 import os
 import uuid
@@ -14,10 +13,11 @@ import numpy.typing as npt
 
 from wrenla.algorithms import assemble
 from wrenla.algorithms.map_tiles import map_tiles as map_tiles_node
+from wrenla.arrays import array_leaf
 from wrenla.config import settings
 from wrenla.executors.base import Executor
+from wrenla.executors.behind import packed_function
 from wrenla.executors.default import default_executor
-from wrenla.executors.shipping import packed_function
 from wrenla.matrix import BigMatrix
 from wrenla.operands import as_node, clipped, tile_pair
 from wrenla.plan.expression import leaf
@@ -53,8 +53,10 @@ def from_array(
     Parameters
     ----------
     a : array_like, (m, n) or (n,)
-        Anything that NumPy reads. It is not copied: do not change it while the matrix is in use. A
-        `numpy.memmap` may be larger than memory; it is read tile by tile. Integers become float64.
+        Anything that NumPy reads. Up to 16 MiB it is copied. What is larger is not copied: do not change it
+        while the matrix is in use; a run that finds it changed, when it begins or ends, raises
+        `ChangedArrayError`. A `numpy.memmap` may be larger than memory; it is read tile by tile. Integers
+        become float64.
     tile : int or (int, int), optional
         Rows and columns of a tile; chosen from shape and memory if None.
     store : str, optional
@@ -75,16 +77,14 @@ def from_array(
     array([[ 5., 14.],
            [14., 50.]])
     """
-    array = a if isinstance(a, np.ndarray) else np.asarray(a)
+    array, own = a if isinstance(a, np.ndarray) else np.asarray(a), isinstance(a, list | tuple)
     if array.ndim not in (1, 2):
         raise ValueError(f"a matrix or a vector is needed, not an array of {array.ndim} dimensions")
     if array.dtype.kind in "biu":
-        array = array.astype(np.float64)
+        array, own = array.astype(np.float64), True
     dtype = _dtype(array.dtype)
     shape = array.shape if array.ndim == 2 else (array.shape[0], 1)
-    grid = Grid(shape, _tile(tile, shape, dtype, structure))
-    spec = ArraySpec("host", grid, dtype, array.ndim, uuid.uuid4().hex)
-    matrix = BigMatrix(leaf(spec, structure, array))
+    matrix = BigMatrix(array_leaf(array, _tile(tile, shape, dtype, structure), structure, own=own))
     return matrix if store is None else matrix.save(store)
 
 
@@ -161,6 +161,8 @@ def from_function(
     tile: Tile = None,
     dtype: npt.DTypeLike = np.float64,
     structure: Structure = "general",
+    *,
+    version: str | int | None = None,
 ) -> BigMatrix:
     """Make a matrix whose tiles are computed where they are used.
 
@@ -178,6 +180,10 @@ def from_function(
         As in `from_array`.
     dtype : data type
         float32, float64, complex64 or complex128.
+    version : str or int, optional
+        Stands for what the function reads beside its arguments: data files, environment variables, a
+        database. A killed run goes on with the tiles that are there only if the function is the same, and so
+        are the modules that it uses, directly or not, and this. Give another one when what is read changes.
 
     Examples
     --------
@@ -188,12 +194,11 @@ def from_function(
     """
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
-    blob = packed_function(f)
-    digest = hashlib.sha256(blob).hexdigest()
+    packed = packed_function(f, version)
     grid = Grid(two, _tile(tile, two, name, structure))
-    identity = f"function {digest} {grid.shape} {grid.tile} {name}"
-    spec = ArraySpec("function", grid, name, ndim, identity, "", digest)
-    return BigMatrix(leaf(spec, structure, blob))
+    identity = f"function {packed.name} {ndim} {grid.shape} {grid.tile} {name}"
+    spec = ArraySpec("function", grid, name, ndim, identity, "", packed.digest)
+    return BigMatrix(leaf(spec, structure, packed.blob))
 
 
 def zeros(shape: int | tuple[int, int], tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
@@ -272,7 +277,10 @@ def block(blocks: Sequence[Sequence[Any]], tile: Tile = None) -> BigMatrix:
 
 
 def map_tiles(
-    f: Callable[..., npt.ArrayLike], *matrices: Any, dtype: npt.DTypeLike | None = None
+    f: Callable[..., npt.ArrayLike],
+    *matrices: Any,
+    dtype: npt.DTypeLike | None = None,
+    version: str | int | None = None,
 ) -> BigMatrix:
     """Apply a function to the tiles of matrices of equal shape.
 
@@ -285,6 +293,8 @@ def map_tiles(
         The others are brought to the tiles of the first one.
     dtype : data type, optional
         Of the result; that of the first matrix by default.
+    version : str or int, optional
+        Stands for what the function reads beside its arguments, as in `from_function`.
 
     Examples
     --------
@@ -296,11 +306,11 @@ def map_tiles(
     if not matrices:
         raise ValueError("map_tiles: at least one matrix is needed")
     nodes = tuple(as_node(A) for A in matrices)
-    blob = packed_function(f)
-    digest = hashlib.sha256(blob).hexdigest()
-    spec = ArraySpec("function", Grid((1, 1), (1, 1)), "float64", 2, f"function {digest}", "", digest)
+    packed = packed_function(f, version)
+    identity = f"function {packed.name}"
+    spec = ArraySpec("function", Grid((1, 1), (1, 1)), "float64", 2, identity, "", packed.digest)
     name = _dtype(np.dtype(dtype)) if dtype is not None else nodes[0].dtype
-    return BigMatrix(map_tiles_node(leaf(spec, "general", blob), nodes, name))
+    return BigMatrix(map_tiles_node(leaf(spec, "general", packed.blob), nodes, name))
 
 
 def _filled(
@@ -309,7 +319,8 @@ def _filled(
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
     grid = Grid(two, _tile(tile, two, name, structure))
-    identity = f"{formula} {grid.shape} {grid.tile} {name}"
+    # streams of random numbers may change from one NumPy to another
+    identity = f"{formula} {grid.shape} {grid.tile} {name} {np.__version__ if 'random' in formula else ''}"
     return BigMatrix(leaf(ArraySpec("fill", grid, name, ndim, identity, "", formula), structure))
 
 

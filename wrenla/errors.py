@@ -25,6 +25,7 @@ from wrenla_handler.errors import (
 __all__ = [
     "CallError",
     "Cancelled",
+    "ChangedArrayError",
     "EventError",
     "IntegrityError",
     "LinAlgError",
@@ -126,6 +127,10 @@ class SettingError(WrenlaError, ValueError):
 
 class SaveConflictError(WrenlaError, FileExistsError):
     """Another process saves at the same address, or has taken it over; nothing of the two is mixed."""
+
+
+class ChangedArrayError(StaleMatrixError):
+    """An array that is too large to be copied was changed after a matrix was made of it."""
 
 
 class TooLargeError(WrenlaError, MemoryError):

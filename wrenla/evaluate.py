@@ -15,6 +15,7 @@ from dask.utils import format_bytes
 
 from wrenla.algorithms.anchor import settled
 from wrenla.algorithms.assemble import copy
+from wrenla.arrays import check_arrays
 from wrenla.config import Settings, settings, store_for
 from wrenla.errors import SettingError, TooLargeError
 from wrenla.executors.base import Executor, check_executor
@@ -91,7 +92,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
         _refuse_too_large(node, options.settings.max_compute_bytes)
     executor = check_executor(executor) or default_executor()
     nodes = settled(nodes, lambda node: persist_node(node, executor, options))
-    check_current(nodes)
+    _check_same(nodes)
     # functions are evaluated by the workers, everything else can be read here
     nodes = [made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in nodes]
     owners = {owner.key: owner for node in nodes for owner in _owners(node)}
@@ -105,7 +106,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
     if not targets:
         with executor.session(hosts, 0):
             gathered = [_gather(node, specs, executor) for node in nodes]
-        check_current(nodes)
+        _check_same(nodes)
         return gathered
     with (
         options.listeners() as listeners,
@@ -115,14 +116,14 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
             root=store_for(executor.own_store),
             schedule=options.settings.schedule,
             listeners=listeners,
-            unchanged=lambda: check_current(nodes),
+            unchanged=lambda: _check_same(nodes),
         ) as (finished, _),
     ):
         specs |= {result.node.key: result.spec for result in finished}
         executor.home.sources.hosts.update(hosts)
         try:
             gathered = [_gather(node, specs, executor) for node in nodes]
-            check_current(nodes)  # views of stored matrices were read just now
+            _check_same(nodes)  # views of stored matrices were read just now
             return gathered
         finally:
             for identity in hosts:
@@ -135,7 +136,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
         return node
     executor = check_executor(executor) or default_executor()
     (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
-    check_current([node])
+    _check_same([node])
     with (
         options.listeners() as listeners,
         execute(
@@ -144,7 +145,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
             root=store_for(executor.own_store),
             schedule=options.settings.schedule,
             listeners=listeners,
-            unchanged=lambda: check_current([node]),
+            unchanged=lambda: _check_same([node]),
         ) as ((result,), folder),
     ):
         folder.keep()
@@ -167,7 +168,7 @@ def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, 
     """Compute a result, store it at an address, and return it as data."""
     executor = check_executor(executor) or default_executor()
     (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
-    check_current([node])
+    _check_same([node])
     result = made(node)
     with closing(open_store(url)) as store:
         check_address(store)
@@ -200,7 +201,7 @@ def _save(
                 schedule=options.settings.schedule,
                 listeners=listeners,
                 claimed=take,
-                unchanged=lambda: check_current([node]),
+                unchanged=lambda: _check_same([node]),
             ),
         ):
             return claimed[0].publish(layout)
@@ -212,6 +213,12 @@ def _save(
         for place in claimed:
             place.release()
         raise
+
+
+def _check_same(nodes: Sequence[Node]) -> None:
+    """Raise StaleMatrixError unless stored matrices and arrays are what they were when they were given."""
+    check_current(nodes)
+    check_arrays(nodes)
 
 
 def _refuse_too_large(node: Node, limit: int) -> None:

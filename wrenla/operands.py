@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Hashable
 from types import EllipsisType
 from typing import Any, TypeAlias
@@ -13,10 +12,10 @@ import numpy.typing as npt
 from wrenla.algorithms import assemble, views
 from wrenla.algorithms.gram import gram
 from wrenla.algorithms.matmul import matmul
-from wrenla.plan.expression import Node, leaf
-from wrenla_handler.grid import Grid, Pair
+from wrenla.arrays import array_leaf
+from wrenla.plan.expression import Node
+from wrenla_handler.grid import Pair
 from wrenla_handler.layout import DTYPES
-from wrenla_handler.task import ArraySpec
 
 __all__ = [
     "Handle",
@@ -55,13 +54,13 @@ def as_node(value: Operand, rows: int | None = None, cols: int | None = None) ->
     if array.ndim not in (1, 2) or array.dtype.kind not in "biufc":
         hint = "" if array.ndim or array.dtype.kind not in "biufc" else "; c * A and A.shift(c) take numbers"
         raise TypeError(f"a matrix or vector of numbers is needed, not {type(value).__name__}{hint}")
+    own = isinstance(value, list | tuple)
     if array.dtype.kind in "biu" or array.dtype.name not in DTYPES:
-        array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+        array, own = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64), True
     shape: Pair = (array.shape[0], array.shape[1] if array.ndim == 2 else 1)
     edge = rows or cols or 1024
     tile = (max(1, min(rows or edge, shape[0])), max(1, min(cols or edge, shape[1])))
-    spec = ArraySpec("host", Grid(shape, tile), array.dtype.name, array.ndim, uuid.uuid4().hex)
-    return leaf(spec, "general", array)
+    return array_leaf(array, tile, own=own)
 
 
 def number(c: Any, what: str) -> tuple[float | complex, str]:

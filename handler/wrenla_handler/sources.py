@@ -111,12 +111,16 @@ class Sources:
         return store
 
     def function(self, url: str, digest: str) -> Callable[..., Any]:
-        """Load a user's function. What does not have the hash that the driver sent is never unpickled."""
+        """Load a user's function. What does not have the hash that the driver sent is never unpickled.
+
+        It is kept for its run only: what it refers to by name may have been imported anew since.
+        """
+        name = f"{digest} {url}"
         with self._lock:
             if self._finder is not None and self._purges != self._finder.purges:
                 self._functions.clear()
                 self._purges = self._finder.purges
-            known = self._functions.get(digest)
+            known = self._functions.get(name)
         if known is not None:
             return known
         key = function_key(digest)
@@ -132,9 +136,9 @@ class Sources:
             self._finder.install(sources)
         function = _Watched(cloudpickle.loads(pickled))
         with self._lock:
-            known = self._functions.get(digest)
+            known = self._functions.get(name)
             if known is None:  # nobody else has been faster
-                self._functions.put(digest, function, len(blob))
+                self._functions.put(name, function, len(blob))
             return known or function
 
     def read(self, spec: ArraySpec, ref: TileRef) -> Tile:

@@ -219,6 +219,9 @@ class ArraySpec:
         may have been written too: the owner of ours.
     separator : {"/", "."}
         Of the keys of stored tiles.
+    run : str
+        The run that makes its tiles, if one does. What a function reads beside its arguments (a data file)
+        may change between two runs, and no name tells: so no run takes tiles that another left at hand.
     """
 
     kind: Literal["tiles", "function", "fill", "host"]
@@ -229,6 +232,7 @@ class ArraySpec:
     url: str = ""
     detail: str = ""
     separator: Separator = "/"
+    run: str = ""
 
     def key(self, ref: TileRef) -> str:
         """Return the key of a stored tile, below `url`."""

@@ -26,7 +26,7 @@ from wrenla_handler.task import ArraySpec, Op, Read, Task, Term, TileRef
 from wrenla_handler.threads import Threads
 from wrenla_handler.tile_files import TileFiles
 
-__all__ = ["Report", "Worker", "cache_key"]
+__all__ = ["Report", "Worker", "array_key", "cache_key"]
 
 _LOOKAHEAD = 4
 """How many tiles are read ahead of the kernels."""
@@ -50,8 +50,13 @@ class Report:
 
 
 def cache_key(spec: ArraySpec, ref: TileRef) -> CacheKey:
-    """Name a tile by its content, whichever run asks for it."""
-    return spec.identity, ref.i, ref.j, ref.partial
+    """Name a tile by its content, and, unless it was there before, by the run that makes it."""
+    return array_key(spec), ref.i, ref.j, ref.partial
+
+
+def array_key(spec: ArraySpec) -> str:
+    """Name the tiles of an array as `cache_key` does."""
+    return f"{spec.run} {spec.identity}" if spec.run else spec.identity
 
 
 class Worker:

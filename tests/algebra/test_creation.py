@@ -119,6 +119,37 @@ def test_from_function(dtype: str) -> None:
     assert wl.from_function(lambda i, j: np.ones((len(i), len(j))), (0, 3)).compute().shape == (0, 3)
 
 
+def test_no_run_takes_what_another_left_at_hand(tmp_path: Path) -> None:
+    """What a function reads from a file may have changed, and no name tells: each run reads it anew."""
+    (tmp_path / "k").write_text("1")
+
+    def read(*block: Any) -> Any:
+        return np.full([len(x) for x in block], float((tmp_path / "k").read_text()))
+
+    def added(tile: Any) -> Any:
+        return tile + float((tmp_path / "k").read_text())
+
+    K = wl.from_function(read, (8, 8), tile=2)
+    F = wl.map_tiles(added, K)
+    for A, factor in ((K, 2), (F, 2), (K @ K, 4)):
+        (tmp_path / "k").write_text("1")
+        first = A[:1].compute()
+        kept = A.persist()
+        (tmp_path / "k").write_text("2")
+        assert np.array_equal(np.unique(A.compute()), [factor * first[0, 0]])
+        assert np.array_equal(kept.compute(), np.full((8, 8), first[0, 0]))
+
+
+def test_a_vector_is_not_a_column() -> None:
+    """The function is called otherwise, so its tiles are not the same."""
+
+    def count(*block: Any) -> Any:
+        return np.full([len(x) for x in block], float(len(block)))
+
+    v, C = wl.from_function(count, 6, tile=2), wl.from_function(count, (6, 1), tile=(2, 1))
+    assert np.array_equal((C @ np.ones(1) + v).compute(), np.full(6, 3.0))
+
+
 def test_from_function_gets_global_indices() -> None:
     def f(rows: Any, cols: Any) -> Any:
         assert rows.ndim == cols.ndim == 1

@@ -19,7 +19,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import RemoteTraceback
-from wrenla.executors.shipping import NamingPickler, _read, local_sources
+from wrenla.executors.shipping import NamingPickler, local_sources, read_source
 from wrenla_handler.call.blobs import dump
 from wrenla_handler.call.modules import encode_sources
 
@@ -252,7 +252,7 @@ def test_threads_read_at_once(tmp_path: Path) -> None:
         if depth:
             return read(path, depth - 1)
         status = path.stat()
-        return _read(str(path), status.st_mtime_ns, status.st_size, path.stem, False)[2]
+        return read_source(str(path), status.st_mtime_ns, status.st_size, path.stem, False)[2]
 
     def let_others(*_: object) -> None:
         time.sleep(0.001)

@@ -41,7 +41,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "algorithms",
         "run",
         "executors",
-        "folder",
+        "folder arrays",
         "ownership",
         "lease",
         "plan",
@@ -65,6 +65,7 @@ THIRD_PARTY = {
     "wrenla_handler": {"numpy", "scipy", "boto3", "botocore", "urllib3", "cloudpickle"},
     "wrenla": {
         *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "dask", "threadpoolctl", "click", "rich"),
+        "xxhash",
         *("distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
     },
 }

@@ -28,7 +28,7 @@ from wrenla_handler.cache import Tile
 from wrenla_handler.stores import Reach, join
 from wrenla_handler.stores.s3_client import expect_owner, use_session
 from wrenla_handler.task import ArraySpec, Task, TileRef
-from wrenla_handler.worker import Report, Worker
+from wrenla_handler.worker import Report, Worker, array_key
 
 __all__ = ["LambdaExecutor"]
 
@@ -187,7 +187,7 @@ class LambdaExecutor(Executor):
         """Do nothing: what workers keep goes by itself."""
 
     def forget_array(self, spec: ArraySpec) -> None:
-        self._home.cache.drop_array(spec.identity)
+        self._home.cache.drop_array(array_key(spec))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Return when what was submitted has ended, and remove what was stored for it.

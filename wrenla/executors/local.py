@@ -30,7 +30,7 @@ from wrenla_handler.call.context import current_call
 from wrenla_handler.stores import Reach
 from wrenla_handler.task import ArraySpec, Task, TileRef
 from wrenla_handler.threads import no_thread
-from wrenla_handler.worker import Report, Worker, cache_key
+from wrenla_handler.worker import Report, Worker, array_key, cache_key
 from wrenla_kernels import blas_threads, core_type_warning
 
 __all__ = ["LocalExecutor", "memory_of_this_machine"]
@@ -196,7 +196,7 @@ class LocalExecutor(Executor):
         self._home.cache.drop(cache_key(spec, ref))
 
     def forget_array(self, spec: ArraySpec) -> None:
-        self._home.cache.drop_array(spec.identity)
+        self._home.cache.drop_array(array_key(spec))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End processes and threads, when what was submitted has ended.

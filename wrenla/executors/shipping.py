@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
-import dis
 import functools
 import importlib.machinery
 import importlib.util
-import io
 import logging
 import os
+import pickle
 import site
 import sys
 import sysconfig
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import numpy as np
+from cloudpickle import cloudpickle as inside
 
-from wrenla_handler.call.modules import Source, hash_of, join_function
+from wrenla.executors.importing import imported_by, imported_by_function
+from wrenla_handler.call.modules import Source, hash_of
 
-__all__ = ["NamingPickler", "by_value_if_run", "local_sources", "packed_function"]
+__all__ = [
+    "OURS",
+    "Naming",
+    "NamingPickler",
+    "by_value_if_run",
+    "find",
+    "is_local",
+    "local_sources",
+    "read_source",
+]
 
 logger = logging.getLogger("wrenla.calls")
 
-_OURS = frozenset({"wrenla", "wrenla_handler", "wrenla_kernels"})
+OURS = frozenset({"wrenla", "wrenla_handler", "wrenla_kernels"})
 
+
+_NO_FILE = "<dynamic-code>"
+"""Stands for the name of a file in cloudpickle's pickles."""
 
 _SPAWNED = "__mp_main__"
 """What multiprocessing calls the script of a process that it has spawned."""
 
 
-class NamingPickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Pickles, and notes the modules that are needed to load the pickle.
+class Naming:
+    """What makes a pickler note the modules that are needed to load its pickle, and to run what is in it.
 
     Parameters
     ----------
@@ -42,7 +56,7 @@ class NamingPickler(cloudpickle.Pickler):  # type: ignore[misc]
     """
 
     def __init__(self, file: Any, *, modules: set[str], **more: Any) -> None:
-        super().__init__(file, **more)
+        super().__init__(file, **more)  # type: ignore[call-arg]
         self._modules = modules
 
     def reducer_override(self, obj: Any) -> Any:
@@ -54,10 +68,26 @@ class NamingPickler(cloudpickle.Pickler):  # type: ignore[misc]
             if isinstance(module, str):
                 self._modules.add(module)
                 by_value_if_run(module)
+            elif isinstance(obj, np.ufunc):  # which do not say where they are from
+                self._modules.add(pickle.whichmodule(obj, obj.__name__))  # type: ignore[attr-defined]
             if isinstance(obj, types.FunctionType):
-                package = str(obj.__globals__.get("__package__") or "")
-                self._modules.update(_imported_by(obj.__code__, package))
-        return super().reducer_override(obj)
+                self._modules.update(imported_by_function(obj))
+        if isinstance(obj, types.CodeType) and os.path.isfile(obj.co_filename):
+            return _with_file_name(obj)
+        return super().reducer_override(obj)  # type: ignore[misc]
+
+
+def _with_file_name(code: types.CodeType) -> Any:
+    """Reduce the code of a function as cloudpickle does, but with the name of its file.
+
+    From 3.1.3 on cloudpickle leaves that out, and tracebacks of workers would show no line of the function.
+    """
+    make, args = inside._code_reduce(code)
+    return make, tuple(code.co_filename if arg == _NO_FILE else arg for arg in args)
+
+
+class NamingPickler(Naming, cloudpickle.Pickler):  # type: ignore[misc]
+    """cloudpickle's pickler, which notes modules."""
 
 
 def by_value_if_run(name: str = _SPAWNED) -> None:
@@ -69,7 +99,7 @@ def by_value_if_run(name: str = _SPAWNED) -> None:
     module = sys.modules.get(name)
     if isinstance(module, types.ModuleType) and module.__name__ == name != "__main__":
         file, spec = getattr(module, "__file__", None) or "", getattr(module, "__spec__", None)
-        if name == _SPAWNED or (spec is None and file.endswith(".py") and _spec(name) is None):
+        if name == _SPAWNED or (spec is None and file.endswith(".py") and find(name) is None):
             cloudpickle.register_pickle_by_value(module)
 
 
@@ -97,7 +127,7 @@ def local_sources(
     left_out, found = tuple(exclude), dict[str, Source]()
     todo = [(name, False) for name in modules]
     for name in include:
-        spec = _spec(name)
+        spec = find(name)
         if spec is None or not _is_source(spec):
             raise ModuleNotFoundError(f"include_modules: {name}: there is no such module, or no source of it")
         todo += [(inner, True) for inner in _with_all_inside(name, spec)]
@@ -105,12 +135,12 @@ def local_sources(
         name, wanted = todo.pop()
         if name in found or any(name == other or name.startswith(f"{other}.") for other in left_out):
             continue
-        spec = _spec(name)
-        if spec is None or not _is_source(spec) or not (wanted or _is_local(name, spec.origin or "")):
+        spec = find(name)
+        if spec is None or not _is_source(spec) or not (wanted or is_local(name, spec.origin or "")):
             continue
         path = str(spec.origin)
         status = os.stat(path)
-        text, sha256, imports = _read(
+        text, sha256, imports = read_source(
             path, status.st_mtime_ns, status.st_size, name, spec.submodule_search_locations is not None
         )
         found[name] = Source(name, path, spec.submodule_search_locations is not None, sha256, text)
@@ -122,50 +152,21 @@ def local_sources(
     return list(found.values())
 
 
-def packed_function(fn: Callable[..., Any]) -> bytes:
-    """Return a function's pickle together with the sources of the local modules that it needs."""
-    needs: set[str] = set()
-    file = io.BytesIO()
-    NamingPickler(file, protocol=5, modules=needs).dump(fn)
-    return join_function(local_sources(needs), file.getvalue())
-
-
-@functools.lru_cache(maxsize=512)
-def _imported_by(code: types.CodeType, package: str) -> frozenset[str]:
-    """Return the modules that code imports when it runs, if `package` is what it takes relative names from.
-
-    Read from the byte code: `ast.parse` in two threads at once fails in some releases of Python
-    (python/cpython#106905).
-    """
-    names, constants = set[str](), list[Any]()
-    for instruction in dis.get_instructions(code):
-        if instruction.opname == "IMPORT_NAME":  # which finds its level and its list on the stack
-            level, listed = constants[-2:]
-            around = package.split(".") if package else []
-            above = around[: len(around) - level + 1] if level else []
-            origin = ".".join([*above, *([instruction.argval] if instruction.argval else [])])
-            names |= {origin, *(f"{origin}.{name}" for name in listed or ())}
-        elif instruction.opname.startswith("LOAD_"):
-            constants.append(instruction.argval)
-    for inner in code.co_consts:
-        if isinstance(inner, types.CodeType):
-            names |= _imported_by(inner, package)
-    return frozenset(names)
-
-
 @functools.lru_cache(maxsize=1024)
-def _read(path: str, changed: int, size: int, name: str, package: bool) -> tuple[str, str, frozenset[str]]:
+def read_source(
+    path: str, changed: int, size: int, name: str, package: bool
+) -> tuple[str, str, frozenset[str]]:
     """Return the text of a module, its hash, and the modules that it imports; kept until the file changes."""
     try:
         text = importlib.util.decode_source(Path(path).read_bytes())
         code = compile(text, path, "exec", dont_inherit=True)
-        imports = _imported_by(code, name if package else name.rpartition(".")[0])
+        imports = imported_by(code, name if package else name.rpartition(".")[0])
     except (SyntaxError, UnicodeDecodeError):  # importing it will say so
         text, imports = Path(path).read_bytes().decode("utf-8", "replace"), frozenset()
     return text, hash_of(text), imports
 
 
-def _spec(name: str) -> importlib.machinery.ModuleSpec | None:
+def find(name: str) -> importlib.machinery.ModuleSpec | None:
     """Find a module without importing anything."""
     if not name or name in ("__main__", _SPAWNED):
         return None
@@ -175,7 +176,7 @@ def _spec(name: str) -> importlib.machinery.ModuleSpec | None:
     parent = name.rpartition(".")[0]
     places = None
     if parent:
-        around = _spec(parent)
+        around = find(parent)
         if around is None or around.submodule_search_locations is None:
             return None
         places = list(around.submodule_search_locations)
@@ -191,9 +192,9 @@ def _is_source(spec: importlib.machinery.ModuleSpec) -> bool:
     )
 
 
-def _is_local(name: str, path: str) -> bool:
+def is_local(name: str, path: str) -> bool:
     top = name.partition(".")[0]
-    if top in _OURS or top in sys.stdlib_module_names:
+    if top in OURS or top in sys.stdlib_module_names:
         return False
     real = os.path.realpath(path)
     return not any(real.startswith(place) for place in _installed())

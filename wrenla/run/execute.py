@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from wrenla.arrays import watched
 from wrenla.errors import ReachError
 from wrenla.executors.base import Executor
 from wrenla.folder import RunFolder
@@ -146,7 +147,7 @@ def execute(
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
         folder.store.put(MANIFEST, json.dumps(_manifest(plan, executor), indent=1).encode())
         job = Job(folder.key, plan.graph, arrays, _wanted(plan), present, plan.batch)
-        with executor.session(hosts, plan.projected):
+        with executor.session(hosts, plan.projected), watched(originals.values()):
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), listeners)
             unchanged()
             yield results, folder
@@ -163,15 +164,14 @@ def execute(
             error.add_note(f"another process has taken this one for dead and its place over: {folder.url}")
         error.add_note(
             f"finished tiles are kept in {folder.url}\n"
-            "  to resume: run the same script again "
-            "(results of from_array have no lasting name: they start anew)\n"
+            "  to resume: run the same script again\n"
             f"  to clean:  wrenla clean --store {root}"
         )
         raise
     if folder.kept:
         return
     for spec in arrays.values():
-        if spec.kind == "tiles" and spec.url.startswith(folder.url):
+        if spec.kind in ("tiles", "function") and spec.url.startswith(folder.url):
             executor.forget_array(spec)
     folder.remove()
 
@@ -209,14 +209,22 @@ def _bind(
         if isinstance(node.op, Leaf):
             spec = node.op.spec
             if spec.kind == "function":
-                spec = replace(spec, url=folder.url)
+                spec = replace(spec, url=folder.url, run=folder.lease.holder.owner)
                 _put_function(folder.store, function_key(spec.detail), node.op.payload)
             elif spec.kind == "host":
                 hosts[spec.identity] = node.op.payload
         else:
             to = places.get(node.key) or Placed(folder.place(node.key))
             spec = ArraySpec(
-                "tiles", node.grid, node.dtype, node.ndim, node.key, to.url, to.owner, to.separator
+                "tiles",
+                node.grid,
+                node.dtype,
+                node.ndim,
+                node.key,
+                to.url,
+                to.owner,
+                to.separator,
+                run=folder.lease.holder.owner,
             )
         arrays[name] = spec
     return arrays, hosts

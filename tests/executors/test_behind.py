@@ -1,0 +1,320 @@
+"""A function has another name when something behind it has changed, and the same one when nothing has."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import pytest
+
+import wrenla as wl
+from wrenla.executors import behind, shipping
+from wrenla.executors.behind import packed_function
+from wrenla.executors.steady import steady_pickle
+from wrenla_handler.call.modules import split_function
+
+INSTALLED = {
+    "behind_pkg/__init__.py": "from .constants import FACTOR\n\ndef scale(x):\n    return FACTOR * x\n",
+    "behind_pkg/constants.py": "FACTOR = 1.0\n",
+    "behind_pkg/fast.so": "machine code",
+    "behind_pkg/table.csv": "1,2",
+    "behind_single.py": "VALUE = 1.0\n\nclass Kind:\n    def call(self, i):\n        return i\n",
+    "behind_above.py": "import behind_single\n\ndef up(i):\n    return behind_single.VALUE\n",
+    "behind_wraps.py": (
+        "import functools\nimport behind_single\n\ndef decorated(f):\n    @functools.wraps(f)\n"
+        "    def inner(*a):\n        return behind_single.VALUE * f(*a)\n    return inner\n"
+    ),
+    "behind_big/__init__.py": "",
+    "behind_big-1.0.dist-info/METADATA": (
+        "Metadata-Version: 2.1\nName: behind-big\nVersion: 1.0\n"
+        "Requires-Dist: Behind.Needed>=1 ; python_version > '3'\nRequires-Dist: behind_single; extra == 'x'\n"
+    ),
+    "behind_big-1.0.dist-info/top_level.txt": "behind_big\n",
+    "behind_needed/__init__.py": "A = 1\n",
+    "behind_needed-2.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: behind_needed\nVersion: 2.0\n",
+    "behind_needed-2.0.dist-info/top_level.txt": "behind_needed\n",
+}
+
+LOCAL = {
+    "behind_local.py": "import behind_pkg\nfrom behind_deep import deep\n\ndef g(i):\n    return deep(i)\n",
+    "behind_deep.py": "def deep(i):\n    from behind_single import VALUE\n    return VALUE\n",
+    "behind_dynamic.py": (
+        "import importlib\n\nNAME = 'behind_single'\n\ndef g(i):\n"
+        "    return importlib.import_module(NAME).VALUE\n"
+    ),
+    "behind_relative/__init__.py": (
+        "import importlib\n\ndef late():\n    return importlib.import_module('.late', __name__)\n"
+    ),
+    "behind_relative/late.py": "VALUE = 1\n",
+    "behind_ext.so": "machine code",
+}
+
+SINGLE, PACKAGE = "behind_single.py", "behind_pkg/constants.py"
+
+CHANGES: tuple[tuple[str, str, str], ...] = (
+    ("a module as a global", SINGLE, "import behind_single\ndef f(i): return behind_single.VALUE"),
+    ("an import inside", SINGLE, "def f(i):\n    import behind_single\n    return behind_single.VALUE"),
+    ("a nested import", SINGLE, "def f(i):\n    def g():\n        import behind_single\n    return g()"),
+    ("a constant in a package", PACKAGE, "from behind_pkg import scale as f"),
+    ("an import of a package", PACKAGE, "import behind_pkg\ndef f(i): return behind_pkg.scale(i)"),
+    ("machine code", "behind_pkg/fast.so", "from behind_pkg import scale as f"),
+    ("data of a package", "behind_pkg/table.csv", "from behind_pkg import scale as f"),
+    ("an upgrade that adds", "behind_pkg/new.py", "from behind_pkg import scale as f"),
+    ("by name", SINGLE, "import importlib\ndef f(i): return importlib.import_module('behind_single').VALUE"),
+    ("by __import__", SINGLE, "def f(i): return __import__('behind_single').VALUE"),
+    (
+        "by name, in a global",
+        SINGLE,
+        "from importlib import import_module\nM = 'behind_single'\ndef f(i): return import_module(M).VALUE",
+    ),
+    (
+        "by name, in a list",
+        SINGLE,
+        "import importlib\nM = ['behind_single']\ndef f(i): return [importlib.import_module(m) for m in M]",
+    ),
+    (
+        "by name, as a default",
+        SINGLE,
+        "def f(m='behind_single'): __import__(m)",
+    ),
+    (
+        "by name, in a closure",
+        SINGLE,
+        "import importlib\ndef outer(m):\n    def f(i): return importlib.import_module(m)\n    return f\n"
+        "f = outer('behind_single')",
+    ),
+    ("by name, in a local module", SINGLE, "from behind_dynamic import g as f"),
+    ("by a relative name, locally", "behind_relative/late.py", "from behind_relative import late as f"),
+    ("through local modules", SINGLE, "import behind_local\ndef f(i): return behind_local.g(i)"),
+    ("through a local module", PACKAGE, "import behind_local\ndef f(i): return behind_local.g(i)"),
+    ("through an installed one", SINGLE, "from behind_above import up as f"),
+    ("through metadata", "behind_needed/__init__.py", "import behind_big\ndef f(i): return behind_big"),
+    ("a decorator", SINGLE, "from behind_wraps import decorated\n@decorated\ndef f(i): return i"),
+    (
+        "a decorator's file",
+        "behind_wraps.py",
+        "from behind_wraps import decorated\n@decorated\ndef f(): pass",
+    ),
+    ("a class", SINGLE, "from behind_single import Kind\ndef f(i): return Kind().call(i)"),
+    ("a method", SINGLE, "from behind_single import Kind\nf = Kind().call"),
+    ("a base class", SINGLE, "from behind_single import Kind\nclass Mine(Kind): pass\nf = Mine().call"),
+    ("a partial", SINGLE, "import functools, behind_above\nf = functools.partial(behind_above.up)"),
+    ("a closure", SINGLE, "from behind_above import up\ndef outer(g): return lambda i: g(i)\nf = outer(up)"),
+    ("a default", SINGLE, "from behind_above import up\ndef f(i, g=up): return g(i)"),
+    (
+        "a callable object",
+        SINGLE,
+        "from behind_above import up\nclass C:\n    def __call__(self, i): return up(i)\nf = C()",
+    ),
+    ("an attribute", SINGLE, "from behind_above import up\ndef f(i): return f.g(i)\nf.g = up"),
+    ("a value", SINGLE, "from behind_single import Kind\nk = {'a': [Kind()]}\ndef f(i): return k"),
+    (
+        "what is not there yet",
+        "behind_optional.py",
+        "def f(i):\n    try: import behind_optional\n    except ImportError: pass",
+    ),
+    ("local machine code", "behind_ext.so", "def f(i):\n    import behind_ext"),
+    ("a local module", "behind_deep.py", "def f(i):\n    import behind_local"),
+)
+
+
+@dataclass
+class Place:
+    """Installed and local modules, and scripts that use them."""
+
+    site: Path
+    local: Path
+
+    def function(self, script: str) -> Any:
+        """Run a script as a new process would."""
+        for name in [name for name in sys.modules if name.startswith("behind_")]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        space: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+        exec(compile(script, "script.py", "exec", dont_inherit=True), space)
+        return space["f"]
+
+    def name(self, script: str) -> str:
+        return packed_function(self.function(script)).name
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    made = Place(tmp_path / "site", tmp_path / "local")
+    for folder, files in ((made.site, INSTALLED), (made.local, LOCAL)):
+        for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        monkeypatch.syspath_prepend(str(folder))
+    installed = (*shipping._installed(), f"{os.path.realpath(made.site)}/")
+    monkeypatch.setattr(shipping, "_installed", lambda: installed)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    behind._distributions.cache_clear()
+    behind._required.cache_clear()
+    yield made
+    for name in [name for name in sys.modules if name.startswith("behind_")]:
+        del sys.modules[name]
+    behind._distributions.cache_clear()
+    behind._required.cache_clear()
+
+
+def test_what_changes_a_name(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = []
+    for what, file, script in CHANGES:
+        with monkeypatch.context() as patch:
+            if "metadata" in what:
+                patch.setattr(behind, "_READ", 0)
+            before, again = place.name(script), place.name(script)
+            path = (place.local if file in LOCAL or "optional" in file else place.site) / file
+            old = path.read_text() if path.exists() else ""
+            path.write_text(f"# changed\n{old}")
+            after = place.name(script)
+            path.write_text(old) if old else path.unlink()
+            restored = place.name(script)
+        if before != again or after == before or restored != before:
+            wrong.append((what, before == again, after != before, restored == before))
+    assert not wrong
+
+
+def test_what_changes_no_name(place: Place) -> None:
+    """What a function does not use; and what nobody can know, which `version` is for."""
+    script = "import behind_above\ndef f(i): return open('data').read(), behind_above"
+    before = place.name(script)
+    for path in (place.site / PACKAGE, place.local / "behind_local.py", place.local / "data"):
+        path.write_text("# changed\n")
+    (place.site / "behind_pkg" / "__pycache__").mkdir()
+    (place.site / "behind_single.py").touch()
+    os.environ["BEHIND"] = "changed"
+    try:
+        assert place.name(script) == before
+    finally:
+        del os.environ["BEHIND"]
+    f = place.function(script)
+    versions: list[Any] = [None, "", "1", 1, 2, -1, "None"]
+    assert len({packed_function(f, version).name for version in versions}) == len(versions)
+    assert len({packed_function(f, version).digest for version in versions}) == 1
+
+
+def test_versions_of_matrices() -> None:
+    def f(*args: Any) -> Any:
+        return np.zeros([len(x) for x in args])
+
+    for make in (
+        lambda **more: wl.from_function(f, (3, 3), 2, **more),
+        lambda **more: wl.from_function(f, 3, 2, **more),
+        lambda **more: wl.map_tiles(np.exp, wl.eye(3, 2), **more),
+    ):
+        assert make()._node.key == make(version=None)._node.key
+        assert make(version="a")._node.key == make(version="a")._node.key
+        assert len({make(version=v)._node.key for v in (None, "a", "b", 1, "1")}) == 5
+        for bad in (1.0, True, b"1", ["1"], np.float64(1)):
+            with pytest.raises(TypeError, match=r"version=.*: a string or an integer"):
+                make(version=bad)
+
+
+SCRIPT = """
+import dataclasses, enum, typing
+import numpy as np
+import wrenla as wl
+from wrenla.executors.behind import packed_function
+
+class Point:
+    names = frozenset({"x", "y", "zeta"})
+    def __init__(self, x): self.x = x
+
+class Kind(enum.Enum):
+    A = 1
+    B = "b"
+
+@dataclasses.dataclass
+class Data:
+    x: int = 3
+    s: set = dataclasses.field(default_factory=lambda: {"a", "b", "c"})
+
+class Base(typing.Generic[T := typing.TypeVar("T")]):
+    pass
+
+words = {"one", "two", "three", ("a", 1), Kind.A, None}
+table = {"k": [{"p", "q", "r"}], "o": Point(2), "d": Data()}
+
+def f(i, j, kinds=frozenset(["u", "v", "w"])):
+    inside = "x" in {"x", "y", "z"} and Kind.A in words and len(words) == 6 and Data().s == {"a", "b", "c"}
+    alike = isinstance(table["o"], Point) and table["k"][0] == {"p", "q", "r"} and Base[int] and len(kinds)
+    return np.full((len(i), len(j)), Point(2.0).x + inside + bool(alike))
+
+K = wl.from_function(f, (4, 4), tile=2)
+A = K @ np.arange(4.0) + wl.from_array(np.arange(4), tile=2)
+A += wl.map_tiles(lambda t: t * ("x" in {"x", "y"}), [1, 2, 3, 4])
+print(A._node.key, packed_function(f).digest)
+assert (K.compute() == 4).all()
+"""
+
+
+def test_the_same_name_in_each_process(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    base = {**os.environ, "WRENLA_STORE": str(tmp_path / "store"), "WRENLA_WORKERS": "1"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(script)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**base, "PYTHONHASHSEED": str(seed)},
+        )
+        for seed in (1, 2)
+    ]
+    ended = [(*process.communicate(timeout=60), process.returncode) for process in started]
+    assert [code for _, _, code in ended] == [0, 0], ended
+    assert ended[0][0] == ended[1][0] != ""
+
+
+def test_classes_of_scripts_are_told_apart_by_content() -> None:
+    """A worker that has one class of a name must not take it for another of the same name."""
+
+    def made(value: int) -> Callable[[], Any]:
+        space: dict[str, Any] = {"__name__": "__main__", "value": value, "Enum": Enum}
+        exec(
+            textwrap.dedent(
+                f"""
+                class Point:
+                    def get(self):
+                        return {value}
+
+                class Kind(Enum):
+                    A = {value}
+
+                def f():
+                    return Point().get() + Kind.A.value
+                """
+            ),
+            space,
+        )
+        return space["f"]  # type: ignore[no-any-return]
+
+    blobs = {value: packed_function(made(value)).blob for value in (1, 2)}
+    assert packed_function(made(1)).blob == blobs[1] != blobs[2]
+    for value, blob in blobs.items():
+        assert cloudpickle.loads(split_function(blob)[1])() == 2 * value
+
+
+def test_sets_stay_what_they_are() -> None:
+    node: Any = type("Node", (), {})()
+    node.all = {node, "a"}
+    values = [{1, "a", (2, "b")}, frozenset({"x", frozenset({"y"})}), set(), {1.5, None}, {3, 1, 2}, {b"b"}]
+    assert cloudpickle.loads(steady_pickle(values)[0]) == values
+    back = cloudpickle.loads(steady_pickle(node)[0])
+    assert back in back.all
+    assert len(back.all) == 2
+    array = np.frombuffer(bytes(range(256)) * 64, "u1")  # every opcode is in it
+    assert np.array_equal(cloudpickle.loads(steady_pickle(lambda: array)[0])(), array)

@@ -1,0 +1,102 @@
+"""Which modules code imports when it runs: read from its byte code.
+
+`ast.parse` in two threads at once fails in some releases of Python (python/cpython#106905).
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import re
+import types
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+__all__ = ["imported_by", "imported_by_function"]
+
+_BY_NAME = frozenset({"import_module", "__import__"})
+"""Where code calls these, its strings may be names of modules."""
+
+_NAME = re.compile(r"\.*[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+@functools.lru_cache(maxsize=512)
+def imported_by(code: types.CodeType, package: str) -> frozenset[str]:
+    """Return the modules that code imports, if `package` is what it takes relative names from.
+
+    Strings that may be names of modules are among them where the code imports by name.
+    """
+    parts = list(_parts(code))
+    names = {name for part in parts for name in _statements(part, package)}
+    if imports_by_name(parts):
+        names |= _named((constant for part in parts for constant in part.co_consts), package)
+    return frozenset(names)
+
+
+def imported_by_function(function: types.FunctionType) -> frozenset[str]:
+    """Return the modules that a function imports; the names of some may be in variables that it refers to."""
+    package = str(function.__globals__.get("__package__") or "")
+    names = imported_by(function.__code__, package)
+    parts = list(_parts(function.__code__))
+    if not imports_by_name(parts):
+        return names
+    known = function.__globals__
+    values = [known.get(name) for part in parts for name in part.co_names]
+    values += function.__defaults__ or ()
+    values += (function.__kwdefaults__ or {}).values()
+    values += [_content(cell) for cell in function.__closure__ or ()]
+    return names | _named(values, package)
+
+
+def imports_by_name(parts: Iterable[types.CodeType]) -> bool:
+    """Tell whether code calls what imports a module whose name is a string."""
+    return any(not _BY_NAME.isdisjoint((*part.co_names, *part.co_freevars)) for part in parts)
+
+
+def _parts(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yield some code and what is inside it: functions, classes, comprehensions."""
+    yield code
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            yield from _parts(inner)
+
+
+def _statements(code: types.CodeType, package: str) -> Iterator[str]:
+    """Yield what import statements name: modules, or what may be an attribute of one."""
+    constants = list[Any]()
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":  # which finds its level and its list on the stack
+            level, listed = constants[-2:]
+            origin = _absolute("." * level + instruction.argval, package)
+            yield origin
+            yield from (f"{origin}.{name}" for name in listed or ())
+        elif instruction.opname.startswith("LOAD_"):
+            constants.append(instruction.argval)
+
+
+def _named(values: Iterable[Any], package: str) -> set[str]:
+    """Return what may be names of modules among some values, and in their lists and tables."""
+    names = set[str]()
+    for value in values:
+        texts = value if isinstance(value, tuple | list | set | frozenset | dict) else (value,)
+        more = value.values() if isinstance(value, dict) else ()
+        for text in (*texts, *more):
+            if isinstance(text, str) and _NAME.fullmatch(text):
+                names.add(_absolute(text, package))
+    return names
+
+
+def _absolute(name: str, package: str) -> str:
+    """Return the full name of a module, whose name may begin with dots."""
+    bare = name.lstrip(".")
+    level = len(name) - len(bare)
+    around = package.split(".") if package else []
+    above = around[: len(around) - level + 1] if level else []
+    return ".".join([*above, *([bare] if bare else [])])
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing in it yet
+        return None

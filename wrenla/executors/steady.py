@@ -1,0 +1,106 @@
+"""Pickles of functions that are the same in every process: they name what a run has computed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import pickle
+import typing
+from collections.abc import Collection
+from typing import Any
+
+import cloudpickle
+from cloudpickle import cloudpickle as inside
+
+from wrenla.executors.shipping import Naming, NamingPickler
+
+__all__ = ["steady_pickle"]
+
+_SETS = (pickle.EMPTY_SET, pickle.FROZENSET)
+"""How sets begin or end in a pickle. (The bytes may stand for something else: then we are only slower.)"""
+
+
+def steady_pickle(value: object) -> tuple[bytes, set[str]]:
+    """Return a pickle that depends on nothing but the value, and the modules that it names.
+
+    cloudpickle draws a random name for each class of a script, by which a process knows it again. Here it is
+    made of the whole pickle's hash: other content, other class. The order of sets depends on the hashes of
+    strings, which differ in each process: here they are sorted.
+    """
+    pickled, modules = _dump(_QuickPickler, value)
+    if any(code in pickled for code in _SETS):
+        with contextlib.suppress(RecursionError):  # what contains itself has no order
+            pickled, modules = _dump(_SortingPickler, value)
+    return pickled, modules
+
+
+class _Steady(Naming):
+    """Puts marks where random names of classes would be."""
+
+    def __init__(self, file: Any, **more: Any) -> None:
+        super().__init__(file, **more)
+        self.marks: dict[str, str] = {}
+
+    def reducer_override(self, obj: Any) -> Any:
+        reduced = super().reducer_override(obj)
+        if isinstance(obj, typing.TypeVar):
+            reduced = inside._typevar_reduce(obj)
+        elif not isinstance(obj, type):
+            return reduced
+        if not isinstance(reduced, tuple):
+            return reduced
+        name = inside._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(obj)
+        if name is None or name not in reduced[1]:
+            return reduced
+        mark = self.marks.setdefault(name, f"wrenla-{len(self.marks):0{len(name) - 7}d}")
+        args = tuple(mark if arg is name or arg == name else arg for arg in reduced[1])
+        return (reduced[0], args, *reduced[2:])
+
+
+class _QuickPickler(_Steady, NamingPickler):
+    """The usual one, written in C."""
+
+
+class _Plain(pickle._Pickler):
+    """cloudpickle's pickler on top of the one that is written in Python: it asks how to reduce sets, too."""
+
+    dispatch_table = cloudpickle.Pickler.dispatch_table
+    _function_reduce = cloudpickle.Pickler._function_reduce
+    _dynamic_function_reduce = cloudpickle.Pickler._dynamic_function_reduce
+    _function_getnewargs = cloudpickle.Pickler._function_getnewargs
+
+    def __init__(self, file: Any, **more: Any) -> None:
+        super().__init__(file, **more)
+        self.globals_ref: dict[int, Any] = {}
+
+    def reducer_override(self, obj: Any) -> Any:
+        return cloudpickle.Pickler.reducer_override(self, obj)
+
+
+class _SortingPickler(_Steady, _Plain):
+    """Writes sets in an order of their content."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) in (set, frozenset):
+            return type(obj), (_sorted(obj),)
+        return super().reducer_override(obj)
+
+
+def _sorted(items: Collection[Any]) -> list[Any]:
+    if len({*map(type, items)}) == 1 and isinstance(next(iter(items)), str | bytes | int):
+        return sorted(items)
+    return sorted(items, key=lambda item: _dump(_SortingPickler, item)[0])
+
+
+def _dump(kind: type[Any], value: object) -> tuple[bytes, set[str]]:
+    file, modules = io.BytesIO(), set[str]()
+    pickler = kind(file, protocol=5, modules=modules)
+    pickler.dump(value)
+    pickled = file.getvalue()
+    if pickler.marks:
+        whole = hashlib.sha256(pickled).hexdigest()
+        for mark in pickler.marks.values():
+            name = hashlib.sha256(f"{whole} {mark}".encode()).hexdigest()[: len(mark)]
+            pickled = pickled.replace(mark.encode(), name.encode())
+    return pickled, modules
