@@ -120,14 +120,10 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
         ) as (finished, _),
     ):
         specs |= {result.node.key: result.spec for result in finished}
-        executor.home.sources.hosts.update(hosts)
-        try:
+        with executor.home.sources.holding(hosts):
             gathered = [_gather(node, specs, executor) for node in nodes]
-            _check_same(nodes)  # views of stored matrices were read just now
-            return gathered
-        finally:
-            for identity in hosts:
-                executor.home.sources.hosts.pop(identity, None)
+        _check_same(nodes)  # views of stored matrices were read just now
+        return gathered
 
 
 def persist_node(node: Node, executor: Executor | None, options: Options) -> Node:

@@ -238,7 +238,7 @@ class Lease:
         self.store, self.prefix, self.number, self.holder = store, prefix, number, holder
         self._ended, self._lost = threading.Event(), threading.Event()
         arguments = (store, self.key, holder, self._ended, self._lost)
-        self._renewing = threading.Thread(target=_renew, args=arguments, name="wrenla-lease", daemon=True)
+        self._renewing = threading.Thread(target=_renew, args=arguments, name="lease-renewal", daemon=True)
         try:
             self._renewing.start()
         except RuntimeError as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import cloudpickle
@@ -92,11 +94,29 @@ class Sources:
 
     def __init__(self, hosts: Mapping[str, Tile] | None = None, finder: Finder | None = None) -> None:
         self.hosts: dict[str, Tile] = dict(hosts or {})
+        self._held: Counter[str] = Counter()
         self._finder = finder
         self._purges = 0
         self._stores = Kept[Store](_STORES)
         self._functions = Functions()
         self._lock = threading.Lock()
+
+    @contextmanager
+    def holding(self, hosts: Mapping[str, Tile]) -> Iterator[None]:
+        """Have arrays at hand in a block. Equal ones have one name, so several blocks may need the same."""
+        with self._lock:
+            for identity, array in hosts.items():
+                self.hosts[identity] = array
+                self._held[identity] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                for identity in hosts:
+                    self._held[identity] -= 1
+                    if not self._held[identity]:
+                        del self._held[identity]
+                        self.hosts.pop(identity, None)
 
     def store(self, url: str) -> Store:
         """Return the store at an address, the same one as long as it is kept."""

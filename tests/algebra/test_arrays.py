@@ -286,3 +286,17 @@ def test_conversions_are_our_own(uncopied: None) -> None:
         assert np.array_equal(A.compute(), expected)
         a -= 1
     assert np.array_equal((wl.eye(4) @ a.astype("f2")).compute(), a)
+
+
+def test_threads_that_use_equal_arrays_do_not_take_them_from_each_other() -> None:
+    """Equal arrays have one name; whoever is done first must leave the array to the others."""
+    b = np.arange(12.0)
+    with wl.LocalExecutor(2, allowed_mem="100 MiB") as executor:
+        sources = executor.home.sources
+        x = wl.from_array(b, tile=4)
+        hosts = {x._node.op.spec.identity: x._node.op.payload}
+        with sources.holding(hosts):
+            assert np.array_equal((2 * wl.from_array(b.copy(), tile=4)).compute(executor), 2 * b)
+            assert np.array_equal(x.compute(executor), b)
+            assert sources.hosts.keys() == hosts.keys()
+        assert sources.hosts == {}

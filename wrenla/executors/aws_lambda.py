@@ -167,15 +167,13 @@ class LambdaExecutor(Executor):
 
     @contextmanager
     def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
-        with self._lock:  # one run at a time: a second one would only wait for the same invocations
+        # one run at a time: a second one would only wait for the same invocations
+        with self._lock, self._home.sources.holding(hosts):
             self._run = TileRun(self._calls, projected)
-            self._home.sources.hosts.update(hosts)
             try:
                 yield
             finally:
                 self._run.end()
-                for identity in hosts:
-                    self._home.sources.hosts.pop(identity, None)
 
     def submit_task(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Future[Report]:
         return self.submit_tasks([task], arrays)[0]

@@ -180,17 +180,14 @@ class LocalExecutor(Executor):
                 "run of its own, which would wait for itself: compute what it needs before"
             )
         # one run at a time: two would share neither the memory nor the processors well
-        with self._lock, blas_threads(self.blas_threads):
+        with self._lock, blas_threads(self.blas_threads), self._home.sources.holding(hosts):
             try:
                 self._inside.run = True
-                self._home.sources.hosts.update(hosts)
                 self._home.cache.resize(max(0, self._for_tiles - self.workers * projected))
                 yield
             finally:
                 self._inside.run = False
                 self._home.buffers.clear()
-                for identity in hosts:
-                    self._home.sources.hosts.pop(identity, None)
 
     def forget(self, spec: ArraySpec, ref: TileRef) -> None:
         self._home.cache.drop(cache_key(spec, ref))

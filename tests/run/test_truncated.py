@@ -1,0 +1,101 @@
+"""Mapped files that somebody cuts short end a run with an error, never the process, and never in a number."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import wrenla as wl
+from wrenla.run.events import TaskFinished, TaskStarted
+from wrenla_handler.errors import TruncatedTileError
+from wrenla_handler.stores import open_store
+from wrenla_handler.stores.mapping import guard, refuse_truncated
+
+TILE = 256  # 512 KiB a tile: large enough to be mapped
+
+
+def test_a_map_that_is_cut_short_reads_as_zeros_and_is_told(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    store.put("a", np.ones(1 << 17).tobytes())
+    tile = np.frombuffer(store.get("a"))
+    os.truncate(tmp_path / "a", 1 << 16)
+    with (
+        pytest.raises(TruncatedTileError, match=r": a: the file was cut short while it was read"),
+        refuse_truncated(),
+    ):
+        total = float(tile.sum())
+    assert total == 1 << 13
+    # as long as somebody may look at the zeros nothing else counts either, and not a moment longer
+    with pytest.raises(TruncatedTileError), refuse_truncated():
+        pass
+    del tile
+    with refuse_truncated():
+        pass
+
+
+def test_arrays_that_numpy_has_mapped(tmp_path: Path) -> None:
+    np.ones(1 << 17).tofile(tmp_path / "a")
+    for mode in ("r", "r+"):
+        array = np.memmap(tmp_path / "a", "f8", mode)
+        view = array.reshape(256, -1)[3:]
+        guard(view)
+        os.truncate(tmp_path / "a", 1 << 16)
+        assert float(array.sum()) == 1 << 13
+        with pytest.raises(TruncatedTileError, match="a: the file was cut short"):
+            guard(view)
+        with refuse_truncated():  # it is the user's own, who may keep it
+            pass
+        os.truncate(tmp_path / "a", 0)
+        np.ones(1 << 17).tofile(tmp_path / "a")
+    guard(np.ones(3))
+
+
+@pytest.mark.parametrize("when", ["before a task", "at the end"])
+def test_a_run_ends_with_an_error(when: str, executor: wl.LocalExecutor, tmp_path: Path, left: Any) -> None:
+    a = np.random.default_rng(0).random((4 * TILE, 4 * TILE))
+    A = wl.from_array(a, tile=TILE).save(str(tmp_path / "A"), executor)
+    seen: list[int] = []
+
+    def cut(event: Any) -> None:
+        kind = TaskStarted if when == "before a task" else TaskFinished
+        if isinstance(event, kind):
+            seen.append(1)
+            if len(seen) == (3 if when == "before a task" else 16):
+                for path in (tmp_path / "A" / "c").rglob("*"):
+                    if path.is_file():
+                        os.truncate(path, 5000)
+
+    with pytest.raises((TruncatedTileError, wl.WrenlaError)) as raised:
+        (A @ A).compute(executor, on_event=cut)
+    assert isinstance(raised.value, TruncatedTileError) or "was changed since" in str(raised.value)
+    del raised
+    # the executor goes on with what is whole
+    B = wl.from_array(a, tile=TILE).save(str(tmp_path / "B"), executor)
+    np.testing.assert_allclose((B @ B).compute(executor), a @ a, rtol=1e-12)
+
+
+def test_other_maps_end_the_process_as_before(tmp_path: Path) -> None:
+    """The handler is for our maps: whoever has another one for theirs still gets the signal."""
+    script = """
+import faulthandler, mmap, os, sys
+import numpy as np
+from wrenla_handler.stores import open_store
+faulthandler.enable()
+store = open_store(sys.argv[1])
+store.put("a", bytes(1 << 17))
+view = store.get("a")
+theirs = np.memmap(sys.argv[1] + "/b", "u1", "w+", shape=1 << 17)
+os.truncate(sys.argv[1] + "/b", 10)
+theirs.sum()
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
+    assert run.returncode == -7
+    assert "Bus error" in run.stderr
