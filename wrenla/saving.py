@@ -156,10 +156,7 @@ class Claim:
         """
         layout = replace(layout, generation=self._final.owner, separator=self._final.separator)
         self._check_held()
-        if not self._in_place:
-            for key in list(self.store.list(f"{self._folder}/c")):
-                tile = key.removeprefix(f"{self._folder}/")
-                _move(self.store, key, tile if layout.separator == "/" else _flat(tile))
+        self._bring_home(layout.separator)
         if not is_whole(self.store, layout):
             raise StoreError(
                 f"{self.store.url}: tiles that were written are not there any more; nothing was saved. "
@@ -172,6 +169,17 @@ class Claim:
         self.lease.stop()
         self._remove_lease()
         return layout
+
+    def _bring_home(self, separator: Separator) -> None:
+        """Move the new tiles to where they are looked for, which is no place of the old ones."""
+        if self._in_place:
+            return
+        folder = f"{self._folder}/c"
+        if separator == "/" and isinstance(self.store, MovingStore) and self.store.move_folder(folder, "c"):
+            return
+        for key in list(self.store.list(folder)):
+            tile = key.removeprefix(f"{self._folder}/")
+            _move(self.store, key, tile if separator == "/" else _flat(tile))
 
     def abandon(self) -> None:
         """Remove the new tiles. The old matrix is as it was."""

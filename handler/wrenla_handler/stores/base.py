@@ -115,6 +115,12 @@ class MovingStore(Protocol):
         Raises KeyError if there is no such object.
         """
 
+    def move_folder(self, folder: str, new: str) -> bool:
+        """Give all objects below a folder another one, in one step, unless there are objects below that.
+
+        Returns whether it was done.
+        """
+
 
 @runtime_checkable
 class OwningStore(Protocol):

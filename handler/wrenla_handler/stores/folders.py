@@ -7,6 +7,7 @@ would leave a moment in which somebody who may write to the folder could put a l
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import stat
@@ -36,15 +37,67 @@ def open_folder(anchor: str, parts: Sequence[str], *, make: bool = False, flags:
     OSError
         ELOOP if there is a link on the way.
     """
-    last = len(parts)
-    descriptor = _anchor(anchor, make, flags if last == 0 else os.O_PATH)
+    if not parts:
+        return _anchor(anchor, make, flags)
+    top = _anchor(anchor, make, os.O_PATH)
+    try:
+        try:
+            return _at_once(top, "/".join(parts), flags)
+        except FileNotFoundError:
+            if not make:
+                raise
+        except NotADirectoryError:
+            pass  # step by step we see where, and whether it is a link
+        return _step_by_step(top, parts, make, flags)
+    finally:
+        os.close(top)
+
+
+def _step_by_step(top: int, parts: Sequence[str], make: bool, flags: int) -> int:
+    descriptor = os.dup(top)
     for number, name in enumerate(parts, 1):
         parent = descriptor
         try:
-            descriptor = _child(parent, name, make, flags if number == last else os.O_PATH)
+            descriptor = _child(parent, name, make, flags if number == len(parts) else os.O_PATH)
         finally:
             os.close(parent)
     return descriptor
+
+
+def _at_once(top: int, path: str, flags: int) -> int:
+    """Open a folder by openat2, for which Python has no function; step by step where that is missing."""
+    if _openat2_missing:
+        return _step_by_step(top, path.split("/"), False, flags)
+    how = _How(flags | _FOLDER, 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS)
+    descriptor: int = _libc.syscall(_OPENAT2, top, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+    if descriptor >= 0:
+        return descriptor
+    code = ctypes.get_errno()
+    if code in (
+        errno.ENOSYS,
+        errno.EPERM,
+        errno.EAGAIN,
+        errno.E2BIG,
+    ):  # an old kernel, or a container's filter
+        if code == errno.ENOSYS:
+            _openat2_missing.append(True)
+        return _step_by_step(top, path.split("/"), False, flags)
+    if code == errno.ELOOP:
+        raise NotADirectoryError
+    raise OSError(code, os.strerror(code))
+
+
+class _How(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+_libc.syscall.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t]
+
+_OPENAT2 = 437
+_RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x04, 0x08
+_openat2_missing: list[bool] = []
 
 
 def _anchor(anchor: str, make: bool, flags: int) -> int:

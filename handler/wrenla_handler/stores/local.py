@@ -171,6 +171,26 @@ class LocalStore:
             regular_status(folder, name)
             os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=new_folder)
 
+    def move_folder(self, folder: str, new: str) -> bool:
+        """Give all objects below a folder another one, in one step, unless there are objects below that."""
+        with (
+            self._translating(folder),
+            contextlib.suppress(FileNotFoundError),
+            self._in_folder_of(folder, translate=False) as (parent, name),
+            self._in_folder_of(new, make=True, translate=False) as (new_parent, new_name),
+        ):
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
+                return False
+            try:
+                os.rename(name, new_name, src_dir_fd=parent, dst_dir_fd=new_parent)
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    return False
+                raise
+            return True
+        return False
+
     def remove_empty_folders(self, ours: Callable[[str], bool], *, root: bool = False) -> None:
         """Remove the folders with a path of ours, in which nothing is left."""
         with self._translating(""), contextlib.suppress(*_MISSING):

@@ -160,6 +160,18 @@ class MemoryStore:
             del self._space.objects[self._prefix + key]
             self._space.objects[new_key] = found
 
+    def move_folder(self, folder: str, new: str) -> bool:
+        """Give all objects below a folder another one, in one step, unless there are objects below that."""
+        old_prefix, new_prefix = (f"{self._prefix}{check_key(name)}/" for name in (folder, new))
+        with self._space.lock:
+            objects = self._space.objects
+            keys = [key for key in objects if key.startswith(old_prefix)]
+            if not keys or any(key.startswith(new_prefix) for key in objects):
+                return False
+            for key in keys:
+                objects[new_prefix + key.removeprefix(old_prefix)] = objects.pop(key)
+        return True
+
     def remove_empty_folders(self, ours: Callable[[str], bool], *, root: bool = False) -> None:
         """Do nothing: there are no folders, only keys with slashes."""
 
