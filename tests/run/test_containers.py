@@ -1,4 +1,4 @@
-"""Runs of another container with this host's name: neither taken for dead while they live, nor for alive after."""
+"""Runs of another container that has this host's name: they live as long as they live."""
 
 from __future__ import annotations
 

@@ -169,6 +169,7 @@ class LocalStore:
             self._in_folder_of(new, make=True) as (new_folder, new_name),
         ):
             regular_status(folder, name)
+            _check_replaceable(new_folder, new_name)
             os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=new_folder)
 
     def move_folder(self, folder: str, new: str) -> bool:
@@ -274,7 +275,7 @@ class LocalStore:
                 else:
                     return True
             with _named_file(folder, data, durable) as temporary:
-                os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                _link(temporary, name, folder)
         except FileExistsError:
             regular_status(folder, name)  # a folder, or a link, is no object that could stand
             return False
@@ -345,6 +346,18 @@ def _link_unnamed(folder: int, name: str, data: memoryview, durable: bool) -> No
         os.close(descriptor)
 
 
+def _link(temporary: str, name: str, folder: int) -> None:
+    try:
+        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        why = (
+            "the file system has no hard links, without which files cannot be created whole: use another one"
+        )
+        raise OSError(error.errno, why) from error
+
+
 @contextlib.contextmanager
 def _named_file(folder: int, data: memoryview, durable: bool) -> Iterator[str]:
     """Write a temporary file, whose name is no key, and remove it if it is still there."""
@@ -361,9 +374,14 @@ def _named_file(folder: int, data: memoryview, durable: bool) -> Iterator[str]:
             os.unlink(temporary, dir_fd=folder)
 
 
-def _replace(folder: int, name: str, data: memoryview, durable: bool) -> bool:
+def _check_replaceable(folder: int, name: str) -> None:
+    """Raise OSError if there is something that is no file: a link that stands there is somebody else's."""
     with contextlib.suppress(FileNotFoundError):
-        regular_status(folder, name)  # a link that stands there is somebody else's
+        regular_status(folder, name)
+
+
+def _replace(folder: int, name: str, data: memoryview, durable: bool) -> bool:
+    _check_replaceable(folder, name)
     with _named_file(folder, data, durable) as temporary:
         os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     return True
