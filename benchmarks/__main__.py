@@ -15,7 +15,7 @@ from typing import Any
 import click
 from threadpoolctl import threadpool_info
 
-from benchmarks import aws
+from benchmarks import against, aws
 from benchmarks import map as calls
 from benchmarks.contest import Contestant, compete
 from benchmarks.figure import Figure
@@ -257,10 +257,11 @@ def table(figures: list[Figure]) -> str:
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
+@click.argument("names", nargs=-1, type=click.Choice([*BENCHMARKS, "against"]))
 @click.option("--rounds", default=3, show_default=True, help="Runs of each contestant; medians are compared.")
+@click.option("--base", default="", help="An earlier commit that `against` compares this tree with.")
 @click.option("--save/--no-save", default=True, show_default=True, help="Write benchmarks/results/.")
-def main(names: tuple[str, ...], rounds: int, save: bool) -> None:
+def main(names: tuple[str, ...], rounds: int, base: str, save: bool) -> None:
     """Run all benchmarks, or those named. Contestants run in turn; ratios are of medians of one run."""
     import numpy  # noqa: F401  so that threadpool_info sees its BLAS
     import scipy.linalg  # noqa: F401
@@ -269,7 +270,7 @@ def main(names: tuple[str, ...], rounds: int, save: bool) -> None:
     print(json.dumps(about, indent=1))
     figures: list[Figure] = []
     for name in names or BENCHMARKS:
-        figures += BENCHMARKS[name](rounds)
+        figures += against.figures(rounds, base) if name == "against" else BENCHMARKS[name](rounds)
         print(flush=True)
     text = table(figures)
     print(text)

@@ -1,0 +1,134 @@
+"""This tree against an earlier commit: the same work by both in turn, as ratios of pairs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from benchmarks.figure import Figure
+
+__all__ = ["figures"]
+
+ROOTS = ("", "kernels", "handler")
+
+WORK = """
+import json, os, sys, time, shutil, tempfile
+os.environ.update(AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x", AWS_DEFAULT_REGION="us-east-1")
+folder = tempfile.mkdtemp(dir=sys.argv[1])
+os.environ["WRENLA_STORE"] = folder + "/store"
+import numpy as np
+import wrenla as wl
+
+took = {}
+
+def timed(name, work):
+    began = time.perf_counter()
+    result = work()
+    took[name] = time.perf_counter() - began
+    return result
+
+n, tile = 6144, 768
+with wl.LocalExecutor(2, allowed_mem="3 GiB") as executor:
+    wl.random((512, 512), tile=128).gram().shift(600.0).cholesky().save(folder + "/warm", executor)
+    R = timed("save", lambda: wl.random((n, n), tile=tile, seed=1).save(folder + "/R", executor))
+    assert abs(float(R.norm().compute(executor)) / n - 1) < 0.01
+    decay = wl.from_function(lambda i, j: 0.9 ** abs(i[:, None] - j), (n, n), tile, structure="pos")
+    A = decay.save(folder + "/A", executor)
+    L = timed("cholesky", lambda: A.cholesky().save(folder + "/L", executor))
+    x = np.ones(n)
+    b = (A @ x).compute(executor)
+    again = (L @ (L.H @ x)).compute(executor)
+    assert np.linalg.norm(again - b) <= n * 2.0**-53 * np.linalg.norm(b), "residual"
+
+import logging
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+from moto.server import ThreadedMotoServer
+from concurrent.futures import ThreadPoolExecutor
+server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+server.start()
+os.environ["AWS_ENDPOINT_URL_S3"] = "http://127.0.0.1:%d" % server.get_host_and_port()[1]
+import boto3
+boto3.client("s3").create_bucket(Bucket="bucket")
+from wrenla.folder import RunFolder, clean
+run = RunFolder("s3://bucket/x", "0" * 24)
+keys = ["%s/c/%d/%d" % ("a" * 24, k // 100, k % 100) for k in range(int(sys.argv[2]))]
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(lambda key: run.store.put(key, b"x"), keys))
+run.close()
+cleaned = timed("clean", lambda: dict(clean("s3://bucket/x")))
+assert sum(cleaned.values()) > len(keys), cleaned
+server.stop()
+shutil.rmtree(folder)
+print(json.dumps(took))
+"""
+
+OBJECTS = 2000
+"""Of 100,000 each costs as much: lists come by the thousand, and deletions one by one."""
+
+
+def figures(rounds: int, base: str) -> list[Figure]:
+    """Compare what this tree takes with what the tree at a commit takes.
+
+    Parameters
+    ----------
+    rounds : int
+    base : str
+        The commit; "" leaves this out.
+    """
+    if not base:
+        print("against an earlier commit: not measured, name one with --base")
+        return []
+    here = Path(__file__).parent.parent
+    with tempfile.TemporaryDirectory() as folder:
+        there = Path(folder, "base")
+        subprocess.run(["git", "-C", here, "worktree", "add", "--quiet", there, base], check=True)
+        try:
+            runs: dict[Path, list[dict[str, float]]] = {here: [], there: []}
+            for _ in range(rounds):
+                for tree, seen in runs.items():
+                    seen.append(_run(tree, folder))
+        finally:
+            subprocess.run(["git", "-C", here, "worktree", "remove", "--force", there], check=True)
+    return [_figure(name, must, base, runs[here], runs[there]) for name, must in MUST.items()]
+
+
+MUST = {"save": 1.03, "cholesky": 1.03, "clean": 1.2}
+
+_NAMES = {
+    "save": "save of random n = 6144 into a folder",
+    "cholesky": "Cholesky n = 6144, disk to disk",
+    "clean": f"clean of {OBJECTS:,} objects on moto's S3",
+}
+
+
+def _figure(
+    name: str, must: float, base: str, ours: list[dict[str, float]], theirs: list[dict[str, float]]
+) -> Figure:
+    ratio = median(a[name] / b[name] for a, b in zip(ours, theirs, strict=True))
+    spent = f"{median(a[name] for a in ours):.3f} s against {median(b[name] for b in theirs):.3f} s"
+    return Figure(_NAMES[name], f"this tree / {base}", ratio, must, 1.0, "×", True, spent)
+
+
+def _run(tree: Path, folder: str) -> dict[str, float]:
+    paths = os.pathsep.join(str(tree / root) for root in ROOTS)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WORK, folder, str(OBJECTS)],
+        env={**os.environ, "PYTHONPATH": paths},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{tree}: {done.stderr[-2000:]}")
+    took: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    print(
+        f"  {tree.name}: " + ", ".join(f"{name} {seconds:.3f} s" for name, seconds in took.items()),
+        flush=True,
+    )
+    return took
