@@ -40,6 +40,8 @@ _POLL_SECONDS = 0.5
 
 _KIND = "lease"
 
+_LAST = 99_999_999
+
 
 @dataclass(frozen=True, slots=True)
 class Holder:
@@ -85,7 +87,10 @@ class Holder:
         if self.ended:
             return False
         if self.boot and self.namespace and (self.boot, self.namespace) == (_boot(), _namespace()):
-            return bool(self.started) and _start_of(self.pid) == self.started
+            if not self.started or _start_of(self.pid) != self.started:
+                return False
+            # ours may have been interrupted just when it was taken, so that nobody would ever give it back
+            return self.pid != os.getpid() or self.owner in _held
         return None
 
     def __str__(self) -> str:
@@ -111,6 +116,10 @@ class Holder:
         if not all(isinstance(value, str) for value in plain["note"].values()):
             return None
         return cls(**plain)
+
+
+_held: set[str] = set()
+"""Owners of the leases of this process."""
 
 
 def _boot() -> str:
@@ -177,7 +186,7 @@ def standing(store: Store, prefix: str) -> Standing | None:
 
 def _numbers(store: Store, prefix: str) -> list[int]:
     keys = (key.removeprefix(prefix) for key in store.list(prefix))
-    return [int(key) for key in keys if re.fullmatch(r"\d{8}", key)]
+    return [int(key) for key in keys if re.fullmatch("[0-9]{8}", key)]
 
 
 def _key(prefix: str, number: int) -> str:
@@ -245,7 +254,7 @@ class Lease:
             store.delete(self.key)  # nobody would renew it
             raise no_thread("the thread that renews a lease", error) from error
         # the renewing thread must not outlive a lease that nobody has given back
-        self._finalizer = weakref.finalize(self, self._ended.set)
+        self._finalizer = weakref.finalize(self, _let_go, holder.owner, self._ended)
 
     @classmethod
     def succeed(
@@ -256,13 +265,21 @@ class Lease:
         Each lease is a new, create-only object: of two processes that find a dead one only one succeeds it.
         """
         number = 0 if found is None else found.number + 1
+        if number > _LAST:
+            raise StoreError(f"{store.url}: {_key(prefix, number - 1)}: no lease of wrenla's; remove it")
         holder = Holder.mine(uuid.uuid4().hex, note)
-        if not store.put(_key(prefix, number), holder.encode(), create=True, durable=durable):
-            return None
-        for old in _numbers(store, prefix):
-            if old < number:
-                store.delete(_key(prefix, old))
-        return cls(store, prefix, number, holder)
+        _held.add(holder.owner)
+        try:
+            if not store.put(_key(prefix, number), holder.encode(), create=True, durable=durable):
+                _held.discard(holder.owner)
+                return None
+            for old in _numbers(store, prefix):
+                if old < number:
+                    store.delete(_key(prefix, old))
+            return cls(store, prefix, number, holder)
+        except BaseException:
+            _held.discard(holder.owner)
+            raise
 
     @property
     def key(self) -> str:
@@ -294,10 +311,15 @@ class Lease:
 
     def stop(self) -> None:
         """Count no further, and leave the object for the caller to remove."""
-        self._ended.set()
+        _let_go(self.holder.owner, self._ended)
         if self._renewing is not threading.current_thread():
             self._renewing.join(timeout=5)
         self._finalizer.detach()
+
+
+def _let_go(owner: str, ended: threading.Event) -> None:
+    ended.set()
+    _held.discard(owner)
 
 
 def _renew(store: Store, key: str, holder: Holder, ended: threading.Event, lost: threading.Event) -> None:

@@ -37,23 +37,24 @@ _NAME = r"(?:[0-9a-f]{24}|calls-[0-9a-f]{12})(?:-[0-9a-f]{8})?"
 _HEX = r"[0-9a-f]"
 _TILES = rf"(?:{_HEX}{{24}}|array-[^/]+)/(?:c(?:/\d+){{0,2}}|partial(?:/\d+){{3}})"
 _CALLS = rf"(?:functions|modules|broadcasts)/{_HEX}{{64}}|arguments/{_HEX}{{8,}}-\d+|results/[^/]+|data/.+"
-_IN_RUN = re.compile(rf"{MANIFEST}|{LEASE}\d{{8}}|{_TILES}|{_CALLS}", re.S)
+_IN_RUN = re.compile(rf"{MANIFEST}|{LEASE}\d{{8}}|{_TILES}|{_CALLS}", re.S | re.A)
 _PROBE = rf"doctor-{_HEX}{{32}}"
 
 _RUN_FOLDER = re.compile(
     rf"(?:{_HEX}{{24}}|array-[^/]+)(?:/c(?:/\d+)?|/partial(?:/\d+){{0,2}})?"
     rf"|functions|modules|broadcasts|arguments|results|data(?:/.+)?|{LEASE.rstrip('/')}",
-    re.S,
+    re.S | re.A,
 )
+_UNFINISHED = re.compile(rf"{SAVING}/tiles-{_HEX}{{32}}/(?:c(?:/\d+){{0,2}}|partial(?:/\d+){{3}})", re.A)
 _MATRIX_FOLDER = re.compile(
     rf"c(?:/\d+)?|{SAVING}(?:/{LEASE.rstrip('/')}|/tiles-{_HEX}{{32}}(?:/c(?:/\d+)?|/partial(?:/\d+){{0,2}})?)?"
 )
 
-_OF_A_RUN = re.compile(rf"((?:.*/)?{RUNS}/{_NAME})/(.+)", re.S)
+_OF_A_RUN = re.compile(rf"((?:.*/)?{RUNS}/{_NAME})/(.+)", re.S | re.A)
 _OF_A_PROBE = re.compile(rf"(?:.*/)?{RUNS}/{_PROBE}", re.S)
 _OF_A_SAVE = re.compile(rf"(?:(.*?)/)?{SAVING}/.+", re.S)
 _OF_A_NUMBER = re.compile(rf"(?:(.*)/)?{NUMBER_KEY}", re.S)
-_OF_A_MATRIX = re.compile(rf"(?:(.*)/)?(?:{re.escape(METADATA_KEY)}|{TILE_KEYS})", re.S)
+_OF_A_MATRIX = re.compile(rf"(?:(.*)/)?(?:{re.escape(METADATA_KEY)}|{TILE_KEYS})", re.S | re.A)
 
 
 def is_run(name: str) -> bool:
@@ -81,6 +82,11 @@ def in_run(key: str) -> bool:
 def is_run_folder(path: str) -> bool:
     """Tell whether a folder inside a run's has a path of the known forms."""
     return _RUN_FOLDER.fullmatch(path) is not None
+
+
+def is_unfinished(key: str) -> bool:
+    """Tell whether an object below a matrix is a tile of a save that was not finished."""
+    return _UNFINISHED.fullmatch(key) is not None
 
 
 def is_matrix_folder(path: str) -> bool:

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from wrenla.errors import MetadataError, NotAMatrixError, SaveConflictError, StoreError
 from wrenla.folder import delete_all
 from wrenla.lease import Lease, Standing, is_free, standing
-from wrenla.ownership import is_matrix_folder
+from wrenla.ownership import is_matrix_folder, is_unfinished
 from wrenla.plan.expression import Node
 from wrenla.run.execute import Placed
 from wrenla.stored import is_whole, stored_leaves
@@ -102,15 +102,19 @@ def claim(store: Store, result: Node, overwrite: bool) -> Claim:
         lease = Lease.succeed(store, _LEASE, found, mine, durable=True)
         if lease is None:
             continue
-        if _description(store) != old:  # somebody has ended between our two looks
-            lease.remove()
-            continue
         claimed = Claim(store, lease, old, Placed(store.url, separator, owner))
-        if same:
-            claimed.take_back()
-        else:
-            claimed.clear_others(note.get("owner", ""))
-        return claimed
+        try:
+            if _description(store) != old:  # somebody has ended between our two looks
+                lease.remove()
+                continue
+            if same:
+                claimed.take_back()
+            else:
+                claimed.clear_others()
+            return claimed
+        except BaseException:
+            claimed.release()
+            raise
     raise SaveConflictError(f"{store.url}: others save matrices there all the time")
 
 
@@ -203,10 +207,9 @@ class Claim:
                 tile = key if self._final.separator == "/" else key.replace(".", "/")
                 _move(self.store, key, f"{self._folder}/{'c' if tile == NUMBER_KEY else tile}")
 
-    def clear_others(self, owner: str) -> None:
-        """Remove what a save of another result has left that was never finished."""
-        keys = [*self.store.list(f"{owned_folder(owner)}/")] if owner else []
-        _delete(self.store, [*keys, *self._new_tiles()])
+    def clear_others(self) -> None:
+        """Remove what saves of other results have left that were never finished."""
+        _delete(self.store, [*_unfinished(self.store), *self._new_tiles()])
 
     def _new_tiles(self) -> Iterator[str]:
         return _tiles(self.store, self._final.separator)
@@ -224,6 +227,10 @@ class Claim:
     def _remove_lease(self) -> None:
         keys = list(self.store.list(_LEASE))
         _delete(self.store, keys)
+
+
+def _unfinished(store: Store) -> list[str]:
+    return [key for key in store.list(f"{SAVING}/") if is_unfinished(key)]
 
 
 def _flat(tile: str) -> str:
@@ -293,6 +300,8 @@ def _check_free(
 def _stranger(store: Store) -> str | None:
     """Return the key of something that no late writer of ours can have left, None if there is none."""
     for key in store.list():
+        if is_unfinished(key):
+            continue
         if (
             not isinstance(store, OwningStore)
             or not re.fullmatch(f"{TILE_KEYS}|{NUMBER_KEY}", key)
@@ -353,8 +362,7 @@ def _clear_up(store: Store, now: TileLayout, left: Standing | None) -> None:
     A failure is no reason to fail: the matrix is saved, and the next one that is saved here clears up.
     """
     try:
-        folder = owned_folder(now.generation)
-        _delete(store, [*store.list(f"{folder}/"), *_tiles(store, other_separator(now.separator))])
+        _delete(store, [*_unfinished(store), *_tiles(store, other_separator(now.separator))])
         if left is not None:
             _delete(store, list(store.list(_LEASE)))
     except StoreError as error:

@@ -75,14 +75,16 @@ def check_current(nodes: Sequence[Node]) -> None:
     NotAMatrixError
         One was removed.
     """
-    for spec in {spec.url: spec for spec in stored_leaves(nodes)}.values():
-        with closing(open_store(spec.url)) as store:
+    opened: dict[str, set[str]] = {}
+    for spec in stored_leaves(nodes):  # of one address there may be an old handle and a new one
+        opened.setdefault(spec.url, set()).add(spec.identity)
+    for url, identities in opened.items():
+        with closing(open_store(url)) as store:
             layout = TileLayout.read(store)
-            now = stored_spec(store, layout)
-        if now.identity != spec.identity:
-            same = layout.generation == spec.identity.partition(" ")[0]
-            what = "changed" if same else "overwritten"
-            raise StaleMatrixError(f"{spec.url}: the matrix was {what} since it was opened: open it again")
+            now = stored_spec(store, layout).identity
+        for identity in identities - {now}:
+            what = "changed" if layout.generation == identity.partition(" ")[0] else "overwritten"
+            raise StaleMatrixError(f"{url}: the matrix was {what} since it was opened: open it again")
 
 
 def stored_leaves(nodes: Iterable[Node]) -> Iterator[ArraySpec]:

@@ -18,7 +18,7 @@ import pytest
 
 from wrenla import lease as lease_module
 from wrenla.lease import Holder, Lease, are_free, is_free, standing
-from wrenla_handler.errors import TransientStoreError
+from wrenla_handler.errors import StoreError, TransientStoreError
 from wrenla_handler.stores import LEASE, MemoryStore, Store, open_store
 
 
@@ -57,6 +57,12 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]],
         return pauses
 
     return during
+
+
+@pytest.fixture(autouse=True)
+def held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process be the holder of what tests write in its name."""
+    monkeypatch.setattr(lease_module, "_held", {"them"})
 
 
 def put(store: Store, holder: Holder, number: int = 0) -> None:
@@ -181,6 +187,31 @@ def test_of_many_who_find_a_dead_one_only_one_succeeds_it(store: Store) -> None:
     assert str(found(store)) == f"process {MINE.pid} on {socket.gethostname()}"
     lease.remove()
     assert list(store.list()) == [f"{LEASE}readme"]
+
+
+def test_a_lease_that_was_interrupted_when_it_was_taken_does_not_stay(store: Store) -> None:
+    """This process lives, but nobody in it would ever give the lease back."""
+    real = store.put
+
+    def interrupted(*args: Any, **kwargs: Any) -> bool:
+        real(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    store.put = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        Lease.succeed(store, LEASE, None, {})
+    store.put = real  # type: ignore[method-assign]
+    assert found(store).alive is False
+    lease = Lease.succeed(store, LEASE, found(store), {})
+    assert lease is not None
+    assert found(store).alive
+    lease.remove()
+
+
+def test_a_lease_of_the_last_number_is_named(store: Store) -> None:
+    put(store, replace(MINE, ended=True), 99_999_999)
+    with pytest.raises(StoreError, match="wrenla-lease/99999999: no lease of wrenla's; remove it"):
+        Lease.succeed(store, LEASE, found(store), {})
 
 
 @pytest.fixture

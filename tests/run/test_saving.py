@@ -457,6 +457,16 @@ def test_an_input_that_is_overwritten_meanwhile_is_noticed(url: str, executor: w
         wl.map_tiles(np.negative, wl.open(url)).compute(executor, on_event=overwrite)
 
 
+def test_an_old_handle_beside_a_new_one_is_noticed(tmp_path: Path, executor: wl.LocalExecutor) -> None:
+    full(1).save(str(tmp_path / "A"), executor)
+    old = wl.open(tmp_path / "A")
+    full(2).save(str(tmp_path / "A"), executor, overwrite=True)
+    new = wl.open(tmp_path / "A")
+    for x in (old - new, new - old):
+        with pytest.raises(StaleMatrixError):
+            x.norm().compute(executor)
+
+
 def test_a_copy_that_was_edited_is_not_the_original(tmp_path: Path, executor: wl.LocalExecutor) -> None:
     import shutil
 
