@@ -12,7 +12,8 @@ import wrenla as wl
 from tests.processes import open_files
 from tests.settings import own_settings_in
 from tests.waiting import until
-from wrenla_handler.stores import open_store
+from wrenla import lease as lease_module
+from wrenla_handler.stores import MemoryStore, open_store
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +43,22 @@ def executor() -> Iterator[wl.LocalExecutor]:
     until(lambda: threading.active_count() <= threads)
     assert threading.active_count() <= threads, threading.enumerate()
     assert len(open_files()) <= files
+
+
+@pytest.fixture(params=["file", "memory", "s3"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Address for a matrix, in each kind of store."""
+    match request.param:
+        case "file":
+            yield str(tmp_path / "m")
+        case "memory":
+            yield f"memory://{tmp_path.name}/m"
+            MemoryStore.drop(tmp_path.name)
+        case _:
+            yield f"s3://{request.getfixturevalue('s3_bucket')}/some/m"
+
+
+@pytest.fixture
+def short_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(lease_module, "_POLL_SECONDS", 0.01)

@@ -1,0 +1,54 @@
+"""What tests of saving share: matrices made by tasks, runs that are cut short, leases of the dead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+import wrenla as wl
+from wrenla.lease import Holder
+from wrenla.run.events import Event, TaskFinished
+from wrenla_handler.stores import LEASE, SAVING, open_store
+
+FIRST = f"{SAVING}/{LEASE}00000000"
+N, TILE = 40, 8
+
+
+def full(value: float) -> wl.BigMatrix:
+    """Return a matrix of 5 × 5 tiles that is made by tasks."""
+    return wl.from_function(lambda i, j: np.full((len(i), len(j)), value), (N, N), tile=TILE)
+
+
+def objects(url: str) -> set[str]:
+    return set(open_store(url).list())
+
+
+def values(url: str, executor: wl.Executor) -> list[float]:
+    return np.unique(wl.open(url).compute(executor)).tolist()
+
+
+def stop_after(count: int, error: BaseException) -> Callable[[Event], None]:
+    done: list[Event] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            done.append(event)
+            if len(done) == count:
+                raise error
+
+    return listen
+
+
+def whole(separator: str = "/") -> set[str]:
+    return {"zarr.json", *(separator.join(("c", str(i), str(j))) for i in range(5) for j in range(5))}
+
+
+def dead(url: str) -> None:
+    """Let a lease that was given back look like that of a process that was killed."""
+    store = open_store(url)
+    for key in list(store.list(f"{SAVING}/{LEASE}")):
+        holder = Holder.decode(bytes(store.get(key)))
+        assert holder is not None
+        store.put(key, replace(holder, ended=False, boot="another").encode())

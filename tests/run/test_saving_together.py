@@ -1,0 +1,148 @@
+"""Two that save at one address: the second is told, and nobody mixes tiles."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+import wrenla as wl
+from tests.run.saves import TILE, dead, full, objects, stop_after, values, whole
+from wrenla.errors import SaveConflictError, StoreError
+from wrenla.run.events import Event, TaskFinished, TaskStarted
+from wrenla_handler.stores import SAVING, S3Store, open_store
+
+pytestmark = pytest.mark.usefixtures("short_watch")
+
+
+# two at one address: the second is told; one that was taken for dead meets nobody's tiles
+
+
+@contextmanager
+def saving_slowly(matrix: wl.BigMatrix, url: str, **how: Any) -> Iterator[Any]:
+    """Begin to save with another executor, and hold it in the middle until the block ends."""
+    begun, go = threading.Event(), threading.Event()
+
+    def hold(event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            begun.set()
+            assert go.wait(60)
+
+    def save() -> wl.BigMatrix:
+        with wl.LocalExecutor(1, allowed_mem="200 MiB") as own:
+            return matrix.save(url, own, on_event=hold, **how)
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(save)
+        try:
+            assert begun.wait(60)
+            yield future
+        finally:
+            go.set()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_second_of_two_is_refused(url: str, executor: wl.LocalExecutor, overwrite: bool) -> None:
+    if overwrite:
+        full(0).save(url, executor)
+    with saving_slowly(full(1), url, overwrite=overwrite) as first:
+        for matrix in (full(1), full(2)):
+            with pytest.raises(
+                SaveConflictError, match=f"process {os.getpid()} on .* is saving a matrix there"
+            ):
+                matrix.save(url, executor, overwrite=overwrite)
+        if overwrite:
+            assert values(url, executor) == [0.0]
+    assert np.unique(first.result(60).compute(executor)).tolist() == [1.0]
+    assert values(url, executor) == [1.0]
+
+
+@pytest.mark.parametrize("same", [False, True])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_who_was_taken_for_dead_is_told_and_mixes_nothing(
+    url: str, executor: wl.LocalExecutor, overwrite: bool, same: bool
+) -> None:
+    """A driver stands still (a stopped process, a sleeping machine), and goes on when another one is done."""
+    if overwrite:
+        full(0).save(url, executor)
+    with saving_slowly(full(1), url, overwrite=overwrite) as first:
+        dead(url)
+        (full(1) if same else full(2)).save(url, executor, overwrite=True)
+        expected = [1.0 if same else 2.0]
+        assert values(url, executor) == expected
+    with pytest.raises(SaveConflictError, match="another process has taken this one for dead"):
+        first.result(60)
+    assert values(url, executor) == expected
+    tiles = {key for key in objects(url) if not key.startswith(f"{SAVING}/")}
+    assert tiles >= whole(".") or tiles >= whole()
+
+
+def test_tiles_of_a_late_writer_are_not_taken_for_ours(s3_bucket: str, executor: wl.LocalExecutor) -> None:
+    """A function that outlives its driver writes where another result is being saved by now."""
+    url = f"s3://{s3_bucket}/m"
+    store = open_store(url)
+    assert isinstance(store, S3Store)
+    late = np.full((TILE, TILE), 9.0).tobytes()
+
+    def write_late(event: Event) -> None:
+        if isinstance(event, TaskStarted) and event.task == 0:
+            for i in range(5):
+                for j in range(5):
+                    store.put_owned(f"c/{i}/{j}", late, 32 * "b", lambda: None)
+
+    full(1).save(url, executor, on_event=write_late)
+    assert values(url, executor) == [1.0]
+    # what such a writer leaves at an address where nothing is saved any more is in nobody's way
+    for key in list(store.list()):
+        store.delete(key)
+    store.put_owned("c/0/0", late, 32 * "b", lambda: None)
+    full(2).save(url, executor)
+    assert values(url, executor) == [2.0]
+    # nor does it count as done when a save goes on
+    with pytest.raises(KeyboardInterrupt):
+        full(3).save(url, executor, overwrite=True, on_event=stop_after(5, KeyboardInterrupt()))
+    for i in range(5):
+        for j in range(5):
+            store.put_owned(f"c.{i}.{j}", late, 32 * "b", lambda: None)
+    full(3).save(url, executor, overwrite=True)
+    assert values(url, executor) == [3.0]
+
+
+def test_put_owned(s3_bucket: str) -> None:
+    store = open_store(f"s3://{s3_bucket}/m")
+    assert isinstance(store, S3Store)
+    asked: list[str] = []
+    assert store.put_owned("k", b"a", "me", lambda: asked.append("first"))
+    assert not store.put_owned("k", b"b", "me", lambda: asked.append("same"))
+    assert asked == []
+    assert store.owner("k") == "me"
+    assert store.put_owned("k", b"c", "you", lambda: asked.append("other"))
+    assert (asked, bytes(store.get("k")), store.owner("k")) == (["other"], b"c", "you")
+
+    def refuse() -> None:
+        raise StoreError("not yours any more")
+
+    with pytest.raises(StoreError, match="not yours any more"):
+        store.put_owned("k", b"d", "me", refuse)
+    # between the question and the replacement somebody else writes: his object stands, and is asked for
+    changed: list[int] = []
+
+    def change() -> None:
+        if not changed:
+            changed.append(1)
+            store.put("k", b"somebody's")
+        else:
+            refuse()
+
+    with pytest.raises(StoreError, match="not yours any more"):
+        store.put_owned("k", b"e", "me", change)
+    assert bytes(store.get("k")) == b"somebody's"
+    assert store.owner("k") == ""
+    with pytest.raises(KeyError):
+        store.owner("nothing")
