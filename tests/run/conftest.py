@@ -14,6 +14,7 @@ from tests.settings import own_settings_in
 from tests.waiting import until
 from wrenla import lease as lease_module
 from wrenla_handler.stores import MemoryStore, open_store
+from wrenla_handler.stores.s3_client import close_clients
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +43,7 @@ def executor() -> Iterator[wl.LocalExecutor]:
         yield made
     until(lambda: threading.active_count() <= threads)
     assert threading.active_count() <= threads, threading.enumerate()
+    close_clients()  # the process keeps connections to S3, whoever has used them
     assert len(open_files()) <= files
 
 

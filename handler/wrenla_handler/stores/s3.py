@@ -229,15 +229,20 @@ class S3Store:
         return found
 
     def _replaced(self, client: Any, request: dict[str, Any], etag: str) -> bool:
-        """Put an object in the place of another one, if that is still there. Return whether it was."""
-        try:
-            client.put_object(**request, IfMatch=etag)
-        except client.exceptions.ClientError as error:
-            # 412: it is another one by now. 409: it is just being written. 404: it was deleted
-            if error_status(error)[0] in (404, 409, 412):
-                return False
-            raise
-        return True
+        """Put an object in the place of another one, if that is still there. Return whether it was.
+
+        RFC 9110 has ETags in quotes. Ceph compares what is sent with its own, which have none: ask again.
+        """
+        for condition in dict.fromkeys((etag, etag.strip('"'))):
+            try:
+                client.put_object(**request, IfMatch=condition)
+            except client.exceptions.ClientError as error:
+                # 412: it is another one by now. 409: it is just being written. 404: it was deleted
+                if error_status(error)[0] not in (404, 409, 412):
+                    raise
+            else:
+                return True
+        return False
 
     def _start_process(self) -> None:
         """Set up what belongs to one process; called again in a forked child."""
