@@ -187,7 +187,12 @@ class TileLayout:
         try:
             meta = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise MetadataError(f"{where}: not JSON: {error}") from None
+            why = (
+                f"not JSON: {error}"
+                if text
+                else "empty, as after a power cut: save the matrix again elsewhere"
+            )
+            raise MetadataError(f"{where}: not JSON: {why}") from None
         if not isinstance(meta, dict):
             raise MetadataError(f"{where}: not a JSON object")
         return _parse(meta, where)

@@ -43,7 +43,17 @@ OPERATIONS: dict[str, tuple[Callable[[S3Store], Any], Any]] = {
         lambda store: (store.put("a/0", NEW, create=True), store.get("a/0") == CONTENT),
         (False, True),
     ),
+    "replace another owner's": (
+        lambda store: (
+            store.put_owned("a/0", NEW, "me", lambda: None),
+            store.get("a/0") == NEW,
+            store.owner("a/0"),
+        ),
+        (True, True, "me"),
+    ),
     "list": (lambda store: list(store.list("a/")), KEYS[:3]),
+    "scan": (lambda store: [(info.key, info.nbytes) for info in store.scan("b")], [("b", len(CONTENT))]),
+    "owner": (lambda store: store.owner("a/0"), ""),
     "delete": (lambda store: (store.delete("a/0"), list(store.list())), (None, KEYS[1:])),
     "exists": (lambda store: (store.exists("a/0"), store.exists("a")), (True, False)),
     "size": (lambda store: store.size("a/0"), len(CONTENT)),
