@@ -5,8 +5,8 @@ mapped would run into the usual limit of 1,024. So the C library is called direc
 
 Where somebody cuts a mapped file short, the kernel answers the next access with SIGBUS, which ends the
 process. Nothing that is checked before the access can prevent that, and to read instead of to map costs a
-copy of each tile. So a handler puts pages of zeros in the place of those that are gone, notes the file, and
-lets the access go on; whoever has computed with them asks `refuse_truncated` before a result counts.
+copy of each tile. So while somebody computes in a block of `refuse_truncated`, a handler puts pages of zeros
+in the place of those that are gone, notes the file, and lets the access go on; no result of it counts.
 """
 
 from __future__ import annotations
@@ -135,6 +135,9 @@ _truncated: dict[int, str] = {}
 _met: list[int] = []
 """One entry for each time that a file was found cut short."""
 
+_watchers: set[object] = set()
+"""One for each block that asks at its end. Where nobody asks, zeros would be taken for numbers."""
+
 
 @contextmanager
 def refuse_truncated() -> Iterator[None]:
@@ -143,8 +146,12 @@ def refuse_truncated() -> Iterator[None]:
     Whichever thread has met a file that was cut short, and also if that was before: its map may still be in a
     cache. A map that is guarded is the user's, who may keep it: whoever reads from one asks `guard` again.
     """
-    before = len(_met)
-    yield
+    before, watcher = len(_met), object()
+    _watchers.add(watcher)
+    try:
+        yield
+    finally:
+        _watchers.discard(watcher)
     if len(_met) > before:
         raise _error(_met[-1])
     for address in list(_truncated):
@@ -199,9 +206,9 @@ def _install() -> None:
 
 
 def _survive(number: int, info: int, context: int) -> None:
-    """Put zeros in the place of what is gone of a map; what is no map of ours is answered as before."""
+    """Put zeros in the place of what is gone of a map, if somebody will ask; else answer as before."""
     address = ctypes.c_size_t.from_address(info + _ADDRESS_OFFSET).value
-    for found in list(_maps.values()):
+    for found in list(_maps.values()) if _watchers else ():
         if found.address <= address < found.address + found.length:
             page = address - address % _PAGE
             rest = found.address + found.length - page
