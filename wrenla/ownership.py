@@ -36,13 +36,16 @@ MANIFEST = "run.json"
 _NAME = r"(?:[0-9a-f]{24}|calls-[0-9a-f]{12})(?:-[0-9a-f]{8})?"
 _HEX = r"[0-9a-f]"
 _TILES = rf"(?:{_HEX}{{24}}|array-[^/]+)/(?:c(?:/\d+){{0,2}}|partial(?:/\d+){{3}})"
-_CALLS = rf"(?:functions|modules|broadcasts)/{_HEX}{{64}}|arguments/{_HEX}{{8,}}-\d+|results/[^/]+|data/.+"
+_CALLS = (
+    rf"(?:functions|modules|broadcasts)/{_HEX}{{64}}|arguments/{_HEX}{{8,}}-\d+"
+    r"|(?:results|outcomes)/[^/]+|data/.+"
+)
 _IN_RUN = re.compile(rf"{MANIFEST}|{LEASE}\d{{8}}|{_TILES}|{_CALLS}", re.S | re.A)
 _PROBE = rf"doctor-{_HEX}{{32}}"
 
 _RUN_FOLDER = re.compile(
     rf"(?:{_HEX}{{24}}|array-[^/]+)(?:/c(?:/\d+)?|/partial(?:/\d+){{0,2}})?"
-    rf"|functions|modules|broadcasts|arguments|results|data(?:/.+)?|{LEASE.rstrip('/')}",
+    rf"|functions|modules|broadcasts|arguments|results|outcomes|data(?:/.+)?|{LEASE.rstrip('/')}",
     re.S | re.A,
 )
 _UNFINISHED = re.compile(rf"{SAVING}/tiles-{_HEX}{{32}}/(?:c(?:/\d+){{0,2}}|partial(?:/\d+){{3}})", re.A)

@@ -69,7 +69,7 @@ def test_a_tile_for_which_there_is_no_memory(tmp_path: Path, monkeypatch: pytest
             wl.random((400, 400), tile=200).save(f"{tmp_path}/saved", executor=executor)
     error = pickle.loads(pickle.dumps(caught.value))
     for part in (
-        "saved: c/0/0: a tile of 200 × 200 float64, 0.305 MiB: [Errno 12] Cannot allocate",
+        ": c/0/0: a tile of 200 × 200 float64, 0.305 MiB: [Errno 12] Cannot allocate",
         "ulimit",
     ):
         assert part in str(error)
@@ -81,7 +81,7 @@ def test_a_file_for_whose_map_there_is_no_room(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path / "file", os.O_RDONLY)
     try:
         with pytest.raises(OSError, match=r"(?s)allocate memory.*ulimit -v.*max_map_count.*allowed_mem"):
-            map_file(descriptor, 0, 1 << 60)
+            map_file(descriptor, 0, 1 << 60, "file")
     finally:
         os.close(descriptor)
 

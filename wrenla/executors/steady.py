@@ -41,6 +41,7 @@ class _Steady(Naming):
     def __init__(self, file: Any, **more: Any) -> None:
         super().__init__(file, **more)
         self.marks: dict[str, str] = {}
+        self.classes: dict[str, type] = {}
 
     def reducer_override(self, obj: Any) -> Any:
         reduced = super().reducer_override(obj)
@@ -54,6 +55,8 @@ class _Steady(Naming):
         if name is None or name not in reduced[1]:
             return reduced
         mark = self.marks.setdefault(name, f"wrenla-{len(self.marks):0{len(name) - 7}d}")
+        if isinstance(obj, type):
+            self.classes[mark] = obj
         args = tuple(mark if arg is name or arg == name else arg for arg in reduced[1])
         return (reduced[0], args, *reduced[2:])
 
@@ -103,4 +106,8 @@ def _dump(kind: type[Any], value: object) -> tuple[bytes, set[str]]:
         for mark in pickler.marks.values():
             name = hashlib.sha256(f"{whole} {mark}".encode()).hexdigest()[: len(mark)]
             pickled = pickled.replace(mark.encode(), name.encode())
+            if mark in pickler.classes:
+                # who loads it in this process gets the class itself: what it raises can be caught by its name
+                with inside._DYNAMIC_CLASS_TRACKER_LOCK:
+                    inside._DYNAMIC_CLASS_TRACKER_BY_ID[name] = pickler.classes[mark]
     return pickled, modules
