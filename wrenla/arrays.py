@@ -18,6 +18,7 @@ from wrenla.plan.canonical import topological
 from wrenla.plan.expression import Leaf, Node, leaf
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import Structure
+from wrenla_handler.stores.mapping import guard, refuse_truncated
 from wrenla_handler.task import ArraySpec
 
 __all__ = ["array_leaf", "check_arrays", "watched"]
@@ -49,7 +50,8 @@ def array_leaf(array: Array, tile: Pair, structure: Structure = "general", *, ow
     shape = (array.shape[0], array.shape[1] if array.ndim == 2 else 1)
     if not own and array.nbytes <= _COPIED:
         # a copy first, then its name: another thread may be at work on what was given
-        array, own = array.astype(array.dtype.newbyteorder("="), order="K", subok=False), True
+        with _guarded(array):
+            array, own = array.astype(array.dtype.newbyteorder("="), order="K", subok=False), True
     if own:
         array.flags.writeable = False
     # the state first: who changes it between the two is found out
@@ -127,7 +129,22 @@ def _name_of_content(array: Array) -> str:
     """Return the hash of the entries in C order and this machine's byte order.
 
     An axis along which all is the same in memory (`numpy.broadcast_to`) counts once: it may be endless.
+    Raises TruncatedTileError if it is a map of a file that was cut short.
     """
+    with _guarded(array):
+        return _hash(array)
+
+
+@contextmanager
+def _guarded(array: Array) -> Iterator[None]:
+    """Let a block read an array whose file somebody may cut short."""
+    guard(array)
+    with refuse_truncated():
+        yield
+    guard(array)
+
+
+def _hash(array: Array) -> str:
     digest = xxhash.xxh3_128()
     once = tuple(
         slice(0, 1) if stride == 0 and n > 1 and array.size else slice(None)

@@ -14,7 +14,7 @@ from wrenla.cli_map import map_command
 from wrenla.cli_places import why_no_folder
 from wrenla.cli_text import counted, one_line
 from wrenla.config import ignored_files, origins, settings
-from wrenla.errors import NotAMatrixError, SettingError, WrenlaError
+from wrenla.errors import NotAMatrixError, SettingError, StoreError, WrenlaError
 from wrenla.folder import leftovers
 from wrenla.stored import needed_tiles, tile_infos
 from wrenla_handler.layout import TileLayout
@@ -111,12 +111,16 @@ def clean(store: str | None, older_than: float, dry_run: bool) -> None:
         raise click.UsageError(why)
     runs = objects = nbytes = unreadable = 0
     for leftover in leftovers(root, older_than=older_than):
-        if leftover.why:
-            click.echo(f"{leftover.name}  left as it is: {one_line(leftover.why)}", err=True)
+        why = leftover.why
+        try:
+            if not why and not (dry_run or leftover.remove()):
+                continue  # somebody has just begun to resume it
+        except StoreError as error:
+            why = str(error)
+        if why:
+            click.echo(f"{leftover.name}  left as it is: {one_line(why)}", err=True)
             unreadable += 1
             continue
-        if not (dry_run or leftover.remove()):
-            continue  # somebody has just begun to resume it
         size = f", {format_bytes(leftover.nbytes)}" if leftover.nbytes else ""
         ago = f"{format_time(leftover.age)} ago" if leftover.age >= 1 else "just now"
         others = f"; {counted(leftover.others, 'other')} in its folder kept" if leftover.others else ""

@@ -180,13 +180,13 @@ def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, 
 def _save(
     result: Node, node: Node, store: Store, executor: Executor, overwrite: bool, options: Options
 ) -> TileLayout:
+    layout = TileLayout(result.grid, result.dtype, result.ndim, result.structure, result=result.key)
     claimed: list[Claim] = []
 
     def take() -> dict[str, Placed]:
-        claimed.append(claim(store, result, overwrite))
+        claimed.append(claim(store, result, layout, overwrite))
         return {result.key: claimed[0].placed}
 
-    layout = TileLayout(result.grid, result.dtype, result.ndim, result.structure, result=result.key)
     try:
         with (
             options.listeners() as listeners,
@@ -200,7 +200,7 @@ def _save(
                 unchanged=lambda: _check_same([node]),
             ),
         ):
-            return claimed[0].publish(layout)
+            return claimed[0].publish()
     except (LinAlgError, np.linalg.LinAlgError, StaleMatrixError):
         for place in claimed:
             place.abandon()

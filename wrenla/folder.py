@@ -8,7 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wrenla.lease import Lease, Standing, are_free, is_free, standing
 from wrenla.ownership import MANIFEST, in_run, is_run, is_run_folder, lease_is_of
@@ -63,8 +63,9 @@ class RunFolder:
         """Remove everything that a run writes."""
         if os.getpid() != self._process:
             return  # a forked child has inherited it, and its parent goes on with it
+        if self.lease.still_held():  # or else it is somebody's who has taken this process for dead
+            _empty(self.store, self.key)
         self.lease.stop()
-        _empty(self.store)
         self.store.close()
 
 
@@ -87,20 +88,20 @@ def _take(store: Store, key: str) -> Lease | None:
     return Lease.succeed(store, LEASE, found, {"run": key}) if is_free(store, LEASE, found) else None
 
 
-def _empty(store: Store) -> tuple[int, int]:
+def _empty(store: Store, run: str) -> tuple[int, int]:
     """Remove what a run writes, and return how many objects that were and how many others stay."""
     keys = set(store.list())
     # and look again when it is gone: who writes after that finds it gone, and removes it again (TileWork)
     store.delete(MANIFEST)
     keys |= set(store.list())
-    ours = {key for key in keys if in_run(key)}
+    ours = {key for key in keys if in_run(key, run)}
     leases = {key for key in ours if key.startswith(LEASE)}
     delete_all(store, ours - leases)
     for key in leases:  # last: until then nobody else may take the folder for their own
         store.delete(key)
     store.remove_empty_folders(is_run_folder, root=True)
     if keys - ours:
-        logger.warning("%s: kept, as wrenla has not written it: %s", store.url, min(keys - ours))
+        logger.warning("%s: kept, as wrenla has not written it: %r", store.url, min(keys - ours))
     return len(ours), len(keys - ours)
 
 
@@ -149,8 +150,10 @@ class Leftover:
             lease = _take(store, self.name)
             if lease is None:
                 return 0
-            lease.stop()
-            return _empty(store)[0]
+            try:
+                return _empty(store, self.name)[0]
+            finally:
+                lease.stop()
         finally:
             store.close()
 
@@ -205,12 +208,7 @@ def _runs(root: str) -> Iterator[str]:
     """Yield the names of the runs in a store."""
     store = open_store(join(root, RUNS))
     try:
-        latest = ""
-        for key in store.list():
-            name, slash, _ = key.partition("/")
-            if slash and name != latest and is_run(name):
-                latest = name
-                yield name
+        yield from (name for name in store.list_folders() if is_run(name))
     finally:
         store.close()
 
@@ -225,7 +223,7 @@ def _look(name: str, url: str, older_than: float) -> tuple[Leftover, Standing] |
         infos = list(store.scan())
     finally:
         store.close()
-    ours: list[ObjectInfo] = [info for info in infos if in_run(info.key)]
+    ours: list[ObjectInfo] = [info for info in infos if in_run(info.key, name)]
     age = max(0.0, time.time() - max((info.modified for info in ours), default=0.0))
     if age < older_than:
         return None
@@ -244,7 +242,10 @@ def clean(
         Name of a removed run and how many objects it had.
     """
     for leftover in leftovers(root, older_than=older_than):
-        if leftover.why:
-            unreadable(leftover)
-        else:
-            yield leftover.name, leftover.remove()
+        try:
+            if not leftover.why:
+                yield leftover.name, leftover.remove()
+                continue
+        except StoreError as error:
+            leftover = replace(leftover, why=str(error))
+        unreadable(leftover)

@@ -26,7 +26,7 @@ from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import Store
 from wrenla_handler.threads import no_thread
 
-__all__ = ["Holder", "Lease", "Standing", "are_free", "is_free", "standing"]
+__all__ = ["Holder", "Lease", "Standing", "are_free", "is_free", "lease_keys", "standing"]
 
 logger = logging.getLogger("wrenla.run")
 
@@ -41,6 +41,10 @@ _POLL_SECONDS = 0.5
 _KIND = "lease"
 
 _LAST = 99_999_999
+
+_BEAT = "-count"
+"""Ends the key of the object that counts a lease up. The lease itself is not written again while it is held:
+a holder that was stopped in the middle, and goes on after a minute, would make one again that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +91,15 @@ class Holder:
         if self.ended:
             return False
         if self.boot and self.namespace and (self.boot, self.namespace) == (_boot(), _namespace()):
-            if not self.started or _start_of(self.pid) != self.started:
-                return False
-            # ours may have been interrupted just when it was taken, so that nobody would ever give it back
-            return self.pid != os.getpid() or self.owner in _held
+            if self.pid == os.getpid() and _start_of(self.pid) == self.started:
+                # ours may have been interrupted just when it was taken, so that nobody would give it back
+                return self.owner in _held
+            return _is_running(self.pid, self.started)
         return None
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}" if self.host else "an unknown process"
+        host = "".join(char if char.isprintable() else "?" for char in self.host)
+        return f"process {self.pid} on {host}" if host else "an unknown process"
 
     def encode(self) -> bytes:
         """Return the content of the object."""
@@ -127,16 +132,33 @@ def _boot() -> str:
 
 
 def _namespace() -> str:
+    """Return the namespace of process numbers, and that of the clock by which processes begin."""
     try:
-        return os.readlink("/proc/self/ns/pid")
+        pids = os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
+    with contextlib.suppress(OSError):  # kernels before 5.6 have none of time
+        return f"{pids} {os.readlink('/proc/self/ns/time')}"
+    return pids
+
+
+def _is_running(pid: int, started: str) -> bool | None:
+    """Tell whether a process of this namespace still runs; None if we may not see it."""
+    if began := _start_of(pid):
+        return bool(started) and began == started
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # /proc may hide processes of other users
+        return None
+    return False if _read(f"/proc/{pid}/stat") else None  # it has ended, and nobody has waited for it
 
 
 def _start_of(pid: int) -> str:
-    """Return when a process of this namespace began, "" if it is gone."""
+    """Return when a process of this namespace began, "" if it is gone, or has only not been waited for."""
     after_name = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return after_name[19] if len(after_name) > 19 else ""
+    return after_name[19] if len(after_name) > 19 and after_name[0] not in "ZX" else ""
 
 
 def _read(path: str) -> str:
@@ -180,13 +202,25 @@ def standing(store: Store, prefix: str) -> Standing | None:
             data = bytes(store.get(_key(prefix, number)))
         except KeyError:  # given back, or succeeded, between the two requests
             continue
-        return Standing(number, Holder.decode(data), data)
+        holder = Holder.decode(data)
+        with contextlib.suppress(KeyError):  # there is none in the first seconds
+            beat = bytes(store.get(_key(prefix, number) + _BEAT))
+            data, counted = data + beat, Holder.decode(beat)
+            if counted is not None and (holder is None or holder.owner == counted.owner):
+                holder = replace(counted, ended=counted.ended or (holder is not None and holder.ended))
+        return Standing(number, holder, data)
     return None
 
 
 def _numbers(store: Store, prefix: str) -> list[int]:
     keys = (key.removeprefix(prefix) for key in store.list(prefix))
     return [int(key) for key in keys if re.fullmatch("[0-9]{8}", key)]
+
+
+def lease_keys(store: Store, prefix: str) -> list[str]:
+    """Return the keys of all leases of a place, and of what counts them."""
+    form = re.compile(f"[0-9]{{8}}({_BEAT})?")
+    return [key for key in store.list(prefix) if form.fullmatch(key.removeprefix(prefix))]
 
 
 def _key(prefix: str, number: int) -> str:
@@ -245,6 +279,7 @@ class Lease:
 
     def __init__(self, store: Store, prefix: str, number: int, holder: Holder) -> None:
         self.store, self.prefix, self.number, self.holder = store, prefix, number, holder
+        self._process = os.getpid()
         self._ended, self._lost = threading.Event(), threading.Event()
         arguments = (store, self.key, holder, self._ended, self._lost)
         self._renewing = threading.Thread(target=_renew, args=arguments, name="lease-renewal", daemon=True)
@@ -273,9 +308,9 @@ class Lease:
             if not store.put(_key(prefix, number), holder.encode(), create=True, durable=durable):
                 _held.discard(holder.owner)
                 return None
-            for old in _numbers(store, prefix):
-                if old < number:
-                    store.delete(_key(prefix, old))
+            for old in lease_keys(store, prefix):
+                if old < _key(prefix, number):
+                    store.delete(old)
             return cls(store, prefix, number, holder)
         except BaseException:
             _held.discard(holder.owner)
@@ -293,28 +328,41 @@ class Lease:
 
     def still_held(self) -> bool:
         """Look whether nobody else has taken the place."""
-        now = standing(self.store, self.prefix)
-        return now is not None and now.holder is not None and now.holder.owner == self.holder.owner
+        numbers = _numbers(self.store, self.prefix)
+        return max(numbers, default=-1) == self.number and _is_ours(self.store, self.key, self.holder)
 
     def release(self) -> None:
         """Give it back and leave the object: it says that what is there may be used by the next one."""
-        self.stop()
+        if os.getpid() != self._process:
+            return  # a forked child has inherited it, and its parent goes on with it
+        self._end_renewing()
         # if the store has failed, which may be why we end, the count stands still from now on
         with contextlib.suppress(StoreError):
             if self.still_held():
                 self.store.put(self.key, replace(self.holder, ended=True).encode())
+        self.stop()
 
     def remove(self) -> None:
         """Give it back and remove the object."""
-        self.stop()
-        self.store.delete(self.key)
+        if os.getpid() != self._process:
+            return
+        self._end_renewing()
+        try:
+            for key in (self.key + _BEAT, self.key):
+                self.store.delete(key)
+        finally:
+            self.stop()
 
     def stop(self) -> None:
         """Count no further, and leave the object for the caller to remove."""
+        self._end_renewing()
         _let_go(self.holder.owner, self._ended)
+        self._finalizer.detach()
+
+    def _end_renewing(self) -> None:
+        self._ended.set()
         if self._renewing is not threading.current_thread():
             self._renewing.join(timeout=5)
-        self._finalizer.detach()
 
 
 def _let_go(owner: str, ended: threading.Event) -> None:
@@ -323,7 +371,7 @@ def _let_go(owner: str, ended: threading.Event) -> None:
 
 
 def _renew(store: Store, key: str, holder: Holder, ended: threading.Event, lost: threading.Event) -> None:
-    """Count a lease up. One that is not ours any more is not written again: it would look like a live one."""
+    """Count a lease up, as long as it is ours."""
     count = 0
     while not ended.wait(RENEW_SECONDS):
         count += 1
@@ -332,7 +380,7 @@ def _renew(store: Store, key: str, holder: Holder, ended: threading.Event, lost:
             if not _is_ours(store, key, holder):
                 lost.set()
                 return
-            store.put(key, replace(holder, count=count).encode())
+            store.put(key + _BEAT, replace(holder, count=count).encode())
 
 
 def _is_ours(store: Store, key: str, holder: Holder) -> bool:
@@ -340,4 +388,4 @@ def _is_ours(store: Store, key: str, holder: Holder) -> bool:
         found = Holder.decode(bytes(store.get(key)))
     except KeyError:
         return False
-    return found is None or found.owner == holder.owner  # a damaged one is written again
+    return found is None or found.owner == holder.owner  # a damaged one is still nobody else's

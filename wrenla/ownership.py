@@ -36,11 +36,13 @@ MANIFEST = "run.json"
 _NAME = r"(?:[0-9a-f]{24}|calls-[0-9a-f]{12})(?:-[0-9a-f]{8})?"
 _HEX = r"[0-9a-f]"
 _TILES = rf"(?:{_HEX}{{24}}|array-[^/]+)/(?:c(?:/\d+){{0,2}}|partial(?:/\d+){{3}})"
+_LEASES = rf"{LEASE}\d{{8}}(?:-count)?"
 _CALLS = (
     rf"(?:functions|modules|broadcasts)/{_HEX}{{64}}|arguments/{_HEX}{{8,}}-\d+"
     r"|(?:results|outcomes)/[^/]+|data/.+"
 )
-_IN_RUN = re.compile(rf"{MANIFEST}|{LEASE}\d{{8}}|{_TILES}|{_CALLS}", re.S | re.A)
+_IN_RUN = re.compile(rf"{MANIFEST}|{_LEASES}|{_TILES}|functions/{_HEX}{{64}}", re.S | re.A)
+_IN_CALLS = re.compile(rf"{_LEASES}|{_CALLS}", re.S | re.A)
 _PROBE = rf"doctor-{_HEX}{{32}}"
 
 _RUN_FOLDER = re.compile(
@@ -71,15 +73,16 @@ def is_run(name: str) -> bool:
     return re.fullmatch(_NAME, name) is not None
 
 
-def in_run(key: str) -> bool:
-    """Tell whether an object of a run's folder has a key of the known forms.
+def in_run(key: str, run: str) -> bool:
+    """Tell whether an object has a key of the forms known in the folder of a run, or in that of calls.
 
     Examples
     --------
-    >>> in_run("wrenla-lease/00000000"), in_run("0123456789abcdef01234567/c/0/1"), in_run("model.pt")
+    >>> run = "0123456789abcdef01234567"
+    >>> in_run("wrenla-lease/00000000", run), in_run(f"{run}/c/0/1", run), in_run("data/model.pt", run)
     (True, True, False)
     """
-    return _IN_RUN.fullmatch(key) is not None
+    return (_IN_CALLS if run.startswith("calls-") else _IN_RUN).fullmatch(key) is not None
 
 
 def is_run_folder(path: str) -> bool:
@@ -144,7 +147,7 @@ class Kinds:
             return "temporary"
         found = _OF_A_RUN.fullmatch(key)
         if found is not None:
-            ours = in_run(found[2]) and self._known(found[1], self._is_run)
+            ours = in_run(found[2], found[1].rpartition("/")[2]) and self._known(found[1], self._is_run)
             return "temporary" if ours else "other"
         found = _OF_A_SAVE.fullmatch(key) or _OF_A_MATRIX.fullmatch(key) or _OF_A_NUMBER.fullmatch(key)
         if found is None:

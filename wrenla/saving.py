@@ -12,17 +12,16 @@ import logging
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from wrenla.errors import MetadataError, NotAMatrixError, SaveConflictError, StoreError
 from wrenla.folder import delete_all
-from wrenla.lease import Lease, Standing, is_free, standing
+from wrenla.lease import Lease, Standing, is_free, lease_keys, standing
 from wrenla.ownership import is_matrix_folder, is_unfinished
 from wrenla.plan.expression import Node
 from wrenla.run.execute import Placed
-from wrenla.stored import is_whole, stored_leaves
+from wrenla.stored import is_whole, needed_tiles, stored_leaves
 from wrenla_handler.layout import (
     METADATA_KEY,
     NUMBER_KEY,
@@ -44,18 +43,17 @@ _LEASE = f"{SAVING}/{LEASE}"
 _ATTEMPTS = 5
 """How often an address is looked at again that somebody else changes meanwhile."""
 
-_TILES = {"/": r"c(?:/\d+){0,2}", ".": rf"c(?:\.\d+){{1,2}}|{NUMBER_KEY}"}
-"""Regular expressions of the keys that tiles have with a separator."""
-
 
 class AlreadySaved(Exception):
     """The result is there already, whole: nothing is left to do."""
 
 
 def check_address(store: Store) -> None:
-    """Refuse to save inside the places that wrenla itself clears up."""
+    """Refuse to save inside the places that wrenla itself clears up, also if links lead there."""
+    parts = urlsplit(store.url)
+    path = os.path.realpath(unquote(parts.path)) if parts.scheme == "file" else store.url
     for folder in (RUNS, SAVING):
-        if f"/{folder}/" in f"{store.url}/":
+        if f"/{folder}/" in f"{path}/":
             raise ValueError(
                 f"{store.url}: {folder} is for what wrenla removes by itself; save the matrix elsewhere"
             )
@@ -70,7 +68,7 @@ def saved_already(store: Store, result: Node) -> TileLayout | None:
     return layout if layout.result == result.key and is_whole(store, layout) else None
 
 
-def claim(store: Store, result: Node, overwrite: bool) -> Claim:
+def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Claim:
     """Take an address, so that nobody else saves there until the claim is given back.
 
     Raises
@@ -92,17 +90,23 @@ def claim(store: Store, result: Node, overwrite: bool) -> Claim:
             )
         note = _note(found)
         if found is not None and old is not None and note.get("owner") == old.generation:
-            _clear_up(store, old, found)  # it was saved, and killed before it could clear up
+            # it was saved, and killed before it could clear up
+            if not _clear_up(store, old, _layout(note.get("old", ""))):
+                raise StoreError(f"{store.url}: what the matrix there has replaced cannot be removed")
+            _remove_leases(store, found.number)
             continue
         _check_free(store, result, overwrite, old, found, note)
         same = note.get("result") == result.key
         separator = _separator(store, old, note)
         owner = note["owner"] if same else uuid.uuid4().hex
-        mine = {"result": result.key, "owner": owner, "separator": separator}
+        new = replace(layout, generation=owner, separator=separator)
+        mine = {"result": result.key, "owner": owner, "new": new.to_json()}
+        if old is not None:
+            mine["old"] = old.to_json()
         lease = Lease.succeed(store, _LEASE, found, mine, durable=True)
         if lease is None:
             continue
-        claimed = Claim(store, lease, old, Placed(store.url, separator, owner))
+        claimed = Claim(store, lease, old, new)
         try:
             if _description(store) != old:  # somebody has ended between our two looks
                 lease.remove()
@@ -110,7 +114,7 @@ def claim(store: Store, result: Node, overwrite: bool) -> Claim:
             if same:
                 claimed.take_back()
             else:
-                claimed.clear_others()
+                claimed.clear_others(_layout(note.get("new", "")))
             return claimed
         except BaseException:
             claimed.release()
@@ -121,8 +125,16 @@ def claim(store: Store, result: Node, overwrite: bool) -> Claim:
 def _note(found: Standing | None) -> dict[str, str]:
     """Return what a lease says of the save it is for; nothing if it is damaged or somebody has made it up."""
     note = dict(found.holder.note) if found is not None and found.holder is not None else {}
-    known = re.fullmatch(r"[0-9a-f]{32}", note.get("owner", "")) and note.get("separator") in _TILES
+    new = _layout(note.get("new", ""))
+    known = re.fullmatch("[0-9a-f]{32}", note.get("owner", "")) and new is not None
     return note if known else {}
+
+
+def _layout(text: str) -> TileLayout | None:
+    try:
+        return TileLayout.of(text)
+    except MetadataError:
+        return None
 
 
 class Claim:
@@ -135,22 +147,24 @@ class Claim:
     lease : Lease
     old : TileLayout or None
         What is to be replaced.
-    final : Placed
-        Where the tiles are in the end.
+    new : TileLayout
+        What takes its place; its generation is the owner of the tiles.
     """
 
-    def __init__(self, store: Store, lease: Lease, old: TileLayout | None, final: Placed) -> None:
-        self.store, self.lease, self._old, self._final = store, lease, old, final
+    def __init__(self, store: Store, lease: Lease, old: TileLayout | None, new: TileLayout) -> None:
+        self.store, self.lease, self._old, self._new = store, lease, old, new
         self._process = os.getpid()
-        self._folder = owned_folder(final.owner)
+        self._folder = owned_folder(new.generation)
         self._in_place = isinstance(store, OwningStore)
 
     @property
     def placed(self) -> Placed:
         """Where tiles are written now."""
-        return self._final if self._in_place else Placed(join(self.store.url, self._folder))
+        if self._in_place:
+            return Placed(self.store.url, self._new.separator, self._new.generation)
+        return Placed(join(self.store.url, self._folder))
 
-    def publish(self, layout: TileLayout) -> TileLayout:
+    def publish(self) -> TileLayout:
         """Let the new matrix take the place of the old one, and return its description.
 
         Raises
@@ -158,7 +172,7 @@ class Claim:
         SaveConflictError
             Somebody has taken this process for dead, and the address over. Nothing was changed.
         """
-        layout = replace(layout, generation=self._final.owner, separator=self._final.separator)
+        layout = self._new
         self._check_held()
         self._bring_home(layout.separator)
         if not is_whole(self.store, layout):
@@ -169,9 +183,10 @@ class Claim:
         self._check_held()
         if not layout.write(self.store, create=self._old is None):
             raise self._conflict()
-        _clear_up(self.store, layout, None)
-        self.lease.stop()
-        self._remove_lease()
+        if _clear_up(self.store, layout, self._old):
+            self._remove_lease()
+        else:
+            self.lease.release()  # which says to the next one what to clear up
         return layout
 
     def _bring_home(self, separator: Separator) -> None:
@@ -189,10 +204,10 @@ class Claim:
         """Remove the new tiles. The old matrix is as it was."""
         if os.getpid() != self._process:
             return  # a forked child, and its parent goes on
-        self.lease.stop()
         if not self.lease.still_held():
+            self.lease.stop()
             return
-        _delete(self.store, [*self.store.list(f"{self._folder}/"), *self._new_tiles()])
+        self.clear_others(self._new)
         self._remove_lease()
 
     def release(self) -> None:
@@ -203,19 +218,19 @@ class Claim:
     def take_back(self) -> None:
         """Bring back what a killed save of the same result had moved to its final place."""
         if not self._in_place:
-            for key in list(self._new_tiles()):
-                tile = key if self._final.separator == "/" else key.replace(".", "/")
+            for key in _tiles_of(self.store, self._new):
+                tile = key if self._new.separator == "/" else key.replace(".", "/")
                 _move(self.store, key, f"{self._folder}/{'c' if tile == NUMBER_KEY else tile}")
 
-    def clear_others(self) -> None:
+    def clear_others(self, theirs: TileLayout | None) -> None:
         """Remove what saves of other results have left that were never finished."""
-        _delete(self.store, [*_unfinished(self.store), *self._new_tiles()])
-
-    def _new_tiles(self) -> Iterator[str]:
-        return _tiles(self.store, self._final.separator)
+        moved = (
+            [] if theirs is None or theirs.separator != self._new.separator else _tiles_of(self.store, theirs)
+        )
+        _delete(self.store, [*_unfinished(self.store), *moved])
 
     def _check_held(self) -> None:
-        if not self.lease.still_held():
+        if not self.lease.still_held() or _description(self.store) != self._old:
             raise self._conflict()
 
     def _conflict(self) -> SaveConflictError:
@@ -225,8 +240,17 @@ class Claim:
         )
 
     def _remove_lease(self) -> None:
-        keys = list(self.store.list(_LEASE))
-        _delete(self.store, keys)
+        """Give the place free. Until the objects are gone this process counts as the holder."""
+        _remove_leases(self.store, self.lease.number - 1)
+        self.lease.remove()
+        self.store.remove_empty_folders(is_matrix_folder)
+
+
+def _remove_leases(store: Store, last: int) -> None:
+    for key in lease_keys(store, _LEASE):
+        if key.removeprefix(_LEASE)[:8] <= f"{last:08d}":
+            store.delete(key)
+    store.remove_empty_folders(is_matrix_folder)
 
 
 def _unfinished(store: Store) -> list[str]:
@@ -319,28 +343,29 @@ def _separator(store: Store, old: TileLayout | None, note: dict[str, str]) -> Se
     FileExistsError
         There is something that nobody has claimed.
     """
+    theirs = _layout(note.get("new", ""))
     separator: Separator = "/" if old is None else other_separator(old.separator)
-    if old is None and note.get("separator") == ".":
-        separator = "."  # there are tiles of a save that was not finished
-    if old is not None and note.get("separator") != separator:
-        for key in _tiles(store, separator):
-            if not (isinstance(store, OwningStore) and store.owner(key)):
-                raise FileExistsError(
-                    f"{store.url}: {key} is in the way, and no tile of the matrix there; remove it first"
-                )
+    if old is None and theirs is not None:
+        return theirs.separator  # there may be tiles of a save that was not finished
+    known = set() if theirs is None else set(theirs.keys())
+    for key in _in_place_of(store, separator) if old is not None else ():
+        if key not in known and not (isinstance(store, OwningStore) and store.owner(key)):
+            raise FileExistsError(
+                f"{store.url}: {key} is in the way, and no tile of the matrix there; remove it first"
+            )
     return separator
 
 
-def _tiles(store: Store, separator: Separator) -> Iterator[str]:
-    prefix = "c/" if separator == "/" else "c."
-    one = "c" if separator == "/" else NUMBER_KEY  # of a matrix that is a number
-    keys = [*store.list(prefix), *(key for key in (one,) if store.exists(key))]
-    return iter(_of_form(_TILES[separator], keys))
+def _in_place_of(store: Store, separator: Separator) -> list[str]:
+    """Return the keys of what lies where tiles with this separator go."""
+    form = re.compile(r"c(?:/.+)?" if separator == "/" else rf"c\..+|{NUMBER_KEY}")
+    prefixes = ("c/", "c") if separator == "/" else ("c.", NUMBER_KEY)
+    return sorted({key for prefix in prefixes for key in store.list(prefix) if form.fullmatch(key)})
 
 
-def _of_form(pattern: str, keys: Iterable[str]) -> list[str]:
-    form = re.compile(pattern)
-    return [key for key in keys if form.fullmatch(key)]
+def _tiles_of(store: Store, layout: TileLayout) -> list[str]:
+    """Return the keys of the tiles of a matrix that are there."""
+    return sorted(set(_in_place_of(store, layout.separator)) & set(layout.keys()))
 
 
 def _move(store: Store, key: str, new: str) -> None:
@@ -356,17 +381,30 @@ def _delete(store: Store, keys: list[str]) -> None:
     store.remove_empty_folders(is_matrix_folder)
 
 
-def _clear_up(store: Store, now: TileLayout, left: Standing | None) -> None:
+def _clear_up(store: Store, now: TileLayout, old: TileLayout | None) -> bool:
     """Remove what the matrix there now does not need: the tiles before it, and intermediates.
 
     A failure is no reason to fail: the matrix is saved, and the next one that is saved here clears up.
+    Returns whether all of it is gone.
     """
     try:
-        _delete(store, [*_unfinished(store), *_tiles(store, other_separator(now.separator))])
-        if left is not None:
-            _delete(store, list(store.list(_LEASE)))
+        gone = [] if old is None or old.separator == now.separator else _tiles_of(store, old)
+        _delete(store, [*_unfinished(store), *gone, *_late_tiles(store, now)])
     except StoreError as error:
         logger.warning("%s: saved, but not all of the old matrix is removed: %s", store.url, error)
+        return False
+    return True
+
+
+def _late_tiles(store: Store, now: TileLayout) -> list[str]:
+    """Return tiles of other results in places that the matrix leaves empty, as those above a triangle.
+
+    Readers of ours do not look there, those of other software do.
+    """
+    if not isinstance(store, OwningStore) or now.structure not in ("lower", "upper"):
+        return []
+    empty = set(_tiles_of(store, now)) - needed_tiles(now)
+    return [key for key in empty if store.owner(key) not in ("", now.generation)]
 
 
 def same_place(url: str, other: str) -> bool:

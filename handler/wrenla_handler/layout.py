@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeGuard, get_args
 
@@ -124,6 +125,22 @@ class TileLayout:
     def key(self, i: int, j: int) -> str:
         """Return the key of a tile."""
         return tile_key(i, j, self.ndim, separator=self.separator)
+
+    def keys(self) -> Iterator[str]:
+        """Yield the keys of all tiles, those that are not stored included."""
+        rows, cols = self.grid.counts
+        return (self.key(i, j) for i in range(rows) for j in range(cols))
+
+    @classmethod
+    def of(cls, text: str) -> TileLayout:
+        """Read a description that is not in a store. Raises MetadataError if it is none."""
+        try:
+            meta = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise MetadataError(f"not JSON: {error}") from None
+        if not isinstance(meta, dict):
+            raise MetadataError("not a JSON object")
+        return _parse(meta, "")
 
     def write(self, store: Store, prefix: str = "", *, create: bool = False) -> bool:
         """Declare the matrix whole: call it when every tile is there.

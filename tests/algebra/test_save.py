@@ -15,6 +15,8 @@ import wrenla as wl
 from wrenla.errors import NotAMatrixError
 from wrenla.lease import Holder
 from wrenla.run.events import TaskFinished
+from wrenla_handler.grid import Grid
+from wrenla_handler.layout import TileLayout
 from wrenla_handler.stores import MemoryStore, open_store
 
 from . import gallery
@@ -150,7 +152,8 @@ class _FailsOnce:
 
 
 def test_another_matrix_over_a_half_done_one(place: Place) -> None:
-    note = {"result": "something else", "owner": 32 * "a", "separator": "/"}
+    new = TileLayout(Grid((4, 4), (2, 2)), "float64", generation=32 * "a")
+    note = {"result": "something else", "owner": 32 * "a", "new": new.to_json()}
     store = open_store(place("a"))
     store.put("wrenla-saving/wrenla-lease/00000003", Holder("them", ended=True, note=note).encode())
     store.put(f"wrenla-saving/tiles-{32 * 'a'}/c/0/0", b"old")

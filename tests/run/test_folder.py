@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import wrenla as wl
 from wrenla import lease as lease_module
 from wrenla.folder import RunFolder, clean, leftovers
 from wrenla.lease import Holder
 from wrenla.ownership import MANIFEST
+from wrenla.run.events import TaskFinished
 from wrenla_handler.stores import LEASE, RUNS, LocalStore, MemoryStore, join, open_store
 
 KEYS = [f"{n:024x}" for n in range(6)]
@@ -176,16 +179,82 @@ def test_clean_leaves_what_wrenla_has_not_written(place: str) -> None:
         store.put(key, b"years of work")
     store.put(f"{RUNS}/{KEYS[3]}/{FIRST}", b'{"job": 7}')  # somebody else's JSON
     store.put(f"{RUNS}/{KEYS[3]}/{NODE}/c/0/0", b"tile")
-    leave(place, KEYS[4], f"{NODE}/c/0/0", "notes.txt", f"{NODE}/c/0/0.bak", "data/kept by a function")
+    leave(
+        place, KEYS[4], f"{NODE}/c/0/0", "notes.txt", f"{NODE}/c/0/0.bak", "data/survey.csv", "results/a.csv"
+    )
     leave(place, KEYS[5], note={"run": KEYS[4]})  # the copy of another run's folder
     before = objects(place)
     (left,) = leftovers(place)
-    assert (left.objects, left.others) == (3, 2)
-    assert dict(clean(place)) == {KEYS[4]: 3}
+    assert (left.objects, left.others) == (2, 4)
+    assert dict(clean(place)) == {KEYS[4]: 2}
     run = f"{RUNS}/{KEYS[4]}"
-    gone = {f"{run}/{NODE}/c/0/0", f"{run}/data/kept by a function", f"{run}/{LEASE}00000004"}
-    assert objects(place) == before - gone
+    assert objects(place) == before - {f"{run}/{NODE}/c/0/0", f"{run}/{LEASE}00000004"}
     assert list(clean(place)) == [], "what is left of it is no run any more"
+
+
+def test_what_calls_have_kept_goes_too(place: str) -> None:
+    """Functions put what they like below `data`, in the store of their executor."""
+    run = "calls-0123456789ab"
+    leave(place, run, "data/kept by a function", "results/1-0-x", f"arguments/{8 * '0'}-1", f"{NODE}/c/0/0")
+    assert dict(clean(place)) == {run: 4}
+    assert objects(place) == {f"{RUNS}/{run}/{NODE}/c/0/0"}
+
+
+def test_resuming_leaves_what_wrenla_has_not_written(tmp_path: Path) -> None:
+    url = str(tmp_path / "m")
+    theirs = ("checkpoint.pt", "cfg.yaml", "c/notes.txt", "0.txt")
+    A = wl.from_function(lambda i, j: np.ones((len(i), len(j))), (8, 8), tile=4)
+    with wl.LocalExecutor(1, allowed_mem="100 MiB") as executor:
+
+        def stop(event: object) -> None:
+            if isinstance(event, TaskFinished):
+                raise KeyboardInterrupt
+
+        acts = (lambda **how: A.save(url, executor, **how), lambda **how: A.compute(executor, **how))
+        for act in acts:
+            with pytest.raises(KeyboardInterrupt):
+                act(on_event=stop)
+        folders = {path.parent.parent.parent for path in tmp_path.rglob("c/*/*") if path.is_file()}
+        assert len(folders) == 2
+        for folder in folders:
+            for name in theirs:
+                (folder / name).parent.mkdir(exist_ok=True)
+                (folder / name).write_text("years of work")
+        for act in acts:
+            act()
+    for folder in folders:
+        kept = [tmp_path.joinpath(folder, name) for name in theirs if "wrenla-saving" not in str(folder)]
+        assert all(path.read_text() == "years of work" for path in kept)
+    assert (wl.open(tmp_path / "m").compute() == 1).all()
+
+
+def test_who_was_taken_for_dead_leaves_the_folder_to_the_next(place: str) -> None:
+    first = RunFolder(place, KEYS[0])
+    first.store.delete(first.lease.key)
+    second = RunFolder(place, KEYS[0])
+    assert second.key == first.key
+    second.store.put(f"{NODE}/c/0/0", b"tile")
+    second.store.delete(second.lease.key)
+    third = RunFolder(place, KEYS[0])
+    first.remove()
+    second.close()
+    assert third.lease.still_held()
+    assert third.store.exists(f"{NODE}/c/0/0")
+    third.remove()
+    assert objects(place) == set()
+
+
+def test_a_forked_child_gives_nothing_back(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(place, KEYS[0])
+    with monkeypatch.context() as child:
+        child.setattr(os, "getpid", lambda: -1)
+        folder.close()
+        folder.remove()
+    assert folder.lease.still_held()
+    holder = Holder.decode(bytes(folder.store.get(FIRST)))
+    assert holder is not None
+    assert not holder.ended
+    folder.remove()
 
 
 def test_a_damaged_lease_in_a_run_s_own_place_is_cleaned(place: str) -> None:

@@ -14,10 +14,10 @@ import pytest
 import wrenla as wl
 from tests.run.saves import FIRST, TILE, N, dead, full, objects, stop_after, values, whole
 from wrenla import saving
-from wrenla.errors import StaleMatrixError, StoreError
+from wrenla.errors import StaleMatrixError, StoreError, TransientStoreError
 from wrenla.run import execute
 from wrenla.run.events import Event, TaskStarted
-from wrenla_handler.stores import SAVING, open_store
+from wrenla_handler.stores import LEASE, SAVING, LocalStore, open_store
 
 pytestmark = pytest.mark.usefixtures("short_watch")
 
@@ -246,6 +246,47 @@ def _interrupted(run_job: Any) -> Any:
         return run_job(job, executor, policy, [*listeners, stop_after(5, KeyboardInterrupt())])
 
     return run
+
+
+def test_what_could_not_be_cleared_up_goes_with_the_next_save(
+    tmp_path: Path, executor: wl.LocalExecutor
+) -> None:
+    url = str(tmp_path / "m")
+    full(1).save(url, executor)
+    real, failed = LocalStore.delete, []
+
+    def fail_once(self: LocalStore, key: str) -> None:
+        if key.startswith("c/") and not failed:
+            failed.append(key)
+            raise TransientStoreError("busy")
+        real(self, key)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LocalStore, "delete", fail_once)
+        full(2).save(url, executor, overwrite=True)
+    assert failed
+    assert values(url, executor) == [2.0]
+    assert objects(url) > whole(".")
+    full(3).save(url, executor, overwrite=True)
+    assert values(url, executor) == [3.0]
+    assert objects(url) == whole()
+
+
+def test_beside_a_matrix_only_its_own_tiles_go(tmp_path: Path, executor: wl.LocalExecutor) -> None:
+    url = str(tmp_path / "m")
+    full(1).save(url, executor)
+    full(2).save(url, executor, overwrite=True)
+    assert objects(url) == whole(".")
+    theirs = ("0", "c.5", "c.5.7", "c.0.0.txt", f"{SAVING}/{LEASE}notes.txt", f"{SAVING}/mine")
+    for key in theirs:
+        (tmp_path / "m" / key).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "m" / key).write_text("years of work")
+    full(3).save(url, executor, overwrite=True)
+    assert values(url, executor) == [3.0]
+    assert objects(url) == whole() | set(theirs)
+    (tmp_path / "link").symlink_to(tmp_path / "wrenla-runs")
+    with pytest.raises(ValueError, match="is for what wrenla removes by itself"):
+        full(1).save(str(tmp_path / "link" / "m"), executor)
 
 
 def test_damaged_marks_are_named(tmp_path: Path, executor: wl.LocalExecutor) -> None:

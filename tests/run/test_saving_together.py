@@ -7,13 +7,15 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import wrenla as wl
-from tests.run.saves import TILE, dead, full, objects, stop_after, values, whole
+from tests.run.saves import TILE, N, dead, full, objects, stop_after, values, whole
+from wrenla import lease as lease_module
 from wrenla.errors import SaveConflictError, StoreError
 from wrenla.run.events import Event, TaskFinished, TaskStarted
 from wrenla_handler.stores import SAVING, S3Store, open_store
@@ -146,3 +148,47 @@ def test_put_owned(s3_bucket: str) -> None:
     assert store.owner("k") == ""
     with pytest.raises(KeyError):
         store.owner("nothing")
+
+
+def test_who_goes_on_in_the_middle_of_a_renewal_does_not_take_the_place_back(
+    tmp_path: Path, executor: wl.LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver is stopped between its look at the lease and its count, and another one is done meanwhile."""
+    url = str(tmp_path / "m")
+    full(0).save(url, executor)
+    stopped, go = threading.Event(), threading.Event()
+    real = lease_module._is_ours
+
+    def stop_in_the_middle(store: Any, key: str, holder: Any) -> bool:
+        ours = real(store, key, holder)
+        if threading.current_thread().name == "lease-renewal" and SAVING in key and not stopped.is_set():
+            stopped.set()
+            assert go.wait(60)
+        return ours
+
+    monkeypatch.setattr(lease_module, "RENEW_SECONDS", 0.01)
+    monkeypatch.setattr(lease_module, "_is_ours", stop_in_the_middle)
+    with saving_slowly(full(1), url, overwrite=True) as first:
+        assert stopped.wait(60)
+        dead(url)
+        full(2).save(url, executor, overwrite=True)
+        go.set()
+    with pytest.raises(SaveConflictError, match="another process has taken this one for dead"):
+        first.result(60)
+    assert values(url, executor) == [2.0]
+
+
+def test_tiles_of_late_writers_are_not_left_for_other_readers(
+    s3_bucket: str, executor: wl.LocalExecutor
+) -> None:
+    """Above a triangle there are no tiles, so a late one stands in nobody's way; Zarr would read it."""
+    url = f"s3://{s3_bucket}/m"
+    store = open_store(url)
+    assert isinstance(store, S3Store)
+
+    def write_late(event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            store.put_owned("c/0/3", np.full((TILE, TILE), 9.0).tobytes(), 32 * "b", lambda: None)
+
+    wl.eye(N, tile=TILE).shift(1.0).cholesky().save(url, executor, on_event=write_late)
+    assert "c/0/3" not in objects(url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from wrenla.run.scheduler import Policy, Schedule
 from wrenla.run.upload import upload
 from wrenla_handler.cache import Tile
 from wrenla_handler.errors import LinAlgError, StaleMatrixError
-from wrenla_handler.layout import Separator, owned_folder
+from wrenla_handler.layout import NUMBER_KEY, TILE_KEYS, Separator, owned_folder
 from wrenla_handler.sources import function_key, padded_bytes
 from wrenla_handler.stores import OwningStore, Reach, Store, open_store
 from wrenla_handler.task import ArraySpec, TileRef
@@ -35,6 +36,9 @@ from wrenla_handler.threads import Threads
 __all__ = ["Finished", "Placed", "Target", "execute"]
 
 logger = logging.getLogger("wrenla.run")
+
+_OF_A_TILE = re.compile(rf"{TILE_KEYS}|{NUMBER_KEY}|partial(?:/[0-9]+){{3}}", re.A)
+"""Whatever else is in a folder of tiles somebody else has put there."""
 
 _LOOKERS = 16
 """Requests at a time that ask for the owners of tiles."""
@@ -304,7 +308,7 @@ def _whole_tiles(store: Store, spec: ArraySpec) -> set[str]:
     whole = {info.key for info in found if info.nbytes == padded_bytes(spec)}
     if not spec.detail:
         for info in found:
-            if info.key not in whole:
+            if info.key not in whole and _OF_A_TILE.fullmatch(info.key):
                 store.delete(info.key)
         return whole
     assert isinstance(store, OwningStore), "only there tiles of two results can meet"

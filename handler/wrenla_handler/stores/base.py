@@ -91,6 +91,9 @@ class Store(Protocol):
     def scan(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the same objects as `list`, with what is known of each."""
 
+    def list_folders(self) -> Iterator[str]:
+        """Yield, sorted, what stands before the first `/` in keys; nothing below that is looked at."""
+
     def delete(self, key: str) -> None:
         """Remove an object. Removing one that is not there is not an error."""
 

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 
 __all__ = ["check_regular", "entries", "open_file", "open_folder", "regular_status"]
 
+_MAKE_ATTEMPTS = 8
+
 _FOLDER = os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -117,9 +119,15 @@ def _child(parent: int, name: str, make: bool, flags: int) -> int:
         except FileNotFoundError:
             if not make:
                 raise
+        for attempt in range(_MAKE_ATTEMPTS):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, dir_fd=parent)
-            return os.open(name, flags | _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+            try:
+                return os.open(name, flags | _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+            except FileNotFoundError:  # somebody has removed it as an empty one
+                if attempt == _MAKE_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
     except NotADirectoryError:  # the kernel says the same of a link and of a file
         if stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
             raise _link(name) from None

@@ -148,6 +148,11 @@ class LocalStore:
         with self._translating(prefix):
             yield from self._walk(f"{folder}/" if folder else "", prefix)
 
+    def list_folders(self) -> Iterator[str]:
+        """Yield, sorted, the names of folders in this one; nobody looks into them, so they may be private."""
+        with self._translating(""), contextlib.suppress(*_MISSING):
+            yield from sorted(name for name, status in self._entries("") if status is None and is_key(name))
+
     def delete(self, key: str) -> None:
         """Remove an object. Removing one that is not there is not an error.
 

@@ -146,6 +146,7 @@ def refuse_truncated() -> Iterator[None]:
     Whichever thread has met a file that was cut short, and also if that was before: its map may still be in a
     cache. A map that is guarded is the user's, who may keep it: whoever reads from one asks `guard` again.
     """
+    _install()
     before, watcher = len(_met), object()
     _watchers.add(watcher)
     try:
@@ -187,22 +188,30 @@ class _Sigaction(ctypes.Structure):
 
 
 _installing = threading.Lock()
-_installed: list[Any] = []
-"""The C function and what it has replaced: they must live as long as the process."""
+_installed: list[_Sigaction] = []
+"""Our handler, once it was put there."""
+
+_before: list[_Sigaction] = []
+"""The handler that it has replaced."""
 
 
 def _install() -> None:
-    if _installed:
+    """Put our handler before the one that is there, also if that has come since we last looked."""
+    now = _Sigaction()
+    _libc.sigaction(signal.SIGBUS, None, ctypes.byref(now))
+    if _installed and now.handler == _installed[0].handler:
         return
     with _installing:
-        if _installed:
+        _libc.sigaction(signal.SIGBUS, None, ctypes.byref(now))
+        if _installed and now.handler == _installed[0].handler:
             return
-        action = _ACTION(_survive)
-        ours, theirs = _Sigaction(), _Sigaction()
-        ours.handler = ctypes.cast(action, ctypes.c_void_p)
-        ours.flags = _SA_SIGINFO | _SA_NODEFER
-        _libc.sigaction(signal.SIGBUS, ctypes.byref(ours), ctypes.byref(theirs))
-        _installed.extend((action, theirs))
+        if not _installed:
+            ours = _Sigaction()
+            ours.handler = ctypes.cast(_survives, ctypes.c_void_p)
+            ours.flags = _SA_SIGINFO | _SA_NODEFER
+            _installed.append(ours)
+        _before[:] = [now]
+        _libc.sigaction(signal.SIGBUS, ctypes.byref(_installed[0]), None)
 
 
 def _survive(number: int, info: int, context: int) -> None:
@@ -218,4 +227,8 @@ def _survive(number: int, info: int, context: int) -> None:
                 _met.append(found.address)
                 return
     # the access is tried again, and fails again, with the handler that was there before
-    _libc.sigaction(number, ctypes.byref(_installed[1]), None)
+    _libc.sigaction(number, ctypes.byref(_before[0]), None)
+
+
+_survives = _ACTION(_survive)
+"""As a C function, which must live as long as the process."""

@@ -147,6 +147,10 @@ class MemoryStore:
             if found is not None:
                 yield ObjectInfo(key, len(found.data), f"{found.number:x}", found.modified)
 
+    def list_folders(self) -> Iterator[str]:
+        """Yield, sorted, what stands before the first `/` in keys."""
+        yield from sorted({key.partition("/")[0] for key in self.list() if "/" in key})
+
     def delete(self, key: str) -> None:
         """Remove an object. Removing one that is not there is not an error."""
         with self._space.lock:

@@ -162,6 +162,16 @@ class S3Store:
                     if is_key(key):
                         yield ObjectInfo(key, entry["Size"], entry["ETag"], entry["LastModified"].timestamp())
 
+    def list_folders(self) -> Iterator[str]:
+        """Yield, sorted, what stands before the first `/` in keys."""
+        with translating(self.url, ""):
+            pages = self._client().get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix, Delimiter="/"):
+                for entry in page.get("CommonPrefixes", ()):
+                    name = entry["Prefix"].removeprefix(self._prefix).rstrip("/")
+                    if is_key(name):
+                        yield name
+
     def delete(self, key: str) -> None:
         """Remove an object. Removing one that is not there is not an error."""
         full_key = self._prefix + check_key(key)

@@ -203,7 +203,8 @@ def test_what_saving_writes_is_known_to_be_ours(tmp_path: Any) -> None:
     for run in (RUN, f"x/{RUN}-0123abcd", f"{RUNS}/calls-0123456789ab"):
         store.put(f"{run}/{LEASE}00000002", Holder("x", note={"run": run.rpartition("/")[2]}).encode())
         kinds = Kinds(read, first)
-        keys = (f"{24 * 'a'}/c/0/0", "run.json", f"results/{32 * 'a'}-0-x", f"{LEASE}00000002")
+        own = (f"results/{32 * 'a'}-0-x", "data/x") if "calls-" in run else (f"{24 * 'a'}/c/0/0", "run.json")
+        keys = (*own, f"functions/{64 * 'a'}", f"{LEASE}00000002", f"{LEASE}00000002-count")
         assert {kinds.of(f"{run}/{key}") for key in keys} == {"temporary"}
         assert {kinds.of(f"{run}/{key}") for key in ("a", "model.pt", "lease/0", "c/0/0")} == {"other"}
     assert kinds.of(f"x/{RUNS}/doctor-{32 * '0'}") == "temporary"
