@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -101,6 +102,38 @@ def test_a_process_of_this_namespace_is_known_at_once(
         assert holder.alive is alive
         assert is_free(store, LEASE, found(store)) is not alive
         assert pauses == []
+
+
+def test_who_has_ended_and_was_not_waited_for_is_dead(store: Store) -> None:
+    """As a driver that a notebook has killed, or one in a container whose first process reaps nobody."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    holder = replace(Holder.mine("them", {}), pid=child.pid, started=lease_module._start_of(child.pid))
+    assert holder.alive
+    child.kill()
+    try:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert holder.alive is False
+    finally:
+        child.communicate()
+
+
+def test_whom_we_may_not_see_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /proc hides the processes of other users, or their clock is another one."""
+    holder = replace(MINE, pid=os.getppid(), started="1234")
+    monkeypatch.setattr(lease_module, "_start_of", lambda pid: "")
+
+    def kill(error: type[OSError] | None) -> None:
+        def kill_(pid: int, number: int) -> None:
+            if error is not None:
+                raise error
+
+        monkeypatch.setattr(os, "kill", kill_)
+
+    for error, alive in ((PermissionError, None), (ProcessLookupError, False), (None, False)):
+        kill(error)
+        assert holder.alive is alive
+    monkeypatch.undo()
+    assert replace(MINE, namespace="pid:[1] time:[2]").alive is None
 
 
 ELSEWHERE = {

@@ -57,6 +57,44 @@ def test_arrays_that_numpy_has_mapped(tmp_path: Path) -> None:
     guard(np.ones(3))
 
 
+def test_arrays_that_are_cut_short_before_they_are_used(executor: wl.LocalExecutor, tmp_path: Path) -> None:
+    A = wl.eye(64, tile=16)
+    for number, use in enumerate(
+        (
+            lambda v: wl.from_array(v),
+            lambda v: A @ v,
+            lambda v: A.solve(v),
+            lambda v: A.scale_rows(v),
+            lambda v: wl.map_tiles(np.negative, v),
+        )
+    ):
+        for mode in ("r", "r+", "c"):
+            path = tmp_path / f"{number}{mode}"
+            np.ones(1 << 13).tofile(path)
+            v = np.memmap(path, "f8", mode)
+            os.truncate(path, 8)
+            with pytest.raises(TruncatedTileError, match="was cut short"):
+                use(v[: 1 << 13][-64:])
+
+
+def test_a_handler_that_comes_after_ours_does_not_hide_it(tmp_path: Path) -> None:
+    import faulthandler
+
+    store = open_store(str(tmp_path))
+    store.put("a", np.ones(1 << 17).tobytes())
+    tile = np.frombuffer(store.get("a"))
+    enabled = faulthandler.is_enabled()
+    try:
+        faulthandler.disable()
+        faulthandler.enable()
+        os.truncate(tmp_path / "a", 1 << 16)
+        with pytest.raises(TruncatedTileError), refuse_truncated():
+            tile.sum()
+    finally:
+        if not enabled:
+            faulthandler.disable()
+
+
 @pytest.mark.parametrize("when", ["before a task", "at the end"])
 def test_a_run_ends_with_an_error(when: str, executor: wl.LocalExecutor, tmp_path: Path, left: Any) -> None:
     a = np.random.default_rng(0).random((4 * TILE, 4 * TILE))
