@@ -16,12 +16,12 @@ from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from wrenla.errors import MetadataError, NotAMatrixError, SaveConflictError, StoreError
-from wrenla.folder import delete_all
 from wrenla.lease import Lease, Standing, is_free, lease_keys, standing
 from wrenla.ownership import is_matrix_folder, is_unfinished
 from wrenla.plan.expression import Node
 from wrenla.run.execute import Placed
-from wrenla.stored import is_whole, needed_tiles, stored_leaves
+from wrenla.saved_tiles import clear_up, delete, flat, in_place_of, move, tiles_of, unfinished
+from wrenla.stored import is_whole, stored_leaves
 from wrenla_handler.layout import (
     METADATA_KEY,
     NUMBER_KEY,
@@ -91,7 +91,7 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
         note = _note(found)
         if found is not None and old is not None and note.get("owner") == old.generation:
             # it was saved, and killed before it could clear up
-            if not _clear_up(store, old, _layout(note.get("old", ""))):
+            if not clear_up(store, old, _layout(note.get("old", ""))):
                 raise StoreError(f"{store.url}: what the matrix there has replaced cannot be removed")
             _remove_leases(store, found.number)
             continue
@@ -183,7 +183,7 @@ class Claim:
         self._check_held()
         if not layout.write(self.store, create=self._old is None):
             raise self._conflict()
-        if _clear_up(self.store, layout, self._old):
+        if clear_up(self.store, layout, self._old):
             self._remove_lease()
         else:
             self.lease.release()  # which says to the next one what to clear up
@@ -198,7 +198,7 @@ class Claim:
             return
         for key in list(self.store.list(folder)):
             tile = key.removeprefix(f"{self._folder}/")
-            _move(self.store, key, tile if separator == "/" else _flat(tile))
+            move(self.store, key, tile if separator == "/" else flat(tile))
 
     def abandon(self) -> None:
         """Remove the new tiles. The old matrix is as it was."""
@@ -218,16 +218,16 @@ class Claim:
     def take_back(self) -> None:
         """Bring back what a killed save of the same result had moved to its final place."""
         if not self._in_place:
-            for key in _tiles_of(self.store, self._new):
+            for key in tiles_of(self.store, self._new):
                 tile = key if self._new.separator == "/" else key.replace(".", "/")
-                _move(self.store, key, f"{self._folder}/{'c' if tile == NUMBER_KEY else tile}")
+                move(self.store, key, f"{self._folder}/{'c' if tile == NUMBER_KEY else tile}")
 
     def clear_others(self, theirs: TileLayout | None) -> None:
         """Remove what saves of other results have left that were never finished."""
         moved = (
-            [] if theirs is None or theirs.separator != self._new.separator else _tiles_of(self.store, theirs)
+            [] if theirs is None or theirs.separator != self._new.separator else tiles_of(self.store, theirs)
         )
-        _delete(self.store, [*_unfinished(self.store), *moved])
+        delete(self.store, [*unfinished(self.store), *moved])
 
     def _check_held(self) -> None:
         if not self.lease.still_held() or _description(self.store) != self._old:
@@ -251,14 +251,6 @@ def _remove_leases(store: Store, last: int) -> None:
         if key.removeprefix(_LEASE)[:8] <= f"{last:08d}":
             store.delete(key)
     store.remove_empty_folders(is_matrix_folder)
-
-
-def _unfinished(store: Store) -> list[str]:
-    return [key for key in store.list(f"{SAVING}/") if is_unfinished(key)]
-
-
-def _flat(tile: str) -> str:
-    return NUMBER_KEY if tile == "c" else tile.replace("/", ".")
 
 
 def _description(store: Store) -> TileLayout | None:
@@ -348,63 +340,12 @@ def _separator(store: Store, old: TileLayout | None, note: dict[str, str]) -> Se
     if old is None and theirs is not None:
         return theirs.separator  # there may be tiles of a save that was not finished
     known = set() if theirs is None else set(theirs.keys())
-    for key in _in_place_of(store, separator) if old is not None else ():
+    for key in in_place_of(store, separator) if old is not None else ():
         if key not in known and not (isinstance(store, OwningStore) and store.owner(key)):
             raise FileExistsError(
                 f"{store.url}: {key} is in the way, and no tile of the matrix there; remove it first"
             )
     return separator
-
-
-def _in_place_of(store: Store, separator: Separator) -> list[str]:
-    """Return the keys of what lies where tiles with this separator go."""
-    form = re.compile(r"c(?:/.+)?" if separator == "/" else rf"c\..+|{NUMBER_KEY}")
-    prefixes = ("c/", "c") if separator == "/" else ("c.", NUMBER_KEY)
-    return sorted({key for prefix in prefixes for key in store.list(prefix) if form.fullmatch(key)})
-
-
-def _tiles_of(store: Store, layout: TileLayout) -> list[str]:
-    """Return the keys of the tiles of a matrix that are there."""
-    return sorted(set(_in_place_of(store, layout.separator)) & set(layout.keys()))
-
-
-def _move(store: Store, key: str, new: str) -> None:
-    if isinstance(store, MovingStore):
-        store.move(key, new)
-    else:
-        store.put(new, store.get(key))
-        store.delete(key)
-
-
-def _delete(store: Store, keys: list[str]) -> None:
-    delete_all(store, keys)
-    store.remove_empty_folders(is_matrix_folder)
-
-
-def _clear_up(store: Store, now: TileLayout, old: TileLayout | None) -> bool:
-    """Remove what the matrix there now does not need: the tiles before it, and intermediates.
-
-    A failure is no reason to fail: the matrix is saved, and the next one that is saved here clears up.
-    Returns whether all of it is gone.
-    """
-    try:
-        gone = [] if old is None or old.separator == now.separator else _tiles_of(store, old)
-        _delete(store, [*_unfinished(store), *gone, *_late_tiles(store, now)])
-    except StoreError as error:
-        logger.warning("%s: saved, but not all of the old matrix is removed: %s", store.url, error)
-        return False
-    return True
-
-
-def _late_tiles(store: Store, now: TileLayout) -> list[str]:
-    """Return tiles of other results in places that the matrix leaves empty, as those above a triangle.
-
-    Readers of ours do not look there, those of other software do.
-    """
-    if not isinstance(store, OwningStore) or now.structure not in ("lower", "upper"):
-        return []
-    empty = set(_tiles_of(store, now)) - needed_tiles(now)
-    return [key for key in empty if store.owner(key) not in ("", now.generation)]
 
 
 def same_place(url: str, other: str) -> bool:

@@ -140,10 +140,10 @@ def test_a_killed_save_goes_on_from_wherever_it_was(
 
     points: list[Callable[[], None]] = [
         lambda: killed_at("_run_nothing", 0),
-        lambda: killed_at("_delete", 1),
+        lambda: killed_at("delete", 1),
         lambda: killed_at("write", 1, saving.TileLayout),
-        lambda: killed_at("_clear_up", 1),
-        *[(lambda n=n: killed_at("_move", n)) for n in (1, 2, 25)],
+        lambda: killed_at("clear_up", 1),
+        *[(lambda n=n: killed_at("move", n)) for n in (1, 2, 25)],
     ]
     monkeypatch.setattr(saving, "_run_nothing", None, raising=False)
     for value, old in ((2.0, None), (3.0, 2.0)):

@@ -35,6 +35,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "operands",
         "evaluate",
         "saving",
+        "saved_tiles",
         "stored",
         "report",
         "procedures",
