@@ -48,8 +48,9 @@ def move(store: Store, key: str, new: str) -> None:
 
 def delete(store: Store, keys: list[str]) -> None:
     """Remove objects below a matrix, and the folders in which they were."""
-    delete_all(store, keys)
-    store.remove_empty_folders(is_matrix_folder)
+    if keys:
+        delete_all(store, keys)
+        store.remove_empty_folders(is_matrix_folder)
 
 
 def clear_up(store: Store, now: TileLayout, old: TileLayout | None) -> bool:

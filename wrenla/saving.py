@@ -250,7 +250,6 @@ def _remove_leases(store: Store, last: int) -> None:
     for key in lease_keys(store, _LEASE):
         if key.removeprefix(_LEASE)[:8] <= f"{last:08d}":
             store.delete(key)
-    store.remove_empty_folders(is_matrix_folder)
 
 
 def _description(store: Store) -> TileLayout | None:
