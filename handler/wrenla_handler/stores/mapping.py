@@ -146,7 +146,8 @@ def refuse_truncated() -> Iterator[None]:
     Whichever thread has met a file that was cut short, and also if that was before: its map may still be in a
     cache. A map that is guarded is the user's, who may keep it: whoever reads from one asks `guard` again.
     """
-    _install()
+    if _maps:
+        _install()
     before, watcher = len(_met), object()
     _watchers.add(watcher)
     try:
