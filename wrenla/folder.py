@@ -64,6 +64,7 @@ class RunFolder:
         if os.getpid() != self._process:
             return  # a forked child has inherited it, and its parent goes on with it
         if self.lease.still_held():  # or else it is somebody's who has taken this process for dead
+            self.lease.end_renewing()
             _empty(self.store, self.key)
         self.lease.stop()
         self.store.close()
@@ -151,6 +152,7 @@ class Leftover:
             if lease is None:
                 return 0
             try:
+                lease.end_renewing()
                 return _empty(store, self.name)[0]
             finally:
                 lease.stop()

@@ -335,7 +335,7 @@ class Lease:
         """Give it back and leave the object: it says that what is there may be used by the next one."""
         if os.getpid() != self._process:
             return  # a forked child has inherited it, and its parent goes on with it
-        self._end_renewing()
+        self.end_renewing()
         # if the store has failed, which may be why we end, the count stands still from now on
         with contextlib.suppress(StoreError):
             if self.still_held():
@@ -346,7 +346,7 @@ class Lease:
         """Give it back and remove the object."""
         if os.getpid() != self._process:
             return
-        self._end_renewing()
+        self.end_renewing()
         try:
             for key in (self.key + _BEAT, self.key):
                 self.store.delete(key)
@@ -355,11 +355,12 @@ class Lease:
 
     def stop(self) -> None:
         """Count no further, and leave the object for the caller to remove."""
-        self._end_renewing()
+        self.end_renewing()
         _let_go(self.holder.owner, self._ended)
         self._finalizer.detach()
 
-    def _end_renewing(self) -> None:
+    def end_renewing(self) -> None:
+        """Count no further: before the objects go, or the thread might write one after them."""
         self._ended.set()
         if self._renewing is not threading.current_thread():
             self._renewing.join(timeout=5)

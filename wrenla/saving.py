@@ -212,8 +212,7 @@ class Claim:
 
     def release(self) -> None:
         """Keep the new tiles: the same save goes on from here when it is run again."""
-        if os.getpid() == self._process:
-            self.lease.release()
+        self.lease.release()
 
     def take_back(self) -> None:
         """Bring back what a killed save of the same result had moved to its final place."""

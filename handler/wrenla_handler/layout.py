@@ -132,15 +132,16 @@ class TileLayout:
         return (self.key(i, j) for i in range(rows) for j in range(cols))
 
     @classmethod
-    def of(cls, text: str) -> TileLayout:
-        """Read a description that is not in a store. Raises MetadataError if it is none."""
+    def of(cls, text: str | bytes, where: str = "description") -> TileLayout:
+        """Read a description. Raises MetadataError, with the place in front, if it is none."""
         try:
             meta = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise MetadataError(f"not JSON: {error}") from None
+            why = str(error) if text else "it is empty, as after a power cut; save the matrix again elsewhere"
+            raise MetadataError(f"{where}: not JSON: {why}") from None
         if not isinstance(meta, dict):
-            raise MetadataError("not a JSON object")
-        return _parse(meta, "")
+            raise MetadataError(f"{where}: not a JSON object")
+        return _parse(meta, where)
 
     def write(self, store: Store, prefix: str = "", *, create: bool = False) -> bool:
         """Declare the matrix whole: call it when every tile is there.
@@ -201,18 +202,7 @@ class TileLayout:
                 f"{where}: there is no matrix here (no {METADATA_KEY}); "
                 "an unfinished one is finished by running its script again"
             ) from None
-        try:
-            meta = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            why = (
-                f"not JSON: {error}"
-                if text
-                else "empty, as after a power cut: save the matrix again elsewhere"
-            )
-            raise MetadataError(f"{where}: not JSON: {why}") from None
-        if not isinstance(meta, dict):
-            raise MetadataError(f"{where}: not a JSON object")
-        return _parse(meta, where)
+        return cls.of(text, where)
 
 
 _FIELDS = frozenset(
