@@ -8,12 +8,9 @@ from wrenla_handler.call.failure import RemoteError, RemoteTraceback
 from wrenla_handler.errors import (
     EventError,
     IntegrityError,
-    LinAlgError,
     MetadataError,
     MissingTileError,
     NotAMatrixError,
-    NotPositiveDefiniteError,
-    SingularMatrixError,
     StaleMatrixError,
     StoreError,
     ThreadLimitError,
@@ -21,6 +18,7 @@ from wrenla_handler.errors import (
     TruncatedTileError,
     WrenlaError,
 )
+from wrenla_handler.linalg_errors import LinAlgError, NotPositiveDefiniteError, SingularMatrixError
 
 __all__ = [
     "CallError",

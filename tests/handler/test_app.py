@@ -27,9 +27,10 @@ from wrenla_handler.call import broadcast
 from wrenla_handler.call.blobs import Blob, Packed, dump, load, pack
 from wrenla_handler.call.envelope import Request, Response
 from wrenla_handler.call.failure import Failure
-from wrenla_handler.errors import EventError, IntegrityError, MissingTileError, NotPositiveDefiniteError
+from wrenla_handler.errors import EventError, IntegrityError, MissingTileError
 from wrenla_handler.grid import Grid
 from wrenla_handler.layout import tile_key
+from wrenla_handler.linalg_errors import NotPositiveDefiniteError
 from wrenla_handler.sources import as_bytes, function_key
 from wrenla_handler.stores import open_store
 from wrenla_handler.task import ArraySpec, Read, Task, Term, TileRef
