@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.waiting import slowed
 from wrenla_handler import app
 from wrenla_handler.buffers import empty_tile
 from wrenla_handler.call import broadcast
@@ -312,7 +313,7 @@ def test_a_limit_of_its_own(make: Make) -> None:
     make()
     began = time.monotonic()
     assert answered(call(time.sleep, 60, limit=0.2)).ending == "timed out"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < slowed(5)
     assert answered(call(time.sleep, 0.3, limit=50.0), 3.0).ending == "value"
     assert answered(call(time.sleep, 60, limit=50.0), 1.3).ending == "timed out"
 
@@ -329,7 +330,7 @@ def test_reading_the_arguments_is_part_of_the_time(make: Make, monkeypatch: pyte
     monkeypatch.setattr(environment._callee, "_arguments", slowly)
     began = time.monotonic()
     assert answered(call(time.sleep, 60), 4.0).ending == "timed out"
-    assert time.monotonic() - began < 6.0  # not 3 s of reading and 4 of sleeping
+    assert time.monotonic() - began < slowed(6.0)  # not 3 s of reading and 4 of sleeping
 
 
 def test_no_time_at_all(make: Make) -> None:
