@@ -41,9 +41,11 @@ def tier_of(item: pytest.Item) -> str:
     for tier in TIERS:
         if item.get_closest_marker(tier) is not None:
             return tier
-    parameters = getattr(getattr(item, "callspec", None), "params", {})
-    if _CLOUD_FIXTURES & set(getattr(item, "fixturenames", ())) or "s3" in map(str, parameters.values()):
+    parameters = set(map(str, getattr(getattr(item, "callspec", None), "params", {}).values()))
+    if _CLOUD_FIXTURES & set(getattr(item, "fixturenames", ())) or "s3" in parameters:
         return "cloud"
+    if "process" in parameters:
+        return "process"
     path = item.path.relative_to(_ROOT).as_posix()
     for tier, places in _USUALLY.items():
         if any(path == place or path.startswith(place + "/") for place in places):

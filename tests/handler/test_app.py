@@ -576,6 +576,7 @@ def test_what_functions_of_tiles_print(make: Make, tmp_path: Path, monkeypatch: 
 # in a process of its own, as it is
 
 
+@pytest.mark.process
 def test_as_deployed(tmp_path: Path) -> None:
     program = """
 import json, os, sys, time

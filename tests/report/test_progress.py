@@ -264,6 +264,7 @@ def test_nothing_of_a_real_run_unless_asked(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.process
 def test_ctrl_c_gives_the_terminal_back(tmp_path: Path) -> None:
     script = """
         import time

@@ -242,6 +242,7 @@ print("finished", flush=True)
 """
 
 
+@pytest.mark.process
 def test_sigint_ends_a_script_and_says_how_to_go_on(
     matrix: wl.BigMatrix, executor: wl.LocalExecutor, tmp_path: Path, left: Any
 ) -> None:
