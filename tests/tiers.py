@@ -50,7 +50,7 @@ def tier_of(item: pytest.Item) -> str:
     for tier, places in _USUALLY.items():
         if any(path == place or path.startswith(place + "/") for place in places):
             return tier
-    return "unit"
+    return "unit" if item.get_closest_marker("slow") is None else "process"
 
 
 @contextmanager
