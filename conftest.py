@@ -10,6 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
+# Before NumPy is loaded. Tests run beside each other, and matrices are small: threads of the BLAS that wait
+# for each other cost seven times the processor time. A test of threads asks for as many as it needs.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 _folder = tempfile.mkdtemp(prefix="wrenla-tests-")
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import wrenla as wl
 from wrenla.errors import NestedCallError
@@ -188,10 +188,18 @@ def test_a_run_from_within_a_listener_is_refused(matrix: wl.BigMatrix, executor:
     matrix.cholesky().compute(executor)  # the executor is none the worse for it
 
 
+@pytest.fixture
+def two_blas_threads(executor: wl.LocalExecutor) -> Iterator[None]:
+    """Two, so that a limit of one is seen; tests have one otherwise."""
+    with threadpool_limits(2):
+        yield
+
+
 def blas_of_all() -> dict[str, int]:
     return {library.filepath: library.num_threads for library in ThreadpoolController().lib_controllers}
 
 
+@pytest.mark.usefixtures("two_blas_threads")
 @pytest.mark.parametrize("how", ["well", "numerical failure", "interrupt"])
 def test_blas_threads_are_restored_and_numpys_left_alone(
     how: str, matrix: wl.BigMatrix, executor: wl.LocalExecutor
