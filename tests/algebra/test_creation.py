@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -324,3 +325,43 @@ def test_matrices_that_no_address_could_hold_are_still_only_expressions() -> Non
     assert A.nbytes == 8 * 10**18
     assert A[5:7, -3:].compute().shape == (2, 3)
     assert (A.shift(2) - A)[10**9 - 1, 10**9 - 1].compute() == pytest.approx(2)
+
+
+def test_arrays_of_other_types_are_converted_tile_by_tile(tmp_path: Path) -> None:
+    """Integers above all, which may be larger than memory; and of any order, strides and byte order."""
+    (rows, cols), path = (1000, 4100), tmp_path / "a.bin"
+    (np.arange(rows * cols) % 251).astype("u1").tofile(path)
+    mapped = np.memmap(path, "u1", "r", shape=(rows, cols))
+    expected = np.array(mapped[-3:], float)
+    tracemalloc.start()
+    try:
+        A = wl.from_array(mapped, tile=256)
+        assert np.array_equal(A[-3:].compute(), expected)
+        assert np.array_equal((wl.zeros((rows, cols), tile=256) + mapped)[-3:].compute(), expected)
+        assert tracemalloc.get_traced_memory()[1] < mapped.nbytes * 8 / 2
+    finally:
+        tracemalloc.stop()
+    assert wl.from_array(np.memmap(path, "u1", "r", shape=(rows, cols)), tile=256)._node.key == A._node.key
+    part = mapped[:40, :50]
+    for a in (
+        part,
+        part.T,
+        part[::-2, 1::3],
+        part > 9,
+        part.astype(">i4"),
+        part[:, 3],
+        np.asfortranarray(part),
+    ):
+        assert np.array_equal(wl.from_array(a, tile=7).compute(), a)
+        assert np.array_equal((wl.zeros(a.shape, tile=9) + a).compute(), a)
+
+
+def test_what_is_no_array() -> None:
+    bad: Any
+    for bad, said in (("a.npy", "np.load"), (Path("a.zarr"), "wl.open"), (wl.eye(3), "a matrix already")):
+        with pytest.raises(TypeError, match=said):
+            wl.from_array(bad)
+    with pytest.raises(TypeError, match=r"convert it, a\.astype\('float32'\)"):
+        wl.from_array(np.ones(3, np.float16))
+    with pytest.raises(ValueError, match="which is not given"):
+        wl.from_array([1.0], overwrite=True)

@@ -14,7 +14,7 @@ from wrenla_handler.stores.base import (
 from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.s3 import S3Store
-from wrenla_handler.stores.urls import join, open_store
+from wrenla_handler.stores.urls import folder_of, join, open_store
 
 __all__ = [
     "LEASE",
@@ -29,6 +29,7 @@ __all__ = [
     "Reach",
     "S3Store",
     "Store",
+    "folder_of",
     "join",
     "open_store",
 ]
