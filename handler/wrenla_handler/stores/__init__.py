@@ -9,6 +9,7 @@ from wrenla_handler.stores.base import (
     ObjectInfo,
     OwningStore,
     Reach,
+    SharedStore,
     Store,
 )
 from wrenla_handler.stores.local import LocalStore
@@ -28,6 +29,7 @@ __all__ = [
     "OwningStore",
     "Reach",
     "S3Store",
+    "SharedStore",
     "Store",
     "folder_of",
     "join",
