@@ -176,6 +176,7 @@ def from_function(
     >>> K.compute()[2]
     array([0.33333333, 0.25      , 0.2       ])
     """
+    _check_callable(f, "from_function(f, shape)", "wl.from_array(a) makes a matrix of an array")
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
     packed = packed_function(f, version)
@@ -287,6 +288,7 @@ def map_tiles(
     array([[1., 1.],
            [1., 1.]])
     """
+    _check_callable(f, "map_tiles(f, A, …)", "the function comes first")
     if not matrices:
         raise ValueError("map_tiles: at least one matrix is needed")
     nodes = tuple(as_node(A) for A in matrices)
@@ -295,6 +297,11 @@ def map_tiles(
     spec = ArraySpec("function", Grid((1, 1), (1, 1)), "float64", 2, identity, "", packed.digest)
     name = _dtype(np.dtype(dtype)) if dtype is not None else nodes[0].dtype
     return BigMatrix(map_tiles_node(leaf(spec, "general", packed.blob), nodes, name))
+
+
+def _check_callable(f: Any, what: str, hint: str) -> None:
+    if not callable(f):
+        raise TypeError(f"{what} needs a function, not {type(f).__name__}; {hint}")
 
 
 def _filled(

@@ -32,6 +32,7 @@ from wrenla_handler.layout import TileLayout
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.stores.mapping import guard
 from wrenla_handler.task import ArraySpec, TileRef
+from wrenla_handler.user_blocks import as_block
 
 __all__ = ["Sources", "as_bytes", "fill", "function_key", "padded_bytes", "tile_from_bytes"]
 
@@ -240,7 +241,7 @@ def _block(function: Callable[..., Any], spec: ArraySpec, origin: Pair, extent: 
     indices = (np.arange(r0, r0 + rows), np.arange(c0, c0 + cols))[: max(1, spec.ndim)]
     expected = (rows, cols)[: spec.ndim]
     try:
-        block = np.asarray(function(*indices))
+        block = as_block(function(*indices), "from_function")
         if block.shape != expected:
             raise ValueError(
                 f"the function of a from_function returned shape {block.shape} "

@@ -365,3 +365,25 @@ def test_what_is_no_array() -> None:
         wl.from_array(np.ones(3, np.float16))
     with pytest.raises(ValueError, match="which is not given"):
         wl.from_array([1.0], overwrite=True)
+
+
+def test_what_is_no_function_or_returns_no_array() -> None:
+    for made in (np.eye(3), wl.eye(3), "f", None):
+        with pytest.raises(TypeError, match=r"^from_function\(f, shape\) needs a function, not "):
+            wl.from_function(made, (3, 3))  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"^map_tiles\(f, A, …\) needs a function, not "):
+            wl.map_tiles(made, np.sqrt)  # type: ignore[arg-type]
+
+    async def later(*block: Any) -> Any:
+        return np.ones((3, 3))
+
+    bad: list[tuple[Any, str]] = [
+        (lambda *block: None, "returned NoneType, .*: it may lack a return"),
+        (lambda *block: (x for x in range(3)), "returned generator, .*list"),
+        (later, "returned coroutine, .*not an async one"),
+        (lambda *block: [[object()] * 3] * 3, "returned list, not numbers in"),
+    ]
+    for f, said in bad:
+        for A in (wl.from_function(f, (3, 3)), wl.map_tiles(f, wl.eye(3))):
+            with pytest.raises(TypeError, match=said):
+                A.compute()
