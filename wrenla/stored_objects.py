@@ -10,7 +10,7 @@ import os
 import re
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from wrenla.executors.options import memory_bytes
 from wrenla_handler.errors import StoreError
@@ -192,7 +192,7 @@ def _cut(url: str, at: int) -> tuple[str, str]:
     parts = url.rstrip("/").split("/")
     folder = "/".join(parts[:at]) or ("/" if url.startswith("/") else ".")
     name = "/".join(parts[at:])
-    return folder, unquote(name) if folder.startswith("file:") else name
+    return folder, os.fsdecode(unquote_to_bytes(name)) if folder.startswith("file:") else name
 
 
 def _why_none(store: Store, url: str, pattern: str | None) -> str:

@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import re
+import shutil
 import tracemalloc
 import uuid
 from collections.abc import Callable
@@ -365,7 +366,7 @@ def test_what_cannot_be_passed_is_an_error_that_names_it(tmp_path: Path) -> None
         "a\nb.txt": lambda path: path.write_text("x"),
         "deep/er/\x7f.txt": lambda path: path.write_text("x"),
         ".half.tmp": lambda path: path.write_text("theirs"),
-        "caf\udce9/": lambda path: path.mkdir(),
+        "caf\udce9/": lambda path: (path.mkdir(), (path / "x.txt").write_text("x")),
         "link.txt": lambda path: path.symlink_to(tmp_path / "deep/a.txt"),
         "deep/link/": lambda path: path.symlink_to(tmp_path / "deep/er"),
     }
@@ -378,7 +379,7 @@ def test_what_cannot_be_passed_is_an_error_that_names_it(tmp_path: Path) -> None
         assert [reader.key for reader in wl.objects(tmp_path, pattern="deep/a*")] == ["deep/a.txt"]
         assert [*open_store(tmp_path).list()] == ["deep/a.txt"]
         if name == "caf\udce9/":
-            path.rmdir()
+            shutil.rmtree(path)
         else:
             path.unlink()
     for number in range(7):
