@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from wrenla.array_like import is_block, tile_dtype
 from wrenla.arrays import Given
@@ -33,6 +35,9 @@ __all__ = ["from_zarr"]
 
 _NAMED = 10
 """Arrays of a group that a message names."""
+
+_FOR_THREADS = frozenset({"dask", "h5py", "numpy", "xarray", "zarr"})
+"""Packages whose arrays several threads may read at a time."""
 
 
 def from_zarr(
@@ -116,7 +121,9 @@ def from_zarr(
     # a leaf in memory is anything that can be sliced: Zarr reads the chunks that a tile touches
     spec = ArraySpec("host", Grid(shape, cut), dtype, ndim, identity)
     given = (_Source(address, state),) if state else ()
-    return BigMatrix(leaf(spec, structure, source, *given)).save(
+    top = type(source).__module__.partition(".")[0]
+    readable = source if top in _FOR_THREADS else _OneByOne(source)
+    return BigMatrix(leaf(spec, structure, readable, *given)).save(
         os.fspath(url), executor, overwrite=overwrite
     )
 
@@ -133,6 +140,19 @@ class _Source(Given):
             raise ChangedArrayError(
                 f"{self.address}: the array has been changed while it was copied: copy it again"
             )
+
+
+class _OneByOne:
+    """An array whose package may not bear that several threads read it at a time, as that of netCDF."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._lock = threading.Lock()
+
+    def __getitem__(self, index: tuple[slice, ...]) -> npt.NDArray[Any]:
+        with self._lock:
+            # masked arrays are arrays, too, and stay what they are
+            return np.asanyarray(self._source[index])
 
 
 def _opened(path: str) -> Any:
@@ -179,16 +199,21 @@ def _arrays_in(group: Any) -> Iterator[str]:
     """Yield the names of the arrays in a group of Zarr, with those in groups below it; or of a mapping."""
     if hasattr(group, "members"):
         yield from sorted(str(name) for name, member in group.members(max_depth=None) if is_block(member))
-    elif hasattr(group, "items"):
-        yield from (str(name) for name, member in group.items() if is_block(member))
+    else:
+        # of xarray, h5py and dictionaries, or of netCDF
+        found = group if hasattr(group, "items") else getattr(group, "variables", {})
+        yield from (str(name) for name, member in found.items() if is_block(member))
 
 
 def _chunk(source: Any) -> Pair | None:
     """Return what is read of an array at a time, None if it does not say."""
-    chunks = getattr(source, "chunks", None)
+    chunks: Any = getattr(source, "chunks", None)
     if not chunks and hasattr(source, "encoding") and hasattr(source, "dims"):  # xarray, of a file
         sizes = source.encoding.get("preferred_chunks") or {}
-        chunks = [sizes.get(name, n) for name, n in zip(source.dims, source.shape, strict=True)]
+        if not source.encoding.get("contiguous"):
+            chunks = [sizes[name] for name in source.dims if name in sizes]
+    elif chunks is None and hasattr(source, "chunking"):  # netCDF
+        chunks = source.chunking()
     try:
         # Dask has the lengths of all chunks along each axis
         lengths = [max(1, int(max(n) if isinstance(n, tuple | list) else n)) for n in chunks or ()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -224,8 +225,16 @@ class Counted:
     def __init__(self, a: Any, chunks: Any) -> None:
         self.a, self.shape, self.dtype, self.chunks = a, a.shape, a.dtype, chunks
         self.touched: Counter[Any] = Counter()
+        self.alone = threading.Lock()
 
     def __getitem__(self, index: tuple[slice, ...]) -> Any:
+        assert self.alone.acquire(blocking=False), "who is not known to bear threads is read by one at a time"
+        try:
+            return self._read(index)
+        finally:
+            self.alone.release()
+
+    def _read(self, index: tuple[slice, ...]) -> Any:
         lengths = [max(c) if isinstance(c, tuple) else c for c in self.chunks]
         parts = zip(index, self.shape, lengths, strict=True)
         self.touched.update(itertools.product(*(range(*_touched(s.indices(n), c)) for s, n, c in parts)))
