@@ -118,6 +118,19 @@ def test_each_request_uses_the_credentials_of_the_moment(home: Path, monkeypatch
     invoking.close()
 
 
+def test_a_profile_that_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `wrenla deploy --profile`: the environment's keys are not meant."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ENV")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    (home / "credentials").write_text(profile("", "work"))
+    session = renewing_session("work", "eu-west-3")
+    for key in ("ONE", "THE_OTHER"):
+        (home / "credentials").write_text(profile(key, "work"))
+        assert (session.get_credentials().access_key, session.region_name) == (key, "eu-west-3")
+    with pytest.raises(ProfileNotFound):
+        renewing_session("nobody")
+
+
 def test_one_client_serves_all_credentials(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ONE")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["KEYS", "renewing_session"]
@@ -34,28 +35,36 @@ _FILES = (
 """Variables that name a file, and the file without them."""
 
 
-def renewing_session() -> Any:
-    """Return a boto3 session with boto3's own settings, whose clients use what credentials there are now."""
+def renewing_session(profile: str | None = None, region: str | None = None) -> Any:
+    """Return a boto3 session whose clients use what credentials there are now.
+
+    Parameters
+    ----------
+    profile, region : str, optional
+        By default boto3's own settings.
+    """
     import boto3
     import botocore.session
 
     session = botocore.session.Session()
-    session.register_component("credential_provider", _Provider())
-    return boto3.session.Session(botocore_session=session)
+    session.register_component("credential_provider", _Provider(profile))
+    return boto3.session.Session(botocore_session=session, profile_name=profile, region_name=region)
 
 
-def _found() -> Any:
-    """Return what boto3 finds, None if there is nothing."""
-    import botocore.session
-
-    return botocore.session.Session().get_credentials()
-
-
+@dataclass(frozen=True, slots=True)
 class _Provider:
     """What a session asks for its credentials, once."""
 
+    profile: str | None
+
     def load_credentials(self) -> _Renewed:
-        return _Renewed(_found)
+        return _Renewed(self._found)
+
+    def _found(self) -> Any:
+        """Return what boto3 finds, None if there is nothing."""
+        import botocore.session
+
+        return botocore.session.Session(profile=self.profile).get_credentials()
 
 
 class _Renewed:
