@@ -161,6 +161,7 @@ def _opened(path: str) -> Any:
         import zarr
     except ImportError:
         raise ImportError("wl.from_zarr needs zarr for paths: pip install 'wrenla[zarr]'") from None
+    path = folder_of(path) or path
     if os.path.isfile(path):
         raise NotAMatrixError(_FILE.format(path=path))
     try:

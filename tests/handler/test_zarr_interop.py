@@ -287,6 +287,7 @@ def test_one_dimension_structure_overwrite_and_resume(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     first = wl.from_zarr(tmp_path / "v", copy)
     assert equal(first.compute(), np.arange(50.0))
+    assert equal(wl.from_zarr((tmp_path / "v").as_uri(), copy)[:2].compute(), np.array([0.0, 1]))
     again = wl.from_zarr(v, copy)
     assert again._node.key == first._node.key, "the same array: nothing to do, and nothing in the way"
     v[:3] = 7
