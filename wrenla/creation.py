@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import os
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, get_args
 
@@ -13,9 +12,9 @@ import numpy.typing as npt
 
 from wrenla.algorithms import assemble
 from wrenla.algorithms.map_tiles import map_tiles as map_tiles_node
+from wrenla.array_like import as_array, tile_dtype
 from wrenla.arrays import array_leaf
 from wrenla.config import settings
-from wrenla.executors.base import Executor
 from wrenla.executors.behind import packed_function
 from wrenla.executors.default import default_executor
 from wrenla.matrix import BigMatrix
@@ -23,7 +22,6 @@ from wrenla.operands import as_node, clipped, tile_pair
 from wrenla.plan.expression import leaf
 from wrenla.plan.model import choose_tile
 from wrenla.stored import stored_spec
-from wrenla_handler.errors import NotAMatrixError
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import DTYPES, Structure, TileLayout
 from wrenla_handler.stores import open_store
@@ -32,10 +30,10 @@ from wrenla_handler.task import ArraySpec
 __all__ = [
     "Tile",
     "block",
+    "chosen_tile",
     "eye",
     "from_array",
     "from_function",
-    "from_zarr",
     "map_tiles",
     "open",
     "random",
@@ -46,17 +44,24 @@ Tile: TypeAlias = int | tuple[int, int] | None
 
 
 def from_array(
-    a: npt.ArrayLike, tile: Tile = None, store: str | None = None, *, structure: Structure = "general"
+    a: npt.ArrayLike,
+    tile: Tile = None,
+    store: str | os.PathLike[str] | None = None,
+    *,
+    structure: Structure = "general",
+    overwrite: bool = False,
 ) -> BigMatrix:
     """Make a matrix of an array.
 
     Parameters
     ----------
     a : array_like, (m, n) or (n,)
-        Anything that NumPy reads. Up to 16 MiB it is copied. What is larger is not copied: do not change it
+        An array of numbers. Up to 16 MiB it is copied. What is larger is not copied: do not change it
         while the matrix is in use; a run that finds it changed, when it begins or ends, raises
-        `ChangedArrayError`. A `numpy.memmap` may be larger than memory; it is read tile by tile. Integers
-        become float64.
+        `ChangedArrayError`. A `numpy.memmap` may be larger than memory: it is read, and converted, tile by
+        tile. Integers and truth values become float64. NumPy makes arrays of lists, and of data frames whose
+        columns lie apart, which takes memory for all of it. Arrays that are read when they are indexed (of
+        Dask, Zarr, h5py, …) are loaded up to 16 MiB; `from_zarr` copies larger ones tile by tile.
     tile : int or (int, int), optional
         Rows and columns of a tile; chosen from shape and memory if None.
     store : str, optional
@@ -64,10 +69,22 @@ def from_array(
     structure : {"general", "lower", "upper", "hermitian", "pos"}
         What is known of the matrix. "pos" is Hermitian positive definite. Of Hermitian ones only the lower
         tiles are read, of triangular ones only their triangle.
+    overwrite : bool
+        Replace what is at `store`, as in `BigMatrix.save`.
 
     Returns
     -------
     BigMatrix
+
+    Raises
+    ------
+    TypeError
+        The entries are of a type that tiles have not, as float16, or there is no array; or it is larger than
+        16 MiB and not in memory.
+    ValueError
+        It has not one or two dimensions; or the structure does not fit its shape or tiles.
+    FileExistsError
+        There is something at `store`.
 
     Examples
     --------
@@ -77,15 +94,18 @@ def from_array(
     array([[ 5., 14.],
            [14., 50.]])
     """
-    array, own = a if isinstance(a, np.ndarray) else np.asarray(a), isinstance(a, list | tuple)
+    if isinstance(a, BigMatrix):
+        raise TypeError("this is a matrix already: use it as it is; A.persist() or A.save(url) computes it")
+    if overwrite and store is None:
+        raise ValueError("overwrite=True is about what is at store=…, which is not given")
+    array, own = as_array(a)
     if array.ndim not in (1, 2):
         raise ValueError(f"a matrix or a vector is needed, not an array of {array.ndim} dimensions")
-    if array.dtype.kind in "biu":
-        array, own = array.astype(np.float64), True
-    dtype = _dtype(array.dtype)
+    dtype = tile_dtype(array.dtype)
     shape = array.shape if array.ndim == 2 else (array.shape[0], 1)
-    matrix = BigMatrix(array_leaf(array, _tile(tile, shape, dtype, structure), structure, own=own))
-    return matrix if store is None else matrix.save(store)
+    cut = chosen_tile(tile, shape, dtype, structure)
+    matrix = BigMatrix(array_leaf(array, cut, structure, dtype=dtype, own=own))
+    return matrix if store is None else matrix.save(os.fspath(store), overwrite=overwrite)
 
 
 def open(url: str | os.PathLike[str]) -> BigMatrix:
@@ -117,42 +137,6 @@ def open(url: str | os.PathLike[str]) -> BigMatrix:
     finally:
         store.close()
     return BigMatrix(leaf(spec, layout.structure))
-
-
-def from_zarr(array: Any, url: str, tile: Tile = None, *, executor: Executor | None = None) -> BigMatrix:
-    """Copy a Zarr array of any layout (compressed, C order, other chunks) into a stored matrix.
-
-    Parameters
-    ----------
-    array : zarr.Array or str
-        The array, or what `zarr.open_array` takes; needs the extra ``wrenla[zarr]`` then.
-    url : str
-        Where the copy goes.
-    tile : int or (int, int), optional
-        Its tiles.
-
-    Returns
-    -------
-    BigMatrix
-        The stored copy.
-    """
-    if isinstance(array, str | os.PathLike):
-        try:
-            import zarr
-        except ImportError:
-            raise ImportError("wl.from_zarr needs zarr: pip install 'wrenla[zarr]'") from None
-        try:
-            array = zarr.open_array(array, mode="r")
-        except FileNotFoundError as error:
-            raise NotAMatrixError(f"{array}: there is no Zarr array here") from error
-    if array.ndim not in (1, 2):
-        raise ValueError(f"a matrix or a vector is needed, not an array of {array.ndim} dimensions")
-    dtype = _dtype(np.result_type(array.dtype, np.float64) if array.dtype.kind in "biu" else array.dtype)
-    shape = tuple(array.shape) if array.ndim == 2 else (array.shape[0], 1)
-    grid = Grid(shape, _tile(tile, shape, dtype, "general"))
-    # a leaf in memory is anything that can be sliced: Zarr reads the chunks that a tile touches
-    spec = ArraySpec("host", grid, dtype, array.ndim, uuid.uuid4().hex)
-    return BigMatrix(leaf(spec, "general", array)).save(url, executor)
 
 
 def from_function(
@@ -192,10 +176,11 @@ def from_function(
     >>> K.compute()[2]
     array([0.33333333, 0.25      , 0.2       ])
     """
+    _check_callable(f, "from_function(f, shape)", "wl.from_array(a) makes a matrix of an array")
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
     packed = packed_function(f, version)
-    grid = Grid(two, _tile(tile, two, name, structure))
+    grid = Grid(two, chosen_tile(tile, two, name, structure))
     identity = f"function {packed.name} {ndim} {grid.shape} {grid.tile} {name}"
     spec = ArraySpec("function", grid, name, ndim, identity, "", packed.digest)
     return BigMatrix(leaf(spec, structure, packed.blob))
@@ -303,6 +288,7 @@ def map_tiles(
     array([[1., 1.],
            [1., 1.]])
     """
+    _check_callable(f, "map_tiles(f, A, …)", "the function comes first")
     if not matrices:
         raise ValueError("map_tiles: at least one matrix is needed")
     nodes = tuple(as_node(A) for A in matrices)
@@ -313,12 +299,17 @@ def map_tiles(
     return BigMatrix(map_tiles_node(leaf(spec, "general", packed.blob), nodes, name))
 
 
+def _check_callable(f: Any, what: str, hint: str) -> None:
+    if not callable(f):
+        raise TypeError(f"{what} needs a function, not {type(f).__name__}; {hint}")
+
+
 def _filled(
     formula: str, shape: int | tuple[int, int], tile: Tile, dtype: npt.DTypeLike, structure: Structure
 ) -> BigMatrix:
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
-    grid = Grid(two, _tile(tile, two, name, structure))
+    grid = Grid(two, chosen_tile(tile, two, name, structure))
     # streams of random numbers may change from one NumPy to another
     identity = f"{formula} {grid.shape} {grid.tile} {name} {np.__version__ if 'random' in formula else ''}"
     return BigMatrix(leaf(ArraySpec("fill", grid, name, ndim, identity, "", formula), structure))
@@ -338,7 +329,8 @@ def _dtype(dtype: np.dtype[Any]) -> str:
     return str(dtype.name)
 
 
-def _tile(tile: Tile, shape: Pair, dtype: str, structure: Structure) -> Pair:
+def chosen_tile(tile: Tile, shape: Pair, dtype: str, structure: Structure) -> Pair:
+    """Return the tiles of a new matrix: what was asked for, or what suits this machine."""
     if structure not in get_args(Structure):
         raise ValueError(f"structure is one of {', '.join(get_args(Structure))}, not {structure!r}")
     if tile is None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from wrenla.algorithms import assemble, views
 from wrenla.algorithms.gram import gram
 from wrenla.algorithms.matmul import matmul
+from wrenla.array_like import as_array
 from wrenla.arrays import array_leaf
 from wrenla.plan.expression import Node
 from wrenla_handler.grid import Pair
@@ -50,17 +51,19 @@ def as_node(value: Operand, rows: int | None = None, cols: int | None = None) ->
     """Return the expression behind a matrix or array; an array is cut into `rows` × `cols` tiles."""
     if isinstance(value, Handle):
         return value._node
-    array = np.asarray(value)
+    array, own = as_array(value)
     if array.ndim not in (1, 2) or array.dtype.kind not in "biufc":
         hint = "" if array.ndim or array.dtype.kind not in "biufc" else "; c * A and A.shift(c) take numbers"
         raise TypeError(f"a matrix or vector of numbers is needed, not {type(value).__name__}{hint}")
-    own = isinstance(value, list | tuple)
-    if array.dtype.kind in "biu" or array.dtype.name not in DTYPES:
-        array, own = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64), True
+    dtype = array.dtype.name
+    if dtype not in DTYPES:
+        dtype = "complex128" if array.dtype.kind == "c" else "float64"
+        if array.dtype.itemsize > 8:  # extended numbers have bytes that mean nothing, and so no lasting name
+            array, own = array.astype(dtype), True
     shape: Pair = (array.shape[0], array.shape[1] if array.ndim == 2 else 1)
     edge = rows or cols or 1024
     tile = (max(1, min(rows or edge, shape[0])), max(1, min(cols or edge, shape[1])))
-    return array_leaf(array, tile, own=own)
+    return array_leaf(array, tile, dtype=dtype, own=own)
 
 
 def number(c: Any, what: str) -> tuple[float | complex, str]:

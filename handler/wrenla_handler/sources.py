@@ -32,6 +32,7 @@ from wrenla_handler.layout import TileLayout
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.stores.mapping import guard
 from wrenla_handler.task import ArraySpec, TileRef
+from wrenla_handler.user_blocks import as_block
 
 __all__ = ["Sources", "as_bytes", "fill", "function_key", "padded_bytes", "tile_from_bytes"]
 
@@ -207,13 +208,18 @@ class Sources:
         return tile
 
     def _sliced(self, spec: ArraySpec, ref: TileRef) -> Tile:
+        """Read a part of an array, or of whatever can be sliced, and convert it if it is of another type."""
         array = self.hosts[spec.identity]
-        if array.ndim < 2:
-            array = array.reshape(-1, 1)
         (r0, c0), (rows, cols) = spec.grid.origin(ref.i, ref.j), spec.grid.extent(ref.i, ref.j)
         tile = empty_tile(rows, cols, spec.dtype)
         guard(array)
-        tile[...] = array[r0 : r0 + rows, c0 : c0 + cols]
+        part = array[(slice(r0, r0 + rows), slice(c0, c0 + cols))[: spec.ndim]]
+        if np.ma.is_masked(part):
+            raise ValueError(
+                f"rows {r0}:{r0 + rows}, columns {c0}:{c0 + cols} of the array have masked entries, for "
+                "which there is no number: fill them first, array.filled(value)"
+            )
+        tile[...] = np.asarray(part).reshape(rows, cols)
         guard(array)  # whose file may have been cut short meanwhile
         return tile
 
@@ -235,7 +241,7 @@ def _block(function: Callable[..., Any], spec: ArraySpec, origin: Pair, extent: 
     indices = (np.arange(r0, r0 + rows), np.arange(c0, c0 + cols))[: max(1, spec.ndim)]
     expected = (rows, cols)[: spec.ndim]
     try:
-        block = np.asarray(function(*indices))
+        block = as_block(function(*indices), "from_function")
         if block.shape != expected:
             raise ValueError(
                 f"the function of a from_function returned shape {block.shape} "
