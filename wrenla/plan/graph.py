@@ -325,6 +325,21 @@ class Graph:
                 path[mine] = np.maximum(path[mine], path[p] + weights[mine])
         return path
 
+    def urgency(self) -> Floats:
+        """Return, for each task, how early it should run among those that can: the largest first.
+
+        It is the longest path to the end of the run. But a task that adds up what others have made is as urgent
+        as they were: it takes little time and makes room, where else all of their tiles would wait for the last.
+        """
+        urgency = self.longest_paths(self.seconds)
+        tasks, first = self.tiles.tasks, self.first_need
+        for p in np.flatnonzero(self.start == self.stop).tolist():
+            base = tasks[self.tile[p]].base
+            if len(base) > 1 and base[-1].add and self.start[p] == 0 and first[p] < first[p + 1]:
+                before = urgency[self.needs_of(p)].max()
+                urgency[p] = max(urgency[p], np.nextafter(before, np.inf))
+        return urgency
+
     def _levels(self) -> Ints:
         level = np.zeros(len(self), np.int32)
         first, needs = self.first_need, self.needs
