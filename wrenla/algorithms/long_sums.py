@@ -10,6 +10,7 @@ with s + 8d instead of K.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -30,10 +31,9 @@ _SHORTEST = 8
 def as_tree(whole: Node, left: Node, right: Node, *, lower: bool = False) -> Node:
     """Return the product `whole` of two matrices as a tree if its sums are long, else as it is.
 
-    With M × N tiles that are sums of K products each, in P parts: MNP tasks for the parts, which make as many
-    products as without them; then ⌈P/8⌉ + ⌈P/64⌉ + … + 1 tasks for each tile, which add up to 8 tiles. Reads:
-    those of the products, and one of each part and of each sum of parts but the last; waves, uncut: one more
-    than those tasks have levels. Each part is a temporary tile, and goes when it has been added up.
+    For each tile of the result, with P parts, uncut: P tasks make its products, as many as without parts;
+    S = ⌈P/8⌉ + ⌈⌈P/8⌉/8⌉ + … + 1 tasks add up at most 8 tiles each, with P + S − 1 reads. Waves: one, and one
+    for each member of that sum. Every part is a temporary tile, and goes when it has been added up.
 
     Parameters
     ----------
@@ -58,9 +58,9 @@ def as_tree(whole: Node, left: Node, right: Node, *, lower: bool = False) -> Nod
 def _parts(whole: Grid, factor: Grid) -> int:
     """Return into how many parts the sums of a product are cut: 1 if they are not long.
 
-    A part has at least as many products as the edge of a cube of as many products as there are in all: square
-    matrices have no long sums, and the parts of one tall product are as many as the tiles of a square product
-    that takes as long. And what a part reads outweighs, eight times, what its result adds to reads and writes.
+    A part has at least ∛(MNK) products. Where matrices are square that is all K: those have no long sums, and
+    in other products there are as many parts as a square one that takes as long has tiles. And what a part
+    reads is at least eight times what its own tile adds to reads and writes.
     """
     (M, N), K = whole.counts, factor.counts[1]
     if M * N == 0 or K < 2 * _SHORTEST:
@@ -73,7 +73,7 @@ def _parts(whole: Grid, factor: Grid) -> int:
 
 def _cube_edge(volume: int) -> int:
     """Return the least whole number whose cube is at least `volume`, exactly."""
-    edge = max(1, round(volume ** (1 / 3)))
+    edge = max(1, round(math.cbrt(volume)))
     while edge**3 < volume:
         edge += 1
     while (edge - 1) ** 3 >= volume:
@@ -130,7 +130,10 @@ class Parts:
 
 @dataclass(frozen=True)
 class AddParts:
-    """Q[q M + i, j] = Σ_p P[p M + i, j] over the q-th 8 parts p. Tasks: one per tile; waves: 1."""
+    """Q[q M + i, j] = Σ_p P[p M + i, j] over the q-th group of at most 8 parts p, all but equally many.
+
+    Tasks: one per tile; waves: 1.
+    """
 
     rows: int
     fan_in: int = FAN_IN
@@ -138,15 +141,18 @@ class AddParts:
 
     def describe(self, *args: Node) -> Description:
         P = args[0]
-        parts = -(-P.grid.counts[0] // (self.rows * self.fan_in))
-        shape = parts * self.rows * P.grid.tile[0], P.grid.shape[1]
+        shape = self._groups(P) * self.rows * P.grid.tile[0], P.grid.shape[1]
         return Description(Grid(shape, P.grid.tile), P.dtype)
+
+    def _groups(self, P: Node) -> int:
+        return -(-P.grid.counts[0] // (self.rows * self.fan_in))
 
     def _places(self, P: Node, row: int) -> range:
         """Return the tile rows of P that are added up."""
         q, i = divmod(row, self.rows)
-        step = self.rows * self.fan_in
-        return range(q * step + i, min((q + 1) * step, P.grid.counts[0]), self.rows)
+        parts, groups = P.grid.counts[0] // self.rows, self._groups(P)
+        start, stop = q * parts // groups, (q + 1) * parts // groups
+        return range(start * self.rows + i, stop * self.rows, self.rows)
 
     def absent(self, Q: Node, row: int, j: int) -> bool:
         """Tell whether none of the parts is there."""

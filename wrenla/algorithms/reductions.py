@@ -159,15 +159,20 @@ def _along(axis: int, fixed: int, t: int) -> Pair:
     return (t, fixed) if axis == 0 else (fixed, t)
 
 
+def _groups(count: int, group: int) -> int:
+    """Return how many groups of at most `group` parts, all but equally large, there are; 0: no limit."""
+    return -(-count // group) if group else 1
+
+
 def _folded(grid: Grid, axis: int, length: int, group: int) -> Grid:
     """Return the grid with one tile of `length` along an axis for each group of tiles, 0: for all of them."""
     (m, n), (a, b) = grid.shape, grid.tile
-    parts = -(-grid.counts[axis] // group) if group else 1
+    parts = _groups(grid.counts[axis], group)
     return Grid((parts * length, n), (length, b)) if axis == 0 else Grid((m, parts * length), (a, length))
 
 
 class _Together:
-    """What `AddUp` and `Lay` share: parts along an axis that are put together, group by group."""
+    """What `AddUp` and `Lay` share: parts along an axis that are put together, in groups or all at once."""
 
     axis: Literal[0, 1]
     group: int
@@ -176,7 +181,8 @@ class _Together:
         """Return the reads of the parts that are put together in tile `(i, j)`."""
         fixed, g = (j, i) if self.axis == 0 else (i, j)
         count = P.grid.counts[self.axis]
-        places = range(g * self.group, min(count, (g + 1) * self.group)) if self.group else range(count)
+        groups = _groups(count, self.group)
+        places = range(g * count // groups, (g + 1) * count // groups)
         return [read for t in places for read in P.reads(*_along(self.axis, fixed, t))]
 
     def absent(self, out: Node, i: int, j: int) -> bool:

@@ -40,6 +40,14 @@ class Cut:
             self.kind
         ]
 
+    def in_words(self) -> str:
+        """Say in how many tasks a sum is made."""
+        return {
+            "none": "all in one task",
+            "fixed": f"in tasks of up to {self.size}" if self.size > 1 else "in a task each",
+            "doubling": f"in tasks of up to {self.size}, fewer towards the end",
+        }[self.kind]
+
     def bounds(self, length: int, finishes: bool = True) -> Bounds:
         """Return start and stop of each piece of a sum of `length` terms.
 

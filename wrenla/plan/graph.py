@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -230,6 +231,8 @@ class Graph:
         Task `p` applies terms `start[p]` to `stop[p]` of tile `tile[p]`, and finishes it if `last[p]`.
     first_need, needs : arrays
         Task `p` waits for tasks ``needs[first_need[p]:first_need[p + 1]]`` (some may stand there twice).
+    adds : array
+        Which tasks only add up tiles.
     level : array
         Wave in which a task can run.
     flops, bytes_read, bytes_written, reads, seconds : arrays
@@ -278,6 +281,8 @@ class Graph:
                 )
         self.tile, self.start, self.stop = (np.array(x, np.int32) for x in (tile, start, stop))
         self.last = np.array(last, bool)
+        sums = np.array([len(task.base) > 1 and task.base[-1].add for task in tiles.tasks], bool)
+        self.adds = sums[self.tile] & (self.stop == 0)
         self.final = final
         self.first_need = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
         self.needs: Ints = np.concatenate([*needs, np.empty(0)]).astype(np.int32)
@@ -325,19 +330,23 @@ class Graph:
                 path[mine] = np.maximum(path[mine], path[p] + weights[mine])
         return path
 
-    def urgency(self) -> Floats:
-        """Return, for each task, how early it should run among those that can: the largest first.
+    @cached_property
+    def paths(self) -> Floats:
+        """For each task, the seconds of the longest path from its start to the end of the run."""
+        return self.longest_paths(self.seconds)
 
-        It is the longest path to the end of the run. But a task that adds up what others have made is as urgent
-        as they were: it takes little time and makes room, where else all of their tiles would wait for the last.
+    @cached_property
+    def urgency(self) -> Floats:
+        """For each task, how early it should run among those that can: the largest first.
+
+        It is the longest path to the end of the run. But a task that adds up what others have made is as
+        urgent as they were: it takes little time and makes room; else all of their tiles would pile up.
         """
-        urgency = self.longest_paths(self.seconds)
-        tasks, first = self.tiles.tasks, self.first_need
-        for p in np.flatnonzero(self.start == self.stop).tolist():
-            base = tasks[self.tile[p]].base
-            if len(base) > 1 and base[-1].add and self.start[p] == 0 and first[p] < first[p + 1]:
-                before = urgency[self.needs_of(p)].max()
-                urgency[p] = max(urgency[p], np.nextafter(before, np.inf))
+        urgency = self.paths.copy()
+        for p in np.flatnonzero(self.adds).tolist():
+            waits = self.needs_of(p)
+            if len(waits):
+                urgency[p] = max(urgency[p], np.nextafter(urgency[waits].max(), np.inf))
         return urgency
 
     def _levels(self) -> Ints:
