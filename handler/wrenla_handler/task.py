@@ -148,7 +148,7 @@ class Task:
     out : TileRef
         The one object that this task commits.
     shape : (int, int)
-        Rows and columns of the base, before `finish`.
+        Rows and columns of the base, before `finish`. What of the tile a smaller sum leaves is zero.
     dtype : str
         The dtype in which the sum is made; that of `out`'s array unless `finish` changes it.
     base : tuple of Read

@@ -67,7 +67,7 @@ def _parts(whole: Grid, factor: Grid) -> int:
         return 1
     m, n = _extent(whole)
     k = factor.tile[1]
-    outweighs = -(-16 * m * n // (k * (m + n)))
+    outweighs = -(-8 * m * n // (k * (m + n)))
     return max(1, K // max(_SHORTEST, outweighs, _cube_edge(M * N * K)))
 
 

@@ -19,7 +19,7 @@ from wrenla.errors import PlanError
 from wrenla.plan.cut import Cut, piece
 from wrenla.plan.expression import Node
 from wrenla.plan.model import ExecutorModel
-from wrenla_handler.grid import Grid
+from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.task import Read, Task, Term, TileRef
 from wrenla_kernels import KERNELS
 
@@ -193,6 +193,10 @@ class TileGraph:
             len(args),
         )
 
+    def extent(self, task: Task) -> Pair:
+        """Return rows and columns of the tile that a task makes."""
+        return self.arrays[task.out.array].grid.extent(task.out.i, task.out.j)
+
     def projected(self, task: Task, lookahead: int) -> int:
         """Return the bytes that one task needs at its worst, cut or not."""
         itemsize = np.dtype(task.dtype).itemsize
@@ -208,6 +212,8 @@ class TileGraph:
         out = self.arrays[task.out.array].nbytes
         work = task.shape[0] * task.shape[1] * itemsize
         stages = [max((held(read, factor=False) for read in task.base), default=0)]
+        if task.length > 1:  # a partial sum may be read, and of one in the corner of a tile a copy is made
+            stages += [out if task.shape == self.extent(task) else out + work]
         stages += [sum(held(read, factor=False) for read in task.args)]
         stages += [
             held(term.a, factor=True) + (0 if term.lower else held(term.b, factor=True))
@@ -306,7 +312,8 @@ class Graph:
     def task(self, p: int) -> Task:
         """Return task `p` as a worker takes it."""
         whole = self.tiles.tasks[self.tile[p]]
-        return piece(whole, int(self.start[p]), int(self.stop[p]), bool(self.last[p]))
+        extent = self.tiles.extent(whole)
+        return piece(whole, int(self.start[p]), int(self.stop[p]), bool(self.last[p]), extent)
 
     def out(self, p: int) -> TileRef:
         """Return the tile that task `p` commits."""
