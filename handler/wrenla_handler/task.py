@@ -177,6 +177,18 @@ class Task:
         """Number of products in the sum."""
         return sum(term.n for term in self.terms)
 
+    @property
+    def kernel(self) -> str:
+        """What it does, in a word: the finishing kernel, else `gemm` for products, `add` for sums, `copy`.
+
+        The lower triangle of a product A Aᴴ, which is mirrored at the end, is a `syrk`.
+        """
+        if self.finish and self.finish != "mirror":
+            return self.finish.split(" ")[0]
+        if not self.terms and any(read.add for read in self.base):
+            return "add"
+        return "syrk" if self.finish else "gemm" if self.terms else "copy"
+
     def reads(self) -> Iterator[Read]:
         """Yield every read, in the order in which the worker makes them."""
         yield from self.base

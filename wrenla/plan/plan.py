@@ -105,17 +105,10 @@ class Plan:
 
     @cached_property
     def kernels(self) -> dict[str, int]:
-        """Tasks by what they do: the finishing kernel, else `gemm` for products, `add` for sums, `copy`.
-
-        A tile on the diagonal of a product A Aᴴ is a `syrk`.
-        """
-        names: Counter[str] = Counter()
-        tiles = self.graph.tiles.tasks
-        for tile, start, stop, last in zip(
-            self.graph.tile, self.graph.start, self.graph.stop, self.graph.last, strict=True
-        ):
-            names[_kernel(tiles[tile], bool(stop > start), bool(last))] += 1
-        return dict(names.most_common())
+        """Tasks by what they do, in a word (`Task.kernel`)."""
+        whole = [task.kernel for task in self.graph.tiles.tasks]
+        pairs = zip(self.graph.tile.tolist(), self.graph.last.tolist(), strict=True)
+        return dict(Counter(whole[tile] if last else "gemm" for tile, last in pairs).most_common())
 
     @cached_property
     def projected(self) -> int:
@@ -229,17 +222,6 @@ class Plan:
             for node in self.results
         )
         return "\n".join([f"plan for {shapes}", *(f"  {name:<11}{text}" for name, text in rows)])
-
-
-def _kernel(task: Task, products: bool, last: bool) -> str:
-    """Name what a task, or a piece of it, does."""
-    if last and task.finish == "mirror":
-        return "syrk" if task.terms else "add"
-    if last and task.finish:
-        return task.finish.split(" ")[0]
-    if products:
-        return "gemm"
-    return "add" if any(read.add for read in task.base) else "copy"
 
 
 def _memory_kind(task: Task) -> object:
