@@ -6,7 +6,7 @@ import operator
 import os
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,15 @@ from wrenla.executors.base import Executor
 from wrenla.executors.behind import packed_function
 from wrenla.executors.default import default_executor
 from wrenla.matrix import BigMatrix
-from wrenla.operands import as_node, clipped, tile_pair
+from wrenla.operands import as_array, as_node, clipped, tile_pair
 from wrenla.plan.expression import leaf
 from wrenla.plan.model import choose_tile
 from wrenla.stored import stored_spec
+from wrenla.words import structure_of
 from wrenla_handler.errors import NotAMatrixError
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import DTYPES, Structure, TileLayout
+from wrenla_handler.plain import cast_hint, refuse_lossy
 from wrenla_handler.stores import open_store
 from wrenla_handler.task import ArraySpec
 
@@ -77,12 +79,14 @@ def from_array(
     array([[ 5., 14.],
            [14., 50.]])
     """
-    array, own = a if isinstance(a, np.ndarray) else np.asarray(a), isinstance(a, list | tuple)
+    refuse_lossy(a)
+    array, own = a if isinstance(a, np.ndarray) else as_array(a), isinstance(a, list | tuple)
     if array.ndim not in (1, 2):
         raise ValueError(f"a matrix or a vector is needed, not an array of {array.ndim} dimensions")
     if array.dtype.kind in "biu":
         array, own = array.astype(np.float64), True
     dtype = _dtype(array.dtype)
+    structure = structure_of(structure, dtype)
     shape = array.shape if array.ndim == 2 else (array.shape[0], 1)
     matrix = BigMatrix(array_leaf(array, _tile(tile, shape, dtype, structure), structure, own=own))
     return matrix if store is None else matrix.save(store)
@@ -194,6 +198,7 @@ def from_function(
     """
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
+    structure = structure_of(structure, name)
     packed = packed_function(f, version)
     grid = Grid(two, _tile(tile, two, name, structure))
     identity = f"function {packed.name} {ndim} {grid.shape} {grid.tile} {name}"
@@ -334,13 +339,11 @@ def _shape(shape: int | tuple[int, ...]) -> tuple[Pair, int]:
 
 def _dtype(dtype: np.dtype[Any]) -> str:
     if dtype.name not in DTYPES:
-        raise TypeError(f"dtype {dtype} is not one of {', '.join(DTYPES)}")
+        raise TypeError(f"dtype {dtype} is not one of {', '.join(DTYPES)}{cast_hint(dtype)}")
     return str(dtype.name)
 
 
 def _tile(tile: Tile, shape: Pair, dtype: str, structure: Structure) -> Pair:
-    if structure not in get_args(Structure):
-        raise ValueError(f"structure is one of {', '.join(get_args(Structure))}, not {structure!r}")
     if tile is None:
         tile = settings().tile or choose_tile(max(shape), np.dtype(dtype).itemsize, default_executor().model)
     return clipped(tile_pair(tile), shape)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from wrenla.algorithms import systems
 from wrenla.algorithms.triangular import solve_triangular as triangular_node
 from wrenla.algorithms.views import flip
 from wrenla.errors import LinAlgError, NotPositiveDefiniteError, SingularMatrixError
-from wrenla.factors import CholeskyFactor
+from wrenla.factors import CholeskyFactor, pair_solve
 from wrenla.matrix import BigMatrix, SlogdetResult
 from wrenla.operands import Operand, as_node
 from wrenla_handler.task import Op
@@ -50,29 +49,62 @@ def cholesky(a: Operand, /, *, upper: bool = False) -> BigMatrix:
     return _matrix(a).cholesky(upper=upper)
 
 
-def cho_factor(a: Operand) -> CholeskyFactor:
+def cho_factor(a: Operand, lower: bool = True) -> CholeskyFactor:
     """Return a factorization of a Hermitian positive definite matrix that solves with it, as often as wanted.
 
-    Of `a` only the lower triangle is read. Nothing is computed until a solution is.
+    Nothing is computed until a solution is.
+
+    Parameters
+    ----------
+    a : BigMatrix or array_like, (n, n)
+    lower : bool
+        Which triangle of `a` is read, and which factor the result is unpacked to. (SciPy's default is the
+        upper one.)
+
+    Returns
+    -------
+    CholeskyFactor
+        As SciPy's result it unpacks to the factor and `lower`.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> c, low = wl.linalg.cho_factor(np.array([[4.0, 2.0], [2.0, 5.0]]))
+    >>> wl.linalg.cho_solve((c, low), np.array([8.0, 12.0])).compute()
+    array([1., 2.])
     """
-    return CholeskyFactor(_matrix(a)._node)
+    return CholeskyFactor.of_matrix(_matrix(a)._node, lower)
 
 
-def cho_solve(factor: CholeskyFactor, b: Operand) -> BigMatrix:
-    """Return x with A x = b, given the factorization of A."""
-    return factor.solve(b)
+def cho_solve(factor: CholeskyFactor | tuple[Operand, bool], b: Operand) -> BigMatrix:
+    """Return x with A x = b, given the factorization of A.
+
+    Parameters
+    ----------
+    factor : CholeskyFactor, or (c, lower)
+        What `cho_factor` returns; or, as in SciPy, a triangular factor (BigMatrix or array) and whether it is
+        the lower one, L with L Lᴴ = A, or the upper one, U with Uᴴ U = A. Its other triangle is not read.
+    b : BigMatrix or array_like, (n,) or (n, k)
+
+    Raises
+    ------
+    TypeError
+        For a matrix alone: whether it is A or its factor cannot be known.
+    """
+    return factor.solve(b) if isinstance(factor, CholeskyFactor) else pair_solve(factor, b)
 
 
-def solve(a: Operand, b: Operand, *, assume_a: systems.Assume = None) -> BigMatrix:
+def solve(a: Operand, b: Operand, *, assume_a: str | None = None) -> BigMatrix:
     """Return x with A x = b.
 
     Parameters
     ----------
     a : BigMatrix or array_like, (n, n)
     b : BigMatrix or array_like, (n,) or (n, k)
-    assume_a : {None, "pos", "lower", "upper"}
-        What `a` is; by default what its `structure` says. "pos" is Hermitian positive definite, of which only
-        the lower triangle is read (LAPACK: posv); "lower" and "upper" are triangular (trtrs).
+    assume_a : {None, "pos", "lower", "upper", "diagonal"}, or another word of SciPy's
+        What `a` is; by default what its `structure` says. "pos" (or "positive definite") is Hermitian positive
+        definite, of which only the lower triangle is read (LAPACK: posv); "lower" and "upper" ("lower
+        triangular", …) are triangular (trtrs). With "gen" it is solved by its structure.
 
     Returns
     -------
@@ -81,7 +113,7 @@ def solve(a: Operand, b: Operand, *, assume_a: systems.Assume = None) -> BigMatr
     Raises
     ------
     NotImplementedError
-        A general matrix: LU is not there yet.
+        A general or indefinite matrix: LU and LDLᵀ are not there yet.
     NotPositiveDefiniteError
         When computed, if the matrix is not positive definite.
     SingularMatrixError

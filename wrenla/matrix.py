@@ -28,6 +28,7 @@ from wrenla.operands import (
     vector,
 )
 from wrenla.plan.plan import Plan
+from wrenla.words import solver_of
 from wrenla_handler.layout import DTYPES, Structure
 
 __all__ = ["BigMatrix", "SlogdetResult", "compute", "plan"]
@@ -250,9 +251,10 @@ class BigMatrix(Handle):
         L = cholesky(self._node)
         return BigMatrix(views.flip(L, "C") if upper else L)
 
-    def solve(self, b: Operand, assume_a: systems.Assume = None) -> BigMatrix:
+    def solve(self, b: Operand, assume_a: str | None = None) -> BigMatrix:
         """Return x with A x = b; see `wrenla.linalg.solve`."""
-        return BigMatrix(systems.solve(self._node, as_node(b, rows=self._node.grid.tile[0]), assume_a))
+        solver = solver_of(assume_a)
+        return BigMatrix(systems.solve(self._node, as_node(b, rows=self._node.grid.tile[0]), solver))
 
     def norm(self, ord: Literal["fro", "max", 1, -1, 2] | float | None = None) -> BigMatrix:
         """Return a norm, a number that is not computed yet.

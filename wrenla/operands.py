@@ -15,12 +15,14 @@ from wrenla.algorithms.matmul import matmul
 from wrenla.arrays import array_leaf
 from wrenla.plan.expression import Node
 from wrenla_handler.grid import Pair
-from wrenla_handler.layout import DTYPES
+from wrenla_handler.layout import DTYPES, Structure
+from wrenla_handler.plain import cast_hint, plain_array, refuse_lossy
 
 __all__ = [
     "Handle",
     "Index",
     "Operand",
+    "as_array",
     "as_node",
     "clipped",
     "norm_order",
@@ -42,6 +44,9 @@ class Handle:
         self._node = node
 
 
+_GRAM: tuple[Structure, ...] = ("general", "lower", "upper")
+"""Of such X a product with Xᴴ is known to be positive (semi)definite, and costs half."""
+
 Operand: TypeAlias = Handle | npt.ArrayLike
 Index: TypeAlias = int | slice | EllipsisType
 
@@ -50,10 +55,12 @@ def as_node(value: Operand, rows: int | None = None, cols: int | None = None) ->
     """Return the expression behind a matrix or array; an array is cut into `rows` × `cols` tiles."""
     if isinstance(value, Handle):
         return value._node
-    array = np.asarray(value)
+    array = as_array(value)
     if array.ndim not in (1, 2) or array.dtype.kind not in "biufc":
         hint = "" if array.ndim or array.dtype.kind not in "biufc" else "; c * A and A.shift(c) take numbers"
-        raise TypeError(f"a matrix or vector of numbers is needed, not {type(value).__name__}{hint}")
+        what = f"{type(value).__name__} of dtype {array.dtype}" if array.ndim else type(value).__name__
+        hint = hint or (cast_hint(array.dtype) if array.ndim else "")
+        raise TypeError(f"a matrix or vector of numbers is needed, not {what}{hint}")
     own = isinstance(value, list | tuple)
     if array.dtype.kind in "biu" or array.dtype.name not in DTYPES:
         array, own = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64), True
@@ -63,8 +70,16 @@ def as_node(value: Operand, rows: int | None = None, cols: int | None = None) ->
     return array_leaf(array, tile, own=own)
 
 
+def as_array(value: Any) -> npt.NDArray[Any]:
+    """Return what is no matrix of ours as an array, unless it is not meant as one, or more than that."""
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bool | np.bool):
+        raise TypeError("a matrix is needed, not a factor (c, lower): wrenla.linalg.cho_solve takes that")
+    return plain_array(value)
+
+
 def number(c: Any, what: str) -> tuple[float | complex, str]:
     """Return a real or complex number and its dtype, "" for one of Python's, or say what to use instead."""
+    refuse_lossy(c)
     if isinstance(c, Handle | str) or np.ndim(c) > 0:
         raise TypeError(
             f"{what}: a number is needed; to weigh rows or columns use scale_rows or scale_columns, "
@@ -115,7 +130,7 @@ def times(A: Node, B: Node) -> Node:
         A = views.flip(A, "T") if B.ndim == 1 else A
         if B.ndim == 2:  # x @ B is Bᵀ x
             A, B = views.flip(B, "T"), A
-    elif B.ndim == 2 and B.key == views.flip(A, "C").key and A.structure == "general":
+    elif B.ndim == 2 and B.key == views.flip(A, "C").key and A.structure in _GRAM:
         return gram(A)
     return matmul(A, B, ndim)
 

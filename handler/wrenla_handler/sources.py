@@ -29,6 +29,7 @@ from wrenla_handler.errors import (
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.kept import Kept
 from wrenla_handler.layout import TileLayout
+from wrenla_handler.plain import plain_array, refuse_lossy
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.stores.mapping import guard
 from wrenla_handler.task import ArraySpec, TileRef
@@ -213,9 +214,17 @@ class Sources:
         (r0, c0), (rows, cols) = spec.grid.origin(ref.i, ref.j), spec.grid.extent(ref.i, ref.j)
         tile = empty_tile(rows, cols, spec.dtype)
         guard(array)
-        tile[...] = array[r0 : r0 + rows, c0 : c0 + cols]
+        tile[...] = _values(array[r0 : r0 + rows, c0 : c0 + cols])
         guard(array)  # whose file may have been cut short meanwhile
         return tile
+
+
+def _values(piece: Any) -> Any:
+    """Return a piece of what is sliced like an array; readers of files mask their pieces by habit."""
+    if isinstance(piece, np.ma.MaskedArray) and not np.ma.is_masked(piece):
+        return piece.data
+    refuse_lossy(piece)
+    return piece
 
 
 class _Watched:
@@ -235,7 +244,7 @@ def _block(function: Callable[..., Any], spec: ArraySpec, origin: Pair, extent: 
     indices = (np.arange(r0, r0 + rows), np.arange(c0, c0 + cols))[: max(1, spec.ndim)]
     expected = (rows, cols)[: spec.ndim]
     try:
-        block = np.asarray(function(*indices))
+        block = plain_array(function(*indices))
         if block.shape != expected:
             raise ValueError(
                 f"the function of a from_function returned shape {block.shape} "

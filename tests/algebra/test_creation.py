@@ -67,7 +67,7 @@ def test_structures() -> None:
         assert np.array_equal(A.rechunk(2).compute(), expected)
         assert np.array_equal(A.rechunk((2, 3)).compute(), expected)
     with pytest.raises(ValueError, match="structure is one of"):
-        wl.from_array(a, structure="symmetric")  # type: ignore[arg-type]
+        wl.from_array(a, structure="banded")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="a lower matrix is square"):
         wl.from_array(a[:3], structure="lower")
     with pytest.raises(ValueError, match="has square tiles"):

@@ -166,6 +166,47 @@ def test_a_triangle_with_a_zero_on_its_diagonal(lower: bool, trans: Literal["N",
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
+def test_the_words_of_scipy() -> None:
+    """The same words, the same solutions."""
+    n = 11
+    a = gallery.well_conditioned(n, "complex128")
+    spd, b = wl.from_array(a, tile=4, structure="pos"), right_hand_side(n, 2, "complex128")
+    for word in ("gen", "general", "her", "hermitian", "pos", "positive definite", "Positive_Definite"):
+        check_solution(a, spd.solve(b, word).compute(), b)
+    for word, t in (
+        ("lower triangular", np.tril(a)),
+        ("upper triangular", np.triu(a)),
+        ("diagonal", np.diag(a.diagonal())),
+    ):
+        x = wl.linalg.solve(t, b, assume_a=word).compute()
+        check_solution(t, x, b)
+    check_solution(a.real, wl.from_array(a.real, tile=4, structure="pos").solve(b, "sym").compute(), b)
+
+
+def test_the_words_of_structures() -> None:
+    for words, structure in (
+        (("spd", "hpd", "positive definite", "POS"), "pos"),
+        (("sym", "symmetric", "her"), "hermitian"),
+        (("lower triangular", "lower-triangular"), "lower"),
+        (("gen",), "general"),
+    ):
+        for word in words:
+            assert wl.from_array(np.eye(3), structure=word).structure == structure  # type: ignore[arg-type]
+    f = wl.from_function(lambda i, j: np.eye(3)[i][:, j], (3, 3), structure="spd")  # type: ignore[arg-type]
+    assert f.structure == "pos"
+    for word, hint in (
+        ("psd", r"A\.shift\(c\)"),
+        ("triangular", "'lower' or 'upper'"),
+        ("diagonal", "'lower'"),
+        ("symetric", "did you mean 'symmetric'"),
+        (None, "there are"),
+    ):
+        with pytest.raises(ValueError, match=f"structure is one of .*{hint}"):
+            wl.from_array(np.eye(3), structure=word)
+    with pytest.raises(ValueError, match="'hermitian' is known"):
+        wl.from_array(np.eye(3) * 1j, structure="symmetric")  # type: ignore[arg-type]
+
+
 def test_zero_sized() -> None:
     A = wl.zeros((0, 0))
     for shape in ((0,), (0, 3)):
@@ -245,10 +286,15 @@ def test_what_cannot_be_solved() -> None:
     b = np.ones(4)
     with pytest.raises(NotImplementedError, match=r'general matrix needs LU.*assume_a="pos"'):
         A.solve(b)
-    with pytest.raises(NotImplementedError, match="hermitian matrix needs LU"):
-        H.solve(b)
-    with pytest.raises(ValueError, match="assume_a is"):
-        A.solve(b, assume_a="gen")  # type: ignore[arg-type]
+    for X, word in ((H, None), (H, "gen"), (H, "her"), (A, "sym"), (A, "symmetric"), (A, "hermitian")):
+        with pytest.raises(NotImplementedError, match=r'hermitian matrix that .* needs LDLᵀ.*assume_a="pos"'):
+            X.solve(b, word)
+    for word in ("banded", "tridiagonal"):
+        with pytest.raises(NotImplementedError, match=r"banded matrices .* say 'pos'"):
+            A.solve(b, word)
+    for word, hint in (("hermitean", "did you mean 'hermitian'"), ("lu", "there are: .*'pos'"), (3, "not 3")):
+        with pytest.raises(ValueError, match=f"assume_a is .*{hint}"):
+            A.solve(b, assume_a=word)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"square, not \(4, 3\)"):
         A[:, :3].solve(b)
     with pytest.raises(ValueError, match="4 equations, but a right-hand side of shape"):

@@ -48,7 +48,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "plan",
         "config",
         "config_files",
-        "errors",
+        "errors words",
     )
 )
 """The modules and folders of `wrenla`. Each imports from those below it, and from its own folder."""
