@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla.algorithms import assemble
+from wrenla.algorithms.claims import claimed
 from wrenla.algorithms.map_tiles import map_tiles as map_tiles_node
 from wrenla.arrays import array_leaf
 from wrenla.config import settings
@@ -48,7 +49,12 @@ Tile: TypeAlias = int | tuple[int, int] | None
 
 
 def from_array(
-    a: npt.ArrayLike, tile: Tile = None, store: str | None = None, *, structure: Structure = "general"
+    a: npt.ArrayLike,
+    tile: Tile = None,
+    store: str | None = None,
+    *,
+    structure: Structure = "general",
+    check: bool = True,
 ) -> BigMatrix:
     """Make a matrix of an array.
 
@@ -65,11 +71,22 @@ def from_array(
         URL to write the tiles to at once; by default they are cut from `a` when they are used.
     structure : {"general", "lower", "upper", "hermitian", "pos"}
         What is known of the matrix. "pos" is Hermitian positive definite. Of Hermitian ones only the lower
-        tiles are read, of triangular ones only their triangle.
+        tiles are read, of triangular ones only their triangle. SciPy's words, as "spd" and "sym", are
+        understood.
+    check : bool
+        Look whether it is so, as far as that costs nothing: an array up to 16 MiB now and whole; of a larger
+        one the diagonal tiles when they are read, and a sample of the others. Differences by rounding (√u, u
+        the precision, relative to the largest entries of a row and a column) are accepted. Say False if the
+        other triangle holds something else.
 
     Returns
     -------
     BigMatrix
+
+    Raises
+    ------
+    StructureError
+        The matrix does not have this structure; the message shows two entries. Of a large one when computed.
 
     Examples
     --------
@@ -88,7 +105,8 @@ def from_array(
     dtype = _dtype(array.dtype)
     structure = structure_of(structure, dtype)
     shape = array.shape if array.ndim == 2 else (array.shape[0], 1)
-    matrix = BigMatrix(array_leaf(array, _tile(tile, shape, dtype, structure), structure, own=own))
+    node = array_leaf(array, _tile(tile, shape, dtype, structure), structure, own=own)
+    matrix = BigMatrix(claimed(node, structure) if check else node)
     return matrix if store is None else matrix.save(store)
 
 
@@ -167,6 +185,7 @@ def from_function(
     structure: Structure = "general",
     *,
     version: str | int | None = None,
+    check: bool = True,
 ) -> BigMatrix:
     """Make a matrix whose tiles are computed where they are used.
 
@@ -188,6 +207,9 @@ def from_function(
         Stands for what the function reads beside its arguments: data files, environment variables, a
         database. A killed run goes on with the tiles that are there only if the function is the same, and so
         are the modules that it uses, directly or not, and this. Give another one when what is read changes.
+    check : bool
+        Look whether the structure is as you say, in diagonal tiles and a sample of others when they are made:
+        for that `f` is asked for a few small blocks more.
 
     Examples
     --------
@@ -203,7 +225,8 @@ def from_function(
     grid = Grid(two, _tile(tile, two, name, structure))
     identity = f"function {packed.name} {ndim} {grid.shape} {grid.tile} {name}"
     spec = ArraySpec("function", grid, name, ndim, identity, "", packed.digest)
-    return BigMatrix(leaf(spec, structure, packed.blob))
+    node = leaf(spec, structure, packed.blob)
+    return BigMatrix(claimed(node, structure) if check else node)
 
 
 def zeros(shape: int | tuple[int, int], tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:

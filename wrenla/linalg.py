@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from wrenla.algorithms.triangular import solve_triangular as triangular_node
 from wrenla.algorithms.views import flip
-from wrenla.errors import LinAlgError, NotPositiveDefiniteError, SingularMatrixError
+from wrenla.errors import LinAlgError, NotPositiveDefiniteError, SingularMatrixError, StructureError
 from wrenla.factors import CholeskyFactor, pair_solve
 from wrenla.matrix import BigMatrix, SlogdetResult
 from wrenla.operands import Operand, as_node
@@ -17,6 +17,7 @@ __all__ = [
     "LinAlgError",
     "NotPositiveDefiniteError",
     "SingularMatrixError",
+    "StructureError",
     "cho_factor",
     "cho_solve",
     "cholesky",
@@ -94,7 +95,7 @@ def cho_solve(factor: CholeskyFactor | tuple[Operand, bool], b: Operand) -> BigM
     return factor.solve(b) if isinstance(factor, CholeskyFactor) else pair_solve(factor, b)
 
 
-def solve(a: Operand, b: Operand, *, assume_a: str | None = None) -> BigMatrix:
+def solve(a: Operand, b: Operand, *, assume_a: str | None = None, check: bool = True) -> BigMatrix:
     """Return x with A x = b.
 
     Parameters
@@ -105,6 +106,9 @@ def solve(a: Operand, b: Operand, *, assume_a: str | None = None) -> BigMatrix:
         What `a` is; by default what its `structure` says. "pos" (or "positive definite") is Hermitian positive
         definite, of which only the lower triangle is read (LAPACK: posv); "lower" and "upper" ("lower
         triangular", …) are triangular (trtrs). With "gen" it is solved by its structure.
+    check : bool
+        Where `a` is data without a known structure, look whether `assume_a` is true, as `wrenla.from_array`
+        does. Say False if the part that is not read holds something else.
 
     Returns
     -------
@@ -118,6 +122,8 @@ def solve(a: Operand, b: Operand, *, assume_a: str | None = None) -> BigMatrix:
         When computed, if the matrix is not positive definite.
     SingularMatrixError
         When computed, if a triangular one has a zero on its diagonal.
+    StructureError
+        The matrix is not what `assume_a` says; the message shows two entries.
 
     Examples
     --------
@@ -125,7 +131,7 @@ def solve(a: Operand, b: Operand, *, assume_a: str | None = None) -> BigMatrix:
     >>> wl.linalg.solve(np.array([[4.0, 2.0], [2.0, 5.0]]), np.array([8.0, 12.0]), assume_a="pos").compute()
     array([1., 2.])
     """
-    return _matrix(a).solve(b, assume_a)
+    return _matrix(a).solve(b, assume_a, check=check)
 
 
 def solve_triangular(

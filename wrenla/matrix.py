@@ -251,10 +251,10 @@ class BigMatrix(Handle):
         L = cholesky(self._node)
         return BigMatrix(views.flip(L, "C") if upper else L)
 
-    def solve(self, b: Operand, assume_a: str | None = None) -> BigMatrix:
+    def solve(self, b: Operand, assume_a: str | None = None, *, check: bool = True) -> BigMatrix:
         """Return x with A x = b; see `wrenla.linalg.solve`."""
-        solver = solver_of(assume_a)
-        return BigMatrix(systems.solve(self._node, as_node(b, rows=self._node.grid.tile[0]), solver))
+        B = as_node(b, rows=self._node.grid.tile[0])
+        return BigMatrix(systems.solve(self._node, B, solver_of(assume_a), check))
 
     def norm(self, ord: Literal["fro", "max", 1, -1, 2] | float | None = None) -> BigMatrix:
         """Return a norm, a number that is not computed yet.

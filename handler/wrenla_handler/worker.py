@@ -56,7 +56,8 @@ def cache_key(spec: ArraySpec, ref: TileRef) -> CacheKey:
 
 def array_key(spec: ArraySpec) -> str:
     """Name the tiles of an array as `cache_key` does."""
-    return f"{spec.run} {spec.identity}" if spec.run else spec.identity
+    # what was read when nothing was said of it was not looked at
+    return f"{spec.run} {spec.identity} {spec.claim}" if spec.run or spec.claim else spec.identity
 
 
 class Worker:

@@ -8,6 +8,7 @@ import numpy as np
 
 from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.cholesky import cholesky
+from wrenla.algorithms.claims import claimed
 from wrenla.algorithms.reductions import slogdet_triangular
 from wrenla.algorithms.triangular import solve_triangular
 from wrenla.algorithms.views import flip, triangle
@@ -17,8 +18,8 @@ from wrenla.words import Solver
 __all__ = ["cho_solve", "slogdet", "solve"]
 
 
-def solve(A: Node, B: Node, solver: Solver = "general") -> Node:
-    """Return X with A X = B, by what the matrix is known, or said, to be."""
+def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> Node:
+    """Return X with A X = B, by what the matrix is known, or said, to be; that is looked at in data."""
     if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
         raise ValueError(f"solve: the matrix must be square, not {A.grid.shape}")
     if B.ndim not in (1, 2) or B.grid.shape[0] != A.grid.shape[0]:
@@ -26,6 +27,8 @@ def solve(A: Node, B: Node, solver: Solver = "general") -> Node:
             f"solve: {A.grid.shape[0]} equations, but a right-hand side of shape {B.grid.shape[: B.ndim]}"
         )
     kind = _kind(A, solver)
+    if check and A.structure == "general" and kind in ("pos", "lower", "upper", "diagonal"):
+        A = claimed(A, kind)
     match kind:
         case "lower" | "upper":
             return solve_triangular(A, B, kind)
