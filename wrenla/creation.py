@@ -24,6 +24,7 @@ from wrenla.operands import as_array, as_node, clipped, tile_pair
 from wrenla.plan.expression import leaf
 from wrenla.plan.model import choose_tile
 from wrenla.stored import stored_spec
+from wrenla.tracebacks import short
 from wrenla.words import structure_of
 from wrenla_handler.errors import NotAMatrixError
 from wrenla_handler.grid import Grid, Pair
@@ -48,6 +49,7 @@ __all__ = [
 Tile: TypeAlias = int | tuple[int, int] | None
 
 
+@short
 def from_array(
     a: npt.ArrayLike,
     tile: Tile = None,
@@ -110,6 +112,7 @@ def from_array(
     return matrix if store is None else matrix.save(store)
 
 
+@short
 def open(url: str | os.PathLike[str]) -> BigMatrix:
     """Open a stored matrix.
 
@@ -141,6 +144,7 @@ def open(url: str | os.PathLike[str]) -> BigMatrix:
     return BigMatrix(leaf(spec, layout.structure))
 
 
+@short
 def from_zarr(array: Any, url: str, tile: Tile = None, *, executor: Executor | None = None) -> BigMatrix:
     """Copy a Zarr array of any layout (compressed, C order, other chunks) into a stored matrix.
 
@@ -177,6 +181,7 @@ def from_zarr(array: Any, url: str, tile: Tile = None, *, executor: Executor | N
     return BigMatrix(leaf(spec, "general", array)).save(url, executor)
 
 
+@short
 def from_function(
     f: Callable[..., npt.ArrayLike],
     shape: int | tuple[int, ...],
@@ -229,16 +234,19 @@ def from_function(
     return BigMatrix(claimed(node, structure) if check else node)
 
 
+@short
 def zeros(shape: int | tuple[int, int], tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
     """Return a matrix (or, for an int, a vector) of zeros, which takes no space."""
     return _filled("zeros", shape, tile, dtype, "general")
 
 
+@short
 def eye(n: int, tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
     """Return the identity of order `n`, which takes no space."""
     return _filled("eye", (n, n), tile, dtype, "pos")
 
 
+@short
 def random(
     shape: int | tuple[int, int],
     tile: Tile = None,
@@ -273,6 +281,7 @@ def random(
     return _filled(f"random {distribution} {int(seed)}", shape, tile, dtype, "general")
 
 
+@short
 def block(blocks: Sequence[Sequence[Any]], tile: Tile = None) -> BigMatrix:
     """Assemble a matrix from a table of matrices, as `numpy.block`.
 
@@ -304,6 +313,7 @@ def block(blocks: Sequence[Sequence[Any]], tile: Tile = None) -> BigMatrix:
     return BigMatrix(assemble.block(nodes, clipped(chosen, shape)))
 
 
+@short
 def map_tiles(
     f: Callable[..., npt.ArrayLike],
     *matrices: Any,

@@ -16,12 +16,14 @@ from wrenla.executors.base import Executor
 from wrenla.matrix import BigMatrix, SlogdetResult
 from wrenla.operands import Operand, as_node
 from wrenla.plan.expression import Node
+from wrenla.tracebacks import short_methods
 
 __all__ = ["CholeskyFactor", "pair_solve"]
 
 _OTHER: dict[str, Literal["lower", "upper"]] = {"lower": "upper", "upper": "lower"}
 
 
+@short_methods
 class CholeskyFactor:
     """A = L Lᴴ, made by `wrenla.linalg.cho_factor`, or of a factor that is there already.
 
@@ -134,8 +136,8 @@ def pair_solve(pair: Any, b: Operand) -> BigMatrix:
         hint = ""
         if isinstance(pair, BigMatrix):
             hint = (
-                "; if this matrix is the factor L, cho_solve((L, True), b) or CholeskyFactor(L).solve(b); if it "
-                "is A itself, cho_solve(cho_factor(A), b) or A.solve(b)"
+                "; if this matrix is the factor L, cho_solve((L, True), b) or CholeskyFactor(L).solve(b); if "
+                "it is A itself, cho_solve(cho_factor(A), b) or A.solve(b)"
             )
         raise TypeError(
             f"cho_solve: what cho_factor returns, or (c, lower) as SciPy's, is needed, "
@@ -160,8 +162,8 @@ def _lower_factor(c: Node, lower: bool | None, what: str) -> Node:
     part: Literal["lower", "upper"] = "lower" if lower else "upper"
     if c.structure == _OTHER[part]:
         raise ValueError(
-            f"{what}: lower={lower}, but c is known to be {c.structure} triangular: its {part} triangle is only "
-            f"the diagonal; use lower={not lower}"
+            f"{what}: lower={lower}, but c is known to be {c.structure} triangular: its {part} triangle is "
+            f"only the diagonal; use lower={not lower}"
         )
     T = triangle(c, part)
     return T if lower else flip(T, "C")

@@ -10,6 +10,7 @@ from wrenla.errors import LinAlgError, NotPositiveDefiniteError, SingularMatrixE
 from wrenla.factors import CholeskyFactor, pair_solve
 from wrenla.matrix import BigMatrix, SlogdetResult
 from wrenla.operands import Operand, as_node
+from wrenla.tracebacks import short
 from wrenla_handler.task import Op
 
 __all__ = [
@@ -40,16 +41,19 @@ def _matrix(value: Operand) -> BigMatrix:
     return value if isinstance(value, BigMatrix) else BigMatrix(as_node(value))
 
 
+@short
 def matmul(a: Operand, b: Operand) -> BigMatrix:
     """Return the product of two matrices, or of a matrix and a vector; `BigMatrix.__matmul__`."""
     return _matrix(a) @ b
 
 
+@short
 def cholesky(a: Operand, /, *, upper: bool = False) -> BigMatrix:
     """Return the Cholesky factor of a Hermitian positive definite matrix; see `BigMatrix.cholesky`."""
     return _matrix(a).cholesky(upper=upper)
 
 
+@short
 def cho_factor(a: Operand, lower: bool = True) -> CholeskyFactor:
     """Return a factorization of a Hermitian positive definite matrix that solves with it, as often as wanted.
 
@@ -77,6 +81,7 @@ def cho_factor(a: Operand, lower: bool = True) -> CholeskyFactor:
     return CholeskyFactor.of_matrix(_matrix(a)._node, lower)
 
 
+@short
 def cho_solve(factor: CholeskyFactor | tuple[Operand, bool], b: Operand) -> BigMatrix:
     """Return x with A x = b, given the factorization of A.
 
@@ -95,6 +100,7 @@ def cho_solve(factor: CholeskyFactor | tuple[Operand, bool], b: Operand) -> BigM
     return factor.solve(b) if isinstance(factor, CholeskyFactor) else pair_solve(factor, b)
 
 
+@short
 def solve(a: Operand, b: Operand, *, assume_a: str | None = None, check: bool = True) -> BigMatrix:
     """Return x with A x = b.
 
@@ -103,9 +109,9 @@ def solve(a: Operand, b: Operand, *, assume_a: str | None = None, check: bool = 
     a : BigMatrix or array_like, (n, n)
     b : BigMatrix or array_like, (n,) or (n, k)
     assume_a : {None, "pos", "lower", "upper", "diagonal"}, or another word of SciPy's
-        What `a` is; by default what its `structure` says. "pos" (or "positive definite") is Hermitian positive
-        definite, of which only the lower triangle is read (LAPACK: posv); "lower" and "upper" ("lower
-        triangular", …) are triangular (trtrs). With "gen" it is solved by its structure.
+        What `a` is; by default what its `structure` says. "pos" (or "positive definite") is Hermitian
+        positive definite, of which only the lower triangle is read (LAPACK: posv); "lower" and "upper"
+        ("lower triangular", …) are triangular (trtrs). With "gen" it is solved by its structure.
     check : bool
         Where `a` is data without a known structure, look whether `assume_a` is true, as `wrenla.from_array`
         does. Say False if the part that is not read holds something else.
@@ -134,6 +140,7 @@ def solve(a: Operand, b: Operand, *, assume_a: str | None = None, check: bool = 
     return _matrix(a).solve(b, assume_a, check=check)
 
 
+@short
 def solve_triangular(
     a: Operand, b: Operand, *, trans: Literal["N", "T", "C", 0, 1, 2] = "N", lower: bool = False
 ) -> BigMatrix:
@@ -168,31 +175,37 @@ def solve_triangular(
     return BigMatrix(triangular_node(A, as_node(b, rows=A.grid.tile[0]), "lower" if is_lower else "upper"))
 
 
+@short
 def gram(a: Operand, weights: Operand | None = None) -> BigMatrix:
     """Return A Aᴴ or A diag(weights) Aᴴ; see `BigMatrix.gram`."""
     return _matrix(a).gram(weights)
 
 
+@short
 def matrix_norm(a: Operand, /, *, ord: Any = "fro") -> BigMatrix:
     """Return a norm, a number that is not computed yet; see `BigMatrix.norm`."""
     return _matrix(a).norm(ord)
 
 
+@short
 def matrix_transpose(a: Operand, /) -> BigMatrix:
     """Return the transpose, which costs nothing."""
     return _matrix(a).T
 
 
+@short
 def slogdet(a: Operand, /) -> SlogdetResult:
     """Return sign and logarithm of |det A|; see `BigMatrix.slogdet`."""
     return _matrix(a).slogdet()
 
 
+@short
 def trace(a: Operand, /) -> BigMatrix:
     """Return the sum of the diagonal."""
     return _matrix(a).trace()
 
 
+@short
 def diagonal(a: Operand, /) -> BigMatrix:
     """Return the main diagonal, a vector."""
     return _matrix(a).diagonal()

@@ -28,6 +28,7 @@ from wrenla.operands import (
     vector,
 )
 from wrenla.plan.plan import Plan
+from wrenla.tracebacks import short, short_methods
 from wrenla.words import solver_of
 from wrenla_handler.layout import DTYPES, Structure
 
@@ -41,6 +42,7 @@ class SlogdetResult(NamedTuple):
     logabsdet: BigMatrix
 
 
+@short_methods
 class BigMatrix(Handle):
     """A matrix (or vector, or number) in tiles that is computed when it is asked for.
 
@@ -369,6 +371,7 @@ class BigMatrix(Handle):
             raise ValueError(f"{what}: a matrix is needed, not {self.ndim} dimensions")
 
 
+@short
 def compute(*matrices: BigMatrix, executor: Executor | None = None, **options: Any) -> tuple[Any, ...]:
     """Compute several matrices in one run; what they have in common is computed once.
 
@@ -392,6 +395,7 @@ def compute(*matrices: BigMatrix, executor: Executor | None = None, **options: A
     return tuple(compute_nodes([A._node for A in matrices], executor, Options.of(**options)))
 
 
+@short
 def plan(*matrices: BigMatrix, executor: Executor | None = None) -> Plan:
     """Return what computing some matrices would take, without computing anything.
 

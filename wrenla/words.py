@@ -122,4 +122,6 @@ def solver_of(word: Any) -> Solver:
 
 def _plain(word: Any) -> Any:
     """Return a word in small letters, its parts one space apart."""
-    return " ".join(word.lower().replace("_", " ").replace("-", " ").split()) if isinstance(word, str) else word
+    return (
+        " ".join(word.lower().replace("_", " ").replace("-", " ").split()) if isinstance(word, str) else word
+    )

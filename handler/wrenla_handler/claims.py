@@ -9,7 +9,7 @@ columns changes). That is many times what sums in another order differ by, and n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -42,7 +42,7 @@ def is_sampled(i: int, j: int, n: int) -> bool:
 
 
 def check_diagonal(tile: Array, claim: str, corner: int) -> None:
-    """Raise StructureError unless a diagonal tile, or a whole matrix, has the structure that it is said to have.
+    """Raise StructureError unless a diagonal tile, or a whole matrix, has the structure that is said.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def check_diagonal(tile: Array, claim: str, corner: int) -> None:
         Global index of its first row and column.
     """
     n = min(tile.shape)
-    scales = _Scales(lambda: (_largest(tile, 1), _largest(tile, 0)))
+    scales = _Scales(tile)
     for c in range(0, n, _BLOCK):
         for r in range(c, n, _BLOCK):
             low = tile[r : r + _BLOCK, c : c + _BLOCK]
@@ -115,15 +115,17 @@ def _compare(a: Array, b: Array | None, scale: Array, claim: str, at: Pair) -> N
 
 
 class _Scales:
-    """Square roots of the largest entries of rows and columns, found when they are first needed."""
+    """Square roots of the largest entries of rows and columns of a tile, found when they are first needed."""
 
-    def __init__(self, find: Callable[[], tuple[Array, Array]]) -> None:
-        self._find, self._roots = find, None
+    def __init__(self, tile: Array) -> None:
+        self._tile = tile
+
+    @cached_property
+    def _roots(self) -> Array:
+        roots: Array = np.sqrt(np.fmax(_largest(self._tile, 1), _largest(self._tile, 0)))
+        return roots
 
     def of(self, r: int, c: int, shape: Pair) -> Array:
-        if self._roots is None:
-            rows, columns = self._find()
-            self._roots: Array | None = np.sqrt(np.fmax(rows, columns))
         return self._roots[r : r + shape[0], None] * self._roots[c : c + shape[1]]
 
 

@@ -92,8 +92,8 @@ class NotPositiveDefiniteError(LinAlgError):
         return (
             f"the leading minor of order {self.minor} is not positive definite "
             f"(row and column {self.minor - 1}, counted from 0); "
-            "if the matrix should be, look at its data there. A.shift(c), which adds c to the diagonal, makes it so, "
-            "but is another problem (ridge regression, regularization), whose solution differs"
+            "if the matrix should be, look at its data there. A.shift(c), which adds c to the diagonal, "
+            "makes it so, but is another problem (ridge regression, regularization), whose solution differs"
         )
 
 
@@ -136,7 +136,9 @@ class StructureError(LinAlgError):
         if self.claim in ("hermitian", "pos"):
             said = "positive definite" if self.claim == "pos" else "Hermitian (symmetric)"
             wrong = (
-                f"{entry}, not real" if self.i == self.j else f"{entry}, entry ({self.j}, {self.i}) is {self.mate}"
+                f"{entry}, not real"
+                if self.i == self.j
+                else f"{entry}, entry ({self.j}, {self.i}) is {self.mate}"
             )
             remedy = "(A + A.H) / 2 is Hermitian; if only the lower triangle holds the data, say check=False"
         else:

@@ -32,7 +32,7 @@ def plain_array(value: Any) -> npt.NDArray[Any]:
 
 
 def refuse_lossy(value: Any) -> None:
-    """Raise, with the remedy, if `numpy.asarray` of a value or a nested list would drop a part of its meaning.
+    """Raise, with the remedy, if `numpy.asarray` of a value, or of a list, would drop a part of its meaning.
 
     Masked arrays are refused whether an entry is masked or not, as SciPy does: what a program does must not
     depend on that.
@@ -47,14 +47,14 @@ def refuse_lossy(value: Any) -> None:
     kind = type(value).__name__
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(
-            f"masked arrays are not supported: a {kind} would be read with what stands below its mask. Say what "
-            "the masked entries are, e.g. a.filled(0.0) or a.filled(numpy.nan); if none is masked, a.data"
+            f"masked arrays are not supported: a {kind} would be read with what stands below its mask. Say "
+            "what the masked entries are, e.g. a.filled(0.0) or a.filled(numpy.nan); if none is, a.data"
         )
     if not isinstance(value, np.ndarray) and any(hasattr(value, name) for name in ("toarray", "todense")):
         way = "toarray" if hasattr(value, "toarray") else "todense"
         raise TypeError(
-            f"matrices are dense here, and a {kind} is sparse: a.{way}() is the dense one, and wrenla.from_function "
-            "makes tiles of it where they are used"
+            f"matrices are dense here, and a {kind} is sparse: a.{way}() is the dense one, and "
+            "wrenla.from_function makes tiles of it where they are used"
         )
     unit = getattr(value, "unit", None) if isinstance(value, np.ndarray) else None
     if unit is None and (isinstance(value, np.ndarray) or hasattr(value, "magnitude")):

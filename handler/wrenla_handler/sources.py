@@ -182,7 +182,10 @@ class Sources:
         elif is_sampled(ref.i, ref.j, counts[0]):
             m, n = (min(SAMPLE, length) for length in tile.shape)
             # not always the same corner, but the same one whenever this tile is read
-            s, t = (37 * ref.i + ref.j) % (tile.shape[0] - m + 1), (ref.i + 37 * ref.j) % (tile.shape[1] - n + 1)
+            s, t = (
+                (37 * ref.i + ref.j) % (tile.shape[0] - m + 1),
+                (ref.i + 37 * ref.j) % (tile.shape[1] - n + 1),
+            )
             diagonals = (
                 self._piece(spec, (r + s, r + s), (m, m)).diagonal(),
                 self._piece(spec, (c + t, c + t), (n, n)).diagonal(),

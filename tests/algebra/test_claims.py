@@ -136,7 +136,9 @@ def test_special_values() -> None:
         a[0, 2] = 0
         with pytest.raises(StructureError, match=rf"entry \(2, 0\) is {value}, entry \(0, 2\) is 0\.0"):
             wl.from_array(a, structure="pos")
-        with pytest.raises(StructureError, match=rf"upper triangular.*\(2, 0\) is {value}, not zero.*A\.triu"):
+        with pytest.raises(
+            StructureError, match=rf"upper triangular.*\(2, 0\) is {value}, not zero.*A\.triu"
+        ):
             wl.from_array(a, structure="upper")
     wl.from_array(np.full((2, 2), 1e308), structure="pos")
     wl.from_array(np.zeros((0, 0)), structure="pos")

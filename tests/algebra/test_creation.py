@@ -60,7 +60,9 @@ def test_structures() -> None:
         ("hermitian", hermitian),
         ("pos", hermitian),
     ):
-        A = wl.from_array(hermitian if structure in ("hermitian", "pos") else a, tile=3, structure=structure, check=False)  # type: ignore[arg-type]
+        A = wl.from_array(
+            hermitian if structure in ("hermitian", "pos") else a, tile=3, structure=structure, check=False
+        )  # type: ignore[arg-type]
         assert A.structure == structure
         assert np.array_equal(A.compute(), expected)
         assert np.array_equal(A.H.compute(), expected.conj().T)

@@ -68,7 +68,7 @@ def test_what_would_lose_its_meaning_is_refused(way: str) -> None:
         (MASKED, ValueError, r"masked arrays are not supported.*a\.filled\(0\.0\)"),
         (VECTOR, ValueError, r"a\.filled"),
         (np.ma.masked, ValueError, r"a\.filled"),
-        (np.ma.array(A), ValueError, r"if none is masked, a\.data"),
+        (np.ma.array(A), ValueError, r"if none is, a\.data"),
         ([VECTOR, [1.0, 2.0, 3.0]], ValueError, r"a\.filled"),
         ([1.0, np.ma.masked, 3.0], ValueError, r"a\.filled"),
         (sparse, TypeError, r"a csr_\w+ is sparse: a\.toarray\(\)"),
@@ -96,7 +96,8 @@ def test_what_holds_no_numbers_is_refused() -> None:
         for use in (wl.from_array, lambda a: wl.eye(3) @ a, lambda a: wl.eye(3).solve(a)):
             with pytest.raises(TypeError, match=remedy):
                 use(data)
-        returned = wl.from_function(lambda i, a=np.asarray(data): a.reshape(-1)[:1].repeat(len(i)), 3)
+        entry = np.asarray(data).reshape(-1)[:1]
+        returned = wl.from_function(lambda i, entry=entry: entry.repeat(len(i)), 3)
         with pytest.raises(TypeError, match="which is no float64"):
             returned.compute()
 

@@ -265,7 +265,9 @@ def test_slogdet_of_a_triangle(structure: Any, dtype: str) -> None:
     for n, tile in TILINGS:
         t = gallery.normal((n, n), dtype, seed=n)
         diagonal = t.diagonal().astype("clongdouble" if t.dtype.kind == "c" else "longdouble")
-        sign, logabs = wl.compute(*wl.linalg.slogdet(wl.from_array(t, tile=tile, structure=structure, check=False)))
+        sign, logabs = wl.compute(
+            *wl.linalg.slogdet(wl.from_array(t, tile=tile, structure=structure, check=False))
+        )
         u = gallery.unit_roundoff(dtype)
         assert abs(sign - (diagonal / np.abs(diagonal)).prod()) <= 4 * u * n
         logarithms = np.log(np.abs(diagonal))

@@ -48,6 +48,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "plan",
         "config",
         "config_files",
+        "tracebacks",
         "errors words",
     )
 )

@@ -38,8 +38,8 @@ def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> N
             return cho_solve(cholesky(_as_precise(A, B)), B)
         case "symmetric" | "hermitian":
             raise NotImplementedError(
-                f"solve: a {kind} matrix that is not positive definite needs LDLᵀ, which is not there yet; if "
-                'it is positive definite say assume_a="pos", or give it structure="pos" when you make it'
+                f"solve: a {kind} matrix that is not positive definite needs LDLᵀ, which is not there yet; "
+                'if it is positive definite say assume_a="pos", or give it structure="pos" when you make it'
             )
     raise NotImplementedError(
         "solve: a general matrix needs LU, which is not there yet; if it is positive definite "
