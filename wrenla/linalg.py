@@ -27,6 +27,7 @@ __all__ = [
     "matmul",
     "matrix_norm",
     "matrix_transpose",
+    "norm",
     "slogdet",
     "solve",
     "solve_triangular",
@@ -182,15 +183,28 @@ def gram(a: Operand, weights: Operand | None = None) -> BigMatrix:
 
 
 @short
-def matrix_norm(a: Operand, /, *, ord: Any = "fro") -> BigMatrix:
-    """Return a norm, a number that is not computed yet; see `BigMatrix.norm`."""
-    return _matrix(a).norm(ord)
+def matrix_norm(a: Operand, /, *, keepdims: bool = False, ord: Any = "fro") -> BigMatrix:
+    """Return a norm of a matrix, a number that is not computed yet; see `BigMatrix.norm`."""
+    return _matrix(a).norm(ord, None, keepdims)
+
+
+@short
+def norm(
+    a: Operand, ord: Any = None, axis: int | tuple[int, int] | None = None, keepdims: bool = False
+) -> BigMatrix:
+    """Return a norm of a matrix or vector, a number that is not computed yet; see `BigMatrix.norm`."""
+    return _matrix(a).norm(ord, axis, keepdims)
 
 
 @short
 def matrix_transpose(a: Operand, /) -> BigMatrix:
-    """Return the transpose, which costs nothing."""
-    return _matrix(a).T
+    """Return the transpose of a matrix, which costs nothing."""
+    A = _matrix(a)
+    if A.ndim != 2:
+        raise ValueError(
+            f"matrix_transpose: the array must be at least 2-dimensional, not {A.ndim}-dimensional"
+        )
+    return A.T
 
 
 @short

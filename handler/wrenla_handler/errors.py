@@ -91,8 +91,8 @@ class NotPositiveDefiniteError(LinAlgError):
     def __str__(self) -> str:
         return (
             f"the leading minor of order {self.minor} is not positive definite "
-            f"(row and column {self.minor - 1}, counted from 0); "
-            "if the matrix should be, look at its data there. A.shift(c), which adds c to the diagonal, "
+            f"(row and column {self.minor - 1}, counted from 0), so the matrix is singular or indefinite; "
+            "if it should not be, look at its data there. A.shift(c), which adds c to the diagonal, "
             "makes it so, but is another problem (ridge regression, regularization), whose solution differs"
         )
 

@@ -207,6 +207,33 @@ def test_the_words_of_structures() -> None:
         wl.from_array(np.eye(3) * 1j, structure="symmetric")  # type: ignore[arg-type]
 
 
+def test_surely_ill_conditioned_systems_are_warned_of(recwarn: pytest.WarningsRecorder) -> None:
+    """As SciPy warns, from the diagonals of the factors alone; never where it might be wrong."""
+    d, b = np.logspace(0, 20, 10), np.ones(10)
+    A = wl.from_array(np.diag(d), tile=3, structure="pos")
+    L, factor = A.cholesky(), wl.linalg.cho_factor(A)
+    ill: dict[str, Any] = {
+        "pos": A.solve(b),
+        "factor": factor.solve(b),
+        "by hand": L.H.solve(L.solve(b)),
+        "lower": wl.linalg.solve(np.diag(d), b, assume_a="lower"),
+        "diagonal": wl.linalg.solve(np.diag(d), b, assume_a="diagonal"),
+        "single": wl.from_array(np.diag(d[:5]), structure="pos")
+        .astype("float32")
+        .solve(b[:5].astype("f4"), "pos"),
+    }
+    for name, x in ill.items():
+        with pytest.warns(
+            scipy.linalg.LinAlgWarning, match="Ill-conditioned matrix: rcond is at most"
+        ) as told:
+            x.compute()
+        assert told[0].filename == __file__, name
+    one, other = (wl.from_array(np.diag(s * d[:5]), tile=3, structure="pos") for s in (1e-30, 1e30))
+    recwarn.clear()
+    wl.compute(L.solve(b), L.solve(A), one.solve(b[:5]), other.solve(b[:5]), A @ b, A.slogdet().logabsdet)
+    assert not recwarn.list
+
+
 def test_zero_sized() -> None:
     A = wl.zeros((0, 0))
     for shape in ((0,), (0, 3)):

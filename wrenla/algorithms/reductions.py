@@ -41,19 +41,22 @@ def trace(A: Node) -> Node:
     return sum_over(diagonal(A), None)
 
 
-def norm(A: Node, order: str) -> Node:
-    """Return one of `NORMS`: Frobenius, largest or smallest absolute column or row sum, largest entry."""
+def norm(A: Node, order: str, ndim: int = 0) -> Node:
+    """Return one of `NORMS`: Frobenius, largest or smallest absolute column or row sum, largest entry.
+
+    The result is a number, or has `ndim` axes of length 1.
+    """
     if order == "fro":
         rows = make(Lay(1, "combine_sum_squares", (2, 1), 2), make(Parts("sum_squares", 2, 1), A))
-        return make(Lay(0, "norm_from_sum_squares", (1, 1), 0), rows)
+        return make(Lay(0, "norm_from_sum_squares", (1, 1), ndim), rows)
     if order == "max":
         rows = make(Lay(1, "maximum", (1, 1), 2), make(Parts("max_abs", 1, 1), A))
-        return make(Lay(0, "maximum", (1, 1), 0), rows)
+        return make(Lay(0, "maximum", (1, 1), ndim), rows)
     if not order.endswith("inf"):
-        return norm(flip(A, "T"), "-inf" if order == "-1" else "inf")
+        return norm(flip(A, "T"), "-inf" if order == "-1" else "inf", ndim)
     extreme = "minimum" if order == "-inf" else "maximum"
     sums = make(AddUp(1, 1), make(Parts("abs_row_sums", None, 1), A))
-    return make(Lay(0, extreme, (1, 1), 0), make(Parts(extreme, 1, 1), sums))
+    return make(Lay(0, extreme, (1, 1), ndim), make(Parts(extreme, 1, 1), sums))
 
 
 def slogdet_triangular(T: Node, power: int = 1) -> tuple[Node, Node]:
