@@ -5,7 +5,7 @@ BIN := .venv/bin
 # What `make test-s3` runs on a real S3: its own tests, and all others that need a bucket.
 S3_TESTS := tests/s3 tests/handler tests/run -k s3
 
-.PHONY: demo lambda test test-slow test-all test-s3 check bench format clean
+.PHONY: demo lambda test test-slow test-peers test-all test-s3 check bench format clean
 
 .venv/.made:
 	$(PYTHON) -m venv .venv
@@ -20,7 +20,11 @@ demo: .venv/.dev
 	$(BIN)/python examples/kriging.py
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not peers"
+
+# The tests of others, as far as they are installed, run on wrenla.
+test-peers: .venv/.dev
+	$(BIN)/python -m pytest -m peers tests/peers
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow

@@ -280,7 +280,8 @@ class _Execution:
         operands = tuple(self._triangle(read) for read in task.args)
         if task.finish == "trsm_left":
             pivots = np.abs(operands[0].tile.diagonal())
-            self.report.pivots = (float(pivots.min()), float(pivots.max()))
+            if np.isfinite(pivots).all():  # JSON has no NaN
+                self.report.pivots = (float(pivots.min()), float(pivots.max()))
         return FINISHES[task.finish](work, operands, task)
 
     def _commit(self, spec: ArraySpec, buffer: Tile, inner: Tile) -> None:

@@ -52,7 +52,7 @@ class Conditioning:
         rcond = 1.0
         for name, (low, high) in self._pivots.items():
             node = self._solved.get(name)
-            if node is None or not 0 < low <= high < np.inf:  # NaN says all by itself
+            if node is None or low == 0:
                 continue
             bound = (low / high) ** node.op.factor_power(node)
             rcond = min(rcond, bound) if bound < np.finfo(node.dtype).eps else rcond

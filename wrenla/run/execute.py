@@ -152,7 +152,7 @@ def execute(
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
         folder.store.put(MANIFEST, json.dumps(_manifest(plan, executor), indent=1).encode())
         conditioning = Conditioning(plan.graph, originals)
-        told = [*listeners, conditioning] if conditioning else listeners
+        told: Sequence[Listener] = [*listeners, conditioning] if conditioning else listeners
         job = Job(folder.key, plan.graph, arrays, _wanted(plan), present, plan.batch)
         with executor.session(hosts, plan.projected), watched(originals.values()):
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), told)
