@@ -44,7 +44,6 @@ def short(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def public(*args: P.args, **kwargs: P.kwargs) -> R:
-        __tracebackhide__ = True  # IPython and pytest leave this frame out as well
         try:
             return function(*args, **kwargs)
         except Exception as error:
@@ -57,7 +56,7 @@ def short(function: Callable[P, R]) -> Callable[P, R]:
             if isinstance(error, LinAlgError):  # where a worker met it is of no interest
                 error.__cause__, error.__suppress_context__ = None, True
             error.__traceback__ = theirs
-            raise
+            raise  # which adds no line of this function
 
     return public
 

@@ -106,6 +106,7 @@ def test_a_matrix_of_another_kind_is_found_in_a_sample(monkeypatch: pytest.Monke
             assert caught.value.i // 8 != caught.value.j // 8, way
 
 
+@pytest.mark.filterwarnings("ignore:Ill-conditioned")
 @pytest.mark.parametrize("dtype", ["float32", "complex128"])
 def test_what_rounding_does_is_accepted(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where rows and columns are of very different sizes, and where entries are noise."""
