@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from wrenla_handler.errors import StructureError
 from wrenla_handler.grid import Pair
+from wrenla_handler.linalg_errors import StructureError
 
 __all__ = ["SAMPLE", "check_diagonal", "check_pair", "is_sampled"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import wrenla_kernels as kernels
 from wrenla_handler.cache import Tile
-from wrenla_handler.errors import NotPositiveDefiniteError, SingularMatrixError
+from wrenla_handler.linalg_errors import NotPositiveDefiniteError, SingularMatrixError
 from wrenla_handler.plain import plain_array
 from wrenla_handler.task import Mask, Op, Task
 

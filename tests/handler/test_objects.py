@@ -323,6 +323,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
 # mapped over
 
 
+@pytest.mark.cloud
 @pytest.mark.parametrize("kind", ["process", "thread"])
 def test_map(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -81,6 +81,7 @@ print(json.dumps({which: measure(which) for which in wanted or cases}))
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peak memory cannot be reset")
 @pytest.mark.parametrize(
     "cases", [("cholesky", "sum", "blocks", "views"), pytest.param((), marks=pytest.mark.slow)]

@@ -27,8 +27,9 @@ from wrenla.run.loop import Job, run_job
 from wrenla.run.scheduler import Policy, Schedule
 from wrenla.run.upload import upload
 from wrenla_handler.cache import Tile
-from wrenla_handler.errors import LinAlgError, StaleMatrixError
+from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.layout import NUMBER_KEY, TILE_KEYS, Separator, owned_folder
+from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.sources import function_key, padded_bytes
 from wrenla_handler.stores import OwningStore, Reach, Store, open_store
 from wrenla_handler.task import ArraySpec, TileRef
