@@ -9,8 +9,9 @@ import numpy as np
 
 from wrenla.algorithms import systems
 from wrenla.algorithms.anchor import Anchor, Cell, anchor
+from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.cholesky import cholesky
-from wrenla.algorithms.reductions import slogdet_triangular
+from wrenla.algorithms.reductions import norm, slogdet_triangular
 from wrenla.algorithms.views import flip, triangle
 from wrenla.executors.base import Executor
 from wrenla.matrix import BigMatrix, SlogdetResult
@@ -63,7 +64,7 @@ class CholeskyFactor:
     __array_ufunc__ = None  # array @ factor is an error, not an array of objects
 
     def __init__(self, c: Operand, lower: bool | None = None) -> None:
-        self._keep(_lower_factor(as_node(c), lower, "CholeskyFactor"))
+        self._keep(_lower_factor(as_node(c), lower, "CholeskyFactor"), given=True)
 
     @classmethod
     def of_matrix(cls, A: Node, lower: bool = True) -> CholeskyFactor:
@@ -73,8 +74,8 @@ class CholeskyFactor:
         factor._lower = lower
         return factor
 
-    def _keep(self, L: Node) -> None:
-        self._lower, self._cell = True, Cell()
+    def _keep(self, L: Node, given: bool = False) -> None:
+        self._lower, self._given, self._cell = True, given, Cell()
         self._node = L if _is_there(L) else anchor(L, self._cell)
 
     @property
@@ -101,6 +102,8 @@ class CholeskyFactor:
     def slogdet(self) -> SlogdetResult:
         """Return sign (1) and logarithm of det A."""
         sign, logabs = slogdet_triangular(self._node, power=2)
+        if self._given:  # the diagonal may be anything: det L Lᴴ = |det L|²
+            sign = copy(norm(sign, "max"), sign.dtype)
         return SlogdetResult(BigMatrix(sign), BigMatrix(logabs))
 
     def save(

@@ -112,7 +112,9 @@ def solve(a: Operand, b: Operand, *, assume_a: str | None = None, check: bool = 
     assume_a : {None, "pos", "lower", "upper", "diagonal"}, or another word of SciPy's
         What `a` is; by default what its `structure` says. "pos" (or "positive definite") is Hermitian
         positive definite, of which only the lower triangle is read (LAPACK: posv); "lower" and "upper"
-        ("lower triangular", …) are triangular (trtrs). With "gen" it is solved by its structure.
+        ("lower triangular", …) are triangular (trtrs). With "gen" it is solved by its structure. Of an array
+        up to 16 MiB nothing need be said: it is looked at whether it is triangular, or symmetric with a
+        positive diagonal.
     check : bool
         Where `a` is data without a known structure, look whether `assume_a` is true, as `wrenla.from_array`
         does. Say False if the part that is not read holds something else.

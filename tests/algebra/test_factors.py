@@ -55,6 +55,9 @@ def test_pairs_of_factor_and_lower(dtype: str, place: Callable[[str], str]) -> N
     ):
         assert solves(a, factor.solve(b), b)
         assert np.isclose(factor.slogdet().logabsdet.compute(), np.linalg.slogdet(a)[1], rtol=1e-4)
+    below[:, 0] *= -1  # a factor of the same matrix
+    sign = CholeskyFactor(below, lower=True).slogdet().sign.compute()
+    assert (sign, sign.dtype) == (1, a.dtype)
     assert "computed)" in repr(saved)
     assert "not computed" in repr(CholeskyFactor(L))
 

@@ -183,6 +183,30 @@ def test_the_words_of_scipy() -> None:
     check_solution(a.real, wl.from_array(a.real, tile=4, structure="pos").solve(b, "sym").compute(), b)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_of_small_arrays_nothing_need_be_said(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = gallery.well_conditioned(11, dtype), right_hand_side(11, 2, dtype)
+    for matrix in (a, np.tril(a), np.triu(a), np.diag(a.diagonal())):
+        check_solution(matrix, wl.linalg.solve(matrix, b).compute(), b)
+        check_solution(matrix, wl.from_array(matrix, tile=4).solve(b, "gen").compute(), b)
+    with pytest.raises(wl.linalg.SingularMatrixError):
+        wl.linalg.solve(np.zeros((3, 3)), np.ones(3)).compute()
+    indefinite = a.copy()
+    indefinite[3, 4] = indefinite[4, 3] = 1e3
+    with pytest.raises(wl.linalg.NotPositiveDefiniteError, match="singular or indefinite"):
+        wl.linalg.solve(indefinite, b).compute()
+    skew = a.copy()
+    skew[3, 4] += 1
+    for matrix in (skew, -a):
+        with pytest.raises(NotImplementedError, match="needs LU"):
+            wl.linalg.solve(matrix, b)
+    with pytest.raises(NotImplementedError, match="needs LU"):
+        wl.linalg.solve(a, b, check=False)
+    monkeypatch.setattr("wrenla.algorithms.claims._AT_ONCE", 1)
+    with pytest.raises(NotImplementedError, match="needs LU"):
+        wl.linalg.solve(a, b)
+
+
 def test_the_words_of_structures() -> None:
     for words, structure in (
         (("spd", "hpd", "positive definite", "POS"), "pos"),

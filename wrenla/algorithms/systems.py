@@ -8,7 +8,7 @@ import numpy as np
 
 from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.cholesky import cholesky
-from wrenla.algorithms.claims import claimed
+from wrenla.algorithms.claims import claimed, found
 from wrenla.algorithms.reductions import slogdet_triangular
 from wrenla.algorithms.triangular import solve_triangular
 from wrenla.algorithms.views import flip, triangle
@@ -27,7 +27,9 @@ def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> N
             f"solve: {A.grid.shape[0]} equations, but a right-hand side of shape {B.grid.shape[: B.ndim]}"
         )
     kind = _kind(A, solver)
-    if check and A.structure == "general" and kind in ("pos", "lower", "upper", "diagonal"):
+    if kind == "general" and check:
+        kind = found(A)
+    elif check and A.structure == "general" and kind in ("pos", "lower", "upper", "diagonal"):
         A = claimed(A, kind)
     match kind:
         case "lower" | "upper":
