@@ -12,7 +12,7 @@ BESIDE_SLOW ?= -n 2 --dist worksteal
 # Tests start hundreds of interpreters: none of them may have to compile the sources first.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo lambda test test-unit test-slow test-all test-s3 check bench format clean
+.PHONY: demo lambda test test-unit test-slow test-peers test-all test-s3 check bench format clean
 
 .venv/.made:
 	$(PYTHON) -m venv .venv
@@ -32,6 +32,10 @@ test: .venv/.dev
 # What starts no process and opens no socket: half of all tests.
 test-unit: .venv/.dev
 	$(BIN)/python -m pytest -m "unit and not slow and not peers" $(BESIDE)
+
+# The tests of others, as far as they are installed, run on wrenla.
+test-peers: .venv/.dev
+	$(BIN)/python -m pytest -m peers tests/peers $(BESIDE)
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m "slow and not peers" $(BESIDE_SLOW)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla_handler.layout import DTYPES
+from wrenla_handler.plain import cast_hint, refuse_lossy
 
 __all__ = ["as_array", "is_block", "tile_dtype"]
 
@@ -32,8 +33,11 @@ def as_array(value: Any) -> tuple[Array, bool]:
     Raises
     ------
     TypeError
-        A larger one, which may not fit into memory; or it is a path.
+        A larger one, which may not fit into memory; or it is a path, is sparse, or has a unit.
+    ValueError
+        It is masked.
     """
+    refuse_lossy(value)
     if isinstance(value, np.ndarray):
         return value, False
     if isinstance(value, str | os.PathLike):
@@ -91,7 +95,7 @@ def tile_dtype(dtype: np.dtype[Any]) -> str:
     if dtype == np.float16:
         hint = "float32"
     remedy = (
-        ""
+        cast_hint(dtype)
         if hint is None
         else (
             f": convert it, a.astype({hint!r}); what is too large for that, block by block: "

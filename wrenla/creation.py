@@ -5,12 +5,13 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from wrenla.algorithms import assemble
+from wrenla.algorithms.claims import claimed
 from wrenla.algorithms.map_tiles import map_tiles as map_tiles_node
 from wrenla.array_like import as_array, tile_dtype
 from wrenla.arrays import array_leaf
@@ -22,8 +23,11 @@ from wrenla.operands import as_node, clipped, tile_pair
 from wrenla.plan.expression import leaf
 from wrenla.plan.model import choose_tile
 from wrenla.stored import stored_spec
+from wrenla.tracebacks import short
+from wrenla.words import structure_of
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import DTYPES, Structure, TileLayout
+from wrenla_handler.plain import cast_hint
 from wrenla_handler.stores import open_store
 from wrenla_handler.task import ArraySpec
 
@@ -43,6 +47,7 @@ __all__ = [
 Tile: TypeAlias = int | tuple[int, int] | None
 
 
+@short
 def from_array(
     a: npt.ArrayLike,
     tile: Tile = None,
@@ -50,6 +55,7 @@ def from_array(
     *,
     structure: Structure = "general",
     overwrite: bool = False,
+    check: bool = True,
 ) -> BigMatrix:
     """Make a matrix of an array.
 
@@ -68,9 +74,15 @@ def from_array(
         URL to write the tiles to at once; by default they are cut from `a` when they are used.
     structure : {"general", "lower", "upper", "hermitian", "pos"}
         What is known of the matrix. "pos" is Hermitian positive definite. Of Hermitian ones only the lower
-        tiles are read, of triangular ones only their triangle.
+        tiles are read, of triangular ones only their triangle. SciPy's words, as "spd" and "sym", are
+        understood.
     overwrite : bool
         Replace what is at `store`, as in `BigMatrix.save`.
+    check : bool
+        Look whether it is so, as far as that costs nothing: an array up to 16 MiB now and whole; of a larger
+        one the diagonal tiles when they are read, and a sample of the others. Differences by rounding (√u, u
+        the precision, relative to the largest entries of a row and a column) are accepted. Say False if the
+        other triangle holds something else.
 
     Returns
     -------
@@ -80,11 +92,13 @@ def from_array(
     ------
     TypeError
         The entries are of a type that tiles have not, as float16, or there is no array; or it is larger than
-        16 MiB and not in memory.
+        16 MiB and not in memory; or it is sparse, or has a unit.
     ValueError
-        It has not one or two dimensions; or the structure does not fit its shape or tiles.
+        It has not one or two dimensions; or the structure does not fit its shape or tiles; or it is masked.
     FileExistsError
         There is something at `store`.
+    StructureError
+        The matrix does not have this structure; the message shows two entries. Of a large one when computed.
 
     Examples
     --------
@@ -102,12 +116,14 @@ def from_array(
     if array.ndim not in (1, 2):
         raise ValueError(f"a matrix or a vector is needed, not an array of {array.ndim} dimensions")
     dtype = tile_dtype(array.dtype)
+    structure = structure_of(structure, dtype)
     shape = array.shape if array.ndim == 2 else (array.shape[0], 1)
-    cut = chosen_tile(tile, shape, dtype, structure)
-    matrix = BigMatrix(array_leaf(array, cut, structure, dtype=dtype, own=own))
+    node = array_leaf(array, chosen_tile(tile, shape, dtype, structure), structure, dtype=dtype, own=own)
+    matrix = BigMatrix(claimed(node, structure) if check else node)
     return matrix if store is None else matrix.save(os.fspath(store), overwrite=overwrite)
 
 
+@short
 def open(url: str | os.PathLike[str]) -> BigMatrix:
     """Open a stored matrix.
 
@@ -147,6 +163,7 @@ def from_function(
     structure: Structure = "general",
     *,
     version: str | int | None = None,
+    check: bool = True,
 ) -> BigMatrix:
     """Make a matrix whose tiles are computed where they are used.
 
@@ -168,6 +185,9 @@ def from_function(
         Stands for what the function reads beside its arguments: data files, environment variables, a
         database. A killed run goes on with the tiles that are there only if the function is the same, and so
         are the modules that it uses, directly or not, and this. Give another one when what is read changes.
+    check : bool
+        Look whether the structure is as you say, in diagonal tiles and a sample of others when they are made:
+        for that `f` is asked for a few small blocks more.
 
     Examples
     --------
@@ -179,23 +199,28 @@ def from_function(
     _check_callable(f, "from_function(f, shape)", "wl.from_array(a) makes a matrix of an array")
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
+    structure = structure_of(structure, name)
     packed = packed_function(f, version)
     grid = Grid(two, chosen_tile(tile, two, name, structure))
     identity = f"function {packed.name} {ndim} {grid.shape} {grid.tile} {name}"
     spec = ArraySpec("function", grid, name, ndim, identity, "", packed.digest)
-    return BigMatrix(leaf(spec, structure, packed.blob))
+    node = leaf(spec, structure, packed.blob)
+    return BigMatrix(claimed(node, structure) if check else node)
 
 
+@short
 def zeros(shape: int | tuple[int, int], tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
     """Return a matrix (or, for an int, a vector) of zeros, which takes no space."""
     return _filled("zeros", shape, tile, dtype, "general")
 
 
+@short
 def eye(n: int, tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
     """Return the identity of order `n`, which takes no space."""
     return _filled("eye", (n, n), tile, dtype, "pos")
 
 
+@short
 def random(
     shape: int | tuple[int, int],
     tile: Tile = None,
@@ -230,6 +255,7 @@ def random(
     return _filled(f"random {distribution} {int(seed)}", shape, tile, dtype, "general")
 
 
+@short
 def block(blocks: Sequence[Sequence[Any]], tile: Tile = None) -> BigMatrix:
     """Assemble a matrix from a table of matrices, as `numpy.block`.
 
@@ -261,6 +287,7 @@ def block(blocks: Sequence[Sequence[Any]], tile: Tile = None) -> BigMatrix:
     return BigMatrix(assemble.block(nodes, clipped(chosen, shape)))
 
 
+@short
 def map_tiles(
     f: Callable[..., npt.ArrayLike],
     *matrices: Any,
@@ -325,14 +352,12 @@ def _shape(shape: int | tuple[int, ...]) -> tuple[Pair, int]:
 
 def _dtype(dtype: np.dtype[Any]) -> str:
     if dtype.name not in DTYPES:
-        raise TypeError(f"dtype {dtype} is not one of {', '.join(DTYPES)}")
+        raise TypeError(f"dtype {dtype} is not one of {', '.join(DTYPES)}{cast_hint(dtype)}")
     return str(dtype.name)
 
 
 def chosen_tile(tile: Tile, shape: Pair, dtype: str, structure: Structure) -> Pair:
     """Return the tiles of a new matrix: what was asked for, or what suits this machine."""
-    if structure not in get_args(Structure):
-        raise ValueError(f"structure is one of {', '.join(get_args(Structure))}, not {structure!r}")
     if tile is None:
         tile = settings().tile or choose_tile(max(shape), np.dtype(dtype).itemsize, default_executor().model)
     return clipped(tile_pair(tile), shape)

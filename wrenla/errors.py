@@ -18,7 +18,12 @@ from wrenla_handler.errors import (
     TruncatedTileError,
     WrenlaError,
 )
-from wrenla_handler.linalg_errors import LinAlgError, NotPositiveDefiniteError, SingularMatrixError
+from wrenla_handler.linalg_errors import (
+    LinAlgError,
+    NotPositiveDefiniteError,
+    SingularMatrixError,
+    StructureError,
+)
 
 __all__ = [
     "CallError",
@@ -46,6 +51,7 @@ __all__ = [
     "SingularMatrixError",
     "StaleMatrixError",
     "StoreError",
+    "StructureError",
     "Superseded",
     "ThreadLimitError",
     "Throttled",

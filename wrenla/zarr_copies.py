@@ -25,6 +25,8 @@ from wrenla.executors.default import default_executor
 from wrenla.matrix import BigMatrix
 from wrenla.plan.expression import leaf
 from wrenla.plan.model import largest_tile
+from wrenla.tracebacks import short
+from wrenla.words import structure_of
 from wrenla_handler.errors import NotAMatrixError
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import Structure
@@ -40,12 +42,14 @@ _FOR_THREADS = frozenset({"dask", "h5py", "numpy", "xarray", "zarr"})
 """Packages whose arrays several threads may read at a time."""
 
 
+@short
 def from_zarr(
     array: Any,
     url: str | os.PathLike[str],
     tile: Tile = None,
     *,
     structure: Structure = "general",
+    check: bool = True,
     overwrite: bool = False,
     executor: Executor | None = None,
 ) -> BigMatrix:
@@ -64,7 +68,9 @@ def from_zarr(
         Its tiles. By default whole chunks of `array`, as many as make a tile of a size that suits the
         machine: so each chunk is read once. Chunks too large for that are divided.
     structure : {"general", "lower", "upper", "hermitian", "pos"}
-        What is known of the matrix, as in `from_array`; only the part that it needs is read.
+        What is known of the matrix, as in `from_array`; only the part that it needs is copied.
+    check : bool
+        Look whether it is so, as in `from_array`: at the diagonal tiles, and at a sample of the others.
     overwrite : bool
         Replace what is at `url`, as in `BigMatrix.save`.
     executor : Executor, optional
@@ -84,6 +90,8 @@ def from_zarr(
         It has not one or two dimensions; or `url` lies where the array itself is.
     FileExistsError
         There is something at `url`.
+    StructureError
+        The matrix does not have this structure; the message shows two entries.
     ChangedArrayError
         A Zarr array in a folder has been changed while it was copied.
 
@@ -104,6 +112,7 @@ def from_zarr(
     source = _opened(os.fspath(array)) if isinstance(array, str | os.PathLike) else array
     _check_array(source, str(array) if source is not array else "")
     dtype = tile_dtype(np.dtype(source.dtype))
+    structure = structure_of(structure, dtype)
     ndim = len(source.shape)
     shape: Pair = (int(source.shape[0]), int(source.shape[1]) if ndim == 2 else 1)
     model = (executor or default_executor()).model
@@ -119,7 +128,8 @@ def from_zarr(
     name = f"{address} {state}" if state else uuid.uuid4().hex
     identity = hashlib.sha256(f"{name} {shape} {cut} {ndim} {dtype}".encode()).hexdigest()[:32]
     # a leaf in memory is anything that can be sliced: Zarr reads the chunks that a tile touches
-    spec = ArraySpec("host", Grid(shape, cut), dtype, ndim, identity)
+    claim = structure if check and structure != "general" and shape[0] == shape[1] else ""
+    spec = ArraySpec("host", Grid(shape, cut), dtype, ndim, identity, claim=claim)
     given = (_Source(address, state),) if state else ()
     top = type(source).__module__.partition(".")[0]
     readable = source if top in _FOR_THREADS else _OneByOne(source)

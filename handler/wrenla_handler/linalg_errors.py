@@ -9,7 +9,7 @@ import numpy as np
 
 from wrenla_handler.errors import WrenlaError
 
-__all__ = ["LinAlgError", "NotPositiveDefiniteError", "SingularMatrixError"]
+__all__ = ["LinAlgError", "NotPositiveDefiniteError", "SingularMatrixError", "StructureError"]
 
 
 class LinAlgError(WrenlaError, np.linalg.LinAlgError):
@@ -33,8 +33,9 @@ class NotPositiveDefiniteError(LinAlgError):
     def __str__(self) -> str:
         return (
             f"the leading minor of order {self.minor} is not positive definite "
-            f"(row and column {self.minor - 1}, counted from 0); "
-            "if the matrix should be, add a small multiple of the identity: A.shift(c)"
+            f"(row and column {self.minor - 1}, counted from 0), so the matrix is singular or indefinite; "
+            "if it should not be, look at its data there. A.shift(c), which adds c to the diagonal, "
+            "makes it so, but is another problem (ridge regression, regularization), whose solution differs"
         )
 
 
@@ -53,3 +54,38 @@ class SingularMatrixError(LinAlgError):
 
     def __str__(self) -> str:
         return f"the triangular matrix is singular: entry {self.index} of the diagonal is zero"
+
+
+class StructureError(LinAlgError):
+    """A matrix does not have the structure that it is said to have.
+
+    Parameters
+    ----------
+    claim : str
+        What is said of it: "pos", "hermitian", "lower", "upper" or "diagonal".
+    i, j : int
+        Row and column (counted from 0, over the whole matrix) of an entry that contradicts.
+    value, mate : float or complex
+        Entries (i, j) and (j, i); of a triangular matrix, the entry and 0.
+    """
+
+    def __init__(self, claim: str, i: int, j: int, value: complex, mate: complex) -> None:
+        super().__init__(claim, i, j, value, mate)
+        self.claim, self.i, self.j, self.value, self.mate = claim, i, j, value, mate
+
+    def __str__(self) -> str:
+        entry = f"entry ({self.i}, {self.j}) is {self.value}"
+        if self.claim in ("hermitian", "pos"):
+            said = "positive definite" if self.claim == "pos" else "Hermitian (symmetric)"
+            wrong = (
+                f"{entry}, not real"
+                if self.i == self.j
+                else f"{entry}, entry ({self.j}, {self.i}) is {self.mate}"
+            )
+            remedy = "(A + A.H) / 2 is Hermitian; if only the lower triangle holds the data, say check=False"
+        else:
+            said = self.claim if self.claim == "diagonal" else f"{self.claim} triangular"
+            wrong = f"{entry}, not zero"
+            part = {"lower": "A.tril()", "upper": "A.triu()"}.get(self.claim, "the diagonal")
+            remedy = f"{part} is; if what stands elsewhere does not count, say check=False"
+        return f"the matrix is said to be {said}, but is not: {wrong} (rows and columns from 0); {remedy}"

@@ -234,6 +234,8 @@ class ArraySpec:
     run : str
         The run that makes its tiles, if one does. What a function reads beside its arguments (a data file)
         may change between two runs, and no name tells: so no run takes tiles that another left at hand.
+    claim : str
+        The structure that somebody says it has, if nobody has looked yet: whoever reads its tiles does.
     """
 
     kind: Literal["tiles", "function", "fill", "host"]
@@ -245,6 +247,7 @@ class ArraySpec:
     detail: str = ""
     separator: Separator = "/"
     run: str = ""
+    claim: str = ""
 
     def key(self, ref: TileRef) -> str:
         """Return the key of a stored tile, below `url`."""

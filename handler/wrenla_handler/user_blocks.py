@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wrenla_handler.plain import plain_array
+
 __all__ = ["as_block"]
 
 
@@ -23,7 +25,9 @@ def as_block(value: Any, what: str) -> npt.NDArray[Any]:
     Raises
     ------
     TypeError
-        There is no array of numbers in it.
+        There is no array of numbers in it, or it is sparse or has a unit.
+    ValueError
+        It is masked.
     """
     hint = ""
     if value is None:
@@ -34,8 +38,8 @@ def as_block(value: Any, what: str) -> npt.NDArray[Any]:
         value.close()
         hint = ": it has to be a plain function, not an async one"
     if not hint:
-        block = np.asarray(value)
-        if block.dtype != object:
+        block = plain_array(value)
+        if block.dtype != object or isinstance(value, np.ndarray):  # of which the dtype is said
             return block
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     raise TypeError(f"the function of a {what} returned {kind}, not numbers in the block's shape{hint}")

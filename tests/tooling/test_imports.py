@@ -49,7 +49,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "plan",
         "config",
         "config_files",
-        "errors",
+        "tracebacks",
+        "errors words",
     )
 )
 """The modules and folders of `wrenla`. Each imports from those below it, and from its own folder."""

@@ -48,20 +48,23 @@ def trace(A: Node) -> Node:
     return sum_over(diagonal(A), None)
 
 
-def norm(A: Node, order: str) -> Node:
-    """Return one of `NORMS`: Frobenius, largest or smallest absolute column or row sum, largest entry."""
+def norm(A: Node, order: str, ndim: int = 0) -> Node:
+    """Return one of `NORMS`: Frobenius, largest or smallest absolute column or row sum, largest entry.
+
+    The result is a number, or has `ndim` axes of length 1.
+    """
     if order == "fro":
         rows = _laid(make(Parts("sum_squares", 2, 1), A), Lay(1, "combine_sum_squares", (2, 1), 2))
         columns = _grouped(rows, Lay(0, "combine_sum_squares", (2, 1), 2, _FAN_IN))
-        return make(Lay(0, "norm_from_sum_squares", (1, 1), 0), columns)
+        return make(Lay(0, "norm_from_sum_squares", (1, 1), ndim), columns)
     if order == "max":
         rows = _laid(make(Parts("max_abs", 1, 1), A), Lay(1, "maximum", (1, 1), 2))
-        return _laid(rows, Lay(0, "maximum", (1, 1), 0))
+        return _laid(rows, Lay(0, "maximum", (1, 1), ndim))
     if not order.endswith("inf"):
-        return norm(flip(A, "T"), "-inf" if order == "-1" else "inf")
+        return norm(flip(A, "T"), "-inf" if order == "-1" else "inf", ndim)
     extreme = "minimum" if order == "-inf" else "maximum"
     sums = _added_up(make(Parts("abs_row_sums", None, 1), A), 1, 1)
-    return _laid(make(Parts(extreme, 1, 1), sums), Lay(0, extreme, (1, 1), 0))
+    return _laid(make(Parts(extreme, 1, 1), sums), Lay(0, extreme, (1, 1), ndim))
 
 
 def slogdet_triangular(T: Node, power: int = 1) -> tuple[Node, Node]:
