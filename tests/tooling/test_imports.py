@@ -32,6 +32,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "linalg",
         "factors creation stored_objects",
         "matrix",
+        "matrix_reductions",
+        "arithmetic",
         "operands",
         "evaluate",
         "saving",

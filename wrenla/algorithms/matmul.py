@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from wrenla.algorithms.assemble import rechunk
-from wrenla.algorithms.views import settle
+from wrenla.algorithms.views import factor
 from wrenla.plan.expression import Description, Node, make, products, result_dtype
 from wrenla_handler.grid import Grid
 from wrenla_handler.layout import Structure
@@ -25,7 +25,7 @@ def matmul(A: Node, B: Node, ndim: int = 2) -> Node:
         )
     if A.grid.tile[1] != B.grid.tile[0]:
         B = rechunk(B, (A.grid.tile[1], B.grid.tile[1]))
-    return make(Matmul(ndim), settle(A, "sum"), settle(B, "sum"))
+    return make(Matmul(ndim), factor(A, B.grid.counts[1]), factor(B, A.grid.counts[0]))
 
 
 @dataclass(frozen=True)

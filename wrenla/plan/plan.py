@@ -18,7 +18,7 @@ from wrenla.plan.cut import Cut
 from wrenla.plan.expression import Node
 from wrenla.plan.graph import Graph, TileGraph
 from wrenla.plan.model import ExecutorModel
-from wrenla_handler.task import Read, Task
+from wrenla_handler.task import Apply, Read, Scalar, Task
 
 __all__ = ["LOOKAHEAD", "Plan", "make_plan"]
 
@@ -199,10 +199,18 @@ def _memory_kind(task: Task) -> object:
     """Tasks of one kind need the same memory."""
 
     def kinds(reads: Iterable[Read]) -> frozenset[object]:
-        return frozenset((read.tile.array, read.op, read.plain, read.scale == 1) for read in reads)
+        return frozenset(map(kind, reads))
+
+    def kind(read: Read | Scalar) -> object:
+        if not isinstance(read, Read):
+            return None
+        apply = read.tile
+        source = (apply.function, *map(kind, apply.args)) if isinstance(apply, Apply) else apply.array
+        return source, read.op, read.plain, read.scale == 1, read.dtype
 
     factors = (read for term in task.terms for read in (term.a, term.b))
-    reads = len(task.base) + len(task.args) + 2 * task.length
+    ends = sum(len(list(read.refs())) for read in (*task.base, *task.args))
+    reads = ends + 2 * task.length
     sizes = task.out.array, task.shape, task.finish, len(task.args), min(reads, LOOKAHEAD + 1)
     return sizes, kinds(task.base), kinds(task.args), kinds(factors)
 
