@@ -91,9 +91,7 @@ class Arithmetic(Handle):
             return NotImplemented
         name = f"numpy.{ufunc.__name__}"
         if method != "__call__":
-            raise TypeError(
-                f"{name}.{method} does not take a BigMatrix; there are A.sum(axis), A.max(axis), …"
-            )
+            raise TypeError(f"{name}.{method} takes no BigMatrix; there are A.sum(axis), A.max(axis), …")
         if options:
             raise TypeError(
                 f"{name}: a BigMatrix cannot be changed in place, so there is no {', '.join(options)}=: "
@@ -106,8 +104,8 @@ class Arithmetic(Handle):
             return _refuse(_COMPARISONS[ufunc])
         if UFUNCS.get(ufunc.__name__) is not ufunc:
             raise TypeError(
-                f"{name} of a BigMatrix is not there; wl.map_tiles(np.{ufunc.__name__}, A, dtype=float) applies "
-                "any function that works entry by entry"
+                f"{name} of a BigMatrix is not there; wl.map_tiles(f, A, dtype=float) applies any function f "
+                "of arrays that works entry by entry"
             )
         return self._apply(ufunc.__name__, *inputs)
 
@@ -134,7 +132,7 @@ class Arithmetic(Handle):
 
 def _refuse(sign: str) -> NoReturn:
     raise TypeError(
-        f"{sign} of a BigMatrix: truth values are no dtype of ours; compare what is computed: float(x) {sign} c "
-        f"for a number, A.compute() {sign} c for a matrix, wl.map_tiles(lambda a: a {sign} c, A) for ones and zeros "
-        "(A is B tells whether they are the same object)"
+        f"{sign}: a BigMatrix holds no truth values; compare what is computed, float(x) {sign} c for a "
+        f"number, A.compute() {sign} c for a matrix, or make ones and zeros: wl.map_tiles(lambda a: a {sign} "
+        "c, A). Whether two names stand for one object, A is B tells"
     )

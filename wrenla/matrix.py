@@ -131,6 +131,10 @@ class BigMatrix(Reductions):
     def __rmatmul__(self, other: Operand) -> BigMatrix:
         return BigMatrix(times(as_node(other, cols=self._node.grid.tile[0]), self._node))
 
+    def dot(self, other: Any) -> BigMatrix:
+        """Return A @ other, or for a number A * other."""
+        return self @ other if np.ndim(other) else self._apply("multiply", self, other)
+
     def shift(self, c: complex) -> BigMatrix:
         """Return A + c I; A is not rewritten."""
         return BigMatrix(views.shift(self._node, *number(c, "shift")))

@@ -16,9 +16,9 @@ Axis: TypeAlias = Literal[0, 1] | None
 class Reductions(Arithmetic):
     """Something whose entries are added up along an axis.
 
-    `axis` is 0 for one number for each column, 1 for one for each row, None for one of all; `keepdims` keeps that
-    axis, of length one. Of NumPy's other arguments (``out``, ``dtype``, ``where``) only the defaults are taken, so that
-    ``np.sum(A)`` and ``np.mean(A, axis=0)`` work, too.
+    `axis` is 0 for one number for each column, 1 for one for each row, None for one of all; `keepdims` keeps
+    that axis, of length one. Of NumPy's other arguments (``out``, ``dtype``) only the defaults are taken, so
+    that ``np.sum(A)`` and ``np.mean(A, axis=0)`` work, too.
     """
 
     __slots__ = ()
@@ -34,7 +34,7 @@ class Reductions(Arithmetic):
         return self._reduced(statistics.mean(self._node, along), along, keepdims)
 
     def var(self, axis: int | None = None, *, ddof: float = 0, keepdims: bool = False, **numpy: Any) -> Self:
-        """Return the variance, ``mean(abs(A - A.mean()) ** 2)``; `ddof` is taken away from the number of entries."""
+        """Return the variance, ``mean(abs(A - A.mean()) ** 2)``; the divisor is less by `ddof`."""
         along = self._axis("var", axis, numpy)
         return self._reduced(statistics.variance(self._node, along, ddof), along, keepdims)
 
@@ -44,7 +44,7 @@ class Reductions(Arithmetic):
         return self._apply("sqrt", self.var(axis, ddof=ddof, keepdims=keepdims))
 
     def max(self, axis: int | None = None, *, keepdims: bool = False, **numpy: Any) -> Self:
-        """Return the largest entry of all, or of each column (axis 0) or row (axis 1); NaN if there is one."""
+        """Return the largest entry, of each column (axis 0) or row (axis 1) if asked for; NaN stays NaN."""
         along = self._axis("max", axis, numpy)
         return self._reduced(statistics.extreme(self._node, along, "maximum"), along, keepdims)
 
@@ -55,7 +55,7 @@ class Reductions(Arithmetic):
 
     def _axis(self, what: str, axis: int | None, numpy: dict[str, Any]) -> Axis:
         for name, value in numpy.items():
-            if name not in ("out", "dtype", "where", "mean") or value is not None:
+            if name not in ("out", "dtype") or value is not None:
                 raise TypeError(f"{what}: there is no {name}=; axis and keepdims are the arguments")
         ndim = self._node.ndim
         if axis is not None and not -ndim <= axis < ndim:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from types import EllipsisType
-from typing import Any, TypeAlias
+from typing import Any, SupportsComplex, SupportsFloat, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +67,7 @@ def number(c: Any, what: str) -> Number:
     """Return a real or complex number and its dtype, "" for one of Python's, or say what to use instead."""
     if isinstance(c, Handle | str) or np.ndim(c) > 0:
         raise TypeError(
-            f"{what}: a number is needed, not {type(c).__name__}; to weigh rows or columns use scale_rows"
+            f"{what}: a number is needed, not {type(c).__name__}; A + B adds matrices, arrays and vectors"
         )
     return _number(c)
 
@@ -99,12 +99,12 @@ def _entries(value: Any, tile: Pair | None) -> Node | Number:
     if isinstance(value, Handle):
         return value._node
     if np.ndim(value) == 0:
-        try:
-            if not isinstance(value, str | bytes):
-                return _number(value)
-        except TypeError:
-            pass
-        raise TypeError(f"a matrix, an array or a number is needed, not {type(value).__name__}")
+        if (
+            not isinstance(value, SupportsComplex | SupportsFloat | np.ndarray)
+            or np.asarray(value).dtype.kind not in "biufcO"
+        ):
+            raise TypeError(f"a matrix, an array or a number is needed, not {type(value).__name__}")
+        return _number(value)
     rows, cols = tile or (None, None)
     if np.ndim(value) == 1:  # beside a matrix it is a row
         rows = cols
@@ -189,8 +189,8 @@ def sliced(A: Node, index: tuple[Index, ...]) -> Node:
             slices.append(slice(at, at + 1))
         else:
             raise TypeError(
-                f"an index is an integer, a slice, None or ..., not {part!r:.60}: take such rows from what is "
-                "computed, A.compute()[rows], or put slices together, wl.block([[A[1:2]], [A[5:6]]])"
+                f"an index is an integer, a slice or ... (or None), not {str(part)[:60]}: take such rows of "
+                "what is computed, A.compute()[rows], or put slices together, wl.block([[A[1:2]], [A[5:6]]])"
             )
     kept = [axis for axis, part in enumerate(parts) if isinstance(part, slice)]
     slices += [slice(0, 1)] * (2 - len(slices))  # what vectors and numbers have for columns and rows

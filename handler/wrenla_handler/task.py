@@ -93,9 +93,9 @@ class Apply:
 class Read:
     """How a tile is read: ``diag(rows) · (scale · op(mask(tile)) + shift · I) · diag(cols)``, then `window`.
 
-    In this order, and in `dtype` ("": that of the task), so that each number is rounded as NumPy does it. What
-    does not fit is a read of an `Apply`. `at` is where the result goes in the base; with `add` it is added to
-    what is there.
+    In this order, and in `dtype` ("": that of the task), so that each number is rounded as NumPy does it.
+    What does not fit is a read of an `Apply`. `at` is where the result goes in the base; with `add` it is
+    added to what is there.
     """
 
     tile: TileRef | Apply

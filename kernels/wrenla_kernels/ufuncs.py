@@ -33,15 +33,17 @@ def ufunc_dtypes(name: str, dtype: str) -> tuple[str, str]:
 
     Raises
     ------
+    ValueError
+        There is no such function.
     TypeError
-        NumPy does not have the function for this dtype.
+        NumPy does not have it for this dtype.
 
     Examples
     --------
     >>> ufunc_dtypes("absolute", "complex64"), ufunc_dtypes("float_power", "float32")
     (('complex64', 'float32'), ('float64', 'float64'))
     """
-    function = UFUNCS[name]
+    function = _known(name)
     try:
         first, *_, result = function.resolve_dtypes((*(np.dtype(dtype),) * function.nin, None))
     except TypeError:
@@ -75,9 +77,14 @@ def apply_ufunc(name: str, values: Sequence[Matrix | complex], out: Matrix) -> N
     array([[3.],
            [6.]])
     """
-    function = UFUNCS.get(name)
-    if function is None:
-        raise ValueError(f"no function of ours: {name!r}")
+    function = _known(name)
     (dtype,) = {value.dtype for value in values if isinstance(value, np.ndarray)}
     with np.errstate(all="ignore"):
         function(*(v if isinstance(v, np.ndarray) else dtype.type(v) for v in values), out=out)
+
+
+def _known(name: str) -> np.ufunc:
+    function = UFUNCS.get(name)
+    if function is None:
+        raise ValueError(f"there is no function {name!r}; those of UFUNCS are all")
+    return function

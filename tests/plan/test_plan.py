@@ -97,7 +97,8 @@ def test_compute_refuses_before_anything_starts(tmp_path: Path, monkeypatch: pyt
 def test_a_plan_prints_what_it_will_take() -> None:
     plan = plan_of(R(4096, 4096, 512).gram().shift(1.0).cholesky(), 1 << 30, Cut("fixed", 4))
     lines = str(plan).splitlines()
-    assert lines[0] == "plan for 4096 × 4096 in tiles of 512 × 512, float64"
+    assert lines[0] == "plan for 4096 × 4096, float64, from 4096 × 4096 in tiles of 512 × 512"
+    assert repr(plan) == str(plan)
     table = {line[2:13].strip(): line[13:] for line in lines[1:]}
     names = ["tasks", "waves", "sums", "arithmetic", "read", "written", "requests", "memory", "time"]
     assert list(table) == names

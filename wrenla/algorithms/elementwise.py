@@ -22,14 +22,31 @@ Number: TypeAlias = "tuple[Scalar, str]"
 """A number and its dtype, "" for one of Python's, which does not raise that of a matrix."""
 
 _CHEAP = frozenset(
-    (*("negative", "positive", "conjugate", "absolute", "fabs", "square", "multiply", "divide"),)
-    + (*("add", "subtract", "maximum", "minimum", "fmax", "fmin"),)
+    [
+        *("negative", "positive", "conjugate", "absolute", "fabs", "square", "multiply", "divide", "add"),
+        *("subtract", "maximum", "minimum"),
+    ]
 )
 """What takes less time than it takes to read the numbers: done again by each reader, as other views."""
 
+_FEW = 4
+"""Views of views that a factor of many products is read through; more are made once."""
+
 _REFLECTING = frozenset(
-    (*("negative", "positive", "conjugate", "absolute", "square", "multiply", "add", "subtract", "divide"),)
-    + (*("exp", "exp2", "expm1", "sin", "cos", "sinh", "cosh", "tan", "tanh", "reciprocal"),)
+    [
+        *(
+            "negative",
+            "positive",
+            "conjugate",
+            "absolute",
+            "square",
+            "reciprocal",
+            "multiply",
+            "divide",
+            "add",
+        ),
+        *("subtract", "exp", "exp2", "expm1", "sin", "cos", "tan", "sinh", "cosh", "tanh"),
+    ]
 )
 """Functions with f(z̄) = conj(f(z)) everywhere: they make a Hermitian matrix of a complex Hermitian one."""
 
@@ -78,10 +95,7 @@ def elementwise(name: str, *operands: Node | Number) -> Node:
 def _as_view(name: str, operands: tuple[Node | Number, ...]) -> Node | None:
     """Return what the reads of tiles have words for: changes of sign, one scale, sums of equal shapes."""
     match name, operands:
-        case "add" | "subtract", (Node() as A, Node() as B) if (A.ndim, A.grid.shape) == (
-            B.ndim,
-            B.grid.shape,
-        ):
+        case "add" | "subtract", (Node() as A, Node() as B) if _alike(A, B):
             return add(A, rechunk(B if name == "add" else negative(B), A.grid.tile))
         case "negative", (Node() as A,):
             return negative(A)
@@ -90,6 +104,10 @@ def _as_view(name: str, operands: tuple[Node | Number, ...]) -> Node | None:
         case "multiply", (Node() as A, (c, dtype)) | ((c, dtype), Node() as A) if np.isfinite(c):
             return scale(A, c, dtype)
     return None
+
+
+def _alike(A: Node, B: Node) -> bool:
+    return A.ndim == B.ndim and A.grid.shape == B.grid.shape
 
 
 def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -176,10 +194,15 @@ class Elementwise:
         others += [isinstance(c, complex) for c in self.numbers]
         mirrored = self.loop[0] != "c" or self.function in _REFLECTING
         if whole and known <= {"hermitian", "pos"} and mirrored and not any(others):
-            # Schur: products entry by entry of positive definite matrices are positive definite
-            products = self.function in ("multiply", "square") and set(self.numbers) == {None}
-            return "pos" if known == {"pos"} and products and len(whole) == len(args) else "hermitian"
+            definite = known == {"pos"} and len(whole) == len(args) and self._keeps_definite()
+            return "pos" if definite else "hermitian"
         return "general"
+
+    def _keeps_definite(self) -> bool:
+        if self.function == "divide" and self.numbers[0] is None and self.numbers[1] is not None:
+            return bool(0 < np.real(self.numbers[1]) < np.inf)
+        # Schur: products entry by entry of positive definite matrices are positive definite
+        return self.function in ("multiply", "square") and set(self.numbers) == {None}
 
     def _keeps_zeros(self) -> bool:
         zeros = [0.0 if c is None else c for c in self.numbers]
@@ -187,8 +210,8 @@ class Elementwise:
             return bool(UFUNCS[self.function](*(np.dtype(self.loop).type(c) for c in zeros)) == 0)
 
     def carries(self, *args: Node) -> frozenset[str]:
-        again = len(args) == 1 and self.function in _CHEAP and "sum" not in args[0].carries
-        return frozenset(() if again else {"sum"})
+        cheap = len(args) == 1 and self.function in _CHEAP and args[0].views < _FEW
+        return frozenset({"sum"} if not cheap else {"sum"} & args[0].carries)
 
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
         return tuple(strip.read for strip in self.strips(view, 1, i, j, j + 1))

@@ -38,7 +38,5 @@ class MapTiles:
     def tasks(self, out: Node) -> Iterator[Task]:
         function, *matrices = out.args
         for i, j in out.own_tiles():
-            # one tile of each, also of a sum, and in its own dtype
-            strips = ((A, strip) for A in matrices for strip in A.row(i, j, j + 1))
-            tiles = tuple(replace(strip.read, dtype=A.dtype) for A, strip in strips)
+            tiles = tuple(replace(A[i, j], dtype=A.dtype) for A in matrices)
             yield out.task(i, j, finish=f"call {function.key}", args=tiles)

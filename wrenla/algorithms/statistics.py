@@ -40,11 +40,9 @@ def kept(A: Node, axis: Axis, ndim: int) -> Node:
 
 
 def extreme(A: Node, axis: Axis, which: Literal["maximum", "minimum"]) -> Node:
-    """Return the largest or smallest number of each column (axis 0) or row (1), or of all; NaN if there is one."""
+    """Return the largest or smallest number of each column (axis 0) or row (1), or of all; NaN stays NaN."""
     if _count(A, axis) == 0 and (axis is None or A.grid.shape[1 - axis]):
-        raise ValueError(
-            f"{which} of no numbers: there is none in something of shape {A.grid.shape[: A.ndim]}"
-        )
+        raise ValueError(f"{which} of no numbers: the shape is {A.grid.shape[: A.ndim]}")
     if axis == 0:
         return extreme(flip(A, "T"), 1, which)
     kernel = "row_maxima" if which == "maximum" else "row_minima"

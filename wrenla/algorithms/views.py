@@ -1,8 +1,8 @@
 """Views: what rides on the reads of others and makes no tiles of its own.
 
 Reading a tile through views comes to ``diag(rows) · (scale · op(mask(tile)) + shift · I) · diag(cols)``,
-summed over a few tiles. What does not fit this form, or would be rounded otherwise than in NumPy, is a read of a
-read (`nested`): of numbers only signs are merged, since nothing else is exact whatever the entries are.
+summed over a few tiles. What does not fit this form, or would be rounded otherwise than in NumPy, is a read
+of a read (`nested`): of numbers only signs are merged, as nothing else is exact whatever the entries are.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from wrenla.algorithms.assemble import copy, rechunk
+from wrenla.algorithms.flips import flip
 from wrenla.plan.expression import Description, Node, Strip, View, combined, make, nested, result_dtype
 from wrenla_handler.layout import Structure
-from wrenla_handler.task import Mask, Op, Read, Scalar
+from wrenla_handler.task import Mask, Read, Scalar
 
 __all__ = [
     "add",
@@ -46,8 +47,8 @@ def view(op: View, *args: Node) -> Node:
 def settle(A: Node, *unwanted: str) -> Node:
     """Return `A`, copied first if its reads already do one of `unwanted`.
 
-    The words: "mask", "shift", "rows", "cols", and "sum" for whatever is worth being made only once, since it takes
-    several tiles or a function that is not cheap.
+    The words: "mask", "shift", "rows", "cols", and "sum" for whatever is worth being made only once, since it
+    takes several tiles or a function that is not cheap.
     """
     return copy(A) if A.carries & set(unwanted) else A
 
@@ -55,17 +56,6 @@ def settle(A: Node, *unwanted: str) -> Node:
 def factor(A: Node, readers: int) -> Node:
     """Return `A` as a factor of products that read each of its tiles `readers` times."""
     return settle(A, "sum") if readers > 1 else A
-
-
-def flip(A: Node, op: Op) -> Node:
-    """Return A, Aᵀ, Aᴴ or conj(A)."""
-    if np.dtype(A.dtype).kind != "c":
-        op = "T" if op in "TC" else "N"
-    if op == "N" or (op == "C" and A.structure in ("hermitian", "pos")):
-        return A
-    if isinstance(A.op, Flip):
-        return flip(A.args[0], _compose(op, A.op.op))
-    return make(Flip(op), A)
 
 
 def scale(A: Node, c: Scalar, dtype: str = "") -> Node:
@@ -121,15 +111,6 @@ def _square_tiles(A: Node) -> Node:
     return rechunk(A, (min(rows, cols), min(rows, cols)))
 
 
-def _compose(outer: Op, inner: Op) -> Op:
-    transposed = (outer in "TC") != (inner in "TC")
-    conjugated = (outer in "CR") != (inner in "CR")
-    return ("C" if conjugated else "T") if transposed else ("R" if conjugated else "N")
-
-
-_TRANSPOSED: dict[Structure, Structure] = {"lower": "upper", "upper": "lower"}
-
-
 class _Tilewise:
     """A view of one matrix that reads tile `(i, j)` where the other has it, changed a little."""
 
@@ -155,61 +136,6 @@ def _exact(read: Read, dtype: str) -> bool:
     return read.dtype in ("", dtype) or (
         (read.scale == 1 or read.scale == -1) and not (read.shift or read.rows or read.cols)
     )
-
-
-@dataclass(frozen=True)
-class Flip:
-    """Aᵀ, Aᴴ or conj(A)."""
-
-    op: Op
-
-    def describe(self, *args: Node) -> Description:
-        A = args[0].description
-        transposed = self.op in "TC"
-        return Description(
-            A.grid.T if transposed else A.grid,
-            A.dtype,
-            _TRANSPOSED.get(A.structure, A.structure) if transposed else A.structure,
-            2 if transposed else A.ndim,  # a transposed vector is a row: no vector of ours any more
-        )
-
-    def carries(self, *args: Node) -> frozenset[str]:
-        swap = {"rows": "cols", "cols": "rows"} if self.op in "TC" else {}
-        return frozenset(swap.get(word, word) for word in args[0].carries)
-
-    def _change(self, strip: Strip, dtype: str) -> Strip:
-        read, transposed, conjugated = strip.read, self.op in "TC", self.op in "CR"
-        if (read.rows and read.cols) or (conjugated and (read.rows or read.cols)):
-            # weights of rows come first, and are not conjugated
-            strip = nested("", dtype, dtype, (strip,))
-            read = strip.read
-        di, dj, dr, dc = strip.step
-        rows, cols = (read.cols, read.rows) if transposed else (read.rows, read.cols)
-        read = replace(
-            read,
-            op=_compose(self.op, read.op),
-            scale=_conj(read.scale) if conjugated else read.scale,
-            shift=_conj(read.shift) if conjugated else read.shift,
-            rows=rows,
-            cols=cols,
-        )
-        return replace(strip, read=read, step=(di, dj, dc, dr) if transposed else strip.step)
-
-    def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
-        if self.op in "TC":
-            i, j = j, i
-        reads = view.args[0].reads(i, j)
-        changed = (self._change(Strip(0, 1, read, (0, 0, 0, 0)), view.dtype).read for read in reads)
-        return tuple(replace(new, add=old.add) for new, old in zip(changed, reads, strict=True))
-
-    def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
-        along = 1 - axis if self.op in "TC" else axis
-        for strip in view.args[0].strips(along, fixed, start, stop):
-            yield self._change(strip, view.dtype)
-
-
-def _conj(c: Scalar) -> Scalar:
-    return c.conjugate() if isinstance(c, complex) else c
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ class Strip:
 
 
 def nested(function: str, loop: str, dtype: str, args: Sequence[Strip | Scalar]) -> Strip:
-    """Return a function of runs of the same tiles, entry by entry, computed in `loop`, as one run in `dtype`."""
+    """Return a function of runs of the same tiles, which is computed in `loop`, as one run in `dtype`."""
     strips = [arg for arg in args if isinstance(arg, Strip)]
     apply = Apply(
         function,
@@ -216,9 +216,10 @@ class Node:
         return tuple(strip.read for strip in self._own_strips(1, i, j, j + 1))
 
     def __getitem__(self, ij: Pair) -> Read:
-        """Return the one read of a tile that is not zero and not a sum."""
-        (read,) = self.reads(*ij)
-        return read
+        """Return one read for a tile that is not zero; a sum is made as it is read."""
+        i, j = ij
+        (strip,) = self.row(i, j, j + 1)
+        return strip.read
 
     def row(self, i: int, start: int, stop: int) -> Iterator[Strip]:
         """Yield the non-zero runs of tiles `(i, start)` to `(i, stop - 1)`."""

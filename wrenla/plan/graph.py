@@ -145,7 +145,7 @@ class TileGraph:
         return np.concatenate(flops), np.concatenate(nbytes), np.concatenate(reads)
 
     def _inner(self, term: Term) -> Floats:
-        return self._lengths(term.a, term.a_step, 1, np.arange(term.n))
+        return self._lengths(term.a, term.a_step, 1, np.arange(term.n, dtype=np.int32))
 
     def _lengths(self, read: Read, step: Step, axis: int, t: Ints) -> Floats:
         """Return how long the tiles of a run are along an axis of what is read."""
@@ -153,7 +153,8 @@ class TileGraph:
             axis = 1 - axis
         if isinstance(read.tile, Apply):
             lengths = [self._lengths(arg, its_step, axis, t) for arg, its_step in read.tile.reads()]
-            return np.maximum.reduce(lengths)  # one row or column stands for all
+            longest: Floats = np.maximum.reduce(lengths)  # one row or column stands for all
+            return longest
         grid = self.arrays[read.tile.array].grid
         index = (read.tile.i, read.tile.j)[axis] + step[axis] * t
         return np.minimum(grid.tile[axis], grid.shape[axis] - index * grid.tile[axis]).astype(np.float64)

@@ -36,7 +36,7 @@ class Tiles:
 
 
 class Held(NamedTuple):
-    """Bytes while a value is made, bytes while it is used, its shape and itemsize, and whether it may be changed."""
+    """Bytes while a value is made, and while it is used; its shape; whether it may be changed."""
 
     peak: int
     kept: int
