@@ -84,6 +84,13 @@ class Arithmetic(Handle):
     def __abs__(self) -> Self:
         return self._apply("absolute", self)
 
+    def clip(self, min: Any = None, max: Any = None, *, out: None = None) -> Self:
+        """Return the entries, none less than `min`, none greater than `max` (numbers, vectors, matrices)."""
+        if out is not None:
+            raise TypeError("clip: a BigMatrix cannot be changed in place, so there is no out=")
+        lower = self if min is None else self._apply("maximum", self, min)
+        return lower if max is None else self._apply("minimum", lower, max)
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         """Apply one of NumPy's functions lazily: ``np.exp(A)``, ``np.maximum(A, 0)``, ``array * A``."""
         known = (np.ndarray, np.generic, Handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, Literal, Self, TypeAlias
 
 from wrenla.algorithms import reductions, statistics
@@ -53,11 +54,14 @@ class Reductions(Arithmetic):
         along = self._axis("min", axis, numpy)
         return self._reduced(statistics.extreme(self._node, along, "minimum"), along, keepdims)
 
-    def _axis(self, what: str, axis: int | None, numpy: dict[str, Any]) -> Axis:
+    def _axis(self, what: str, axis: Any, numpy: dict[str, Any]) -> Axis:
         for name, value in numpy.items():
             if name not in ("out", "dtype") or value is not None:
                 raise TypeError(f"{what}: there is no {name}=; axis and keepdims are the arguments")
         ndim = self._node.ndim
+        if isinstance(axis, tuple):  # of all axes, or of one
+            axis = None if len(axis) == ndim else axis[0] if len(axis) == 1 else axis
+        axis = None if axis is None else operator.index(axis)
         if axis is not None and not -ndim <= axis < ndim:
             raise ValueError(f"axis {axis} of something with {ndim} dimensions")
         if axis is None or ndim == 1:

@@ -53,7 +53,8 @@ def as_node(value: Operand, rows: int | None = None, cols: int | None = None) ->
         return value._node
     array = np.asarray(value)
     if array.ndim not in (1, 2) or array.dtype.kind not in "biufc":
-        raise TypeError(f"a matrix or vector of numbers is needed, not {type(value).__name__}")
+        hint = "" if array.ndim or array.dtype.kind not in "biufc" else "; c * A and A + c take numbers"
+        raise TypeError(f"a matrix or vector of numbers is needed, not {type(value).__name__}{hint}")
     own = isinstance(value, list | tuple)
     if array.dtype.kind in "biu" or array.dtype.name not in DTYPES:
         array, own = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64), True
@@ -67,7 +68,7 @@ def number(c: Any, what: str) -> Number:
     """Return a real or complex number and its dtype, "" for one of Python's, or say what to use instead."""
     if isinstance(c, Handle | str) or np.ndim(c) > 0:
         raise TypeError(
-            f"{what}: a number is needed, not {type(c).__name__}; A + B adds matrices, arrays and vectors"
+            f"{what}: a number is needed, not {type(c).__name__}; A + B takes matrices and arrays"
         )
     return _number(c)
 

@@ -364,6 +364,10 @@ def test_reductions_of_vectors_nan_and_nothing() -> None:
         np.sum(A, where=a > 0)
     with pytest.raises(ValueError, match="axis 2"):
         A.mean(2)
+    with pytest.raises(TypeError, match="integer"):
+        A.mean(0.5)  # type: ignore[arg-type]
+    assert (A.max((0, 1)).shape, A.max((1,), keepdims=True).shape) == ((), (5, 1))  # type: ignore[arg-type]
+    assert np.array_equal(np.clip(V, -0.5, 0.5).compute(), np.clip(v, -0.5, 0.5))
     assert np.allclose(A.dot(v[:5]).compute(), a @ v[:5], equal_nan=True)
     assert np.array_equal(A.dot(2).compute(), 2 * a, equal_nan=True)
 
@@ -417,6 +421,21 @@ def test_runs_of_what_is_made_on_the_way() -> None:
         tasks = plan(x).graph.tiles.tasks
         assert max(len(task.terms) for task in tasks) <= most
         assert np.allclose(x.compute(), expected, rtol=1e-12)
+
+
+def test_what_is_used_twice_in_one_expression_is_made_once() -> None:
+    A = wl.random((12, 12), tile=6)
+    E = np.exp(A)
+    x, y = E * (1 - E), A * (1 - A)
+    assert (plan(x).tasks, plan(x).reads) == (4 + 4, 4 + 2 * 4)
+    assert (plan(y).tasks, plan(y).reads) == (4, 2 * 4)
+    e = np.exp(A.compute())
+    assert np.array_equal(x.compute(), e * (1 - e))
+    for _ in range(30):  # it would be read 2³⁰ times
+        E = E * (1 - abs(E)) / (2 + E)
+        e = e * (1 - abs(e)) / (2 + e)
+    assert plan(E).reads < 30 * 4 * 8
+    assert np.array_equal(E.compute(), e)
 
 
 def test_memory_is_priced() -> None:

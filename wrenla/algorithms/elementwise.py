@@ -8,7 +8,7 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from wrenla.algorithms.assemble import rechunk
+from wrenla.algorithms.assemble import Copy, copy, rechunk
 from wrenla.algorithms.views import add, flip, negative, scale, view
 from wrenla.plan.expression import Description, Node, Strip, combined, leaf, make, nested, result_dtype
 from wrenla_handler.grid import Grid, Pair
@@ -89,7 +89,30 @@ def elementwise(name: str, *operands: Node | Number) -> Node:
     structure = op.structure(*aligned)
     if structure not in ("lower", "upper") or (len(aligned) > 1 and name != "multiply"):
         aligned = [filled(A) for A in aligned]
-    return view(replace(op, result=replace(op.result, structure=structure)), *aligned)
+    return view(replace(op, result=replace(op.result, structure=structure)), *_once(aligned))
+
+
+def _once(nodes: list[Node]) -> list[Node]:
+    """Return the arguments of a function, with what all are made of copied, so that it is made only once."""
+    found = [{A.key for A in _views(node) if "sum" in A.carries} for node in nodes]
+    common = set.intersection(*found) if len(found) > 1 else set()
+
+    def replaced(A: Node) -> Node:
+        if A.key in common:
+            return copy(A)
+        return Node(A.op, tuple(map(replaced, A.args)), A.description) if A.is_view else A
+
+    return [replaced(A) for A in nodes] if common else nodes
+
+
+def _views(A: Node) -> Iterator[Node]:
+    """Yield the views that a node is read through, and those that have been copied."""
+    if A.is_view:
+        yield A
+        for arg in A.args:
+            yield from _views(arg)
+    elif isinstance(A.op, Copy):
+        yield A.args[0]
 
 
 def _as_view(name: str, operands: tuple[Node | Number, ...]) -> Node | None:
