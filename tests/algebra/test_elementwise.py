@@ -305,6 +305,10 @@ def test_structure_follows() -> None:
         (L - L * 2, lower - lower * 2, "lower"),
         (np.maximum(L, U), np.maximum(lower, upper), "general"),
         (L.persist() * U.persist() + 1, lower * upper + 1, "general"),
+        # the triangle of a triangle has more tiles that are zero than its structure says
+        (np.exp(U.tril() + L.triu().T), np.exp(np.tril(upper) + np.triu(lower).T), "general"),
+        (np.exp(L + U.tril().triu()), np.exp(lower + np.tril(upper)), "general"),
+        (np.maximum(L, U.tril()), np.maximum(lower, np.tril(upper)), "lower"),
     ):
         assert x.structure == structure
         assert np.array_equal(x.compute(), expected)

@@ -163,7 +163,7 @@ def with_dimensions(A: Node, ndim: int, *, column: bool = False) -> Node:
 
 def filled(A: Node) -> Node:
     """Return A with zeros to be read where a triangular matrix has no tiles."""
-    if A.structure not in ("lower", "upper"):
+    if not A.holes:
         return A
     spec = ArraySpec(
         "fill", A.grid, A.dtype, 2, f"zeros {A.grid.shape} {A.grid.tile} {A.dtype} ", "", "zeros"
@@ -302,6 +302,8 @@ class Reshape:
 @dataclass(frozen=True)
 class Filled:
     """A triangular matrix as one that has all its tiles; zeros are read from the second argument."""
+
+    fills: ClassVar[bool] = True
 
     def describe(self, *args: Node) -> Description:
         return replace(args[0].description, structure="general")

@@ -186,6 +186,15 @@ class Node:
         return 1 + sum(arg.views for arg in self.args) if self.is_view else 0
 
     @cached_property
+    def holes(self) -> bool:
+        """Whether some tiles may be known to be zero, so that reading them is reading nothing."""
+        if self.is_view:
+            fills = getattr(self.op, "fills", False)
+            holes = self.structure in ("lower", "upper") or any(arg.holes for arg in self.args)
+            return holes and not fills
+        return self.structure in ("lower", "upper") or hasattr(self.op, "absent")
+
+    @cached_property
     def key(self) -> str:
         """Structural identity: operation, version, parameters, arguments; of a leaf, its content's name."""
         if isinstance(self.op, Leaf):
@@ -240,7 +249,7 @@ class Node:
 
     def zero(self, i: int, j: int) -> bool:
         """Tell whether a tile is known to be zero and so is not there."""
-        return not self.reads(i, j)
+        return self.holes and not self.reads(i, j)
 
     def task(
         self,
