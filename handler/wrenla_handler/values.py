@@ -36,7 +36,8 @@ class Values:
     def of(self, read: Read, *, again: bool = True) -> Tile:
         """Return what a read stands for; the tile itself where nothing is done to it."""
         source = self.source(read, again=again)
-        if read.plain and read.op == "N" and read.scale == 1:
+        known = not read.dtype or source.array.dtype == read.dtype
+        if known and read.plain and read.op == "N" and read.scale == 1:
             return source.array
         return self.modified(read, source, np.dtype(read.dtype or self._dtype)).array
 

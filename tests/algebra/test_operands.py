@@ -105,6 +105,23 @@ def test_exactness_of_a_wide_matrix_in_a_narrow_result() -> None:
     assert np.array_equal((1e50 * small).astype("float32").compute(), np.ones((5, 5)))
 
 
+def test_map_tiles_sees_the_dtype_of_each_matrix() -> None:
+    a = gallery.normal((5, 5), "float32")
+    A = wl.from_array(a, tile=2)
+    for x, dtype in (
+        (A, "float32"),
+        (np.float64(1) * A, "float64"),
+        (A.T + A, "float32"),
+        (abs(A * 1j), "float32"),
+    ):
+
+        def sizes(t: Array) -> Array:
+            return np.full(t.shape, t.itemsize)
+
+        assert x.dtype == dtype
+        assert (wl.map_tiles(sizes, x, dtype="complex128").compute() == x.dtype.itemsize).all()
+
+
 def test_of_other_kinds() -> None:
     a = np.arange(12.0).reshape(4, 3)
     A = wl.from_array(a, tile=2)

@@ -23,8 +23,8 @@ Number: TypeAlias = "tuple[Scalar, str]"
 
 _CHEAP = frozenset(
     [
-        *("negative", "positive", "conjugate", "absolute", "fabs", "square", "multiply", "divide", "add"),
-        *("subtract", "maximum", "minimum"),
+        *("negative", "positive", "conjugate", "absolute", "fabs", "square", "maximum", "minimum"),
+        *("add", "subtract", "multiply", "divide"),
     ]
 )
 """What takes less time than it takes to read the numbers: done again by each reader, as other views."""
@@ -34,18 +34,9 @@ _FEW = 4
 
 _REFLECTING = frozenset(
     [
-        *(
-            "negative",
-            "positive",
-            "conjugate",
-            "absolute",
-            "square",
-            "reciprocal",
-            "multiply",
-            "divide",
-            "add",
-        ),
-        *("subtract", "exp", "exp2", "expm1", "sin", "cos", "tan", "sinh", "cosh", "tanh"),
+        *("negative", "positive", "conjugate", "absolute", "square", "reciprocal"),
+        *("add", "subtract", "multiply", "divide"),
+        *("exp", "exp2", "expm1", "sin", "cos", "tan", "sinh", "cosh", "tanh"),
     ]
 )
 """Functions with f(z̄) = conj(f(z)) everywhere: they make a Hermitian matrix of a complex Hermitian one."""
@@ -119,7 +110,7 @@ def _as_view(name: str, operands: tuple[Node | Number, ...]) -> Node | None:
     """Return what the reads of tiles have words for: changes of sign, one scale, sums of equal shapes."""
     match name, operands:
         case "add" | "subtract", (Node() as A, Node() as B) if _alike(A, B):
-            return add(A, rechunk(B if name == "add" else negative(B), A.grid.tile))
+            return add(*_once([A, rechunk(B if name == "add" else negative(B), A.grid.tile)]))
         case "negative", (Node() as A,):
             return negative(A)
         case "positive", (Node() as A,):

@@ -54,10 +54,11 @@ def held(read: Read, arrays: Mapping[str, Tiles], dtype: str, *, factor: bool = 
     """Return what a read takes; BLAS takes a `factor` transposed and negative, but in one dtype only."""
     itemsize = np.dtype(dtype).itemsize
     source = _applied(read.tile, arrays) if isinstance(read.tile, Apply) else _stored(arrays[read.tile.array])
-    bare = source.itemsize == itemsize if factor else read.op == "N" and read.scale == 1
+    made = np.dtype(read.dtype).itemsize if read.dtype else itemsize
+    same = source.itemsize == made or not read.dtype
+    bare = source.itemsize == itemsize if factor else read.op == "N" and read.scale == 1 and same
     if read.plain and bare:
         return source
-    made = np.dtype(read.dtype).itemsize if read.dtype else itemsize
     fresh = 0 if source.own and read.op == "N" and source.itemsize == made else source.entries * made
     fresh += 0 if made == itemsize else source.entries * itemsize
     rows, cols = (source.rows, source.cols) if read.op in "NR" else (source.cols, source.rows)
