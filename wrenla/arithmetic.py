@@ -25,7 +25,16 @@ _COMPARISONS = {
 
 
 class Arithmetic(Handle):
-    """Something that is added, multiplied, … entry by entry with NumPy's broadcasting and dtypes."""
+    """Something that is added, multiplied, … entry by entry with NumPy's broadcasting and dtypes.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> A = wl.from_array([[1.0, 4.0], [9.0, 16.0]])
+    >>> (np.sqrt(A) * [1, 10] + 1).compute()
+    array([[ 2., 21.],
+           [ 4., 41.]])
+    """
 
     __slots__ = ()
 

@@ -20,6 +20,13 @@ class Reductions(Arithmetic):
     `axis` is 0 for one number for each column, 1 for one for each row, None for one of all; `keepdims` keeps
     that axis, of length one. Of NumPy's other arguments (``out``, ``dtype``) only the defaults are taken, so
     that ``np.sum(A)`` and ``np.mean(A, axis=0)`` work, too.
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> A = wl.from_array([[1.0, 4.0], [9.0, 16.0]])
+    >>> (A - A.mean(axis=1, keepdims=True)).max(axis=0).compute()
+    array([-1.5,  3.5])
     """
 
     __slots__ = ()
