@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,14 @@ from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.gram import gram
 from wrenla.evaluate import Options, compute_nodes, persist_node, plan_of, save_node
 from wrenla.executors.base import Executor
+from wrenla.matrix_reductions import Reductions
 from wrenla.operands import (
-    Handle,
     Index,
     Operand,
     as_node,
     clipped,
     norm_order,
     number,
-    plus,
     sliced,
     tile_pair,
     times,
@@ -43,7 +42,7 @@ class SlogdetResult(NamedTuple):
 
 
 @short_methods
-class BigMatrix(Handle):
+class BigMatrix(Reductions):
     """A matrix (or vector, or number) in tiles that is computed when it is asked for.
 
     Not made directly: see `from_array`, `open`, `from_function`, `eye`, `zeros`, `random`. Methods return new
@@ -77,7 +76,6 @@ class BigMatrix(Handle):
     """
 
     __slots__ = ()
-    __array_ufunc__ = None  # NumPy hands binary operations over to us
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -136,32 +134,9 @@ class BigMatrix(Handle):
     def __rmatmul__(self, other: Operand) -> BigMatrix:
         return BigMatrix(times(as_node(other, cols=self._node.grid.tile[0]), self._node))
 
-    def __add__(self, other: Operand) -> BigMatrix:
-        return BigMatrix(plus(self._node, as_node(other, *self._node.grid.tile)))
-
-    def __radd__(self, other: Operand) -> BigMatrix:
-        return self + other
-
-    def __sub__(self, other: Operand) -> BigMatrix:
-        return BigMatrix(plus(self._node, views.scale(as_node(other, *self._node.grid.tile), -1)))
-
-    def __rsub__(self, other: Operand) -> BigMatrix:
-        return -self + other
-
-    def __mul__(self, c: complex) -> BigMatrix:
-        return BigMatrix(views.scale(self._node, *number(c, "*")))
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, c: complex) -> BigMatrix:
-        divisor, dtype = number(c, "/")
-        return BigMatrix(views.scale(self._node, 1 / divisor, dtype))
-
-    def __neg__(self) -> BigMatrix:
-        return BigMatrix(views.scale(self._node, -1))
-
-    def __pos__(self) -> BigMatrix:
-        return self
+    def dot(self, other: Any) -> BigMatrix:
+        """Return A @ other, or for a number A * other."""
+        return self @ other if np.ndim(other) else self._apply("multiply", self, other)
 
     def shift(self, c: complex) -> BigMatrix:
         """Return A + c I; A is not rewritten."""
@@ -297,14 +272,6 @@ class BigMatrix(Handle):
         self._needs_matrix("diagonal")
         return BigMatrix(reductions.diagonal(self._node))
 
-    def sum(self, axis: Literal[0, 1] | None = None) -> BigMatrix:
-        """Return the sum of all entries, or of each column (axis 0) or row (axis 1)."""
-        if axis is not None and not -self.ndim <= axis < self.ndim:
-            raise ValueError(f"axis {axis} of something with {self.ndim} dimensions")
-        if axis is None or self.ndim == 1:
-            return BigMatrix(reductions.sum_over(self._node, None))
-        return BigMatrix(reductions.sum_over(self._node, 0 if axis % 2 == 0 else 1))
-
     def slogdet(self) -> SlogdetResult:
         """Return sign and logarithm of |det A|, for positive definite and triangular matrices."""
         sign, logabs = systems.slogdet(self._node)
@@ -370,14 +337,21 @@ class BigMatrix(Handle):
     def __bool__(self) -> bool:
         if self.size == 1:
             return bool(self.compute())
-        raise ValueError("the truth value of a matrix is ambiguous")
+        raise ValueError("the truth value of a matrix is ambiguous; A.compute().any() or .all() has one")
 
     def __len__(self) -> int:
         if self.ndim == 0:
             raise TypeError("a number has no length")
         return self.shape[0]
 
-    __iter__ = None  # looping over rows one by one would compute each of them from scratch
+    def __iter__(self) -> NoReturn:
+        raise TypeError(
+            "a BigMatrix is not iterable, as each row would be computed from scratch: loop over A.compute(), "
+            "or over slices, A[:1000], A[1000:2000], …, computed one by one"
+        )
+
+    def __contains__(self, value: object) -> NoReturn:
+        raise TypeError("a BigMatrix is not iterable, nor searched with `in`: look into A.compute()")
 
     def _number(self) -> Any:
         if self.size != 1:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Hashable, Iterable
 from types import EllipsisType
-from typing import Any, TypeAlias
+from typing import Any, SupportsComplex, SupportsFloat, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from wrenla.algorithms import assemble, views
+from wrenla.algorithms.elementwise import Number, elementwise, with_dimensions
 from wrenla.algorithms.gram import gram
 from wrenla.algorithms.matmul import matmul
 from wrenla.array_like import as_array
@@ -24,11 +25,11 @@ __all__ = [
     "Handle",
     "Index",
     "Operand",
+    "apply",
     "as_node",
     "clipped",
     "norm_order",
     "number",
-    "plus",
     "sliced",
     "tile_pair",
     "times",
@@ -49,7 +50,7 @@ _GRAM: tuple[Structure, ...] = ("general", "lower", "upper")
 """Of such X a product with Xᴴ is known to be positive (semi)definite, and costs half."""
 
 Operand: TypeAlias = Handle | npt.ArrayLike
-Index: TypeAlias = int | slice | EllipsisType
+Index: TypeAlias = int | slice | EllipsisType | None
 
 
 def as_node(value: Operand, rows: int | None = None, cols: int | None = None) -> Node:
@@ -60,7 +61,7 @@ def as_node(value: Operand, rows: int | None = None, cols: int | None = None) ->
         raise TypeError("a matrix is needed, not a factor (c, lower): wrenla.linalg.cho_solve takes that")
     array, own = as_array(value)
     if array.ndim not in (1, 2) or array.dtype.kind not in "biufc":
-        hint = "" if array.ndim or array.dtype.kind not in "biufc" else "; c * A and A.shift(c) take numbers"
+        hint = "" if array.ndim or array.dtype.kind not in "biufc" else "; c * A and A + c take numbers"
         what = f"{type(value).__name__} of dtype {array.dtype}" if array.ndim else type(value).__name__
         hint = hint or (cast_hint(array.dtype) if array.ndim else "")
         raise TypeError(f"a matrix or vector of numbers is needed, not {what}{hint}")
@@ -75,14 +76,17 @@ def as_node(value: Operand, rows: int | None = None, cols: int | None = None) ->
     return array_leaf(array, tile, dtype=dtype, own=own)
 
 
-def number(c: Any, what: str) -> tuple[float | complex, str]:
+def number(c: Any, what: str) -> Number:
     """Return a real or complex number and its dtype, "" for one of Python's, or say what to use instead."""
     refuse_lossy(c)
     if isinstance(c, Handle | str) or np.ndim(c) > 0:
         raise TypeError(
-            f"{what}: a number is needed; to weigh rows or columns use scale_rows or scale_columns, "
-            "for products entry by entry map_tiles, for products of matrices @"
+            f"{what}: a number is needed, not {type(c).__name__}; A + B takes matrices and arrays"
         )
+    return _number(c)
+
+
+def _number(c: Any) -> Number:
     value = complex(c)
     is_complex = np.iscomplexobj(c) or value.imag != 0
     dtype = ""
@@ -90,6 +94,35 @@ def number(c: Any, what: str) -> tuple[float | complex, str]:
         double = np.complex128 if is_complex else np.float64
         dtype = c.dtype.name if c.dtype.itemsize <= np.dtype(double).itemsize else np.dtype(double).name
     return value if is_complex else value.real, dtype
+
+
+def apply(name: str, *values: Any) -> Node:
+    """Return a function of `wrenla_kernels.UFUNCS`, entry by entry, of matrices, arrays and numbers.
+
+    Raises
+    ------
+    TypeError
+        One of them is none of these.
+    """
+    # arrays are cut into the tiles of the first matrix
+    tile = next((value._node.grid.tile for value in values if isinstance(value, Handle)), None)
+    return elementwise(name, *(_entries(value, tile) for value in values))
+
+
+def _entries(value: Any, tile: Pair | None) -> Node | Number:
+    if isinstance(value, Handle):
+        return value._node
+    if np.ndim(value) == 0:
+        if (
+            not isinstance(value, SupportsComplex | SupportsFloat | np.ndarray)
+            or np.asarray(value).dtype.kind not in "biufcO"
+        ):
+            raise TypeError(f"a matrix, an array or a number is needed, not {type(value).__name__}")
+        return _number(value)
+    rows, cols = tile or (None, None)
+    if np.ndim(value) == 1:  # beside a matrix it is a row
+        rows = cols
+    return as_node(value, rows, cols)
 
 
 def vector(w: Operand, tile: int) -> Node:
@@ -131,16 +164,6 @@ def times(A: Node, B: Node) -> Node:
     elif B.ndim == 2 and B.key == views.flip(A, "C").key and A.structure in _GRAM:
         return gram(A)
     return matmul(A, B, ndim)
-
-
-def plus(A: Node, B: Node) -> Node:
-    """Return A + B; nothing is broadcast."""
-    if A.grid.shape != B.grid.shape or A.ndim != B.ndim:
-        raise ValueError(
-            f"a sum needs equal shapes, not {A.grid.shape[: A.ndim]} and {B.grid.shape[: B.ndim]}; "
-            "to add to the diagonal use shift"
-        )
-    return views.add(A, assemble.rechunk(B, A.grid.tile))
 
 
 def norm_order(ord: Any, A: Node, axis: Any = None) -> str:
@@ -195,7 +218,9 @@ def _norm_axes(axis: Any, ndim: int) -> bool:
 
 
 def sliced(A: Node, index: tuple[Index, ...]) -> Node:
-    """Return A[index] with NumPy's meaning of integers, slices and one ellipsis."""
+    """Return A[index] with NumPy's meaning of integers, slices, one ellipsis and None."""
+    if any(part is None for part in index):
+        return _with_new_axes(A, index)
     if sum(part is Ellipsis for part in index) > 1 or len([p for p in index if p is not Ellipsis]) > A.ndim:
         raise IndexError(f"too many indices for {A.ndim} dimensions")
     missing = (slice(None),) * (A.ndim - len([p for p in index if p is not Ellipsis]))
@@ -213,7 +238,10 @@ def sliced(A: Node, index: tuple[Index, ...]) -> Node:
                 raise IndexError(f"index {part} is out of bounds for axis {axis} of length {lengths[axis]}")
             slices.append(slice(at, at + 1))
         else:
-            raise TypeError(f"an index is an integer, a slice or ..., not {part!r}")
+            raise TypeError(
+                f"an index is an integer, a slice or ... (or None), not {str(part)[:60]}: take such rows of "
+                "what is computed, A.compute()[rows], or put slices together, wl.block([[A[1:2]], [A[5:6]]])"
+            )
     kept = [axis for axis, part in enumerate(parts) if isinstance(part, slice)]
     slices += [slice(0, 1)] * (2 - len(slices))  # what vectors and numbers have for columns and rows
     if kept == [1]:  # one row, as a vector
@@ -221,3 +249,15 @@ def sliced(A: Node, index: tuple[Index, ...]) -> Node:
     shape = tuple(len(range(*s.indices(n))) for s, n in zip(slices, A.grid.shape, strict=True))
     tile = tuple(max(1, min(n, t)) for n, t in zip(shape, A.grid.tile, strict=True))
     return assemble.take(A, slices[0], slices[1], (tile[0], tile[1]), len(kept))
+
+
+def _with_new_axes(A: Node, index: tuple[Index, ...]) -> Node:
+    rest = tuple(part for part in index if part is not None)
+    inner = sliced(A, rest)
+    ndim = inner.ndim + len(index) - len(rest)
+    if ndim > 2:
+        raise IndexError(f"a matrix has two dimensions: None in an index would make it {ndim}")
+    longer = [isinstance(part, slice | EllipsisType) for part in index]
+    # what is not named comes last
+    column = True in longer and index[longer.index(True) + 1 :].count(None) > 0
+    return with_dimensions(inner, ndim, column=column)

@@ -65,6 +65,8 @@ FINISHES: dict[str, Callable[[Tile, tuple[Operand, ...], Task], Tile]] = {
     "mirror": _mirror,
     "diagonal": _reduce(kernels.diagonal),
     "trace_part": _reduce(kernels.trace_part),
+    "row_maxima": _reduce(kernels.row_maxima),
+    "row_minima": _reduce(kernels.row_minima),
     "row_sums": _reduce(kernels.row_sums),
     "column_sums": _reduce(kernels.column_sums),
     "abs_row_sums": _reduce(kernels.abs_row_sums),

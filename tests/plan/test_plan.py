@@ -102,7 +102,14 @@ def test_compute_refuses_before_anything_starts(tmp_path: Path, monkeypatch: pyt
 def test_a_plan_prints_what_it_will_take() -> None:
     plan = plan_of(R(4096, 4096, 512).gram().shift(1.0).cholesky(), 1 << 30, Cut("fixed", 4))
     lines = str(plan).splitlines()
-    assert lines[0] == "plan for 4096 × 4096 in tiles of 512 × 512, float64"
+    assert lines[0] == "plan for 4096 × 4096, float64, from 4096 × 4096 in tiles of 512 × 512"
+    assert repr(plan) == str(plan)
+    solution = R(96, 96, 32).gram().shift(1.0).solve(wl.random(96, tile=32))
+    for x, header in (
+        (solution, "a vector of 96, float64, from 96 × 96 in tiles of 32 × 32"),
+        (solution.norm(), "a number, float64, from 96 × 96 in tiles of 32 × 32"),
+    ):
+        assert str(plan_of(x, 1 << 30, Cut())).startswith(f"plan for {header}\n")
     table = {line[2:13].strip(): line[13:] for line in lines[1:]}
     names = ["tasks", "waves", "sums", "arithmetic", "read", "written", "requests", "memory", "time"]
     assert list(table) == names

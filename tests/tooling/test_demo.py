@@ -35,7 +35,7 @@ def test_kriging_beats_the_mean_within_the_memory_allowed(tmp_path: Path, points
     )
     assert run.returncode == 0, run.stderr
     said = run.stdout
-    assert f"plan for {points} × 1" in said
+    assert f"plan for a vector of {points}, float64, from {points} × {points}" in said
     assert number(r"n\) = (\S+) < 16: passed", said) < 1
     assert number(r"error +([\d.]+) m", said) < number(r"([\d.]+) m for the mean", said) / 2
     assert number(r"memory +(\d+) MiB at the peak", said) <= 256

@@ -33,6 +33,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "zarr_copies",
         "factors creation stored_objects",
         "matrix",
+        "matrix_reductions",
+        "arithmetic",
         "operands",
         "evaluate",
         "saving",

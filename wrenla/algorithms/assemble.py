@@ -13,7 +13,7 @@ from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import Structure
 from wrenla_handler.task import Read, Task
 
-__all__ = ["Piece", "block", "copy", "full", "rechunk", "take"]
+__all__ = ["Copy", "Piece", "block", "copy", "full", "rechunk", "take"]
 
 
 _REVERSED: dict[Structure, Structure] = {"lower": "upper", "upper": "lower"}

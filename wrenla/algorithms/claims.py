@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from wrenla.algorithms.views import Flip, Shift
+from wrenla.algorithms.flips import Flip
+from wrenla.algorithms.views import Shift
 from wrenla.plan.expression import Leaf, Node, make
 from wrenla.words import Solver
 from wrenla_handler.claims import check_diagonal

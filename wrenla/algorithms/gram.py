@@ -10,7 +10,7 @@ import numpy as np
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.long_sums import as_tree
-from wrenla.algorithms.views import flip, scale_columns, settle
+from wrenla.algorithms.views import factor, flip, scale_columns, settle
 from wrenla.plan.expression import Description, Node, make, products, result_dtype
 from wrenla_handler.grid import Grid
 from wrenla_handler.task import Task
@@ -22,7 +22,7 @@ def gram(A: Node, weights: Node | None = None) -> Node:
     """Return A Aᴴ, or A diag(weights) Aᴴ with one real weight for each column of A."""
     if A.ndim != 2:
         raise ValueError(f"gram: a matrix is needed, not {A.ndim} dimensions")
-    A = settle(A, "sum")
+    A = factor(A, A.grid.counts[0])
     if np.dtype(A.dtype).kind == "c":  # the tasks flip it, which a read cannot do to its weights
         A = settle(A, "rows", "cols")
     if weights is None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.long_sums import as_tree
-from wrenla.algorithms.views import settle
+from wrenla.algorithms.views import factor
 from wrenla.plan.expression import Description, Node, make, products, result_dtype
 from wrenla_handler.grid import Grid
 from wrenla_handler.layout import Structure
@@ -26,7 +26,7 @@ def matmul(A: Node, B: Node, ndim: int = 2) -> Node:
         )
     if A.grid.tile[1] != B.grid.tile[0]:
         B = rechunk(B, (A.grid.tile[1], B.grid.tile[1]))
-    A, B = settle(A, "sum"), settle(B, "sum")
+    A, B = factor(A, B.grid.counts[1]), factor(B, A.grid.counts[0])
     return as_tree(make(Matmul(ndim), A, B), A, B)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from wrenla.algorithms.assemble import rechunk
-from wrenla.algorithms.views import flip, settle
+from wrenla.algorithms.views import factor, flip, settle
 from wrenla.plan.expression import Description, Node, make, products, result_dtype, reverse
 from wrenla_handler.task import Mask, Read, Task
 
@@ -28,7 +28,7 @@ def solve_triangular(T: Node, B: Node, uplo: Literal["lower", "upper"]) -> Node:
         T = rechunk(T, (edge, edge))
     if B.grid.tile[0] != T.grid.tile[0]:
         B = rechunk(B, (T.grid.tile[0], B.grid.tile[1]))
-    T = settle(T, "sum")
+    T = factor(T, B.grid.counts[1])
     # of the other triangle the diagonal is left: it must not read what is masked there
     if T.structure != uplo:
         T = settle(T, "mask")

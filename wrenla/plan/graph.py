@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -18,9 +17,10 @@ from dask.utils import format_bytes
 from wrenla.errors import PlanError
 from wrenla.plan.cut import Cut, piece
 from wrenla.plan.expression import Node
+from wrenla.plan.memory import Tiles, held
 from wrenla.plan.model import ExecutorModel
 from wrenla_handler.grid import Grid, Pair
-from wrenla_handler.task import Read, Task, Term, TileRef
+from wrenla_handler.task import Apply, Read, Step, Task, Term, TileRef
 from wrenla_kernels import KERNELS
 
 __all__ = ["Floats", "Graph", "TileGraph", "Tiles"]
@@ -28,30 +28,10 @@ __all__ = ["Floats", "Graph", "TileGraph", "Tiles"]
 Ints: TypeAlias = npt.NDArray[np.int32]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-_FUNCTION_BYTES = 4 << 20
-
 _TASK_BYTES, _PRODUCT_BYTES = 1 << 10, 1 << 6
 """Bytes of memory that a task of a plan takes at the very least, and a product of tiles in it."""
 
 _COMPLEX = 4  # one complex multiply-add is 8 real operations against 2
-
-
-@dataclass(frozen=True, slots=True)
-class Tiles:
-    """What the plan knows of an array: its grid, and whether its tiles come from a store."""
-
-    grid: Grid
-    itemsize: int
-    stored: bool
-    called: bool = False
-
-    @property
-    def entries(self) -> int:
-        return self.grid.tile[0] * self.grid.tile[1]
-
-    @property
-    def nbytes(self) -> int:
-        return self.entries * self.itemsize
 
 
 class TileGraph:
@@ -143,9 +123,9 @@ class TileGraph:
         t = np.arange(term.n)
         columns = []
         sides = ((term.a, term.a_step),) if term.lower else ((term.a, term.a_step), (term.b, term.b_step))
-        for read, (di, dj, dr, dc) in sides:
-            for ref, si, sj in ((read.tile, di, dj), (read.rows, dr, 0), (read.cols, dc, 0)):
-                if ref is not None and (known := self._where.get(ref.array)) is not None:
+        for read, step in sides:
+            for ref, (si, sj) in read.moving(step):
+                if (known := self._where.get(ref.array)) is not None:
                     columns.append(known[ref.i + t * si, ref.j + t * sj])
         return np.stack(columns, axis=1) if columns else np.empty((term.n, 0), np.int32)
 
@@ -166,10 +146,18 @@ class TileGraph:
         return np.concatenate(flops), np.concatenate(nbytes), np.concatenate(reads)
 
     def _inner(self, term: Term) -> Floats:
-        grid, read = self.arrays[term.a.tile.array].grid, term.a
-        axis = 1 if read.op in "NR" else 0
-        first, step = ((read.tile.i, term.a_step[0]), (read.tile.j, term.a_step[1]))[axis]
-        index = first + step * np.arange(term.n)
+        return self._lengths(term.a, term.a_step, 1, np.arange(term.n, dtype=np.int32))
+
+    def _lengths(self, read: Read, step: Step, axis: int, t: Ints) -> Floats:
+        """Return how long the tiles of a run are along an axis of what is read."""
+        if read.op in "TC":
+            axis = 1 - axis
+        if isinstance(read.tile, Apply):
+            lengths = [self._lengths(arg, its_step, axis, t) for arg, its_step in read.tile.reads()]
+            longest: Floats = np.maximum.reduce(lengths)  # one row or column stands for all
+            return longest
+        grid = self.arrays[read.tile.array].grid
+        index = (read.tile.i, read.tile.j)[axis] + step[axis] * t
         return np.minimum(grid.tile[axis], grid.shape[axis] - index * grid.tile[axis]).astype(np.float64)
 
     def _stored_bytes(self, ref: TileRef) -> int:
@@ -201,29 +189,25 @@ class TileGraph:
         """Return the bytes that one task needs at its worst, cut or not."""
         itemsize = np.dtype(task.dtype).itemsize
 
-        def held(read: Read, *, factor: bool) -> int:
-            array = self.arrays[read.tile.array]
-            # a user's function is asked for small pieces and makes intermediates of their size
-            made = array.nbytes + (min(2 * array.nbytes, _FUNCTION_BYTES) if array.called else 0)
-            # BLAS takes a factor transposed and scaled, but in one dtype only; the rest is the reverse
-            bare = array.itemsize == itemsize if factor else read.op == "N" and read.scale == 1
-            return made + (0 if read.plain and bare else array.entries * itemsize)
+        def peak(read: Read, *, factor: bool = False) -> int:
+            return held(read, self.arrays, task.dtype, factor=factor).peak
 
         out = self.arrays[task.out.array].nbytes
         work = task.shape[0] * task.shape[1] * itemsize
-        stages = [max((held(read, factor=False) for read in task.base), default=0)]
+        stages = [max(map(peak, task.base), default=0)]
         if task.length > 1:  # a partial sum may be read, and of one in the corner of a tile a copy is made
             stages += [out if task.shape == self.extent(task) else out + work]
-        stages += [sum(held(read, factor=False) for read in task.args)]
+        stages += [sum(map(peak, task.args))]
         stages += [
-            held(term.a, factor=True) + (0 if term.lower else held(term.b, factor=True))
+            peak(term.a, factor=True) + (0 if term.lower else peak(term.b, factor=True))
             for term in task.terms
         ]
         ends = (*task.base, *task.args)
         factors = (read for term in task.terms for read in (term.a, term.b))
         # only what comes from a store is read ahead
-        tiles = (self._stored_bytes(read.tile) for read in (*ends, *factors))
-        ahead = min(lookahead, len(ends) - 1 + 2 * task.length) * max(tiles, default=0)
+        tiles = [self._stored_bytes(ref) for read in (*ends, *factors) for ref in read.refs()]
+        more = sum(map(_refs, ends)) - 1 + sum((_refs(t.a) + _refs(t.b)) * t.n for t in task.terms)
+        ahead = min(lookahead, more) * max(tiles, default=0)
         made = 2 * work if task.finish.startswith("call ") else work if task.finish else 0
         return out + made + max(stages) + max(0, ahead)
 
@@ -364,6 +348,11 @@ class Graph:
             if len(mine):
                 level[p] = level[mine].max() + 1
         return level
+
+
+def _refs(read: Read) -> int:
+    """Return how many tiles a read needs."""
+    return len(list(read.refs()))
 
 
 def _memory() -> int:

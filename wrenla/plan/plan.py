@@ -18,7 +18,7 @@ from wrenla.plan.cut import Cut
 from wrenla.plan.expression import Node
 from wrenla.plan.graph import Graph, TileGraph
 from wrenla.plan.model import ExecutorModel
-from wrenla_handler.task import Read, Task
+from wrenla_handler.task import Apply, Read, Scalar, Task
 
 __all__ = ["LOOKAHEAD", "Plan", "make_plan"]
 
@@ -33,7 +33,7 @@ _SIMULATE_TASKS = 100_000
 """Tasks up to which to play a run through takes about a second."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Plan:
     """The tasks of some results, levelled into waves and priced. Immutable; one plan serves many runs.
 
@@ -175,7 +175,7 @@ class Plan:
         tiles = self.graph.tiles
         # what a read holds at most: the tile and a changed copy of it, and what a function needs beside it
         held = 4 if any(array.called for array in tiles.arrays.values()) else 2
-        most = 3 + held * max(2, *(len(task.args) for task in tiles.tasks)) + LOOKAHEAD
+        most = 3 + held * max(2, *map(_together, tiles.tasks)) + LOOKAHEAD
         itemsize = max(array.itemsize for array in tiles.arrays.values())
         edge = math.isqrt(self.model.allowed_bytes // (most * itemsize))
         return max(1, edge // 32 * 32 or edge)
@@ -216,22 +216,62 @@ class Plan:
             rows.append(("together", f"up to {self.batch} tasks go to a worker at once"))
         if self.dollars:
             rows.append(("cost", f"about ${self.dollars:.2g}"))
-        shapes = ", ".join(
-            f"{node.grid.shape[0]} × {node.grid.shape[1]} in tiles of "
-            f"{node.grid.tile[0]} × {node.grid.tile[1]}, {node.dtype}"
-            for node in self.results
-        )
-        return "\n".join([f"plan for {shapes}", *(f"  {name:<11}{text}" for name, text in rows)])
+        return "\n".join([self._header(), *(f"  {name:<11}{text}" for name, text in rows)])
+
+    __repr__ = __str__  # what a notebook shows of it
+
+    def _header(self) -> str:
+        """Say what is computed, and of what: the largest of the matrices that are there."""
+
+        def entries(node: Node) -> int:
+            return math.prod(node.grid.shape)
+
+        results = ", ".join(f"{_shape(node)}, {node.dtype}" for node in self.results[:3])
+        more = f" and {len(self.results) - 3} more" if len(self.results) > 3 else ""
+        data = [node for node in topological(self.results) if node.is_leaf and min(node.grid.shape) > 0]
+        largest = max(data, key=entries, default=self.results[0]) if self.results else None
+        if largest is None:
+            return "plan for nothing"
+        tile = " × ".join(map(str, largest.grid.tile[: max(1, largest.ndim)]))
+        return f"plan for {results}{more}, from {_shape(largest)} in tiles of {tile}"
+
+
+def _together(task: Task) -> int:
+    """Return how many tiles a task holds at a time, at most: arguments, or what makes one read or product."""
+
+    def tiles(*reads: Read) -> int:
+        return sum(len(list(read.refs())) for read in reads)
+
+    return max(
+        tiles(*task.args),
+        *(tiles(read) for read in task.base),
+        *(tiles(term.a, term.b) for term in task.terms),
+        0,
+    )
+
+
+def _shape(node: Node) -> str:
+    """Return the shape of a matrix as a user knows it."""
+    (rows, cols), ndim = node.grid.shape, node.ndim
+    return f"{rows} × {cols}" if ndim == 2 else f"a vector of {rows}" if ndim else "a number"
 
 
 def _memory_kind(task: Task) -> object:
     """Tasks of one kind need the same memory."""
 
     def kinds(reads: Iterable[Read]) -> frozenset[object]:
-        return frozenset((read.tile.array, read.op, read.plain, read.scale == 1) for read in reads)
+        return frozenset(map(kind, reads))
+
+    def kind(read: Read | Scalar) -> object:
+        if not isinstance(read, Read):
+            return None
+        apply = read.tile
+        source = (apply.function, *map(kind, apply.args)) if isinstance(apply, Apply) else apply.array
+        return source, read.op, read.plain, read.scale == 1, read.dtype
 
     factors = (read for term in task.terms for read in (term.a, term.b))
-    reads = len(task.base) + len(task.args) + 2 * task.length
+    ends = sum(len(list(read.refs())) for read in (*task.base, *task.args))
+    reads = ends + 2 * task.length
     sizes = task.out.array, task.shape, task.finish, len(task.args), min(reads, LOOKAHEAD + 1)
     return sizes, kinds(task.base), kinds(task.args), kinds(factors)
 
