@@ -260,10 +260,11 @@ def _gather(node: Node, specs: Mapping[str, ArraySpec], executor: Executor) -> n
                 executor.home.prefetch(specs[ref.array], ref)
             (r, c), (m, n) = node.grid.origin(i, j), node.grid.extent(i, j)
             value = executor.home.value(read, specs, node.dtype)
-            if read.add:
-                out[r : r + m, c : c + n] += value
-            else:
-                out[r : r + m, c : c + n] = value
+            with np.errstate(all="ignore"):
+                if read.add:
+                    out[r : r + m, c : c + n] += value
+                else:
+                    out[r : r + m, c : c + n] = value
     if node.ndim == 2:
         return out
     flat: npt.NDArray[Any] = out.reshape(-1, order="F")

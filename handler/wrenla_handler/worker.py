@@ -198,7 +198,8 @@ class _Execution:
         finally:
             self._abandon()
         if not in_place:
-            inner[...] = result
+            with np.errstate(all="ignore"):
+                inner[...] = result
         buffer[rows:], buffer[:, cols:] = 0, 0  # what pads a ragged tile on disk
         computed = time.perf_counter()
         report.compute_seconds = computed - start - report.read_seconds
@@ -247,10 +248,11 @@ class _Execution:
             if not cleared and (read.add or value.shape != work.shape):
                 work[...] = 0
             cleared = True
-            if read.add:
-                target += value
-            else:
-                target[...] = value
+            with np.errstate(all="ignore"):  # inf and NaN come and go as in kernels
+                if read.add:
+                    target += value
+                else:
+                    target[...] = value
         if not cleared:
             work[...] = 0
 

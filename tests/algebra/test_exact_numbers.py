@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -134,6 +135,18 @@ def test_the_numbers_of_the_report() -> None:
         ((A * 1e-5) @ (B * 1e-5), 3e-10),
     ):
         assert np.allclose(x.compute(), expected, rtol=1e-14)
+
+
+def test_nothing_warns() -> None:
+    a = np.array([[1e300, -1.0], [np.inf, np.nan]])
+    A, B = wl.from_array(a, tile=1), wl.from_array(-a, tile=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for x in (A * 1e10, np.log(A), A / 0, A + B, A**9, np.sqrt(A), (A * 1e10).astype("float32"), A % 0):
+            x.compute()
+            x.sum().compute()
+            (x @ x).compute()
+            wl.compute(x.max(), x.var(), x.norm(), x + A.T)
 
 
 def test_a_product_does_not_overflow_where_its_factors_are_scaled() -> None:

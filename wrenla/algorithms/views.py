@@ -60,7 +60,9 @@ def factor(A: Node, readers: int) -> Node:
 
 def scale(A: Node, c: Scalar, dtype: str = "") -> Node:
     """Return c A for a finite c; `dtype` is that of `c` unless it is a number of Python's."""
-    return A if c == 1 and with_number(A.dtype, c, dtype) == A.dtype else view(Scale(c, dtype), A)
+    if (c == 1 or c == -1) and with_number(A.dtype, c, dtype) == A.dtype:
+        return A if c == 1 else negative(A)
+    return view(Scale(c, dtype), A)
 
 
 def negative(A: Node) -> Node:
