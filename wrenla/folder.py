@@ -7,21 +7,29 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from wrenla.lease import Lease, Standing, are_free, is_free, standing
-from wrenla.ownership import MANIFEST, in_run, is_run, is_run_folder, lease_is_of
+from wrenla.ownership import MANIFEST, has_tiles, in_run, is_run, is_run_folder, lease_is_of
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import LEASE, RUNS, ObjectInfo, Store, join, open_store
 from wrenla_handler.threads import Threads
 
-__all__ = ["Leftover", "RunFolder", "clean", "delete_all", "leftovers"]
+__all__ = ["DeadRun", "Leftover", "RunFolder", "clean", "dead_runs", "delete_all", "leftovers"]
 
 logger = logging.getLogger("wrenla.run")
 
 _REMOVERS = 8
 """Requests at a time that remove objects from a store that is far away."""
+
+
+_LOOKERS = 16
+"""Runs at a time that are looked at in a store that is far away."""
+
+_open_here: set[str] = set()
+"""Addresses of the runs of this process that are not over."""
 
 
 class RunFolder:
@@ -38,6 +46,7 @@ class RunFolder:
 
     def __init__(self, root: str, key: str) -> None:
         self._process = os.getpid()
+        self.root = root
         self.key, self.url, self.store, lease = _open(root, key)
         if lease is None:
             self.key, self.url, self.store, lease = _open(root, f"{key}-{uuid.uuid4().hex[:8]}")
@@ -45,6 +54,7 @@ class RunFolder:
             raise StoreError(f"{self.url}: a lease with a name of our own is somebody else's; try again")
         self.lease = lease
         self.kept = False
+        _open_here.add(self.url)
 
     def place(self, name: str) -> str:
         """Return the URL of an array of this run."""
@@ -58,6 +68,7 @@ class RunFolder:
         """Give the lease back and keep the tiles: another run may go on from here."""
         self.lease.release()
         self.store.close()
+        _open_here.discard(self.url)
 
     def remove(self) -> None:
         """Remove everything that a run writes."""
@@ -68,6 +79,7 @@ class RunFolder:
             _empty(self.store, self.key)
         self.lease.stop()
         self.store.close()
+        _open_here.discard(self.url)
 
 
 def _open(root: str, key: str) -> tuple[str, str, Store, Lease | None]:
@@ -116,6 +128,84 @@ def delete_all(store: Store, keys: Iterable[str]) -> None:
             rest = []
     for key in rest:
         store.delete(key)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadRun:
+    """A run whose owner seems to be gone, and what it has of the arrays that somebody else needs.
+
+    Attributes
+    ----------
+    name, url : str
+    arrays : frozenset of str
+        Names of folders below it.
+    found : Standing
+        Its lease.
+    """
+
+    name: str
+    url: str
+    arrays: frozenset[str]
+    found: Standing
+
+    @property
+    def alive(self) -> bool | None:
+        """False if its owner is gone, None if that has to be watched."""
+        return self.found.alive
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[bool]:
+        """Have it for a while, and hand out whether we do: neither its own script nor `clean` has it then.
+
+        If no tile is left at the end it is removed.
+        """
+        store = open_store(self.url)
+        lease = None
+        try:
+            if is_free(store, LEASE, self.found):
+                lease = Lease.succeed(store, LEASE, self.found, {"run": self.name})
+            yield lease is not None
+        finally:
+            if lease is not None:
+                self._give_back(store, lease)
+            store.close()
+
+    def _give_back(self, store: Store, lease: Lease) -> None:
+        if any(has_tiles(folder) for folder in store.list_folders()) or not lease.still_held():
+            lease.release()
+            return
+        try:
+            lease.end_renewing()
+            _empty(store, self.name)
+        finally:
+            lease.stop()
+
+
+def dead_runs(folder: RunFolder, arrays: Container[str]) -> list[DeadRun]:
+    """Find the runs beside one's own that have some of these arrays, and no live owner.
+
+    It takes one request where there are no others, and two or three more for each of those.
+    """
+    names = [name for name in _runs(folder.root) if has_tiles(name) and name != folder.key]
+    look = partial(_look_for, folder.root, arrays)
+    if folder.store.reach == "anywhere" and len(names) > 1:
+        with Threads(_LOOKERS, "wrenla-look") as pool:
+            found = list(pool.map(look, names))
+    else:
+        found = list(map(look, names))
+    return [dead for dead in found if dead is not None]
+
+
+def _look_for(root: str, arrays: Container[str], name: str) -> DeadRun | None:
+    url = join(root, RUNS, name)
+    if url in _open_here:
+        return None
+    with contextlib.closing(open_store(url)) as store:
+        there = frozenset(folder for folder in store.list_folders() if folder in arrays)
+        found = standing(store, LEASE) if there else None
+    if found is None or found.alive or not lease_is_of(found.data, name):
+        return None
+    return DeadRun(name, url, there, found)
 
 
 @dataclass(frozen=True, slots=True)

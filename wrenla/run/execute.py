@@ -21,6 +21,7 @@ from wrenla.ownership import MANIFEST
 from wrenla.plan.expression import Leaf, Node
 from wrenla.plan.graph import Graph
 from wrenla.plan.plan import Plan, make_plan
+from wrenla.run.adopt import adopt, whole_tiles
 from wrenla.run.events import Listener
 from wrenla.run.loop import Job, run_job
 from wrenla.run.scheduler import Policy, Schedule
@@ -28,7 +29,7 @@ from wrenla.run.upload import upload
 from wrenla_handler.cache import Tile
 from wrenla_handler.errors import LinAlgError, StaleMatrixError
 from wrenla_handler.layout import NUMBER_KEY, TILE_KEYS, Separator, owned_folder
-from wrenla_handler.sources import function_key, padded_bytes
+from wrenla_handler.sources import function_key
 from wrenla_handler.stores import OwningStore, Reach, Store, open_store
 from wrenla_handler.task import ArraySpec, TileRef
 from wrenla_handler.threads import Threads
@@ -146,11 +147,13 @@ def execute(
         if executor.reach == "anywhere":
             arrays, hosts = upload(arrays, hosts, folder), {}
         results = [Finished(t.node, arrays[twin.key]) for t, twin in zip(targets, plan.results, strict=True)]
+        wanted = _wanted(plan)
         present = list(_present(plan.graph, arrays))
+        present += adopt(plan.graph, arrays, wanted, present, folder, executor.workers)
         if present:
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
         folder.store.put(MANIFEST, json.dumps(_manifest(plan, executor), indent=1).encode())
-        job = Job(folder.key, plan.graph, arrays, _wanted(plan), present, plan.batch)
+        job = Job(folder.key, plan.graph, arrays, wanted, present, plan.batch)
         with executor.session(hosts, plan.projected), watched(originals.values()):
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), listeners)
             unchanged()
@@ -299,20 +302,16 @@ def _present(graph: Graph, arrays: Mapping[str, ArraySpec]) -> Iterator[int]:
 
 
 def _whole_tiles(store: Store, spec: ArraySpec) -> set[str]:
-    """Return the keys of an array's tiles, and remove what is there instead of one.
-
-    After a power cut a local file may be shorter than what was written to it.
-    """
-    partial = f"{owned_folder(spec.detail)}/partial/" if spec.detail else "partial/"
-    found = [*store.scan(partial), *store.scan(spec.key(TileRef("", 0, 0))[:1])]
-    whole = {info.key for info in found if info.nbytes == padded_bytes(spec)}
+    """Return the keys of an array's tiles, and remove what is there instead of one."""
+    folder = f"{owned_folder(spec.detail)}/" if spec.detail else ""
+    whole, other = whole_tiles(store, spec, folder)
     if not spec.detail:
-        for info in found:
-            if info.key not in whole and _OF_A_TILE.fullmatch(info.key):
-                store.delete(info.key)
+        for key in other:
+            if _OF_A_TILE.fullmatch(key):
+                store.delete(key)
         return whole
     assert isinstance(store, OwningStore), "only there tiles of two results can meet"
-    final = sorted(key for key in whole if not key.startswith(partial))
+    final = sorted(key for key in whole if not key.startswith(f"{folder}partial/"))
     with Threads(_LOOKERS, "wrenla-look") as pool:
         owners = pool.map(lambda key: _owner(store, key), final)
         return whole - {key for key, owner in zip(final, owners, strict=True) if owner != spec.detail}

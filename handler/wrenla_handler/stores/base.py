@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-__all__ = ["LEASE", "RUNS", "SAVING", "Data", "MovingStore", "ObjectInfo", "OwningStore", "Reach", "Store"]
+__all__ = [
+    "LEASE",
+    "RUNS",
+    "SAVING",
+    "CopyingStore",
+    "Data",
+    "MovingStore",
+    "ObjectInfo",
+    "OwningStore",
+    "Reach",
+    "Store",
+]
 
 Data: TypeAlias = bytes | bytearray | memoryview
 
@@ -122,6 +133,29 @@ class MovingStore(Protocol):
         """Give all objects below a folder another one, in one step, unless there are objects below that.
 
         Returns whether it was done.
+        """
+
+
+@runtime_checkable
+class CopyingStore(Protocol):
+    """A store that can take an object over from another one of its kind, without reading it."""
+
+    def copy_from(self, source: Any, key: str, new: str, owner: str = "") -> bool:
+        """Let an object of another store stand here, too, unless something stands there.
+
+        Parameters
+        ----------
+        source : Store
+            Of the same class.
+        key, new : str
+            Of the object there and here.
+        owner : str
+            The result that it belongs to here, if the store is an `OwningStore`.
+
+        Returns
+        -------
+        bool
+            Whether it was done. Raises KeyError if there is no such object in `source`.
         """
 
 
