@@ -305,7 +305,12 @@ class Lease:
         holder = Holder.mine(uuid.uuid4().hex, note)
         _held.add(holder.owner)
         try:
-            if not store.put(_key(prefix, number), holder.encode(), create=True, durable=durable):
+            taken = store.put(_key(prefix, number), holder.encode(), create=True, durable=durable)
+            if taken and found is not None and not _still_stands(store, prefix, found):
+                # it was succeeded, and that is over, too: whoever is there now has begun anew
+                store.delete(_key(prefix, number))
+                taken = False
+            if not taken:
                 _held.discard(holder.owner)
                 return None
             for old in lease_keys(store, prefix):
@@ -382,6 +387,12 @@ def _renew(store: Store, key: str, holder: Holder, ended: threading.Event, lost:
                 lost.set()
                 return
             store.put(key + _BEAT, replace(holder, count=count).encode())
+
+
+def _still_stands(store: Store, prefix: str, found: Standing) -> bool:
+    with contextlib.suppress(KeyError):
+        return found.data.startswith(bytes(store.get(_key(prefix, found.number))))
+    return False
 
 
 def _is_ours(store: Store, key: str, holder: Holder) -> bool:

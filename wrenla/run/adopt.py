@@ -7,7 +7,7 @@ factor that one script has half made is the one that another needs, whatever els
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,6 @@ from wrenla.lease import WATCH_SECONDS
 from wrenla.plan.graph import Graph
 from wrenla.run.scheduler import needed_tasks
 from wrenla_handler.errors import StoreError
-from wrenla_handler.layout import TILE_KEYS
 from wrenla_handler.sources import padded_bytes
 from wrenla_handler.stores import CopyingStore, Store, join, open_store
 from wrenla_handler.task import ArraySpec, TileRef
@@ -146,7 +145,10 @@ def _take(
     taken: list[int] = []
     for name, tasks in by_array.items():
         spec = arrays[name]
-        with closing(open_store(spec.url)) as target, closing(open_store(join(dead.url, spec.identity))) as source:
+        with (
+            closing(open_store(spec.url)) as target,
+            closing(open_store(join(dead.url, spec.identity))) as source,
+        ):
             bring = partial(_bring, source, target, spec)
             pairs = [(tiles[p], graph.out(p)) for p in tasks]
             if target.reach == "anywhere":

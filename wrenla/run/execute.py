@@ -31,7 +31,7 @@ from wrenla_handler.errors import LinAlgError, StaleMatrixError
 from wrenla_handler.layout import NUMBER_KEY, TILE_KEYS, Separator, owned_folder
 from wrenla_handler.sources import function_key
 from wrenla_handler.stores import OwningStore, Reach, Store, open_store
-from wrenla_handler.task import ArraySpec, TileRef
+from wrenla_handler.task import ArraySpec
 from wrenla_handler.threads import Threads
 
 __all__ = ["Finished", "Placed", "Target", "execute"]
