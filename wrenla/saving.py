@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import uuid
+from contextlib import closing
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
@@ -32,9 +33,19 @@ from wrenla_handler.layout import (
     other_separator,
     owned_folder,
 )
-from wrenla_handler.stores import LEASE, RUNS, SAVING, MovingStore, OwningStore, Store, join
+from wrenla_handler.stores import (
+    LEASE,
+    RUNS,
+    SAVING,
+    MovingStore,
+    ObjectInfo,
+    OwningStore,
+    Store,
+    join,
+    open_store,
+)
 
-__all__ = ["AlreadySaved", "Claim", "check_address", "claim", "saved_already"]
+__all__ = ["AlreadySaved", "Claim", "check_address", "claim", "give_up", "left_of_save", "saved_already"]
 
 logger = logging.getLogger("wrenla.run")
 
@@ -122,6 +133,56 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
     raise SaveConflictError(f"{store.url}: others save matrices there all the time")
 
 
+def left_of_save(url: str, result: str) -> list[ObjectInfo]:
+    """Return what a save of a result that was cut short has left at an address; nothing if it is at work."""
+    with closing(open_store(url)) as store:
+        found = standing(store, _LEASE)
+        note = _note(found)
+        if found is None or found.alive or note.get("result") != result:
+            return []
+        moved = set(_layout_of(note).keys()) if _is_unfinished(store, note) else set()
+        tiles = (info for info in store.scan() if info.key in moved)
+        return [*tiles, *store.scan(f"{SAVING}/")]
+
+
+def give_up(url: str, result: str) -> int:
+    """Remove what a save of a result that was cut short has left at an address, and not the matrix there.
+
+    Returns
+    -------
+    int
+        How many objects that were: none if somebody is at work there.
+    """
+    left = left_of_save(url, result)
+    with closing(open_store(url)) as store:
+        found = standing(store, _LEASE) if left else None
+        note = _note(found)
+        if found is None or note.get("result") != result or not is_free(store, _LEASE, found):
+            return 0
+        lease = Lease.succeed(store, _LEASE, found, note, durable=True)
+        if lease is None:
+            return 0
+        new = _layout_of(note)
+        if _is_unfinished(store, note):
+            Claim(store, lease, None, new).abandon()
+        else:  # it was killed when all but the clearing up was done
+            Claim(store, lease, _layout(note.get("old", "")), new).clear_up()
+    return len(left)
+
+
+def _layout_of(note: dict[str, str]) -> TileLayout:
+    return TileLayout.of(note["new"])
+
+
+def _is_unfinished(store: Store, note: dict[str, str]) -> bool:
+    """Tell whether the matrix that a lease speaks of is not the one that is there."""
+    try:
+        there = TileLayout.read(store)
+    except (MetadataError, NotAMatrixError):
+        return True
+    return there.generation != note["owner"]
+
+
 def _note(found: Standing | None) -> dict[str, str]:
     """Return what a lease says of the save it is for; nothing if it is damaged or somebody has made it up."""
     note = dict(found.holder.note) if found is not None and found.holder is not None else {}
@@ -183,11 +244,15 @@ class Claim:
         self._check_held()
         if not layout.write(self.store, create=self._old is None):
             raise self._conflict()
-        if clear_up(self.store, layout, self._old):
+        self.clear_up()
+        return layout
+
+    def clear_up(self) -> None:
+        """Remove what the matrix that is there now does not need, and end the claim."""
+        if clear_up(self.store, self._new, self._old):
             self._remove_lease()
         else:
             self.lease.release()  # which says to the next one what to clear up
-        return layout
 
     def _bring_home(self, separator: Separator) -> None:
         """Move the new tiles to where they are looked for, which is no place of the old ones."""

@@ -14,7 +14,7 @@ import pytest
 
 import wrenla as wl
 from tests.run.saves import stop_after
-from wrenla.folder import clean
+from wrenla.cleaning import clean
 from wrenla.lease import Holder
 from wrenla.plan import plan as plan_module
 from wrenla.plan.cut import Cut

@@ -34,6 +34,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "matrix",
         "operands",
         "evaluate",
+        "cleaning",
         "saving",
         "saved_tiles",
         "stored",

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -142,7 +143,7 @@ def execute(
     folder = RunFolder(root, _run_key(targets))
     try:
         # from now on what is there is in use: late copies of an earlier run's tasks do not clear up after it
-        folder.store.put(MANIFEST, b"{}")
+        folder.store.put(MANIFEST, b"{}", create=True)
         arrays, hosts = _bind(plan, originals, places, folder)
         if executor.reach == "anywhere":
             arrays, hosts = upload(arrays, hosts, folder), {}
@@ -152,7 +153,7 @@ def execute(
         present += adopt(plan.graph, arrays, wanted, present, folder, executor.workers)
         if present:
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
-        folder.store.put(MANIFEST, json.dumps(_manifest(plan, executor), indent=1).encode())
+        folder.store.put(MANIFEST, json.dumps(_manifest(plan, targets, executor), indent=1).encode())
         job = Job(folder.key, plan.graph, arrays, wanted, present, plan.batch)
         with executor.session(hosts, plan.projected), watched(originals.values()):
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), listeners)
@@ -169,11 +170,7 @@ def execute(
         folder.close()
         if folder.lease.lost:
             error.add_note(f"another process has taken this one for dead and its place over: {folder.url}")
-        error.add_note(
-            f"finished tiles are kept in {folder.url}\n"
-            "  to resume: run the same script again\n"
-            f"  to clean:  wrenla clean --store {root}"
-        )
+        error.add_note(_advice(plan, targets, folder))
         raise
     if folder.kept:
         return
@@ -181,6 +178,21 @@ def execute(
         if spec.kind in ("tiles", "function") and spec.url.startswith(folder.url):
             executor.forget_array(spec)
     folder.remove()
+
+
+def _advice(plan: Plan, targets: Sequence[Target], folder: RunFolder) -> str:
+    """Say where finished tiles are, and what can be done with them."""
+    urls = [target.url for target in targets if target.url]
+    if len({task.out.array for task in plan.graph.tiles.tasks}) > len(urls):
+        urls.append(folder.url)  # as some are on the way to the results
+    where = f"finished tiles are kept in {' and '.join(urls)}"
+    if folder.store.reach == "process":
+        return f"{where} until this process ends\n  to resume: compute the same again"
+    return (
+        f"{where}\n"
+        "  to resume: run the same script again\n"
+        f"  to clean:  wrenla clean --store {shlex.quote(folder.root)}"
+    )
 
 
 def _run_key(targets: Sequence[Target]) -> str:
@@ -324,6 +336,7 @@ def _owner(store: OwningStore, key: str) -> str:
         return ""
 
 
-def _manifest(plan: Plan, executor: Executor) -> dict[str, Any]:
-    """What the bits of the results depend on, and what the run is about."""
-    return {"plan": str(plan), "cut": str(plan.cut), **executor.numerics()}
+def _manifest(plan: Plan, targets: Sequence[Target], executor: Executor) -> dict[str, Any]:
+    """What the bits of the results depend on, what the run is about, and where it saves."""
+    saves = {target.url: target.node.key for target in targets if target.url}
+    return {"plan": str(plan), "cut": str(plan.cut), "saves": saves, **executor.numerics()}
