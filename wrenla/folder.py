@@ -190,7 +190,7 @@ class DeadRun:
             store.close()
 
     def _give_back(self, store: Store, lease: Lease) -> None:
-        tiles = any(has_tiles(folder) for folder in store.list_folders())
+        tiles = any(has_tiles(key.partition("/")[0]) for key in store.list())
         if tiles or saves_of(store) or not lease.still_held():
             lease.release()
             return

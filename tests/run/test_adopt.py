@@ -74,6 +74,12 @@ def test_a_factor_is_found_whatever_else_differs(
     solved = K.solve(B1).compute(executor)
     expected = {what: make().compute(executor) for what, make in others.items()}
     assert tiles(url) == []
+    kill(K.cholesky(), executor, 10)
+    result, found = run(K.solve(B1), executor)
+    np.testing.assert_array_equal(result, solved)
+    assert found > 5
+    with closing(open_store(store_beside(url))) as store:
+        assert list(store.list()) == [], "who has lost all its tiles to others goes as well"
     for what, make in others.items():
         kill(K.solve(B1), executor, 20)
         there = len(tiles(url, name))
