@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from wrenla.errors import MetadataError, NotAMatrixError
 from wrenla.folder import empty, runs_in, saves_of, take_lease
-from wrenla.lease import Standing, are_free, standing
+from wrenla.lease import Lease, Standing, are_free, is_free, standing
 from wrenla.ownership import in_run, lease_is_of
-from wrenla.saving import give_up, left_of_save
+from wrenla.saving import CLAIM, Claim, layout_of, note_of
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import LEASE, RUNS, ObjectInfo, join, open_store
+from wrenla_handler.layout import TileLayout
+from wrenla_handler.stores import LEASE, RUNS, SAVING, ObjectInfo, Store, join, open_store
 
 __all__ = ["Leftover", "clean", "leftovers"]
 
@@ -55,7 +57,7 @@ class Leftover:
             if lease is None:
                 return 0
             try:
-                given_up = sum(give_up(url, result) for url, result in self.saves.items())
+                given_up = sum(_give_up(url, result) for url, result in self.saves.items())
                 lease.end_renewing()
                 return given_up + empty(store, self.name)[0]
             finally:
@@ -123,7 +125,7 @@ def _look(name: str, url: str, older_than: float) -> tuple[Leftover, Standing] |
         store.close()
     ours: list[ObjectInfo] = [info for info in infos if in_run(info.key, name)]
     others = len(infos) - len(ours)
-    unfinished = {url: left_of_save(url, result) for url, result in saves.items()}
+    unfinished = {url: _left_of_save(url, result) for url, result in saves.items()}
     ours += (info for left in unfinished.values() for info in left)
     age = max(0.0, time.time() - max((info.modified for info in ours), default=0.0))
     if age < older_than:
@@ -151,3 +153,53 @@ def clean(
         except StoreError as error:
             leftover = replace(leftover, why=str(error))
         unreadable(leftover)
+
+
+def _left_of_save(url: str, result: str) -> list[ObjectInfo]:
+    """Return what a save of a result that was cut short has left at an address; nothing if it is at work."""
+    with contextlib.closing(open_store(url)) as store:
+        found = standing(store, CLAIM)
+        note = note_of(found)
+        if found is None or found.alive or note.get("result") != result:
+            return []
+        moved = set(_new(note).keys()) if _is_unfinished(store, note) else set()
+        tiles = (info for info in store.scan() if info.key in moved)
+        return [*tiles, *store.scan(f"{SAVING}/")]
+
+
+def _give_up(url: str, result: str) -> int:
+    """Remove what a save of a result that was cut short has left at an address, and not the matrix there.
+
+    Returns
+    -------
+    int
+        How many objects that were: none if somebody is at work there.
+    """
+    left = _left_of_save(url, result)
+    with contextlib.closing(open_store(url)) as store:
+        found = standing(store, CLAIM) if left else None
+        note = note_of(found)
+        if found is None or note.get("result") != result or not is_free(store, CLAIM, found):
+            return 0
+        lease = Lease.succeed(store, CLAIM, found, note, durable=True)
+        if lease is None:
+            return 0
+        new = _new(note)
+        if _is_unfinished(store, note):
+            Claim(store, lease, None, new).abandon()
+        else:  # it was killed when all but the clearing up was done
+            Claim(store, lease, layout_of(note.get("old", "")), new).clear_up()
+    return len(left)
+
+
+def _new(note: dict[str, str]) -> TileLayout:
+    return TileLayout.of(note["new"])
+
+
+def _is_unfinished(store: Store, note: dict[str, str]) -> bool:
+    """Tell whether the matrix that a lease speaks of is not the one that is there."""
+    try:
+        there = TileLayout.read(store)
+    except (MetadataError, NotAMatrixError):
+        return True
+    return there.generation != note["owner"]

@@ -63,6 +63,7 @@ class RunFolder:
             raise StoreError(f"{self.url}: a lease with a name of our own is somebody else's; try again")
         self.lease = lease
         self.kept = False
+        self.resumable = False  # a run that needs what is here was cut short
         _open_here.add(self.url)
 
     def place(self, name: str) -> str:

@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import uuid
-from contextlib import closing
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
@@ -38,18 +37,25 @@ from wrenla_handler.stores import (
     RUNS,
     SAVING,
     MovingStore,
-    ObjectInfo,
     OwningStore,
     Store,
     join,
-    open_store,
 )
 
-__all__ = ["AlreadySaved", "Claim", "check_address", "claim", "give_up", "left_of_save", "saved_already"]
+__all__ = [
+    "CLAIM",
+    "AlreadySaved",
+    "Claim",
+    "check_address",
+    "claim",
+    "layout_of",
+    "note_of",
+    "saved_already",
+]
 
 logger = logging.getLogger("wrenla.run")
 
-_LEASE = f"{SAVING}/{LEASE}"
+CLAIM = f"{SAVING}/{LEASE}"
 
 _ATTEMPTS = 5
 """How often an address is looked at again that somebody else changes meanwhile."""
@@ -94,15 +100,15 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
         It is there, since somebody else has just saved it.
     """
     for _ in range(_ATTEMPTS):
-        old, found = _description(store), standing(store, _LEASE)
-        if not is_free(store, _LEASE, found):
+        old, found = _description(store), standing(store, CLAIM)
+        if not is_free(store, CLAIM, found):
             raise SaveConflictError(
                 f"{store.url}: {found} is saving a matrix there; wait until it has ended, or end it"
             )
-        note = _note(found)
+        note = note_of(found)
         if found is not None and old is not None and note.get("owner") == old.generation:
             # it was saved, and killed before it could clear up
-            if not clear_up(store, old, _layout(note.get("old", ""))):
+            if not clear_up(store, old, layout_of(note.get("old", ""))):
                 raise StoreError(f"{store.url}: what the matrix there has replaced cannot be removed")
             _remove_leases(store, found.number)
             continue
@@ -114,7 +120,7 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
         mine = {"result": result.key, "owner": owner, "new": new.to_json()}
         if old is not None:
             mine["old"] = old.to_json()
-        lease = Lease.succeed(store, _LEASE, found, mine, durable=True)
+        lease = Lease.succeed(store, CLAIM, found, mine, durable=True)
         if lease is None:
             continue
         claimed = Claim(store, lease, old, new)
@@ -125,7 +131,7 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
             if same:
                 claimed.take_back()
             else:
-                claimed.clear_others(_layout(note.get("new", "")))
+                claimed.clear_others(layout_of(note.get("new", "")))
             return claimed
         except BaseException:
             claimed.release()
@@ -133,65 +139,16 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
     raise SaveConflictError(f"{store.url}: others save matrices there all the time")
 
 
-def left_of_save(url: str, result: str) -> list[ObjectInfo]:
-    """Return what a save of a result that was cut short has left at an address; nothing if it is at work."""
-    with closing(open_store(url)) as store:
-        found = standing(store, _LEASE)
-        note = _note(found)
-        if found is None or found.alive or note.get("result") != result:
-            return []
-        moved = set(_layout_of(note).keys()) if _is_unfinished(store, note) else set()
-        tiles = (info for info in store.scan() if info.key in moved)
-        return [*tiles, *store.scan(f"{SAVING}/")]
-
-
-def give_up(url: str, result: str) -> int:
-    """Remove what a save of a result that was cut short has left at an address, and not the matrix there.
-
-    Returns
-    -------
-    int
-        How many objects that were: none if somebody is at work there.
-    """
-    left = left_of_save(url, result)
-    with closing(open_store(url)) as store:
-        found = standing(store, _LEASE) if left else None
-        note = _note(found)
-        if found is None or note.get("result") != result or not is_free(store, _LEASE, found):
-            return 0
-        lease = Lease.succeed(store, _LEASE, found, note, durable=True)
-        if lease is None:
-            return 0
-        new = _layout_of(note)
-        if _is_unfinished(store, note):
-            Claim(store, lease, None, new).abandon()
-        else:  # it was killed when all but the clearing up was done
-            Claim(store, lease, _layout(note.get("old", "")), new).clear_up()
-    return len(left)
-
-
-def _layout_of(note: dict[str, str]) -> TileLayout:
-    return TileLayout.of(note["new"])
-
-
-def _is_unfinished(store: Store, note: dict[str, str]) -> bool:
-    """Tell whether the matrix that a lease speaks of is not the one that is there."""
-    try:
-        there = TileLayout.read(store)
-    except (MetadataError, NotAMatrixError):
-        return True
-    return there.generation != note["owner"]
-
-
-def _note(found: Standing | None) -> dict[str, str]:
+def note_of(found: Standing | None) -> dict[str, str]:
     """Return what a lease says of the save it is for; nothing if it is damaged or somebody has made it up."""
     note = dict(found.holder.note) if found is not None and found.holder is not None else {}
-    new = _layout(note.get("new", ""))
+    new = layout_of(note.get("new", ""))
     known = re.fullmatch("[0-9a-f]{32}", note.get("owner", "")) and new is not None
     return note if known else {}
 
 
-def _layout(text: str) -> TileLayout | None:
+def layout_of(text: str) -> TileLayout | None:
+    """Return the description that a lease has noted, None if it has none."""
     try:
         return TileLayout.of(text)
     except MetadataError:
@@ -311,8 +268,8 @@ class Claim:
 
 
 def _remove_leases(store: Store, last: int) -> None:
-    for key in lease_keys(store, _LEASE):
-        if key.removeprefix(_LEASE)[:8] <= f"{last:08d}":
+    for key in lease_keys(store, CLAIM):
+        if key.removeprefix(CLAIM)[:8] <= f"{last:08d}":
             store.delete(key)
 
 
@@ -398,7 +355,7 @@ def _separator(store: Store, old: TileLayout | None, note: dict[str, str]) -> Se
     FileExistsError
         There is something that nobody has claimed.
     """
-    theirs = _layout(note.get("new", ""))
+    theirs = layout_of(note.get("new", ""))
     separator: Separator = "/" if old is None else other_separator(old.separator)
     if old is None and theirs is not None:
         return theirs.separator  # there may be tiles of a save that was not finished

@@ -210,6 +210,30 @@ def test_a_store_that_fails_is_no_reason_to_fail(
         assert found == 0
 
 
+def test_a_factor_that_is_kept_outlives_a_run_that_was_cut_short(
+    made: wl.BigMatrix, executor: wl.LocalExecutor, left: Callable[[], list[str]]
+) -> None:
+    expected = made.solve(B1).compute(executor)
+    factor = wl.linalg.cho_factor(made)
+    factor.solve(B2).compute(executor)
+    kept = left()
+    with pytest.raises(KeyboardInterrupt) as raised:
+        factor.solve(B1).compute(executor, on_event=stop_after(5, KeyboardInterrupt()))
+    (note,) = raised.value.__notes__
+    first, *_ = note.splitlines()
+    assert all(len(list(open_store(url).list())) > 5 for url in first.split("kept in ")[1].split(" and "))
+    raised.value.with_traceback(None)
+    del raised, factor  # as at the end of the script
+    assert set(kept) - {key for key in kept if LEASE in key} <= set(left())
+    events: list[Event] = []
+    again = wl.linalg.cho_factor(made)
+    np.testing.assert_array_equal(again.solve(B1).compute(executor, on_event=events.append), expected)
+    begun = [event for event in events if isinstance(event, RunStarted)]
+    assert begun[0].todo == 0 < begun[1].todo < begun[1].tasks
+    del again
+    assert left() == [], "and after a run that has ended well it goes as ever"
+
+
 def test_many_at_once_take_each_tile_once(
     made: wl.BigMatrix, tmp_path: Path, executor: wl.LocalExecutor, left: Callable[[], list[str]]
 ) -> None:

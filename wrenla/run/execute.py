@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +25,7 @@ from wrenla.plan.plan import Plan, make_plan
 from wrenla.run.adopt import adopt, whole_tiles
 from wrenla.run.events import Listener
 from wrenla.run.loop import Job, run_job
+from wrenla.run.persisted import folders_of
 from wrenla.run.scheduler import Policy, Schedule
 from wrenla.run.upload import upload
 from wrenla_handler.cache import Tile
@@ -170,8 +171,10 @@ def execute(
         folder.close()
         if folder.lease.lost:
             error.add_note(f"another process has taken this one for dead and its place over: {folder.url}")
-        error.add_note(_advice(plan, targets, folder))
+        error.add_note(_advice(plan, originals.values(), targets, folder))
         raise
+    for other in folders_of(originals.values()):
+        other.resumable = False
     if folder.kept:
         return
     for spec in arrays.values():
@@ -180,11 +183,15 @@ def execute(
     folder.remove()
 
 
-def _advice(plan: Plan, targets: Sequence[Target], folder: RunFolder) -> str:
+def _advice(plan: Plan, nodes: Iterable[Node], targets: Sequence[Target], folder: RunFolder) -> str:
     """Say where finished tiles are, and what can be done with them."""
+    persisted = list(folders_of(nodes)) if folder.store.reach != "process" else []
+    for other in persisted:
+        other.resumable = True
     urls = [target.url for target in targets if target.url]
     if len({task.out.array for task in plan.graph.tiles.tasks}) > len(urls):
         urls.append(folder.url)  # as some are on the way to the results
+    urls += sorted({other.url for other in persisted})
     where = f"finished tiles are kept in {' and '.join(urls)}"
     if folder.store.reach == "process":
         return f"{where} until this process ends\n  to resume: compute the same again"
