@@ -48,6 +48,7 @@ def begin(what: str, folder: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_twenty_kills_of_scripts_that_share_their_work(executor: wl.LocalExecutor, tmp_path: Path) -> None:
     seed = int(os.environ.get("CHAOS_SEED", time.time_ns() % 10**6))
     sys.stdout.write(f"CHAOS_SEED={seed}\n")  # pytest shows it if the test fails
