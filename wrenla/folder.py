@@ -13,7 +13,7 @@ from functools import partial
 
 from wrenla.lease import Lease, Standing, is_free, standing
 from wrenla.ownership import MANIFEST, has_tiles, in_run, is_run, is_run_folder, lease_is_of
-from wrenla_handler.errors import StoreError
+from wrenla_handler.errors import StoreError, ThreadLimitError
 from wrenla_handler.stores import LEASE, RUNS, Store, join, open_store
 from wrenla_handler.threads import Threads
 
@@ -203,17 +203,22 @@ class DeadRun:
 
 
 def dead_runs(folder: RunFolder, arrays: Container[str]) -> list[DeadRun]:
-    """Find the runs beside one's own that have some of these arrays, and no live owner.
+    """Find the runs beside one's own that have some of these arrays, and no live owner that is known of.
 
-    It takes one request where there are no others, and two or three more for each of those.
+    It takes one request where there are no others, and two or three more for each of those. What cannot be
+    read, as another user's, counts as not there.
     """
-    names = [name for name in runs_in(folder.root) if has_tiles(name) and name != folder.key]
     look = partial(_look_for, folder.root, arrays)
-    if folder.store.reach == "anywhere" and len(names) > 1:
-        with Threads(_LOOKERS, "wrenla-look") as pool:
-            found = list(pool.map(look, names))
-    else:
-        found = list(map(look, names))
+    try:
+        names = [name for name in runs_in(folder.root) if has_tiles(name) and name != folder.key]
+        if folder.store.reach == "anywhere" and len(names) > 1:
+            with Threads(_LOOKERS, "wrenla-look") as pool:
+                found = list(pool.map(look, names))
+        else:
+            found = list(map(look, names))
+    except (StoreError, ThreadLimitError) as error:
+        logger.info("%s: other runs are not looked at: %s", folder.root, error)
+        return []
     return [dead for dead in found if dead is not None]
 
 
@@ -222,8 +227,11 @@ def _look_for(root: str, arrays: Container[str], name: str) -> DeadRun | None:
     if url in _open_here:
         return None
     with contextlib.closing(open_store(url)) as store:
-        there = frozenset(folder for folder in store.list_folders() if folder in arrays)
-        found = standing(store, LEASE) if there else None
+        try:
+            there = frozenset(folder for folder in store.list_folders() if folder in arrays)
+            found = standing(store, LEASE) if there else None
+        except StoreError:
+            return None
     if found is None or found.alive or not lease_is_of(found.data, name):
         return None
     return DeadRun(name, url, there, found)

@@ -18,7 +18,7 @@ from wrenla.cli import main
 from wrenla.run.events import Event, RunStarted
 from wrenla_handler.stores import open_store
 
-N, TILE = 100, 20
+N, TILE = 80, 20
 B = np.random.default_rng(0).standard_normal((N, N))
 POS = B @ B.T + N * np.eye(N)
 
@@ -74,7 +74,7 @@ def interrupted(x: wl.BigMatrix, url: str, executor: wl.Executor, overwrite: boo
     first, *_ = note.splitlines()
     first = first.removeprefix("finished tiles are kept in ").removesuffix(" until this process ends")
     tiles = [key for place in first.split(" and ") for key in objects(place) if re.search(r"\bc[./]\d", key)]
-    assert len(tiles) - 25 * overwrite >= 5, "tiles are where it says"
+    assert len(tiles) - 16 * overwrite >= 5, "tiles are where it says"
     if overwrite:
         np.testing.assert_array_equal(wl.open(url).compute(executor), 0)
     return str(note)
@@ -103,4 +103,4 @@ def cleaned(x: wl.BigMatrix, root: str, url: str, overwrite: bool, executor: wl.
     assert f"partly in {open_store(url).url}" in done.output
     if overwrite:
         np.testing.assert_array_equal(wl.open(url).compute(executor), 0)
-    assert len(objects(url)) == 26 * overwrite
+    assert len(objects(url)) == 17 * overwrite

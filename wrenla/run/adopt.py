@@ -19,7 +19,7 @@ from wrenla.folder import DeadRun, RunFolder, dead_runs
 from wrenla.lease import WATCH_SECONDS
 from wrenla.plan.graph import Graph
 from wrenla.run.scheduler import needed_tasks
-from wrenla_handler.errors import StoreError
+from wrenla_handler.errors import StoreError, ThreadLimitError
 from wrenla_handler.sources import padded_bytes
 from wrenla_handler.stores import CopyingStore, Store, join, open_store
 from wrenla_handler.task import ArraySpec, TileRef
@@ -70,8 +70,8 @@ def adopt(
     adopted: list[int] = []
     if have[is_wanted].all():
         return adopted
-    try:
-        for dead in dead_runs(folder, made):
+    for dead in dead_runs(folder, made):
+        try:
             tiles = _tiles_of(dead, graph, arrays, made)
             useful = _useful(graph, is_wanted, have, tiles.keys())
             seconds = float(graph.seconds[useful].sum()) / workers
@@ -80,10 +80,11 @@ def adopt(
                 continue
             with dead.held() as is_ours:
                 taken = _take(dead, {p: tiles[p] for p in useful}, graph, arrays) if is_ours else []
+        except (StoreError, ThreadLimitError) as error:  # another user's, say: then it is computed
+            logger.info("%s: what is there is not used: %s", dead.url, error)
+        else:
             have[taken] = True
             adopted += taken
-    except StoreError as error:  # then it is computed
-        logger.warning("what other runs have left is not used: %s", error)
     return adopted
 
 

@@ -173,13 +173,11 @@ class LocalStore:
 
     def move(self, key: str, new: str) -> None:
         """Give an object another key, in one step, in place of what is there."""
-        with (
-            self._in_folder_of(key, missing=_MISSING) as (folder, name),
-            self._in_folder_of(new, make=True) as (new_folder, new_name),
-        ):
+        with self._in_folder_of(key, missing=_MISSING) as (folder, name):
             regular_status(folder, name)
-            check_replaceable(new_folder, new_name)
-            os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=new_folder)
+            with self._in_folder_of(new, make=True) as (new_folder, new_name):
+                check_replaceable(new_folder, new_name)
+                os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=new_folder)
 
     def move_folder(self, folder: str, new: str) -> bool:
         """Give all objects below a folder another one, in one step, unless there are objects below that."""
@@ -204,21 +202,20 @@ class LocalStore:
     def copy_from(self, source: LocalStore, key: str, new: str, owner: str = "") -> bool:
         """Give a file of another folder a second name here, unless the name is taken.
 
-        On another file system it is copied.
+        On another file system, and where it is another user's, it is copied.
         """
-        with (
-            source._in_folder_of(key, missing=_MISSING) as (folder, name),
-            self._in_folder_of(new, make=True) as (new_folder, new_name),
-        ):
+        with source._in_folder_of(key, missing=_MISSING) as (folder, name):
             regular_status(folder, name)
-            try:
-                os.link(name, new_name, src_dir_fd=folder, dst_dir_fd=new_folder, follow_symlinks=False)
-            except FileExistsError:
-                return False
-            except OSError as error:
-                if error.errno != errno.EXDEV:
-                    raise
-                return self.put(new, source.get(key), create=True)
+            with self._in_folder_of(new, make=True) as (new_folder, new_name):
+                try:
+                    os.link(name, new_name, src_dir_fd=folder, dst_dir_fd=new_folder, follow_symlinks=False)
+                except FileExistsError:
+                    regular_status(new_folder, new_name)  # a folder, or a link, is no object that could stand
+                    return False
+                except OSError as error:
+                    if error.errno not in (errno.EXDEV, errno.EPERM):
+                        raise
+                    return self.put(new, source.get(key), create=True)
         return True
 
     def remove_empty_folders(self, ours: Callable[[str], bool], *, root: bool = False) -> None:
