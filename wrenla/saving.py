@@ -323,7 +323,7 @@ def _check_free(
         if note.get("result") != result.key and not overwrite:
             raise FileExistsError(
                 f"{store.url}: there is something already, an unfinished matrix; overwrite=True replaces it, "
-                "and running its script again finishes it"
+                "running its script again finishes it, and `wrenla clean` removes it"
             )
     elif (there := _stranger(store)) is not None:
         if not overwrite:
