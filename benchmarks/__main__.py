@@ -172,6 +172,15 @@ def overhead(rounds: int) -> list[Figure]:
         if c.runs:
             each = c.seconds / c.median_run["tasks"] * 1e3
             figures.append(Figure(work, "milliseconds a task, all included", each, 0.2, 0.05, "ms", True))
+    for order, laid in (("C", "rows"), ("F", "columns")):
+        work = f"naming an array of 512 MB, stored by {laid}, by its content"
+        print(work)
+        c = compete(["name_array"], {"megabytes": 512, "order": order}, rounds=rounds)["name_array"]
+        if c.runs:
+            run = c.median_run
+            rate, share = run["bytes"] / run["seconds"] / 1e9, run["summed"] / run["seconds"]
+            note = f"{share:.2f} × the rate of numpy.sum"
+            figures.append(Figure(work, "rate", rate, 2.0, 2.0, "GB/s", note=note))
     return figures
 
 

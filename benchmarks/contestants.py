@@ -318,6 +318,27 @@ def wrenla_overhead(tasks: int, store: str, **_: Any) -> dict[str, Any]:
         return {"seconds": seconds, "tasks": side * side, "profile": watch.profile(seconds)}
 
 
+def name_array(megabytes: int, order: str, **_: Any) -> dict[str, Any]:
+    """Name an array by its content, as `from_array` and right-hand sides do; beside it NumPy's sum of it."""
+    import numpy as np
+
+    import wrenla as wl
+
+    n = round((megabytes * 1e6 / 8) ** 0.5)
+    array = np.asarray(np.random.default_rng(0).random((n, n)), order=order)  # type: ignore[call-overload]
+
+    def best(work: Callable[[], object]) -> float:
+        def timed() -> float:
+            start = time.perf_counter()
+            work()
+            return time.perf_counter() - start
+
+        return min(timed() for _ in range(5))
+
+    named, summed = best(lambda: wl.from_array(array, tile=512)), best(lambda: array.sum())
+    return {"seconds": named, "summed": summed, "bytes": array.nbytes}
+
+
 class Memory:
     """Peak resident memory in a `with` block, mapped files included, over that when it was made."""
 

@@ -32,6 +32,9 @@ _COPIED = 16 << 20
 _PIECE = 1 << 20
 """Bytes of an array that are brought into C order at a time, to be hashed."""
 
+_PANEL, _EDGE = 64 << 20, 128
+"""The same of an array stored by columns: bytes at most, and rows and columns that are turned at a time."""
+
 _OURS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 
@@ -170,14 +173,29 @@ def _hash(array: Array) -> str:
         for stride, n in zip(array.strides, array.shape, strict=True)
     )
     array = np.asarray(array)[once]
-    dtype = array.dtype.newbyteorder("=")
-    rows = max(1, _PIECE // max(1, array[:1].nbytes))
-    if array.flags.c_contiguous and array.dtype == dtype:
-        rows = max(1, len(array))
-    for r in range(0, len(array), rows):
-        piece = np.ascontiguousarray(array[r : r + rows], dtype=dtype)
+    for piece in _in_c_order(array):
         digest.update(piece.reshape(-1).view(np.uint8).data)
     return f"{digest.hexdigest()} {once if slice(0, 1) in once else ''}"
+
+
+def _in_c_order(array: Array) -> Iterator[Array]:
+    """Yield the rows of an array, some at a time, in C order and this machine's byte order."""
+    dtype, row = array.dtype.newbyteorder("="), max(1, array[:1].nbytes)
+    if array.flags.c_contiguous and array.dtype == dtype:
+        yield array
+    elif array.ndim == 2 and abs(array.strides[0]) < abs(array.strides[1]):
+        # of columns a few rows would be a cache line here and there: squares, at the speed of a copy
+        rows = max(1, min(_EDGE, _PANEL // row))
+        buffer = np.empty((min(rows, len(array)), array.shape[1]), dtype)  # one: fresh memory takes its time
+        for r in range(0, len(array), rows):
+            panel = buffer[: len(array) - r]
+            for c in range(0, array.shape[1], _EDGE):
+                panel[:, c : c + _EDGE] = array[r : r + rows, c : c + _EDGE]
+            yield panel
+    else:
+        rows = max(1, _PIECE // row)
+        for r in range(0, len(array), rows):
+            yield np.ascontiguousarray(array[r : r + rows], dtype=dtype)
 
 
 def _name_of_file(array: Array) -> str:

@@ -10,12 +10,12 @@ import numpy as np
 from dask.utils import format_bytes, format_time
 
 from wrenla import cli_aws, cli_sandbox
+from wrenla.cleaning import leftovers
 from wrenla.cli_map import map_command
 from wrenla.cli_places import why_no_folder
 from wrenla.cli_text import counted, one_line
 from wrenla.config import ignored_files, origins, settings
 from wrenla.errors import NotAMatrixError, SettingError, StoreError, WrenlaError
-from wrenla.folder import leftovers
 from wrenla.stored import needed_tiles, tile_infos
 from wrenla_handler.layout import TileLayout
 from wrenla_handler.stores import SAVING, open_store
@@ -101,8 +101,9 @@ def clean(store: str | None, older_than: float, dry_run: bool) -> None:
     """Remove what runs that failed or were killed have left.
 
     Such a run keeps its finished tiles, so that running the same script again goes on where it was. This
-    command removes them. Only what wrenla has written is removed. Runs that are still at work, matrices that
-    were saved, and whatever else lies in the store, are never touched.
+    command removes them, also those of a save that was cut short, wherever that was. Only what wrenla has
+    written is removed. Runs that are still at work, matrices that were saved, and whatever else lies in the
+    store, are never touched.
     """
     root = store or settings().store
     place = open_store(root)
@@ -123,8 +124,9 @@ def clean(store: str | None, older_than: float, dry_run: bool) -> None:
             continue
         size = f", {format_bytes(leftover.nbytes)}" if leftover.nbytes else ""
         ago = f"{format_time(leftover.age)} ago" if leftover.age >= 1 else "just now"
+        also = f", partly in {', '.join(leftover.saves)}" if leftover.saves else ""
         others = f"; {counted(leftover.others, 'other')} in its folder kept" if leftover.others else ""
-        click.echo(f"{leftover.name}  {counted(leftover.objects, 'object')}{size}, left {ago}{others}")
+        click.echo(f"{leftover.name}  {counted(leftover.objects, 'object')}{size}{also}, left {ago}{others}")
         runs, objects, nbytes = runs + 1, objects + leftover.objects, nbytes + leftover.nbytes
     if runs == 0:
         click.echo(f"{root}: nothing to clean")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -20,12 +19,12 @@ from wrenla.config import Settings, settings, store_for
 from wrenla.errors import SettingError, TooLargeError
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
-from wrenla.folder import RunFolder
 from wrenla.plan.expression import Leaf, Node, leaf
 from wrenla.plan.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import Listener
 from wrenla.run.execute import Placed, Target, execute
+from wrenla.run.persisted import Owner
 from wrenla.saving import AlreadySaved, Claim, check_address, claim, saved_already
 from wrenla.stored import check_current, stored_spec
 from wrenla_handler.errors import StaleMatrixError
@@ -146,19 +145,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
         ) as ((result,), folder),
     ):
         folder.keep()
-    return leaf(result.spec, result.node.structure, None, _Owner(folder, executor, result.spec))
-
-
-class _Owner:
-    """Removes a run's folder when nobody uses its tiles any more, at the latest when the interpreter ends."""
-
-    def __init__(self, folder: RunFolder, executor: Executor, spec: ArraySpec) -> None:
-        weakref.finalize(self, _disown, folder, executor, spec)
-
-
-def _disown(folder: RunFolder, executor: Executor, spec: ArraySpec) -> None:
-    executor.forget_array(spec)  # a mapped file takes space even when it is deleted
-    folder.remove()
+    return leaf(result.spec, result.node.structure, None, Owner(folder, executor, result.spec))
 
 
 def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, options: Options) -> Node:

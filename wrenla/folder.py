@@ -1,27 +1,44 @@
-"""The place of a run in a store: its lease, its temporary tiles, and what may be cleaned."""
+"""The place of a run in a store: its lease, its temporary tiles, and where to find those of others."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
-from wrenla.lease import Lease, Standing, are_free, is_free, standing
-from wrenla.ownership import MANIFEST, in_run, is_run, is_run_folder, lease_is_of
-from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import LEASE, RUNS, ObjectInfo, Store, join, open_store
+from wrenla.lease import Lease, Standing, is_free, standing
+from wrenla.ownership import MANIFEST, has_tiles, in_run, is_run, is_run_folder, lease_is_of
+from wrenla_handler.errors import StoreError, ThreadLimitError
+from wrenla_handler.stores import LEASE, RUNS, Store, join, open_store
 from wrenla_handler.threads import Threads
 
-__all__ = ["Leftover", "RunFolder", "clean", "delete_all", "leftovers"]
+__all__ = [
+    "DeadRun",
+    "RunFolder",
+    "dead_runs",
+    "delete_all",
+    "empty",
+    "runs_in",
+    "saves_of",
+    "take_lease",
+]
 
 logger = logging.getLogger("wrenla.run")
 
 _REMOVERS = 8
 """Requests at a time that remove objects from a store that is far away."""
+
+
+_LOOKERS = 16
+"""Runs at a time that are looked at in a store that is far away."""
+
+_open_here: set[str] = set()
+"""Addresses of the runs of this process that are not over."""
 
 
 class RunFolder:
@@ -38,6 +55,7 @@ class RunFolder:
 
     def __init__(self, root: str, key: str) -> None:
         self._process = os.getpid()
+        self.root = root
         self.key, self.url, self.store, lease = _open(root, key)
         if lease is None:
             self.key, self.url, self.store, lease = _open(root, f"{key}-{uuid.uuid4().hex[:8]}")
@@ -45,6 +63,8 @@ class RunFolder:
             raise StoreError(f"{self.url}: a lease with a name of our own is somebody else's; try again")
         self.lease = lease
         self.kept = False
+        self.resumable = False  # a run that needs what is here was cut short
+        _open_here.add(self.url)
 
     def place(self, name: str) -> str:
         """Return the URL of an array of this run."""
@@ -58,6 +78,7 @@ class RunFolder:
         """Give the lease back and keep the tiles: another run may go on from here."""
         self.lease.release()
         self.store.close()
+        _open_here.discard(self.url)
 
     def remove(self) -> None:
         """Remove everything that a run writes."""
@@ -65,9 +86,10 @@ class RunFolder:
             return  # a forked child has inherited it, and its parent goes on with it
         if self.lease.still_held():  # or else it is somebody's who has taken this process for dead
             self.lease.end_renewing()
-            _empty(self.store, self.key)
+            empty(self.store, self.key)
         self.lease.stop()
         self.store.close()
+        _open_here.discard(self.url)
 
 
 def _open(root: str, key: str) -> tuple[str, str, Store, Lease | None]:
@@ -75,7 +97,7 @@ def _open(root: str, key: str) -> tuple[str, str, Store, Lease | None]:
     url = join(root, RUNS, key)
     store = open_store(url)
     try:
-        lease = _take(store, key)
+        lease = take_lease(store, key)
     except BaseException:
         store.close()
         raise
@@ -84,12 +106,13 @@ def _open(root: str, key: str) -> tuple[str, str, Store, Lease | None]:
     return key, url, store, lease
 
 
-def _take(store: Store, key: str) -> Lease | None:
+def take_lease(store: Store, key: str) -> Lease | None:
+    """Take the lease of a run's folder, None while somebody else has it."""
     found = standing(store, LEASE)
     return Lease.succeed(store, LEASE, found, {"run": key}) if is_free(store, LEASE, found) else None
 
 
-def _empty(store: Store, run: str) -> tuple[int, int]:
+def empty(store: Store, run: str) -> tuple[int, int]:
     """Remove what a run writes, and return how many objects that were and how many others stay."""
     keys = set(store.list())
     # and look again when it is gone: who writes after that finds it gone, and removes it again (TileWork)
@@ -106,6 +129,15 @@ def _empty(store: Store, run: str) -> tuple[int, int]:
     return len(ours), len(keys - ours)
 
 
+def saves_of(store: Store) -> dict[str, str]:
+    """Return where a run saves matrices: for each address the key of the result."""
+    try:
+        saves = json.loads(bytes(store.get(MANIFEST)))["saves"]
+        return {str(url): str(result) for url, result in saves.items()}
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}  # it saves nothing, or had not begun to
+
+
 def delete_all(store: Store, keys: Iterable[str]) -> None:
     """Remove objects, some at a time where a request takes a while."""
     rest = sorted(keys)
@@ -119,135 +151,96 @@ def delete_all(store: Store, keys: Iterable[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Leftover:
-    """What a run without a live owner has left.
+class DeadRun:
+    """A run whose owner seems to be gone, and what it has of the arrays that somebody else needs.
 
     Attributes
     ----------
     name, url : str
-    objects : int
-    nbytes : int
-        Their size.
-    age : float
-        Seconds since the latest of them was written.
-    others : int
-        Objects in its folder that wrenla has not written: they stay.
-    why : str
-        Why it cannot be removed, "" if it can.
+    arrays : frozenset of str
+        Names of folders below it.
+    found : Standing
+        Its lease.
     """
 
     name: str
     url: str
-    objects: int = 0
-    nbytes: int = 0
-    age: float = 0.0
-    others: int = 0
-    why: str = ""
+    arrays: frozenset[str]
+    found: Standing
 
-    def remove(self) -> int:
-        """Remove it and return how many objects there were: none if somebody has begun to resume the run."""
+    @property
+    def alive(self) -> bool | None:
+        """False if its owner is gone, None if that has to be watched."""
+        return self.found.alive
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[bool]:
+        """Have it for a while, and hand out whether we do: neither its own script nor `clean` has it then.
+
+        If no tile is left at the end it is removed.
+        """
         store = open_store(self.url)
+        lease = None
         try:
-            lease = _take(store, self.name)
-            if lease is None:
-                return 0
-            try:
-                lease.end_renewing()
-                return _empty(store, self.name)[0]
-            finally:
-                lease.stop()
+            if is_free(store, LEASE, self.found):
+                lease = Lease.succeed(store, LEASE, self.found, {"run": self.name})
+            yield lease is not None
         finally:
+            if lease is not None:
+                self._give_back(store, lease)
             store.close()
 
-
-def leftovers(root: str, *, older_than: float = 0.0) -> Iterator[Leftover]:
-    """Find what runs without a live owner have left in the store for temporaries.
-
-    A folder counts as a run's if its name and its lease say so. Leases of which this machine cannot tell
-    whether their holders are alive are watched for half a minute, all together.
-
-    Parameters
-    ----------
-    root : str
-        URL of the store.
-    older_than : float
-        Seconds since the latest object was written; younger ones are kept for whoever wants to resume them.
-
-    Yields
-    ------
-    Leftover
-        Also one for each run of which something cannot be read: its `why` says what.
-    """
-    held = []
-    for name in _runs(root):
-        url = join(root, RUNS, name)
+    def _give_back(self, store: Store, lease: Lease) -> None:
+        tiles = any(has_tiles(key.partition("/")[0]) for key in store.list())
+        if tiles or saves_of(store) or not lease.still_held():
+            lease.release()
+            return
         try:
-            found = _look(name, url, older_than)
-        except StoreError as error:
-            yield Leftover(name, url, why=str(error))
-            continue
-        if found is None or found[1].alive:
-            continue
-        if found[1].alive is None:
-            held.append(found)
+            lease.end_renewing()
+            empty(store, self.name)
+        finally:
+            lease.stop()
+
+
+def dead_runs(folder: RunFolder, arrays: Container[str]) -> list[DeadRun]:
+    """Find the runs beside one's own that have some of these arrays, and no live owner that is known of.
+
+    It takes one request where there are no others, and two or three more for each of those. What cannot be
+    read, as another user's, counts as not there.
+    """
+    look = partial(_look_for, folder.root, arrays)
+    try:
+        names = [name for name in runs_in(folder.root) if has_tiles(name) and name != folder.key]
+        if folder.store.reach == "anywhere" and len(names) > 1:
+            with Threads(_LOOKERS, "wrenla-look") as pool:
+                found = list(pool.map(look, names))
         else:
-            yield found[0]
-    yield from _without_holder(held)
+            found = list(map(look, names))
+    except (StoreError, ThreadLimitError) as error:
+        logger.info("%s: other runs are not looked at: %s", folder.root, error)
+        return []
+    return [dead for dead in found if dead is not None]
 
 
-def _without_holder(held: list[tuple[Leftover, Standing]]) -> Iterator[Leftover]:
-    with contextlib.ExitStack() as opened:
-        places = []
-        for leftover, found in held:
-            store = open_store(leftover.url)
-            opened.callback(store.close)
-            places.append((store, LEASE, found))
-        free = are_free(places)
-    yield from (leftover for (leftover, _), is_dead in zip(held, free, strict=True) if is_dead)
+def _look_for(root: str, arrays: Container[str], name: str) -> DeadRun | None:
+    url = join(root, RUNS, name)
+    if url in _open_here:
+        return None
+    with contextlib.closing(open_store(url)) as store:
+        try:
+            there = frozenset(folder for folder in store.list_folders() if folder in arrays)
+            found = standing(store, LEASE) if there else None
+        except StoreError:
+            return None
+    if found is None or found.alive or not lease_is_of(found.data, name):
+        return None
+    return DeadRun(name, url, there, found)
 
 
-def _runs(root: str) -> Iterator[str]:
+def runs_in(root: str) -> Iterator[str]:
     """Yield the names of the runs in a store."""
     store = open_store(join(root, RUNS))
     try:
         yield from (name for name in store.list_folders() if is_run(name))
     finally:
         store.close()
-
-
-def _look(name: str, url: str, older_than: float) -> tuple[Leftover, Standing] | None:
-    """Return what a run has left and its lease; None if it is too young, or no run's folder at all."""
-    store = open_store(url)
-    try:
-        found = standing(store, LEASE)
-        if found is None or not lease_is_of(found.data, name):
-            return None
-        infos = list(store.scan())
-    finally:
-        store.close()
-    ours: list[ObjectInfo] = [info for info in infos if in_run(info.key, name)]
-    age = max(0.0, time.time() - max((info.modified for info in ours), default=0.0))
-    if age < older_than:
-        return None
-    nbytes = sum(info.nbytes for info in ours)
-    return Leftover(name, url, len(ours), nbytes, age, len(infos) - len(ours)), found
-
-
-def clean(
-    root: str, *, older_than: float = 0.0, unreadable: Callable[[Leftover], object] = lambda leftover: None
-) -> Iterator[tuple[str, int]]:
-    """Remove what runs without a live owner have left in the store for temporaries; see `leftovers`.
-
-    Yields
-    ------
-    (str, int)
-        Name of a removed run and how many objects it had.
-    """
-    for leftover in leftovers(root, older_than=older_than):
-        try:
-            if not leftover.why:
-                yield leftover.name, leftover.remove()
-                continue
-        except StoreError as error:
-            leftover = replace(leftover, why=str(error))
-        unreadable(leftover)

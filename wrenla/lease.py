@@ -37,9 +37,7 @@ WATCH_SECONDS = 30.0
 """How long a lease that is not counted up is watched before its holder is taken for dead."""
 
 _POLL_SECONDS = 0.5
-
 _KIND = "lease"
-
 _LAST = 99_999_999
 
 _BEAT = "-count"
@@ -162,10 +160,9 @@ def _start_of(pid: int) -> str:
 
 
 def _read(path: str) -> str:
-    try:
+    with contextlib.suppress(OSError):
         return Path(path).read_text().strip()
-    except OSError:
-        return ""
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +302,11 @@ class Lease:
         holder = Holder.mine(uuid.uuid4().hex, note)
         _held.add(holder.owner)
         try:
-            if not store.put(_key(prefix, number), holder.encode(), create=True, durable=durable):
+            taken = store.put(_key(prefix, number), holder.encode(), create=True, durable=durable)
+            if taken and not _still_stands(store, prefix, found):
+                store.delete(_key(prefix, number))
+                taken = False
+            if not taken:
                 _held.discard(holder.owner)
                 return None
             for old in lease_keys(store, prefix):
@@ -382,6 +383,13 @@ def _renew(store: Store, key: str, holder: Holder, ended: threading.Event, lost:
                 lost.set()
                 return
             store.put(key + _BEAT, replace(holder, count=count).encode())
+
+
+def _still_stands(store: Store, prefix: str, found: Standing | None) -> bool:
+    """Or else it was succeeded, and that is over, too: whoever is there now has begun anew."""
+    with contextlib.suppress(KeyError):
+        return found is None or found.data.startswith(bytes(store.get(_key(prefix, found.number))))
+    return False
 
 
 def _is_ours(store: Store, key: str, holder: Holder) -> bool:

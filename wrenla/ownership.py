@@ -20,6 +20,7 @@ __all__ = [
     "MANIFEST",
     "Kind",
     "Kinds",
+    "has_tiles",
     "in_run",
     "is_matrix_folder",
     "is_run",
@@ -71,6 +72,17 @@ def is_run(name: str) -> bool:
     (True, False)
     """
     return re.fullmatch(_NAME, name) is not None
+
+
+def has_tiles(folder: str) -> bool:
+    """Tell whether a folder has the name of one with tiles that tasks have made: a run, or an array of it.
+
+    Examples
+    --------
+    >>> has_tiles("0123456789abcdef01234567"), has_tiles("functions"), has_tiles("calls-0123456789ab")
+    (True, False, False)
+    """
+    return re.fullmatch(rf"{_HEX}{{24}}(?:-{_HEX}{{8}})?", folder, re.A) is not None
 
 
 def in_run(key: str, run: str) -> bool:

@@ -33,11 +33,20 @@ from wrenla_handler.layout import (
 )
 from wrenla_handler.stores import LEASE, RUNS, SAVING, MovingStore, OwningStore, Store, folder_of, join
 
-__all__ = ["AlreadySaved", "Claim", "check_address", "claim", "saved_already"]
+__all__ = [
+    "CLAIM",
+    "AlreadySaved",
+    "Claim",
+    "check_address",
+    "claim",
+    "layout_of",
+    "note_of",
+    "saved_already",
+]
 
 logger = logging.getLogger("wrenla.run")
 
-_LEASE = f"{SAVING}/{LEASE}"
+CLAIM = f"{SAVING}/{LEASE}"
 
 _ATTEMPTS = 5
 """How often an address is looked at again that somebody else changes meanwhile."""
@@ -82,15 +91,15 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
         It is there, since somebody else has just saved it.
     """
     for _ in range(_ATTEMPTS):
-        old, found = _description(store), standing(store, _LEASE)
-        if not is_free(store, _LEASE, found):
+        old, found = _description(store), standing(store, CLAIM)
+        if not is_free(store, CLAIM, found):
             raise SaveConflictError(
                 f"{store.url}: {found} is saving a matrix there; wait until it has ended, or end it"
             )
-        note = _note(found)
+        note = note_of(found)
         if found is not None and old is not None and note.get("owner") == old.generation:
             # it was saved, and killed before it could clear up
-            if not clear_up(store, old, _layout(note.get("old", ""))):
+            if not clear_up(store, old, layout_of(note.get("old", ""))):
                 raise StoreError(f"{store.url}: what the matrix there has replaced cannot be removed")
             _remove_leases(store, found.number)
             continue
@@ -102,7 +111,7 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
         mine = {"result": result.key, "owner": owner, "new": new.to_json()}
         if old is not None:
             mine["old"] = old.to_json()
-        lease = Lease.succeed(store, _LEASE, found, mine, durable=True)
+        lease = Lease.succeed(store, CLAIM, found, mine, durable=True)
         if lease is None:
             continue
         claimed = Claim(store, lease, old, new)
@@ -113,7 +122,7 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
             if same:
                 claimed.take_back()
             else:
-                claimed.clear_others(_layout(note.get("new", "")))
+                claimed.clear_others(layout_of(note.get("new", "")))
             return claimed
         except BaseException:
             claimed.release()
@@ -121,15 +130,16 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
     raise SaveConflictError(f"{store.url}: others save matrices there all the time")
 
 
-def _note(found: Standing | None) -> dict[str, str]:
+def note_of(found: Standing | None) -> dict[str, str]:
     """Return what a lease says of the save it is for; nothing if it is damaged or somebody has made it up."""
     note = dict(found.holder.note) if found is not None and found.holder is not None else {}
-    new = _layout(note.get("new", ""))
+    new = layout_of(note.get("new", ""))
     known = re.fullmatch("[0-9a-f]{32}", note.get("owner", "")) and new is not None
     return note if known else {}
 
 
-def _layout(text: str) -> TileLayout | None:
+def layout_of(text: str) -> TileLayout | None:
+    """Return the description that a lease has noted, None if it has none."""
     try:
         return TileLayout.of(text)
     except MetadataError:
@@ -182,11 +192,15 @@ class Claim:
         self._check_held()
         if not layout.write(self.store, create=self._old is None):
             raise self._conflict()
-        if clear_up(self.store, layout, self._old):
+        self.clear_up()
+        return layout
+
+    def clear_up(self) -> None:
+        """Remove what the matrix that is there now does not need, and end the claim."""
+        if clear_up(self.store, self._new, self._old):
             self._remove_lease()
         else:
             self.lease.release()  # which says to the next one what to clear up
-        return layout
 
     def _bring_home(self, separator: Separator) -> None:
         """Move the new tiles to where they are looked for, which is no place of the old ones."""
@@ -245,8 +259,8 @@ class Claim:
 
 
 def _remove_leases(store: Store, last: int) -> None:
-    for key in lease_keys(store, _LEASE):
-        if key.removeprefix(_LEASE)[:8] <= f"{last:08d}":
+    for key in lease_keys(store, CLAIM):
+        if key.removeprefix(CLAIM)[:8] <= f"{last:08d}":
             store.delete(key)
 
 
@@ -300,7 +314,7 @@ def _check_free(
         if note.get("result") != result.key and not overwrite:
             raise FileExistsError(
                 f"{store.url}: there is something already, an unfinished matrix; overwrite=True replaces it, "
-                "and running its script again finishes it"
+                "running its script again finishes it, and `wrenla clean` removes it"
             )
     elif (there := _stranger(store)) is not None:
         if not overwrite:
@@ -332,7 +346,7 @@ def _separator(store: Store, old: TileLayout | None, note: dict[str, str]) -> Se
     FileExistsError
         There is something that nobody has claimed.
     """
-    theirs = _layout(note.get("new", ""))
+    theirs = layout_of(note.get("new", ""))
     separator: Separator = "/" if old is None else other_separator(old.separator)
     if old is None and theirs is not None:
         return theirs.separator  # there may be tiles of a save that was not finished

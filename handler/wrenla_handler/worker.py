@@ -26,7 +26,7 @@ from wrenla_handler.threads import Threads
 from wrenla_handler.tile_files import TileFiles
 from wrenla_handler.values import Values, simplest
 
-__all__ = ["Report", "Worker", "array_key", "cache_key"]
+__all__ = ["Report", "Worker", "array_key", "cache_key", "put_tile"]
 
 _LOOKAHEAD = 4
 """How many tiles are read ahead of the kernels."""
@@ -293,7 +293,7 @@ class _Execution:
     def _commit(self, spec: ArraySpec, buffer: Tile, inner: Tile) -> None:
         out = self.task.out
         store = self.worker.sources.store(spec.url)
-        self.report.committed = _put(store, spec, out, as_bytes(buffer))
+        self.report.committed = put_tile(store, spec, out, as_bytes(buffer))
         if self.report.committed:
             self.report.bytes_written = buffer.nbytes
         if self.report.committed and store.reach == "anywhere":
@@ -332,7 +332,7 @@ class _Execution:
         return Operand(self.values.modified(read, tile, self.dtype).array, "N", mask)
 
 
-def _put(store: Store, spec: ArraySpec, out: TileRef, data: memoryview) -> bool:
+def put_tile(store: Store, spec: ArraySpec, out: TileRef, data: memoryview) -> bool:
     """Write a tile unless it is there; one of another result does not stand in the way of ours."""
     if not spec.detail or out.partial:
         return store.put(spec.key(out), data, create=True)

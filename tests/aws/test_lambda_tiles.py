@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,12 @@ import numpy as np
 import pytest
 
 import wrenla as wl
+from tests.run.saves import stop_after
+from wrenla.cleaning import clean
 from wrenla.errors import NotPositiveDefiniteError, ReachError
+from wrenla.run.events import Event, RunStarted
 from wrenla_handler import app
+from wrenla_handler.stores import open_store
 
 from .conftest import Make
 from .stub import Answer, Endpoint
@@ -72,6 +77,31 @@ def test_solve(function: Endpoint, make: Make) -> None:
     assert not any(pickled in text for pickled in ("gAWV", "gASV", "gAV"))
     assert max(len(event["tasks"]) for event in sent) > 1
     assert function.most_together <= 3
+
+
+def test_a_killed_run_goes_on(function: Endpoint, make: Make) -> None:
+    """The same one from its own tiles; one with another right-hand side, or that saves, from the factor's."""
+    A, executor = spd(20), make(concurrency=3)
+    K = wl.from_array(A, tile=5, structure="pos")
+    L = f"{executor.own_store}/L"
+    others = {"same": K.solve(A[0]), "other": K.solve(A[:, :2]), "saved": K.cholesky()}
+    with wl.LocalExecutor(1) as local:
+        expected = {what: x.compute(local) for what, x in others.items()}
+    for what, x in others.items():
+        with pytest.raises(KeyboardInterrupt):
+            K.solve(A[0]).compute(executor, on_event=stop_after(9, KeyboardInterrupt()))
+        events: list[Event] = []
+        if what == "saved":
+            result = x.save(L, executor, on_event=events.append).compute(executor)
+        else:
+            result = x.compute(executor, on_event=events.append)
+        np.testing.assert_array_equal(result, expected[what])
+        begun = next(event for event in events if isinstance(event, RunStarted))
+        assert begun.tasks - begun.todo >= 6, what
+        assert not [name for name, count in clean(executor.own_store) if what == "same"]
+    with closing(open_store(L)) as store:
+        for key in list(store.list()):
+            store.delete(key)
 
 
 def test_a_failure_travels(function: Endpoint, make: Make) -> None:

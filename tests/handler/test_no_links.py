@@ -47,6 +47,9 @@ def test_links_at_any_height(tmp_path: Path) -> None:
         assert list(store.list()) == ["z"]
         with pytest.raises(StoreError, match="symbolic link"):
             store.move("z", "a/b/c")
+        for source, key, target, new in ((store, "a/b/c", store, "y"), (store, "z", store, "a/b/c")):
+            with pytest.raises(StoreError, match="symbolic link"):
+                target.copy_from(source, key, new)
         if link != "a/b/c":
             with pytest.raises(StoreError, match="symbolic link"):
                 store.delete("a/b/c")

@@ -11,7 +11,17 @@ from typing import Any
 
 import pytest
 
-from wrenla_handler.stores import LocalStore, MemoryStore, S3Store, Store, join, open_store
+from wrenla_handler.stores import (
+    CopyingStore,
+    LocalStore,
+    MemoryStore,
+    MovingStore,
+    OwningStore,
+    S3Store,
+    Store,
+    join,
+    open_store,
+)
 
 CONTENT = bytes(range(256)) * 1024  # 256 KiB: enough for a local store to map it
 BAD_KEYS = [
@@ -365,3 +375,30 @@ def test_drop_forgets_a_named_memory_or_a_part_of_it() -> None:
     MemoryStore.drop("kept")
     assert list(store.list()) == []
     MemoryStore.drop("never was")
+
+
+def test_an_object_of_another_store_is_taken_over(store: Store, store_url: str) -> None:
+    assert isinstance(store, CopyingStore)
+    other = open_store(f"{store_url}-other")
+    other.put("a/b", CONTENT)
+    assert store.copy_from(other, "a/b", "c/0/0")
+    other.put("a/b", b"later")  # what was taken is what it was
+    assert store.get("c/0/0") == CONTENT
+    assert not store.copy_from(other, "a/b", "c/0/0")
+    assert store.get("c/0/0") == CONTENT, "nothing is replaced"
+    with pytest.raises(KeyError):
+        store.copy_from(other, "a/missing", "c/0/1")
+    if isinstance(store, MovingStore):
+        with pytest.raises(KeyError):
+            store.move("a/missing", "c/0/1")
+    if isinstance(store, OwningStore):
+        assert store.copy_from(other, "a/b", "c/1", "0a-b1")
+        assert (store.owner("c/1"), store.owner("c/0/0")) == ("0a-b1", "")
+        assert store.get("c/1") == b"later"
+        with pytest.raises(KeyError):
+            store.copy_from(other, "a/missing", "c/0/1", "0a-b1")
+    other.delete("a/b")
+    assert store.get("c/0/0") == CONTENT
+    for key in list(store.list()):
+        store.delete(key)
+    other.close()

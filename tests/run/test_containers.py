@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from wrenla import lease as lease_module
-from wrenla.folder import RunFolder, clean
+from wrenla.cleaning import clean
+from wrenla.folder import RunFolder
 from wrenla.lease import standing
 from wrenla_handler.stores import LEASE
 

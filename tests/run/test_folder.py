@@ -13,7 +13,8 @@ import pytest
 
 import wrenla as wl
 from wrenla import lease as lease_module
-from wrenla.folder import RunFolder, clean, leftovers
+from wrenla.cleaning import clean, leftovers
+from wrenla.folder import RunFolder
 from wrenla.lease import Holder
 from wrenla.ownership import MANIFEST
 from wrenla.run.events import TaskFinished

@@ -224,6 +224,23 @@ def test_of_many_who_find_a_dead_one_only_one_succeeds_it(store: Store) -> None:
     assert list(store.list()) == [f"{LEASE}readme"]
 
 
+def test_who_comes_when_all_is_over_leaves_the_next_one_alone(store: Store) -> None:
+    dead = Lease.succeed(store, LEASE, None, {})
+    assert dead is not None
+    dead.release()
+    found = standing(store, LEASE)
+    faster = Lease.succeed(store, LEASE, found, {})
+    assert faster is not None
+    faster.remove()
+    anew = Lease.succeed(store, LEASE, None, {})  # somebody begins there again
+    assert anew is not None
+    assert Lease.succeed(store, LEASE, found, {}) is None
+    assert anew.still_held()
+    assert not anew.lost
+    anew.remove()
+    assert list(store.list()) == []
+
+
 def test_a_lease_that_was_interrupted_when_it_was_taken_does_not_stay(store: Store) -> None:
     """This process lives, but nobody in it would ever give the lease back."""
     real = store.put

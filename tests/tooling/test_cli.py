@@ -14,8 +14,9 @@ from click.testing import CliRunner, Result
 
 import wrenla as wl
 from tests.settings import forget_settings
+from wrenla.cleaning import leftovers
 from wrenla.cli import main
-from wrenla.folder import RunFolder, leftovers
+from wrenla.folder import RunFolder
 
 RUN, NODE = 24 * "0", 24 * "a"
 

@@ -37,6 +37,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "arithmetic",
         "operands",
         "evaluate",
+        "cleaning",
         "saving",
         "saved_tiles",
         "stored",

@@ -14,6 +14,7 @@ import cloudpickle
 from cloudpickle import cloudpickle as inside
 
 from wrenla.executors.shipping import Naming, NamingPickler
+from wrenla.executors.unordered import without_order
 
 __all__ = ["steady_pickle"]
 
@@ -44,7 +45,7 @@ class _Steady(Naming):
         self.classes: dict[str, type] = {}
 
     def reducer_override(self, obj: Any) -> Any:
-        reduced = super().reducer_override(obj)
+        reduced = without_order(obj, super().reducer_override(obj))
         if isinstance(obj, typing.TypeVar):
             reduced = inside._typevar_reduce(obj)
         elif not isinstance(obj, type):

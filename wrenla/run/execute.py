@@ -6,7 +6,8 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,18 +22,20 @@ from wrenla.ownership import MANIFEST
 from wrenla.plan.expression import Leaf, Node
 from wrenla.plan.graph import Graph
 from wrenla.plan.plan import Plan, make_plan
+from wrenla.run.adopt import adopt, whole_tiles
 from wrenla.run.conditioning import Conditioning
 from wrenla.run.events import Listener
 from wrenla.run.loop import Job, run_job
+from wrenla.run.persisted import folders_of
 from wrenla.run.scheduler import Policy, Schedule
 from wrenla.run.upload import upload
 from wrenla_handler.cache import Tile
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.layout import NUMBER_KEY, TILE_KEYS, Separator, owned_folder
 from wrenla_handler.linalg_errors import LinAlgError
-from wrenla_handler.sources import function_key, padded_bytes
+from wrenla_handler.sources import function_key
 from wrenla_handler.stores import OwningStore, Reach, Store, open_store
-from wrenla_handler.task import ArraySpec, TileRef
+from wrenla_handler.task import ArraySpec
 from wrenla_handler.threads import Threads
 
 __all__ = ["Finished", "Placed", "Target", "execute"]
@@ -143,18 +146,20 @@ def execute(
     folder = RunFolder(root, _run_key(targets))
     try:
         # from now on what is there is in use: late copies of an earlier run's tasks do not clear up after it
-        folder.store.put(MANIFEST, b"{}")
+        folder.store.put(MANIFEST, b"{}", create=True)
         arrays, hosts = _bind(plan, originals, places, folder)
         if executor.reach == "anywhere":
             arrays, hosts = upload(arrays, hosts, folder), {}
         results = [Finished(t.node, arrays[twin.key]) for t, twin in zip(targets, plan.results, strict=True)]
+        wanted = _wanted(plan)
         present = list(_present(plan.graph, arrays))
+        present += adopt(plan.graph, arrays, wanted, present, folder, executor.workers)
         if present:
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
-        folder.store.put(MANIFEST, json.dumps(_manifest(plan, executor), indent=1).encode())
+        folder.store.put(MANIFEST, json.dumps(_manifest(plan, targets, executor), indent=1).encode())
         conditioning = Conditioning(plan.graph, originals)
         told: Sequence[Listener] = [*listeners, conditioning] if conditioning else listeners
-        job = Job(folder.key, plan.graph, arrays, _wanted(plan), present, plan.batch)
+        job = Job(folder.key, plan.graph, arrays, wanted, present, plan.batch)
         with executor.session(hosts, plan.projected), watched(originals.values()):
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), told)
             unchanged()
@@ -170,12 +175,10 @@ def execute(
         folder.close()
         if folder.lease.lost:
             error.add_note(f"another process has taken this one for dead and its place over: {folder.url}")
-        error.add_note(
-            f"finished tiles are kept in {folder.url}\n"
-            "  to resume: run the same script again\n"
-            f"  to clean:  wrenla clean --store {root}"
-        )
+        error.add_note(_advice(plan, originals.values(), targets, folder))
         raise
+    for other in folders_of(originals.values()):
+        other.resumable = False
     if folder.kept:
         conditioning.warn()
         return
@@ -184,6 +187,25 @@ def execute(
             executor.forget_array(spec)
     folder.remove()
     conditioning.warn()
+
+
+def _advice(plan: Plan, nodes: Iterable[Node], targets: Sequence[Target], folder: RunFolder) -> str:
+    """Say where finished tiles are, and what can be done with them."""
+    persisted = list(folders_of(nodes)) if folder.store.reach != "process" else []
+    for other in persisted:
+        other.resumable = True
+    urls = [target.url for target in targets if target.url]
+    if len({task.out.array for task in plan.graph.tiles.tasks}) > len(urls):
+        urls.append(folder.url)  # as some are on the way to the results
+    urls += sorted({other.url for other in persisted})
+    where = f"finished tiles are kept in {' and '.join(urls)}"
+    if folder.store.reach == "process":
+        return f"{where} until this process ends\n  to resume: compute the same again"
+    return (
+        f"{where}\n"
+        "  to resume: run the same script again\n"
+        f"  to clean:  wrenla clean --store {shlex.quote(folder.root)}"
+    )
 
 
 def _run_key(targets: Sequence[Target]) -> str:
@@ -305,20 +327,16 @@ def _present(graph: Graph, arrays: Mapping[str, ArraySpec]) -> Iterator[int]:
 
 
 def _whole_tiles(store: Store, spec: ArraySpec) -> set[str]:
-    """Return the keys of an array's tiles, and remove what is there instead of one.
-
-    After a power cut a local file may be shorter than what was written to it.
-    """
-    partial = f"{owned_folder(spec.detail)}/partial/" if spec.detail else "partial/"
-    found = [*store.scan(partial), *store.scan(spec.key(TileRef("", 0, 0))[:1])]
-    whole = {info.key for info in found if info.nbytes == padded_bytes(spec)}
+    """Return the keys of an array's tiles, and remove what is there instead of one."""
+    folder = f"{owned_folder(spec.detail)}/" if spec.detail else ""
+    whole, other = whole_tiles(store, spec, folder)
     if not spec.detail:
-        for info in found:
-            if info.key not in whole and _OF_A_TILE.fullmatch(info.key):
-                store.delete(info.key)
+        for key in other:
+            if _OF_A_TILE.fullmatch(key):
+                store.delete(key)
         return whole
     assert isinstance(store, OwningStore), "only there tiles of two results can meet"
-    final = sorted(key for key in whole if not key.startswith(partial))
+    final = sorted(key for key in whole if not key.startswith(f"{folder}partial/"))
     with Threads(_LOOKERS, "wrenla-look") as pool:
         owners = pool.map(lambda key: _owner(store, key), final)
         return whole - {key for key, owner in zip(final, owners, strict=True) if owner != spec.detail}
@@ -331,6 +349,7 @@ def _owner(store: OwningStore, key: str) -> str:
         return ""
 
 
-def _manifest(plan: Plan, executor: Executor) -> dict[str, Any]:
-    """What the bits of the results depend on, and what the run is about."""
-    return {"plan": str(plan), "cut": str(plan.cut), **executor.numerics()}
+def _manifest(plan: Plan, targets: Sequence[Target], executor: Executor) -> dict[str, Any]:
+    """What the bits of the results depend on, what the run is about, and where it saves."""
+    saves = {target.url: target.node.key for target in targets if target.url}
+    return {"plan": str(plan), "cut": str(plan.cut), "saves": saves, **executor.numerics()}

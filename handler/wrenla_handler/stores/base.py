@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 __all__ = [
     "LEASE",
     "RUNS",
     "SAVING",
+    "CopyingStore",
     "Data",
     "MovingStore",
     "ObjectInfo",
@@ -148,6 +149,29 @@ class SharedStore(Protocol):
         prefix : str
         note : callable
             Is called with what would be the key, which ends in ``/`` if it is a folder, and why it is none.
+        """
+
+
+@runtime_checkable
+class CopyingStore(Protocol):
+    """A store that can take an object over from another one of its kind, without reading it."""
+
+    def copy_from(self, source: Any, key: str, new: str, owner: str = "") -> bool:
+        """Let an object of another store stand here, too, unless something stands there.
+
+        Parameters
+        ----------
+        source : Store
+            Of the same class.
+        key, new : str
+            Of the object there and here.
+        owner : str
+            The result that it belongs to here, if the store is an `OwningStore`.
+
+        Returns
+        -------
+        bool
+            Whether it was done. Raises KeyError if there is no such object in `source`.
         """
 
 

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import stat
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,15 +19,20 @@ from wrenla_handler.stores.base import Data, ObjectInfo, Reach
 from wrenla_handler.stores.checks import check_key, check_range, flat_view, is_key
 from wrenla_handler.stores.folders import entries, left_out, open_file, open_folder, regular_status, split
 from wrenla_handler.stores.mapping import map_file
+from wrenla_handler.stores.whole_files import (
+    NO_UNNAMED_FILES,
+    check_replaceable,
+    link,
+    link_unnamed,
+    named_file,
+    replace,
+    sync_folder,
+)
 
 __all__ = ["LocalStore"]
 
 # Below this a copy is cheaper than a map: mmap and munmap cost more than reading a few pages.
 _MAP_FROM_BYTES = 64 * 1024
-
-# What `open(O_TMPFILE)` says where the file system (EOPNOTSUPP, EINVAL) or the kernel (EISDIR) has no
-# unnamed files. ENOENT is not among them: it means that the folder has to be made.
-_NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.EISDIR})
 
 # What reading says if there is no object: no such name, a folder of that name, or a file in place
 # of a folder.
@@ -100,7 +104,7 @@ class LocalStore:
     def put(self, key: str, data: Data, *, create: bool = False, durable: bool = False) -> bool:
         """Write a file in one step; with `create`, only if the name is free."""
         view = flat_view(data)
-        write = self._create if create else _replace
+        write = self._create if create else replace
         for attempt in range(_MAKE_ATTEMPTS):
             with self._in_folder_of(key, make=True) as (folder, name):
                 try:
@@ -111,7 +115,7 @@ class LocalStore:
                         raise
                     continue
                 if durable:
-                    _sync_folder(folder)
+                    sync_folder(folder)
                 return written
         raise AssertionError("the last attempt returns or raises")
 
@@ -169,13 +173,11 @@ class LocalStore:
 
     def move(self, key: str, new: str) -> None:
         """Give an object another key, in one step, in place of what is there."""
-        with (
-            self._in_folder_of(key, missing=_MISSING) as (folder, name),
-            self._in_folder_of(new, make=True) as (new_folder, new_name),
-        ):
+        with self._in_folder_of(key, missing=_MISSING) as (folder, name):
             regular_status(folder, name)
-            _check_replaceable(new_folder, new_name)
-            os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=new_folder)
+            with self._in_folder_of(new, make=True) as (new_folder, new_name):
+                check_replaceable(new_folder, new_name)
+                os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=new_folder)
 
     def move_folder(self, folder: str, new: str) -> bool:
         """Give all objects below a folder another one, in one step, unless there are objects below that."""
@@ -196,6 +198,25 @@ class LocalStore:
                 raise
             return True
         return False
+
+    def copy_from(self, source: LocalStore, key: str, new: str, owner: str = "") -> bool:
+        """Give a file of another folder a second name here, unless the name is taken.
+
+        On another file system, and where it is another user's, it is copied.
+        """
+        with source._in_folder_of(key, missing=_MISSING) as (folder, name):
+            regular_status(folder, name)
+            with self._in_folder_of(new, make=True) as (new_folder, new_name):
+                try:
+                    os.link(name, new_name, src_dir_fd=folder, dst_dir_fd=new_folder, follow_symlinks=False)
+                except FileExistsError:
+                    regular_status(new_folder, new_name)  # a folder, or a link, is no object that could stand
+                    return False
+                except OSError as error:
+                    if error.errno not in (errno.EXDEV, errno.EPERM):
+                        raise
+                    return self.put(new, source.get(key), create=True)
+        return True
 
     def remove_empty_folders(self, ours: Callable[[str], bool], *, root: bool = False) -> None:
         """Remove the folders with a path of ours, in which nothing is left."""
@@ -286,15 +307,15 @@ class LocalStore:
         try:
             if self._unnamed_files:
                 try:
-                    _link_unnamed(folder, name, data, durable)
+                    link_unnamed(folder, name, data, durable)
                 except OSError as error:
-                    if error.errno not in _NO_UNNAMED_FILES:
+                    if error.errno not in NO_UNNAMED_FILES:
                         raise
                     self._unnamed_files = False
                 else:
                     return True
-            with _named_file(folder, data, durable) as temporary:
-                _link(temporary, name, folder)
+            with named_file(folder, data, durable) as temporary:
+                link(temporary, name, folder)
         except FileExistsError:
             regular_status(folder, name)  # a folder, or a link, is no object that could stand
             return False
@@ -317,82 +338,3 @@ def _etag(status: os.stat_result) -> str:
 def _read(descriptor: int, start: int, end: int) -> bytes:
     # Less than 64 KiB, which a regular file gives in one call.
     return os.pread(descriptor, max(end - start, 0), start)
-
-
-def _write(descriptor: int, data: memoryview, durable: bool) -> None:
-    """Write all of `data`; one call takes at most 2 GiB, and less when the disk fills up."""
-    while data:
-        data = data[os.write(descriptor, data) :]
-    if durable:
-        os.fsync(descriptor)
-
-
-def _sync_folder(folder: int) -> None:
-    """Let the name of a new file survive a power cut, too."""
-    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _link_unnamed(folder: int, name: str, data: memoryview, durable: bool) -> None:
-    """Write an unnamed file, then give it its name: nothing is left behind whenever the process dies.
-
-    It is also the fastest way (open, write, link, close), as there is no temporary name to remove.
-    """
-    descriptor = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=folder)
-    try:
-        _write(descriptor, data, durable)
-        # Python follows the link in /proc only if a directory descriptor is given; that of an
-        # absolute path is not looked at.
-        os.link(
-            f"/proc/self/fd/{descriptor}",
-            name,
-            src_dir_fd=descriptor,
-            dst_dir_fd=folder,
-            follow_symlinks=True,
-        )
-    finally:
-        os.close(descriptor)
-
-
-def _link(temporary: str, name: str, folder: int) -> None:
-    try:
-        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
-            raise
-        why = (
-            "the file system has no hard links, without which files cannot be created whole: use another one"
-        )
-        raise OSError(error.errno, why) from error
-
-
-@contextlib.contextmanager
-def _named_file(folder: int, data: memoryview, durable: bool) -> Iterator[str]:
-    """Write a temporary file, whose name is no key, and remove it if it is still there."""
-    temporary = f".{uuid.uuid4().hex}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
-    try:
-        try:
-            _write(descriptor, data, durable)
-        finally:
-            os.close(descriptor)
-        yield temporary
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=folder)
-
-
-def _check_replaceable(folder: int, name: str) -> None:
-    """Raise OSError if there is something that is no file: a link that stands there is somebody else's."""
-    with contextlib.suppress(FileNotFoundError):
-        regular_status(folder, name)
-
-
-def _replace(folder: int, name: str, data: memoryview, durable: bool) -> bool:
-    _check_replaceable(folder, name)
-    with _named_file(folder, data, durable) as temporary:
-        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    return True

@@ -136,7 +136,8 @@ import wrenla as wl
 def entries(i, j):
     return 0.9 ** abs(i[:, None] - j)
 
-A = wl.from_function(entries, (400, 400), 50, structure="pos")
+order = np.arange(400)
+A = wl.from_array(entries(order, order), tile=50, structure="pos")
 with wl.LambdaExecutor(concurrency=4) as executor:
     def tell(event):
         if type(event).__name__ == "TaskFinished":

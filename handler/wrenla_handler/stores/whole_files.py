@@ -1,0 +1,104 @@
+"""Files that appear whole, with their name, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+
+from wrenla_handler.stores.folders import regular_status
+
+__all__ = [
+    "NO_UNNAMED_FILES",
+    "check_replaceable",
+    "link",
+    "link_unnamed",
+    "named_file",
+    "replace",
+    "sync_folder",
+]
+
+# What `open(O_TMPFILE)` says where the file system (EOPNOTSUPP, EINVAL) or the kernel (EISDIR) has no
+# unnamed files. ENOENT is not among them: it means that the folder has to be made.
+NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.EISDIR})
+
+
+def write(descriptor: int, data: memoryview, durable: bool) -> None:
+    """Write all of `data`; one call takes at most 2 GiB, and less when the disk fills up."""
+    while data:
+        data = data[os.write(descriptor, data) :]
+    if durable:
+        os.fsync(descriptor)
+
+
+def sync_folder(folder: int) -> None:
+    """Let the name of a new file survive a power cut, too."""
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def link_unnamed(folder: int, name: str, data: memoryview, durable: bool) -> None:
+    """Write an unnamed file, then give it its name: nothing is left behind whenever the process dies.
+
+    It is also the fastest way (open, write, link, close), as there is no temporary name to remove.
+    """
+    descriptor = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=folder)
+    try:
+        write(descriptor, data, durable)
+        # Python follows the link in /proc only if a directory descriptor is given; that of an
+        # absolute path is not looked at.
+        os.link(
+            f"/proc/self/fd/{descriptor}",
+            name,
+            src_dir_fd=descriptor,
+            dst_dir_fd=folder,
+            follow_symlinks=True,
+        )
+    finally:
+        os.close(descriptor)
+
+
+def link(temporary: str, name: str, folder: int) -> None:
+    try:
+        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        why = (
+            "the file system has no hard links, without which files cannot be created whole: use another one"
+        )
+        raise OSError(error.errno, why) from error
+
+
+@contextlib.contextmanager
+def named_file(folder: int, data: memoryview, durable: bool) -> Iterator[str]:
+    """Write a temporary file, whose name is no key, and remove it if it is still there."""
+    temporary = f".{uuid.uuid4().hex}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
+    try:
+        try:
+            write(descriptor, data, durable)
+        finally:
+            os.close(descriptor)
+        yield temporary
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
+
+
+def check_replaceable(folder: int, name: str) -> None:
+    """Raise OSError if there is something that is no file: a link that stands there is somebody else's."""
+    with contextlib.suppress(FileNotFoundError):
+        regular_status(folder, name)
+
+
+def replace(folder: int, name: str, data: memoryview, durable: bool) -> bool:
+    check_replaceable(folder, name)
+    with named_file(folder, data, durable) as temporary:
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    return True

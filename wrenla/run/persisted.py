@@ -1,0 +1,40 @@
+"""Whoever uses the tiles of `persist` keeps their folder; it goes with the last of them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Iterator
+
+from wrenla.executors.base import Executor
+from wrenla.folder import RunFolder
+from wrenla.plan.expression import Leaf, Node
+from wrenla_handler.task import ArraySpec
+
+__all__ = ["Owner", "folders_of"]
+
+
+class Owner:
+    """Ends with the last node over some persisted tiles, at the latest when the interpreter does.
+
+    Then it removes their folder. If a run that has used them was cut short, the folder is given back instead:
+    the same script goes on with these tiles, too.
+    """
+
+    def __init__(self, folder: RunFolder, executor: Executor, spec: ArraySpec) -> None:
+        self.folder = folder
+        weakref.finalize(self, _disown, folder, executor, spec)
+
+
+def _disown(folder: RunFolder, executor: Executor, spec: ArraySpec) -> None:
+    executor.forget_array(spec)  # a mapped file takes space even when it is deleted
+    if folder.resumable:
+        folder.close()
+    else:
+        folder.remove()
+
+
+def folders_of(nodes: Iterable[Node]) -> Iterator[RunFolder]:
+    """Yield the folders of the persisted tiles among some nodes."""
+    for node in nodes:
+        if isinstance(node.op, Leaf):
+            yield from (keeper.folder for keeper in node.op.keepers if isinstance(keeper, Owner))
