@@ -143,7 +143,7 @@ def test_long_sums(dtype: str) -> None:
 def test_long_sums_leave_zeros_out(structure: Any) -> None:
     """A triangle of 40 × 40 tiles times a vector."""
     a, v = gallery.normal((118, 118)), gallery.normal(118, seed=1)
-    A = wl.from_array(a, tile=3, structure=structure)
+    A = wl.from_array(a, tile=3, structure=structure, check=False)
     t = np.tril(a) if structure == "lower" else np.triu(a)
     for x, y in ((A, t), (A.T, t.T)):
         check_product((x @ v).compute(), y, v)
