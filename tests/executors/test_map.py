@@ -8,6 +8,7 @@ import operator
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -261,17 +262,46 @@ def test_a_break_cancels_what_has_not_begun_and_nothing_else(shared: wl.LocalExe
     assert after.succeeded - before.succeeded <= 6
 
 
-@pytest.mark.parametrize("how", ["close", "forget"])
-def test_closing_it_before_the_first_result_cancels_too(shared: wl.LocalExecutor, how: str) -> None:
-    before = shared.stats().cancelled
-    found = shared.map(slow, [0.3] * 10)
-    if how == "close":
-        found.close()
-    else:
-        del found
-        gc.collect()
+def test_calls_for_their_side_effects_are_all_made(shared: wl.LocalExecutor, gate: Gate) -> None:
+    """Nobody asks for a result: as in the standard library, that is no reason not to make the calls."""
+    before = shared.stats()
+    ways: list[dict[str, Any]] = [
+        {},
+        {"chunksize": 2},
+        {"ordered": False},
+        {"timeout": 60},
+        {"return_exceptions": True},
+    ]
+    for how in ways:
+        shared.map(gate.wait, range(6), **how)
+        shared.map(gate.wait, range(6), **how).close()  # type: ignore[attr-defined]
+    gc.collect()
+    shared.map(gate.wait, itertools.count(), buffersize=3)  # so many and no more
+    gate.open()
     until_idle(shared)
-    assert shared.stats().cancelled - before >= 6
+    after = shared.stats()
+    assert after.cancelled == before.cancelled
+    assert after.succeeded - before.succeeded == 4 * 12 + 6 + 3  # chunks are one call
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_a_block_ends_when_all_its_calls_are_made(kind: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    with wl.LocalExecutor(2, kind, allowed_mem="600 MiB") as executor:
+        executor.map(Path.touch, (folder / str(n) for n in range(50)))
+    assert len(list(folder.iterdir())) == 50
+
+
+def test_a_forgotten_map_keeps_neither_function_nor_arguments(
+    processes: wl.LocalExecutor, stored: Callable[[], list[str]]
+) -> None:
+    large = bytes(300_000)
+    for how in ({}, {"buffersize": 2}):
+        processes.map(lambda _, __, large=large: len(large), range(4), itertools.repeat(large), **how)
+        gc.collect()
+        until_idle(processes)
+        assert until(lambda: stored() == []), stored()
 
 
 @pytest.mark.parametrize("chunksize", [1, 2])
@@ -298,28 +328,51 @@ def test_inputs_that_fail_midway(shared: wl.LocalExecutor, how: dict[str, Any]) 
     assert shared.submit(abs, -1).result(timeout=30) == 1
 
 
-def test_results_are_not_held(shared: wl.LocalExecutor) -> None:
+def test_results_are_not_held() -> None:
     """Whoever takes results one by one has one in memory."""
 
     class Held:
-        alive = 0
+        pass
 
-        def __init__(self) -> None:
-            Held.alive += 1
+    ways: list[dict[str, Any]] = [
+        {},
+        {"chunksize": 3},
+        {"buffersize": 2},
+        {"ordered": False},
+        {"timeout": 60},
+        {"return_exceptions": True},
+    ]
+    with wl.LocalExecutor(1, "thread", allowed_mem="300 MiB") as executor:
+        for how in ways:
+            results = executor.map(lambda _: Held(), range(6), **how)
+            until_idle(executor)
+            for made in results:
+                held = weakref.ref(made)
+                del made
+                assert until(lambda held=held: held() is None), how
 
-        def __del__(self) -> None:
-            Held.alive -= 1
 
-        def __reduce__(self) -> Any:
-            return Held, ()
+def test_results_of_processes_are_not_held_by_lanes(processes: wl.LocalExecutor) -> None:
+    """Short calls are sent ahead in one message; what has been answered is nobody's any more."""
+    list(processes.map(abs, range(200)))  # that they are short has to be found out
+    futures = processes.submit_many(abs, [*range(100)])
+    held = [weakref.ref(future) for future in futures]
+    assert [future.result() for future in futures] == list(range(100))
+    del futures
+    assert until(lambda: not any(ref() for ref in held))
 
-    if shared.kind == "process":
-        pytest.skip("the same, but its objects are counted elsewhere")
-    most = 0
-    for made in shared.map(lambda _: Held(), range(50), buffersize=2):
-        most = max(most, Held.alive)
-        del made
-    assert most <= 5
+
+def test_an_executor_that_is_forgotten_ends_when_its_calls_have(gate: Gate) -> None:
+    for kind in ("thread", "process"):
+        executor: wl.LocalExecutor | None = wl.LocalExecutor(1, kind, allowed_mem="300 MiB")  # type: ignore[arg-type]
+        results = executor.map(abs, range(-5, 5))
+        calls = executor.calls
+        del executor
+        assert until(lambda calls=calls: calls._closed and calls._crew.is_gone())
+        assert list(results) == [5, 4, 3, 2, 1, 0, 1, 2, 3, 4]
+        # one that has inputs to come keeps it
+        ahead = wl.LocalExecutor(1, "thread", allowed_mem="300 MiB").map(abs, range(-5, 5), buffersize=1)
+        assert list(ahead) == [5, 4, 3, 2, 1, 0, 1, 2, 3, 4]
 
 
 # bad arguments

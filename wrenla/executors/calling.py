@@ -80,9 +80,10 @@ class CallingExecutor(concurrent.futures.Executor):
     ) -> Iterator[_T]:
         """Call a function with each input, as the built-in `map` does, on many workers.
 
-        Calls begin at once, not when the first result is asked for. When the iterator is closed (a `break` in
-        the loop over it), calls that have not begun are cancelled; Ctrl-C while a result is waited for also
-        ends those that run.
+        All inputs are submitted at once, not when the first result is asked for, and all calls are made if
+        nobody asks: ``with executor: executor.map(write_file, range(50))`` makes 50. When an iterator that
+        has been asked is closed or forgotten (a `break` in the loop over it), or raises an exception, calls
+        that have not begun are cancelled; Ctrl-C while a result is waited for also ends those that run.
 
         Parameters
         ----------
@@ -96,7 +97,8 @@ class CallingExecutor(concurrent.futures.Executor):
             So many inputs travel and run as one call: worth it for what takes less than a millisecond. What
             `options` says of timeouts is then said of a chunk.
         buffersize : int, optional
-            At most so many calls are under way or wait to be taken: inputs are consumed as results are. By
+            At most so many calls are under way or wait to be taken: inputs are consumed as results are, and
+            there may be any number of them. Who takes no results has made so many calls and no more. By
             default all inputs are submitted now.
         ordered : bool
             In the order of the inputs; False: as they end.
@@ -140,7 +142,8 @@ class CallingExecutor(concurrent.futures.Executor):
         ended = results(
             begin,
             inputs,
-            lambda futures: self.calls.stop(futures),
+            # which keeps the executor itself as long as calls are to come, and no longer
+            self.calls.stop if buffersize is None else lambda futures: self.calls.stop(futures),
             functools.partial(setattr, batch, "complete", True),
             submit.close,
             timeout=timeout,
@@ -216,9 +219,11 @@ class CallingExecutor(concurrent.futures.Executor):
         carrier = self.calls.carrier
         outer: Future[_T] = self.calls.new_future()
         outer.set_running_or_notify_cancel()
-        batch = Batch()
+        outer._bunch = batch = Batch()
+        outer._is_whole = True
         mapped = self._submitter(fn, batch, raw=True)
-        last, between = self._submitter(reduce, held=True), self._submitter(reduce, raw=True, held=True)
+        last = self._submitter(reduce, held=True, bunch=batch)
+        between = self._submitter(reduce, raw=True, held=True, bunch=batch)
         for submit in (last, between):
             outer.add_done_callback(lambda _, done=submit: done.close())  # type: ignore[misc]
 
@@ -354,13 +359,14 @@ class CallingExecutor(concurrent.futures.Executor):
         *,
         raw: bool = False,
         held: bool = False,
+        bunch: object = None,
     ) -> Submitter:
         """Make a function ready to travel, and return what submits calls of it."""
         self.calls.check_process()
         self._refuse_nested()
         if not callable(fn):
             raise TypeError(f"{fn!r} cannot be called")
-        return Submitter(self.calls, fn, _label(fn), self._options, batch, raw=raw, held=held)
+        return Submitter(self.calls, fn, _label(fn), self._options, batch, raw=raw, held=held, bunch=bunch)
 
     def _refuse_nested(self) -> None:
         call = current_call()
