@@ -18,7 +18,7 @@ def until(condition: Callable[[], object], seconds: float = 20.0) -> bool:
     return True
 
 
-def until_idle(executor: wl.LocalExecutor, seconds: float = 30.0) -> bool:
+def until_idle(executor: wl.Executor, seconds: float = 30.0) -> bool:
     """Wait until no call of an executor waits or runs."""
 
     def idle() -> bool:

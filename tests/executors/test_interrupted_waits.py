@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, as_completed, wait
-from contextlib import contextmanager
 from typing import Any
 
-import pytest
-
 import wrenla as wl
+from tests.interrupting import interrupts
 from tests.waiting import until, until_idle
 from wrenla.errors import Cancelled
 
@@ -32,31 +26,6 @@ def deaf(_: object = None) -> None:
             time.sleep(60)
         except BaseException:
             continue
-
-
-@contextmanager
-def interrupts(*names: str) -> Iterator[None]:
-    """Press Ctrl-C each time when the main thread is in a function of this name, in its turn."""
-
-    def inside(name: str) -> bool:
-        frame = sys._current_frames()[threading.main_thread().ident]  # type: ignore[index]
-        waits, found = frame.f_code.co_filename == threading.__file__, set()
-        while frame is not None:
-            if frame.f_code.co_filename != threading.__file__:
-                found.add(frame.f_code.co_name)
-            frame = frame.f_back  # type: ignore[assignment]
-        return waits and name in found
-
-    def press() -> None:
-        for name in names:
-            if until(lambda name=name: inside(name)):  # type: ignore[misc]
-                os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=press)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        yield
-    thread.join()
 
 
 WAITS: dict[str, tuple[str, Callable[[list[Any]], object]]] = {
