@@ -77,6 +77,7 @@ def test_every_input_has_its_result(shared: wl.LocalExecutor, how: dict[str, Any
 def test_no_inputs_no_results(shared: wl.LocalExecutor, how: dict[str, Any]) -> None:
     assert list(shared.map(abs, [], **how)) == []
     assert list(shared.map(pow, [1], [], **how)) == []
+    assert list(shared.map(abs, **how)) == []
 
 
 def test_it_is_an_iterator(shared: wl.LocalExecutor) -> None:
@@ -381,15 +382,20 @@ def test_an_executor_that_is_forgotten_ends_when_its_calls_have(gate: Gate) -> N
 @pytest.mark.parametrize(
     ("ask", "kind", "message"),
     [
-        (lambda e: e.map(abs), TypeError, "at least one iterable"),
+        (lambda e: e.submit_many(abs), TypeError, "at least one iterable"),
         (lambda e: e.map(abs, 3), TypeError, "iter"),
         (lambda e: e.map(abs, [1], chunksize=0), ValueError, "chunksize=0"),
         (lambda e: e.map(abs, [1], chunksize=-1), ValueError, "chunksize=-1"),
         (lambda e: e.map(abs, [1], chunksize=1.5), (TypeError, ValueError), "chunksize=1.5"),
         (lambda e: e.map(abs, [1], buffersize=0), ValueError, "buffersize=0"),
         (lambda e: e.map(abs, [1], buffersize=-2), ValueError, "buffersize=-2"),
-        (lambda e: e.map(abs, [1], buffersize=2.0), (TypeError, ValueError), "buffersize=2.0"),
-        (lambda e: e.map(abs, [1], unknown=1), TypeError, "unknown"),
+        (lambda e: e.map(abs, [1], buffersize=2.0), TypeError, "buffersize=2.0.* integer or None"),
+        (lambda e: e.map(abs, [1], buffersize="2"), TypeError, "buffersize='2'.* integer or None"),
+        (lambda e: e.map(pow, [1], mod=1), TypeError, r"'mod'.*functools.partial\(pow, mod=…\)"),
+        (lambda e: e.map(abs, [1], chunk_size=1), TypeError, "'chunk_size'; did you mean 'chunksize'"),
+        (lambda e: e.map(abs, [1], retry=1), TypeError, r"did you mean 'executor.options\(retries=…\).map"),
+        (lambda e: e.submit_many(pow, [1], mod=1), TypeError, r"functools.partial\(pow, mod=…\)"),
+        (lambda e: e.map_reduce(abs, [1], sum, fanin=2), TypeError, "did you mean 'fan_in'"),
     ],
 )
 def test_bad_arguments(

@@ -13,10 +13,64 @@ from typing import Any
 
 from wrenla.executors.endings import raised
 from wrenla.executors.future import Future
+from wrenla.executors.patience import in_time
+from wrenla.executors.submitting import Submitter
 
-__all__ = ["chunks", "results", "results_of_chunks", "values"]
+__all__ = ["mapped"]
 
 Submit = Callable[[tuple[Any, ...]], Future[Any]]
+
+
+def mapped(
+    submit: Submitter,
+    inputs: Iterator[tuple[Any, ...]],
+    stop: Callable[[set[Future[Any]]], None],
+    finish: Callable[[], None],
+    label: str,
+    *,
+    timeout: float | None,
+    chunksize: int,
+    buffersize: int | None,
+    ordered: bool,
+    return_exceptions: bool,
+) -> Generator[Any, None, None]:
+    """Submit the calls of a `map`, and return an iterator over what they return.
+
+    Parameters
+    ----------
+    submit : Submitter
+        Of the function, or of a `Chunk` of it.
+    inputs : iterator of tuple
+        Arguments.
+    stop, finish : callable
+        As for `results`.
+    label : str
+        What messages call the function.
+    timeout, chunksize, buffersize, ordered, return_exceptions
+        As for `Executor.map`.
+    """
+    lengths: dict[Future[Any], int] = {}
+
+    def begin(arguments: tuple[Any, ...]) -> Future[Any]:
+        future = submit(arguments, {})
+        if chunksize > 1:
+            lengths[future] = len(arguments[0])
+        return future
+
+    ended = results(
+        begin,
+        inputs if chunksize == 1 else chunks(inputs, chunksize),
+        stop,
+        finish,
+        submit.close,
+        timeout=timeout,
+        buffersize=None if buffersize is None else max(1, buffersize // chunksize),
+        ordered=ordered,
+    )
+    ended = in_time(ended, label, timeout, chunksize)
+    if chunksize > 1:
+        return results_of_chunks(ended, lengths, label, return_exceptions)
+    return values(ended, return_exceptions)
 
 
 def results(
