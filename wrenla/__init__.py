@@ -11,8 +11,9 @@ from wrenla.executors.default import default_executor, store
 from wrenla.executors.future import Future
 from wrenla.executors.local import LocalExecutor
 from wrenla.executors.prices import Prices
-from wrenla.matrix import BigMatrix, compute, plan
+from wrenla.matrix import BigMatrix
 from wrenla.stored_objects import StoredObject, objects
+from wrenla.together import compute, plan
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.context import cancelled
 

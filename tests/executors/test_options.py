@@ -164,5 +164,5 @@ def test_words_of_other_libraries() -> None:
         with pytest.raises(TypeError, match=message):
             kind(**arguments)
     for kind, arguments in ((wl.LocalExecutor, {"max_workers": 0}), (wl.LambdaExecutor, {"max_workers": 0})):
-        with pytest.raises(ValueError, match="max_workers=0: .*max_workers must be greater than 0"):
+        with pytest.raises(ValueError, match=r"max_workers=0: .*max_workers must be greater than 0"):
             kind(**arguments)

@@ -30,7 +30,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "aws",
         "__init__",
         "linalg",
-        "factors creation stored_objects",
+        "factors creation stored_objects together",
         "matrix",
         "operands",
         "evaluate",
