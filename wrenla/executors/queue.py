@@ -66,7 +66,7 @@ class Queue(ABC):
         self.check_process()
         with self._changed:
             if self._closed and not call.held:
-                raise RuntimeError("cannot schedule new calls after shutdown")
+                raise RuntimeError("cannot schedule new futures after shutdown")
             self._queue.append(call)
             try:
                 self._wake()
@@ -95,7 +95,7 @@ class Queue(ABC):
         """Refuse whoever comes after `shutdown`, or from a fork."""
         self.check_process()
         if self._closed:
-            raise RuntimeError("cannot schedule new calls after shutdown")
+            raise RuntimeError("cannot schedule new futures after shutdown")
 
     def hold(self, until: Future[Any]) -> None:
         """Let calls in after `shutdown` that are marked as `held`, until some future has ended."""
