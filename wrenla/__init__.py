@@ -6,7 +6,7 @@ from wrenla import linalg
 from wrenla.creation import block, eye, from_array, from_function, from_zarr, map_tiles, open, random, zeros
 from wrenla.errors import LinAlgError, WrenlaError
 from wrenla.executors.aws_lambda import LambdaExecutor
-from wrenla.executors.base import Executor
+from wrenla.executors.base import Executor, set_executor
 from wrenla.executors.default import default_executor, store
 from wrenla.executors.future import Future
 from wrenla.executors.local import LocalExecutor
@@ -44,6 +44,7 @@ __all__ = [
     "open",
     "plan",
     "random",
+    "set_executor",
     "store",
     "zeros",
 ]

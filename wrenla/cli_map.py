@@ -19,6 +19,8 @@ from wrenla.config import settings
 from wrenla.errors import SettingError, WrenlaError
 from wrenla.executors.base import Executor
 from wrenla.executors.default import default_executor
+from wrenla.executors.endings import raised
+from wrenla.executors.functions import label_of
 from wrenla.executors.future import Future
 from wrenla.executors.local import LocalExecutor
 from wrenla_handler.call.chunk import Chunk
@@ -178,7 +180,11 @@ def _outcomes(
             yield _Outcome(group[0], result)
             continue
         for each, (succeeded, value) in zip(group, result, strict=False):  # it may end with a failure
-            yield _Outcome(each, value) if succeeded else _Outcome(each, error=value.exception())
+            yield (
+                _Outcome(each, value)
+                if succeeded
+                else _Outcome(each, error=raised(value, label_of(function)))
+            )
 
 
 def _submitted(

@@ -427,3 +427,63 @@ def test_numpy_integers_are_whole_numbers(shared: wl.LocalExecutor) -> None:
     found = shared.map(abs, range(10), chunksize=np.int64(2), buffersize=np.int32(4))  # type: ignore[arg-type]
     assert list(found) == list(range(10))
     assert shared.options(retries=np.int64(1)).submit(abs, -1).result(timeout=20) == 1  # type: ignore[arg-type]
+
+
+class Mistake(Exception):
+    """One that cannot be pickled as it is: its __init__ wants a keyword."""
+
+    def __init__(self, *, why: object) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+def mistakes(number: int) -> Any:
+    match number:
+        case 0:
+            raise Mistake(why=threading.Lock())
+        case 1:
+            try:
+                raise KeyError("inner")
+            except KeyError as error:
+                raise ValueError("outer") from error
+        case 2:
+            error = ValueError("with a note")
+            error.add_note("a note")
+            raise error
+        case 3:
+            raise ExceptionGroup("a group", [ValueError("one"), KeyError("two")])
+        case 4:
+            raise StopIteration(4)
+        case 5:
+            raise GeneratorExit
+        case 6:
+            raise MemoryError("too much")
+        case _:
+            raise BaseExceptionGroup("not for you", [KeyboardInterrupt()])
+
+
+def test_exceptions_are_the_same_in_chunks(shared: wl.LocalExecutor) -> None:
+    def seen(error: Any) -> Any:
+        chain = [type(each) for each in (error, error.__cause__, error.__context__)]
+        members = [seen(each) for each in getattr(error, "exceptions", ())]
+        return chain, str(error).partition(" at 0x")[0], getattr(error, "__notes__", []), members
+
+    one, two = (
+        list(shared.map(mistakes, range(8), return_exceptions=True, chunksize=size)) for size in (1, 2)
+    )
+    assert [seen(error) for error in one] == [seen(error) for error in two]
+    if shared.kind == "thread":
+        assert type(two[0]) is Mistake
+        assert (type(two[1].__cause__), type(two[1].__context__)) == (KeyError, KeyError)
+        error = ValueError("the very same")
+
+        def fail(_: int) -> None:
+            raise error
+
+        with pytest.raises(ValueError) as caught:
+            list(shared.map(fail, [1, 2], chunksize=2))
+        assert caught.value is error
+    for size in (1, 2):
+        with pytest.raises(RuntimeError, match="StopIteration") as caught_too:
+            list(shared.map(mistakes, [4], chunksize=size))
+        assert isinstance(caught_too.value.__cause__, StopIteration)
