@@ -49,8 +49,8 @@ def test_another_one_is_set(two: list[wl.LocalExecutor]) -> None:
 
 def test_one_that_has_been_shut_down(two: list[wl.LocalExecutor]) -> None:
     first, second = two
-    A = wl.eye(2)
     wl.set_executor(first)
+    A = wl.eye(2)
     first.shutdown()
     for ask in (wl.default_executor, A.compute, wl.store):
         with pytest.raises(RuntimeError, match=r"after shutdown; it is what wrenla.set_executor was told"):

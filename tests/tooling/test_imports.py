@@ -42,7 +42,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "algorithms",
         "run",
         "executors",
-        "folder arrays",
+        "folder arrays showing",
         "ownership",
         "lease",
         "plan",
@@ -182,7 +182,10 @@ def test_strangers_do_not_know_each_other() -> None:
 
 def test_reports_read_events_only() -> None:
     known = {found.module for found in inside_wrenla() if part_of(found.importer) == "report"}
-    assert {module for module in known if part_of(module) != "report"} <= {"wrenla.run.events"}
+    assert {module for module in known if part_of(module) != "report"} <= {
+        "wrenla.run.events",
+        "wrenla.showing",
+    }
 
 
 def test_the_scheduler_knows_no_executor_store_thread_or_clock() -> None:

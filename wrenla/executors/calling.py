@@ -10,9 +10,11 @@ from dataclasses import replace
 from types import EllipsisType
 from typing import Any, Never, ParamSpec, Self, TypeVar
 
+from wrenla.config import settings
 from wrenla.errors import NestedCallError
 from wrenla.executors.call import Batch
 from wrenla.executors.calls import Calls
+from wrenla.executors.counting import MapCounts, known_length
 from wrenla.executors.functions import check_function, label_of, refuse_keywords
 from wrenla.executors.future import Future
 from wrenla.executors.ledger import Stats
@@ -28,6 +30,7 @@ from wrenla.executors.options import (
 )
 from wrenla.executors.reduction import reduced
 from wrenla.executors.submitting import Submitter
+from wrenla.showing import picture_for
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.chunk import Chunk
 from wrenla_handler.call.context import current_call
@@ -35,7 +38,7 @@ from wrenla_handler.stores import Store
 
 __all__ = ["CallingExecutor"]
 
-_OF_MAP = ("timeout", "chunksize", "buffersize", "ordered", "return_exceptions")
+_OF_MAP = ("timeout", "chunksize", "buffersize", "ordered", "return_exceptions", "progress")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -86,6 +89,7 @@ class CallingExecutor(concurrent.futures.Executor):
         buffersize: int | None = None,
         ordered: bool = True,
         return_exceptions: bool = False,
+        progress: bool | None = None,
         **unknown: Never,
     ) -> Iterator[_T]:
         """Call a function with each input, as the built-in `map` does, on many workers.
@@ -115,6 +119,9 @@ class CallingExecutor(concurrent.futures.Executor):
             In the order of the inputs; False: as they end.
         return_exceptions : bool
             Yield exceptions in place of results, instead of raising the first one.
+        progress : bool, optional
+            True: show on standard error how many calls have ended, failed, and are still to come: a bar on a
+            terminal, a line every few seconds elsewhere. By default only if the setting `progress` is true.
 
         Returns
         -------
@@ -133,10 +140,17 @@ class CallingExecutor(concurrent.futures.Executor):
         buffersize = buffer_size(buffersize)
         truth("ordered", ordered)
         truth("return_exceptions", return_exceptions)
+        if progress is None:
+            progress = settings().progress is True
+        picture = picture_for(truth("progress", progress, "True, False or None"))
         batch = Batch()
         function = Chunk(fn, self._options.retries, return_exceptions) if chunksize > 1 else fn
+        submit = self._submitter(function, batch)
+        counts = None
+        if picture is not None:
+            counts = MapCounts(picture, label_of(fn), self.calls.lanes, known_length(iterables))
         return mapped(
-            self._submitter(function, batch),
+            submit,
             zip(*iterables, strict=False),
             # which keeps the executor itself as long as calls are to come, and no longer
             self.calls.stop if buffersize is None else lambda futures: self.calls.stop(futures),
@@ -147,6 +161,7 @@ class CallingExecutor(concurrent.futures.Executor):
             buffersize=buffersize,
             ordered=ordered,
             return_exceptions=return_exceptions,
+            counts=counts,
         )
 
     def submit_many(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
+from wrenla.executors.counting import MapCounts, counted
 from wrenla.executors.endings import raised
 from wrenla.executors.future import Future
 from wrenla.executors.patience import in_time
@@ -33,6 +34,7 @@ def mapped(
     buffersize: int | None,
     ordered: bool,
     return_exceptions: bool,
+    counts: MapCounts | None = None,
 ) -> Generator[Any, None, None]:
     """Submit the calls of a `map`, and return an iterator over what they return.
 
@@ -48,6 +50,8 @@ def mapped(
         What messages call the function.
     timeout, chunksize, buffersize, ordered, return_exceptions
         As for `Executor.map`.
+    counts : MapCounts, optional
+        Is told of calls.
     """
     lengths: dict[Future[Any], int] = {}
 
@@ -55,22 +59,36 @@ def mapped(
         future = submit(arguments, {})
         if chunksize > 1:
             lengths[future] = len(arguments[0])
+        if counts is not None:
+            counts.add(future, len(arguments[0]) if chunksize > 1 else None)
         return future
 
-    ended = results(
-        begin,
-        inputs if chunksize == 1 else chunks(inputs, chunksize),
-        stop,
-        finish,
-        submit.close,
-        timeout=timeout,
-        buffersize=None if buffersize is None else max(1, buffersize // chunksize),
-        ordered=ordered,
-    )
+    def close() -> None:
+        submit.close()
+        if counts is not None:
+            counts.complete()
+
+    try:
+        ended = results(
+            begin,
+            inputs if chunksize == 1 else chunks(inputs, chunksize),
+            stop,
+            finish,
+            close,
+            timeout=timeout,
+            buffersize=None if buffersize is None else max(1, buffersize // chunksize),
+            ordered=ordered,
+        )
+    except BaseException:
+        if counts is not None:
+            counts.leave(at_the_end=False)
+        raise
     ended = in_time(ended, label, timeout, chunksize)
     if chunksize > 1:
-        return results_of_chunks(ended, lengths, label, return_exceptions)
-    return values(ended, return_exceptions)
+        taken = results_of_chunks(ended, lengths, label, return_exceptions)
+    else:
+        taken = values(ended, return_exceptions)
+    return taken if counts is None else counted(taken, counts)
 
 
 def results(

@@ -37,6 +37,7 @@ class Queue(ABC):
 
     def __init__(self, lanes: int, carrier: Carrier, name: str, serve: Callable[[], None]) -> None:
         self.carrier = carrier
+        self.lanes = lanes
         self.process = os.getpid()
         self._name = name
         self._number = itertools.count(1)
