@@ -39,7 +39,7 @@ class MapCounts:
         self._complete = False
         self._began, self._ended = time.monotonic(), 0.0
         self._all_there = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may tell us of the end at any moment
         self._picture = picture
         picture.begin(self)
 
