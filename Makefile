@@ -5,7 +5,14 @@ BIN := .venv/bin
 # What `make test-s3` runs on a real S3: its own tests, and all others that need a bucket.
 S3_TESTS := tests/s3 tests/handler tests/run -k s3
 
-.PHONY: demo lambda test test-slow test-all test-s3 check bench format clean
+# Tests run beside each other: most of them wait for something. `make test BESIDE=` runs one after the other.
+BESIDE ?= -n 4 --dist worksteal
+BESIDE_SLOW ?= -n 2 --dist worksteal
+
+# Tests start hundreds of interpreters: none of them may have to compile the sources first.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo lambda test test-unit test-slow test-peers test-all test-s3 check bench format clean
 
 .venv/.made:
 	$(PYTHON) -m venv .venv
@@ -20,13 +27,20 @@ demo: .venv/.dev
 	$(BIN)/python examples/kriging.py
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not peers" $(BESIDE)
+
+# What starts no process and opens no socket: half of all tests.
+test-unit: .venv/.dev
+	$(BIN)/python -m pytest -m "unit and not slow and not peers" $(BESIDE)
+
+# The tests of others, as far as they are installed, run on wrenla.
+test-peers: .venv/.dev
+	$(BIN)/python -m pytest -m peers tests/peers $(BESIDE)
 
 test-slow: .venv/.dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not peers" $(BESIDE_SLOW)
 
-test-all: .venv/.dev
-	$(BIN)/python -m pytest
+test-all: test test-slow
 
 # Ceph's S3 gateway, installed by apt-get if it is missing (as root, or by sudo), started for as long as this takes.
 test-s3: .venv/.dev

@@ -3,7 +3,7 @@
 import importlib.metadata
 
 from wrenla import linalg
-from wrenla.creation import block, eye, from_array, from_function, from_zarr, map_tiles, open, random, zeros
+from wrenla.creation import block, eye, from_array, from_function, map_tiles, open, random, zeros
 from wrenla.errors import LinAlgError, WrenlaError
 from wrenla.executors.aws_lambda import LambdaExecutor
 from wrenla.executors.base import Executor, set_executor
@@ -14,6 +14,7 @@ from wrenla.executors.prices import Prices
 from wrenla.matrix import BigMatrix
 from wrenla.stored_objects import StoredObject, objects
 from wrenla.together import compute, plan
+from wrenla.zarr_copies import from_zarr
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.context import cancelled
 

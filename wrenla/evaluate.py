@@ -28,9 +28,10 @@ from wrenla.run.events import Listener
 from wrenla.run.execute import Placed, Target, execute
 from wrenla.saving import AlreadySaved, Claim, check_address, claim, saved_already
 from wrenla.stored import check_current, stored_spec
-from wrenla_handler.errors import LinAlgError, StaleMatrixError
+from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.lacking import memory_for
 from wrenla_handler.layout import TileLayout
+from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.stores.mapping import refuse_truncated
 from wrenla_handler.task import ArraySpec

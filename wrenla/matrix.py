@@ -27,6 +27,8 @@ from wrenla.operands import (
     times,
     vector,
 )
+from wrenla.tracebacks import short_methods
+from wrenla.words import solver_of
 from wrenla_handler.layout import DTYPES, Structure
 
 __all__ = ["BigMatrix", "SlogdetResult"]
@@ -39,6 +41,7 @@ class SlogdetResult(NamedTuple):
     logabsdet: BigMatrix
 
 
+@short_methods
 class BigMatrix(Handle):
     """A matrix (or vector, or number) in tiles that is computed when it is asked for.
 
@@ -249,20 +252,39 @@ class BigMatrix(Handle):
         L = cholesky(self._node)
         return BigMatrix(views.flip(L, "C") if upper else L)
 
-    def solve(self, b: Operand, assume_a: systems.Assume = None) -> BigMatrix:
+    def solve(self, b: Operand, assume_a: str | None = None, *, check: bool = True) -> BigMatrix:
         """Return x with A x = b; see `wrenla.linalg.solve`."""
-        return BigMatrix(systems.solve(self._node, as_node(b, rows=self._node.grid.tile[0]), assume_a))
+        B = as_node(b, rows=self._node.grid.tile[0])
+        return BigMatrix(systems.solve(self._node, B, solver_of(assume_a), check))
 
-    def norm(self, ord: Literal["fro", "max", 1, -1, 2] | float | None = None) -> BigMatrix:
+    def norm(
+        self,
+        ord: Literal["fro", "max", 1, -1, 2] | float | None = None,
+        axis: int | tuple[int, int] | None = None,
+        keepdims: bool = False,
+    ) -> BigMatrix:
         """Return a norm, a number that is not computed yet.
 
         Parameters
         ----------
-        ord : {None, "fro", 1, -1, inf, -inf, "max"}
-            As in `numpy.linalg.norm`: by default the Frobenius norm of a matrix, the Euclidean one of a
-            vector. "max" is the largest absolute value.
+        ord : {None, "fro", 1, -1, 2, inf, -inf, "max"}
+            As in `numpy.linalg.norm`: by default the Frobenius norm of a matrix, the Euclidean one (2) of a
+            vector. "fro" and -1 are of matrices. "max" is the largest absolute value. Norms of what is empty
+            are 0, except the smallest of nothing.
+        axis : int or tuple of int, optional
+            All axes, as ``(0, 1)``. Norms of single rows or columns are not there yet.
+        keepdims : bool
+            Keep axes of length 1.
+
+        Raises
+        ------
+        ValueError
+            There is no such norm, or no such axis (`numpy.exceptions.AxisError`).
+        NotImplementedError
+            It is not there yet, as those that need singular values.
         """
-        return BigMatrix(reductions.norm(self._node, norm_order(ord, self._node)))
+        order = norm_order(ord, self._node, axis)
+        return BigMatrix(reductions.norm(self._node, order, self.ndim if keepdims else 0))
 
     def trace(self) -> BigMatrix:
         """Return the sum of the diagonal."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import operator
+from collections.abc import Hashable, Iterable
 from types import EllipsisType
 from typing import Any, TypeAlias
 
@@ -12,10 +13,12 @@ import numpy.typing as npt
 from wrenla.algorithms import assemble, views
 from wrenla.algorithms.gram import gram
 from wrenla.algorithms.matmul import matmul
+from wrenla.array_like import as_array
 from wrenla.arrays import array_leaf
 from wrenla.plan.expression import Node
 from wrenla_handler.grid import Pair
-from wrenla_handler.layout import DTYPES
+from wrenla_handler.layout import DTYPES, Structure
+from wrenla_handler.plain import cast_hint, refuse_lossy
 
 __all__ = [
     "Handle",
@@ -42,6 +45,9 @@ class Handle:
         self._node = node
 
 
+_GRAM: tuple[Structure, ...] = ("general", "lower", "upper")
+"""Of such X a product with Xᴴ is known to be positive (semi)definite, and costs half."""
+
 Operand: TypeAlias = Handle | npt.ArrayLike
 Index: TypeAlias = int | slice | EllipsisType
 
@@ -50,21 +56,28 @@ def as_node(value: Operand, rows: int | None = None, cols: int | None = None) ->
     """Return the expression behind a matrix or array; an array is cut into `rows` × `cols` tiles."""
     if isinstance(value, Handle):
         return value._node
-    array = np.asarray(value)
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bool | np.bool):
+        raise TypeError("a matrix is needed, not a factor (c, lower): wrenla.linalg.cho_solve takes that")
+    array, own = as_array(value)
     if array.ndim not in (1, 2) or array.dtype.kind not in "biufc":
         hint = "" if array.ndim or array.dtype.kind not in "biufc" else "; c * A and A.shift(c) take numbers"
-        raise TypeError(f"a matrix or vector of numbers is needed, not {type(value).__name__}{hint}")
-    own = isinstance(value, list | tuple)
-    if array.dtype.kind in "biu" or array.dtype.name not in DTYPES:
-        array, own = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64), True
+        what = f"{type(value).__name__} of dtype {array.dtype}" if array.ndim else type(value).__name__
+        hint = hint or (cast_hint(array.dtype) if array.ndim else "")
+        raise TypeError(f"a matrix or vector of numbers is needed, not {what}{hint}")
+    dtype = array.dtype.name
+    if dtype not in DTYPES:
+        dtype = "complex128" if array.dtype.kind == "c" else "float64"
+        if array.dtype.itemsize > 8:  # extended numbers have bytes that mean nothing, and so no lasting name
+            array, own = array.astype(dtype), True
     shape: Pair = (array.shape[0], array.shape[1] if array.ndim == 2 else 1)
     edge = rows or cols or 1024
     tile = (max(1, min(rows or edge, shape[0])), max(1, min(cols or edge, shape[1])))
-    return array_leaf(array, tile, own=own)
+    return array_leaf(array, tile, dtype=dtype, own=own)
 
 
 def number(c: Any, what: str) -> tuple[float | complex, str]:
     """Return a real or complex number and its dtype, "" for one of Python's, or say what to use instead."""
+    refuse_lossy(c)
     if isinstance(c, Handle | str) or np.ndim(c) > 0:
         raise TypeError(
             f"{what}: a number is needed; to weigh rows or columns use scale_rows or scale_columns, "
@@ -115,7 +128,7 @@ def times(A: Node, B: Node) -> Node:
         A = views.flip(A, "T") if B.ndim == 1 else A
         if B.ndim == 2:  # x @ B is Bᵀ x
             A, B = views.flip(B, "T"), A
-    elif B.ndim == 2 and B.key == views.flip(A, "C").key and A.structure == "general":
+    elif B.ndim == 2 and B.key == views.flip(A, "C").key and A.structure in _GRAM:
         return gram(A)
     return matmul(A, B, ndim)
 
@@ -130,19 +143,55 @@ def plus(A: Node, B: Node) -> Node:
     return views.add(A, assemble.rechunk(B, A.grid.tile))
 
 
-def norm_order(ord: Any, A: Node) -> str:
-    """Return which of `reductions.NORMS` NumPy's `ord` means for a matrix or vector."""
-    if ord is None or ord == "fro" or (ord == 2 and A.ndim == 1):
+def norm_order(ord: Any, A: Node, axis: Any = None) -> str:
+    """Return which of `reductions.NORMS` NumPy's `ord` and `axis` mean for a matrix, vector or number."""
+    swapped = _norm_axes(axis, A.ndim)
+    what = ("number", "vector", "matrix")[A.ndim]
+    known: dict[Any, str] = {1: "1", np.inf: "inf", -np.inf: "-inf", "max": "max"}
+    known |= {-1: "-1", "fro": "fro"} if A.ndim == 2 else {2: "fro"}
+    if ord is None:
         return "fro"
+    name = known.get(ord) if isinstance(ord, Hashable) else None
+    if name is None and A.ndim == 2 and (ord == "nuc" or ord == 2 or ord == -2):
+        raise NotImplementedError(
+            f"norm of order {ord!r} of a matrix needs its singular values: not there yet"
+        )
+    if name is None and A.ndim == 1 and isinstance(ord, int | float | np.number):
+        raise NotImplementedError(f"norm of order {ord!r} of a vector is not there yet; {_orders(known)}")
+    if name is None:
+        raise ValueError(f"norm: {ord!r} is no order of a norm of a {what}; {_orders(known)}")
     if 0 in A.grid.shape:
-        raise ValueError("only the Frobenius norm of an empty matrix is defined")
-    if ord == "max":
-        return "max"
-    orders: dict[Any, str] = {1: "1", -1: "-1", np.inf: "inf", -np.inf: "-inf"}
-    name = orders.get(ord) if isinstance(ord, Hashable) else None
-    if name is None or (name == "-1" and A.ndim == 1):  # of a vector NumPy has something else for −1
-        raise NotImplementedError(f"norm of order {ord!r}; there are 'fro', 1, -1, inf, -inf and 'max'")
+        if name.startswith("-"):
+            raise ValueError(
+                f"norm: the smallest of no entries is asked for (order {ord!r} of an empty {what})"
+            )
+        return "fro"  # all others are 0 too
+    if swapped:  # rows are taken for columns
+        name = {"1": "inf", "-1": "-inf", "inf": "1", "-inf": "-1"}.get(name, name)
     return name
+
+
+def _orders(known: Iterable[Any]) -> str:
+    return f"there are: None, {', '.join(map(repr, known))}"
+
+
+def _norm_axes(axis: Any, ndim: int) -> bool:
+    """Tell whether NumPy's `axis` names both axes of a matrix in the other order; refuse all but all axes."""
+    if axis is None:
+        return False
+    axes = tuple(map(operator.index, axis if isinstance(axis, Iterable) else (axis,)))
+    for one in axes:
+        if not -ndim <= one < ndim:
+            raise np.exceptions.AxisError(one, ndim)
+    places = tuple(one % ndim for one in axes)
+    if len(places) > 2 or len(set(places)) < len(places):
+        raise ValueError(f"norm: axis={axis!r}: one axis, or two different ones, are needed")
+    if len(places) < ndim:
+        raise NotImplementedError(
+            "norm: norms of single rows or columns are not there yet; of a matrix that fits into memory "
+            f"numpy.linalg.norm(A.compute(), axis={axis!r})"
+        )
+    return places == (1, 0)
 
 
 def sliced(A: Node, index: tuple[Index, ...]) -> Node:

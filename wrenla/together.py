@@ -9,10 +9,12 @@ from wrenla.evaluate import Options, compute_nodes, plan_of
 from wrenla.executors.base import Executor
 from wrenla.matrix import BigMatrix
 from wrenla.plan.plan import Plan
+from wrenla.tracebacks import short
 
 __all__ = ["compute", "plan"]
 
 
+@short
 def compute(*matrices: Any, executor: Executor | None = None, **options: Any) -> tuple[Any, ...]:
     """Compute several matrices in one run; what they have in common is computed once.
 
@@ -49,6 +51,7 @@ def compute(*matrices: Any, executor: Executor | None = None, **options: Any) ->
     return tuple(_filled(each, arrays) for each in matrices)
 
 
+@short
 def plan(*matrices: Any, executor: Executor | None = None) -> Plan:
     """Return what computing some matrices would take, without computing anything.
 

@@ -37,7 +37,10 @@ _WORTH_PREFETCHING = 1 << 18
 
 @dataclass(slots=True)
 class Report:
-    """What one task took: seconds waiting for tiles, in kernels, and writing; bytes and requests."""
+    """What one task took: seconds waiting for tiles, in kernels, and writing; bytes and requests.
+
+    `pivots` are the smallest and the largest |entry| on the diagonal of a triangle that was solved with.
+    """
 
     read_seconds: float = 0.0
     compute_seconds: float = 0.0
@@ -47,6 +50,10 @@ class Report:
     gets: int = 0
     cache_hits: int = 0
     committed: bool = False
+    pivots: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        self.pivots = (self.pivots[0], self.pivots[1])  # of JSON, a list
 
 
 def cache_key(spec: ArraySpec, ref: TileRef) -> CacheKey:
@@ -56,7 +63,8 @@ def cache_key(spec: ArraySpec, ref: TileRef) -> CacheKey:
 
 def array_key(spec: ArraySpec) -> str:
     """Name the tiles of an array as `cache_key` does."""
-    return f"{spec.run} {spec.identity}" if spec.run else spec.identity
+    # what was read when nothing was said of it was not looked at
+    return f"{spec.run} {spec.identity} {spec.claim}" if spec.run or spec.claim else spec.identity
 
 
 class Worker:
@@ -169,7 +177,9 @@ class _Execution:
         buffer = buffers.take(*spec.grid.tile, spec.dtype)
         inner = buffer[:rows, :cols]
         in_place = task.finish in IN_PLACE
-        work = inner if in_place else empty_tile(*task.shape, task.dtype)
+        if in_place:  # its sum may fill a corner of the tile only
+            inner[task.shape[0] :], inner[:, task.shape[1] :] = 0, 0
+        work = inner[: task.shape[0], : task.shape[1]] if in_place else empty_tile(*task.shape, task.dtype)
         try:
             with refuse_truncated():
                 self._assemble(work)
@@ -270,6 +280,10 @@ class _Execution:
             tiles = [self.value(read) for read in task.args]
             return call_user(function, tiles, task)
         operands = tuple(self._triangle(read) for read in task.args)
+        if task.finish == "trsm_left":
+            pivots = np.abs(operands[0].tile.diagonal())
+            if np.isfinite(pivots).all():  # JSON has no NaN
+                self.report.pivots = (float(pivots.min()), float(pivots.max()))
         return FINISHES[task.finish](work, operands, task)
 
     def _commit(self, spec: ArraySpec, buffer: Tile, inner: Tile) -> None:

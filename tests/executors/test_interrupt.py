@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.processes import alive
-from tests.waiting import until
+from tests.waiting import slowed, until
 from wrenla.cli import main
 from wrenla_handler.stores import open_store
 
@@ -207,7 +207,7 @@ def interrupted(process: subprocess.Popen[str], folder: Path) -> str:
     at = time.monotonic()
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)
-    assert time.monotonic() - at < _SOON
+    assert time.monotonic() - at < slowed(_SOON)
     return output + errors
 
 
@@ -266,7 +266,7 @@ def test_killed(script: Script, tmp_path: Path) -> None:
     pids = began(tmp_path)
     process.kill()
     process.wait()
-    assert until(lambda: not any(map(alive, pids)), _SOON)
+    assert until(lambda: not any(map(alive, pids)), slowed(_SOON))
     assert stored(tmp_path) != []
     done = CliRunner().invoke(main, ["clean", "--store", str(tmp_path / "store")])
     assert done.exit_code == 0, done.output

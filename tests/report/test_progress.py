@@ -230,9 +230,9 @@ def test_an_event_costs_less_than_20_microseconds() -> None:
     events = list(tasks_done(20_000))
     with progress_listener(True, console) as listener:
         tell(listener, started(tasks=20_000, todo=20_000))
-        began = time.perf_counter()
+        began = time.thread_time()  # what others do meanwhile does not count
         tell(listener, *events)
-        seconds = time.perf_counter() - began
+        seconds = time.thread_time() - began
         tell(listener, finished())
     assert seconds / len(events) < 20e-6
 
@@ -266,6 +266,7 @@ def test_nothing_of_a_real_run_unless_asked(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.process
 def test_ctrl_c_gives_the_terminal_back(tmp_path: Path) -> None:
     script = """
         import time

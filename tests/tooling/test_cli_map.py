@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import wrenla as wl
+from tests.waiting import slowed
 from wrenla.cli import main
 from wrenla.cli_inputs import Input
 from wrenla.cli_map import _outcomes
@@ -261,7 +262,7 @@ def test_timeout(folder: Path) -> None:
     (folder / "in.txt").write_text("0\n300\n0\n")
     began = time.monotonic()
     result = wrenla_map(folder, "sleep", folder / "in.txt", "--timeout", "0.5", "--keep-going")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < slowed(20)
     assert (result.stdout, result.exit_code) == ("slept\nslept\n", 1)
     assert result.stderr.startswith("line 2 ('300'): TimedOut: ")
 
@@ -270,7 +271,7 @@ def test_what_runs_is_ended_by_a_failure(folder: Path) -> None:
     (folder / "in.txt").write_text("x\n300\n300\n")
     began = time.monotonic()
     result = wrenla_map(folder, "sleep", folder / "in.txt", "--workers", "2")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < slowed(20)
     assert result.stderr.startswith("Error: line 1 ('x'): ValueError")
 
 

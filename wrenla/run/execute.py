@@ -21,13 +21,15 @@ from wrenla.ownership import MANIFEST
 from wrenla.plan.expression import Leaf, Node
 from wrenla.plan.graph import Graph
 from wrenla.plan.plan import Plan, make_plan
+from wrenla.run.conditioning import Conditioning
 from wrenla.run.events import Listener
 from wrenla.run.loop import Job, run_job
 from wrenla.run.scheduler import Policy, Schedule
 from wrenla.run.upload import upload
 from wrenla_handler.cache import Tile
-from wrenla_handler.errors import LinAlgError, StaleMatrixError
+from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.layout import NUMBER_KEY, TILE_KEYS, Separator, owned_folder
+from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.sources import function_key, padded_bytes
 from wrenla_handler.stores import OwningStore, Reach, Store, open_store
 from wrenla_handler.task import ArraySpec, TileRef
@@ -150,9 +152,11 @@ def execute(
         if present:
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
         folder.store.put(MANIFEST, json.dumps(_manifest(plan, executor), indent=1).encode())
+        conditioning = Conditioning(plan.graph, originals)
+        told: Sequence[Listener] = [*listeners, conditioning] if conditioning else listeners
         job = Job(folder.key, plan.graph, arrays, _wanted(plan), present, plan.batch)
         with executor.session(hosts, plan.projected), watched(originals.values()):
-            run_job(job, executor, Policy(schedule, _slots(plan, executor)), listeners)
+            run_job(job, executor, Policy(schedule, _slots(plan, executor)), told)
             unchanged()
             yield results, folder
     except (LinAlgError, np.linalg.LinAlgError):
@@ -173,11 +177,13 @@ def execute(
         )
         raise
     if folder.kept:
+        conditioning.warn()
         return
     for spec in arrays.values():
         if spec.kind in ("tiles", "function") and spec.url.startswith(folder.url):
             executor.forget_array(spec)
     folder.remove()
+    conditioning.warn()
 
 
 def _run_key(targets: Sequence[Target]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from contextlib import closing
 from typing import Any
 
 import cloudpickle
-import numpy as np
 
 from wrenla_handler.call.blobs import Packed, digest, dump, load, size
 from wrenla_handler.errors import StoreError
@@ -85,7 +85,8 @@ class _Frozen(cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles arrays as if they were read-only."""
 
     def reducer_override(self, obj: Any) -> Any:
-        if type(obj) is not np.ndarray or obj.dtype.hasobject:
+        numpy = sys.modules.get("numpy")  # a worker without it starts in half the time, and has no arrays
+        if numpy is None or type(obj) is not numpy.ndarray or obj.dtype.hasobject:
             return super().reducer_override(obj)
         contiguous = obj.flags.c_contiguous or obj.flags.f_contiguous
         frozen = obj.view() if contiguous else obj.copy()

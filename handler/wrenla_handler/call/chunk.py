@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from wrenla_handler.call.broadcast import resolved
 from wrenla_handler.call.context import cancelled, current_call
 from wrenla_handler.call.failure import Failure
@@ -18,8 +16,11 @@ from wrenla_handler.errors import WrenlaError
 __all__ = ["Chunk"]
 
 
-_TRAVEL = frozenset({int, float, complex, str, bytes, bool, type(None), np.ndarray, np.float64, np.int64})
-"""What can always be pickled, or nearly."""
+_TRAVEL = frozenset({int, float, complex, str, bytes, bool, type(None)})
+"""What can always be pickled."""
+
+_NUMPY = frozenset({"ndarray", "float64", "int64"})
+"""Types of NumPy that nearly always can; by name, since a worker starts in half the time without NumPy."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ class Chunk:
 
     def _made_ready(self, result: Any) -> tuple[bool, Any]:
         """Return what a call returned; what cannot be pickled would take the others with it."""
-        if type(result) not in _TRAVEL and _travels():
+        kind = type(result)
+        harmless = kind in _TRAVEL or (kind.__module__ == "numpy" and kind.__name__ in _NUMPY)
+        if not harmless and _travels():
             try:
                 dump_result(result)
             except Exception as error:  # no reason to run it again

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import wrenla_handler.errors
+from wrenla_handler import errors, linalg_errors
 from wrenla_handler.call.callee import Callee
 from wrenla_handler.call.failure import Failure, RemoteError, RemoteTraceback
 
@@ -188,13 +188,15 @@ def test_the_text_shows_the_function_and_none_of_our_frames() -> None:
     assert "wrenla_handler" not in text
 
 
-@pytest.mark.parametrize("name", wrenla_handler.errors.__all__)
+@pytest.mark.parametrize("name", [*errors.__all__, *linalg_errors.__all__])
 def test_our_own_errors_travel(name: str) -> None:
-    kind = getattr(wrenla_handler.errors, name)
-    try:
-        error = kind("what", "where")
-    except TypeError:
-        error = kind("what")
+    kind = getattr(errors if name in errors.__all__ else linalg_errors, name)
+    known = {
+        "StructureError": ("pos", 2, 1, 3.0, 4.0),
+        "NotPositiveDefiniteError": (3,),
+        "SingularMatrixError": (1,),
+    }
+    error = kind(*known.get(name, ("what", "where")))
     found = sent(caught(lambda: fail(error)))
     assert type(found) is kind
     assert found.args == error.args
