@@ -35,7 +35,7 @@ def slowed(seconds: float) -> float:
     return seconds * max(1.0, runnable / (os.cpu_count() or 1))
 
 
-def until_idle(executor: wl.LocalExecutor, seconds: float = 30.0) -> bool:
+def until_idle(executor: wl.Executor, seconds: float = 30.0) -> bool:
     """Wait until no call of an executor waits or runs."""
 
     def idle() -> bool:

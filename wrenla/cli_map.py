@@ -18,9 +18,13 @@ from wrenla.cli_text import counted, described, one_line, trace
 from wrenla.config import settings
 from wrenla.errors import SettingError, WrenlaError
 from wrenla.executors.base import Executor
+from wrenla.executors.counting import MapCounts
 from wrenla.executors.default import default_executor
+from wrenla.executors.endings import raised
+from wrenla.executors.functions import label_of
 from wrenla.executors.future import Future
 from wrenla.executors.local import LocalExecutor
+from wrenla.showing import picture_for
 from wrenla_handler.call.chunk import Chunk
 
 __all__ = ["map_command"]
@@ -109,7 +113,8 @@ def map_command(
         wrenla map words.py:count --objects s3://bucket/texts --json
 
     Results are printed as they come, one to a line, in the order of the inputs. NaN and infinity are null in
-    JSON, which knows neither. The first failure ends the command with 1, unless there is --keep-going. What a
+    JSON, which knows neither. On a terminal, how many have ended is shown while results go to a file or a
+    pipe. The first failure ends the command with 1, unless there is --keep-going. What a
     function prints itself is not shown by worker processes. In the script, __name__ is not "__main__", so
     what stands below that condition does not run.
     """
@@ -122,7 +127,10 @@ def map_command(
             executor = stack.enter_context(_executor(workers, kind, options))
             stream = stack.enter_context(opened(output or "-", "w"))
             callee = Chunk(function, options["retries"], keep_going) if chunksize > 1 else None
-            for outcome in _outcomes(executor, function, callee, given, chunksize, ordered=not unordered):
+            counts = stack.enter_context(_counts(executor, function, stream))
+            for outcome in _outcomes(
+                executor, function, callee, given, chunksize, ordered=not unordered, counts=counts
+            ):
                 failure = _print(outcome, as_json, stream)
                 if failure is None:
                     continue
@@ -132,7 +140,7 @@ def map_command(
                 message = f"{outcome.input}: {described(failure)}"
                 if not keep_going:
                     raise click.ClickException(message)
-                click.echo(message, err=True)
+                click.echo(f"{counts.erased if counts else ''}{message}", err=True)
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         context.exit(130)  # as a shell says of what Ctrl-C has ended
@@ -148,6 +156,7 @@ def _outcomes(
     chunksize: int,
     *,
     ordered: bool,
+    counts: MapCounts | None = None,
 ) -> Iterator[_Outcome]:
     """Call a function with each input, and yield how that ended.
 
@@ -165,7 +174,11 @@ def _outcomes(
             waiting.update(zip(futures, more, strict=True))
             for future in () if ordered else futures:
                 future.add_done_callback(ended.put)  # type: ignore[arg-type]
+            for future, group in zip(futures, more, strict=True) if counts else ():
+                counts.add(future, len(group) if chunk else None)  # type: ignore[union-attr]
         if not waiting:
+            if counts is not None:
+                counts.complete()
             return
         future = next(iter(waiting)) if ordered else ended.get()
         group = waiting.pop(future)
@@ -178,7 +191,25 @@ def _outcomes(
             yield _Outcome(group[0], result)
             continue
         for each, (succeeded, value) in zip(group, result, strict=False):  # it may end with a failure
-            yield _Outcome(each, value) if succeeded else _Outcome(each, error=value.exception())
+            yield (
+                _Outcome(each, value)
+                if succeeded
+                else _Outcome(each, error=raised(value, label_of(function)))
+            )
+
+
+@contextmanager
+def _counts(executor: Executor, function: Callable[..., Any], stream: TextIO) -> Iterator[MapCounts | None]:
+    """Show how far the calls are on a terminal, unless the results go there."""
+    picture = None if stream.isatty() else picture_for(settings().progress)
+    if picture is None:
+        yield None
+        return
+    counts = MapCounts(picture, label_of(function), executor.workers, None)
+    try:
+        yield counts
+    finally:
+        counts.leave(at_the_end=counts.total is not None)
 
 
 def _submitted(

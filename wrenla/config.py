@@ -59,7 +59,8 @@ class Settings:
     schedule : {"dataflow", "waves"}
         Tasks as soon as their inputs are there, or wave by wave (``WRENLA_SCHEDULE``).
     progress : bool or None
-        Show progress (``WRENLA_PROGRESS``); None: if standard error is a terminal.
+        Show progress (``WRENLA_PROGRESS``); None: of what lasts, if standard error is a terminal or the cell
+        of a notebook.
     max_compute_bytes : int
         Largest result that `compute` brings into memory (``WRENLA_MAX_COMPUTE_BYTES``).
     """

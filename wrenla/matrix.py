@@ -11,7 +11,7 @@ import numpy.typing as npt
 from wrenla.algorithms import assemble, reductions, systems, views
 from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.gram import gram
-from wrenla.evaluate import Options, compute_nodes, persist_node, plan_of, save_node
+from wrenla.evaluate import Options, compute_nodes, persist_node, save_node
 from wrenla.executors.base import Executor
 from wrenla.matrix_reductions import Reductions
 from wrenla.operands import (
@@ -26,12 +26,11 @@ from wrenla.operands import (
     times,
     vector,
 )
-from wrenla.plan.plan import Plan
-from wrenla.tracebacks import short, short_methods
+from wrenla.tracebacks import short_methods
 from wrenla.words import solver_of
 from wrenla_handler.layout import DTYPES, Structure
 
-__all__ = ["BigMatrix", "SlogdetResult", "compute", "plan"]
+__all__ = ["BigMatrix", "SlogdetResult"]
 
 
 class SlogdetResult(NamedTuple):
@@ -361,40 +360,3 @@ class BigMatrix(Reductions):
     def _needs_matrix(self, what: str) -> None:
         if self.ndim != 2:
             raise ValueError(f"{what}: a matrix is needed, not {self.ndim} dimensions")
-
-
-@short
-def compute(*matrices: BigMatrix, executor: Executor | None = None, **options: Any) -> tuple[Any, ...]:
-    """Compute several matrices in one run; what they have in common is computed once.
-
-    Parameters
-    ----------
-    *matrices : BigMatrix
-    executor, **options
-        As in `BigMatrix.compute`.
-
-    Returns
-    -------
-    tuple of ndarray
-
-    Examples
-    --------
-    >>> import wrenla as wl
-    >>> L = wl.eye(2).shift(3.0).cholesky()
-    >>> print(*wl.compute(L.trace(), L.norm("max")))
-    4.0 2.0
-    """
-    return tuple(compute_nodes([A._node for A in matrices], executor, Options.of(**options)))
-
-
-@short
-def plan(*matrices: BigMatrix, executor: Executor | None = None) -> Plan:
-    """Return what computing some matrices would take, without computing anything.
-
-    Examples
-    --------
-    >>> import wrenla as wl
-    >>> wl.plan(wl.random((512, 512), tile=128).gram().cholesky()).waves
-    8
-    """
-    return plan_of([A._node for A in matrices], executor)

@@ -240,6 +240,12 @@ def test_stop(pinging: bool, stub: Endpoint, make: Make, hanging: Any) -> None:
     assert ours(before) == []
 
 
+def test_a_map_for_its_side_effects_is_made_whole(stub: Endpoint, make: Make) -> None:
+    with make(concurrency=3) as executor:
+        executor.map(abs, range(20))
+    assert executor.stats().succeeded == 20
+
+
 def test_no_thread_is_left_after_the_last_answer(stub: Endpoint, make: Make) -> None:
     executor = make(concurrency=8)
     before = set(threading.enumerate())

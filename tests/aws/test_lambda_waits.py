@@ -6,13 +6,15 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import as_completed
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.waiting import slowed
-from wrenla.errors import Lost, NeverStarted, OverBudget, ServiceError, Throttled
+from tests.interrupting import interrupts
+from tests.waiting import slowed, until, until_idle
+from wrenla.errors import Cancelled, Lost, NeverStarted, OverBudget, ServiceError, Throttled
 from wrenla.executors import handshake, lambda_lanes, pace
 from wrenla.executors.prices import Prices
 
@@ -170,3 +172,24 @@ def test_variables_that_cannot_be_read_are_not_none(stub: Endpoint, make: Make) 
     stub.configuration.body["Environment"] = {"Error": error}
     with pytest.raises(ServiceError, match=r"cannot be read: not you; the credentials need kms:Decrypt"):
         make()
+
+
+def test_ctrl_c_ends_the_wait(stub: Endpoint, make: Make, hanging: Any) -> None:
+    """What runs there goes on by itself, as it cannot be told; nobody waits for it."""
+    stub.answer = hanging("call")
+    executor = make(concurrency=2)
+    for name, ask in (
+        ("result", lambda futures: futures[0].result()),
+        ("as_completed", lambda futures: list(as_completed(futures))),
+    ):
+        futures = executor.submit_many(abs, range(4))
+        assert until(lambda: executor.stats().running == 2)
+        with interrupts(name):
+            ask(futures)
+        assert until_idle(executor)
+        assert [future.cancelled() or type(future.exception()) for future in futures] == [
+            Cancelled,
+            Cancelled,
+            True,
+            True,
+        ]

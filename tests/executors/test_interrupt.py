@@ -115,6 +115,12 @@ executor.shutdown(wait=True)
 futures = wl.default_executor().submit_many(slow, range(6))
 time.sleep(60)
 """,
+    "another thread waits": """
+import threading
+futures = wl.default_executor().submit_many(slow, range(6))
+threading.Thread(target=futures[0].exception).start()
+time.sleep(60)
+""",
     "the end": """
 futures = wl.default_executor().submit_many(slow, range(6))
 """,
@@ -293,8 +299,9 @@ def mark(x):
     (Path(sys.argv[1]) / f"done-{{x}}").touch()
 
 folder = Path(sys.argv[1])
-for x in range(4):
-    wl.default_executor().submit(lambda x: (time.sleep(0.2), (folder / f"done-{{x}}").touch()), x)
+fn = lambda x: (time.sleep(0.2), (folder / f"done-{{x}}").touch())
+wl.default_executor().submit(fn, 0)
+wl.default_executor().map(fn, range(1, 4))
 {ending}
 """
     )

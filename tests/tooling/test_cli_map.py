@@ -157,6 +157,18 @@ def test_json(folder: Path) -> None:
     assert "line 1 ('1'): TypeError: the result contains a Point, which JSON does not know" in result.stderr
 
 
+def test_progress(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal by itself, elsewhere if the setting says so; it goes to standard error."""
+    assert wrenla_map(folder, "echo", "-", stdin="1\n2\n3\n").stderr == ""
+    monkeypatch.setenv("WRENLA_PROGRESS", "true")
+    for more in ((), ("--chunksize", "2")):
+        done = wrenla_map(folder, "echo", "-", *more, stdin="1\n2\n3\n")
+        assert done.stdout.splitlines() == ["1", "2", "3"]
+        first, *_, last = done.stderr.splitlines()
+        assert first.startswith("wrenla: calls of echo on ")
+        assert last.startswith("wrenla: 3/3 calls, in ")
+
+
 def test_unordered(folder: Path) -> None:
     assert wrenla_map(folder, "slow_if_first", folder / "in.txt").stdout == "1\n2\n3\n"
     assert wrenla_map(folder, "slow_if_first", folder / "in.txt", "--unordered").stdout == "2\n3\n1\n"

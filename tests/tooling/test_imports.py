@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "__init__",
         "linalg",
         "zarr_copies",
-        "factors creation stored_objects",
+        "factors creation stored_objects together",
         "matrix",
         "matrix_reductions",
         "arithmetic",
@@ -46,7 +46,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "algorithms",
         "run",
         "executors",
-        "folder arrays array_like",
+        "folder arrays array_like showing",
         "ownership",
         "lease",
         "plan",
@@ -190,7 +190,10 @@ def test_strangers_do_not_know_each_other() -> None:
 
 def test_reports_read_events_only() -> None:
     known = {found.module for found in inside_wrenla() if part_of(found.importer) == "report"}
-    assert {module for module in known if part_of(module) != "report"} <= {"wrenla.run.events"}
+    assert {module for module in known if part_of(module) != "report"} <= {
+        "wrenla.run.events",
+        "wrenla.showing",
+    }
 
 
 def test_the_scheduler_knows_no_executor_store_thread_or_clock() -> None:

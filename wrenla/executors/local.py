@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import Literal
+from typing import Literal, Never
 
 from dask.utils import format_bytes
 
@@ -19,7 +19,7 @@ from wrenla.executors.base import Executor
 from wrenla.executors.call import Carrier
 from wrenla.executors.calls import Calls
 from wrenla.executors.lifetime import ended_at_exit, let_go
-from wrenla.executors.options import at_least_one, memory_bytes
+from wrenla.executors.options import OPTIONS, at_least_one, check_names, memory_bytes, one_of
 from wrenla.executors.place import Place
 from wrenla.executors.process_lanes import ProcessCarrier
 from wrenla.executors.threads import ThreadCarrier
@@ -39,6 +39,34 @@ logger = logging.getLogger("wrenla.executors")
 
 _THREADS_OF_BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """What BLAS libraries read when they are loaded."""
+
+_ARGUMENTS = (
+    "workers",
+    "kind",
+    "allowed_mem",
+    "blas_threads",
+    "max_calls_per_child",
+    "max_memory_per_child",
+)
+
+_ELSEWHERE = {
+    "n_jobs": "did you mean 'workers'? (None, not -1, is one for each processor)",
+    "n_workers": "did you mean 'workers'?",
+    "processes": "did you mean 'workers', or kind='process'?",
+    "threads_per_worker": "did you mean 'blas_threads', or kind='thread'?",
+    "memory": "did you mean 'allowed_mem', which is of all workers together?",
+    "memory_limit": "did you mean 'allowed_mem', which is of all workers together?",
+    "maxtasksperchild": "did you mean 'max_calls_per_child'?",
+    "backend": "did you mean 'kind'? It is 'process' or 'thread'",
+    "mp_context": "worker processes are fresh ones, always, as those that multiprocessing spawns",
+    "thread_name_prefix": "threads are named by the executor",
+    **dict.fromkeys(
+        ("initializer", "initargs"),
+        "let the function make what it needs, once in each worker: functools.cache keeps it there",
+    ),
+    **dict.fromkeys(OPTIONS, "options of calls are said by executor.options(…)"),
+}
+"""Words of other libraries."""
 
 _OVERHEAD_PER_WORKER = 24 << 20
 """Bytes that BLAS's packing buffer and a thread's stack take beside the tiles."""
@@ -71,6 +99,8 @@ class LocalExecutor(Executor):
         processors, 1 is best.
     max_calls_per_child : int, optional
         A worker process is replaced after so many calls.
+    max_workers, max_tasks_per_child : int, optional
+        `workers` and `max_calls_per_child`, as `concurrent.futures` calls them.
     max_memory_per_child : int or str, optional
         A worker process is replaced after a call in which it has used more memory than this, e.g. "2 GiB".
 
@@ -99,11 +129,20 @@ class LocalExecutor(Executor):
         blas_threads: int = 1,
         max_calls_per_child: int | None = None,
         max_memory_per_child: int | str | None = None,
+        max_workers: int | None = None,
+        max_tasks_per_child: int | None = None,
+        **unknown: Never,
     ) -> None:
+        check_names("LocalExecutor", unknown, _ARGUMENTS, kind="argument", elsewhere=_ELSEWHERE)
+        said = "workers" if max_workers is None else "max_workers"
+        workers = one_of("workers", workers, "max_workers", max_workers)
+        max_calls_per_child = one_of(
+            "max_calls_per_child", max_calls_per_child, "max_tasks_per_child", max_tasks_per_child
+        )
         if kind not in ("process", "thread"):
             raise ValueError(f"kind={kind!r}: calls run in 'process' or 'thread'")
         if workers is not None:
-            workers = at_least_one("workers", workers)
+            workers = at_least_one(said, workers)
         blas_threads = at_least_one("blas_threads", blas_threads)
         if max_calls_per_child is not None:
             max_calls_per_child = at_least_one("max_calls_per_child", max_calls_per_child)

@@ -144,9 +144,11 @@ class ProcessLane:
                 yield call, attempt, Outcome(error=call.never_started())
                 return
         left = {(r.id, r.attempt): (call, a, r) for (call, a), r in zip(work, requests, strict=True)}
+        del work  # what has ended is nobody's here any more
         lost: CallError | None = None
         try:
             child.send(requests)
+            del requests
             while left:
                 # only one that is alone may have a limit
                 call, attempt, _ = next(iter(left.values()))
@@ -159,6 +161,7 @@ class ProcessLane:
                 if not left:
                     self._no_more_stops()
                 yield call, attempt, self._read(child, request, response, call)
+                del call, attempt, request, response
         except (
             Leaving
         ):  # somebody has told it to end, or a function has spoilt it: what is left has not begun

@@ -25,7 +25,9 @@ _NUMPY = frozenset({"ndarray", "float64", "int64"})
 
 @dataclass(frozen=True)
 class Chunk:
-    """Calls a function several times, and returns a result or a `Failure` for each.
+    """Calls a function several times, and returns a result or a failure for each.
+
+    A failure is a `Failure`; in a thread it is the exception itself, as whoever asks can have it.
 
     Attributes
     ----------
@@ -61,7 +63,7 @@ class Chunk:
                 # what needs more memory than there is would need it again
                 hopeless = isinstance(error, MemoryError) and not isinstance(error, WrenlaError)
                 if hopeless or attempt == self.retries:
-                    return False, Failure.of(error)
+                    return False, error if _can_be_had(error) else Failure.of(error)
         raise AssertionError("there is at least one attempt")
 
     def _made_ready(self, result: Any) -> tuple[bool, Any]:
@@ -74,6 +76,11 @@ class Chunk:
             except Exception as error:  # no reason to run it again
                 return False, Failure.of(error)
         return True, result
+
+
+def _can_be_had(error: BaseException) -> bool:
+    """Tell whether an exception can be raised where its call was asked for, as it is."""
+    return isinstance(error, Exception) and not _travels()
 
 
 def _travels() -> bool:

@@ -24,6 +24,7 @@ class RemoteTraceback(Exception):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
+        self.tb = text  # as in the standard library
 
     def __str__(self) -> str:
         return f'\n"""\n{self.text}"""'
