@@ -21,6 +21,7 @@ from collections import deque
 
 from wrenla_handler.call.callee import Callee
 from wrenla_handler.call.envelope import Request, Response
+from wrenla_handler.call.lines import here_first
 from wrenla_handler.call.output import FileOutput, log_to_standard_error
 from wrenla_handler.call.told import Listener, ToldToEnd
 
@@ -54,6 +55,7 @@ def main(arguments: list[str]) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     log_to_standard_error()
+    here_first(received=True)
     callee = Callee(f"process {os.getpid()}", FileOutput(os.dup(1)).take)
     listener = Listener()
     listener.on_told = callee.tell
