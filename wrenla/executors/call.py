@@ -42,8 +42,11 @@ class Batch:
         All of them have been submitted.
     done : int
         Those that have ended and may have copies.
+    inputs : int
+        Inputs that each of them has at most; 0: they are not of inputs.
     """
 
+    inputs: int = 0
     submitted: int = 0
     complete: bool = False
     done: int = 0
@@ -93,6 +96,10 @@ class Call:
         Its function sees to `retries` itself, and what it raises is the last word.
     failed : dict
         How many attempts of each sort have failed.
+    index : int
+        Its place in its batch, counted from 0.
+    inputs : int
+        How many inputs it has.
     """
 
     future: Future[Any]
@@ -111,6 +118,8 @@ class Call:
     limits: dict[Attempt, Alarm] = field(default_factory=dict)
     repeats_itself: bool = False
     failed: dict[Sort, int] = field(default_factory=dict)
+    index: int = 0
+    inputs: int = 1
     begun: bool = False
     ended: bool = False
 
@@ -140,7 +149,7 @@ class Outcome:
     value: Any = None
     error: Exception | None = None
     function: Function = ""
-    logs: bytes = b""
+    logs: bytes = b""  # a `Printed`, where streams are known
     worker: str = ""
     seconds: float | None = None
     peak: int = 0
@@ -231,6 +240,9 @@ class Carrier(Protocol):
 
     place: Place
     """For what does not fit into messages."""
+
+    showing: Any
+    """Shows what functions print, while they run: a `Showing`, set by whoever has the calls."""
 
     def function(self, fn: Callable[..., Any], label: str, options: CallOptions) -> Any:
         """Make a function ready to travel, for any number of calls."""

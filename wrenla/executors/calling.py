@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import EllipsisType
-from typing import Any, Never, ParamSpec, Self, TypeVar
+from typing import Any, Literal, Never, ParamSpec, Self, TypeVar
 
 from wrenla.errors import NestedCallError
 from wrenla.executors.call import Batch
@@ -122,7 +122,7 @@ class CallingExecutor(concurrent.futures.Executor):
         truth("return_exceptions", return_exceptions)
         if not iterables:
             raise TypeError("map needs at least one iterable of inputs")
-        batch = Batch()
+        batch = Batch(chunksize)
         inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
         function = fn
         if chunksize > 1:
@@ -166,7 +166,7 @@ class CallingExecutor(concurrent.futures.Executor):
         """
         if not iterables:
             raise TypeError("submit_many needs at least one iterable of inputs")
-        batch = Batch()
+        batch = Batch(1)
         futures: list[Future[_T]] = []
         try:
             with self._submitter(fn, batch) as submit:
@@ -216,7 +216,7 @@ class CallingExecutor(concurrent.futures.Executor):
         carrier = self.calls.carrier
         outer: Future[_T] = self.calls.new_future()
         outer.set_running_or_notify_cancel()
-        batch = Batch()
+        batch = Batch(1)
         mapped = self._submitter(fn, batch, raw=True)
         last, between = self._submitter(reduce, held=True), self._submitter(reduce, raw=True, held=True)
         for submit in (last, between):
@@ -255,6 +255,7 @@ class CallingExecutor(concurrent.futures.Executor):
         retries: int | EllipsisType = ...,
         idempotent: bool | EllipsisType = ...,
         record: bool | EllipsisType | None = ...,
+        logs: Literal["show", "quiet", "stderr"] | EllipsisType | None = ...,
         include_modules: Sequence[str] | EllipsisType = ...,
         exclude_modules: Sequence[str] | EllipsisType = ...,
         **unknown: Never,
@@ -278,6 +279,10 @@ class CallingExecutor(concurrent.futures.Executor):
         record : bool, optional
             Workers also store their answers, so that they survive a worker that dies just then, or a
             connection that breaks. None: where workers are far away, if the function has run for a second.
+        logs : {"show", "quiet", "stderr"}, optional
+            What functions print is shown where this process prints, line by line: what went to standard
+            output there, what to standard error there, or all of it on standard error; "quiet": it is not.
+            None: as the setting `logs` says. It is in the `logs` of futures in any case.
         include_modules, exclude_modules : list of str
             Modules that travel with the function, or do not, where what is local is guessed wrongly.
 
@@ -304,6 +309,7 @@ class CallingExecutor(concurrent.futures.Executor):
             "retries": retries,
             "idempotent": idempotent,
             "record": record,
+            "logs": logs,
             "include_modules": include_modules,
             "exclude_modules": exclude_modules,
         }

@@ -15,6 +15,7 @@ from wrenla.executors.clock import apart
 from wrenla.executors.future import Attempt, Future
 from wrenla.executors.ledger import ending_of
 from wrenla.executors.queue import Queue
+from wrenla.executors.showing import Showing
 
 __all__ = ["Calls"]
 
@@ -39,6 +40,7 @@ class Calls(Queue):
     def __init__(self, lanes: int, carrier: Carrier, name: str) -> None:
         super().__init__(lanes, carrier, name, self._serve)
         self._lookout = Lookout()
+        self._showing = carrier.showing = Showing(lanes, self._is_alone)
         self._watchers = 0
 
     def stop(self, calls: set[Future[Any]] | None = None, *, grace: float = 1.0) -> None:
@@ -101,6 +103,10 @@ class Calls(Queue):
             self.stop()
             self._wait(2.0)
             raise
+
+    def _is_alone(self) -> bool:
+        """Tell whether at most one call is under way."""
+        return len(self._active) + len(self._queue) <= 1
 
     def _wait(self, timeout: float | None) -> None:
         with self._changed:
@@ -183,6 +189,8 @@ class Calls(Queue):
 
     def _ended(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
         """See what an attempt has come to, and whether the call ends with it."""
+        lost = attempt.ending == "Superseded" or (attempt.copy and call.ended)
+        self._showing.end(call, attempt, outcome.logs, lost=lost)
         with self._changed:
             self._active.pop(attempt, None)  # an abandoned one is not there any more
             self._clock.drop(call.limits.pop(attempt, None))

@@ -15,12 +15,14 @@ from wrenla.executors.future import Attempt
 from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
 from wrenla.executors.shipping import local_sources
+from wrenla.executors.showing import Showing
 from wrenla.executors.travelling import ReachingPickler
 from wrenla_handler.call.blobs import INLINE, Packed, bare, checked, digest, dump, load, size
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.envelope import Request, Response, unsealed
 from wrenla_handler.call.failure import Failure
 from wrenla_handler.call.modules import encode_sources
+from wrenla_handler.call.output import Printed
 from wrenla_handler.errors import IntegrityError, StoreError
 from wrenla_handler.stores import Data
 
@@ -80,6 +82,9 @@ class Envelopes:
 
     unrecorded: float | None = None
     """Seconds from which on an answer is worth storing if nothing is said; None: none is."""
+
+    showing: Showing
+    """Shows what functions print; set by whoever has the calls."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -237,7 +242,8 @@ class Envelopes:
             return b""
         (blob,) = response.logs
         try:
-            return bytes(checked(bytes(self.place.fetch(blob.key) if blob.key else blob.data), blob))
+            text = bytes(checked(bytes(self.place.fetch(blob.key) if blob.key else blob.data), blob))
+            return Printed.of(text, response.streams)
         except StoreError as error:
             logger.warning("%s: what it printed: %s", response.id, error)
             return f"(what it printed cannot be had: {error})\n".encode()

@@ -159,7 +159,9 @@ def _set_dispatcher(function: Any, state: Any) -> None:
 
 
 def _reduced_dispatch(function: Any, reduced: Any) -> Any:
-    registry = dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))["registry"].cell_contents
+    registry = dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))[
+        "registry"
+    ].cell_contents
     return _dispatch_of, (registry[object],), registry, None, None, _set_dispatch
 
 
