@@ -24,8 +24,8 @@ from wrenla_handler.call.broadcast import forget_values, keep_at_most
 from wrenla_handler.call.callee import Callee
 from wrenla_handler.call.envelope import VERSION, Request, Response
 from wrenla_handler.call.failure import Failure
-from wrenla_handler.call.memory import PeakMemory
 from wrenla_handler.call.lines import here_first
+from wrenla_handler.call.memory import PeakMemory
 from wrenla_handler.call.modules import Finder
 from wrenla_handler.call.output import CopiedOutput, Printed
 from wrenla_handler.errors import EventError

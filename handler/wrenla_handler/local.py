@@ -1,7 +1,7 @@
 """A worker process of this machine: answers requests that come through a pipe, one after the other.
 
-``python -m wrenla_handler.local QUIET ANSWERS PARENT`` reads frames from standard input and writes frames to the
-descriptor ANSWERS, each `MAGIC`, a length of four bytes (big endian) and so many bytes of JSON. The first
+``python -m wrenla_handler.local QUIET ANSWERS PARENT`` reads frames from standard input and writes frames to
+the descriptor ANSWERS, each `MAGIC`, a length of four bytes (big endian) and so many bytes of JSON. The first
 says how to find modules, and from which level on what is logged is shown; the others are requests, or lists
 of them. Standard output, standard error, and QUIET for what is logged but not shown, are files in which
 output is kept. The process ends with its input, with PARENT (see `keeper`), or when it is told to: then

@@ -44,9 +44,12 @@ class Batch:
         Those that have ended and may have copies.
     inputs : int
         Inputs that each of them has at most; 0: they are not of inputs.
+    name : callable, optional
+        Returns what the n-th input is called; by default its number.
     """
 
     inputs: int = 0
+    name: Callable[[int], str] | None = None
     submitted: int = 0
     complete: bool = False
     done: int = 0
@@ -57,6 +60,10 @@ class Batch:
         """Note what one of them took that has ended."""
         self.done += 1
         self._seconds.append(seconds)
+
+    def called(self, number: int) -> str:
+        """Return what an input is called."""
+        return str(number) if self.name is None else self.name(number)
 
     def straggles(self, seconds: float) -> bool:
         """Tell whether a call that has been running for some seconds is far beyond the latest others."""
@@ -258,6 +265,9 @@ class Carrier(Protocol):
 
     def forget(self, function: Any) -> None:
         """Note that no more calls of a function come: what is kept of it goes with the last one."""
+
+    def positional(self, arguments: Any) -> Any:
+        """Return the positional arguments of a call as they were given, or a few words for them."""
 
     def discard(self, result: Any) -> None:
         """Remove a raw result that nobody needs."""

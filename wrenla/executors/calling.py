@@ -77,6 +77,7 @@ class CallingExecutor(concurrent.futures.Executor):
         buffersize: int | None = None,
         ordered: bool = True,
         return_exceptions: bool = False,
+        logs: Literal["show", "quiet", "stderr"] | None = None,
     ) -> Iterator[_T]:
         """Call a function with each input, as the built-in `map` does, on many workers.
 
@@ -101,7 +102,10 @@ class CallingExecutor(concurrent.futures.Executor):
         ordered : bool
             In the order of the inputs; False: as they end.
         return_exceptions : bool
-            Yield exceptions in place of results, instead of raising the first one.
+            Yield exceptions in place of results, instead of raising the first one. A note on each says which
+            input it was.
+        logs : {"show", "quiet", "stderr"}, optional
+            Where what the function prints is shown, see `options`.
 
         Returns
         -------
@@ -128,7 +132,8 @@ class CallingExecutor(concurrent.futures.Executor):
         if chunksize > 1:
             function = Chunk(fn, self._options.retries, return_exceptions)  # type: ignore[assignment]
             inputs = chunks(inputs, chunksize)
-        submit = self._submitter(function, batch)
+        view = self if logs is None else self.options(logs=logs)
+        submit = view._submitter(function, batch)
         lengths: dict[Future[Any], int] = {}
 
         def begin(arguments: tuple[Any, ...]) -> Future[Any]:
@@ -166,11 +171,16 @@ class CallingExecutor(concurrent.futures.Executor):
         """
         if not iterables:
             raise TypeError("submit_many needs at least one iterable of inputs")
-        batch = Batch(1)
+        return self._submit_batch(fn, zip(*iterables, strict=False), Batch(1))
+
+    def _submit_batch(
+        self, fn: Callable[..., _T], inputs: Iterable[tuple[Any, ...]], batch: Batch
+    ) -> list[Future[_T]]:
+        """Submit all calls of a batch."""
         futures: list[Future[_T]] = []
         try:
             with self._submitter(fn, batch) as submit:
-                futures.extend(submit(arguments, {}) for arguments in zip(*iterables, strict=False))
+                futures.extend(submit(arguments, {}) for arguments in inputs)
         except BaseException:
             for future in futures:
                 future.cancel()

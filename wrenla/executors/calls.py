@@ -13,6 +13,7 @@ from wrenla.errors import Cancelled
 from wrenla.executors.call import LOOK, Call, Carrier, Lane, Lookout, Outcome, Work, call_again
 from wrenla.executors.clock import apart
 from wrenla.executors.future import Attempt, Future
+from wrenla.executors.inputs import note_inputs
 from wrenla.executors.ledger import ending_of
 from wrenla.executors.queue import Queue
 from wrenla.executors.showing import Showing
@@ -248,6 +249,7 @@ class Calls(Queue):
 
     def _resolve(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
         """End a call."""
+        note_inputs(call, outcome, self.carrier.positional)
         with self._changed:
             self._ledger.call_ended(call, attempt, outcome)
         if not call.running:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from wrenla.errors import Lost, NeverStarted, TransientStoreError, WorkerDied
+from wrenla.errors import Lost, NeverStarted, ReachError, TransientStoreError, WorkerDied
 from wrenla.executors.call import Call, Outcome
+from wrenla.executors.culprit import blame
 from wrenla.executors.future import Attempt
+from wrenla.executors.inputs import short
 from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
 from wrenla.executors.shipping import local_sources
@@ -64,11 +66,15 @@ class SentFunction:
 
 
 class SentArguments(NamedTuple):
-    """The arguments of one call as they travel: one pickle, or results of other calls."""
+    """The arguments of one call as they travel: one pickle, or results of other calls.
+
+    Large ones are also there as a few words, for errors that are about them.
+    """
 
     packed: Packed = ()
     values: tuple[Packed, ...] = ()
     needs: frozenset[str] = frozenset()
+    shown: str = ""
 
 
 class Envelopes:
@@ -97,6 +103,8 @@ class Envelopes:
             parts = dump(fn, ReachingPickler, modules=needs, reach=self.place.reach)
         except Exception as error:
             error.add_note(f"while pickling the function {label}, to send it to a worker")
+            if not isinstance(error, ReachError):  # which names the object
+                error.add_note(blame(f"the function {label}", fn))
             raise
         packed = self.place.share(parts, "functions", inline=INLINE)
         return SentFunction(packed, bare(packed), digest(packed), frozenset(needs), options)
@@ -111,7 +119,15 @@ class Envelopes:
         except Exception as error:
             error.add_note(f"while pickling the arguments of a call of {label}, to send them to a worker")
             raise
-        return SentArguments(self.place.send(parts, "arguments"), needs=frozenset(needs))
+        packed = self.place.send(parts, "arguments")
+        shown = short(positional[0] if len(positional) == 1 else positional) if _is_stored(packed) else ""
+        return SentArguments(packed, needs=frozenset(needs), shown=shown)
+
+    def positional(self, arguments: SentArguments) -> Any:
+        """Return the positional arguments of a call, or a few words for them: for errors."""
+        if arguments.shown or not arguments.packed or _is_stored(arguments.packed):
+            return arguments.shown
+        return load(arguments.packed, self._fetch)[0]
 
     def gathered(self, results: Sequence[Packed]) -> SentArguments:
         """Return results that were not unpacked, as the one argument of a call: their list."""
@@ -256,6 +272,10 @@ class Envelopes:
             parts: list[Data] = [encode_sources(sources)] if sources else []
             function.bundles[needs] = self.place.share(parts, "modules", inline=INLINE)
         return function.bundles[needs]
+
+
+def _is_stored(packed: Packed) -> bool:
+    return any(blob.key for blob in packed)
 
 
 def _blame(outcome: Outcome, failure: Failure, response: Response, call: Call) -> None:

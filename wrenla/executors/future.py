@@ -102,6 +102,7 @@ class Future(concurrent.futures.Future[_T], Generic[_T]):
         super().__init__()
         self.id = id
         self._account = _Account()
+        self._inputs: dict[int, str] = {}  # of a chunk: what is noted of those that have failed
 
     def _invoke_callbacks(self) -> None:
         """As the standard library does, but a callback's SystemExit must not end a thread of ours, either."""

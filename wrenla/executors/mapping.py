@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from wrenla.executors.endings import raised
 from wrenla.executors.future import Future
+from wrenla.executors.inputs import note
 
 __all__ = ["chunks", "results", "results_of_chunks", "values"]
 
@@ -205,13 +206,16 @@ def _results_of_chunks(
                 continue
             if error is not None:
                 raise error
-            for succeeded, result in future.result():
+            for number, (succeeded, result) in enumerate(future.result()):
                 if succeeded:
                     yield result
-                elif return_exceptions:
-                    yield raised(result, label)
-                else:
-                    raise raised(result, label)
+                    continue
+                error = raised(result, label)
+                if number in future._inputs:
+                    note(error, future._inputs[number])
+                if not return_exceptions:
+                    raise error
+                yield error
 
 
 def values(futures: Generator[Future[_T], None, None], return_exceptions: bool) -> Iterator[_T]:

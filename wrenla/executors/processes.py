@@ -112,8 +112,9 @@ class Child:
     def _start(self, environment: dict[str, str], undo: contextlib.ExitStack) -> None:
         self._logs: dict[StreamName, Any] = {}
         for name in _STREAMS:
-            self._logs[name] = undo.enter_context(tempfile.TemporaryFile(prefix="wrenla-log-"))
-            fcntl.fcntl(self._logs[name], fcntl.F_SETFL, os.O_APPEND)
+            file = self._logs[name] = tempfile.TemporaryFile(prefix="wrenla-log-")  # noqa: SIM115
+            undo.enter_context(file)
+            fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
         quiet = self._logs["l"].fileno()
         answers, theirs = os.pipe()
         self._answers = answers

@@ -1,4 +1,4 @@
-"""What mapped functions print, shown where the program that called them prints: line by line, named by input."""
+"""What mapped functions print, shown where their caller prints: line by line, named by input."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Shown:
 
     mode: Mode
     prefix: bytes
-    bytes: dict[StreamName, int] = field(default_factory=lambda: {"o": 0, "e": 0, "l": 0})
+    nbytes: dict[StreamName, int] = field(default_factory=lambda: {"o": 0, "e": 0, "l": 0})
     rest: dict[StreamName, bytes] = field(default_factory=lambda: {"o": b"", "e": b""})
     total: int = 0
 
@@ -103,7 +103,7 @@ class Showing:
             if shown.mode == "quiet" or shown.prefix:
                 self._add(shown, name, encoded)
             else:
-                shown.bytes[name] += len(encoded)
+                shown.nbytes[name] += len(encoded)
                 _write(shown, name, text)
 
     def end(self, call: Call, attempt: Attempt, printed: bytes, *, lost: bool) -> None:
@@ -116,7 +116,7 @@ class Showing:
             if lost:
                 return
             parts = printed.parts() if isinstance(printed, Printed) else iter([("o", printed)])
-            seen = dict(shown.bytes)
+            seen = dict(shown.nbytes)
             name: StreamName
             for name, text in parts:  # type: ignore[assignment]
                 skipped = min(seen[name], len(text))
@@ -144,11 +144,12 @@ class Showing:
             return b"" if batch is None and (alone is None or alone()) else f"[{name}] ".encode()
         if batch.complete and batch.submitted == 1:
             return b""
-        first, count = call.index * batch.inputs, call.inputs
-        return f"[{first}…{first + count - 1}] ".encode() if count > 1 else b"[%d] " % first
+        first, last = call.index * batch.inputs, call.index * batch.inputs + call.inputs - 1
+        names = [batch.called(first), *([batch.called(last)] if last > first else [])]
+        return f"[{'…'.join(names)}] ".encode()
 
     def _add(self, shown: _Shown, name: StreamName, text: bytes) -> None:
-        shown.bytes[name] += len(text)
+        shown.nbytes[name] += len(text)
         if name == "l" or shown.mode == "quiet" or not text or shown.total > _MOST:
             return
         shown.total += len(text)

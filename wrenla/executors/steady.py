@@ -39,7 +39,7 @@ def steady_pickle(value: object) -> tuple[bytes, set[str], list[Source]]:
 
 
 class _Steady(Naming):
-    """Puts marks where random names of classes would be, and where files have another name in each process."""
+    """Puts marks where random names of classes would be, and names of files that processes do not share."""
 
     def __init__(self, file: Any, **more: Any) -> None:
         super().__init__(file, **more)

@@ -47,6 +47,9 @@ class ThreadCarrier:
     def arguments(self, positional: tuple[Any, ...], keywords: dict[str, Any], label: str) -> Any:
         return positional, keywords
 
+    def positional(self, arguments: Any) -> Any:
+        return arguments[0]
+
     def gathered(self, results: Sequence[Any]) -> Any:
         return (list(results),), {}
 
@@ -135,7 +138,7 @@ class _Heard:
         self._show(name, text)
 
     def log(self, record: logging.LogRecord, line: str) -> None:
-        """Keep a line of the log. It is shown by whoever else listens; where nobody does, as Python does it."""
+        """Keep a line of the log. Whoever else listens shows it; where nobody does, as Python does."""
         self.parts.append(("l", line + "\n"))
         last = logging.lastResort
         if last is not None and record.levelno >= last.level and not _is_heard(record.name):

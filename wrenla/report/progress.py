@@ -45,7 +45,7 @@ def progress_listener(wanted: bool | None, console: Console | None = None) -> It
         return
     if console is None:
         # rich takes FORCE_COLOR for a terminal, but a bar in a log file helps nobody
-        console = Console(stderr=True, force_terminal=sys.stderr.isatty(), force_jupyter=False)
+        console = Console(stderr=True, force_terminal=_is_terminal(), force_jupyter=False)
     bar = console.is_terminal and not console.is_dumb_terminal
     if not bar and wanted is None:
         yield None
@@ -59,6 +59,14 @@ def progress_listener(wanted: bool | None, console: Console | None = None) -> It
         yield progress
     finally:
         progress.end()
+
+
+def _is_terminal() -> bool:
+    """Tell whether standard error is a terminal: it may be closed, or nothing at all, as under pythonw."""
+    try:
+        return bool(sys.stderr.isatty())
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 class _View(Protocol):

@@ -51,7 +51,8 @@ class Callee:
     name : str
         What answers say of who gave them.
     output : callable
-        Returns what was printed and logged since it was asked the last time.
+        Returns what was printed and logged since it was asked the last time, a `Printed` where streams are
+        known.
     finder : Finder, optional
         Of modules, if others in this process use it as well.
 
@@ -65,7 +66,7 @@ class Callee:
         A function has changed this process in a way that cannot be undone: others should not run in it.
     """
 
-    def __init__(self, name: str, output: Callable[[], Printed], finder: Finder | None = None) -> None:
+    def __init__(self, name: str, output: Callable[[], bytes], finder: Finder | None = None) -> None:
         self.name = name
         self.context: CallContext | None = None
         self.told = False
@@ -150,7 +151,8 @@ class Callee:
 
     def take_output(self) -> Printed:
         """Return what was printed and logged since the last time."""
-        return self._output()
+        printed = self._output()
+        return printed if isinstance(printed, Printed) else Printed([("o", printed)])
 
     def close(self) -> None:
         """Close the stores."""

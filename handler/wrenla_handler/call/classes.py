@@ -78,7 +78,7 @@ def _make_class(
 
 @contextmanager
 def _hooks_off(bases: tuple[Any, ...]) -> Iterator[None]:
-    """Let `__init_subclass__` of classes that came here rest: what it did where they are from has come, too."""
+    """Let `__init_subclass__` of classes that came here rest: what it did elsewhere has come, too."""
     around = {each for base in types.resolve_bases(bases) if isinstance(base, type) for each in base.__mro__}
     hooked = [each for each in around if each in _received and "__init_subclass__" in each.__dict__]
     kept = [each.__dict__["__init_subclass__"] for each in hooked]
@@ -167,7 +167,7 @@ def _make_enum(
             return known  # type: ignore[no-any-return]
 
         def new(cls: Any, number: int) -> Any:
-            """Make a member as it was, whatever its class's own `__new__` and `__init__` make of its value."""
+            """Make a member as it was, whatever the class's own `__new__` and `__init__` make of it."""
             _, value, made_of = members[number]
             member = _base_of(cls._member_type_).__new__(cls, *made_of)
             member._value_ = value

@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from wrenla_handler.call.modules import Source, hash_of
@@ -86,7 +86,8 @@ def code_with_lines(first: int, text: str, *arguments: Any) -> types.CodeType:
 def code_at(*arguments: Any) -> types.CodeType:
     """Make code from a pickle that has a mark in place of the name of its file."""
     mark = arguments[FILE]
-    return types.CodeType(*arguments[:FILE], _places.get(mark, mark), *arguments[FILE + 1 :])
+    parts = (*arguments[:FILE], _places.get(mark, mark), *arguments[FILE + 1 :])
+    return types.CodeType(*parts)
 
 
 def mark_of(code: types.CodeType, text: str) -> str:
@@ -134,5 +135,5 @@ def remember(name: str, first: int, text: str) -> None:
         linecache.cache[name] = (0, None, _filled(lines), name)  # None: no file to compare it with
 
 
-def _filled(lines: dict[int, str]) -> Sequence[str]:
+def _filled(lines: dict[int, str]) -> list[str]:
     return [lines.get(number, "\n") for number in range(1, max(lines, default=0) + 1)]

@@ -49,7 +49,7 @@ class Reductions:
         reduce = _BY_TYPE.get(kind)
         if reduce is not None:
             return reduce(obj)
-        reduced = super().reducer_override(obj)  # type: ignore[misc]
+        reduced: Any = super().reducer_override(obj)  # type: ignore[misc,no-untyped-call]
         if kind is types.FunctionType and isinstance(reduced, tuple):
             return _BY_CODE.get(obj.__code__, _with_cells)(obj, reduced)
         if isinstance(obj, type):
@@ -59,7 +59,7 @@ class Reductions:
         return reduced
 
     def reduced_code(self, code: types.CodeType) -> Any:
-        """Reduce code as cloudpickle does, but with the name of its file, which 3.1.3 leaves out, and lines."""
+        """Reduce code as cloudpickle does, but with its lines and the name of its file."""
         text = self.lines_of(code)
         if text:
             return code_with_lines, (span_of(code)[0], text, *self.arguments_of(code, code.co_filename))
@@ -217,7 +217,7 @@ def _reduced_new_type(made: Any) -> Any:
 
 
 def _new_type(name: str, supertype: Any, module: str, identity: str) -> Any:
-    made = typing.NewType(name, supertype)  # type: ignore[valid-newtype]
+    made: Any = typing.NewType(name, supertype)  # type: ignore[misc,valid-newtype]
     made.__module__ = module
     return inside._lookup_class_or_track(identity, made)
 
@@ -250,7 +250,7 @@ def reduced_exception(error: BaseException) -> Any:
     names = copyreg._slotnames(kind)  # type: ignore[attr-defined]
     slots = {name: getattr(error, name) for name in names if hasattr(error, name)}
     attributes = reduced[2] if len(reduced) > 2 else None
-    if not slots and kind.__init__ is builtin.__init__ and kind.__new__ is builtin.__new__:  # type: ignore[misc]
+    if not slots and kind.__init__ is builtin.__init__ and kind.__new__ is builtin.__new__:
         return reduced
     return _exception, (kind, builtin, reduced[1]), (attributes, slots), None, None, _set_exception
 

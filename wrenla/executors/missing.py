@@ -1,0 +1,68 @@
+"""What a worker could not import, and what brings it there."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import sys
+from typing import Literal
+
+from wrenla.executors.shipping import find, is_local
+
+__all__ = ["explain_import"]
+
+_COMPILED = re.compile(r"\.so\b|shared object|ELF|GLIBC|C.extension|compiled|DLL|symbol", re.IGNORECASE)
+
+_DEPLOY = "wrenla deploy --requirements FILE"
+
+
+def explain_import(error: BaseException, where: Literal["process", "lambda"]) -> None:
+    """Note on an ImportError that a function has raised on a worker what to do, if that is known.
+
+    Parameters
+    ----------
+    error : BaseException
+        Others are left as they are.
+    where : {"process", "lambda"}
+        Where the worker is.
+    """
+    if not isinstance(error, ImportError) or not error.name:
+        return
+    text = _text(error.name, isinstance(error, ModuleNotFoundError), str(error), where)
+    if text and text not in getattr(error, "__notes__", ()):
+        error.add_note(text)
+
+
+def _text(name: str, missing: bool, message: str, where: Literal["process", "lambda"]) -> str:
+    top = name.partition(".")[0]
+    spec = find(top)
+    known = spec is not None or top in sys.modules
+    mine = spec is not None and bool(spec.origin) and is_local(top, spec.origin or "")
+    if missing and (mine or (known and spec is None)):
+        return (
+            f"the module {name} of yours did not travel, since nothing shows that the function needs it: "
+            f"executor.options(include_modules=[{top!r}])"
+        )
+    if where == "lambda" and missing:
+        return (
+            f"the deployed function has no package {_package(top)}: write it into a file of requirements, "
+            f"one to a line, and run: {_DEPLOY}"
+        )
+    if where == "lambda" and _COMPILED.search(message):
+        return (
+            f"the package {_package(top)} of the deployed function has a compiled part that does not fit; "
+            f"write a version that has wheels for AWS Lambda into a file of requirements, and run: {_DEPLOY}"
+        )
+    if missing and known:
+        return (
+            f"this process has {top} ({getattr(spec, 'origin', None) or 'in memory'}), but its worker processes "
+            f"({sys.executable}) do not find it: was it installed, or sys.path changed, after they started? "
+            "Make a new executor"
+        )
+    return ""
+
+
+def _package(module: str) -> str:
+    """Return the name by which a module is installed: scikit-learn for sklearn."""
+    names = importlib.metadata.packages_distributions().get(module)
+    return names[0] if names else module
