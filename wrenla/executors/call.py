@@ -269,6 +269,9 @@ class Carrier(Protocol):
     def positional(self, arguments: Any) -> Any:
         """Return the positional arguments of a call as they were given, or a few words for them."""
 
+    def explain(self, error: BaseException) -> None:
+        """Note on what a function has raised what is to be done about it, if that is known."""
+
     def discard(self, result: Any) -> None:
         """Remove a raw result that nobody needs."""
 

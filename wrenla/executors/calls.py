@@ -249,7 +249,7 @@ class Calls(Queue):
 
     def _resolve(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
         """End a call."""
-        note_inputs(call, outcome, self.carrier.positional)
+        note_inputs(call, outcome, self.carrier)
         with self._changed:
             self._ledger.call_ended(call, attempt, outcome)
         if not call.running:

@@ -14,6 +14,7 @@ from wrenla.executors.call import Call, Outcome
 from wrenla.executors.culprit import blame
 from wrenla.executors.future import Attempt
 from wrenla.executors.inputs import short
+from wrenla.executors.missing import explain_import
 from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
 from wrenla.executors.shipping import local_sources
@@ -129,6 +130,10 @@ class Envelopes:
             return arguments.shown
         return load(arguments.packed, self._fetch)[0]
 
+    def explain(self, error: BaseException) -> None:
+        """Note on what a function has raised what is to be done about it, if that is known."""
+        explain_import(error, "process")
+
     def gathered(self, results: Sequence[Packed]) -> SentArguments:
         """Return results that were not unpacked, as the one argument of a call: their list."""
         return SentArguments(values=tuple(results))
@@ -213,6 +218,8 @@ class Envelopes:
                 outcome.value = load(response.value, self._fetch)
             else:
                 _blame(outcome, load(response.value, self._fetch), response, call)
+                if outcome.error is not None:
+                    self.explain(outcome.error)
         except BaseException as error:  # what the function returned cannot be loaded here
             outcome.error, outcome.function = _unread(error, call), "ended"
         if response.logs or len(response.value) > 1 or response.value[0].key:

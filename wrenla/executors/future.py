@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -102,7 +103,8 @@ class Future(concurrent.futures.Future[_T], Generic[_T]):
         super().__init__()
         self.id = id
         self._account = _Account()
-        self._inputs: dict[int, str] = {}  # of a chunk: what is noted of those that have failed
+        # of a chunk: what is noted on the exceptions of the inputs that have failed
+        self._notes: dict[int, Callable[[BaseException], None]] = {}
 
     def _invoke_callbacks(self) -> None:
         """As the standard library does, but a callback's SystemExit must not end a thread of ours, either."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import reprlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from wrenla.errors import CallError, Cancelled
-from wrenla.executors.call import Call, Outcome
+from wrenla.executors.call import Call, Carrier, Outcome
 
 __all__ = ["note", "note_inputs", "short"]
 
@@ -70,15 +70,15 @@ def note(error: BaseException, text: str) -> None:
     error.add_note(text)
 
 
-def note_inputs(call: Call, outcome: Outcome, arguments: Callable[[Any], Any]) -> None:
+def note_inputs(call: Call, outcome: Outcome, carrier: Carrier) -> None:
     """Note on what a call of a map has come to which of the inputs have failed.
 
     Parameters
     ----------
     call : Call
     outcome : Outcome
-    arguments : callable
-        Returns the positional arguments of a call, or a text for them, from what the carrier has made.
+    carrier : Carrier
+        Knows the arguments of the call.
     """
     batch, error = call.batch, outcome.error
     if batch is None or not batch.inputs:
@@ -88,29 +88,36 @@ def note_inputs(call: Call, outcome: Outcome, arguments: Callable[[Any], Any]) -
         if isinstance(error, Cancelled) or not (outcome.function or isinstance(error, CallError)):
             return  # it is not about this call
         if call.inputs > 1:
-            note(error, f"{_PREFIX}{first} to {first + call.inputs - 1}: one of them")
+            last = batch.called(first + call.inputs - 1)
+            note(error, f"{_PREFIX}{batch.called(first)} to {last}: one of them")
         else:
-            note(error, _described(first, _had(call, arguments)))
+            note(error, _described(batch.called(first), _had(call, carrier)))
     elif call.repeats_itself:
         failed = [number for number, (succeeded, _) in enumerate(outcome.value) if not succeeded]
-        chunk = _had(call, arguments) if failed else ()
+        chunk = _had(call, carrier) if failed else ()
         inputs = chunk[0] if isinstance(chunk, tuple) and chunk else ()
-        call.future._inputs = {
-            number: _described(first + number, inputs[number] if number < len(inputs) else ())
-            for number in failed
-        }
+        for number in failed:
+            positional = inputs[number] if number < len(inputs) else ()
+            text = _described(batch.called(first + number), positional)
+            call.future._notes[number] = functools.partial(_note_of_chunk, carrier, text)
 
 
-def _described(index: int, positional: Any) -> str:
+def _note_of_chunk(carrier: Carrier, text: str, error: BaseException) -> None:
+    note(error, text)
+    carrier.explain(error)
+
+
+def _described(name: str, positional: Any) -> str:
     if not positional:
-        return f"{_PREFIX}{index}"
+        return f"{_PREFIX}{name}"
     if isinstance(positional, tuple):
         positional = short(positional[0] if len(positional) == 1 else positional)
-    return f"{_PREFIX}{index}: {positional}"
+    return f"{_PREFIX}{name}: {positional}"
 
 
-def _had(call: Call, arguments: Callable[[Any], Any]) -> Any:
+def _had(call: Call, carrier: Carrier) -> Any:
+    """Return the arguments of a call, or a text for them."""
     try:
-        return arguments(call.arguments)
+        return carrier.positional(call.arguments)
     except Exception:  # what cannot be loaded here is not shown
         return ()

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from wrenla.executors.endings import raised
 from wrenla.executors.future import Future
-from wrenla.executors.inputs import note
 
 __all__ = ["chunks", "results", "results_of_chunks", "values"]
 
@@ -211,8 +210,8 @@ def _results_of_chunks(
                     yield result
                     continue
                 error = raised(result, label)
-                if number in future._inputs:
-                    note(error, future._inputs[number])
+                if number in future._notes:
+                    future._notes[number](error)
                 if not return_exceptions:
                     raise error
                 yield error

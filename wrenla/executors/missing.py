@@ -35,29 +35,28 @@ def explain_import(error: BaseException, where: Literal["process", "lambda"]) ->
 
 def _text(name: str, missing: bool, message: str, where: Literal["process", "lambda"]) -> str:
     top = name.partition(".")[0]
-    spec = find(top)
-    known = spec is not None or top in sys.modules
-    mine = spec is not None and bool(spec.origin) and is_local(top, spec.origin or "")
-    if missing and (mine or (known and spec is None)):
+    spec, package = find(name), _package(top)
+    if missing and spec is None and name in sys.modules:
+        return (
+            f"the module {name} is in the memory of this process only: write it into a file beside the script"
+        )
+    if missing and spec is not None and is_local(top, spec.origin or ""):
         return (
             f"the module {name} of yours did not travel, since nothing shows that the function needs it: "
-            f"executor.options(include_modules=[{top!r}])"
+            f"executor.options(include_modules=[{name!r}])"
         )
     if where == "lambda" and missing:
-        return (
-            f"the deployed function has no package {_package(top)}: write it into a file of requirements, "
-            f"one to a line, and run: {_DEPLOY}"
-        )
+        lacks = f"has no package {package}" if name == top else f"has another {package}, without {name}"
+        return f"the deployed function {lacks}: write it into a file of requirements and run: {_DEPLOY}"
     if where == "lambda" and _COMPILED.search(message):
         return (
-            f"the package {_package(top)} of the deployed function has a compiled part that does not fit; "
-            f"write a version that has wheels for AWS Lambda into a file of requirements, and run: {_DEPLOY}"
+            f"a compiled part of {package} does not fit the deployed function: write a version that has "
+            f"wheels for AWS Lambda into a file of requirements and run: {_DEPLOY}"
         )
-    if missing and known:
+    if missing and spec is not None:
         return (
-            f"this process has {top} ({getattr(spec, 'origin', None) or 'in memory'}), but its worker processes "
-            f"({sys.executable}) do not find it: was it installed, or sys.path changed, after they started? "
-            "Make a new executor"
+            f"this process has it ({spec.origin}), but worker processes do not find it: was it installed, "
+            "or sys.path changed, after they started? Make a new executor"
         )
     return ""
 

@@ -50,6 +50,9 @@ class ThreadCarrier:
     def positional(self, arguments: Any) -> Any:
         return arguments[0]
 
+    def explain(self, error: BaseException) -> None:
+        """Do nothing: what is said of it is true here."""
+
     def gathered(self, results: Sequence[Any]) -> Any:
         return (list(results),), {}
 

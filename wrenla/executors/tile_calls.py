@@ -74,19 +74,20 @@ class TileRun:
                 future.set_exception(whole.exception())
             else:
                 try:
-                    _settle(future, whole.result()[number], label)
+                    self._settle(future, whole.result()[number], label)
                 except Exception as error:  # a failure that cannot be read: whoever waits must be told
                     future.set_exception(error)
 
-
-def _settle(future: Future[Report], outcome: Any, label: str) -> None:
-    match outcome:
-        case None:
-            future.set_exception(NeverStarted(f"{label}: the invocation's time was over before it began"))
-        case Report():
-            future.set_result(outcome)
-        case packed:
-            future.set_exception(raised(load(packed, _inside), label))
+    def _settle(self, future: Future[Report], outcome: Any, label: str) -> None:
+        match outcome:
+            case None:
+                future.set_exception(NeverStarted(f"{label}: the invocation's time was over before it began"))
+            case Report():
+                future.set_result(outcome)
+            case packed:
+                error = raised(load(packed, _inside), label)
+                self._calls.carrier.explain(error)
+                future.set_exception(error)
 
 
 class _TaskFuture(Future[Report]):

@@ -49,9 +49,10 @@ class Reductions:
         reduce = _BY_TYPE.get(kind)
         if reduce is not None:
             return reduce(obj)
-        reduced: Any = super().reducer_override(obj)  # type: ignore[misc,no-untyped-call]
+        reduced: Any = super().reducer_override(obj)  # type: ignore[misc]
         if kind is types.FunctionType and isinstance(reduced, tuple):
-            return _BY_CODE.get(obj.__code__, _with_cells)(obj, reduced)
+            of_function: Any = _BY_CODE.get(obj.__code__, _with_cells)
+            return of_function(obj, reduced)
         if isinstance(obj, type):
             return reduced_class(obj, reduced)
         if isinstance(obj, BaseException) and kind not in copyreg.dispatch_table:
@@ -217,7 +218,7 @@ def _reduced_new_type(made: Any) -> Any:
 
 
 def _new_type(name: str, supertype: Any, module: str, identity: str) -> Any:
-    made: Any = typing.NewType(name, supertype)  # type: ignore[misc,valid-newtype]
+    made: Any = typing.NewType(name, supertype)  # type: ignore[misc]
     made.__module__ = module
     return inside._lookup_class_or_track(identity, made)
 
