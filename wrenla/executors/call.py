@@ -45,7 +45,7 @@ class Batch:
     inputs : int
         Inputs that each of them has at most; 0: they are not of inputs.
     name : callable, optional
-        Returns what the n-th input is called; by default its number.
+        Returns what the n-th input is called. By default it has a number, and errors note it.
     """
 
     inputs: int = 0

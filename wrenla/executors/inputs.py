@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wrenla.errors import CallError, Cancelled
-from wrenla.executors.call import Call, Carrier, Outcome
+from wrenla.executors.call import Batch, Call, Carrier, Outcome
 
 __all__ = ["note", "note_inputs", "short"]
 
@@ -64,6 +64,8 @@ def short(value: Any) -> str:
 
 def note(error: BaseException, text: str) -> None:
     """Note on an exception which input it is about. One that several have raised names the latest only."""
+    if not text:
+        return
     notes = getattr(error, "__notes__", None)
     if isinstance(notes, list):
         notes[:] = [each for each in notes if not str(each).startswith(_PREFIX)]
@@ -88,17 +90,16 @@ def note_inputs(call: Call, outcome: Outcome, carrier: Carrier) -> None:
         if isinstance(error, Cancelled) or not (outcome.function or isinstance(error, CallError)):
             return  # it is not about this call
         if call.inputs > 1:
-            last = batch.called(first + call.inputs - 1)
-            note(error, f"{_PREFIX}{batch.called(first)} to {last}: one of them")
+            note(error, _described(batch, first, f"or one of those up to {first + call.inputs - 1}"))
         else:
-            note(error, _described(batch.called(first), _had(call, carrier)))
+            note(error, _described(batch, first, _had(call, carrier)))
     elif call.repeats_itself:
         failed = [number for number, (succeeded, _) in enumerate(outcome.value) if not succeeded]
         chunk = _had(call, carrier) if failed else ()
         inputs = chunk[0] if isinstance(chunk, tuple) and chunk else ()
         for number in failed:
             positional = inputs[number] if number < len(inputs) else ()
-            text = _described(batch.called(first + number), positional)
+            text = _described(batch, first + number, positional)
             call.future._notes[number] = functools.partial(_note_of_chunk, carrier, text)
 
 
@@ -107,7 +108,10 @@ def _note_of_chunk(carrier: Carrier, text: str, error: BaseException) -> None:
     carrier.explain(error)
 
 
-def _described(name: str, positional: Any) -> str:
+def _described(batch: Batch, index: int, positional: Any) -> str:
+    if batch.name is not None:  # whoever has named them names them in errors, too
+        return ""
+    name = str(index)
     if not positional:
         return f"{_PREFIX}{name}"
     if isinstance(positional, tuple):

@@ -37,9 +37,7 @@ def _text(name: str, missing: bool, message: str, where: Literal["process", "lam
     top = name.partition(".")[0]
     spec, package = find(name), _package(top)
     if missing and spec is None and name in sys.modules:
-        return (
-            f"the module {name} is in the memory of this process only: write it into a file beside the script"
-        )
+        return f"the module {name} is in the memory of this process only: write it into a file"
     if missing and spec is not None and is_local(top, spec.origin or ""):
         return (
             f"the module {name} of yours did not travel, since nothing shows that the function needs it: "
