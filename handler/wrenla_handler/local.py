@@ -1,9 +1,9 @@
 """A worker process of this machine: answers requests that come through a pipe, one after the other.
 
-``python -m wrenla_handler.local QUIET ANSWERS PARENT`` reads frames from standard input and writes frames to
-the descriptor ANSWERS, each `MAGIC`, a length of four bytes (big endian) and so many bytes of JSON. The first
-says how to find modules, and from which level on what is logged is shown; the others are requests, or lists
-of them. Standard output, standard error, and QUIET for what is logged but not shown, are files in which
+``python -m wrenla_handler.local ANSWERS PARENT`` reads frames from standard input and writes frames to the
+descriptor ANSWERS, each `MAGIC`, a length of four bytes (big endian) and so many bytes of JSON. The first
+says how to find modules, from which level on what is logged is shown, and which descriptor takes the rest of
+it; the others are requests, or lists of them. That, standard output and standard error are files in which
 output is kept. The process ends with its input, with PARENT (see `keeper`), or when it is told to: then
 it answers what it has begun, and says that it leaves.
 """
@@ -45,16 +45,15 @@ _PATIENCE = 0.02
 
 def main(arguments: list[str]) -> None:
     """Answer until there is nothing more to read."""
-    quiet, answers, parent = map(int, arguments)
+    answers, parent = map(int, arguments)
     _end_with(parent)
     _leave_interrupts_to_the_driver()
     requests = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    for ours in (answers, quiet):
-        os.set_inheritable(ours, False)  # what a function starts must not hold the pipe open
-    output = FileOutput(os.dup(1), os.dup(2), quiet)
+    os.set_inheritable(answers, False)  # what a function starts must not hold the pipe open
+    output = FileOutput(os.dup(1), os.dup(2))
     output.install()
     here_first(received=True)
     callee = Callee(f"process {os.getpid()}", output.take)
@@ -65,7 +64,8 @@ def main(arguments: list[str]) -> None:
         return
     told = json.loads(first)
     sys.path[:] = told["path"]
-    output.log(told["shown"])
+    os.set_inheritable(told["quiet"], False)
+    output.log(told["shown"], told["quiet"])
     _write(answers, json.dumps({"pid": os.getpid(), "python": sys.version_info[:3]}).encode())
     desk = _Desk(callee.name, answers)
     while (frame := listener.interruptible(_read, requests)) is not None:

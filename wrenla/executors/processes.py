@@ -124,7 +124,7 @@ class Child:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), str(theirs)),
-                    *(sys.executable, *_flags(), "-m", "wrenla_handler.local", str(quiet)),
+                    *(sys.executable, *_flags(), "-m", "wrenla_handler.local"),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=self._logs["o"],
@@ -150,7 +150,8 @@ class Child:
         # what is no text is none to Python either
         path = [entry or os.getcwd() for entry in sys.path if isinstance(entry, str)]
         shown = max(logging.INFO, logging.getLogger().getEffectiveLevel())  # as in this process
-        self._send(json.dumps({"path": path, "shown": shown}).encode())
+        told = {"path": path, "shown": shown, "quiet": self._logs["l"].fileno()}
+        self._send(json.dumps(told).encode())
         said = self._receive(_START)
         if said is None:
             raise NeverStarted(f"not ready within {_START:g} s")

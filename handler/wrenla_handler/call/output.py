@@ -76,12 +76,12 @@ class FileOutput:
 
     Parameters
     ----------
-    output, error, quiet : int
-        The files, opened for reading and appending: also for what is logged and not shown.
+    output, error : int
+        The files, opened for reading and appending.
     """
 
-    def __init__(self, output: int, error: int | None = None, quiet: int | None = None) -> None:
-        files: dict[StreamName, int | None] = {"o": output, "e": error, "l": quiet}
+    def __init__(self, output: int, error: int | None = None) -> None:
+        files: dict[StreamName, int | None] = {"o": output, "e": error}
         self._files = {name: file for name, file in files.items() if file is not None}
         self._ends: list[tuple[StreamName, int]] = []
         self._streams: dict[StreamName, TextIO] = {}
@@ -90,8 +90,9 @@ class FileOutput:
         """Let this process's streams be these files, so that it is known in which order they were written."""
         sys.stdout, sys.stderr = self.stream("o", 1), self.stream("e", 2)
 
-    def log(self, shown: int) -> None:
-        """Let what is logged be lines: of standard error from a level on, below it of what is not shown."""
+    def log(self, shown: int, quiet: int) -> None:
+        """Let what is logged be lines: of standard error from a level on, below it of another file."""
+        self._files["l"] = quiet
         root = logging.getLogger()
         root.addHandler(_Lines(self, shown))
         root.setLevel(logging.INFO)
