@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import re
 import sys
+from collections.abc import Mapping
 from typing import Literal
 
 from wrenla.executors.shipping import find, is_local
@@ -35,7 +37,7 @@ def explain_import(error: BaseException, where: Literal["process", "lambda"]) ->
 
 def _text(name: str, missing: bool, message: str, where: Literal["process", "lambda"]) -> str:
     top = name.partition(".")[0]
-    spec, package = find(name), _package(top)
+    spec = find(name)
     if missing and spec is None and name in sys.modules:
         return f"the module {name} is in the memory of this process only: write it into a file"
     if missing and spec is not None and is_local(top, spec.origin or ""):
@@ -44,11 +46,15 @@ def _text(name: str, missing: bool, message: str, where: Literal["process", "lam
             f"executor.options(include_modules=[{name!r}])"
         )
     if where == "lambda" and missing:
-        lacks = f"has no package {package}" if name == top else f"has another {package}, without {name}"
+        lacks = (
+            f"has no package {_package(top)}"
+            if name == top
+            else f"has another {_package(top)}, without {name}"
+        )
         return f"the deployed function {lacks}: write it into a file of requirements and run: {_DEPLOY}"
     if where == "lambda" and _COMPILED.search(message):
         return (
-            f"a compiled part of {package} does not fit the deployed function: write a version that has "
+            f"a compiled part of {_package(top)} does not fit the deployed function: write a version with "
             f"wheels for AWS Lambda into a file of requirements and run: {_DEPLOY}"
         )
     if missing and spec is not None:
@@ -61,5 +67,10 @@ def _text(name: str, missing: bool, message: str, where: Literal["process", "lam
 
 def _package(module: str) -> str:
     """Return the name by which a module is installed: scikit-learn for sklearn."""
-    names = importlib.metadata.packages_distributions().get(module)
+    names = _distributions().get(module)
     return names[0] if names else module
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
