@@ -333,6 +333,7 @@ def test_what_cannot_travel_is_named(text_file: Any) -> None:
         (abs, (text_file,), "argument 1, <_io.TextIOWrapper"),
         (lambda: text_file, (), "the variable 'text_file' of the function "),
         (abs, ((n for n in "ab"),), "argument 1, <generator"),
+        (np.frompyfunc(abs, 1, 1), (1,), "the function abs (vectorized), <ufunc"),
     ]
     wrong = []
     with wl.LocalExecutor(1, allowed_mem="300 MiB") as executor:

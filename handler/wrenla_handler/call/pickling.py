@@ -5,6 +5,7 @@ from __future__ import annotations
 import copyreg
 import functools
 import io
+import pickle
 import sys
 import types
 import typing
@@ -53,9 +54,9 @@ class Reductions:
         if kind is types.FunctionType and isinstance(reduced, tuple):
             of_function: Any = _BY_CODE.get(obj.__code__, _with_cells)
             return of_function(obj, reduced)
-        if isinstance(obj, type):
+        if issubclass(kind, type):
             return reduced_class(obj, reduced)
-        if isinstance(obj, BaseException) and kind not in copyreg.dispatch_table:
+        if issubclass(kind, BaseException) and kind not in copyreg.dispatch_table:
             return reduced_exception(obj)
         return reduced
 
@@ -193,6 +194,14 @@ def _reduced_vectorized(function: Any) -> Any:
     return make, arguments, state, *more
 
 
+def _reduced_ufunc(function: Any) -> Any:
+    name = function.__name__
+    module = sys.modules.get(pickle.whichmodule(function, name))  # type: ignore[attr-defined]
+    if getattr(module, name, None) is not function:  # it does not say of which function it is made
+        raise TypeError(f"cannot pickle 'numpy.ufunc' object {name!r}: take np.vectorize, not np.frompyfunc")
+    return NotImplemented
+
+
 # variables of types
 
 
@@ -290,6 +299,7 @@ _BY_TYPE: dict[type, Callable[[Any], Any]] = {
     type(functools.lru_cache(_dispatched)): _reduced_cached,
     functools.cached_property: _reduced_cached_property,
     functools.singledispatchmethod: _reduced_dispatching_method,
+    np.ufunc: _reduced_ufunc,
     np.vectorize: _reduced_vectorized,
     typing.ParamSpec: _reduced_parameter,
     typing.TypeVarTuple: _reduced_parameter,
