@@ -53,7 +53,7 @@ class Naming(Reductions):
     """
 
     def __init__(self, file: Any, *, modules: set[str], **more: Any) -> None:
-        super().__init__(file, **more)
+        super().__init__(file, **more)  # type: ignore[call-arg]
         self._modules = modules
 
     def reducer_override(self, obj: Any) -> Any:

@@ -121,12 +121,17 @@ class FileOutput:
                 stream.flush()  # type: ignore[union-attr]
             except (AttributeError, OSError, ValueError):
                 continue  # the function has replaced it: what it wrote there is not ours to keep
+        if not any(os.fstat(file).st_size for file in self._files.values()):  # nearly always
+            self._ends.clear()
+            return _NOTHING
         ends = list(self._ends)
         self._ends.clear()
         found = {name: take_file(file) for name, file in self._files.items()}
         whole = len(ends) < _TURNS and all(len(text) <= _MOST for text in found.values())
         return Printed(_in_order(found, ends if whole else ()))
 
+
+_NOTHING = Printed()
 
 _STANDARD: dict[str, StreamName] = {"stdout": "o", "stderr": "e"}
 

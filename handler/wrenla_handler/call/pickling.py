@@ -38,10 +38,8 @@ class Reductions:
     classes have slots; exceptions come back as they were, whatever their `__init__` wants.
     """
 
-    def __init__(self, file: Any, **more: Any) -> None:
-        super().__init__(file, **more)  # type: ignore[call-arg]
-        self._spans: dict[str, list[tuple[int, int]]] = {}
-        self._room = _MOST_LINES
+    _spans: dict[str, list[tuple[int, int]]] | None = None  # made when needed: most pickles have no code
+    _room = _MOST_LINES
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
@@ -69,6 +67,8 @@ class Reductions:
 
     def lines_of(self, code: types.CodeType) -> str:
         """Return the source lines of some code, unless those of what is around it are on their way."""
+        if self._spans is None:
+            self._spans = {}
         (first, last), spans = span_of(code), self._spans.setdefault(code.co_filename, [])
         if any(first >= begin and last <= end for begin, end in spans):
             return ""
