@@ -19,7 +19,7 @@ from wrenla.executors.ledger import Stats
 from wrenla.executors.mapping import chunks, results, results_of_chunks, values
 from wrenla.executors.options import CallOptions, at_least, at_least_one, check_names, finite, truth
 from wrenla.executors.patience import in_time
-from wrenla.executors.reduction import Reduction, discard_result
+from wrenla.executors.reduction import Reduction, discard_result, hand_over
 from wrenla.executors.submitting import Submitter
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.chunk import Chunk
@@ -242,7 +242,7 @@ class CallingExecutor(concurrent.futures.Executor):
             batch.complete = True
             if not leaves:
                 leaves = [last(([],), {})]
-                leaves[0].add_done_callback(lambda _: _hand_over(leaves[0], outer))
+                leaves[0].add_done_callback(lambda _: hand_over(leaves[0], outer))
                 return outer
             self.calls.hold(outer)
             Reduction(outer, gather, carrier.discard, fan_in).start(leaves)
@@ -385,15 +385,6 @@ class CallingExecutor(concurrent.futures.Executor):
                 "a function that runs on an executor asked the same executor for calls, which would wait for "
                 "itself: return what is to be done next, and submit it from outside"
             )
-
-
-def _hand_over(inner: Future[_T], outer: Future[_T]) -> None:
-    outer._account = inner._account
-    error = inner.exception() if not inner.cancelled() else concurrent.futures.CancelledError()
-    if error is not None:
-        outer.set_exception(error)
-    else:
-        outer.set_result(inner.result())
 
 
 def _label(fn: Callable[..., Any]) -> str:

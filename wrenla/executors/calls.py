@@ -16,7 +16,7 @@ from wrenla.executors.future import Attempt, Future
 from wrenla.executors.inputs import note_inputs
 from wrenla.executors.ledger import ending_of
 from wrenla.executors.queue import Queue
-from wrenla.executors.showing import Showing
+from wrenla.executors.showing import Showing, mode_of
 
 __all__ = ["Calls"]
 
@@ -254,8 +254,9 @@ class Calls(Queue):
             self._ledger.call_ended(call, attempt, outcome)
         if not call.running:
             self._release(call)
-        if outcome.logs and logger.isEnabledFor(logging.INFO):
-            logger.info("%s: %s printed:\n%s", call.future.id, call.label, call.future.logs.rstrip())
+        if outcome.logs:
+            level = logging.INFO if mode_of(call) == "quiet" else logging.DEBUG  # not twice
+            logger.log(level, "%s: %s printed:\n%s", call.future.id, call.label, call.future.logs.rstrip())
         if outcome.error is not None:
             call.future.set_exception(outcome.error)
         else:

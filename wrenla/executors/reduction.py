@@ -10,7 +10,7 @@ from typing import Any
 from wrenla.errors import Cancelled
 from wrenla.executors.future import Future
 
-__all__ = ["Reduction", "discard_result"]
+__all__ = ["Reduction", "discard_result", "hand_over"]
 
 
 class Reduction:
@@ -128,3 +128,13 @@ def discard_result(future: concurrent.futures.Future[Any], discard: Callable[[An
     """Free the result of a future that has ended, if it has one."""
     if not future.cancelled() and future.exception() is None:
         discard(future.result())
+
+
+def hand_over(inner: Future[Any], outer: Future[Any]) -> None:
+    """End a future as another one has ended."""
+    outer._account = inner._account
+    error = inner.exception() if not inner.cancelled() else concurrent.futures.CancelledError()
+    if error is not None:
+        outer.set_exception(error)
+    else:
+        outer.set_result(inner.result())

@@ -16,7 +16,7 @@ from wrenla.executors.call import Call
 from wrenla.executors.future import Attempt
 from wrenla_handler.call.output import Printed, StreamName
 
-__all__ = ["Router", "Showing"]
+__all__ = ["Router", "Showing", "mode_of"]
 
 _MOST = 1 << 20
 """Bytes of one attempt's output that are shown."""
@@ -129,7 +129,7 @@ class Showing:
     def _of(self, call: Call, attempt: Attempt) -> _Shown:
         shown = self._shown.get(attempt)
         if shown is None:
-            shown = self._shown[attempt] = _Shown(_mode(call), self._prefix(call))
+            shown = self._shown[attempt] = _Shown(mode_of(call), self._prefix(call))
         return shown
 
     def _prefix(self, call: Call) -> bytes:
@@ -183,7 +183,8 @@ class Showing:
         return kept
 
 
-def _mode(call: Call) -> Mode:
+def mode_of(call: Call) -> Mode:
+    """Return where what a call prints is shown."""
     if call.options.logs is not None:
         return call.options.logs
     try:
