@@ -16,6 +16,7 @@ import wrenla as wl
 from wrenla.errors import NotPositiveDefiniteError, ReachError
 from wrenla_handler import app
 from wrenla_handler.call.output import Printed
+from wrenla_handler.stores import open_store
 
 from .conftest import Make
 from .stub import Answer, Endpoint
@@ -108,4 +109,7 @@ def test_what_functions_of_tiles_print_and_lack(
         assert capsys.readouterr() == ("from a tile\n", "error\n")
         with pytest.raises(ModuleNotFoundError) as caught:
             wl.from_function(lacking, (4, 4), 4).compute(executor)
+        store = open_store(executor.own_store)
+        for key in list(store.list()):  # what is kept so that the run can go on
+            store.delete(key)
     assert any("run: wrenla deploy --requirements FILE" in note for note in caught.value.__notes__)
