@@ -24,6 +24,9 @@ _MOST = 1 << 20
 _LONGEST = 8 << 10
 """Bytes of a line that has not ended."""
 
+_WARNINGS = 10_000
+"""How many warnings are known again."""
+
 _WARNING = re.compile(rb".+:\d+: \w*Warning: ")
 
 Mode: TypeAlias = Literal["show", "quiet", "stderr"]
@@ -175,7 +178,8 @@ class Showing:
         for line in lines:
             if _WARNING.match(line):
                 old = line in self._warned
-                self._warned.add(line)
+                if len(self._warned) < _WARNINGS:
+                    self._warned.add(line)
             elif old and not line.startswith(b"  "):
                 old = False
             if not old:
