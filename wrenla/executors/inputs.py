@@ -32,7 +32,9 @@ class _Short(reprlib.Repr):
         kind, shape = type(value).__name__, getattr(value, "shape", None)
         if isinstance(value, np.ndarray):
             return repr(value.tolist()) if value.size == 1 else f"<{kind} {shape} of {value.dtype}>"
-        if isinstance(shape, tuple):  # a data frame, a tensor, a BigMatrix
+        if isinstance(shape, tuple) and not isinstance(
+            value, np.generic
+        ):  # a data frame, a tensor, a BigMatrix
             return f"<{kind} {shape}>"
         if hasattr(value, "__len__"):
             return f"<{kind} of length {len(value)}>"
@@ -68,7 +70,9 @@ def note(error: BaseException, text: str) -> None:
         return
     notes = getattr(error, "__notes__", None)
     if isinstance(notes, list):
-        notes[:] = [each for each in notes if not str(each).startswith(_PREFIX)]
+        notes[:] = [
+            each for each in notes if not str(each).startswith((_PREFIX, f"one of the {_PREFIX.strip()}s "))
+        ]
     error.add_note(text)
 
 
@@ -90,7 +94,8 @@ def note_inputs(call: Call, outcome: Outcome, carrier: Carrier) -> None:
         if isinstance(error, Cancelled) or not (outcome.function or isinstance(error, CallError)):
             return  # it is not about this call
         if call.inputs > 1:
-            note(error, _described(batch, first, f"or one of those up to {first + call.inputs - 1}"))
+            one = f"one of the inputs {first} to {first + call.inputs - 1}"
+            note(error, "" if batch.name else one)
         else:
             note(error, _described(batch, first, _had(call, carrier)))
     elif call.repeats_itself:
