@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import queue
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
@@ -18,6 +18,7 @@ from wrenla.cli_text import counted, described, one_line, trace
 from wrenla.config import settings
 from wrenla.errors import SettingError, WrenlaError
 from wrenla.executors.base import Executor
+from wrenla.executors.call import Batch
 from wrenla.executors.counting import MapCounts
 from wrenla.executors.default import default_executor
 from wrenla.executors.endings import raised
@@ -75,6 +76,7 @@ class _Outcome:
 @click.option("--unordered", is_flag=True, help="Print results as they end, not in the order of the inputs.")
 @click.option("--keep-going", is_flag=True, help="Go on after a failure, and end with 1 when all is done.")
 @click.option("--json", "as_json", is_flag=True, help="Print results as JSON, one to a line.")
+@click.option("--quiet", is_flag=True, help="Do not show what the function prints itself.")
 @click.option("--traceback", "show_trace", is_flag=True, help="Show where the function failed.")
 @click.option("-o", "--output", metavar="FILE", help="Write results to FILE.  [default: standard output]")
 @click.pass_context
@@ -93,6 +95,7 @@ def map_command(
     unordered: bool,
     keep_going: bool,
     as_json: bool,
+    quiet: bool,
     show_trace: bool,
     output: str | None,
     **options: Any,
@@ -114,8 +117,9 @@ def map_command(
 
     Results are printed as they come, one to a line, in the order of the inputs. NaN and infinity are null in
     JSON, which knows neither. On a terminal, how many have ended is shown while results go to a file or a
-    pipe. The first failure ends the command with 1, unless there is --keep-going. What a
-    function prints itself is not shown by worker processes. In the script, __name__ is not "__main__", so
+    pipe. The first failure ends the command with 1, unless there is --keep-going. What a function prints
+    itself goes to standard error, where several calls run with the input's name before each line. In the
+    script, __name__ is not "__main__", so
     what stands below that condition does not run.
     """
     check_usage(inputs, output, as_objects, pattern, chunk)
@@ -124,6 +128,7 @@ def map_command(
         with ExitStack() as stack:
             function = stack.enter_context(function_of(target, show_trace))
             given = objects_of(inputs, pattern, chunk) if as_objects else lines_of(stack, inputs, encoding)
+            options["logs"] = "quiet" if quiet else "stderr"  # results are on standard output
             executor = stack.enter_context(_executor(workers, kind, options))
             stream = stack.enter_context(opened(output or "-", "w"))
             callee = Chunk(function, options["retries"], keep_going) if chunksize > 1 else None
@@ -170,7 +175,7 @@ def _outcomes(
     while True:
         # many at once, since the function is pickled each time
         if len(waiting) <= most // 2 and (more := list(itertools.islice(groups, most - len(waiting)))):
-            futures = _submitted(executor, function, chunk, more)
+            futures = _submitted(executor, function, chunk, more, chunksize)
             waiting.update(zip(futures, more, strict=True))
             for future in () if ordered else futures:
                 future.add_done_callback(ended.put)  # type: ignore[arg-type]
@@ -213,12 +218,20 @@ def _counts(executor: Executor, function: Callable[..., Any], stream: TextIO) ->
 
 
 def _submitted(
-    executor: Executor, function: Callable[..., Any], chunk: Chunk | None, groups: Iterable[list[Input]]
+    executor: Executor,
+    function: Callable[..., Any],
+    chunk: Chunk | None,
+    groups: Sequence[list[Input]],
+    chunksize: int,
 ) -> list[Future[Any]]:
+    names = [f"{each.kind} {each.number}" for group in groups for each in group]
+    batch = Batch(chunksize, names.__getitem__)
     try:
         if chunk is None:
-            return executor.submit_many(function, [group[0].value for group in groups])
-        return executor.submit_many(chunk, [[(each.value,) for each in group] for group in groups])
+            return executor._submit_batch(function, [(group[0].value,) for group in groups], batch)
+        return executor._submit_batch(
+            chunk, [([(each.value,) for each in group],) for group in groups], batch
+        )
     except WrenlaError:
         raise
     except Exception as error:

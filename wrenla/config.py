@@ -23,6 +23,7 @@ __all__ = ["Settings", "ignored_files", "origins", "settings", "store_for"]
 logger = logging.getLogger("wrenla.settings")
 
 ScheduleName = Literal["dataflow", "waves"]
+LogsName = Literal["show", "quiet", "stderr"]
 
 
 def _home() -> Path:
@@ -61,6 +62,9 @@ class Settings:
     progress : bool or None
         Show progress (``WRENLA_PROGRESS``); None: of what lasts, if standard error is a terminal or the cell
         of a notebook.
+    logs : {"show", "quiet", "stderr"}
+        What mapped functions print is shown: where it was printed to, not at all, or all of it on standard
+        error (``WRENLA_LOGS``).
     max_compute_bytes : int
         Largest result that `compute` brings into memory (``WRENLA_MAX_COMPUTE_BYTES``).
     """
@@ -72,12 +76,14 @@ class Settings:
     tile: int = 0
     schedule: ScheduleName = "dataflow"
     progress: bool | None = None
+    logs: LogsName = "show"
     max_compute_bytes: int = 4 << 30
 
 
 _OF_A_FUNCTION = frozenset({"WRENLA_BUCKET", "WRENLA_BUCKET_OWNER", "WRENLA_PREFIX"})
 """What a deployed function finds in its environment: where it is at home. No settings."""
 
+_CHOICES: Mapping[str, Any] = {"schedule": ScheduleName, "logs": LogsName}
 _BYTES = frozenset({"allowed_mem", "max_compute_bytes"})
 _NAMES = tuple(field.name for field in fields(Settings))
 
@@ -107,7 +113,7 @@ def origins() -> dict[str, str]:
     Examples
     --------
     >>> sorted(origins())[:3]
-    ['allowed_mem', 'blas_threads', 'max_compute_bytes']
+    ['allowed_mem', 'blas_threads', 'logs']
     """
     found = dict.fromkeys(_NAMES, "default")
     for source, values in _sources():
@@ -203,9 +209,9 @@ def _value(key: str, value: Any, source: str) -> Any:
     try:
         if key == "progress":
             return _truth(value)
-        if key == "schedule":
-            if value not in get_args(ScheduleName):
-                raise ValueError(f"one of {', '.join(get_args(ScheduleName))}")
+        if key in _CHOICES:
+            if value not in get_args(_CHOICES[key]):
+                raise ValueError(f"one of {', '.join(get_args(_CHOICES[key]))}")
             return value
         if key == "store":
             return os.fspath(value)

@@ -53,6 +53,14 @@ class Counts(Protocol):
         """Return what is worth a line of its own."""
 
 
+def _is_terminal() -> bool:
+    """Tell whether standard error is a terminal: it may be closed, or nothing at all, as under pythonw."""
+    try:
+        return bool(sys.stderr.isatty())
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
 def picture_for(wanted: bool | None, console: Console | None = None) -> Picture | None:
     """Return what shows progress, or None if none is to be shown.
 
@@ -69,7 +77,7 @@ def picture_for(wanted: bool | None, console: Console | None = None) -> Picture 
     notebook = console is None and _in_notebook()
     if console is None:
         # rich takes FORCE_COLOR for a terminal, but a bar in a log file helps nobody
-        console = Console(stderr=True, force_terminal=sys.stderr.isatty(), force_jupyter=False)
+        console = Console(stderr=True, force_terminal=_is_terminal(), force_jupyter=False)
     bar = console.is_terminal and not console.is_dumb_terminal and not notebook
     if not (bar or notebook) and wanted is None:
         return None

@@ -16,6 +16,7 @@ from wrenla_handler.buffers import empty_tile
 from wrenla_handler.cache import Tile
 from wrenla_handler.call.forked import ParentOnly
 from wrenla_handler.call.functions import Functions
+from wrenla_handler.call.lines import install_lines
 from wrenla_handler.call.modules import Finder, split_function
 from wrenla_handler.claims import SAMPLE, check_diagonal, check_pair, is_sampled
 from wrenla_handler.errors import (
@@ -155,6 +156,7 @@ class Sources:
         if hashlib.sha256(blob).hexdigest() != digest:
             raise IntegrityError(f"{store.url}: {key}: not the function that the driver wrote; not loaded")
         sources, pickled = split_function(blob)
+        sources = install_lines(sources)
         if self._finder is not None and sources:
             self._finder.install(sources)
         function = _Watched(cloudpickle.loads(pickled))

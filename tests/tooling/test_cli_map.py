@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -134,6 +135,22 @@ def command(*arguments: str | Path) -> list[str]:
 def test_one_line_for_each_line(folder: Path, options: tuple[str, ...]) -> None:
     result = wrenla_map(folder, "double", folder / "in.txt", *options)
     assert (result.stdout, result.stderr, result.exit_code) == ("2\n4\n6\n", "", 0)
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_what_functions_print_goes_to_standard_error(folder: Path, kind: str) -> None:
+    (folder / "talk.py").write_text("def talk(x):\n    print('said', x)\n    return 10 / int(x)\n")
+    (folder / "zero.txt").write_text("1\n\n0\n2\n")
+    run = functools.partial(
+        wrenla_map, folder, f"{folder / 'talk.py'}:talk", folder / "zero.txt", "--keep-going"
+    )
+    result = run("--kind", kind, "--workers", "2")
+    assert result.stdout == "10.0\n5.0\n"
+    lines = sorted(result.stderr.splitlines())
+    assert lines[1:4] == ["[line 1] said 1", "[line 3] said 0", "[line 4] said 2"]
+    assert lines[4] == "line 3 ('0'): ZeroDivisionError: division by zero"
+    result = run("--kind", kind, "--workers", "1", "--quiet")
+    assert (result.stdout, "said" in result.stderr) == ("10.0\n5.0\n", False)
 
 
 def test_lines_are_passed_as_they_are(folder: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Never
+from typing import Any, Literal, Never
 
 from wrenla.config import store_for
 from wrenla.executors.base import Executor
@@ -18,7 +18,7 @@ from wrenla.executors.invocation import Function, FunctionFacts
 from wrenla.executors.lambda_carrier import LambdaCarrier
 from wrenla.executors.lifetime import ended_at_exit, let_go
 from wrenla.executors.names import check_bucket, check_function
-from wrenla.executors.options import OPTIONS, at_least_one, check_names, one_of, positive
+from wrenla.executors.options import OPTIONS, CallOptions, at_least_one, check_names, one_of, positive
 from wrenla.executors.place import Place
 from wrenla.executors.prices import Prices
 from wrenla.executors.tile_calls import TileRun
@@ -104,6 +104,8 @@ class LambdaExecutor(Executor):
         Of your region; by default those of us-east-1.
     max_workers : int, optional
         `concurrency`, as `concurrent.futures` calls it.
+    logs : {"show", "quiet", "stderr"}, optional
+        Where what functions print is shown, those of matrices included; see `options`.
 
     Raises
     ------
@@ -130,6 +132,7 @@ class LambdaExecutor(Executor):
         concurrency: int | None = None,
         max_dollars: float | None = None,
         prices: Prices | None = None,
+        logs: Literal["show", "quiet", "stderr"] | None = None,
         max_workers: int | None = None,
         **unknown: Never,
     ) -> None:
@@ -146,6 +149,7 @@ class LambdaExecutor(Executor):
             max_dollars = positive("max_dollars", max_dollars)
         if prices is not None and not isinstance(prices, Prices):
             raise TypeError(f"prices={prices!r}: wl.Prices(…), or None for those of us-east-1")
+        self._options = CallOptions(logs=logs)
         self.prices = prices or Prices()
         invoked = Function(function, session, self.workers)
         self.facts: FunctionFacts = invoked.facts
@@ -160,7 +164,7 @@ class LambdaExecutor(Executor):
         self._carrier = LambdaCarrier(place, invoked, self.prices, max_dollars=max_dollars)
         self._calls = Calls(self.workers, self._carrier, name)
         self._home = Worker(_HOME_CACHE, readers=8)
-        self._run = TileRun(self._calls, 0)
+        self._run = TileRun(self._calls, 0, self._options)
         self._lock = threading.Lock()
         self._finalizer = weakref.finalize(self, let_go, self._calls, self._home)
         self._finalizer.atexit = False
@@ -209,7 +213,7 @@ class LambdaExecutor(Executor):
     def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
         # one run at a time: a second one would only wait for the same invocations
         with self._lock, self._home.sources.holding(hosts):
-            self._run = TileRun(self._calls, projected)
+            self._run = TileRun(self._calls, projected, self._options)
             try:
                 yield
             finally:

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import EllipsisType
-from typing import Any, Never, ParamSpec, Self, TypeVar
+from typing import Any, Literal, Never, ParamSpec, Self, TypeVar
 
 from wrenla.config import settings
 from wrenla.errors import NestedCallError
@@ -89,6 +89,7 @@ class CallingExecutor(concurrent.futures.Executor):
         buffersize: int | None = None,
         ordered: bool = True,
         return_exceptions: bool = False,
+        logs: Literal["show", "quiet", "stderr"] | None = None,
         progress: bool | None = None,
         **unknown: Never,
     ) -> Iterator[_T]:
@@ -118,10 +119,13 @@ class CallingExecutor(concurrent.futures.Executor):
         ordered : bool
             In the order of the inputs; False: as they end.
         return_exceptions : bool
-            Yield exceptions in place of results, instead of raising the first one.
+            Yield exceptions in place of results, instead of raising the first one. A note on each says which
+            input it was.
         progress : bool, optional
             True: show on standard error how many calls have ended, failed, and are still to come: a bar on a
             terminal, a line every few seconds elsewhere. By default only if the setting `progress` is true.
+        logs : {"show", "quiet", "stderr"}, optional
+            Where what the function prints is shown, see `options`.
 
         Returns
         -------
@@ -143,9 +147,10 @@ class CallingExecutor(concurrent.futures.Executor):
         if progress is None:
             progress = settings().progress is True
         picture = picture_for(truth("progress", progress, "True, False or None"))
-        batch = Batch()
+        batch = Batch(chunksize)
         function = Chunk(fn, self._options.retries, return_exceptions) if chunksize > 1 else fn
-        submit = self._submitter(function, batch)
+        view = self if logs is None else self.options(logs=logs)
+        submit = view._submitter(function, batch)
         counts = None
         if picture is not None:
             counts = MapCounts(picture, label_of(fn), self.calls.lanes, known_length(iterables))
@@ -181,11 +186,16 @@ class CallingExecutor(concurrent.futures.Executor):
         refuse_keywords("submit_many()", fn, unknown, ())
         if not iterables:
             raise TypeError("submit_many needs at least one iterable of inputs")
-        batch = Batch()
+        return self._submit_batch(fn, zip(*iterables, strict=False), Batch(1))
+
+    def _submit_batch(
+        self, fn: Callable[..., _T], inputs: Iterable[tuple[Any, ...]], batch: Batch
+    ) -> list[Future[_T]]:
+        """Submit all calls of a batch."""
         futures: list[Future[_T]] = []
         try:
             with self._submitter(fn, batch) as submit:
-                futures.extend(submit(arguments, {}) for arguments in zip(*iterables, strict=False))
+                futures.extend(submit(arguments, {}) for arguments in inputs)
         except BaseException:
             for future in futures:
                 future.cancel()
@@ -239,6 +249,7 @@ class CallingExecutor(concurrent.futures.Executor):
         retries: int | EllipsisType = ...,
         idempotent: bool | EllipsisType = ...,
         record: bool | EllipsisType | None = ...,
+        logs: Literal["show", "quiet", "stderr"] | EllipsisType | None = ...,
         include_modules: Sequence[str] | EllipsisType = ...,
         exclude_modules: Sequence[str] | EllipsisType = ...,
         **unknown: Never,
@@ -262,6 +273,10 @@ class CallingExecutor(concurrent.futures.Executor):
         record : bool, optional
             Workers also store their answers, so that they survive a worker that dies just then, or a
             connection that breaks. None: where workers are far away, if the function has run for a second.
+        logs : {"show", "quiet", "stderr"}, optional
+            What functions print is shown where this process prints, line by line: what went to standard
+            output there, what to standard error there, or all of it on standard error; "quiet": it is not.
+            None: as the setting `logs` says. It is in the `logs` of futures in any case.
         include_modules, exclude_modules : list of str
             Modules that travel with the function, or do not, where what is local is guessed wrongly.
 
@@ -288,6 +303,7 @@ class CallingExecutor(concurrent.futures.Executor):
             "retries": retries,
             "idempotent": idempotent,
             "record": record,
+            "logs": logs,
             "include_modules": include_modules,
             "exclude_modules": exclude_modules,
         }

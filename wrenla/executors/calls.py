@@ -13,8 +13,10 @@ from wrenla.errors import Cancelled
 from wrenla.executors.call import LOOK, Call, Carrier, Lane, Lookout, Outcome, Work, call_again
 from wrenla.executors.clock import apart
 from wrenla.executors.future import Attempt, Future
+from wrenla.executors.inputs import note_inputs
 from wrenla.executors.ledger import ending_of
 from wrenla.executors.queue import Queue
+from wrenla.executors.showing import Showing, mode_of
 
 __all__ = ["Calls"]
 
@@ -39,6 +41,7 @@ class Calls(Queue):
     def __init__(self, lanes: int, carrier: Carrier, name: str) -> None:
         super().__init__(lanes, carrier, name, self._serve)
         self._lookout = Lookout()
+        self._showing = carrier.showing = Showing(lanes, self._is_alone)
         self._watchers = 0
 
     def stop(self, calls: Container[Future[Any]] | None = None, *, grace: float = 1.0) -> None:
@@ -106,6 +109,10 @@ class Calls(Queue):
             self.stop()
             self._wait(2.0)
             raise
+
+    def _is_alone(self) -> bool:
+        """Tell whether at most one call is under way."""
+        return len(self._active) + len(self._queue) <= 1
 
     def _wait(self, timeout: float | None) -> None:
         with self._changed:
@@ -198,6 +205,8 @@ class Calls(Queue):
 
     def _ended(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
         """See what an attempt has come to, and whether the call ends with it."""
+        lost = attempt.ending == "Superseded" or (attempt.copy and call.ended)
+        self._showing.end(call, attempt, outcome.logs, lost=lost)
         with self._changed:
             self._active.pop(attempt, None)  # an abandoned one is not there any more
             self._clock.drop(call.limits.pop(attempt, None))
@@ -255,12 +264,14 @@ class Calls(Queue):
 
     def _resolve(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
         """End a call."""
+        note_inputs(call, outcome, self.carrier)
         with self._changed:
             self._ledger.call_ended(call, attempt, outcome)
         if not call.running:
             self._release(call)
-        if outcome.logs and logger.isEnabledFor(logging.INFO):
-            logger.info("%s: %s printed:\n%s", call.future.id, call.label, call.future.logs.rstrip())
+        if outcome.logs:
+            level = logging.INFO if mode_of(call) == "quiet" else logging.DEBUG  # not twice
+            logger.log(level, "%s: %s printed:\n%s", call.future.id, call.label, call.future.logs.rstrip())
         if outcome.error is not None:
             call.future.set_exception(outcome.error)
         else:

@@ -6,7 +6,7 @@ import concurrent.futures
 import logging
 import threading
 import weakref
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -172,6 +172,8 @@ class Future(concurrent.futures.Future[_T], Generic[_T]):
         self._bunch: object = object()
         self._is_whole = False  # of all the calls in its bunch, and of no call
         self._waiters = _Waiters(self)
+        # of a chunk: what is noted on the exceptions of the inputs that have failed
+        self._notes: dict[int, Callable[[BaseException], None]] = {}
 
     def result(self, timeout: float | None = None) -> _T:
         """Return what the function returned, or raise what it raised; wait for it if need be."""

@@ -19,7 +19,7 @@ from wrenla.executors.base import Executor
 from wrenla.executors.call import Carrier
 from wrenla.executors.calls import Calls
 from wrenla.executors.lifetime import ended_at_exit, let_go
-from wrenla.executors.options import OPTIONS, at_least_one, check_names, memory_bytes, one_of
+from wrenla.executors.options import OPTIONS, CallOptions, at_least_one, check_names, memory_bytes, one_of
 from wrenla.executors.place import Place
 from wrenla.executors.process_lanes import ProcessCarrier
 from wrenla.executors.threads import ThreadCarrier
@@ -103,6 +103,8 @@ class LocalExecutor(Executor):
         `workers` and `max_calls_per_child`, as `concurrent.futures` calls them.
     max_memory_per_child : int or str, optional
         A worker process is replaced after a call in which it has used more memory than this, e.g. "2 GiB".
+    logs : {"show", "quiet", "stderr"}, optional
+        Where what calls print is shown, see `options`.
 
     Raises
     ------
@@ -129,6 +131,7 @@ class LocalExecutor(Executor):
         blas_threads: int = 1,
         max_calls_per_child: int | None = None,
         max_memory_per_child: int | str | None = None,
+        logs: Literal["show", "quiet", "stderr"] | None = None,
         max_workers: int | None = None,
         max_tasks_per_child: int | None = None,
         **unknown: Never,
@@ -164,6 +167,7 @@ class LocalExecutor(Executor):
                 f"allow at least {format_bytes(least)} or use fewer workers"
             )
         _warn_of_core_type()
+        self._options = CallOptions(logs=logs)
         self._inside = threading.local()
         self._pool = ThreadPoolExecutor(
             self.workers, "wrenla", initializer=setattr, initargs=(self._inside, "worker", True)

@@ -7,7 +7,7 @@ import queue
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -266,18 +266,25 @@ def results_of_chunks(
                 continue
             if error is not None:
                 raise error
-            outcomes = deque(future.result())
+            outcomes, notes = deque(enumerate(future.result())), future._notes
             del future, error  # a result belongs to whoever takes it
             while outcomes:
-                yield _value_of(outcomes.popleft(), label, return_exceptions)
+                yield _value_of(outcomes.popleft(), notes, label, return_exceptions)
 
 
-def _value_of(outcome: tuple[bool, Any], label: str, return_exceptions: bool) -> Any:
+def _value_of(
+    outcome: tuple[int, tuple[bool, Any]],
+    notes: Mapping[int, Callable[[BaseException], None]],
+    label: str,
+    return_exceptions: bool,
+) -> Any:
     """Return what a call of a chunk has returned; what it has raised is returned as well, or raised."""
-    succeeded, result = outcome
+    number, (succeeded, result) = outcome
     if succeeded:
         return result
     error = raised(result, label)
+    if number in notes:
+        notes[number](error)
     if return_exceptions:
         return error
     raise error

@@ -8,7 +8,7 @@ import numbers
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from dask.utils import parse_bytes
 
@@ -36,6 +36,7 @@ class CallOptions:
     retries: int = 0
     idempotent: bool = False
     record: bool | None = None
+    logs: Literal["show", "quiet", "stderr"] | None = None
     include_modules: tuple[str, ...] = field(default=())
     exclude_modules: tuple[str, ...] = field(default=())
 
@@ -48,6 +49,8 @@ class CallOptions:
         truth("idempotent", self.idempotent)
         if self.record is not None:
             truth("record", self.record, "True, False or None")
+        if self.logs not in (None, "show", "quiet", "stderr"):
+            raise ValueError(f"logs={self.logs!r}: 'show', 'quiet' or 'stderr', or None for the setting")
         for name in ("include_modules", "exclude_modules"):
             modules = getattr(self, name)
             listed = isinstance(modules, Iterable) and not isinstance(modules, str)

@@ -76,6 +76,7 @@ class Queue(ABC):
                 raise
             self._counts["submitted"] += 1
             if call.batch is not None:
+                call.index = call.batch.submitted
                 call.batch.submitted += 1
             if call.options.deadline is not None:
                 waiting = weakref.ref(call)

@@ -38,7 +38,7 @@ def reduced(
     carrier = queue.carrier
     outer = queue.new_future()
     outer.set_running_or_notify_cancel()
-    outer._bunch = batch = Batch()
+    outer._bunch = batch = Batch(1)
     outer._is_whole = True
     mapped = submitter(fn, batch, raw=True)
     last = submitter(reduce, held=True, bunch=batch)

@@ -78,6 +78,8 @@ class Submitter:
             future, self._options, self._label, self._function, arguments, self._batch, self._raw, self._held
         )
         call.repeats_itself = self._repeats_itself
+        if self._repeats_itself:
+            call.inputs = len(positional[0])
         call.release = carrier.needs(self._function, arguments)
         try:
             calls.submit(call)

@@ -8,8 +8,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-import cloudpickle
-
+from wrenla_handler.call.pickling import Pickler
 from wrenla_handler.errors import IntegrityError
 from wrenla_handler.stores import Data
 
@@ -45,7 +44,7 @@ Packed: TypeAlias = tuple[Blob, ...]
 """A value: its pickle (protocol 5), and the buffers that are no part of it."""
 
 
-def dump(value: object, pickler: type[pickle.Pickler] = cloudpickle.Pickler, **more: Any) -> list[Data]:
+def dump(value: object, pickler: type[pickle.Pickler] = Pickler, **more: Any) -> list[Data]:
     """Return the pickle of a value and the buffers that are no part of it.
 
     Parameters

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-import cloudpickle
-
 from wrenla_handler.call.blobs import Packed, digest, dump, load, size
+from wrenla_handler.call.pickling import Pickler
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import Data, open_store
 
@@ -81,7 +80,7 @@ def dump_shared(value: object) -> list[Data]:
     return dump(value, _Frozen)
 
 
-class _Frozen(cloudpickle.Pickler):  # type: ignore[misc]
+class _Frozen(Pickler):
     """Pickles arrays as if they were read-only."""
 
     def reducer_override(self, obj: Any) -> Any:

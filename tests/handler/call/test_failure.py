@@ -78,6 +78,28 @@ def test_an_exception_comes_back_with_its_attributes_and_notes() -> None:
     assert error.__cause__.text in "".join(traceback.format_exception(error))
 
 
+class SlottedError(OSError):
+    """Its `__init__` cannot be called with its `args`, and one attribute is a slot."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, *, place: int) -> None:
+        super().__init__(2, "not there", "file.txt")
+        self.place = place
+        self.more = [place]
+
+
+def test_an_exception_comes_back_whatever_its_init_wants() -> None:
+    error = sent(caught(lambda: fail(TwoArgumentsError("here", "so"))))
+    assert (type(error), str(error)) == (TwoArgumentsError, "here: so")
+    error = sent(caught(lambda: fail(SlottedError(place=3))))
+    assert isinstance(error, SlottedError)
+    assert (error.place, error.more, error.errno, error.filename) == (3, [3], 2, "file.txt")
+    group = sent(caught(lambda: fail(ExceptionGroup("both", [TwoArgumentsError("a", "b"), KeyError(1)]))))
+    assert isinstance(group, ExceptionGroup)
+    assert str(group.exceptions[0]) == "a: b"
+
+
 def test_causes_and_contexts_are_in_the_text() -> None:
     def raising() -> None:
         try:
@@ -107,7 +129,6 @@ def test_groups_come_back_as_groups() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        TwoArgumentsError("here", "so"),
         LockError(),
         OtherWhenUnpickledError("odd"),
         BaseExceptionGroup("no Exception", [SystemExit(1)]),
