@@ -23,12 +23,12 @@ from typing import Any, NamedTuple, TypeAlias
 import click
 import numpy as np
 import numpy.typing as npt
-from dask.utils import format_bytes
 from matplotlib import cbook, colors
 from matplotlib.figure import Figure
 from scipy.spatial.distance import cdist
 
 import wrenla as wl
+from wrenla.units import format_bytes
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.intp]

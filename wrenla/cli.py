@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 import numpy as np
-from dask.utils import format_bytes, format_time
 
 from wrenla import cli_aws, cli_sandbox
 from wrenla.cli_map import map_command
@@ -17,6 +16,7 @@ from wrenla.config import ignored_files, origins, settings
 from wrenla.errors import NotAMatrixError, SettingError, StoreError, WrenlaError
 from wrenla.folder import leftovers
 from wrenla.stored import needed_tiles, tile_infos
+from wrenla.units import format_bytes, format_time
 from wrenla_handler.layout import TileLayout
 from wrenla_handler.stores import SAVING, open_store
 

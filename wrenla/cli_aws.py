@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from dask.utils import format_bytes
 
 from wrenla.aws.clients import connect, site_without_rights
 from wrenla.aws.deploy import DeploySpec, deploy
@@ -28,6 +27,7 @@ from wrenla.aws.policies import (
 from wrenla.aws.refusals import explaining
 from wrenla.cli_places import why_no_folder
 from wrenla.cli_text import counted
+from wrenla.units import format_bytes
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.stores.s3 import S3Store
 

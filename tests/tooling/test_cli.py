@@ -141,7 +141,7 @@ def test_clean_removes_what_is_older(tmp_path: Path) -> None:
         os.utime(path, (time.time() - 7200, time.time() - 7200))
     assert "nothing to clean" in wrenla("clean", "--store", tmp_path, "--older-than", "3h").output
     result = wrenla("clean", "--store", tmp_path, "--older-than", "1h")
-    assert "left 2hr" in result.output
+    assert "left 2h" in result.output
     assert not folder.exists()
 
 

@@ -47,7 +47,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "lease",
         "plan",
         "config",
-        "config_files",
+        "config_files units",
         "errors",
     )
 )
@@ -65,7 +65,7 @@ THIRD_PARTY = {
     "wrenla_kernels": {"numpy", "scipy", "threadpoolctl"},
     "wrenla_handler": {"numpy", "scipy", "boto3", "botocore", "urllib3", "cloudpickle"},
     "wrenla": {
-        *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "dask", "threadpoolctl", "click", "rich"),
+        *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "threadpoolctl", "click", "rich"),
         "xxhash",
         *("distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
     },
@@ -182,7 +182,7 @@ def test_strangers_do_not_know_each_other() -> None:
 
 def test_reports_read_events_only() -> None:
     known = {found.module for found in inside_wrenla() if part_of(found.importer) == "report"}
-    assert {module for module in known if part_of(module) != "report"} <= {"wrenla.run.events"}
+    assert {module for module in known if part_of(module) != "report"} <= {"wrenla.run.events", "wrenla.units"}
 
 
 def test_the_scheduler_knows_no_executor_store_thread_or_clock() -> None:
@@ -225,7 +225,7 @@ def test_nothing_is_imported_by_name_at_run_time() -> None:
     [
         ("wrenla_kernels", "wrenla wrenla_handler boto3 botocore cloudpickle dask click rich"),
         ("wrenla_handler.worker", "wrenla boto3 dask click rich zarr"),
-        ("wrenla", "boto3 distributed zarr matplotlib pandas"),
+        ("wrenla", "boto3 dask distributed zarr matplotlib pandas"),
     ],
 )
 def test_what_is_loaded(module: str, unwanted: str) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from dask.utils import format_time
 from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -18,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wrenla.run.events import Event, Listener, RunFinished, RunStarted, TaskFinished, TaskRetried
+from wrenla.units import format_time
 
 __all__ = ["progress_listener"]
 

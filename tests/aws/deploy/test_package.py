@@ -233,7 +233,7 @@ def test_nothing_is_remarked_otherwise(stub: Stub, tmp_path: Path) -> None:
 
 def test_what_only_the_driver_imports_stays_out(stub: Stub, tmp_path: Path) -> None:
     about = "Metadata-Version: 2.1\nName: {0}\nVersion: 1\n{1}"
-    requires = {"dask": "Requires-Dist: click>=8.1\n", "click": "", "beta": ""}
+    requires = {"rich": "Requires-Dist: pygments>=2\n", "pygments": "", "beta": ""}
     stub(
         {
             f"{name}-1": {
@@ -243,13 +243,13 @@ def test_what_only_the_driver_imports_stays_out(stub: Stub, tmp_path: Path) -> N
             for name, lines in requires.items()
         }
     )
-    assert set(build_package(cache=tmp_path).versions) == {"dask", "beta", "wrenla"}
+    assert set(build_package(cache=tmp_path).versions) == {"rich", "beta", "wrenla"}
     file = tmp_path / "requirements.txt"
-    file.write_text("click\n")
+    file.write_text("pygments\n")
     assert set(build_package(cache=tmp_path, requirements=file).versions) == {
         "beta",
-        "click",
-        "dask",
+        "pygments",
+        "rich",
         "wrenla",
     }
 
