@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,8 +24,9 @@ from wrenla.aws.policies import (
     role_policy,
 )
 from wrenla.aws.refusals import explaining
+from wrenla.cli_params import Duration
 from wrenla.cli_places import why_no_folder
-from wrenla.cli_text import counted
+from wrenla.cli_text import counted, saying_what_is_done
 from wrenla.units import format_bytes
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.stores.s3 import S3Store
@@ -34,8 +34,6 @@ from wrenla_handler.stores.s3 import S3Store
 __all__ = ["commands"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class _Tag(click.ParamType[tuple[str, str]]):
@@ -52,20 +50,6 @@ class _Tag(click.ParamType[tuple[str, str]]):
         if not (key and equals):
             self.fail(f"{value!r}: write key=value", param, ctx)
         return key, text
-
-
-class _Ago(click.ParamType[float]):
-    """A number with the unit s, m, h or d, as seconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([smhd]?)", str(value).strip())
-        if found is None:
-            self.fail(f"{value!r} is no duration: write 90s, 30m, 2h or 1d", param, ctx)
-        return float(found[1]) * _UNITS[found[2] or "s"]
 
 
 def _where(command: _Command) -> _Command:
@@ -164,7 +148,8 @@ def deploy_command(
         _print_policies(session, spec)
         return
     begin = "would " if dry_run else ""
-    done = deploy(session, spec, dry_run=dry_run, tell=lambda line: click.echo(f"{begin}{line}"))
+    with saying_what_is_done():
+        done = deploy(session, spec, dry_run=dry_run, tell=lambda line: click.echo(f"{begin}{line}"))
     if not done.changed:
         click.echo("nothing to change")
     click.echo(f"{done.function_arn}, s3://{done.bucket}/{done.prefix}")
@@ -255,7 +240,7 @@ def doctor_command(
 
 @click.command(name="logs", short_help="Print what the function has written to its log.")
 @_where
-@click.option("--since", type=_Ago(), default=3600.0, metavar="TIME", help="30m, 2h, 1d.  [default: 1h]")
+@click.option("--since", type=Duration(), default=3600.0, metavar="TIME", help="30m, 2h, 1d.  [default: 1h]")
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 def logs_command(profile: str | None, region: str | None, function: str, since: float, follow: bool) -> None:
     """Print what the function has written to its log. Times are UTC."""

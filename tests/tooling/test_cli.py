@@ -175,6 +175,26 @@ def test_clean_uses_the_setting(tmp_path: Path) -> None:
     assert f"{tmp_path}: removed" in result.output
 
 
+def test_clean_shows_the_cache_of_packages_and_empties_it(tmp_path: Path) -> None:
+    folder = tmp_path / "wrenla/packages"
+    folder.mkdir(parents=True)
+    names = [f"package-{20 * 'a'}.zip", f"package-{20 * 'a'}.json", f"wheels-{20 * 'b'}.zip"]
+    for name in (*names, "notes.txt"):
+        (folder / name).write_bytes(bytes(1 << 20))
+    env = {"XDG_CACHE_HOME": str(tmp_path), "WRENLA_STORE": str(tmp_path / "store")}
+    size = f"{folder}: {{}}3.00 MiB of packages for AWS Lambda in 3 files{{}}"
+    for arguments, before, after in (
+        ((), "", ": a cache; --packages removes it"),
+        (("--packages", "--dry-run"), "would remove ", ""),
+        (("--packages", "--store", str(tmp_path)), "removed ", ""),
+    ):
+        assert {*names, "notes.txt"} == {path.name for path in folder.iterdir()}
+        assert "packages" not in wrenla("clean", "--store", tmp_path, env=env).output
+        assert "no packages" in wrenla("clean", "--packages", "--older-than", "1h", env=env).output
+        assert wrenla("clean", *arguments, env=env).output.splitlines()[0] == size.format(before, after)
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
 def test_clean_refuses_what_is_no_duration(tmp_path: Path) -> None:
     for text in ("soon", "3x", "-1", "1h30m", ""):
         result = wrenla("clean", "--store", tmp_path, f"--older-than={text}")

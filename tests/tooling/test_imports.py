@@ -24,8 +24,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for line in (
         "__main__",
         "cli",
-        "cli_map cli_aws cli_sandbox",
-        "cli_script cli_inputs cli_places",
+        "cli_map cli_aws cli_sandbox cli_clean",
+        "cli_script cli_inputs cli_places cli_params",
         "cli_text",
         "aws",
         "__init__",
@@ -182,7 +182,8 @@ def test_strangers_do_not_know_each_other() -> None:
 
 def test_reports_read_events_only() -> None:
     known = {found.module for found in inside_wrenla() if part_of(found.importer) == "report"}
-    assert {module for module in known if part_of(module) != "report"} <= {"wrenla.run.events", "wrenla.units"}
+    below = {module for module in known if part_of(module) != "report"}
+    assert below <= {"wrenla.run.events", "wrenla.units"}
 
 
 def test_the_scheduler_knows_no_executor_store_thread_or_clock() -> None:
