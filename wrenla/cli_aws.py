@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
@@ -123,11 +124,18 @@ def _session(profile: str | None, region: str | None) -> Any:
 @click.option("--tags", type=_Tag(), multiple=True, metavar="K=V", help="For all that is made; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--print-policies", is_flag=True, help="Print who needs which permissions, and do nothing.")
+@click.option(
+    "--write-policies",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="The same as files for `aws iam create-policy`.",
+)
 def deploy_command(
     profile: str | None,
     region: str | None,
     dry_run: bool,
     print_policies: bool,
+    write_policies: Path | None,
     no_requirements: bool,
     **options: Any,
 ) -> None:
@@ -144,8 +152,12 @@ def deploy_command(
         options["requirements"] = Path(os.devnull)
     named = {name: value for name, value in options.items() if value is not None}
     session, spec = _session(profile, region), DeploySpec(**named)
-    if print_policies:
-        _print_policies(session, spec)
+    if print_policies or write_policies is not None:
+        policies = _policies(session, spec)
+        if print_policies:
+            click.echo(json.dumps({policy.who: policy.text for policy in policies}, indent=2))
+        if write_policies is not None:
+            _write_policies(write_policies, policies)
         return
     begin = "would " if dry_run else ""
     with saying_what_is_done():
@@ -155,13 +167,21 @@ def deploy_command(
     click.echo(f"{done.function_arn}, s3://{done.bucket}/{done.prefix}")
 
 
+class _Named(NamedTuple):
+    """A policy, the name of a file for it, and whose it is."""
+
+    file: str
+    who: str
+    text: dict[str, Any]
+
+
 _MAKES_THE_ROLE = (
     "who makes the role, or changes its policy, needs as well as who deploys, and is an administrator by it "
     "(the first to deploy; with --permissions-boundary nobody: a managed policy of what the role may is one)"
 )
 
 
-def _print_policies(session: Any, spec: DeploySpec) -> None:
+def _policies(session: Any, spec: DeploySpec) -> list[_Named]:
     site, why = site_without_rights(session, spec)
     if why:
         click.echo(
@@ -169,15 +189,26 @@ def _print_policies(session: Any, spec: DeploySpec) -> None:
             "for ACCOUNT and REGION where they stand",
             err=True,
         )
-    made = {
-        "the function's role may": role_policy(site),
-        "who runs on it needs": driver_policy(site),
-        "who deploys needs": deployer_policy(site),
-        "who destroys needs as well": destroyer_policy(site),
-    }
+    made = [
+        _Named("function", "the function's role may", role_policy(site)),
+        _Named("run", "who runs on it needs", driver_policy(site)),
+        _Named("deploy", "who deploys needs", deployer_policy(site)),
+        _Named("destroy", "who destroys needs as well", destroyer_policy(site)),
+    ]
     if (maker := role_maker_policy(site)) is not None:
-        made[_MAKES_THE_ROLE] = maker
-    click.echo(json.dumps(made, indent=2))
+        made.append(_Named("make-role", _MAKES_THE_ROLE, maker))
+    return made
+
+
+def _write_policies(folder: Path, policies: Iterable[_Named]) -> None:
+    """Write each policy into a file of its own, and print the command that makes it a managed one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for policy in policies:
+        path = folder / f"{policy.file}.json"
+        path.write_text(json.dumps(policy.text, indent=2) + "\n")
+        click.echo(f"# {policy.who}")
+        document = shlex.quote(f"file://{path}")
+        click.echo(f"aws iam create-policy --policy-name wrenla-{policy.file} --policy-document {document}")
 
 
 @click.command(name="destroy", short_help="Remove what deploy has made.")
