@@ -185,7 +185,7 @@ def main(points: int, memory: str, seed: int, picture: str) -> None:
   check       ‖Ax − b‖∞ / (u (‖A‖∞ ‖x‖∞ + ‖b‖∞) n) = {found.backward_error:.2g} < 16: {verdict}
   prediction  {found.seconds_to_predict:.1f} s for {truth.size:,} places
   memory      {peak_mib} at the peak, {memory} allowed, {size} the matrix
-  error       {error:.1f} m (RMS) at {held_out.size:,} held-out places, {of_mean:.1f} m for the mean""")
+  error       {error:.1f} m (RMS) at {held_out.size:,} held-out places, {of_mean:.1f} m when predicting the mean""")
     title = (
         f"{truth.size:,} heights predicted from {points:,}, {error:.0f} m off (their mean: {of_mean:.0f} m)\n"
         f"a dense system of {size} solved in {found.seconds_to_solve:.1f} s, {peak_mib} of memory used"

@@ -24,7 +24,7 @@ from wrenla.aws.policies import (
     role_maker_policy,
     role_policy,
 )
-from wrenla.aws.refusals import explaining
+from wrenla.aws.refusals import DeployError, explaining
 from wrenla.cli_params import Duration
 from wrenla.cli_places import why_no_folder
 from wrenla.cli_text import counted, saying_what_is_done
@@ -311,8 +311,12 @@ def _store(url: str | None, profile: str | None, region: str | None, options: di
         return store
     session = _session(profile, region)
     if url is None:
-        with explaining():
-            clients, site = connect(session, DeploySpec(**options, names_only=True))
+        try:
+            with explaining():
+                clients, site = connect(session, DeploySpec(**options, names_only=True))
+        except DeployError as error:
+            hint = "matrices that are elsewhere are listed by `wrenla ls FOLDER` or `wrenla ls s3://bucket/prefix`"
+            raise DeployError(f"{error}; {hint}") from None
         return S3Store(site.bucket, site.prefix, client=clients.s3)
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     try:

@@ -108,6 +108,14 @@ def test_destroying_data_that_are_also_anothers(
     assert "Go on?" not in refused.output
 
 
+def test_ls_of_somebody_without_aws(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    listed = run("ls")
+    assert listed.exit_code == 1
+    assert listed.output.startswith("Error: there is no region: ")
+    assert "`wrenla ls FOLDER`" in listed.output
+
+
 def test_each_policy_is_a_file_for_aws(run: Callable[..., Result], account: Account, tmp_path: Path) -> None:
     done = run("deploy", "--write-policies", str(tmp_path / "policies"))
     printed = json.loads(run("deploy", "--print-policies").output)
