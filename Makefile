@@ -6,10 +6,11 @@ EXTRAS := dev
 CONSTRAINTS := --constraint constraints.txt
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS) --editable
 
-# PYTHON=/path/to/python3 takes that one. Otherwise 3.12 comes first: packages for AWS Lambda need wheels that
-# its runtime for 3.11 is too old for, and must be built by the version that they run on.
+# PYTHON=/path/to/python3, or =3.13, takes that one, and makes an environment of another one anew. Otherwise 3.12 comes
+# first: packages for AWS Lambda need wheels that its runtime for 3.11 is too old for, and the version that made them.
 PYTHON ?=
 PYTHONS_BY_RANK := 3.12 3.13 3.11 python3
+PYTHON_IS_ANOTHER = $(if $(PYTHON),$(shell [ "$$(sh tools/find-python.sh $(PYTHON) 2>&1)" = "$$(cat $(VENV)/.made 2>&1)" ] || echo again))
 
 # What `make test-s3` runs on a real S3: its own tests, and all others that need a bucket.
 S3_TESTS := tests/s3 tests/handler tests/run -k s3
@@ -26,12 +27,12 @@ INSTALLED = $(wildcard $(VENV)/lib/python3*/site-packages/wrenla-*.dist-info/dir
 .PHONY: demo lambda test test-slow test-all test-s3 test-latest test-pythons test-unit test-peers check bench \
 	format constraints clean again
 
-$(VENV)/.made:
+$(VENV)/.made: $(PYTHON_IS_ANOTHER)
 	@python=$$(sh tools/find-python.sh $(or $(PYTHON),$(PYTHONS_BY_RANK))) && \
-	echo "making $(VENV) with $$($$python --version) ($$python); make PYTHON=... takes another" && \
-	$$python -m venv $(VENV) && \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@touch $@
+	echo "making $(VENV) with $$($$python --version) ($$python): some ten seconds; make PYTHON=... takes another" && \
+	$$python -m venv --clear $(VENV) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip && \
+	echo "$$python" > $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml $(if $(CONSTRAINTS),constraints.txt) $(or $(INSTALLED),again)
 	@echo "installing wrenla and some 100 packages into $(VENV) (800 MB; one to five minutes the first time)"

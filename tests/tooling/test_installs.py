@@ -96,7 +96,7 @@ def test_make_notices_that_an_editable_install_was_replaced(tmp_path: Path) -> N
         run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         return "pip install" in run.stdout
 
-    for name in (".made", ".dev"):
+    for name in (".made", ".dev"):  # in this order: the stamp of what was installed is not the older one
         (tmp_path / name).touch()
     assert installs()  # wrenla is not there
     about.touch()
@@ -106,3 +106,14 @@ def test_make_notices_that_an_editable_install_was_replaced(tmp_path: Path) -> N
     future = (tmp_path / ".dev").stat().st_mtime + 1
     os.utime(about, (future, future))
     assert installs()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_another_python_makes_another_environment(tmp_path: Path) -> None:
+    def makes(python: str) -> bool:
+        command = ["make", "-n", f"{tmp_path}/.made", f"VENV={tmp_path}", f"PYTHON={python}"]
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return "-m venv" in run.stdout
+
+    (tmp_path / ".made").write_text(f"{sys.executable}\n")
+    assert [makes(python) for python in ("", sys.executable, "/another/python")] == [False, False, True]
