@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := dev
 CONSTRAINTS := --constraint constraints.txt
-INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS) --editable
+# Without byte code: it is made where a module is imported first, and for most of these packages never.
+INSTALL = $(BIN)/python -m pip install --no-compile --disable-pip-version-check $(CONSTRAINTS) --editable
 
 # PYTHON=/path/to/python3, or =3.13, takes that one, and makes an environment of another one anew. Otherwise 3.12 comes
 # first: packages for AWS Lambda need wheels that its runtime for 3.11 is too old for, and the version that made them.
@@ -35,7 +36,7 @@ $(VENV)/.made: $(PYTHON_IS_ANOTHER)
 	echo "$$python" > $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml $(if $(CONSTRAINTS),constraints.txt) $(or $(INSTALLED),again)
-	@echo "installing wrenla and some 100 packages into $(VENV) (800 MB; one to five minutes the first time)"
+	@echo "installing wrenla and some 100 packages into $(VENV) (550 MB; one to three minutes)"
 	$(INSTALL) '.[$(EXTRAS)]'
 	@touch $@
 
