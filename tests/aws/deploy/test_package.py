@@ -263,10 +263,18 @@ def test_too_large_names_the_largest(stub: Stub, tmp_path: Path, monkeypatch: py
     assert list(tmp_path.glob("package-*")) == []
 
 
-def test_it_is_built_once(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_built_once(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And says what it does, since that takes a minute."""
     asked = stub({"beta-2.5": BETA})
+    caplog.set_level("INFO", "wrenla.aws")
     first = build_package(cache=tmp_path)
+    said = caplog.messages
+    assert [line.split()[0] for line in said] == ["downloading", "packing", "the"]
+    assert "packing beta-2.5 (1 of 1)" in said
     assert build_package(cache=tmp_path) == first
+    assert caplog.messages == said
     monkeypatch.setattr(module, "_own_about", lambda: {"wrenla-9.dist-info/METADATA": b"changed"})
     second = build_package(cache=tmp_path)
     assert second.sha256 != first.sha256
