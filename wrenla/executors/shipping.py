@@ -83,7 +83,7 @@ def _with_file_name(code: types.CodeType) -> Any:
     From 3.1.3 on cloudpickle leaves that out, and tracebacks of workers would show no line of the function.
     """
     make, args = inside._code_reduce(code)
-    return make, tuple(code.co_filename if arg == _NO_FILE else arg for arg in args)
+    return make, tuple(sys.intern(code.co_filename) if arg == _NO_FILE else arg for arg in args)
 
 
 class NamingPickler(Naming, cloudpickle.Pickler):  # type: ignore[misc]
