@@ -49,3 +49,8 @@ __all__ = [
     "store",
     "zeros",
 ]
+
+
+def __dir__() -> list[str]:
+    """Offer what is public; the modules behind it are no part of the interface, `wrenla.errors` aside."""
+    return [*__all__, "errors", *(name for name in globals() if name.startswith("__"))]

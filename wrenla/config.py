@@ -13,10 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from dask.utils import parse_bytes
-
 from wrenla.config_files import Ignored, read_settings
 from wrenla.errors import SettingError
+from wrenla.units import parse_bytes
 
 __all__ = ["Settings", "ignored_files", "origins", "settings", "store_for"]
 

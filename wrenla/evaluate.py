@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from dask.utils import format_bytes
 
 from wrenla.algorithms.anchor import settled
 from wrenla.algorithms.assemble import copy
@@ -27,6 +26,7 @@ from wrenla.run.execute import Placed, Target, execute
 from wrenla.run.persisted import Owner
 from wrenla.saving import AlreadySaved, Claim, check_address, claim, saved_already
 from wrenla.stored import check_current, stored_spec
+from wrenla.units import format_bytes
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.lacking import memory_for
 from wrenla_handler.layout import TileLayout

@@ -24,8 +24,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for line in (
         "__main__",
         "cli",
-        "cli_map cli_aws cli_sandbox",
-        "cli_script cli_inputs cli_places",
+        "cli_map cli_aws cli_sandbox cli_clean",
+        "cli_script cli_inputs cli_places cli_params",
         "cli_text",
         "aws",
         "__init__",
@@ -51,7 +51,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "lease",
         "plan",
         "config",
-        "config_files",
+        "config_files units",
         "tracebacks",
         "errors words",
     )
@@ -70,7 +70,7 @@ THIRD_PARTY = {
     "wrenla_kernels": {"numpy", "scipy", "threadpoolctl"},
     "wrenla_handler": {"numpy", "scipy", "boto3", "botocore", "urllib3", "cloudpickle"},
     "wrenla": {
-        *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "dask", "threadpoolctl", "click", "rich"),
+        *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "threadpoolctl", "click", "rich"),
         "xxhash",
         *("distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
     },
@@ -190,10 +190,8 @@ def test_strangers_do_not_know_each_other() -> None:
 
 def test_reports_read_events_only() -> None:
     known = {found.module for found in inside_wrenla() if part_of(found.importer) == "report"}
-    assert {module for module in known if part_of(module) != "report"} <= {
-        "wrenla.run.events",
-        "wrenla.showing",
-    }
+    below = {module for module in known if part_of(module) != "report"}
+    assert below <= {"wrenla.run.events", "wrenla.showing", "wrenla.units"}
 
 
 def test_the_scheduler_knows_no_executor_store_thread_or_clock() -> None:
@@ -238,7 +236,7 @@ def test_nothing_is_imported_by_name_at_run_time() -> None:
         ("wrenla_kernels", "wrenla wrenla_handler boto3 botocore cloudpickle dask click rich"),
         ("wrenla_handler.worker", "wrenla boto3 dask click rich zarr"),
         ("wrenla_handler.local", "numpy boto3 asyncio"),
-        ("wrenla", "boto3 distributed zarr matplotlib pandas"),
+        ("wrenla", "boto3 dask distributed zarr matplotlib pandas"),
     ],
 )
 def test_what_is_loaded(module: str, unwanted: str) -> None:

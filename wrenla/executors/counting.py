@@ -8,9 +8,8 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import Future
 from typing import Any
 
-from dask.utils import format_time
-
 from wrenla.showing import Picture, clock
+from wrenla.units import format_time
 
 __all__ = ["MapCounts", "counted", "known_length"]
 

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Literal, Never
 
-from dask.utils import format_bytes
-
 from wrenla.errors import NestedCallError
 from wrenla.executors.base import Executor
 from wrenla.executors.call import Carrier
@@ -24,6 +22,7 @@ from wrenla.executors.place import Place
 from wrenla.executors.process_lanes import ProcessCarrier
 from wrenla.executors.threads import ThreadCarrier
 from wrenla.plan.model import ExecutorModel
+from wrenla.units import format_bytes
 from wrenla_handler.cache import Tile
 from wrenla_handler.call.context import current_call
 from wrenla_handler.machine import memory_of_this_machine, processors

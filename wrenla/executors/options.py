@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from dask.utils import parse_bytes
+from wrenla.units import parse_bytes
 
 __all__ = [
     "OPTIONS",

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import pickle
+import sys
 import types
 from collections.abc import Collection
 from typing import Any
@@ -70,6 +71,16 @@ class _Steady(Naming):
         if text:
             self.lines.append(lines_as_source(mark, code.co_filename, span_of(code)[0], text))
         return code_at, self.arguments_of(code, mark)
+
+    def _function_getnewargs(self, func: Any) -> Any:
+        """Let equal texts be one object, since a pickle shows which are: of a module its file and its code's.
+
+        They are one when it is imported first, and from Python 3.13 on not when it is imported again.
+        """
+        found = super()._function_getnewargs(func)  # type: ignore[misc]
+        about = found[1]
+        about |= {key: sys.intern(text) for key, text in about.items() if type(text) is str}
+        return found
 
 
 class _QuickPickler(_Steady, NamingPickler):

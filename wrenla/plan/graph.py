@@ -12,13 +12,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from dask.utils import format_bytes
 
 from wrenla.errors import PlanError
 from wrenla.plan.cut import Cut, piece
 from wrenla.plan.expression import Node
 from wrenla.plan.memory import Tiles, held
 from wrenla.plan.model import ExecutorModel
+from wrenla.units import format_bytes
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.task import Apply, Read, Step, Task, Term, TileRef
 from wrenla_kernels import KERNELS

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from dask.utils import format_bytes
 
 from wrenla.errors import PlanError
 from wrenla.plan.canonical import canonical, topological
@@ -18,6 +17,7 @@ from wrenla.plan.cut import Cut
 from wrenla.plan.expression import Node
 from wrenla.plan.graph import Graph, TileGraph
 from wrenla.plan.model import ExecutorModel
+from wrenla.units import format_bytes
 from wrenla_handler.task import Apply, Read, Scalar, Task
 
 __all__ = ["LOOKAHEAD", "Plan", "make_plan"]

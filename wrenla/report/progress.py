@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dask.utils import format_time
 from rich.console import Console
 
 from wrenla.run.events import Event, Listener, RunFinished, RunStarted, TaskFinished, TaskRetried
 from wrenla.showing import Picture, clock, picture_for
+from wrenla.units import format_time
 
 __all__ = ["progress_listener"]
 

@@ -73,7 +73,8 @@ def dump(value: object, pickler: type[pickle.Pickler] = Pickler, **more: Any) ->
 
     file = io.BytesIO()
     pickler(file, protocol=5, buffer_callback=in_band, **more).dump(value)
-    return [file.getbuffer() if file.tell() > INLINE else file.getvalue(), *buffers]
+    # the bytes themselves, not a copy; `getbuffer` crashes Python 3.12 when the garbage collector finds it
+    return [file.getvalue(), *buffers]
 
 
 def pack(parts: Sequence[Data], put: Callable[[int, Data], str], *, inline: int = INLINE) -> Packed:
