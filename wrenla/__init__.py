@@ -3,7 +3,7 @@
 import importlib.metadata
 
 from wrenla import linalg
-from wrenla.creation import block, eye, from_array, from_function, from_zarr, map_tiles, open, random, zeros
+from wrenla.creation import block, eye, from_array, from_function, map_tiles, open, random, zeros
 from wrenla.errors import LinAlgError, WrenlaError
 from wrenla.executors.aws_lambda import LambdaExecutor
 from wrenla.executors.base import Executor
@@ -13,6 +13,7 @@ from wrenla.executors.local import LocalExecutor
 from wrenla.executors.prices import Prices
 from wrenla.matrix import BigMatrix, compute, plan
 from wrenla.stored_objects import StoredObject, objects
+from wrenla.zarr_copies import from_zarr
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.context import cancelled
 

@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 _CHOSEN = {
     "workers": "one for each processor",
-    "allowed_mem": "half of what the machine has",
+    "allowed_mem": "half of what there is",
     "tile": "chosen for each matrix",
     "progress": "on a terminal, if it lasts",
 }

@@ -29,6 +29,7 @@ from wrenla.aws.refusals import explaining
 from wrenla.cli_places import why_no_folder
 from wrenla.cli_text import counted
 from wrenla_handler.stores import Store, open_store
+from wrenla_handler.stores.credentials import renewing_session
 from wrenla_handler.stores.s3 import S3Store
 
 __all__ = ["commands"]
@@ -91,10 +92,8 @@ def _place(command: _Command) -> _Command:
 
 
 def _session(profile: str | None, region: str | None) -> Any:
-    import boto3
-
     with explaining():
-        return boto3.Session(profile_name=profile, region_name=region)
+        return renewing_session(profile, region)
 
 
 @click.command(name="deploy", short_help="Set up the function on AWS Lambda, or bring it up to date.")

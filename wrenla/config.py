@@ -50,8 +50,8 @@ class Settings:
     workers : int
         Workers of the default executor (``WRENLA_WORKERS``); 0: one for each processor.
     allowed_mem : int
-        Bytes that the default executor may use (``WRENLA_ALLOWED_MEM``, e.g. "8 GiB"); 0: half of what the
-        machine has.
+        Bytes that the default executor may use (``WRENLA_ALLOWED_MEM``, e.g. "8 GiB"); 0: half of what
+        this process may use of the machine.
     blas_threads : int
         Threads of each kernel (``WRENLA_BLAS_THREADS``).
     tile : int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import os
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -14,32 +13,31 @@ import numpy.typing as npt
 from wrenla.algorithms import assemble
 from wrenla.algorithms.claims import claimed
 from wrenla.algorithms.map_tiles import map_tiles as map_tiles_node
+from wrenla.array_like import as_array, tile_dtype
 from wrenla.arrays import array_leaf
 from wrenla.config import settings
-from wrenla.executors.base import Executor
 from wrenla.executors.behind import packed_function
 from wrenla.executors.default import default_executor
 from wrenla.matrix import BigMatrix
-from wrenla.operands import as_array, as_node, clipped, tile_pair
+from wrenla.operands import as_node, clipped, tile_pair
 from wrenla.plan.expression import leaf
 from wrenla.plan.model import choose_tile
 from wrenla.stored import stored_spec
 from wrenla.tracebacks import short
 from wrenla.words import structure_of
-from wrenla_handler.errors import NotAMatrixError
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import DTYPES, Structure, TileLayout
-from wrenla_handler.plain import cast_hint, refuse_lossy
+from wrenla_handler.plain import cast_hint
 from wrenla_handler.stores import open_store
 from wrenla_handler.task import ArraySpec
 
 __all__ = [
     "Tile",
     "block",
+    "chosen_tile",
     "eye",
     "from_array",
     "from_function",
-    "from_zarr",
     "map_tiles",
     "open",
     "random",
@@ -53,20 +51,23 @@ Tile: TypeAlias = int | tuple[int, int] | None
 def from_array(
     a: npt.ArrayLike,
     tile: Tile = None,
-    store: str | None = None,
+    store: str | os.PathLike[str] | None = None,
     *,
     structure: Structure = "general",
     check: bool = True,
+    overwrite: bool = False,
 ) -> BigMatrix:
     """Make a matrix of an array.
 
     Parameters
     ----------
     a : array_like, (m, n) or (n,)
-        Anything that NumPy reads. Up to 16 MiB it is copied. What is larger is not copied: do not change it
+        An array of numbers. Up to 16 MiB it is copied. What is larger is not copied: do not change it
         while the matrix is in use; a run that finds it changed, when it begins or ends, raises
-        `ChangedArrayError`. A `numpy.memmap` may be larger than memory; it is read tile by tile. Integers
-        become float64.
+        `ChangedArrayError`. A `numpy.memmap` may be larger than memory: it is read, and converted, tile by
+        tile. Integers and truth values become float64. NumPy makes arrays of lists, and of data frames whose
+        columns lie apart, which takes memory for all of it. Arrays that are read when they are indexed (of
+        Dask, Zarr, h5py, …) are loaded up to 16 MiB; `from_zarr` copies larger ones tile by tile.
     tile : int or (int, int), optional
         Rows and columns of a tile; chosen from shape and memory if None.
     store : str, optional
@@ -80,6 +81,8 @@ def from_array(
         one the diagonal tiles when they are read, and a sample of the others. Differences by rounding (√u, u
         the precision, relative to the largest entries of a row and a column) are accepted. Say False if the
         other triangle holds something else.
+    overwrite : bool
+        Replace what is at `store`, as in `BigMatrix.save`.
 
     Returns
     -------
@@ -87,8 +90,15 @@ def from_array(
 
     Raises
     ------
+    TypeError
+        The entries are of a type that tiles have not, as float16, or there is no array; or it is larger than
+        16 MiB and not in memory; or it is more than its numbers, as a sparse one or one with a unit.
+    ValueError
+        It has not one or two dimensions; or the structure does not fit its shape or tiles; or it is masked.
     StructureError
         The matrix does not have this structure; the message shows two entries. Of a large one when computed.
+    FileExistsError
+        There is something at `store`.
 
     Examples
     --------
@@ -98,18 +108,19 @@ def from_array(
     array([[ 5., 14.],
            [14., 50.]])
     """
-    refuse_lossy(a)
-    array, own = a if isinstance(a, np.ndarray) else as_array(a), isinstance(a, list | tuple)
+    if isinstance(a, BigMatrix):
+        raise TypeError("this is a matrix already: use it as it is; A.persist() or A.save(url) computes it")
+    if overwrite and store is None:
+        raise ValueError("overwrite=True is about what is at store=…, which is not given")
+    array, own = as_array(a)
     if array.ndim not in (1, 2):
         raise ValueError(f"a matrix or a vector is needed, not an array of {array.ndim} dimensions")
-    if array.dtype.kind in "biu":
-        array, own = array.astype(np.float64), True
-    dtype = _dtype(array.dtype)
+    dtype = tile_dtype(array.dtype)
     structure = structure_of(structure, dtype)
     shape = array.shape if array.ndim == 2 else (array.shape[0], 1)
-    node = array_leaf(array, _tile(tile, shape, dtype, structure), structure, own=own)
+    node = array_leaf(array, chosen_tile(tile, shape, dtype), structure, dtype=dtype, own=own)
     matrix = BigMatrix(claimed(node, structure) if check else node)
-    return matrix if store is None else matrix.save(store)
+    return matrix if store is None else matrix.save(os.fspath(store), overwrite=overwrite)
 
 
 @short
@@ -142,43 +153,6 @@ def open(url: str | os.PathLike[str]) -> BigMatrix:
     finally:
         store.close()
     return BigMatrix(leaf(spec, layout.structure))
-
-
-@short
-def from_zarr(array: Any, url: str, tile: Tile = None, *, executor: Executor | None = None) -> BigMatrix:
-    """Copy a Zarr array of any layout (compressed, C order, other chunks) into a stored matrix.
-
-    Parameters
-    ----------
-    array : zarr.Array or str
-        The array, or what `zarr.open_array` takes; needs the extra ``wrenla[zarr]`` then.
-    url : str
-        Where the copy goes.
-    tile : int or (int, int), optional
-        Its tiles.
-
-    Returns
-    -------
-    BigMatrix
-        The stored copy.
-    """
-    if isinstance(array, str | os.PathLike):
-        try:
-            import zarr
-        except ImportError:
-            raise ImportError("wl.from_zarr needs zarr: pip install 'wrenla[zarr]'") from None
-        try:
-            array = zarr.open_array(array, mode="r")
-        except FileNotFoundError as error:
-            raise NotAMatrixError(f"{array}: there is no Zarr array here") from error
-    if array.ndim not in (1, 2):
-        raise ValueError(f"a matrix or a vector is needed, not an array of {array.ndim} dimensions")
-    dtype = _dtype(np.result_type(array.dtype, np.float64) if array.dtype.kind in "biu" else array.dtype)
-    shape = tuple(array.shape) if array.ndim == 2 else (array.shape[0], 1)
-    grid = Grid(shape, _tile(tile, shape, dtype, "general"))
-    # a leaf in memory is anything that can be sliced: Zarr reads the chunks that a tile touches
-    spec = ArraySpec("host", grid, dtype, array.ndim, uuid.uuid4().hex)
-    return BigMatrix(leaf(spec, "general", array)).save(url, executor)
 
 
 @short
@@ -223,11 +197,12 @@ def from_function(
     >>> K.compute()[2]
     array([0.33333333, 0.25      , 0.2       ])
     """
+    _check_callable(f, "from_function(f, shape)", "wl.from_array(a) makes a matrix of an array")
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
     structure = structure_of(structure, name)
     packed = packed_function(f, version)
-    grid = Grid(two, _tile(tile, two, name, structure))
+    grid = Grid(two, chosen_tile(tile, two, name))
     identity = f"function {packed.name} {ndim} {grid.shape} {grid.tile} {name}"
     spec = ArraySpec("function", grid, name, ndim, identity, "", packed.digest)
     node = leaf(spec, structure, packed.blob)
@@ -341,6 +316,7 @@ def map_tiles(
     array([[1., 1.],
            [1., 1.]])
     """
+    _check_callable(f, "map_tiles(f, A, …)", "the function comes first")
     if not matrices:
         raise ValueError("map_tiles: at least one matrix is needed")
     nodes = tuple(as_node(A) for A in matrices)
@@ -351,12 +327,17 @@ def map_tiles(
     return BigMatrix(map_tiles_node(leaf(spec, "general", packed.blob), nodes, name))
 
 
+def _check_callable(f: Any, what: str, hint: str) -> None:
+    if not callable(f):
+        raise TypeError(f"{what} needs a function, not {type(f).__name__}; {hint}")
+
+
 def _filled(
     formula: str, shape: int | tuple[int, int], tile: Tile, dtype: npt.DTypeLike, structure: Structure
 ) -> BigMatrix:
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
-    grid = Grid(two, _tile(tile, two, name, structure))
+    grid = Grid(two, chosen_tile(tile, two, name))
     # streams of random numbers may change from one NumPy to another
     identity = f"{formula} {grid.shape} {grid.tile} {name} {np.__version__ if 'random' in formula else ''}"
     return BigMatrix(leaf(ArraySpec("fill", grid, name, ndim, identity, "", formula), structure))
@@ -376,7 +357,8 @@ def _dtype(dtype: np.dtype[Any]) -> str:
     return str(dtype.name)
 
 
-def _tile(tile: Tile, shape: Pair, dtype: str, structure: Structure) -> Pair:
+def chosen_tile(tile: Tile, shape: Pair, dtype: str) -> Pair:
+    """Return the tiles of a new matrix: what was asked for, or what suits this machine."""
     if tile is None:
         tile = settings().tile or choose_tile(max(shape), np.dtype(dtype).itemsize, default_executor().model)
     return clipped(tile_pair(tile), shape)

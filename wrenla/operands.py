@@ -13,17 +13,17 @@ import numpy.typing as npt
 from wrenla.algorithms import assemble, views
 from wrenla.algorithms.gram import gram
 from wrenla.algorithms.matmul import matmul
+from wrenla.array_like import as_array
 from wrenla.arrays import array_leaf
 from wrenla.plan.expression import Node
 from wrenla_handler.grid import Pair
 from wrenla_handler.layout import DTYPES, Structure
-from wrenla_handler.plain import cast_hint, plain_array, refuse_lossy
+from wrenla_handler.plain import cast_hint, refuse_lossy
 
 __all__ = [
     "Handle",
     "Index",
     "Operand",
-    "as_array",
     "as_node",
     "clipped",
     "norm_order",
@@ -56,26 +56,21 @@ def as_node(value: Operand, rows: int | None = None, cols: int | None = None) ->
     """Return the expression behind a matrix or array; an array is cut into `rows` × `cols` tiles."""
     if isinstance(value, Handle):
         return value._node
-    array = as_array(value)
+    array, own = as_array(value)
     if array.ndim not in (1, 2) or array.dtype.kind not in "biufc":
         hint = "" if array.ndim or array.dtype.kind not in "biufc" else "; c * A and A.shift(c) take numbers"
         what = f"{type(value).__name__} of dtype {array.dtype}" if array.ndim else type(value).__name__
         hint = hint or (cast_hint(array.dtype) if array.ndim else "")
         raise TypeError(f"a matrix or vector of numbers is needed, not {what}{hint}")
-    own = isinstance(value, list | tuple)
-    if array.dtype.kind in "biu" or array.dtype.name not in DTYPES:
-        array, own = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64), True
+    dtype = array.dtype.name
+    if dtype not in DTYPES:
+        dtype = "complex128" if array.dtype.kind == "c" else "float64"
+        if array.dtype.itemsize > 8:  # extended numbers have bytes that mean nothing, and so no lasting name
+            array, own = array.astype(dtype), True
     shape: Pair = (array.shape[0], array.shape[1] if array.ndim == 2 else 1)
     edge = rows or cols or 1024
     tile = (max(1, min(rows or edge, shape[0])), max(1, min(cols or edge, shape[1])))
-    return array_leaf(array, tile, own=own)
-
-
-def as_array(value: Any) -> npt.NDArray[Any]:
-    """Return what is no matrix of ours as an array, unless it is not meant as one, or more than that."""
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bool | np.bool):
-        raise TypeError("a matrix is needed, not a factor (c, lower): wrenla.linalg.cho_solve takes that")
-    return plain_array(value)
+    return array_leaf(array, tile, dtype=dtype, own=own)
 
 
 def number(c: Any, what: str) -> tuple[float | complex, str]:

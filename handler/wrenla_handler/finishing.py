@@ -10,8 +10,8 @@ import numpy as np
 import wrenla_kernels as kernels
 from wrenla_handler.cache import Tile
 from wrenla_handler.linalg_errors import NotPositiveDefiniteError, SingularMatrixError
-from wrenla_handler.plain import plain_array
 from wrenla_handler.task import Mask, Op, Task
+from wrenla_handler.user_blocks import as_block
 
 __all__ = ["FINISHES", "IN_PLACE", "Operand", "call_user"]
 
@@ -95,7 +95,7 @@ def call_user(function: Callable[..., Any], operands: list[Tile], task: Task) ->
     for tile in tiles:
         tile.flags.writeable = False
     try:
-        result = plain_array(function(*tiles))
+        result = as_block(function(*tiles), "map_tiles")
         if result.shape != task.shape:
             raise ValueError(
                 f"the function of a map_tiles returned shape {result.shape} for tiles of shape {task.shape}"

@@ -30,10 +30,11 @@ from wrenla_handler.errors import (
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.kept import Kept
 from wrenla_handler.layout import TileLayout
-from wrenla_handler.plain import plain_array, refuse_lossy
+from wrenla_handler.plain import refuse_lossy
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.stores.mapping import guard
 from wrenla_handler.task import ArraySpec, TileRef
+from wrenla_handler.user_blocks import as_block
 
 __all__ = ["Sources", "as_bytes", "fill", "function_key", "padded_bytes", "tile_from_bytes"]
 
@@ -198,9 +199,9 @@ class Sources:
         if spec.kind == "function":
             block = _block(self.function(spec.url, spec.detail), spec, origin, extent)
         else:
-            array, (r, c), (rows, cols) = self.hosts[spec.identity], origin, extent
+            array = self.hosts[spec.identity]
             guard(array)
-            block = np.array(_values(array[r : r + rows, c : c + cols]))
+            block = np.array(_part(array, spec, origin, extent))
             guard(array)
         return block.astype(spec.dtype, copy=False)
 
@@ -240,23 +241,28 @@ class Sources:
         return tile
 
     def _sliced(self, spec: ArraySpec, ref: TileRef) -> Tile:
+        """Read a part of an array, or of whatever can be sliced, and convert it if it is of another type."""
         array = self.hosts[spec.identity]
-        if array.ndim < 2:
-            array = array.reshape(-1, 1)
         (r0, c0), (rows, cols) = spec.grid.origin(ref.i, ref.j), spec.grid.extent(ref.i, ref.j)
         tile = empty_tile(rows, cols, spec.dtype)
         guard(array)
-        tile[...] = _values(array[r0 : r0 + rows, c0 : c0 + cols])
+        tile[...] = _part(array, spec, (r0, c0), (rows, cols)).reshape(rows, cols)
         guard(array)  # whose file may have been cut short meanwhile
         return tile
 
 
-def _values(piece: Any) -> Any:
-    """Return a piece of what is sliced like an array; readers of files mask their pieces by habit."""
-    if isinstance(piece, np.ma.MaskedArray) and not np.ma.is_masked(piece):
-        return piece.data
-    refuse_lossy(piece)
-    return piece
+def _part(array: Any, spec: ArraySpec, origin: Pair, extent: Pair) -> Tile:
+    """Return a part of what can be sliced. Some readers mask all that they read: what counts is an entry."""
+    (r, c), (rows, cols) = origin, extent
+    part = np.asanyarray(array[(slice(r, r + rows), slice(c, c + cols))[: spec.ndim]])
+    if np.ma.is_masked(part):
+        raise ValueError(
+            f"rows {r}:{r + rows}, columns {c}:{c + cols} of the array have masked entries, for which "
+            "there is no number: fill them first, a.filled(value)"
+        )
+    part = part.data if isinstance(part, np.ma.MaskedArray) else part
+    refuse_lossy(part)
+    return np.asarray(part)
 
 
 class _Watched:
@@ -276,7 +282,7 @@ def _block(function: Callable[..., Any], spec: ArraySpec, origin: Pair, extent: 
     indices = (np.arange(r0, r0 + rows), np.arange(c0, c0 + cols))[: max(1, spec.ndim)]
     expected = (rows, cols)[: spec.ndim]
     try:
-        block = plain_array(function(*indices))
+        block = as_block(function(*indices), "from_function")
         if block.shape != expected:
             raise ValueError(
                 f"the function of a from_function returned shape {block.shape} "

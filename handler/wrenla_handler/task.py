@@ -148,7 +148,7 @@ class Task:
     out : TileRef
         The one object that this task commits.
     shape : (int, int)
-        Rows and columns of the base, before `finish`.
+        Rows and columns of the base, before `finish`. What of the tile a smaller sum leaves is zero.
     dtype : str
         The dtype in which the sum is made; that of `out`'s array unless `finish` changes it.
     base : tuple of Read
@@ -176,6 +176,18 @@ class Task:
     def length(self) -> int:
         """Number of products in the sum."""
         return sum(term.n for term in self.terms)
+
+    @property
+    def kernel(self) -> str:
+        """What it does, in a word: the finishing kernel, else `gemm` for products, `add` for sums, `copy`.
+
+        The lower triangle of a product A Aᴴ, which is mirrored at the end, is a `syrk`.
+        """
+        if self.finish and self.finish != "mirror":
+            return self.finish.split(" ")[0]
+        if not self.terms and any(read.add for read in self.base):
+            return "add"
+        return "syrk" if self.finish else "gemm" if self.terms else "copy"
 
     def reads(self) -> Iterator[Read]:
         """Yield every read, in the order in which the worker makes them."""

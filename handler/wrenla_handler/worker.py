@@ -177,7 +177,9 @@ class _Execution:
         buffer = buffers.take(*spec.grid.tile, spec.dtype)
         inner = buffer[:rows, :cols]
         in_place = task.finish in IN_PLACE
-        work = inner if in_place else empty_tile(*task.shape, task.dtype)
+        if in_place:  # its sum may fill a corner of the tile only
+            inner[task.shape[0] :], inner[:, task.shape[1] :] = 0, 0
+        work = inner[: task.shape[0], : task.shape[1]] if in_place else empty_tile(*task.shape, task.dtype)
         try:
             with refuse_truncated():
                 self._assemble(work)

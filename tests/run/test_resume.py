@@ -108,6 +108,30 @@ def _key(plan: Any, p: int) -> str:
     return f"c/{ref.i}/{ref.j}" if not ref.partial else ""
 
 
+def test_a_long_sum_goes_on_in_the_middle_of_its_tree(
+    executor: wl.LocalExecutor, tmp_path: Path, cut: Callable[[Cut], None], left: Any
+) -> None:
+    """Parts that are added up are gone, and not made again; nor does it matter how parts were cut."""
+    B = wl.random((2003, 7), tile=(4, 3)).save(str(tmp_path / "B"), executor)
+    G = B.T @ B
+    expected = G.compute(executor)
+    tasks = wl.plan(G, executor=executor).tasks
+    done = 0
+    for wanted, stop in ((Cut(), 100), (Cut("fixed", 3), 150), (Cut(), 60)):
+        cut(wanted)
+        with pytest.raises(ConnectionAbortedError):
+            G.compute(executor, on_event=stopping_after(stop, ConnectionAbortedError()))
+        kept = [key for key in left() if "/c/" in key]
+        assert len(kept) < 100, "parts do not pile up"
+        done += stop if wanted == Cut() else 0
+    cut(Cut())
+    events: list[Event] = []
+    result = G.compute(executor, on_event=events.append)
+    np.testing.assert_array_equal(result, expected)
+    assert sum(isinstance(event, TaskFinished) for event in events) <= tasks - done
+    assert left() == []
+
+
 def test_a_shortened_tile_is_made_again(
     matrix: wl.BigMatrix, executor: wl.LocalExecutor, tmp_path: Path
 ) -> None:

@@ -59,7 +59,9 @@ class LambdaExecutor(Executor):
     bucket : str, optional
         The bucket for temporaries; by default the deployment's.
     session : boto3.Session, optional
-        Credentials and region; by default boto3's own chain of environment variables and profiles.
+        Credentials and region; by default boto3's own chain of environment variables and profiles, in which
+        credentials may be renewed meanwhile: each request uses those of the moment. A session's own are up
+        to it.
     concurrency : int
         Invocations at the same time. An account may have 1,000 by default, over all its functions.
     max_dollars : float, optional

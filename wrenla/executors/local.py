@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import uuid
 import weakref
@@ -27,6 +26,7 @@ from wrenla.executors.threads import ThreadCarrier
 from wrenla.plan.model import ExecutorModel
 from wrenla_handler.cache import Tile
 from wrenla_handler.call.context import current_call
+from wrenla_handler.machine import memory_of_this_machine, processors
 from wrenla_handler.stores import Reach
 from wrenla_handler.task import ArraySpec, Task, TileRef
 from wrenla_handler.threads import no_thread
@@ -43,6 +43,9 @@ _THREADS_OF_BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"
 _OVERHEAD_PER_WORKER = 24 << 20
 """Bytes that BLAS's packing buffer and a thread's stack take beside the tiles."""
 
+_LEAST_PER_WORKER = 64 << 20
+"""Bytes for each worker, below which fewer of them, with larger tiles, get further."""
+
 
 class LocalExecutor(Executor):
     """Runs calls in processes or threads of this machine, and tile tasks in threads.
@@ -55,13 +58,14 @@ class LocalExecutor(Executor):
     ----------
     workers : int, optional
         Calls, and tasks, that run at the same time; by default one for each processor that this process may
-        use.
+        use, within the quota of its control groups; fewer if there is little memory.
     kind : {"process", "thread"}
         Where calls run. Threads need nothing to be pickled and share what they refer to, but they cannot be
         ended: what a timeout or Ctrl-C gives up goes on until it ends by itself.
     allowed_mem : int or str, optional
         Bytes of memory that all workers together may use beside the interpreter's own, memory-mapped tiles
-        included, e.g. "2 GiB". By default half of what this machine or its control group has.
+        included, e.g. "2 GiB". By default half of what this process may use: of the machine, or less if a
+        control group (of SLURM, systemd, a container), or ``ulimit``, sets a limit.
     blas_threads : int
         Threads of each kernel, and of BLAS in worker processes. With as many workers as
         processors, 1 is best.
@@ -98,7 +102,8 @@ class LocalExecutor(Executor):
     ) -> None:
         if kind not in ("process", "thread"):
             raise ValueError(f"kind={kind!r}: calls run in 'process' or 'thread'")
-        self.workers = len(os.sched_getaffinity(0)) if workers is None else at_least_one("workers", workers)
+        if workers is not None:
+            workers = at_least_one("workers", workers)
         blas_threads = at_least_one("blas_threads", blas_threads)
         if max_calls_per_child is not None:
             max_calls_per_child = at_least_one("max_calls_per_child", max_calls_per_child)
@@ -111,6 +116,7 @@ class LocalExecutor(Executor):
             allowed_mem = memory_of_this_machine() // 2
         self.kind = kind
         self.allowed_mem = memory_bytes("allowed_mem", allowed_mem)
+        self.workers = workers or max(1, min(processors(), self.allowed_mem // _LEAST_PER_WORKER))
         self.blas_threads = blas_threads
         least = self.workers * (_OVERHEAD_PER_WORKER + (1 << 20))
         if self.allowed_mem < least:
@@ -216,20 +222,6 @@ class LocalExecutor(Executor):
     def __repr__(self) -> str:
         allowed = format_bytes(self.allowed_mem)
         return f"LocalExecutor(workers={self.workers}, kind={self.kind!r}, allowed_mem={allowed!r})"
-
-
-def memory_of_this_machine() -> int:
-    """Return the bytes of memory that this process may use: the machine's, or its control group's if less."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            with open(path) as file:
-                text = file.read().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            limits.append(int(text))
-    return min(limits)
 
 
 def _begin_threads(pool: ThreadPoolExecutor, count: int) -> None:

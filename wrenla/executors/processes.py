@@ -23,6 +23,7 @@ from wrenla_handler import keeper
 from wrenla_handler.call.envelope import Request, Response
 from wrenla_handler.call.output import take_file
 from wrenla_handler.local import HEAD, LEAVING, MAGIC, framed
+from wrenla_handler.machine import control_groups
 from wrenla_handler.threads import limits_on_starting
 
 __all__ = ["Child", "Leaving"]
@@ -303,13 +304,6 @@ def _oom_kills() -> int:
 @functools.cache
 def _counters() -> tuple[Path, ...]:
     """Return where our control group counts, version 2 or 1; a container may see its own as the root."""
-    found: list[Path] = []
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, controllers, group = line.split(":", 2)
-            for own in (group.strip("/"), ""):
-                if not controllers:
-                    found.append(Path("/sys/fs/cgroup", own, "memory.events"))
-                elif "memory" in controllers.split(","):
-                    found.append(Path("/sys/fs/cgroup/memory", own, "memory.oom_control"))
+    names = ("memory.events", "memory.oom_control")
+    found = (folder / name for folder in control_groups("memory") for name in names)
     return tuple(path for path in found if path.exists())

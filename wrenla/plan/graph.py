@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,7 +19,7 @@ from wrenla.errors import PlanError
 from wrenla.plan.cut import Cut, piece
 from wrenla.plan.expression import Node
 from wrenla.plan.model import ExecutorModel
-from wrenla_handler.grid import Grid
+from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.task import Read, Task, Term, TileRef
 from wrenla_kernels import KERNELS
 
@@ -192,6 +193,10 @@ class TileGraph:
             len(args),
         )
 
+    def extent(self, task: Task) -> Pair:
+        """Return rows and columns of the tile that a task makes."""
+        return self.arrays[task.out.array].grid.extent(task.out.i, task.out.j)
+
     def projected(self, task: Task, lookahead: int) -> int:
         """Return the bytes that one task needs at its worst, cut or not."""
         itemsize = np.dtype(task.dtype).itemsize
@@ -207,6 +212,8 @@ class TileGraph:
         out = self.arrays[task.out.array].nbytes
         work = task.shape[0] * task.shape[1] * itemsize
         stages = [max((held(read, factor=False) for read in task.base), default=0)]
+        if task.length > 1:  # a partial sum may be read, and of one in the corner of a tile a copy is made
+            stages += [out if task.shape == self.extent(task) else out + work]
         stages += [sum(held(read, factor=False) for read in task.args)]
         stages += [
             held(term.a, factor=True) + (0 if term.lower else held(term.b, factor=True))
@@ -230,6 +237,8 @@ class Graph:
         Task `p` applies terms `start[p]` to `stop[p]` of tile `tile[p]`, and finishes it if `last[p]`.
     first_need, needs : arrays
         Task `p` waits for tasks ``needs[first_need[p]:first_need[p + 1]]`` (some may stand there twice).
+    adds : array
+        Which tasks only add up tiles.
     level : array
         Wave in which a task can run.
     flops, bytes_read, bytes_written, reads, seconds : arrays
@@ -278,6 +287,8 @@ class Graph:
                 )
         self.tile, self.start, self.stop = (np.array(x, np.int32) for x in (tile, start, stop))
         self.last = np.array(last, bool)
+        sums = np.array([len(task.base) > 1 and task.base[-1].add for task in tiles.tasks], bool)
+        self.adds = sums[self.tile] & (self.stop == 0)
         self.final = final
         self.first_need = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
         self.needs: Ints = np.concatenate([*needs, np.empty(0)]).astype(np.int32)
@@ -301,7 +312,8 @@ class Graph:
     def task(self, p: int) -> Task:
         """Return task `p` as a worker takes it."""
         whole = self.tiles.tasks[self.tile[p]]
-        return piece(whole, int(self.start[p]), int(self.stop[p]), bool(self.last[p]))
+        extent = self.tiles.extent(whole)
+        return piece(whole, int(self.start[p]), int(self.stop[p]), bool(self.last[p]), extent)
 
     def out(self, p: int) -> TileRef:
         """Return the tile that task `p` commits."""
@@ -324,6 +336,25 @@ class Graph:
             if len(mine):
                 path[mine] = np.maximum(path[mine], path[p] + weights[mine])
         return path
+
+    @cached_property
+    def paths(self) -> Floats:
+        """For each task, the seconds of the longest path from its start to the end of the run."""
+        return self.longest_paths(self.seconds)
+
+    @cached_property
+    def urgency(self) -> Floats:
+        """For each task, how early it should run among those that can: the largest first.
+
+        It is the longest path to the end of the run. But a task that adds up what others have made is as
+        urgent as they were: it takes little time and makes room; else all of their tiles would pile up.
+        """
+        urgency = self.paths.copy()
+        for p in np.flatnonzero(self.adds).tolist():
+            waits = self.needs_of(p)
+            if len(waits):
+                urgency[p] = max(urgency[p], np.nextafter(urgency[waits].max(), np.inf))
+        return urgency
 
     def _levels(self) -> Ints:
         level = np.zeros(len(self), np.int32)
