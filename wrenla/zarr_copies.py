@@ -114,6 +114,7 @@ def from_zarr(
     source = _opened(os.fspath(array)) if isinstance(array, str | os.PathLike) else array
     _check_array(source, str(array) if source is not array else "")
     dtype = tile_dtype(np.dtype(source.dtype))
+    structure = structure_of(structure, dtype)
     ndim = len(source.shape)
     shape: Pair = (int(source.shape[0]), int(source.shape[1]) if ndim == 2 else 1)
     model = (executor or default_executor()).model
@@ -130,7 +131,8 @@ def from_zarr(
     name = f"{address} {state}" if state else uuid.uuid4().hex
     identity = hashlib.sha256(f"{name} {shape} {cut} {ndim} {dtype}".encode()).hexdigest()[:32]
     # a leaf in memory is anything that can be sliced: Zarr reads the chunks that a tile touches
-    spec = ArraySpec("host", Grid(shape, cut), dtype, ndim, identity)
+    claim = structure if check and structure != "general" and shape[0] == shape[1] else ""
+    spec = ArraySpec("host", Grid(shape, cut), dtype, ndim, identity, claim=claim)
     given = (_Source(address, state),) if state else ()
     top = type(source).__module__.partition(".")[0]
     readable = source if top in _FOR_THREADS else _OneByOne(source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from wrenla_handler.plain import plain_array
@@ -38,7 +39,7 @@ def as_block(value: Any, what: str) -> npt.NDArray[Any]:
         hint = ": it has to be a plain function, not an async one"
     if not hint:
         block = plain_array(value)
-        if block.dtype != object:
+        if block.dtype != object or isinstance(value, np.ndarray):  # of which the dtype is said
             return block
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     raise TypeError(f"the function of a {what} returned {kind}, not numbers in the block's shape{hint}")

@@ -109,6 +109,7 @@ def test_limits_of_groups(tmp_path: Path) -> None:
     assert list(control_groups("memory", tmp_path / "nothing")) == []
 
 
+@pytest.mark.process
 def test_limits_of_the_process() -> None:
     """`ulimit -v` and `-d`; it is set in the child, so that nothing else suffers."""
     script = "from wrenla_handler.machine import *; print(memory_of_this_machine())"
@@ -122,6 +123,7 @@ def test_limits_of_the_process() -> None:
         assert found.stdout.strip() == f"{2**30}", found.stderr
 
 
+@pytest.mark.process
 def test_a_group_of_this_machine_below_ours() -> None:
     groups = find_groups()
     if groups is None:
