@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla_handler.layout import DTYPES
-from wrenla_handler.plain import cast_hint, refuse_lossy
+from wrenla_handler.plain import cast_hint, plain_array, refuse_lossy
 
 __all__ = ["as_array", "is_block", "tile_dtype"]
 
@@ -33,10 +33,12 @@ def as_array(value: Any) -> tuple[Array, bool]:
     Raises
     ------
     TypeError
-        A larger one, which may not fit into memory; or it is a path, is sparse, or has a unit.
+        A larger one, which may not fit into memory; or it is a path, or more than its numbers.
     ValueError
         It is masked.
     """
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bool | np.bool):
+        raise TypeError("a matrix is needed, not a factor (c, lower): wrenla.linalg.cho_solve takes that")
     refuse_lossy(value)
     if isinstance(value, np.ndarray):
         return value, False
@@ -56,7 +58,7 @@ def as_array(value: Any) -> tuple[Array, bool]:
             "be loaded here: copy it tile by tile with wl.from_zarr(array, url), which takes any array that "
             "can be sliced; or load it, if it fits into memory: np.asarray(array)"
         )
-    return np.asarray(value[(slice(None),) * len(shape)]), False
+    return plain_array(np.asanyarray(value[(slice(None),) * len(shape)])), False
 
 
 def is_block(value: Any) -> bool:

@@ -54,8 +54,8 @@ def from_array(
     store: str | os.PathLike[str] | None = None,
     *,
     structure: Structure = "general",
-    overwrite: bool = False,
     check: bool = True,
+    overwrite: bool = False,
 ) -> BigMatrix:
     """Make a matrix of an array.
 
@@ -76,13 +76,13 @@ def from_array(
         What is known of the matrix. "pos" is Hermitian positive definite. Of Hermitian ones only the lower
         tiles are read, of triangular ones only their triangle. SciPy's words, as "spd" and "sym", are
         understood.
-    overwrite : bool
-        Replace what is at `store`, as in `BigMatrix.save`.
     check : bool
         Look whether it is so, as far as that costs nothing: an array up to 16 MiB now and whole; of a larger
         one the diagonal tiles when they are read, and a sample of the others. Differences by rounding (√u, u
         the precision, relative to the largest entries of a row and a column) are accepted. Say False if the
         other triangle holds something else.
+    overwrite : bool
+        Replace what is at `store`, as in `BigMatrix.save`.
 
     Returns
     -------
@@ -92,13 +92,13 @@ def from_array(
     ------
     TypeError
         The entries are of a type that tiles have not, as float16, or there is no array; or it is larger than
-        16 MiB and not in memory; or it is sparse, or has a unit.
+        16 MiB and not in memory; or it is more than its numbers, as a sparse one or one with a unit.
     ValueError
         It has not one or two dimensions; or the structure does not fit its shape or tiles; or it is masked.
-    FileExistsError
-        There is something at `store`.
     StructureError
         The matrix does not have this structure; the message shows two entries. Of a large one when computed.
+    FileExistsError
+        There is something at `store`.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def from_array(
     dtype = tile_dtype(array.dtype)
     structure = structure_of(structure, dtype)
     shape = array.shape if array.ndim == 2 else (array.shape[0], 1)
-    node = array_leaf(array, chosen_tile(tile, shape, dtype, structure), structure, dtype=dtype, own=own)
+    node = array_leaf(array, chosen_tile(tile, shape, dtype), structure, dtype=dtype, own=own)
     matrix = BigMatrix(claimed(node, structure) if check else node)
     return matrix if store is None else matrix.save(os.fspath(store), overwrite=overwrite)
 
@@ -155,6 +155,7 @@ def open(url: str | os.PathLike[str]) -> BigMatrix:
     return BigMatrix(leaf(spec, layout.structure))
 
 
+@short
 def from_function(
     f: Callable[..., npt.ArrayLike],
     shape: int | tuple[int, ...],
@@ -201,7 +202,7 @@ def from_function(
     name = _dtype(np.dtype(dtype))
     structure = structure_of(structure, name)
     packed = packed_function(f, version)
-    grid = Grid(two, chosen_tile(tile, two, name, structure))
+    grid = Grid(two, chosen_tile(tile, two, name))
     identity = f"function {packed.name} {ndim} {grid.shape} {grid.tile} {name}"
     spec = ArraySpec("function", grid, name, ndim, identity, "", packed.digest)
     node = leaf(spec, structure, packed.blob)
@@ -336,7 +337,7 @@ def _filled(
 ) -> BigMatrix:
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
-    grid = Grid(two, chosen_tile(tile, two, name, structure))
+    grid = Grid(two, chosen_tile(tile, two, name))
     # streams of random numbers may change from one NumPy to another
     identity = f"{formula} {grid.shape} {grid.tile} {name} {np.__version__ if 'random' in formula else ''}"
     return BigMatrix(leaf(ArraySpec("fill", grid, name, ndim, identity, "", formula), structure))
@@ -356,7 +357,7 @@ def _dtype(dtype: np.dtype[Any]) -> str:
     return str(dtype.name)
 
 
-def chosen_tile(tile: Tile, shape: Pair, dtype: str, structure: Structure) -> Pair:
+def chosen_tile(tile: Tile, shape: Pair, dtype: str) -> Pair:
     """Return the tiles of a new matrix: what was asked for, or what suits this machine."""
     if tile is None:
         tile = settings().tile or choose_tile(max(shape), np.dtype(dtype).itemsize, default_executor().model)

@@ -57,8 +57,6 @@ def as_node(value: Operand, rows: int | None = None, cols: int | None = None) ->
     """Return the expression behind a matrix or array; an array is cut into `rows` × `cols` tiles."""
     if isinstance(value, Handle):
         return value._node
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bool | np.bool):
-        raise TypeError("a matrix is needed, not a factor (c, lower): wrenla.linalg.cho_solve takes that")
     array, own = as_array(value)
     if array.ndim not in (1, 2) or array.dtype.kind not in "biufc":
         hint = "" if array.ndim or array.dtype.kind not in "biufc" else "; c * A and A + c take numbers"

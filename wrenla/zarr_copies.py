@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wrenla.algorithms.claims import claimed
 from wrenla.array_like import is_block, tile_dtype
 from wrenla.arrays import Given
 from wrenla.creation import Tile, chosen_tile
@@ -68,9 +69,10 @@ def from_zarr(
         Its tiles. By default whole chunks of `array`, as many as make a tile of a size that suits the
         machine: so each chunk is read once. Chunks too large for that are divided.
     structure : {"general", "lower", "upper", "hermitian", "pos"}
-        What is known of the matrix, as in `from_array`; only the part that it needs is copied.
+        What is known of the matrix, as in `from_array`; only the part that it needs is read.
     check : bool
-        Look whether it is so, as in `from_array`: at the diagonal tiles, and at a sample of the others.
+        Look whether it is so, in diagonal tiles and a sample of the others: for that a few chunks are read
+        once more.
     overwrite : bool
         Replace what is at `url`, as in `BigMatrix.save`.
     executor : Executor, optional
@@ -87,11 +89,11 @@ def from_zarr(
     TypeError
         It is no array, or one of a type that tiles have not.
     ValueError
-        It has not one or two dimensions; or `url` lies where the array itself is.
+        It has not one or two dimensions, or masked entries; or `url` lies where the array itself is.
+    StructureError
+        It does not have the structure that is said; the message shows two entries.
     FileExistsError
         There is something at `url`.
-    StructureError
-        The matrix does not have this structure; the message shows two entries.
     ChangedArrayError
         A Zarr array in a folder has been changed while it was copied.
 
@@ -116,7 +118,8 @@ def from_zarr(
     ndim = len(source.shape)
     shape: Pair = (int(source.shape[0]), int(source.shape[1]) if ndim == 2 else 1)
     model = (executor or default_executor()).model
-    cut = chosen_tile(tile, shape, dtype, structure)
+    structure = structure_of(structure, dtype)
+    cut = chosen_tile(tile, shape, dtype)
     chunk = _chunk(source)
     if tile is None and chunk is not None:
         most = largest_tile(np.dtype(dtype).itemsize, model)
@@ -133,9 +136,9 @@ def from_zarr(
     given = (_Source(address, state),) if state else ()
     top = type(source).__module__.partition(".")[0]
     readable = source if top in _FOR_THREADS else _OneByOne(source)
-    return BigMatrix(leaf(spec, structure, readable, *given)).save(
-        os.fspath(url), executor, overwrite=overwrite
-    )
+    node = leaf(spec, structure, readable, *given)
+    matrix = BigMatrix(claimed(node, structure) if check else node)
+    return matrix.save(os.fspath(url), executor, overwrite=overwrite)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -98,6 +98,8 @@ def check_pair(block: Array, mate: Array, diagonals: tuple[Array, Array], claim:
 
 def _compare(a: Array, b: Array | None, scale: Array, claim: str, at: Pair) -> None:
     """Raise if two blocks differ, or (b None) one is not zero; `scale` is what both are compared with."""
+    if a.dtype.kind not in "fc":
+        a, b = a.astype(np.float64), None if b is None else b.astype(np.float64)
     expected: Array = np.zeros((), a.dtype) if b is None else b
     tolerance = np.sqrt(np.finfo(a.dtype).eps)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -131,5 +133,6 @@ class _Scales:
 
 def _largest(a: Array, axis: int) -> Array:
     """Return the largest absolute value of each row (axis 1) or column (axis 0); NaN does not count."""
+    a = a if a.dtype.kind in "fc" else a.astype(np.float64)
     values: Array = np.fmax.reduce(np.abs(a), axis=axis, initial=0)
     return values

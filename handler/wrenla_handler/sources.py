@@ -201,9 +201,9 @@ class Sources:
         if spec.kind == "function":
             block = _block(self.function(spec.url, spec.detail), spec, origin, extent)
         else:
-            array, (r, c), (rows, cols) = self.hosts[spec.identity], origin, extent
+            array = self.hosts[spec.identity]
             guard(array)
-            block = np.array(_values(array[r : r + rows, c : c + cols]))
+            block = np.array(_part(array, spec, origin, extent))
             guard(array)
         return block.astype(spec.dtype, copy=False)
 
@@ -248,18 +248,23 @@ class Sources:
         (r0, c0), (rows, cols) = spec.grid.origin(ref.i, ref.j), spec.grid.extent(ref.i, ref.j)
         tile = empty_tile(rows, cols, spec.dtype)
         guard(array)
-        part = array[(slice(r0, r0 + rows), slice(c0, c0 + cols))[: spec.ndim]]
-        tile[...] = np.asarray(_values(part)).reshape(rows, cols)
+        tile[...] = _part(array, spec, (r0, c0), (rows, cols)).reshape(rows, cols)
         guard(array)  # whose file may have been cut short meanwhile
         return tile
 
 
-def _values(piece: Any) -> Any:
-    """Return a piece of what is sliced like an array; readers of files mask their pieces by habit."""
-    if isinstance(piece, np.ma.MaskedArray) and not np.ma.is_masked(piece):
-        return piece.data
-    refuse_lossy(piece)
-    return piece
+def _part(array: Any, spec: ArraySpec, origin: Pair, extent: Pair) -> Tile:
+    """Return a part of what can be sliced. Some readers mask all that they read: what counts is an entry."""
+    (r, c), (rows, cols) = origin, extent
+    part = np.asanyarray(array[(slice(r, r + rows), slice(c, c + cols))[: spec.ndim]])
+    if np.ma.is_masked(part):
+        raise ValueError(
+            f"rows {r}:{r + rows}, columns {c}:{c + cols} of the array have masked entries, for which "
+            "there is no number: fill them first, a.filled(value)"
+        )
+    part = part.data if isinstance(part, np.ma.MaskedArray) else part
+    refuse_lossy(part)
+    return np.asarray(part)
 
 
 class _Watched:

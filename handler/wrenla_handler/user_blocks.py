@@ -25,9 +25,9 @@ def as_block(value: Any, what: str) -> npt.NDArray[Any]:
     Raises
     ------
     TypeError
-        There is no array of numbers in it, or it is sparse or has a unit.
+        There is no array of numbers in it, or more than that: see `plain_array`.
     ValueError
-        It is masked.
+        It is a masked array.
     """
     hint = ""
     if value is None:

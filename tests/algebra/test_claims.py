@@ -129,6 +129,26 @@ def test_what_rounding_does_is_accepted(dtype: str, monkeypatch: pytest.MonkeyPa
     wl.from_array(triangle.astype(dtype), structure="upper")
 
 
+def test_copies_of_arrays_of_others(place: Callable[[str], str]) -> None:
+    zarr = pytest.importorskip("zarr")
+    a = gallery.well_conditioned(N, "float64")
+    a[17, 2] += 1
+    a[9, 8] += 1
+    theirs = zarr.array(a, chunks=(4, 4))
+    with pytest.raises(StructureError, match=r"entry \(9, 8\)"):
+        wl.from_zarr(theirs, place("a"), tile=8, structure="spd")  # type: ignore[arg-type]
+    assert wl.from_zarr(theirs, place("b"), tile=8, structure="pos", check=False).structure == "pos"
+
+
+def test_whole_numbers_are_compared_as_such() -> None:
+    for kind in ("i1", "u2", "?", ">i4"):
+        a = np.ones((5, 5), kind)
+        wl.from_array(a, structure="hermitian")
+        a[1, 3] = 0
+        with pytest.raises(StructureError, match=r"entry \(3, 1\) is 1\.0, entry \(1, 3\) is 0\.0"):
+            wl.from_array(a, structure="hermitian")
+
+
 def test_special_values() -> None:
     a = np.eye(3)
     for value in (np.nan, np.inf, -np.inf):

@@ -98,7 +98,7 @@ def test_what_holds_no_numbers_is_refused() -> None:
                 use(data)
         entry = np.asarray(data).reshape(-1)[:1]
         returned = wl.from_function(lambda i, entry=entry: entry.repeat(len(i)), 3)
-        with pytest.raises(TypeError, match="which is no float64"):
+        with pytest.raises(TypeError, match=r"which is no float64|not numbers"):
             returned.compute()
 
 
@@ -121,5 +121,5 @@ def test_pieces_of_a_file_that_are_masked(place: Callable[[str], str]) -> None:
 
     full = wl.from_zarr(Variable(np.ma.array(A)), place("full"), tile=2)
     assert np.array_equal(full.compute(), A)
-    with pytest.raises(ValueError, match=r"a\.filled"):
+    with pytest.raises(ValueError, match=r"rows 0:2, columns 0:2 .* masked entries.*a\.filled"):
         wl.from_zarr(Variable(MASKED), place("holes"), tile=2)

@@ -26,7 +26,7 @@ def found(A: Node) -> Solver:
 
     As in SciPy's `solve` a Hermitian one whose diagonal is positive is taken for positive definite.
     """
-    if not (isinstance(A.op, Leaf) and A.op.spec.kind == "host" and A.op.payload.nbytes <= _AT_ONCE):
+    if not _is_small(A):
         return "general"
     array, kinds = np.asarray(A.op.payload), list[Solver](("diagonal", "lower", "upper"))
     if (array.diagonal().real > 0).all():
@@ -52,7 +52,7 @@ def claimed(A: Node, claim: str) -> Node:
     """
     if isinstance(A.op, Leaf) and claim != "general" and A.grid.shape[0] == A.grid.shape[1]:
         spec = A.op.spec
-        if spec.kind == "host" and A.op.payload.nbytes <= _AT_ONCE:
+        if _is_small(A):
             check_diagonal(np.asarray(A.op.payload), claim, 0)
         elif spec.kind in ("host", "function") and spec.grid.tile[0] == spec.grid.tile[1]:
             return replace(A, op=replace(A.op, spec=replace(spec, claim=claim)))
@@ -62,3 +62,10 @@ def claimed(A: Node, claim: str) -> Node:
         transposed = A.op.op in "TC"
         return make(A.op, claimed(A.args[0], _FLIPPED.get(claim, claim) if transposed else claim))
     return A
+
+
+def _is_small(A: Node) -> bool:
+    """Tell whether a matrix is an array that can be looked at whole."""
+    if not isinstance(A.op, Leaf) or A.op.spec.kind != "host" or A.grid.shape[0] != A.grid.shape[1]:
+        return False
+    return isinstance(A.op.payload, np.ndarray) and A.op.payload.nbytes <= _AT_ONCE and A.ndim == 2
