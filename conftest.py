@@ -10,6 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
+# Before NumPy is loaded. Tests run beside each other, and matrices are small: threads of the BLAS that wait
+# for each other cost seven times the processor time. A test of threads asks for as many as it needs.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 _folder = tempfile.mkdtemp(prefix="wrenla-tests-")
 
 
@@ -18,6 +22,8 @@ def pytest_configure() -> None:
         del os.environ[name]
     os.environ["WRENLA_STORE"] = os.path.join(_folder, "store")
     os.environ["XDG_CONFIG_HOME"] = os.path.join(_folder, "config")
+    # where processes of one run of the tests find each other: see tests/together.py
+    os.environ.setdefault("TESTS_TOGETHER", _folder)
 
 
 def pytest_unconfigure() -> None:

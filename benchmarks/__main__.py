@@ -15,7 +15,7 @@ from typing import Any
 import click
 from threadpoolctl import threadpool_info
 
-from benchmarks import against, aws
+from benchmarks import against, aws, long_sum
 from benchmarks import map as calls
 from benchmarks.contest import Contestant, compete
 from benchmarks.figure import Figure
@@ -221,6 +221,7 @@ BENCHMARKS: dict[str, Callable[[int], list[Figure]]] = {
     "solve": solve,
     "out_of_core": out_of_core,
     "page_cache": page_cache,
+    "long_sum": long_sum.figures,
     "map": calls.figures,
     "aws": aws.figures,
 }

@@ -23,12 +23,12 @@ from typing import Any, NamedTuple, TypeAlias
 import click
 import numpy as np
 import numpy.typing as npt
-from dask.utils import format_bytes
 from matplotlib import cbook, colors
 from matplotlib.figure import Figure
 from scipy.spatial.distance import cdist
 
 import wrenla as wl
+from wrenla.units import format_bytes
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.intp]
@@ -179,13 +179,14 @@ def main(points: int, memory: str, seed: int, picture: str) -> None:
     error = np.sqrt(np.mean((found.heights - truth)[held_out] ** 2))
     of_mean = np.sqrt(np.mean((truth[known].mean() - truth)[held_out] ** 2))
     rate = (points**3 / 3 + 2 * points**2) / found.seconds_to_solve / 1e9
+    places = f"{held_out.size:,}"
     verdict = "passed" if found.backward_error < 16 else "FAILED"
     click.echo(f"""
   solve       {found.seconds_to_solve:.1f} s, {rate:.0f} GFLOP/s on {workers} workers, with making the matrix
   check       ‖Ax − b‖∞ / (u (‖A‖∞ ‖x‖∞ + ‖b‖∞) n) = {found.backward_error:.2g} < 16: {verdict}
   prediction  {found.seconds_to_predict:.1f} s for {truth.size:,} places
   memory      {peak_mib} at the peak, {memory} allowed, {size} the matrix
-  error       {error:.1f} m (RMS) at {held_out.size:,} held-out places, {of_mean:.1f} m for the mean""")
+  error       {error:.1f} m (RMS) at {places} held-out places, {of_mean:.1f} m when predicting the mean""")
     title = (
         f"{truth.size:,} heights predicted from {points:,}, {error:.0f} m off (their mean: {of_mean:.0f} m)\n"
         f"a dense system of {size} solved in {found.seconds_to_solve:.1f} s, {peak_mib} of memory used"

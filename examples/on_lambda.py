@@ -7,9 +7,10 @@ python examples/on_lambda.py --aws    on the function that `wrenla deploy` has m
 from __future__ import annotations
 
 import contextlib
-import sys
+import logging
 import time
 
+import click
 import numpy as np
 
 import wrenla as wl
@@ -18,8 +19,19 @@ from wrenla.aws.sandbox import LocalLambda
 N, TILE, WORKERS = 1536, 384, 4
 
 
+@click.command()
+@click.option(
+    "--aws", "real", is_flag=True, help="On the function that `wrenla deploy` has made: it costs a cent."
+)
 def main(real: bool) -> None:
-    """Run both, and say what they cost."""
+    """Run a map and a solve on AWS Lambda, and say what they cost.
+
+    Without --aws that is a Lambda which this machine plays: nothing can reach a real account.
+    """
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("wrenla.aws").setLevel(
+        logging.INFO
+    )  # says what is being done: it takes a minute at first
     place = contextlib.nullcontext() if real else LocalLambda(memory=1769)
     start = time.perf_counter()
     with place as sandbox, wl.LambdaExecutor(concurrency=WORKERS, max_dollars=0.20) as executor:
@@ -67,8 +79,8 @@ def solve_system(executor: wl.LambdaExecutor) -> None:
     verdict = "passed" if error < 16 else "FAILED"
     print(f"check       ‖Ax − b‖∞ / (u (‖A‖∞ ‖x‖∞ + ‖b‖∞) n) = {error:.1e} < 16: {verdict}")
     if not error < 16:
-        sys.exit(1)
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
-    main(real="--aws" in sys.argv[1:])
+    main()

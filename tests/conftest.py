@@ -1,16 +1,24 @@
-"""For all tests: Ctrl-C as it is on a terminal, and an S3 server on this machine."""
+"""For all tests: tiers, what runs beside what, Ctrl-C as on a terminal, an S3 server on this machine."""
 
 from __future__ import annotations
 
 import os
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
+import hypothesis
 import pytest
-from moto.server import ThreadedMotoServer
 
+from tests.tiers import kept_to, tier_of
+from tests.together import turn
 from wrenla_handler.stores.s3_client import close_clients, shared_client
+
+# A busy machine is no fault of the code, and a run of the tests is to be the same each time.
+hypothesis.settings.register_profile(
+    "tests", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_configure() -> None:
@@ -22,6 +30,20 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its tier, so that `-m unit` finds it."""
+    for item in items:
+        item.add_marker(tier_of(item))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Wait until a test may run, and hold it to its tier. The time it waits is not its own."""
+    with turn(item.get_closest_marker("alone") is not None), kept_to(item):
+        return (yield)
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """Address of an S3 server on this machine: a stand-in, or what `make test-s3` has started."""
@@ -29,6 +51,8 @@ def s3_endpoint() -> Iterator[str]:
         yield os.environ["TEST_S3_ENDPOINT"]
         close_clients()
         return
+    from moto.server import ThreadedMotoServer  # half a second, which most tests do not need
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

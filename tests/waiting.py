@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import wrenla as wl
 
@@ -18,7 +20,22 @@ def until(condition: Callable[[], object], seconds: float = 20.0) -> bool:
     return True
 
 
-def until_idle(executor: wl.LocalExecutor, seconds: float = 30.0) -> bool:
+def attempts(first: float) -> Iterator[float]:
+    """Yield more and more seconds, for what has to be looked at before they are over.
+
+    A busy machine may not be in time: then the caller tries again with more, and with the last it fails.
+    """
+    yield from (first, 4 * first, 16 * first)
+
+
+def slowed(seconds: float) -> float:
+    """Return how long what takes some seconds on a quiet machine may take now, with others that compute."""
+    lately, _, _, now, _ = Path("/proc/loadavg").read_text().split()
+    runnable = max(float(lately), float(now.partition("/")[0]))
+    return seconds * max(1.0, runnable / (os.cpu_count() or 1))
+
+
+def until_idle(executor: wl.Executor, seconds: float = 30.0) -> bool:
     """Wait until no call of an executor waits or runs."""
 
     def idle() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from wrenla_handler.layout import Structure
 from wrenla_handler.stores.mapping import guard, refuse_truncated
 from wrenla_handler.task import ArraySpec
 
-__all__ = ["array_leaf", "check_arrays", "watched"]
+__all__ = ["Given", "array_leaf", "check_arrays", "watched"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -37,32 +38,40 @@ _PANEL, _EDGE = 64 << 20, 128
 _OURS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 
-def array_leaf(array: Array, tile: Pair, structure: Structure = "general", *, own: bool = False) -> Node:
+def array_leaf(
+    array: Array, tile: Pair, structure: Structure = "general", *, dtype: str = "", own: bool = False
+) -> Node:
     """Return the node of an array. The same content, cut alike, has the same name in every process.
 
     Parameters
     ----------
     array : ndarray, (m, n) or (n,)
-        Of one of the dtypes of tiles, in any order and byte order. A small one is copied. A large one is not:
-        it is looked at again when a run begins and when it ends (`check_arrays`).
+        In any order and byte order. A small one is copied. A large one is not: it is looked at again when a
+        run begins and when it ends (`check_arrays`).
     tile : (int, int)
     structure : str
+    dtype : str
+        Of the tiles, into which its entries are converted when they are read; by default that of the array.
     own : bool
         Nobody else has the array, so nobody changes it.
     """
     shape = (array.shape[0], array.shape[1] if array.ndim == 2 else 1)
-    if not own and array.nbytes <= _COPIED:
+    dtype = dtype or array.dtype.name
+    small = array.size * np.dtype(dtype).itemsize <= _COPIED
+    if (not own and array.nbytes <= _COPIED) or (small and array.dtype.name != dtype):
         # a copy first, then its name: another thread may be at work on what was given
+        kind = np.dtype(dtype) if small else array.dtype.newbyteorder("=")
         with _guarded(array):
-            array, own = array.astype(array.dtype.newbyteorder("="), order="K", subok=False), True
+            array, own = array.astype(kind, order="K", subok=False), True
     if own:
         array.flags.writeable = False
     # the state first: who changes it between the two is found out
     given = () if own else (_Given(array, _state(array), _caller()),)
     name = _name_of_file(array) or _name_of_content(array)
-    text = f"{name} {shape} {tile} {array.ndim} {array.dtype.name}"
+    kinds = dict.fromkeys((array.dtype.name, dtype))
+    text = f"{name} {shape} {tile} {array.ndim} {' as '.join(kinds)}"
     identity = xxhash.xxh3_128_hexdigest(text.encode())
-    spec = ArraySpec("host", Grid(shape, tile), array.dtype.name, array.ndim, identity)
+    spec = ArraySpec("host", Grid(shape, tile), dtype, array.ndim, identity)
     return leaf(spec, structure, array, *given)
 
 
@@ -97,8 +106,18 @@ def watched(nodes: Iterable[Node]) -> Iterator[None]:
         raise
 
 
+class Given(ABC):
+    """Data of others, among the keepers of a leaf: they must stay as they were when they were given."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ChangedArrayError if they have been changed."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class _Given:
+class _Given(Given):
     """An array that was not copied: its state when it was given, and the line that gave it."""
 
     array: Array
@@ -116,10 +135,10 @@ class _Given:
         )
 
 
-def _given(nodes: Iterable[Node]) -> Iterator[_Given]:
+def _given(nodes: Iterable[Node]) -> Iterator[Given]:
     for node in nodes:
         if isinstance(node.op, Leaf):
-            yield from (keeper for keeper in node.op.keepers if isinstance(keeper, _Given))
+            yield from (keeper for keeper in node.op.keepers if isinstance(keeper, Given))
 
 
 def _state(array: Array) -> str:

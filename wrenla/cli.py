@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import click
 import numpy as np
-from dask.utils import format_bytes, format_time
 
 from wrenla import cli_aws, cli_sandbox
-from wrenla.cleaning import leftovers
+from wrenla.cli_clean import clean
 from wrenla.cli_map import map_command
-from wrenla.cli_places import why_no_folder
+from wrenla.cli_params import Address
 from wrenla.cli_text import counted, one_line
 from wrenla.config import ignored_files, origins, settings
-from wrenla.errors import NotAMatrixError, SettingError, StoreError, WrenlaError
+from wrenla.errors import NotAMatrixError, SettingError, WrenlaError
 from wrenla.stored import needed_tiles, tile_infos
+from wrenla.units import format_bytes
 from wrenla_handler.layout import TileLayout
 from wrenla_handler.stores import SAVING, open_store
 
@@ -24,13 +23,11 @@ __all__ = ["main"]
 
 _CHOSEN = {
     "workers": "one for each processor",
-    "allowed_mem": "half of what the machine has",
+    "allowed_mem": "half of what there is",
     "tile": "chosen for each matrix",
     "progress": "on a terminal, if it lasts",
 }
 """What a setting that was left open stands for."""
-
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class _Commands(click.Group):
@@ -47,33 +44,6 @@ class _Commands(click.Group):
             raise click.ClickException(one_line(error)) from error
 
 
-class _Duration(click.ParamType[float]):
-    """Seconds, or a number with the unit s, m, h or d."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, int | float):
-            return float(value)
-        found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([smhd]?)", value.strip())
-        if found is None:
-            self.fail(f"{value!r} is no duration: write seconds, or 90s, 30m, 2h, 1d", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
-
-
-class _Address(click.ParamType[str]):
-    """A folder, file:///folder, s3://bucket/prefix or memory://name."""
-
-    name = "url"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            open_store(value).close()
-        except ValueError as error:
-            self.fail(one_line(error), param, ctx)
-        return str(value)
-
-
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="wrenla")
 def main() -> None:
@@ -83,67 +53,12 @@ def main() -> None:
     """
 
 
-for _command in (map_command, *cli_aws.commands, *cli_sandbox.commands):
+for _command in (clean, map_command, *cli_aws.commands, *cli_sandbox.commands):
     main.add_command(_command)
 
 
-@main.command(short_help="Remove what runs that failed or were killed have left.")
-@click.option("--store", type=_Address(), help="Where temporary tiles are.  [default: the setting `store`]")
-@click.option(
-    "--older-than",
-    type=_Duration(),
-    default=0.0,
-    metavar="TIME",
-    help="Keep what was left less than TIME ago: 2h, 1d, 90m or seconds.",
-)
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-def clean(store: str | None, older_than: float, dry_run: bool) -> None:
-    """Remove what runs that failed or were killed have left.
-
-    Such a run keeps its finished tiles, so that running the same script again goes on where it was. This
-    command removes them, also those of a save that was cut short, wherever that was. Only what wrenla has
-    written is removed. Runs that are still at work, matrices that were saved, and whatever else lies in the
-    store, are never touched.
-    """
-    root = store or settings().store
-    place = open_store(root)
-    place.close()
-    if why := why_no_folder(place, root, may_be_missing=store is None):
-        raise click.UsageError(why)
-    runs = objects = nbytes = unreadable = 0
-    for leftover in leftovers(root, older_than=older_than):
-        why = leftover.why
-        try:
-            if not why and not (dry_run or leftover.remove()):
-                continue  # somebody has just begun to resume it
-        except StoreError as error:
-            why = str(error)
-        if why:
-            click.echo(f"{leftover.name}  left as it is: {one_line(why)}", err=True)
-            unreadable += 1
-            continue
-        size = f", {format_bytes(leftover.nbytes)}" if leftover.nbytes else ""
-        ago = f"{format_time(leftover.age)} ago" if leftover.age >= 1 else "just now"
-        also = f", partly in {', '.join(leftover.saves)}" if leftover.saves else ""
-        others = f"; {counted(leftover.others, 'other')} in its folder kept" if leftover.others else ""
-        click.echo(f"{leftover.name}  {counted(leftover.objects, 'object')}{size}{also}, left {ago}{others}")
-        runs, objects, nbytes = runs + 1, objects + leftover.objects, nbytes + leftover.nbytes
-    if runs == 0:
-        click.echo(f"{root}: nothing to clean")
-    else:
-        _echo_removed(root, runs, objects, nbytes, dry_run)
-    if unreadable:
-        raise click.ClickException(f"{root}: {counted(unreadable, 'run')} could not be read")
-
-
-def _echo_removed(root: str, runs: int, objects: int, nbytes: int, dry_run: bool) -> None:
-    size = f", {format_bytes(nbytes)}" if nbytes else ""
-    verb = "would remove" if dry_run else "removed"
-    click.echo(f"{root}: {verb} {counted(objects, 'object')}{size} of {counted(runs, 'run')}")
-
-
 @main.command(short_help="Describe the matrix stored at URL, and look for its tiles.")
-@click.argument("url", type=_Address())
+@click.argument("url", type=Address())
 def info(url: str) -> None:
     """Describe the matrix stored at URL, and check that its tiles are there.
 

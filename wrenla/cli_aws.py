@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
-from dask.utils import format_bytes
 
 from wrenla.aws.clients import connect, site_without_rights
 from wrenla.aws.deploy import DeploySpec, deploy
@@ -25,17 +24,18 @@ from wrenla.aws.policies import (
     role_maker_policy,
     role_policy,
 )
-from wrenla.aws.refusals import explaining
+from wrenla.aws.refusals import DeployError, explaining
+from wrenla.cli_params import Duration
 from wrenla.cli_places import why_no_folder
-from wrenla.cli_text import counted
+from wrenla.cli_text import counted, saying_what_is_done
+from wrenla.units import format_bytes
 from wrenla_handler.stores import Store, open_store
+from wrenla_handler.stores.credentials import renewing_session
 from wrenla_handler.stores.s3 import S3Store
 
 __all__ = ["commands"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class _Tag(click.ParamType[tuple[str, str]]):
@@ -52,20 +52,6 @@ class _Tag(click.ParamType[tuple[str, str]]):
         if not (key and equals):
             self.fail(f"{value!r}: write key=value", param, ctx)
         return key, text
-
-
-class _Ago(click.ParamType[float]):
-    """A number with the unit s, m, h or d, as seconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([smhd]?)", str(value).strip())
-        if found is None:
-            self.fail(f"{value!r} is no duration: write 90s, 30m, 2h or 1d", param, ctx)
-        return float(found[1]) * _UNITS[found[2] or "s"]
 
 
 def _where(command: _Command) -> _Command:
@@ -91,10 +77,8 @@ def _place(command: _Command) -> _Command:
 
 
 def _session(profile: str | None, region: str | None) -> Any:
-    import boto3
-
     with explaining():
-        return boto3.Session(profile_name=profile, region_name=region)
+        return renewing_session(profile, region)
 
 
 @click.command(name="deploy", short_help="Set up the function on AWS Lambda, or bring it up to date.")
@@ -139,11 +123,18 @@ def _session(profile: str | None, region: str | None) -> Any:
 @click.option("--tags", type=_Tag(), multiple=True, metavar="K=V", help="For all that is made; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--print-policies", is_flag=True, help="Print who needs which permissions, and do nothing.")
+@click.option(
+    "--write-policies",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="The same as files for `aws iam create-policy`.",
+)
 def deploy_command(
     profile: str | None,
     region: str | None,
     dry_run: bool,
     print_policies: bool,
+    write_policies: Path | None,
     no_requirements: bool,
     **options: Any,
 ) -> None:
@@ -160,14 +151,27 @@ def deploy_command(
         options["requirements"] = Path(os.devnull)
     named = {name: value for name, value in options.items() if value is not None}
     session, spec = _session(profile, region), DeploySpec(**named)
-    if print_policies:
-        _print_policies(session, spec)
+    if print_policies or write_policies is not None:
+        policies = _policies(session, spec)
+        if print_policies:
+            click.echo(json.dumps({policy.who: policy.text for policy in policies}, indent=2))
+        if write_policies is not None:
+            _write_policies(write_policies, policies)
         return
     begin = "would " if dry_run else ""
-    done = deploy(session, spec, dry_run=dry_run, tell=lambda line: click.echo(f"{begin}{line}"))
+    with saying_what_is_done():
+        done = deploy(session, spec, dry_run=dry_run, tell=lambda line: click.echo(f"{begin}{line}"))
     if not done.changed:
         click.echo("nothing to change")
     click.echo(f"{done.function_arn}, s3://{done.bucket}/{done.prefix}")
+
+
+class _Named(NamedTuple):
+    """A policy, the name of a file for it, and whose it is."""
+
+    file: str
+    who: str
+    text: dict[str, Any]
 
 
 _MAKES_THE_ROLE = (
@@ -176,7 +180,7 @@ _MAKES_THE_ROLE = (
 )
 
 
-def _print_policies(session: Any, spec: DeploySpec) -> None:
+def _policies(session: Any, spec: DeploySpec) -> list[_Named]:
     site, why = site_without_rights(session, spec)
     if why:
         click.echo(
@@ -184,15 +188,26 @@ def _print_policies(session: Any, spec: DeploySpec) -> None:
             "for ACCOUNT and REGION where they stand",
             err=True,
         )
-    made = {
-        "the function's role may": role_policy(site),
-        "who runs on it needs": driver_policy(site),
-        "who deploys needs": deployer_policy(site),
-        "who destroys needs as well": destroyer_policy(site),
-    }
+    made = [
+        _Named("function", "the function's role may", role_policy(site)),
+        _Named("run", "who runs on it needs", driver_policy(site)),
+        _Named("deploy", "who deploys needs", deployer_policy(site)),
+        _Named("destroy", "who destroys needs as well", destroyer_policy(site)),
+    ]
     if (maker := role_maker_policy(site)) is not None:
-        made[_MAKES_THE_ROLE] = maker
-    click.echo(json.dumps(made, indent=2))
+        made.append(_Named("make-role", _MAKES_THE_ROLE, maker))
+    return made
+
+
+def _write_policies(folder: Path, policies: Iterable[_Named]) -> None:
+    """Write each policy into a file of its own, and print the command that makes it a managed one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for policy in policies:
+        path = folder / f"{policy.file}.json"
+        path.write_text(json.dumps(policy.text, indent=2) + "\n")
+        click.echo(f"# {policy.who}")
+        document = shlex.quote(f"file://{path}")
+        click.echo(f"aws iam create-policy --policy-name wrenla-{policy.file} --policy-document {document}")
 
 
 @click.command(name="destroy", short_help="Remove what deploy has made.")
@@ -255,7 +270,7 @@ def doctor_command(
 
 @click.command(name="logs", short_help="Print what the function has written to its log.")
 @_where
-@click.option("--since", type=_Ago(), default=3600.0, metavar="TIME", help="30m, 2h, 1d.  [default: 1h]")
+@click.option("--since", type=Duration(), default=3600.0, metavar="TIME", help="30m, 2h, 1d.  [default: 1h]")
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 def logs_command(profile: str | None, region: str | None, function: str, since: float, follow: bool) -> None:
     """Print what the function has written to its log. Times are UTC."""
@@ -295,8 +310,12 @@ def _store(url: str | None, profile: str | None, region: str | None, options: di
         return store
     session = _session(profile, region)
     if url is None:
-        with explaining():
-            clients, site = connect(session, DeploySpec(**options, names_only=True))
+        try:
+            with explaining():
+                clients, site = connect(session, DeploySpec(**options, names_only=True))
+        except DeployError as error:
+            hint = "matrices that are elsewhere are listed by `wrenla ls FOLDER` or `wrenla ls s3://bucket/prefix`"
+            raise DeployError(f"{error}; {hint}") from None
         return S3Store(site.bucket, site.prefix, client=clients.s3)
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Any, NamedTuple
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple, TextIO
 
 import click
 
@@ -66,7 +67,22 @@ def check_usage(
 
 def lines_of(stack: ExitStack, path: str, encoding: str) -> Iterator[Input]:
     """Open a file, and return an iterator over its lines that are not empty."""
-    return _lines(stack.enter_context(opened(path, "r", encoding)), path, encoding)
+    return _lines(stack.enter_context(_text(path, encoding)), path, encoding)
+
+
+@contextmanager
+def _text(path: str, encoding: str) -> Iterator[TextIO]:
+    """Open a text, of a file or of standard input alike: lines may end as on any system, and a mark begin it.
+
+    Python's own standard input leaves ``\\r`` where lines end with ``\\r\\n``.
+    """
+    with opened(path, "rb") as stream:
+        known = "utf-8-sig" if encoding == "utf-8" else encoding
+        text = io.TextIOWrapper(stream, known, "surrogateescape")
+        try:
+            yield text
+        finally:
+            text.detach()  # or else it would close standard input
 
 
 def _lines(stream: Any, path: str, encoding: str) -> Iterator[Input]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import queue
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
@@ -18,9 +18,14 @@ from wrenla.cli_text import counted, described, one_line, trace
 from wrenla.config import settings
 from wrenla.errors import SettingError, WrenlaError
 from wrenla.executors.base import Executor
+from wrenla.executors.call import Batch
+from wrenla.executors.counting import MapCounts
 from wrenla.executors.default import default_executor
+from wrenla.executors.endings import raised
+from wrenla.executors.functions import label_of
 from wrenla.executors.future import Future
 from wrenla.executors.local import LocalExecutor
+from wrenla.showing import picture_for
 from wrenla_handler.call.chunk import Chunk
 
 __all__ = ["map_command"]
@@ -71,6 +76,7 @@ class _Outcome:
 @click.option("--unordered", is_flag=True, help="Print results as they end, not in the order of the inputs.")
 @click.option("--keep-going", is_flag=True, help="Go on after a failure, and end with 1 when all is done.")
 @click.option("--json", "as_json", is_flag=True, help="Print results as JSON, one to a line.")
+@click.option("--quiet", is_flag=True, help="Do not show what the function prints itself.")
 @click.option("--traceback", "show_trace", is_flag=True, help="Show where the function failed.")
 @click.option("-o", "--output", metavar="FILE", help="Write results to FILE.  [default: standard output]")
 @click.pass_context
@@ -89,6 +95,7 @@ def map_command(
     unordered: bool,
     keep_going: bool,
     as_json: bool,
+    quiet: bool,
     show_trace: bool,
     output: str | None,
     **options: Any,
@@ -109,8 +116,10 @@ def map_command(
         wrenla map words.py:count --objects s3://bucket/texts --json
 
     Results are printed as they come, one to a line, in the order of the inputs. NaN and infinity are null in
-    JSON, which knows neither. The first failure ends the command with 1, unless there is --keep-going. What a
-    function prints itself is not shown by worker processes. In the script, __name__ is not "__main__", so
+    JSON, which knows neither. On a terminal, how many have ended is shown while results go to a file or a
+    pipe. The first failure ends the command with 1, unless there is --keep-going. What a function prints
+    itself goes to standard error, where several calls run with the input's name before each line. In the
+    script, __name__ is not "__main__", so
     what stands below that condition does not run.
     """
     check_usage(inputs, output, as_objects, pattern, chunk)
@@ -119,10 +128,14 @@ def map_command(
         with ExitStack() as stack:
             function = stack.enter_context(function_of(target, show_trace))
             given = objects_of(inputs, pattern, chunk) if as_objects else lines_of(stack, inputs, encoding)
+            options["logs"] = "quiet" if quiet else "stderr"  # results are on standard output
             executor = stack.enter_context(_executor(workers, kind, options))
             stream = stack.enter_context(opened(output or "-", "w"))
             callee = Chunk(function, options["retries"], keep_going) if chunksize > 1 else None
-            for outcome in _outcomes(executor, function, callee, given, chunksize, ordered=not unordered):
+            counts = stack.enter_context(_counts(executor, function, stream))
+            for outcome in _outcomes(
+                executor, function, callee, given, chunksize, ordered=not unordered, counts=counts
+            ):
                 failure = _print(outcome, as_json, stream)
                 if failure is None:
                     continue
@@ -132,7 +145,7 @@ def map_command(
                 message = f"{outcome.input}: {described(failure)}"
                 if not keep_going:
                     raise click.ClickException(message)
-                click.echo(message, err=True)
+                click.echo(f"{counts.erased if counts else ''}{message}", err=True)
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         context.exit(130)  # as a shell says of what Ctrl-C has ended
@@ -148,6 +161,7 @@ def _outcomes(
     chunksize: int,
     *,
     ordered: bool,
+    counts: MapCounts | None = None,
 ) -> Iterator[_Outcome]:
     """Call a function with each input, and yield how that ended.
 
@@ -161,11 +175,15 @@ def _outcomes(
     while True:
         # many at once, since the function is pickled each time
         if len(waiting) <= most // 2 and (more := list(itertools.islice(groups, most - len(waiting)))):
-            futures = _submitted(executor, function, chunk, more)
+            futures = _submitted(executor, function, chunk, more, chunksize)
             waiting.update(zip(futures, more, strict=True))
             for future in () if ordered else futures:
                 future.add_done_callback(ended.put)  # type: ignore[arg-type]
+            for future, group in zip(futures, more, strict=True) if counts else ():
+                counts.add(future, len(group) if chunk else None)  # type: ignore[union-attr]
         if not waiting:
+            if counts is not None:
+                counts.complete()
             return
         future = next(iter(waiting)) if ordered else ended.get()
         group = waiting.pop(future)
@@ -178,16 +196,42 @@ def _outcomes(
             yield _Outcome(group[0], result)
             continue
         for each, (succeeded, value) in zip(group, result, strict=False):  # it may end with a failure
-            yield _Outcome(each, value) if succeeded else _Outcome(each, error=value.exception())
+            yield (
+                _Outcome(each, value)
+                if succeeded
+                else _Outcome(each, error=raised(value, label_of(function)))
+            )
+
+
+@contextmanager
+def _counts(executor: Executor, function: Callable[..., Any], stream: TextIO) -> Iterator[MapCounts | None]:
+    """Show how far the calls are on a terminal, unless the results go there."""
+    picture = None if stream.isatty() else picture_for(settings().progress)
+    if picture is None:
+        yield None
+        return
+    counts = MapCounts(picture, label_of(function), executor.workers, None)
+    try:
+        yield counts
+    finally:
+        counts.leave(at_the_end=counts.total is not None)
 
 
 def _submitted(
-    executor: Executor, function: Callable[..., Any], chunk: Chunk | None, groups: Iterable[list[Input]]
+    executor: Executor,
+    function: Callable[..., Any],
+    chunk: Chunk | None,
+    groups: Sequence[list[Input]],
+    chunksize: int,
 ) -> list[Future[Any]]:
+    names = [f"{each.kind} {each.number}" for group in groups for each in group]
+    batch = Batch(chunksize, names.__getitem__)
     try:
         if chunk is None:
-            return executor.submit_many(function, [group[0].value for group in groups])
-        return executor.submit_many(chunk, [[(each.value,) for each in group] for group in groups])
+            return executor._submit_batch(function, [(group[0].value,) for group in groups], batch)
+        return executor._submit_batch(
+            chunk, [([(each.value,) for each in group],) for group in groups], batch
+        )
     except WrenlaError:
         raise
     except Exception as error:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from wrenla.executors.names import BUCKET
-from wrenla_handler.stores import Store
+from wrenla_handler.stores import Store, folder_of
 
 __all__ = ["why_no_folder"]
 
@@ -20,7 +18,7 @@ def why_no_folder(store: Store, url: str, *, may_be_missing: bool = False) -> st
     """
     if store.reach != "host":
         return ""
-    path = url2pathname(urlsplit(store.url).path)
+    path = folder_of(store.url)
     if os.path.isdir(path):
         return ""
     if os.path.lexists(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import signal
 import threading
@@ -11,6 +12,7 @@ from typing import Any, Self
 import click
 
 from wrenla.aws.sandbox import LocalLambda
+from wrenla.cli_text import saying_what_is_done
 
 __all__ = ["commands"]
 
@@ -68,7 +70,10 @@ def sandbox(no_deploy: bool, **options: Any) -> None:
     """
     with _Signals() as signals:
         try:
-            with _made(deploy=not no_deploy, **options) as aws:
+            made = _made(deploy=not no_deploy, **options)
+            with contextlib.ExitStack() as stack:
+                with saying_what_is_done("# "):
+                    aws = stack.enter_context(made)
                 signals.wait_for()
                 _print(aws)
                 while not signals.told.wait(0.5):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
 
 from wrenla.errors import RemoteError, RemoteTraceback
 
-__all__ = ["counted", "described", "one_line", "trace"]
+__all__ = ["counted", "described", "one_line", "saying_what_is_done", "trace"]
 
 
 def one_line(error: BaseException | str) -> str:
@@ -39,3 +44,26 @@ def counted(number: int, what: str) -> str:
     ('1 object', '2 objects', '0 tiles')
     """
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+class _OnStandardError(logging.Handler):
+    def __init__(self, before: str) -> None:
+        super().__init__()
+        self._before = before
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"{self._before}{record.getMessage()}", err=True)
+
+
+@contextmanager
+def saying_what_is_done(before: str = "") -> Iterator[None]:
+    """Show on standard error what deploying says to its log: it may take minutes."""
+    logger = logging.getLogger("wrenla.aws")
+    handler, level = _OnStandardError(before), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)

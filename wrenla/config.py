@@ -13,16 +13,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from dask.utils import parse_bytes
-
 from wrenla.config_files import Ignored, read_settings
 from wrenla.errors import SettingError
+from wrenla.units import parse_bytes
 
 __all__ = ["Settings", "ignored_files", "origins", "settings", "store_for"]
 
 logger = logging.getLogger("wrenla.settings")
 
 ScheduleName = Literal["dataflow", "waves"]
+LogsName = Literal["show", "quiet", "stderr"]
 
 
 def _home() -> Path:
@@ -50,8 +50,8 @@ class Settings:
     workers : int
         Workers of the default executor (``WRENLA_WORKERS``); 0: one for each processor.
     allowed_mem : int
-        Bytes that the default executor may use (``WRENLA_ALLOWED_MEM``, e.g. "8 GiB"); 0: half of what the
-        machine has.
+        Bytes that the default executor may use (``WRENLA_ALLOWED_MEM``, e.g. "8 GiB"); 0: half of what
+        this process may use of the machine.
     blas_threads : int
         Threads of each kernel (``WRENLA_BLAS_THREADS``).
     tile : int
@@ -59,7 +59,11 @@ class Settings:
     schedule : {"dataflow", "waves"}
         Tasks as soon as their inputs are there, or wave by wave (``WRENLA_SCHEDULE``).
     progress : bool or None
-        Show progress (``WRENLA_PROGRESS``); None: if standard error is a terminal.
+        Show progress (``WRENLA_PROGRESS``); None: of what lasts, if standard error is a terminal or the cell
+        of a notebook.
+    logs : {"show", "quiet", "stderr"}
+        What mapped functions print is shown: where it was printed to, not at all, or all of it on standard
+        error (``WRENLA_LOGS``).
     max_compute_bytes : int
         Largest result that `compute` brings into memory (``WRENLA_MAX_COMPUTE_BYTES``).
     """
@@ -71,12 +75,14 @@ class Settings:
     tile: int = 0
     schedule: ScheduleName = "dataflow"
     progress: bool | None = None
+    logs: LogsName = "show"
     max_compute_bytes: int = 4 << 30
 
 
 _OF_A_FUNCTION = frozenset({"WRENLA_BUCKET", "WRENLA_BUCKET_OWNER", "WRENLA_PREFIX"})
 """What a deployed function finds in its environment: where it is at home. No settings."""
 
+_CHOICES: Mapping[str, Any] = {"schedule": ScheduleName, "logs": LogsName}
 _BYTES = frozenset({"allowed_mem", "max_compute_bytes"})
 _NAMES = tuple(field.name for field in fields(Settings))
 
@@ -106,7 +112,7 @@ def origins() -> dict[str, str]:
     Examples
     --------
     >>> sorted(origins())[:3]
-    ['allowed_mem', 'blas_threads', 'max_compute_bytes']
+    ['allowed_mem', 'blas_threads', 'logs']
     """
     found = dict.fromkeys(_NAMES, "default")
     for source, values in _sources():
@@ -202,9 +208,9 @@ def _value(key: str, value: Any, source: str) -> Any:
     try:
         if key == "progress":
             return _truth(value)
-        if key == "schedule":
-            if value not in get_args(ScheduleName):
-                raise ValueError(f"one of {', '.join(get_args(ScheduleName))}")
+        if key in _CHOICES:
+            if value not in get_args(_CHOICES[key]):
+                raise ValueError(f"one of {', '.join(get_args(_CHOICES[key]))}")
             return value
         if key == "store":
             return os.fspath(value)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import operator
 import os
-import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from wrenla.algorithms import assemble
+from wrenla.algorithms.claims import claimed
 from wrenla.algorithms.map_tiles import map_tiles as map_tiles_node
+from wrenla.array_like import as_array, tile_dtype
 from wrenla.arrays import array_leaf
 from wrenla.config import settings
-from wrenla.executors.base import Executor
 from wrenla.executors.behind import packed_function
 from wrenla.executors.default import default_executor
 from wrenla.matrix import BigMatrix
@@ -23,19 +23,21 @@ from wrenla.operands import as_node, clipped, tile_pair
 from wrenla.plan.expression import leaf
 from wrenla.plan.model import choose_tile
 from wrenla.stored import stored_spec
-from wrenla_handler.errors import NotAMatrixError
+from wrenla.tracebacks import short
+from wrenla.words import structure_of
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import DTYPES, Structure, TileLayout
+from wrenla_handler.plain import cast_hint
 from wrenla_handler.stores import open_store
 from wrenla_handler.task import ArraySpec
 
 __all__ = [
     "Tile",
     "block",
+    "chosen_tile",
     "eye",
     "from_array",
     "from_function",
-    "from_zarr",
     "map_tiles",
     "open",
     "random",
@@ -45,29 +47,58 @@ __all__ = [
 Tile: TypeAlias = int | tuple[int, int] | None
 
 
+@short
 def from_array(
-    a: npt.ArrayLike, tile: Tile = None, store: str | None = None, *, structure: Structure = "general"
+    a: npt.ArrayLike,
+    tile: Tile = None,
+    store: str | os.PathLike[str] | None = None,
+    *,
+    structure: Structure = "general",
+    check: bool = True,
+    overwrite: bool = False,
 ) -> BigMatrix:
     """Make a matrix of an array.
 
     Parameters
     ----------
     a : array_like, (m, n) or (n,)
-        Anything that NumPy reads. Up to 16 MiB it is copied. What is larger is not copied: do not change it
+        An array of numbers. Up to 16 MiB it is copied. What is larger is not copied: do not change it
         while the matrix is in use; a run that finds it changed, when it begins or ends, raises
-        `ChangedArrayError`. A `numpy.memmap` may be larger than memory; it is read tile by tile. Integers
-        become float64.
+        `ChangedArrayError`. A `numpy.memmap` may be larger than memory: it is read, and converted, tile by
+        tile. Integers and truth values become float64. NumPy makes arrays of lists, and of data frames whose
+        columns lie apart, which takes memory for all of it. Arrays that are read when they are indexed (of
+        Dask, Zarr, h5py, …) are loaded up to 16 MiB; `from_zarr` copies larger ones tile by tile.
     tile : int or (int, int), optional
         Rows and columns of a tile; chosen from shape and memory if None.
     store : str, optional
         URL to write the tiles to at once; by default they are cut from `a` when they are used.
     structure : {"general", "lower", "upper", "hermitian", "pos"}
         What is known of the matrix. "pos" is Hermitian positive definite. Of Hermitian ones only the lower
-        tiles are read, of triangular ones only their triangle.
+        tiles are read, of triangular ones only their triangle. SciPy's words, as "spd" and "sym", are
+        understood.
+    check : bool
+        Look whether it is so, as far as that costs nothing: an array up to 16 MiB now and whole; of a larger
+        one the diagonal tiles when they are read, and a sample of the others. Differences by rounding (√u, u
+        the precision, relative to the largest entries of a row and a column) are accepted. Say False if the
+        other triangle holds something else.
+    overwrite : bool
+        Replace what is at `store`, as in `BigMatrix.save`.
 
     Returns
     -------
     BigMatrix
+
+    Raises
+    ------
+    TypeError
+        The entries are of a type that tiles have not, as float16, or there is no array; or it is larger than
+        16 MiB and not in memory; or it is more than its numbers, as a sparse one or one with a unit.
+    ValueError
+        It has not one or two dimensions; or the structure does not fit its shape or tiles; or it is masked.
+    StructureError
+        The matrix does not have this structure; the message shows two entries. Of a large one when computed.
+    FileExistsError
+        There is something at `store`.
 
     Examples
     --------
@@ -77,17 +108,22 @@ def from_array(
     array([[ 5., 14.],
            [14., 50.]])
     """
-    array, own = a if isinstance(a, np.ndarray) else np.asarray(a), isinstance(a, list | tuple)
+    if isinstance(a, BigMatrix):
+        raise TypeError("this is a matrix already: use it as it is; A.persist() or A.save(url) computes it")
+    if overwrite and store is None:
+        raise ValueError("overwrite=True is about what is at store=…, which is not given")
+    array, own = as_array(a)
     if array.ndim not in (1, 2):
         raise ValueError(f"a matrix or a vector is needed, not an array of {array.ndim} dimensions")
-    if array.dtype.kind in "biu":
-        array, own = array.astype(np.float64), True
-    dtype = _dtype(array.dtype)
+    dtype = tile_dtype(array.dtype)
+    structure = structure_of(structure, dtype)
     shape = array.shape if array.ndim == 2 else (array.shape[0], 1)
-    matrix = BigMatrix(array_leaf(array, _tile(tile, shape, dtype, structure), structure, own=own))
-    return matrix if store is None else matrix.save(store)
+    node = array_leaf(array, chosen_tile(tile, shape, dtype), structure, dtype=dtype, own=own)
+    matrix = BigMatrix(claimed(node, structure) if check else node)
+    return matrix if store is None else matrix.save(os.fspath(store), overwrite=overwrite)
 
 
+@short
 def open(url: str | os.PathLike[str]) -> BigMatrix:
     """Open a stored matrix.
 
@@ -119,42 +155,7 @@ def open(url: str | os.PathLike[str]) -> BigMatrix:
     return BigMatrix(leaf(spec, layout.structure))
 
 
-def from_zarr(array: Any, url: str, tile: Tile = None, *, executor: Executor | None = None) -> BigMatrix:
-    """Copy a Zarr array of any layout (compressed, C order, other chunks) into a stored matrix.
-
-    Parameters
-    ----------
-    array : zarr.Array or str
-        The array, or what `zarr.open_array` takes; needs the extra ``wrenla[zarr]`` then.
-    url : str
-        Where the copy goes.
-    tile : int or (int, int), optional
-        Its tiles.
-
-    Returns
-    -------
-    BigMatrix
-        The stored copy.
-    """
-    if isinstance(array, str | os.PathLike):
-        try:
-            import zarr
-        except ImportError:
-            raise ImportError("wl.from_zarr needs zarr: pip install 'wrenla[zarr]'") from None
-        try:
-            array = zarr.open_array(array, mode="r")
-        except FileNotFoundError as error:
-            raise NotAMatrixError(f"{array}: there is no Zarr array here") from error
-    if array.ndim not in (1, 2):
-        raise ValueError(f"a matrix or a vector is needed, not an array of {array.ndim} dimensions")
-    dtype = _dtype(np.result_type(array.dtype, np.float64) if array.dtype.kind in "biu" else array.dtype)
-    shape = tuple(array.shape) if array.ndim == 2 else (array.shape[0], 1)
-    grid = Grid(shape, _tile(tile, shape, dtype, "general"))
-    # a leaf in memory is anything that can be sliced: Zarr reads the chunks that a tile touches
-    spec = ArraySpec("host", grid, dtype, array.ndim, uuid.uuid4().hex)
-    return BigMatrix(leaf(spec, "general", array)).save(url, executor)
-
-
+@short
 def from_function(
     f: Callable[..., npt.ArrayLike],
     shape: int | tuple[int, ...],
@@ -163,6 +164,7 @@ def from_function(
     structure: Structure = "general",
     *,
     version: str | int | None = None,
+    check: bool = True,
 ) -> BigMatrix:
     """Make a matrix whose tiles are computed where they are used.
 
@@ -184,6 +186,9 @@ def from_function(
         Stands for what the function reads beside its arguments: data files, environment variables, a
         database. A killed run goes on with the tiles that are there only if the function is the same, and so
         are the modules that it uses, directly or not, and this. Give another one when what is read changes.
+    check : bool
+        Look whether the structure is as you say, in diagonal tiles and a sample of others when they are made:
+        for that `f` is asked for a few small blocks more.
 
     Examples
     --------
@@ -192,25 +197,31 @@ def from_function(
     >>> K.compute()[2]
     array([0.33333333, 0.25      , 0.2       ])
     """
+    _check_callable(f, "from_function(f, shape)", "wl.from_array(a) makes a matrix of an array")
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
+    structure = structure_of(structure, name)
     packed = packed_function(f, version)
-    grid = Grid(two, _tile(tile, two, name, structure))
+    grid = Grid(two, chosen_tile(tile, two, name))
     identity = f"function {packed.name} {ndim} {grid.shape} {grid.tile} {name}"
     spec = ArraySpec("function", grid, name, ndim, identity, "", packed.digest)
-    return BigMatrix(leaf(spec, structure, packed.blob))
+    node = leaf(spec, structure, packed.blob)
+    return BigMatrix(claimed(node, structure) if check else node)
 
 
+@short
 def zeros(shape: int | tuple[int, int], tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
     """Return a matrix (or, for an int, a vector) of zeros, which takes no space."""
     return _filled("zeros", shape, tile, dtype, "general")
 
 
+@short
 def eye(n: int, tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
     """Return the identity of order `n`, which takes no space."""
     return _filled("eye", (n, n), tile, dtype, "pos")
 
 
+@short
 def random(
     shape: int | tuple[int, int],
     tile: Tile = None,
@@ -245,6 +256,7 @@ def random(
     return _filled(f"random {distribution} {int(seed)}", shape, tile, dtype, "general")
 
 
+@short
 def block(blocks: Sequence[Sequence[Any]], tile: Tile = None) -> BigMatrix:
     """Assemble a matrix from a table of matrices, as `numpy.block`.
 
@@ -276,6 +288,7 @@ def block(blocks: Sequence[Sequence[Any]], tile: Tile = None) -> BigMatrix:
     return BigMatrix(assemble.block(nodes, clipped(chosen, shape)))
 
 
+@short
 def map_tiles(
     f: Callable[..., npt.ArrayLike],
     *matrices: Any,
@@ -303,6 +316,7 @@ def map_tiles(
     array([[1., 1.],
            [1., 1.]])
     """
+    _check_callable(f, "map_tiles(f, A, …)", "the function comes first")
     if not matrices:
         raise ValueError("map_tiles: at least one matrix is needed")
     nodes = tuple(as_node(A) for A in matrices)
@@ -313,12 +327,17 @@ def map_tiles(
     return BigMatrix(map_tiles_node(leaf(spec, "general", packed.blob), nodes, name))
 
 
+def _check_callable(f: Any, what: str, hint: str) -> None:
+    if not callable(f):
+        raise TypeError(f"{what} needs a function, not {type(f).__name__}; {hint}")
+
+
 def _filled(
     formula: str, shape: int | tuple[int, int], tile: Tile, dtype: npt.DTypeLike, structure: Structure
 ) -> BigMatrix:
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
-    grid = Grid(two, _tile(tile, two, name, structure))
+    grid = Grid(two, chosen_tile(tile, two, name))
     # streams of random numbers may change from one NumPy to another
     identity = f"{formula} {grid.shape} {grid.tile} {name} {np.__version__ if 'random' in formula else ''}"
     return BigMatrix(leaf(ArraySpec("fill", grid, name, ndim, identity, "", formula), structure))
@@ -334,13 +353,12 @@ def _shape(shape: int | tuple[int, ...]) -> tuple[Pair, int]:
 
 def _dtype(dtype: np.dtype[Any]) -> str:
     if dtype.name not in DTYPES:
-        raise TypeError(f"dtype {dtype} is not one of {', '.join(DTYPES)}")
+        raise TypeError(f"dtype {dtype} is not one of {', '.join(DTYPES)}{cast_hint(dtype)}")
     return str(dtype.name)
 
 
-def _tile(tile: Tile, shape: Pair, dtype: str, structure: Structure) -> Pair:
-    if structure not in get_args(Structure):
-        raise ValueError(f"structure is one of {', '.join(get_args(Structure))}, not {structure!r}")
+def chosen_tile(tile: Tile, shape: Pair, dtype: str) -> Pair:
+    """Return the tiles of a new matrix: what was asked for, or what suits this machine."""
     if tile is None:
         tile = settings().tile or choose_tile(max(shape), np.dtype(dtype).itemsize, default_executor().model)
     return clipped(tile_pair(tile), shape)

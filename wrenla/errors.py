@@ -8,18 +8,21 @@ from wrenla_handler.call.failure import RemoteError, RemoteTraceback
 from wrenla_handler.errors import (
     EventError,
     IntegrityError,
-    LinAlgError,
     MetadataError,
     MissingTileError,
     NotAMatrixError,
-    NotPositiveDefiniteError,
-    SingularMatrixError,
     StaleMatrixError,
     StoreError,
     ThreadLimitError,
     TransientStoreError,
     TruncatedTileError,
     WrenlaError,
+)
+from wrenla_handler.linalg_errors import (
+    LinAlgError,
+    NotPositiveDefiniteError,
+    SingularMatrixError,
+    StructureError,
 )
 
 __all__ = [
@@ -48,6 +51,7 @@ __all__ = [
     "SingularMatrixError",
     "StaleMatrixError",
     "StoreError",
+    "StructureError",
     "Superseded",
     "ThreadLimitError",
     "Throttled",

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from dask.utils import format_bytes
 
 from wrenla.algorithms.anchor import settled
 from wrenla.algorithms.assemble import copy
@@ -27,9 +26,11 @@ from wrenla.run.execute import Placed, Target, execute
 from wrenla.run.persisted import Owner
 from wrenla.saving import AlreadySaved, Claim, check_address, claim, saved_already
 from wrenla.stored import check_current, stored_spec
-from wrenla_handler.errors import LinAlgError, StaleMatrixError
+from wrenla.units import format_bytes
+from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.lacking import memory_for
 from wrenla_handler.layout import TileLayout
+from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.stores.mapping import refuse_truncated
 from wrenla_handler.task import ArraySpec
@@ -246,10 +247,11 @@ def _gather(node: Node, specs: Mapping[str, ArraySpec], executor: Executor) -> n
                 executor.home.prefetch(specs[ref.array], ref)
             (r, c), (m, n) = node.grid.origin(i, j), node.grid.extent(i, j)
             value = executor.home.value(read, specs, node.dtype)
-            if read.add:
-                out[r : r + m, c : c + n] += value
-            else:
-                out[r : r + m, c : c + n] = value
+            with np.errstate(all="ignore"):
+                if read.add:
+                    out[r : r + m, c : c + n] += value
+                else:
+                    out[r : r + m, c : c + n] = value
     if node.ndim == 2:
         return out
     flat: npt.NDArray[Any] = out.reshape(-1, order="F")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from wrenla.algorithms import systems
 from wrenla.algorithms.triangular import solve_triangular as triangular_node
 from wrenla.algorithms.views import flip
-from wrenla.errors import LinAlgError, NotPositiveDefiniteError, SingularMatrixError
-from wrenla.factors import CholeskyFactor
+from wrenla.errors import LinAlgError, NotPositiveDefiniteError, SingularMatrixError, StructureError
+from wrenla.factors import CholeskyFactor, pair_solve
 from wrenla.matrix import BigMatrix, SlogdetResult
 from wrenla.operands import Operand, as_node
+from wrenla.tracebacks import short
 from wrenla_handler.task import Op
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "LinAlgError",
     "NotPositiveDefiniteError",
     "SingularMatrixError",
+    "StructureError",
     "cho_factor",
     "cho_solve",
     "cholesky",
@@ -26,6 +27,7 @@ __all__ = [
     "matmul",
     "matrix_norm",
     "matrix_transpose",
+    "norm",
     "slogdet",
     "solve",
     "solve_triangular",
@@ -40,39 +42,82 @@ def _matrix(value: Operand) -> BigMatrix:
     return value if isinstance(value, BigMatrix) else BigMatrix(as_node(value))
 
 
+@short
 def matmul(a: Operand, b: Operand) -> BigMatrix:
     """Return the product of two matrices, or of a matrix and a vector; `BigMatrix.__matmul__`."""
     return _matrix(a) @ b
 
 
+@short
 def cholesky(a: Operand, /, *, upper: bool = False) -> BigMatrix:
     """Return the Cholesky factor of a Hermitian positive definite matrix; see `BigMatrix.cholesky`."""
     return _matrix(a).cholesky(upper=upper)
 
 
-def cho_factor(a: Operand) -> CholeskyFactor:
+@short
+def cho_factor(a: Operand, lower: bool = True) -> CholeskyFactor:
     """Return a factorization of a Hermitian positive definite matrix that solves with it, as often as wanted.
 
-    Of `a` only the lower triangle is read. Nothing is computed until a solution is.
+    Nothing is computed until a solution is.
+
+    Parameters
+    ----------
+    a : BigMatrix or array_like, (n, n)
+    lower : bool
+        Which triangle of `a` is read, and which factor the result is unpacked to. (SciPy's default is the
+        upper one.)
+
+    Returns
+    -------
+    CholeskyFactor
+        As SciPy's result it unpacks to the factor and `lower`.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> c, low = wl.linalg.cho_factor(np.array([[4.0, 2.0], [2.0, 5.0]]))
+    >>> wl.linalg.cho_solve((c, low), np.array([8.0, 12.0])).compute()
+    array([1., 2.])
     """
-    return CholeskyFactor(_matrix(a)._node)
+    return CholeskyFactor.of_matrix(_matrix(a)._node, lower)
 
 
-def cho_solve(factor: CholeskyFactor, b: Operand) -> BigMatrix:
-    """Return x with A x = b, given the factorization of A."""
-    return factor.solve(b)
+@short
+def cho_solve(factor: CholeskyFactor | tuple[Operand, bool], b: Operand) -> BigMatrix:
+    """Return x with A x = b, given the factorization of A.
+
+    Parameters
+    ----------
+    factor : CholeskyFactor, or (c, lower)
+        What `cho_factor` returns; or, as in SciPy, a triangular factor (BigMatrix or array) and whether it is
+        the lower one, L with L Lᴴ = A, or the upper one, U with Uᴴ U = A. Its other triangle is not read.
+    b : BigMatrix or array_like, (n,) or (n, k)
+
+    Raises
+    ------
+    TypeError
+        For a matrix alone: whether it is A or its factor cannot be known.
+    """
+    return factor.solve(b) if isinstance(factor, CholeskyFactor) else pair_solve(factor, b)
 
 
-def solve(a: Operand, b: Operand, *, assume_a: systems.Assume = None) -> BigMatrix:
+@short
+def solve(a: Operand, b: Operand, *, assume_a: str | None = None, check: bool = True) -> BigMatrix:
     """Return x with A x = b.
 
     Parameters
     ----------
     a : BigMatrix or array_like, (n, n)
     b : BigMatrix or array_like, (n,) or (n, k)
-    assume_a : {None, "pos", "lower", "upper"}
-        What `a` is; by default what its `structure` says. "pos" is Hermitian positive definite, of which only
-        the lower triangle is read (LAPACK: posv); "lower" and "upper" are triangular (trtrs).
+    assume_a : {None, "pos", "lower", "upper", "diagonal"}, or another word of SciPy's
+        What `a` is; by default what its `structure` says. "pos" (or "positive definite") is Hermitian
+        positive definite, of which only the lower triangle is read (LAPACK: posv); "lower" and "upper"
+        ("lower triangular", …) are triangular (trtrs). With "gen" it is solved by its structure. Of an array
+        up to 16 MiB nothing need be said: it is looked at whether it is triangular, or symmetric with a
+        positive diagonal.
+    check : bool
+        Where `a` is data without a known structure, look whether `assume_a` is true, as `wrenla.from_array`
+        does. Say False if the part that is not read holds something else.
 
     Returns
     -------
@@ -81,11 +126,13 @@ def solve(a: Operand, b: Operand, *, assume_a: systems.Assume = None) -> BigMatr
     Raises
     ------
     NotImplementedError
-        A general matrix: LU is not there yet.
+        A general or indefinite matrix: LU and LDLᵀ are not there yet.
     NotPositiveDefiniteError
         When computed, if the matrix is not positive definite.
     SingularMatrixError
         When computed, if a triangular one has a zero on its diagonal.
+    StructureError
+        The matrix is not what `assume_a` says; the message shows two entries.
 
     Examples
     --------
@@ -93,9 +140,10 @@ def solve(a: Operand, b: Operand, *, assume_a: systems.Assume = None) -> BigMatr
     >>> wl.linalg.solve(np.array([[4.0, 2.0], [2.0, 5.0]]), np.array([8.0, 12.0]), assume_a="pos").compute()
     array([1., 2.])
     """
-    return _matrix(a).solve(b, assume_a)
+    return _matrix(a).solve(b, assume_a, check=check)
 
 
+@short
 def solve_triangular(
     a: Operand, b: Operand, *, trans: Literal["N", "T", "C", 0, 1, 2] = "N", lower: bool = False
 ) -> BigMatrix:
@@ -130,31 +178,50 @@ def solve_triangular(
     return BigMatrix(triangular_node(A, as_node(b, rows=A.grid.tile[0]), "lower" if is_lower else "upper"))
 
 
+@short
 def gram(a: Operand, weights: Operand | None = None) -> BigMatrix:
     """Return A Aᴴ or A diag(weights) Aᴴ; see `BigMatrix.gram`."""
     return _matrix(a).gram(weights)
 
 
-def matrix_norm(a: Operand, /, *, ord: Any = "fro") -> BigMatrix:
-    """Return a norm, a number that is not computed yet; see `BigMatrix.norm`."""
-    return _matrix(a).norm(ord)
+@short
+def matrix_norm(a: Operand, /, *, keepdims: bool = False, ord: Any = "fro") -> BigMatrix:
+    """Return a norm of a matrix, a number that is not computed yet; see `BigMatrix.norm`."""
+    return _matrix(a).norm(ord, None, keepdims)
 
 
+@short
+def norm(
+    a: Operand, ord: Any = None, axis: int | tuple[int, int] | None = None, keepdims: bool = False
+) -> BigMatrix:
+    """Return a norm of a matrix or vector, a number that is not computed yet; see `BigMatrix.norm`."""
+    return _matrix(a).norm(ord, axis, keepdims)
+
+
+@short
 def matrix_transpose(a: Operand, /) -> BigMatrix:
-    """Return the transpose, which costs nothing."""
-    return _matrix(a).T
+    """Return the transpose of a matrix, which costs nothing."""
+    A = _matrix(a)
+    if A.ndim != 2:
+        raise ValueError(
+            f"matrix_transpose: the array must be at least 2-dimensional, not {A.ndim}-dimensional"
+        )
+    return A.T
 
 
+@short
 def slogdet(a: Operand, /) -> SlogdetResult:
     """Return sign and logarithm of |det A|; see `BigMatrix.slogdet`."""
     return _matrix(a).slogdet()
 
 
+@short
 def trace(a: Operand, /) -> BigMatrix:
     """Return the sum of the diagonal."""
     return _matrix(a).trace()
 
 
+@short
 def diagonal(a: Operand, /) -> BigMatrix:
     """Return the main diagonal, a vector."""
     return _matrix(a).diagonal()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -11,26 +11,26 @@ import numpy.typing as npt
 from wrenla.algorithms import assemble, reductions, systems, views
 from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.gram import gram
-from wrenla.evaluate import Options, compute_nodes, persist_node, plan_of, save_node
+from wrenla.evaluate import Options, compute_nodes, persist_node, save_node
 from wrenla.executors.base import Executor
+from wrenla.matrix_reductions import Reductions
 from wrenla.operands import (
-    Handle,
     Index,
     Operand,
     as_node,
     clipped,
     norm_order,
     number,
-    plus,
     sliced,
     tile_pair,
     times,
     vector,
 )
-from wrenla.plan.plan import Plan
+from wrenla.tracebacks import short_methods
+from wrenla.words import solver_of
 from wrenla_handler.layout import DTYPES, Structure
 
-__all__ = ["BigMatrix", "SlogdetResult", "compute", "plan"]
+__all__ = ["BigMatrix", "SlogdetResult"]
 
 
 class SlogdetResult(NamedTuple):
@@ -40,7 +40,8 @@ class SlogdetResult(NamedTuple):
     logabsdet: BigMatrix
 
 
-class BigMatrix(Handle):
+@short_methods
+class BigMatrix(Reductions):
     """A matrix (or vector, or number) in tiles that is computed when it is asked for.
 
     Not made directly: see `from_array`, `open`, `from_function`, `eye`, `zeros`, `random`. Methods return new
@@ -74,7 +75,6 @@ class BigMatrix(Handle):
     """
 
     __slots__ = ()
-    __array_ufunc__ = None  # NumPy hands binary operations over to us
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -133,32 +133,9 @@ class BigMatrix(Handle):
     def __rmatmul__(self, other: Operand) -> BigMatrix:
         return BigMatrix(times(as_node(other, cols=self._node.grid.tile[0]), self._node))
 
-    def __add__(self, other: Operand) -> BigMatrix:
-        return BigMatrix(plus(self._node, as_node(other, *self._node.grid.tile)))
-
-    def __radd__(self, other: Operand) -> BigMatrix:
-        return self + other
-
-    def __sub__(self, other: Operand) -> BigMatrix:
-        return BigMatrix(plus(self._node, views.scale(as_node(other, *self._node.grid.tile), -1)))
-
-    def __rsub__(self, other: Operand) -> BigMatrix:
-        return -self + other
-
-    def __mul__(self, c: complex) -> BigMatrix:
-        return BigMatrix(views.scale(self._node, *number(c, "*")))
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, c: complex) -> BigMatrix:
-        divisor, dtype = number(c, "/")
-        return BigMatrix(views.scale(self._node, 1 / divisor, dtype))
-
-    def __neg__(self) -> BigMatrix:
-        return BigMatrix(views.scale(self._node, -1))
-
-    def __pos__(self) -> BigMatrix:
-        return self
+    def dot(self, other: Any) -> BigMatrix:
+        """Return A @ other, or for a number A * other."""
+        return self @ other if np.ndim(other) else self._apply("multiply", self, other)
 
     def shift(self, c: complex) -> BigMatrix:
         """Return A + c I; A is not rewritten."""
@@ -250,20 +227,39 @@ class BigMatrix(Handle):
         L = cholesky(self._node)
         return BigMatrix(views.flip(L, "C") if upper else L)
 
-    def solve(self, b: Operand, assume_a: systems.Assume = None) -> BigMatrix:
+    def solve(self, b: Operand, assume_a: str | None = None, *, check: bool = True) -> BigMatrix:
         """Return x with A x = b; see `wrenla.linalg.solve`."""
-        return BigMatrix(systems.solve(self._node, as_node(b, rows=self._node.grid.tile[0]), assume_a))
+        B = as_node(b, rows=self._node.grid.tile[0])
+        return BigMatrix(systems.solve(self._node, B, solver_of(assume_a), check))
 
-    def norm(self, ord: Literal["fro", "max", 1, -1, 2] | float | None = None) -> BigMatrix:
+    def norm(
+        self,
+        ord: Literal["fro", "max", 1, -1, 2] | float | None = None,
+        axis: int | tuple[int, int] | None = None,
+        keepdims: bool = False,
+    ) -> BigMatrix:
         """Return a norm, a number that is not computed yet.
 
         Parameters
         ----------
-        ord : {None, "fro", 1, -1, inf, -inf, "max"}
-            As in `numpy.linalg.norm`: by default the Frobenius norm of a matrix, the Euclidean one of a
-            vector. "max" is the largest absolute value.
+        ord : {None, "fro", 1, -1, 2, inf, -inf, "max"}
+            As in `numpy.linalg.norm`: by default the Frobenius norm of a matrix, the Euclidean one (2) of a
+            vector. "fro" and -1 are of matrices. "max" is the largest absolute value. Norms of what is empty
+            are 0, except the smallest of nothing.
+        axis : int or tuple of int, optional
+            All axes, as ``(0, 1)``. Norms of single rows or columns are not there yet.
+        keepdims : bool
+            Keep axes of length 1.
+
+        Raises
+        ------
+        ValueError
+            There is no such norm, or no such axis (`numpy.exceptions.AxisError`).
+        NotImplementedError
+            It is not there yet, as those that need singular values.
         """
-        return BigMatrix(reductions.norm(self._node, norm_order(ord, self._node)))
+        order = norm_order(ord, self._node, axis)
+        return BigMatrix(reductions.norm(self._node, order, self.ndim if keepdims else 0))
 
     def trace(self) -> BigMatrix:
         """Return the sum of the diagonal."""
@@ -274,14 +270,6 @@ class BigMatrix(Handle):
         """Return the main diagonal, a vector."""
         self._needs_matrix("diagonal")
         return BigMatrix(reductions.diagonal(self._node))
-
-    def sum(self, axis: Literal[0, 1] | None = None) -> BigMatrix:
-        """Return the sum of all entries, or of each column (axis 0) or row (axis 1)."""
-        if axis is not None and not -self.ndim <= axis < self.ndim:
-            raise ValueError(f"axis {axis} of something with {self.ndim} dimensions")
-        if axis is None or self.ndim == 1:
-            return BigMatrix(reductions.sum_over(self._node, None))
-        return BigMatrix(reductions.sum_over(self._node, 0 if axis % 2 == 0 else 1))
 
     def slogdet(self) -> SlogdetResult:
         """Return sign and logarithm of |det A|, for positive definite and triangular matrices."""
@@ -348,14 +336,21 @@ class BigMatrix(Handle):
     def __bool__(self) -> bool:
         if self.size == 1:
             return bool(self.compute())
-        raise ValueError("the truth value of a matrix is ambiguous")
+        raise ValueError("the truth value of a matrix is ambiguous; A.compute().any() or .all() has one")
 
     def __len__(self) -> int:
         if self.ndim == 0:
             raise TypeError("a number has no length")
         return self.shape[0]
 
-    __iter__ = None  # looping over rows one by one would compute each of them from scratch
+    def __iter__(self) -> NoReturn:
+        raise TypeError(
+            "a BigMatrix is not iterable, as each row would be computed from scratch: loop over A.compute(), "
+            "or over slices, A[:1000], A[1000:2000], …, computed one by one"
+        )
+
+    def __contains__(self, value: object) -> NoReturn:
+        raise TypeError("a BigMatrix is not iterable, nor searched with `in`: look into A.compute()")
 
     def _number(self) -> Any:
         if self.size != 1:
@@ -365,38 +360,3 @@ class BigMatrix(Handle):
     def _needs_matrix(self, what: str) -> None:
         if self.ndim != 2:
             raise ValueError(f"{what}: a matrix is needed, not {self.ndim} dimensions")
-
-
-def compute(*matrices: BigMatrix, executor: Executor | None = None, **options: Any) -> tuple[Any, ...]:
-    """Compute several matrices in one run; what they have in common is computed once.
-
-    Parameters
-    ----------
-    *matrices : BigMatrix
-    executor, **options
-        As in `BigMatrix.compute`.
-
-    Returns
-    -------
-    tuple of ndarray
-
-    Examples
-    --------
-    >>> import wrenla as wl
-    >>> L = wl.eye(2).shift(3.0).cholesky()
-    >>> print(*wl.compute(L.trace(), L.norm("max")))
-    4.0 2.0
-    """
-    return tuple(compute_nodes([A._node for A in matrices], executor, Options.of(**options)))
-
-
-def plan(*matrices: BigMatrix, executor: Executor | None = None) -> Plan:
-    """Return what computing some matrices would take, without computing anything.
-
-    Examples
-    --------
-    >>> import wrenla as wl
-    >>> wl.plan(wl.random((512, 512), tile=128).gram().cholesky()).waves
-    8
-    """
-    return plan_of([A._node for A in matrices], executor)

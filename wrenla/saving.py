@@ -13,7 +13,6 @@ import os
 import re
 import uuid
 from dataclasses import replace
-from urllib.parse import unquote, urlsplit
 
 from wrenla.errors import MetadataError, NotAMatrixError, SaveConflictError, StoreError
 from wrenla.lease import Lease, Standing, is_free, lease_keys, standing
@@ -32,15 +31,7 @@ from wrenla_handler.layout import (
     other_separator,
     owned_folder,
 )
-from wrenla_handler.stores import (
-    LEASE,
-    RUNS,
-    SAVING,
-    MovingStore,
-    OwningStore,
-    Store,
-    join,
-)
+from wrenla_handler.stores import LEASE, RUNS, SAVING, MovingStore, OwningStore, Store, folder_of, join
 
 __all__ = [
     "CLAIM",
@@ -67,8 +58,8 @@ class AlreadySaved(Exception):
 
 def check_address(store: Store) -> None:
     """Refuse to save inside the places that wrenla itself clears up, also if links lead there."""
-    parts = urlsplit(store.url)
-    path = os.path.realpath(unquote(parts.path)) if parts.scheme == "file" else store.url
+    folder = folder_of(store.url)
+    path = os.path.realpath(folder) if folder else store.url
     for folder in (RUNS, SAVING):
         if f"/{folder}/" in f"{path}/":
             raise ValueError(
@@ -370,7 +361,7 @@ def _separator(store: Store, old: TileLayout | None, note: dict[str, str]) -> Se
 
 def same_place(url: str, other: str) -> bool:
     """Tell whether two addresses are one, also if one of them goes through a symbolic link."""
-    parts, others = urlsplit(url), urlsplit(other)
-    if parts.scheme == others.scheme == "file":
-        return os.path.realpath(unquote(parts.path)) == os.path.realpath(unquote(others.path))
+    path, others = folder_of(url), folder_of(other)
+    if path and others:
+        return os.path.realpath(path) == os.path.realpath(others)
     return url == other

@@ -8,15 +8,19 @@ import glob
 import itertools
 import os
 import re
-from collections.abc import Iterator
-from urllib.parse import unquote
+import reprlib
+from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import unquote_to_bytes
 
 from wrenla.executors.options import memory_bytes
 from wrenla_handler.errors import StoreError
 from wrenla_handler.objects import StoredObject
-from wrenla_handler.stores import Store, open_store
+from wrenla_handler.stores import SharedStore, Store, open_store
 
 __all__ = ["StoredObject", "objects", "pattern_for"]
+
+_NAMED = 5
+"""What cannot be passed, of which a message gives the names."""
 
 
 def objects(
@@ -53,7 +57,9 @@ def objects(
     ValueError, TypeError
         If the address is of no known kind, or `chunk` is no positive number of bytes.
     StoreError
-        If the store cannot be listed, or, while iterating, if an object vanishes.
+        If the store cannot be listed; if there is something that cannot be passed, although it matches: a
+        name that is not UTF-8 or has a control character, a link to a file or a folder, which is not
+        followed (on S3, while iterating); or, while iterating, if an object vanishes.
 
     Notes
     -----
@@ -72,11 +78,19 @@ def objects(
     [('a.txt', 6), ('b.txt', 2)]
     """
     if not isinstance(url, str | os.PathLike):
-        raise TypeError(f"url={url!r}: the address of a folder: a path, file:///…, s3://bucket/prefix")
+        if isinstance(url, Iterable) and not isinstance(url, bytes):
+            hint = "; a list of paths is as good an input as it is: executor.map(f, paths)"
+        else:
+            hint = ""
+        raise TypeError(
+            f"url={reprlib.repr(url)}: the address of a folder: a path, file:///…, s3://bucket/prefix{hint}"
+        )
     if pattern is not None and not isinstance(pattern, str):
         raise TypeError(f"pattern={pattern!r}: a text like '*.txt', or None for all objects")
     limit = None if chunk is None else memory_bytes("chunk", chunk, "64 MiB")
     store = open_store(url)
+    if store.reach == "host":  # there it is quick, and better known before anything has been done
+        _refuse_left_out(store, pattern)
     found = _parts(store, pattern, limit)
     first = next(found, None)  # now, so that a wrong address is an error of this call
     if first is None:
@@ -86,7 +100,7 @@ def objects(
 
 def _parts(store: Store, pattern: str | None, limit: int | None) -> Iterator[StoredObject]:
     try:
-        for key in store.list(_literal(pattern)):
+        for key in _keys(store, pattern):
             if pattern is not None and not fnmatch.fnmatchcase(key, pattern):
                 continue
             try:
@@ -98,6 +112,42 @@ def _parts(store: Store, pattern: str | None, limit: int | None) -> Iterator[Sto
                 yield StoredObject(store.url, key, start, min(start + step, size), size)
     finally:
         store.close()
+
+
+def _keys(store: Store, pattern: str | None) -> Iterator[str]:
+    """Yield the keys of a store; raise for objects in its place that have none."""
+    if not isinstance(store, SharedStore):
+        return store.list(_literal(pattern))
+
+    def note(key: str, why: str) -> None:
+        if _is_wanted(key, pattern):
+            raise _left_out(store, [(key, why)])
+
+    return (info.key for info in store.scan_noting(_literal(pattern), note))
+
+
+def _refuse_left_out(store: Store, pattern: str | None) -> None:
+    """Raise for all that is in a folder and would not be passed, although it matches."""
+    left_out: list[tuple[str, str]] = []
+    if isinstance(store, SharedStore):
+        for _ in store.scan_noting(_literal(pattern), lambda key, why: left_out.append((key, why))):
+            pass
+    if left_out := [(key, why) for key, why in left_out if _is_wanted(key, pattern)]:
+        raise _left_out(store, left_out)
+
+
+def _is_wanted(key: str, pattern: str | None) -> bool:
+    """Tell whether an object of that key, or one in a folder of that name, may match."""
+    return pattern is None or key.endswith("/") or fnmatch.fnmatchcase(key, pattern)
+
+
+def _left_out(store: Store, left_out: Sequence[tuple[str, str]]) -> StoreError:
+    named = "; ".join(f"{key!r}: {why}" for key, why in left_out[:_NAMED])
+    more = f"; … ({len(left_out)} in all)" if len(left_out) > _NAMED else ""
+    return StoreError(
+        f"{store.url}: what is there cannot all be passed: {named}{more}. Rename it, put the "
+        "files themselves in the place of links, or choose others by a pattern"
+    )
 
 
 def _literal(pattern: str | None) -> str:
@@ -142,7 +192,7 @@ def _cut(url: str, at: int) -> tuple[str, str]:
     parts = url.rstrip("/").split("/")
     folder = "/".join(parts[:at]) or ("/" if url.startswith("/") else ".")
     name = "/".join(parts[at:])
-    return folder, unquote(name) if folder.startswith("file:") else name
+    return folder, os.fsdecode(unquote_to_bytes(name)) if folder.startswith("file:") else name
 
 
 def _why_none(store: Store, url: str, pattern: str | None) -> str:

@@ -24,9 +24,10 @@ from wrenla_handler.call.broadcast import forget_values, keep_at_most
 from wrenla_handler.call.callee import Callee
 from wrenla_handler.call.envelope import VERSION, Request, Response
 from wrenla_handler.call.failure import Failure
+from wrenla_handler.call.lines import here_first
 from wrenla_handler.call.memory import PeakMemory
 from wrenla_handler.call.modules import Finder
-from wrenla_handler.call.output import CopiedOutput
+from wrenla_handler.call.output import CopiedOutput, Printed
 from wrenla_handler.errors import EventError
 from wrenla_handler.probe import probe
 from wrenla_handler.tasks import TaskAnswer, TaskOutcome, TaskRequest
@@ -52,6 +53,9 @@ _CACHE_UNKNOWN = 256 << 20
 
 _ANSWER = 4 << 20
 """Bytes of a failure that travel: what Lambda takes as an answer, in base 64, is 6 MB."""
+
+_TOLD = 64 << 10
+"""Bytes of what functions of tiles print that are told: the end of it."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -84,6 +88,7 @@ def handle(event: Any, context: Any) -> Any:
 
 @cache
 def _environment() -> _Environment:
+    here_first(received=True)
     return _Environment(os.environ)
 
 
@@ -195,8 +200,10 @@ class _Environment:
         else:
             with Threads(lanes, "wrenla-task") as pool:
                 outcomes = list(pool.map(run, range(len(request.tasks))))
-        self._callee.take_output()  # what functions of tiles print is in the log
-        return TaskAnswer(outcomes, self._callee.name, self._peak.after(1.0))
+        printed = self._callee.take_output()  # by functions of tiles; all of it is in the log
+        if len(printed) > _TOLD:
+            printed = Printed([("o", printed[-_TOLD:])])
+        return TaskAnswer(outcomes, self._callee.name, self._peak.after(1.0), bytes(printed), printed.streams)
 
     def _room(self) -> int | None:
         """Return the bytes that are left beside what the process has, None if unlimited."""

@@ -9,8 +9,9 @@ import numpy as np
 
 import wrenla_kernels as kernels
 from wrenla_handler.cache import Tile
-from wrenla_handler.errors import NotPositiveDefiniteError, SingularMatrixError
+from wrenla_handler.linalg_errors import NotPositiveDefiniteError, SingularMatrixError
 from wrenla_handler.task import Mask, Op, Task
+from wrenla_handler.user_blocks import as_block
 
 __all__ = ["FINISHES", "IN_PLACE", "Operand", "call_user"]
 
@@ -64,6 +65,8 @@ FINISHES: dict[str, Callable[[Tile, tuple[Operand, ...], Task], Tile]] = {
     "mirror": _mirror,
     "diagonal": _reduce(kernels.diagonal),
     "trace_part": _reduce(kernels.trace_part),
+    "row_maxima": _reduce(kernels.row_maxima),
+    "row_minima": _reduce(kernels.row_minima),
     "row_sums": _reduce(kernels.row_sums),
     "column_sums": _reduce(kernels.column_sums),
     "abs_row_sums": _reduce(kernels.abs_row_sums),
@@ -94,7 +97,7 @@ def call_user(function: Callable[..., Any], operands: list[Tile], task: Task) ->
     for tile in tiles:
         tile.flags.writeable = False
     try:
-        result = np.asarray(function(*tiles))
+        result = as_block(function(*tiles), "map_tiles")
         if result.shape != task.shape:
             raise ValueError(
                 f"the function of a map_tiles returned shape {result.shape} for tiles of shape {task.shape}"

@@ -17,6 +17,7 @@ import numpy as np
 
 from wrenla_handler.errors import MetadataError, NotAMatrixError
 from wrenla_handler.grid import Grid, Pair
+from wrenla_handler.other_formats import in_place_of_a_matrix
 from wrenla_handler.stores import SAVING, Store
 
 __all__ = [
@@ -189,7 +190,7 @@ class TileLayout:
         Raises
         ------
         NotAMatrixError
-            There is no `zarr.json`.
+            There is no `zarr.json`. The message says what is there instead, if it is known.
         MetadataError
             It is not JSON, or not an array in this layout; the message says what is different.
         """
@@ -198,9 +199,10 @@ class TileLayout:
         try:
             text = bytes(store.get(key))
         except KeyError:
+            instead = "" if prefix else in_place_of_a_matrix(store)
             raise NotAMatrixError(
                 f"{where}: there is no matrix here (no {METADATA_KEY}); "
-                "an unfinished one is finished by running its script again"
+                + (instead or "an unfinished one is finished by running its script again")
             ) from None
         return cls.of(text, where)
 
@@ -228,6 +230,11 @@ def _parse(meta: dict[str, Any], where: str) -> TileLayout:
             value = value.get(name) if isinstance(value, dict) else None
         return value
 
+    if meta.get("zarr_format") == 3 and meta.get("node_type") == "group":
+        raise MetadataError(
+            f"{where}: not a Zarr v3 array, but a group: open one of the arrays in it, "
+            f"{where.removesuffix(f': {METADATA_KEY}')}/NAME; wl.from_zarr copies those of other layouts"
+        )
     if meta.get("zarr_format") != 3 or meta.get("node_type") != "array":
         raise refuse("not a Zarr v3 array")
     shape, dtype = meta.get("shape"), meta.get("data_type")

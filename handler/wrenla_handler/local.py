@@ -2,8 +2,9 @@
 
 ``python -m wrenla_handler.local ANSWERS PARENT`` reads frames from standard input and writes frames to the
 descriptor ANSWERS, each `MAGIC`, a length of four bytes (big endian) and so many bytes of JSON. The first
-says how to find modules, the others are requests, or lists of them. Standard output and error are the file in
-which output is kept. The process ends with its input, with PARENT (see `keeper`), or when it is told to: then
+says how to find modules, from which level on what is logged is shown, and which descriptor takes the rest of
+it; the others are requests, or lists of them. That, standard output and standard error are files in which
+output is kept. The process ends with its input, with PARENT (see `keeper`), or when it is told to: then
 it answers what it has begun, and says that it leaves.
 """
 
@@ -21,7 +22,8 @@ from collections import deque
 
 from wrenla_handler.call.callee import Callee
 from wrenla_handler.call.envelope import Request, Response
-from wrenla_handler.call.output import FileOutput, log_to_standard_error
+from wrenla_handler.call.lines import here_first
+from wrenla_handler.call.output import FileOutput
 from wrenla_handler.call.told import Listener, ToldToEnd
 
 __all__ = ["HEAD", "LEAVING", "MAGIC", "framed", "main", "write_all"]
@@ -51,16 +53,19 @@ def main(arguments: list[str]) -> None:
     os.dup2(null, 0)
     os.close(null)
     os.set_inheritable(answers, False)  # what a function starts must not hold the pipe open
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
-    log_to_standard_error()
-    callee = Callee(f"process {os.getpid()}", FileOutput(os.dup(1)).take)
+    output = FileOutput(os.dup(1), os.dup(2))
+    output.install()
+    here_first(received=True)
+    callee = Callee(f"process {os.getpid()}", output.take)
     listener = Listener()
     listener.on_told = callee.tell
     first = _read(requests)
     if first is None:
         return
-    sys.path[:] = json.loads(first)["path"]
+    told = json.loads(first)
+    sys.path[:] = told["path"]
+    os.set_inheritable(told["quiet"], False)
+    output.log(told["shown"], told["quiet"])
     _write(answers, json.dumps({"pid": os.getpid(), "python": sys.version_info[:3]}).encode())
     desk = _Desk(callee.name, answers)
     while (frame := listener.interruptible(_read, requests)) is not None:

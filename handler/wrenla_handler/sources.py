@@ -16,7 +16,9 @@ from wrenla_handler.buffers import empty_tile
 from wrenla_handler.cache import Tile
 from wrenla_handler.call.forked import ParentOnly
 from wrenla_handler.call.functions import Functions
+from wrenla_handler.call.lines import install_lines
 from wrenla_handler.call.modules import Finder, split_function
+from wrenla_handler.claims import SAMPLE, check_diagonal, check_pair, is_sampled
 from wrenla_handler.errors import (
     IntegrityError,
     MetadataError,
@@ -29,9 +31,11 @@ from wrenla_handler.errors import (
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.kept import Kept
 from wrenla_handler.layout import TileLayout
+from wrenla_handler.plain import refuse_lossy
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.stores.mapping import guard
 from wrenla_handler.task import ArraySpec, TileRef
+from wrenla_handler.user_blocks import as_block
 
 __all__ = ["Sources", "as_bytes", "fill", "function_key", "padded_bytes", "tile_from_bytes"]
 
@@ -152,6 +156,7 @@ class Sources:
         if hashlib.sha256(blob).hexdigest() != digest:
             raise IntegrityError(f"{store.url}: {key}: not the function that the driver wrote; not loaded")
         sources, pickled = split_function(blob)
+        sources = install_lines(sources)
         if self._finder is not None and sources:
             self._finder.install(sources)
         function = _Watched(cloudpickle.loads(pickled))
@@ -165,11 +170,42 @@ class Sources:
         """Return a tile in Fortran order, possibly read-only."""
         if spec.kind == "tiles":
             return self._stored(spec, ref)
+        if spec.kind == "fill":
+            return fill(spec.detail, spec.grid, ref.i, ref.j, spec.dtype)
+        tile = self._called(spec, ref) if spec.kind == "function" else self._sliced(spec, ref)
+        if spec.claim:
+            self._check(spec, ref, tile)
+        return tile
+
+    def _check(self, spec: ArraySpec, ref: TileRef, tile: Tile) -> None:
+        """Look at what is said of the matrix, as far as this tile shows it: see `claims`."""
+        (r, c), counts = spec.grid.origin(ref.i, ref.j), spec.grid.counts
+        if ref.i == ref.j:
+            check_diagonal(tile, spec.claim, r)
+        elif is_sampled(ref.i, ref.j, counts[0]):
+            m, n = (min(SAMPLE, length) for length in tile.shape)
+            # not always the same corner, but the same one whenever this tile is read
+            s, t = (
+                (37 * ref.i + ref.j) % (tile.shape[0] - m + 1),
+                (ref.i + 37 * ref.j) % (tile.shape[1] - n + 1),
+            )
+            diagonals = (
+                self._piece(spec, (r + s, r + s), (m, m)).diagonal(),
+                self._piece(spec, (c + t, c + t), (n, n)).diagonal(),
+            )
+            mate = self._piece(spec, (c + t, r + s), (n, m))
+            check_pair(tile[s : s + m, t : t + n], mate, diagonals, spec.claim, (r + s, c + t))
+
+    def _piece(self, spec: ArraySpec, origin: Pair, extent: Pair) -> Tile:
+        """Return some entries of a matrix, wherever its tiles begin."""
         if spec.kind == "function":
-            return self._called(spec, ref)
-        if spec.kind == "host":
-            return self._sliced(spec, ref)
-        return fill(spec.detail, spec.grid, ref.i, ref.j, spec.dtype)
+            block = _block(self.function(spec.url, spec.detail), spec, origin, extent)
+        else:
+            array = self.hosts[spec.identity]
+            guard(array)
+            block = np.array(_part(array, spec, origin, extent))
+            guard(array)
+        return block.astype(spec.dtype, copy=False)
 
     def close(self) -> None:
         """Close the stores."""
@@ -207,15 +243,28 @@ class Sources:
         return tile
 
     def _sliced(self, spec: ArraySpec, ref: TileRef) -> Tile:
+        """Read a part of an array, or of whatever can be sliced, and convert it if it is of another type."""
         array = self.hosts[spec.identity]
-        if array.ndim < 2:
-            array = array.reshape(-1, 1)
         (r0, c0), (rows, cols) = spec.grid.origin(ref.i, ref.j), spec.grid.extent(ref.i, ref.j)
         tile = empty_tile(rows, cols, spec.dtype)
         guard(array)
-        tile[...] = array[r0 : r0 + rows, c0 : c0 + cols]
+        tile[...] = _part(array, spec, (r0, c0), (rows, cols)).reshape(rows, cols)
         guard(array)  # whose file may have been cut short meanwhile
         return tile
+
+
+def _part(array: Any, spec: ArraySpec, origin: Pair, extent: Pair) -> Tile:
+    """Return a part of what can be sliced. Some readers mask all that they read: what counts is an entry."""
+    (r, c), (rows, cols) = origin, extent
+    part = np.asanyarray(array[(slice(r, r + rows), slice(c, c + cols))[: spec.ndim]])
+    if np.ma.is_masked(part):
+        raise ValueError(
+            f"rows {r}:{r + rows}, columns {c}:{c + cols} of the array have masked entries, for which "
+            "there is no number: fill them first, a.filled(value)"
+        )
+    part = part.data if isinstance(part, np.ma.MaskedArray) else part
+    refuse_lossy(part)
+    return np.asarray(part)
 
 
 class _Watched:
@@ -235,7 +284,7 @@ def _block(function: Callable[..., Any], spec: ArraySpec, origin: Pair, extent: 
     indices = (np.arange(r0, r0 + rows), np.arange(c0, c0 + cols))[: max(1, spec.ndim)]
     expected = (rows, cols)[: spec.ndim]
     try:
-        block = np.asarray(function(*indices))
+        block = as_block(function(*indices), "from_function")
         if block.shape != expected:
             raise ValueError(
                 f"the function of a from_function returned shape {block.shape} "

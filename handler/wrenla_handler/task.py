@@ -14,6 +14,7 @@ from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import Separator, owned_folder, tile_key
 
 __all__ = [
+    "Apply",
     "ArraySpec",
     "Mask",
     "Op",
@@ -53,13 +54,51 @@ class TileRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Apply:
+    """What is read instead of a stored tile: ``function(*args)``, entry by entry, made where it is read.
+
+    Parameters
+    ----------
+    function : str
+        One of `wrenla_kernels.UFUNCS`, or "" for one argument as it is: reads of reads.
+    args : tuple of Read or number
+        Each in a dtype of its own, then converted to `dtype`. One row or column stands for all, as in NumPy.
+    dtype : str
+        The dtype in which the function computes.
+    steps : tuple of Step
+        From one tile of a run to the next, for each of `args`.
+    """
+
+    function: str
+    args: tuple[Read | Scalar, ...]
+    dtype: str
+    steps: tuple[Step, ...]
+
+    def moved(self, t: int) -> Apply:
+        """Return what lies `t` steps further along a run."""
+        args = (
+            arg.moved(t, step) if isinstance(arg, Read) else arg
+            for arg, step in zip(self.args, self.steps, strict=True)
+        )
+        return replace(self, args=tuple(args))
+
+    def reads(self) -> Iterator[tuple[Read, Step]]:
+        """Yield the arguments that are no numbers, and their steps."""
+        for arg, step in zip(self.args, self.steps, strict=True):
+            if isinstance(arg, Read):
+                yield arg, step
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """How a tile is read: ``diag(rows) · (scale · op(mask(tile)) + shift · I) · diag(cols)``, then `window`.
 
-    `at` is where the result goes in the base; with `add` it is added to what is there.
+    In this order, and in `dtype` ("": that of the task), so that each number is rounded as NumPy does it.
+    What does not fit is a read of an `Apply`. `at` is where the result goes in the base; with `add` it is
+    added to what is there.
     """
 
-    tile: TileRef
+    tile: TileRef | Apply
     op: Op = "N"
     mask: Mask = ""
     scale: Scalar = 1
@@ -69,16 +108,17 @@ class Read:
     window: Window | None = None
     at: Pair = (0, 0)
     add: bool = False
+    dtype: str = ""
 
     @property
     def plain(self) -> bool:
-        """Whether BLAS can take the stored tile as it is, with `op` and `scale` as its own arguments.
+        """Whether BLAS can take the stored tile as it is, with `op` and the sign as its own arguments.
 
-        Extreme scales are not among those: the product of two may overflow, and for zero BLAS does not look
-        at the tile, which may hold NaN.
+        A scale is not among those: BLAS applies it to the product, which may overflow where the scaled tile
+        would not, and for zero does not look at the tile, which may hold NaN.
         """
         return (
-            2**-20 <= abs(self.scale) <= 2**20
+            (self.scale == 1 or self.scale == -1)
             and not self.mask
             and self.shift == 0
             and self.rows is None
@@ -92,7 +132,11 @@ class Read:
             return self
         di, dj, dr, dc = step
         ref = self.tile
-        changed: dict[str, Any] = {"tile": TileRef(ref.array, ref.i + t * di, ref.j + t * dj, ref.partial)}
+        changed: dict[str, Any] = {
+            "tile": ref.moved(t)
+            if isinstance(ref, Apply)
+            else TileRef(ref.array, ref.i + t * di, ref.j + t * dj, ref.partial)
+        }
         if self.rows is not None and dr:
             changed["rows"] = TileRef(self.rows.array, self.rows.i + t * dr, self.rows.j)
         if self.cols is not None and dc:
@@ -100,12 +144,21 @@ class Read:
         return replace(self, **changed)
 
     def refs(self) -> Iterator[TileRef]:
-        """Yield the tiles that this read needs."""
-        yield self.tile
+        """Yield the tiles that this read needs, in the order in which they are read."""
+        return (ref for ref, _ in self.moving((0, 0, 0, 0)))
+
+    def moving(self, step: Step) -> Iterator[tuple[TileRef, Pair]]:
+        """Yield the tiles that this read needs, and how far each moves with a step of a run."""
+        di, dj, dr, dc = step
+        if isinstance(self.tile, Apply):
+            for arg, its_step in self.tile.reads():
+                yield from arg.moving(its_step)
+        else:
+            yield self.tile, (di, dj)
         if self.rows is not None:
-            yield self.rows
+            yield self.rows, (dr, 0)
         if self.cols is not None:
-            yield self.cols
+            yield self.cols, (dc, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +201,7 @@ class Task:
     out : TileRef
         The one object that this task commits.
     shape : (int, int)
-        Rows and columns of the base, before `finish`.
+        Rows and columns of the base, before `finish`. What of the tile a smaller sum leaves is zero.
     dtype : str
         The dtype in which the sum is made; that of `out`'s array unless `finish` changes it.
     base : tuple of Read
@@ -176,6 +229,18 @@ class Task:
     def length(self) -> int:
         """Number of products in the sum."""
         return sum(term.n for term in self.terms)
+
+    @property
+    def kernel(self) -> str:
+        """What it does, in a word: the finishing kernel, else `gemm` for products, `add` for sums, `copy`.
+
+        The lower triangle of a product A Aᴴ, which is mirrored at the end, is a `syrk`.
+        """
+        if self.finish and self.finish != "mirror":
+            return self.finish.split(" ")[0]
+        if not self.terms and any(read.add for read in self.base):
+            return "add"
+        return "syrk" if self.finish else "gemm" if self.terms else "copy"
 
     def reads(self) -> Iterator[Read]:
         """Yield every read, in the order in which the worker makes them."""
@@ -222,6 +287,8 @@ class ArraySpec:
     run : str
         The run that makes its tiles, if one does. What a function reads beside its arguments (a data file)
         may change between two runs, and no name tells: so no run takes tiles that another left at hand.
+    claim : str
+        The structure that somebody says it has, if nobody has looked yet: whoever reads its tiles does.
     """
 
     kind: Literal["tiles", "function", "fill", "host"]
@@ -233,6 +300,7 @@ class ArraySpec:
     detail: str = ""
     separator: Separator = "/"
     run: str = ""
+    claim: str = ""
 
     def key(self, ref: TileRef) -> str:
         """Return the key of a stored tile, below `url`."""
@@ -241,7 +309,7 @@ class ArraySpec:
         return f"{owned_folder(self.detail)}/{key}" if ref.partial and self.detail else key
 
 
-_TYPES: dict[str, type] = {cls.__name__: cls for cls in (TileRef, Read, Term, Task, ArraySpec, Grid)}
+_TYPES: dict[str, type] = {cls.__name__: cls for cls in (TileRef, Apply, Read, Term, Task, ArraySpec, Grid)}
 
 
 def encode(value: Any) -> Any:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, TypeAlias
 
 from wrenla_handler.call.blobs import Packed
-from wrenla_handler.call.envelope import VERSION, document, packed_of, plain_of
+from wrenla_handler.call.envelope import (
+    VERSION,
+    Streams,
+    document,
+    packed_of,
+    plain_of,
+    streams_as_json,
+    streams_of,
+)
 from wrenla_handler.task import ArraySpec, Task, decode, encode
 from wrenla_handler.worker import Report
 
@@ -73,25 +82,39 @@ class TaskAnswer:
     worker : str
     peak : int
         Bytes of memory that the worker has used at most.
+    logs : bytes
+        What functions of tiles have printed and logged.
+    streams : tuple of (str, int)
+        Which stream the bytes of it went to.
     """
 
     outcomes: Sequence[TaskOutcome]
     worker: str = ""
     peak: int = 0
+    logs: bytes = b""
+    streams: Streams = ()
 
     def encode(self) -> bytes:
         """Return the answer as JSON."""
         outcomes = ",".join(map(_plain_outcome, self.outcomes))
         return (
             f'{{"version":{VERSION},"kind":"done","outcomes":[{outcomes}],'
-            f'"worker":{json.dumps(self.worker)},"peak":{self.peak}}}'
+            f'"worker":{json.dumps(self.worker)},"peak":{self.peak},'
+            f'"logs":"{binascii.b2a_base64(self.logs, newline=False).decode()}",'
+            f'"streams":{streams_as_json(self.streams)}}}'
         ).encode()
 
     @classmethod
     def of(cls, plain: Any) -> TaskAnswer:
         """Return an answer from its JSON, parsed. Raises ValueError if it is none of our version."""
         found = document(plain, "done")
-        return cls(list(map(_outcome, found["outcomes"])), found["worker"], found["peak"])
+        return cls(
+            list(map(_outcome, found["outcomes"])),
+            found["worker"],
+            found["peak"],
+            binascii.a2b_base64(found["logs"]),
+            streams_of(found["streams"]),
+        )
 
 
 def _plain_outcome(outcome: TaskOutcome) -> str:

@@ -7,10 +7,10 @@ import queue
 import resource
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from wrenla_handler.errors import ThreadLimitError
+from wrenla_handler.machine import control_groups
 
 __all__ = ["Threads", "limits_on_starting", "no_thread"]
 
@@ -67,15 +67,8 @@ def _limits() -> Iterator[str]:
     memory = resource.getrlimit(resource.RLIMIT_AS)[0]
     if memory != infinite:
         yield f"this process may have {memory >> 20} MiB of addresses (RLIMIT_AS, ulimit -v)"
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, controllers, group = line.split(":", 2)
-            if controllers not in ("", "pids"):
-                continue
-            for own in (group.strip("/"), ""):  # a container may see its own as the root
-                path = Path("/sys/fs/cgroup", controllers, own, "pids.max")
-                with contextlib.suppress(OSError):
-                    most = path.read_text().strip()
-                    if most != "max":
-                        yield f"this control group may have {most} processes and threads ({path})"
-                    break
+    for folder in control_groups("pids"):
+        with contextlib.suppress(OSError):
+            most = (folder / "pids.max").read_text().strip()
+            if most != "max":
+                yield f"this control group may have {most} processes and threads ({folder}/pids.max)"

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -22,9 +21,10 @@ from wrenla_handler.lacking import memory_for
 from wrenla_handler.sources import Sources, as_bytes, padded_bytes
 from wrenla_handler.stores import LEASE, SAVING, OwningStore, Store
 from wrenla_handler.stores.mapping import refuse_truncated
-from wrenla_handler.task import ArraySpec, Op, Read, Task, Term, TileRef
+from wrenla_handler.task import ArraySpec, Read, Task, Term, TileRef
 from wrenla_handler.threads import Threads
 from wrenla_handler.tile_files import TileFiles
+from wrenla_handler.values import Values, simplest
 
 __all__ = ["Report", "Worker", "array_key", "cache_key", "put_tile"]
 
@@ -37,7 +37,10 @@ _WORTH_PREFETCHING = 1 << 18
 
 @dataclass(slots=True)
 class Report:
-    """What one task took: seconds waiting for tiles, in kernels, and writing; bytes and requests."""
+    """What one task took: seconds waiting for tiles, in kernels, and writing; bytes and requests.
+
+    `pivots` are the smallest and the largest |entry| on the diagonal of a triangle that was solved with.
+    """
 
     read_seconds: float = 0.0
     compute_seconds: float = 0.0
@@ -47,6 +50,10 @@ class Report:
     gets: int = 0
     cache_hits: int = 0
     committed: bool = False
+    pivots: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        self.pivots = (self.pivots[0], self.pivots[1])  # of JSON, a list
 
 
 def cache_key(spec: ArraySpec, ref: TileRef) -> CacheKey:
@@ -56,7 +63,8 @@ def cache_key(spec: ArraySpec, ref: TileRef) -> CacheKey:
 
 def array_key(spec: ArraySpec) -> str:
     """Name the tiles of an array as `cache_key` does."""
-    return f"{spec.run} {spec.identity}" if spec.run else spec.identity
+    # what was read when nothing was said of it was not looked at
+    return f"{spec.run} {spec.identity} {spec.claim}" if spec.run or spec.claim else spec.identity
 
 
 class Worker:
@@ -146,9 +154,10 @@ class Worker:
 
     def value(self, read: Read, arrays: Mapping[str, ArraySpec], dtype: str) -> Tile:
         """Return what a read stands for as an array of its own: for gathering results."""
-        spec = arrays[read.tile.array]
-        with refuse_truncated(), memory_for(f"{spec.url or spec.kind}: {spec.key(read.tile)}"):
-            return _Execution(self, Task(read.tile, (0, 0), dtype, base=(read,)), arrays).value(read)
+        ref = next(read.refs())
+        spec = arrays[ref.array]
+        with refuse_truncated(), memory_for(f"{spec.url or spec.kind}: {spec.key(ref)}"):
+            return _Execution(self, Task(ref, (0, 0), dtype, base=(read,)), arrays).values.of(read)
 
 
 class _Execution:
@@ -158,6 +167,7 @@ class _Execution:
         self.worker, self.task, self.arrays = worker, task, arrays
         self.dtype = np.dtype(task.dtype)
         self.report = Report()
+        self.values = Values(self._take, self.dtype)
         self._ahead: Iterator[TileRef] = (ref for read in task.reads() for ref in read.refs())
         self._fetched: deque[tuple[TileRef, Future[tuple[Tile, bool]] | None]] = deque()
 
@@ -169,7 +179,9 @@ class _Execution:
         buffer = buffers.take(*spec.grid.tile, spec.dtype)
         inner = buffer[:rows, :cols]
         in_place = task.finish in IN_PLACE
-        work = inner if in_place else empty_tile(*task.shape, task.dtype)
+        if in_place:  # its sum may fill a corner of the tile only
+            inner[task.shape[0] :], inner[:, task.shape[1] :] = 0, 0
+        work = inner[: task.shape[0], : task.shape[1]] if in_place else empty_tile(*task.shape, task.dtype)
         try:
             with refuse_truncated():
                 self._assemble(work)
@@ -186,7 +198,8 @@ class _Execution:
         finally:
             self._abandon()
         if not in_place:
-            inner[...] = result
+            with np.errstate(all="ignore"):
+                inner[...] = result
         buffer[rows:], buffer[:, cols:] = 0, 0  # what pads a ragged tile on disk
         computed = time.perf_counter()
         report.compute_seconds = computed - start - report.read_seconds
@@ -229,16 +242,17 @@ class _Execution:
         """Lay the base into the tile, whose content is undefined."""
         cleared = False
         for read in self.task.base:
-            value = self.value(read, again=False)
+            value = self.values.of(read, again=False)
             (r, c), (m, n) = read.at, value.shape
             target = work[r : r + m, c : c + n]
             if not cleared and (read.add or value.shape != work.shape):
                 work[...] = 0
             cleared = True
-            if read.add:
-                target += value
-            else:
-                target[...] = value
+            with np.errstate(all="ignore"):  # inf and NaN come and go as in kernels
+                if read.add:
+                    target += value
+                else:
+                    target[...] = value
         if not cleared:
             work[...] = 0
 
@@ -267,9 +281,13 @@ class _Execution:
         if task.finish.startswith("call "):
             spec = self.arrays[task.finish.removeprefix("call ")]
             function = self.worker.sources.function(spec.url, spec.detail)
-            tiles = [self.value(read) for read in task.args]
+            tiles = [self.values.of(read) for read in task.args]
             return call_user(function, tiles, task)
         operands = tuple(self._triangle(read) for read in task.args)
+        if task.finish == "trsm_left":
+            pivots = np.abs(operands[0].tile.diagonal())
+            if np.isfinite(pivots).all():  # JSON has no NaN
+                self.report.pivots = (float(pivots.min()), float(pivots.max()))
         return FINISHES[task.finish](work, operands, task)
 
     def _commit(self, spec: ArraySpec, buffer: Tile, inner: Tile) -> None:
@@ -298,56 +316,20 @@ class _Execution:
 
     def _operand(self, read: Read) -> Operand:
         """Return a factor of a product, as it is stored if BLAS can take it so."""
-        tile = self._take(read.tile)
-        if read.plain and tile.dtype == self.dtype:
-            return Operand(tile, _simplest(read.op, self.dtype), "")
-        return Operand(self.modified(replace(read, scale=1 if read.plain else read.scale), tile), "N", "")
+        tile = self.values.source(read)
+        if read.plain and tile.array.dtype == self.dtype:
+            return Operand(tile.array, simplest(read.op, self.dtype), "")
+        unscaled = replace(read, scale=1 if read.plain else read.scale)
+        return Operand(self.values.modified(unscaled, tile, self.dtype).array, "N", "")
 
     def _triangle(self, read: Read) -> Operand:
         """Return a triangular tile; the other triangle is not referenced."""
-        tile = self._take(read.tile)
+        tile = self.values.source(read)
         bare = replace(read, mask="")
-        if bare.plain and read.scale == 1 and tile.dtype == self.dtype:
-            return Operand(tile, _simplest(read.op, self.dtype), read.mask)
+        if bare.plain and read.scale == 1 and tile.array.dtype == self.dtype:
+            return Operand(tile.array, simplest(read.op, self.dtype), read.mask)
         mask = read.mask if read.op in "NR" else ("upper" if read.mask == "lower" else "lower")
-        return Operand(self.modified(read, tile), "N", mask)
-
-    def value(self, read: Read, *, again: bool = True) -> Tile:
-        """Return what a read stands for; the tile itself where nothing is done to it."""
-        tile = self._take(read.tile, again=again)
-        if read.plain and read.op == "N" and read.scale == 1:
-            return tile
-        return self.modified(read, tile)
-
-    def modified(self, read: Read, tile: Tile) -> Tile:
-        """Return diag(rows) · (scale · op(mask(tile)) + shift · I) · diag(cols), windowed, as a new array."""
-        op = _simplest(read.op, tile.dtype)
-        rows, cols = tile.shape if op in "NR" else tile.shape[::-1]
-        value = empty_tile(rows, cols, self.dtype)
-        if tile.dtype == self.dtype:
-            kernels.apply_op(tile, op, value)
-        else:  # numbers of another precision are converted on the way
-            value[...] = tile if op in "NR" else tile.T
-            if op in "CR":
-                np.conjugate(value, out=value)
-        if read.mask:
-            flipped = op in "TC"
-            kernels.keep_triangle(value, "L" if (read.mask == "lower") != flipped else "U")
-        if read.scale != 1:
-            kernels.scale(read.scale, value)
-        if read.shift != 0:
-            kernels.add_diagonal(read.shift, value)
-        if read.rows is not None:
-            kernels.scale_rows(self._weights(read.rows), value)
-        if read.cols is not None:
-            kernels.scale_columns(self._weights(read.cols), value)
-        if read.window is not None:
-            r0, r1, rs, c0, c1, cs = read.window
-            value = value[_slice(r0, r1, rs), _slice(c0, c1, cs)]
-        return value
-
-    def _weights(self, ref: TileRef) -> Tile:
-        return np.asfortranarray(self._take(ref), dtype=self.dtype)
+        return Operand(self.values.modified(read, tile, self.dtype).array, "N", mask)
 
 
 def put_tile(store: Store, spec: ArraySpec, out: TileRef, data: memoryview) -> bool:
@@ -369,18 +351,6 @@ def _check_meant(store: Store, owner: str) -> None:
         raise StoreError(f"{store.url}: something else is being saved there by now; nothing was written")
 
 
-def _simplest(op: Op, dtype: np.dtype[Any]) -> Op:
-    """Conjugation of real numbers is nothing."""
-    if dtype.kind == "c":
-        return op
-    return "T" if op in "TC" else "N"
-
-
 def _factor(read: Read) -> float | complex:
     """What `_operand` leaves for BLAS's alpha."""
     return read.scale if read.plain else 1
-
-
-def _slice(start: int, stop: int, step: int) -> slice:
-    # a negative step that runs through index 0 stops at −1, which a slice would take for the last one
-    return slice(start, stop if stop >= 0 else None, step)

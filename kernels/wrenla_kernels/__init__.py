@@ -24,16 +24,20 @@ from wrenla_kernels.reductions import (
     logdet_part,
     max_abs,
     norm_from_sum_squares,
+    row_maxima,
+    row_minima,
     row_sums,
     sum_squares,
     trace_part,
 )
 from wrenla_kernels.registry import KERNELS, Kernel, flops
 from wrenla_kernels.threads import BlasInfo, blas_threads, core_type_warning, scipy_blas_info
+from wrenla_kernels.ufuncs import UFUNCS, apply_ufunc, ufunc_dtypes
 
 __all__ = [
     "DTYPES",
     "KERNELS",
+    "UFUNCS",
     "BlasInfo",
     "Kernel",
     "Matrix",
@@ -45,6 +49,7 @@ __all__ = [
     "add",
     "add_diagonal",
     "apply_op",
+    "apply_ufunc",
     "blas_threads",
     "column_sums",
     "combine_logdet",
@@ -61,6 +66,8 @@ __all__ = [
     "mirror",
     "norm_from_sum_squares",
     "potrf",
+    "row_maxima",
+    "row_minima",
     "row_sums",
     "scale",
     "scale_columns",
@@ -69,4 +76,5 @@ __all__ = [
     "sum_squares",
     "trace_part",
     "trsm",
+    "ufunc_dtypes",
 ]

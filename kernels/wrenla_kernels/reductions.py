@@ -25,6 +25,8 @@ __all__ = [
     "logdet_part",
     "max_abs",
     "norm_from_sum_squares",
+    "row_maxima",
+    "row_minima",
     "row_sums",
     "sum_squares",
     "trace_part",
@@ -176,6 +178,40 @@ def max_abs(a: Matrix) -> Matrix:
     a = checked("a", a)
     with np.errstate(all="ignore"):
         return _column(a.real.dtype, _largest(a[:, panel] for panel in columns_in_panels(a)))
+
+
+def row_maxima(a: Matrix) -> Matrix:
+    """Return the largest number of every row, or NaN if there is one; complex ones are ordered as in NumPy.
+
+    Parameters
+    ----------
+    a
+        (m, n) matrix, n > 0. Never written.
+
+    Returns
+    -------
+    Matrix
+        (m, 1) matrix of the dtype of `a`.
+
+    Examples
+    --------
+    >>> row_maxima(np.array([[1.0, 2.0], [3.0, np.nan]], order="F"))
+    array([[ 2.],
+           [nan]])
+    """
+    return np.asfortranarray(checked("a", a).max(axis=1, keepdims=True))
+
+
+def row_minima(a: Matrix) -> Matrix:
+    """Return the smallest number of every row; otherwise as `row_maxima`.
+
+    Examples
+    --------
+    >>> row_minima(np.array([[1.0, 2.0], [3.0, -4.0]], order="F"))
+    array([[ 1.],
+           [-4.]])
+    """
+    return np.asfortranarray(checked("a", a).min(axis=1, keepdims=True))
 
 
 def sum_squares(a: Matrix) -> Matrix:

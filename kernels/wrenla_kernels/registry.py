@@ -90,6 +90,8 @@ _FLOPS: dict[Callable[..., Any], Flops] = {
     reductions.logdet_part: _diagonal,
     reductions.max_abs: _entries,
     reductions.norm_from_sum_squares: _entries,
+    reductions.row_maxima: _entries,
+    reductions.row_minima: _entries,
     reductions.row_sums: _entries,
     reductions.sum_squares: _entries,
     reductions.trace_part: _diagonal,

@@ -99,7 +99,9 @@ def test_only_the_lower_triangle_is_read(dtype: str) -> None:
     L = wl.from_array(a, tile=8).cholesky().compute()
     spoiled = a + np.triu(np.full((n, n), np.nan), 1).astype(dtype)
     for structure in ("general", "hermitian", "pos"):
-        assert np.array_equal(wl.from_array(spoiled, tile=8, structure=structure).cholesky().compute(), L)
+        assert np.array_equal(
+            wl.from_array(spoiled, tile=8, structure=structure, check=False).cholesky().compute(), L
+        )
 
 
 @pytest.mark.parametrize("tile", [(8, 5), (5, 8), (21, 4), (1, 21)])

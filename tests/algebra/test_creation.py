@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,16 @@ def test_structures() -> None:
         ("hermitian", hermitian),
         ("pos", hermitian),
     ):
-        A = wl.from_array(hermitian if structure in ("hermitian", "pos") else a, tile=3, structure=structure)  # type: ignore[arg-type]
+        A = wl.from_array(
+            hermitian if structure in ("hermitian", "pos") else a, tile=3, structure=structure, check=False
+        )  # type: ignore[arg-type]
         assert A.structure == structure
         assert np.array_equal(A.compute(), expected)
         assert np.array_equal(A.H.compute(), expected.conj().T)
         assert np.array_equal(A.rechunk(2).compute(), expected)
         assert np.array_equal(A.rechunk((2, 3)).compute(), expected)
     with pytest.raises(ValueError, match="structure is one of"):
-        wl.from_array(a, structure="symmetric")  # type: ignore[arg-type]
+        wl.from_array(a, structure="banded")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="a lower matrix is square"):
         wl.from_array(a[:3], structure="lower")
     with pytest.raises(ValueError, match="has square tiles"):
@@ -292,7 +295,7 @@ def test_map_tiles(dtype: str) -> None:
     v = wl.map_tiles(np.square, A[:, 2])
     assert np.array_equal(v.compute(), a[:, 2] ** 2)
     for structure in ("lower", "upper"):
-        T = wl.from_array(a[:7], tile=3, structure=structure)
+        T = wl.from_array(a[:7], tile=3, structure=structure, check=False)
         assert np.array_equal(wl.map_tiles(np.cos, T).compute(), np.cos(T.compute()))
 
 
@@ -324,3 +327,65 @@ def test_matrices_that_no_address_could_hold_are_still_only_expressions() -> Non
     assert A.nbytes == 8 * 10**18
     assert A[5:7, -3:].compute().shape == (2, 3)
     assert (A.shift(2) - A)[10**9 - 1, 10**9 - 1].compute() == pytest.approx(2)
+
+
+def test_arrays_of_other_types_are_converted_tile_by_tile(tmp_path: Path) -> None:
+    """Integers above all, which may be larger than memory; and of any order, strides and byte order."""
+    (rows, cols), path = (1000, 4100), tmp_path / "a.bin"
+    (np.arange(rows * cols) % 251).astype("u1").tofile(path)
+    mapped = np.memmap(path, "u1", "r", shape=(rows, cols))
+    expected = np.array(mapped[-3:], float)
+    tracemalloc.start()
+    try:
+        A = wl.from_array(mapped, tile=256)
+        assert np.array_equal(A[-3:].compute(), expected)
+        assert np.array_equal((wl.zeros((rows, cols), tile=256) + mapped)[-3:].compute(), expected)
+        assert tracemalloc.get_traced_memory()[1] < mapped.nbytes * 8 / 2
+    finally:
+        tracemalloc.stop()
+    assert wl.from_array(np.memmap(path, "u1", "r", shape=(rows, cols)), tile=256)._node.key == A._node.key
+    part = mapped[:40, :50]
+    for a in (
+        part,
+        part.T,
+        part[::-2, 1::3],
+        part > 9,
+        part.astype(">i4"),
+        part[:, 3],
+        np.asfortranarray(part),
+    ):
+        assert np.array_equal(wl.from_array(a, tile=7).compute(), a)
+        assert np.array_equal((wl.zeros(a.shape, tile=9) + a).compute(), a)
+
+
+def test_what_is_no_array() -> None:
+    bad: Any
+    for bad, said in (("a.npy", "np.load"), (Path("a.zarr"), "wl.open"), (wl.eye(3), "a matrix already")):
+        with pytest.raises(TypeError, match=said):
+            wl.from_array(bad)
+    with pytest.raises(TypeError, match=r"convert it, a\.astype\('float32'\)"):
+        wl.from_array(np.ones(3, np.float16))
+    with pytest.raises(ValueError, match="which is not given"):
+        wl.from_array([1.0], overwrite=True)
+
+
+def test_what_is_no_function_or_returns_no_array() -> None:
+    for made in (np.eye(3), wl.eye(3), "f", None):
+        with pytest.raises(TypeError, match=r"^from_function\(f, shape\) needs a function, not "):
+            wl.from_function(made, (3, 3))  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"^map_tiles\(f, A, …\) needs a function, not "):
+            wl.map_tiles(made, np.sqrt)  # type: ignore[arg-type]
+
+    async def later(*block: Any) -> Any:
+        return np.ones((3, 3))
+
+    bad: list[tuple[Any, str]] = [
+        (lambda *block: None, "returned NoneType, .*: it may lack a return"),
+        (lambda *block: (x for x in range(3)), "returned generator, .*list"),
+        (later, "returned coroutine, .*not an async one"),
+        (lambda *block: [[object()] * 3] * 3, "returned list, not numbers in"),
+    ]
+    for f, said in bad:
+        for A in (wl.from_function(f, (3, 3)), wl.map_tiles(f, wl.eye(3))):
+            with pytest.raises(TypeError, match=said):
+                A.compute()

@@ -83,7 +83,8 @@ def test_structures(structures: tuple[Any, Any]) -> None:
     for n, tiles in ((21, (8, 8)), (21, (8, 5)), (5, (8, 8)), (24, (8, 8))):
         a, b = (with_structure(s, n, "complex128", i) for i, s in enumerate(structures))
         A, B = (
-            wl.from_array(x, tile=t, structure=s) for x, t, s in zip((a, b), tiles, structures, strict=True)
+            wl.from_array(x, tile=t, structure=s, check=False)
+            for x, t, s in zip((a, b), tiles, structures, strict=True)
         )
         check_product((A @ B).compute(), a, b)
         check_product((A.T @ B.H).compute(), a.T, b.conj().T)
@@ -107,6 +108,58 @@ def test_gram(shape: tuple[int, int], dtype: str) -> None:
             assert np.array_equal(g, g.conj().T)
             check_product(g, a * w, a.conj().T)
             assert weighed.structure == "pos"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_long_sums(dtype: str) -> None:
+    """Tall and ragged: their tiles are sums of 16 to 90 products, for 1 to 12 tiles of the result."""
+    real = np.empty(0, dtype).real.dtype.name
+    for shape, tile in (((451, 3), 5), ((451, 13), (5, 4)), ((97, 9), (3, 20)), ((128, 11), 8)):
+        b, c = gallery.normal(shape, dtype), gallery.normal((shape[0], 7), dtype, 1)
+        v, w = gallery.normal(shape[0], dtype, 2), np.abs(gallery.normal(shape[0], real, 3))
+        B, C = (
+            wl.from_array(b, tile=tile),
+            wl.from_array(c, tile=(tile if isinstance(tile, int) else tile[0], 3)),
+        )
+        products = {
+            "gram": (B.H @ B, b.conj().T, b),
+            "weighted": (B.H.gram(w), b.conj().T * w, b),
+            "two": (B.T @ C, b.T, c),
+            "scaled": ((2 * B.H) @ C.scale_rows(w), 2 * b.conj().T, w[:, None] * c),
+            "vector": (v @ B, v, b),
+            "inner": (wl.from_array(v, tile=2) @ v, v, v),
+        }
+        for (name, (_, x, y)), value in zip(
+            products.items(), wl.compute(*(lazy for lazy, _, _ in products.values())), strict=True
+        ):
+            check_product(np.asarray(value), x, y)
+            assert name not in ("gram", "weighted") or np.array_equal(value, value.conj().T)
+        both = (B.H @ B + 2 * (B.H @ B)).compute()
+        check_product(both, 3 * b.conj().T, b)
+        assert wl.plan(B.H @ B).kernels["add"] > 0, "it is a tree"
+
+
+@pytest.mark.parametrize("structure", ["lower", "upper"])
+def test_long_sums_leave_zeros_out(structure: Any) -> None:
+    """A triangle of 40 × 40 tiles times a vector."""
+    a, v = gallery.normal((118, 118)), gallery.normal(118, seed=1)
+    A = wl.from_array(a, tile=3, structure=structure, check=False)
+    t = np.tril(a) if structure == "lower" else np.triu(a)
+    for x, y in ((A, t), (A.T, t.T)):
+        check_product((x @ v).compute(), y, v)
+    plan = wl.plan(A @ v)
+    assert plan.kernels["gemm"] < 40 * 3
+    assert plan.flops < 1.1 * 118 * 119
+
+
+def test_the_error_of_a_long_sum_is_that_of_a_tree() -> None:
+    """4,096 products added one by one lose a digit or two more."""
+    n = 1 << 16
+    a = np.full((n, 1), np.float32(0.1))
+    exact = float((a.astype("float64") ** 2).sum())
+    value = (wl.from_array(a, tile=(16, 1)).T @ a).compute()
+    one_by_one = np.cumsum((a[:, 0] ** 2).reshape(-1, 16).sum(1), dtype="float32")[-1]
+    assert abs(value.item() - exact) < 0.02 * abs(float(one_by_one) - exact)
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,23 @@ def test_exactness_of_a_wide_matrix_in_a_narrow_result() -> None:
     assert np.array_equal((1e50 * small).astype("float32").compute(), np.ones((5, 5)))
 
 
+def test_map_tiles_sees_the_dtype_of_each_matrix() -> None:
+    a = gallery.normal((5, 5), "float32")
+    A = wl.from_array(a, tile=2)
+    for x, dtype in (
+        (A, "float32"),
+        (np.float64(1) * A, "float64"),
+        (A.T + A, "float32"),
+        (abs(A * 1j), "float32"),
+    ):
+
+        def sizes(t: Array) -> Array:
+            return np.full(t.shape, t.itemsize)
+
+        assert x.dtype == dtype
+        assert (wl.map_tiles(sizes, x, dtype="complex128").compute() == x.dtype.itemsize).all()
+
+
 def test_of_other_kinds() -> None:
     a = np.arange(12.0).reshape(4, 3)
     A = wl.from_array(a, tile=2)
@@ -144,44 +161,19 @@ def test_nonsense(name: str, other: Any) -> None:
         BINARY[name](other, A)
 
 
-def test_products_entry_by_entry_are_refused() -> None:
-    A: Any = wl.zeros((3, 3), tile=2)
-    a = np.ones((3, 3))
-    f: Any
-    for f in (
-        lambda: A * A,
-        lambda: A * a,
-        lambda: a * A,
-        lambda: A * a[0],
-        lambda: a[0] * A,
-        lambda: [1, 2] * A,
-    ):
-        with pytest.raises(TypeError, match=r"scale_rows or scale_columns.*map_tiles"):
-            f()
-    with pytest.raises(TypeError, match=r"/: a number is needed"):
-        A / a
-    with pytest.raises(TypeError, match="shift: a number is needed"):
-        A.shift(a[0])
-    for g in (lambda: 1 / A, lambda: a / A, lambda: A**2, lambda: 2 % A):
-        with pytest.raises(TypeError, match="unsupported operand"):
-            g()
+def test_a_shift_takes_a_number() -> None:
+    A = wl.zeros((3, 3), tile=2)
+    for other in (np.ones(3), A, "1"):
+        with pytest.raises(TypeError, match="shift: a number is needed"):
+            A.shift(other)  # type: ignore[arg-type]
 
 
-def test_sums_of_other_shapes_are_refused() -> None:
-    A, v = wl.zeros((3, 4), tile=2), np.ones(4)
-    with pytest.raises(ValueError, match=r"equal shapes, not \(3, 4\) and \(4,\)"):
-        A + v
-    with pytest.raises(ValueError, match=r"equal shapes, not \(3, 4\) and \(4, 3\)"):
-        A - A.T
-    with pytest.raises(ValueError, match=r"equal shapes, not \(3, 4\) and \(3, 1\)"):
-        A + np.ones((3, 1))
-    for one in (1, 1.0, np.float64(1), np.array(1.0)):
-        with pytest.raises(TypeError, match="shift"):
-            A + one
-        with pytest.raises(TypeError, match="shift"):
-            one - A
-    with pytest.raises(ValueError, match=r"equal shapes, not \(3,\) and \(3, 1\)"):
-        wl.zeros(3) + np.ones((3, 1))
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    A = wl.zeros((3, 4), tile=2)
+    for other in (np.ones(3), A.T, np.ones((2, 4)), np.ones((3, 2))):
+        for f in (operator.add, operator.sub, operator.mul, operator.truediv):
+            with pytest.raises(ValueError, match=r"cannot be broadcast together: \(3, 4\), "):
+                f(A, other)
 
 
 def test_only_square_matrices_have_a_shift_and_triangles() -> None:
@@ -208,7 +200,7 @@ def test_the_diagonal_in_tiles_that_are_not_square(tile: tuple[int, int]) -> Non
     ):
         assert np.array_equal(lazy.compute(), eager)
     for structure in ("lower", "upper"):
-        T = wl.from_array(a, tile=3, structure=structure)  # type: ignore[arg-type]
+        T = wl.from_array(a, tile=3, structure=structure, check=False)  # type: ignore[arg-type]
         other = T.triu() if structure == "lower" else T.tril()
         assert np.array_equal(other.compute(), np.diag(a.diagonal())), "what is stored there does not count"
 
@@ -260,10 +252,10 @@ def test_as_a_truth_value_a_number_a_sequence() -> None:
 
 
 def test_identity_of_expressions() -> None:
-    """Matrices can be keys: what is equal is the same object."""
+    """Matrices can be keys, by identity."""
     A = wl.eye(3)
-    assert A == A
     assert len({A, A.T, A}) == 2
+    assert {A: 1}[A] == 1
 
 
 def test_repr_and_attributes() -> None:

@@ -76,7 +76,7 @@ STRUCTURES = ("lower", "upper", "hermitian")
 def test_structured_matrices(structure: Any, dtype: str) -> None:
     full = gallery.normal((13, 13), dtype)
     a = {"lower": np.tril(full), "upper": np.triu(full), "hermitian": full + full.conj().T}[structure]
-    A = wl.from_array(a if structure == "hermitian" else full, tile=4, structure=structure)
+    A = wl.from_array(a if structure == "hermitian" else full, tile=4, structure=structure, check=False)
     for x, y in ((A, a), (A.T, a.T), (A.H, a.conj().T), (2 * A.shift(1), 2 * (a + np.eye(13)))):
         for order, value in zip(ORDERS, wl.compute(*map(x.norm, ORDERS)), strict=True):
             expected = np.linalg.norm(y.astype("complex128"), order)
@@ -105,11 +105,40 @@ def test_zero_sized(shape: tuple[int, int]) -> None:
     assert A.trace().compute() == 0
     assert A.diagonal().compute().shape == (0,)
     assert A.norm().compute() == 0
-    for order in (1, -1, np.inf, -np.inf, "max"):
-        with pytest.raises(ValueError, match="only the Frobenius norm of an empty matrix"):
+    for order in (None, "fro", 1, np.inf, "max"):
+        assert A.norm(order).compute() == 0
+    for order in (-1, -np.inf):
+        with pytest.raises(ValueError, match="the smallest of no entries"):
             A.norm(order)
     assert wl.zeros(0).sum().compute() == 0
-    assert wl.zeros(0).norm().compute() == 0
+    for order in (None, 1, 2, np.inf):
+        assert wl.zeros(0).norm(order).compute() == 0
+
+
+def test_axes_and_dimensions_of_norms() -> None:
+    a = gallery.normal((5, 7))
+    A, v = wl.from_array(a, tile=3), wl.from_array(a[0], tile=3)
+    axes: Any
+    for axes in (None, (0, 1), (1, 0), (-2, -1), (-1, 0), [0, 1]):
+        for order in ("fro", 1, -1, np.inf, -np.inf):
+            for keep in (False, True):
+                expected = np.linalg.norm(a, order, None if axes is None else tuple(axes), keep)
+                value = wl.linalg.norm(A, order, axes, keep).compute()
+                assert np.shape(value) == np.shape(expected)
+                assert np.allclose(value, expected, rtol=1e-14)
+    for axis in (None, 0, -1, (0,)):
+        assert np.allclose(v.norm(1, axis, True).compute(), np.linalg.norm(a[0], 1, None, True), rtol=1e-14)
+    assert wl.linalg.matrix_norm(A, keepdims=True).compute().shape == (1, 1)
+    for axes, kind in (
+        (2, np.exceptions.AxisError),
+        ((0, 2), np.exceptions.AxisError),
+        ((0, 1, 0), ValueError),
+        ((1, -1), ValueError),
+        (0, NotImplementedError),
+        ("a", TypeError),
+    ):
+        with pytest.raises(kind):
+            A.norm(None, axes)
 
 
 def test_of_numbers() -> None:
@@ -124,11 +153,17 @@ def test_of_numbers() -> None:
 def test_what_there_is_not() -> None:
     A, v = wl.zeros((3, 3)), wl.zeros(3)
     order: Any
-    for order in (2, -2, "nuc", 3, 0, [1]):
-        with pytest.raises(NotImplementedError, match="there are 'fro', 1, -1"):
+    for order in (2, -2, "nuc"):
+        with pytest.raises(NotImplementedError, match="needs its singular values"):
             A.norm(order)
-    for order in (-1, 0, 3):
+    for order in (3, 0, [1], "frob", "inf"):
+        with pytest.raises(ValueError, match="no order of a norm of a matrix; there are: None, 1"):
+            A.norm(order)
+    for order in (-1, 0, 3, 0.5):
         with pytest.raises(NotImplementedError, match="norm of order"):
+            v.norm(order)
+    for order in ("fro", "nuc", "test", [2]):
+        with pytest.raises(ValueError, match="no order of a norm of a vector"):
             v.norm(order)
     axis: Any
     for axis in (2, -3):

@@ -30,6 +30,7 @@ def expressions(dtype: str) -> list[wl.BigMatrix]:
     A, B, S = wl.from_array(a, tile=tile), wl.from_array(b, tile=(tile, 4)), wl.from_array(spd, tile=tile)
     T = wl.from_array(a + 9 * np.eye(n, dtype=dtype), tile=tile)
     factor = S.cholesky()
+    tall = wl.from_array(gallery.normal((201, 7), dtype, 4), tile=(4, 5))
     return [
         factor,
         factor.H.solve(factor.solve(B)),
@@ -43,6 +44,8 @@ def expressions(dtype: str) -> list[wl.BigMatrix]:
         A.norm(1),
         A.sum(),
         factor.slogdet().logabsdet,
+        tall.H @ tall,  # long sums, which are trees
+        tall.T @ np.ones(201, dtype),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -177,3 +178,17 @@ def test_metadata_come_last(place: Place, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(MemoryStore, "put", watched)
     wl.random((9, 9), tile=4).save(place("a"))
     assert seen.index(f"{place('a')}/zarr.json") == len(seen) - 1
+
+
+def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it is in that folder, and none in one of a similar name."""
+    name = os.fsdecode(bytes(tmp_path) + b"/caf\xe9")
+    monkeypatch.setenv("WRENLA_STORE", f"{name}/store")
+    A = wl.random((6, 6), tile=2).gram().save(f"{name}/a")
+    B = (wl.open(f"{name}/a").shift(9.0).cholesky() @ np.ones((6, 1))).save(f"{name}/b")
+    assert np.isfinite(B.compute()).all()
+    assert float(wl.open(f"{A._node.op.spec.url}").trace()) == float(A.trace())
+    assert os.listdir(bytes(tmp_path)) == [b"caf\xe9"]
+    assert {"a", "b"} <= {*os.listdir(name)}
+    with pytest.raises(ValueError, match="save the matrix elsewhere"):
+        A.save(f"{name}/wrenla-runs/a")

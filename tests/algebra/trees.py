@@ -163,6 +163,9 @@ ANY += [
     "add by map",
     "persist",
     "vector product",
+    "times",
+    "plus number",
+    "times vector",
 ]
 SQUARE = ["shift", "tril", "triu", "gram", "shift", "tril", "triu", "gram"]
 
@@ -233,6 +236,22 @@ def matrix(draw: Draw, m: int, n: int, depth: int) -> Twin:
             x, y = matrix(draw, m, n, below), matrix(draw, m, n, below)
             z = add(x, y)
             return replace(z, A=wl.map_tiles(np.add, x.A, y.A, dtype=z.native.dtype))
+        case "times":
+            x, y = matrix(draw, m, n, below), matrix(draw, m, n, below)
+            return Twin(
+                x.A * y.A,
+                x.native * y.native,
+                x.exact * y.exact,
+                x.size * y.size,
+                x.roundings + y.roundings + 2,
+                max(x.u, y.u),
+            )
+        case "plus number":
+            x, c = matrix(draw, m, n, below), draw(st.sampled_from((1, -0.5, 0.3j)))
+            return Twin(x.A + c, x.native + c, x.exact + c, x.size + abs(c), x.roundings + 2, x.u)
+        case "times vector":
+            x, w = matrix(draw, m, n, below), vector(draw, n, below)
+            return replace(weighed(x, w, "columns"), A=x.A * w.A)
         case "shift":
             x, c = matrix(draw, m, n, below), draw(st.sampled_from((1, -0.5, 2j)))
             native = x.native + c * np.eye(m, dtype=x.native.dtype)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 import wrenla as wl
@@ -18,6 +19,8 @@ import wrenla as wl
 from .gallery import DTYPES, Array, unit_roundoff, wide
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+RANDOM = settings(deadline=None, derandomize=True, max_examples=60, suppress_health_check=list(HealthCheck))
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,25 @@ def leaf(draw: Draw, shape: tuple[int, ...]) -> Twin:
             R = wl.random(one_or_two, tile=tile, dtype=dtype, distribution="uniform")
             return Twin.of(R, R.compute())
         case "lower":
-            return Twin.of(wl.from_array(a, tile=square, structure="lower"), np.tril(a))
+            return Twin.of(wl.from_array(a, tile=square, structure="lower", check=False), np.tril(a))
         case "upper":
-            return Twin.of(wl.from_array(a, tile=square, structure="upper"), np.triu(a))
+            return Twin.of(wl.from_array(a, tile=square, structure="upper", check=False), np.triu(a))
         case "hermitian":
             h = (a + a.conj().T).astype(dtype)
             return Twin.of(wl.from_array(h, tile=square, structure="hermitian"), h)
         case "memory order":
             return Twin.of(wl.from_array(np.asfortranarray(a), tile=tile), a)
     return Twin.of(wl.from_array(a, tile=tile), a)
+
+
+def same(x: wl.BigMatrix, expected: Any) -> None:
+    """Compare bit for bit; one NaN is as good as another."""
+    value, expected = x.compute(), np.asarray(expected)
+    assert x.shape == expected.shape == np.shape(value)
+    assert x.dtype == expected.dtype == value.dtype
+    parts = (value.real, value.imag) if expected.dtype.kind == "c" else (value,)
+    wanted = (expected.real, expected.imag) if expected.dtype.kind == "c" else (expected,)
+    for found, right in zip(parts, wanted, strict=True):
+        assert np.array_equal(found, right, equal_nan=True)
+        there = ~np.isnan(right)
+        assert np.array_equal(np.signbit(found)[there], np.signbit(right)[there])

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.waiting import slowed
 from wrenla.errors import Lost, WorkerDied
 
 from .conftest import Make
@@ -28,6 +29,6 @@ def test_errors_of_ours_that_the_function_raises(
     future = make().options(record=True, retries=retries).submit(function)
     began = time.monotonic()
     found = future.exception(_WAIT)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < slowed(8)
     assert (type(found), str(found)) == (error, "mine")
     assert len(future.attempts) == 1 + retries

@@ -19,6 +19,7 @@ from wrenla.cleaning import clean
 from wrenla.errors import NotPositiveDefiniteError, ReachError
 from wrenla.run.events import Event, RunStarted
 from wrenla_handler import app
+from wrenla_handler.call.output import Printed
 from wrenla_handler.stores import open_store
 
 from .conftest import Make
@@ -26,13 +27,15 @@ from .stub import Answer, Endpoint
 
 
 class Silent:
-    """What is printed stays where it is."""
+    """What is printed stays where it is; something else may be said to have been."""
+
+    printed = Printed()
 
     def log(self, logger: logging.Logger) -> None:
         """Do nothing."""
 
-    def take(self) -> bytes:
-        return b""
+    def take(self) -> Printed:
+        return self.printed
 
 
 class Context:
@@ -118,3 +121,24 @@ def test_what_it_cannot_see(function: Endpoint, make: Make, tmp_path: Path) -> N
     with pytest.raises(ReachError, match=r'save\("s3://'):
         wl.open(url).cholesky().compute(make())
     assert [event["kind"] for event in function.asked if event["kind"] != "ping"] == []
+
+
+def test_what_functions_of_tiles_print_and_lack(
+    function: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ones(i: Any, j: Any) -> Any:
+        return np.ones((len(i), len(j)))
+
+    def lacking(i: Any, j: Any) -> Any:
+        raise ModuleNotFoundError("No module named 'no_such_package'", name="no_such_package")
+
+    monkeypatch.setattr(Silent, "printed", Printed([("o", b"from a tile\n"), ("e", b"error\n")]))
+    with make(concurrency=1) as executor:
+        assert wl.from_function(ones, (4, 4), 4).compute(executor).sum() == 16
+        assert capsys.readouterr() == ("from a tile\n", "error\n")
+        with pytest.raises(ModuleNotFoundError) as caught:
+            wl.from_function(lacking, (4, 4), 4).compute(executor)
+        store = open_store(executor.own_store)
+        for key in list(store.list()):  # what is kept so that the run can go on
+            store.delete(key)
+    assert any("run: wrenla deploy --requirements FILE" in note for note in caught.value.__notes__)

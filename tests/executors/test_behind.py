@@ -223,7 +223,7 @@ def test_versions_of_matrices() -> None:
 
 
 SCRIPT = """
-import dataclasses, enum, typing
+import dataclasses, enum, functools, typing
 import numpy as np
 import wrenla as wl
 from wrenla.executors.behind import packed_function
@@ -244,12 +244,26 @@ class Data:
 class Base(typing.Generic[T := typing.TypeVar("T")]):
     pass
 
+P = typing.ParamSpec("P")
+
+@functools.cache
+def cached(n): return n
+
+@functools.singledispatch
+def kind(x): return Kind.A
+
+kind.register(int)(cached)
+
+class Slots:
+    __slots__ = ("x", "y")
+
 words = {"one", "two", "three", ("a", 1), Kind.A, None}
 table = {"k": [{"p", "q", "r"}], "o": Point(2), "d": Data()}
 
 def f(i, j, kinds=frozenset(["u", "v", "w"])):
     inside = "x" in {"x", "y", "z"} and Kind.A in words and len(words) == 6 and Data().s == {"a", "b", "c"}
     alike = isinstance(table["o"], Point) and table["k"][0] == {"p", "q", "r"} and Base[int] and len(kinds)
+    alike = alike and kind(cached(1)) and Slots() and P
     return np.full((len(i), len(j)), Point(2.0).x + inside + bool(alike))
 
 K = wl.from_function(f, (4, 4), tile=2)

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.processes import alive
-from tests.waiting import until
+from tests.waiting import slowed, until
 from wrenla.cli import main
 from wrenla_handler.stores import open_store
 
@@ -115,6 +115,12 @@ executor.shutdown(wait=True)
 futures = wl.default_executor().submit_many(slow, range(6))
 time.sleep(60)
 """,
+    "another thread waits": """
+import threading
+futures = wl.default_executor().submit_many(slow, range(6))
+threading.Thread(target=futures[0].exception).start()
+time.sleep(60)
+""",
     "the end": """
 futures = wl.default_executor().submit_many(slow, range(6))
 """,
@@ -201,7 +207,7 @@ def interrupted(process: subprocess.Popen[str], folder: Path) -> str:
     at = time.monotonic()
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)
-    assert time.monotonic() - at < _SOON
+    assert time.monotonic() - at < slowed(_SOON)
     return output + errors
 
 
@@ -260,7 +266,7 @@ def test_killed(script: Script, tmp_path: Path) -> None:
     pids = began(tmp_path)
     process.kill()
     process.wait()
-    assert until(lambda: not any(map(alive, pids)), _SOON)
+    assert until(lambda: not any(map(alive, pids)), slowed(_SOON))
     assert stored(tmp_path) != []
     done = CliRunner().invoke(main, ["clean", "--store", str(tmp_path / "store")])
     assert done.exit_code == 0, done.output
@@ -293,8 +299,9 @@ def mark(x):
     (Path(sys.argv[1]) / f"done-{{x}}").touch()
 
 folder = Path(sys.argv[1])
-for x in range(4):
-    wl.default_executor().submit(lambda x: (time.sleep(0.2), (folder / f"done-{{x}}").touch()), x)
+fn = lambda x: (time.sleep(0.2), (folder / f"done-{{x}}").touch())
+wl.default_executor().submit(fn, 0)
+wl.default_executor().map(fn, range(1, 4))
 {ending}
 """
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import slowed
 from wrenla.errors import NeverStarted, TimedOut
 
 from .faulty_calls import KINDS, WAIT, WAYS, Way, block, faulty, pool, usable
@@ -26,7 +27,7 @@ def test_deadline_in_the_queue(kind: str, tmp_path: Path) -> None:
         assert isinstance(error, NeverStarted)
         assert "deadline of 0.3 s" in str(error)
         assert late.attempts == ()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < slowed(2)
         go()
         assert patient.result(WAIT) == 2
         assert [future.result(WAIT) for future in blockers] == [None, None]
@@ -56,7 +57,7 @@ def test_timeout_of_a_thread(options: dict[str, float], way: Way, tmp_path: Path
             began = time.monotonic()
             cell = way(executor.options(**options), faulty(lambda folder: end.wait(30), tmp_path))
             assert isinstance(cell.error, TimedOut)
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < slowed(3)
             usable(executor, tmp_path)
             assert executor.stats().workers == 2
             if cell.future is not None:

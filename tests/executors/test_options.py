@@ -140,3 +140,29 @@ def test_the_end_of_a_view_is_the_end(nothing_left: None) -> None:
 
 def test_a_view_computes_too(executor: wl.LocalExecutor) -> None:
     assert float(wl.eye(4, tile=2).trace().compute(executor.options(retries=1))) == 4.0
+
+
+def test_words_of_other_libraries() -> None:
+    with wl.LocalExecutor(max_workers=2, max_tasks_per_child=3, allowed_mem="300 MiB") as executor:
+        assert executor.workers == 2
+        assert executor.calls.carrier.wears_out  # type: ignore[attr-defined]
+    rows: list[tuple[Any, dict[str, Any], str]] = [
+        (wl.LocalExecutor, {"workers": 2, "max_workers": 2}, "they are the same, say one of them"),
+        (wl.LocalExecutor, {"n_jobs": 2}, "no argument 'n_jobs'; did you mean 'workers'"),
+        (wl.LocalExecutor, {"worker": 2}, "no argument 'worker'; did you mean 'workers'"),
+        (wl.LocalExecutor, {"memory": "1 GiB"}, "did you mean 'allowed_mem'"),
+        (wl.LocalExecutor, {"initializer": print}, "functools.cache"),
+        (wl.LocalExecutor, {"retries": 2}, r"executor.options\("),
+        (wl.LocalExecutor, {"fruit": 2}, "there are: workers, kind, allowed_mem"),
+        (wl.LambdaExecutor, {"memory": 2000}, "wrenla deploy --memory"),
+        (wl.LambdaExecutor, {"workers": 2}, "did you mean 'concurrency'"),
+        (wl.LambdaExecutor, {"concurency": 2}, "did you mean 'concurrency'"),
+        (wl.LambdaExecutor, {"region": "eu-west-1"}, r"session=boto3.Session\(region_name=…\)"),
+        (wl.LambdaExecutor, {"max_workers": 2, "concurrency": 2}, "they are the same"),
+    ]
+    for kind, arguments, message in rows:
+        with pytest.raises(TypeError, match=message):
+            kind(**arguments)
+    for kind, arguments in ((wl.LocalExecutor, {"max_workers": 0}), (wl.LambdaExecutor, {"max_workers": 0})):
+        with pytest.raises(ValueError, match=r"max_workers=0: .*max_workers must be greater than 0"):
+            kind(**arguments)

@@ -61,7 +61,7 @@ def test_streams_are_left_as_they_were(threads: wl.LocalExecutor, monkeypatch: p
     while sys.stdout is not mine and time.monotonic() < deadline:
         time.sleep(0.001)
     assert sys.stdout is mine
-    assert mine.getvalue() == "from outside\n"
+    assert mine.getvalue() == "from the call\nfrom outside\n"
     assert future.logs == "from the call\n"
 
 

@@ -21,15 +21,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.waiting import slowed
 from wrenla_handler import app
 from wrenla_handler.buffers import empty_tile
 from wrenla_handler.call import broadcast
 from wrenla_handler.call.blobs import Blob, Packed, dump, load, pack
 from wrenla_handler.call.envelope import Request, Response
 from wrenla_handler.call.failure import Failure
-from wrenla_handler.errors import EventError, IntegrityError, MissingTileError, NotPositiveDefiniteError
+from wrenla_handler.errors import EventError, IntegrityError, MissingTileError
 from wrenla_handler.grid import Grid
 from wrenla_handler.layout import tile_key
+from wrenla_handler.linalg_errors import NotPositiveDefiniteError
 from wrenla_handler.sources import as_bytes, function_key
 from wrenla_handler.stores import open_store
 from wrenla_handler.task import ArraySpec, Read, Task, Term, TileRef
@@ -311,7 +313,7 @@ def test_a_limit_of_its_own(make: Make) -> None:
     make()
     began = time.monotonic()
     assert answered(call(time.sleep, 60, limit=0.2)).ending == "timed out"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < slowed(5)
     assert answered(call(time.sleep, 0.3, limit=50.0), 3.0).ending == "value"
     assert answered(call(time.sleep, 60, limit=50.0), 1.3).ending == "timed out"
 
@@ -328,7 +330,7 @@ def test_reading_the_arguments_is_part_of_the_time(make: Make, monkeypatch: pyte
     monkeypatch.setattr(environment._callee, "_arguments", slowly)
     began = time.monotonic()
     assert answered(call(time.sleep, 60), 4.0).ending == "timed out"
-    assert time.monotonic() - began < 6.0  # not 3 s of reading and 4 of sleeping
+    assert time.monotonic() - began < slowed(6.0)  # not 3 s of reading and 4 of sleeping
 
 
 def test_no_time_at_all(make: Make) -> None:
@@ -574,6 +576,7 @@ def test_what_functions_of_tiles_print(make: Make, tmp_path: Path, monkeypatch: 
 # in a process of its own, as it is
 
 
+@pytest.mark.process
 def test_as_deployed(tmp_path: Path) -> None:
     program = """
 import json, os, sys, time

@@ -179,6 +179,7 @@ store.put("c/0/1", bytes(100_000), create=create)
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("unnamed", ["unnamed", "named"])
 @pytest.mark.parametrize("create", ["create", "replace"])
 def test_a_writer_killed_in_mid_write_leaves_no_object(

@@ -73,6 +73,7 @@ def test_a_root_may_be_a_link_but_not_a_run_s_folder(tmp_path: Path) -> None:
             list(LocalStore(tmp_path / name).list())
 
 
+@pytest.mark.process
 def test_what_is_no_file_is_no_object(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     os.mkfifo(tmp_path / "fifo")

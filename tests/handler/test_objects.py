@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import pickle
 import re
+import shutil
 import tracemalloc
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import wrenla as wl
 from wrenla_handler.errors import StoreError
 from wrenla_handler.objects import StoredObject
 from wrenla_handler.stores import MemoryStore, Store, open_store
+from wrenla_handler.stores.s3_client import shared_client
 
 MIB = 1 << 20
 TEXTS = {"b.txt": b"one\ntwo\n", "a.txt": b"three", "deep/c.csv": b"1,2\n", "empty": b""}
@@ -323,6 +327,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
 # mapped over
 
 
+@pytest.mark.cloud
 @pytest.mark.parametrize("kind", ["process", "thread"])
 def test_map(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -345,3 +350,58 @@ def test_map(
             store.close()
     if kind == "thread":
         MemoryStore.drop(urls[-1].split("/")[2])
+
+
+# names that are no keys, and links
+
+
+def test_what_cannot_be_passed_is_an_error_that_names_it(tmp_path: Path) -> None:
+    """Never left out without a word; what a pattern does not ask for may be there."""
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "deep/a.txt").write_text("a")
+    (tmp_path / "nowhere.txt").symlink_to(tmp_path / "no such file")  # nobody could read that
+    (tmp_path / f".{32 * 'a'}.tmp").write_text("half an object of ours")
+    os.mkfifo(tmp_path / "pipe")
+    odd: dict[str, Callable[[Path], Any]] = {
+        "caf\udce9.txt": lambda path: path.write_text("x"),
+        "a\nb.txt": lambda path: path.write_text("x"),
+        "deep/er/\x7f.txt": lambda path: path.write_text("x"),
+        ".half.tmp": lambda path: path.write_text("theirs"),
+        "caf\udce9/": lambda path: (path.mkdir(), (path / "x.txt").write_text("x")),
+        "link.txt": lambda path: path.symlink_to(tmp_path / "deep/a.txt"),
+        "deep/link/": lambda path: path.symlink_to(tmp_path / "deep/er"),
+    }
+    for name, make in odd.items():
+        path = tmp_path / name.rstrip("/")
+        make(path)
+        for pattern in (None, "*.tmp" if name.endswith(".tmp") else "*.txt"):
+            with pytest.raises(StoreError, match=re.escape(f"cannot all be passed: {name!r}: ")):
+                wl.objects(tmp_path, pattern=pattern)
+        assert [reader.key for reader in wl.objects(tmp_path, pattern="deep/a*")] == ["deep/a.txt"]
+        assert [*open_store(tmp_path).list()] == ["deep/a.txt"]
+        if name == "caf\udce9/":
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    for number in range(7):
+        (tmp_path / f"{number}\n").write_text("x")
+    with pytest.raises(
+        StoreError, match=r"'4\\n': its name has a control character; … \(7 in all\)\. Rename"
+    ):
+        wl.objects(tmp_path)
+
+
+def test_keys_on_s3_that_no_store_takes(s3_bucket: str) -> None:
+    for key in ("t/a.txt", "t/b\x7f.txt", "t/folder/", "t/z\x7f.txt"):
+        shared_client().put_object(Bucket=s3_bucket, Key=key, Body=b"" if key.endswith("/") else b"x")
+    url = f"s3://{s3_bucket}/t"
+    for pattern, key in ((None, "b\x7f.txt"), ("z*", "z\x7f.txt")):
+        with pytest.raises(StoreError, match=re.escape(f"passed: {key!r}: ")):
+            list(wl.objects(url, pattern=pattern))
+    assert [reader.key for reader in wl.objects(url, pattern="a*")] == ["a.txt"]
+
+
+def test_many_paths_in_place_of_a_folder() -> None:
+    with pytest.raises(TypeError, match=r"executor\.map\(f, paths\)$") as caught:
+        wl.objects([f"data/{number}.json" for number in range(5000)])  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 300

@@ -511,6 +511,7 @@ def test_a_forked_child_starts_afresh(s3_bucket: str) -> None:
     store.close()
 
 
+@pytest.mark.process
 def test_boto3_is_imported_only_when_it_is_needed() -> None:
     code = """
 import sys

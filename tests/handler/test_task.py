@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wrenla_handler.grid import Grid
-from wrenla_handler.task import ArraySpec, Read, Task, Term, TileRef, decode, encode
+from wrenla_handler.task import Apply, ArraySpec, Read, Task, Term, TileRef, decode, encode
 
 INDEX = st.integers(0, 1 << 20)
 NAME = st.text(max_size=20)
@@ -22,21 +22,36 @@ SCALAR = st.one_of(FLOAT, st.integers(-(1 << 60), 1 << 60), st.complex_numbers(a
 STEP = st.tuples(*[st.integers(-3, 3)] * 4)
 PAIR = st.tuples(INDEX, INDEX)
 REF = st.builds(TileRef, NAME, INDEX, INDEX, INDEX)
-READ = st.builds(
-    Read,
-    REF,
-    st.sampled_from("NTCR"),
-    st.sampled_from(["", "lower", "upper"]),
-    SCALAR,
-    SCALAR,
-    st.none() | REF,
-    st.none() | REF,
-    st.none() | st.tuples(*[st.integers(-10, 10)] * 6),
-    PAIR,
-    st.booleans(),
-)
-TERM = st.builds(Term, READ, READ, SCALAR, st.integers(1, 9), STEP, STEP, st.booleans())
 DTYPE = st.sampled_from(["float32", "float64", "complex64", "complex128"])
+
+
+def reads(tile: st.SearchStrategy[Any]) -> st.SearchStrategy[Read]:
+    return st.builds(
+        Read,
+        tile,
+        st.sampled_from("NTCR"),
+        st.sampled_from(["", "lower", "upper"]),
+        SCALAR,
+        SCALAR,
+        st.none() | REF,
+        st.none() | REF,
+        st.none() | st.tuples(*[st.integers(-10, 10)] * 6),
+        PAIR,
+        st.booleans(),
+        st.just("") | DTYPE,
+    )
+
+
+APPLY = st.builds(
+    lambda name, read, other, dtype, steps: Apply(name, (read, other), dtype, steps),
+    NAME,
+    reads(REF),
+    SCALAR | reads(REF),
+    DTYPE,
+    st.tuples(STEP, STEP),
+)
+READ = reads(REF | APPLY)
+TERM = st.builds(Term, READ, READ, SCALAR, st.integers(1, 9), STEP, STEP, st.booleans())
 TASK = st.builds(
     Task,
     REF,
@@ -135,9 +150,10 @@ def test_moving_twice_is_moving_once(read: Read, step: tuple[int, int, int, int]
     assert read.moved(s, step).moved(t, step) == read.moved(s + t, step)
 
 
-@given(READ, STEP, st.integers(1, 5))
+@given(reads(REF), STEP, st.integers(1, 5))
 def test_a_moved_read_reads_alike(read: Read, step: tuple[int, int, int, int], t: int) -> None:
     moved, (di, dj, dr, dc) = read.moved(t, step), step
+    assert isinstance(read.tile, TileRef)
     assert moved.tile == replace(read.tile, i=read.tile.i + t * di, j=read.tile.j + t * dj)
     for mine, theirs, d in ((moved.rows, read.rows, dr), (moved.cols, read.cols, dc)):
         assert (mine is None) == (theirs is None)
@@ -145,6 +161,16 @@ def test_a_moved_read_reads_alike(read: Read, step: tuple[int, int, int, int], t
             assert (mine.array, mine.i, mine.j) == (theirs.array, theirs.i + t * d, theirs.j)
     same = ("op", "mask", "scale", "shift", "window", "at", "add")
     assert all(getattr(moved, name) == getattr(read, name) for name in same)
+
+
+@given(READ, STEP, st.integers(1, 5))
+def test_the_tiles_of_a_run_move_by_their_steps(read: Read, step: tuple[int, int, int, int], t: int) -> None:
+    moving = list(read.moving(step))
+    assert [ref for ref, _ in moving] == list(read.refs())
+    moved = [replace(ref, i=ref.i + t * di, j=ref.j + t * dj) for ref, (di, dj) in moving]
+    assert [(ref.array, ref.i, ref.j) for ref in moved] == [
+        (ref.array, ref.i, ref.j) for ref in read.moved(t, step).refs()
+    ]
 
 
 @given(TERM)
@@ -176,7 +202,8 @@ def test_the_tiles_of_a_read() -> None:
     [
         ({}, True),
         ({"op": "C"}, True),
-        ({"scale": 2.0}, True),
+        ({"scale": -1}, True),
+        ({"scale": 2.0}, False),
         ({"at": (1, 1), "add": True}, True),
         ({"mask": "lower"}, False),
         ({"shift": 1.0}, False),

@@ -233,6 +233,15 @@ def test_nothing_of_an_earlier_task_shows(tmp_path: Path) -> None:
         assert not tile[300:].any(), "padding is zero"
         assert not tile[:, 300:].any()
         assert report.gets == 2 + len(base)
+    # a sum that fills a corner of its tile
+    dirty = own.buffers.take(400, 400, "float64")
+    dirty[...] = np.nan
+    own.buffers.give(dirty)
+    corner = Task(TileRef("out", 0, 0), (300, 300), "float64", (), (term,))
+    _, tile = execute(own, corner, specs)
+    np.testing.assert_allclose(tile[:300, :300], A[800:, :400] @ A[:400, 400:], rtol=1e-12, atol=1e-11)
+    assert not tile[300:].any()
+    assert not tile[:, 300:].any()
     own.close()
 
 

@@ -11,9 +11,10 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from wrenla_handler.errors import MissingTileError, NotPositiveDefiniteError, StoreError, TruncatedTileError
+from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileError
 from wrenla_handler.grid import Grid
 from wrenla_handler.layout import tile_key
+from wrenla_handler.linalg_errors import NotPositiveDefiniteError
 from wrenla_handler.sources import as_bytes, function_key
 from wrenla_handler.stores import LocalStore, MemoryStore, open_store
 from wrenla_handler.task import ArraySpec, Read, Task, TileRef

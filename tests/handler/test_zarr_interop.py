@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,7 @@ import zarr
 from zarr.codecs import BytesCodec, TransposeCodec
 
 import wrenla as wl
-from wrenla.errors import MetadataError, MissingTileError, NotAMatrixError
+from wrenla.errors import ChangedArrayError, MetadataError, MissingTileError, NotAMatrixError
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
 SHAPES = ((8, 8), (13, 7), (7, 13), (3, 2), (0, 4), (0, 0))
@@ -72,7 +76,7 @@ def test_others_read_structured_ones(dtype: str, tmp_path: Path) -> None:
     }
     for structure, (data, expected) in cases.items():
         path = tmp_path / structure
-        wl.from_array(data, tile=4, structure=structure).save(str(path))  # type: ignore[arg-type]
+        wl.from_array(data, tile=4, structure=structure, check=False).save(str(path))  # type: ignore[arg-type]
         assert all(equal(value, expected) for value in readers(path))
     L = wl.from_array((h + 30 * np.eye(13)).astype(dtype), tile=4).cholesky().save(str(tmp_path / "L"))
     assert all(equal(value, L.compute()) for value in readers(tmp_path / "L"))
@@ -209,6 +213,148 @@ def test_what_from_zarr_refuses(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"dtype .* is not one of"):
         wl.from_zarr(zarr.array(np.ones(2, "float16")), str(tmp_path / "copy"))
     assert not (tmp_path / "copy").exists()
+
+
+def _touched(part: tuple[int, int, int], chunk: int) -> tuple[int, int]:
+    return part[0] // chunk, -(-part[1] // chunk)
+
+
+class Counted:
+    """An array of another library: it can be sliced, and counts what is read of its chunks."""
+
+    def __init__(self, a: Any, chunks: Any) -> None:
+        self.a, self.shape, self.dtype, self.chunks = a, a.shape, a.dtype, chunks
+        self.touched: Counter[Any] = Counter()
+        self.alone = threading.Lock()
+
+    def __getitem__(self, index: tuple[slice, ...]) -> Any:
+        assert self.alone.acquire(blocking=False), "who is not known to bear threads is read by one at a time"
+        try:
+            return self._read(index)
+        finally:
+            self.alone.release()
+
+    def _read(self, index: tuple[slice, ...]) -> Any:
+        lengths = [max(c) if isinstance(c, tuple) else c for c in self.chunks]
+        parts = zip(index, self.shape, lengths, strict=True)
+        self.touched.update(itertools.product(*(range(*_touched(s.indices(n), c)) for s, n, c in parts)))
+        return self.a[index]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise AssertionError("loaded whole")
+
+
+def test_chunks_are_read_once(tmp_path: Path) -> None:
+    """Whatever their shape, also where some are too large or too long for a tile of the usual size."""
+    for number, (shape, chunks, structure, tile) in enumerate(
+        [
+            ((800, 800), (100, 100), "general", (300, 300)),
+            ((800, 800), ((300, 300, 200), (400, 400)), "general", (300, 400)),  # as Dask has them
+            ((800, 800), (1, 800), "general", (92, 800)),
+            ((800, 2), (7, 1), "general", (273, 2)),
+            ((800, 800), (60, 40), "hermitian", (240, 240)),
+            ((800,), (90,), "general", (270, 1)),
+            ((3, 5), (4, 4), "general", (3, 4)),
+            ((0, 4), (4, 4), "general", (1, 4)),
+        ]
+    ):
+        a = np.arange(math.prod(shape), dtype="i4").reshape(shape)
+        a = a + a.T if structure == "hermitian" else a
+        theirs_ = Counted(a, chunks)
+        A = wl.from_zarr(theirs_, str(tmp_path / str(number)), structure=structure, check=False)  # type: ignore[arg-type]
+        assert (*A.tile, 1)[:2] == tile, (shape, chunks)
+        assert not theirs_.touched or max(theirs_.touched.values()) == 1
+        assert np.array_equal(A.compute(), a)
+
+
+def test_arrays_that_are_read_on_demand_are_not_loaded() -> None:
+    """Neither by from_array nor as an operand; small ones are."""
+    large = Counted(np.empty((1500, 1500)), (100, 100))
+    for make in (wl.from_array, lambda a: wl.eye(1500) @ a):
+        for lazy in (large, dask.array.zeros((1500, 1500), chunks=500)):
+            with pytest.raises(TypeError, match=r"would be loaded here: .*wl\.from_zarr\(array, url\)"):
+                make(lazy)
+    assert not large.touched
+    a = numbers((6, 5), "float64")
+    for small in (Counted(a, (2, 2)), dask.array.from_array(a, chunks=2), zarr.array(a, chunks=(2, 2))):
+        assert equal(wl.from_array(small).compute(), a)
+        assert equal((wl.zeros((6, 5)) + small).compute(), a)
+
+
+def test_one_dimension_structure_overwrite_and_resume(tmp_path: Path) -> None:
+    v = zarr.create_array(tmp_path / "v", shape=(50,), chunks=(7,), dtype="i4")
+    v[:] = np.arange(50)
+    copy = tmp_path / "copy"
+    first = wl.from_zarr(tmp_path / "v", copy)
+    assert equal(first.compute(), np.arange(50.0))
+    assert equal(wl.from_zarr((tmp_path / "v").as_uri(), copy)[:2].compute(), np.array([0.0, 1]))
+    again = wl.from_zarr(v, copy)
+    assert again._node.key == first._node.key, "the same array: nothing to do, and nothing in the way"
+    v[:3] = 7
+    with pytest.raises(FileExistsError, match="overwrite=True replaces it"):
+        wl.from_zarr(v, copy)
+    assert equal(wl.from_zarr(v, copy, overwrite=True)[:4].compute(), np.array([7.0, 7, 7, 3]))
+    with pytest.raises(FileExistsError, match="overwrite=True replaces it"):
+        wl.from_array(np.ones(2), store=copy)
+    assert equal(wl.from_array(np.ones(2), store=copy, overwrite=True).compute(), np.ones(2))
+    spd = zarr.array(np.eye(4), chunks=(2, 2))
+    assert wl.from_zarr(spd, tmp_path / "s", structure="pos").structure == "pos"
+    for url in (tmp_path / "v", tmp_path / "v/inside", tmp_path):
+        with pytest.raises(ValueError, match="the array that is copied lies at"):
+            wl.from_zarr(v, url, overwrite=True)
+    assert v[4] == 4
+
+
+def test_an_array_that_changes_while_it_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    v = zarr.create_array(tmp_path / "v", shape=(6,), chunks=(2,), dtype="f8")
+    v[:] = 1.0
+    opened = zarr.Array.__getitem__
+
+    def changing(self: Any, index: Any) -> Any:
+        part = opened(self, index)
+        v[-1:] = 2.0
+        return part
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", changing)
+    with pytest.raises(ChangedArrayError, match="copy it again"):
+        wl.from_zarr(v, tmp_path / "copy")
+
+
+def test_groups_and_files_in_place_of_an_array(tmp_path: Path) -> None:
+    group = zarr.open_group(tmp_path / "g", mode="w")
+    group.create_array("deep/a", shape=(3,), dtype="f8")
+    group.create_array("b", shape=(3,), dtype="f8")
+    for given in (group, tmp_path / "g"):
+        with pytest.raises(NotAMatrixError, match=r"a group of arrays: .*'b'\], url\); there is: b, deep/a$"):
+            wl.from_zarr(given, tmp_path / "copy")
+    np.save(tmp_path / "x.npy", np.ones(3))
+    with pytest.raises(NotAMatrixError, match=r"this is a file, .*np\.load\(path, mmap_mode=\"r\"\)"):
+        wl.from_zarr(tmp_path / "x.npy", tmp_path / "copy")
+    with pytest.raises(TypeError, match=r"array with shape and dtype"):
+        wl.from_zarr([1.0], tmp_path / "copy")
+    masked = Counted(np.ma.masked_equal(np.arange(4.0), 2), (2,))
+    with pytest.raises(ValueError, match="masked entries"):
+        wl.from_zarr(masked, tmp_path / "copy")
+
+
+def test_what_open_says_of_other_formats(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones(3))
+    (tmp_path / "x.h5").write_bytes(b"x")
+    (tmp_path / "x").write_bytes(b"x")
+    zarr.create_array(tmp_path / "v2", shape=(3,), dtype="f8", zarr_format=2)
+    zarr.open_group(tmp_path / "g2", mode="w", zarr_format=2)
+    zarr.open_group(tmp_path / "g3", mode="w")
+    for name, said in {
+        "x.npy": rf"a file, .*wl\.from_array\(np\.load\('{tmp_path}/x\.npy', mmap_mode=\"r\"\)\)$",
+        "x.h5": r"a file, .*wl\.from_zarr\(h5py\.File\(",
+        "x": r"a file, not a folder of tiles: read it, and take wl\.from_array$",
+        "v2": rf"a Zarr v2 array: wl\.from_zarr\('{tmp_path}/v2', url\)",
+        "g2": r"a Zarr v2 group: wl\.from_zarr\('.*/NAME', url\)",
+        "g3": r"but a group: open one of the arrays in it, file://.*/g3/NAME;",
+        "nowhere": r"an unfinished one is finished by running its script again$",
+    }.items():
+        with pytest.raises((NotAMatrixError, MetadataError), match=said):
+            wl.open(tmp_path / name)
 
 
 def test_chunks_that_zarr_left_out(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from wrenla_kernels import blas_threads
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def one_blas_thread():
     with blas_threads(1):
         yield

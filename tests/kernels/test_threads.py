@@ -20,9 +20,11 @@ def before():
     """Skip where threads cannot be set, and see that every test leaves all numbers as they were."""
     if scipy_blas_info().internal_api == "unknown":
         pytest.skip("the threads of this BLAS cannot be set")
-    numbers = threads_of_all()
-    yield numbers
-    assert threads_of_all() == numbers
+    with blas_threads(2):  # tests have one thread otherwise
+        numbers = threads_of_all()
+        assert numbers[scipy_blas_info().filepath] == 2
+        yield numbers
+        assert threads_of_all() == numbers
 
 
 def test_only_scipys_library_is_limited(before):

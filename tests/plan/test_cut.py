@@ -86,10 +86,10 @@ def applied(task: Task) -> list[tuple[Read, Read, object]]:
     return [(a, b, term.alpha) for term in task.terms for a, b in term.products()]
 
 
-@given(TASK, CUTS)
-def test_pieces_of_a_task_are_the_task(task: Task, cut: Cut) -> None:
+@given(TASK, CUTS, st.sampled_from([(5, 6), (9, 6)]))
+def test_pieces_of_a_task_are_the_task(task: Task, cut: Cut, extent: tuple[int, int]) -> None:
     bounds = cut.bounds(task.length, bool(task.finish))
-    pieces = [piece(task, a, b, c == len(bounds) - 1) for c, (a, b) in enumerate(bounds)]
+    pieces = [piece(task, a, b, c == len(bounds) - 1, extent) for c, (a, b) in enumerate(bounds)]
     assert [one for part in pieces for one in applied(part)] == applied(task)
     assert pieces[0].base == task.base
     assert pieces[-1].out == task.out
@@ -97,7 +97,8 @@ def test_pieces_of_a_task_are_the_task(task: Task, cut: Cut) -> None:
     for (_, stop), before, after in zip(bounds, pieces, pieces[1:], strict=False):
         # a partial sum is named by how many terms it holds, whichever way the sum was cut
         assert before.out == TileRef("C", 3, 4, stop)
-        assert after.base == (Read(before.out),)
+        # of a tile that a sum fills a corner of, the corner is read
+        assert after.base == (Read(before.out, window=None if extent == (5, 6) else (0, 5, 1, 0, 6, 1)),)
         assert (before.finish, before.args) == ("", ())
     assert all(part.length == b - a for part, (a, b) in zip(pieces, bounds, strict=True))
     assert all((part.shape, part.dtype, part.origin) == ((5, 6), "float64", (7, 8)) for part in pieces)
@@ -112,4 +113,4 @@ def test_part_of_a_term(term: Term, data: st.DataObject) -> None:
 
 def test_an_uncut_task_is_itself() -> None:
     task = Task(TileRef("C", 0, 0), (1, 1), "float64")
-    assert piece(task, 0, 0, True) is task
+    assert piece(task, 0, 0, True, (1, 1)) is task

@@ -51,7 +51,10 @@ cases = {
     "mixed dtypes": lambda: S(R(n, n, "float32")) @ S(R(n, n)),
     "norm": lambda: S(R(n, n)).norm(1),
     "map": lambda: wl.map_tiles(lambda a, b: a + b, S(R(n, n)), S(R(n, n)).T),
+    "long sum": lambda: S(wl.random((2 * T - 100, 32 * T), tile=T)).gram(),
     "substitution": lambda: wl.linalg.solve_triangular(S(R(n, n)).T, S(R(n, T))),
+    "functions": lambda: np.exp(S(R(n, n)) * S(R(n, n)).T / 3) + 1,
+    "functions in a product": lambda: np.exp(-(S(R(n, n)).T ** 2)) @ S(R(n, T)),
     "views": lambda: S(R(n, n)).tril().shift(2.0) @ S(R(n, n)).T,
 }
 
@@ -81,9 +84,14 @@ print(json.dumps({which: measure(which) for which in wanted or cases}))
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peak memory cannot be reset")
 @pytest.mark.parametrize(
-    "cases", [("cholesky", "sum", "blocks", "views"), pytest.param((), marks=pytest.mark.slow)]
+    "cases",
+    [
+        ("cholesky", "sum", "long sum", "blocks", "views", "functions", "functions in a product"),
+        pytest.param((), marks=pytest.mark.slow),
+    ],
 )
 def test_peak_of_one_task_is_below_the_projected_memory(cases: tuple[str, ...], tmp_path: Path) -> None:
     done = subprocess.run(

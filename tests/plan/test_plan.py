@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
@@ -20,6 +21,8 @@ from wrenla.plan import plan as plan_module
 from wrenla.plan.cut import Cut
 from wrenla.plan.model import ExecutorModel
 from wrenla.plan.plan import Plan, make_plan
+from wrenla.run.execute import _wanted
+from wrenla.run.scheduler import Begun, Done, Input, Policy, Submit, initial_state, step
 
 MODEL = ExecutorModel(2, 60e9, 2e9, 1e-4, 60.0, 1 << 50)
 
@@ -48,6 +51,8 @@ WAYS: dict[str, Callable[[Tile], wl.BigMatrix]] = {
     "block": lambda t: wl.block([[R(N, N, t), R(N, N, t)]]),
     "norm": lambda t: R(N, N, t).norm(1),
     "function": lambda t: wl.from_function(lambda i, j: i[:, None] - j, (N, N), tile=t) @ R(N, N, t),
+    "long": lambda t: R(60 * N, 80, t).T.gram(),
+    "vector": lambda t: R(80, 60 * N, t) @ wl.random(60 * N, tile=100),
     "mapped": lambda t: wl.map_tiles(np.hypot, R(N, N, t), R(N, N, t), R(N, N, t)),
 }
 
@@ -97,7 +102,14 @@ def test_compute_refuses_before_anything_starts(tmp_path: Path, monkeypatch: pyt
 def test_a_plan_prints_what_it_will_take() -> None:
     plan = plan_of(R(4096, 4096, 512).gram().shift(1.0).cholesky(), 1 << 30, Cut("fixed", 4))
     lines = str(plan).splitlines()
-    assert lines[0] == "plan for 4096 × 4096 in tiles of 512 × 512, float64"
+    assert lines[0] == "plan for 4096 × 4096, float64, from 4096 × 4096 in tiles of 512 × 512"
+    assert repr(plan) == str(plan)
+    solution = R(96, 96, 32).gram().shift(1.0).solve(wl.random(96, tile=32))
+    for x, header in (
+        (solution, "a vector of 96, float64, from 96 × 96 in tiles of 32 × 32"),
+        (solution.norm(), "a number, float64, from 96 × 96 in tiles of 32 × 32"),
+    ):
+        assert str(plan_of(x, 1 << 30, Cut())).startswith(f"plan for {header}\n")
     table = {line[2:13].strip(): line[13:] for line in lines[1:]}
     names = ["tasks", "waves", "sums", "arithmetic", "read", "written", "requests", "memory", "time"]
     assert list(table) == names
@@ -106,10 +118,64 @@ def test_a_plan_prints_what_it_will_take() -> None:
     assert kernels == plan.kernels
     assert sum(kernels.values()) == plan.tasks
     assert table["waves"].startswith(f"{plan.waves}, mean parallelism {plan.parallelism:.1f}")
-    assert table["sums"] == "groups of 4"
+    assert table["sums"] == "up to 8 products for each tile, in tasks of up to 4"
     assert table["requests"] == f"{plan.reads + plan.tasks:,} at most"
     assert "(projected) of 1.00 GiB (allowed)" in table["memory"]
-    assert table["time"].endswith("on 2 workers")
+    seconds, path = f"{plan.seconds:.3g}", f"{plan.critical_path:.3g}"
+    expected = f"about {seconds} s on 2 workers, at least {path} s on any number (the longest chain of tasks)"
+    assert table["time"] == expected
+
+
+def test_a_plan_says_what_its_sums_are() -> None:
+    A = R(160, 160, 20)
+    for cut, expected in (
+        (Cut(), "up to 8 products for each tile, all in one task"),
+        (Cut("fixed", 1), "up to 8 products for each tile, in a task each"),
+        (Cut("doubling", 4), "up to 8 products for each tile, in tasks of up to 4, fewer towards the end"),
+    ):
+        assert f"  sums       {expected}\n" in str(plan_of(A @ A, cut=cut))
+    assert "  sums       none of products\n" in str(plan_of(A.T))
+    assert "  sums       up to 1 product for each tile, " in str(plan_of(R(9, 9, 9) @ R(9, 9, 9)))
+
+
+def clocked(plan: Plan) -> float:
+    """Return when the scheduler ends if tasks take what the plan says, on as many workers."""
+    state = initial_state(plan.graph, _wanted(plan), [], Policy(slots=plan.model.workers))
+    now = 0.0
+    running: list[tuple[float, int]] = []
+    inputs: list[Input] = [Begun()]
+    while inputs or running:
+        if not inputs:
+            now, task = heapq.heappop(running)
+            inputs = [Done(task)]
+        state, actions = step(state, inputs.pop())
+        for action in actions:
+            if isinstance(action, Submit):
+                heapq.heappush(running, (now + plan.graph.seconds[action.task], action.task))
+    return now
+
+
+@pytest.mark.parametrize("way", sorted(WAYS))
+def test_the_seconds_are_those_of_a_run(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for workers in (1, 2, 20, 200):
+        model = replace(MODEL, workers=workers)
+        for cut in (None, Cut(), Cut("fixed", 1)):
+            plan, _ = make_plan([made(WAYS[way](60)._node)], model, cut=cut)
+            seconds = plan.seconds
+            assert seconds == pytest.approx(clocked(plan), rel=0.01)
+            assert seconds >= max(plan.work / workers, plan.critical_path) * (1 - 1e-9)
+            # large graphs are not played through
+            monkeypatch.setattr(plan_module, "_SIMULATE_TASKS", 0)
+            bound = Plan(plan.results, plan.graph, plan.cut, model).seconds
+            assert 0.5 * seconds <= bound <= seconds * (1 + 1e-9)
+            monkeypatch.undo()
+
+
+def test_idle_workers_cost_nothing() -> None:
+    """A function is paid while it works, not while the longest chain of the plan keeps it waiting."""
+    model = replace(MODEL, workers=1000, dollars_per_second=1e-3)
+    plan, _ = make_plan([made(R(400, 400, 100).gram().cholesky()._node)], model)
+    assert plan.dollars == pytest.approx(1e-3 * plan.work)
 
 
 def test_kernels_are_counted_by_what_a_task_ends_with() -> None:
@@ -119,9 +185,12 @@ def test_kernels_are_counted_by_what_a_task_ends_with() -> None:
         "gemm": n * n * (n + 1) // 2 + n * (n**2 - 1) // 6,
         "trsm_right": n * (n - 1) // 2,
         "potrf": n,
-        "mirror": n,
+        "syrk": n,
     }
     assert plan_of(R(200, 200, 100).T).kernels == {"copy": 4}
+    assert plan_of(R(200, 200, 100) + R(200, 200, 100)).kernels == {"add": 4}
+    assert plan_of(R(160, 10, 10).T.gram()).kernels == {"gemm": 2, "add": 1}
+    assert plan_of(R(200, 200, 100).sum(1)).kernels == {"row_sums": 4, "add": 2}
     assert plan_of(wl.map_tiles(np.exp, R(200, 200, 100))).kernels == {"call": 4}
 
 

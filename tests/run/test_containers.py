@@ -59,6 +59,7 @@ def contained(root: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.process
 def test_a_run_in_another_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "WATCH_SECONDS", 1.5)
     monkeypatch.setattr(lease_module, "_POLL_SECONDS", 0.05)

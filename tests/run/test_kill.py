@@ -139,6 +139,7 @@ def check(what: str, times: int, latest: int, folder: Path) -> None:
         killed += len(found) - 1
 
 
+@pytest.mark.process
 def test_killed_three_times(folder: Path) -> None:
     check("solve", 3, 16, folder)
 
@@ -149,6 +150,7 @@ def test_killed_twenty_times(what: str, folder: Path) -> None:
     check(what, 20, 5 if what == "solve" else 3, folder)
 
 
+@pytest.mark.process
 def test_the_result_of_a_killed_run_is_right(folder: Path, executor: wl.LocalExecutor) -> None:
     kill_until_done("function", 0, 1, 20, folder, folder / "out")
     i = np.arange(200)

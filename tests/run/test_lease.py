@@ -87,6 +87,7 @@ def dead_process() -> Holder:
 MINE = Holder.mine("them", {"run": "r"})
 
 
+@pytest.mark.process
 def test_a_process_of_this_namespace_is_known_at_once(
     watched: Callable[[Callable[[], object]], list[float]], store: Store
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_process_of_this_namespace_is_known_at_once(
         assert pauses == []
 
 
+@pytest.mark.process
 def test_who_has_ended_and_was_not_waited_for_is_dead(store: Store) -> None:
     """As a driver that a notebook has killed, or one in a container whose first process reaps nobody."""
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import wrenla as wl
 from wrenla.errors import NestedCallError
@@ -28,6 +28,7 @@ def matrix() -> wl.BigMatrix:
 # calls
 
 
+@pytest.mark.process
 def test_submit_map_and_as_completed(executor: wl.LocalExecutor) -> None:
     assert isinstance(executor, concurrent.futures.Executor)
     assert executor.submit(pow, 2, 5).result() == 32
@@ -39,6 +40,7 @@ def test_submit_map_and_as_completed(executor: wl.LocalExecutor) -> None:
     assert {future.result() for future in concurrent.futures.as_completed(futures)} == set(range(10))
 
 
+@pytest.mark.process
 def test_errors_of_calls_come_back(executor: wl.LocalExecutor) -> None:
     error = executor.submit(int, "no number").exception(timeout=10)
     assert isinstance(error, ValueError)
@@ -156,6 +158,7 @@ def test_a_run_from_within_a_worker_is_refused(matrix: wl.BigMatrix) -> None:
         assert result == pytest.approx(float(matrix.trace().compute(executor)))
 
 
+@pytest.mark.process
 def test_a_process_asks_for_no_run_on_its_own_executor(executor: wl.LocalExecutor) -> None:
     with pytest.raises(TypeError, match="cannot travel to a worker"):
         executor.submit(lambda: wl.eye(3, tile=3).compute(executor))
@@ -185,10 +188,18 @@ def test_a_run_from_within_a_listener_is_refused(matrix: wl.BigMatrix, executor:
     matrix.cholesky().compute(executor)  # the executor is none the worse for it
 
 
+@pytest.fixture
+def two_blas_threads(executor: wl.LocalExecutor) -> Iterator[None]:
+    """Two, so that a limit of one is seen; tests have one otherwise."""
+    with threadpool_limits(2):
+        yield
+
+
 def blas_of_all() -> dict[str, int]:
     return {library.filepath: library.num_threads for library in ThreadpoolController().lib_controllers}
 
 
+@pytest.mark.usefixtures("two_blas_threads")
 @pytest.mark.parametrize("how", ["well", "numerical failure", "interrupt"])
 def test_blas_threads_are_restored_and_numpys_left_alone(
     how: str, matrix: wl.BigMatrix, executor: wl.LocalExecutor
@@ -277,6 +288,7 @@ def default(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     return make
 
 
+@pytest.mark.process
 def test_the_default_executor_is_what_the_settings_say(default: Callable[..., Any]) -> None:
     first = default(WRENLA_WORKERS="1", WRENLA_ALLOWED_MEM="200 MiB")
     assert (first.workers, first.allowed_mem, first.blas_threads) == (1, 200 << 20, 1)

@@ -86,6 +86,7 @@ def expected(tmp_path: Path, executor: wl.LocalExecutor) -> Any:
     return wl.open(tmp_path / "A").cholesky().compute(executor)
 
 
+@pytest.mark.process
 def test_processes_that_compute_the_same_at_once(
     together: Callable[[str], list[Path]], left: Any, tmp_path: Path, executor: wl.LocalExecutor
 ) -> None:
@@ -94,6 +95,7 @@ def test_processes_that_compute_the_same_at_once(
     assert left() == []
 
 
+@pytest.mark.process
 def test_processes_that_save_the_same_at_once(
     together: Callable[[str], list[Path]], left: Any, tmp_path: Path, executor: wl.LocalExecutor
 ) -> None:

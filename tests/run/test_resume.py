@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
+from tests.waiting import slowed
 from wrenla.plan import plan as plan_module
 from wrenla.plan.cut import Cut
 from wrenla.run.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted
@@ -107,6 +108,30 @@ def _key(plan: Any, p: int) -> str:
     return f"c/{ref.i}/{ref.j}" if not ref.partial else ""
 
 
+def test_a_long_sum_goes_on_in_the_middle_of_its_tree(
+    executor: wl.LocalExecutor, tmp_path: Path, cut: Callable[[Cut], None], left: Any
+) -> None:
+    """Parts that are added up are gone, and not made again; nor does it matter how parts were cut."""
+    B = wl.random((2003, 7), tile=(4, 3)).save(str(tmp_path / "B"), executor)
+    G = B.T @ B
+    expected = G.compute(executor)
+    tasks = wl.plan(G, executor=executor).tasks
+    done = 0
+    for wanted, stop in ((Cut(), 100), (Cut("fixed", 3), 150), (Cut(), 60)):
+        cut(wanted)
+        with pytest.raises(ConnectionAbortedError):
+            G.compute(executor, on_event=stopping_after(stop, ConnectionAbortedError()))
+        kept = [key for key in left() if "/c/" in key]
+        assert len(kept) < 100, "parts do not pile up"
+        done += stop if wanted == Cut() else 0
+    cut(Cut())
+    events: list[Event] = []
+    result = G.compute(executor, on_event=events.append)
+    np.testing.assert_array_equal(result, expected)
+    assert sum(isinstance(event, TaskFinished) for event in events) <= tasks - done
+    assert left() == []
+
+
 def test_a_shortened_tile_is_made_again(
     matrix: wl.BigMatrix, executor: wl.LocalExecutor, tmp_path: Path
 ) -> None:
@@ -180,7 +205,7 @@ def test_ctrl_c_ends_at_once_and_keeps_tiles(
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt) as raised:
         slow.compute(executor, schedule=schedule, on_event=stopping_after(40, KeyboardInterrupt()))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < slowed(10)
     assert "wrenla clean" in raised.value.__notes__[0]
     kept = sum("/c/" in key for key in left())
     assert kept > 0
@@ -216,7 +241,7 @@ def test_ctrl_c_does_not_wait_for_a_long_task(
     try:
         with pytest.raises(KeyboardInterrupt):
             slow.compute(executor, on_event=interrupt)
-        assert time.monotonic() - began < 10  # the tasks take 30 s
+        assert time.monotonic() - began < slowed(10)  # the tasks take 30 s
         assert isinstance(seen[-1], RunFinished)
         assert seen[-1].error == "KeyboardInterrupt: "
     finally:
@@ -241,6 +266,7 @@ print("finished", flush=True)
 """
 
 
+@pytest.mark.process
 def test_sigint_ends_a_script_and_says_how_to_go_on(
     matrix: wl.BigMatrix, executor: wl.LocalExecutor, tmp_path: Path, left: Any
 ) -> None:
@@ -257,7 +283,7 @@ def test_sigint_ends_a_script_and_says_how_to_go_on(
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
     _, err = process.communicate(timeout=20)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < slowed(10)
     assert process.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in err
     assert "to resume: run the same script again" in err
@@ -283,7 +309,7 @@ def test_sigint_at_any_moment(matrix: wl.BigMatrix, executor: wl.LocalExecutor, 
             process.send_signal(signal.SIGINT)
             began = time.monotonic()
             out, _ = process.communicate(timeout=20)
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < slowed(10)
             if "finished" in out:
                 break
             assert process.returncode in (-signal.SIGINT, 1)

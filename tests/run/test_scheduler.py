@@ -36,13 +36,16 @@ BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """This machine may have other things to do."""
 
 
-def a_graph(needs: Sequence[Sequence[int]], seconds: Sequence[float] = ()) -> Graph:
+def a_graph(
+    needs: Sequence[Sequence[int]], seconds: Sequence[float] = (), adds: Sequence[bool] = ()
+) -> Graph:
     """Make a graph of nothing but what waits for what."""
     graph = Graph.__new__(Graph)
     graph.tile = np.zeros(len(needs), np.int32)
     graph.first_need = np.concatenate(([0], np.cumsum([len(n) for n in needs]))).astype(np.int64)
     graph.needs = np.array(list(chain.from_iterable(needs)), np.int32)
     graph.seconds = np.array(seconds if len(seconds) else [1.0] * len(needs))
+    graph.adds = np.array(adds if len(adds) else [False] * len(needs), bool)
     graph.level = graph._levels()
     return graph
 
@@ -52,7 +55,8 @@ def graphs(draw: st.DrawFn, most: int = 14) -> Graph:
     n = draw(st.integers(0, most))
     # an input may stand there twice
     needs = [draw(st.lists(st.integers(0, p - 1), max_size=4)) if p else [] for p in range(n)]
-    return a_graph(needs, [draw(st.sampled_from([0.5, 1.0, 2.0, 7.0])) for _ in range(n)])
+    seconds = [draw(st.sampled_from([0.5, 1.0, 2.0, 7.0])) for _ in range(n)]
+    return a_graph(needs, seconds, draw(st.lists(st.booleans(), min_size=n, max_size=n)))
 
 
 def subsets(n: int) -> st.SearchStrategy[list[int]]:
@@ -140,12 +144,12 @@ class Simulation:
                 self.ended = action
 
     def check_urgency(self, p: int) -> None:
-        """Of what could run now, the task with the longest path is handed out."""
-        path = self.graph.longest_paths(self.graph.seconds)
+        """Of what could run now, the most urgent task is handed out."""
+        urgency = self.graph.urgency
         for q in self.needed - set(self.done) - self.running - self.asleep:
             in_wave = self.policy.schedule == "dataflow" or self.graph.level[q] == self.waves[-1]
             if in_wave and self.inputs(q) <= self.there:
-                assert path[q] <= path[p]
+                assert urgency[q] <= urgency[p]
 
     def finish(self, p: int) -> None:
         self.running.remove(p)
@@ -259,3 +263,25 @@ def test_the_same_events_give_the_same_actions(graph: Graph, data: st.DataObject
             queue += [Done(action.task) for action in actions if isinstance(action, Submit)]
         runs.append(log)
     assert runs[0] == runs[1]
+
+
+def test_sums_are_made_as_soon_as_what_they_add_up_is_there() -> None:
+    """Or else all parts of a long sum would be there at once; their number does not matter."""
+    for parts in (64, 512):
+        needs: list[list[int]] = [[] for _ in range(parts)]
+        while len(level := _unread(needs)) > 1:
+            needs += [level[t : t + 8] for t in range(0, len(level), 8)]
+        graph = a_graph(needs, [1.0] * parts + [0.1] * (len(needs) - parts), [bool(need) for need in needs])
+        sim = Simulation(graph, {len(needs) - 1}, set(), Policy(slots=4))
+        sim.tell(Begun())
+        most = 0
+        while sim.ended is None:
+            sim.finish(next(p for p in sim.attempts if p in sim.running))  # first come, first done
+            most = max(most, len(sim.there))
+        assert most <= 8 * len(np.unique(graph.level)) + 4
+
+
+def _unread(needs: Sequence[Sequence[int]]) -> list[int]:
+    """Return the tasks that no other waits for."""
+    read = set(chain.from_iterable(needs))
+    return [p for p in range(len(needs)) if p not in read]

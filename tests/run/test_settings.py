@@ -87,6 +87,7 @@ KINDS: dict[str, tuple[str, Any]] = {
     "tile": ("512", 512),
     "schedule": ("waves", "waves"),
     "progress": ("off", False),
+    "logs": ("quiet", "quiet"),
     "max_compute_bytes": ("1.5 MB", 1_500_000),
 }
 
@@ -153,6 +154,7 @@ def test_a_key_like_no_other_names_them_all() -> None:
         ("schedule", "wave"),
         ("schedule", 3),
         ("progress", "perhaps"),
+        ("logs", "perhaps"),
         ("store", 7),
     ],
 )

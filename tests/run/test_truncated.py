@@ -119,6 +119,7 @@ def test_a_run_ends_with_an_error(when: str, executor: wl.LocalExecutor, tmp_pat
     np.testing.assert_allclose((B @ B).compute(executor), a @ a, rtol=1e-12)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("whose", ["theirs", "ours, but nobody asks"])
 def test_other_accesses_end_the_process_as_before(whose: str, tmp_path: Path) -> None:
     """Zeros that nobody asks about would be taken for numbers; and another handler gets what is for it."""

@@ -142,7 +142,7 @@ def test_clean_removes_what_is_older(tmp_path: Path) -> None:
         os.utime(path, (time.time() - 7200, time.time() - 7200))
     assert "nothing to clean" in wrenla("clean", "--store", tmp_path, "--older-than", "3h").output
     result = wrenla("clean", "--store", tmp_path, "--older-than", "1h")
-    assert "left 2hr" in result.output
+    assert "left 2h" in result.output
     assert not folder.exists()
 
 
@@ -174,6 +174,26 @@ def test_clean_uses_the_setting(tmp_path: Path) -> None:
     failed_run(tmp_path)
     result = wrenla("clean", env={"WRENLA_STORE": str(tmp_path)})
     assert f"{tmp_path}: removed" in result.output
+
+
+def test_clean_shows_the_cache_of_packages_and_empties_it(tmp_path: Path) -> None:
+    folder = tmp_path / "wrenla/packages"
+    folder.mkdir(parents=True)
+    names = [f"package-{20 * 'a'}.zip", f"package-{20 * 'a'}.json", f"wheels-{20 * 'b'}.zip"]
+    for name in (*names, "notes.txt"):
+        (folder / name).write_bytes(bytes(1 << 20))
+    env = {"XDG_CACHE_HOME": str(tmp_path), "WRENLA_STORE": str(tmp_path / "store")}
+    size = f"{folder}: {{}}3.00 MiB of packages for AWS Lambda in 3 files{{}}"
+    for arguments, before, after in (
+        ((), "", ": a cache; --packages removes it"),
+        (("--packages", "--dry-run"), "would remove ", ""),
+        (("--packages", "--store", str(tmp_path)), "removed ", ""),
+    ):
+        assert {*names, "notes.txt"} == {path.name for path in folder.iterdir()}
+        assert "packages" not in wrenla("clean", "--store", tmp_path, env=env).output
+        assert "no packages" in wrenla("clean", "--packages", "--older-than", "1h", env=env).output
+        assert wrenla("clean", *arguments, env=env).output.splitlines()[0] == size.format(before, after)
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
 def test_clean_refuses_what_is_no_duration(tmp_path: Path) -> None:

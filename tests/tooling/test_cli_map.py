@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import wrenla as wl
+from tests.waiting import slowed
 from wrenla.cli import main
 from wrenla.cli_inputs import Input
 from wrenla.cli_map import _outcomes
@@ -135,6 +137,22 @@ def test_one_line_for_each_line(folder: Path, options: tuple[str, ...]) -> None:
     assert (result.stdout, result.stderr, result.exit_code) == ("2\n4\n6\n", "", 0)
 
 
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_what_functions_print_goes_to_standard_error(folder: Path, kind: str) -> None:
+    (folder / "talk.py").write_text("def talk(x):\n    print('said', x)\n    return 10 / int(x)\n")
+    (folder / "zero.txt").write_text("1\n\n0\n2\n")
+    run = functools.partial(
+        wrenla_map, folder, f"{folder / 'talk.py'}:talk", folder / "zero.txt", "--keep-going"
+    )
+    result = run("--kind", kind, "--workers", "2")
+    assert result.stdout == "10.0\n5.0\n"
+    lines = sorted(result.stderr.splitlines())
+    assert lines[1:4] == ["[line 1] said 1", "[line 3] said 0", "[line 4] said 2"]
+    assert lines[4] == "line 3 ('0'): ZeroDivisionError: division by zero"
+    result = run("--kind", kind, "--workers", "1", "--quiet")
+    assert (result.stdout, "said" in result.stderr) == ("10.0\n5.0\n", False)
+
+
 def test_lines_are_passed_as_they_are(folder: Path) -> None:
     lines = [" a ", "\t", "é 漢字", "'", "x" * 100_000]
     result = wrenla_map(folder, "echo", "-", stdin="\n\n".join(lines))
@@ -154,6 +172,18 @@ def test_json(folder: Path) -> None:
     result = wrenla_map(folder, "point", folder / "in.txt", "--json")
     assert result.exit_code == 1
     assert "line 1 ('1'): TypeError: the result contains a Point, which JSON does not know" in result.stderr
+
+
+def test_progress(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal by itself, elsewhere if the setting says so; it goes to standard error."""
+    assert wrenla_map(folder, "echo", "-", stdin="1\n2\n3\n").stderr == ""
+    monkeypatch.setenv("WRENLA_PROGRESS", "true")
+    for more in ((), ("--chunksize", "2")):
+        done = wrenla_map(folder, "echo", "-", *more, stdin="1\n2\n3\n")
+        assert done.stdout.splitlines() == ["1", "2", "3"]
+        first, *_, last = done.stderr.splitlines()
+        assert first.startswith("wrenla: calls of echo on ")
+        assert last.startswith("wrenla: 3/3 calls, in ")
 
 
 def test_unordered(folder: Path) -> None:
@@ -249,7 +279,7 @@ def test_timeout(folder: Path) -> None:
     (folder / "in.txt").write_text("0\n300\n0\n")
     began = time.monotonic()
     result = wrenla_map(folder, "sleep", folder / "in.txt", "--timeout", "0.5", "--keep-going")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < slowed(20)
     assert (result.stdout, result.exit_code) == ("slept\nslept\n", 1)
     assert result.stderr.startswith("line 2 ('300'): TimedOut: ")
 
@@ -258,7 +288,7 @@ def test_what_runs_is_ended_by_a_failure(folder: Path) -> None:
     (folder / "in.txt").write_text("x\n300\n300\n")
     began = time.monotonic()
     result = wrenla_map(folder, "sleep", folder / "in.txt", "--workers", "2")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < slowed(20)
     assert result.stderr.startswith("Error: line 1 ('x'): ValueError")
 
 

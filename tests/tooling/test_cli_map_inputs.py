@@ -112,6 +112,22 @@ def test_a_class_whose_objects_print_as_an_address() -> None:
 # text
 
 
+def test_lines_end_as_on_any_system() -> None:
+    """Of a file and of standard input alike, with a mark at the beginning, and without a last end."""
+    for data, encoding in (
+        (b"1\r\n\r\n2\r\n3", "utf-8"),
+        (b"1\r2\r3\r", "utf-8"),
+        (b"\xef\xbb\xbf1\n2\n3\n", "utf-8"),
+        ("1\r\n2\r\n3\r\n".encode("utf-16"), "utf-16"),
+        (b"1\r\n2\n3", "cp1252"),
+    ):
+        Path("in.txt").write_bytes(data)
+        for inputs in ("in.txt", "-"):
+            result = wrenla_map("s.py:echo", inputs, "--encoding", encoding, "--json", stdin=data)
+            assert result.stdout == '"1"\n"2"\n"3"\n', (data, inputs, result.stderr)
+    assert wrenla_map("s.py:echo", "-", stdin=b"").stdout == ""
+
+
 @pytest.mark.parametrize(("inputs", "name"), [("latin", "latin"), ("-", "standard input")])
 def test_lines_that_are_no_text(inputs: str, name: str) -> None:
     result = wrenla_map("s.py:echo", inputs, stdin=Path("latin").read_bytes())

@@ -35,9 +35,9 @@ def test_kriging_beats_the_mean_within_the_memory_allowed(tmp_path: Path, points
     )
     assert run.returncode == 0, run.stderr
     said = run.stdout
-    assert f"plan for {points} × 1" in said
+    assert f"plan for a vector of {points}, float64, from {points} × {points}" in said
     assert number(r"n\) = (\S+) < 16: passed", said) < 1
-    assert number(r"error +([\d.]+) m", said) < number(r"([\d.]+) m for the mean", said) / 2
+    assert number(r"error +([\d.]+) m", said) < number(r"([\d.]+) m when predicting the mean", said) / 2
     assert number(r"memory +(\d+) MiB at the peak", said) <= 256
     assert "GFLOP/s" in run.stderr  # progress
     image = imread(picture)
@@ -52,3 +52,19 @@ def test_kriging_explains_its_options() -> None:
     ).stdout
     for option in ("--points", "--memory", "--seed", "--picture"):
         assert option in said
+
+
+def test_readme_shows_what_it_prints() -> None:
+    """All but the numbers: lines and words of the demo's end stand in the README."""
+
+    def shape(text: str) -> list[str]:
+        return [re.sub(r"\{[^{}]*\}|[\d.,]+(e-?\d+)?", "#", line).strip() for line in text.splitlines()]
+
+    source = DEMO.read_text()
+    printed = shape(source[source.index("  solve  ") : source.index("predicting the mean")])
+    readme = [line for line in (DEMO.parents[1] / "README.md").read_text().splitlines() if line[:4] == "    "]
+    shown = {line.split()[0]: line for line in readme if line.strip()}
+    for line in printed:
+        label = line.split()[0]
+        fixed = [word for word in re.split(r"#\S*|\W+", line) if len(word) > 3]
+        assert all(word in shown[label] for word in fixed), f"{shown[label]} | {line}"

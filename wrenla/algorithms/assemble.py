@@ -13,7 +13,11 @@ from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import Structure
 from wrenla_handler.task import Read, Task
 
-__all__ = ["Piece", "block", "copy", "full", "rechunk", "take"]
+__all__ = ["Copy", "Piece", "block", "copy", "full", "rechunk", "take"]
+
+
+_REVERSED: dict[Structure, Structure] = {"lower": "upper", "upper": "lower"}
+"""What a triangle is when its rows and columns are counted from the end."""
 
 
 def copy(A: Node, dtype: str | None = None) -> Node:
@@ -40,14 +44,25 @@ def _in_one_piece(A: Node, grid: Grid, structure: Structure) -> Node:
 
 
 def take(A: Node, rows: slice, cols: slice, tile: Pair, ndim: int = 2) -> Node:
-    """Return A[rows, cols]; the slices have non-negative starts, as `slice.indices` gives them."""
+    """Return A[rows, cols]; the slices have non-negative starts, as `slice.indices` gives them.
+
+    The same rows as columns are a principal submatrix: it has the structure of A, from the other end too.
+    """
     (r, _, rs), (c, _, cs) = rows.indices(A.grid.shape[0]), cols.indices(A.grid.shape[1])
     shape = (
         len(range(*rows.indices(A.grid.shape[0]))),
         len(range(*cols.indices(A.grid.shape[1]))),
     )
     piece = Piece(0, (r, rs), (c, cs), shape, (0, 0))
-    return make(Assemble((piece,), Grid(shape, tile), "general", ndim), A)
+    structure: Structure = "general"
+    if (
+        ndim == 2
+        and (r, rs, shape[0]) == (c, cs, shape[1])
+        and tile[0] == tile[1]
+        and A.structure != "general"
+    ):
+        structure = A.structure if rs > 0 else _REVERSED.get(A.structure, A.structure)
+    return make(Assemble((piece,), Grid(shape, tile), structure, ndim), A)
 
 
 def block(blocks: Sequence[Sequence[Node]], tile: Pair) -> Node:

@@ -19,6 +19,12 @@ def cholesky(A: Node) -> Node:
     rows, cols = A.grid.shape
     if rows != cols or A.ndim != 2:
         raise ValueError(f"cholesky: the matrix must be square, not {rows} × {cols}")
+    if A.structure in ("lower", "upper"):
+        raise ValueError(
+            f"cholesky: a matrix that is known to be {A.structure} triangular is not positive definite; if "
+            "it is a factor already, wrenla.linalg.CholeskyFactor(L).solve(b) solves with L Lᴴ; if it is a "
+            'half of the matrix, make it with structure="pos", check=False, of which the lower half is read'
+        )
     if A.grid.tile[0] != A.grid.tile[1]:
         edge = min(A.grid.tile)
         A = rechunk(A, (edge, edge))

@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from wrenla.algorithms.assemble import rechunk
-from wrenla.algorithms.views import flip, scale_columns, settle
+from wrenla.algorithms.long_sums import as_tree
+from wrenla.algorithms.views import factor, flip, scale_columns, settle
 from wrenla.plan.expression import Description, Node, make, products, result_dtype
 from wrenla_handler.grid import Grid
 from wrenla_handler.task import Task
@@ -21,14 +22,15 @@ def gram(A: Node, weights: Node | None = None) -> Node:
     """Return A Aᴴ, or A diag(weights) Aᴴ with one real weight for each column of A."""
     if A.ndim != 2:
         raise ValueError(f"gram: a matrix is needed, not {A.ndim} dimensions")
-    A = settle(A, "sum")
+    A = factor(A, A.grid.counts[0])
     if np.dtype(A.dtype).kind == "c":  # the tasks flip it, which a read cannot do to its weights
         A = settle(A, "rows", "cols")
     if weights is None:
-        return make(Gram(), A)
+        return as_tree(make(Gram(), A), A, flip(A, "C"), lower=True)
     if weights.grid.tile[0] != A.grid.tile[1]:
         weights = rechunk(weights, (A.grid.tile[1], 1))
-    return make(Gram(), A, scale_columns(settle(A, "cols"), weights))
+    B = scale_columns(settle(A, "cols"), weights)
+    return as_tree(make(Gram(), A, B), B, flip(A, "C"))
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Gram:
 
     Algorithm: G[i, j] = Σ_k B[i, k] A[j, k]ᴴ for i ≥ j (BLAS: gemm, on the diagonal without weights herk).
 
-    With N × K tiles, uncut: N(N+1)/2 tasks, N²K reads without weights, N(N+1)/2 writes, 1 wave.
+    With N × K tiles, uncut: N(N+1)/2 tasks, N²K reads without weights, N(N+1)/2 writes, 1 wave. `as_tree`
+    says what it is where the sums are long for so few tiles.
     """
 
     version: ClassVar[int] = 1

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from wrenla.algorithms.assemble import copy, full, rechunk
+from wrenla.algorithms.assemble import rechunk
+from wrenla.algorithms.elementwise import filled
 from wrenla.plan.expression import Description, Node, make
 from wrenla_handler.task import Task
 
@@ -19,16 +20,9 @@ def map_tiles(function: Node, matrices: tuple[Node, ...], dtype: str) -> Node:
     for A in matrices[1:]:
         if A.grid.shape != first.grid.shape or A.ndim != first.ndim:
             raise ValueError(f"map_tiles: shapes {first.grid.shape} and {A.grid.shape} differ")
-    aligned = (_one_read_each(rechunk(A, first.grid.tile), dtype) for A in matrices)
+    # the function sees zeros where a triangular matrix has no tiles
+    aligned = (filled(rechunk(A, first.grid.tile)) for A in matrices)
     return make(MapTiles(dtype), function, *aligned)
-
-
-def _one_read_each(A: Node, dtype: str) -> Node:
-    """The function sees zeros where a triangular matrix has no tiles, and one tile where a sum has two."""
-    if A.structure in ("lower", "upper") or "sum" in A.carries:
-        return full(A)
-    # the tasks read views in the dtype of the result, but the function is to see that of its argument
-    return copy(A) if A.is_view and A.dtype != dtype else A
 
 
 @dataclass(frozen=True)
@@ -44,5 +38,5 @@ class MapTiles:
     def tasks(self, out: Node) -> Iterator[Task]:
         function, *matrices = out.args
         for i, j in out.own_tiles():
-            tiles = tuple(A[i, j] for A in matrices)
+            tiles = tuple(replace(A[i, j], dtype=A.dtype) for A in matrices)
             yield out.task(i, j, finish=f"call {function.key}", args=tiles)

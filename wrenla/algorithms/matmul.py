@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from wrenla.algorithms.assemble import rechunk
-from wrenla.algorithms.views import settle
+from wrenla.algorithms.long_sums import as_tree
+from wrenla.algorithms.views import factor
 from wrenla.plan.expression import Description, Node, make, products, result_dtype
 from wrenla_handler.grid import Grid
 from wrenla_handler.layout import Structure
@@ -25,7 +26,8 @@ def matmul(A: Node, B: Node, ndim: int = 2) -> Node:
         )
     if A.grid.tile[1] != B.grid.tile[0]:
         B = rechunk(B, (A.grid.tile[1], B.grid.tile[1]))
-    return make(Matmul(ndim), settle(A, "sum"), settle(B, "sum"))
+    A, B = factor(A, B.grid.counts[1]), factor(B, A.grid.counts[0])
+    return as_tree(make(Matmul(ndim), A, B), A, B)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Matmul:
     Algorithm: C[i, j] = Σ_k A[i, k] B[k, j] (BLAS: gemm).
 
     With M × K and K × N tiles, uncut: MN tasks, 2MNK reads, MN writes, 1 wave. Products of tiles that are
-    known to be zero are left out.
+    known to be zero are left out. `as_tree` says what it is where the sums are long for so few tiles.
     """
 
     ndim: int = 2

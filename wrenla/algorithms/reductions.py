@@ -1,4 +1,8 @@
-"""Sums, norms, traces and determinants: a part of each tile, put together along rows, then along columns."""
+"""Sums, norms, traces and determinants: a part of each tile, put together along rows, then along columns.
+
+What is put together of more than 64 parts is a tree, of 64 parts at a time: its shape, and so the last bits,
+depend on the grid alone.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,14 @@ from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import flip, scale
 from wrenla.plan.expression import Description, Node, make
 from wrenla_handler.grid import Grid, Pair
-from wrenla_handler.task import Task
+from wrenla_handler.task import Read, Task
 
 __all__ = ["NORMS", "diagonal", "norm", "slogdet_triangular", "sum_over", "trace"]
 
 NORMS = ("fro", "1", "-1", "inf", "-inf", "max")
+
+_FAN_IN = 64
+"""Parts that one task puts together: they are small, so it is their number that takes time."""
 
 _REAL = frozenset({"abs_row_sums", "abs_column_sums", "sum_squares", "max_abs", "logabs_part"})
 """Kernels whose result is real for complex tiles too."""
@@ -27,8 +34,8 @@ def sum_over(A: Node, axis: Literal[0, 1] | None) -> Node:
     if axis == 0:
         return sum_over(flip(A, "T"), 1)
     if axis == 1:
-        return make(AddUp(1, 1), make(Parts("row_sums", None, 1), A))
-    return make(AddUp(0, 0), make(Parts("column_sums", 1, 1), sum_over(A, 1)))
+        return _added_up(make(Parts("row_sums", None, 1), A), 1, 1)
+    return _added_up(make(Parts("column_sums", 1, 1), sum_over(A, 1)), 0, 0)
 
 
 def diagonal(A: Node) -> Node:
@@ -41,27 +48,48 @@ def trace(A: Node) -> Node:
     return sum_over(diagonal(A), None)
 
 
-def norm(A: Node, order: str) -> Node:
-    """Return one of `NORMS`: Frobenius, largest or smallest absolute column or row sum, largest entry."""
+def norm(A: Node, order: str, ndim: int = 0) -> Node:
+    """Return one of `NORMS`: Frobenius, largest or smallest absolute column or row sum, largest entry.
+
+    The result is a number, or has `ndim` axes of length 1.
+    """
     if order == "fro":
-        rows = make(Lay(1, "combine_sum_squares", (2, 1), 2), make(Parts("sum_squares", 2, 1), A))
-        return make(Lay(0, "norm_from_sum_squares", (1, 1), 0), rows)
+        rows = _laid(make(Parts("sum_squares", 2, 1), A), Lay(1, "combine_sum_squares", (2, 1), 2))
+        columns = _grouped(rows, Lay(0, "combine_sum_squares", (2, 1), 2, _FAN_IN))
+        return make(Lay(0, "norm_from_sum_squares", (1, 1), ndim), columns)
     if order == "max":
-        rows = make(Lay(1, "maximum", (1, 1), 2), make(Parts("max_abs", 1, 1), A))
-        return make(Lay(0, "maximum", (1, 1), 0), rows)
+        rows = _laid(make(Parts("max_abs", 1, 1), A), Lay(1, "maximum", (1, 1), 2))
+        return _laid(rows, Lay(0, "maximum", (1, 1), ndim))
     if not order.endswith("inf"):
-        return norm(flip(A, "T"), "-inf" if order == "-1" else "inf")
+        return norm(flip(A, "T"), "-inf" if order == "-1" else "inf", ndim)
     extreme = "minimum" if order == "-inf" else "maximum"
-    sums = make(AddUp(1, 1), make(Parts("abs_row_sums", None, 1), A))
-    return make(Lay(0, extreme, (1, 1), 0), make(Parts(extreme, 1, 1), sums))
+    sums = _added_up(make(Parts("abs_row_sums", None, 1), A), 1, 1)
+    return _laid(make(Parts(extreme, 1, 1), sums), Lay(0, extreme, (1, 1), ndim))
 
 
 def slogdet_triangular(T: Node, power: int = 1) -> tuple[Node, Node]:
     """Return the sign of det T and `power` times the logarithm of |det T|, of a triangular matrix."""
     T = _square_tiles(T)
-    sign = make(Lay(0, "product", (1, 1), 0), make(DiagonalParts("sign_part", 1), T))
-    logabs = make(AddUp(0, 0), make(DiagonalParts("logabs_part", 1), T))
+    sign = _laid(make(DiagonalParts("sign_part", 1), T), Lay(0, "product", (1, 1), 0))
+    logabs = _added_up(make(DiagonalParts("logabs_part", 1), T), 0, 0)
     return sign, scale(logabs, power)
+
+
+def _added_up(P: Node, axis: Literal[0, 1], ndim: int) -> Node:
+    """Return the sum of all parts along an axis."""
+    return make(AddUp(axis, ndim), _grouped(P, AddUp(axis, 2, _FAN_IN)))
+
+
+def _laid(P: Node, lay: Lay) -> Node:
+    """Return what a kernel makes of all parts along an axis, if it may be applied to its own results."""
+    return make(lay, _grouped(P, replace(lay, ndim=2, group=_FAN_IN)))
+
+
+def _grouped(P: Node, op: AddUp | Lay) -> Node:
+    """Put parts together, group by group, until one task can take them all."""
+    while P.grid.counts[op.axis] > _FAN_IN:
+        P = make(op, P)
+    return P
 
 
 def _square_tiles(A: Node) -> Node:
@@ -134,63 +162,82 @@ def _along(axis: int, fixed: int, t: int) -> Pair:
     return (t, fixed) if axis == 0 else (fixed, t)
 
 
-def _folded(grid: Grid, axis: int, length: int) -> Grid:
-    """Return the grid with one tile of `length` left along an axis."""
+def _groups(count: int, group: int) -> int:
+    """Return how many groups of at most `group` parts, all but equally large, there are; 0: no limit."""
+    return -(-count // group) if group else 1
+
+
+def _folded(grid: Grid, axis: int, length: int, group: int) -> Grid:
+    """Return the grid with one tile of `length` along an axis for each group of tiles, 0: for all of them."""
     (m, n), (a, b) = grid.shape, grid.tile
-    return Grid((length, n), (length, b)) if axis == 0 else Grid((m, length), (a, length))
+    parts = _groups(grid.counts[axis], group)
+    return Grid((parts * length, n), (length, b)) if axis == 0 else Grid((m, parts * length), (a, length))
+
+
+class _Together:
+    """What `AddUp` and `Lay` share: parts along an axis that are put together, in groups or all at once."""
+
+    axis: Literal[0, 1]
+    group: int
+
+    def parts(self, P: Node, i: int, j: int) -> list[Read]:
+        """Return the reads of the parts that are put together in tile `(i, j)`."""
+        fixed, g = (j, i) if self.axis == 0 else (i, j)
+        count = P.grid.counts[self.axis]
+        groups = _groups(count, self.group)
+        places = range(g * count // groups, (g + 1) * count // groups)
+        return [read for t in places for read in P.reads(*_along(self.axis, fixed, t))]
+
+    def absent(self, out: Node, i: int, j: int) -> bool:
+        """Tell whether none of a group's parts is there."""
+        return self.group > 0 and not self.parts(out.args[0], i, j)
 
 
 @dataclass(frozen=True)
-class AddUp:
-    """Sum of the parts along an axis: s[i] = Σ_j P[i, j], j ascending.
+class AddUp(_Together):
+    """Sum of the parts along an axis: s[i, g] = Σ_j P[i, j] over the g-th `group` parts j, ascending.
 
-    Tasks: one per part of the sum; waves: 1.
+    Tasks: one per sum; waves: 1.
     """
 
     axis: Literal[0, 1]
     ndim: int
+    group: int = 0
     version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         P = args[0]
-        return Description(_folded(P.grid, self.axis, P.grid.tile[self.axis]), P.dtype, "general", self.ndim)
+        grid = _folded(P.grid, self.axis, P.grid.tile[self.axis], self.group)
+        return Description(grid, P.dtype, "general", self.ndim)
 
     def tasks(self, out: Node) -> Iterator[Task]:
-        P = out.args[0]
-        for fixed in range(out.grid.counts[1 - self.axis]):
-            parts = [P.reads(*_along(self.axis, fixed, t)) for t in range(P.grid.counts[self.axis])]
-            base = tuple(replace(read, add=True) for reads in parts for read in reads)
-            yield out.task(*_along(self.axis, fixed, 0), base=base)
+        for i, j in out.own_tiles():
+            base = tuple(replace(read, add=True) for read in self.parts(out.args[0], i, j))
+            yield out.task(i, j, base=base)
 
 
 @dataclass(frozen=True)
-class Lay:
-    """Parts along an axis side by side in one tile, then a kernel: s[i] = kernel([P[i, 0] P[i, 1] …]).
+class Lay(_Together):
+    """Parts along an axis side by side in one tile, then a kernel: s[i, g] = kernel([P[i, j] P[i, j+1] …]).
 
-    Tasks: one per row (axis 1) or column (axis 0) of parts; waves: 1.
+    Tasks: one per group of parts, in each row (axis 1) or column (axis 0) of parts; waves: 1.
     """
 
     axis: Literal[0, 1]
     kernel: str
     shape: Pair
     ndim: int
+    group: int = 0
     version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         P = args[0]
-        grid = _folded(P.grid, self.axis, self.shape[self.axis])
+        grid = _folded(P.grid, self.axis, self.shape[self.axis], self.group)
         return Description(grid, P.dtype, "general", self.ndim)
 
     def tasks(self, out: Node) -> Iterator[Task]:
-        P = out.args[0]
-        height, width = P.grid.tile
-        for fixed in range(out.grid.counts[1 - self.axis]):
-            parts = [P.reads(*_along(self.axis, fixed, t)) for t in range(P.grid.counts[self.axis])]
-            reads = [read for reads in parts for read in reads]
+        height, width = out.args[0].grid.tile
+        for i, j in out.own_tiles():
+            reads = self.parts(out.args[0], i, j)
             base = tuple(replace(read, at=(0, t * width)) for t, read in enumerate(reads))
-            yield out.task(
-                *_along(self.axis, fixed, 0),
-                base=base,
-                finish=self.kernel,
-                shape=(height, len(reads) * width),
-            )
+            yield out.task(i, j, base=base, finish=self.kernel, shape=(height, len(reads) * width))

@@ -2,42 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 
 from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.cholesky import cholesky
+from wrenla.algorithms.claims import claimed, found
 from wrenla.algorithms.reductions import slogdet_triangular
 from wrenla.algorithms.triangular import solve_triangular
-from wrenla.algorithms.views import flip
+from wrenla.algorithms.views import flip, triangle
 from wrenla.plan.expression import Node, result_dtype
+from wrenla.words import Solver
 
-__all__ = ["Assume", "cho_solve", "slogdet", "solve"]
-
-Assume: TypeAlias = Literal["pos", "lower", "upper"] | None
+__all__ = ["cho_solve", "slogdet", "solve"]
 
 
-def solve(A: Node, B: Node, assume_a: Assume = None) -> Node:
-    """Return X with A X = B, by what the matrix is known, or said, to be."""
+def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> Node:
+    """Return X with A X = B, by what the matrix is known, or said, to be; that is looked at in data."""
     if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
         raise ValueError(f"solve: the matrix must be square, not {A.grid.shape}")
     if B.ndim not in (1, 2) or B.grid.shape[0] != A.grid.shape[0]:
         raise ValueError(
             f"solve: {A.grid.shape[0]} equations, but a right-hand side of shape {B.grid.shape[: B.ndim]}"
         )
-    kind = A.structure if assume_a is None else assume_a
+    kind = _kind(A, solver)
+    if kind == "general" and check:
+        kind = found(A)
+    elif check and A.structure == "general" and kind in ("pos", "lower", "upper", "diagonal"):
+        A = claimed(A, kind)
     match kind:
         case "lower" | "upper":
             return solve_triangular(A, B, kind)
+        case "diagonal":  # of the lower triangle's upper one the diagonal is left
+            return solve_triangular(triangle(A, "lower"), B, "upper")
         case "pos":
             return cho_solve(cholesky(_as_precise(A, B)), B)
-        case "general" | "hermitian" if assume_a is None:
+        case "symmetric" | "hermitian":
             raise NotImplementedError(
-                f"solve: a {A.structure} matrix needs LU, which is not there yet; if it is positive definite "
-                'say assume_a="pos", or give it structure="pos" when you make it'
+                f"solve: a {kind} matrix that is not positive definite needs LDLᵀ, which is not there yet; "
+                'if it is positive definite say assume_a="pos", or give it structure="pos" when you make it'
             )
-    raise ValueError(f"solve: assume_a is None, 'pos', 'lower' or 'upper', not {assume_a!r}")
+    raise NotImplementedError(
+        "solve: a general matrix needs LU, which is not there yet; if it is positive definite "
+        'say assume_a="pos", or give it structure="pos" when you make it'
+    )
+
+
+def _kind(A: Node, solver: Solver) -> Solver:
+    """Return the cheapest way that what is known of a matrix allows, unless one is asked for.
+
+    Whoever calls a matrix general, symmetric or Hermitian does not say that it is nothing more than that.
+    """
+    is_complex = np.dtype(A.dtype).kind == "c"
+    if solver == "general" or (solver == "hermitian" and A.structure == "pos"):
+        return A.structure
+    if solver == "symmetric" and not is_complex:
+        return "pos" if A.structure == "pos" else "hermitian"
+    return solver
 
 
 def _as_precise(A: Node, B: Node) -> Node:
@@ -48,9 +70,11 @@ def _as_precise(A: Node, B: Node) -> Node:
     return A if A.dtype == dtype.name else copy(A, dtype.name)
 
 
-def cho_solve(L: Node, B: Node) -> Node:
-    """Return X with L Lᴴ X = B (LAPACK: potrs)."""
-    return solve_triangular(flip(L, "C"), solve_triangular(L, B, "lower"), "upper")
+def cho_solve(C: Node, B: Node, uplo: Literal["lower", "upper"] = "lower") -> Node:
+    """Return X with L Lᴴ X = B, or Uᴴ U X = B; of `C` only the named triangle is read (LAPACK: potrs)."""
+    H = flip(C, "C")
+    L, U = (C, H) if uplo == "lower" else (H, C)
+    return solve_triangular(U, solve_triangular(L, B, "lower"), "upper")
 
 
 def slogdet(A: Node) -> tuple[Node, Node]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from wrenla.algorithms.assemble import rechunk
-from wrenla.algorithms.views import settle
+from wrenla.algorithms.views import factor, flip, settle
 from wrenla.plan.expression import Description, Node, make, products, result_dtype, reverse
 from wrenla_handler.task import Mask, Read, Task
 
@@ -28,7 +28,7 @@ def solve_triangular(T: Node, B: Node, uplo: Literal["lower", "upper"]) -> Node:
         T = rechunk(T, (edge, edge))
     if B.grid.tile[0] != T.grid.tile[0]:
         B = rechunk(B, (T.grid.tile[0], B.grid.tile[1]))
-    T = settle(T, "sum")
+    T = factor(T, B.grid.counts[1])
     # of the other triangle the diagonal is left: it must not read what is masked there
     if T.structure != uplo:
         T = settle(T, "mask")
@@ -54,6 +54,12 @@ class SolveTriangular:
     def describe(self, *args: Node) -> Description:
         T, B = args
         return Description(B.grid, result_dtype(T.dtype, B.dtype), "general", B.ndim)
+
+    def factor_power(self, X: Node) -> int:
+        """Return 2 if this is the second half of a solve with T Tᴴ, else 1: see `wrenla.run.conditioning`."""
+        T, B = X.args
+        second = isinstance(B.op, SolveTriangular) and B.args[0].key == flip(T, "C").key
+        return 2 if second else 1
 
     def tasks(self, X: Node) -> Iterator[Task]:
         T, B = X.args

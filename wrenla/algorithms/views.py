@@ -1,65 +1,83 @@
 """Views: what rides on the reads of others and makes no tiles of its own.
 
 Reading a tile through views comes to ``diag(rows) · (scale · op(mask(tile)) + shift · I) · diag(cols)``,
-summed over a few tiles. Whatever does not fit this form is first copied (`settle`).
+summed over a few tiles. What does not fit this form, or would be rounded otherwise than in NumPy, is a read
+of a read (`nested`): of numbers only signs are merged, as nothing else is exact whatever the entries are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from wrenla.algorithms.assemble import copy, rechunk
-from wrenla.plan.expression import Description, Node, Strip, View, make, result_dtype
+from wrenla.algorithms.flips import flip
+from wrenla.plan.expression import Description, Node, Strip, View, combined, make, nested, result_dtype
 from wrenla_handler.layout import Structure
-from wrenla_handler.task import Mask, Op, Read, Scalar
+from wrenla_handler.task import Mask, Read, Scalar
 
-__all__ = ["add", "flip", "scale", "scale_columns", "scale_rows", "settle", "shift", "triangle"]
+__all__ = [
+    "add",
+    "factor",
+    "flip",
+    "negative",
+    "scale",
+    "scale_columns",
+    "scale_rows",
+    "settle",
+    "shift",
+    "triangle",
+    "view",
+    "with_number",
+]
 
 
 _MOST = 64
 """Views of views: more would cost every reader more than a copy costs once."""
 
 
-def _view(op: View, *args: Node) -> Node:
+def view(op: View, *args: Node) -> Node:
     """Return a view of some matrices; what is a view of views of views … is copied first."""
     return make(op, *(copy(A) if A.views >= _MOST else A for A in args))
 
 
 def settle(A: Node, *unwanted: str) -> Node:
-    """Return `A`, copied first if its reads already do one of `unwanted`."""
+    """Return `A`, copied first if its reads already do one of `unwanted`.
+
+    The words: "mask", "shift", "rows", "cols", and "sum" for whatever is worth being made only once, since it
+    takes several tiles or a function that is not cheap.
+    """
     return copy(A) if A.carries & set(unwanted) else A
 
 
-def flip(A: Node, op: Op) -> Node:
-    """Return A, Aᵀ, Aᴴ or conj(A)."""
-    if np.dtype(A.dtype).kind != "c":
-        op = "T" if op in "TC" else "N"
-    if op == "N" or (op == "C" and A.structure in ("hermitian", "pos")):
-        return A
-    if isinstance(A.op, Flip):
-        return flip(A.args[0], _compose(op, A.op.op))
-    if np.dtype(A.dtype).kind == "c":  # a read cannot conjugate its weights
-        A = settle(A, "rows", "cols")
-    return make(Flip(op), A)
+def factor(A: Node, readers: int) -> Node:
+    """Return `A` as a factor of products that read each of its tiles `readers` times."""
+    return settle(A, "sum") if readers > 1 else A
 
 
 def scale(A: Node, c: Scalar, dtype: str = "") -> Node:
-    """Return c A; `dtype` is that of `c` unless it is a number of Python's."""
-    return A if c == 1 and _raised(A.dtype, c, dtype) == A.dtype else _view(Scale(c, dtype), A)
+    """Return c A for a finite c; `dtype` is that of `c` unless it is a number of Python's."""
+    if (c == 1 or c == -1) and with_number(A.dtype, c, dtype) == A.dtype:
+        return A if c == 1 else negative(A)
+    return view(Scale(c, dtype), A)
+
+
+def negative(A: Node) -> Node:
+    """Return −A."""
+    return view(Negative(), A)
 
 
 def shift(A: Node, c: Scalar, dtype: str = "") -> Node:
     """Return A + c I; `dtype` is that of `c` unless it is a number of Python's."""
-    if c == 0 and _raised(A.dtype, c, dtype) == A.dtype:
+    if c == 0 and with_number(A.dtype, c, dtype) == A.dtype:
         return A
-    return _view(Shift(c, dtype), settle(_square_tiles(A), "rows", "cols"))
+    return view(Shift(c, dtype), _square_tiles(A))
 
 
-def _raised(of_matrix: str, c: Scalar, of_number: str) -> str:
+def with_number(of_matrix: str, c: Scalar, of_number: str) -> str:
     """Return the dtype of a matrix and a number together: as in NumPy one of Python's adds no precision."""
     weak = (np.complex64,) if isinstance(c, complex) else ()
     return result_dtype(of_matrix, *((of_number,) if of_number else ()), *weak)
@@ -67,24 +85,24 @@ def _raised(of_matrix: str, c: Scalar, of_number: str) -> str:
 
 def scale_rows(A: Node, w: Node) -> Node:
     """Return diag(w) A."""
-    return _view(Weigh("rows"), settle(A, "rows"), w)
+    return view(Weigh("rows"), A, w)
 
 
 def scale_columns(A: Node, w: Node) -> Node:
     """Return A diag(w)."""
-    return _view(Weigh("cols"), settle(A, "cols"), w)
+    return view(Weigh("cols"), A, w)
 
 
 def add(A: Node, B: Node) -> Node:
     """Return A + B, both in the same grid."""
-    return _view(Add(), A, B)
+    return view(Add(), A, B)
 
 
 def triangle(A: Node, part: Literal["lower", "upper"]) -> Node:
     """Return the lower or upper triangle of A, diagonal included."""
     if A.structure == part:
         return A
-    return _view(Triangle(part), settle(_square_tiles(A), "mask"))
+    return view(Triangle(part), settle(_square_tiles(A), "mask"))
 
 
 def _square_tiles(A: Node) -> Node:
@@ -95,84 +113,35 @@ def _square_tiles(A: Node) -> Node:
     return rechunk(A, (min(rows, cols), min(rows, cols)))
 
 
-def _compose(outer: Op, inner: Op) -> Op:
-    transposed = (outer in "TC") != (inner in "TC")
-    conjugated = (outer in "CR") != (inner in "CR")
-    return ("C" if conjugated else "T") if transposed else ("R" if conjugated else "N")
-
-
-_TRANSPOSED: dict[Structure, Structure] = {"lower": "upper", "upper": "lower"}
-
-
-class _Elementwise:
+class _Tilewise:
     """A view of one matrix that reads tile `(i, j)` where the other has it, changed a little."""
+
+    version: ClassVar[int] = 1
 
     def carries(self, *args: Node) -> frozenset[str]:
         return args[0].carries
 
-    def change(self, view: Node, read: Read, i: int, j: int) -> Read:
+    def change(self, view: Node, strip: Strip, i: int, j: int) -> Strip:
         raise NotImplementedError
 
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
-        return tuple(self.change(view, read, i, j) for read in view.args[0].reads(i, j))
+        return tuple(strip.read for strip in self.strips(view, 1, i, j, j + 1))
 
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         for strip in view.args[0].strips(axis, fixed, start, stop):
             i, j = (fixed, strip.start) if axis == 1 else (strip.start, fixed)
-            yield replace(strip, read=self.change(view, strip.read, i, j))
+            yield self.change(view, strip, i, j)
+
+
+def _exact(read: Read, dtype: str) -> bool:
+    """Tell whether further arithmetic in `dtype` can go on in the same read: it has none in another one."""
+    return read.dtype in ("", dtype) or (
+        (read.scale == 1 or read.scale == -1) and not (read.shift or read.rows or read.cols)
+    )
 
 
 @dataclass(frozen=True)
-class Flip:
-    """Aᵀ, Aᴴ or conj(A)."""
-
-    op: Op
-
-    def describe(self, *args: Node) -> Description:
-        A = args[0].description
-        transposed = self.op in "TC"
-        return Description(
-            A.grid.T if transposed else A.grid,
-            A.dtype,
-            _TRANSPOSED.get(A.structure, A.structure) if transposed else A.structure,
-            2 if transposed else A.ndim,  # a transposed vector is a row: no vector of ours any more
-        )
-
-    def carries(self, *args: Node) -> frozenset[str]:
-        swap = {"rows": "cols", "cols": "rows"} if self.op in "TC" else {}
-        return frozenset(swap.get(word, word) for word in args[0].carries)
-
-    def _change(self, read: Read) -> Read:
-        conjugated = self.op in "CR"
-        rows, cols = (read.cols, read.rows) if self.op in "TC" else (read.rows, read.cols)
-        return replace(
-            read,
-            op=_compose(self.op, read.op),
-            scale=_conj(read.scale) if conjugated else read.scale,
-            shift=_conj(read.shift) if conjugated else read.shift,
-            rows=rows,
-            cols=cols,
-        )
-
-    def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
-        if self.op in "TC":
-            i, j = j, i
-        return tuple(map(self._change, view.args[0].reads(i, j)))
-
-    def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
-        transposed = self.op in "TC"
-        for strip in view.args[0].strips(1 - axis if transposed else axis, fixed, start, stop):
-            di, dj, dr, dc = strip.step
-            step = (di, dj, dc, dr) if transposed else strip.step
-            yield replace(strip, read=self._change(strip.read), step=step)
-
-
-def _conj(c: Scalar) -> Scalar:
-    return c.conjugate() if isinstance(c, complex) else c
-
-
-@dataclass(frozen=True)
-class Scale(_Elementwise):
+class Scale(_Tilewise):
     """c A."""
 
     c: Scalar
@@ -185,14 +154,32 @@ class Scale(_Elementwise):
             structure = "hermitian"
         if structure == "hermitian" and not np.isreal(self.c):
             structure = "general"
-        return Description(A.grid, _raised(A.dtype, self.c, self.dtype), structure, A.ndim)
+        return Description(A.grid, with_number(A.dtype, self.c, self.dtype), structure, A.ndim)
 
-    def change(self, view: Node, read: Read, i: int, j: int) -> Read:
-        return replace(read, scale=read.scale * self.c, shift=read.shift * self.c)
+    def change(self, view: Node, strip: Strip, i: int, j: int) -> Strip:
+        read, dtype = strip.read, view.dtype
+        if (read.scale == 1 or read.scale == -1) and not (read.shift or read.rows or read.cols):
+            return replace(
+                strip, read=replace(read, scale=self.c if read.scale == 1 else -self.c, dtype=dtype)
+            )
+        return nested("multiply", dtype, dtype, (strip, self.c))
 
 
 @dataclass(frozen=True)
-class Shift(_Elementwise):
+class Negative(_Tilewise):
+    """−A: a change of signs, which is exact wherever it is made."""
+
+    def describe(self, *args: Node) -> Description:
+        A = args[0].description
+        return replace(A, structure="hermitian") if A.structure == "pos" else A
+
+    def change(self, view: Node, strip: Strip, i: int, j: int) -> Strip:
+        read = strip.read
+        return replace(strip, read=replace(read, scale=-read.scale, shift=-read.shift if read.shift else 0))
+
+
+@dataclass(frozen=True)
+class Shift(_Tilewise):
     """A + c I."""
 
     c: Scalar
@@ -208,19 +195,18 @@ class Shift(_Elementwise):
             structure = "hermitian"
         if structure == "hermitian" and not np.isreal(self.c):
             structure = "general"
-        return Description(A.grid, _raised(A.dtype, self.c, self.dtype), structure)
+        return Description(A.grid, with_number(A.dtype, self.c, self.dtype), structure)
 
     def carries(self, *args: Node) -> frozenset[str]:
         return args[0].carries | {"shift"}
 
-    def change(self, view: Node, read: Read, i: int, j: int) -> Read:
-        return replace(read, shift=read.shift + self.c) if i == j else read
-
-    def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
-        reads = view.args[0].reads(i, j)
-        if not reads:
-            return ()
-        return (self.change(view, reads[0], i, j), *reads[1:])
+    def change(self, view: Node, strip: Strip, i: int, j: int) -> Strip:
+        read, dtype = strip.read, view.dtype
+        if i != j:
+            return strip
+        if read.shift or read.rows or read.cols or not _exact(read, dtype):
+            strip = nested("", dtype, dtype, (strip,))
+        return replace(strip, read=replace(strip.read, shift=self.c, dtype=dtype))
 
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         for strip in view.args[0].strips(axis, fixed, start, stop):
@@ -229,12 +215,11 @@ class Shift(_Elementwise):
             for first, last in ((strip.start, min(fixed, end)), (fixed, fixed + 1), (fixed + 1, end)):
                 first, last = max(first, strip.start), min(last, end)
                 if first < last:
-                    part = strip.part(first, last)
-                    yield replace(part, read=self.change(view, part.read, first, fixed))
+                    yield self.change(view, strip.part(first, last), first, fixed)
 
 
 @dataclass(frozen=True)
-class Weigh(_Elementwise):
+class Weigh(_Tilewise):
     """diag(w) A or A diag(w)."""
 
     side: Literal["rows", "cols"]
@@ -253,11 +238,13 @@ class Weigh(_Elementwise):
     def carries(self, *args: Node) -> frozenset[str]:
         return args[0].carries | {self.side}
 
-    def change(self, view: Node, read: Read, i: int, j: int) -> Read:
-        w = view.args[1]
+    def change(self, view: Node, strip: Strip, i: int, j: int) -> Strip:
+        read, w, dtype = strip.read, view.args[1], view.dtype
+        if read.cols or (self.side == "rows" and read.rows) or not _exact(read, dtype):
+            strip = nested("", dtype, dtype, (strip,))
         if self.side == "rows":
-            return replace(read, rows=w.ref(i, 0))
-        return replace(read, cols=w.ref(j, 0))
+            return replace(strip, read=replace(strip.read, rows=w.ref(i, 0), dtype=dtype))
+        return replace(strip, read=replace(strip.read, cols=w.ref(j, 0), dtype=dtype))
 
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         for strip in super().strips(view, axis, fixed, start, stop):
@@ -270,7 +257,7 @@ class Weigh(_Elementwise):
 
 
 @dataclass(frozen=True)
-class Triangle(_Elementwise):
+class Triangle(_Tilewise):
     """The lower or upper triangle of A."""
 
     part: Literal["lower", "upper"]
@@ -285,15 +272,17 @@ class Triangle(_Elementwise):
     def carries(self, *args: Node) -> frozenset[str]:
         return args[0].carries | {"mask"}
 
-    def change(self, view: Node, read: Read, i: int, j: int) -> Read:
-        if i != j:
-            return read
+    def change(self, view: Node, strip: Strip, i: int, j: int) -> Strip:
+        return strip if i != j else replace(strip, read=self._masked(strip.read))
+
+    def _masked(self, read: Read) -> Read:
         other: Mask = "upper" if self.part == "lower" else "lower"
         return replace(read, mask=other if read.op in "TC" else self.part)
 
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
         outside = i < j if self.part == "lower" else i > j
-        return () if outside else super().reads(view, i, j)
+        reads = () if outside else view.args[0].reads(i, j)
+        return tuple(map(self._masked, reads)) if i == j else reads
 
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         before = (self.part == "lower") == (axis == 1)
@@ -309,6 +298,8 @@ class Triangle(_Elementwise):
 @dataclass(frozen=True)
 class Add:
     """A + B: two reads for each tile."""
+
+    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         A, B = (arg.description for arg in args)
@@ -326,7 +317,22 @@ class Add:
 
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
         first, second = (arg.reads(i, j) for arg in view.args)
-        return (*first, *(replace(read, add=True) for read in second))
+        # several are added one by one, oldest first and in one dtype; what is added otherwise is added before
+        if len(first) > 1 and view.args[0].dtype != view.dtype:
+            first = _one(view.args[0], i, j)
+        if len(second) > 1:
+            second = _one(view.args[1], i, j)
+        return (*first, *(replace(read, add=bool(first)) for read in second))
 
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
-        raise TypeError("a factor of a product is one tile; settle sums first")
+        sides = [list(arg.strips(axis, fixed, start, stop)) for arg in view.args]
+        for first, last, found in combined(sides, start, stop):
+            match [strip for strip in found if strip is not None]:
+                case [strip]:
+                    yield strip
+                case [a, b]:
+                    yield replace(nested("add", view.dtype, view.dtype, (a, b)), start=first, n=last - first)
+
+
+def _one(A: Node, i: int, j: int) -> tuple[Read, ...]:
+    return tuple(strip.read for strip in A.strips(1, i, j, j + 1))

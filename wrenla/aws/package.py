@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -26,6 +27,8 @@ from wrenla.aws.wheels import Wanted, download_wheels, needed, wanted
 
 __all__ = ["Package", "build_package"]
 
+logger = logging.getLogger("wrenla.aws")
+
 _FORMAT = 2
 """Raise it when the same inputs shall make another package: it is part of a name in the cache."""
 
@@ -35,8 +38,12 @@ _MOST_UNZIPPED = 250 << 20
 _RESERVED = 8 << 20
 """Bytes that are left for wrenla itself."""
 
-_KEPT = 6
-"""Packages that stay in the cache, the newest ones; and as many of the wheels alone."""
+_KEPT = {"wheels-*.zip": 2, "package-*.zip": 1, ".*": 0}
+"""How many files of a pattern stay in the cache, those used last; each of the zips has some 80 MB.
+
+From the wheels another package is made within a second; to have them again takes a minute. What a killed
+process has left begins with a dot.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,7 @@ def build_package(
     if not wheels.exists():
         with replacing(wheels) as path:
             _write_wheels(path, wants, target, same_python)
+        logger.info("the wheels are in %s, for next time", folder)
     os.utime(wheels)  # in use: not to be forgotten
     with replacing(whole) as path:
         shutil.copyfile(wheels, path)
@@ -127,8 +135,8 @@ def build_package(
         found = _measured(path, whole, same_python)
     with replacing(whole.with_suffix(".json")) as notes:
         notes.write_text(json.dumps(asdict(found), default=str))
-    for pattern in ("wheels-*.zip", "package-*.zip"):
-        forget_old(folder, pattern, _KEPT)
+    for pattern, kept in _KEPT.items():
+        forget_old(folder, pattern, kept)
     return found
 
 
@@ -158,10 +166,14 @@ def _own_about() -> dict[str, bytes]:
 def _write_wheels(path: Path, wants: Wanted, target: Target, same_python: bool) -> None:
     """Write what is needed, with byte code if there is room for it."""
     with tempfile.TemporaryDirectory(prefix="wrenla-wheels-") as folder:
+        logger.info("downloading NumPy, SciPy and what else a function needs, for %s: up to a minute", target)
         wheels = needed(download_wheels(wants, target, Path(folder)), wants)
         for compiled in dict.fromkeys((same_python, False)):
             with zipfile.ZipFile(path, "w") as archive:
-                for wheel in wheels:
+                for number, wheel in enumerate(wheels, 1):
+                    logger.info(
+                        "packing %s (%d of %d)", "-".join(wheel.name.split("-")[:2]), number, len(wheels)
+                    )
                     with zipfile.ZipFile(wheel) as opened:
                         members = dict(sorted(chosen_members(opened).items()))
                         files = {where: opened.read(member) for where, member in members.items()}

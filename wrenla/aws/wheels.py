@@ -26,12 +26,11 @@ _WHEEL = re.compile(r"([A-Za-z0-9][\w.]*)-[^/\s]*\.whl\b")
 
 _ABOUT = re.compile(r"[^/]+\.dist-info/METADATA")
 
-_DRIVER_ONLY = frozenset({"click", "fsspec", "markdown-it-py", "partd", "pygments"})
-"""What nothing in a function imports, though something there requires it: with byte code 13 of the 250 MB.
+_DRIVER_ONLY = frozenset({"click", "markdown-it-py", "pygments"})
+"""What nothing in a function imports, though something there requires it.
 
-`wrenla` itself is there, for `wrenla.store()` and `wrenla.cancelled()`, and it imports `dask.utils` and
-`rich`: so these stay, with what they import. They require more for what is not used: bags, data frames and a
-command line of Dask, coloured sources and Markdown of Rich. Our own command line does not run there either.
+`wrenla` itself is there, for `wrenla.store()` and `wrenla.cancelled()`, and it imports `rich`, which requires
+more for what is not used: coloured sources and Markdown. Our own command line does not run there either.
 """
 
 _OLD_GLIBC_REMEDY = (

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Literal, Never
 
 from wrenla.config import store_for
 from wrenla.executors.base import Executor
@@ -18,7 +18,7 @@ from wrenla.executors.invocation import Function, FunctionFacts
 from wrenla.executors.lambda_carrier import LambdaCarrier
 from wrenla.executors.lifetime import ended_at_exit, let_go
 from wrenla.executors.names import check_bucket, check_function
-from wrenla.executors.options import at_least_one, positive
+from wrenla.executors.options import OPTIONS, CallOptions, at_least_one, check_names, one_of, positive
 from wrenla.executors.place import Place
 from wrenla.executors.prices import Prices
 from wrenla.executors.tile_calls import TileRun
@@ -31,6 +31,36 @@ from wrenla_handler.task import ArraySpec, Task, TileRef
 from wrenla_handler.worker import Report, Worker, array_key
 
 __all__ = ["LambdaExecutor"]
+
+_ARGUMENTS = ("function", "bucket", "session", "concurrency", "max_dollars", "prices")
+
+_CONCURRENCY = 100
+
+_DEPLOYED = "it is the deployment's: wrenla deploy --{} …"
+
+_SESSION = "say it by session=boto3.Session({}=…)"
+
+_ELSEWHERE = {
+    **dict.fromkeys(("workers", "n_jobs", "n_workers", "max_concurrency"), "did you mean 'concurrency'?"),
+    **dict.fromkeys(("memory", "memory_size", "runtime_memory", "allowed_mem"), _DEPLOYED.format("memory")),
+    "storage": _DEPLOYED.format("storage"),
+    "timeout": f"{_DEPLOYED.format('timeout')}, or executor.options(timeout=…) for calls",
+    "requirements": _DEPLOYED.format("requirements"),
+    "role": _DEPLOYED.format("role"),
+    "region": _SESSION.format("region_name"),
+    "region_name": _SESSION.format("region_name"),
+    "profile": _SESSION.format("profile_name"),
+    "profile_name": _SESSION.format("profile_name"),
+    "budget": "did you mean 'max_dollars'?",
+    "kind": "calls run in processes of AWS",
+    "store": "the setting `store` (WRENLA_STORE) says where temporaries go",
+    **dict.fromkeys(
+        ("initializer", "initargs"),
+        "let the function make what it needs, once in each worker: functools.cache keeps it there",
+    ),
+    **{name: "options of calls are said by executor.options(…)" for name in OPTIONS if name != "timeout"},
+}
+"""Words of other libraries, and of `wrenla deploy`."""
 
 _RUNTIME = 224 << 20
 """Bytes of a function's memory that Python, NumPy, SciPy and boto3 take, and BLAS's buffers."""
@@ -59,9 +89,12 @@ class LambdaExecutor(Executor):
     bucket : str, optional
         The bucket for temporaries; by default the deployment's.
     session : boto3.Session, optional
-        Credentials and region; by default boto3's own chain of environment variables and profiles.
-    concurrency : int
-        Invocations at the same time. An account may have 1,000 by default, over all its functions.
+        Credentials and region; by default boto3's own chain of environment variables and profiles, in which
+        credentials may be renewed meanwhile: each request uses those of the moment. A session's own are up
+        to it.
+    concurrency : int, optional
+        Invocations at the same time; 100 if it is not said. An account may have 1,000 by default, over all
+        its functions.
     max_dollars : float, optional
         `spent` never exceeds it. For each call under way the most that it can cost is kept: its memory for
         the function's whole time limit and 10 s of a cold start, $0.026 with 1,769 MB and 900 s. Calls wait
@@ -69,6 +102,10 @@ class LambdaExecutor(Executor):
         of it.
     prices : Prices, optional
         Of your region; by default those of us-east-1.
+    max_workers : int, optional
+        `concurrency`, as `concurrent.futures` calls it.
+    logs : {"show", "quiet", "stderr"}, optional
+        Where what functions print is shown, those of matrices included; see `options`.
 
     Raises
     ------
@@ -92,20 +129,27 @@ class LambdaExecutor(Executor):
         bucket: str | None = None,
         session: Any = None,
         *,
-        concurrency: int = 100,
+        concurrency: int | None = None,
         max_dollars: float | None = None,
         prices: Prices | None = None,
+        logs: Literal["show", "quiet", "stderr"] | None = None,
+        max_workers: int | None = None,
+        **unknown: Never,
     ) -> None:
+        check_names("LambdaExecutor", unknown, _ARGUMENTS, kind="argument", elsewhere=_ELSEWHERE)
+        said = "concurrency" if max_workers is None else "max_workers"
+        concurrency = one_of("concurrency", concurrency, "max_workers", max_workers)
         check_function(function)
         if bucket is not None:
             check_bucket(bucket)
         if session is not None and (isinstance(session, type) or not hasattr(session, "client")):
             raise TypeError(f"session={session!r}: a boto3.Session, or None for boto3's own settings")
-        self.workers = at_least_one("concurrency", concurrency)
+        self.workers = _CONCURRENCY if concurrency is None else at_least_one(said, concurrency)
         if max_dollars is not None:
             max_dollars = positive("max_dollars", max_dollars)
         if prices is not None and not isinstance(prices, Prices):
             raise TypeError(f"prices={prices!r}: wl.Prices(…), or None for those of us-east-1")
+        self._options = CallOptions(logs=logs)
         self.prices = prices or Prices()
         invoked = Function(function, session, self.workers)
         self.facts: FunctionFacts = invoked.facts
@@ -120,7 +164,7 @@ class LambdaExecutor(Executor):
         self._carrier = LambdaCarrier(place, invoked, self.prices, max_dollars=max_dollars)
         self._calls = Calls(self.workers, self._carrier, name)
         self._home = Worker(_HOME_CACHE, readers=8)
-        self._run = TileRun(self._calls, 0)
+        self._run = TileRun(self._calls, 0, self._options)
         self._lock = threading.Lock()
         self._finalizer = weakref.finalize(self, let_go, self._calls, self._home)
         self._finalizer.atexit = False
@@ -169,7 +213,7 @@ class LambdaExecutor(Executor):
     def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
         # one run at a time: a second one would only wait for the same invocations
         with self._lock, self._home.sources.holding(hosts):
-            self._run = TileRun(self._calls, projected)
+            self._run = TileRun(self._calls, projected, self._options)
             try:
                 yield
             finally:

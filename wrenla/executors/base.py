@@ -21,14 +21,70 @@ from wrenla_handler.task import ArraySpec, Task, TileRef
 from wrenla_handler.worker import Report, Worker
 from wrenla_kernels import scipy_blas_info
 
-__all__ = ["Executor", "check_executor", "current_executor"]
+__all__ = ["Executor", "check_executor", "current_executor", "set_executor"]
 
 _entered: ContextVar[tuple[Executor, ...]] = ContextVar("entered", default=())
 
+_set: list[Executor] = []
+"""The executor of `set_executor`, for all threads."""
+
 
 def current_executor() -> Executor | None:
-    """Return the executor of the innermost ``with`` block, if there is one."""
-    return next(reversed(_entered.get()), None)
+    """Return the executor of the innermost ``with`` block, or else of `set_executor`, if there is one."""
+    entered = next(reversed(_entered.get()), None)
+    if entered is not None or not _set:
+        return entered
+    (executor,) = _set
+    try:
+        executor.calls.check_open()
+    except RuntimeError as error:  # never silently somewhere else
+        raise RuntimeError(
+            f"{error}; it is what wrenla.set_executor was told: tell it another one, or None"
+        ) from None
+    return executor
+
+
+def set_executor(executor: Executor | None) -> Executor | None:
+    """Use an executor wherever none is named, in all threads, until another one is set.
+
+    For a notebook, or a script whose functions all compute somewhere else. Inside the ``with`` block of an
+    executor that one comes first, in the thread (or asyncio task) that has entered it.
+
+    Parameters
+    ----------
+    executor : Executor or None
+        None: back to the one that the settings describe.
+
+    Returns
+    -------
+    Executor or None
+        The one that was set before. It is not shut down: whoever has made an executor ends it, or the
+        program does.
+
+    Raises
+    ------
+    TypeError
+        It is no executor.
+    RuntimeError
+        It has been shut down.
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> executor = wl.LocalExecutor(workers=1)
+    >>> wl.set_executor(executor)
+    >>> wl.default_executor() is executor
+    True
+    >>> wl.set_executor(None) is executor
+    True
+    >>> executor.shutdown()
+    """
+    check_executor(executor)
+    if executor is not None:
+        executor.calls.check_open()
+    before = next(iter(_set), None)
+    _set[:] = [] if executor is None else [executor]
+    return before
 
 
 def check_executor(executor: Any) -> Executor | None:
@@ -55,6 +111,8 @@ def check_executor(executor: Any) -> Executor | None:
 
 class Executor(CallingExecutor):
     """Runs calls and tile tasks. Inside its ``with`` block it is the default executor; the end ends it.
+
+    That is so in the thread, or the asyncio task, that has entered the block; `set_executor` is for all.
 
     Functions, arguments and results of calls are pickled where workers are other processes: closures, lambdas
     and what is defined in a script or a notebook travel, too, and so do local modules that they need. Every

@@ -28,7 +28,9 @@ _READ = 32
 
 _NOT_USED = frozenset({"__pycache__", "tests"})
 
-_PICKLING = frozenset({"cloudpickle"})
+_PICKLING = frozenset(
+    {"cloudpickle", *(f"wrenla_handler.call.{each}" for each in ("classes", "lines", "pickling"))}
+)
 """What pickles name that need it to be loaded, not to be called."""
 
 _SCRIPTS = frozenset({"__main__", "__mp_main__"})
@@ -76,10 +78,14 @@ def packed_function(fn: Callable[..., Any], version: str | int | None = None) ->
             f"version={version!r}: a string or an integer, another one whenever something has changed "
             "that the function reads: a file, an environment variable"
         )
-    pickled, modules = steady_pickle(fn)
-    blob = join_function(local_sources(modules), pickled)
+    pickled, modules, lines = steady_pickle(fn)
+    sources = local_sources(modules)
+    blob = join_function([*sources, *lines], pickled)
     digest = hashlib.sha256(blob).hexdigest()
-    known = [digest, platform.python_version(), str(sys.implementation.cache_tag), repr(version)]
+    computed = hashlib.sha256(
+        join_function(sources, pickled)
+    ).hexdigest()  # comments in lines compute nothing
+    known = [computed, platform.python_version(), str(sys.implementation.cache_tag), repr(version)]
     known += (f"{what} {state}" for what, state in sorted(_Behind(modules).found.items()))
     return PackedFunction(blob, digest, hashlib.sha256("\n".join(known).encode()).hexdigest())
 
@@ -102,7 +108,12 @@ class _Behind:
     def _look(self, name: str) -> Iterable[str]:
         """Note the state of a module, and return the names of what it leads to."""
         top = name.partition(".")[0]
-        if top in self.found or top in sys.stdlib_module_names or top in _PICKLING or top in _SCRIPTS:
+        if (
+            top in self.found
+            or top in sys.stdlib_module_names
+            or not _PICKLING.isdisjoint((top, name))
+            or top in _SCRIPTS
+        ):
             return ()
         if top in OURS:
             self.found[top] = importlib.metadata.version("wrenla")

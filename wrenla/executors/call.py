@@ -42,8 +42,14 @@ class Batch:
         All of them have been submitted.
     done : int
         Those that have ended and may have copies.
+    inputs : int
+        Inputs that each of them has at most; 0: they are not of inputs.
+    name : callable, optional
+        Returns what the n-th input is called. By default it has a number, and errors note it.
     """
 
+    inputs: int = 0
+    name: Callable[[int], str] | None = None
     submitted: int = 0
     complete: bool = False
     done: int = 0
@@ -54,6 +60,10 @@ class Batch:
         """Note what one of them took that has ended."""
         self.done += 1
         self._seconds.append(seconds)
+
+    def called(self, number: int) -> str:
+        """Return what an input is called."""
+        return str(number) if self.name is None else self.name(number)
 
     def straggles(self, seconds: float) -> bool:
         """Tell whether a call that has been running for some seconds is far beyond the latest others."""
@@ -93,6 +103,10 @@ class Call:
         Its function sees to `retries` itself, and what it raises is the last word.
     failed : dict
         How many attempts of each sort have failed.
+    index : int
+        Its place in its batch, counted from 0.
+    inputs : int
+        How many inputs it has.
     """
 
     future: Future[Any]
@@ -111,6 +125,8 @@ class Call:
     limits: dict[Attempt, Alarm] = field(default_factory=dict)
     repeats_itself: bool = False
     failed: dict[Sort, int] = field(default_factory=dict)
+    index: int = 0
+    inputs: int = 1
     begun: bool = False
     ended: bool = False
 
@@ -140,7 +156,7 @@ class Outcome:
     value: Any = None
     error: Exception | None = None
     function: Function = ""
-    logs: bytes = b""
+    logs: bytes = b""  # a `Printed`, where streams are known
     worker: str = ""
     seconds: float | None = None
     peak: int = 0
@@ -232,6 +248,9 @@ class Carrier(Protocol):
     place: Place
     """For what does not fit into messages."""
 
+    showing: Any
+    """Shows what functions print, while they run: a `Showing`, set by whoever has the calls."""
+
     def function(self, fn: Callable[..., Any], label: str, options: CallOptions) -> Any:
         """Make a function ready to travel, for any number of calls."""
 
@@ -246,6 +265,12 @@ class Carrier(Protocol):
 
     def forget(self, function: Any) -> None:
         """Note that no more calls of a function come: what is kept of it goes with the last one."""
+
+    def positional(self, arguments: Any) -> Any:
+        """Return the positional arguments of a call as they were given, or a few words for them."""
+
+    def explain(self, error: BaseException) -> None:
+        """Note on what a function has raised what is to be done about it, if that is known."""
 
     def discard(self, result: Any) -> None:
         """Remove a raw result that nobody needs."""

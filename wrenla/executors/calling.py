@@ -6,27 +6,39 @@ import concurrent.futures
 import functools
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from types import EllipsisType
-from typing import Any, Never, ParamSpec, Self, TypeVar
+from typing import Any, Literal, Never, ParamSpec, Self, TypeVar
 
+from wrenla.config import settings
 from wrenla.errors import NestedCallError
 from wrenla.executors.call import Batch
 from wrenla.executors.calls import Calls
+from wrenla.executors.counting import MapCounts, known_length
+from wrenla.executors.functions import check_function, label_of, refuse_keywords
 from wrenla.executors.future import Future
 from wrenla.executors.ledger import Stats
-from wrenla.executors.mapping import chunks, results, results_of_chunks, values
-from wrenla.executors.options import CallOptions, at_least, at_least_one, check_names, finite, truth
-from wrenla.executors.patience import in_time
-from wrenla.executors.reduction import Reduction, discard_result
+from wrenla.executors.mapping import mapped
+from wrenla.executors.options import (
+    CallOptions,
+    at_least,
+    at_least_one,
+    buffer_size,
+    check_names,
+    finite,
+    truth,
+)
+from wrenla.executors.reduction import reduced
 from wrenla.executors.submitting import Submitter
+from wrenla.showing import picture_for
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.chunk import Chunk
 from wrenla_handler.call.context import current_call
 from wrenla_handler.stores import Store
 
 __all__ = ["CallingExecutor"]
+
+_OF_MAP = ("timeout", "chunksize", "buffersize", "ordered", "return_exceptions", "progress")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -77,18 +89,23 @@ class CallingExecutor(concurrent.futures.Executor):
         buffersize: int | None = None,
         ordered: bool = True,
         return_exceptions: bool = False,
+        logs: Literal["show", "quiet", "stderr"] | None = None,
+        progress: bool | None = None,
+        **unknown: Never,
     ) -> Iterator[_T]:
         """Call a function with each input, as the built-in `map` does, on many workers.
 
-        Calls begin at once, not when the first result is asked for. When the iterator is closed (a `break` in
-        the loop over it), calls that have not begun are cancelled; Ctrl-C while a result is waited for also
-        ends those that run.
+        All inputs are submitted at once, not when the first result is asked for, and all calls are made if
+        nobody asks: ``with executor: executor.map(write_file, range(50))`` makes 50. When an iterator that
+        has been asked is closed or forgotten (a `break` in the loop over it), or raises an exception, calls
+        that have not begun are cancelled; Ctrl-C while a result is waited for also ends those that run.
 
         Parameters
         ----------
         fn : callable
         *iterables : iterable
-            As many as `fn` has arguments; the shortest one says how many calls there are.
+            As many as `fn` has arguments; the shortest one says how many calls there are. What is the same
+            for all calls goes into the function: ``functools.partial(fn, k=2)``.
         timeout : float, optional
             Seconds from now. A result that is not there by then is a `TimeoutError`, as in
             `concurrent.futures` also for 0 and less; to limit each call, see `options`.
@@ -96,12 +113,19 @@ class CallingExecutor(concurrent.futures.Executor):
             So many inputs travel and run as one call: worth it for what takes less than a millisecond. What
             `options` says of timeouts is then said of a chunk.
         buffersize : int, optional
-            At most so many calls are under way or wait to be taken: inputs are consumed as results are. By
+            At most so many calls are under way or wait to be taken: inputs are consumed as results are, and
+            there may be any number of them. Who takes no results has made so many calls and no more. By
             default all inputs are submitted now.
         ordered : bool
             In the order of the inputs; False: as they end.
         return_exceptions : bool
-            Yield exceptions in place of results, instead of raising the first one.
+            Yield exceptions in place of results, instead of raising the first one. A note on each says which
+            input it was.
+        progress : bool, optional
+            True: show on standard error how many calls have ended, failed, and are still to come: a bar on a
+            terminal, a line every few seconds elsewhere. By default only if the setting `progress` is true.
+        logs : {"show", "quiet", "stderr"}, optional
+            Where what the function prints is shown, see `options`.
 
         Returns
         -------
@@ -113,46 +137,41 @@ class CallingExecutor(concurrent.futures.Executor):
         >>> list(wl.default_executor().map(pow, [2, 3], [5, 2]))
         [32, 9]
         """
-        if not callable(fn):
-            raise TypeError(f"{fn!r} cannot be called")
+        refuse_keywords("map()", fn, unknown, _OF_MAP)
+        check_function(fn)
         timeout = None if timeout is None else finite("timeout", timeout, "a number of seconds")
         chunksize = at_least_one("chunksize", chunksize)
-        buffersize = None if buffersize is None else at_least_one("buffersize", buffersize)
+        buffersize = buffer_size(buffersize)
         truth("ordered", ordered)
         truth("return_exceptions", return_exceptions)
-        if not iterables:
-            raise TypeError("map needs at least one iterable of inputs")
-        batch = Batch()
-        inputs: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
-        function = fn
-        if chunksize > 1:
-            function = Chunk(fn, self._options.retries, return_exceptions)  # type: ignore[assignment]
-            inputs = chunks(inputs, chunksize)
-        submit = self._submitter(function, batch)
-        lengths: dict[Future[Any], int] = {}
-
-        def begin(arguments: tuple[Any, ...]) -> Future[Any]:
-            future = submit(arguments, {})
-            if chunksize > 1:
-                lengths[future] = len(arguments[0])
-            return future
-
-        ended = results(
-            begin,
-            inputs,
-            lambda futures: self.calls.stop(futures),
+        if progress is None:
+            progress = settings().progress is True
+        picture = picture_for(truth("progress", progress, "True, False or None"))
+        batch = Batch(chunksize)
+        function = Chunk(fn, self._options.retries, return_exceptions) if chunksize > 1 else fn
+        view = self if logs is None else self.options(logs=logs)
+        submit = view._submitter(function, batch)
+        counts = None
+        if picture is not None:
+            counts = MapCounts(picture, label_of(fn), self.calls.lanes, known_length(iterables))
+        return mapped(
+            submit,
+            zip(*iterables, strict=False),
+            # which keeps the executor itself as long as calls are to come, and no longer
+            self.calls.stop if buffersize is None else lambda futures: self.calls.stop(futures),
             functools.partial(setattr, batch, "complete", True),
-            submit.close,
+            label_of(fn),
             timeout=timeout,
-            buffersize=None if buffersize is None else max(1, buffersize // chunksize),
+            chunksize=chunksize,
+            buffersize=buffersize,
             ordered=ordered,
+            return_exceptions=return_exceptions,
+            counts=counts,
         )
-        ended = in_time(ended, _label(fn), timeout, chunksize)
-        if chunksize > 1:
-            return results_of_chunks(ended, lengths, _label(fn), return_exceptions)
-        return values(ended, return_exceptions)
 
-    def submit_many(self, fn: Callable[..., _T], *iterables: Iterable[Any]) -> list[Future[_T]]:
+    def submit_many(
+        self, fn: Callable[..., _T], *iterables: Iterable[Any], **unknown: Never
+    ) -> list[Future[_T]]:
         """Call a function with each input, and return a future for each: `submit` for many.
 
         The function is pickled once.
@@ -164,13 +183,19 @@ class CallingExecutor(concurrent.futures.Executor):
         >>> sorted(future.result() for future in concurrent.futures.as_completed(futures))
         [1, 2]
         """
+        refuse_keywords("submit_many()", fn, unknown, ())
         if not iterables:
             raise TypeError("submit_many needs at least one iterable of inputs")
-        batch = Batch()
+        return self._submit_batch(fn, zip(*iterables, strict=False), Batch(1))
+
+    def _submit_batch(
+        self, fn: Callable[..., _T], inputs: Iterable[tuple[Any, ...]], batch: Batch
+    ) -> list[Future[_T]]:
+        """Submit all calls of a batch."""
         futures: list[Future[_T]] = []
         try:
             with self._submitter(fn, batch) as submit:
-                futures.extend(submit(arguments, {}) for arguments in zip(*iterables, strict=False))
+                futures.extend(submit(arguments, {}) for arguments in inputs)
         except BaseException:
             for future in futures:
                 future.cancel()
@@ -185,6 +210,7 @@ class CallingExecutor(concurrent.futures.Executor):
         reduce: Callable[[list[Any]], _T],
         *,
         fan_in: int = 16,
+        **unknown: Never,
     ) -> Future[_T]:
         """Call a function with each input, and reduce the results by a tree of calls.
 
@@ -212,40 +238,8 @@ class CallingExecutor(concurrent.futures.Executor):
         >>> wl.default_executor().map_reduce(lambda x: x * x, range(1, 101), sum).result()
         338350
         """
-        fan_in = at_least(2, "fan_in", fan_in)
-        carrier = self.calls.carrier
-        outer: Future[_T] = self.calls.new_future()
-        outer.set_running_or_notify_cancel()
-        batch = Batch()
-        mapped = self._submitter(fn, batch, raw=True)
-        last, between = self._submitter(reduce, held=True), self._submitter(reduce, raw=True, held=True)
-        for submit in (last, between):
-            outer.add_done_callback(lambda _, done=submit: done.close())  # type: ignore[misc]
-
-        def gather(group: Sequence[Future[Any]], final: bool) -> Future[Any]:
-            values = [future.result() for future in group]
-            return (last if final else between)(carrier.gathered(values), None)
-
-        leaves: list[Future[Any]] = []
-        try:
-            leaves.extend(mapped((x,), {}) for x in xs)
-            batch.complete = True
-            if not leaves:
-                leaves = [last(([],), {})]
-                leaves[0].add_done_callback(lambda _: _hand_over(leaves[0], outer))
-                return outer
-            self.calls.hold(outer)
-            Reduction(outer, gather, carrier.discard, fan_in).start(leaves)
-        except BaseException as error:
-            for future in leaves:
-                future.cancel()
-                future.add_done_callback(lambda ended: discard_result(ended, carrier.discard))
-            with suppress(concurrent.futures.InvalidStateError):  # one that has failed has ended it already
-                outer.set_exception(error)
-            raise
-        finally:
-            mapped.close()
-        return outer
+        refuse_keywords("map_reduce()", fn, unknown, ("fan_in",))
+        return reduced(self.calls, self._submitter, fn, xs, reduce, at_least(2, "fan_in", fan_in))
 
     def options(
         self,
@@ -255,6 +249,7 @@ class CallingExecutor(concurrent.futures.Executor):
         retries: int | EllipsisType = ...,
         idempotent: bool | EllipsisType = ...,
         record: bool | EllipsisType | None = ...,
+        logs: Literal["show", "quiet", "stderr"] | EllipsisType | None = ...,
         include_modules: Sequence[str] | EllipsisType = ...,
         exclude_modules: Sequence[str] | EllipsisType = ...,
         **unknown: Never,
@@ -278,6 +273,10 @@ class CallingExecutor(concurrent.futures.Executor):
         record : bool, optional
             Workers also store their answers, so that they survive a worker that dies just then, or a
             connection that breaks. None: where workers are far away, if the function has run for a second.
+        logs : {"show", "quiet", "stderr"}, optional
+            What functions print is shown where this process prints, line by line: what went to standard
+            output there, what to standard error there, or all of it on standard error; "quiet": it is not.
+            None: as the setting `logs` says. It is in the `logs` of futures in any case.
         include_modules, exclude_modules : list of str
             Modules that travel with the function, or do not, where what is local is guessed wrongly.
 
@@ -297,13 +296,14 @@ class CallingExecutor(concurrent.futures.Executor):
         >>> patient.submit(abs, -1).result()
         1
         """
-        check_names(type(self).__name__, unknown)
+        check_names(f"{type(self).__name__}.options()", unknown)
         said = {
             "timeout": timeout,
             "deadline": deadline,
             "retries": retries,
             "idempotent": idempotent,
             "record": record,
+            "logs": logs,
             "include_modules": include_modules,
             "exclude_modules": exclude_modules,
         }
@@ -354,13 +354,13 @@ class CallingExecutor(concurrent.futures.Executor):
         *,
         raw: bool = False,
         held: bool = False,
+        bunch: object = None,
     ) -> Submitter:
         """Make a function ready to travel, and return what submits calls of it."""
         self.calls.check_process()
         self._refuse_nested()
-        if not callable(fn):
-            raise TypeError(f"{fn!r} cannot be called")
-        return Submitter(self.calls, fn, _label(fn), self._options, batch, raw=raw, held=held)
+        check_function(fn)
+        return Submitter(self.calls, fn, label_of(fn), self._options, batch, raw=raw, held=held, bunch=bunch)
 
     def _refuse_nested(self) -> None:
         call = current_call()
@@ -369,21 +369,3 @@ class CallingExecutor(concurrent.futures.Executor):
                 "a function that runs on an executor asked the same executor for calls, which would wait for "
                 "itself: return what is to be done next, and submit it from outside"
             )
-
-
-def _hand_over(inner: Future[_T], outer: Future[_T]) -> None:
-    outer._account = inner._account
-    error = inner.exception() if not inner.cancelled() else concurrent.futures.CancelledError()
-    if error is not None:
-        outer.set_exception(error)
-    else:
-        outer.set_result(inner.result())
-
-
-def _label(fn: Callable[..., Any]) -> str:
-    """Return what messages call a function."""
-    if isinstance(fn, functools.partial):
-        return _label(fn.func)
-    if isinstance(fn, Chunk):
-        return _label(fn.function)
-    return getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__name__

@@ -6,15 +6,17 @@ import logging
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from wrenla.errors import Cancelled
 from wrenla.executors.call import LOOK, Call, Carrier, Lane, Lookout, Outcome, Work, call_again
 from wrenla.executors.clock import apart
 from wrenla.executors.future import Attempt, Future
+from wrenla.executors.inputs import note_inputs
 from wrenla.executors.ledger import ending_of
 from wrenla.executors.queue import Queue
+from wrenla.executors.showing import Showing, mode_of
 
 __all__ = ["Calls"]
 
@@ -39,14 +41,15 @@ class Calls(Queue):
     def __init__(self, lanes: int, carrier: Carrier, name: str) -> None:
         super().__init__(lanes, carrier, name, self._serve)
         self._lookout = Lookout()
+        self._showing = carrier.showing = Showing(lanes, self._is_alone)
         self._watchers = 0
 
-    def stop(self, calls: set[Future[Any]] | None = None, *, grace: float = 1.0) -> None:
+    def stop(self, calls: Container[Future[Any]] | None = None, *, grace: float = 1.0) -> None:
         """Cancel waiting calls, tell running ones to end, and end their workers if they do not.
 
         Parameters
         ----------
-        calls : set of Future, optional
+        calls : container of Future, optional
             Only these.
         grace : float
             Seconds that running functions have to clear up.
@@ -70,14 +73,19 @@ class Calls(Queue):
         # a call may have a copy
         for attempt, call in {call: (attempt, call) for attempt, call, _ in reversed(stopped)}.values():
             self._resolve(call, attempt, Outcome(error=Cancelled(f"{call.label}: told to stop while it ran")))
-        with self._changed:
-            self._watchers += 1
-            self._changed.wait_for(lambda: self._active.keys().isdisjoint(a for a, _, _ in stopped), grace)
-            self._watchers -= 1
-            left = [(attempt, lane) for attempt, _, lane in stopped if attempt in self._active]
-        for attempt, lane in left:
-            lane.stop(attempt, gently=False)
-        self._give_up(attempt for attempt, _ in left)
+        try:
+            with self._changed:
+                self._watchers += 1
+                self._changed.wait_for(
+                    lambda: self._active.keys().isdisjoint(a for a, _, _ in stopped), grace
+                )
+        finally:  # a second Ctrl-C ends the patience
+            with self._changed:
+                self._watchers -= 1
+                left = [(attempt, lane) for attempt, _, lane in stopped if attempt in self._active]
+            for attempt, lane in left:
+                lane.stop(attempt, gently=False)
+            self._give_up(attempt for attempt, _ in left)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls. With `wait`, return when those that were submitted have ended."""
@@ -102,6 +110,10 @@ class Calls(Queue):
             self._wait(2.0)
             raise
 
+    def _is_alone(self) -> bool:
+        """Tell whether at most one call is under way."""
+        return len(self._active) + len(self._queue) <= 1
+
     def _wait(self, timeout: float | None) -> None:
         with self._changed:
             self._changed.wait_for(self._crew.is_gone, timeout)
@@ -111,9 +123,8 @@ class Calls(Queue):
     def _serve(self) -> None:
         lane = self.carrier.lane()
         try:
-            while (work := self._take(lane)) is not None:
-                self._carry_out(lane, work)
-                del work  # results belong to whoever asked for them
+            while self._carry_out(lane):
+                pass
         finally:
             lane.close()
             with self._changed:
@@ -125,19 +136,30 @@ class Calls(Queue):
                 self._crew.gone()
                 self._changed.notify_all()
 
-    def _carry_out(self, lane: Lane, work: list[Work]) -> None:
+    def _carry_out(self, lane: Lane) -> bool:
+        """Carry out the next calls; return False if there will be no more.
+
+        Results belong to whoever asked for them: nothing refers to a call any more when it has ended.
+        """
+        work = self._take(lane)
+        if work is None:
+            return False
         left = dict(work)
+        outcomes = lane.perform(work)
+        del work
         try:
-            for call, attempt, outcome in lane.perform(work):
+            for call, attempt, outcome in outcomes:
                 del left[call]
                 if outcome is None:
                     self._undone(call, attempt)
                 else:
                     self._ended(call, attempt, outcome)
+                del call, attempt, outcome
         except Exception as error:  # ours, not the function's: calls must end all the same
             logger.exception("a lane of %s", self._name)
             for call, attempt in left.items():
                 self._ended(call, attempt, Outcome(error=error))
+        return True
 
     def _take(self, lane: Lane) -> list[Work] | None:
         """Wait for calls and begin attempts at them; None if there will be no more."""
@@ -183,6 +205,8 @@ class Calls(Queue):
 
     def _ended(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
         """See what an attempt has come to, and whether the call ends with it."""
+        lost = attempt.ending == "Superseded" or (attempt.copy and call.ended)
+        self._showing.end(call, attempt, outcome.logs, lost=lost)
         with self._changed:
             self._active.pop(attempt, None)  # an abandoned one is not there any more
             self._clock.drop(call.limits.pop(attempt, None))
@@ -240,12 +264,14 @@ class Calls(Queue):
 
     def _resolve(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
         """End a call."""
+        note_inputs(call, outcome, self.carrier)
         with self._changed:
             self._ledger.call_ended(call, attempt, outcome)
         if not call.running:
             self._release(call)
-        if outcome.logs and logger.isEnabledFor(logging.INFO):
-            logger.info("%s: %s printed:\n%s", call.future.id, call.label, call.future.logs.rstrip())
+        if outcome.logs:
+            level = logging.INFO if mode_of(call) == "quiet" else logging.DEBUG  # not twice
+            logger.log(level, "%s: %s printed:\n%s", call.future.id, call.label, call.future.logs.rstrip())
         if outcome.error is not None:
             call.future.set_exception(outcome.error)
         else:

@@ -31,10 +31,16 @@ os.register_at_fork(after_in_child=_forked)
 
 
 def default_executor() -> Executor:
-    """Return the executor of the innermost ``with`` block, otherwise the one that the settings describe.
+    """Return the executor that is used where none is named.
 
-    That is this machine, with `workers` and `allowed_mem`. It is made once, and again when these settings
-    have changed, and ends with the interpreter.
+    That is the one of the innermost ``with`` block, otherwise the one of `set_executor`, otherwise the one
+    that the settings describe: this machine, with `workers` and `allowed_mem`. The last one is made once, and
+    again when these settings have changed, and ends with the interpreter.
+
+    Raises
+    ------
+    RuntimeError
+        What `set_executor` was told has been shut down, or belongs to the process that forked this one.
 
     Examples
     --------

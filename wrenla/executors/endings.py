@@ -25,9 +25,9 @@ Sort: TypeAlias = Literal["start", "worker", "function"]
 """What a failed attempt is counted as: attempts of one sort are not taken from those of another."""
 
 
-def raised(failure: Failure, label: str) -> Exception:
+def raised(failure: Failure | Exception, label: str) -> Exception:
     """Return the exception for what a function has raised on its worker."""
-    return named(failure.exception(), label)
+    return named(failure.exception() if isinstance(failure, Failure) else failure, label)
 
 
 def named(error: Exception, label: str) -> Exception:

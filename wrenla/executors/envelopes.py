@@ -9,18 +9,23 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from wrenla.errors import Lost, NeverStarted, TransientStoreError, WorkerDied
+from wrenla.errors import Lost, NeverStarted, ReachError, TransientStoreError, WorkerDied
 from wrenla.executors.call import Call, Outcome
+from wrenla.executors.culprit import blame
 from wrenla.executors.future import Attempt
+from wrenla.executors.inputs import short
+from wrenla.executors.missing import explain_import
 from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
 from wrenla.executors.shipping import local_sources
+from wrenla.executors.showing import Showing
 from wrenla.executors.travelling import ReachingPickler
 from wrenla_handler.call.blobs import INLINE, Packed, bare, checked, digest, dump, load, size
 from wrenla_handler.call.broadcast import Ref
 from wrenla_handler.call.envelope import Request, Response, unsealed
 from wrenla_handler.call.failure import Failure
 from wrenla_handler.call.modules import encode_sources
+from wrenla_handler.call.output import Printed
 from wrenla_handler.errors import IntegrityError, StoreError
 from wrenla_handler.stores import Data
 
@@ -62,11 +67,15 @@ class SentFunction:
 
 
 class SentArguments(NamedTuple):
-    """The arguments of one call as they travel: one pickle, or results of other calls."""
+    """The arguments of one call as they travel: one pickle, or results of other calls.
+
+    Large ones are also there as a few words, for errors that are about them.
+    """
 
     packed: Packed = ()
     values: tuple[Packed, ...] = ()
     needs: frozenset[str] = frozenset()
+    shown: str = ""
 
 
 class Envelopes:
@@ -81,6 +90,9 @@ class Envelopes:
     unrecorded: float | None = None
     """Seconds from which on an answer is worth storing if nothing is said; None: none is."""
 
+    showing: Showing
+    """Shows what functions print; set by whoever has the calls."""
+
     def __init__(self, place: Place) -> None:
         self.place = place
         self._secret = secrets.token_hex(32)
@@ -92,6 +104,8 @@ class Envelopes:
             parts = dump(fn, ReachingPickler, modules=needs, reach=self.place.reach)
         except Exception as error:
             error.add_note(f"while pickling the function {label}, to send it to a worker")
+            if not isinstance(error, ReachError):  # which names the object
+                error.add_note(blame(f"the function {label}", fn))
             raise
         packed = self.place.share(parts, "functions", inline=INLINE)
         return SentFunction(packed, bare(packed), digest(packed), frozenset(needs), options)
@@ -106,7 +120,19 @@ class Envelopes:
         except Exception as error:
             error.add_note(f"while pickling the arguments of a call of {label}, to send them to a worker")
             raise
-        return SentArguments(self.place.send(parts, "arguments"), needs=frozenset(needs))
+        packed = self.place.send(parts, "arguments")
+        shown = short(positional[0] if len(positional) == 1 else positional) if _is_stored(packed) else ""
+        return SentArguments(packed, needs=frozenset(needs), shown=shown)
+
+    def positional(self, arguments: SentArguments) -> Any:
+        """Return the positional arguments of a call, or a few words for them: for errors."""
+        if arguments.shown or not arguments.packed or _is_stored(arguments.packed):
+            return arguments.shown
+        return load(arguments.packed, self._fetch)[0]
+
+    def explain(self, error: BaseException) -> None:
+        """Note on what a function has raised what is to be done about it, if that is known."""
+        explain_import(error, "process")
 
     def gathered(self, results: Sequence[Packed]) -> SentArguments:
         """Return results that were not unpacked, as the one argument of a call: their list."""
@@ -192,6 +218,8 @@ class Envelopes:
                 outcome.value = load(response.value, self._fetch)
             else:
                 _blame(outcome, load(response.value, self._fetch), response, call)
+                if outcome.error is not None:
+                    self.explain(outcome.error)
         except BaseException as error:  # what the function returned cannot be loaded here
             outcome.error, outcome.function = _unread(error, call), "ended"
         if response.logs or len(response.value) > 1 or response.value[0].key:
@@ -237,7 +265,8 @@ class Envelopes:
             return b""
         (blob,) = response.logs
         try:
-            return bytes(checked(bytes(self.place.fetch(blob.key) if blob.key else blob.data), blob))
+            text = bytes(checked(bytes(self.place.fetch(blob.key) if blob.key else blob.data), blob))
+            return Printed.of(text, response.streams)
         except StoreError as error:
             logger.warning("%s: what it printed: %s", response.id, error)
             return f"(what it printed cannot be had: {error})\n".encode()
@@ -250,6 +279,10 @@ class Envelopes:
             parts: list[Data] = [encode_sources(sources)] if sources else []
             function.bundles[needs] = self.place.share(parts, "modules", inline=INLINE)
         return function.bundles[needs]
+
+
+def _is_stored(packed: Packed) -> bool:
+    return any(blob.key for blob in packed)
 
 
 def _blame(outcome: Outcome, failure: Failure, response: Response, call: Call) -> None:

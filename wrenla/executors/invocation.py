@@ -24,6 +24,7 @@ from wrenla.errors import (
     WrenlaError,
 )
 from wrenla.executors.connections import Connections, allow_open_files
+from wrenla_handler.stores.credentials import renewing_session
 from wrenla_handler.stores.keep_alive import keep_alive
 
 __all__ = ["MOST_SENT", "Billing", "Function", "FunctionFacts", "Reply"]
@@ -126,17 +127,17 @@ class Function:
     ----------
     name : str
     session : boto3.Session, optional
+        By default boto3's own settings; credentials may be renewed while it is in use.
     connections : int
         Invocations at the same time.
     """
 
     def __init__(self, name: str, session: Any = None, connections: int = 1) -> None:
-        import boto3
         from botocore.config import Config
 
         self.name = name
         with self._translated():
-            self._session = session or boto3.session.Session()
+            self._session = session or renewing_session()
         self.facts = self._read(Config(retries={"mode": "standard", "total_max_attempts": 4}))
         self._client: Any = self._new_client(
             Config(

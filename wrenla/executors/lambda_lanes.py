@@ -29,6 +29,7 @@ from wrenla.executors.pace import pause_after
 from wrenla.executors.tile_calls import TILES, TileWork
 from wrenla_handler.call.blobs import size
 from wrenla_handler.call.envelope import Request, Response
+from wrenla_handler.call.output import Printed
 from wrenla_handler.tasks import TaskAnswer
 
 __all__ = ["LambdaLane"]
@@ -234,7 +235,8 @@ class LambdaLane:
                 raise ValueError(f"{len(answer.outcomes)} outcomes of {len(work.request.tasks)} tasks")
             if attempt.ending == "Superseded":
                 work.clear_up(answer)
-            return Outcome(answer.outcomes, worker=answer.worker, peak=answer.peak)
+            logs = Printed.of(answer.logs, answer.streams)
+            return Outcome(answer.outcomes, worker=answer.worker, peak=answer.peak, logs=logs)
 
         return self._invoked(call, attempt, work.request.encode, read)
 

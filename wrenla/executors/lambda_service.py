@@ -9,6 +9,7 @@ from wrenla.executors.clock import Clock
 from wrenla.executors.envelopes import Envelopes, SentArguments
 from wrenla.executors.handshake import Handshake
 from wrenla.executors.invocation import Function
+from wrenla.executors.missing import explain_import
 from wrenla.executors.pace import Pace
 from wrenla.executors.place import Place
 from wrenla.executors.prices import Prices
@@ -45,6 +46,9 @@ class LambdaService(Envelopes):
         self.clock = Clock()
         self.budget = Budget(function.facts, prices, max_dollars)
         self.handshake = Handshake(function, self.budget)
+
+    def explain(self, error: BaseException) -> None:
+        explain_import(error, "lambda")
 
     def gathered(self, results: Sequence[Packed]) -> SentArguments:
         """Return results as the one argument of a call; what is too much for a message goes to the store."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import sys
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,12 +30,28 @@ def ended_at_exit(calls: Calls) -> None:
     _open_calls.add(calls)
 
 
+def _mine() -> list[Calls]:
+    """Return those that are open; of a fork, its parent's are not."""
+    return [calls for calls in list(_open_calls) if not calls.forked]
+
+
+def _was_interrupted() -> bool:
+    return issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt)
+
+
+def _stop_if_interrupted() -> None:
+    if _was_interrupted():
+        for calls in _mine():
+            calls.stop()
+
+
+# Before Python waits for other threads: they may wait for calls. The thread pools of the standard library
+# are ended from there, too.
+threading._register_atexit(_stop_if_interrupted)  # type: ignore[attr-defined]
+
+
 @atexit.register
 def _end_all() -> None:
-    interrupted = issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt)
-    for calls in list(_open_calls):
-        if calls.forked:
-            continue  # they are the business of the process that forked this one
-        if interrupted:
-            calls.stop()
+    _stop_if_interrupted()
+    for calls in _mine():
         calls.shutdown(wait=True)

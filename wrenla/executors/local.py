@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import uuid
 import weakref
@@ -11,22 +10,22 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import Literal
-
-from dask.utils import format_bytes
+from typing import Literal, Never
 
 from wrenla.errors import NestedCallError
 from wrenla.executors.base import Executor
 from wrenla.executors.call import Carrier
 from wrenla.executors.calls import Calls
 from wrenla.executors.lifetime import ended_at_exit, let_go
-from wrenla.executors.options import at_least_one, memory_bytes
+from wrenla.executors.options import OPTIONS, CallOptions, at_least_one, check_names, memory_bytes, one_of
 from wrenla.executors.place import Place
 from wrenla.executors.process_lanes import ProcessCarrier
 from wrenla.executors.threads import ThreadCarrier
 from wrenla.plan.model import ExecutorModel
+from wrenla.units import format_bytes
 from wrenla_handler.cache import Tile
 from wrenla_handler.call.context import current_call
+from wrenla_handler.machine import memory_of_this_machine, processors
 from wrenla_handler.stores import Reach
 from wrenla_handler.task import ArraySpec, Task, TileRef
 from wrenla_handler.threads import no_thread
@@ -40,8 +39,39 @@ logger = logging.getLogger("wrenla.executors")
 _THREADS_OF_BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """What BLAS libraries read when they are loaded."""
 
+_ARGUMENTS = (
+    "workers",
+    "kind",
+    "allowed_mem",
+    "blas_threads",
+    "max_calls_per_child",
+    "max_memory_per_child",
+)
+
+_ELSEWHERE = {
+    "n_jobs": "did you mean 'workers'? (None, not -1, is one for each processor)",
+    "n_workers": "did you mean 'workers'?",
+    "processes": "did you mean 'workers', or kind='process'?",
+    "threads_per_worker": "did you mean 'blas_threads', or kind='thread'?",
+    "memory": "did you mean 'allowed_mem', which is of all workers together?",
+    "memory_limit": "did you mean 'allowed_mem', which is of all workers together?",
+    "maxtasksperchild": "did you mean 'max_calls_per_child'?",
+    "backend": "did you mean 'kind'? It is 'process' or 'thread'",
+    "mp_context": "worker processes are fresh ones, always, as those that multiprocessing spawns",
+    "thread_name_prefix": "threads are named by the executor",
+    **dict.fromkeys(
+        ("initializer", "initargs"),
+        "let the function make what it needs, once in each worker: functools.cache keeps it there",
+    ),
+    **dict.fromkeys(OPTIONS, "options of calls are said by executor.options(…)"),
+}
+"""Words of other libraries."""
+
 _OVERHEAD_PER_WORKER = 24 << 20
 """Bytes that BLAS's packing buffer and a thread's stack take beside the tiles."""
+
+_LEAST_PER_WORKER = 64 << 20
+"""Bytes for each worker, below which fewer of them, with larger tiles, get further."""
 
 
 class LocalExecutor(Executor):
@@ -55,20 +85,25 @@ class LocalExecutor(Executor):
     ----------
     workers : int, optional
         Calls, and tasks, that run at the same time; by default one for each processor that this process may
-        use.
+        use, within the quota of its control groups; fewer if there is little memory.
     kind : {"process", "thread"}
         Where calls run. Threads need nothing to be pickled and share what they refer to, but they cannot be
         ended: what a timeout or Ctrl-C gives up goes on until it ends by itself.
     allowed_mem : int or str, optional
         Bytes of memory that all workers together may use beside the interpreter's own, memory-mapped tiles
-        included, e.g. "2 GiB". By default half of what this machine or its control group has.
+        included, e.g. "2 GiB". By default half of what this process may use: of the machine, or less if a
+        control group (of SLURM, systemd, a container), or ``ulimit``, sets a limit.
     blas_threads : int
         Threads of each kernel, and of BLAS in worker processes. With as many workers as
         processors, 1 is best.
     max_calls_per_child : int, optional
         A worker process is replaced after so many calls.
+    max_workers, max_tasks_per_child : int, optional
+        `workers` and `max_calls_per_child`, as `concurrent.futures` calls them.
     max_memory_per_child : int or str, optional
         A worker process is replaced after a call in which it has used more memory than this, e.g. "2 GiB".
+    logs : {"show", "quiet", "stderr"}, optional
+        Where what calls print is shown, see `options`.
 
     Raises
     ------
@@ -95,10 +130,21 @@ class LocalExecutor(Executor):
         blas_threads: int = 1,
         max_calls_per_child: int | None = None,
         max_memory_per_child: int | str | None = None,
+        logs: Literal["show", "quiet", "stderr"] | None = None,
+        max_workers: int | None = None,
+        max_tasks_per_child: int | None = None,
+        **unknown: Never,
     ) -> None:
+        check_names("LocalExecutor", unknown, _ARGUMENTS, kind="argument", elsewhere=_ELSEWHERE)
+        said = "workers" if max_workers is None else "max_workers"
+        workers = one_of("workers", workers, "max_workers", max_workers)
+        max_calls_per_child = one_of(
+            "max_calls_per_child", max_calls_per_child, "max_tasks_per_child", max_tasks_per_child
+        )
         if kind not in ("process", "thread"):
             raise ValueError(f"kind={kind!r}: calls run in 'process' or 'thread'")
-        self.workers = len(os.sched_getaffinity(0)) if workers is None else at_least_one("workers", workers)
+        if workers is not None:
+            workers = at_least_one(said, workers)
         blas_threads = at_least_one("blas_threads", blas_threads)
         if max_calls_per_child is not None:
             max_calls_per_child = at_least_one("max_calls_per_child", max_calls_per_child)
@@ -111,6 +157,7 @@ class LocalExecutor(Executor):
             allowed_mem = memory_of_this_machine() // 2
         self.kind = kind
         self.allowed_mem = memory_bytes("allowed_mem", allowed_mem)
+        self.workers = workers or max(1, min(processors(), self.allowed_mem // _LEAST_PER_WORKER))
         self.blas_threads = blas_threads
         least = self.workers * (_OVERHEAD_PER_WORKER + (1 << 20))
         if self.allowed_mem < least:
@@ -119,6 +166,7 @@ class LocalExecutor(Executor):
                 f"allow at least {format_bytes(least)} or use fewer workers"
             )
         _warn_of_core_type()
+        self._options = CallOptions(logs=logs)
         self._inside = threading.local()
         self._pool = ThreadPoolExecutor(
             self.workers, "wrenla", initializer=setattr, initargs=(self._inside, "worker", True)
@@ -216,20 +264,6 @@ class LocalExecutor(Executor):
     def __repr__(self) -> str:
         allowed = format_bytes(self.allowed_mem)
         return f"LocalExecutor(workers={self.workers}, kind={self.kind!r}, allowed_mem={allowed!r})"
-
-
-def memory_of_this_machine() -> int:
-    """Return the bytes of memory that this process may use: the machine's, or its control group's if less."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            with open(path) as file:
-                text = file.read().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            limits.append(int(text))
-    return min(limits)
 
 
 def _begin_threads(pool: ThreadPoolExecutor, count: int) -> None:

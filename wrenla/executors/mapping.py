@@ -5,19 +5,90 @@ from __future__ import annotations
 import itertools
 import queue
 import time
+import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any
 
+from wrenla.executors.counting import MapCounts, counted
 from wrenla.executors.endings import raised
 from wrenla.executors.future import Future
+from wrenla.executors.patience import in_time
+from wrenla.executors.submitting import Submitter
 
-__all__ = ["chunks", "results", "results_of_chunks", "values"]
-
-_T = TypeVar("_T")
+__all__ = ["mapped"]
 
 Submit = Callable[[tuple[Any, ...]], Future[Any]]
+
+
+def mapped(
+    submit: Submitter,
+    inputs: Iterator[tuple[Any, ...]],
+    stop: Callable[[set[Future[Any]]], None],
+    finish: Callable[[], None],
+    label: str,
+    *,
+    timeout: float | None,
+    chunksize: int,
+    buffersize: int | None,
+    ordered: bool,
+    return_exceptions: bool,
+    counts: MapCounts | None = None,
+) -> Generator[Any, None, None]:
+    """Submit the calls of a `map`, and return an iterator over what they return.
+
+    Parameters
+    ----------
+    submit : Submitter
+        Of the function, or of a `Chunk` of it.
+    inputs : iterator of tuple
+        Arguments.
+    stop, finish : callable
+        As for `results`.
+    label : str
+        What messages call the function.
+    timeout, chunksize, buffersize, ordered, return_exceptions
+        As for `Executor.map`.
+    counts : MapCounts, optional
+        Is told of calls.
+    """
+    lengths: dict[Future[Any], int] = {}
+
+    def begin(arguments: tuple[Any, ...]) -> Future[Any]:
+        future = submit(arguments, {})
+        if chunksize > 1:
+            lengths[future] = len(arguments[0])
+        if counts is not None:
+            counts.add(future, len(arguments[0]) if chunksize > 1 else None)
+        return future
+
+    def close() -> None:
+        submit.close()
+        if counts is not None:
+            counts.complete()
+
+    try:
+        ended = results(
+            begin,
+            inputs if chunksize == 1 else chunks(inputs, chunksize),
+            stop,
+            finish,
+            close,
+            timeout=timeout,
+            buffersize=None if buffersize is None else max(1, buffersize // chunksize),
+            ordered=ordered,
+        )
+    except BaseException:
+        if counts is not None:
+            counts.leave(at_the_end=False)
+        raise
+    ended = in_time(ended, label, timeout, chunksize)
+    if chunksize > 1:
+        taken = results_of_chunks(ended, lengths, label, return_exceptions)
+    else:
+        taken = values(ended, return_exceptions)
+    return taken if counts is None else counted(taken, counts)
 
 
 def results(
@@ -34,6 +105,8 @@ def results(
     """Submit calls, and return an iterator over their futures when they have ended.
 
     The first ones are submitted at once: all, or `buffersize`; each result that is taken submits one more.
+    As in `concurrent.futures`, an iterator that nobody has asked for a result cancels nothing when it goes:
+    the calls were for their side effects. One that has begun cancels what has not.
 
     Parameters
     ----------
@@ -70,9 +143,8 @@ def results(
 
     def more() -> Generator[Future[Any], None, None]:
         try:
-            yield Future()
             while window:
-                future = window.next(None if end is None else end - time.monotonic())
+                window.wait(None if end is None else end - time.monotonic())
                 if buffersize is not None:
                     for arguments in itertools.islice(inputs, 1):
                         window.add(submit(arguments))
@@ -80,8 +152,7 @@ def results(
                     else:
                         finish()
                         close()
-                yield future
-                del future  # the result belongs to whoever took it
+                yield window.take()  # which nothing here refers to while it is used
         except KeyboardInterrupt:
             stop(window.futures())
             raise
@@ -89,7 +160,9 @@ def results(
             window.cancel()
             close()
 
-    return _begun(more())
+    taken = more()
+    weakref.finalize(taken, close).atexit = False  # if it never begins
+    return taken
 
 
 class _InOrder:
@@ -104,12 +177,13 @@ class _InOrder:
     def add(self, future: Future[Any]) -> None:
         self._futures.append(future)
 
-    def next(self, timeout: float | None) -> Future[Any]:
-        """Wait for the next one to end."""
-        future = self._futures[0]
-        _wait(future, timeout)
-        self._futures.popleft()
-        return future
+    def wait(self, timeout: float | None) -> None:
+        """Wait until the next one has ended."""
+        _wait(self._futures[0], timeout)
+
+    def take(self) -> Future[Any]:
+        """Return the one that has been waited for."""
+        return self._futures.popleft()
 
     def futures(self) -> set[Future[Any]]:
         """Return those that have not been taken."""
@@ -136,11 +210,14 @@ class _AsTheyEnd(_InOrder):
         self._left.add(future)
         future.add_done_callback(self._ended.put)  # type: ignore[arg-type]
 
-    def next(self, timeout: float | None) -> Future[Any]:
+    def wait(self, timeout: float | None) -> None:
         try:
-            future = self._ended.get(timeout=None if timeout is None else max(0.0, timeout))
+            self._futures.append(self._ended.get(timeout=None if timeout is None else max(0.0, timeout)))
         except queue.Empty:
             raise TimeoutError from None
+
+    def take(self) -> Future[Any]:
+        future = self._futures.popleft()
         self._left.discard(future)
         return future
 
@@ -173,30 +250,14 @@ def chunks(inputs: Iterable[tuple[Any, ...]], size: int) -> Iterator[tuple[Any, 
         yield (chunk,)
 
 
-def _begun(generator: Generator[Any, None, None]) -> Generator[Any, None, None]:
-    """Return a generator without its first item: one that has not begun clears nothing up when closed."""
-    next(generator)
-    return generator
-
-
 def results_of_chunks(
     futures: Generator[Future[Any], None, None],
     lengths: dict[Future[Any], int],
     label: str,
     return_exceptions: bool,
-) -> Iterator[Any]:
-    """Return an iterator over the results in the futures of chunks, of so many inputs each."""
-    return _begun(_results_of_chunks(futures, lengths, label, return_exceptions))
-
-
-def _results_of_chunks(
-    futures: Generator[Future[Any], None, None],
-    lengths: dict[Future[Any], int],
-    label: str,
-    return_exceptions: bool,
 ) -> Generator[Any, None, None]:
+    """Yield the results in the futures of chunks, of so many inputs each."""
     with closing(futures):  # at once, not when the traceback of an exception lets go of it
-        yield None
         for future in futures:
             length = lengths.pop(future)
             error = future.exception()
@@ -205,34 +266,46 @@ def _results_of_chunks(
                 continue
             if error is not None:
                 raise error
-            for succeeded, result in future.result():
-                if succeeded:
-                    yield result
-                elif return_exceptions:
-                    yield raised(result, label)
-                else:
-                    raise raised(result, label)
+            outcomes, notes = deque(enumerate(future.result())), future._notes
+            del future, error  # a result belongs to whoever takes it
+            while outcomes:
+                yield _value_of(outcomes.popleft(), notes, label, return_exceptions)
 
 
-def values(futures: Generator[Future[_T], None, None], return_exceptions: bool) -> Iterator[_T]:
-    """Return an iterator over the results of futures that have ended."""
-    return _begun(_values(futures, return_exceptions))
+def _value_of(
+    outcome: tuple[int, tuple[bool, Any]],
+    notes: Mapping[int, Callable[[BaseException], None]],
+    label: str,
+    return_exceptions: bool,
+) -> Any:
+    """Return what a call of a chunk has returned; what it has raised is returned as well, or raised."""
+    number, (succeeded, result) = outcome
+    if succeeded:
+        return result
+    error = raised(result, label)
+    if number in notes:
+        notes[number](error)
+    if return_exceptions:
+        return error
+    raise error
 
 
-def _values(
+def values(
     futures: Generator[Future[Any], None, None], return_exceptions: bool
 ) -> Generator[Any, None, None]:
+    """Yield the results of futures that have ended."""
     with closing(futures):
-        yield None
-        for future in futures:
-            if future.cancelled() or not return_exceptions:
-                yield future.result()
-            else:
-                error = future.exception()
-                if error is None:
-                    yield future.result()
-                elif isinstance(error, Exception):
-                    yield error
-                else:
-                    raise error
-            del future
+        while held := [*itertools.islice(futures, 1)]:
+            held.append(_value(held.pop(), return_exceptions))
+            yield held.pop()  # a result belongs to whoever takes it
+
+
+def _value(future: Future[Any], return_exceptions: bool) -> Any:
+    try:
+        if return_exceptions and not future.cancelled():
+            error = future.exception()
+            if isinstance(error, Exception):
+                return error
+        return future.result()
+    finally:
+        del future  # its exception, whose traceback has this frame, would live in a circle with it

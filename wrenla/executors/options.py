@@ -6,19 +6,22 @@ import difflib
 import math
 import numbers
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
-from dask.utils import parse_bytes
+from wrenla.units import parse_bytes
 
 __all__ = [
+    "OPTIONS",
     "CallOptions",
     "at_least",
     "at_least_one",
+    "buffer_size",
     "check_names",
     "finite",
     "memory_bytes",
+    "one_of",
     "positive",
     "truth",
 ]
@@ -33,6 +36,7 @@ class CallOptions:
     retries: int = 0
     idempotent: bool = False
     record: bool | None = None
+    logs: Literal["show", "quiet", "stderr"] | None = None
     include_modules: tuple[str, ...] = field(default=())
     exclude_modules: tuple[str, ...] = field(default=())
 
@@ -45,6 +49,8 @@ class CallOptions:
         truth("idempotent", self.idempotent)
         if self.record is not None:
             truth("record", self.record, "True, False or None")
+        if self.logs not in (None, "show", "quiet", "stderr"):
+            raise ValueError(f"logs={self.logs!r}: 'show', 'quiet' or 'stderr', or None for the setting")
         for name in ("include_modules", "exclude_modules"):
             modules = getattr(self, name)
             listed = isinstance(modules, Iterable) and not isinstance(modules, str)
@@ -54,13 +60,68 @@ class CallOptions:
             object.__setattr__(self, name, modules)
 
 
-def check_names(owner: str, unknown: Iterable[str]) -> None:
-    """Refuse options that there are not."""
-    names = [option.name for option in fields(CallOptions)]
+OPTIONS = tuple(option.name for option in fields(CallOptions))
+"""Names of what can be said of a call."""
+
+
+def check_names(
+    owner: str,
+    unknown: Iterable[str],
+    names: Sequence[str] = OPTIONS,
+    *,
+    kind: str = "option",
+    elsewhere: Mapping[str, str] = {},
+) -> None:
+    """Refuse names that there are not, whatever their values.
+
+    Parameters
+    ----------
+    owner : str
+        What was called, for the message.
+    unknown : iterable of str
+    names : sequence of str
+        Those that there are.
+    kind : str
+        What they are.
+    elsewhere : mapping of str to str
+        Names that other libraries have for such things, and what to say here.
+
+    Examples
+    --------
+    >>> check_names("options()", ["retry"])
+    Traceback (most recent call last):
+      ...
+    TypeError: options() has no option 'retry'; did you mean 'retries'? there are: timeout, deadline, ...
+    """
     for name in unknown:
         near = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise TypeError(f"{owner}.options() has no option {name!r}; {hint}there are: {', '.join(names)}")
+        hint = elsewhere.get(name) or f"{hint}there are: {', '.join(names)}"
+        raise TypeError(f"{owner} has no {kind} {name!r}; {hint}")
+
+
+def one_of(name: str, value: Any, other: str, same: Any) -> Any:
+    """Return an argument that has a second name, for those who know it from another library.
+
+    Examples
+    --------
+    >>> one_of("workers", None, "max_workers", 3)
+    3
+    """
+    if value is not None and same is not None:
+        raise TypeError(f"{name}={value!r} and {other}={same!r}: they are the same, say one of them")
+    return value if same is None else same
+
+
+def buffer_size(number: Any) -> int | None:
+    """Return the argument `buffersize` of `map`, with errors as those of the standard library."""
+    if number is None:
+        return None
+    if isinstance(number, bool) or not hasattr(number, "__index__"):
+        raise TypeError(f"buffersize={number!r}: buffersize must be an integer or None")
+    if operator.index(number) < 1:
+        raise ValueError(f"buffersize={number!r}: a whole number, at least 1; buffersize must be None or > 0")
+    return operator.index(number)
 
 
 def at_least_one(name: str, number: Any) -> int:
@@ -78,6 +139,8 @@ def at_least(least: int, name: str, number: Any) -> int:
         if count >= least:
             return count
     said = "0 or more" if least == 0 else f"at least {least}"
+    if name == "max_workers":  # the standard library's name, and its words
+        said += "; max_workers must be greater than 0"
     raise ValueError(f"{name}={number!r}: a whole number, {said}")
 
 

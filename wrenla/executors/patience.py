@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator
 from contextlib import closing
 from typing import Any
@@ -28,9 +29,7 @@ def in_time(
     """
     if timeout is None:
         return futures
-    told = _told(futures, label, timeout, chunksize)
-    next(told)  # a generator that has not begun closes nothing when it is closed
-    return told
+    return _told(futures, label, timeout, chunksize)
 
 
 def _told(
@@ -38,12 +37,10 @@ def _told(
 ) -> Generator[Any, None, None]:
     taken = 0
     with closing(futures):
-        yield None
         try:
-            for future in futures:
+            while held := [*itertools.islice(futures, 1)]:
+                yield held.pop()  # which nothing here refers to while it is used
                 taken += chunksize
-                yield future
-                del future  # the result belongs to whoever took it
         except TimeoutError as error:
             if not error.args:  # one with a message is that of whoever yields the inputs
                 error.args = (_message(label, timeout, taken),)

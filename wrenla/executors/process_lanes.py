@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from wrenla.errors import CallError, Cancelled, Lost, NeverStarted
 from wrenla.executors.call import Call, Ended, Outcome, Work
@@ -144,13 +144,15 @@ class ProcessLane:
                 yield call, attempt, Outcome(error=call.never_started())
                 return
         left = {(r.id, r.attempt): (call, a, r) for (call, a), r in zip(work, requests, strict=True)}
+        del work  # what has ended is nobody's here any more
         lost: CallError | None = None
         try:
             child.send(requests)
+            del requests
             while left:
                 # only one that is alone may have a limit
                 call, attempt, _ = next(iter(left.values()))
-                response = child.receive(call.limit(attempt.started))
+                response = child.receive(call.limit(attempt.started), self._meanwhile(child, call, attempt))
                 if response is None:
                     break
                 if (response.id, response.attempt) not in left:
@@ -159,6 +161,7 @@ class ProcessLane:
                 if not left:
                     self._no_more_stops()
                 yield call, attempt, self._read(child, request, response, call)
+                del call, attempt, request, response
         except (
             Leaving
         ):  # somebody has told it to end, or a function has spoilt it: what is left has not begun
@@ -186,6 +189,18 @@ class ProcessLane:
             child.kill()
         elif self._carrier.worn_out(child):
             self.close()
+
+    def _meanwhile(self, child: Child, call: Call, attempt: Attempt) -> Callable[[], None] | None:
+        """Return what shows what a call prints while it runs, None if nothing of it is shown."""
+        showing = self._carrier.showing
+        if call.options.logs == "quiet":
+            return None
+
+        def show() -> None:
+            for name, text in child.printed():
+                showing.live(call, attempt, name, text)
+
+        return show
 
     def _read(self, child: Child, request: Request, response: Response, call: Call) -> Outcome | None:
         """Return what a response says, None if the call has not begun."""

@@ -7,22 +7,26 @@ import errno
 import fcntl
 import functools
 import json
+import logging
 import math
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from wrenla.errors import CallError, Lost, NeverStarted, OutOfMemory, WorkerDied
 from wrenla_handler import keeper
 from wrenla_handler.call.envelope import Request, Response
-from wrenla_handler.call.output import take_file
+from wrenla_handler.call.output import Printed, StreamName, take_file
 from wrenla_handler.local import HEAD, LEAVING, MAGIC, framed
+from wrenla_handler.machine import control_groups
 from wrenla_handler.threads import limits_on_starting
 
 __all__ = ["Child", "Leaving"]
@@ -41,6 +45,16 @@ _LAST = 10.0
 
 _REST = 10.0
 """Seconds that the rest of an answer may take which has begun: it is small, what is large is in the store."""
+
+
+_LOOK = 0.1
+"""Seconds between two looks at what a call that is running has printed."""
+
+_PIECE = 1 << 16
+"""Bytes of it that are looked at together."""
+
+_SHOWN: tuple[StreamName, ...] = ("o", "e")
+_STREAMS: tuple[StreamName, ...] = (*_SHOWN, "l")
 
 
 class Leaving(Exception):
@@ -76,6 +90,7 @@ class Child:
         self.modules = ""
         self.peak = 0
         self._rest = b""
+        self._looked = dict.fromkeys(_SHOWN, 0)
         self._worker = -1
         self._oom_kills = 0
         self._counted = -math.inf
@@ -96,24 +111,26 @@ class Child:
             raise
 
     def _start(self, environment: dict[str, str], undo: contextlib.ExitStack) -> None:
-        self._log = tempfile.TemporaryFile(prefix="wrenla-log-")  # noqa: SIM115
-        undo.enter_context(self._log)
-        fcntl.fcntl(self._log, fcntl.F_SETFL, os.O_APPEND)
+        self._logs: dict[StreamName, Any] = {}
+        for name in _STREAMS:
+            file = self._logs[name] = tempfile.TemporaryFile(prefix="wrenla-log-")  # noqa: SIM115
+            undo.enter_context(file)
+            fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+        quiet = self._logs["l"].fileno()
         answers, theirs = os.pipe()
         self._answers = answers
         undo.callback(os.close, answers)
         os.set_blocking(answers, False)
         try:
             self._process = subprocess.Popen(
-                # -P: a file of the current folder must not pass for a module of the standard library
                 [
                     *(sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), str(theirs)),
-                    *(sys.executable, "-P", "-m", "wrenla_handler.local"),
+                    *(sys.executable, *_flags(), "-m", "wrenla_handler.local"),
                 ],
                 stdin=subprocess.PIPE,
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=[theirs],
+                stdout=self._logs["o"],
+                stderr=self._logs["e"],
+                pass_fds=[theirs, quiet],
                 env=environment,
                 bufsize=0,
                 process_group=0,  # a Ctrl-C in the terminal is the driver's
@@ -133,7 +150,9 @@ class Child:
     def _greet(self) -> None:
         # what is no text is none to Python either
         path = [entry or os.getcwd() for entry in sys.path if isinstance(entry, str)]
-        self._send(json.dumps({"path": path}).encode())
+        shown = max(logging.INFO, logging.getLogger().getEffectiveLevel())  # as in this process
+        told = {"path": path, "shown": shown, "quiet": self._logs["l"].fileno()}
+        self._send(json.dumps(told).encode())
         said = self._receive(_START)
         if said is None:
             raise NeverStarted(f"not ready within {_START:g} s")
@@ -158,23 +177,40 @@ class Child:
         except OSError as error:
             raise NeverStarted(f"the worker process could not be given the call: {error}") from error
 
-    def receive(self, limit: float | None) -> Response | None:
+    def receive(self, limit: float | None, meanwhile: Callable[[], None] | None = None) -> Response | None:
         """Return the next answer, None if there is none after `limit` seconds.
+
+        Parameters
+        ----------
+        limit : float, optional
+        meanwhile : callable, optional
+            Is called now and then until there is one.
 
         Raises
         ------
         WorkerDied, OutOfMemory, Lost, Leaving
             The child is of no use any more: `kill` it.
         """
-        text = self._receive(limit)
+        text = self._receive(limit, meanwhile)
         if text is None:
             return None
+        self._looked = dict.fromkeys(_SHOWN, 0)
         if text == LEAVING:
             raise Leaving
         try:
             return Response.decode(text)
         except (ValueError, KeyError, TypeError) as error:
             raise Lost(f"the worker's answer makes no sense ({error}): the function used its pipe") from error
+
+    def printed(self) -> Iterator[tuple[StreamName, bytes]]:
+        """Yield what the call that is running has printed since the last time."""
+        found = [(name, os.pread(self._logs[name].fileno(), _PIECE, self._looked[name])) for name in _SHOWN]
+        # what follows an answer belongs to the next call
+        if not self._poll.poll(0):
+            for name, text in found:
+                self._looked[name] += len(text)
+                if text:
+                    yield name, text
 
     def alive(self) -> bool:
         """Tell whether the process has not ended."""
@@ -188,7 +224,7 @@ class Child:
         """End the process and all that it has started from any thread, without waiting."""
         self._process.send_signal(keeper.END)
 
-    def kill(self, grace: float = 0.0) -> bytes:
+    def kill(self, grace: float = 0.0) -> Printed:
         """End the process and all that it has started, free what it had, and return what it had printed."""
         if grace:
             self.interrupt()
@@ -204,7 +240,7 @@ class Child:
         self.kill_soon()
         self._free()
 
-    def _free(self) -> bytes:
+    def _free(self) -> Printed:
         if not _is_over(self._ended, _LAST):  # somebody has stopped it; then the worker goes with it
             self._process.kill()
         self._process.wait(timeout=30)
@@ -214,8 +250,10 @@ class Child:
         os.close(self._ended)
         if self._worker >= 0:
             os.close(self._worker)
-        with self._log:
-            return take_file(self._log.fileno())
+        with contextlib.ExitStack() as files:
+            for file in self._logs.values():
+                files.enter_context(file)
+            return Printed((name, take_file(file.fileno())) for name, file in self._logs.items())
 
     def _send(self, text: bytes) -> None:
         view = memoryview(framed(text))
@@ -228,15 +266,17 @@ class Child:
                 if not room.poll(_START * 1000):
                     raise TimeoutError(f"it has taken nothing for {_START:g} s") from None
 
-    def _receive(self, limit: float | None) -> bytes | None:
+    def _receive(self, limit: float | None, meanwhile: Callable[[], None] | None = None) -> bytes | None:
         """Return the next frame, None if it takes longer than `limit` seconds."""
         deadline = math.inf if limit is None else time.monotonic() + limit
         while (frame := self._frame()) is None:
             left = deadline - time.monotonic()
             patience = min(left, _REST) if self._rest else left
-            wait = min(max(0.0, patience), _LONGEST) * 1000
-            ready = {descriptor for descriptor, _ in self._poll.poll(wait)}
-            if not ready and patience > _LONGEST:
+            most = _LONGEST if meanwhile is None else _LOOK
+            ready = {descriptor for descriptor, _ in self._poll.poll(min(max(0.0, patience), most) * 1000)}
+            if not ready and patience > most:
+                if meanwhile is not None:
+                    meanwhile()
                 continue
             if not ready:
                 if self._rest and patience == _REST:
@@ -281,6 +321,24 @@ class Child:
         return WorkerDied(f"the worker process ended ({how}) while it had the call")
 
 
+def _flags() -> list[str]:
+    """Return the flags of this interpreter that a worker has, too: as in a process of multiprocessing.
+
+    But for what prints a line for each import, which would pass for what functions print, and `-S`: the
+    folders of installed packages are needed before it is told where modules are. `-P`, since a file of the
+    current folder must not pass for a module of the standard library.
+    """
+    given = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    flags, options = list[str](), iter(given)
+    for flag in options:
+        if flag == "-X":
+            option = next(options)
+            flags += [] if option.startswith("importtime") else [flag, option]
+        elif flag != "-P" and not re.fullmatch("-(S|v+)", flag):
+            flags.append(flag)
+    return [*flags, "-P"]
+
+
 def _is_over(process: int, seconds: float) -> bool:
     """Wait some seconds for the end of a process."""
     ended = select.poll()
@@ -303,13 +361,6 @@ def _oom_kills() -> int:
 @functools.cache
 def _counters() -> tuple[Path, ...]:
     """Return where our control group counts, version 2 or 1; a container may see its own as the root."""
-    found: list[Path] = []
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, controllers, group = line.split(":", 2)
-            for own in (group.strip("/"), ""):
-                if not controllers:
-                    found.append(Path("/sys/fs/cgroup", own, "memory.events"))
-                elif "memory" in controllers.split(","):
-                    found.append(Path("/sys/fs/cgroup/memory", own, "memory.oom_control"))
+    names = ("memory.events", "memory.oom_control")
+    found = (folder / name for folder in control_groups("memory") for name in names)
     return tuple(path for path in found if path.exists())

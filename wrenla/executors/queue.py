@@ -6,8 +6,9 @@ import itertools
 import os
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 from wrenla.errors import Cancelled, NeverStarted
@@ -20,7 +21,7 @@ from wrenla.executors.ledger import Ledger, Stats
 __all__ = ["Queue"]
 
 
-class Queue:
+class Queue(ABC):
     """Calls that wait for a lane.
 
     Parameters
@@ -36,6 +37,7 @@ class Queue:
 
     def __init__(self, lanes: int, carrier: Carrier, name: str, serve: Callable[[], None]) -> None:
         self.carrier = carrier
+        self.lanes = lanes
         self.process = os.getpid()
         self._name = name
         self._number = itertools.count(1)
@@ -52,16 +54,20 @@ class Queue:
         self._ledger = Ledger()
         self._counts = self._ledger.counts
 
+    @abstractmethod
+    def stop(self, calls: Container[Future[Any]] | None = None, *, grace: float = 1.0) -> None:
+        """Cancel calls that wait, and end those that run."""
+
     def new_future(self) -> Future[Any]:
         """Return the future of a call to come."""
-        return Future(f"{self._name}-{next(self._number):06d}")
+        return Future(f"{self._name}-{next(self._number):06d}", self)
 
     def submit(self, call: Call) -> None:
         """Put a call at the end of the queue. Raises RuntimeError after `shutdown`."""
         self.check_process()
         with self._changed:
             if self._closed and not call.held:
-                raise RuntimeError("cannot schedule new calls after shutdown")
+                raise RuntimeError("cannot schedule new futures after shutdown")
             self._queue.append(call)
             try:
                 self._wake()
@@ -70,6 +76,7 @@ class Queue:
                 raise
             self._counts["submitted"] += 1
             if call.batch is not None:
+                call.index = call.batch.submitted
                 call.batch.submitted += 1
             if call.options.deadline is not None:
                 waiting = weakref.ref(call)
@@ -90,7 +97,7 @@ class Queue:
         """Refuse whoever comes after `shutdown`, or from a fork."""
         self.check_process()
         if self._closed:
-            raise RuntimeError("cannot schedule new calls after shutdown")
+            raise RuntimeError("cannot schedule new futures after shutdown")
 
     def hold(self, until: Future[Any]) -> None:
         """Let calls in after `shutdown` that are marked as `held`, until some future has ended."""

@@ -4,13 +4,81 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from wrenla.errors import Cancelled
+from wrenla.executors.call import Batch
+from wrenla.executors.calls import Calls
 from wrenla.executors.future import Future
+from wrenla.executors.submitting import Submitter
 
-__all__ = ["Reduction", "discard_result"]
+__all__ = ["reduced"]
+
+
+def reduced(
+    queue: Calls,
+    submitter: Callable[..., Submitter],
+    fn: Callable[[Any], Any],
+    xs: Iterable[Any],
+    reduce: Callable[[list[Any]], Any],
+    fan_in: int,
+) -> Future[Any]:
+    """Submit the calls of a `map_reduce`, and return the future of its result.
+
+    Parameters
+    ----------
+    queue : Calls
+    submitter : callable
+        Makes a function ready to travel.
+    fn, xs, reduce, fan_in
+        As for `Executor.map_reduce`.
+    """
+    carrier = queue.carrier
+    outer = queue.new_future()
+    outer.set_running_or_notify_cancel()
+    outer._bunch = batch = Batch(1)
+    outer._is_whole = True
+    mapped = submitter(fn, batch, raw=True)
+    last = submitter(reduce, held=True, bunch=batch)
+    between = submitter(reduce, raw=True, held=True, bunch=batch)
+    for submit in (last, between):
+        outer.add_done_callback(lambda _, done=submit: done.close())  # type: ignore[misc]
+
+    def gather(group: Sequence[Future[Any]], final: bool) -> Future[Any]:
+        values = [future.result() for future in group]
+        return (last if final else between)(carrier.gathered(values), None)
+
+    leaves: list[Future[Any]] = []
+    try:
+        leaves.extend(mapped((x,), {}) for x in xs)
+        batch.complete = True
+        if not leaves:
+            leaves = [last(([],), {})]
+            leaves[0].add_done_callback(lambda _: _hand_over(leaves[0], outer))
+            return outer
+        queue.hold(outer)
+        Reduction(outer, gather, carrier.discard, fan_in).start(leaves)
+    except BaseException as error:
+        for future in leaves:
+            future.cancel()
+            future.add_done_callback(lambda ended: discard_result(ended, carrier.discard))
+        with suppress(concurrent.futures.InvalidStateError):  # one that has failed has ended it already
+            outer.set_exception(error)
+        raise
+    finally:
+        mapped.close()
+    return outer
+
+
+def _hand_over(inner: Future[Any], outer: Future[Any]) -> None:
+    outer._account = inner._account
+    error = inner.exception() if not inner.cancelled() else concurrent.futures.CancelledError()
+    if error is not None:
+        outer.set_exception(error)
+    else:
+        outer.set_result(inner.result())
 
 
 class Reduction:

@@ -18,10 +18,10 @@ from typing import Any
 
 import cloudpickle
 import numpy as np
-from cloudpickle import cloudpickle as inside
 
 from wrenla.executors.importing import imported_by, imported_by_function
 from wrenla_handler.call.modules import Source, hash_of
+from wrenla_handler.call.pickling import Reductions
 
 __all__ = [
     "OURS",
@@ -39,14 +39,11 @@ logger = logging.getLogger("wrenla.calls")
 OURS = frozenset({"wrenla", "wrenla_handler", "wrenla_kernels"})
 
 
-_NO_FILE = "<dynamic-code>"
-"""Stands for the name of a file in cloudpickle's pickles."""
-
 _SPAWNED = "__mp_main__"
 """What multiprocessing calls the script of a process that it has spawned."""
 
 
-class Naming:
+class Naming(Reductions):
     """What makes a pickler note the modules that are needed to load its pickle, and to run what is in it.
 
     Parameters
@@ -72,18 +69,7 @@ class Naming:
                 self._modules.add(pickle.whichmodule(obj, obj.__name__))  # type: ignore[attr-defined]
             if isinstance(obj, types.FunctionType):
                 self._modules.update(imported_by_function(obj))
-        if isinstance(obj, types.CodeType) and os.path.isfile(obj.co_filename):
-            return _with_file_name(obj)
-        return super().reducer_override(obj)  # type: ignore[misc]
-
-
-def _with_file_name(code: types.CodeType) -> Any:
-    """Reduce the code of a function as cloudpickle does, but with the name of its file.
-
-    From 3.1.3 on cloudpickle leaves that out, and tracebacks of workers would show no line of the function.
-    """
-    make, args = inside._code_reduce(code)
-    return make, tuple(code.co_filename if arg == _NO_FILE else arg for arg in args)
+        return super().reducer_override(obj)
 
 
 class NamingPickler(Naming, cloudpickle.Pickler):  # type: ignore[misc]

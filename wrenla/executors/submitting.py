@@ -15,6 +15,10 @@ from wrenla_handler.call.chunk import Chunk
 __all__ = ["Submitter"]
 
 
+_LOOSE = object()
+"""What calls are in that are in no batch."""
+
+
 class Submitter:
     """Submits calls of one function, which is pickled once for all of them.
 
@@ -31,6 +35,9 @@ class Submitter:
         That the calls belong to.
     raw, held : bool
         As for `Call`.
+    bunch : object, optional
+        Ctrl-C in a wait for one of the calls ends all of the same bunch; by default those of the batch, or
+        all that are in none.
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class Submitter:
         *,
         raw: bool = False,
         held: bool = False,
+        bunch: object = None,
     ) -> None:
         self._calls = calls
         self._label = label
@@ -50,6 +58,7 @@ class Submitter:
         self._batch = batch
         self._raw = raw
         self._held = held
+        self._bunch = bunch or batch or _LOOSE
         self._repeats_itself = isinstance(fn, Chunk)  # input by input
         self._function = calls.carrier.function(fn, label, options)
         self._closed = False
@@ -64,10 +73,13 @@ class Submitter:
                 note_argument(error, positional, keywords, chunk=self._repeats_itself)
                 raise
         future = calls.new_future()
+        future._bunch = self._bunch
         call = Call(
             future, self._options, self._label, self._function, arguments, self._batch, self._raw, self._held
         )
         call.repeats_itself = self._repeats_itself
+        if self._repeats_itself:
+            call.inputs = len(positional[0])
         call.release = carrier.needs(self._function, arguments)
         try:
             calls.submit(call)

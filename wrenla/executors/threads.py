@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from wrenla.executors.call import Call, Ended, Outcome, Work
 from wrenla.executors.future import Attempt
 from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
+from wrenla.executors.showing import Router, Showing
 from wrenla_handler.call.broadcast import Ref, resolved
 from wrenla_handler.call.context import CallContext, running
 from wrenla_handler.call.failure import Failure
 from wrenla_handler.call.forked import ParentOnly
+from wrenla_handler.call.output import Printed, StreamName
 
 __all__ = ["ThreadCarrier"]
 
@@ -33,6 +36,7 @@ class ThreadCarrier:
 
     keeps_limits = False
     keeps_lanes = True
+    showing: Showing
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -42,6 +46,12 @@ class ThreadCarrier:
 
     def arguments(self, positional: tuple[Any, ...], keywords: dict[str, Any], label: str) -> Any:
         return positional, keywords
+
+    def positional(self, arguments: Any) -> Any:
+        return arguments[0]
+
+    def explain(self, error: BaseException) -> None:
+        """Do nothing: what is said of it is true here."""
 
     def gathered(self, results: Sequence[Any]) -> Any:
         return (list(results),), {}
@@ -94,7 +104,8 @@ class ThreadLane:
         outcome = Outcome(worker=attempt.worker)
         function, (positional, keywords) = call.function, call.arguments
         start = time.perf_counter()
-        with _captured() as printed, running(context):
+        show = functools.partial(self._carrier.showing.direct, call, attempt)
+        with _captured(show) as heard, running(context):
             try:
                 positional, keywords = resolved(positional, keywords)
                 with ParentOnly():
@@ -104,7 +115,7 @@ class ThreadLane:
             except BaseException as error:  # SystemExit must not end a thread that other calls need
                 outcome.blame(Failure.of(error).exception(), call.label)
         outcome.seconds = time.perf_counter() - start
-        outcome.logs = "".join(printed).encode("utf-8", "replace")
+        outcome.logs = heard.printed()
         return outcome
 
     def stop(self, attempt: Attempt, *, gently: bool) -> None:
@@ -117,38 +128,55 @@ class ThreadLane:
         """Do nothing: the thread ends by itself."""
 
 
-_printed: dict[int, list[str]] = {}
+class _Heard:
+    """What one thread has printed and logged."""
+
+    def __init__(self, show: Callable[[StreamName, str], None]) -> None:
+        self.parts: list[tuple[StreamName, str]] = []
+        self._show = show
+
+    def write(self, name: StreamName, text: str) -> None:
+        """Keep a text, and show it."""
+        self.parts.append((name, text))
+        self._show(name, text)
+
+    def log(self, record: logging.LogRecord, line: str) -> None:
+        """Keep a line of the log. Whoever else listens shows it; where nobody does, as Python does."""
+        self.parts.append(("l", line + "\n"))
+        last = logging.lastResort
+        if last is not None and record.levelno >= last.level and not _is_heard(record.name):
+            self._show("e", last.format(record) + "\n")
+
+    def printed(self) -> Printed:
+        """Return all of it."""
+        return Printed((name, text.encode("utf-8", "backslashreplace")) for name, text in self.parts)
+
+
+_heard: dict[int, _Heard] = {}
 """What threads that are being listened to have printed, by their numbers."""
 
 _listening = threading.Lock()
 
 
-class _Router:
-    """Standard output or error: threads that are being listened to write elsewhere."""
+def _route(name: StreamName) -> Callable[[str], bool]:
+    def route(text: str) -> bool:
+        mine = _heard.get(threading.get_ident())
+        if mine is not None:
+            mine.write(name, text)
+        return mine is not None
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-
-    def write(self, text: str) -> int:
-        mine = _printed.get(threading.get_ident())
-        if mine is None:
-            return self.stream.write(text)
-        mine.append(text)
-        return len(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
+    return route
 
 
 class _Records(logging.Handler):
     """Takes the log records of threads that are being listened to."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        mine = _printed.get(threading.get_ident())
+        mine = _heard.get(threading.get_ident())
         if mine is None:
             return
         try:
-            mine.append(self.format(record) + "\n")
+            mine.log(record, self.format(record))
         except Exception:  # a message that does not fit its arguments is told of, and no reason to fail
             self.handleError(record)
 
@@ -157,24 +185,35 @@ _records = _Records()
 _records.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
 
+def _is_heard(name: str) -> bool:
+    """Tell whether a logger has a handler, beside ours."""
+    logger: logging.Logger | None = logging.getLogger(name)
+    while logger is not None:
+        if any(handler is not _records for handler in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
 @contextmanager
-def _captured() -> Iterator[list[str]]:
+def _captured(show: Callable[[StreamName, str], None]) -> Iterator[_Heard]:
     """Listen to this thread. Routers stand in for the standard streams while anybody is listened to."""
-    mine: list[str] = []
+    mine = _Heard(show)
     with _listening:
-        if not _printed:
-            sys.stdout, sys.stderr = _Router(sys.stdout), _Router(sys.stderr)
+        if not _heard:
+            sys.stdout = cast("TextIO", Router(sys.stdout, _route("o")))
+            sys.stderr = cast("TextIO", Router(sys.stderr, _route("e")))
             logging.getLogger().addHandler(_records)
-        _printed[threading.get_ident()] = mine
+        _heard[threading.get_ident()] = mine
     try:
         yield mine
     finally:
         with _listening:
-            del _printed[threading.get_ident()]
-            if not _printed:
+            del _heard[threading.get_ident()]
+            if not _heard:
                 logging.getLogger().removeHandler(_records)
                 # whoever has put something else there in the meantime keeps it
-                if isinstance(sys.stdout, _Router):
+                if isinstance(sys.stdout, Router):
                     sys.stdout = sys.stdout.stream
-                if isinstance(sys.stderr, _Router):
+                if isinstance(sys.stderr, Router):
                     sys.stderr = sys.stderr.stream

@@ -33,12 +33,15 @@ class TileRun:
     calls : Calls
     projected : int
         Bytes of memory that the largest task needs.
+    options : CallOptions, optional
+        Of the executor.
     """
 
-    def __init__(self, calls: Calls, projected: int) -> None:
+    def __init__(self, calls: Calls, projected: int, options: CallOptions | None = None) -> None:
         self.over = False
         self._calls = calls
         self._projected = projected
+        self._options = CallOptions(idempotent=True, logs=(options or CallOptions()).logs)
         self._batch = Batch(complete=True)
         self._active: set[Any] = set()
 
@@ -48,7 +51,7 @@ class TileRun:
         request = TaskRequest(tasks, {name: arrays[name] for name in names}, self._projected)
         label = f"{len(tasks)} tile tasks" if len(tasks) > 1 else f"the task of tile {tasks[0].out}"
         whole = self._calls.new_future()
-        call = Call(whole, CallOptions(idempotent=True), label, TILES, TileWork(request, self), self._batch)
+        call = Call(whole, self._options, label, TILES, TileWork(request, self), self._batch)
         ended: list[Future[Report]] = [_TaskFuture(whole) for _ in tasks]
         whole.add_done_callback(lambda _: self._distribute(whole, ended, label))
         self._active.add(whole)
@@ -71,19 +74,20 @@ class TileRun:
                 future.set_exception(whole.exception())
             else:
                 try:
-                    _settle(future, whole.result()[number], label)
+                    self._settle(future, whole.result()[number], label)
                 except Exception as error:  # a failure that cannot be read: whoever waits must be told
                     future.set_exception(error)
 
-
-def _settle(future: Future[Report], outcome: Any, label: str) -> None:
-    match outcome:
-        case None:
-            future.set_exception(NeverStarted(f"{label}: the invocation's time was over before it began"))
-        case Report():
-            future.set_result(outcome)
-        case packed:
-            future.set_exception(raised(load(packed, _inside), label))
+    def _settle(self, future: Future[Report], outcome: Any, label: str) -> None:
+        match outcome:
+            case None:
+                future.set_exception(NeverStarted(f"{label}: the invocation's time was over before it began"))
+            case Report():
+                future.set_result(outcome)
+            case packed:
+                error = raised(load(packed, _inside), label)
+                self._calls.carrier.explain(error)
+                future.set_exception(error)
 
 
 class _TaskFuture(Future[Report]):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wrenla.errors import ReachError
+from wrenla.executors.culprit import blame
 from wrenla.executors.shipping import NamingPickler
 from wrenla_handler.call.blobs import dump
 from wrenla_handler.objects import StoredObject
@@ -87,6 +87,5 @@ def note_argument(
         try:
             dump(value)
         except Exception:
-            shown = " ".join(reprlib.repr(value).split())
-            error.add_note(f"it is {name}, {shown}, that cannot travel to another process")
+            error.add_note(blame(name, value))
             return

@@ -70,8 +70,8 @@ def _longest_group(tiles: TileGraph, model: ExecutorModel) -> int:
 
 
 def simulate(graph: Graph, workers: int) -> float:
-    """Return the seconds of a run in which a free worker takes the ready task with the longest path."""
-    path: list[float] = graph.longest_paths(graph.seconds).tolist()
+    """Return the seconds of a run in which a free worker takes the most urgent of the ready tasks."""
+    path: list[float] = graph.urgency.tolist()
     seconds: list[float] = graph.seconds.tolist()
     missing = np.diff(graph.first_need).astype(np.int64)
     first, followers = graph.followers()

@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
+from wrenla_handler.grid import Pair
 from wrenla_handler.task import Read, Task, Term
 
 __all__ = ["Bounds", "Cut", "piece"]
@@ -40,6 +41,14 @@ class Cut:
             self.kind
         ]
 
+    def in_words(self) -> str:
+        """Say in how many tasks a sum is made."""
+        return {
+            "none": "all in one task",
+            "fixed": f"in tasks of up to {self.size}" if self.size > 1 else "in a task each",
+            "doubling": f"in tasks of up to {self.size}, fewer towards the end",
+        }[self.kind]
+
     def bounds(self, length: int, finishes: bool = True) -> Bounds:
         """Return start and stop of each piece of a sum of `length` terms.
 
@@ -72,15 +81,17 @@ def _bounds(cut: Cut, length: int, finishes: bool) -> Bounds:
     return tuple(pairwise(marks))
 
 
-def piece(task: Task, start: int, stop: int, last: bool) -> Task:
+def piece(task: Task, start: int, stop: int, last: bool, extent: Pair) -> Task:
     """Return the task that applies terms `start` to `stop` of a tile's sum.
 
-    A partial sum is named by how many terms it holds: it is the same whichever way the sum was cut.
+    A partial sum is named by how many terms it holds: it is the same whichever way the sum was cut. `extent`
+    is that of the tile; the sum of a task may fill a corner of it only.
     """
     if start == 0 and last:
         return task
     out = task.out if last else replace(task.out, partial=stop)
-    base = task.base if start == 0 else (Read(replace(task.out, partial=start)),)
+    window = None if task.shape == extent else (0, task.shape[0], 1, 0, task.shape[1], 1)
+    base = task.base if start == 0 else (Read(replace(task.out, partial=start), window=window),)
     return replace(
         task,
         out=out,

@@ -10,16 +10,17 @@ A `Node` is an operation, its arguments and the grid of its result. There are th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import Structure
-from wrenla_handler.task import ArraySpec, Mask, Op, Read, Scalar, Step, Task, Term, TileRef
+from wrenla_handler.task import Apply, ArraySpec, Mask, Op, Read, Scalar, Step, Task, Term, TileRef
 
 __all__ = [
     "Description",
@@ -29,8 +30,10 @@ __all__ = [
     "Slot",
     "Strip",
     "View",
+    "combined",
     "leaf",
     "make",
+    "nested",
     "products",
     "result_dtype",
     "reverse",
@@ -61,6 +64,32 @@ class Strip:
     def part(self, start: int, stop: int) -> Strip:
         """Return the tiles from index `start` to index `stop`."""
         return Strip(start, stop - start, self.read.moved(start - self.start, self.step), self.step)
+
+
+def nested(function: str, loop: str, dtype: str, args: Sequence[Strip | Scalar]) -> Strip:
+    """Return a function of runs of the same tiles, which is computed in `loop`, as one run in `dtype`."""
+    strips = [arg for arg in args if isinstance(arg, Strip)]
+    apply = Apply(
+        function,
+        tuple(arg.read if isinstance(arg, Strip) else arg for arg in args),
+        loop,
+        tuple(arg.step if isinstance(arg, Strip) else (0, 0, 0, 0) for arg in args),
+    )
+    return Strip(strips[0].start, strips[0].n, Read(apply, dtype=dtype), (0, 0, 0, 0))
+
+
+def combined(
+    sides: Sequence[Sequence[Strip]], start: int, stop: int
+) -> Iterator[tuple[int, int, list[Strip | None]]]:
+    """Yield ranges of tiles in which each of some rows (or columns) of tiles is one run, or zero: None."""
+    ends = {end for side in sides for strip in side for end in (strip.start, strip.start + strip.n)}
+    marks = sorted({start, stop, *ends})
+    for first, last in pairwise(marks):
+        found = [
+            next((strip for strip in side if strip.start <= first < strip.start + strip.n), None)
+            for side in sides
+        ]
+        yield first, last, [None if strip is None else strip.part(first, last) for strip in found]
 
 
 @dataclass(frozen=True)
@@ -157,6 +186,15 @@ class Node:
         return 1 + sum(arg.views for arg in self.args) if self.is_view else 0
 
     @cached_property
+    def holes(self) -> bool:
+        """Whether some tiles may be known to be zero, so that reading them is reading nothing."""
+        if self.is_view:
+            fills = getattr(self.op, "fills", False)
+            holes = self.structure in ("lower", "upper") or any(arg.holes for arg in self.args)
+            return holes and not fills
+        return self.structure in ("lower", "upper") or hasattr(self.op, "absent")
+
+    @cached_property
     def key(self) -> str:
         """Structural identity: operation, version, parameters, arguments; of a leaf, its content's name."""
         if isinstance(self.op, Leaf):
@@ -187,9 +225,10 @@ class Node:
         return tuple(strip.read for strip in self._own_strips(1, i, j, j + 1))
 
     def __getitem__(self, ij: Pair) -> Read:
-        """Return the one read of a tile that is not zero and not a sum."""
-        (read,) = self.reads(*ij)
-        return read
+        """Return one read for a tile that is not zero; a sum is made as it is read."""
+        i, j = ij
+        (strip,) = self.row(i, j, j + 1)
+        return strip.read
 
     def row(self, i: int, start: int, stop: int) -> Iterator[Strip]:
         """Yield the non-zero runs of tiles `(i, start)` to `(i, stop - 1)`."""
@@ -210,7 +249,7 @@ class Node:
 
     def zero(self, i: int, j: int) -> bool:
         """Tell whether a tile is known to be zero and so is not there."""
-        return not self.reads(i, j)
+        return self.holes and not self.reads(i, j)
 
     def task(
         self,
@@ -326,11 +365,19 @@ def reverse(terms: Iterable[Term]) -> tuple[Term, ...]:
         di, dj, dr, dc = step
         return -di, -dj, -dr, -dc
 
+    def turned(read: Read) -> Read:
+        """Nested reads have steps of their own."""
+        apply = read.tile
+        if not isinstance(apply, Apply):
+            return read
+        args = tuple(turned(arg) if isinstance(arg, Read) else arg for arg in apply.args)
+        return replace(read, tile=replace(apply, args=args, steps=tuple(map(back, apply.steps))))
+
     return tuple(
         replace(
             term,
-            a=term.a.moved(term.n - 1, term.a_step),
-            b=term.b.moved(term.n - 1, term.b_step),
+            a=turned(term.a.moved(term.n - 1, term.a_step)),
+            b=turned(term.b.moved(term.n - 1, term.b_step)),
             a_step=back(term.a_step),
             b_step=back(term.b_step),
         )

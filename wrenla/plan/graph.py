@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from dask.utils import format_bytes
 
 from wrenla.errors import PlanError
 from wrenla.plan.cut import Cut, piece
 from wrenla.plan.expression import Node
+from wrenla.plan.memory import Tiles, held
 from wrenla.plan.model import ExecutorModel
-from wrenla_handler.grid import Grid
-from wrenla_handler.task import Read, Task, Term, TileRef
+from wrenla.units import format_bytes
+from wrenla_handler.grid import Grid, Pair
+from wrenla_handler.task import Apply, Read, Step, Task, Term, TileRef
 from wrenla_kernels import KERNELS
 
 __all__ = ["Floats", "Graph", "TileGraph", "Tiles"]
@@ -27,30 +28,10 @@ __all__ = ["Floats", "Graph", "TileGraph", "Tiles"]
 Ints: TypeAlias = npt.NDArray[np.int32]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-_FUNCTION_BYTES = 4 << 20
-
 _TASK_BYTES, _PRODUCT_BYTES = 1 << 10, 1 << 6
 """Bytes of memory that a task of a plan takes at the very least, and a product of tiles in it."""
 
 _COMPLEX = 4  # one complex multiply-add is 8 real operations against 2
-
-
-@dataclass(frozen=True, slots=True)
-class Tiles:
-    """What the plan knows of an array: its grid, and whether its tiles come from a store."""
-
-    grid: Grid
-    itemsize: int
-    stored: bool
-    called: bool = False
-
-    @property
-    def entries(self) -> int:
-        return self.grid.tile[0] * self.grid.tile[1]
-
-    @property
-    def nbytes(self) -> int:
-        return self.entries * self.itemsize
 
 
 class TileGraph:
@@ -142,9 +123,9 @@ class TileGraph:
         t = np.arange(term.n)
         columns = []
         sides = ((term.a, term.a_step),) if term.lower else ((term.a, term.a_step), (term.b, term.b_step))
-        for read, (di, dj, dr, dc) in sides:
-            for ref, si, sj in ((read.tile, di, dj), (read.rows, dr, 0), (read.cols, dc, 0)):
-                if ref is not None and (known := self._where.get(ref.array)) is not None:
+        for read, step in sides:
+            for ref, (si, sj) in read.moving(step):
+                if (known := self._where.get(ref.array)) is not None:
                     columns.append(known[ref.i + t * si, ref.j + t * sj])
         return np.stack(columns, axis=1) if columns else np.empty((term.n, 0), np.int32)
 
@@ -165,10 +146,18 @@ class TileGraph:
         return np.concatenate(flops), np.concatenate(nbytes), np.concatenate(reads)
 
     def _inner(self, term: Term) -> Floats:
-        grid, read = self.arrays[term.a.tile.array].grid, term.a
-        axis = 1 if read.op in "NR" else 0
-        first, step = ((read.tile.i, term.a_step[0]), (read.tile.j, term.a_step[1]))[axis]
-        index = first + step * np.arange(term.n)
+        return self._lengths(term.a, term.a_step, 1, np.arange(term.n, dtype=np.int32))
+
+    def _lengths(self, read: Read, step: Step, axis: int, t: Ints) -> Floats:
+        """Return how long the tiles of a run are along an axis of what is read."""
+        if read.op in "TC":
+            axis = 1 - axis
+        if isinstance(read.tile, Apply):
+            lengths = [self._lengths(arg, its_step, axis, t) for arg, its_step in read.tile.reads()]
+            longest: Floats = np.maximum.reduce(lengths)  # one row or column stands for all
+            return longest
+        grid = self.arrays[read.tile.array].grid
+        index = (read.tile.i, read.tile.j)[axis] + step[axis] * t
         return np.minimum(grid.tile[axis], grid.shape[axis] - index * grid.tile[axis]).astype(np.float64)
 
     def _stored_bytes(self, ref: TileRef) -> int:
@@ -192,31 +181,33 @@ class TileGraph:
             len(args),
         )
 
+    def extent(self, task: Task) -> Pair:
+        """Return rows and columns of the tile that a task makes."""
+        return self.arrays[task.out.array].grid.extent(task.out.i, task.out.j)
+
     def projected(self, task: Task, lookahead: int) -> int:
         """Return the bytes that one task needs at its worst, cut or not."""
         itemsize = np.dtype(task.dtype).itemsize
 
-        def held(read: Read, *, factor: bool) -> int:
-            array = self.arrays[read.tile.array]
-            # a user's function is asked for small pieces and makes intermediates of their size
-            made = array.nbytes + (min(2 * array.nbytes, _FUNCTION_BYTES) if array.called else 0)
-            # BLAS takes a factor transposed and scaled, but in one dtype only; the rest is the reverse
-            bare = array.itemsize == itemsize if factor else read.op == "N" and read.scale == 1
-            return made + (0 if read.plain and bare else array.entries * itemsize)
+        def peak(read: Read, *, factor: bool = False) -> int:
+            return held(read, self.arrays, task.dtype, factor=factor).peak
 
         out = self.arrays[task.out.array].nbytes
         work = task.shape[0] * task.shape[1] * itemsize
-        stages = [max((held(read, factor=False) for read in task.base), default=0)]
-        stages += [sum(held(read, factor=False) for read in task.args)]
+        stages = [max(map(peak, task.base), default=0)]
+        if task.length > 1:  # a partial sum may be read, and of one in the corner of a tile a copy is made
+            stages += [out if task.shape == self.extent(task) else out + work]
+        stages += [sum(map(peak, task.args))]
         stages += [
-            held(term.a, factor=True) + (0 if term.lower else held(term.b, factor=True))
+            peak(term.a, factor=True) + (0 if term.lower else peak(term.b, factor=True))
             for term in task.terms
         ]
         ends = (*task.base, *task.args)
         factors = (read for term in task.terms for read in (term.a, term.b))
         # only what comes from a store is read ahead
-        tiles = (self._stored_bytes(read.tile) for read in (*ends, *factors))
-        ahead = min(lookahead, len(ends) - 1 + 2 * task.length) * max(tiles, default=0)
+        tiles = [self._stored_bytes(ref) for read in (*ends, *factors) for ref in read.refs()]
+        more = sum(map(_refs, ends)) - 1 + sum((_refs(t.a) + _refs(t.b)) * t.n for t in task.terms)
+        ahead = min(lookahead, more) * max(tiles, default=0)
         made = 2 * work if task.finish.startswith("call ") else work if task.finish else 0
         return out + made + max(stages) + max(0, ahead)
 
@@ -230,6 +221,8 @@ class Graph:
         Task `p` applies terms `start[p]` to `stop[p]` of tile `tile[p]`, and finishes it if `last[p]`.
     first_need, needs : arrays
         Task `p` waits for tasks ``needs[first_need[p]:first_need[p + 1]]`` (some may stand there twice).
+    adds : array
+        Which tasks only add up tiles.
     level : array
         Wave in which a task can run.
     flops, bytes_read, bytes_written, reads, seconds : arrays
@@ -278,6 +271,8 @@ class Graph:
                 )
         self.tile, self.start, self.stop = (np.array(x, np.int32) for x in (tile, start, stop))
         self.last = np.array(last, bool)
+        sums = np.array([len(task.base) > 1 and task.base[-1].add for task in tiles.tasks], bool)
+        self.adds = sums[self.tile] & (self.stop == 0)
         self.final = final
         self.first_need = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
         self.needs: Ints = np.concatenate([*needs, np.empty(0)]).astype(np.int32)
@@ -301,7 +296,8 @@ class Graph:
     def task(self, p: int) -> Task:
         """Return task `p` as a worker takes it."""
         whole = self.tiles.tasks[self.tile[p]]
-        return piece(whole, int(self.start[p]), int(self.stop[p]), bool(self.last[p]))
+        extent = self.tiles.extent(whole)
+        return piece(whole, int(self.start[p]), int(self.stop[p]), bool(self.last[p]), extent)
 
     def out(self, p: int) -> TileRef:
         """Return the tile that task `p` commits."""
@@ -325,6 +321,25 @@ class Graph:
                 path[mine] = np.maximum(path[mine], path[p] + weights[mine])
         return path
 
+    @cached_property
+    def paths(self) -> Floats:
+        """For each task, the seconds of the longest path from its start to the end of the run."""
+        return self.longest_paths(self.seconds)
+
+    @cached_property
+    def urgency(self) -> Floats:
+        """For each task, how early it should run among those that can: the largest first.
+
+        It is the longest path to the end of the run. But a task that adds up what others have made is as
+        urgent as they were: it takes little time and makes room; else all of their tiles would pile up.
+        """
+        urgency = self.paths.copy()
+        for p in np.flatnonzero(self.adds).tolist():
+            waits = self.needs_of(p)
+            if len(waits):
+                urgency[p] = max(urgency[p], np.nextafter(urgency[waits].max(), np.inf))
+        return urgency
+
     def _levels(self) -> Ints:
         level = np.zeros(len(self), np.int32)
         first, needs = self.first_need, self.needs
@@ -333,6 +348,11 @@ class Graph:
             if len(mine):
                 level[p] = level[mine].max() + 1
         return level
+
+
+def _refs(read: Read) -> int:
+    """Return how many tiles a read needs."""
+    return len(list(read.refs()))
 
 
 def _memory() -> int:

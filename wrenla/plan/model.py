@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["ExecutorModel", "choose_tile"]
+__all__ = ["ExecutorModel", "choose_tile", "largest_tile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,11 @@ _TILES_IN_USE = 10
 """Upper estimate of the tiles that one task holds at a time: result, factors, what is read ahead."""
 
 
+def largest_tile(itemsize: int, model: ExecutorModel) -> int:
+    """Return the edge of the largest square tiles of which a worker can hold those of one task."""
+    return math.isqrt(model.allowed_bytes // (_TILES_IN_USE * itemsize))
+
+
 def choose_tile(length: int, itemsize: int, model: ExecutorModel) -> int:
     """Return an edge for square tiles of a matrix whose longer side has `length` entries.
 
@@ -65,7 +70,7 @@ def choose_tile(length: int, itemsize: int, model: ExecutorModel) -> int:
     >>> choose_tile(14336, 8, ExecutorModel(2, 60e9, 2e9, 1e-4, 60, 8 << 30))
     1440
     """
-    fits = math.isqrt(model.allowed_bytes // (_TILES_IN_USE * itemsize))
+    fits = largest_tile(itemsize, model)
     if length <= min(256, fits):
         return max(1, length)
     balanced = round(8 * model.flops_per_second / model.bytes_per_second)

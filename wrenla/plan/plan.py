@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from dask.utils import format_bytes
 
 from wrenla.errors import PlanError
 from wrenla.plan.canonical import canonical, topological
-from wrenla.plan.choose import choose_cut
+from wrenla.plan.choose import choose_cut, simulate
 from wrenla.plan.cut import Cut
 from wrenla.plan.expression import Node
 from wrenla.plan.graph import Graph, TileGraph
 from wrenla.plan.model import ExecutorModel
-from wrenla_handler.task import Read, Task
+from wrenla.units import format_bytes
+from wrenla_handler.task import Apply, Read, Scalar, Task
 
 __all__ = ["LOOKAHEAD", "Plan", "make_plan"]
 
@@ -29,8 +29,11 @@ LOOKAHEAD = 4
 _LARGEST_BATCH = 64
 """Tasks of one batch at most: more would be too much to lose, and to wait for."""
 
+_SIMULATE_TASKS = 100_000
+"""Tasks up to which to play a run through takes about a second."""
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Plan:
     """The tasks of some results, levelled into waves and priced. Immutable; one plan serves many runs.
 
@@ -62,9 +65,18 @@ class Plan:
 
     @cached_property
     def parallelism(self) -> float:
-        """All arithmetic over that of the longest path: how many workers can be kept busy on average."""
-        work = self.graph.flops if self.flops else np.ones(self.tasks)
-        return float(work.sum() / self.graph.longest_paths(work).max()) if self.tasks else 0.0
+        """The work of all tasks over that of the longest chain: how many workers can be busy on average."""
+        return self.work / self.critical_path if self.critical_path else 0.0
+
+    @cached_property
+    def work(self) -> float:
+        """Seconds that all tasks take together, by the model."""
+        return float(self.graph.seconds.sum())
+
+    @cached_property
+    def critical_path(self) -> float:
+        """Seconds of the longest chain of tasks that wait for each other: no number of workers takes less."""
+        return float(self.graph.paths.max(initial=0.0))
 
     @property
     def flops(self) -> float:
@@ -93,15 +105,10 @@ class Plan:
 
     @cached_property
     def kernels(self) -> dict[str, int]:
-        """Tasks by what they end with: a finishing kernel, else `gemm` for sums and `copy` for the rest."""
-        names: Counter[str] = Counter()
-        tiles = self.graph.tiles.tasks
-        for tile, start, stop, last in zip(
-            self.graph.tile, self.graph.start, self.graph.stop, self.graph.last, strict=True
-        ):
-            finish = tiles[tile].finish if last else ""
-            names[finish.split(" ")[0] or ("gemm" if stop > start else "copy")] += 1
-        return dict(names.most_common())
+        """Tasks by what they do, in a word (`Task.kernel`)."""
+        whole = [task.kernel for task in self.graph.tiles.tasks]
+        pairs = zip(self.graph.tile.tolist(), self.graph.last.tolist(), strict=True)
+        return dict(Counter(whole[tile] if last else "gemm" for tile, last in pairs).most_common())
 
     @cached_property
     def projected(self) -> int:
@@ -112,15 +119,21 @@ class Plan:
 
     @cached_property
     def seconds(self) -> float:
-        """What the model expects: all work shared evenly among the workers."""
-        return float(self.graph.seconds.sum()) / self.model.workers
+        """What the model expects of a run in which the most urgent task is always next.
+
+        Of more than 100,000 tasks it is a lower bound: all work shared evenly, but not less than the longest
+        chain of tasks.
+        """
+        if self.tasks <= _SIMULATE_TASKS:
+            return simulate(self.graph, self.model.workers)
+        return max(self.work / self.model.workers, self.critical_path)
 
     @cached_property
     def dollars(self) -> float:
         """What the run will cost by the model; 0 where workers and requests cost nothing."""
         model = self.model
         return (
-            self.seconds * model.workers * model.dollars_per_second
+            self.work * model.dollars_per_second
             + math.ceil(self.tasks / self.batch) * model.dollars_per_invocation
             + self.tasks * model.dollars_per_put
             + self.reads * model.dollars_per_get
@@ -162,16 +175,32 @@ class Plan:
         tiles = self.graph.tiles
         # what a read holds at most: the tile and a changed copy of it, and what a function needs beside it
         held = 4 if any(array.called for array in tiles.arrays.values()) else 2
-        most = 3 + held * max(2, *(len(task.args) for task in tiles.tasks)) + LOOKAHEAD
+        most = 3 + held * max(2, *map(_together, tiles.tasks)) + LOOKAHEAD
         itemsize = max(array.itemsize for array in tiles.arrays.values())
         edge = math.isqrt(self.model.allowed_bytes // (most * itemsize))
         return max(1, edge // 32 * 32 or edge)
+
+    def _sums(self) -> str:
+        """Say how many products a tile is the sum of, and how they are shared out to tasks."""
+        longest = max((task.length for task in self.graph.tiles.tasks), default=0)
+        if longest == 0:
+            return "none of products"
+        products = f"up to {longest} product{'s' if longest > 1 else ''} for each tile"
+        return f"{products}, {self.cut.in_words()}"
+
+    def _time(self) -> str:
+        """Say how long it takes, and what no number of workers changes about it."""
+        workers = self.model.workers
+        return (
+            f"about {self.seconds:.3g} s on {workers} worker{'s' if workers > 1 else ''}, at least "
+            f"{self.critical_path:.3g} s on any number (the longest chain of tasks)"
+        )
 
     def __str__(self) -> str:
         rows = [
             ("tasks", f"{self.tasks:,}  ({', '.join(f'{n:,} {k}' for k, n in self.kernels.items())})"),
             ("waves", f"{self.waves:,}, mean parallelism {self.parallelism:.1f}"),
-            ("sums", str(self.cut)),
+            ("sums", self._sums()),
             ("arithmetic", f"{self.flops / 1e9:,.2f} GFLOP"),
             ("read", f"{format_bytes(self.bytes_read)} at most, in {self.reads:,} tiles"),
             ("written", f"{format_bytes(self.bytes_written)}, in {self.tasks:,} tiles"),
@@ -181,28 +210,68 @@ class Plan:
                 f"{format_bytes(self.projected)} a worker (projected) of "
                 f"{format_bytes(self.model.allowed_bytes)} (allowed)",
             ),
-            ("time", f"about {self.seconds:.3g} s on {self.model.workers} workers"),
+            ("time", self._time()),
         ]
         if self.batch > 1:
             rows.append(("together", f"up to {self.batch} tasks go to a worker at once"))
         if self.dollars:
             rows.append(("cost", f"about ${self.dollars:.2g}"))
-        shapes = ", ".join(
-            f"{node.grid.shape[0]} × {node.grid.shape[1]} in tiles of "
-            f"{node.grid.tile[0]} × {node.grid.tile[1]}, {node.dtype}"
-            for node in self.results
-        )
-        return "\n".join([f"plan for {shapes}", *(f"  {name:<11}{text}" for name, text in rows)])
+        return "\n".join([self._header(), *(f"  {name:<11}{text}" for name, text in rows)])
+
+    __repr__ = __str__  # what a notebook shows of it
+
+    def _header(self) -> str:
+        """Say what is computed, and of what: the largest of the matrices that are there."""
+
+        def entries(node: Node) -> int:
+            return math.prod(node.grid.shape)
+
+        results = ", ".join(f"{_shape(node)}, {node.dtype}" for node in self.results[:3])
+        more = f" and {len(self.results) - 3} more" if len(self.results) > 3 else ""
+        data = [node for node in topological(self.results) if node.is_leaf and min(node.grid.shape) > 0]
+        largest = max(data, key=entries, default=self.results[0]) if self.results else None
+        if largest is None:
+            return "plan for nothing"
+        tile = " × ".join(map(str, largest.grid.tile[: max(1, largest.ndim)]))
+        return f"plan for {results}{more}, from {_shape(largest)} in tiles of {tile}"
+
+
+def _together(task: Task) -> int:
+    """Return how many tiles a task holds at a time, at most: arguments, or what makes one read or product."""
+
+    def tiles(*reads: Read) -> int:
+        return sum(len(list(read.refs())) for read in reads)
+
+    return max(
+        tiles(*task.args),
+        *(tiles(read) for read in task.base),
+        *(tiles(term.a, term.b) for term in task.terms),
+        0,
+    )
+
+
+def _shape(node: Node) -> str:
+    """Return the shape of a matrix as a user knows it."""
+    (rows, cols), ndim = node.grid.shape, node.ndim
+    return f"{rows} × {cols}" if ndim == 2 else f"a vector of {rows}" if ndim else "a number"
 
 
 def _memory_kind(task: Task) -> object:
     """Tasks of one kind need the same memory."""
 
     def kinds(reads: Iterable[Read]) -> frozenset[object]:
-        return frozenset((read.tile.array, read.op, read.plain, read.scale == 1) for read in reads)
+        return frozenset(map(kind, reads))
+
+    def kind(read: Read | Scalar) -> object:
+        if not isinstance(read, Read):
+            return None
+        apply = read.tile
+        source = (apply.function, *map(kind, apply.args)) if isinstance(apply, Apply) else apply.array
+        return source, read.op, read.plain, read.scale == 1, read.dtype
 
     factors = (read for term in task.terms for read in (term.a, term.b))
-    reads = len(task.base) + len(task.args) + 2 * task.length
+    ends = sum(len(list(read.refs())) for read in (*task.base, *task.args))
+    reads = ends + 2 * task.length
     sizes = task.out.array, task.shape, task.finish, len(task.args), min(reads, LOOKAHEAD + 1)
     return sizes, kinds(task.base), kinds(task.args), kinds(factors)
 

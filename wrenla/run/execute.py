@@ -23,14 +23,16 @@ from wrenla.plan.expression import Leaf, Node
 from wrenla.plan.graph import Graph
 from wrenla.plan.plan import Plan, make_plan
 from wrenla.run.adopt import adopt, whole_tiles
+from wrenla.run.conditioning import Conditioning
 from wrenla.run.events import Listener
 from wrenla.run.loop import Job, run_job
 from wrenla.run.persisted import folders_of
 from wrenla.run.scheduler import Policy, Schedule
 from wrenla.run.upload import upload
 from wrenla_handler.cache import Tile
-from wrenla_handler.errors import LinAlgError, StaleMatrixError
+from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.layout import NUMBER_KEY, TILE_KEYS, Separator, owned_folder
+from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.sources import function_key
 from wrenla_handler.stores import OwningStore, Reach, Store, open_store
 from wrenla_handler.task import ArraySpec
@@ -155,9 +157,11 @@ def execute(
         if present:
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
         folder.store.put(MANIFEST, json.dumps(_manifest(plan, targets, executor), indent=1).encode())
+        conditioning = Conditioning(plan.graph, originals)
+        told: Sequence[Listener] = [*listeners, conditioning] if conditioning else listeners
         job = Job(folder.key, plan.graph, arrays, wanted, present, plan.batch)
         with executor.session(hosts, plan.projected), watched(originals.values()):
-            run_job(job, executor, Policy(schedule, _slots(plan, executor)), listeners)
+            run_job(job, executor, Policy(schedule, _slots(plan, executor)), told)
             unchanged()
             yield results, folder
     except (LinAlgError, np.linalg.LinAlgError):
@@ -176,11 +180,13 @@ def execute(
     for other in folders_of(originals.values()):
         other.resumable = False
     if folder.kept:
+        conditioning.warn()
         return
     for spec in arrays.values():
         if spec.kind in ("tiles", "function") and spec.url.startswith(folder.url):
             executor.forget_array(spec)
     folder.remove()
+    conditioning.warn()
 
 
 def _advice(plan: Plan, nodes: Iterable[Node], targets: Sequence[Target], folder: RunFolder) -> str:

@@ -177,7 +177,7 @@ class _Loop:
         match action:
             case Submit(p, attempt):
                 task = self.job.graph.task(p)
-                self.kernels[p] = task.finish.split(" ")[0] or ("gemm" if task.terms else "copy")
+                self.kernels[p] = task.kernel
                 if self.listeners:
                     self._tell(TaskStarted(p, self.kernels[p], attempt, now))
                 self.ready.append(p)

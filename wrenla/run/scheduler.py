@@ -217,7 +217,7 @@ def initial_state(graph: Graph, wanted: Sequence[int], present: Sequence[int], p
             if needed[q]:
                 followers[q].append(p)
                 missing[p] += 1
-    rank: npt.NDArray[Any] = graph.longest_paths(graph.seconds)
+    rank: npt.NDArray[Any] = graph.urgency
     state = State(
         policy,
         int(needed.sum()),

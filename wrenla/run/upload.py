@@ -44,7 +44,7 @@ def upload(
         for name, spec in arrays.items():
             if spec.kind != "host":
                 continue
-            target = replace(spec, kind="tiles", url=folder.place(f"array-{spec.identity}"))
+            target = replace(spec, kind="tiles", url=folder.place(f"array-{spec.identity}"), claim="")
             rows, cols = spec.grid.counts
             with closing(open_store(target.url)) as store:
                 write = partial(_write, sources, spec, target, store)

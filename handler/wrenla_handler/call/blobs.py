@@ -8,8 +8,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-import cloudpickle
-
+from wrenla_handler.call.pickling import Pickler
 from wrenla_handler.errors import IntegrityError
 from wrenla_handler.stores import Data
 
@@ -45,7 +44,7 @@ Packed: TypeAlias = tuple[Blob, ...]
 """A value: its pickle (protocol 5), and the buffers that are no part of it."""
 
 
-def dump(value: object, pickler: type[pickle.Pickler] = cloudpickle.Pickler, **more: Any) -> list[Data]:
+def dump(value: object, pickler: type[pickle.Pickler] = Pickler, **more: Any) -> list[Data]:
     """Return the pickle of a value and the buffers that are no part of it.
 
     Parameters
@@ -74,7 +73,8 @@ def dump(value: object, pickler: type[pickle.Pickler] = cloudpickle.Pickler, **m
 
     file = io.BytesIO()
     pickler(file, protocol=5, buffer_callback=in_band, **more).dump(value)
-    return [file.getbuffer() if file.tell() > INLINE else file.getvalue(), *buffers]
+    # the bytes themselves, not a copy; `getbuffer` crashes Python 3.12 when the garbage collector finds it
+    return [file.getvalue(), *buffers]
 
 
 def pack(parts: Sequence[Data], put: Callable[[int, Data], str], *, inline: int = INLINE) -> Packed:

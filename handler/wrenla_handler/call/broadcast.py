@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-import cloudpickle
-import numpy as np
-
 from wrenla_handler.call.blobs import Packed, digest, dump, load, size
+from wrenla_handler.call.pickling import Pickler
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import Data, open_store
 
@@ -81,11 +80,12 @@ def dump_shared(value: object) -> list[Data]:
     return dump(value, _Frozen)
 
 
-class _Frozen(cloudpickle.Pickler):  # type: ignore[misc]
+class _Frozen(Pickler):
     """Pickles arrays as if they were read-only."""
 
     def reducer_override(self, obj: Any) -> Any:
-        if type(obj) is not np.ndarray or obj.dtype.hasobject:
+        numpy = sys.modules.get("numpy")  # a worker without it starts in half the time, and has no arrays
+        if numpy is None or type(obj) is not numpy.ndarray or obj.dtype.hasobject:
             return super().reducer_override(obj)
         contiguous = obj.flags.c_contiguous or obj.flags.f_contiguous
         frozen = obj.view() if contiguous else obj.copy()

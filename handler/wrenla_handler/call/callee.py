@@ -10,13 +10,14 @@ from typing import Any
 from wrenla_handler.call.blobs import Packed, checked, digest, dump, load, pack, size
 from wrenla_handler.call.broadcast import resolved, tally
 from wrenla_handler.call.context import CallContext, running
-from wrenla_handler.call.envelope import Ending, Request, Response, sealed
+from wrenla_handler.call.envelope import Ending, Request, Response, Streams, sealed
 from wrenla_handler.call.failure import Failure
 from wrenla_handler.call.forked import ParentOnly
 from wrenla_handler.call.functions import Functions
 from wrenla_handler.call.limit import OutOfTime, limited
 from wrenla_handler.call.memory import PeakMemory
 from wrenla_handler.call.modules import Finder, decode_sources
+from wrenla_handler.call.output import Printed
 from wrenla_handler.call.returned import dump_result
 from wrenla_handler.call.surroundings import Surroundings
 from wrenla_handler.call.told import ToldToEnd
@@ -50,7 +51,8 @@ class Callee:
     name : str
         What answers say of who gave them.
     output : callable
-        Returns what was printed and logged since it was asked the last time.
+        Returns what was printed and logged since it was asked the last time, a `Printed` where streams are
+        known.
     finder : Finder, optional
         Of modules, if others in this process use it as well.
 
@@ -93,9 +95,10 @@ class Callee:
     def answer_of_the_told(self, request: Request, error: BaseException) -> Response:
         """Return the answer to a request that is not carried out, since this process has to end."""
         value = pack(dump(Failure.of(error)), _nowhere, inline=1 << 30)
-        text = self.take_output()[-_LAST_WORDS:]
-        logs = pack([text], _nowhere) if text else ()
-        return Response(request.id, request.attempt, "told to end", value, logs, worker=self.name)
+        logs, streams = _last_words(self.take_output())
+        return Response(
+            request.id, request.attempt, "told to end", value, logs, worker=self.name, streams=streams
+        )
 
     def tell(self) -> None:
         """Note, from any thread or a signal's handler, that this process has been told to end."""
@@ -128,25 +131,28 @@ class Callee:
         except Exception as error:
             # inline whatever its size: the store may be what has failed
             value = pack(dump(Failure.of(error)), _nowhere, inline=1 << 30)
+        logs, streams = self._logs(request)
         response = Response(
             request.id,
             request.attempt,
             ending,
             value,
-            self._logs(request),
+            logs,
             seconds,
             self._peak.after(seconds),
             self.name,
             self._gets + tally()[0] - gets,
             tally()[1] - hits,
+            streams,
         )
         if request.record and seconds >= request.unrecorded:
             self._record(request, response)
         return response
 
-    def take_output(self) -> bytes:
+    def take_output(self) -> Printed:
         """Return what was printed and logged since the last time."""
-        return self._output()
+        printed = self._output()
+        return printed if isinstance(printed, Printed) else Printed([("o", printed)])
 
     def close(self) -> None:
         """Close the stores."""
@@ -244,20 +250,25 @@ class Callee:
 
         return pack(parts, put)
 
-    def _logs(self, request: Request) -> Packed:
-        text = self.take_output()
-        if not text:
-            return ()
+    def _logs(self, request: Request) -> tuple[Packed, Streams]:
+        printed = self.take_output()
+        if not printed:
+            return (), ()
         try:
-            return self._pack(request, [text], "logs")
+            return self._pack(request, [printed], "logs"), printed.streams
         except OSError:  # the store has failed, which must not hide how the call ended
-            return pack([text[-_LAST_WORDS:]], _nowhere)
+            return _last_words(printed)
 
     def _record(self, request: Request, response: Response) -> None:
         # a failing store is told by the driver's not finding the record; the answer itself is on its way
         with suppress(OSError, ValueError):  # ValueError: an address that is none
             data = sealed(response.encode(), request.secret)
             self._store(request).put(request.record, data, create=True)
+
+
+def _last_words(printed: bytes) -> tuple[Packed, Streams]:
+    """Return the end of what was printed, where there is no place for all of it."""
+    return (pack([printed[-_LAST_WORDS:]], _nowhere) if printed else ()), ()
 
 
 def _nowhere(number: int, part: Data) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from wrenla_handler.call.broadcast import resolved
 from wrenla_handler.call.context import cancelled, current_call
 from wrenla_handler.call.failure import Failure
@@ -18,13 +16,18 @@ from wrenla_handler.errors import WrenlaError
 __all__ = ["Chunk"]
 
 
-_TRAVEL = frozenset({int, float, complex, str, bytes, bool, type(None), np.ndarray, np.float64, np.int64})
-"""What can always be pickled, or nearly."""
+_TRAVEL = frozenset({int, float, complex, str, bytes, bool, type(None)})
+"""What can always be pickled."""
+
+_NUMPY = frozenset({"ndarray", "float64", "int64"})
+"""Types of NumPy that nearly always can; by name, since a worker starts in half the time without NumPy."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Calls a function several times, and returns a result or a `Failure` for each.
+    """Calls a function several times, and returns a result or a failure for each.
+
+    A failure is a `Failure`; in a thread it is the exception itself, as whoever asks can have it.
 
     Attributes
     ----------
@@ -60,17 +63,24 @@ class Chunk:
                 # what needs more memory than there is would need it again
                 hopeless = isinstance(error, MemoryError) and not isinstance(error, WrenlaError)
                 if hopeless or attempt == self.retries:
-                    return False, Failure.of(error)
+                    return False, error if _can_be_had(error) else Failure.of(error)
         raise AssertionError("there is at least one attempt")
 
     def _made_ready(self, result: Any) -> tuple[bool, Any]:
         """Return what a call returned; what cannot be pickled would take the others with it."""
-        if type(result) not in _TRAVEL and _travels():
+        kind = type(result)
+        harmless = kind in _TRAVEL or (kind.__module__ == "numpy" and kind.__name__ in _NUMPY)
+        if not harmless and _travels():
             try:
                 dump_result(result)
             except Exception as error:  # no reason to run it again
                 return False, Failure.of(error)
         return True, result
+
+
+def _can_be_had(error: BaseException) -> bool:
+    """Tell whether an exception can be raised where its call was asked for, as it is."""
+    return isinstance(error, Exception) and not _travels()
 
 
 def _travels() -> bool:

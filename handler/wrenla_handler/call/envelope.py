@@ -17,10 +17,13 @@ __all__ = [
     "Ending",
     "Request",
     "Response",
+    "Streams",
     "document",
     "packed_of",
     "plain_of",
     "sealed",
+    "streams_as_json",
+    "streams_of",
     "unsealed",
 ]
 
@@ -47,6 +50,10 @@ Ending: TypeAlias = Literal[
 ``unknown function``: the worker has not kept the function that the request only names, so send it again;
 ``not begun``: the worker gives it back, since a call before it takes long.
 """
+
+
+Streams: TypeAlias = tuple[tuple[str, int], ...]
+"""Which stream some bytes of output went to, and so on: see `Printed`."""
 
 
 @dataclass(slots=True)
@@ -157,6 +164,8 @@ class Response:
         Which worker it was.
     gets, hits : int
         Objects read from the store, and values of broadcasts that were at hand.
+    streams : tuple of (str, int)
+        Which stream the bytes of `logs` went to.
     """
 
     id: str
@@ -169,6 +178,7 @@ class Response:
     worker: str = ""
     gets: int = 0
     hits: int = 0
+    streams: Streams = ()
 
     def encode(self) -> bytes:
         """Return the response as JSON."""
@@ -176,7 +186,7 @@ class Response:
             f'{{"version":{VERSION},"kind":"answer","id":{_text(self.id)},"attempt":{self.attempt},'
             f'"ending":{_text(self.ending)},"value":{plain_of(self.value)},"logs":{plain_of(self.logs)},'
             f'"seconds":{self.seconds!r},"peak":{self.peak},"worker":{_text(self.worker)},'
-            f'"gets":{self.gets},"hits":{self.hits}}}'
+            f'"gets":{self.gets},"hits":{self.hits},"streams":{streams_as_json(self.streams)}}}'
         ).encode()
 
     @classmethod
@@ -194,6 +204,7 @@ class Response:
             found["worker"],
             found["gets"],
             found["hits"],
+            streams_of(found["streams"]),
         )
 
 
@@ -218,6 +229,16 @@ _text = json.encoder.encode_basestring_ascii
 def plain_of(packed: Packed) -> str:
     """Return a packed value as JSON."""
     return "[" + ",".join(map(_blob, packed)) + "]"
+
+
+def streams_as_json(streams: Streams) -> str:
+    """Return streams as JSON."""
+    return "[" + ",".join([f'["{name}",{nbytes}]' for name, nbytes in streams]) + "]"
+
+
+def streams_of(plain: list[Any]) -> Streams:
+    """Return streams from their JSON, parsed."""
+    return tuple([(name, nbytes) for name, nbytes in plain])
 
 
 def _blob(blob: Blob) -> str:

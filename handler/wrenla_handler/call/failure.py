@@ -8,8 +8,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-import cloudpickle
-
+from wrenla_handler.call.pickling import Pickler, reduced_exception
 from wrenla_handler.errors import WrenlaError
 
 __all__ = ["Failure", "RemoteError", "RemoteTraceback"]
@@ -24,6 +23,7 @@ class RemoteTraceback(Exception):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
+        self.tb = text  # as in the standard library
 
     def __str__(self) -> str:
         return f'\n"""\n{self.text}"""'
@@ -123,11 +123,11 @@ def _ours(module: str) -> bool:
     return module.startswith("wrenla_handler.call")
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _Pickler(Pickler):
     """Pickles exceptions as Python does, without their tracebacks, also where tblib has changed that."""
 
     def reducer_override(self, obj: Any) -> Any:
-        return obj.__reduce_ex__(5) if isinstance(obj, BaseException) else super().reducer_override(obj)
+        return reduced_exception(obj) if isinstance(obj, BaseException) else super().reducer_override(obj)
 
 
 def _pickled(error: BaseException) -> bytes:

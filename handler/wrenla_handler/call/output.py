@@ -1,4 +1,4 @@
-"""What a function prints and logs: kept for its future."""
+"""What a function prints and logs: kept for its future, and shown where the driver is."""
 
 from __future__ import annotations
 
@@ -8,46 +8,179 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO, cast
+from typing import Any, Literal, TextIO, TypeAlias, cast
 
-__all__ = ["CopiedOutput", "FileOutput", "log_to_standard_error"]
+__all__ = ["CopiedOutput", "FileOutput", "Printed", "StreamName", "take_file"]
 
 _MOST = 16 << 20
 """Bytes of one call's output that are kept: the beginning and the end of it."""
 
+_TURNS = 100_000
+"""How often the streams may take turns until their order is not kept any more."""
+
 _LINE = "%(levelname)s %(name)s: %(message)s"
 """What is logged, as a line of output."""
 
+StreamName: TypeAlias = Literal["o", "e", "l"]
+"""Standard output, standard error, and what is logged but not shown."""
+
+
+class Printed(bytes):
+    """What was printed, in order.
+
+    Attributes
+    ----------
+    streams : tuple of (str, int)
+        Which stream some bytes of it went to, and so on.
+    """
+
+    streams: tuple[tuple[StreamName, int], ...]
+
+    def __new__(cls, parts: Iterable[tuple[StreamName, bytes]] = ()) -> Printed:
+        pieces = [(name, piece) for name, piece in parts if piece]
+        made = super().__new__(cls, b"".join(piece for _, piece in pieces))
+        made.streams = tuple((name, len(piece)) for name, piece in pieces)
+        return made
+
+    @classmethod
+    def of(cls, text: bytes, streams: Iterable[Sequence[Any]]) -> Printed:
+        """Put together what has come as text and streams; what nothing is said of is standard output.
+
+        Examples
+        --------
+        >>> list(Printed.of(b"12345", [["e", 2]]).parts())
+        [('e', b'12'), ('o', b'345')]
+        """
+        parts: list[tuple[StreamName, bytes]] = []
+        at = 0
+        for name, nbytes in streams:
+            parts.append((name, text[at : at + nbytes]))
+            at += nbytes
+        return cls([*parts, ("o", text[at:])])
+
+    def parts(self) -> Iterator[tuple[StreamName, bytes]]:
+        """Yield pieces and the streams that they went to."""
+        at = 0
+        for name, nbytes in self.streams:
+            yield name, self[at : at + nbytes]
+            at += nbytes
+
 
 class FileOutput:
-    """Standard output and standard error of this process, both an open file.
+    """Standard output and standard error of this process, each an open file.
 
-    Being a file it also catches what C libraries and child processes print, and it outlives a process
+    Being files they also catch what C libraries and child processes print, and they outlive a process
     that is killed.
 
     Parameters
     ----------
-    descriptor : int
-        The file, opened for reading and appending.
+    output, error : int
+        The files, opened for reading and appending.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, output: int, error: int | None = None) -> None:
+        files: dict[StreamName, int | None] = {"o": output, "e": error}
+        self._files = {name: file for name, file in files.items() if file is not None}
+        self._ends: list[tuple[StreamName, int]] = []
+        self._streams: dict[StreamName, TextIO] = {}
 
-    def take(self) -> bytes:
-        """Return what has been written since the last time, and empty the file."""
-        for name, descriptor in (("stdout", 1), ("stderr", 2)):
+    def install(self) -> None:
+        """Let this process's streams be these files, so that it is known in which order they were written."""
+        sys.stdout, sys.stderr = self.stream("o", 1), self.stream("e", 2)
+
+    def log(self, shown: int, quiet: int) -> None:
+        """Let what is logged be lines: of standard error from a level on, below it of another file."""
+        self._files["l"] = quiet
+        root = logging.getLogger()
+        root.addHandler(_Lines(self, shown))
+        root.setLevel(logging.INFO)
+
+    def stream(self, name: StreamName, descriptor: int | None = None) -> TextIO:
+        """Return one of the streams, a new one if it is closed: Python does not close the descriptor."""
+        stream = self._streams.get(name)
+        if stream is None or _is_closed(stream):
+            raw = _Noted(self._files[name] if descriptor is None else descriptor, name, self._ends)
+            stream = io.TextIOWrapper(
+                io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True
+            )
+            self._streams[name] = stream
+        return stream
+
+    def take(self) -> Printed:
+        """Return what has been written since the last time, and empty the files."""
+        for name, key in _STANDARD.items():
             stream = getattr(sys, name, None)
             if _is_closed(stream):  # by the function, but the next one may want to print
-                _reopen(name, descriptor, stream)
+                if key in self._streams:
+                    self._streams.pop(key)
+                    setattr(sys, name, self.stream(key, 1 if key == "o" else 2))
                 continue
             try:
                 stream.flush()  # type: ignore[union-attr]
             except (AttributeError, OSError, ValueError):
                 continue  # the function has replaced it: what it wrote there is not ours to keep
-        return take_file(self._descriptor)
+        if not any(os.fstat(file).st_size for file in self._files.values()):  # nearly always
+            self._ends.clear()
+            return _NOTHING
+        ends = list(self._ends)
+        self._ends.clear()
+        found = {name: take_file(file) for name, file in self._files.items()}
+        whole = len(ends) < _TURNS and all(len(text) <= _MOST for text in found.values())
+        return Printed(_in_order(found, ends if whole else ()))
+
+
+_NOTHING = Printed()
+
+_STANDARD: dict[str, StreamName] = {"stdout": "o", "stderr": "e"}
+
+
+class _Noted(io.FileIO):
+    """A file that notes how far it has been written, together with others."""
+
+    def __init__(self, descriptor: int, name: StreamName, ends: list[tuple[StreamName, int]]) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._stream: StreamName = name
+        self._ends = ends
+
+    def write(self, data: Any) -> int:
+        count = super().write(data)
+        end = self._stream, os.lseek(self.fileno(), 0, os.SEEK_CUR)
+        if self._ends and self._ends[-1][0] == self._stream:
+            self._ends[-1] = end
+        elif len(self._ends) < _TURNS:
+            self._ends.append(end)
+        return count
+
+
+def _in_order(
+    found: Mapping[StreamName, bytes], ends: Iterable[tuple[StreamName, int]]
+) -> Iterator[tuple[StreamName, bytes]]:
+    at = dict.fromkeys(found, 0)
+    for name, end in ends:
+        if name in found and end > at[name]:
+            yield name, found[name][at[name] : end]
+            at[name] = end
+    for name, text in found.items():
+        yield name, text[at[name] :]
+
+
+class _Lines(logging.Handler):
+    """Writes a line for each record."""
+
+    def __init__(self, output: FileOutput, shown: int) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter(_LINE))
+        self._output = output
+        self._shown = shown
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            stream = self._output.stream("e" if record.levelno >= self._shown else "l")
+            stream.write(self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
 
 
 class CopiedOutput:
@@ -59,8 +192,8 @@ class CopiedOutput:
     def __init__(self) -> None:
         self._copy = _Copy()
         self._error = sys.stderr
-        sys.stdout = cast("TextIO", _Copied(sys.stdout, self._copy))
-        sys.stderr = cast("TextIO", _Copied(sys.stderr, self._copy))
+        sys.stdout = cast("TextIO", _Copied(sys.stdout, self._copy, "o"))
+        sys.stderr = cast("TextIO", _Copied(sys.stderr, self._copy, "e"))
 
     def log(self, logger: logging.Logger) -> None:
         """Copy what is logged, too: the host's own handlers may write past the streams."""
@@ -70,14 +203,24 @@ class CopiedOutput:
             handlers[0].setFormatter(logging.Formatter(_LINE))
         logger.handlers[:] = [_Logged(handlers, self._copy)]
 
-    def take(self) -> bytes:
+    def take(self) -> Printed:
         """Return what has been written since the last time: the beginning and the end of it."""
-        data = self._copy.take().encode("utf-8", "backslashreplace")
-        if len(data) <= _MOST:
-            return data
-        half = _MOST // 2
-        note = f"\n… {len(data) - 2 * half} bytes of output left out …\n".encode()
-        return data[:half] + note + data[-half:]
+        parts = [(name, text.encode("utf-8", "backslashreplace")) for name, text in self._copy.take()]
+        left_out = sum(len(text) for _, text in parts) - _MOST
+        if left_out <= 0:
+            return Printed(parts)
+        note = f"\n… {left_out} bytes of output left out …\n".encode()
+        end = [
+            (name, text[::-1]) for name, text in _first(_MOST // 2, ((n, t[::-1]) for n, t in parts[::-1]))
+        ]
+        return Printed([*_first(_MOST // 2, parts), ("o", note), *end[::-1]])
+
+
+def _first(most: int, parts: Iterable[tuple[StreamName, bytes]]) -> Iterator[tuple[StreamName, bytes]]:
+    """Yield parts until they have so many bytes."""
+    for name, text in parts:
+        yield name, text[:most]
+        most -= len(text[:most])
 
 
 class _Copy:
@@ -88,26 +231,29 @@ class _Copy:
         self._quiet = threading.local()
         self._clear()
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, name: StreamName) -> None:
         """Add some text, unless this thread is to be quiet."""
         if getattr(self._quiet, "now", False):
             return
         with self._lock:
-            if self._beginning.tell() < _MOST:
-                self._beginning.write(text[:_MOST])
+            if self._begun < _MOST:
+                if not self._beginning or self._beginning[-1][0] != name:
+                    self._beginning.append((name, io.StringIO()))
+                self._begun += self._beginning[-1][1].write(text[:_MOST])
                 text = text[_MOST:]
             if text:
-                self._end.append(text[-_MOST:])
-                self._length += len(self._end[-1])
-            while self._end and self._length - len(self._end[0]) > _MOST:
-                self._length -= len(self._end.popleft())
+                self._end.append((name, text[-_MOST:]))
+                self._length += len(self._end[-1][1])
+            while self._end and self._length - len(self._end[0][1]) > _MOST:
+                self._length -= len(self._end.popleft()[1])
 
-    def take(self) -> str:
+    def take(self) -> list[tuple[StreamName, str]]:
         """Return what is there, and forget it."""
         with self._lock:
-            text = self._beginning.getvalue() + "".join(self._end)
+            parts = [(name, text.getvalue()) for name, text in self._beginning]
+            parts += self._end
             self._clear()
-            return text
+            return parts
 
     @contextmanager
     def without(self) -> Iterator[None]:
@@ -119,21 +265,22 @@ class _Copy:
             self._quiet.now = False
 
     def _clear(self) -> None:
-        self._beginning = io.StringIO()
-        self._end: deque[str] = deque()
-        self._length = 0
+        self._beginning: list[tuple[StreamName, io.StringIO]] = []
+        self._end: deque[tuple[StreamName, str]] = deque()
+        self._begun = self._length = 0
 
 
 class _Copied:
     """A text stream that also writes to a copy; whatever else is asked, the stream answers."""
 
-    def __init__(self, stream: TextIO, copy: _Copy) -> None:
+    def __init__(self, stream: TextIO, copy: _Copy, name: StreamName) -> None:
         self._stream = stream
         self._copy = copy
+        self._stream_name: StreamName = name
 
     def write(self, text: str) -> int:
         written = self._stream.write(text)
-        self._copy.write(text)
+        self._copy.write(text, self._stream_name)
         return written
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -163,7 +310,7 @@ class _Logged(logging.Handler):
                 if record.levelno >= handler.level:
                     handler.handle(record)
         try:
-            self._copy.write(self.format(record) + "\n")
+            self._copy.write(self.format(record) + "\n", "e" if record.levelno >= logging.WARNING else "l")
         except Exception:
             self.handleError(record)
 
@@ -173,17 +320,6 @@ def _is_closed(stream: Any) -> bool:
         return bool(getattr(stream, "closed", False))
     except ValueError:  # it has been detached from what it wrote to
         return True
-
-
-def _reopen(name: str, descriptor: int, closed: Any) -> None:
-    """Put a new stream in the place of a closed one. Its descriptor is open: Python does not close that."""
-    stream = open(  # noqa: SIM115
-        descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
-    )
-    setattr(sys, name, stream)
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler) and handler.stream is closed:
-            handler.stream = stream  # not by setStream, which would flush the closed one
 
 
 def take_file(descriptor: int) -> bytes:
@@ -199,8 +335,3 @@ def take_file(descriptor: int) -> bytes:
         text = os.pread(descriptor, half, 0) + note + os.pread(descriptor, half, size - half)
     os.ftruncate(descriptor, 0)
     return text
-
-
-def log_to_standard_error(level: int = logging.INFO) -> None:
-    """Let everything that is logged be a line of standard error."""
-    logging.basicConfig(level=level, format=_LINE, stream=sys.stderr)

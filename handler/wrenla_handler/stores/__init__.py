@@ -10,12 +10,13 @@ from wrenla_handler.stores.base import (
     ObjectInfo,
     OwningStore,
     Reach,
+    SharedStore,
     Store,
 )
 from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.s3 import S3Store
-from wrenla_handler.stores.urls import join, open_store
+from wrenla_handler.stores.urls import folder_of, join, open_store
 
 __all__ = [
     "LEASE",
@@ -30,7 +31,9 @@ __all__ = [
     "OwningStore",
     "Reach",
     "S3Store",
+    "SharedStore",
     "Store",
+    "folder_of",
     "join",
     "open_store",
 ]

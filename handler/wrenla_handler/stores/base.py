@@ -16,6 +16,7 @@ __all__ = [
     "ObjectInfo",
     "OwningStore",
     "Reach",
+    "SharedStore",
     "Store",
 ]
 
@@ -133,6 +134,21 @@ class MovingStore(Protocol):
         """Give all objects below a folder another one, in one step, unless there are objects below that.
 
         Returns whether it was done.
+        """
+
+
+@runtime_checkable
+class SharedStore(Protocol):
+    """A store in a place where others may put what cannot be an object of it."""
+
+    def scan_noting(self, prefix: str, note: Callable[[str, str], None]) -> Iterator[ObjectInfo]:
+        """Yield the same objects as `scan`, and tell of what is left out.
+
+        Parameters
+        ----------
+        prefix : str
+        note : callable
+            Is called with what would be the key, which ends in ``/`` if it is a folder, and why it is none.
         """
 
 

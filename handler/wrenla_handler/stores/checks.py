@@ -6,7 +6,7 @@ import re
 
 from wrenla_handler.stores.base import Data
 
-__all__ = ["check_key", "check_range", "flat_view", "is_key"]
+__all__ = ["check_key", "check_range", "flat_view", "is_key", "why_no_key"]
 
 # A segment is not empty, not `.` or `..`, and not the name of a half-written local file (`.….tmp`).
 # Control characters and lone surrogates are out because S3 cannot list them.
@@ -33,6 +33,21 @@ def check_key(key: str) -> str:
             "segments, control characters, or names like '.name.tmp'"
         )
     return key
+
+
+def why_no_key(text: str) -> str:
+    """Say why `text`, which may be the name of a file, can name no object.
+
+    Examples
+    --------
+    >>> why_no_key("caf\\udce9"), why_no_key("a\\nb"), why_no_key("a//b")
+    ('its name is not UTF-8', 'its name has a control character', 'its name is no key')
+    """
+    if re.search(r"[\ud800-\udfff]", text):
+        return "its name is not UTF-8"
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        return "its name has a control character"
+    return "its name is no key"
 
 
 def check_range(start: int, stop: int | None) -> None:

@@ -10,14 +10,32 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 
-__all__ = ["check_regular", "entries", "open_file", "open_folder", "regular_status"]
+from wrenla_handler.stores.base import RUNS, SAVING
+from wrenla_handler.stores.checks import is_key, why_no_key
+
+__all__ = ["check_regular", "entries", "left_out", "open_file", "open_folder", "regular_status", "split"]
 
 _MAKE_ATTEMPTS = 8
 
+_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{32}\.tmp")
+"""The names of our temporary files."""
+
 _FOLDER = os.O_DIRECTORY | os.O_CLOEXEC
+
+_OURS = re.compile(rf"/(?:{RUNS}|{SAVING})(?:/|\Z)")
+"""From these folders on nobody but wrenla makes anything, so a link there is somebody else's trap."""
+
+
+def split(root: str) -> tuple[str, list[str]]:
+    """Return the part of a path in which links are followed, and the folders below it, in which none are."""
+    found = _OURS.search(root)
+    if found is None:
+        return root, []
+    return root[: found.start()] or "/", root[found.start() + 1 :].split("/")
 
 
 def open_folder(anchor: str, parts: Sequence[str], *, make: bool = False, flags: int = os.O_PATH) -> int:
@@ -200,3 +218,19 @@ def entries(folder: int) -> Iterator[tuple[str, os.stat_result | None]]:
             elif entry.is_file(follow_symlinks=False):
                 with contextlib.suppress(FileNotFoundError):  # removed since it was listed
                     yield entry.name, entry.stat(follow_symlinks=False)
+
+
+def left_out(folder: int) -> Iterator[tuple[str, str]]:
+    """Yield what may pass for an object or for a folder (with ``/`` behind its name) and is none, and why."""
+    with os.scandir(folder) as found:
+        for entry in found:
+            if entry.is_symlink():
+                with contextlib.suppress(OSError):  # what leads nowhere, nobody can read
+                    mode = os.stat(entry.name, dir_fd=folder).st_mode
+                    if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
+                        name = f"{entry.name}/" if stat.S_ISDIR(mode) else entry.name
+                        yield name, "it is a symbolic link, and those in a store are not followed"
+            elif entry.is_dir() and not is_key(entry.name):
+                yield f"{entry.name}/", why_no_key(entry.name)
+            elif entry.is_file() and not is_key(entry.name) and not _HALF_WRITTEN.fullmatch(entry.name):
+                yield entry.name, why_no_key(entry.name)

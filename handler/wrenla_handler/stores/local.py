@@ -10,15 +10,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores.base import RUNS, SAVING, Data, ObjectInfo, Reach
+from wrenla_handler.stores.base import Data, ObjectInfo, Reach
 from wrenla_handler.stores.checks import check_key, check_range, flat_view, is_key
-from wrenla_handler.stores.folders import entries, open_file, open_folder, regular_status
+from wrenla_handler.stores.folders import entries, left_out, open_file, open_folder, regular_status, split
 from wrenla_handler.stores.mapping import map_file
 from wrenla_handler.stores.whole_files import (
     NO_UNNAMED_FILES,
@@ -41,9 +40,6 @@ _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 _MAKE_ATTEMPTS = 8
 """How often a folder is made again that others remove as an empty one."""
-
-_OURS = re.compile(rf"/(?:{RUNS}|{SAVING})(?:/|\Z)")
-"""From these folders on nobody but wrenla makes anything, so a link there is somebody else's trap."""
 
 
 class LocalStore:
@@ -75,7 +71,7 @@ class LocalStore:
             raise ValueError(f"{path!r} is not the path of a folder")
         self._root = os.path.abspath(path)
         self._url = Path(self._root).as_uri()
-        self._anchor, self._below = _split(self._root)
+        self._anchor, self._below = split(self._root)
         # An unnamed file gets its name through /proc, which some containers do not have.
         self._unnamed_files = hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd")
 
@@ -146,11 +142,15 @@ class LocalStore:
         A file's etag is made of its inode, size and times. That of the last change of its status cannot be
         set by anybody, so a file that was changed has another one.
         """
+        return self.scan_noting(prefix, None)
+
+    def scan_noting(self, prefix: str, note: Callable[[str, str], None] | None) -> Iterator[ObjectInfo]:
+        """Yield the same files, and tell of those whose names are no keys, and of links to others."""
         folder = prefix.rpartition("/")[0]
         if folder and not is_key(folder):
             return  # Such a prefix (`../`, `/etc/`) begins no key, and must not lead out of the root.
         with self._translating(prefix):
-            yield from self._walk(f"{folder}/" if folder else "", prefix)
+            yield from self._walk(f"{folder}/" if folder else "", prefix, note)
 
     def list_folders(self) -> Iterator[str]:
         """Yield, sorted, the names of folders in this one; nobody looks into them, so they may be private."""
@@ -274,20 +274,34 @@ class LocalStore:
             finally:
                 os.close(folder)
 
-    def _walk(self, below: str, prefix: str) -> Iterator[ObjectInfo]:
+    def _walk(self, below: str, prefix: str, note: Callable[[str, str], None] | None) -> Iterator[ObjectInfo]:
         try:
             listed = self._entries(below)
+            if note is not None:
+                self._note(below, prefix, note)
         except _MISSING:
             return
+        keys = [(name, status) for name, status in listed if is_key(name)]
         # With the `/` behind a folder's name, names sort as the keys below them do.
-        found = sorted((f"{name}/" if status is None else name, status) for name, status in listed)
+        found = sorted((f"{name}/" if status is None else name, status) for name, status in keys)
         for name, status in found:
             key = below + name
             if status is None:
                 if key.startswith(prefix) or prefix.startswith(key):
-                    yield from self._walk(key, prefix)
-            elif key.startswith(prefix) and is_key(name):
+                    yield from self._walk(key, prefix, note)
+            elif key.startswith(prefix):
                 yield ObjectInfo(key, status.st_size, _etag(status), status.st_mtime)
+
+    def _note(self, below: str, prefix: str, note: Callable[[str, str], None]) -> None:
+        folder = open_folder(self._anchor, [*self._below, *below.split("/")[:-1]], flags=os.O_RDONLY)
+        try:
+            found = sorted(left_out(folder))
+        finally:
+            os.close(folder)
+        for name, why in found:
+            key = below + name
+            if key.startswith(prefix) or (name.endswith("/") and prefix.startswith(key)):
+                note(key, why)
 
     def _create(self, folder: int, name: str, data: memoryview, durable: bool) -> bool:
         try:
@@ -315,14 +329,6 @@ class LocalStore:
             raise KeyError(key) from None
         except OSError as error:
             raise StoreError(f"{self._url}: {key}: {error.strerror or error}") from error
-
-
-def _split(root: str) -> tuple[str, list[str]]:
-    """Return the part of a path in which links are followed, and the folders below it, in which none are."""
-    found = _OURS.search(root)
-    if found is None:
-        return root, []
-    return root[: found.start()] or "/", root[found.start() + 1 :].split("/")
 
 
 def _etag(status: os.stat_result) -> str:

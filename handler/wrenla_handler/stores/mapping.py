@@ -21,12 +21,12 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from wrenla_handler.errors import TruncatedTileError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["guard", "map_file", "refuse_truncated"]
 
@@ -103,6 +103,8 @@ def guard(array: npt.NDArray[Any], name: str = "") -> None:
     TruncatedTileError
         It was, since it was guarded.
     """
+    import numpy as np  # here, not above: a worker that maps no array starts in half the time without
+
     base: Any = array
     while isinstance(base, np.ndarray) and base.base is not None:
         base = base.base

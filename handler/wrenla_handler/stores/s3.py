@@ -16,7 +16,7 @@ from weakref import WeakSet
 from wrenla_handler.errors import TransientStoreError
 from wrenla_handler.stores import s3_readers
 from wrenla_handler.stores.base import Data, ObjectInfo, Reach
-from wrenla_handler.stores.checks import check_key, check_range, flat_view, is_key
+from wrenla_handler.stores.checks import check_key, check_range, flat_view, is_key, why_no_key
 from wrenla_handler.stores.s3_client import pauses, prepare, shared_client
 from wrenla_handler.stores.s3_errors import error_status, translating
 from wrenla_handler.stores.s3_read import CRC32_NAME, ObjectReader
@@ -176,14 +176,19 @@ class S3Store:
 
     def scan(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the same objects as `list`, with what is known of each: all of it comes with the list."""
+        return self.scan_noting(prefix, lambda key, why: None)
+
+    def scan_noting(self, prefix: str, note: Callable[[str, str], None]) -> Iterator[ObjectInfo]:
+        """Yield the same objects, and tell of those whose keys no store takes."""
         with translating(self.url, prefix):
             pages = self._client().get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
                 for entry in page.get("Contents", ()):
                     key = entry["Key"].removeprefix(self._prefix)
-                    # Some tools mark a folder by an object whose name ends in `/`.
                     if is_key(key):
                         yield ObjectInfo(key, entry["Size"], entry["ETag"], entry["LastModified"].timestamp())
+                    elif entry["Size"] or not key.endswith("/"):  # by which some tools mark a folder
+                        note(key, why_no_key(key))
 
     def list_folders(self) -> Iterator[str]:
         """Yield, sorted, what stands before the first `/` in keys."""

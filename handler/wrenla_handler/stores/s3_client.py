@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from wrenla_handler.stores.credentials import KEYS, renewing_session
 from wrenla_handler.stores.keep_alive import keep_alive
 from wrenla_handler.stores.s3_answers import refuse_cut_answers
 
@@ -82,14 +83,14 @@ def new_client(session: Any = None) -> Any:
     Parameters
     ----------
     session : boto3.Session, optional
-        With credentials and a region of its own.
+        With credentials and a region of its own. By default credentials may be renewed meanwhile: each
+        request uses those of the moment.
     """
     # boto3 takes 0.3 s to import, which those who use no S3 need not wait for.
-    import boto3
     from botocore.config import Config
 
     # A session of our own: boto3's default session is not safe to use from several threads.
-    client = (session or boto3.session.Session()).client(
+    client = (session or renewing_session()).client(
         "s3",
         config=Config(
             connect_timeout=5,
@@ -108,11 +109,13 @@ def new_client(session: Any = None) -> Any:
 def shared_client(bucket: str = "") -> Any:
     """Return this process's client for a bucket: making one takes 50 ms, and connections are worth keeping.
 
-    A client reads ``AWS_*`` only when it is made, so there is one for each state of these variables:
-    whoever sets the forgotten credentials in a running notebook goes on with them.
+    A client reads ``AWS_*`` only when it is made, so there is one for each state of these variables, but for
+    those of credentials, which it looks at itself: whoever sets the forgotten ones in a running notebook goes
+    on with them.
     """
     session = _sessions.get(bucket)
-    settings = (session, *sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+    others = (item for item in os.environ.items() if item[0].startswith("AWS_") and item[0] not in KEYS)
+    settings = (session, *sorted(others))
     with _clients_lock:
         if settings not in _clients:
             _clients[settings] = new_client(session)

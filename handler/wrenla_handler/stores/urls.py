@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from difflib import get_close_matches
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.checks import check_key
@@ -13,13 +13,13 @@ from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.s3 import S3Store
 
-__all__ = ["join", "open_store"]
+__all__ = ["folder_of", "join", "open_store"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 _SCHEMES = ("file", "s3", "memory")
 
 
-def open_store(url: str | os.PathLike[str]) -> Store:
+def open_store(url: str | bytes | os.PathLike[str]) -> Store:
     """Open the store at an address. Nothing is read or written yet.
 
     Parameters
@@ -41,7 +41,7 @@ def open_store(url: str | os.PathLike[str]) -> Store:
       ...
     ValueError: 'gs://bucket/matrix': there is no store of kind 'gs'; ...
     """
-    text = os.fspath(url)
+    text = os.fsdecode(url)
     if not text:
         raise ValueError("the address of a store is empty")
     scheme, rest = _split(text)
@@ -54,10 +54,23 @@ def open_store(url: str | os.PathLike[str]) -> Store:
             bucket, _, prefix = rest.partition("/")
             return S3Store(bucket, prefix)
         case _:
-            path = rest.removeprefix("localhost")
+            path = folder_of(text)
             if not path.startswith("/"):
                 raise ValueError(f"{text!r}: a file URL has an absolute path: file:///folder")
-            return LocalStore(unquote(path))
+            return LocalStore(path)
+
+
+def folder_of(url: str) -> str:
+    """Return the path that a ``file:`` URL names, in any encoding that file names have; "" for others.
+
+    Examples
+    --------
+    >>> folder_of("file:///data/a%20b"), folder_of("file:///caf%E9"), folder_of("s3://bucket")
+    ('/data/a b', '/caf\udce9', '')
+    """
+    scheme, rest = _split(url)
+    # as Path.as_uri quotes the bytes of a name, which need not be UTF-8
+    return os.fsdecode(unquote_to_bytes(rest.removeprefix("localhost"))) if scheme == "file" else ""
 
 
 def join(url: str, *parts: str) -> str:
@@ -77,7 +90,7 @@ def join(url: str, *parts: str) -> str:
     if not tail:
         return url
     if scheme == "file":
-        tail = quote(tail)
+        tail = quote(os.fsencode(tail))
     return f"{url}{tail}" if url.endswith("/") else f"{url}/{tail}"
 
 

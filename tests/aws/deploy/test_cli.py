@@ -108,6 +108,28 @@ def test_destroying_data_that_are_also_anothers(
     assert "Go on?" not in refused.output
 
 
+def test_ls_of_somebody_without_aws(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    listed = run("ls")
+    assert listed.exit_code == 1
+    assert listed.output.startswith("Error: there is no region: ")
+    assert "`wrenla ls FOLDER`" in listed.output
+
+
+def test_each_policy_is_a_file_for_aws(run: Callable[..., Result], account: Account, tmp_path: Path) -> None:
+    done = run("deploy", "--write-policies", str(tmp_path / "policies"))
+    printed = json.loads(run("deploy", "--print-policies").output)
+    written = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "policies").iterdir()}
+    assert written.keys() == {"function", "run", "deploy", "destroy", "make-role"}
+    assert sorted(map(str, written.values())) == sorted(map(str, printed.values()))
+    for name, policy in written.items():
+        document = f"file://{tmp_path}/policies/{name}.json"
+        assert f"--policy-name wrenla-{name} --policy-document {document}\n" in done.output
+        account.admin.client("iam").create_policy(
+            PolicyName=f"wrenla-{name}", PolicyDocument=json.dumps(policy)
+        )
+
+
 def test_the_policies(run: Callable[..., Result], account: Account) -> None:
     done = run("deploy", "--print-policies")
     assert done.exit_code == 0

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -233,7 +234,7 @@ def test_nothing_is_remarked_otherwise(stub: Stub, tmp_path: Path) -> None:
 
 def test_what_only_the_driver_imports_stays_out(stub: Stub, tmp_path: Path) -> None:
     about = "Metadata-Version: 2.1\nName: {0}\nVersion: 1\n{1}"
-    requires = {"dask": "Requires-Dist: click>=8.1\n", "click": "", "beta": ""}
+    requires = {"rich": "Requires-Dist: pygments>=2\n", "pygments": "", "beta": ""}
     stub(
         {
             f"{name}-1": {
@@ -243,13 +244,13 @@ def test_what_only_the_driver_imports_stays_out(stub: Stub, tmp_path: Path) -> N
             for name, lines in requires.items()
         }
     )
-    assert set(build_package(cache=tmp_path).versions) == {"dask", "beta", "wrenla"}
+    assert set(build_package(cache=tmp_path).versions) == {"rich", "beta", "wrenla"}
     file = tmp_path / "requirements.txt"
-    file.write_text("click\n")
+    file.write_text("pygments\n")
     assert set(build_package(cache=tmp_path, requirements=file).versions) == {
         "beta",
-        "click",
-        "dask",
+        "pygments",
+        "rich",
         "wrenla",
     }
 
@@ -262,10 +263,18 @@ def test_too_large_names_the_largest(stub: Stub, tmp_path: Path, monkeypatch: py
     assert list(tmp_path.glob("package-*")) == []
 
 
-def test_it_is_built_once(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_built_once(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And says what it does, since that takes a minute."""
     asked = stub({"beta-2.5": BETA})
+    caplog.set_level("INFO", "wrenla.aws")
     first = build_package(cache=tmp_path)
+    said = caplog.messages
+    assert [line.split()[0] for line in said] == ["downloading", "packing", "the"]
+    assert "packing beta-2.5 (1 of 1)" in said
     assert build_package(cache=tmp_path) == first
+    assert caplog.messages == said
     monkeypatch.setattr(module, "_own_about", lambda: {"wrenla-9.dist-info/METADATA": b"changed"})
     second = build_package(cache=tmp_path)
     assert second.sha256 != first.sha256
@@ -303,11 +312,25 @@ def test_many_at_once(stub: Stub, tmp_path: Path) -> None:
 
 
 def test_old_packages_are_forgotten(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest stays, what may be in use, and what others put there; what a killed build has left goes."""
     stub({"beta-2.5": BETA})
-    monkeypatch.setattr(module, "_KEPT", 2)
-    for number in range(4):
+    now = time.time()
+    strange = [tmp_path / name for name in ("mine.zip", "package-mine.zip", ".package-x.zip-1")]
+    written = [tmp_path / f".package-{20 * 'a'}.zip-{age}" for age in (60, 7200)]
+    for path in (*strange, *written):
+        path.touch()
+        os.utime(path, (now - 7200, now - 7200))
+    os.utime(written[0], (now - 60, now - 60))
+    ages = [5000, 4000, 300, 3000]  # seconds since the last use
+    built = []
+    for number, age in enumerate(ages):
         monkeypatch.setattr(module, "_own_about", lambda number=number: {"about": str(number).encode()})
-        last = build_package(cache=tmp_path)
-        os.utime(last.path, (number, number))
-    assert len(list(tmp_path.glob("package-*.zip"))) == 2
-    assert last.path.exists()
+        built.append(build_package(cache=tmp_path).path)
+        os.utime(built[-1], (now - age, now - age))
+    build_package(cache=tmp_path)  # found, and so used again: the last
+    monkeypatch.setattr(module, "_own_about", lambda: {"about": b"new"})
+    last = build_package(cache=tmp_path).path
+    assert {*tmp_path.glob("package-*.zip")} == {built[2], built[3], last, strange[1]}
+    assert [path.exists() for path in written] == [True, False]
+    assert all(path.exists() for path in strange)
+    assert {path.stem for path in tmp_path.glob("*.json")} == {built[2].stem, built[3].stem, last.stem}

@@ -13,11 +13,11 @@ import pytest
 from wrenla.aws.package import Package, build_package
 from wrenla.aws.target import here, running_python
 
-ONLY_THE_DRIVERS = {"click", "fsspec", "locket", "markdown_it_py", "mdurl", "partd", "pygments"}
+ONLY_THE_DRIVERS = {"click", "markdown_it_py", "mdurl", "pygments"}
 
 OTHERS = [
     *("numpy", "numpy.f2py", "numpy.testing", "scipy.linalg", "scipy.special", "scipy.sparse.linalg"),
-    *("scipy.stats", "scipy.optimize", "boto3", "cloudpickle", "dask", "dask.array"),
+    *("scipy.stats", "scipy.optimize", "boto3", "cloudpickle", "rich.live"),
 ]
 
 
@@ -47,8 +47,8 @@ before = list(sys.path)
 sys.path[:] = [p for p in before if "site-packages" not in p] + [{str(tmp_path)!r}]
 for name in {names!r}:
     importlib.import_module(name)
-import numpy as np, scipy.linalg, boto3, dask, wrenla as wl
-assert all({str(tmp_path)!r} in m.__file__ for m in (np, scipy.linalg, boto3, dask, wl))
+import numpy as np, scipy.linalg, boto3, rich, wrenla as wl
+assert all({str(tmp_path)!r} in m.__file__ for m in (np, scipy.linalg, boto3, rich, wl))
 assert importlib.metadata.version("numpy") == {importlib.metadata.version("numpy")!r} == np.__version__
 a = np.eye(3) + 1
 assert np.allclose(scipy.linalg.cholesky(a, lower=True) @ scipy.linalg.cholesky(a), a)

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import wrenla as wl
 from wrenla.aws.sandbox import LocalLambda
-from wrenla.errors import NotPositiveDefiniteError, OutOfMemory, PlanError, ReachError
+from wrenla.errors import NotPositiveDefiniteError, OutOfMemory, PlanError, ReachError, StructureError
 from wrenla.run.events import Event, RunFinished
 from wrenla_handler.stores import open_store
 
@@ -38,7 +39,7 @@ def locally(matrix: wl.BigMatrix) -> np.ndarray:
         lambda A, B: A @ B,
         lambda A, B: (A @ A.T).shift(500.0).cholesky(),
         lambda A, B: (A @ A.T).shift(500.0).solve(B[:, 3]),
-        lambda A, B: A.T + 2 * B,
+        lambda A, B: (np.exp(A.T) / 3 + 2 * B).max(axis=0),
         lambda A, B: A.sum(),
         lambda A, B: A[3:200, ::2],
     ],
@@ -68,12 +69,21 @@ def test_stored_matrices(executor: wl.LambdaExecutor, nothing_left: str) -> None
     assert folders == {"kept"}
 
 
-def test_what_is_not_positive_definite_is_told_with_its_index(executor: wl.LambdaExecutor) -> None:
+def test_numerical_failures_are_told_with_their_indices(executor: wl.LambdaExecutor) -> None:
+    """And with the user's lines alone; what is said of a matrix is looked at there too."""
     d = np.ones(250)
     d[170] = -1.0
     with pytest.raises(NotPositiveDefiniteError) as caught:
         wl.from_array(np.diag(d), 100, structure="pos").cholesky().compute(executor)
     assert caught.value.minor == 171
+    assert caught.value.__cause__ is None
+    assert len(caught.traceback) == 1
+
+    def lopsided(i: Any, j: Any) -> Any:
+        return 9.0 * (i[:, None] == j) + (i[:, None] < j)
+
+    with pytest.raises(StructureError, match=r"entry \(1, 0\) is 0\.0, entry \(0, 1\) is 1\.0"):
+        wl.from_function(lopsided, (60, 60), 30, structure="pos").cholesky().compute(executor)
 
 
 def test_what_is_out_of_reach_is_refused_before_anything_starts(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,6 +124,17 @@ def test_without_a_copy_arrays_are_read_only() -> None:
     found = load(pack(dump(np.zeros(200_000)), objects.put), objects.get, writable=False)
     with pytest.raises(ValueError, match="read-only"):
         found[0] = 1
+
+
+def test_a_large_pickle_is_given_up_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a circle, as with a traceback: a view of a `BytesIO` made Python 3.12 crash, and 3.13 complain."""
+    complaints: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    parts: list[Any] = list(dump(b"x" * (2 * INLINE)))
+    parts.append(parts)
+    del parts
+    gc.collect()
+    assert complaints == []
 
 
 def test_the_same_array_twice_is_one() -> None:

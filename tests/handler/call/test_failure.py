@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import wrenla_handler.errors
+from wrenla_handler import errors, linalg_errors
 from wrenla_handler.call.callee import Callee
 from wrenla_handler.call.failure import Failure, RemoteError, RemoteTraceback
 
@@ -78,6 +78,28 @@ def test_an_exception_comes_back_with_its_attributes_and_notes() -> None:
     assert error.__cause__.text in "".join(traceback.format_exception(error))
 
 
+class SlottedError(OSError):
+    """Its `__init__` cannot be called with its `args`, and one attribute is a slot."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, *, place: int) -> None:
+        super().__init__(2, "not there", "file.txt")
+        self.place = place
+        self.more = [place]
+
+
+def test_an_exception_comes_back_whatever_its_init_wants() -> None:
+    error = sent(caught(lambda: fail(TwoArgumentsError("here", "so"))))
+    assert (type(error), str(error)) == (TwoArgumentsError, "here: so")
+    error = sent(caught(lambda: fail(SlottedError(place=3))))
+    assert isinstance(error, SlottedError)
+    assert (error.place, error.more, error.errno, error.filename) == (3, [3], 2, "file.txt")
+    group = sent(caught(lambda: fail(ExceptionGroup("both", [TwoArgumentsError("a", "b"), KeyError(1)]))))
+    assert isinstance(group, ExceptionGroup)
+    assert str(group.exceptions[0]) == "a: b"
+
+
 def test_causes_and_contexts_are_in_the_text() -> None:
     def raising() -> None:
         try:
@@ -107,7 +129,6 @@ def test_groups_come_back_as_groups() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        TwoArgumentsError("here", "so"),
         LockError(),
         OtherWhenUnpickledError("odd"),
         BaseExceptionGroup("no Exception", [SystemExit(1)]),
@@ -188,13 +209,15 @@ def test_the_text_shows_the_function_and_none_of_our_frames() -> None:
     assert "wrenla_handler" not in text
 
 
-@pytest.mark.parametrize("name", wrenla_handler.errors.__all__)
+@pytest.mark.parametrize("name", [*errors.__all__, *linalg_errors.__all__])
 def test_our_own_errors_travel(name: str) -> None:
-    kind = getattr(wrenla_handler.errors, name)
-    try:
-        error = kind("what", "where")
-    except TypeError:
-        error = kind("what")
+    kind = getattr(errors if name in errors.__all__ else linalg_errors, name)
+    known = {
+        "StructureError": ("pos", 2, 1, 3.0, 4.0),
+        "NotPositiveDefiniteError": (3,),
+        "SingularMatrixError": (1,),
+    }
+    error = kind(*known.get(name, ("what", "where")))
     found = sent(caught(lambda: fail(error)))
     assert type(found) is kind
     assert found.args == error.args

@@ -36,6 +36,7 @@ def fail() -> None:
     raise ValueError("the child's own")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("act", "status"),
     [
@@ -52,6 +53,7 @@ def test_a_child_ends_as_a_program_does(act: Callable[[], object], status: int) 
     assert status_of_child(act) == status
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("act", "said"), [(fail, "ValueError: the child's own"), (lambda: sys.exit("why"), "why"), (sys.exit, "")]
 )
@@ -101,6 +103,7 @@ class ForksWhenPickled:
         return str, (fork_and_exit(),)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("function", "arguments"),
     [(fork_and_exit, ()), (lambda x: x, (ForksWhenLoaded(),)), (ForksWhenPickled, ())],

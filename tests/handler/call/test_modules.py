@@ -127,6 +127,7 @@ def test_a_module_with_an_error_of_syntax_says_where(finder: Finder) -> None:
     assert caught.value.filename == "/nowhere/shipped_broken.py"
 
 
+@pytest.mark.process
 def test_in_a_process_that_has_nothing_else() -> None:
     program = """
 import sys

@@ -48,6 +48,7 @@ def test_what_is_in_the_streams_is_flushed_first(descriptor: int, monkeypatch: p
         assert FileOutput(descriptor).take() == b"to one;to the other;"
 
 
+@pytest.mark.process
 def test_what_a_program_prints_is_kept_too(descriptor: int) -> None:
     subprocess.run([sys.executable, "-c", "print('from a program')"], stdout=descriptor, check=True)
     assert FileOutput(descriptor).take() == b"from a program\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from wrenla.aws.sandbox.floor import trivial_package
 from wrenla.aws.sandbox.runtime import ARCHITECTURE, RUNTIME
 
 __all__ = ["create_trivial", "deploy_package", "deploy_wrenla"]
+
+logger = logging.getLogger("wrenla.aws")
 
 _TRUST = (
     '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", '
@@ -24,7 +27,7 @@ _POLICY = (
 
 def deploy_wrenla(session: Any, spec: DeploySpec) -> Deployment:
     """Deploy wrenla's handler as one would to AWS."""
-    return deploy(session, spec)
+    return deploy(session, spec, tell=logger.info)
 
 
 def deploy_package(session: Any, spec: DeploySpec, package: Path, handler: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ from wrenla.errors import WrenlaError
 
 __all__ = ["LocalLambda"]
 
+logger = logging.getLogger("wrenla.aws")
+
 _REMOVED = (
     *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_CA_BUNDLE"),
     *("AWS_ENDPOINT_URL_IAM", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"),
@@ -39,6 +42,8 @@ class LocalLambda:
 
     Inside the ``with`` block the environment variables of AWS point to it, and to an S3 beside it, so that no
     call can reach a real account; behind it they are as they were. Linux only; needs ``wrenla[sandbox]``.
+    The first start builds the package of the function, which takes a minute or two; the logger ``wrenla.aws``
+    says at level INFO what is being done.
 
     Parameters
     ----------
@@ -161,6 +166,7 @@ class LocalLambda:
 
     def __enter__(self) -> Self:
         _check_machine()
+        logger.info("starting a Lambda and an S3 on this machine")
         with contextlib.ExitStack() as undo:
             self._sandbox = SandboxProcess(self._options)
             undo.callback(self._sandbox.close)

@@ -1,0 +1,130 @@
+"""Factors as SciPy has them: pairs, saved ones, and matrices that are taken for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+import wrenla as wl
+from wrenla.linalg import CholeskyFactor, cho_factor, cho_solve
+
+from . import gallery
+from .gallery import DTYPES, SOLVE_GATE, Array
+
+N = 11
+
+
+def solves(a: Array, x: Any, b: Array) -> bool:
+    value = x.compute() if isinstance(x, wl.BigMatrix) else x
+    return gallery.solve_error(a, value, b, a.dtype.name) <= SOLVE_GATE
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pairs_of_factor_and_lower(dtype: str, place: Callable[[str], str]) -> None:
+    """Ours goes into SciPy's `cho_solve`, SciPy's into ours; a saved factor is one again."""
+    a, b = gallery.well_conditioned(N, dtype), gallery.normal((N, 2), dtype)
+    A = wl.from_array(a, tile=4)
+    garbage = np.triu(np.full((N, N), np.nan), 1).astype(dtype)
+    L, U = A.cholesky(), A.cholesky(upper=True)
+    saved = cho_factor(A).save(place("factor"))
+    below = scipy.linalg.cholesky(a, lower=True) + garbage
+    for lower in (True, False):
+        c, low = factor = cho_factor(A, lower)
+        assert (low, c.structure) == (lower, "lower" if lower else "upper")
+        half = np.tril(a) + garbage if lower else np.triu(a) + garbage.T
+        for x in (
+            cho_solve((c, low), b),
+            cho_solve([c.compute(), low], b),  # type: ignore[arg-type]
+            cho_solve(scipy.linalg.cho_factor(a, lower=lower), b),
+            cho_factor(half, lower).solve(b),
+            scipy.linalg.cho_solve(factor, b),
+        ):
+            assert solves(a, x, b)
+    for factor in (
+        saved,
+        CholeskyFactor(wl.open(place("factor"))),
+        CholeskyFactor(L),
+        CholeskyFactor(U),
+        CholeskyFactor(L.compute(), lower=True),
+        CholeskyFactor(below, lower=True),
+        CholeskyFactor(below.conj().T, lower=False),
+    ):
+        assert solves(a, factor.solve(b), b)
+        assert np.isclose(factor.slogdet().logabsdet.compute(), np.linalg.slogdet(a)[1], rtol=1e-4)
+    below[:, 0] *= -1  # a factor of the same matrix
+    sign = CholeskyFactor(below, lower=True).slogdet().sign.compute()
+    assert (sign, sign.dtype) == (1, a.dtype)
+    assert "computed)" in repr(saved)
+    assert "not computed" in repr(CholeskyFactor(L))
+
+
+def test_a_factor_is_computed_once() -> None:
+    calls = []
+
+    def f(i: Array, j: Array) -> Array:
+        calls.append(len(i))
+        return np.asarray(9.0 * (i[:, None] == j) + 1)
+
+    factor = CholeskyFactor(wl.from_function(f, (8, 8), tile=4, structure="pos").cholesky())
+    factor.solve(np.ones(8)).compute()
+    before = len(calls)
+    factor.solve(np.arange(8.0)).compute()
+    assert len(calls) == before
+
+
+def test_what_is_no_factor_and_what_is_no_matrix() -> None:
+    """Each of these has had another meaning, or a number without a word."""
+    a, b = gallery.well_conditioned(N, "float64"), np.ones(N)
+    A = wl.from_array(a, tile=4, structure="pos")
+    L, factor = A.cholesky(), cho_factor(A)
+    rows: tuple[tuple[type[Exception], str, Callable[[], object]], ...] = (
+        (TypeError, r"cho_solve\(\(L, True\), b\).*cho_factor\(A\)", lambda: cho_solve(L, b)),  # type: ignore[arg-type]
+        (TypeError, "cho_factor", lambda: cho_solve(A, b)),  # type: ignore[arg-type]
+        (TypeError, "not ndarray", lambda: cho_solve(a, b)),  # type: ignore[arg-type]
+        (TypeError, "not tuple", lambda: cho_solve((b, L), b)),  # type: ignore[arg-type]
+        (ValueError, "known to be pos", lambda: cho_solve((A, True), b)),
+        (ValueError, "use lower=True", lambda: cho_solve((L, False), b)),
+        (ValueError, "use lower=False", lambda: CholeskyFactor(L.H, lower=True)),
+        (ValueError, "say lower=True or", lambda: CholeskyFactor(a)),
+        (ValueError, "square", lambda: CholeskyFactor(a[:3], lower=True)),
+        (ValueError, "square", lambda: cho_solve((b, True), b)),
+        (ValueError, "factor already", lambda: cho_factor(L)),
+        (ValueError, "factor already", lambda: L.H.cholesky()),
+        (ValueError, "factor already", lambda: L.solve(b, "pos")),
+        *(
+            (TypeError, r"factor\.solve\(b\)", use)
+            for use in (
+                lambda: wl.linalg.solve(factor, b),  # type: ignore[arg-type]
+                lambda: wl.linalg.slogdet(factor),  # type: ignore[arg-type]
+                lambda: wl.linalg.trace(factor),  # type: ignore[arg-type]
+                lambda: wl.linalg.solve_triangular(factor, b),  # type: ignore[arg-type]
+                lambda: A @ factor,  # type: ignore[operator]
+                lambda: np.linalg.solve(factor, b),  # type: ignore[arg-type]
+            )
+        ),
+        (TypeError, r"\(c, lower\).*cho_solve", lambda: wl.linalg.solve((L, True), b)),  # type: ignore[arg-type]
+        (TypeError, r"\(c, lower\).*cho_solve", lambda: wl.linalg.slogdet((L.compute(), False))),  # type: ignore[arg-type]
+        (TypeError, "unsupported operand", lambda: a @ factor),  # type: ignore[operator]
+    )
+    for kind, message, use in rows:
+        with pytest.raises(kind, match=message):
+            use()
+
+
+def test_a_product_with_its_own_transpose_is_positive_definite() -> None:
+    for dtype in ("float64", "complex128"):
+        a, b = gallery.well_conditioned(N, dtype), gallery.normal(N, dtype)
+        L = wl.from_array(a, tile=4).cholesky()
+        T = wl.from_array(np.tril(a), tile=4, structure="lower")
+        for X in (L, L.H, T, T.T, 2 * T, T.scale_rows(np.arange(1.0, N + 1))):
+            S = X @ X.H
+            assert S.structure == "pos"
+            x, full = wl.compute(S, X)
+            assert gallery.matmul_error(x, full, full.conj().T) <= 2
+        assert solves(a, (L @ L.H).solve(b), b)
+        assert (L @ L).structure == "lower"
+    assert (L @ L.T).structure == "general", "of complex numbers that is only symmetric"

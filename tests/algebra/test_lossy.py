@@ -1,0 +1,125 @@
+"""Data that is more than its numbers, or less: masks, units, sparse patterns, records, dates, objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+import wrenla as wl
+
+MASKED = np.ma.array(np.arange(1.0, 10).reshape(3, 3), mask=np.eye(3, dtype=bool))
+VECTOR = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
+A = np.eye(3)
+
+
+class Quantity(np.ndarray[Any, Any]):
+    """As astropy's and unyt's: an array that knows its unit."""
+
+    unit = "m"
+
+
+class Pint:
+    """As pint's: an array and its unit side by side."""
+
+    magnitude, units = A, "second"
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return self.magnitude
+
+
+class Column:
+    """As a column of pandas that has a missing number."""
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.array([1, None, 3], dtype=object)
+
+
+WAYS: dict[str, Callable[[Any], object]] = {
+    "from_array": wl.from_array,
+    "as a list": lambda a: wl.from_array(list(a) if getattr(a, "ndim", 0) == 2 and len(a.shape) else [a, a]),
+    "operand @": lambda a: wl.eye(3) @ a,
+    "@ operand": lambda a: wl.eye(3).__rmatmul__(a),
+    "operand +": lambda a: wl.eye(3) + a,
+    "operand -": lambda a: wl.eye(3) - a,
+    "operand *": lambda a: wl.eye(3) * a,
+    "right-hand side": lambda a: wl.eye(3).solve(a),
+    "triangular": lambda a: wl.linalg.solve_triangular(a, A),
+    "factor": lambda a: wl.linalg.cho_solve((a, True), A),
+    "right of a factor": lambda a: wl.linalg.cho_factor(A).solve(a),
+    "matrix": lambda a: wl.linalg.solve(a, A, assume_a="pos"),
+    "weights": lambda a: wl.eye(3).scale_rows(a),
+    "gram": lambda a: wl.eye(3).gram(a),
+    "block": lambda a: wl.block([[a, A]]),
+    "map_tiles": lambda a: wl.map_tiles(np.exp, a),
+    "number": lambda a: wl.eye(3).shift(a),
+    "from_function": lambda a: wl.from_function(lambda i, j: a, (3, 3)).compute(),
+    "function of map_tiles": lambda a: wl.map_tiles(lambda tile: a, A).compute(),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_would_lose_its_meaning_is_refused(way: str) -> None:
+    sparse = scipy.sparse.eye(3, format="csr")
+    for data, kind, remedy in (
+        (MASKED, ValueError, r"masked arrays are not supported.*a\.filled\(0\.0\)"),
+        (VECTOR, ValueError, r"a\.filled"),
+        (np.ma.masked, ValueError, r"a\.filled"),
+        (np.ma.array(A), ValueError, r"if none is, a\.data"),
+        ([VECTOR, [1.0, 2.0, 3.0]], ValueError, r"a\.filled"),
+        ([1.0, np.ma.masked, 3.0], ValueError, r"a\.filled"),
+        (sparse, TypeError, r"a csr_\w+ is sparse: a\.toarray\(\)"),
+        (scipy.sparse.csr_matrix(A), TypeError, r"a\.toarray\(\)"),
+        (A.view(Quantity), TypeError, r"has a unit \(m\), which would be lost"),
+        (Pint(), TypeError, r"has a unit \(second\).*a\.magnitude"),
+    ):
+        with pytest.raises(kind, match=remedy):
+            WAYS[way](data)
+
+
+def test_what_holds_no_numbers_is_refused() -> None:
+    records = np.zeros(3, dtype=[("x", float), ("y", float)])
+    times = np.array(["2026-01-01"] * 3, dtype="M8[s]")
+    for data, remedy in (
+        (np.array([1, None, 3], dtype=object), r"a\.astype\(float\)"),
+        (np.array([[1.0, 2.0]], dtype=object), r"a\.astype\(float\)"),
+        (Column(), r"a\.astype\(float\)"),
+        (np.array(["1", "2", "3"]), r"a\.astype\(float\)"),
+        (records, r"a\['name'\]"),
+        (records.view(np.recarray), r"a\['name'\]"),
+        (times, r"timedelta64"),
+        (times - times[0], r"timedelta64"),
+    ):
+        for use in (wl.from_array, lambda a: wl.eye(3) @ a, lambda a: wl.eye(3).solve(a)):
+            with pytest.raises(TypeError, match=remedy):
+                use(data)
+        entry = np.asarray(data).reshape(-1)[:1]
+        returned = wl.from_function(lambda i, entry=entry: entry.repeat(len(i)), 3)
+        with pytest.raises(TypeError, match=r"which is no float64|not numbers"):
+            returned.compute()
+
+
+def test_what_means_the_same_as_an_array() -> None:
+    for data in (A.view(np.matrix), A.tolist(), tuple(map(tuple, A)), [A[0], A[1], A[2]], A.astype(bool)):
+        assert np.array_equal(wl.from_array(data).compute(), A)
+        assert np.array_equal((wl.eye(3) @ data).compute(), A)
+    assert np.array_equal(wl.from_array(MASKED.filled(0.0)).compute(), MASKED.filled(0.0))
+
+
+def test_pieces_of_a_file_that_are_masked(place: Callable[[str], str]) -> None:
+    """As netCDF4 reads: every piece is a masked array. What is really masked is an error, at that tile."""
+
+    class Variable:
+        def __init__(self, data: Any) -> None:
+            self.data, self.shape, self.ndim, self.dtype = data, data.shape, data.ndim, data.dtype
+
+        def __getitem__(self, index: Any) -> Any:
+            return np.ma.array(self.data[index])
+
+    full = wl.from_zarr(Variable(np.ma.array(A)), place("full"), tile=2)
+    assert np.array_equal(full.compute(), A)
+    with pytest.raises(ValueError, match=r"rows 0:2, columns 0:2 .* masked entries.*a\.filled"):
+        wl.from_zarr(Variable(MASKED), place("holes"), tile=2)

@@ -1,0 +1,39 @@
+"""Ctrl-C at a certain moment, in the process of the tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.waiting import until
+
+
+@contextmanager
+def interrupts(*names: str) -> Iterator[None]:
+    """Press Ctrl-C each time when the main thread is in a function of this name, in its turn."""
+
+    def inside(name: str) -> bool:
+        frame = sys._current_frames()[threading.main_thread().ident]  # type: ignore[index]
+        waits, found = frame.f_code.co_filename == threading.__file__, set()
+        while frame is not None:
+            if frame.f_code.co_filename != threading.__file__:
+                found.add(frame.f_code.co_name)
+            frame = frame.f_back  # type: ignore[assignment]
+        return waits and name in found
+
+    def press() -> None:
+        for name in names:
+            if until(lambda name=name: inside(name)):  # type: ignore[misc]
+                os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        yield
+    thread.join()

@@ -1,0 +1,99 @@
+"""SciPy's own tests of dense solvers, with wrenla in the place of `scipy.linalg`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import scipy.linalg
+
+import wrenla as wl
+
+from .stand_in import NotThere, StandIn, known, matrix
+
+basic = pytest.importorskip("scipy.linalg.tests.test_basic", reason="SciPy was installed without its tests")
+cholesky_tests = pytest.importorskip("scipy.linalg.tests.test_decomp_cholesky")
+
+pytestmark = pytest.mark.peers
+
+DIFFERENCES: dict[str, str] = {
+    "TestSolve.test_singular_scalar[b2]": "SciPy takes a 1 × 1 matrix for as many equations as there are",
+}
+
+TOO_LARGE = {"TestCholesky.test_int_overflow": "a matrix of 17 GB in memory, and overwrite_a"}
+
+TestCholesky = cholesky_tests.TestCholesky
+TestChoFactor = cholesky_tests.TestChoFactor
+TestSolve = basic.TestSolve
+TestSolveTriangular = basic.TestSolveTriangular
+TestVectorNorms = basic.TestVectorNorms
+TestMatrixNorms = basic.TestMatrixNorms
+
+
+@pytest.fixture(autouse=True)
+def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with known(request, DIFFERENCES, TOO_LARGE) as stand_in:
+        for name, function in functions(stand_in).items():
+            for module in (basic, cholesky_tests):
+                if hasattr(module, name):
+                    monkeypatch.setattr(module, name, function)
+        yield
+
+
+def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+    return cho_factor(a, lower)[0]
+
+
+def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+    c, low = wl.linalg.cho_factor(matrix(a), bool(lower))
+    return c.compute(), low
+
+
+def cho_solve(c_and_lower: Any, b: Any, overwrite_b: bool = False, check_finite: bool = True) -> Any:
+    c, low = c_and_lower
+    return wl.linalg.cho_solve((matrix(c), low), matrix(b)).compute()
+
+
+def solve(
+    a: Any,
+    b: Any,
+    lower: bool = False,
+    overwrite_a: bool = False,
+    overwrite_b: bool = False,
+    check_finite: bool = True,
+    assume_a: Any = None,
+    transposed: bool = False,
+) -> Any:
+    A, B = matrix(a), matrix(b)
+    if transposed and A.dtype.kind == "c":
+        raise NotThere("transposed complex systems, in SciPy either")
+    if transposed and assume_a in ("lower triangular", "upper triangular"):
+        assume_a = "upper triangular" if assume_a[0] == "l" else "lower triangular"
+    words = ("pos", "positive definite", "sym", "symmetric", "her", "hermitian")
+    if assume_a in words and not lower and not transposed:
+        A = A.H  # SciPy reads the upper triangle
+    return wl.linalg.solve(A.T if transposed else A, B, assume_a=assume_a, check=False).compute()
+
+
+def solve_triangular(
+    a: Any,
+    b: Any,
+    trans: Any = 0,
+    lower: bool = False,
+    unit_diagonal: bool = False,
+    overwrite_b: bool = False,
+    check_finite: bool = True,
+) -> Any:
+    if unit_diagonal:
+        raise NotThere("unit_diagonal")
+    return wl.linalg.solve_triangular(matrix(a), matrix(b), trans=trans, lower=bool(lower)).compute()
+
+
+def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, check_finite: bool = True) -> Any:
+    return wl.linalg.norm(matrix(a), ord, axis, keepdims).compute()
+
+
+def functions(stand_in: StandIn) -> dict[str, Any]:
+    ours = (cholesky, cho_factor, cho_solve, solve, solve_triangular, norm)
+    return {f.__name__: stand_in.of(f, getattr(scipy.linalg, f.__name__)) for f in ours}

@@ -1,0 +1,80 @@
+"""Means, variances and extremes along an axis: of what sums and functions entry by entry are for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from wrenla.algorithms.elementwise import elementwise, filled, with_dimensions
+from wrenla.algorithms.reductions import Parts, sum_over
+from wrenla.algorithms.views import flip
+from wrenla.plan.expression import Description, Node, make
+from wrenla_handler.grid import Grid
+from wrenla_handler.task import Task
+
+__all__ = ["extreme", "kept", "mean", "variance"]
+
+Axis = Literal[0, 1] | None
+
+
+def mean(A: Node, axis: Axis) -> Node:
+    """Return the sum over an axis, divided by how many there are."""
+    return elementwise("divide", sum_over(A, axis), (float(_count(A, axis)), ""))
+
+
+def variance(A: Node, axis: Axis, ddof: float) -> Node:
+    """Return the mean square of what is left when the mean is taken away: two passes, as in NumPy."""
+    centered = elementwise("subtract", A, kept(mean(A, axis), axis, A.ndim))
+    if np.dtype(A.dtype).kind == "c":
+        centered = elementwise("absolute", centered)
+    total = sum_over(elementwise("square", centered), axis)
+    return elementwise("divide", total, (max(_count(A, axis) - ddof, 0.0), ""))
+
+
+def kept(A: Node, axis: Axis, ndim: int) -> Node:
+    """Return a reduction along an axis with that axis kept, of length one (``keepdims``)."""
+    return with_dimensions(A, ndim, column=axis == 1)
+
+
+def extreme(A: Node, axis: Axis, which: Literal["maximum", "minimum"]) -> Node:
+    """Return the largest or smallest number of each column (axis 0) or row (1), or of all; NaN stays NaN."""
+    if _count(A, axis) == 0 and (axis is None or A.grid.shape[1 - axis]):
+        raise ValueError(f"{which} of no numbers: the shape is {A.grid.shape[: A.ndim]}")
+    if axis == 0:
+        return extreme(flip(A, "T"), 1, which)
+    kernel = "row_maxima" if which == "maximum" else "row_minima"
+    rows = make(Beside(kernel, 1), make(Parts(kernel, None, 1), filled(A)))
+    if axis == 1:
+        return rows
+    return make(Beside(kernel, 0), make(Parts(kernel, None, 1), flip(rows, "T")))
+
+
+def _count(A: Node, axis: Axis) -> int:
+    m, n = A.grid.shape
+    return m * n if axis is None else A.grid.shape[axis]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The parts of a row side by side in one tile, then a kernel: s[i] = kernel([P[i, 0] P[i, 1] …]).
+
+    Parts have one column. Tasks: one per row of parts; reads: one per part; waves: 1.
+    """
+
+    kernel: str
+    ndim: int
+    version: ClassVar[int] = 1
+
+    def describe(self, *args: Node) -> Description:
+        P = args[0]
+        return Description(Grid((P.grid.shape[0], 1), (P.grid.tile[0], 1)), P.dtype, "general", self.ndim)
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        P = out.args[0]
+        N = P.grid.counts[1]
+        for i in range(out.grid.counts[0]):
+            base = tuple(replace(read, at=(0, t)) for t in range(N) for read in P.reads(i, t))
+            yield out.task(i, 0, base=base, finish=self.kernel, shape=(P.grid.extent(i, 0)[0], N))

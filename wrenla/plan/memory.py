@@ -1,0 +1,88 @@
+"""What the worker holds in memory while it makes the value of a read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from wrenla_handler.grid import Grid
+from wrenla_handler.task import Apply, Read
+from wrenla_kernels import ufunc_dtypes
+
+__all__ = ["Held", "Tiles", "held"]
+
+_FUNCTION_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """What the plan knows of an array: its grid, and whether its tiles come from a store."""
+
+    grid: Grid
+    itemsize: int
+    stored: bool
+    called: bool = False
+
+    @property
+    def entries(self) -> int:
+        return self.grid.tile[0] * self.grid.tile[1]
+
+    @property
+    def nbytes(self) -> int:
+        return self.entries * self.itemsize
+
+
+class Held(NamedTuple):
+    """Bytes while a value is made, and while it is used; its shape; whether it may be changed."""
+
+    peak: int
+    kept: int
+    rows: int
+    cols: int
+    itemsize: int
+    own: bool = False
+
+    @property
+    def entries(self) -> int:
+        return self.rows * self.cols
+
+
+def held(read: Read, arrays: Mapping[str, Tiles], dtype: str, *, factor: bool = False) -> Held:
+    """Return what a read takes; BLAS takes a `factor` transposed and negative, but in one dtype only."""
+    itemsize = np.dtype(dtype).itemsize
+    source = _applied(read.tile, arrays) if isinstance(read.tile, Apply) else _stored(arrays[read.tile.array])
+    made = np.dtype(read.dtype).itemsize if read.dtype else itemsize
+    same = source.itemsize == made or not read.dtype
+    bare = source.itemsize == itemsize if factor else read.op == "N" and read.scale == 1 and same
+    if read.plain and bare:
+        return source
+    fresh = 0 if source.own and read.op == "N" and source.itemsize == made else source.entries * made
+    fresh += 0 if made == itemsize else source.entries * itemsize
+    rows, cols = (source.rows, source.cols) if read.op in "NR" else (source.cols, source.rows)
+    kept = source.kept + fresh
+    return Held(max(source.peak, kept), kept, rows, cols, itemsize, True)
+
+
+def _stored(array: Tiles) -> Held:
+    # a user's function is asked for small pieces and makes intermediates of their size
+    nbytes = array.nbytes + (min(2 * array.nbytes, _FUNCTION_BYTES) if array.called else 0)
+    return Held(nbytes, nbytes, *array.grid.tile, array.itemsize)
+
+
+def _applied(apply: Apply, arrays: Mapping[str, Tiles]) -> Held:
+    peak = kept = 0
+    args = []
+    for read, _ in apply.reads():
+        arg = held(read, arrays, apply.dtype)
+        peak, kept = max(peak, kept + arg.peak), kept + arg.kept
+        args.append(arg)
+    if not apply.function:
+        return args[0]._replace(itemsize=np.dtype(apply.dtype).itemsize)
+    rows, cols = max(arg.rows for arg in args), max(arg.cols for arg in args)
+    itemsize = np.dtype(ufunc_dtypes(apply.function, apply.dtype)[1]).itemsize
+    result = rows * cols * itemsize
+    again = any(arg.own and (arg.rows, arg.cols, arg.itemsize) == (rows, cols, itemsize) for arg in args)
+    return Held(max(peak, kept + (0 if again else result)), result, rows, cols, itemsize, True)

@@ -1,0 +1,77 @@
+"""A lower bound of condition numbers that costs nothing: the diagonals of triangles that were solved with.
+
+Of a triangle T every |tᵢᵢ| is at most ‖T‖, and every 1/|tᵢᵢ| at most ‖T⁻¹‖. So max |tᵢᵢ| / min |tᵢᵢ| is at
+most cond(T), and the square of it at most cond(A) for A = T Tᴴ. The condition number may be much larger: that
+nobody is warned promises nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.linalg import LinAlgWarning
+
+from wrenla.plan.expression import Node
+from wrenla.plan.graph import Graph
+from wrenla.run.events import Event, TaskFinished
+
+__all__ = ["Conditioning"]
+
+
+class Conditioning:
+    """Listens to a run and warns, as SciPy does, of systems whose solutions may have no right digit.
+
+    Parameters
+    ----------
+    graph : Graph
+    originals : mapping of str to Node
+        What the arrays of the graph are.
+    """
+
+    def __init__(self, graph: Graph, originals: Mapping[str, Node]) -> None:
+        self._graph = graph
+        self._solved = {
+            name: node for name in graph.tiles.arrays if hasattr((node := originals[name]).op, "factor_power")
+        }
+        self._pivots: dict[str, tuple[float, float]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._solved)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, TaskFinished) and event.report.pivots != (0.0, 0.0):
+            name = self._graph.out(event.task).array
+            low, high = self._pivots.get(name, (np.inf, 0.0))
+            self._pivots[name] = min(low, event.report.pivots[0]), max(high, event.report.pivots[1])
+
+    def warn(self) -> None:
+        """Emit a `scipy.linalg.LinAlgWarning` if a condition number is surely too large for the precision."""
+        rcond = 1.0
+        for name, (low, high) in self._pivots.items():
+            node = self._solved.get(name)
+            if node is None or low == 0:
+                continue
+            bound = (low / high) ** node.op.factor_power(node)
+            rcond = min(rcond, bound) if bound < np.finfo(node.dtype).eps else rcond
+        if rcond < 1:
+            warnings.warn(
+                f"Ill-conditioned matrix: rcond is at most {rcond:.3g}, below the precision of its dtype, so "
+                "the solution may have no correct digit",
+                LinAlgWarning,
+                stacklevel=_depth(),
+            )
+
+
+def _depth() -> int:
+    """Return the `stacklevel` of the first frame outside of wrenla."""
+    depth, frame = 1, sys._getframe(1)
+    ours = __name__.partition(".")[0]
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in (
+        ours,
+        "contextlib",
+    ):
+        depth, frame = depth + 1, frame.f_back
+    return depth

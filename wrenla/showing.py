@@ -1,0 +1,265 @@
+"""How far something is: a bar on a terminal, one line that changes in a notebook, lines elsewhere.
+
+All of it goes to standard error.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import sys
+import threading
+import weakref
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["Counts", "Picture", "clock", "picture_for"]
+
+_PATIENCE = 1.0
+"""Seconds that something may take before an unasked-for bar appears."""
+
+_PATIENCE_OF_NOTEBOOKS = 5.0
+"""The same for a line below a cell, which stays there."""
+
+_BAR_EVERY = 0.25
+_LINES_EVERY = 5.0
+
+
+class Counts(Protocol):
+    """How far something is. Who does it counts, the drawing thread reads."""
+
+    @property
+    def done(self) -> int: ...
+
+    @property
+    def total(self) -> int | None:
+        """None if nobody knows."""
+
+    @property
+    def failed(self) -> bool: ...
+
+    def first(self) -> str:
+        """Return what to say at the beginning, where there are lines."""
+
+    def words(self) -> list[str]:
+        """Return the parts of a line of text."""
+
+    def notes(self) -> list[str]:
+        """Return what is worth a line of its own."""
+
+
+def _is_terminal() -> bool:
+    """Tell whether standard error is a terminal: it may be closed, or nothing at all, as under pythonw."""
+    try:
+        return bool(sys.stderr.isatty())
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def picture_for(wanted: bool | None, console: Console | None = None) -> Picture | None:
+    """Return what shows progress, or None if none is to be shown.
+
+    Parameters
+    ----------
+    wanted : bool or None
+        True: a bar on a terminal, one line that changes in a notebook, a line every few seconds elsewhere.
+        None: only on a terminal or in a notebook, and only for what lasts. False: nothing.
+    console : rich.console.Console, optional
+        Where to; standard error by default.
+    """
+    if wanted is False or (console is None and sys.stderr is None):
+        return None
+    notebook = console is None and _in_notebook()
+    if console is None:
+        # rich takes FORCE_COLOR for a terminal, but a bar in a log file helps nobody
+        console = Console(stderr=True, force_terminal=_is_terminal(), force_jupyter=False)
+    bar = console.is_terminal and not console.is_dumb_terminal and not notebook
+    if not (bar or notebook) and wanted is None:
+        return None
+    patience = _PATIENCE_OF_NOTEBOOKS if notebook else _PATIENCE
+    return Picture(
+        _Bar(console) if bar else _OneLine(console) if notebook else _Lines(console),
+        delay=patience if wanted is None else 0.0,
+        every=_LINES_EVERY if not (bar or notebook) else _BAR_EVERY if bar else 4 * _BAR_EVERY,
+    )
+
+
+def _in_notebook() -> bool:
+    """Tell whether what is printed goes below a cell."""
+    interactive = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(interactive).__name__ == "ZMQInteractiveShell"
+
+
+class _View(Protocol):
+    def begin(self, counts: Counts) -> None: ...
+    def show(self, counts: Counts) -> None: ...
+    def end(self, counts: Counts) -> None: ...
+
+
+class Picture:
+    """A thread that draws every now and then."""
+
+    def __init__(self, view: _View, delay: float, every: float) -> None:
+        self._view, self._delay, self._every = view, delay, every
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, counts: Counts) -> None:
+        """Draw from now on."""
+        self.end()
+        self._over = threading.Event()
+        thread = threading.Thread(
+            target=self._draw, args=(counts, self._over), name="wrenla-progress", daemon=True
+        )
+        with contextlib.suppress(RuntimeError):  # no thread is to be had: the work goes on unseen
+            thread.start()
+            self._thread = thread
+            _open.add(self)
+
+    @property
+    def erased(self) -> str:
+        """What to print before a line of one's own on the same terminal: it takes the bar away till later."""
+        return "\r\x1b[2K" if isinstance(self._view, _Bar) and self._thread is not None else ""
+
+    def over(self) -> None:
+        """Note that there will be nothing new: the last state is drawn soon."""
+        self._over.set()
+
+    def end(self) -> None:
+        """Draw the last state and let go of the terminal."""
+        thread, self._thread = self._thread, None
+        self._over.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _draw(self, counts: Counts, over: threading.Event) -> None:
+        if over.wait(self._delay) and self._delay:
+            return
+        # work is worth more than its picture: a closed pipe ends the picture only
+        with contextlib.suppress(OSError, ValueError):
+            try:
+                self._view.begin(counts)
+                while not over.wait(self._every):
+                    self._view.show(counts)
+            finally:
+                self._view.end(counts)
+
+
+_open: weakref.WeakSet[Picture] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Give the terminal back."""
+    for picture in list(_open):
+        picture.end()
+
+
+class _Bar:
+    """One line that changes, and below it what else is to be said."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+
+    def begin(self, counts: Counts) -> None:
+        # what the user's program prints stays where the user sends it
+        self._live = Live(
+            _picture(counts),
+            console=self._console,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start(refresh=True)
+
+    def show(self, counts: Counts) -> None:
+        if self._live is not None:
+            self._live.update(_picture(counts), refresh=True)
+
+    def end(self, counts: Counts) -> None:
+        if self._live is not None:
+            try:
+                self._live.update(_picture(counts))
+            finally:
+                self._live.stop()
+
+
+class _Lines:
+    """A line at the beginning, one every few seconds, and one at the end."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said: set[str] = set()
+
+    def begin(self, counts: Counts) -> None:
+        self._print(counts.first())
+        self._notes(counts)
+
+    def show(self, counts: Counts) -> None:
+        self._notes(counts)
+        self._print(", ".join(counts.words()))
+
+    end = show
+
+    def _notes(self, counts: Counts) -> None:
+        for note in counts.notes():
+            if note not in self._said:
+                self._said.add(note)
+                self._print(note)
+
+    def _print(self, text: str) -> None:
+        print(f"wrenla: {text}", file=self._console.file, flush=True)
+
+
+class _OneLine:
+    """One line that changes: a carriage return begins it anew, below a cell of a notebook, too."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._longest = 0
+
+    def show(self, counts: Counts, end: str = "") -> None:
+        text = f"wrenla: {', '.join([*counts.words(), *counts.notes()])}"
+        self._longest = max(self._longest, len(text))
+        print(f"\r{text.ljust(self._longest)}", end=end, file=self._console.file, flush=True)
+
+    begin = show
+
+    def end(self, counts: Counts) -> None:
+        self.show(counts, "\n")
+
+
+def _picture(counts: Counts) -> Table:
+    table = Table.grid(padding=(0, 1))
+    style = "red" if counts.failed else "bar.complete"
+    line = Text(", ".join(counts.words()), no_wrap=True, overflow="ellipsis")
+    bar = ProgressBar(
+        total=None if counts.total is None else max(counts.total, 1),
+        completed=counts.done,
+        width=10,
+        complete_style=style,
+        pulse=counts.total is None,
+    )
+    table.add_row(bar, line)
+    for note in counts.notes():
+        table.add_row("", Text(note, style="dim", no_wrap=True, overflow="ellipsis"))
+    return table
+
+
+def clock(seconds: float) -> str:
+    """Return minutes and seconds, and hours if there are any.
+
+    Examples
+    --------
+    >>> clock(7384)
+    '2:03:04'
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
