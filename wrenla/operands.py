@@ -110,6 +110,7 @@ def apply(name: str, *values: Any) -> Node:
 def _entries(value: Any, tile: Pair | None) -> Node | Number:
     if isinstance(value, Handle):
         return value._node
+    refuse_lossy(value)
     if np.ndim(value) == 0:
         if (
             not isinstance(value, SupportsComplex | SupportsFloat | np.ndarray)

@@ -51,7 +51,7 @@ def test_errors_of_ours_end_at_the_users_line(place: Callable[[str], str]) -> No
         ("NotImplementedError", lambda: wl.linalg.solve(np.array([[1.0, 2], [3, 4]]), np.ones(2))),
         ("ValueError", lambda: wl.eye(3) @ np.ones(4)),
         ("ValueError", lambda: wl.eye(3) + np.ones((2, 2))),
-        ("ValueError", lambda: np.ma.array([1.0]) - wl.eye(3)),
+        ("ValueError", lambda: wl.eye(3) - np.ma.array([1.0])),
         ("IndexError", lambda: wl.eye(3)[7]),
         ("TypeError", lambda: wl.eye(3)["a"]),  # type: ignore[index]
     )
