@@ -7,6 +7,7 @@ from typing import Any, NoReturn, Self
 import numpy as np
 
 from wrenla.operands import Handle, apply
+from wrenla.tracebacks import short_methods
 from wrenla_kernels import UFUNCS
 
 __all__ = ["Arithmetic"]
@@ -24,6 +25,7 @@ _COMPARISONS = {
 }
 
 
+@short_methods
 class Arithmetic(Handle):
     """Something that is added, multiplied, … entry by entry with NumPy's broadcasting and dtypes.
 

@@ -8,12 +8,14 @@ from typing import Any, Literal, Self, TypeAlias
 from wrenla.algorithms import reductions, statistics
 from wrenla.arithmetic import Arithmetic
 from wrenla.plan.expression import Node
+from wrenla.tracebacks import short_methods
 
 __all__ = ["Reductions"]
 
 Axis: TypeAlias = Literal[0, 1] | None
 
 
+@short_methods
 class Reductions(Arithmetic):
     """Something whose entries are added up along an axis.
 
