@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import wrenla as wl
+from tests.waiting import until_idle
 from wrenla.executors.base import check_executor
 
 
@@ -94,7 +95,7 @@ def test_no_time_at_all(executor: wl.LocalExecutor, timeout: float) -> None:
         next(results)
     assert str(caught.value) == f"map of nap: no results were there after its timeout of {timeout:g} s"
     results = executor.map(nap, [0.0], timeout=timeout)
-    time.sleep(1.5)
+    assert until_idle(executor)
     assert list(results) == [0.0]
 
 

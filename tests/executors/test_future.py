@@ -221,10 +221,12 @@ def test_a_future_that_never_started(shared: wl.LocalExecutor) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_callback_cannot_end_a_worker(shared: wl.LocalExecutor) -> None:
+def test_a_callback_cannot_end_a_worker(shared: wl.LocalExecutor, gate: Gate) -> None:
+    shared.submit_many(gate.wait, range(2))  # none of the others ends before it has its callback
     futures = shared.submit_many(abs, range(100))
     for future in futures[50:60]:
         future.add_done_callback(lambda _: sys.exit(1))
+    gate.open()
     assert [future.result(timeout=20) for future in futures] == list(range(100))
     assert shared.submit(abs, -1).result(timeout=20) == 1
 

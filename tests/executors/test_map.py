@@ -219,9 +219,8 @@ def test_without_a_limit_all_inputs_are_consumed_at_once(shared: wl.LocalExecuto
 
 def test_calls_begin_before_anybody_asks(shared: wl.LocalExecutor, tmp_path: Path) -> None:
     found = shared.map(Path.touch, [tmp_path / "a", tmp_path / "b"])
-    until((tmp_path / "b").exists)
-    assert (tmp_path / "a").exists()
-    assert (tmp_path / "b").exists()
+    assert until((tmp_path / "a").exists)
+    assert until((tmp_path / "b").exists)
     assert list(found) == [None, None]
 
 

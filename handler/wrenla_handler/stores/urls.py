@@ -61,7 +61,7 @@ def open_store(url: str | bytes | os.PathLike[str]) -> Store:
 
 
 def folder_of(url: str) -> str:
-    """Return the path that a ``file:`` URL names, in any encoding that file names have; "" for others.
+    r"""Return the path that a ``file:`` URL names, in any encoding that file names have; "" for others.
 
     Examples
     --------
