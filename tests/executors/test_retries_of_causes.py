@@ -74,7 +74,7 @@ def test_errors_of_ours_that_the_function_raises_are_its_own(kind: str, tmp_path
                 with pytest.raises(error, match=r"^mine$"):
                     view.submit(function).result(WAIT)
                 assert runs(tmp_path) == 1 + retries, error
-                with pytest.raises(error, match=r"^mine$"):
+                with pytest.raises(error, match=r"^mine\ninput 0: 0$"):
                     list(view.map(function, range(1), chunksize=2, timeout=WAIT))
                 assert runs(tmp_path) == 1 + retries, error
 
