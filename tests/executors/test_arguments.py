@@ -90,6 +90,7 @@ def test_a_result_that_is_not_there_in_time(executor: wl.LocalExecutor, options:
 @pytest.mark.parametrize("timeout", [0, -1, -0.5])
 def test_no_time_at_all(executor: wl.LocalExecutor, timeout: float) -> None:
     """As in `concurrent.futures`: what is there already is a result, all else is a TimeoutError."""
+    list(executor.map(abs, range(4)))  # the workers are there
     results = executor.map(nap, [0.7], timeout=timeout, chunksize=2)
     with pytest.raises(TimeoutError) as caught:
         next(results)
