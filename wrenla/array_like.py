@@ -13,7 +13,7 @@ import numpy.typing as npt
 from wrenla_handler.layout import DTYPES
 from wrenla_handler.plain import cast_hint, plain_array, refuse_lossy
 
-__all__ = ["as_array", "is_block", "tile_dtype"]
+__all__ = ["as_array", "is_block", "is_truth", "tile_dtype"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -37,7 +37,7 @@ def as_array(value: Any) -> tuple[Array, bool]:
     ValueError
         It is masked.
     """
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bool | np.bool):
+    if isinstance(value, tuple) and len(value) == 2 and is_truth(value[1]):
         raise TypeError("a matrix is needed, not a factor (c, lower): wrenla.linalg.cho_solve takes that")
     refuse_lossy(value)
     if isinstance(value, np.ndarray):
@@ -59,6 +59,13 @@ def as_array(value: Any) -> tuple[Array, bool]:
             "can be sliced; or load it, if it fits into memory: np.asarray(array)"
         )
     return plain_array(np.asanyarray(value[(slice(None),) * len(shape)])), False
+
+
+def is_truth(value: Any) -> bool:
+    """Tell whether a value says yes or no, as `lower` of SciPy's `cho_factor` does, which may be an array."""
+    if isinstance(value, np.ndarray):
+        return value.ndim == 0 and value.dtype == bool
+    return isinstance(value, bool | np.bool_)
 
 
 def is_block(value: Any) -> bool:

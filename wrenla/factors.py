@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NoReturn
 
-import numpy as np
-
 from wrenla.algorithms import systems
 from wrenla.algorithms.anchor import Anchor, Cell, anchor
 from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.reductions import norm, slogdet_triangular
 from wrenla.algorithms.views import flip, triangle
+from wrenla.array_like import is_truth
 from wrenla.executors.base import Executor
 from wrenla.matrix import BigMatrix, SlogdetResult
 from wrenla.operands import Operand, as_node
@@ -133,9 +132,13 @@ def _is_there(A: Node) -> bool:
     return A.is_leaf or (A.is_view and all(map(_is_there, A.args)))
 
 
+def _says_lower(value: Any) -> bool:
+    return isinstance(value, int) or is_truth(value)  # 0 and 1, as LAPACK's wrappers return them
+
+
 def pair_solve(pair: Any, b: Operand) -> BigMatrix:
     """Return x with A x = b, given SciPy's ``(c, lower)``."""
-    if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[1], bool | int | np.bool):
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not _says_lower(pair[1]):
         hint = ""
         if isinstance(pair, BigMatrix):
             hint = (

@@ -14,7 +14,7 @@ from wrenla.algorithms import assemble, views
 from wrenla.algorithms.elementwise import Number, elementwise, with_dimensions
 from wrenla.algorithms.gram import gram
 from wrenla.algorithms.matmul import matmul
-from wrenla.array_like import as_array
+from wrenla.array_like import as_array, is_block
 from wrenla.arrays import array_leaf
 from wrenla.plan.expression import Node
 from wrenla_handler.grid import Pair
@@ -111,7 +111,8 @@ def _entries(value: Any, tile: Pair | None) -> Node | Number:
     if isinstance(value, Handle):
         return value._node
     refuse_lossy(value)
-    if np.ndim(value) == 0:
+    ndim = len(value.shape) if is_block(value) else np.ndim(value)  # which would load what is read on demand
+    if ndim == 0:
         if (
             not isinstance(value, SupportsComplex | SupportsFloat | np.ndarray)
             or np.asarray(value).dtype.kind not in "biufcO"
@@ -119,7 +120,7 @@ def _entries(value: Any, tile: Pair | None) -> Node | Number:
             raise TypeError(f"a matrix, an array or a number is needed, not {type(value).__name__}")
         return _number(value)
     rows, cols = tile or (None, None)
-    if np.ndim(value) == 1:  # beside a matrix it is a row
+    if ndim == 1:  # beside a matrix it is a row
         rows = cols
     return as_node(value, rows, cols)
 

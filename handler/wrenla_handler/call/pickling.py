@@ -238,7 +238,8 @@ def _reduced_alias(alias: Any) -> Any:  # `type X = …`, from 3.12 on
 
 
 def _alias(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
-    return typing.TypeAliasType(name, value, type_params=parameters)  # type: ignore[attr-defined]
+    make: Any = vars(typing)["TypeAliasType"]  # which mypy does not know on 3.11
+    return make(name, value, type_params=parameters)
 
 
 # exceptions
