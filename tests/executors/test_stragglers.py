@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from tests.waiting import slowed, until
 from wrenla.errors import Cancelled
+from wrenla.executors.call import LOOK
 
 from .fault_acts import kill_myself
 from .faulty_calls import KINDS, WAIT, Stored, pool, private, usable
@@ -78,6 +80,28 @@ def test_a_copy_takes_over_when_the_first_one_dies(tmp_path: Path, stored: Store
         assert [int(array[-1]) for array in found] == list(range(20))
         usable(executor, tmp_path)
         assert private(stored) == []
+
+
+def test_copies_that_die_are_counted(gate: Gate) -> None:
+    path = str(gate.path)
+
+    def function(x: int) -> int:
+        first = x == 3 and not os.path.exists(path + "-began")
+        if first:
+            Path(path + "-began").touch()
+            while not os.path.exists(path):
+                time.sleep(0.005)
+        elif x == 3:
+            kill_myself()
+        return x
+
+    with pool() as executor:
+        futures = executor.options(idempotent=True).submit_many(function, range(4))
+        assert until(lambda: executor.stats().copies == 3)
+        time.sleep(3 * LOOK)  # in which a fourth one would come
+        gate.open()
+        assert [future.result(WAIT) for future in futures] == [0, 1, 2, 3]
+        assert executor.stats().copies == 3
 
 
 @KINDS

@@ -103,6 +103,8 @@ class Call:
         Its function sees to `retries` itself, and what it raises is the last word.
     failed : dict
         How many attempts of each sort have failed.
+    may_be_copied : bool
+        As many may fail as have, so a second copy may be started.
     index : int
         Its place in its batch, counted from 0.
     inputs : int
@@ -125,6 +127,7 @@ class Call:
     limits: dict[Attempt, Alarm] = field(default_factory=dict)
     repeats_itself: bool = False
     failed: dict[Sort, int] = field(default_factory=dict)
+    may_be_copied: bool = True
     index: int = 0
     inputs: int = 1
     begun: bool = False
@@ -203,7 +206,7 @@ class Lane(Protocol):
 def call_again(call: Call, outcome: Outcome) -> bool:
     """Note that the latest attempt at a call has failed, and tell whether it is tried once more.
 
-    What failed while a copy was at work is not asked about, and so not counted.
+    What failed while a copy was at work counts, too: copies that die must not follow each other for ever.
     """
     if outcome.error is None or (call.due is not None and time.monotonic() >= call.due):
         return False
@@ -228,7 +231,8 @@ class Lookout:
             return None, True
         may_come = False
         for attempt, call in active.items():
-            if call.options.idempotent and call.batch and len(call.running) == 1 and not call.ended:
+            alone = len(call.running) == 1 and not call.ended
+            if alone and call.options.idempotent and call.batch and call.may_be_copied:
                 if call.batch.straggles(now - attempt.started):
                     return call, True
                 may_come = True

@@ -219,6 +219,7 @@ class Calls(Queue):
                 attempt.ending = attempt.ending or "Superseded"
             elif outcome.error is not None and call.running:
                 attempt.ending = ending_of(outcome)  # its copy is still at work
+                call.may_be_copied = call_again(call, outcome)
                 return
             elif outcome.error is not None and call_again(call, outcome):
                 attempt.ending = ending_of(outcome)
