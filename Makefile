@@ -17,7 +17,7 @@ PYTHON_IS_ANOTHER = $(if $(PYTHON),$(shell [ "$$(sh tools/find-python.sh $(PYTHO
 S3_TESTS := tests/s3 tests/handler tests/run -k s3
 
 # Tests run beside each other: most of them wait for something. `make test BESIDE=` runs one after the other.
-BESIDE ?= -n 4 --dist worksteal
+BESIDE ?= -n 6 --dist worksteal
 BESIDE_SLOW ?= -n 2 --dist worksteal
 
 # Tests start hundreds of interpreters: none of them may have to compile the sources first.

@@ -325,7 +325,10 @@ class LocalStore:
     def _translating(self, key: str, missing: tuple[type[OSError], ...] = ()) -> Iterator[None]:
         try:
             yield
-        except missing:
+        except missing as error:
+            # It has the frames of all callers, in a circle with that of `contextlib`: what they hold, factors
+            # that nobody needs any more, would stay until the garbage collector comes.
+            error.__traceback__ = None
             raise KeyError(key) from None
         except OSError as error:
             raise StoreError(f"{self._url}: {key}: {error.strerror or error}") from error
