@@ -84,7 +84,7 @@ def test_large_objects_are_mapped_and_the_maps_released(store: LocalStore, root:
     views.clear()
     gc.collect()
     assert maps_of(root) == 0
-    assert open_files() == files
+    assert open_files() <= files  # others may be closed meanwhile
 
 
 def test_small_objects_are_copied(store: LocalStore, root: Path) -> None:
@@ -103,7 +103,7 @@ def test_writing_leaves_no_file_open(any_store: LocalStore) -> None:
     any_store.put("b/c", b"first", create=True)
     with pytest.raises(StoreError):
         any_store.put("a/b", b"")
-    assert open_files() == files
+    assert open_files() <= files  # others may be closed meanwhile
 
 
 @pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EINVAL, errno.EISDIR])

@@ -127,7 +127,7 @@ def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
     before = threading.active_count()
     with pytest.raises(ValueError, match=message):
         wl.LocalExecutor(**arguments)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_defaults_are_those_of_the_machine() -> None:

@@ -82,7 +82,7 @@ def test_it_is_all_one_needs(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert dict(os.environ) == before
     assert _gone(pids, 0)
     assert _folders(aws.pid) == []
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
     del client, answer
     assert len(open_files() - files) <= 2  # boto3's own connections, until they are collected
 
