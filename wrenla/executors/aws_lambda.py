@@ -32,7 +32,7 @@ from wrenla_handler.worker import Report, Worker, array_key
 
 __all__ = ["LambdaExecutor"]
 
-_ARGUMENTS = ("function", "bucket", "session", "concurrency", "max_dollars", "prices")
+_ARGUMENTS = ("function", "bucket", "session", "concurrency", "max_dollars", "prices", "logs")
 
 _CONCURRENCY = 100
 

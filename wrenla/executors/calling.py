@@ -38,7 +38,7 @@ from wrenla_handler.stores import Store
 
 __all__ = ["CallingExecutor"]
 
-_OF_MAP = ("timeout", "chunksize", "buffersize", "ordered", "return_exceptions", "progress")
+_OF_MAP = ("timeout", "chunksize", "buffersize", "ordered", "return_exceptions", "progress", "logs")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -46,6 +46,7 @@ _ARGUMENTS = (
     "blas_threads",
     "max_calls_per_child",
     "max_memory_per_child",
+    "logs",
 )
 
 _ELSEWHERE = {
