@@ -51,7 +51,6 @@ _NOT_INHERITED = "locks and managers of multiprocessing do not travel: our worke
 _AT_EXIT = "calls can be submitted until the program ends, from handlers of atexit, too"
 _INSIDE = "it is about the inside of the standard library's pool"
 _OTHER_DEFAULTS = "by default there is a worker for each processor, and threads have names of their own"
-_OUTPUT = "what a function prints is in `future.logs`"
 
 DIFFERENCES = {
     "test_init.*InitializerTest.*": _INITIALIZER,
@@ -69,8 +68,6 @@ DIFFERENCES = {
     "test_process_pool.*.test_saturation": _NOT_INHERITED,
     "test_shutdown.ProcessPool*.test_processes_terminate": _NOT_INHERITED,
     "test_shutdown.*.test_submit_after_interpreter_shutdown": _AT_EXIT,
-    "test_shutdown.*.test_interpreter_shutdown": _OUTPUT,
-    "test_shutdown.*.test_hang_gh83386": _OUTPUT,
     "test_shutdown.*.test_thread_names_*": _OTHER_DEFAULTS,
     "test_thread_pool.*.test_default_workers": _OTHER_DEFAULTS,
 }
