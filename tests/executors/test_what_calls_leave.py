@@ -174,7 +174,7 @@ def test_told_to_end_from_outside_is_no_exit_of_the_function(
                 assert isinstance(error, WorkerDied)
                 assert "SIGTERM" in str(error)
                 assert isinstance(error.__cause__.__cause__, RemoteTraceback)
-                assert "in wait" in error.__cause__.__cause__.text  # where it was
+                assert "in __call__" in error.__cause__.__cause__.text  # where it was
             assert future.attempts[0].ending == "WorkerDied"
             assert (folder / "cleared").exists()
             assert executor.submit(os.getpid).result(timeout=30) != int(began.read_text())
