@@ -47,10 +47,14 @@ def test_returns_500_megabytes(tmp_path: Path, stored: Stored, monkeypatch: pyte
 def check(row: Row, kind: str, folder: Path, stored: Stored) -> None:
     """Check one row of the table: all its cells, and name those that are wrong."""
     wrong = []
-    for way in (by_submit, by_map, by_map_reduce):
-        with pool(kind) as executor:
+    ways = [by_submit, by_map, by_map_reduce]
+    while ways:
+        with pool(kind) as executor:  # one for all: what a fault does to it must not reach the next call
             try:
-                check_cell(row, way, executor, folder, stored)
+                while ways:
+                    way = ways.pop(0)
+                    check_cell(row, way, executor, folder, stored)
+                    (folder / "runs").unlink(missing_ok=True)
             except Exception as error:
                 error.add_note(f"called {way.__name__}")
                 wrong.append(error)
@@ -62,6 +66,7 @@ def check(row: Row, kind: str, folder: Path, stored: Stored) -> None:
 
 def check_cell(row: Row, way: Way, executor: wl.LocalExecutor, folder: Path, stored: Stored) -> None:
     """Check one cell of the table."""
+    retries = executor.stats().retries
     before = executor.submit_many(abs, range(-4, 0))
     began = time.monotonic()
     cell = way(executor.options(**row.options), faulty(row.act, folder))
@@ -79,7 +84,7 @@ def check_cell(row: Row, way: Way, executor: wl.LocalExecutor, folder: Path, sto
         assert np.array_equal(cell.value, row.value)
     runs = max(1, len(row.endings))
     assert (folder / "runs").stat().st_size == runs
-    assert executor.stats().retries == runs - 1
+    assert executor.stats().retries - retries == runs - 1
     if cell.future is not None:
         assert row.logs(cell.future.logs), (len(cell.future.logs), cell.future.logs[-200:])
         endings = tuple(attempt.ending for attempt in cell.future.attempts)
