@@ -107,13 +107,15 @@ class TileCache:
             self.used -= _held(old)
         if _held(tile) > self.limit:
             return [(key, tile)]
+        gone = self._evict(_held(tile))  # first, so that `used` is never more than allowed, whoever reads it
         self._tiles[key] = tile
         self.used += _held(tile)
-        return self._evict()
+        return gone
 
-    def _evict(self) -> list[tuple[CacheKey, Tile]]:
+    def _evict(self, room: int = 0) -> list[tuple[CacheKey, Tile]]:
+        """Drop the oldest until so many bytes are free."""
         gone = []
-        while self.used > self.limit:
+        while self.used + room > self.limit:
             gone.append(self._tiles.popitem(last=False))
             self.used -= _held(gone[-1][1])
         return gone
