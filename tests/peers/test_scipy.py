@@ -17,7 +17,13 @@ cholesky_tests = pytest.importorskip("scipy.linalg.tests.test_decomp_cholesky")
 
 pytestmark = pytest.mark.peers
 
+_WORDS = "the kind of the error is the same, its words are ours"
+
 DIFFERENCES: dict[str, str] = {
+    "TestCholesky.test_invalid_shape": _WORDS,
+    "TestCholesky.test_non_posdef": _WORDS,
+    "TestChoFactor.test_invalid_shape": _WORDS,
+    "TestChoFactor.test_non_posdef": _WORDS,
     "TestSolve.test_singular_scalar[b2]": "SciPy takes a 1 × 1 matrix for as many equations as there are",
 }
 
@@ -42,10 +48,12 @@ def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
-    return cho_factor(a, lower)[0]
+    return cho_factor(a, lower, overwrite_a)[0]
 
 
 def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+    if overwrite_a:
+        raise NotThere("overwrite_a")
     c, low = wl.linalg.cho_factor(matrix(a), bool(lower))
     return c.compute(), low
 
