@@ -132,7 +132,7 @@ PROCESS_ROWS = [
         "hangs once",
         hangs_once,
         endings=("TimedOut", "value"),
-        options=_SAFE | {"timeout": 0.3, "retries": 1},
+        options=_SAFE | {"timeout": 2.0, "retries": 1},
     ),
     # it raises
     Row(
