@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from wrenla import errors
-from wrenla.executors.call import Call, Outcome, call_again
+from wrenla.executors.call import Call, Outcome, attempts_left
 from wrenla.executors.endings import Function
 from wrenla.executors.future import Future
 from wrenla.executors.options import CallOptions
@@ -20,7 +20,7 @@ def a_call(**options: Any) -> Call:
 def attempts(error: Exception, function: Function = "", **options: Any) -> int:
     """How many attempts a call gets that ends like this every time."""
     call, tried = a_call(**options), 1
-    while tried < 50 and call_again(call, Outcome(error=error, function=function)):
+    while tried < 50 and attempts_left(call, Outcome(error=error, function=function)):
         tried += 1
     return tried
 
@@ -98,7 +98,7 @@ class TestTable:
 
 def ends(call: Call, *outcomes: Outcome) -> list[bool]:
     """Whether a call goes on each time, whose attempts end so one after the other."""
-    return [call_again(call, outcome) for outcome in outcomes]
+    return [attempts_left(call, outcome) > 0 for outcome in outcomes]
 
 
 STARTLESS = Outcome(error=errors.NeverStarted("x"))

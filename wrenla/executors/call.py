@@ -18,7 +18,7 @@ from wrenla.executors.options import CallOptions
 from wrenla.executors.place import Place
 from wrenla_handler.call.broadcast import Ref
 
-__all__ = ["LOOK", "Batch", "Call", "Carrier", "Ended", "Lane", "Lookout", "Outcome", "Work", "call_again"]
+__all__ = ["LOOK", "Batch", "Call", "Carrier", "Ended", "Lane", "Lookout", "Outcome", "Work", "attempts_left"]
 
 _MOST_DONE, _FAR, _SHORT = 0.75, 4.0, 0.5
 """A straggler: this share of its batch is done, it takes so many times the median, and this many seconds at
@@ -203,19 +203,20 @@ class Lane(Protocol):
         """End the worker."""
 
 
-def call_again(call: Call, outcome: Outcome) -> bool:
-    """Note that the latest attempt at a call has failed, and tell whether it is tried once more.
+def attempts_left(call: Call, outcome: Outcome) -> int:
+    """Note that the latest attempt at a call has failed, and return how many more it may have; 0 if none.
 
-    What failed while a copy was at work counts, too: copies that die must not follow each other for ever.
+    Those under way are among them. What failed while a copy was at work counts, too: copies that die must
+    not follow each other for ever.
     """
     if outcome.error is None or (call.due is not None and time.monotonic() >= call.due):
-        return False
+        return 0
     options = call.options
     if call.repeats_itself and outcome.function == "raised":
         options = replace(options, retries=0)
     sort, most = repeats(outcome.error, outcome.function, options)
     call.failed[sort] = call.failed.get(sort, 0) + 1
-    return call.failed[sort] <= most
+    return max(0, most - call.failed[sort] + 1)
 
 
 class Lookout:

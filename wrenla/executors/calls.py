@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable
 from typing import Any
 
 from wrenla.errors import Cancelled
-from wrenla.executors.call import LOOK, Call, Carrier, Lane, Lookout, Outcome, Work, call_again
+from wrenla.executors.call import LOOK, Call, Carrier, Lane, Lookout, Outcome, Work, attempts_left
 from wrenla.executors.clock import apart
 from wrenla.executors.future import Attempt, Future
 from wrenla.executors.inputs import note_inputs
@@ -219,9 +219,9 @@ class Calls(Queue):
                 attempt.ending = attempt.ending or "Superseded"
             elif outcome.error is not None and call.running:
                 attempt.ending = ending_of(outcome)  # its copy is still at work
-                call.may_be_copied = call_again(call, outcome)
+                call.may_be_copied = attempts_left(call, outcome) > 1
                 return
-            elif outcome.error is not None and call_again(call, outcome):
+            elif outcome.error is not None and attempts_left(call, outcome):
                 attempt.ending = ending_of(outcome)
                 again = True
                 self._counts["retries"] += 1
