@@ -161,17 +161,19 @@ def test_a_large_array_changed_during_a_run(use: str, uncopied: None, own_settin
             calls.append(1)
             a[...] = len(calls)
 
-    A = wl.map_tiles(np.negative, wl.from_array(a, tile=4))
-    with pytest.raises(ChangedArrayError, match="has been changed since then"):
-        {
-            "compute": lambda: A.compute(on_event=change),
-            "persist": lambda: A.persist(on_event=change),
-            "save": lambda: A.save(place("A"), on_event=change),
-        }[use]()
-    assert list(open_store(f"memory://{own_settings}").list()) == []
-    again = wl.map_tiles(np.negative, wl.from_array(np.zeros((8, 8)), tile=4))
-    assert again._node.key == A._node.key
-    assert np.array_equal(again.save(place("A")).compute(), np.zeros((8, 8)))
+    with wl.LocalExecutor(1, "thread", allowed_mem="600 MiB") as executor:  # with room for a cache
+        A = wl.map_tiles(np.negative, wl.from_array(a, tile=4))
+        with pytest.raises(ChangedArrayError, match="has been changed since then"):
+            {
+                "compute": lambda: A.compute(on_event=change),
+                "persist": lambda: A.persist(on_event=change),
+                "save": lambda: A.save(place("A"), on_event=change),
+            }[use]()
+        assert list(open_store(f"memory://{own_settings}").list()) == []
+        again = wl.map_tiles(np.negative, wl.from_array(np.zeros((8, 8)), tile=4))
+        assert again._node.key == A._node.key
+        assert len(executor.home.cache._tiles) == 0
+        assert np.array_equal(again.save(place("A")).compute(), np.zeros((8, 8)))
 
 
 def test_an_interrupted_run_leaves_nothing_of_a_changed_array(uncopied: None, own_settings: str) -> None:

@@ -144,6 +144,7 @@ def execute(
     _check_reach(plan, originals, targets, root, executor.reach)
     places = claimed()
     folder = RunFolder(root, _run_key(targets))
+    arrays: dict[str, ArraySpec] = {}
     try:
         # from now on what is there is in use: late copies of an earlier run's tasks do not clear up after it
         folder.store.put(MANIFEST, b"{}", create=True)
@@ -166,9 +167,14 @@ def execute(
             yield results, folder
     except (LinAlgError, np.linalg.LinAlgError):
         folder.remove()
-        unchanged()  # or else that may be why
+        try:
+            unchanged()  # or else that may be why
+        except StaleMatrixError:
+            _forget(executor, arrays)
+            raise
         raise
-    except StaleMatrixError:  # tiles of old and new numbers may stand under one name
+    except StaleMatrixError:  # tiles of old and new numbers may stand under one name, in the cache as well
+        _forget(executor, arrays)
         folder.remove()
         raise
     except BaseException as error:
@@ -187,6 +193,11 @@ def execute(
             executor.forget_array(spec)
     folder.remove()
     conditioning.warn()
+
+
+def _forget(executor: Executor, arrays: Mapping[str, ArraySpec]) -> None:
+    for spec in arrays.values():
+        executor.forget_array(spec)
 
 
 def _advice(plan: Plan, nodes: Iterable[Node], targets: Sequence[Target], folder: RunFolder) -> str:
