@@ -9,7 +9,7 @@ from wrenla.plan.canonical import topological
 from wrenla.plan.expression import Description, Node, Strip, make
 from wrenla_handler.task import Read
 
-__all__ = ["Cell", "anchor", "settled"]
+__all__ = ["Cell", "SameTiles", "anchor", "settled"]
 
 
 @dataclass(slots=True, eq=False)
@@ -19,14 +19,8 @@ class Cell:
     stored: Node | None = None
 
 
-@dataclass(frozen=True)
-class Anchor:
-    """Reads as its argument, until a run has put stored tiles in its place."""
-
-    cell: Cell = field(compare=False, repr=False)
-
-    def describe(self, *args: Node) -> Description:
-        return args[0].description
+class SameTiles:
+    """What a view does that reads as its argument."""
 
     def carries(self, *args: Node) -> frozenset[str]:
         return args[0].carries
@@ -36,6 +30,16 @@ class Anchor:
 
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         return view.args[0].strips(axis, fixed, start, stop)
+
+
+@dataclass(frozen=True)
+class Anchor(SameTiles):
+    """Reads as its argument, until a run has put stored tiles in its place."""
+
+    cell: Cell = field(compare=False, repr=False)
+
+    def describe(self, *args: Node) -> Description:
+        return args[0].description
 
 
 def anchor(A: Node, cell: Cell) -> Node:

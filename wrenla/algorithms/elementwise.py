@@ -8,6 +8,7 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
+from wrenla.algorithms.anchor import SameTiles
 from wrenla.algorithms.assemble import Copy, copy, rechunk
 from wrenla.algorithms.views import add, flip, negative, scale, view
 from wrenla.plan.expression import Description, Node, Strip, combined, leaf, make, nested, result_dtype
@@ -272,22 +273,13 @@ def _still(read: Read) -> Read:
 
 
 @dataclass(frozen=True)
-class Reshape:
+class Reshape(SameTiles):
     """A vector as a column, a number as a vector or matrix of one entry: the same tiles."""
 
     ndim: int
 
     def describe(self, *args: Node) -> Description:
         return replace(args[0].description, ndim=self.ndim)
-
-    def carries(self, *args: Node) -> frozenset[str]:
-        return args[0].carries
-
-    def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
-        return view.args[0].reads(i, j)
-
-    def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
-        return view.args[0].strips(axis, fixed, start, stop)
 
 
 @dataclass(frozen=True)
