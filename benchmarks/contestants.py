@@ -365,8 +365,8 @@ def plan_cholesky(N: int, workers: int, **_: Any) -> dict[str, Any]:
     """Planning only; memory is the process's own peak over that after the imports."""
     import wrenla as wl
     from wrenla.algorithms.cholesky import cholesky
-    from wrenla.plan.model import ExecutorModel
-    from wrenla.plan.plan import make_plan
+    from wrenla.planning.model import ExecutorModel
+    from wrenla.planning.plan import make_plan
 
     A = wl.from_function(kms, (4096 * N, 4096 * N), 4096, structure="pos")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

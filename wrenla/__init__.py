@@ -1,24 +1,27 @@
 """Linear algebra for matrices larger than one machine, on functions that nobody has to manage."""
 
-import importlib.metadata
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from wrenla import linalg
-from wrenla.creation import block, eye, from_array, from_function, map_tiles, open, random, zeros
-from wrenla.errors import LinAlgError, WrenlaError
-from wrenla.executors.aws_lambda import LambdaExecutor
-from wrenla.executors.base import Executor, set_executor
-from wrenla.executors.default import default_executor, store
-from wrenla.executors.future import Future
-from wrenla.executors.local import LocalExecutor
-from wrenla.executors.prices import Prices
-from wrenla.matrix import BigMatrix
-from wrenla.stored_objects import StoredObject, objects
-from wrenla.together import compute, plan
-from wrenla.zarr_copies import from_zarr
-from wrenla_handler.call.broadcast import Ref
-from wrenla_handler.call.context import cancelled
+if TYPE_CHECKING:
+    from wrenla import errors as errors
+    from wrenla import linalg
+    from wrenla.creation import block, eye, from_array, from_function, map_tiles, open, random, zeros
+    from wrenla.errors import LinAlgError, WrenlaError
+    from wrenla.executors.aws_lambda import LambdaExecutor
+    from wrenla.executors.base import Executor, set_executor
+    from wrenla.executors.default import default_executor, store
+    from wrenla.executors.future import Future
+    from wrenla.executors.local import LocalExecutor
+    from wrenla.executors.prices import Prices
+    from wrenla.matrix import BigMatrix
+    from wrenla.stored_objects import StoredObject, objects
+    from wrenla.together import compute, plan
+    from wrenla.zarr_copies import from_zarr
+    from wrenla_handler.call.broadcast import Ref
+    from wrenla_handler.call.context import cancelled
 
-__version__ = importlib.metadata.version("wrenla")
+    __version__: str
 
 __all__ = [
     "BigMatrix",
@@ -50,7 +53,39 @@ __all__ = [
     "zeros",
 ]
 
+_PLACES = {
+    "wrenla.creation": "block eye from_array from_function map_tiles open random zeros",
+    "wrenla.errors": "LinAlgError WrenlaError",
+    "wrenla.executors.aws_lambda": "LambdaExecutor",
+    "wrenla.executors.base": "Executor set_executor",
+    "wrenla.executors.default": "default_executor store",
+    "wrenla.executors.future": "Future",
+    "wrenla.executors.local": "LocalExecutor",
+    "wrenla.executors.prices": "Prices",
+    "wrenla.matrix": "BigMatrix",
+    "wrenla.stored_objects": "StoredObject objects",
+    "wrenla.together": "compute plan",
+    "wrenla.zarr_copies": "from_zarr",
+    "wrenla_handler.call.broadcast": "Ref",
+    "wrenla_handler.call.context": "cancelled",
+}
+_PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: scripts, commands and workers load what they need."""
+    if name in ("errors", "linalg"):
+        return importlib.import_module(f"wrenla.{name}")
+    if name == "__version__":
+        value = importlib.import_module("importlib.metadata").version("wrenla")
+    elif name in _PLACE_OF:
+        value = getattr(importlib.import_module(_PLACE_OF[name]), name)
+    else:
+        raise AttributeError(f"module 'wrenla' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
 
 def __dir__() -> list[str]:
     """Offer what is public; the modules behind it are no part of the interface, `wrenla.errors` aside."""
-    return [*__all__, "errors", *(name for name in globals() if name.startswith("__"))]
+    return [*__all__, "errors", "__version__", *(name for name in globals() if name.startswith("__"))]

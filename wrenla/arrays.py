@@ -15,8 +15,8 @@ import numpy.typing as npt
 import xxhash
 
 from wrenla.errors import ChangedArrayError
-from wrenla.plan.canonical import topological
-from wrenla.plan.expression import Leaf, Node, leaf
+from wrenla.planning.canonical import topological
+from wrenla.planning.expression import Leaf, Node, leaf
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import Structure
 from wrenla_handler.stores.mapping import guard, refuse_truncated

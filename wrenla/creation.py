@@ -20,8 +20,8 @@ from wrenla.executors.behind import packed_function
 from wrenla.executors.default import default_executor
 from wrenla.matrix import BigMatrix
 from wrenla.operands import as_node, clipped, tile_pair
-from wrenla.plan.expression import leaf
-from wrenla.plan.model import choose_tile
+from wrenla.planning.expression import leaf
+from wrenla.planning.model import choose_tile
 from wrenla.stored import stored_spec
 from wrenla.tracebacks import short
 from wrenla.words import structure_of

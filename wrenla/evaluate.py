@@ -18,8 +18,8 @@ from wrenla.config import Settings, settings, store_for
 from wrenla.errors import SettingError, TooLargeError
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
-from wrenla.plan.expression import Leaf, Node, leaf
-from wrenla.plan.plan import Plan, make_plan
+from wrenla.planning.expression import Leaf, Node, leaf
+from wrenla.planning.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import Listener
 from wrenla.run.execute import Placed, Target, execute

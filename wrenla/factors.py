@@ -15,7 +15,7 @@ from wrenla.array_like import is_truth
 from wrenla.executors.base import Executor
 from wrenla.matrix import BigMatrix, SlogdetResult
 from wrenla.operands import Operand, as_node
-from wrenla.plan.expression import Node
+from wrenla.planning.expression import Node
 from wrenla.tracebacks import short_methods
 
 __all__ = ["CholeskyFactor", "pair_solve"]

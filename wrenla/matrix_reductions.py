@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 from wrenla.algorithms import reductions, statistics
 from wrenla.arithmetic import Arithmetic
-from wrenla.plan.expression import Node
+from wrenla.planning.expression import Node
 from wrenla.tracebacks import short_methods
 
 __all__ = ["Reductions"]

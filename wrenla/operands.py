@@ -16,7 +16,7 @@ from wrenla.algorithms.gram import gram
 from wrenla.algorithms.matmul import matmul
 from wrenla.array_like import as_array, is_block
 from wrenla.arrays import array_leaf
-from wrenla.plan.expression import Node
+from wrenla.planning.expression import Node
 from wrenla_handler.grid import Pair
 from wrenla_handler.layout import DTYPES, Structure
 from wrenla_handler.plain import cast_hint, refuse_lossy

@@ -17,7 +17,7 @@ from dataclasses import replace
 from wrenla.errors import MetadataError, NotAMatrixError, SaveConflictError, StoreError
 from wrenla.lease import Lease, Standing, is_free, lease_keys, standing
 from wrenla.ownership import is_matrix_folder, is_unfinished
-from wrenla.plan.expression import Node
+from wrenla.planning.expression import Node
 from wrenla.run.execute import Placed
 from wrenla.saved_tiles import clear_up, delete, flat, in_place_of, move, tiles_of, unfinished
 from wrenla.stored import is_whole, stored_leaves

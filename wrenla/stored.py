@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 
 from wrenla.errors import StaleMatrixError
-from wrenla.plan.canonical import topological
-from wrenla.plan.expression import Leaf, Node
+from wrenla.planning.canonical import topological
+from wrenla.planning.expression import Leaf, Node
 from wrenla_handler.layout import METADATA_KEY, TileLayout
 from wrenla_handler.sources import padded_bytes
 from wrenla_handler.stores import ObjectInfo, Store, open_store

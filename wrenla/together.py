@@ -8,7 +8,7 @@ from typing import Any
 from wrenla.evaluate import Options, compute_nodes, plan_of
 from wrenla.executors.base import Executor
 from wrenla.matrix import BigMatrix
-from wrenla.plan.plan import Plan
+from wrenla.planning.plan import Plan
 from wrenla.tracebacks import short
 
 __all__ = ["compute", "plan"]

@@ -24,8 +24,8 @@ from wrenla.errors import ChangedArrayError
 from wrenla.executors.base import Executor
 from wrenla.executors.default import default_executor
 from wrenla.matrix import BigMatrix
-from wrenla.plan.expression import leaf
-from wrenla.plan.model import largest_tile
+from wrenla.planning.expression import leaf
+from wrenla.planning.model import largest_tile
 from wrenla.tracebacks import short
 from wrenla.words import structure_of
 from wrenla_handler.errors import NotAMatrixError

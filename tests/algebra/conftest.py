@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from wrenla import LocalExecutor
-from wrenla.plan.cut import Cut
+from wrenla.planning import plan as plan_module
+from wrenla.planning.cut import Cut
 from wrenla_handler.stores import MemoryStore
 
 ForceCut = Callable[[Cut], None]
@@ -59,12 +59,10 @@ def workers() -> Iterator[Workers]:
 @pytest.fixture
 def force_cut(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForceCut]:
     """Let every plan of this test cut its sums as it says."""
-    # `wrenla.plan` is a function for users; the module behind it goes by its full name
-    module = importlib.import_module("wrenla.plan.plan")
 
     def force(cut: Cut) -> None:
-        module._KNOWN.clear()
-        monkeypatch.setattr(module, "choose_cut", lambda tiles, model: cut)
+        plan_module._KNOWN.clear()
+        monkeypatch.setattr(plan_module, "choose_cut", lambda tiles, model: cut)
 
     yield force
-    module._KNOWN.clear()
+    plan_module._KNOWN.clear()

@@ -6,9 +6,9 @@ import numpy as np
 
 import wrenla as wl
 from wrenla.evaluate import made
-from wrenla.plan.cut import Cut
-from wrenla.plan.model import ExecutorModel
-from wrenla.plan.plan import Plan, make_plan
+from wrenla.planning.cut import Cut
+from wrenla.planning.model import ExecutorModel
+from wrenla.planning.plan import Plan, make_plan
 
 
 def plan(x: wl.BigMatrix) -> Plan:

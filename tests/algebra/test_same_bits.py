@@ -10,7 +10,7 @@ import pytest
 
 import wrenla as wl
 from wrenla import LocalExecutor
-from wrenla.plan.cut import Cut
+from wrenla.planning.cut import Cut
 
 from . import gallery
 from .conftest import ForceCut, Workers

@@ -16,8 +16,8 @@ import wrenla as wl
 from tests.run.saves import stop_after
 from wrenla.cleaning import clean
 from wrenla.lease import Holder
-from wrenla.plan import plan as plan_module
-from wrenla.plan.cut import Cut
+from wrenla.planning import plan as plan_module
+from wrenla.planning.cut import Cut
 from wrenla.run.events import Event, RunStarted
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import LEASE, RUNS, LocalStore, MemoryStore, open_store

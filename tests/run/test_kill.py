@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.plan.plan import make_plan
+from wrenla.planning.plan import make_plan
 from wrenla_handler.stores import open_store
 
 SCRIPT = """

@@ -14,7 +14,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import PlanError
-from wrenla.plan import graph, plan
+from wrenla.planning import graph, plan
 from wrenla_handler.stores.mapping import map_file
 
 HUGE: dict[str, Callable[[], wl.BigMatrix]] = {

@@ -23,8 +23,8 @@ from wrenla_handler.stores import open_store
 TOGETHER = """
 import sys, time
 import numpy as np, wrenla as wl
-from wrenla.plan import plan
-from wrenla.plan.cut import Cut
+from wrenla.planning import plan
+from wrenla.planning.cut import Cut
 
 plan.choose_cut = lambda tiles, model: Cut("fixed", 1)
 A = wl.open(sys.argv[1])

@@ -17,8 +17,8 @@ import pytest
 
 import wrenla as wl
 from tests.waiting import slowed
-from wrenla.plan import plan as plan_module
-from wrenla.plan.cut import Cut
+from wrenla.planning import plan as plan_module
+from wrenla.planning.cut import Cut
 from wrenla.run.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted
 from wrenla_handler.layout import METADATA_KEY
 from wrenla_handler.stores import LocalStore, ObjectInfo, open_store

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wrenla.plan.graph import Graph
+from wrenla.planning.graph import Graph
 from wrenla.run.scheduler import (
     Action,
     BeginWave,

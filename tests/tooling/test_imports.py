@@ -49,7 +49,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "folder arrays array_like showing",
         "ownership",
         "lease",
-        "plan",
+        "planning",
         "config",
         "config_files units",
         "tracebacks",
@@ -61,7 +61,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 STRANGERS = (
     ("algorithms", "executors"),
     ("algorithms", "config"),
-    ("plan", "config"),
+    ("planning", "config"),
     ("run", "config"),
 )
 """Pairs of which the first must not know the second, although it stands above it."""
@@ -196,7 +196,7 @@ def test_reports_read_events_only() -> None:
 
 def test_the_scheduler_knows_no_executor_store_thread_or_clock() -> None:
     known = {found.module for found in imports() if found.importer == "wrenla.run.scheduler"}
-    assert {name for name in known if name.startswith("wrenla")} == {"wrenla.plan.graph"}
+    assert {name for name in known if name.startswith("wrenla")} == {"wrenla.planning.graph"}
     assert not known & {"asyncio", "concurrent", "concurrent.futures", "queue", "random", "threading", "time"}
 
 
@@ -223,6 +223,8 @@ def test_optional_dependencies_are_imported_inside_functions() -> None:
 def test_nothing_is_imported_by_name_at_run_time() -> None:
     wrong = []
     for name, path in modules().items():
+        if name == "wrenla":
+            continue  # its public names are imported when they are first used
         for node in ast.walk(ast.parse(path.read_text())):
             called = node.func if isinstance(node, ast.Call) else None
             if getattr(called, "id", getattr(called, "attr", "")) in ("__import__", "import_module"):
@@ -236,7 +238,8 @@ def test_nothing_is_imported_by_name_at_run_time() -> None:
         ("wrenla_kernels", "wrenla wrenla_handler boto3 botocore cloudpickle dask click rich"),
         ("wrenla_handler.worker", "wrenla boto3 dask click rich zarr"),
         ("wrenla_handler.local", "numpy boto3 asyncio"),
-        ("wrenla", "boto3 dask distributed zarr matplotlib pandas"),
+        ("wrenla", "numpy scipy wrenla.errors rich click"),
+        ("wrenla.matrix, wrenla.linalg, wrenla.zarr_copies", "boto3 dask distributed zarr matplotlib pandas"),
     ],
 )
 def test_what_is_loaded(module: str, unwanted: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from wrenla.plan.canonical import topological
-from wrenla.plan.expression import Description, Node, Strip, make
+from wrenla.planning.canonical import topological
+from wrenla.planning.expression import Description, Node, Strip, make
 from wrenla_handler.task import Read
 
 __all__ = ["Cell", "SameTiles", "anchor", "settled"]

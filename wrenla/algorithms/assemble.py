@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from wrenla.plan.expression import Description, Node, make, result_dtype
+from wrenla.planning.expression import Description, Node, make, result_dtype
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import Structure
 from wrenla_handler.task import Read, Task

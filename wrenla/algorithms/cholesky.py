@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import flip
-from wrenla.plan.expression import Description, Node, make, products
+from wrenla.planning.expression import Description, Node, make, products
 from wrenla_handler.task import Task
 
 __all__ = ["cholesky"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from wrenla.algorithms.flips import Flip
 from wrenla.algorithms.views import Shift
-from wrenla.plan.expression import Leaf, Node, make
+from wrenla.planning.expression import Leaf, Node, make
 from wrenla.words import Solver
 from wrenla_handler.claims import check_diagonal
 from wrenla_handler.linalg_errors import StructureError

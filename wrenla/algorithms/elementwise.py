@@ -11,7 +11,7 @@ import numpy as np
 from wrenla.algorithms.anchor import SameTiles
 from wrenla.algorithms.assemble import Copy, copy, rechunk
 from wrenla.algorithms.views import add, flip, negative, scale, view
-from wrenla.plan.expression import Description, Node, Strip, combined, leaf, make, nested, result_dtype
+from wrenla.planning.expression import Description, Node, Strip, combined, leaf, make, nested, result_dtype
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.layout import DTYPES, Structure
 from wrenla_handler.task import Apply, ArraySpec, Read, Scalar

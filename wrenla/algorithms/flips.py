@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wrenla.plan.expression import Description, Node, Strip, make, nested
+from wrenla.planning.expression import Description, Node, Strip, make, nested
 from wrenla_handler.layout import Structure
 from wrenla_handler.task import Op, Read, Scalar
 

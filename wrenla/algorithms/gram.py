@@ -11,7 +11,7 @@ import numpy as np
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.long_sums import as_tree
 from wrenla.algorithms.views import factor, flip, scale_columns, settle
-from wrenla.plan.expression import Description, Node, make, products, result_dtype
+from wrenla.planning.expression import Description, Node, make, products, result_dtype
 from wrenla_handler.grid import Grid
 from wrenla_handler.task import Task
 

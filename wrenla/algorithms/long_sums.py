@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from wrenla.plan.expression import Description, Node, make, products
+from wrenla.planning.expression import Description, Node, make, products
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.task import Read, Task, Term, Window
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.elementwise import filled
-from wrenla.plan.expression import Description, Node, make
+from wrenla.planning.expression import Description, Node, make
 from wrenla_handler.task import Task
 
 __all__ = ["map_tiles"]

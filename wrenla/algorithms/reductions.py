@@ -14,7 +14,7 @@ import numpy as np
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import flip, scale
-from wrenla.plan.expression import Description, Node, make
+from wrenla.planning.expression import Description, Node, make
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.task import Read, Task
 

@@ -11,7 +11,7 @@ import numpy as np
 from wrenla.algorithms.elementwise import elementwise, filled, with_dimensions
 from wrenla.algorithms.reductions import Parts, sum_over
 from wrenla.algorithms.views import flip
-from wrenla.plan.expression import Description, Node, make
+from wrenla.planning.expression import Description, Node, make
 from wrenla_handler.grid import Grid
 from wrenla_handler.task import Task
 

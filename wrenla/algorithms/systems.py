@@ -12,7 +12,7 @@ from wrenla.algorithms.claims import claimed, found
 from wrenla.algorithms.reductions import slogdet_triangular
 from wrenla.algorithms.triangular import solve_triangular
 from wrenla.algorithms.views import flip, triangle
-from wrenla.plan.expression import Node, result_dtype
+from wrenla.planning.expression import Node, result_dtype
 from wrenla.words import Solver
 
 __all__ = ["cho_solve", "slogdet", "solve"]

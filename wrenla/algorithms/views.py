@@ -15,7 +15,7 @@ import numpy as np
 
 from wrenla.algorithms.assemble import copy, rechunk
 from wrenla.algorithms.flips import flip
-from wrenla.plan.expression import Description, Node, Strip, View, combined, make, nested, result_dtype
+from wrenla.planning.expression import Description, Node, Strip, View, combined, make, nested, result_dtype
 from wrenla_handler.layout import Structure
 from wrenla_handler.task import Mask, Read, Scalar
 

@@ -22,7 +22,7 @@ from wrenla.executors.options import OPTIONS, CallOptions, at_least_one, check_n
 from wrenla.executors.place import Place
 from wrenla.executors.prices import Prices
 from wrenla.executors.tile_calls import TileRun
-from wrenla.plan.model import ExecutorModel
+from wrenla.planning.model import ExecutorModel
 from wrenla_handler.app import threads_of
 from wrenla_handler.cache import Tile
 from wrenla_handler.stores import Reach, join

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from wrenla.executors.calling import CallingExecutor
-from wrenla.plan.model import ExecutorModel
+from wrenla.planning.model import ExecutorModel
 from wrenla_handler.cache import Tile
 from wrenla_handler.stores import Reach
 from wrenla_handler.task import ArraySpec, Task, TileRef

@@ -21,7 +21,7 @@ from wrenla.executors.options import OPTIONS, CallOptions, at_least_one, check_n
 from wrenla.executors.place import Place
 from wrenla.executors.process_lanes import ProcessCarrier
 from wrenla.executors.threads import ThreadCarrier
-from wrenla.plan.model import ExecutorModel
+from wrenla.planning.model import ExecutorModel
 from wrenla.units import format_bytes
 from wrenla_handler.cache import Tile
 from wrenla_handler.call.context import current_call

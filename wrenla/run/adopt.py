@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from wrenla.folder import DeadRun, RunFolder, dead_runs
 from wrenla.lease import WATCH_SECONDS
-from wrenla.plan.graph import Graph
+from wrenla.planning.graph import Graph
 from wrenla.run.scheduler import needed_tasks
 from wrenla_handler.errors import StoreError, ThreadLimitError
 from wrenla_handler.sources import padded_bytes

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.linalg import LinAlgWarning
 
-from wrenla.plan.expression import Node
-from wrenla.plan.graph import Graph
+from wrenla.planning.expression import Node
+from wrenla.planning.graph import Graph
 from wrenla.run.events import Event, TaskFinished
 
 __all__ = ["Conditioning"]

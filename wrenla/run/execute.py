@@ -19,9 +19,9 @@ from wrenla.errors import ReachError
 from wrenla.executors.base import Executor
 from wrenla.folder import RunFolder
 from wrenla.ownership import MANIFEST
-from wrenla.plan.expression import Leaf, Node
-from wrenla.plan.graph import Graph
-from wrenla.plan.plan import Plan, make_plan
+from wrenla.planning.expression import Leaf, Node
+from wrenla.planning.graph import Graph
+from wrenla.planning.plan import Plan, make_plan
 from wrenla.run.adopt import adopt, whole_tiles
 from wrenla.run.conditioning import Conditioning
 from wrenla.run.events import Listener

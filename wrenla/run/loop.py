@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from wrenla.errors import Lost, NeverStarted, WorkerDied
 from wrenla.executors.base import Executor
-from wrenla.plan.graph import Graph
+from wrenla.planning.graph import Graph
 from wrenla.run.events import (
     Event,
     Listener,

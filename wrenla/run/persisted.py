@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from wrenla.executors.base import Executor
 from wrenla.folder import RunFolder
-from wrenla.plan.expression import Leaf, Node
+from wrenla.planning.expression import Leaf, Node
 from wrenla_handler.task import ArraySpec
 
 __all__ = ["Owner", "folders_of"]

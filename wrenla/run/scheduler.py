@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from wrenla.plan.graph import Graph
+from wrenla.planning.graph import Graph
 
 __all__ = [
     "Action",

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from wrenla.plan.cut import Cut
-from wrenla.plan.expression import Node, leaf
-from wrenla.plan.model import ExecutorModel
-from wrenla.plan.plan import Plan, make_plan
+from wrenla.planning.cut import Cut
+from wrenla.planning.expression import Node, leaf
+from wrenla.planning.model import ExecutorModel
+from wrenla.planning.plan import Plan, make_plan
 from wrenla_handler.grid import Grid
 from wrenla_handler.layout import Structure
 from wrenla_handler.task import ArraySpec

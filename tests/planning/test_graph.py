@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 import wrenla as wl
 from wrenla.evaluate import made
-from wrenla.plan.canonical import topological
-from wrenla.plan.cut import Cut
-from wrenla.plan.expression import Node
-from wrenla.plan.graph import Graph, TileGraph
-from wrenla.plan.model import ExecutorModel
+from wrenla.planning.canonical import topological
+from wrenla.planning.cut import Cut
+from wrenla.planning.expression import Node
+from wrenla.planning.graph import Graph, TileGraph
+from wrenla.planning.model import ExecutorModel
 from wrenla_handler.task import Apply, TileRef
 from wrenla_kernels import KERNELS
 

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla.errors import PlanError
-from wrenla.plan.cut import Cut, piece
-from wrenla.plan.expression import Node
-from wrenla.plan.memory import Tiles, held
-from wrenla.plan.model import ExecutorModel
+from wrenla.planning.cut import Cut, piece
+from wrenla.planning.expression import Node
+from wrenla.planning.memory import Tiles, held
+from wrenla.planning.model import ExecutorModel
 from wrenla.units import format_bytes
 from wrenla_handler.grid import Grid, Pair
 from wrenla_handler.task import Apply, Read, Step, Task, Term, TileRef

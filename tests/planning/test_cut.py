@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wrenla.plan.cut import Cut, piece
+from wrenla.planning.cut import Cut, piece
 from wrenla_handler.task import Read, Task, Term, TileRef
 
 CUTS = st.one_of(

@@ -11,12 +11,12 @@ from functools import cached_property
 import numpy as np
 
 from wrenla.errors import PlanError
-from wrenla.plan.canonical import canonical, topological
-from wrenla.plan.choose import choose_cut, simulate
-from wrenla.plan.cut import Cut
-from wrenla.plan.expression import Node
-from wrenla.plan.graph import Graph, TileGraph
-from wrenla.plan.model import ExecutorModel
+from wrenla.planning.canonical import canonical, topological
+from wrenla.planning.choose import choose_cut, simulate
+from wrenla.planning.cut import Cut
+from wrenla.planning.expression import Node
+from wrenla.planning.graph import Graph, TileGraph
+from wrenla.planning.model import ExecutorModel
 from wrenla.units import format_bytes
 from wrenla_handler.task import Apply, Read, Scalar, Task
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from wrenla.plan.expression import Leaf, Node, Slot
+from wrenla.planning.expression import Leaf, Node, Slot
 
 __all__ = ["canonical", "topological"]
 

@@ -18,10 +18,10 @@ from wrenla.algorithms.reductions import diagonal, norm, slogdet_triangular, sum
 from wrenla.algorithms.systems import cho_solve
 from wrenla.algorithms.triangular import solve_triangular
 from wrenla.algorithms.views import flip
-from wrenla.plan.cut import Cut
-from wrenla.plan.expression import Node, leaf
-from wrenla.plan.model import ExecutorModel
-from wrenla.plan.plan import Plan, make_plan
+from wrenla.planning.cut import Cut
+from wrenla.planning.expression import Node, leaf
+from wrenla.planning.model import ExecutorModel
+from wrenla.planning.plan import Plan, make_plan
 from wrenla_handler.grid import Grid
 from wrenla_handler.task import ArraySpec
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 import wrenla as wl
 from wrenla.errors import PlanError
 from wrenla.evaluate import made
-from wrenla.plan import plan as plan_module
-from wrenla.plan.cut import Cut
-from wrenla.plan.model import ExecutorModel
-from wrenla.plan.plan import Plan, make_plan
+from wrenla.planning import plan as plan_module
+from wrenla.planning.cut import Cut
+from wrenla.planning.model import ExecutorModel
+from wrenla.planning.plan import Plan, make_plan
 from wrenla.run.execute import _wanted
 from wrenla.run.scheduler import Begun, Done, Input, Policy, Submit, initial_state, step
 

@@ -9,9 +9,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from wrenla.plan.cut import Cut
-from wrenla.plan.graph import Floats, Graph, TileGraph
-from wrenla.plan.model import ExecutorModel
+from wrenla.planning.cut import Cut
+from wrenla.planning.graph import Floats, Graph, TileGraph
+from wrenla.planning.model import ExecutorModel
 from wrenla_handler.task import Task
 
 __all__ = ["choose_cut", "simulate"]

@@ -14,9 +14,9 @@ SCRIPT = """
 import gc, json, sys
 import numpy as np
 import wrenla as wl
-from wrenla.plan.cut import Cut
-from wrenla.plan.model import ExecutorModel
-from wrenla.plan.plan import make_plan
+from wrenla.planning.cut import Cut
+from wrenla.planning.model import ExecutorModel
+from wrenla.planning.plan import make_plan
 from wrenla.evaluate import made
 from wrenla.run.execute import _bind
 from wrenla.folder import RunFolder

@@ -13,12 +13,12 @@ from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.gram import gram
 from wrenla.algorithms.matmul import matmul
 from wrenla.algorithms.triangular import solve_triangular
-from wrenla.plan.canonical import topological
-from wrenla.plan.choose import _TileCosts, choose_cut, simulate
-from wrenla.plan.cut import Cut
-from wrenla.plan.expression import Node, leaf
-from wrenla.plan.graph import Graph, TileGraph
-from wrenla.plan.model import ExecutorModel, choose_tile
+from wrenla.planning.canonical import topological
+from wrenla.planning.choose import _TileCosts, choose_cut, simulate
+from wrenla.planning.cut import Cut
+from wrenla.planning.expression import Node, leaf
+from wrenla.planning.graph import Graph, TileGraph
+from wrenla.planning.model import ExecutorModel, choose_tile
 from wrenla_handler.grid import Grid
 from wrenla_handler.layout import Structure
 from wrenla_handler.task import ArraySpec

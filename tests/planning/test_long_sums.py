@@ -17,11 +17,11 @@ from wrenla.algorithms.matmul import Matmul, matmul
 from wrenla.algorithms.reductions import norm, sum_over
 from wrenla.algorithms.systems import cho_solve
 from wrenla.algorithms.views import add, flip
-from wrenla.plan.canonical import topological
-from wrenla.plan.cut import Cut
-from wrenla.plan.expression import Node, make
-from wrenla.plan.model import ExecutorModel
-from wrenla.plan.plan import Plan, make_plan
+from wrenla.planning.canonical import topological
+from wrenla.planning.cut import Cut
+from wrenla.planning.expression import Node, make
+from wrenla.planning.model import ExecutorModel
+from wrenla.planning.plan import Plan, make_plan
 from wrenla_handler.grid import Grid
 
 Stored = Callable[..., Node]
