@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 import signal
 import uuid
 from collections.abc import Generator, Iterator
 
+import botocore.loaders
 import hypothesis
 import pytest
 
@@ -19,6 +22,9 @@ hypothesis.settings.register_profile(
     "tests", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("tests")
+
+# Tests make hundreds of clients, and every session would parse the descriptions of AWS's services again.
+botocore.loaders.create_loader = functools.cache(botocore.loaders.create_loader)
 
 
 def pytest_configure() -> None:
@@ -35,6 +41,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its tier, so that `-m unit` finds it."""
     for item in items:
         item.add_marker(tier_of(item))
+
+
+def pytest_collection_finish() -> None:
+    """Let garbage collections, of which tests ask for hundreds, look at what tests make, not at the modules."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -56,6 +68,7 @@ def s3_endpoint() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    pytest_collection_finish()
     yield f"http://{host}:{port}"
     close_clients()
     server.stop()

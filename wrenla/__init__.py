@@ -77,7 +77,9 @@ def __getattr__(name: str) -> Any:
     if name in ("errors", "linalg"):
         return importlib.import_module(f"wrenla.{name}")
     if name == "__version__":
-        value = importlib.import_module("importlib.metadata").version("wrenla")
+        from importlib.metadata import version
+
+        value = version("wrenla")
     elif name in _PLACE_OF:
         value = getattr(importlib.import_module(_PLACE_OF[name]), name)
     else:

@@ -35,6 +35,7 @@ class TileCache:
         self._evicted = evicted
         self.used = 0
         self._tiles: OrderedDict[CacheKey, Tile] = OrderedDict()
+        self._of_array: dict[str, set[CacheKey]] = {}
         self._loading: dict[CacheKey, Future[Tile]] = {}
         self._lock = threading.Lock()
 
@@ -78,15 +79,13 @@ class TileCache:
     def drop(self, key: CacheKey) -> None:
         """Forget a tile that nobody will need again."""
         with self._lock:
-            tile = self._tiles.pop(key, None)
-            if tile is not None:
-                self.used -= _held(tile)
+            self._remove(key)
 
     def drop_array(self, identity: str) -> None:
         """Forget all tiles of an array."""
         with self._lock:
-            for key in [key for key in self._tiles if key[0] == identity]:
-                self.used -= _held(self._tiles.pop(key))
+            for key in list(self._of_array.get(identity, ())):
+                self._remove(key)
 
     def resize(self, limit: int) -> None:
         """Change the limit; what no longer fits is dropped at once."""
@@ -99,25 +98,35 @@ class TileCache:
         """Forget everything."""
         with self._lock:
             self._tiles.clear()
+            self._of_array.clear()
             self.used = 0
 
     def _insert(self, key: CacheKey, tile: Tile) -> list[tuple[CacheKey, Tile]]:
-        old = self._tiles.pop(key, None)
-        if old is not None:
-            self.used -= _held(old)
+        self._remove(key)
         if _held(tile) > self.limit:
             return [(key, tile)]
         gone = self._evict(_held(tile))  # first, so that `used` is never more than allowed, whoever reads it
         self._tiles[key] = tile
+        self._of_array.setdefault(key[0], set()).add(key)
         self.used += _held(tile)
         return gone
+
+    def _remove(self, key: CacheKey) -> None:
+        tile = self._tiles.pop(key, None)
+        if tile is not None:
+            self.used -= _held(tile)
+            mine = self._of_array[key[0]]
+            mine.remove(key)
+            if not mine:
+                del self._of_array[key[0]]
 
     def _evict(self, room: int = 0) -> list[tuple[CacheKey, Tile]]:
         """Drop the oldest until so many bytes are free."""
         gone = []
         while self.used + room > self.limit:
-            gone.append(self._tiles.popitem(last=False))
-            self.used -= _held(gone[-1][1])
+            oldest = next(iter(self._tiles))
+            gone.append((oldest, self._tiles[oldest]))
+            self._remove(oldest)
         return gone
 
     def _hand_on(self, gone: list[tuple[CacheKey, Tile]]) -> None:

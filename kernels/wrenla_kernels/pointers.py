@@ -3,23 +3,49 @@
 `scipy.linalg.blas` and `scipy.linalg.lapack` hold the GIL while they compute: two threads are as fast as one,
 and a download stalls behind a product. SciPy also exports the plain C pointers (the documented C API of
 `cython_blas` and `cython_lapack`), and ctypes gives the GIL away during a call, so we call those.
+
+The two are loaded without the package around them: `import scipy.linalg` takes 0.1 s and 240 modules in
+every worker process and cold function, and not one of its functions is needed.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
+import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cython_blas, cython_lapack
+import scipy
 
-__all__ = ["Routine", "blas", "flag", "integer", "lapack", "scalar"]
+__all__ = ["Routine", "blas", "cython_blas", "flag", "integer", "lapack", "scalar"]
 
 Routine: TypeAlias = Callable[..., None]
+
+
+def _extension(name: str) -> ModuleType:
+    """Load an extension module of `scipy.linalg`, and not the package."""
+    full = f"scipy.linalg.{name}"
+    if full in sys.modules:
+        return sys.modules[full]
+    spec = PathFinder.find_spec(full, [os.path.join(folder, "linalg") for folder in scipy.__path__])
+    if spec is None or spec.loader is None:
+        raise ImportError(f"this SciPy ({scipy.__version__}) has no {full}", name=full)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    # It has entered itself. Left there, a later `import scipy.linalg` would not make it an attribute of the
+    # package; taken out, that import finds the same module, which is never initialized twice.
+    sys.modules.pop(full, None)
+    return module
+
+
+cython_blas, cython_lapack = _extension("cython_blas"), _extension("cython_lapack")
 
 _PREFIXES = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 

@@ -12,8 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from scipy.linalg import cython_blas
 from threadpoolctl import ThreadpoolController
+
+from wrenla_kernels.pointers import cython_blas
 
 __all__ = ["BlasInfo", "blas_threads", "core_type_warning", "scipy_blas_info"]
 

@@ -1,5 +1,7 @@
 """The BLAS pointers: what there is, what there is not, and that they leave the GIL alone."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -57,3 +59,17 @@ def test_python_runs_while_gemm_does():
     a = np.ones((1500, 1500), order="F")
     c = np.zeros_like(a, order="F")
     assert calls_with_python_in_their_middle(lambda: gemm(1, a, "N", a, "N", c)) >= 3
+
+
+@pytest.mark.process
+def test_scipy_is_whole_although_the_package_was_not_loaded():
+    script = """
+import sys
+from wrenla_kernels.pointers import cython_blas, cython_lapack
+assert "scipy.linalg" not in sys.modules
+import scipy.linalg
+assert scipy.linalg.cython_blas is cython_blas and scipy.linalg.cython_lapack is cython_lapack
+print(*scipy.linalg.solve([[2.0, 0.0], [0.0, 4.0]], [2.0, 8.0]))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout == "1.0 2.0\n"

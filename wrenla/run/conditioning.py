@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.linalg import LinAlgWarning
 
 from wrenla.planning.expression import Node
 from wrenla.planning.graph import Graph
@@ -57,6 +56,8 @@ class Conditioning:
             bound = (low / high) ** node.op.factor_power(node)
             rcond = min(rcond, bound) if bound < np.finfo(node.dtype).eps else rcond
         if rcond < 1:
+            from scipy.linalg import LinAlgWarning
+
             warnings.warn(
                 f"Ill-conditioned matrix: rcond is at most {rcond:.3g}, below the precision of its dtype, so "
                 "the solution may have no correct digit",
