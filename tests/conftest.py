@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let garbage collections, of which tests ask for hundreds, look at what tests make, not at the modules."""
+    """Let garbage collections, of which tests ask for hundreds, look at what tests make, not at modules."""
     gc.collect()
     gc.freeze()
 

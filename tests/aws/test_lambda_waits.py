@@ -57,8 +57,9 @@ def test_a_deadline_while_others_take_the_money(stub: Endpoint, make: Make, hang
     stub.answer = hanging("call")
     executor = make(concurrency=2, max_dollars=5e-4)  # less than what two may cost
     first = executor.submit(abs, -1)
+    assert until(lambda: any(event["kind"] == "call" for event in stub.asked))  # it has the money
     second = executor.options(deadline=0.5).submit(abs, -2)
-    error = second.exception(10)
+    error = second.exception(_WAIT)
     assert type(error) is NeverStarted
     assert "deadline of 0.5 s" in str(error)
     assert not first.done()

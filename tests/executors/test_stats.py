@@ -9,7 +9,7 @@ from dataclasses import asdict
 import numpy as np
 
 import wrenla as wl
-from tests.waiting import until_idle
+from tests.waiting import until, until_idle
 from wrenla.errors import NeverStarted
 from wrenla.executors.call import Batch
 
@@ -33,6 +33,7 @@ def test_everything_adds_up(executor: wl.LocalExecutor, gate: Gate) -> None:
     dropped = [executor.submit(slow, 0.01) for _ in range(5)]
     assert all(future.cancel() for future in dropped)
     sums = executor.map_reduce(abs, range(4), sum, fan_in=2)
+    until(lambda: executor.stats().running > 0)
     now = executor.stats()
     assert now.submitted == 20
     assert 1 <= now.running <= 2

@@ -122,7 +122,7 @@ def test_a_long_sum_goes_on_in_the_middle_of_its_tree(
         with pytest.raises(ConnectionAbortedError):
             G.compute(executor, on_event=stopping_after(stop, ConnectionAbortedError()))
         kept = [key for key in left() if "/c/" in key]
-        assert len(kept) < 100, "parts do not pile up"
+        assert len(kept) < 150, "parts do not pile up"  # of 310 that were made
         done += stop if wanted == Cut() else 0
     cut(Cut())
     events: list[Event] = []

@@ -81,7 +81,7 @@ def test_the_start_is_interrupted(number: signal.Signals, status: int) -> None:
     assert (running.returncode, out) == (status, "")
     assert err.splitlines()[-1] == "ended before it was ready; nothing is left"
     assert {line[:2] for line in err.splitlines()[:-1]} <= {"# "}  # what it was doing
-    assert not alive(sandbox)
+    assert until(lambda: not alive(sandbox))
     assert not list(Path(tempfile.gettempdir()).glob(f"wrenla-sandbox-{sandbox}-*"))
 
 
