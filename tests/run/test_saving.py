@@ -145,6 +145,8 @@ def test_a_killed_save_goes_on_from_wherever_it_was(url: str, executor: wl.Local
     ]
     for value, old in ((2.0, None), (3.0, 2.0)):
         for number, point in enumerate(points):
+            if url.startswith("s3") and (number % 2 == 0) == (old is None) and number:
+                continue  # the same code: half of them over nothing, half over a matrix
             if old is None:
                 store = open_store(url)
                 for key in list(store.list()):

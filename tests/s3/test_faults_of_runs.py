@@ -14,9 +14,9 @@ from wrenla_handler.stores.s3_client import close_clients
 
 from .fault_proxy import Cut, Drop, Fault, FaultProxy, Request, Rule, Slow, s3_error
 
-TILE, N = 24, 8
+TILE, N = 24, 7
 n = TILE * N - 5
-CALLS = 200
+CALLS = 60
 LARGE = 40_000  # float64 numbers: more than a message holds
 AT = (1, 6, 20)
 
