@@ -22,8 +22,6 @@ def pytest_configure() -> None:
         del os.environ[name]
     os.environ["WRENLA_STORE"] = os.path.join(_folder, "store")
     os.environ["XDG_CONFIG_HOME"] = os.path.join(_folder, "config")
-    # where processes of one run of the tests find each other: see tests/together.py
-    os.environ.setdefault("TESTS_TOGETHER", _folder)
 
 
 def pytest_unconfigure() -> None:
