@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 import wrenla as wl
 from wrenla.lease import Holder
@@ -14,6 +15,11 @@ from wrenla_handler.stores import LEASE, SAVING, open_store
 
 FIRST = f"{SAVING}/{LEASE}00000000"
 N, TILE = 40, 8
+
+WITHOUT_S3 = pytest.mark.parametrize(
+    "url", ["file", "memory", pytest.param("s3", marks=pytest.mark.slow)], indirect=True
+)
+"""For what a stand-in of S3 takes long for: `make test-slow` and `make test-s3` run it on S3."""
 
 
 def full(value: float) -> wl.BigMatrix:

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import wrenla as wl
-from tests.run.saves import stop_after
+from tests.run.saves import WITHOUT_S3, stop_after
 from wrenla.cli import main
 from wrenla.run.events import Event, RunStarted
 from wrenla_handler.stores import open_store
@@ -50,6 +50,7 @@ def objects(url: str) -> set[str]:
         return set(store.list())
 
 
+@WITHOUT_S3
 def test_the_advice_of_a_save_works(
     url: str, executor: wl.LocalExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from tests.run.saves import TILE, N, full, objects, stop_after
+from tests.run.saves import TILE, WITHOUT_S3, N, full, objects, stop_after
 from wrenla.errors import StaleMatrixError
 from wrenla.run.events import Event, TaskFinished
 from wrenla_handler.stores import LocalStore, Store, open_store
@@ -37,6 +37,7 @@ def edit(store: Store, key: str, value: float = 5.0) -> None:
         store.put(key, data)
 
 
+@WITHOUT_S3
 def test_a_change_of_an_input_is_noticed(url: str, executor: wl.LocalExecutor, left: Any) -> None:
     """Before a run, in the middle of it, and between a kill and its resumption."""
     full(1).save(url, executor)

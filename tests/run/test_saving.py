@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from tests.run.saves import FIRST, TILE, N, dead, full, objects, stop_after, values, whole
+from tests.run.saves import FIRST, TILE, WITHOUT_S3, N, dead, full, objects, stop_after, values, whole
 from wrenla import saving
 from wrenla.errors import StaleMatrixError, StoreError, TransientStoreError
 from wrenla.run import execute
@@ -39,6 +39,7 @@ FAILURES: dict[str, Callable[[], wl.BigMatrix]] = {
 }
 
 
+@WITHOUT_S3
 def test_a_failed_save_keeps_the_old_matrix(url: str, executor: wl.LocalExecutor, left: Any) -> None:
     with pytest.raises(ArithmeticError):
         FAILURES["own function"]().save(url, executor)
@@ -118,6 +119,7 @@ def test_inside_what_is_cleared_up_nothing_is_saved(tmp_path: Path, executor: wl
 # killed, and run again
 
 
+@WITHOUT_S3
 def test_a_killed_save_goes_on_from_wherever_it_was(url: str, executor: wl.LocalExecutor, left: Any) -> None:
     """Over nothing, and over a matrix that can be read all the time."""
 
@@ -145,8 +147,6 @@ def test_a_killed_save_goes_on_from_wherever_it_was(url: str, executor: wl.Local
     ]
     for value, old in ((2.0, None), (3.0, 2.0)):
         for number, point in enumerate(points):
-            if url.startswith("s3") and (number % 2 == 0) == (old is None) and number:
-                continue  # the same code: half of them over nothing, half over a matrix
             if old is None:
                 store = open_store(url)
                 for key in list(store.list()):

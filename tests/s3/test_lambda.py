@@ -69,7 +69,7 @@ def executor(
         close_clients()
 
 
-@pytest.mark.parametrize("schedule", ["dataflow", "waves"])
+@pytest.mark.parametrize("schedule", ["dataflow", pytest.param("waves", marks=pytest.mark.slow)])
 def test_requests_are_those_of_the_plan(
     schedule: str, proxy: FaultProxy, executor: wl.LambdaExecutor, s3_bucket: str
 ) -> None:
