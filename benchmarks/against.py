@@ -58,10 +58,10 @@ os.environ["AWS_ENDPOINT_URL_S3"] = "http://127.0.0.1:%d" % server.get_host_and_
 import boto3
 boto3.client("s3").create_bucket(Bucket="bucket")
 try:
-    from wrenla.cleaning import clean
+    from wrenla.evaluate.cleaning import clean
 except ImportError:  # where it was before
-    from wrenla.folder import clean
-from wrenla.folder import RunFolder
+    from wrenla.workspace.folder import clean
+from wrenla.workspace.folder import RunFolder
 run = RunFolder("s3://bucket/x", "0" * 24)
 keys = ["%s/c/%d/%d" % ("a" * 24, k // 100, k % 100) for k in range(int(sys.argv[2]))]
 with ThreadPoolExecutor(8) as pool:

@@ -18,7 +18,7 @@ import numpy as np
 import wrenla as wl
 from benchmarks.contest import compete
 from benchmarks.figure import Figure
-from wrenla.aws.sandbox import LocalLambda
+from wrenla.emulator import LocalLambda
 from wrenla.run.events import Event, RunFinished
 from wrenla_handler.app import packages
 from wrenla_kernels import scipy_blas_info
@@ -164,8 +164,8 @@ def _sleeping_endpoint(pipe: Any, seconds: float) -> None:
     """Serve what looks like AWS Lambda and an S3 that takes everything; every call takes a while and is 7."""
     import pickle
 
-    from wrenla_handler.call.blobs import pack
-    from wrenla_handler.call.envelope import Response
+    from wrenla_handler.calls.envelope import Response
+    from wrenla_handler.serialize.blobs import pack
 
     seven = pack([pickle.dumps(7)], lambda number, part: "")
     configuration = {

@@ -63,7 +63,7 @@ def _ratio(work: str, figure: str, ours: Contestant, peer: Contestant, must: flo
 def _planned() -> list[Figure]:
     """Compare what plans for 1 to 200 workers say with when the scheduler ends, on a clock of the model's."""
     import wrenla as wl
-    from wrenla.evaluate import made
+    from wrenla.evaluate.evaluation import made
     from wrenla.planning.model import ExecutorModel
     from wrenla.planning.plan import make_plan
 

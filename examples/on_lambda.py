@@ -14,7 +14,7 @@ import click
 import numpy as np
 
 import wrenla as wl
-from wrenla.aws.sandbox import LocalLambda
+from wrenla.emulator import LocalLambda
 
 N, TILE, WORKERS = 1536, 384, 4
 

@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 
 from tests.tiers import kept_to, tier_of
-from wrenla_handler.stores.s3_client import close_clients, shared_client
+from wrenla_handler.stores.s3.client import close_clients, shared_client
 
 # A busy machine is no fault of the code, and a run of the tests is to be the same each time.
 hypothesis.settings.register_profile(

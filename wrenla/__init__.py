@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wrenla import errors as errors
     from wrenla import linalg
-    from wrenla.creation import block, eye, from_array, from_function, map_tiles, open, random, zeros
     from wrenla.errors import LinAlgError, WrenlaError
-    from wrenla.executors.aws_lambda import LambdaExecutor
+    from wrenla.executors.aws_lambda.executor import LambdaExecutor
+    from wrenla.executors.aws_lambda.prices import Prices
     from wrenla.executors.base import Executor, set_executor
+    from wrenla.executors.calls.future import Future
     from wrenla.executors.default import default_executor, store
-    from wrenla.executors.future import Future
-    from wrenla.executors.local import LocalExecutor
-    from wrenla.executors.prices import Prices
-    from wrenla.matrix import BigMatrix
-    from wrenla.stored_objects import StoredObject, objects
-    from wrenla.together import compute, plan
-    from wrenla.zarr_copies import from_zarr
-    from wrenla_handler.call.broadcast import Ref
-    from wrenla_handler.call.context import cancelled
+    from wrenla.executors.local.executor import LocalExecutor
+    from wrenla.executors.map_api.stored_objects import StoredObject, objects
+    from wrenla.matrices.creation import block, eye, from_array, from_function, map_tiles, open, random, zeros
+    from wrenla.matrices.matrix import BigMatrix
+    from wrenla.matrices.together import compute, plan
+    from wrenla.matrices.zarr_copies import from_zarr
+    from wrenla_handler.calls.broadcast import Ref
+    from wrenla_handler.calls.context import cancelled
 
     __version__: str
 
@@ -54,20 +54,20 @@ __all__ = [
 ]
 
 _PLACES = {
-    "wrenla.creation": "block eye from_array from_function map_tiles open random zeros",
+    "wrenla.matrices.creation": "block eye from_array from_function map_tiles open random zeros",
     "wrenla.errors": "LinAlgError WrenlaError",
-    "wrenla.executors.aws_lambda": "LambdaExecutor",
+    "wrenla.executors.aws_lambda.executor": "LambdaExecutor",
     "wrenla.executors.base": "Executor set_executor",
     "wrenla.executors.default": "default_executor store",
-    "wrenla.executors.future": "Future",
-    "wrenla.executors.local": "LocalExecutor",
-    "wrenla.executors.prices": "Prices",
-    "wrenla.matrix": "BigMatrix",
-    "wrenla.stored_objects": "StoredObject objects",
-    "wrenla.together": "compute plan",
-    "wrenla.zarr_copies": "from_zarr",
-    "wrenla_handler.call.broadcast": "Ref",
-    "wrenla_handler.call.context": "cancelled",
+    "wrenla.executors.calls.future": "Future",
+    "wrenla.executors.local.executor": "LocalExecutor",
+    "wrenla.executors.aws_lambda.prices": "Prices",
+    "wrenla.matrices.matrix": "BigMatrix",
+    "wrenla.executors.map_api.stored_objects": "StoredObject objects",
+    "wrenla.matrices.together": "compute plan",
+    "wrenla.matrices.zarr_copies": "from_zarr",
+    "wrenla_handler.calls.broadcast": "Ref",
+    "wrenla_handler.calls.context": "cancelled",
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}
 

@@ -1,6 +1,6 @@
 """`python -m wrenla` is the command line."""
 
-from wrenla.cli import main
+from wrenla.cli.main import main
 
 if __name__ == "__main__":
     main(prog_name="wrenla")

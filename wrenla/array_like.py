@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from wrenla_handler.layout import DTYPES
 from wrenla_handler.plain import cast_hint, plain_array, refuse_lossy
+from wrenla_handler.tiles.layout import DTYPES
 
 __all__ = ["as_array", "is_block", "is_truth", "tile_dtype"]
 

@@ -17,10 +17,10 @@ import xxhash
 from wrenla.errors import ChangedArrayError
 from wrenla.planning.canonical import topological
 from wrenla.planning.expression import Leaf, Node, leaf
-from wrenla_handler.grid import Grid, Pair
-from wrenla_handler.layout import Structure
 from wrenla_handler.stores.mapping import guard, refuse_truncated
-from wrenla_handler.task import ArraySpec
+from wrenla_handler.tiles.grid import Grid, Pair
+from wrenla_handler.tiles.layout import Structure
+from wrenla_handler.tiles.task import ArraySpec
 
 __all__ = ["Given", "array_leaf", "check_arrays", "watched"]
 

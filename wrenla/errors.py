@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 
-from wrenla_handler.call.failure import RemoteError, RemoteTraceback
+from wrenla_handler.calls.failure import RemoteError, RemoteTraceback
 from wrenla_handler.errors import (
     EventError,
     IntegrityError,

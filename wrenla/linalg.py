@@ -7,11 +7,11 @@ from typing import Any, Literal
 from wrenla.algorithms.triangular import solve_triangular as triangular_node
 from wrenla.algorithms.views import flip
 from wrenla.errors import LinAlgError, NotPositiveDefiniteError, SingularMatrixError, StructureError
-from wrenla.factors import CholeskyFactor, pair_solve
-from wrenla.matrix import BigMatrix, SlogdetResult
-from wrenla.operands import Operand, as_node
+from wrenla.matrices.factors import CholeskyFactor, pair_solve
+from wrenla.matrices.matrix import BigMatrix, SlogdetResult
+from wrenla.matrices.operands import Operand, as_node
 from wrenla.tracebacks import short
-from wrenla_handler.task import Op
+from wrenla_handler.tiles.task import Op
 
 __all__ = [
     "CholeskyFactor",

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from wrenla_handler.layout import Structure
+from wrenla_handler.tiles.layout import Structure
 
 __all__ = ["Solver", "did_you_mean", "solver_of", "structure_of"]
 

@@ -19,21 +19,21 @@ from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
-from wrenla_handler.call.blobs import Packed, dump, pack, size
-from wrenla_handler.call.broadcast import forget_values, keep_at_most
-from wrenla_handler.call.callee import Callee
-from wrenla_handler.call.envelope import VERSION, Request, Response
-from wrenla_handler.call.failure import Failure
-from wrenla_handler.call.lines import here_first
-from wrenla_handler.call.memory import PeakMemory
-from wrenla_handler.call.modules import Finder
-from wrenla_handler.call.output import CopiedOutput, Printed
+from wrenla_handler.calls.broadcast import forget_values, keep_at_most
+from wrenla_handler.calls.callee import Callee
+from wrenla_handler.calls.envelope import VERSION, Request, Response
+from wrenla_handler.calls.failure import Failure
+from wrenla_handler.calls.memory import PeakMemory
+from wrenla_handler.calls.output import CopiedOutput, Printed
 from wrenla_handler.errors import EventError
 from wrenla_handler.probe import probe
-from wrenla_handler.tasks import TaskAnswer, TaskOutcome, TaskRequest
+from wrenla_handler.serialize.blobs import Packed, dump, pack, size
+from wrenla_handler.serialize.lines import here_first
+from wrenla_handler.serialize.modules import Finder
 from wrenla_handler.threads import Threads
-from wrenla_handler.tile_files import TileFiles
-from wrenla_handler.worker import Worker
+from wrenla_handler.tiles.tasks import TaskAnswer, TaskOutcome, TaskRequest
+from wrenla_handler.tiles.tile_files import TileFiles
+from wrenla_handler.tiles.worker import Worker
 from wrenla_kernels import blas_threads, scipy_blas_info
 
 __all__ = ["handle", "packages", "threads_of"]

@@ -20,11 +20,11 @@ import threading
 import time
 from collections import deque
 
-from wrenla_handler.call.callee import Callee
-from wrenla_handler.call.envelope import Request, Response
-from wrenla_handler.call.lines import here_first
-from wrenla_handler.call.output import FileOutput
-from wrenla_handler.call.told import Listener, ToldToEnd
+from wrenla_handler.calls.callee import Callee
+from wrenla_handler.calls.envelope import Request, Response
+from wrenla_handler.calls.output import FileOutput
+from wrenla_handler.calls.told import Listener, ToldToEnd
+from wrenla_handler.serialize.lines import here_first
 
 __all__ = ["HEAD", "LEAVING", "MAGIC", "framed", "main", "write_all"]
 

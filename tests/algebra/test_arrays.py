@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import wrenla as wl
 from wrenla import arrays
 from wrenla.errors import ChangedArrayError
-from wrenla.operands import as_node
+from wrenla.matrices.operands import as_node
 from wrenla_handler.stores import open_store
 
 from . import gallery

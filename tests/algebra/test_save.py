@@ -14,11 +14,11 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import NotAMatrixError
-from wrenla.lease import Holder
 from wrenla.run.events import TaskFinished
-from wrenla_handler.grid import Grid
-from wrenla_handler.layout import TileLayout
+from wrenla.workspace.lease import Holder
 from wrenla_handler.stores import MemoryStore, open_store
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.layout import TileLayout
 
 from . import gallery
 from .gallery import DTYPES

@@ -90,7 +90,7 @@ def test_the_whole_traceback_can_be_had(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_what_nobody_meant_is_left_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr("wrenla.matrix.compute_nodes")
+    monkeypatch.delattr("wrenla.matrices.matrix.compute_nodes")
     error = caught(lambda: wl.eye(3).compute())
     assert isinstance(error, NameError)
     assert frames(error)[-1] == "matrix.py"
@@ -99,4 +99,4 @@ def test_what_nobody_meant_is_left_whole(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_names_and_signatures_stay() -> None:
     assert wl.BigMatrix.solve.__name__ == "solve"
     assert "assume_a" in (wl.linalg.solve.__doc__ or "")
-    assert wl.from_array.__wrapped__.__module__ == "wrenla.creation"  # type: ignore[attr-defined]
+    assert wl.from_array.__wrapped__.__module__ == "wrenla.matrices.creation"  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ import wrenla as wl
 from tests.settings import own_settings_in
 from tests.waiting import until
 from wrenla_handler.stores import open_store
-from wrenla_handler.stores.s3_client import _owners
+from wrenla_handler.stores.s3.client import _owners
 
 from .stub import Endpoint, endpoint
 

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from wrenla_handler.app import packages
-from wrenla_handler.call.callee import Callee
-from wrenla_handler.call.envelope import Request
+from wrenla_handler.calls.callee import Callee
+from wrenla_handler.calls.envelope import Request
 
 REPORT = (
     "START RequestId: 1 Version: $LATEST\n{output}END RequestId: 1\n"

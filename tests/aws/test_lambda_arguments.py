@@ -13,7 +13,7 @@ import wrenla as wl
 from tests.executors.test_travelling import WAYS
 from wrenla.aws.deploy import DeploySpec
 from wrenla.errors import ReachError, SettingError
-from wrenla.executors.names import check_bucket, check_function
+from wrenla.executors.aws_lambda.names import check_bucket, check_function
 
 from .conftest import Make
 from .stub import Endpoint

@@ -28,9 +28,9 @@ from wrenla.errors import (
     WorkerDied,
     WrenlaError,
 )
-from wrenla.executors import connections, handshake, lambda_lanes
-from wrenla.executors.connections import allow_open_files
-from wrenla.executors.invocation import Billing
+from wrenla.executors.aws_lambda import connections, handshake, lambda_lanes
+from wrenla.executors.aws_lambda.connections import allow_open_files
+from wrenla.executors.aws_lambda.invocation import Billing
 
 from .conftest import Make, ours
 from .stub import Answer, Endpoint, called, pong

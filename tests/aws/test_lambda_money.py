@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from wrenla.errors import OverBudget
-from wrenla.executors.prices import Prices
+from wrenla.executors.aws_lambda.prices import Prices
 
 from .conftest import Make
 from .stub import Answer, Endpoint, called

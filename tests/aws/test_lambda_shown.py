@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import wrenla as wl
-from wrenla_handler.call.callee import Callee
-from wrenla_handler.call.envelope import Request
-from wrenla_handler.call.output import Printed
+from wrenla_handler.calls.callee import Callee
+from wrenla_handler.calls.envelope import Request
+from wrenla_handler.calls.output import Printed
 
 from .conftest import Make
 from .stub import Answer, Endpoint, pong

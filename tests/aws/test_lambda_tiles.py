@@ -15,11 +15,11 @@ import pytest
 
 import wrenla as wl
 from tests.run.saves import stop_after
-from wrenla.cleaning import clean
 from wrenla.errors import NotPositiveDefiniteError, ReachError
+from wrenla.evaluate.cleaning import clean
 from wrenla.run.events import Event, RunStarted
 from wrenla_handler import app
-from wrenla_handler.call.output import Printed
+from wrenla_handler.calls.output import Printed
 from wrenla_handler.stores import open_store
 
 from .conftest import Make

@@ -15,8 +15,8 @@ import pytest
 from tests.interrupting import interrupts
 from tests.waiting import slowed, until, until_idle
 from wrenla.errors import Cancelled, Lost, NeverStarted, OverBudget, ServiceError, Throttled
-from wrenla.executors import handshake, lambda_lanes, pace
-from wrenla.executors.prices import Prices
+from wrenla.executors.aws_lambda import handshake, lambda_lanes, pace
+from wrenla.executors.aws_lambda.prices import Prices
 
 from .conftest import Make
 from .stub import Answer, Endpoint, called

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from wrenla_handler.call.context import current_call
+from wrenla_handler.calls.context import current_call
 
 
 def first(folder: Path) -> bool:

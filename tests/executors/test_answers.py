@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from wrenla.errors import Lost
-from wrenla.executors.call import Call
-from wrenla.executors.envelopes import Envelopes
-from wrenla.executors.future import Attempt, Future
-from wrenla.executors.options import CallOptions
-from wrenla.executors.place import Place
-from wrenla_handler.call.blobs import Blob, Packed, dump, pack
-from wrenla_handler.call.callee import Callee
-from wrenla_handler.call.envelope import Request, Response
-from wrenla_handler.call.failure import Failure
+from wrenla.executors.calls.call import Call
+from wrenla.executors.calls.future import Attempt, Future
+from wrenla.executors.calls.options import CallOptions
+from wrenla.executors.transport.envelopes import Envelopes
+from wrenla.executors.transport.place import Place
+from wrenla_handler.calls.callee import Callee
+from wrenla_handler.calls.envelope import Request, Response
+from wrenla_handler.calls.failure import Failure
+from wrenla_handler.serialize.blobs import Blob, Packed, dump, pack
 from wrenla_handler.stores import MemoryStore
 
 

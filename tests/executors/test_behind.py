@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.executors import behind, shipping
-from wrenla.executors.behind import packed_function
-from wrenla.executors.steady import steady_pickle
-from wrenla_handler.call.modules import split_function
+from wrenla.executors.transport import behind, shipping
+from wrenla.executors.transport.behind import packed_function
+from wrenla.executors.transport.steady import steady_pickle
+from wrenla_handler.serialize.modules import split_function
 
 INSTALLED = {
     "behind_pkg/__init__.py": "from .constants import FACTOR\n\ndef scale(x):\n    return FACTOR * x\n",
@@ -226,7 +226,7 @@ SCRIPT = """
 import dataclasses, enum, functools, typing
 import numpy as np
 import wrenla as wl
-from wrenla.executors.behind import packed_function
+from wrenla.executors.transport.behind import packed_function
 
 class Point:
     names = frozenset({"x", "y", "zeta"})

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 import pytest
 
 from wrenla.errors import NeverStarted, OverBudget
-from wrenla.executors.budget import Budget, Reserved
-from wrenla.executors.invocation import Billing, FunctionFacts
-from wrenla.executors.prices import Prices
+from wrenla.executors.aws_lambda.budget import Budget, Reserved
+from wrenla.executors.aws_lambda.invocation import Billing, FunctionFacts
+from wrenla.executors.aws_lambda.prices import Prices
 
 
 def facts(memory: int = 1769, timeout: int = 900, storage: int = 512, arm: bool = False) -> FunctionFacts:

@@ -14,7 +14,7 @@ import pytest
 from tests.processes import alive
 from tests.waiting import until
 from wrenla.errors import TimedOut, WorkerDied
-from wrenla.executors.processes import Child
+from wrenla.executors.local.processes import Child
 
 from .fault_acts import hangs_in_a_process_of_its_own, kill_myself
 from .faulty_calls import WAIT, WAYS, Way, faulty, pool

@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.executors.behind import packed_function
-from wrenla_handler.call.blobs import dump
-from wrenla_handler.call.lines import install_lines
-from wrenla_handler.call.modules import split_function
+from wrenla.executors.transport.behind import packed_function
+from wrenla_handler.serialize.blobs import dump
+from wrenla_handler.serialize.lines import install_lines
+from wrenla_handler.serialize.modules import split_function
 
 pytestmark = pytest.mark.usefixtures("by_value")
 

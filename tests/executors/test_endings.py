@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from wrenla import errors
-from wrenla.executors.call import Call, Outcome, attempts_left
-from wrenla.executors.endings import Function
-from wrenla.executors.future import Future
-from wrenla.executors.options import CallOptions
+from wrenla.executors.calls.call import Call, Outcome, attempts_left
+from wrenla.executors.calls.endings import Function
+from wrenla.executors.calls.future import Future
+from wrenla.executors.calls.options import CallOptions
 
 
 def a_call(**options: Any) -> Call:

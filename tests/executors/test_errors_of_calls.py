@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from wrenla.errors import Lost, RemoteError, WorkerDied
-from wrenla.executors.call import Call
-from wrenla.executors.envelopes import Envelopes
+from wrenla.executors.calls.call import Call
+from wrenla.executors.transport.envelopes import Envelopes
 
 from .fault_acts import Ordinary, dies, exits, raises, writes
 from .fault_rows import remote

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from tests.processes import alive
 from tests.waiting import slowed, until
-from wrenla.cli import main
+from wrenla.cli.main import main
 from wrenla_handler.stores import open_store
 
 pytestmark = pytest.mark.timeout(60)

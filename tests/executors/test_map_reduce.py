@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import wrenla as wl
-import wrenla.executors.envelopes
-from wrenla_handler.call.blobs import INLINE, load
+import wrenla.executors.transport.envelopes
+from wrenla_handler.serialize.blobs import INLINE, load
 
 
 def kept(executor: wl.LocalExecutor) -> list[str]:
@@ -145,7 +145,7 @@ def test_intermediate_results_never_come_home(
     fetched: list[str] = []
     place = processes.calls.carrier.place
     fetch = place.fetch
-    monkeypatch.setattr(wrenla.executors.envelopes, "load", counting)
+    monkeypatch.setattr(wrenla.executors.transport.envelopes, "load", counting)
     monkeypatch.setattr(place, "fetch", lambda key: fetched.append(key) or fetch(key))
     result = processes.map_reduce(large, range(9), add, fan_in=3).result(timeout=60)
     np.testing.assert_array_equal(result, np.full(40_000, 36.0))

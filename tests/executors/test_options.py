@@ -12,7 +12,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import TimedOut
-from wrenla.executors.options import CallOptions
+from wrenla.executors.calls.options import CallOptions
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import RemoteTraceback
-from wrenla.executors.shipping import NamingPickler, local_sources, read_source
-from wrenla_handler.call.blobs import dump
-from wrenla_handler.call.modules import encode_sources
+from wrenla.executors.transport.shipping import NamingPickler, local_sources, read_source
+from wrenla_handler.serialize.blobs import dump
+from wrenla_handler.serialize.modules import encode_sources
 
 FILES = {
     "shippable/__init__.py": "from . import tools\nfrom .tools import scale\n",
@@ -80,7 +80,7 @@ def elsewhere(program: str, sources: bytes) -> str:
     """Run a program where there is nothing but what came."""
     head = """
 import os, sys
-from wrenla_handler.call.modules import Finder, decode_sources
+from wrenla_handler.serialize.modules import Finder, decode_sources
 Finder().install(decode_sources(sys.stdin.buffer.read()))
 """
     ran = subprocess.run(

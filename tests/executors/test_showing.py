@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 import wrenla as wl
-from wrenla.executors.call import Batch, Call
-from wrenla.executors.future import Attempt, Future
-from wrenla.executors.options import CallOptions
-from wrenla.executors.showing import Showing
-from wrenla_handler.call.output import Printed
+from wrenla.executors.calls.call import Batch, Call
+from wrenla.executors.calls.future import Attempt, Future
+from wrenla.executors.calls.options import CallOptions
+from wrenla.executors.calls.showing import Showing
+from wrenla_handler.calls.output import Printed
 
 from .gate import Gate
 

@@ -11,7 +11,7 @@ import numpy as np
 import wrenla as wl
 from tests.waiting import until, until_idle
 from wrenla.errors import NeverStarted
-from wrenla.executors.call import Batch
+from wrenla.executors.calls.call import Batch
 
 from .gate import Gate
 

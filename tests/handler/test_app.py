@@ -23,20 +23,20 @@ from hypothesis import strategies as st
 
 from tests.waiting import slowed
 from wrenla_handler import app
-from wrenla_handler.buffers import empty_tile
-from wrenla_handler.call import broadcast
-from wrenla_handler.call.blobs import Blob, Packed, dump, load, pack
-from wrenla_handler.call.envelope import Request, Response
-from wrenla_handler.call.failure import Failure
+from wrenla_handler.calls import broadcast
+from wrenla_handler.calls.envelope import Request, Response
+from wrenla_handler.calls.failure import Failure
 from wrenla_handler.errors import EventError, IntegrityError, MissingTileError
-from wrenla_handler.grid import Grid
-from wrenla_handler.layout import tile_key
 from wrenla_handler.linalg_errors import NotPositiveDefiniteError
-from wrenla_handler.sources import as_bytes, function_key
+from wrenla_handler.serialize.blobs import Blob, Packed, dump, load, pack
 from wrenla_handler.stores import open_store
-from wrenla_handler.task import ArraySpec, Read, Task, Term, TileRef
-from wrenla_handler.tasks import TaskAnswer, TaskRequest
-from wrenla_handler.worker import Report
+from wrenla_handler.tiles.buffers import empty_tile
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.layout import tile_key
+from wrenla_handler.tiles.sources import as_bytes, function_key
+from wrenla_handler.tiles.task import ArraySpec, Read, Task, Term, TileRef
+from wrenla_handler.tiles.tasks import TaskAnswer, TaskRequest
+from wrenla_handler.tiles.worker import Report
 
 Make = Callable[..., app._Environment]
 

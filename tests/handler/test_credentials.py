@@ -13,9 +13,9 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import NoCredentialsError, ProfileNotFound
 
-from wrenla.executors.invocation import Function
-from wrenla_handler.stores.credentials import renewing_session
-from wrenla_handler.stores.s3_client import new_client, shared_client
+from wrenla.executors.aws_lambda.invocation import Function
+from wrenla_handler.stores.s3.client import new_client, shared_client
+from wrenla_handler.stores.s3.credentials import renewing_session
 
 
 class Service:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from wrenla_handler.errors import MetadataError, NotAMatrixError
-from wrenla_handler.grid import Grid
-from wrenla_handler.layout import (
+from wrenla_handler.stores import MemoryStore
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.layout import (
     DTYPES,
     METADATA_KEY,
     NUMBER_KEY,
@@ -20,7 +21,6 @@ from wrenla_handler.layout import (
     new_generation,
     tile_key,
 )
-from wrenla_handler.stores import MemoryStore
 
 
 @pytest.fixture

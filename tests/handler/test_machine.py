@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pytest
 
 import wrenla as wl
-from wrenla.aws.sandbox.cgroups import find_groups
-from wrenla.executors import local
+from wrenla.emulator.isolation.cgroups import find_groups
+from wrenla.executors.local import executor as local
 from wrenla_handler.machine import control_groups, memory_of_this_machine, processors
 
 MIB = 1 << 20

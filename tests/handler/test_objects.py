@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wrenla as wl
+from wrenla_handler.calls.objects import StoredObject
 from wrenla_handler.errors import StoreError
-from wrenla_handler.objects import StoredObject
 from wrenla_handler.stores import MemoryStore, Store, open_store
-from wrenla_handler.stores.s3_client import shared_client
+from wrenla_handler.stores.s3.client import shared_client
 
 MIB = 1 << 20
 TEXTS = {"b.txt": b"one\ntwo\n", "a.txt": b"three", "deep/c.csv": b"1,2\n", "empty": b""}

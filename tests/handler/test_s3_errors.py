@@ -9,7 +9,7 @@ from wrenla_handler import probe as probe_module
 from wrenla_handler.errors import StoreError, TransientStoreError
 from wrenla_handler.probe import probe
 from wrenla_handler.stores.memory import MemoryStore
-from wrenla_handler.stores.s3_errors import translating
+from wrenla_handler.stores.s3.errors import translating
 
 URL = "s3://bucket/wrenla"
 NO_BUCKET = "there is no such bucket; create it, or check its name and the region"

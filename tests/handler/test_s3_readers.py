@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from wrenla_handler.sources import Sources
 from wrenla_handler.stores import S3Store, open_store
+from wrenla_handler.tiles.sources import Sources
 
 CONTENT = bytes(range(256)) * 1000
 

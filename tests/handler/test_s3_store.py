@@ -32,8 +32,9 @@ from urllib3.exceptions import ProtocolError
 from urllib3.exceptions import ReadTimeoutError as BodyTimeoutError
 
 from wrenla_handler.errors import StoreError, TransientStoreError
-from wrenla_handler.stores import S3Store, s3_client
-from wrenla_handler.stores.s3_client import new_client, shared_client
+from wrenla_handler.stores import S3Store
+from wrenla_handler.stores.s3 import client as s3_client
+from wrenla_handler.stores.s3.client import new_client, shared_client
 
 CONTENT = bytes(range(256)) * 1000
 PARTS = {"one part": len(CONTENT), "three parts": 100_000}

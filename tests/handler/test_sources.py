@@ -10,9 +10,9 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from wrenla_handler.call.modules import join_function
-from wrenla_handler.sources import Sources, function_key
+from wrenla_handler.serialize.modules import join_function
 from wrenla_handler.stores import LocalStore
+from wrenla_handler.tiles.sources import Sources, function_key
 
 
 def test_so_many_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wrenla_handler.grid import Grid
-from wrenla_handler.task import Apply, ArraySpec, Read, Task, Term, TileRef, decode, encode
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.task import Apply, ArraySpec, Read, Task, Term, TileRef, decode, encode
 
 INDEX = st.integers(0, 1 << 20)
 NAME = st.text(max_size=20)

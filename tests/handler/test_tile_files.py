@@ -15,15 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wrenla_handler.buffers import empty_tile
-from wrenla_handler.cache import TileCache
-from wrenla_handler.grid import Grid
-from wrenla_handler.layout import tile_key
-from wrenla_handler.sources import as_bytes
 from wrenla_handler.stores import MemoryStore, open_store
-from wrenla_handler.task import ArraySpec, Read, Task, TileRef
-from wrenla_handler.tile_files import TileFiles
-from wrenla_handler.worker import Worker
+from wrenla_handler.tiles.buffers import empty_tile
+from wrenla_handler.tiles.cache import TileCache
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.layout import tile_key
+from wrenla_handler.tiles.sources import as_bytes
+from wrenla_handler.tiles.task import ArraySpec, Read, Task, TileRef
+from wrenla_handler.tiles.tile_files import TileFiles
+from wrenla_handler.tiles.worker import Worker
 
 DTYPES = ["float32", "float64", "complex64", "complex128"]
 

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wrenla_handler.buffers import empty_tile
 from wrenla_handler.errors import StoreError
-from wrenla_handler.grid import Grid
-from wrenla_handler.layout import tile_key
-from wrenla_handler.sources import as_bytes
 from wrenla_handler.stores import LEASE, SAVING, open_store
-from wrenla_handler.task import ArraySpec, Read, Task, Term, TileRef
-from wrenla_handler.worker import Report, Worker
+from wrenla_handler.tiles.buffers import empty_tile
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.layout import tile_key
+from wrenla_handler.tiles.sources import as_bytes
+from wrenla_handler.tiles.task import ArraySpec, Read, Task, Term, TileRef
+from wrenla_handler.tiles.worker import Report, Worker
 
 T = 4
 GRID = Grid((3 * T, 3 * T), (T, T))

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileError
-from wrenla_handler.grid import Grid
-from wrenla_handler.layout import tile_key
 from wrenla_handler.linalg_errors import NotPositiveDefiniteError
-from wrenla_handler.sources import as_bytes, function_key
 from wrenla_handler.stores import LocalStore, MemoryStore, open_store
-from wrenla_handler.task import ArraySpec, Read, Task, TileRef
-from wrenla_handler.worker import Worker
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.layout import tile_key
+from wrenla_handler.tiles.sources import as_bytes, function_key
+from wrenla_handler.tiles.task import ArraySpec, Read, Task, TileRef
+from wrenla_handler.tiles.worker import Worker
 
 T = 4
 GRID = Grid((3 * T, 3 * T), (T, T))

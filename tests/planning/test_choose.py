@@ -19,9 +19,9 @@ from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node, leaf
 from wrenla.planning.graph import Graph, TileGraph
 from wrenla.planning.model import ExecutorModel, choose_tile
-from wrenla_handler.grid import Grid
-from wrenla_handler.layout import Structure
-from wrenla_handler.task import ArraySpec
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.layout import Structure
+from wrenla_handler.tiles.task import ArraySpec
 
 LOCAL = ExecutorModel(2, 60e9, 2e9, 1e-4, 60.0, 4 << 30)
 CUTS = st.sampled_from([Cut(), Cut("fixed", 1), Cut("fixed", 4), Cut("doubling", 2), Cut("doubling", 16)])

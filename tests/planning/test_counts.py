@@ -22,8 +22,8 @@ from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node, leaf
 from wrenla.planning.model import ExecutorModel
 from wrenla.planning.plan import Plan, make_plan
-from wrenla_handler.grid import Grid
-from wrenla_handler.task import ArraySpec
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.task import ArraySpec
 
 Stored = Callable[..., Node]
 PlanOf = Callable[..., Plan]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wrenla.planning.cut import Cut, piece
-from wrenla_handler.task import Read, Task, Term, TileRef
+from wrenla_handler.tiles.task import Read, Task, Term, TileRef
 
 CUTS = st.one_of(
     st.just(Cut()),

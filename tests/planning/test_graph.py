@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import wrenla as wl
-from wrenla.evaluate import made
+from wrenla.evaluate.evaluation import made
 from wrenla.planning.canonical import topological
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
 from wrenla.planning.graph import Graph, TileGraph
 from wrenla.planning.model import ExecutorModel
-from wrenla_handler.task import Apply, TileRef
+from wrenla_handler.tiles.task import Apply, TileRef
 from wrenla_kernels import KERNELS
 
 MODEL = ExecutorModel(2, 60e9, 2e9, 1e-4, 60.0, 1 << 40)

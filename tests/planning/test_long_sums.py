@@ -22,7 +22,7 @@ from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node, make
 from wrenla.planning.model import ExecutorModel
 from wrenla.planning.plan import Plan, make_plan
-from wrenla_handler.grid import Grid
+from wrenla_handler.tiles.grid import Grid
 
 Stored = Callable[..., Node]
 PlanOf = Callable[..., Plan]

@@ -17,10 +17,10 @@ import wrenla as wl
 from wrenla.planning.cut import Cut
 from wrenla.planning.model import ExecutorModel
 from wrenla.planning.plan import make_plan
-from wrenla.evaluate import made
+from wrenla.evaluate.evaluation import made
 from wrenla.run.execute import _bind
-from wrenla.folder import RunFolder
-from wrenla_handler.worker import Worker
+from wrenla.workspace.folder import RunFolder
+from wrenla_handler.tiles.worker import Worker
 from wrenla_kernels import blas_threads
 
 T, root, wanted = 512, sys.argv[1], sys.argv[2:]

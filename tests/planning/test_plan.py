@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import wrenla as wl
 from wrenla.errors import PlanError
-from wrenla.evaluate import made
+from wrenla.evaluate.evaluation import made
 from wrenla.planning import plan as plan_module
 from wrenla.planning.cut import Cut
 from wrenla.planning.model import ExecutorModel

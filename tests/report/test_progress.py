@@ -34,7 +34,7 @@ from wrenla.run.events import (
     Totals,
     WaveStarted,
 )
-from wrenla_handler.worker import Report
+from wrenla_handler.tiles.worker import Report
 
 SHOW_CURSOR = "\x1b[?25h"
 HIDE_CURSOR = "\x1b[?25l"

@@ -13,9 +13,9 @@ import wrenla as wl
 from tests.processes import open_files
 from tests.settings import own_settings_in
 from tests.waiting import until
-from wrenla import lease as lease_module
+from wrenla.workspace import lease as lease_module
 from wrenla_handler.stores import MemoryStore, open_store
-from wrenla_handler.stores.s3_client import close_clients
+from wrenla_handler.stores.s3.client import close_clients
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.lease import Holder
 from wrenla.run.events import Event, TaskFinished
+from wrenla.workspace.lease import Holder
 from wrenla_handler.stores import LEASE, SAVING, open_store
 
 FIRST = f"{SAVING}/{LEASE}00000000"

@@ -14,11 +14,11 @@ import pytest
 
 import wrenla as wl
 from tests.run.saves import stop_after
-from wrenla.cleaning import clean
-from wrenla.lease import Holder
+from wrenla.evaluate.cleaning import clean
 from wrenla.planning import plan as plan_module
 from wrenla.planning.cut import Cut
 from wrenla.run.events import Event, RunStarted
+from wrenla.workspace.lease import Holder
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import LEASE, RUNS, LocalStore, MemoryStore, open_store
 
@@ -186,7 +186,7 @@ def test_nothing_is_taken_that_may_be_something_else(
     for other in (lives, replace(holder, ended=False, boot="another")):
         lease.write_bytes(other.encode())
         with monkeypatch.context() as patch:
-            patch.setattr("wrenla.lease._held", {holder.owner})
+            patch.setattr("wrenla.workspace.lease._held", {holder.owner})
             assert found(made.solve(B2)) == 0
     lease.write_bytes(text)
     # what is shorter than it was written

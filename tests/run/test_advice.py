@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import wrenla as wl
 from tests.run.saves import WITHOUT_S3, stop_after
-from wrenla.cli import main
+from wrenla.cli.main import main
 from wrenla.run.events import Event, RunStarted
 from wrenla_handler.stores import open_store
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.cleaning import clean
+from wrenla.evaluate.cleaning import clean
 from wrenla_handler.stores import RUNS, open_store
 
 SCRIPT = """

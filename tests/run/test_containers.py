@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from wrenla import lease as lease_module
-from wrenla.cleaning import clean
-from wrenla.folder import RunFolder
-from wrenla.lease import standing
+from wrenla.evaluate.cleaning import clean
+from wrenla.workspace import lease as lease_module
+from wrenla.workspace.folder import RunFolder
+from wrenla.workspace.lease import standing
 from wrenla_handler.stores import LEASE
 
 KEY = 24 * "0"
@@ -23,7 +23,7 @@ KEY = 24 * "0"
 RUN = """
 import sys
 from wrenla import lease
-from wrenla.folder import RunFolder
+from wrenla.workspace.folder import RunFolder
 lease.RENEW_SECONDS = 0.05
 folder = RunFolder(sys.argv[1], sys.argv[2])
 print(folder.key, flush=True)

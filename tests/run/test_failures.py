@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.lease import Holder
 from wrenla.run import execute
 from wrenla.run.events import Event, RunFinished, TaskFinished, TaskRetried, TaskStarted
 from wrenla.run.scheduler import Policy
-from wrenla_handler import sources
+from wrenla.workspace.lease import Holder
 from wrenla_handler.errors import MissingTileError, StoreError, TransientStoreError
 from wrenla_handler.stores import Store, open_store
-from wrenla_handler.task import ArraySpec, Task
-from wrenla_handler.worker import Report
+from wrenla_handler.tiles import sources
+from wrenla_handler.tiles.task import ArraySpec, Task
+from wrenla_handler.tiles.worker import Report
 
 ATTEMPTS = Policy().attempts
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla import lease as lease_module
-from wrenla.cleaning import clean, leftovers
-from wrenla.folder import RunFolder
-from wrenla.lease import Holder
-from wrenla.ownership import MANIFEST
+from wrenla.evaluate.cleaning import clean, leftovers
 from wrenla.run.events import TaskFinished
+from wrenla.workspace import lease as lease_module
+from wrenla.workspace.folder import RunFolder
+from wrenla.workspace.lease import Holder
+from wrenla.workspace.ownership import MANIFEST
 from wrenla_handler.stores import LEASE, RUNS, LocalStore, MemoryStore, join, open_store
 
 KEYS = [f"{n:024x}" for n in range(6)]

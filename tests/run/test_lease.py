@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from wrenla import lease as lease_module
-from wrenla.lease import Holder, Lease, are_free, is_free, standing
+from wrenla.workspace import lease as lease_module
+from wrenla.workspace.lease import Holder, Lease, are_free, is_free, standing
 from wrenla_handler.errors import StoreError, TransientStoreError
 from wrenla_handler.stores import LEASE, MemoryStore, Store, open_store
 

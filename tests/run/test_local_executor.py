@@ -15,7 +15,7 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import wrenla as wl
 from wrenla.errors import NestedCallError
-from wrenla.executors.local import memory_of_this_machine
+from wrenla.executors.local.executor import memory_of_this_machine
 from wrenla.run.events import Event, TaskFinished
 from wrenla_kernels import scipy_blas_info
 

@@ -13,7 +13,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.run.events import Event, RunFinished, RunStarted, Totals
-from wrenla_handler.stores.s3_client import shared_client
+from wrenla_handler.stores.s3.client import shared_client
 
 U = 2.0**-53
 

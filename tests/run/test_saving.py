@@ -13,8 +13,8 @@ import pytest
 
 import wrenla as wl
 from tests.run.saves import FIRST, TILE, WITHOUT_S3, N, dead, full, objects, stop_after, values, whole
-from wrenla import saving
 from wrenla.errors import StaleMatrixError, StoreError, TransientStoreError
+from wrenla.evaluate import saving
 from wrenla.run import execute
 from wrenla.run.events import Event, TaskStarted
 from wrenla_handler.stores import LEASE, SAVING, LocalStore, open_store

@@ -15,9 +15,9 @@ import pytest
 
 import wrenla as wl
 from tests.run.saves import TILE, N, dead, full, objects, stop_after, values, whole
-from wrenla import lease as lease_module
 from wrenla.errors import SaveConflictError, StoreError
 from wrenla.run.events import Event, TaskFinished, TaskStarted
+from wrenla.workspace import lease as lease_module
 from wrenla_handler.stores import SAVING, S3Store, open_store
 
 pytestmark = pytest.mark.usefixtures("short_watch")

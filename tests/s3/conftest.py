@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.settings import own_settings_in
-from wrenla_handler.stores.s3_client import close_clients
+from wrenla_handler.stores.s3.client import close_clients
 
 from .fault_proxy import FaultProxy
 

@@ -11,8 +11,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from wrenla_handler.stores.keep_alive import keep_alive
-from wrenla_handler.stores.s3_client import new_client
+from wrenla_handler.stores.s3.client import new_client
+from wrenla_handler.stores.s3.keep_alive import keep_alive
 
 
 def options(sock: socket.socket) -> dict[str, int]:

@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 
 import wrenla as wl
 from tests.settings import forget_settings
-from wrenla.cleaning import leftovers
-from wrenla.cli import main
-from wrenla.folder import RunFolder
+from wrenla.cli.main import main
+from wrenla.evaluate.cleaning import leftovers
+from wrenla.workspace.folder import RunFolder
 
 RUN, NODE = 24 * "0", 24 * "a"
 

@@ -18,10 +18,10 @@ from click.testing import CliRunner, Result
 
 import wrenla as wl
 from tests.waiting import slowed
-from wrenla.cli import main
-from wrenla.cli_inputs import Input
-from wrenla.cli_map import _outcomes
-from wrenla_handler.call.chunk import Chunk
+from wrenla.cli.inputs import Input
+from wrenla.cli.main import main
+from wrenla.cli.map import _outcomes
+from wrenla_handler.calls.chunk import Chunk
 from wrenla_handler.stores import open_store
 
 SCRIPT = """

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.settings import own_settings_in
-from wrenla.cli import main
+from wrenla.cli.main import main
 
 SCRIPT = """
 import math

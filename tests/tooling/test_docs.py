@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from wrenla.cli import main
+from wrenla.cli.main import main
 from wrenla_handler.stores import MemoryStore
 
 ROOT = Path(__file__).parents[2]

@@ -23,32 +23,33 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(line.split())
     for line in (
         "__main__",
-        "cli",
-        "cli_map cli_aws cli_sandbox cli_clean",
-        "cli_script cli_inputs cli_places cli_params",
-        "cli_text",
+        "cli.main",
+        "cli.map cli.aws cli.sandbox cli.clean",
+        "cli.script cli.inputs cli.places cli.params",
+        "cli.text",
+        "emulator",
         "aws",
         "__init__",
         "linalg",
-        "zarr_copies",
-        "factors creation stored_objects together",
-        "matrix",
-        "matrix_reductions",
-        "arithmetic",
-        "operands",
-        "evaluate",
-        "cleaning",
-        "saving",
-        "saved_tiles",
-        "stored",
+        "matrices.zarr_copies",
+        "matrices.factors matrices.creation matrices.together",
+        "matrices.matrix",
+        "matrices.reductions",
+        "matrices.arithmetic",
+        "matrices.operands",
+        "evaluate.evaluation",
+        "evaluate.cleaning",
+        "evaluate.saving",
+        "evaluate.saved_tiles",
+        "evaluate.stored",
         "report",
         "procedures",
         "algorithms",
         "run",
         "executors",
-        "folder arrays array_like showing",
-        "ownership",
-        "lease",
+        "workspace.folder arrays array_like showing",
+        "workspace.ownership",
+        "workspace.lease",
         "planning",
         "config",
         "config_files units",
@@ -56,7 +57,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "errors words",
     )
 )
-"""The modules and folders of `wrenla`. Each imports from those below it, and from its own folder."""
+"""The modules and folders of `wrenla`. Each imports from those below it, and a folder from itself."""
 
 STRANGERS = (
     ("algorithms", "executors"),
@@ -86,7 +87,7 @@ LAZY = {"boto3", "botocore", "urllib3", "distributed", "zarr", "moto", "awslambd
 """What is imported where it is used: optional dependencies, and boto3 with its own, slow to import."""
 
 LATE = {
-    *(("wrenla_handler.stores.mapping", "numpy"), ("wrenla_handler.stores.s3_read", "numpy")),
+    *(("wrenla_handler.stores.mapping", "numpy"), ("wrenla_handler.stores.s3.read", "numpy")),
     *(("wrenla", "importlib"), ("wrenla.run.conditioning", "scipy")),
 }
 """What is needed always, but not here: a worker process that handles no array starts in half the time."""
@@ -146,8 +147,9 @@ def _imports_of(name: str, text: str) -> list[Import]:
 
 
 def part_of(module: str) -> str:
-    """Return the module or folder of `wrenla` to which a module belongs."""
-    return [*module.split("."), "__init__"][1]
+    """Return the module or folder of `wrenla` to which a module belongs, as `LAYERS` has it."""
+    _, first, second, *_ = [*module.split("."), "__init__", ""]
+    return f"{first}.{second}" if any(f"{first}.{second}" in layer for layer in LAYERS) else first
 
 
 def layer_of(module: str) -> int:
@@ -239,10 +241,13 @@ def test_nothing_is_imported_by_name_at_run_time() -> None:
     ("module", "unwanted"),
     [
         ("wrenla_kernels", "wrenla wrenla_handler scipy.linalg boto3 botocore cloudpickle dask"),
-        ("wrenla_handler.worker", "wrenla scipy.linalg boto3 dask click rich zarr"),
+        ("wrenla_handler.tiles.worker", "wrenla scipy.linalg boto3 dask click rich zarr"),
         ("wrenla_handler.local", "numpy boto3 asyncio"),
         ("wrenla", "numpy scipy wrenla.errors rich click"),
-        ("wrenla.matrix, wrenla.linalg, wrenla.zarr_copies", "boto3 dask distributed zarr matplotlib pandas"),
+        (
+            "wrenla.matrices.matrix, wrenla.linalg, wrenla.matrices.zarr_copies",
+            "boto3 dask distributed zarr matplotlib pandas",
+        ),
     ],
 )
 def test_what_is_loaded(module: str, unwanted: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from wrenla.planning.canonical import topological
 from wrenla.planning.expression import Description, Node, Strip, make
-from wrenla_handler.task import Read
+from wrenla_handler.tiles.task import Read
 
 __all__ = ["Cell", "SameTiles", "anchor", "settled"]
 

@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from wrenla.planning.expression import Description, Node, make, result_dtype
-from wrenla_handler.grid import Grid, Pair
-from wrenla_handler.layout import Structure
-from wrenla_handler.task import Read, Task
+from wrenla_handler.tiles.grid import Grid, Pair
+from wrenla_handler.tiles.layout import Structure
+from wrenla_handler.tiles.task import Read, Task
 
 __all__ = ["Copy", "Piece", "block", "copy", "full", "rechunk", "take"]
 

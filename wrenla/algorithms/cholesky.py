@@ -9,7 +9,7 @@ from typing import ClassVar
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import flip
 from wrenla.planning.expression import Description, Node, make, products
-from wrenla_handler.task import Task
+from wrenla_handler.tiles.task import Task
 
 __all__ = ["cholesky"]
 

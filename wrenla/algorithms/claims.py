@@ -10,8 +10,8 @@ from wrenla.algorithms.flips import Flip
 from wrenla.algorithms.views import Shift
 from wrenla.planning.expression import Leaf, Node, make
 from wrenla.words import Solver
-from wrenla_handler.claims import check_diagonal
 from wrenla_handler.linalg_errors import StructureError
+from wrenla_handler.tiles.claims import check_diagonal
 
 __all__ = ["claimed", "found"]
 

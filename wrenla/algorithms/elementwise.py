@@ -12,9 +12,9 @@ from wrenla.algorithms.anchor import SameTiles
 from wrenla.algorithms.assemble import Copy, copy, rechunk
 from wrenla.algorithms.views import add, flip, negative, scale, view
 from wrenla.planning.expression import Description, Node, Strip, combined, leaf, make, nested, result_dtype
-from wrenla_handler.grid import Grid, Pair
-from wrenla_handler.layout import DTYPES, Structure
-from wrenla_handler.task import Apply, ArraySpec, Read, Scalar
+from wrenla_handler.tiles.grid import Grid, Pair
+from wrenla_handler.tiles.layout import DTYPES, Structure
+from wrenla_handler.tiles.task import Apply, ArraySpec, Read, Scalar
 from wrenla_kernels import UFUNCS, ufunc_dtypes
 
 __all__ = ["Number", "broadcast_shape", "elementwise", "filled", "with_dimensions"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wrenla.planning.expression import Description, Node, Strip, make, nested
-from wrenla_handler.layout import Structure
-from wrenla_handler.task import Op, Read, Scalar
+from wrenla_handler.tiles.layout import Structure
+from wrenla_handler.tiles.task import Op, Read, Scalar
 
 __all__ = ["flip"]
 

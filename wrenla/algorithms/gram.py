@@ -12,8 +12,8 @@ from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.long_sums import as_tree
 from wrenla.algorithms.views import factor, flip, scale_columns, settle
 from wrenla.planning.expression import Description, Node, make, products, result_dtype
-from wrenla_handler.grid import Grid
-from wrenla_handler.task import Task
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.task import Task
 
 __all__ = ["gram"]
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from wrenla.planning.expression import Description, Node, make, products
-from wrenla_handler.grid import Grid, Pair
-from wrenla_handler.task import Read, Task, Term, Window
+from wrenla_handler.tiles.grid import Grid, Pair
+from wrenla_handler.tiles.task import Read, Task, Term, Window
 
 __all__ = ["FAN_IN", "as_tree"]
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.elementwise import filled
 from wrenla.planning.expression import Description, Node, make
-from wrenla_handler.task import Task
+from wrenla_handler.tiles.task import Task
 
 __all__ = ["map_tiles"]
 

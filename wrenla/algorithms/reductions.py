@@ -15,8 +15,8 @@ import numpy as np
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import flip, scale
 from wrenla.planning.expression import Description, Node, make
-from wrenla_handler.grid import Grid, Pair
-from wrenla_handler.task import Read, Task
+from wrenla_handler.tiles.grid import Grid, Pair
+from wrenla_handler.tiles.task import Read, Task
 
 __all__ = ["NORMS", "diagonal", "norm", "slogdet_triangular", "sum_over", "trace"]
 

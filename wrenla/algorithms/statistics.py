@@ -12,8 +12,8 @@ from wrenla.algorithms.elementwise import elementwise, filled, with_dimensions
 from wrenla.algorithms.reductions import Parts, sum_over
 from wrenla.algorithms.views import flip
 from wrenla.planning.expression import Description, Node, make
-from wrenla_handler.grid import Grid
-from wrenla_handler.task import Task
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.task import Task
 
 __all__ = ["extreme", "kept", "mean", "variance"]
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import factor, flip, settle
 from wrenla.planning.expression import Description, Node, make, products, result_dtype, reverse
-from wrenla_handler.task import Mask, Read, Task
+from wrenla_handler.tiles.task import Mask, Read, Task
 
 __all__ = ["solve_triangular"]
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from wrenla.aws.asking import ask, tags_of
-from wrenla.aws.build_cache import default_folder, digest, replacing
-from wrenla.aws.lifecycle import Lifecycle
+from wrenla.aws.packaging.build_cache import default_folder, digest, replacing
 from wrenla.aws.refusals import DeployError, explaining
 from wrenla.aws.regions import region_of
+from wrenla.aws.resources.lifecycle import Lifecycle
 from wrenla.aws.spec import AS_DEPLOYED, FIRST_PREFIX, DeploySpec, Site, whose
-from wrenla.ownership import Kinds
+from wrenla.workspace.ownership import Kinds
 from wrenla_handler.stores import RUNS
 
 __all__ = ["Clients", "check_place", "connect", "reader", "site_without_rights", "whose"]

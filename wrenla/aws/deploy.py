@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from wrenla.aws.bucket import Bucket
 from wrenla.aws.clients import Clients, connect
-from wrenla.aws.code import OldCode, UploadedCode
-from wrenla.aws.function import Function, ToBeMadeAgain, has_code, our_function
-from wrenla.aws.log_group import LogGroup
-from wrenla.aws.package import Package, build_package
+from wrenla.aws.packaging.package import Package, build_package
+from wrenla.aws.packaging.target import here, lambda_target
 from wrenla.aws.refusals import explaining
-from wrenla.aws.role import Role, our_role
+from wrenla.aws.resources.bucket import Bucket
+from wrenla.aws.resources.code import OldCode, UploadedCode
+from wrenla.aws.resources.function import Function, ToBeMadeAgain, has_code, our_function
+from wrenla.aws.resources.log_group import LogGroup
+from wrenla.aws.resources.role import Role, our_role
+from wrenla.aws.resources.step import Step
 from wrenla.aws.spec import Deployment, DeploySpec, Site
-from wrenla.aws.step import Step
-from wrenla.aws.target import here, lambda_target
 
 __all__ = ["DeploySpec", "Deployment", "deploy", "deployment"]
 

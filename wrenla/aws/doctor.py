@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 from wrenla.aws.asking import ask
 from wrenla.aws.clients import Clients, connect, whose
-from wrenla.aws.function import find_function
 from wrenla.aws.invoking import PING, Invoke, invoking
-from wrenla.aws.lifecycle import DAYS, Lifecycle
 from wrenla.aws.refusals import DeployError, explaining, is_denied, is_not_accepted, lacking
 from wrenla.aws.regions import region_of
+from wrenla.aws.resources.function import find_function
+from wrenla.aws.resources.lifecycle import DAYS, Lifecycle
 from wrenla.aws.spec import DeploySpec, Site
-from wrenla_handler.stores.s3_errors import error_status
+from wrenla_handler.stores.s3.errors import error_status
 
 __all__ = ["Check", "examine"]
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from wrenla.errors import WrenlaError
-from wrenla_handler.stores.s3_errors import error_status
+from wrenla_handler.stores.s3.errors import error_status
 
 __all__ = ["DeployError", "explaining", "is_denied", "is_not_accepted", "lacking"]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wrenla.aws.target import running_python
+from wrenla.aws.packaging.target import running_python
 from wrenla.errors import SettingError
-from wrenla.executors.names import BUCKET, BUCKET_RULE
+from wrenla.executors.aws_lambda.names import BUCKET, BUCKET_RULE
 from wrenla_handler.stores import RUNS
 
 __all__ = ["AS_DEPLOYED", "FIRST_PREFIX", "DeploySpec", "Deployment", "Site", "whose"]

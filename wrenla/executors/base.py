@@ -13,12 +13,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from wrenla.executors.calling import CallingExecutor
+from wrenla.executors.map_api.calling import CallingExecutor
 from wrenla.planning.model import ExecutorModel
-from wrenla_handler.cache import Tile
 from wrenla_handler.stores import Reach
-from wrenla_handler.task import ArraySpec, Task, TileRef
-from wrenla_handler.worker import Report, Worker
+from wrenla_handler.tiles.cache import Tile
+from wrenla_handler.tiles.task import ArraySpec, Task, TileRef
+from wrenla_handler.tiles.worker import Report, Worker
 from wrenla_kernels import scipy_blas_info
 
 __all__ = ["Executor", "check_executor", "current_executor", "set_executor"]

@@ -8,8 +8,8 @@ import threading
 from wrenla.config import settings
 from wrenla.errors import NestedCallError
 from wrenla.executors.base import Executor, current_executor
-from wrenla.executors.local import LocalExecutor
-from wrenla_handler.call.context import current_call
+from wrenla.executors.local.executor import LocalExecutor
+from wrenla_handler.calls.context import current_call
 from wrenla_handler.stores import Store
 
 __all__ = ["default_executor", "store"]

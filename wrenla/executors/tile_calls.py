@@ -8,16 +8,16 @@ from contextlib import closing
 from typing import Any
 
 from wrenla.errors import NeverStarted
-from wrenla.executors.call import Batch, Call
-from wrenla.executors.calls import Calls
-from wrenla.executors.endings import raised
-from wrenla.executors.options import CallOptions
-from wrenla.ownership import MANIFEST, run_of
-from wrenla_handler.call.blobs import load
+from wrenla.executors.calls.call import Batch, Call
+from wrenla.executors.calls.calls import Calls
+from wrenla.executors.calls.endings import raised
+from wrenla.executors.calls.options import CallOptions
+from wrenla.workspace.ownership import MANIFEST, run_of
+from wrenla_handler.serialize.blobs import load
 from wrenla_handler.stores import Data, open_store
-from wrenla_handler.task import ArraySpec, Task
-from wrenla_handler.tasks import TaskAnswer, TaskRequest
-from wrenla_handler.worker import Report
+from wrenla_handler.tiles.task import ArraySpec, Task
+from wrenla_handler.tiles.tasks import TaskAnswer, TaskRequest
+from wrenla_handler.tiles.worker import Report
 
 __all__ = ["TILES", "TileRun", "TileWork"]
 

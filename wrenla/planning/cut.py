@@ -7,8 +7,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
-from wrenla_handler.grid import Pair
-from wrenla_handler.task import Read, Task, Term
+from wrenla_handler.tiles.grid import Pair
+from wrenla_handler.tiles.task import Read, Task, Term
 
 __all__ = ["Bounds", "Cut", "piece"]
 

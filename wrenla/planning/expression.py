@@ -18,9 +18,9 @@ from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from wrenla_handler.grid import Grid, Pair
-from wrenla_handler.layout import Structure
-from wrenla_handler.task import Apply, ArraySpec, Mask, Op, Read, Scalar, Step, Task, Term, TileRef
+from wrenla_handler.tiles.grid import Grid, Pair
+from wrenla_handler.tiles.layout import Structure
+from wrenla_handler.tiles.task import Apply, ArraySpec, Mask, Op, Read, Scalar, Step, Task, Term, TileRef
 
 __all__ = [
     "Description",

@@ -19,8 +19,8 @@ from wrenla.planning.expression import Node
 from wrenla.planning.memory import Tiles, held
 from wrenla.planning.model import ExecutorModel
 from wrenla.units import format_bytes
-from wrenla_handler.grid import Grid, Pair
-from wrenla_handler.task import Apply, Read, Step, Task, Term, TileRef
+from wrenla_handler.tiles.grid import Grid, Pair
+from wrenla_handler.tiles.task import Apply, Read, Step, Task, Term, TileRef
 from wrenla_kernels import KERNELS
 
 __all__ = ["Floats", "Graph", "TileGraph", "Tiles"]

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wrenla_handler.grid import Grid
-from wrenla_handler.task import Apply, Read
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.task import Apply, Read
 from wrenla_kernels import ufunc_dtypes
 
 __all__ = ["Held", "Tiles", "held"]

@@ -18,7 +18,7 @@ from wrenla.planning.expression import Node
 from wrenla.planning.graph import Graph, TileGraph
 from wrenla.planning.model import ExecutorModel
 from wrenla.units import format_bytes
-from wrenla_handler.task import Apply, Read, Scalar, Task
+from wrenla_handler.tiles.task import Apply, Read, Scalar, Task
 
 __all__ = ["LOOKAHEAD", "Plan", "make_plan"]
 

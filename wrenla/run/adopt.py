@@ -15,16 +15,16 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from wrenla.folder import DeadRun, RunFolder, dead_runs
-from wrenla.lease import WATCH_SECONDS
 from wrenla.planning.graph import Graph
 from wrenla.run.scheduler import needed_tasks
+from wrenla.workspace.folder import DeadRun, RunFolder, dead_runs
+from wrenla.workspace.lease import WATCH_SECONDS
 from wrenla_handler.errors import StoreError, ThreadLimitError
-from wrenla_handler.sources import padded_bytes
 from wrenla_handler.stores import CopyingStore, Store, join, open_store
-from wrenla_handler.task import ArraySpec, TileRef
 from wrenla_handler.threads import Threads
-from wrenla_handler.worker import put_tile
+from wrenla_handler.tiles.sources import padded_bytes
+from wrenla_handler.tiles.task import ArraySpec, TileRef
+from wrenla_handler.tiles.worker import put_tile
 
 __all__ = ["adopt", "whole_tiles"]
 

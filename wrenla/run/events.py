@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from wrenla_handler.worker import Report
+from wrenla_handler.tiles.worker import Report
 
 __all__ = [
     "Event",

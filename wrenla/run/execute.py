@@ -17,8 +17,6 @@ import numpy as np
 from wrenla.arrays import watched
 from wrenla.errors import ReachError
 from wrenla.executors.base import Executor
-from wrenla.folder import RunFolder
-from wrenla.ownership import MANIFEST
 from wrenla.planning.expression import Leaf, Node
 from wrenla.planning.graph import Graph
 from wrenla.planning.plan import Plan, make_plan
@@ -29,14 +27,16 @@ from wrenla.run.loop import Job, run_job
 from wrenla.run.persisted import folders_of
 from wrenla.run.scheduler import Policy, Schedule
 from wrenla.run.upload import upload
-from wrenla_handler.cache import Tile
+from wrenla.workspace.folder import RunFolder
+from wrenla.workspace.ownership import MANIFEST
 from wrenla_handler.errors import StaleMatrixError
-from wrenla_handler.layout import NUMBER_KEY, TILE_KEYS, Separator, owned_folder
 from wrenla_handler.linalg_errors import LinAlgError
-from wrenla_handler.sources import function_key
 from wrenla_handler.stores import OwningStore, Reach, Store, open_store
-from wrenla_handler.task import ArraySpec
 from wrenla_handler.threads import Threads
+from wrenla_handler.tiles.cache import Tile
+from wrenla_handler.tiles.layout import NUMBER_KEY, TILE_KEYS, Separator, owned_folder
+from wrenla_handler.tiles.sources import function_key
+from wrenla_handler.tiles.task import ArraySpec
 
 __all__ = ["Finished", "Placed", "Target", "execute"]
 

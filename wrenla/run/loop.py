@@ -46,9 +46,9 @@ from wrenla.run.scheduler import (
 )
 from wrenla_handler.errors import StoreError, ThreadLimitError, TransientStoreError
 from wrenla_handler.stores import Store
-from wrenla_handler.task import ArraySpec
 from wrenla_handler.threads import Threads
-from wrenla_handler.worker import Report
+from wrenla_handler.tiles.task import ArraySpec
+from wrenla_handler.tiles.worker import Report
 
 __all__ = ["Job", "run_job"]
 

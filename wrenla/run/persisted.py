@@ -6,9 +6,9 @@ import weakref
 from collections.abc import Iterable, Iterator
 
 from wrenla.executors.base import Executor
-from wrenla.folder import RunFolder
 from wrenla.planning.expression import Leaf, Node
-from wrenla_handler.task import ArraySpec
+from wrenla.workspace.folder import RunFolder
+from wrenla_handler.tiles.task import ArraySpec
 
 __all__ = ["Owner", "folders_of"]
 

@@ -7,13 +7,13 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
-from wrenla.folder import RunFolder
-from wrenla_handler.buffers import empty_tile
-from wrenla_handler.cache import Tile
-from wrenla_handler.sources import Sources, as_bytes
+from wrenla.workspace.folder import RunFolder
 from wrenla_handler.stores import Store, open_store
-from wrenla_handler.task import ArraySpec, TileRef
 from wrenla_handler.threads import Threads
+from wrenla_handler.tiles.buffers import empty_tile
+from wrenla_handler.tiles.cache import Tile
+from wrenla_handler.tiles.sources import Sources, as_bytes
+from wrenla_handler.tiles.task import ArraySpec, TileRef
 
 __all__ = ["upload"]
 

@@ -15,7 +15,7 @@ from wrenla_handler.stores.base import (
 )
 from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.memory import MemoryStore
-from wrenla_handler.stores.s3 import S3Store
+from wrenla_handler.stores.s3.store import S3Store
 from wrenla_handler.stores.urls import folder_of, join, open_store
 
 __all__ = [

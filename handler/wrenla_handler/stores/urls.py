@@ -11,7 +11,7 @@ from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.checks import check_key
 from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.memory import MemoryStore
-from wrenla_handler.stores.s3 import S3Store
+from wrenla_handler.stores.s3.store import S3Store
 
 __all__ = ["folder_of", "join", "open_store"]
 

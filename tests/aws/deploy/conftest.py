@@ -20,7 +20,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from wrenla.aws import deploy as deployment
-from wrenla.aws.package import Package
+from wrenla.aws.packaging.package import Package
 
 from .enforcement import enforce
 

@@ -9,8 +9,8 @@ import pytest
 from moto import settings
 from moto.iam.access_control import IAMRequestBase
 
-from wrenla.aws.sandbox.cloud import check_permitted
-from wrenla.aws.sandbox.policies import Asked, allowed
+from wrenla.emulator.backend.cloud import check_permitted
+from wrenla.emulator.backend.policies import Asked, allowed
 
 __all__ = ["Asked", "allowed", "enforce"]
 

@@ -16,11 +16,11 @@ from wrenla.aws import deploy as deployment
 from wrenla.aws.clients import connect
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
-from wrenla.aws.package import Package
+from wrenla.aws.packaging.package import Package
 from wrenla.aws.policies import driver_policy
 from wrenla.aws.refusals import DeployError
 from wrenla.aws.spec import Site
-from wrenla.cli import main
+from wrenla.cli.main import main
 
 from .conftest import EVERYTHING, Account
 

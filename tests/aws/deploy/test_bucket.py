@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from wrenla.aws import bucket as module
-from wrenla.aws import step as step_module
-from wrenla.aws.bucket import look_for_bucket
 from wrenla.aws.clients import Clients, connect
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
-from wrenla.aws.package import Package
+from wrenla.aws.packaging.package import Package
 from wrenla.aws.refusals import DeployError
+from wrenla.aws.resources import bucket as module
+from wrenla.aws.resources import step as step_module
+from wrenla.aws.resources.bucket import look_for_bucket
 
 from .conftest import Account
 

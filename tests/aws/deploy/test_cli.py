@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from wrenla.aws.deploy import DeploySpec, deploy
-from wrenla.aws.package import Package
+from wrenla.aws.packaging.package import Package
 from wrenla.aws.refusals import DeployError
-from wrenla.cli import main
-from wrenla_handler.grid import Grid
-from wrenla_handler.layout import TileLayout, tile_key
+from wrenla.cli.main import main
 from wrenla_handler.stores import open_store
-from wrenla_handler.stores.s3_client import close_clients
+from wrenla_handler.stores.s3.client import close_clients
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.layout import TileLayout, tile_key
 
 from .conftest import Account
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from wrenla.aws.deploy import DeploySpec, deploy, deployment
-from wrenla.aws.package import Package
+from wrenla.aws.packaging.package import Package
 from wrenla.aws.refusals import DeployError
 
 from .conftest import EVERYTHING, Account

@@ -12,9 +12,9 @@ import pytest
 from wrenla.aws import destroy as module
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
-from wrenla.aws.package import Package
+from wrenla.aws.packaging.package import Package
 from wrenla.aws.refusals import DeployError
-from wrenla.lease import Holder
+from wrenla.workspace.lease import Holder
 from wrenla_handler.stores import LEASE
 
 from .conftest import EVERYTHING, Account

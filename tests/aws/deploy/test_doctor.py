@@ -23,7 +23,7 @@ from wrenla.aws.doctor import Check, examine
 from wrenla.aws.invoking import Invoke, invoking
 from wrenla.aws.listing import stored_matrices
 from wrenla.aws.logs import log_lines
-from wrenla.aws.package import Package
+from wrenla.aws.packaging.package import Package
 from wrenla.aws.refusals import DeployError
 from wrenla_handler.stores import open_store
 

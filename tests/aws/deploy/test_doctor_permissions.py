@@ -13,11 +13,11 @@ import pytest
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.doctor import Check, examine
 from wrenla.aws.invoking import Invoke
-from wrenla.aws.package import Package
+from wrenla.aws.packaging.package import Package
 from wrenla.aws.policies import deployer_policy, driver_policy, role_policy
 from wrenla.aws.spec import Site
 from wrenla_handler import probe as probe_module
-from wrenla_handler.stores import s3_client
+from wrenla_handler.stores.s3 import client as s3_client
 
 from .conftest import Account
 from .test_doctor import answering, pong

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from wrenla.aws import package as module
-from wrenla.aws.contents import byte_code
-from wrenla.aws.package import Package, build_package
+from wrenla.aws.packaging import package as module
+from wrenla.aws.packaging.contents import byte_code
+from wrenla.aws.packaging.package import Package, build_package
+from wrenla.aws.packaging.target import Target, running_python
+from wrenla.aws.packaging.wheels import Wanted
 from wrenla.aws.refusals import DeployError
-from wrenla.aws.target import Target, running_python
-from wrenla.aws.wheels import Wanted
-from wrenla_handler import call as call_package
+from wrenla_handler import calls as call_package
 
 CALLS = Path(call_package.__file__).parent
 """Stands for wrenla itself in most tests: compiling all of it each time takes long."""
@@ -118,7 +118,7 @@ def test_what_goes_in(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     own = {name.split("/")[0] for name in found if not name.startswith(("alpha", "beta", "__pycache__"))}
     version = importlib.metadata.version("wrenla")
     assert own == {"wrenla", "wrenla_handler", "wrenla_kernels", f"wrenla-{version}.dist-info"}
-    assert "wrenla_handler/worker.py" in found
+    assert "wrenla_handler/tiles/worker.py" in found
     assert "wrenla/py.typed" in found
     assert package.versions == {"alpha": "1.0", "beta": "2.5", "wrenla": version}
     assert package.unzipped == sum(map(len, found.values()))
@@ -176,7 +176,7 @@ def test_the_same_bytes_again(stub: Stub, tmp_path: Path) -> None:
 def test_byte_code_is_the_same_in_every_process() -> None:
     source = "def f(x):\n    'doc'\n    return x in {'a', 'b', 'c'}, frozenset, __name__, 'f', ('a', 1.5)\n"
     script = (
-        "import hashlib, sys; from wrenla.aws.contents import byte_code\n"
+        "import hashlib, sys; from wrenla.aws.packaging.contents import byte_code\n"
         f"print(hashlib.sha256(byte_code('m.py', {source.encode()!r})[1]).hexdigest())"
     )
     run = subprocess.run(

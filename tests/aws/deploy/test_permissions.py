@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
-from wrenla.aws.package import Package
+from wrenla.aws.packaging.package import Package
 from wrenla.aws.policies import (
     deployer_policy,
     destroyer_policy,

@@ -13,10 +13,10 @@ import wrenla as wl
 from wrenla.aws import destroy as destroy_module
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
-from wrenla.aws.package import Package
+from wrenla.aws.packaging.package import Package
 from wrenla.aws.refusals import DeployError
-from wrenla.lease import Holder
-from wrenla.ownership import Kinds
+from wrenla.workspace.lease import Holder
+from wrenla.workspace.ownership import Kinds
 from wrenla_handler.stores import LEASE, RUNS, SAVING, open_store
 
 from .conftest import EVERYTHING, Account

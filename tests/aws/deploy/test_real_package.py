@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from wrenla.aws.package import Package, build_package
-from wrenla.aws.target import here, running_python
+from wrenla.aws.packaging.package import Package, build_package
+from wrenla.aws.packaging.target import here, running_python
 
 ONLY_THE_DRIVERS = {"click", "markdown_it_py", "mdurl", "pygments"}
 

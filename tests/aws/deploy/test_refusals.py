@@ -11,16 +11,16 @@ from botocore import exceptions
 from botocore.exceptions import ClientError
 
 from wrenla.aws import clients as clients_module
-from wrenla.aws import function as function_module
 from wrenla.aws import refusals
-from wrenla.aws import step as step_module
 from wrenla.aws.clients import connect
 from wrenla.aws.deploy import DeploySpec, deploy
-from wrenla.aws.package import Package
+from wrenla.aws.packaging.package import Package
 from wrenla.aws.refusals import DeployError, explaining
-from wrenla.aws.step import until
+from wrenla.aws.resources import function as function_module
+from wrenla.aws.resources import step as step_module
+from wrenla.aws.resources.step import until
 from wrenla.errors import SettingError
-from wrenla.executors import invocation
+from wrenla.executors.aws_lambda import invocation
 
 from .conftest import Account
 

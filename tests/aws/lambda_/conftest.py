@@ -10,9 +10,9 @@ import pytest
 
 import wrenla as wl
 from tests.settings import forget_settings
-from wrenla.aws.sandbox import LocalLambda
+from wrenla.emulator import LocalLambda
 from wrenla_handler.stores import open_store
-from wrenla_handler.stores.s3_client import close_clients
+from wrenla_handler.stores.s3.client import close_clients
 
 from .system import matrix, n
 

@@ -9,7 +9,7 @@ import pytest
 
 import wrenla as wl
 from tests.waiting import slowed
-from wrenla.aws.sandbox import LocalLambda
+from wrenla.emulator import LocalLambda
 from wrenla.errors import Lost, WorkerDied
 
 from .system import matrix, n

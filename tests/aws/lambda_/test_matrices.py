@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.aws.sandbox import LocalLambda
+from wrenla.emulator import LocalLambda
 from wrenla.errors import NotPositiveDefiniteError, OutOfMemory, PlanError, ReachError, StructureError
 from wrenla.run.events import Event, RunFinished
 from wrenla_handler.stores import open_store

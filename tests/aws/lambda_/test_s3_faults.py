@@ -11,9 +11,9 @@ import pytest
 import wrenla as wl
 from tests.s3.fault_proxy import FaultProxy, Rule
 from tests.s3.test_faults_of_runs import CALLS, FAULTS, LARGE
-from wrenla.aws.sandbox import LocalLambda
+from wrenla.emulator import LocalLambda
 from wrenla_handler.stores import open_store
-from wrenla_handler.stores.s3_client import close_clients
+from wrenla_handler.stores.s3.client import close_clients
 
 from .system import matrix, n
 

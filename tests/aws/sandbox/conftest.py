@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from wrenla.aws.sandbox.cgroups import find_groups
-from wrenla.aws.sandbox.options import Isolation, MemoryGuard, Options
+from wrenla.emulator.isolation.cgroups import find_groups
+from wrenla.emulator.options import Isolation, MemoryGuard, Options
 
 from .stand import Stand
 

@@ -15,10 +15,10 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from wrenla.aws.sandbox.client import SandboxProcess
-from wrenla.aws.sandbox.furnish import _role
-from wrenla.aws.sandbox.options import Options
-from wrenla.aws.sandbox.runtime import ARCHITECTURE, RUNTIME
+from wrenla.emulator.client import SandboxProcess
+from wrenla.emulator.furnish import _role
+from wrenla.emulator.options import Options
+from wrenla.emulator.runtime.runtime import ARCHITECTURE, RUNTIME
 
 HANDLERS = Path(__file__).with_name("handlers.py").read_text()
 

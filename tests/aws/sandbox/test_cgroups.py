@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from wrenla.aws.sandbox import cgroups
-from wrenla.aws.sandbox.cgroups import Groups, find_groups, sweep_groups
+from wrenla.emulator.isolation import cgroups
+from wrenla.emulator.isolation.cgroups import Groups, find_groups, sweep_groups
 
 _MB = 1 << 20
 

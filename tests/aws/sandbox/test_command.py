@@ -16,11 +16,11 @@ from click.testing import CliRunner
 
 from tests.processes import alive
 from tests.waiting import until
-from wrenla.cli import main
+from wrenla.cli.main import main
 
 
 def _sandbox(*options: str) -> subprocess.Popen[str]:
-    script = "import sys; from wrenla.cli import main; sys.exit(main())"
+    script = "import sys; from wrenla.cli.main import main; sys.exit(main())"
     return subprocess.Popen(
         [sys.executable, "-c", script, "sandbox", *options],
         stdout=subprocess.PIPE,
@@ -95,7 +95,7 @@ def test_it_is_interrupted_while_it_deploys(monkeypatch: pytest.MonkeyPatch) -> 
         os.kill(os.getpid(), signal.SIGINT)  # the second one does not disturb what the first has begun
         time.sleep(5)
 
-    monkeypatch.setattr("wrenla.aws.sandbox.local_lambda.deploy_wrenla", deploy)
+    monkeypatch.setattr("wrenla.emulator.local_lambda.deploy_wrenla", deploy)
     result = CliRunner().invoke(main, ["sandbox", "--isolation", "plain"])
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr.splitlines() == [
@@ -110,7 +110,7 @@ def test_it_is_interrupted_while_it_deploys(monkeypatch: pytest.MonkeyPatch) -> 
 def _children(pid: int) -> list[int]:
     """Return the processes of sandboxes that a process has started."""
     found = [int(number) for number in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [pid for pid in found if b"wrenla.aws.sandbox" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in found if b"wrenla.emulator" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 @pytest.mark.parametrize(

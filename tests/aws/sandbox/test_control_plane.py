@@ -12,8 +12,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from wrenla.aws.sandbox.furnish import _TRUST
-from wrenla.aws.sandbox.runtime import ARCHITECTURE, RUNTIME
+from wrenla.emulator.furnish import _TRUST
+from wrenla.emulator.runtime.runtime import ARCHITECTURE, RUNTIME
 
 from .stand import Stand, package
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from wrenla.aws.sandbox.runtime import PYTHON, RUNTIME, link_runtime
+from wrenla.emulator.runtime.runtime import PYTHON, RUNTIME, link_runtime
 
 from .stand import HANDLERS, Stand, package
 

@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import ClientError, HTTPClientError
 
 from tests.waiting import slowed
-from wrenla.aws.sandbox import Fault
-from wrenla.aws.sandbox.faults import Faults
+from wrenla.emulator import Fault
+from wrenla.emulator.faults import Faults
 from wrenla.errors import WrenlaError
 
 from .stand import Stand

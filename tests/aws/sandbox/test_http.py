@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from wrenla.aws.sandbox.http import BadRequest, Parser, Request
+from wrenla.emulator.api.http import BadRequest, Parser, Request
 
 _SENT = (
     b"POST /a/b?c=d HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"

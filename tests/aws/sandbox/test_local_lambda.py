@@ -17,9 +17,9 @@ import pytest
 
 from tests.processes import alive, open_files
 from tests.waiting import until
-from wrenla.aws.sandbox import LocalLambda
-from wrenla.aws.sandbox.cgroups import PREFIX, find_groups
-from wrenla.aws.sandbox.process import descendants
+from wrenla.emulator import LocalLambda
+from wrenla.emulator.isolation.cgroups import PREFIX, find_groups
+from wrenla.emulator.runtime.process import descendants
 from wrenla.errors import WrenlaError
 
 from .stand import package
@@ -137,8 +137,8 @@ def test_a_missing_extra_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) ->
 
 _PARENT = """
 import json, os, sys, threading, boto3
-from wrenla.aws.sandbox import LocalLambda
-from wrenla.aws.sandbox.process import descendants
+from wrenla.emulator import LocalLambda
+from wrenla.emulator.runtime.process import descendants
 
 options = dict(package=sys.argv[1], isolation=sys.argv[2], memory_guard=sys.argv[3])
 with LocalLambda(handler="handlers.sleeps", **options) as aws:
@@ -193,7 +193,7 @@ def test_what_is_killed_leaves_nothing(zipped: Path, victim: str, protection: tu
 def test_what_does_not_end_is_killed_and_leaves_nothing(
     zipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wrenla.aws.sandbox.client._END", 0.2)
+    monkeypatch.setattr("wrenla.emulator.client._END", 0.2)
     with LocalLambda(package=zipped, handler="handlers.echo", isolation="plain") as aws:
         boto3.client("lambda").invoke(FunctionName=aws.function, Payload=b"{}")
         pids = descendants(aws.pid)

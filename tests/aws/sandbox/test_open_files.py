@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError
 
-from wrenla.aws.sandbox.open_files import Spare
-from wrenla.aws.sandbox.options import Options
-from wrenla.aws.sandbox.server import Server
+from wrenla.emulator.api.server import Server
+from wrenla.emulator.isolation.open_files import Spare
+from wrenla.emulator.options import Options
 
 from .stand import Stand
 

@@ -13,11 +13,11 @@ from botocore.exceptions import ClientError
 
 from wrenla.aws.deploy import DeploySpec
 from wrenla.aws.policies import driver_policy
-from wrenla.aws.sandbox.furnish import _TRUST
-from wrenla.aws.sandbox.options import Options
-from wrenla.aws.sandbox.policies import Asked, allowed
-from wrenla.aws.sandbox.runtime import RUNTIME
 from wrenla.aws.spec import Site
+from wrenla.emulator.backend.policies import Asked, allowed
+from wrenla.emulator.furnish import _TRUST
+from wrenla.emulator.options import Options
+from wrenla.emulator.runtime.runtime import RUNTIME
 
 from .stand import Stand, package
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import until
-from wrenla.aws.sandbox.options import Options
+from wrenla.emulator.options import Options
 
 from .stand import Stand, package
 

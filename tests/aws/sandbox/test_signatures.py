@@ -13,9 +13,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from wrenla.aws.sandbox.answers import Refusal
-from wrenla.aws.sandbox.http import Request
-from wrenla.aws.sandbox.signatures import sign, verify
+from wrenla.emulator.api.answers import Refusal
+from wrenla.emulator.api.http import Request
+from wrenla.emulator.backend.signatures import sign, verify
 
 from .stand import Stand
 

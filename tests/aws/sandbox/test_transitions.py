@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.waiting import attempts
-from wrenla.aws.sandbox.faults import Fault, Faults
+from wrenla.emulator.faults import Fault, Faults
 
 from .stand import Stand, package
 

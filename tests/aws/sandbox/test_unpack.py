@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from wrenla.aws.sandbox.answers import Refusal
-from wrenla.aws.sandbox.code import CodeStore
+from wrenla.emulator.api.answers import Refusal
+from wrenla.emulator.runtime.code import CodeStore
 
 Member = tuple[str, bytes, int]
 

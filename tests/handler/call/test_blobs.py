@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from wrenla_handler.call.blobs import INLINE, Blob, bare, checked, digest, dump, load, pack, size
 from wrenla_handler.errors import IntegrityError
+from wrenla_handler.serialize.blobs import INLINE, Blob, bare, checked, digest, dump, load, pack, size
 from wrenla_handler.stores import Data
 
 RNG = np.random.default_rng(0)

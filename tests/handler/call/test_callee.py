@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wrenla_handler.call.blobs import INLINE, Blob, Packed, bare, dump, load, pack
-from wrenla_handler.call.broadcast import Ref
-from wrenla_handler.call.callee import DATA, Callee, results_of
-from wrenla_handler.call.context import current_call
-from wrenla_handler.call.envelope import Request, Response, unsealed
-from wrenla_handler.call.failure import Failure, RemoteError
-from wrenla_handler.call.modules import Source, encode_sources
+from wrenla_handler.calls.broadcast import Ref
+from wrenla_handler.calls.callee import DATA, Callee, results_of
+from wrenla_handler.calls.context import current_call
+from wrenla_handler.calls.envelope import Request, Response, unsealed
+from wrenla_handler.calls.failure import Failure, RemoteError
 from wrenla_handler.errors import IntegrityError, StoreError, WrenlaError
+from wrenla_handler.serialize.blobs import INLINE, Blob, Packed, bare, dump, load, pack
+from wrenla_handler.serialize.modules import Source, encode_sources
 from wrenla_handler.stores import Data, MemoryStore, Store, join, open_store
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wrenla_handler.call.blobs import Blob
-from wrenla_handler.call.envelope import Ending, Request, Response, sealed, unsealed
+from wrenla_handler.calls.envelope import Ending, Request, Response, sealed, unsealed
 from wrenla_handler.errors import IntegrityError
+from wrenla_handler.serialize.blobs import Blob
 
 texts = st.text() | st.sampled_from(
     ['"', "\\", "\n\r\t\0\x1f\x7f", "ünïcödé ℝ 𝔘", "\u2028", "</script>", "'{}'"]

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from wrenla_handler.call.blobs import dump, load, pack
-from wrenla_handler.call.callee import Callee
-from wrenla_handler.call.envelope import Request, Response
-from wrenla_handler.call.forked import ParentOnly
+from wrenla_handler.calls.callee import Callee
+from wrenla_handler.calls.envelope import Request, Response
+from wrenla_handler.calls.forked import ParentOnly
+from wrenla_handler.serialize.blobs import dump, load, pack
 from wrenla_handler.stores import MemoryStore
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on: threads

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wrenla_handler.call.modules import Finder, Source, decode_sources, encode_sources
+from wrenla_handler.serialize.modules import Finder, Source, decode_sources, encode_sources
 
 
 def source(name: str, text: str, *, package: bool = False) -> Source:
@@ -131,7 +131,7 @@ def test_a_module_with_an_error_of_syntax_says_where(finder: Finder) -> None:
 def test_in_a_process_that_has_nothing_else() -> None:
     program = """
 import sys
-from wrenla_handler.call.modules import Finder, decode_sources
+from wrenla_handler.serialize.modules import Finder, decode_sources
 Finder().install(decode_sources(sys.stdin.buffer.read()))
 import shipped_alone
 print(shipped_alone.TWICE, [name for name in sys.modules if "shipped" in name])

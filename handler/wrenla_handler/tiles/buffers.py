@@ -1,0 +1,75 @@
+"""Memory for tiles: taken from the system in whole pages, and used again."""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wrenla_handler.lacking import memory_for
+from wrenla_handler.tiles.cache import Tile
+
+__all__ = ["Buffers", "empty_tile"]
+
+_MAP_ABOVE = 1 << 18
+"""Bytes from which a tile is an anonymous map. Smaller ones are malloc's, which keeps up to twice as much."""
+
+
+def empty_tile(rows: int, cols: int, dtype: npt.DTypeLike) -> Tile:
+    """Return a zeroed Fortran-order tile.
+
+    Large ones are anonymous maps in huge pages: malloc would keep freed ones in its arenas, and a budget for
+    memory would not be kept.
+
+    Raises
+    ------
+    MemoryError
+        The system has no more; the message says what can be done.
+    """
+    dtype = np.dtype(dtype)
+    nbytes = rows * cols * dtype.itemsize
+    with memory_for(f"a tile of {rows} × {cols} {dtype}, {nbytes / (1 << 20):.3g} MiB"):
+        if nbytes < _MAP_ABOVE:
+            return np.zeros((rows, cols), dtype, order="F")
+        # private, not Python's default of shared: shared memory is a file to Linux, in small pages
+        pages = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(pages, dtype).reshape((rows, cols), order="F")
+
+
+class Buffers:
+    """Tiles that tasks work in, one after the other.
+
+    Fresh memory costs a task more than copying its result: the system clears each page, and a virtual machine
+    may have to ask its host for it first. There are never more buffers than were in use at the same time.
+    """
+
+    def __init__(self) -> None:
+        self._free: dict[int, list[npt.NDArray[np.uint8]]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, rows: int, cols: int, dtype: npt.DTypeLike) -> Tile:
+        """Return a Fortran-order tile with undefined content."""
+        dtype = np.dtype(dtype)
+        nbytes = rows * cols * dtype.itemsize
+        with self._lock:
+            free = self._free.get(nbytes)
+            if free:
+                used: npt.NDArray[Any] = free.pop()
+                return used.view(dtype).reshape((rows, cols), order="F")
+        return empty_tile(rows, cols, dtype)
+
+    def give(self, tile: Tile) -> None:
+        """Take back a tile from `take` that nobody looks at any more."""
+        if tile.nbytes >= _MAP_ABOVE:
+            with self._lock:
+                self._free.setdefault(tile.nbytes, []).append(tile.reshape(-1, order="F").view(np.uint8))
+
+    def clear(self) -> None:
+        """Give the memory back to the system."""
+        with self._lock:
+            self._free.clear()

@@ -1,0 +1,351 @@
+"""What a worker is asked to do: assemble a base, accumulate products, finish with a kernel, commit one tile.
+
+Tasks are plain values. They travel as JSON (`encode`, `decode`) and name arrays only by the short names that
+a run's table of `ArraySpec` explains, so the same plan serves every iteration of a loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, TypeAlias
+
+from wrenla_handler.tiles.grid import Grid, Pair
+from wrenla_handler.tiles.layout import Separator, owned_folder, tile_key
+
+__all__ = [
+    "Apply",
+    "ArraySpec",
+    "Mask",
+    "Op",
+    "Read",
+    "Scalar",
+    "Step",
+    "Task",
+    "Term",
+    "TileRef",
+    "Window",
+    "decode",
+    "encode",
+]
+
+Op: TypeAlias = Literal["N", "T", "C", "R"]
+"""BLAS's letters: as it is, transposed, conjugate transposed; R is conjugated, not transposed."""
+
+Mask: TypeAlias = Literal["", "lower", "upper"]
+"""The triangle of the stored tile that counts; the other one reads as zero, whatever is there."""
+
+Scalar: TypeAlias = float | complex
+Step: TypeAlias = tuple[int, int, int, int]
+"""From one tile of a run to the next: change of tile row, tile column, `rows` weight, `cols` weight."""
+
+Window: TypeAlias = tuple[int, int, int, int, int, int]
+"""Part of a tile: row start, stop, step, column start, stop, step (steps may be negative)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileRef:
+    """One tile of an array; with `partial` = p > 0 its sum after the first p terms, an intermediate."""
+
+    array: str
+    i: int
+    j: int
+    partial: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """What is read instead of a stored tile: ``function(*args)``, entry by entry, made where it is read.
+
+    Parameters
+    ----------
+    function : str
+        One of `wrenla_kernels.UFUNCS`, or "" for one argument as it is: reads of reads.
+    args : tuple of Read or number
+        Each in a dtype of its own, then converted to `dtype`. One row or column stands for all, as in NumPy.
+    dtype : str
+        The dtype in which the function computes.
+    steps : tuple of Step
+        From one tile of a run to the next, for each of `args`.
+    """
+
+    function: str
+    args: tuple[Read | Scalar, ...]
+    dtype: str
+    steps: tuple[Step, ...]
+
+    def moved(self, t: int) -> Apply:
+        """Return what lies `t` steps further along a run."""
+        args = (
+            arg.moved(t, step) if isinstance(arg, Read) else arg
+            for arg, step in zip(self.args, self.steps, strict=True)
+        )
+        return replace(self, args=tuple(args))
+
+    def reads(self) -> Iterator[tuple[Read, Step]]:
+        """Yield the arguments that are no numbers, and their steps."""
+        for arg, step in zip(self.args, self.steps, strict=True):
+            if isinstance(arg, Read):
+                yield arg, step
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """How a tile is read: ``diag(rows) · (scale · op(mask(tile)) + shift · I) · diag(cols)``, then `window`.
+
+    In this order, and in `dtype` ("": that of the task), so that each number is rounded as NumPy does it.
+    What does not fit is a read of an `Apply`. `at` is where the result goes in the base; with `add` it is
+    added to what is there.
+    """
+
+    tile: TileRef | Apply
+    op: Op = "N"
+    mask: Mask = ""
+    scale: Scalar = 1
+    shift: Scalar = 0
+    rows: TileRef | None = None
+    cols: TileRef | None = None
+    window: Window | None = None
+    at: Pair = (0, 0)
+    add: bool = False
+    dtype: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether BLAS can take the stored tile as it is, with `op` and the sign as its own arguments.
+
+        A scale is not among those: BLAS applies it to the product, which may overflow where the scaled tile
+        would not, and for zero does not look at the tile, which may hold NaN.
+        """
+        return (
+            (self.scale == 1 or self.scale == -1)
+            and not self.mask
+            and self.shift == 0
+            and self.rows is None
+            and self.cols is None
+            and self.window is None
+        )
+
+    def moved(self, t: int, step: Step) -> Read:
+        """Return the read that lies `t` steps further along a run."""
+        if t == 0:
+            return self
+        di, dj, dr, dc = step
+        ref = self.tile
+        changed: dict[str, Any] = {
+            "tile": ref.moved(t)
+            if isinstance(ref, Apply)
+            else TileRef(ref.array, ref.i + t * di, ref.j + t * dj, ref.partial)
+        }
+        if self.rows is not None and dr:
+            changed["rows"] = TileRef(self.rows.array, self.rows.i + t * dr, self.rows.j)
+        if self.cols is not None and dc:
+            changed["cols"] = TileRef(self.cols.array, self.cols.i + t * dc, self.cols.j)
+        return replace(self, **changed)
+
+    def refs(self) -> Iterator[TileRef]:
+        """Yield the tiles that this read needs, in the order in which they are read."""
+        return (ref for ref, _ in self.moving((0, 0, 0, 0)))
+
+    def moving(self, step: Step) -> Iterator[tuple[TileRef, Pair]]:
+        """Yield the tiles that this read needs, and how far each moves with a step of a run."""
+        di, dj, dr, dc = step
+        if isinstance(self.tile, Apply):
+            for arg, its_step in self.tile.reads():
+                yield from arg.moving(its_step)
+        else:
+            yield self.tile, (di, dj)
+        if self.rows is not None:
+            yield self.rows, (dr, 0)
+        if self.cols is not None:
+            yield self.cols, (dc, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A run of `n` products, ``alpha · Σ_t a[t] @ b[t]``, applied one by one, t = 0 first.
+
+    A run instead of single products keeps a plan small: a sum over 256 tiles is one object.
+    With `lower` only the lower triangle of the sum is wanted and `b[t]` is `a[t]` conjugate transposed.
+    """
+
+    a: Read
+    b: Read
+    alpha: Scalar = 1
+    n: int = 1
+    a_step: Step = (0, 1, 0, 0)
+    b_step: Step = (1, 0, 0, 0)
+    lower: bool = False
+
+    def part(self, start: int, stop: int) -> Term:
+        """Return products `start` to `stop` of this run."""
+        return replace(
+            self,
+            a=self.a.moved(start, self.a_step),
+            b=self.b.moved(start, self.b_step),
+            n=stop - start,
+        )
+
+    def products(self) -> Iterator[tuple[Read, Read]]:
+        """Yield the factors of each product, in the order in which they are applied."""
+        for t in range(self.n):
+            yield self.a.moved(t, self.a_step), self.b.moved(t, self.b_step)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One tile: ``out = finish(base + Σ terms, args)``.
+
+    Parameters
+    ----------
+    out : TileRef
+        The one object that this task commits.
+    shape : (int, int)
+        Rows and columns of the base, before `finish`. What of the tile a smaller sum leaves is zero.
+    dtype : str
+        The dtype in which the sum is made; that of `out`'s array unless `finish` changes it.
+    base : tuple of Read
+        What is laid into the base; where nothing is, it is zero.
+    terms : tuple of Term
+        What is added, strictly in this order.
+    finish : str
+        Name of the finishing kernel, or "" for none.
+    args : tuple of Read
+        Further tiles that the finishing kernel takes.
+    origin : (int, int)
+        Global index of the tile's corner, for error messages.
+    """
+
+    out: TileRef
+    shape: Pair
+    dtype: str
+    base: tuple[Read, ...] = ()
+    terms: tuple[Term, ...] = ()
+    finish: str = ""
+    args: tuple[Read, ...] = ()
+    origin: Pair = (0, 0)
+
+    @property
+    def length(self) -> int:
+        """Number of products in the sum."""
+        return sum(term.n for term in self.terms)
+
+    @property
+    def kernel(self) -> str:
+        """What it does, in a word: the finishing kernel, else `gemm` for products, `add` for sums, `copy`.
+
+        The lower triangle of a product A Aᴴ, which is mirrored at the end, is a `syrk`.
+        """
+        if self.finish and self.finish != "mirror":
+            return self.finish.split(" ")[0]
+        if not self.terms and any(read.add for read in self.base):
+            return "add"
+        return "syrk" if self.finish else "gemm" if self.terms else "copy"
+
+    def reads(self) -> Iterator[Read]:
+        """Yield every read, in the order in which the worker makes them."""
+        yield from self.base
+        for term in self.terms:
+            for a, b in term.products():
+                yield a
+                if not term.lower:  # there b is a
+                    yield b
+        yield from self.args
+
+    def arrays(self) -> set[str]:
+        """Return the names of the arrays that this task reads, writes or calls."""
+        factors = (read for term in self.terms for read in (term.a, term.b))
+        names = {ref.array for read in (*self.base, *factors, *self.args) for ref in read.refs()}
+        names.add(self.out.array)
+        if self.finish.startswith("call "):
+            names.add(self.finish.removeprefix("call "))
+        return names
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """What fills one array name of a plan during a run.
+
+    Parameters
+    ----------
+    kind : {"tiles", "function", "fill", "host"}
+        Stored tiles; a user's function of global indices; a formula (`eye`, `zeros`, `random`);
+        an array in the memory of this process.
+    grid : Grid
+    dtype : str
+    ndim : int
+        0, 1 or 2; a vector is held as one tile column.
+    identity : str
+        Names the content. Two specs with the same identity hold the same numbers.
+    url : str
+        Where the tiles are, or, for a function, where its pickle is.
+    detail : str
+        Formula of a fill, SHA-256 of a function's pickle. For tiles that are written where another result
+        may have been written too: the owner of ours.
+    separator : {"/", "."}
+        Of the keys of stored tiles.
+    run : str
+        The run that makes its tiles, if one does. What a function reads beside its arguments (a data file)
+        may change between two runs, and no name tells: so no run takes tiles that another left at hand.
+    claim : str
+        The structure that somebody says it has, if nobody has looked yet: whoever reads its tiles does.
+    """
+
+    kind: Literal["tiles", "function", "fill", "host"]
+    grid: Grid
+    dtype: str
+    ndim: int = 2
+    identity: str = ""
+    url: str = ""
+    detail: str = ""
+    separator: Separator = "/"
+    run: str = ""
+    claim: str = ""
+
+    def key(self, ref: TileRef) -> str:
+        """Return the key of a stored tile, below `url`."""
+        key = tile_key(ref.i, ref.j, self.ndim, ref.partial, self.separator)
+        # intermediates are nobody else's business, and a reader of the matrix need not see them
+        return f"{owned_folder(self.detail)}/{key}" if ref.partial and self.detail else key
+
+
+_TYPES: dict[str, type] = {cls.__name__: cls for cls in (TileRef, Apply, Read, Term, Task, ArraySpec, Grid)}
+
+
+def encode(value: Any) -> Any:
+    """Turn a task, or a part of one, into lists, strings and numbers that JSON can carry.
+
+    Examples
+    --------
+    >>> encode(TileRef("L", 2, 1))
+    ['TileRef', 'L', 2, 1, 0]
+    """
+    if type(value).__name__ in _TYPES:
+        return [type(value).__name__, *(encode(getattr(value, f.name)) for f in fields(value))]
+    if isinstance(value, tuple):
+        return ["", *map(encode, value)]
+    if isinstance(value, complex):
+        return ["complex", value.real, value.imag]
+    return value
+
+
+def decode(value: Any) -> Any:
+    """Undo `encode`. Only the value types of this module can come out.
+
+    Raises
+    ------
+    ValueError
+        The list does not begin with the name of one of them, or does not have its fields.
+    """
+    if not isinstance(value, list):
+        return value
+    name, *rest = value or [None]
+    if name == "":
+        return tuple(map(decode, rest))
+    made = complex if name == "complex" else _TYPES.get(name) if isinstance(name, str) else None
+    if made is None:
+        raise ValueError(f"not part of a task: {name!r}")
+    try:
+        return made(*map(decode, rest))
+    except TypeError as error:
+        raise ValueError(f"not a {name}: {error}") from None

@@ -1,0 +1,175 @@
+"""The bucket: its existence, its settings, and the rule that clears up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from wrenla.aws.asking import ask, document, tags_of
+from wrenla.aws.clients import Clients, whose
+from wrenla.aws.policies import tls_statement
+from wrenla.aws.refusals import DeployError
+from wrenla.aws.resources.lifecycle import DAYS, Lifecycle
+from wrenla.aws.resources.step import Change, until, until_accepted
+from wrenla.aws.spec import Site
+from wrenla_handler.stores.s3.errors import error_status
+
+__all__ = ["Bucket", "is_ours", "look_for_bucket"]
+
+_BLOCKED = {
+    "BlockPublicAcls": True,
+    "IgnorePublicAcls": True,
+    "BlockPublicPolicy": True,
+    "RestrictPublicBuckets": True,
+}
+
+_NEW_SECONDS = 60.0
+"""How long a bucket that was just made, or is just being changed, may refuse to be changed."""
+
+_ENCRYPTION = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
+
+
+def look_for_bucket(clients: Clients, site: Site) -> bool:
+    """Tell whether the bucket is there.
+
+    Raises
+    ------
+    DeployError
+        It belongs to another account, or is in another region, or these credentials may not look.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        found = ask(clients.s3.head_bucket, "404", "NoSuchBucket", **whose(site))
+    except ClientError as error:
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 403:
+            raise DeployError(
+                f"bucket {site.bucket}: access denied; either another account has it, then choose another "
+                f"name with --bucket, or these credentials need s3:ListBucket on {site.bucket_arn}"
+            ) from error
+        raise
+    if found is None:
+        return False
+    # boto3 has followed S3 to the region that it names; other servers name none, or what they like
+    region = found.get("BucketRegion", site.region)
+    if region != site.region and not clients.emulated:
+        raise DeployError(
+            f"bucket {site.bucket} is in {region}, the function in {site.region}, and Lambda takes code only "
+            f"from its own region: give --region {region}, or another --bucket"
+        )
+    return True
+
+
+def is_ours(clients: Clients, site: Site) -> bool:
+    """Tell whether wrenla has made the bucket; if not, its settings are its owner's business."""
+    if site.bucket == site.default_bucket:
+        return True  # the name says so
+    found = ask(clients.s3.get_bucket_tagging, "NoSuchTagSet", "NoSuchBucket", **whose(site))
+    return found is not None and "wrenla" in tags_of(found["TagSet"])
+
+
+class Bucket:
+    """The bucket with its settings, if wrenla has made it; of any bucket the lifecycle rule."""
+
+    def __init__(self, clients: Clients, site: Site) -> None:
+        self._clients, self._site, self._s3 = clients, site, clients.s3
+        self._whose = whose(site)
+
+    def look(self) -> Iterator[Change]:
+        for change in self._changes():
+            yield replace(change, apply=partial(until_accepted, change.apply, _is_new, _NEW_SECONDS))
+
+    def _changes(self) -> Iterator[Change]:
+        site = self._site
+        there = look_for_bucket(self._clients, site)
+        if not there:
+            yield Change(f"create bucket {site.bucket}", self._create)
+        ours = not there or is_ours(self._clients, site)
+        if ours:
+            yield from self._settings()
+        lifecycle = Lifecycle.of(self._clients, site)
+        if (wanted := lifecycle.with_ours(site)) != lifecycle:
+            kept = "" if ours else " (the bucket is not wrenla's: nothing else in it is changed)"
+            yield Change(
+                f"expire s3://{site.bucket}/{site.temporaries} after {DAYS} days{kept}",
+                lambda: wanted.put(self._clients, site),
+            )
+
+    def _settings(self) -> Iterator[Change]:
+        bucket = self._site.bucket
+        none = "NoSuchBucket"
+        found = ask(self._s3.get_bucket_tagging, none, "NoSuchTagSet", **self._whose)
+        tags = tags_of(found and found["TagSet"])
+        # the first function's name stays: it says who has made the bucket
+        wanted = {**self._site.tags, **tags, **dict(self._site.spec.tags)}
+        if tags != wanted:
+            yield Change(f"tag bucket {bucket}", lambda: self._tag(wanted))
+        found = ask(
+            self._s3.get_public_access_block, none, "NoSuchPublicAccessBlockConfiguration", **self._whose
+        )
+        if found is None or found["PublicAccessBlockConfiguration"] != _BLOCKED:
+            yield Change(f"block public access to bucket {bucket}", self._block)
+        found = ask(
+            self._s3.get_bucket_encryption,
+            none,
+            "ServerSideEncryptionConfigurationNotFoundError",
+            **self._whose,
+        )
+        if found is None:
+            yield Change(f"encrypt what is in bucket {bucket}", self._encrypt)
+        if not self._clients.plain_s3:
+            found = ask(self._s3.get_bucket_policy, none, "NoSuchBucketPolicy", **self._whose)
+            policy = document(found["Policy"]) if found else {"Version": "2012-10-17", "Statement": []}
+            merged = _with_statement(policy, tls_statement(self._site.bucket_arn))
+            if merged != policy:
+                yield Change(
+                    f"refuse unencrypted requests to bucket {bucket}",
+                    lambda: self._s3.put_bucket_policy(Policy=json.dumps(merged), **self._whose),
+                )
+
+    def _create(self) -> None:
+        from botocore.exceptions import ClientError
+
+        region = self._site.region
+        # us-east-1 is where buckets are that say nothing, and must say nothing
+        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        try:
+            self._s3.create_bucket(Bucket=self._site.bucket, **where)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "BucketAlreadyExists":
+                raise DeployError(
+                    f"bucket {self._site.bucket}: another account has it; choose another name with --bucket"
+                ) from error
+            if code != "BucketAlreadyOwnedByYou":  # somebody else deploys too
+                raise
+        until(
+            lambda: look_for_bucket(self._clients, self._site),
+            f"bucket {self._site.bucket} is made, but not there yet",
+            _NEW_SECONDS,
+        )
+
+    def _tag(self, tags: Mapping[str, str]) -> None:
+        pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
+        self._s3.put_bucket_tagging(Tagging={"TagSet": pairs}, **self._whose)
+
+    def _block(self) -> None:
+        self._s3.put_public_access_block(PublicAccessBlockConfiguration=_BLOCKED, **self._whose)
+
+    def _encrypt(self) -> None:
+        self._s3.put_bucket_encryption(ServerSideEncryptionConfiguration=_ENCRYPTION, **self._whose)
+
+
+def _is_new(error: Any) -> bool:
+    """Tell whether S3 refuses since not all of it knows of the last change yet: the bucket, or a setting."""
+    return error_status(error)[1] in ("NoSuchBucket", "OperationAborted")
+
+
+def _with_statement(policy: Mapping[str, Any], statement: Mapping[str, Any]) -> Mapping[str, Any]:
+    statements = policy["Statement"]
+    others = [statements] if isinstance(statements, dict) else list(statements)
+    kept = [each for each in others if each.get("Sid") != statement["Sid"]]
+    return {**policy, "Statement": [*kept, statement]} if statement not in others else policy

@@ -1,0 +1,135 @@
+"""The role that the function works as."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from wrenla.aws.asking import ask, document, tags_of
+from wrenla.aws.clients import Clients
+from wrenla.aws.policies import role_policy, trust_policy
+from wrenla.aws.refusals import DeployError, is_denied
+from wrenla.aws.resources.step import Change
+from wrenla.aws.spec import Site
+
+__all__ = ["POLICY_NAME", "Role", "our_role", "role_is_for", "role_is_ours"]
+
+POLICY_NAME = "wrenla"
+
+
+def role_is_ours(clients: Clients, site: Site) -> bool | None:
+    """Tell whether wrenla has made the role that has our name; None if there is none."""
+    found = _find(clients, site)
+    return None if found is None else _is_ours(found)
+
+
+def role_is_for(clients: Clients, site: Site) -> bool:
+    """Tell whether the role is for this bucket and this prefix: once the function is gone, only it knows."""
+    return bool(_policy(clients, site) == role_policy(site))
+
+
+def our_role(clients: Clients, site: Site) -> Mapping[str, Any] | None:
+    """Return the role, or None.
+
+    Raises
+    ------
+    DeployError
+        There is one that wrenla has not made.
+    """
+    found = _find(clients, site)
+    if found is not None and not _is_ours(found):
+        raise DeployError(
+            f"role {site.role_name}: there is one that wrenla has not made; give the function another name "
+            "with --function, or use a role of your own with --role"
+        )
+    return found
+
+
+def _find(clients: Clients, site: Site) -> Mapping[str, Any] | None:
+    found = ask(clients.iam.get_role, "NoSuchEntity", RoleName=site.role_name)
+    return None if found is None else found["Role"]
+
+
+def _is_ours(role: Mapping[str, Any]) -> bool:
+    return "wrenla" in tags_of(role.get("Tags"))
+
+
+def _policy(clients: Clients, site: Site) -> Any:
+    """Return the policy that we have given the role, or None."""
+    found = ask(clients.iam.get_role_policy, "NoSuchEntity", RoleName=site.role_name, PolicyName=POLICY_NAME)
+    return found and document(found["PolicyDocument"])
+
+
+class Role:
+    """The role with its one policy."""
+
+    def __init__(self, clients: Clients, site: Site) -> None:
+        self._clients, self._site, self._iam = clients, site, clients.iam
+
+    def look(self) -> Iterator[Change]:
+        name = self._site.role_name
+        found = our_role(self._clients, self._site)
+        if found is None:
+            yield Change(f"create role {name}", self._create)
+        else:
+            yield from self._settings(found)
+        policy = role_policy(self._site)
+        if _policy(self._clients, self._site) != policy:
+            where = f"s3://{self._site.bucket}/{self._site.prefix}/ and {self._site.log_group}"
+            yield Change(
+                f"allow role {name} to use {where}",
+                lambda: self._iam.put_role_policy(
+                    RoleName=name, PolicyName=POLICY_NAME, PolicyDocument=json.dumps(policy)
+                ),
+            )
+
+    def _settings(self, role: Mapping[str, Any]) -> Iterator[Change]:
+        name, boundary = self._site.role_name, self._site.spec.permissions_boundary
+        if not self._site.tags.items() <= tags_of(role.get("Tags")).items():
+            yield Change(
+                f"tag role {name}", lambda: self._iam.tag_role(RoleName=name, Tags=self._site.tag_list)
+            )
+        if document(role["AssumeRolePolicyDocument"]) != trust_policy():
+            yield Change(
+                f"let nobody but Lambda take role {name}",
+                self._close,
+            )
+        now = role.get("PermissionsBoundary")
+        if boundary and (not isinstance(now, dict) or now.get("PermissionsBoundaryArn") != boundary):
+            yield Change(
+                f"bound role {name} by {boundary}",
+                lambda: self._iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary),
+            )
+
+    def _close(self) -> None:
+        """Let nobody but Lambda take the role.
+
+        Raises
+        ------
+        DeployError
+            These credentials may not: no printed policy has what could as well open the role to anybody.
+        """
+        from botocore.exceptions import ClientError
+
+        name = self._site.role_name
+        try:
+            self._iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust_policy()))
+        except ClientError as error:
+            if not is_denied(error):
+                raise
+            raise DeployError(
+                f"role {name}: others than Lambda may take it, and to set that right these credentials need "
+                "iam:UpdateAssumeRolePolicy, which --print-policies shows for nobody, since it can open the "
+                "role to anybody: have an administrator run the same command"
+            ) from error
+
+    def _create(self) -> None:
+        boundary = self._site.spec.permissions_boundary
+        self._iam.create_role(
+            RoleName=self._site.role_name,
+            Description=f"What the function {self._site.function} may do; made by wrenla deploy",
+            AssumeRolePolicyDocument=json.dumps(trust_policy()),
+            Tags=self._site.tag_list,
+            **({"PermissionsBoundary": boundary} if boundary else {}),
+        )

@@ -1,8 +1,0 @@
-"""A Lambda on this machine, as strict as the real one: for tests, and to try things."""
-
-from __future__ import annotations
-
-from wrenla.aws.sandbox.faults import Fault
-from wrenla.aws.sandbox.local_lambda import LocalLambda
-
-__all__ = ["Fault", "LocalLambda"]

@@ -1,0 +1,8 @@
+"""A Lambda on this machine, as strict as the real one: for tests, and to try things."""
+
+from __future__ import annotations
+
+from wrenla.emulator.faults import Fault
+from wrenla.emulator.local_lambda import LocalLambda
+
+__all__ = ["Fault", "LocalLambda"]

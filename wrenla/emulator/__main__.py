@@ -1,0 +1,10 @@
+"""``python -m wrenla.emulator OPTIONS``: one sandbox; it is started by `LocalLambda`."""
+
+from __future__ import annotations
+
+import sys
+
+from wrenla.emulator.main import main
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

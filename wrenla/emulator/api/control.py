@@ -1,0 +1,50 @@
+"""What the sandbox itself can be asked, under ``/_sandbox``: counts, logs, faults."""
+
+from __future__ import annotations
+
+import json
+
+from wrenla.emulator.api.answers import Answer, Refusal, as_json
+from wrenla.emulator.api.http import Request
+from wrenla.emulator.backend.cloud import Cloud
+from wrenla.emulator.backend.logs import Logs
+from wrenla.emulator.counts import Counts
+from wrenla.emulator.faults import Fault, Faults
+
+__all__ = ["Control"]
+
+
+class Control:
+    """Answers whoever has the keys that the sandbox handed out.
+
+    Parameters
+    ----------
+    cloud : Cloud
+    faults : Faults
+    counts : Counts
+    logs : Logs
+    """
+
+    def __init__(self, cloud: Cloud, faults: Faults, counts: Counts, logs: Logs) -> None:
+        self._cloud = cloud
+        self._faults = faults
+        self._counts = counts
+        self._logs = logs
+
+    def handle(self, request: Request, key: str) -> Answer:
+        """Answer a request."""
+        if key != self._cloud.key:
+            raise Refusal(403, "AccessDeniedException", "Only the sandbox's own keys may ask this.")
+        match request.method, request.path:
+            case "PUT", "/_sandbox/faults":
+                try:
+                    self._faults.set([Fault.of(rule) for rule in json.loads(request.body)])
+                except (ValueError, TypeError) as error:
+                    raise Refusal(400, "InvalidParameterValueException", str(error)) from None
+                return as_json(200, {})
+            case "GET", "/_sandbox/counts":
+                return as_json(200, self._counts.read())
+            case "GET", "/_sandbox/logs":
+                self._logs.flush()
+                return as_json(200, self._logs.recent())
+        raise Refusal(404, "ResourceNotFoundException", f"The sandbox has no {request.method} {request.path}")

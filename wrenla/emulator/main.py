@@ -1,0 +1,127 @@
+"""The process of a sandbox: everything in it, from the first thread to the last."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+import sys
+from types import FrameType
+
+from wrenla.emulator.api.control import Control
+from wrenla.emulator.api.control_plane import ControlPlane
+from wrenla.emulator.api.events import Events
+from wrenla.emulator.api.front import Front
+from wrenla.emulator.api.server import Server
+from wrenla.emulator.backend.cloud import Cloud
+from wrenla.emulator.backend.logs import Logs
+from wrenla.emulator.counts import Counts
+from wrenla.emulator.faults import Faults
+from wrenla.emulator.isolation.cgroups import sweep_groups
+from wrenla.emulator.isolation.open_files import allow_many
+from wrenla.emulator.isolation.protection import find_protection
+from wrenla.emulator.leftovers import sandbox_folder, sweep_folders
+from wrenla.emulator.options import Options, Ready
+from wrenla.emulator.runtime.host import Host
+from wrenla.emulator.runtime.pool import Pool
+from wrenla.errors import WrenlaError
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until told to end, or until the parent has ended."""
+    options = Options.decode(arguments[0])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to us, too, but it is the driver's
+    try:
+        ends = _ends(options.parent)
+        with contextlib.ExitStack() as stack:
+            ready = _start(options, stack)
+            signal.signal(signal.SIGTERM, lambda *_: None)  # from now on we read that it has come
+            print_line(ready.encode())
+            select.select(ends, (), ())
+    except WrenlaError as error:
+        sys.exit(str(error))
+    os._exit(0)  # all that has an end has ended; to take hundreds of modules apart would take a second
+
+
+def print_line(text: str) -> None:
+    """Write a line to standard output, for the parent."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
+    """Start all of it; what the stack has is undone from its end."""
+    allow_many()
+    protection = find_protection(options.isolation, options.memory_guard)
+    sweep_folders()
+    if protection.groups is not None:
+        sweep_groups(protection.groups)
+    folder = stack.enter_context(sandbox_folder())
+    cloud = Cloud(options.region, options.account_concurrency, options.enforce_iam)
+    logs = Logs(cloud)
+    stack.callback(logs.close)
+    host = Host(folder, cloud, protection, options.region)
+    stack.callback(host.close)
+    counts, faults = Counts(), Faults()
+    pool = Pool(host, options.account_concurrency, counts, logs.put)
+    stack.callback(pool.free)
+    plane = ControlPlane(cloud, host.code, pool, options.account_concurrency, faults, counts)
+    events = Events(pool, faults, counts, options.retry_after)
+    control = Control(cloud, faults, counts, logs)
+    server = _server(Front(cloud, plane, pool, events, faults, counts, control), options.port)
+    host.lambda_url = server.url
+    stack.callback(server.close)
+    stack.callback(events.close)
+    stack.callback(pool.close)  # first: what is running ends, so that threads do
+    server.start()
+    return Ready(
+        pid=os.getpid(),
+        lambda_url=server.url,
+        s3_url=cloud.url,
+        key=cloud.key,
+        secret=cloud.secret,
+        account=cloud.account,
+        isolation="bubblewrap" if protection.bubblewrap else "plain",
+        memory_guard="watcher" if protection.groups is None else "cgroup",
+        missing=protection.missing,
+    )
+
+
+def _server(front: Front, port: int) -> Server:
+    try:
+        return Server(front.handle, port, front.admit)
+    except OSError as error:
+        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+        raise WrenlaError(f"port {port} {why}: choose another one (--port)") from None
+
+
+def _break_off(number: int, _: FrameType | None) -> None:
+    """End while we start, which may take long: what there is until now is undone."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(1)  # so that the parent looks for what is left
+
+
+def _ends(parent: int) -> tuple[int, int]:
+    """Return what can be read from when it is time to end: we are told to, or the parent has ended, however.
+
+    A pipe would not tell of the parent: other children of it may hold it open. And the main thread would not
+    wake up from a lock for a signal that the system has given to another thread.
+    """
+    told, teller = socket.socketpair()
+    teller.setblocking(False)
+    signal.set_wakeup_fd(
+        teller.detach()
+    )  # it is written to in whatever thread, and open until the process ends
+    signal.signal(signal.SIGTERM, _break_off)
+    try:
+        ended = os.pidfd_open(parent)
+    except ProcessLookupError:
+        raise WrenlaError("the process that started the sandbox is gone") from None
+    if os.getppid() != parent:
+        raise WrenlaError("the process that started the sandbox is gone")
+    return ended, told.detach()

@@ -1,0 +1,253 @@
+"""A function on AWS Lambda as executor."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Literal, Never
+
+from wrenla.config import store_for
+from wrenla.executors.aws_lambda.invocation import Function, FunctionFacts
+from wrenla.executors.aws_lambda.lambda_carrier import LambdaCarrier
+from wrenla.executors.aws_lambda.names import check_bucket, check_function
+from wrenla.executors.aws_lambda.prices import Prices
+from wrenla.executors.base import Executor
+from wrenla.executors.calls.calls import Calls
+from wrenla.executors.calls.lifetime import ended_at_exit, let_go
+from wrenla.executors.calls.options import OPTIONS, CallOptions, at_least_one, check_names, one_of, positive
+from wrenla.executors.tile_calls import TileRun
+from wrenla.executors.transport.place import Place
+from wrenla.planning.model import ExecutorModel
+from wrenla_handler.app import threads_of
+from wrenla_handler.stores import Reach, join
+from wrenla_handler.stores.s3.client import expect_owner, use_session
+from wrenla_handler.tiles.cache import Tile
+from wrenla_handler.tiles.task import ArraySpec, Task, TileRef
+from wrenla_handler.tiles.worker import Report, Worker, array_key
+
+__all__ = ["LambdaExecutor"]
+
+_ARGUMENTS = ("function", "bucket", "session", "concurrency", "max_dollars", "prices", "logs")
+
+_CONCURRENCY = 100
+
+_DEPLOYED = "it is the deployment's: wrenla deploy --{} …"
+
+_SESSION = "say it by session=boto3.Session({}=…)"
+
+_ELSEWHERE = {
+    **dict.fromkeys(("workers", "n_jobs", "n_workers", "max_concurrency"), "did you mean 'concurrency'?"),
+    **dict.fromkeys(("memory", "memory_size", "runtime_memory", "allowed_mem"), _DEPLOYED.format("memory")),
+    "storage": _DEPLOYED.format("storage"),
+    "timeout": f"{_DEPLOYED.format('timeout')}, or executor.options(timeout=…) for calls",
+    "requirements": _DEPLOYED.format("requirements"),
+    "role": _DEPLOYED.format("role"),
+    "region": _SESSION.format("region_name"),
+    "region_name": _SESSION.format("region_name"),
+    "profile": _SESSION.format("profile_name"),
+    "profile_name": _SESSION.format("profile_name"),
+    "budget": "did you mean 'max_dollars'?",
+    "kind": "calls run in processes of AWS",
+    "store": "the setting `store` (WRENLA_STORE) says where temporaries go",
+    **dict.fromkeys(
+        ("initializer", "initargs"),
+        "let the function make what it needs, once in each worker: functools.cache keeps it there",
+    ),
+    **{name: "options of calls are said by executor.options(…)" for name in OPTIONS if name != "timeout"},
+}
+"""Words of other libraries, and of `wrenla deploy`."""
+
+_RUNTIME = 224 << 20
+"""Bytes of a function's memory that Python, NumPy, SciPy and boto3 take, and BLAS's buffers."""
+
+_HOME_CACHE = 256 << 20
+"""Bytes of tiles that are kept here while a result is gathered."""
+
+_LONGEST, _SHARE = 120.0, 0.8
+"""Seconds that a tile task may last by the plan, or part of the function's time limit if that is less."""
+
+_FLOPS = 30e9
+"""Of one processor of Lambda's, in double precision: what OpenBLAS reaches on half a core with AVX2."""
+
+
+class LambdaExecutor(Executor):
+    """Runs calls and tile tasks as invocations of a function on AWS Lambda, that `wrenla deploy` has made.
+
+    Calls are synchronous invocations: an answer tells by itself that a call has ended, so nothing is polled.
+    A call that the service refuses (429) is offered again, more slowly. Functions cannot be stopped: what
+    Ctrl-C or a timeout gives up runs on for itself, until its own limit.
+
+    Parameters
+    ----------
+    function : str
+        Name, or ARN, of the function. Its memory and time limit are the deployment's and are read from it.
+    bucket : str, optional
+        The bucket for temporaries; by default the deployment's.
+    session : boto3.Session, optional
+        Credentials and region; by default boto3's own chain of environment variables and profiles, in which
+        credentials may be renewed meanwhile: each request uses those of the moment. A session's own are up
+        to it.
+    concurrency : int, optional
+        Invocations at the same time; 100 if it is not said. An account may have 1,000 by default, over all
+        its functions.
+    max_dollars : float, optional
+        `spent` never exceeds it. For each call under way the most that it can cost is kept: its memory for
+        the function's whole time limit and 10 s of a cold start, $0.026 with 1,769 MB and 900 s. Calls wait
+        until that much is left; when it never will be, they end as `OverBudget`. S3's requests are not part
+        of it.
+    prices : Prices, optional
+        Of your region; by default those of us-east-1.
+    max_workers : int, optional
+        `concurrency`, as `concurrent.futures` calls it.
+    logs : {"show", "quiet", "stderr"}, optional
+        Where what functions print is shown, those of matrices included; see `options`.
+
+    Raises
+    ------
+    ServiceError
+        If there is no such function, or the credentials do not allow to ask; the message says what to do.
+
+    Examples
+    --------
+    With a function of your own, after ``wrenla deploy``::
+
+        with wl.LambdaExecutor(concurrency=200, max_dollars=1.0) as executor:
+            list(executor.map(simulate, range(1000)))
+            print(executor.stats().dollars)
+    """
+
+    reach: Reach = "anywhere"
+
+    def __init__(
+        self,
+        function: str = "wrenla",
+        bucket: str | None = None,
+        session: Any = None,
+        *,
+        concurrency: int | None = None,
+        max_dollars: float | None = None,
+        prices: Prices | None = None,
+        logs: Literal["show", "quiet", "stderr"] | None = None,
+        max_workers: int | None = None,
+        **unknown: Never,
+    ) -> None:
+        check_names("LambdaExecutor", unknown, _ARGUMENTS, kind="argument", elsewhere=_ELSEWHERE)
+        said = "concurrency" if max_workers is None else "max_workers"
+        concurrency = one_of("concurrency", concurrency, "max_workers", max_workers)
+        check_function(function)
+        if bucket is not None:
+            check_bucket(bucket)
+        if session is not None and (isinstance(session, type) or not hasattr(session, "client")):
+            raise TypeError(f"session={session!r}: a boto3.Session, or None for boto3's own settings")
+        self.workers = _CONCURRENCY if concurrency is None else at_least_one(said, concurrency)
+        if max_dollars is not None:
+            max_dollars = positive("max_dollars", max_dollars)
+        if prices is not None and not isinstance(prices, Prices):
+            raise TypeError(f"prices={prices!r}: wl.Prices(…), or None for those of us-east-1")
+        self._options = CallOptions(logs=logs)
+        self.prices = prices or Prices()
+        invoked = Function(function, session, self.workers)
+        self.facts: FunctionFacts = invoked.facts
+        mine = bucket or self.facts.bucket
+        if mine:
+            expect_owner(mine, self.facts.account)
+            if session is not None:
+                use_session(mine, session)
+            self.own_store = join(f"s3://{mine}", self.facts.prefix)
+        name = f"calls-{uuid.uuid4().hex[:12]}"
+        place = Place(name, "anywhere", partial(store_for, self.own_store))
+        self._carrier = LambdaCarrier(place, invoked, self.prices, max_dollars=max_dollars)
+        self._calls = Calls(self.workers, self._carrier, name)
+        self._home = Worker(_HOME_CACHE, readers=8)
+        self._run = TileRun(self._calls, 0, self._options)
+        self._lock = threading.Lock()
+        self._finalizer = weakref.finalize(self, let_go, self._calls, self._home)
+        self._finalizer.atexit = False
+        ended_at_exit(self._calls)
+
+    @property
+    def calls(self) -> Calls:
+        """The queue of calls, and what carries them to the function."""
+        return self._calls
+
+    @property
+    def spent(self) -> float:
+        """Dollars that all invocations so far have cost."""
+        return self._carrier.budget.spent
+
+    @property
+    def model(self) -> ExecutorModel:
+        """What Lambda gives for the function's memory; 75 MB/s to and from S3, 30 ms for an invocation."""
+        threads = threads_of(self.facts.memory)
+        return ExecutorModel(
+            workers=self.workers,
+            flops_per_second=_FLOPS * min(threads, self.facts.memory / 1769),
+            bytes_per_second=75e6,
+            latency=0.03,
+            longest_task=min(_LONGEST, _SHARE * self.facts.timeout),
+            allowed_bytes=max(1, (self.facts.memory << 20) - _RUNTIME),
+            worthwhile=0.25,
+            dollars_per_second=self.prices.per_second(
+                self.facts.memory, arm=self.facts.arm, storage=self.facts.storage
+            ),
+            dollars_per_invocation=self.prices.invocation,
+            dollars_per_put=self.prices.put,
+            dollars_per_get=self.prices.get,
+        )
+
+    @property
+    def home(self) -> Worker:
+        return self._home
+
+    def numerics(self) -> dict[str, Any]:
+        """Return what the function says of its BLAS and NumPy; the first time it is asked."""
+        pong = self._carrier.handshake.ready()
+        return {"blas": pong["blas"], "numpy": pong["packages"]["numpy"]}
+
+    @contextmanager
+    def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
+        # one run at a time: a second one would only wait for the same invocations
+        with self._lock, self._home.sources.holding(hosts):
+            self._run = TileRun(self._calls, projected, self._options)
+            try:
+                yield
+            finally:
+                self._run.end()
+
+    def submit_task(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Future[Report]:
+        return self.submit_tasks([task], arrays)[0]
+
+    def submit_tasks(self, tasks: Sequence[Task], arrays: Mapping[str, ArraySpec]) -> list[Future[Report]]:
+        return self._run.submit(tasks, arrays)
+
+    def forget(self, spec: ArraySpec, ref: TileRef) -> None:
+        """Do nothing: what workers keep goes by itself."""
+
+    def forget_array(self, spec: ArraySpec) -> None:
+        self._home.cache.drop_array(array_key(spec))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Return when what was submitted has ended, and remove what was stored for it.
+
+        Parameters
+        ----------
+        wait : bool
+            Ctrl-C while it waits gives up what is running.
+        cancel_futures : bool
+            Cancel what has not begun.
+        """
+        try:
+            self._calls.shutdown(wait=wait, cancel_futures=cancel_futures)
+        finally:
+            if wait:
+                self._home.close()
+                self._finalizer.detach()
+
+    def __repr__(self) -> str:
+        facts = self.facts
+        return f"LambdaExecutor({facts.name!r}, concurrency={self.workers}, memory={facts.memory} MB)"

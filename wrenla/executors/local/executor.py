@@ -1,0 +1,302 @@
+"""This machine as executor."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+import weakref
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from typing import Literal, Never
+
+from wrenla.errors import NestedCallError
+from wrenla.executors.base import Executor
+from wrenla.executors.calls.call import Carrier
+from wrenla.executors.calls.calls import Calls
+from wrenla.executors.calls.lifetime import ended_at_exit, let_go
+from wrenla.executors.calls.options import (
+    OPTIONS,
+    CallOptions,
+    at_least_one,
+    check_names,
+    memory_bytes,
+    one_of,
+)
+from wrenla.executors.local.process_lanes import ProcessCarrier
+from wrenla.executors.local.threads import ThreadCarrier
+from wrenla.executors.transport.place import Place
+from wrenla.planning.model import ExecutorModel
+from wrenla.units import format_bytes
+from wrenla_handler.calls.context import current_call
+from wrenla_handler.machine import memory_of_this_machine, processors
+from wrenla_handler.stores import Reach
+from wrenla_handler.threads import no_thread
+from wrenla_handler.tiles.cache import Tile
+from wrenla_handler.tiles.task import ArraySpec, Task, TileRef
+from wrenla_handler.tiles.worker import Report, Worker, array_key, cache_key
+from wrenla_kernels import blas_threads, core_type_warning
+
+__all__ = ["LocalExecutor", "memory_of_this_machine"]
+
+logger = logging.getLogger("wrenla.executors")
+
+_THREADS_OF_BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""What BLAS libraries read when they are loaded."""
+
+_ARGUMENTS = (
+    "workers",
+    "kind",
+    "allowed_mem",
+    "blas_threads",
+    "max_calls_per_child",
+    "max_memory_per_child",
+    "logs",
+)
+
+_ELSEWHERE = {
+    "n_jobs": "did you mean 'workers'? (None, not -1, is one for each processor)",
+    "n_workers": "did you mean 'workers'?",
+    "processes": "did you mean 'workers', or kind='process'?",
+    "threads_per_worker": "did you mean 'blas_threads', or kind='thread'?",
+    "memory": "did you mean 'allowed_mem', which is of all workers together?",
+    "memory_limit": "did you mean 'allowed_mem', which is of all workers together?",
+    "maxtasksperchild": "did you mean 'max_calls_per_child'?",
+    "backend": "did you mean 'kind'? It is 'process' or 'thread'",
+    "mp_context": "worker processes are fresh ones, always, as those that multiprocessing spawns",
+    "thread_name_prefix": "threads are named by the executor",
+    **dict.fromkeys(
+        ("initializer", "initargs"),
+        "let the function make what it needs, once in each worker: functools.cache keeps it there",
+    ),
+    **dict.fromkeys(OPTIONS, "options of calls are said by executor.options(…)"),
+}
+"""Words of other libraries."""
+
+_OVERHEAD_PER_WORKER = 24 << 20
+"""Bytes that BLAS's packing buffer and a thread's stack take beside the tiles."""
+
+_LEAST_PER_WORKER = 64 << 20
+"""Bytes for each worker, below which fewer of them, with larger tiles, get further."""
+
+
+class LocalExecutor(Executor):
+    """Runs calls in processes or threads of this machine, and tile tasks in threads.
+
+    The kernels let go of the GIL, so threads are as good as processes for tile tasks, and share their tiles.
+    For your own functions they mostly are not, hence processes: fresh ones, started when the first call needs
+    them, each with a NumPy seed of its own, without need of ``if __name__ == "__main__"``.
+
+    Parameters
+    ----------
+    workers : int, optional
+        Calls, and tasks, that run at the same time; by default one for each processor that this process may
+        use, within the quota of its control groups; fewer if there is little memory.
+    kind : {"process", "thread"}
+        Where calls run. Threads need nothing to be pickled and share what they refer to, but they cannot be
+        ended: what a timeout or Ctrl-C gives up goes on until it ends by itself.
+    allowed_mem : int or str, optional
+        Bytes of memory that all workers together may use beside the interpreter's own, memory-mapped tiles
+        included, e.g. "2 GiB". By default half of what this process may use: of the machine, or less if a
+        control group (of SLURM, systemd, a container), or ``ulimit``, sets a limit.
+    blas_threads : int
+        Threads of each kernel, and of BLAS in worker processes. With as many workers as
+        processors, 1 is best.
+    max_calls_per_child : int, optional
+        A worker process is replaced after so many calls.
+    max_workers, max_tasks_per_child : int, optional
+        `workers` and `max_calls_per_child`, as `concurrent.futures` calls them.
+    max_memory_per_child : int or str, optional
+        A worker process is replaced after a call in which it has used more memory than this, e.g. "2 GiB".
+    logs : {"show", "quiet", "stderr"}, optional
+        Where what calls print is shown, see `options`.
+
+    Raises
+    ------
+    ThreadLimitError
+        The system does not start so many threads for us; the message names the limits. None is left.
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> with wl.LocalExecutor(workers=2, allowed_mem="1 GiB") as executor:
+    ...     x = wl.eye(3).compute(executor)
+    >>> float(x.trace())
+    3.0
+    """
+
+    reach: Reach = "process"
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        kind: Literal["process", "thread"] = "process",
+        *,
+        allowed_mem: int | str | None = None,
+        blas_threads: int = 1,
+        max_calls_per_child: int | None = None,
+        max_memory_per_child: int | str | None = None,
+        logs: Literal["show", "quiet", "stderr"] | None = None,
+        max_workers: int | None = None,
+        max_tasks_per_child: int | None = None,
+        **unknown: Never,
+    ) -> None:
+        check_names("LocalExecutor", unknown, _ARGUMENTS, kind="argument", elsewhere=_ELSEWHERE)
+        said = "workers" if max_workers is None else "max_workers"
+        workers = one_of("workers", workers, "max_workers", max_workers)
+        max_calls_per_child = one_of(
+            "max_calls_per_child", max_calls_per_child, "max_tasks_per_child", max_tasks_per_child
+        )
+        if kind not in ("process", "thread"):
+            raise ValueError(f"kind={kind!r}: calls run in 'process' or 'thread'")
+        if workers is not None:
+            workers = at_least_one(said, workers)
+        blas_threads = at_least_one("blas_threads", blas_threads)
+        if max_calls_per_child is not None:
+            max_calls_per_child = at_least_one("max_calls_per_child", max_calls_per_child)
+        if kind == "thread" and not max_calls_per_child is max_memory_per_child is None:
+            raise ValueError("max_calls_per_child and max_memory_per_child are for kind='process'")
+        worn_out = None
+        if max_memory_per_child is not None:
+            worn_out = memory_bytes("max_memory_per_child", max_memory_per_child)
+        if allowed_mem is None:
+            allowed_mem = memory_of_this_machine() // 2
+        self.kind = kind
+        self.allowed_mem = memory_bytes("allowed_mem", allowed_mem)
+        self.workers = workers or max(1, min(processors(), self.allowed_mem // _LEAST_PER_WORKER))
+        self.blas_threads = blas_threads
+        least = self.workers * (_OVERHEAD_PER_WORKER + (1 << 20))
+        if self.allowed_mem < least:
+            raise ValueError(
+                f"allowed_mem={format_bytes(self.allowed_mem)} is too little for {self.workers} workers: "
+                f"allow at least {format_bytes(least)} or use fewer workers"
+            )
+        _warn_of_core_type()
+        self._options = CallOptions(logs=logs)
+        self._inside = threading.local()
+        self._pool = ThreadPoolExecutor(
+            self.workers, "wrenla", initializer=setattr, initargs=(self._inside, "worker", True)
+        )
+        _begin_threads(self._pool, self.workers)
+        self._home = Worker(self._for_tiles)
+        self._lock = threading.Lock()
+        name = f"calls-{uuid.uuid4().hex[:12]}"
+        carrier: Carrier
+        if kind == "thread":
+            carrier = ThreadCarrier(Place(name, "process"))
+        else:
+            variables = dict.fromkeys(_THREADS_OF_BLAS, str(blas_threads))
+            carrier = ProcessCarrier(
+                Place(name, "host"), variables, max_calls=max_calls_per_child, max_bytes=worn_out
+            )
+        self._calls = Calls(self.workers, carrier, name)
+        # for those who do not end it: it goes with its last user, and its calls end before the program
+        self._finalizer = weakref.finalize(self, let_go, self._calls, self._home, self._pool)
+        self._finalizer.atexit = False
+        ended_at_exit(self._calls)
+
+    @property
+    def calls(self) -> Calls:
+        """The queue of calls, and the processes or threads that carry them out."""
+        return self._calls
+
+    @property
+    def _for_tiles(self) -> int:
+        return self.allowed_mem - self.workers * _OVERHEAD_PER_WORKER
+
+    @property
+    def model(self) -> ExecutorModel:
+        """Two gigabytes a second to a local disk's cache, and a tenth of a millisecond for a task."""
+        return ExecutorModel(
+            workers=self.workers,
+            flops_per_second=60e9 * self.blas_threads,
+            bytes_per_second=2e9,
+            latency=1e-4,
+            longest_task=60.0,
+            allowed_bytes=self._for_tiles // self.workers,
+        )
+
+    @property
+    def home(self) -> Worker:
+        return self._home
+
+    def submit_task(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Future[Report]:
+        return self._pool.submit(self._home.run, task, arrays)
+
+    @contextmanager
+    def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
+        self._calls.check_open()
+        call = current_call()
+        nested = call is not None and call.owner is self._calls.carrier
+        if nested or getattr(self._inside, "worker", False) or getattr(self._inside, "run", False):
+            raise NestedCallError(
+                "a function that runs on an executor, or is told its events, asked the same executor for a "
+                "run of its own, which would wait for itself: compute what it needs before"
+            )
+        # one run at a time: two would share neither the memory nor the processors well
+        with self._lock, blas_threads(self.blas_threads), self._home.sources.holding(hosts):
+            try:
+                self._inside.run = True
+                self._home.cache.resize(max(0, self._for_tiles - self.workers * projected))
+                yield
+            finally:
+                self._inside.run = False
+                self._home.buffers.clear()
+
+    def forget(self, spec: ArraySpec, ref: TileRef) -> None:
+        self._home.cache.drop(cache_key(spec, ref))
+
+    def forget_array(self, spec: ArraySpec) -> None:
+        self._home.cache.drop_array(array_key(spec))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End processes and threads, when what was submitted has ended.
+
+        Parameters
+        ----------
+        wait : bool
+            Return when that is so. Ctrl-C while it waits ends what is running.
+        cancel_futures : bool
+            Cancel what has not begun.
+        """
+        try:
+            self._calls.shutdown(wait=wait, cancel_futures=cancel_futures)
+        finally:
+            self._pool.shutdown(wait=wait, cancel_futures=cancel_futures)
+            if wait:
+                self._home.close()
+                self._finalizer.detach()
+
+    def __repr__(self) -> str:
+        allowed = format_bytes(self.allowed_mem)
+        return f"LocalExecutor(workers={self.workers}, kind={self.kind!r}, allowed_mem={allowed!r})"
+
+
+def _begin_threads(pool: ThreadPoolExecutor, count: int) -> None:
+    """Begin all threads of a pool: a Ctrl-C while it starts one of its own would leave one that nobody ends.
+
+    Raises
+    ------
+    ThreadLimitError
+        The system has not so many for us. None is left.
+    """
+    all_there = threading.Barrier(count)
+    try:
+        for future in [pool.submit(all_there.wait) for _ in range(count)]:
+            future.result()
+    except BaseException as error:
+        all_there.abort()  # those that are there would wait for the others for ever, and the program for them
+        pool.shutdown(wait=True, cancel_futures=True)
+        if isinstance(error, RuntimeError):
+            raise no_thread(f"LocalExecutor(workers={count})", error) from error
+        raise
+
+
+@cache
+def _warn_of_core_type() -> None:
+    """Say once if OpenBLAS runs on less than the processor has; to change it is up to the user."""
+    warning = core_type_warning()
+    if warning is not None:
+        logger.warning(warning)

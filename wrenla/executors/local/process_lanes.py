@@ -1,0 +1,308 @@
+"""Calls in processes of this machine: a lane is a child process, replaced when it has died or is worn out."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from wrenla.errors import CallError, Cancelled, Lost, NeverStarted
+from wrenla.executors.calls.call import Call, Ended, Outcome, Work
+from wrenla.executors.calls.future import Attempt
+from wrenla.executors.local.processes import Child, Leaving
+from wrenla.executors.transport.envelopes import Envelopes
+from wrenla.executors.transport.place import Place
+from wrenla_handler.calls.envelope import Request, Response
+from wrenla_handler.serialize.blobs import size
+
+__all__ = ["ProcessCarrier"]
+
+_GRACE = 1.0
+"""Seconds that a function has to clear up when its time is over."""
+
+_AHEAD, _AHEAD_SECONDS = 15, 5e-3
+"""How many calls are sent ahead at most, and the seconds that they should take together."""
+
+_STARTS = 3
+"""How often a lane tries to start a child before it says so."""
+
+_AWAIT = 10.0
+"""Seconds for which the stored answer of a worker that cannot be reached any more is awaited."""
+
+
+class ProcessCarrier(Envelopes):
+    """Carries calls to processes of this machine.
+
+    Parameters
+    ----------
+    place : Place
+    variables : dict of str to str
+        Environment variables of the processes, beside those that this one has when they start.
+    max_calls : int, optional
+        A process is replaced after so many calls.
+    max_bytes : int, optional
+        A process is replaced when it has used more memory than this.
+    """
+
+    keeps_limits = True
+    keeps_lanes = True
+
+    def __init__(
+        self,
+        place: Place,
+        variables: dict[str, str],
+        *,
+        max_calls: int | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
+        super().__init__(place)
+        self.variables = variables
+        self.lanes: list[ProcessLane] = []
+        self._max_calls = max_calls
+        self._max_bytes = max_bytes
+
+    def lane(self) -> ProcessLane:
+        """Return a lane whose process starts with its first call."""
+        lane = ProcessLane(self)
+        self.lanes.append(lane)
+        return lane
+
+    def ending(self) -> None:
+        """Do nothing: attempts that nobody needs are ended at once, or left alone."""
+
+    def close(self) -> None:
+        """Remove what is stored."""
+        self.place.close()
+
+    @property
+    def wears_out(self) -> bool:
+        """Processes are replaced sometimes."""
+        return self._max_calls is not None or self._max_bytes is not None
+
+    def worn_out(self, child: Child) -> bool:
+        """Tell whether a process is to be replaced."""
+        return (self._max_calls is not None and child.calls >= self._max_calls) or (
+            self._max_bytes is not None and child.peak > self._max_bytes
+        )
+
+
+class ProcessLane:
+    """One child process at a time, used by one thread; others may only stop what it runs."""
+
+    def __init__(self, carrier: ProcessCarrier) -> None:
+        self.thread = threading.current_thread()
+        self._carrier = carrier
+        self._child: Child | None = None
+        self._attempts: list[Attempt] = []
+        self._seconds = 1.0  # what calls have taken lately
+        self._told = False
+        self._stopped: set[Attempt] = set()  # before their child was there
+        self._failures = 0  # to start a child
+        self._lock = threading.Lock()
+
+    @property
+    def has_child(self) -> bool:
+        """There is a process, which may be alive."""
+        return self._child is not None
+
+    def appetite(self, call: Call) -> int:
+        """Return how many calls like this one to send ahead, so that short ones need not wait."""
+        if (
+            self._child is None
+            or call.function.name not in self._child.known
+            or call.options.idempotent  # its copies could not be ended one by one
+            or call.options.record
+            or call.options.timeout is not None
+            or call.options.deadline is not None
+            or self._carrier.wears_out
+        ):
+            return 0
+        return min(_AHEAD, int(_AHEAD_SECONDS / max(self._seconds, 1e-6)))
+
+    def perform(self, work: Sequence[Work]) -> Iterator[Ended]:
+        """Have the child carry attempts out, and see to a child that is of no more use."""
+        try:
+            child = self._ready([attempt for _, attempt in work])
+            requests = self._requests(child, work)
+        except NeverStarted as error:
+            yield from self._without_child(work, error)
+            return
+        except Exception as error:  # there is no store, or a module is missing
+            yield from ((call, attempt, Outcome(error=error)) for call, attempt in work)
+            return
+        with self._lock:
+            stopped, self._stopped = self._stopped, set()
+        if not stopped.isdisjoint(attempt for _, attempt in work):  # told to end while the child started
+            for call, attempt in work:
+                told = Outcome(error=Cancelled(f"{call.label}: told to stop before it began"))
+                yield call, attempt, told if attempt in stopped else None
+            return
+        for call, attempt in work:
+            attempt.started = time.monotonic()  # the child may have taken long to start
+            if call.due is not None and attempt.started >= call.due:  # then it is alone
+                yield call, attempt, Outcome(error=call.never_started())
+                return
+        left = {(r.id, r.attempt): (call, a, r) for (call, a), r in zip(work, requests, strict=True)}
+        del work  # what has ended is nobody's here any more
+        lost: CallError | None = None
+        try:
+            child.send(requests)
+            del requests
+            while left:
+                # only one that is alone may have a limit
+                call, attempt, _ = next(iter(left.values()))
+                response = child.receive(call.limit(attempt.started), self._meanwhile(child, call, attempt))
+                if response is None:
+                    break
+                if (response.id, response.attempt) not in left:
+                    raise Lost("the worker answered another request: the function used its pipe")
+                call, attempt, request = left.pop((response.id, response.attempt))
+                if not left:
+                    self._no_more_stops()
+                yield call, attempt, self._read(child, request, response, call)
+                del call, attempt, request, response
+        except (
+            Leaving
+        ):  # somebody has told it to end, or a function has spoilt it: what is left has not begun
+            self._no_more_stops()
+            self.close()
+            yield from ((call, attempt, None) for call, attempt, _ in left.values())
+            return
+        except CallError as broken:
+            lost = broken
+        except BaseException:  # what it answers next would be taken for the answer to another call
+            self._no_more_stops()
+            self._child = None
+            child.kill()
+            raise
+        self._no_more_stops()
+        if left:
+            (call, attempt, request), *behind = left.values()
+            yield call, attempt, self._given_up(child, request, call, attempt, lost)
+            for call, attempt, _ in behind:
+                # a child takes them in turn: when it has died, these have certainly not begun
+                unknown = Outcome(error=Lost(f"{call.label}: {lost}")) if isinstance(lost, Lost) else None
+                yield call, attempt, unknown
+        elif self._told:
+            self._child = None
+            child.kill()
+        elif self._carrier.worn_out(child):
+            self.close()
+
+    def _meanwhile(self, child: Child, call: Call, attempt: Attempt) -> Callable[[], None] | None:
+        """Return what shows what a call prints while it runs, None if nothing of it is shown."""
+        showing = self._carrier.showing
+        if call.options.logs == "quiet":
+            return None
+
+        def show() -> None:
+            for name, text in child.printed():
+                showing.live(call, attempt, name, text)
+
+        return show
+
+    def _read(self, child: Child, request: Request, response: Response, call: Call) -> Outcome | None:
+        """Return what a response says, None if the call has not begun."""
+        if response.ending == "not begun":
+            self._seconds = 1.0
+            return None
+        if response.ending == "unknown function":  # or its modules: send them again
+            child.known.discard(call.function.name)
+            child.modules = ""
+            return None
+        child.known.add(call.function.name)
+        if request.modules:
+            child.modules = request.modules[0].sha256
+        child.peak = response.peak
+        self._carrier.forget_record(request)
+        outcome = self._carrier.read(response, call)
+        outcome.sent = size(request.function) + size(request.arguments)
+        self._seconds += 0.2 * (response.seconds - self._seconds)
+        return outcome
+
+    def _requests(self, child: Child, work: Sequence[Work]) -> list[Request]:
+        requests, modules = [], child.modules
+        for call, attempt in work:
+            requests.append(self._carrier.request(call, attempt, child.known, modules))
+            if requests[-1].modules:  # which is what the child has when it comes to the next one
+                modules = requests[-1].modules[0].sha256
+        return requests
+
+    def _without_child(self, work: Sequence[Work], error: NeverStarted) -> Iterator[Ended]:
+        """Give calls back, for another lane may have a child, and pause, so as not to take them all."""
+        self._failures += 1
+        hopeless = self._failures >= _STARTS and not any(lane.has_child for lane in self._carrier.lanes)
+        for call, attempt in work:
+            yield call, attempt, Outcome(error=error) if hopeless else None
+        time.sleep(min(1.0, 0.1 * 2**self._failures))
+
+    def _no_more_stops(self) -> None:
+        """From now on nobody else ends this child."""
+        with self._lock:
+            self._attempts = []
+
+    def stop(self, attempt: Attempt, *, gently: bool) -> None:
+        """End the child, if it still has this attempt."""
+        with self._lock:
+            if self._child is None or not any(attempt is mine for mine in self._attempts):
+                self._stopped.add(attempt)
+            else:
+                self._told = True
+                if gently:
+                    self._child.interrupt()
+                else:
+                    self._child.kill_soon()
+
+    def close(self) -> None:
+        """Let the child end."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.close()
+
+    def _ready(self, attempts: list[Attempt]) -> Child:
+        """Return a child, and let the attempts be stopped from now on."""
+        child = self._child
+        if child is not None and not child.alive():
+            child.kill()
+            child = None
+        if child is None:
+            child = Child(os.environ | self._carrier.variables)
+        self._failures = 0
+        with self._lock:
+            self._child, self._attempts, self._told = child, attempts, False
+        for attempt in attempts:
+            attempt.worker = f"process {child.pid}"
+        return child
+
+    def _given_up(
+        self, child: Child, request: Request, call: Call, attempt: Attempt, lost: CallError | None
+    ) -> Outcome:
+        """End a child that has not answered in time, or cannot any more; its answer may have been stored."""
+        response = None
+        try:
+            if isinstance(lost, Lost):
+                response = self._awaited(child, request, call, attempt)
+        finally:
+            self._child = None
+            printed = child.kill(grace=_GRACE if lost is None else 0.0)
+        if lost is not None and response is None:
+            response = self._carrier.recorded(request)
+        self._carrier.forget_record(request)
+        if response is not None:
+            return self._carrier.read(response, call)
+        self._carrier.place.free_results(call.future.id, attempt.number)
+        cause = call.late() if lost is None else type(lost)(f"{call.label}: {lost}")
+        return Outcome(error=cause, logs=printed, worker=attempt.worker)
+
+    def _awaited(self, child: Child, request: Request, call: Call, attempt: Attempt) -> Response | None:
+        """Wait for the stored answer of a child that is alive and cannot be heard any more."""
+        if not request.record:
+            return None
+        limit = call.limit(attempt.started)
+        until = time.monotonic() + _AWAIT if limit is None else attempt.started + limit
+        while (response := self._carrier.recorded(request)) is None:
+            if time.monotonic() > until or not child.alive():
+                break
+            time.sleep(0.05)
+        return response

@@ -1,0 +1,364 @@
+"""Making matrices: from arrays, stored tiles, functions and formulas."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from wrenla.algorithms import assemble
+from wrenla.algorithms.claims import claimed
+from wrenla.algorithms.map_tiles import map_tiles as map_tiles_node
+from wrenla.array_like import as_array, tile_dtype
+from wrenla.arrays import array_leaf
+from wrenla.config import settings
+from wrenla.evaluate.stored import stored_spec
+from wrenla.executors.default import default_executor
+from wrenla.executors.transport.behind import packed_function
+from wrenla.matrices.matrix import BigMatrix
+from wrenla.matrices.operands import as_node, clipped, tile_pair
+from wrenla.planning.expression import leaf
+from wrenla.planning.model import choose_tile
+from wrenla.tracebacks import short
+from wrenla.words import structure_of
+from wrenla_handler.plain import cast_hint
+from wrenla_handler.stores import open_store
+from wrenla_handler.tiles.grid import Grid, Pair
+from wrenla_handler.tiles.layout import DTYPES, Structure, TileLayout
+from wrenla_handler.tiles.task import ArraySpec
+
+__all__ = [
+    "Tile",
+    "block",
+    "chosen_tile",
+    "eye",
+    "from_array",
+    "from_function",
+    "map_tiles",
+    "open",
+    "random",
+    "zeros",
+]
+
+Tile: TypeAlias = int | tuple[int, int] | None
+
+
+@short
+def from_array(
+    a: npt.ArrayLike,
+    tile: Tile = None,
+    store: str | os.PathLike[str] | None = None,
+    *,
+    structure: Structure = "general",
+    check: bool = True,
+    overwrite: bool = False,
+) -> BigMatrix:
+    """Make a matrix of an array.
+
+    Parameters
+    ----------
+    a : array_like, (m, n) or (n,)
+        An array of numbers. Up to 16 MiB it is copied. What is larger is not copied: do not change it
+        while the matrix is in use; a run that finds it changed, when it begins or ends, raises
+        `ChangedArrayError`. A `numpy.memmap` may be larger than memory: it is read, and converted, tile by
+        tile. Integers and truth values become float64. NumPy makes arrays of lists, and of data frames whose
+        columns lie apart, which takes memory for all of it. Arrays that are read when they are indexed (of
+        Dask, Zarr, h5py, …) are loaded up to 16 MiB; `from_zarr` copies larger ones tile by tile.
+    tile : int or (int, int), optional
+        Rows and columns of a tile; chosen from shape and memory if None.
+    store : str, optional
+        URL to write the tiles to at once; by default they are cut from `a` when they are used.
+    structure : {"general", "lower", "upper", "hermitian", "pos"}
+        What is known of the matrix. "pos" is Hermitian positive definite. Of Hermitian ones only the lower
+        tiles are read, of triangular ones only their triangle. SciPy's words, as "spd" and "sym", are
+        understood.
+    check : bool
+        Look whether it is so, as far as that costs nothing: an array up to 16 MiB now and whole; of a larger
+        one the diagonal tiles when they are read, and a sample of the others. Differences by rounding (√u, u
+        the precision, relative to the largest entries of a row and a column) are accepted. Say False if the
+        other triangle holds something else.
+    overwrite : bool
+        Replace what is at `store`, as in `BigMatrix.save`.
+
+    Returns
+    -------
+    BigMatrix
+
+    Raises
+    ------
+    TypeError
+        The entries are of a type that tiles have not, as float16, or there is no array; or it is larger than
+        16 MiB and not in memory; or it is more than its numbers, as a sparse one or one with a unit.
+    ValueError
+        It has not one or two dimensions; or the structure does not fit its shape or tiles; or it is masked.
+    StructureError
+        The matrix does not have this structure; the message shows two entries. Of a large one when computed.
+    FileExistsError
+        There is something at `store`.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> A = wl.from_array(np.arange(6.0).reshape(2, 3))
+    >>> (A @ A.T).compute()
+    array([[ 5., 14.],
+           [14., 50.]])
+    """
+    if isinstance(a, BigMatrix):
+        raise TypeError("this is a matrix already: use it as it is; A.persist() or A.save(url) computes it")
+    if overwrite and store is None:
+        raise ValueError("overwrite=True is about what is at store=…, which is not given")
+    array, own = as_array(a)
+    if array.ndim not in (1, 2):
+        raise ValueError(f"a matrix or a vector is needed, not an array of {array.ndim} dimensions")
+    dtype = tile_dtype(array.dtype)
+    structure = structure_of(structure, dtype)
+    shape = array.shape if array.ndim == 2 else (array.shape[0], 1)
+    node = array_leaf(array, chosen_tile(tile, shape, dtype), structure, dtype=dtype, own=own)
+    matrix = BigMatrix(claimed(node, structure) if check else node)
+    return matrix if store is None else matrix.save(os.fspath(store), overwrite=overwrite)
+
+
+@short
+def open(url: str | os.PathLike[str]) -> BigMatrix:
+    """Open a stored matrix.
+
+    Parameters
+    ----------
+    url : str or path
+        A folder, ``file:///…``, ``s3://bucket/prefix`` or ``memory://name/…``.
+
+    Raises
+    ------
+    NotAMatrixError
+        There is none (or one that is not finished).
+    MetadataError
+        It is not in wrenla's layout; `from_zarr` copies arrays of other layouts.
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> saved = wl.eye(4).save("memory://docs/eye")
+    >>> float(wl.open("memory://docs/eye").trace())
+    4.0
+    """
+    store = open_store(url)
+    try:
+        layout = TileLayout.read(store)
+        spec = stored_spec(store, layout)
+    finally:
+        store.close()
+    return BigMatrix(leaf(spec, layout.structure))
+
+
+@short
+def from_function(
+    f: Callable[..., npt.ArrayLike],
+    shape: int | tuple[int, ...],
+    tile: Tile = None,
+    dtype: npt.DTypeLike = np.float64,
+    structure: Structure = "general",
+    *,
+    version: str | int | None = None,
+    check: bool = True,
+) -> BigMatrix:
+    """Make a matrix whose tiles are computed where they are used.
+
+    They are stored only if it is persisted or saved.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(rows, cols)`` gets two one-dimensional integer arrays of global indices and returns that block, of
+        shape ``(len(rows), len(cols))``; for a vector, ``f(rows)``. It must depend on
+        its arguments only. It travels by cloudpickle, with the local modules that it needs.
+    shape : int or tuple of int
+        Of the matrix or vector.
+    tile, structure
+        As in `from_array`.
+    dtype : data type
+        float32, float64, complex64 or complex128.
+    version : str or int, optional
+        Stands for what the function reads beside its arguments: data files, environment variables, a
+        database. A killed run goes on with the tiles that are there only if the function is the same, and so
+        are the modules that it uses, directly or not, and this. Give another one when what is read changes.
+    check : bool
+        Look whether the structure is as you say, in diagonal tiles and a sample of others when they are made:
+        for that `f` is asked for a few small blocks more.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> K = wl.from_function(lambda i, j: 1.0 / (1 + i[:, None] + j), (3, 3), structure="pos")
+    >>> K.compute()[2]
+    array([0.33333333, 0.25      , 0.2       ])
+    """
+    _check_callable(f, "from_function(f, shape)", "wl.from_array(a) makes a matrix of an array")
+    two, ndim = _shape(shape)
+    name = _dtype(np.dtype(dtype))
+    structure = structure_of(structure, name)
+    packed = packed_function(f, version)
+    grid = Grid(two, chosen_tile(tile, two, name))
+    identity = f"function {packed.name} {ndim} {grid.shape} {grid.tile} {name}"
+    spec = ArraySpec("function", grid, name, ndim, identity, "", packed.digest)
+    node = leaf(spec, structure, packed.blob)
+    return BigMatrix(claimed(node, structure) if check else node)
+
+
+@short
+def zeros(shape: int | tuple[int, int], tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
+    """Return a matrix (or, for an int, a vector) of zeros, which takes no space."""
+    return _filled("zeros", shape, tile, dtype, "general")
+
+
+@short
+def eye(n: int, tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
+    """Return the identity of order `n`, which takes no space."""
+    return _filled("eye", (n, n), tile, dtype, "pos")
+
+
+@short
+def random(
+    shape: int | tuple[int, int],
+    tile: Tile = None,
+    dtype: npt.DTypeLike = np.float64,
+    *,
+    seed: int = 0,
+    distribution: str = "normal",
+) -> BigMatrix:
+    """Return a matrix or vector of independent random numbers, which takes no space.
+
+    Parameters
+    ----------
+    shape : int or (int, int)
+    tile, dtype
+        As in `from_function`.
+    seed : int
+        The numbers depend on seed and tiles only, never on the worker or the order (one
+        `numpy.random.SeedSequence` for each tile).
+    distribution : {"normal", "uniform"}
+        Standard normal, or uniform on [0, 1).
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> wl.random(3, seed=1).compute()
+    array([-0.05422898,  0.17917802,  1.26566028])
+    """
+    if seed < 0:
+        raise ValueError(f"a seed is not negative: {seed}")
+    if distribution not in ("normal", "uniform"):
+        raise ValueError(f"distribution is 'normal' or 'uniform', not {distribution!r}")
+    return _filled(f"random {distribution} {int(seed)}", shape, tile, dtype, "general")
+
+
+@short
+def block(blocks: Sequence[Sequence[Any]], tile: Tile = None) -> BigMatrix:
+    """Assemble a matrix from a table of matrices, as `numpy.block`.
+
+    Parameters
+    ----------
+    blocks : sequence of sequences of BigMatrix or array_like
+        All in a row of the table have equally many rows, and all rows of the table are equally wide. A vector
+        is one column.
+    tile : int or (int, int), optional
+        Of the result; by default those of the first block.
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> wl.block([[wl.eye(1), wl.zeros((1, 1))], [wl.zeros((1, 1)), wl.eye(1)]]).compute()
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    nodes = [[as_node(entry) for entry in line] for line in blocks]
+    if not nodes or not all(nodes):
+        raise ValueError("block: a table of at least one matrix is needed")
+    heights = [{node.grid.shape[0] for node in line} for line in nodes]
+    widths = [sum(node.grid.shape[1] for node in line) for line in nodes]
+    if any(len(height) > 1 for height in heights) or len(set(widths)) > 1:
+        shapes = [[node.grid.shape for node in line] for line in nodes]
+        raise ValueError(f"block: these shapes do not make a matrix: {shapes}")
+    shape = (sum(height.pop() for height in heights), widths[0])
+    chosen = nodes[0][0].grid.tile if tile is None else tile_pair(tile)
+    return BigMatrix(assemble.block(nodes, clipped(chosen, shape)))
+
+
+@short
+def map_tiles(
+    f: Callable[..., npt.ArrayLike],
+    *matrices: Any,
+    dtype: npt.DTypeLike | None = None,
+    version: str | int | None = None,
+) -> BigMatrix:
+    """Apply a function to the tiles of matrices of equal shape.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(a, b, …)`` gets one tile of each matrix as a two-dimensional array (of a vector, one column) and
+        returns an array of the same shape. It must not depend on where the tile is, nor change its arguments.
+    *matrices : BigMatrix or array_like
+        The others are brought to the tiles of the first one.
+    dtype : data type, optional
+        Of the result; that of the first matrix by default.
+    version : str or int, optional
+        Stands for what the function reads beside its arguments, as in `from_function`.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> wl.map_tiles(np.exp, wl.zeros((2, 2))).compute()
+    array([[1., 1.],
+           [1., 1.]])
+    """
+    _check_callable(f, "map_tiles(f, A, …)", "the function comes first")
+    if not matrices:
+        raise ValueError("map_tiles: at least one matrix is needed")
+    nodes = tuple(as_node(A) for A in matrices)
+    packed = packed_function(f, version)
+    identity = f"function {packed.name}"
+    spec = ArraySpec("function", Grid((1, 1), (1, 1)), "float64", 2, identity, "", packed.digest)
+    name = _dtype(np.dtype(dtype)) if dtype is not None else nodes[0].dtype
+    return BigMatrix(map_tiles_node(leaf(spec, "general", packed.blob), nodes, name))
+
+
+def _check_callable(f: Any, what: str, hint: str) -> None:
+    if not callable(f):
+        raise TypeError(f"{what} needs a function, not {type(f).__name__}; {hint}")
+
+
+def _filled(
+    formula: str, shape: int | tuple[int, int], tile: Tile, dtype: npt.DTypeLike, structure: Structure
+) -> BigMatrix:
+    two, ndim = _shape(shape)
+    name = _dtype(np.dtype(dtype))
+    grid = Grid(two, chosen_tile(tile, two, name))
+    # streams of random numbers may change from one NumPy to another
+    identity = f"{formula} {grid.shape} {grid.tile} {name} {np.__version__ if 'random' in formula else ''}"
+    return BigMatrix(leaf(ArraySpec("fill", grid, name, ndim, identity, "", formula), structure))
+
+
+def _shape(shape: int | tuple[int, ...]) -> tuple[Pair, int]:
+    """Return rows and columns, and the number of dimensions."""
+    lengths = [operator.index(n) for n in (shape if isinstance(shape, Iterable) else (shape,))]
+    if len(lengths) not in (1, 2):
+        raise ValueError(f"a matrix or a vector is needed, not a shape of {len(lengths)} lengths")
+    return (lengths[0], lengths[1] if len(lengths) == 2 else 1), len(lengths)
+
+
+def _dtype(dtype: np.dtype[Any]) -> str:
+    if dtype.name not in DTYPES:
+        raise TypeError(f"dtype {dtype} is not one of {', '.join(DTYPES)}{cast_hint(dtype)}")
+    return str(dtype.name)
+
+
+def chosen_tile(tile: Tile, shape: Pair, dtype: str) -> Pair:
+    """Return the tiles of a new matrix: what was asked for, or what suits this machine."""
+    if tile is None:
+        tile = settings().tile or choose_tile(max(shape), np.dtype(dtype).itemsize, default_executor().model)
+    return clipped(tile_pair(tile), shape)

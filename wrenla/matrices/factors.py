@@ -1,0 +1,175 @@
+"""Factorizations as objects: factor once, solve many times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, NoReturn
+
+from wrenla.algorithms import systems
+from wrenla.algorithms.anchor import Anchor, Cell, anchor
+from wrenla.algorithms.assemble import copy
+from wrenla.algorithms.cholesky import cholesky
+from wrenla.algorithms.reductions import norm, slogdet_triangular
+from wrenla.algorithms.views import flip, triangle
+from wrenla.array_like import is_truth
+from wrenla.executors.base import Executor
+from wrenla.matrices.matrix import BigMatrix, SlogdetResult
+from wrenla.matrices.operands import Operand, as_node
+from wrenla.planning.expression import Node
+from wrenla.tracebacks import short_methods
+
+__all__ = ["CholeskyFactor", "pair_solve"]
+
+_OTHER: dict[str, Literal["lower", "upper"]] = {"lower": "upper", "upper": "lower"}
+
+
+@short_methods
+class CholeskyFactor:
+    """A = L Lᴴ, made by `wrenla.linalg.cho_factor`, or of a factor that is there already.
+
+    The factor is computed by the first run that needs it and kept as long as this object, or anything made of
+    it, is in use. As SciPy's it can be unpacked: ``c, lower = wl.linalg.cho_factor(A)``.
+
+    Parameters
+    ----------
+    c : BigMatrix or array_like, (n, n)
+        L, as `save` or `BigMatrix.cholesky` made it, or SciPy's `cho_factor`.
+    lower : bool, optional
+        Whether `c` is the lower factor L, or the upper one U with Uᴴ U = A. By default what its `structure`
+        says. The other triangle is not read.
+
+    Attributes
+    ----------
+    L : BigMatrix, (n, n)
+        The lower triangular factor.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> factor = wl.linalg.cho_factor(np.array([[4.0, 2.0], [2.0, 5.0]]))
+    >>> factor.solve(np.array([8.0, 12.0])).compute()
+    array([1., 2.])
+    >>> round(float(factor.slogdet().logabsdet), 6)
+    2.772589
+
+    A saved factor is one again:
+
+    >>> _ = factor.save("memory://docs/factor")
+    >>> again = wl.linalg.CholeskyFactor(wl.open("memory://docs/factor"))
+    >>> again.solve(np.array([8.0, 12.0])).compute()
+    array([1., 2.])
+    """
+
+    __array_ufunc__ = None  # array @ factor is an error, not an array of objects
+
+    def __init__(self, c: Operand, lower: bool | None = None) -> None:
+        self._keep(_lower_factor(as_node(c), lower, "CholeskyFactor"), given=True)
+
+    @classmethod
+    def of_matrix(cls, A: Node, lower: bool = True) -> CholeskyFactor:
+        """Return the factor of A, of which the named triangle is read."""
+        factor = cls.__new__(cls)
+        factor._keep(cholesky(A if lower else flip(A, "C")))
+        factor._lower = lower
+        return factor
+
+    def _keep(self, L: Node, given: bool = False) -> None:
+        self._lower, self._given, self._cell = True, given, Cell()
+        self._node = L if _is_there(L) else anchor(L, self._cell)
+
+    @property
+    def L(self) -> BigMatrix:
+        return BigMatrix(self._node)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.L.shape
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the factor and whether it is the lower one, as SciPy's `cho_factor` returns them."""
+        return iter((self.L if self._lower else self.L.H, self._lower))
+
+    def solve(self, b: Operand) -> BigMatrix:
+        """Return x with A x = b.
+
+        Parameters
+        ----------
+        b : BigMatrix or array_like, (n,) or (n, k)
+        """
+        return BigMatrix(systems.cho_solve(self._node, as_node(b, rows=self._node.grid.tile[0])))
+
+    def slogdet(self) -> SlogdetResult:
+        """Return sign (1) and logarithm of det A."""
+        sign, logabs = slogdet_triangular(self._node, power=2)
+        if self._given:  # the diagonal may be anything: det L Lᴴ = |det L|²
+            sign = copy(norm(sign, "max"), sign.dtype)
+        return SlogdetResult(BigMatrix(sign), BigMatrix(logabs))
+
+    def save(
+        self, url: str, executor: Executor | None = None, *, overwrite: bool = False, **options: Any
+    ) -> CholeskyFactor:
+        """Store L at an address, and return the stored factor; see `BigMatrix.save`.
+
+        ``CholeskyFactor(wl.open(url))`` is the same factor, in another process too.
+        """
+        return CholeskyFactor(self.L.save(url, executor, overwrite=overwrite, **options))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        raise TypeError(
+            "a matrix is needed, not a CholeskyFactor: factor.solve(b) and factor.slogdet() are those of "
+            "A = L Lᴴ; factor.L is the triangle"
+        )
+
+    def __repr__(self) -> str:
+        there = self._cell.stored is not None or _is_there(self._node)
+        return f"CholeskyFactor({self.shape}, {self.L.dtype}, {'computed' if there else 'not computed yet'})"
+
+
+def _is_there(A: Node) -> bool:
+    """Tell whether a matrix is data, or seen through views on data: nothing is computed to read it."""
+    if isinstance(A.op, Anchor):
+        return False
+    return A.is_leaf or (A.is_view and all(map(_is_there, A.args)))
+
+
+def _says_lower(value: Any) -> bool:
+    return isinstance(value, int) or is_truth(value)  # 0 and 1, as LAPACK's wrappers return them
+
+
+def pair_solve(pair: Any, b: Operand) -> BigMatrix:
+    """Return x with A x = b, given SciPy's ``(c, lower)``."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not _says_lower(pair[1]):
+        hint = ""
+        if isinstance(pair, BigMatrix):
+            hint = (
+                "; if this matrix is the factor L, cho_solve((L, True), b) or CholeskyFactor(L).solve(b); if "
+                "it is A itself, cho_solve(cho_factor(A), b) or A.solve(b)"
+            )
+        raise TypeError(
+            f"cho_solve: what cho_factor returns, or (c, lower) as SciPy's, is needed, "
+            f"not {type(pair).__name__}{hint}"
+        )
+    L = _lower_factor(as_node(pair[0]), bool(pair[1]), "cho_solve")
+    return BigMatrix(systems.cho_solve(L, as_node(b, rows=L.grid.tile[0])))
+
+
+def _lower_factor(c: Node, lower: bool | None, what: str) -> Node:
+    """Return the lower triangle L of a factor that is given as L or as U = Lᴴ."""
+    if c.ndim != 2 or c.grid.shape[0] != c.grid.shape[1]:
+        raise ValueError(f"{what}: the factor must be square, not {c.grid.shape[: c.ndim]}")
+    if c.structure in ("pos", "hermitian"):
+        raise ValueError(
+            f"{what}: c is known to be {c.structure}, so it is no triangular factor; cho_factor(A) makes one"
+        )
+    if lower is None:
+        if c.structure == "general":
+            raise ValueError(f"{what}: say lower=True or lower=False: nothing says which triangle counts")
+        lower = c.structure == "lower"
+    part: Literal["lower", "upper"] = "lower" if lower else "upper"
+    if c.structure == _OTHER[part]:
+        raise ValueError(
+            f"{what}: lower={lower}, but c is known to be {c.structure} triangular: its {part} triangle is "
+            f"only the diagonal; use lower={not lower}"
+        )
+    T = triangle(c, part)
+    return T if lower else flip(T, "C")

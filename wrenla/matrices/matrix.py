@@ -1,0 +1,362 @@
+"""`BigMatrix`: a lazy handle on a matrix in tiles."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, NamedTuple, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from wrenla.algorithms import assemble, reductions, systems, views
+from wrenla.algorithms.cholesky import cholesky
+from wrenla.algorithms.gram import gram
+from wrenla.evaluate.evaluation import Options, compute_nodes, persist_node, save_node
+from wrenla.executors.base import Executor
+from wrenla.matrices.operands import (
+    Index,
+    Operand,
+    as_node,
+    clipped,
+    norm_order,
+    number,
+    sliced,
+    tile_pair,
+    times,
+    vector,
+)
+from wrenla.matrices.reductions import Reductions
+from wrenla.tracebacks import short_methods
+from wrenla.words import solver_of
+from wrenla_handler.tiles.layout import DTYPES, Structure
+
+__all__ = ["BigMatrix", "SlogdetResult"]
+
+
+class SlogdetResult(NamedTuple):
+    """Sign of a determinant and logarithm of its absolute value, not computed yet."""
+
+    sign: BigMatrix
+    logabsdet: BigMatrix
+
+
+@short_methods
+class BigMatrix(Reductions):
+    """A matrix (or vector, or number) in tiles that is computed when it is asked for.
+
+    Not made directly: see `from_array`, `open`, `from_function`, `eye`, `zeros`, `random`. Methods return new
+    matrices at once and compute nothing; `compute`, `persist` and `save` do.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy.dtype
+    ndim : int
+        2, 1 for vectors, 0 for numbers.
+    size, nbytes : int
+        Entries; bytes if it were a NumPy array.
+    tile, grid : tuple of int
+        Rows and columns of a tile; number of tile rows and tile columns.
+    structure : {"general", "lower", "upper", "hermitian", "pos"}
+        What is known of it: triangular, Hermitian (symmetric), Hermitian positive definite.
+    T, H : BigMatrix
+        Transpose and conjugate transpose, which cost nothing.
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> A = wl.random((100, 40), tile=32)
+    >>> A
+    BigMatrix((100, 40), float64, tiles of (32, 32), grid (4, 2), general)
+    >>> S = A.gram().shift(1.0)
+    >>> x = S.solve(wl.random(100, tile=32))
+    >>> x.shape, S.structure
+    ((100,), 'pos')
+    """
+
+    __slots__ = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._node.grid.shape[: self.ndim]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self._node.dtype)
+
+    @property
+    def ndim(self) -> int:
+        return self._node.ndim
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
+    def tile(self) -> tuple[int, ...]:
+        return self._node.grid.tile[: self.ndim]
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        return self._node.grid.counts[: self.ndim]
+
+    @property
+    def structure(self) -> Structure:
+        return self._node.structure
+
+    @property
+    def T(self) -> BigMatrix:
+        return self if self.ndim < 2 else BigMatrix(views.flip(self._node, "T"))
+
+    @property
+    def H(self) -> BigMatrix:
+        return BigMatrix(views.flip(self._node, "R" if self.ndim < 2 else "C"))
+
+    def conj(self) -> BigMatrix:
+        """Return the complex conjugate."""
+        return BigMatrix(views.flip(self._node, "R"))
+
+    def __repr__(self) -> str:
+        return (
+            f"BigMatrix({self.shape}, {self.dtype}, tiles of {self.tile}, grid {self.grid}, {self.structure})"
+        )
+
+    # arithmetic
+
+    def __matmul__(self, other: Operand) -> BigMatrix:
+        return BigMatrix(times(self._node, as_node(other, rows=self._node.grid.tile[1])))
+
+    def __rmatmul__(self, other: Operand) -> BigMatrix:
+        return BigMatrix(times(as_node(other, cols=self._node.grid.tile[0]), self._node))
+
+    def dot(self, other: Any) -> BigMatrix:
+        """Return A @ other, or for a number A * other."""
+        return self @ other if np.ndim(other) else self._apply("multiply", self, other)
+
+    def shift(self, c: complex) -> BigMatrix:
+        """Return A + c I; A is not rewritten."""
+        return BigMatrix(views.shift(self._node, *number(c, "shift")))
+
+    def scale_rows(self, w: Operand) -> BigMatrix:
+        """Return diag(w) A, for a vector `w` with one entry for each row."""
+        return BigMatrix(views.scale_rows(self._node, vector(w, self._node.grid.tile[0])))
+
+    def scale_columns(self, w: Operand) -> BigMatrix:
+        """Return A diag(w), for a vector `w` with one entry for each column."""
+        return BigMatrix(views.scale_columns(self._node, vector(w, self._node.grid.tile[1])))
+
+    def tril(self) -> BigMatrix:
+        """Return the lower triangle, diagonal included."""
+        return BigMatrix(views.triangle(self._node, "lower"))
+
+    def triu(self) -> BigMatrix:
+        """Return the upper triangle, diagonal included."""
+        return BigMatrix(views.triangle(self._node, "upper"))
+
+    def astype(self, dtype: npt.DTypeLike) -> BigMatrix:
+        """Return the matrix in another dtype. Complex to real is an error, as information would be lost."""
+        name = np.dtype(dtype).name
+        if name not in DTYPES:
+            raise TypeError(f"dtype {name} is not one of {', '.join(DTYPES)}")
+        if self.dtype.kind == "c" and np.dtype(name).kind != "c":
+            raise TypeError(f"{self.dtype} to {name} would drop the imaginary part")
+        return self if name == self.dtype.name else BigMatrix(assemble.copy(self._node, name))
+
+    def rechunk(self, tile: int | tuple[int, int]) -> BigMatrix:
+        """Return the same matrix in other tiles."""
+        return BigMatrix(assemble.rechunk(self._node, clipped(tile_pair(tile), self._node.grid.shape)))
+
+    def __getitem__(self, index: Index | tuple[Index, ...]) -> BigMatrix:
+        return BigMatrix(sliced(self._node, index if isinstance(index, tuple) else (index,)))
+
+    # linear algebra
+
+    def gram(self, weights: Operand | None = None) -> BigMatrix:
+        """Return A Aᴴ, or A diag(weights) Aᴴ without forming A diag(weights).
+
+        Parameters
+        ----------
+        weights : vector, optional
+            One real number for each column.
+
+        Returns
+        -------
+        BigMatrix, (m, m)
+            Marked positive definite, as it is if `A` has full row rank and the weights are positive;
+            otherwise `shift` it.
+        """
+        w = None if weights is None else vector(weights, self._node.grid.tile[1])
+        if w is not None and np.dtype(w.dtype).kind == "c":
+            raise TypeError("gram: weights are real")
+        return BigMatrix(gram(self._node, w))
+
+    def cholesky(self, upper: bool = False) -> BigMatrix:
+        """Return the Cholesky factor of a Hermitian positive definite matrix.
+
+        Parameters
+        ----------
+        upper : bool
+            Return U with Uᴴ U = A instead of L with L Lᴴ = A.
+
+        Returns
+        -------
+        BigMatrix, (n, n), lower or upper
+            `L.solve(b)` solves with the triangle; `cho_factor` gives an object that solves with A.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            When computed, if A is not positive definite; `minor` is the order of the failing leading minor.
+
+        Notes
+        -----
+        As in LAPACK's ``potrf`` only the lower triangle of A is read. Backward stable:
+        ‖A − L Lᴴ‖ is a small multiple of n u ‖A‖.
+
+        Examples
+        --------
+        >>> import numpy as np, wrenla as wl
+        >>> wl.from_array(np.array([[4.0, 2.0], [2.0, 5.0]])).cholesky().compute()
+        array([[2., 0.],
+               [1., 2.]])
+        """
+        L = cholesky(self._node)
+        return BigMatrix(views.flip(L, "C") if upper else L)
+
+    def solve(self, b: Operand, assume_a: str | None = None, *, check: bool = True) -> BigMatrix:
+        """Return x with A x = b; see `wrenla.linalg.solve`."""
+        B = as_node(b, rows=self._node.grid.tile[0])
+        return BigMatrix(systems.solve(self._node, B, solver_of(assume_a), check))
+
+    def norm(
+        self,
+        ord: Literal["fro", "max", 1, -1, 2] | float | None = None,
+        axis: int | tuple[int, int] | None = None,
+        keepdims: bool = False,
+    ) -> BigMatrix:
+        """Return a norm, a number that is not computed yet.
+
+        Parameters
+        ----------
+        ord : {None, "fro", 1, -1, 2, inf, -inf, "max"}
+            As in `numpy.linalg.norm`: by default the Frobenius norm of a matrix, the Euclidean one (2) of a
+            vector. "fro" and -1 are of matrices. "max" is the largest absolute value. Norms of what is empty
+            are 0, except the smallest of nothing.
+        axis : int or tuple of int, optional
+            All axes, as ``(0, 1)``. Norms of single rows or columns are not there yet.
+        keepdims : bool
+            Keep axes of length 1.
+
+        Raises
+        ------
+        ValueError
+            There is no such norm, or no such axis (`numpy.exceptions.AxisError`).
+        NotImplementedError
+            It is not there yet, as those that need singular values.
+        """
+        order = norm_order(ord, self._node, axis)
+        return BigMatrix(reductions.norm(self._node, order, self.ndim if keepdims else 0))
+
+    def trace(self) -> BigMatrix:
+        """Return the sum of the diagonal."""
+        self._needs_matrix("trace")
+        return BigMatrix(reductions.trace(self._node))
+
+    def diagonal(self) -> BigMatrix:
+        """Return the main diagonal, a vector."""
+        self._needs_matrix("diagonal")
+        return BigMatrix(reductions.diagonal(self._node))
+
+    def slogdet(self) -> SlogdetResult:
+        """Return sign and logarithm of |det A|, for positive definite and triangular matrices."""
+        sign, logabs = systems.slogdet(self._node)
+        return SlogdetResult(BigMatrix(sign), BigMatrix(logabs))
+
+    # evaluation
+
+    def compute(self, executor: Executor | None = None, **options: Any) -> Any:
+        """Compute and return a NumPy array (for a number, a NumPy scalar).
+
+        Parameters
+        ----------
+        executor : Executor, optional
+            Where to run; `default_executor()` if None.
+        **options
+            ``schedule="dataflow"|"waves"``, ``progress=True|False``, ``on_event=callable``, and
+            ``max_compute_bytes``, above which the result is refused.
+
+        Returns
+        -------
+        ndarray, in Fortran order
+        """
+        return compute_nodes([self._node], executor, Options.of(**options))[0]
+
+    def persist(self, executor: Executor | None = None, **options: Any) -> BigMatrix:
+        """Compute and return the same matrix with its tiles in the store for temporaries.
+
+        They are kept as long as the returned matrix, or anything made of it, is in use; `save` keeps them for
+        good.
+        """
+        return BigMatrix(persist_node(self._node, executor, Options.of(**options)))
+
+    def save(
+        self, url: str, executor: Executor | None = None, *, overwrite: bool = False, **options: Any
+    ) -> BigMatrix:
+        """Compute, store the tiles at an address, and return the stored matrix.
+
+        Parameters
+        ----------
+        url : str
+            A folder, ``file:///…``, ``s3://bucket/prefix`` or ``memory://name/…``. Any Zarr v3 reader opens
+            what is saved there.
+        executor : Executor, optional
+        overwrite : bool
+            Replace what is there. Without it that is an error, except that a killed `save` of the same matrix
+            goes on where it was.
+        **options
+            As in `compute`.
+        """
+        return BigMatrix(save_node(self._node, url, executor, overwrite, Options.of(**options)))
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        if copy is False:
+            raise ValueError("a BigMatrix becomes an array only by being computed, which makes a copy")
+        return np.asarray(self.compute(), dtype)
+
+    def __float__(self) -> float:
+        return float(self._number())
+
+    def __complex__(self) -> complex:
+        return complex(self._number())
+
+    def __bool__(self) -> bool:
+        if self.size == 1:
+            return bool(self.compute())
+        raise ValueError("the truth value of a matrix is ambiguous; A.compute().any() or .all() has one")
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("a number has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(
+            "a BigMatrix is not iterable, as each row would be computed from scratch: loop over A.compute(), "
+            "or over slices, A[:1000], A[1000:2000], …, computed one by one"
+        )
+
+    def __contains__(self, value: object) -> NoReturn:
+        raise TypeError("a BigMatrix is not iterable, nor searched with `in`: look into A.compute()")
+
+    def _number(self) -> Any:
+        if self.size != 1:
+            raise TypeError(f"only one number can become a number, not a matrix of shape {self.shape}")
+        return self.compute().item()
+
+    def _needs_matrix(self, what: str) -> None:
+        if self.ndim != 2:
+            raise ValueError(f"{what}: a matrix is needed, not {self.ndim} dimensions")

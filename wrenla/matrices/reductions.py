@@ -1,0 +1,81 @@
+"""Sums, means and extremes of a matrix, with NumPy's arguments."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Literal, Self, TypeAlias
+
+from wrenla.algorithms import reductions, statistics
+from wrenla.matrices.arithmetic import Arithmetic
+from wrenla.planning.expression import Node
+from wrenla.tracebacks import short_methods
+
+__all__ = ["Reductions"]
+
+Axis: TypeAlias = Literal[0, 1] | None
+
+
+@short_methods
+class Reductions(Arithmetic):
+    """Something whose entries are added up along an axis.
+
+    `axis` is 0 for one number for each column, 1 for one for each row, None for one of all; `keepdims` keeps
+    that axis, of length one. Of NumPy's other arguments (``out``, ``dtype``) only the defaults are taken, so
+    that ``np.sum(A)`` and ``np.mean(A, axis=0)`` work, too.
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> A = wl.from_array([[1.0, 4.0], [9.0, 16.0]])
+    >>> (A - A.mean(axis=1, keepdims=True)).max(axis=0).compute()
+    array([-1.5,  3.5])
+    """
+
+    __slots__ = ()
+
+    def sum(self, axis: int | None = None, *, keepdims: bool = False, **numpy: Any) -> Self:
+        """Return the sum of all entries, or of each column (axis 0) or row (axis 1)."""
+        along = self._axis("sum", axis, numpy)
+        return self._reduced(reductions.sum_over(self._node, along), along, keepdims)
+
+    def mean(self, axis: int | None = None, *, keepdims: bool = False, **numpy: Any) -> Self:
+        """Return the mean of all entries, or of each column (axis 0) or row (axis 1)."""
+        along = self._axis("mean", axis, numpy)
+        return self._reduced(statistics.mean(self._node, along), along, keepdims)
+
+    def var(self, axis: int | None = None, *, ddof: float = 0, keepdims: bool = False, **numpy: Any) -> Self:
+        """Return the variance, ``mean(abs(A - A.mean()) ** 2)``; the divisor is less by `ddof`."""
+        along = self._axis("var", axis, numpy)
+        return self._reduced(statistics.variance(self._node, along, ddof), along, keepdims)
+
+    def std(self, axis: int | None = None, *, ddof: float = 0, keepdims: bool = False, **numpy: Any) -> Self:
+        """Return the standard deviation, the square root of `var`."""
+        self._axis("std", axis, numpy)
+        return self._apply("sqrt", self.var(axis, ddof=ddof, keepdims=keepdims))
+
+    def max(self, axis: int | None = None, *, keepdims: bool = False, **numpy: Any) -> Self:
+        """Return the largest entry, of each column (axis 0) or row (axis 1) if asked for; NaN stays NaN."""
+        along = self._axis("max", axis, numpy)
+        return self._reduced(statistics.extreme(self._node, along, "maximum"), along, keepdims)
+
+    def min(self, axis: int | None = None, *, keepdims: bool = False, **numpy: Any) -> Self:
+        """Return the smallest entry, as `max` does the largest."""
+        along = self._axis("min", axis, numpy)
+        return self._reduced(statistics.extreme(self._node, along, "minimum"), along, keepdims)
+
+    def _axis(self, what: str, axis: Any, numpy: dict[str, Any]) -> Axis:
+        for name, value in numpy.items():
+            if name not in ("out", "dtype") or value is not None:
+                raise TypeError(f"{what}: there is no {name}=; axis and keepdims are the arguments")
+        ndim = self._node.ndim
+        if isinstance(axis, tuple):  # of all axes, or of one
+            axis = None if len(axis) == ndim else axis[0] if len(axis) == 1 else axis
+        axis = None if axis is None else operator.index(axis)
+        if axis is not None and not -ndim <= axis < ndim:
+            raise ValueError(f"axis {axis} of something with {ndim} dimensions")
+        if axis is None or ndim == 1:
+            return None
+        return 0 if axis % 2 == 0 else 1
+
+    def _reduced(self, result: Node, axis: Axis, keepdims: bool) -> Self:
+        return type(self)(statistics.kept(result, axis, self._node.ndim) if keepdims else result)

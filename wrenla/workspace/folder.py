@@ -1,0 +1,246 @@
+"""The place of a run in a store: its lease, its temporary tiles, and where to find those of others."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from wrenla.workspace.lease import Lease, Standing, is_free, standing
+from wrenla.workspace.ownership import MANIFEST, has_tiles, in_run, is_run, is_run_folder, lease_is_of
+from wrenla_handler.errors import StoreError, ThreadLimitError
+from wrenla_handler.stores import LEASE, RUNS, Store, join, open_store
+from wrenla_handler.threads import Threads
+
+__all__ = [
+    "DeadRun",
+    "RunFolder",
+    "dead_runs",
+    "delete_all",
+    "empty",
+    "runs_in",
+    "saves_of",
+    "take_lease",
+]
+
+logger = logging.getLogger("wrenla.run")
+
+_REMOVERS = 8
+"""Requests at a time that remove objects from a store that is far away."""
+
+
+_LOOKERS = 16
+"""Runs at a time that are looked at in a store that is far away."""
+
+_open_here: set[str] = set()
+"""Addresses of the runs of this process that are not over."""
+
+
+class RunFolder:
+    """A run's own prefix, held by a lease until the folder is closed.
+
+    Parameters
+    ----------
+    root : str
+        URL of the store for temporaries.
+    key : str
+        Identity of the run: the same work finds the same folder, and what is done in it. While another live
+        process holds it, this one takes a folder of its own.
+    """
+
+    def __init__(self, root: str, key: str) -> None:
+        self._process = os.getpid()
+        self.root = root
+        self.key, self.url, self.store, lease = _open(root, key)
+        if lease is None:
+            self.key, self.url, self.store, lease = _open(root, f"{key}-{uuid.uuid4().hex[:8]}")
+        if lease is None:
+            raise StoreError(f"{self.url}: a lease with a name of our own is somebody else's; try again")
+        self.lease = lease
+        self.kept = False
+        self.resumable = False  # a run that needs what is here was cut short
+        _open_here.add(self.url)
+
+    def place(self, name: str) -> str:
+        """Return the URL of an array of this run."""
+        return join(self.url, name)
+
+    def keep(self) -> None:
+        """Let the folder outlive its run; whoever says so removes it."""
+        self.kept = True
+
+    def close(self) -> None:
+        """Give the lease back and keep the tiles: another run may go on from here."""
+        self.lease.release()
+        self.store.close()
+        _open_here.discard(self.url)
+
+    def remove(self) -> None:
+        """Remove everything that a run writes."""
+        if os.getpid() != self._process:
+            return  # a forked child has inherited it, and its parent goes on with it
+        if self.lease.still_held():  # or else it is somebody's who has taken this process for dead
+            self.lease.end_renewing()
+            empty(self.store, self.key)
+        self.lease.stop()
+        self.store.close()
+        _open_here.discard(self.url)
+
+
+def _open(root: str, key: str) -> tuple[str, str, Store, Lease | None]:
+    """Open a run's folder and take its lease, None while somebody else has it."""
+    url = join(root, RUNS, key)
+    store = open_store(url)
+    try:
+        lease = take_lease(store, key)
+    except BaseException:
+        store.close()
+        raise
+    if lease is None:
+        store.close()
+    return key, url, store, lease
+
+
+def take_lease(store: Store, key: str) -> Lease | None:
+    """Take the lease of a run's folder, None while somebody else has it."""
+    found = standing(store, LEASE)
+    return Lease.succeed(store, LEASE, found, {"run": key}) if is_free(store, LEASE, found) else None
+
+
+def empty(store: Store, run: str) -> tuple[int, int]:
+    """Remove what a run writes, and return how many objects that were and how many others stay."""
+    keys = set(store.list())
+    # and look again when it is gone: who writes after that finds it gone, and removes it again (TileWork)
+    store.delete(MANIFEST)
+    keys |= set(store.list())
+    ours = {key for key in keys if in_run(key, run)}
+    leases = {key for key in ours if key.startswith(LEASE)}
+    delete_all(store, ours - leases)
+    for key in leases:  # last: until then nobody else may take the folder for their own
+        store.delete(key)
+    store.remove_empty_folders(is_run_folder, root=True)
+    if keys - ours:
+        logger.warning("%s: kept, as wrenla has not written it: %r", store.url, min(keys - ours))
+    return len(ours), len(keys - ours)
+
+
+def saves_of(store: Store) -> dict[str, str]:
+    """Return where a run saves matrices: for each address the key of the result."""
+    try:
+        saves = json.loads(bytes(store.get(MANIFEST)))["saves"]
+        return {str(url): str(result) for url, result in saves.items()}
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}  # it saves nothing, or had not begun to
+
+
+def delete_all(store: Store, keys: Iterable[str]) -> None:
+    """Remove objects, some at a time where a request takes a while."""
+    rest = sorted(keys)
+    if store.reach == "anywhere" and len(rest) > 1:
+        with contextlib.suppress(RuntimeError):  # at the end of the interpreter no thread can begin
+            with Threads(_REMOVERS, "wrenla-remove") as pool:
+                list(pool.map(store.delete, rest))
+            rest = []
+    for key in rest:
+        store.delete(key)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadRun:
+    """A run whose owner seems to be gone, and what it has of the arrays that somebody else needs.
+
+    Attributes
+    ----------
+    name, url : str
+    arrays : frozenset of str
+        Names of folders below it.
+    found : Standing
+        Its lease.
+    """
+
+    name: str
+    url: str
+    arrays: frozenset[str]
+    found: Standing
+
+    @property
+    def alive(self) -> bool | None:
+        """False if its owner is gone, None if that has to be watched."""
+        return self.found.alive
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[bool]:
+        """Have it for a while, and hand out whether we do: neither its own script nor `clean` has it then.
+
+        If no tile is left at the end it is removed.
+        """
+        store = open_store(self.url)
+        lease = None
+        try:
+            if is_free(store, LEASE, self.found):
+                lease = Lease.succeed(store, LEASE, self.found, {"run": self.name})
+            yield lease is not None
+        finally:
+            if lease is not None:
+                self._give_back(store, lease)
+            store.close()
+
+    def _give_back(self, store: Store, lease: Lease) -> None:
+        tiles = any(has_tiles(key.partition("/")[0]) for key in store.list())
+        if tiles or saves_of(store) or not lease.still_held():
+            lease.release()
+            return
+        try:
+            lease.end_renewing()
+            empty(store, self.name)
+        finally:
+            lease.stop()
+
+
+def dead_runs(folder: RunFolder, arrays: Container[str]) -> list[DeadRun]:
+    """Find the runs beside one's own that have some of these arrays, and no live owner that is known of.
+
+    It takes one request where there are no others, and two or three more for each of those. What cannot be
+    read, as another user's, counts as not there.
+    """
+    look = partial(_look_for, folder.root, arrays)
+    try:
+        names = [name for name in runs_in(folder.root) if has_tiles(name) and name != folder.key]
+        if folder.store.reach == "anywhere" and len(names) > 1:
+            with Threads(_LOOKERS, "wrenla-look") as pool:
+                found = list(pool.map(look, names))
+        else:
+            found = list(map(look, names))
+    except (StoreError, ThreadLimitError) as error:
+        logger.info("%s: other runs are not looked at: %s", folder.root, error)
+        return []
+    return [dead for dead in found if dead is not None]
+
+
+def _look_for(root: str, arrays: Container[str], name: str) -> DeadRun | None:
+    url = join(root, RUNS, name)
+    if url in _open_here:
+        return None
+    with contextlib.closing(open_store(url)) as store:
+        try:
+            there = frozenset(folder for folder in store.list_folders() if folder in arrays)
+            found = standing(store, LEASE) if there else None
+        except StoreError:
+            return None
+    if found is None or found.alive or not lease_is_of(found.data, name):
+        return None
+    return DeadRun(name, url, there, found)
+
+
+def runs_in(root: str) -> Iterator[str]:
+    """Yield the names of the runs in a store."""
+    store = open_store(join(root, RUNS))
+    try:
+        yield from (name for name in store.list_folders() if is_run(name))
+    finally:
+        store.close()
