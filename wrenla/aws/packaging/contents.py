@@ -25,6 +25,10 @@ _IMPORT = re.compile(
 )
 
 
+_NOT_IN_A_FUNCTION = ("wrenla/emulator/", "wrenla/cli/")
+"""Of ours: a fifth of the code, and nothing that a function runs."""
+
+
 def own_files(packages: Mapping[str, Path]) -> dict[str, bytes]:
     """Read import packages from where they lie, an installed or a source folder; keys are paths."""
     found = {}
@@ -33,7 +37,7 @@ def own_files(packages: Mapping[str, Path]) -> dict[str, bytes]:
             inside = path.relative_to(folder)
             if path.is_file() and "__pycache__" not in inside.parts and path.suffix not in (".pyc", ".pyi"):
                 found[f"{name}/{inside.as_posix()}"] = path.read_bytes()
-    return found
+    return {path: data for path, data in found.items() if not path.startswith(_NOT_IN_A_FUNCTION)}
 
 
 def chosen_members(wheel: zipfile.ZipFile) -> dict[str, str]:
