@@ -1,4 +1,4 @@
-"""A Lambda on this machine: what a call costs beside the sandbox's own floor, and a Cholesky through it.
+"""The Lambda emulator: what a call costs beside the emulator's own floor, and a Cholesky through it.
 
 Each contestant is a function below, run in a process of its own, that prints one JSON line.
 """
@@ -18,7 +18,7 @@ import numpy as np
 import wrenla as wl
 from benchmarks.contest import compete
 from benchmarks.figure import Figure
-from wrenla.emulator import LocalLambda
+from wrenla.emulator import LambdaEmulator
 from wrenla.run.events import Event, RunFinished
 from wrenla_handler.app import packages
 from wrenla_kernels import scipy_blas_info
@@ -32,8 +32,8 @@ def figures(rounds: int) -> list[Figure]:
 
 
 def _calls(rounds: int) -> list[Figure]:
-    work = "1,000 trivial calls on a local Lambda, concurrency 8"
-    print(f"{work}: its peer is the sandbox's own floor, raw requests to a function that returns its event")
+    work = "1,000 trivial calls on a Lambda emulator, concurrency 8"
+    print(f"{work}: its peer is the emulator's own floor, raw requests to a function that returns its event")
     c = compete(["lambda_calls"], {"calls": 1000, "concurrency": 8}, rounds=rounds, module=__spec__.name)
     runs = c["lambda_calls"].runs
     if not runs:
@@ -82,7 +82,7 @@ def _many() -> list[Figure]:
 
 def lambda_calls(calls: int, concurrency: int) -> dict[str, Any]:
     """Time warm calls, and the floor before and after them."""
-    with LocalLambda(memory=1769) as aws, wl.LambdaExecutor(concurrency=concurrency) as executor:
+    with LambdaEmulator(memory=1769) as aws, wl.LambdaExecutor(concurrency=concurrency) as executor:
         list(executor.map(abs, range(20 * concurrency)))
         before = aws.floor(calls=calls, concurrency=concurrency).per_call
         start = time.perf_counter()
@@ -100,7 +100,7 @@ def lambda_cholesky(n: int, tile: int, workers: int) -> dict[str, Any]:
         return 0.9 ** abs(i[:, None] - j)
 
     u = np.finfo(float).eps / 2
-    with LocalLambda(memory=1769) as aws, wl.LambdaExecutor(concurrency=workers) as executor:
+    with LambdaEmulator(memory=1769) as aws, wl.LambdaExecutor(concurrency=workers) as executor:
         root = f"s3://{aws.bucket}/{aws.prefix}"
         A = wl.from_function(entries, (n, n), tile, structure="pos").save(f"{root}/A", executor)
         plan = wl.plan(A.cholesky(), executor=executor)

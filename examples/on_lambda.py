@@ -14,7 +14,7 @@ import click
 import numpy as np
 
 import wrenla as wl
-from wrenla.emulator import LocalLambda
+from wrenla.emulator import LambdaEmulator
 
 N, TILE, WORKERS = 1536, 384, 4
 
@@ -32,12 +32,12 @@ def main(real: bool) -> None:
     logging.getLogger("wrenla.aws").setLevel(
         logging.INFO
     )  # says what is being done: it takes a minute at first
-    place = contextlib.nullcontext() if real else LocalLambda(memory=1769)
+    place = contextlib.nullcontext() if real else LambdaEmulator(memory=1769)
     start = time.perf_counter()
-    with place as sandbox, wl.LambdaExecutor(concurrency=WORKERS, max_dollars=0.20) as executor:
+    with place as emulator, wl.LambdaExecutor(concurrency=WORKERS, max_dollars=0.20) as executor:
         print(f"{executor}, ready after {time.perf_counter() - start:.1f} s")
-        if sandbox is not None and sandbox.missing:
-            print(f"not as on AWS: {'; '.join(sandbox.missing)}")
+        if emulator is not None and emulator.missing:
+            print(f"not as on AWS: {'; '.join(emulator.missing)}")
         map_functions(executor)
         solve_system(executor)
         stats = executor.stats()

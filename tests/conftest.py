@@ -23,7 +23,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("tests")
 
-_WITH_A_SANDBOX = Path(__file__).parent / "aws/lambda_"
+_WITH_AN_EMULATOR = Path(__file__).parent / "aws/lambda_"
 
 # Tests make hundreds of clients, and every session would parse the descriptions of AWS's services again.
 botocore.loaders.create_loader = functools.cache(botocore.loaders.create_loader)
@@ -40,14 +40,14 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier, so that `-m unit` finds it, and put those first that share a sandbox.
+    """Mark each test with its tier, so that `-m unit` finds it, and put those first that share an emulator.
 
     Tests that run beside each other are dealt out in order, and taken over from the end: the first ones stay
-    in one process, and in the others no sandbox of their own starts, which takes as long as a hundred tests.
+    in one process, and in the others no emulator of their own starts, which takes as long as a hundred tests.
     """
     for item in items:
         item.add_marker(tier_of(item))
-    items.sort(key=lambda item: not item.path.is_relative_to(_WITH_A_SANDBOX))
+    items.sort(key=lambda item: not item.path.is_relative_to(_WITH_AN_EMULATOR))
 
 
 def pytest_collection_finish() -> None:

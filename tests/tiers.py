@@ -23,7 +23,7 @@ _CLOUD_FIXTURES = frozenset({"s3_endpoint", "aws_endpoint", "aws", "stand"})
 
 _USUALLY = {
     "process": ("tests/executors", "tests/tooling", "tests/peers", "wrenla"),
-    "cloud": ("tests/aws", "tests/s3"),
+    "cloud": ("tests/aws", "tests/emulator", "tests/s3"),
 }
 
 _STARTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"})

@@ -113,7 +113,7 @@ ROWS = [
     # the function ends without an answer of its own
     Row(
         "timed out",
-        failed("Sandbox.Timedout", "RequestId: 1 Error: Task timed out after 30.00 seconds"),
+        failed("Emulator.Timedout", "RequestId: 1 Error: Task timed out after 30.00 seconds"),
         TimedOut,
         r"30 s.*wrenla deploy --timeout",
     ),

@@ -1,6 +1,6 @@
 """A factorization by functions takes the requests to S3 that its plan says, and no others.
 
-Functions sign with the keys of their role, which nobody but the sandbox knows: the proxy signs anew.
+Functions sign with the keys of their role, which nobody but the emulator knows: the proxy signs anew.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 import wrenla as wl
-from wrenla.emulator import LocalLambda
+from wrenla.emulator import LambdaEmulator
 from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3.client import close_clients
 
@@ -58,9 +58,9 @@ def proxy(s3_endpoint: str) -> Iterator[FaultProxy]:
 def executor(
     proxy: FaultProxy, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[wl.LambdaExecutor]:
-    """Functions that keep their tiles in S3, not in what the sandbox has beside it."""
+    """Functions that keep their tiles in S3, not in what the emulator has beside it."""
     environment = {"AWS_ENDPOINT_URL_S3": proxy.url}
-    with LocalLambda(memory=1769, environment=environment) as aws:
+    with LambdaEmulator(memory=1769, environment=environment) as aws:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
         monkeypatch.delenv("WRENLA_STORE")  # temporaries go into the bucket, as is usual on Lambda
         close_clients()

@@ -55,7 +55,7 @@ def test_python_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """The blocks of one document share their names. A `text` block right below one is what it prints."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WRENLA_STORE", str(tmp_path / "store"))
-    if "LocalLambda(" in path.read_text():  # functions there cannot see a folder: they have a bucket
+    if "LambdaEmulator(" in path.read_text():  # functions there cannot see a folder: they have a bucket
         monkeypatch.delenv("WRENLA_STORE")
     monkeypatch.setenv("WRENLA_WORKERS", "2")
     monkeypatch.setenv("WRENLA_ALLOWED_MEM", "2 GiB")

@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for line in (
         "__main__",
         "cli.main",
-        "cli.map cli.aws cli.sandbox cli.clean",
+        "cli.map cli.aws cli.emulator cli.clean",
         "cli.script cli.inputs cli.places cli.params",
         "cli.text",
         "emulator",

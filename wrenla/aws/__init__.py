@@ -1,1 +1,1 @@
-"""Deployment to AWS, and a Lambda on this machine."""
+"""Deployment to AWS."""

@@ -50,7 +50,7 @@ class Clients:
     Attributes
     ----------
     emulated : bool
-        The function does not run at AWS (which speaks https only) but in a sandbox on this machine.
+        The function does not run at AWS (which speaks https only) but in an emulator on this machine.
     plain_s3 : bool
         The bucket is reached without encryption, as only S3 servers other than AWS's allow.
     """

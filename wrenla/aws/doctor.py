@@ -196,7 +196,7 @@ class _Examination:
             with explaining():
                 self._clients, self._site = connect(self._session, self._spec)
         except DeployError as error:
-            if is_not_accepted(error.__cause__):  # not every S3 and sandbox checks signatures
+            if is_not_accepted(error.__cause__):  # not every S3 and emulator checks signatures
                 raise
             # It asks for the function, too, which is a line of its own. What the function would have told of
             # bucket and prefix is as for a new one then, or as given.

@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from wrenla.cli import aws as cli_aws
-from wrenla.cli import sandbox as cli_sandbox
+from wrenla.cli import emulator as cli_emulator
 from wrenla.cli.clean import clean
 from wrenla.cli.map import map_command
 from wrenla.cli.params import Address
@@ -54,7 +54,7 @@ def main() -> None:
     """
 
 
-for _command in (clean, map_command, *cli_aws.commands, *cli_sandbox.commands):
+for _command in (clean, map_command, *cli_aws.commands, *cli_emulator.commands):
     main.add_command(_command)
 
 

@@ -1,8 +1,8 @@
-"""A Lambda on this machine, as strict as the real one: for tests, and to try things."""
+"""Lambda emulator: a Lambda on this machine, as strict as the real one: for tests, and to try things."""
 
 from __future__ import annotations
 
 from wrenla.emulator.faults import Fault
-from wrenla.emulator.local_lambda import LocalLambda
+from wrenla.emulator.lambda_emulator import LambdaEmulator
 
-__all__ = ["Fault", "LocalLambda"]
+__all__ = ["Fault", "LambdaEmulator"]

@@ -1,4 +1,4 @@
-"""``python -m wrenla.emulator OPTIONS``: one sandbox; it is started by `LocalLambda`."""
+"""``python -m wrenla.emulator OPTIONS``: one emulator; it is started by `LambdaEmulator`."""
 
 from __future__ import annotations
 

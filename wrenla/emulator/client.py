@@ -1,4 +1,4 @@
-"""The driver's side of a sandbox: its process, and requests to what it is asked itself."""
+"""The driver's side of an emulator: its process, and requests to what it is asked itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wrenla.emulator.leftovers import sweep_after
 from wrenla.emulator.options import Options, Ready
 from wrenla.errors import WrenlaError
 
-__all__ = ["SandboxProcess"]
+__all__ = ["EmulatorProcess"]
 
 _START = 60.0
 """Seconds that it may take to start, on a machine that is busy."""
@@ -25,8 +25,8 @@ _END = 20.0
 """Seconds that it may take to end in order."""
 
 
-class SandboxProcess:
-    """A sandbox in a process of its own, which takes nothing from this one's interpreter lock.
+class EmulatorProcess:
+    """An emulator in a process of its own, which takes nothing from this one's interpreter lock.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ class SandboxProcess:
             self._process.wait()
             said = self.said().strip()
             if said.startswith("Traceback"):  # what nobody has thought of: one line says the most
-                said = f"the sandbox did not start: {said.splitlines()[-1]}"
-            raise WrenlaError(said or f"the sandbox was not ready within {_START:g} s")
+                said = f"the emulator did not start: {said.splitlines()[-1]}"
+            raise WrenlaError(said or f"the emulator was not ready within {_START:g} s")
         return Ready.decode(line.decode())
 
     def said(self) -> str:
@@ -83,7 +83,7 @@ class SandboxProcess:
         return self._log.read().decode(errors="replace")
 
     def ask(self, method: str, path: str, content: object = None) -> Any:
-        """Send a signed request to the sandbox itself, and return what it answers.
+        """Send a signed request to the emulator itself, and return what it answers.
 
         Raises
         ------
@@ -103,12 +103,12 @@ class SandboxProcess:
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise WrenlaError(f"the sandbox does not answer ({error}): {self.said()[-2000:]}") from error
+            raise WrenlaError(f"the emulator does not answer ({error}): {self.said()[-2000:]}") from error
         finally:
             connection.close()
         answered = json.loads(text)
         if answer.status != 200:
-            raise WrenlaError(f"the sandbox refuses {path}: {answered.get('message')}")
+            raise WrenlaError(f"the emulator refuses {path}: {answered.get('message')}")
         return answered
 
     def close(self) -> None:
@@ -134,4 +134,4 @@ class SandboxProcess:
         WrenlaError
         """
         if self._process.poll() is not None:
-            raise WrenlaError(f"the sandbox has ended: {self.said()[-2000:]}")
+            raise WrenlaError(f"the emulator has ended: {self.said()[-2000:]}")

@@ -1,4 +1,4 @@
-"""What a sandbox is furnished with: wrenla's own function, somebody else's, or the trivial one."""
+"""What an emulator is furnished with: wrenla's own function, somebody else's, or the trivial one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def deploy_wrenla(session: Any, spec: DeploySpec) -> Deployment:
 
 def deploy_package(session: Any, spec: DeploySpec, package: Path, handler: str) -> tuple[str, str]:
     """Make a bucket, a role and a function of a zip, and return the names of the first two."""
-    bucket = f"{spec.function}-sandbox".lower().replace("_", "-")
+    bucket = f"{spec.function}-emulator".lower().replace("_", "-")
     region = session.region_name
     place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     s3 = session.client("s3")

@@ -1,7 +1,7 @@
-"""What sandboxes that were killed have left, and how to remove it.
+"""What emulators that were killed have left, and how to remove it.
 
-Whether a sandbox lives is asked twice. The number in a name says nothing if it is of another container that
-shares ``/tmp`` with this one: there are other processes behind it. So a sandbox holds a lock on its folder,
+Whether an emulator lives is asked twice. The number in a name says nothing if it is of another container that
+shares ``/tmp`` with this one: there are other processes behind it. So an emulator holds a lock on its folder,
 which holds wherever the folder is seen, and ends with the process, however that ends.
 """
 
@@ -19,18 +19,18 @@ from pathlib import Path
 from wrenla.emulator.isolation.cgroups import find_groups, has_ended, sweep_groups
 from wrenla.emulator.runtime.code import remove_tree
 
-__all__ = ["sandbox_folder", "sweep_after", "sweep_folders"]
+__all__ = ["emulator_folder", "sweep_after", "sweep_folders"]
 
-_FOLDER = "wrenla-sandbox-"
-"""What names of folders begin with; the number of the sandbox's process follows."""
+_FOLDER = "wrenla-emulator-"
+"""What names of folders begin with; the number of the emulator's process follows."""
 
 _STARTING = "wrenla-starting-"
 """The same of a folder that is not locked yet, and so must not be found."""
 
 
 @contextlib.contextmanager
-def sandbox_folder() -> Iterator[Path]:
-    """Make the folder of the sandbox that this process is, and remove it in the end."""
+def emulator_folder() -> Iterator[Path]:
+    """Make the folder of the emulator that this process is, and remove it in the end."""
     made = Path(tempfile.mkdtemp(prefix=_STARTING))
     folder = made.with_name(f"{_FOLDER}{os.getpid()}-{made.name.removeprefix(_STARTING)}")
     lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)  # no child has it: it is closed where a program begins
@@ -45,7 +45,7 @@ def sandbox_folder() -> Iterator[Path]:
 
 
 def sweep_folders() -> None:
-    """Remove the folders of sandboxes of this user that have ended."""
+    """Remove the folders of emulators of this user that have ended."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
         with _of_the_dead(folder) as dead:
             if dead:
@@ -53,7 +53,7 @@ def sweep_folders() -> None:
 
 
 def sweep_after(pid: int, seconds: float = 10.0) -> None:
-    """Remove what a sandbox has left that was killed: the next one may not come for long."""
+    """Remove what an emulator has left that was killed: the next one may not come for long."""
     groups = find_groups()
     if groups is not None:
         sweep_groups(groups)
@@ -75,7 +75,7 @@ def _any_left(pid: int) -> bool:
 
 @contextlib.contextmanager
 def _of_the_dead(folder: Path) -> Iterator[bool]:
-    """Tell whether a folder is of a sandbox that has ended; its lock is held meanwhile."""
+    """Tell whether a folder is of an emulator that has ended; its lock is held meanwhile."""
     owner = re.fullmatch(rf"{_FOLDER}(\d+)-\w+", folder.name)
     try:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -1,4 +1,4 @@
-"""The process of a sandbox: everything in it, from the first thread to the last."""
+"""The process of an emulator: everything in it, from the first thread to the last."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wrenla.emulator.faults import Faults
 from wrenla.emulator.isolation.cgroups import sweep_groups
 from wrenla.emulator.isolation.open_files import allow_many
 from wrenla.emulator.isolation.protection import find_protection
-from wrenla.emulator.leftovers import sandbox_folder, sweep_folders
+from wrenla.emulator.leftovers import emulator_folder, sweep_folders
 from wrenla.emulator.options import Options, Ready
 from wrenla.emulator.runtime.host import Host
 from wrenla.emulator.runtime.pool import Pool
@@ -61,7 +61,7 @@ def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
     sweep_folders()
     if protection.groups is not None:
         sweep_groups(protection.groups)
-    folder = stack.enter_context(sandbox_folder())
+    folder = stack.enter_context(emulator_folder())
     cloud = Cloud(options.region, options.account_concurrency, options.enforce_iam)
     logs = Logs(cloud)
     stack.callback(logs.close)
@@ -121,7 +121,7 @@ def _ends(parent: int) -> tuple[int, int]:
     try:
         ended = os.pidfd_open(parent)
     except ProcessLookupError:
-        raise WrenlaError("the process that started the sandbox is gone") from None
+        raise WrenlaError("the process that started the emulator is gone") from None
     if os.getppid() != parent:
-        raise WrenlaError("the process that started the sandbox is gone")
+        raise WrenlaError("the process that started the emulator is gone")
     return ended, told.detach()

@@ -1,4 +1,4 @@
-"""What a sandbox is told when it starts, and what it tells when it is ready."""
+"""What an emulator is told when it starts, and what it tells when it is ready."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MemoryGuard = Literal["auto", "cgroup", "watcher"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of one sandbox.
+    """Options of one emulator.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What a sandbox says, in one line, when it can be called.
+    """What an emulator says, in one line, when it can be called.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""IAM as AWS does it, in the place of moto's: the sandbox's, for moto in this process.
+"""IAM as AWS does it, in the place of moto's: the emulator's, for moto in this process.
 
 moto checks keys and session tokens (its check of signatures refuses right ones of some services: it is off).
 """

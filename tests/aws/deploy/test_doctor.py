@@ -160,7 +160,7 @@ def test_where_only_lambda_does_not_answer(account: Account) -> None:
 
 
 def test_where_only_lambda_looks_at_signatures(account: Account) -> None:
-    """As a sandbox does, whose other services take any secret key."""
+    """As an emulator does, whose other services take any secret key."""
 
     def refuse(**_: Any) -> None:
         answer = {"Error": {"Code": "InvalidSignatureException", "Message": "m"}, "ResponseMetadata": {}}
@@ -281,7 +281,7 @@ def test_a_bucket_in_another_region(
         parsed["ResponseMetadata"]["HTTPHeaders"]["x-amz-bucket-region"] = "eu-west-1"
 
     account.admin.client("s3", config=True).meta.events.register("after-call.s3.ListObjectsV2", tell)
-    assert checks(account)["bucket"].state == "ok"  # a sandbox's own S3 may say what it likes
+    assert checks(account)["bucket"].state == "ok"  # an emulator's own S3 may say what it likes
     monkeypatch.setattr(Clients, "emulated", False)
     found = checks(account)["bucket"]
     assert found.state == "failed"

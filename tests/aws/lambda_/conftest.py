@@ -1,4 +1,4 @@
-"""A Lambda on this machine with wrenla's own function, started once for all these tests."""
+"""The Lambda emulator with wrenla's own function, started once for all these tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import wrenla as wl
 from tests.settings import forget_settings
-from wrenla.emulator import LocalLambda
+from wrenla.emulator import LambdaEmulator
 from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3.client import close_clients
 
@@ -20,17 +20,17 @@ WORKERS = 4
 
 
 @pytest.fixture(scope="package")
-def aws() -> Iterator[LocalLambda]:
-    """The sandbox; the environment of this process points to it."""
+def aws() -> Iterator[LambdaEmulator]:
+    """The emulator; the environment of this process points to it."""
     with pytest.MonkeyPatch.context() as patch:
         forget_settings(patch)
-        with LocalLambda(memory=1024, timeout=60) as started:
+        with LambdaEmulator(memory=1024, timeout=60) as started:
             yield started
             close_clients()
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(aws: LocalLambda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def nothing_left(aws: LambdaEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Address of the function's place, which is empty before and after each test."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     root = f"s3://{aws.bucket}/{aws.prefix}"
@@ -43,7 +43,7 @@ def nothing_left(aws: LocalLambda, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def executor(aws: LocalLambda) -> Iterator[wl.LambdaExecutor]:
+def executor(aws: LambdaEmulator) -> Iterator[wl.LambdaExecutor]:
     """Four invocations at a time."""
     with wl.LambdaExecutor(concurrency=WORKERS) as made:
         yield made

@@ -9,7 +9,7 @@ import pytest
 
 import wrenla as wl
 from tests.waiting import slowed
-from wrenla.emulator import LocalLambda
+from wrenla.emulator import LambdaEmulator
 from wrenla.errors import Lost, WorkerDied
 
 from .system import matrix, n
@@ -31,7 +31,7 @@ _NOT_IDEMPOTENT = {"kill before", "kill during", "kill after", "connection dropp
 
 
 @pytest.fixture(params=FAULTS)
-def fault(request: pytest.FixtureRequest, aws: LocalLambda) -> str:
+def fault(request: pytest.FixtureRequest, aws: LambdaEmulator) -> str:
     """One row of the table; the rules begin to count now."""
     aws.faults(FAULTS[request.param])
     name: str = request.param
@@ -45,7 +45,7 @@ def warm(executor: wl.LambdaExecutor) -> wl.LambdaExecutor:
     return executor
 
 
-def test_map_of_idempotent_calls(warm: wl.LambdaExecutor, aws: LocalLambda, fault: str) -> None:
+def test_map_of_idempotent_calls(warm: wl.LambdaExecutor, aws: LambdaEmulator, fault: str) -> None:
     before = aws.counts()["faults"]
     start = time.monotonic()
     results = list(warm.options(idempotent=True).map(lambda x: x * x, range(CALLS)))
@@ -54,7 +54,7 @@ def test_map_of_idempotent_calls(warm: wl.LambdaExecutor, aws: LocalLambda, faul
     assert time.monotonic() - start < slowed(60)
 
 
-def test_map(warm: wl.LambdaExecutor, aws: LocalLambda, fault: str) -> None:
+def test_map(warm: wl.LambdaExecutor, aws: LambdaEmulator, fault: str) -> None:
     results = list(warm.map(lambda x: x * x, range(CALLS), return_exceptions=True))
     wrong = [(x, y) for x, y in enumerate(results) if y != x * x]
     if fault in _NOT_IDEMPOTENT:
@@ -65,7 +65,7 @@ def test_map(warm: wl.LambdaExecutor, aws: LocalLambda, fault: str) -> None:
 
 
 def test_cholesky(
-    warm: wl.LambdaExecutor, aws: LocalLambda, fault: str, expected: tuple[np.ndarray, np.ndarray]
+    warm: wl.LambdaExecutor, aws: LambdaEmulator, fault: str, expected: tuple[np.ndarray, np.ndarray]
 ) -> None:
     A = matrix()
     before = aws.counts()["faults"]
@@ -75,7 +75,7 @@ def test_cholesky(
 
 @pytest.mark.slow
 def test_solve(
-    warm: wl.LambdaExecutor, aws: LocalLambda, fault: str, expected: tuple[np.ndarray, np.ndarray]
+    warm: wl.LambdaExecutor, aws: LambdaEmulator, fault: str, expected: tuple[np.ndarray, np.ndarray]
 ) -> None:
     A = matrix()
     assert A.solve(np.ones(n)).compute(warm).tobytes() == expected[1].tobytes()

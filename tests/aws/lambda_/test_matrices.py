@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.emulator import LocalLambda
+from wrenla.emulator import LambdaEmulator
 from wrenla.errors import NotPositiveDefiniteError, OutOfMemory, PlanError, ReachError, StructureError
 from wrenla.run.events import Event, RunFinished
 from wrenla_handler.stores import open_store
@@ -87,7 +87,7 @@ def test_numerical_failures_are_told_with_their_indices(executor: wl.LambdaExecu
 
 
 def test_what_is_out_of_reach_is_refused_before_anything_starts(
-    executor: wl.LambdaExecutor, aws: LocalLambda, tmp_path: Path
+    executor: wl.LambdaExecutor, aws: LambdaEmulator, tmp_path: Path
 ) -> None:
     with wl.LocalExecutor(1, allowed_mem="300 MiB") as here:
         A = covariance(100, 50).save(tmp_path / "A", here)
@@ -148,7 +148,7 @@ print("saved", flush=True)
 
 
 def test_a_driver_that_is_killed_is_resumed(
-    aws: LocalLambda, executor: wl.LambdaExecutor, nothing_left: str, tmp_path: Path
+    aws: LambdaEmulator, executor: wl.LambdaExecutor, nothing_left: str, tmp_path: Path
 ) -> None:
     url = f"{nothing_left}/kept/L"
     script = tmp_path / "script.py"

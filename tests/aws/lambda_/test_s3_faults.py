@@ -11,7 +11,7 @@ import pytest
 import wrenla as wl
 from tests.s3.fault_proxy import FaultProxy, Rule
 from tests.s3.test_faults_of_runs import CALLS, FAULTS, LARGE
-from wrenla.emulator import LocalLambda
+from wrenla.emulator import LambdaEmulator
 from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3.client import close_clients
 
@@ -22,7 +22,7 @@ EVERY_DAY = ("503", "answer lost")
 
 
 @pytest.fixture(scope="module")
-def proxy(aws: LocalLambda) -> Iterator[FaultProxy]:
+def proxy(aws: LambdaEmulator) -> Iterator[FaultProxy]:
     """A proxy before the store, for the function and for us."""
     client = boto3.session.Session().client("lambda")
     variables = client.get_function_configuration(FunctionName=aws.function)["Environment"]["Variables"]

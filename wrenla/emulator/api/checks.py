@@ -60,7 +60,7 @@ def check_new_name(changes: Mapping[str, Any]) -> None:
     limit = _NAME_LIMIT if ":" not in name else 140
     _refuse(list(_mismatches("functionName", name, _NAME, limit)))
     if ":" in name:
-        raise invalid("The sandbox creates functions by their name only, not by an ARN")
+        raise invalid("The emulator creates functions by their name only, not by an ARN")
 
 
 def check_configuration(changes: Mapping[str, Any]) -> None:
@@ -69,15 +69,15 @@ def check_configuration(changes: Mapping[str, Any]) -> None:
     Raises
     ------
     Refusal
-        With status 400, in AWS's words, except where the sandbox can do less than AWS.
+        With status 400, in AWS's words, except where the emulator can do less than AWS.
     """
     _refuse(list(_violations(changes)))
     if changes.get("PackageType", "Zip") != "Zip":
-        raise invalid("The sandbox runs packages of type Zip only, no images")
+        raise invalid("The emulator runs packages of type Zip only, no images")
     if changes.get("Runtime", RUNTIME) != RUNTIME:
-        raise invalid(f"The sandbox has the runtime {RUNTIME} only, that of the Python it runs with")
+        raise invalid(f"The emulator has the runtime {RUNTIME} only, that of the Python it runs with")
     if changes.get("Architectures", [ARCHITECTURE]) != [ARCHITECTURE]:
-        raise invalid(f"The sandbox has the architecture {ARCHITECTURE} only, that of this machine")
+        raise invalid(f"The emulator has the architecture {ARCHITECTURE} only, that of this machine")
     variables = _variables(changes)
     if not all(map(_is_text, variables.values())):
         raise invalid(f"{_NOT_CONFIGURED} contains values that no process can have")

@@ -1,4 +1,4 @@
-"""What the sandbox itself can be asked, under ``/_sandbox``: counts, logs, faults."""
+"""What the emulator itself can be asked, under ``/_emulator``: counts, logs, faults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Control"]
 
 
 class Control:
-    """Answers whoever has the keys that the sandbox handed out.
+    """Answers whoever has the keys that the emulator handed out.
 
     Parameters
     ----------
@@ -34,17 +34,19 @@ class Control:
     def handle(self, request: Request, key: str) -> Answer:
         """Answer a request."""
         if key != self._cloud.key:
-            raise Refusal(403, "AccessDeniedException", "Only the sandbox's own keys may ask this.")
+            raise Refusal(403, "AccessDeniedException", "Only the emulator's own keys may ask this.")
         match request.method, request.path:
-            case "PUT", "/_sandbox/faults":
+            case "PUT", "/_emulator/faults":
                 try:
                     self._faults.set([Fault.of(rule) for rule in json.loads(request.body)])
                 except (ValueError, TypeError) as error:
                     raise Refusal(400, "InvalidParameterValueException", str(error)) from None
                 return as_json(200, {})
-            case "GET", "/_sandbox/counts":
+            case "GET", "/_emulator/counts":
                 return as_json(200, self._counts.read())
-            case "GET", "/_sandbox/logs":
+            case "GET", "/_emulator/logs":
                 self._logs.flush()
                 return as_json(200, self._logs.recent())
-        raise Refusal(404, "ResourceNotFoundException", f"The sandbox has no {request.method} {request.path}")
+        raise Refusal(
+            404, "ResourceNotFoundException", f"The emulator has no {request.method} {request.path}"
+        )

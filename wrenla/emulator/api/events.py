@@ -54,8 +54,8 @@ class Events:
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._over = False
-        self._threads = ThreadPoolExecutor(_THREADS, "wrenla-sandbox-event")
-        self._dispatcher = threading.Thread(target=self._dispatch, name="wrenla-sandbox-events", daemon=True)
+        self._threads = ThreadPoolExecutor(_THREADS, "wrenla-emulator-event")
+        self._dispatcher = threading.Thread(target=self._dispatch, name="wrenla-emulator-events", daemon=True)
         self._dispatcher.start()
 
     def put(self, function: Function, call: Call) -> None:
@@ -113,7 +113,7 @@ class Events:
         try:
             failed = self._pool.run(waiting.function, waiting.call, place, fault).ending.failed
         except Refusal:
-            return  # the sandbox is being closed
+            return  # the emulator is being closed
         except OSError as error:
             if not want_of_files(error):
                 raise

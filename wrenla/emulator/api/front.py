@@ -47,7 +47,7 @@ class Front:
     faults : Faults
     counts : Counts
     control : Control
-        What is under ``/_sandbox``.
+        What is under ``/_emulator``.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Front:
             if len(request.body) > limit:  # it came in chunks, and is not there whole
                 raise refusal
             key = verify(request, self._cloud.secret_of, self._scope)
-            own = request.path.startswith("/_sandbox/")
+            own = request.path.startswith("/_emulator/")
             if self._cloud.enforce_iam and not own:
                 self._cloud.check_permission(request)
             found = _INVOKE.fullmatch(request.path) if request.method == "POST" else None

@@ -55,7 +55,7 @@ class Server:
         self._lock = threading.Lock()
         self._open: dict[socket.socket, threading.Thread] = {}
         self._over = False
-        self._thread = threading.Thread(target=self._accept, name="wrenla-sandbox-accept", daemon=True)
+        self._thread = threading.Thread(target=self._accept, name="wrenla-emulator-accept", daemon=True)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -92,7 +92,7 @@ class Server:
                 continue
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             thread = threading.Thread(
-                target=self._serve, args=(connection,), name="wrenla-sandbox-connection", daemon=True
+                target=self._serve, args=(connection,), name="wrenla-emulator-connection", daemon=True
             )
             with self._lock:
                 if self._over:
@@ -139,7 +139,7 @@ def _failure(error: Exception, what: str) -> Answer:
     if want_of_files(error):
         return too_many().answer()
     _LOG.error("%s", what, exc_info=error)
-    return Refusal(500, "ServiceException", "The sandbox failed.").answer()
+    return Refusal(500, "ServiceException", "The emulator failed.").answer()
 
 
 def _dismiss(connection: socket.socket, answer: Answer) -> None:

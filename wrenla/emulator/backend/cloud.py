@@ -1,4 +1,4 @@
-"""moto behind the sandbox: S3, IAM, STS, CloudWatch Logs and the control plane of Lambda.
+"""moto behind the emulator: S3, IAM, STS, CloudWatch Logs and the control plane of Lambda.
 
 It runs in the same process, so what it knows is read from it directly. Nothing else here imports it.
 """
@@ -22,7 +22,7 @@ from wrenla.emulator.backend.policies import Asked, allowed
 
 __all__ = ["ADMINISTRATOR", "Cloud", "check_permitted"]
 
-ADMINISTRATOR = "wrenla-sandbox"
+ADMINISTRATOR = "wrenla-emulator"
 """The user whose keys are handed out."""
 
 _RANDOM = random.SystemRandom()
@@ -89,7 +89,7 @@ class Cloud:
             settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
             setattr(IAMRequestBase, "check_action_permitted", check_permitted)  # noqa: B010
         # it ends with the process: to stop it would take up to half a second
-        threading.Thread(target=server.serve_forever, name="wrenla-sandbox-moto", daemon=True).start()
+        threading.Thread(target=server.serve_forever, name="wrenla-emulator-moto", daemon=True).start()
 
     def _iam(self) -> Any:
         from moto.iam.models import iam_backends

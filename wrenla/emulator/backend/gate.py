@@ -20,7 +20,7 @@ from wrenla.emulator.backend.signatures import Claim, Scope, SecretOf, check_cla
 
 __all__ = ["PASS", "Gate"]
 
-PASS = "wrenla-sandbox-pass"
+PASS = "wrenla-emulator-pass"
 """Name of the header with `Gate.pass_word`."""
 
 _SERVICES = frozenset({"s3", "iam", "sts", "logs", "lambda"})

@@ -32,7 +32,7 @@ class Logs:
         self._queue: queue.SimpleQueue[_Log | threading.Event | None] = queue.SimpleQueue()
         self._recent: deque[bytes] = deque()
         self._size = 0
-        self._thread = threading.Thread(target=self._run, name="wrenla-sandbox-logs", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="wrenla-emulator-logs", daemon=True)
         self._thread.start()
 
     def put(self, function: str, environment: str, log: bytes) -> None:

@@ -47,7 +47,9 @@ def claimed_hash(header: str | None) -> str | None:
     if header in (UNSIGNED, _IN_PIECES):
         return None
     if header.startswith("STREAMING-"):  # botocore never does
-        raise Refusal(501, "NotImplemented", f"The sandbox does not check pieces signed one by one: {header}")
+        raise Refusal(
+            501, "NotImplemented", f"The emulator does not check pieces signed one by one: {header}"
+        )
     if re.fullmatch("[0-9a-f]{64}", header) is None:
         why = f"x-amz-content-sha256 must be {UNSIGNED}, {_IN_PIECES}, or a valid sha256 value."
         raise Refusal(400, "InvalidArgument", why)

@@ -246,7 +246,7 @@ def check_signature(request: Request, claim: Claim, secret: str) -> None:
 def sign(request: Request, key: str, secret: str, region: str) -> str:
     """Return the Authorization header of a request to Lambda whose headers are Host and X-Amz-Date.
 
-    It costs a twentieth of what botocore takes for it, so that what is measured is the sandbox.
+    It costs a twentieth of what botocore takes for it, so that what is measured is the emulator.
     """
     stamp = request.headers["x-amz-date"]
     claim = Claim(key, stamp[:8], region, "lambda", ("host", "x-amz-date"), "", stamp, None, None)

@@ -1,6 +1,6 @@
 """What a function sees of this machine: the system's programs, Python, and of ``/etc`` what these read.
 
-If root has started the sandbox, its functions are root outside, whatever they are called inside: what they
+If root has started the emulator, its functions are root outside, whatever they are called inside: what they
 must not read must not be there. So nothing is bound whole but what holds programs.
 """
 
@@ -26,7 +26,7 @@ _SETTINGS = (
     *("pki/tls/certs", "pki/tls/cert.pem", "pki/tls/openssl.cnf", "pki/ca-trust/extracted"),
     *("crypto-policies", "localtime", "os-release", "mime.types"),
 )
-"""Of ``/etc``. Users and groups are the sandbox's own."""
+"""Of ``/etc``. Users and groups are the emulator's own."""
 
 
 def system_binds() -> list[str]:
@@ -46,9 +46,9 @@ def system_binds() -> list[str]:
 def own_users(folder: Path) -> list[str]:
     """Write users and groups into a folder, and return bubblewrap's arguments for them."""
     users = folder / "passwd"
-    users.write_text(f"root:x:0:0:root:/root:/sbin/nologin\nsandbox:x:{USER}:{GROUP}::/tmp:/sbin/nologin\n")
+    users.write_text(f"root:x:0:0:root:/root:/sbin/nologin\nemulator:x:{USER}:{GROUP}::/tmp:/sbin/nologin\n")
     groups = folder / "group"
-    groups.write_text(f"root:x:0:\nsandbox:x:{GROUP}:\n")
+    groups.write_text(f"root:x:0:\nemulator:x:{GROUP}:\n")
     return [*_read("/etc/passwd", users), *_read("/etc/group", groups)]
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 __all__ = ["PREFIX", "Group", "Groups", "find_groups", "has_ended", "sweep_groups"]
 
-PREFIX = "wrenla-sandbox-"
-"""What names of groups begin with; the number of the sandbox's process follows, then one of the group, and
+PREFIX = "wrenla-emulator-"
+"""What names of groups begin with; the number of the emulator's process follows, then one of the group, and
 then that of the PID namespace, in which alone the first number means this process."""
 
 _PERIOD = 100_000
@@ -239,7 +239,7 @@ def has_ended(pid: str) -> bool:
 
 
 def sweep_groups(groups: Groups) -> None:
-    """Remove what sandboxes have left that were killed.
+    """Remove what emulators have left that were killed.
 
     Those of other PID namespaces, such as containers have, are left alone: whether they live cannot be known.
     """

@@ -1,4 +1,4 @@
-"""How many files the sandbox may have open: a call takes about ten."""
+"""How many files the emulator may have open: a call takes about ten."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def too_many() -> Refusal:
     """Return what is answered then."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     message = (
-        f"The sandbox has {limit} files open, and may have no more: call fewer at a time, or raise ulimit -Hn"
+        f"The emulator has {limit} files open, and may have no more: call fewer at a time, "
+        "or raise ulimit -Hn"
     )
     return Refusal(500, "ServiceException", message)
 

@@ -91,7 +91,7 @@ def _working_bubblewrap() -> str:
         "--unshare-user",
         "--unshare-pid",
     ]
-    with tempfile.TemporaryDirectory(prefix="wrenla-sandbox-probe-") as folder:
+    with tempfile.TemporaryDirectory(prefix="wrenla-emulator-probe-") as folder:
         tried = subprocess.run(
             [program, *flags, "--ro-bind", folder, folder, "--", "/bin/sh", "-c", ":"],
             capture_output=True,

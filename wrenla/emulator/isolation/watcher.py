@@ -21,7 +21,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._some = threading.Event()
         self._over = False
-        self._thread = threading.Thread(target=self._run, name="wrenla-sandbox-memory", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="wrenla-emulator-memory", daemon=True)
         self._thread.start()
 
     def watch(self, process: RuntimeProcess, limit: int) -> None:

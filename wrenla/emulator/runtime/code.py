@@ -63,7 +63,7 @@ def _unzip(package: bytes, folder: Path) -> None:
             unpack(archive, folder)
     except UNREADABLE as error:
         message = "Could not unzip uploaded file. Please check your file, then try to upload again."
-        why = f" (The sandbox: {error})" if isinstance(error, BadPackage) else ""
+        why = f" (The emulator: {error})" if isinstance(error, BadPackage) else ""
         raise _refused(f"{message}{why}") from error
 
 

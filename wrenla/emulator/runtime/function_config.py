@@ -1,4 +1,4 @@
-"""What the sandbox knows of a function."""
+"""What the emulator knows of a function."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Host:
     code: CodeStore = field(init=False)
 
     def __post_init__(self) -> None:
-        self.spawner = ThreadPoolExecutor(1, "wrenla-sandbox-spawner")
+        self.spawner = ThreadPoolExecutor(1, "wrenla-emulator-spawner")
         self.code = CodeStore(self.folder / "code")
         if self.protection.groups is None:
             self.watcher = Watcher()

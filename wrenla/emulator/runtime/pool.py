@@ -47,7 +47,7 @@ class Pool:
         self._unreserved = 0
         self._environments: set[Environment] = set()
         self._reserved: Callable[[], int] = lambda: 0
-        self._helpers = ThreadPoolExecutor(8, "wrenla-sandbox-helper")
+        self._helpers = ThreadPoolExecutor(8, "wrenla-emulator-helper")
         self._over = False
 
     def reserve(self, reserved: Callable[[], int]) -> None:
@@ -123,7 +123,7 @@ class Pool:
         with self._lock:
             if self._over:
                 environment.close()
-                raise Refusal(500, "ServiceException", "The sandbox is being closed.")
+                raise Refusal(500, "ServiceException", "The emulator is being closed.")
             self._environments.add(environment)
         self._counts.add("cold_starts")
         return environment

@@ -39,7 +39,7 @@ class RuntimeProcess:
     group : Group, optional
         Its control group, which ends with it once it has started.
     spawner : ThreadPoolExecutor
-        With one thread, that lives as long as the sandbox: the process is killed when this thread ends.
+        With one thread, that lives as long as the emulator: the process is killed when this thread ends.
     depth : int
         How far below its first process, which only holds the others together, the runtime is.
 

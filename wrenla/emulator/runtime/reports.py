@@ -63,7 +63,7 @@ _SIGNALS |= {11: "segmentation fault", 15: "terminated"}
 def timed_out(call: str, seconds: int) -> Ending:
     """Return the ending of a call that took too long."""
     what = f"Task timed out after {seconds:.2f} seconds"
-    body = {"errorType": "Sandbox.Timedout", "errorMessage": f"RequestId: {call} Error: {what}"}
+    body = {"errorType": "Emulator.Timedout", "errorMessage": f"RequestId: {call} Error: {what}"}
     return Ending(json.dumps(body).encode(), True, "\tStatus: timeout", f"{iso_now()} {call} {what}\n\n")
 
 

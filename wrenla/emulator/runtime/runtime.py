@@ -39,7 +39,7 @@ def runtime_pieces() -> dict[str, str]:
         try:
             found = distribution(package)
         except PackageNotFoundError:
-            message = f"the sandbox needs {package}, which is not installed: pip install 'wrenla[sandbox]'"
+            message = f"the emulator needs {package}, which is not installed: pip install 'wrenla[emulator]'"
             raise WrenlaError(message) from None
         for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
             pieces[top] = os.path.realpath(str(found.locate_file(top)))

@@ -2,7 +2,7 @@
 
 It starts AWS's runtime client as its child, and stays to hold together all that comes of it: whatever loses
 its parent becomes a child of this process, whatever session it has begun. When the client has ended, or the
-sandbox has, however that was, it ends the rest, and then itself as the client has ended.
+emulator has, however that was, it ends the rest, and then itself as the client has ended.
 
 Neither wrenla nor any other package can be imported here: nothing is on the path but the function's code and
 the runtime.
@@ -30,7 +30,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(parent):  # it has ended before we asked
-        sys.exit("the sandbox is gone")
+        sys.exit("the emulator is gone")
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     keeper = os.getpid()
     client = os.fork()
@@ -40,7 +40,7 @@ def main() -> None:
     os.setpgid(0, 0)  # a function that signals its own group does not mean the keeper
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != keeper:
-        sys.exit("the sandbox is gone")
+        sys.exit("the emulator is gone")
     sys.path[0] = os.environ["LAMBDA_TASK_ROOT"]
     sys.argv[1:] = [handler]
     runpy.run_module("awslambdaric", run_name="__main__", alter_sys=True)
@@ -62,7 +62,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _end(*_: object) -> None:
-    """End all at once; more signals may come meanwhile, one for each thread of the sandbox that ends."""
+    """End all at once; more signals may come meanwhile, one for each thread of the emulator that ends."""
     _end_rest()
     os._exit(128 + signal.SIGTERM)
 

@@ -330,7 +330,7 @@ def _ending(body: bytes, billing: Billing, facts: FunctionFacts) -> WrenlaError:
     except (ValueError, AttributeError):
         kind, message = "", _line(body[:200].decode("utf-8", "replace"))
     where = f"{facts.name} ({facts.memory} MB)"
-    if "Task timed out after" in message or kind == "Sandbox.Timedout":
+    if "Task timed out after" in message or kind == "Emulator.Timedout":
         return TimedOut(
             f"{where}: still running at the function's own limit of {facts.timeout} s: do less in one call, "
             "or allow more (wrenla deploy --timeout)"

@@ -1,4 +1,4 @@
-"""A sandbox to which functions can be added, without changing this process's environment."""
+"""An emulator to which functions can be added, without changing this process's environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from wrenla.emulator.client import SandboxProcess
+from wrenla.emulator.client import EmulatorProcess
 from wrenla.emulator.furnish import _role
 from wrenla.emulator.options import Options
 from wrenla.emulator.runtime.runtime import ARCHITECTURE, RUNTIME
@@ -50,10 +50,10 @@ class Answer:
 
 
 class Stand:
-    """A sandbox, and its clients, which never try again."""
+    """An emulator, and its clients, which never try again."""
 
     def __init__(self, options: Options) -> None:
-        self.process = SandboxProcess(options)
+        self.process = EmulatorProcess(options)
         self.ready = self.process.ready
         self._numbers = itertools.count()
         self.session = boto3.Session(self.ready.key, self.ready.secret, region_name=options.region)
@@ -111,11 +111,11 @@ class Stand:
         )
 
     def counts(self) -> dict[str, int]:
-        found: dict[str, int] = self.process.ask("GET", "/_sandbox/counts")
+        found: dict[str, int] = self.process.ask("GET", "/_emulator/counts")
         return found
 
     def faults(self, *rules: Mapping[str, Any]) -> None:
-        self.process.ask("PUT", "/_sandbox/faults", rules)
+        self.process.ask("PUT", "/_emulator/faults", rules)
 
     def marks(self, bucket: str, key: str) -> int:
         """Return how often the function `marks` has run."""

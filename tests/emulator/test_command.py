@@ -1,4 +1,4 @@
-"""`wrenla sandbox`."""
+"""`wrenla emulator`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.waiting import until
 from wrenla.cli.main import main
 
 
-def _sandbox(*options: str) -> subprocess.Popen[str]:
+def _emulator(*options: str) -> subprocess.Popen[str]:
     script = "import sys; from wrenla.cli.main import main; sys.exit(main())"
     return subprocess.Popen(
-        [sys.executable, "-c", script, "sandbox", *options],
+        [sys.executable, "-c", script, "emulator", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -32,7 +32,7 @@ def _sandbox(*options: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_what_it_prints_points_to_it(number: signal.Signals, tmp_path: Path) -> None:
-    running = _sandbox("--no-deploy", "--isolation", "plain", "--memory", "512")
+    running = _emulator("--no-deploy", "--isolation", "plain", "--memory", "512")
     assert running.stdout is not None
     assert running.stderr is not None
     try:
@@ -69,10 +69,10 @@ def test_what_it_prints_points_to_it(number: signal.Signals, tmp_path: Path) -> 
 )
 def test_the_start_is_interrupted(number: signal.Signals, status: int) -> None:
     # the function's package would take seconds: one sees that it is not waited for
-    running = _sandbox("--isolation", "plain")
+    running = _emulator("--isolation", "plain")
     try:
         assert until(lambda: bool(_children(running.pid)), 30)
-        (sandbox,) = _children(running.pid)
+        (emulator,) = _children(running.pid)
         running.send_signal(number)
         out, err = running.communicate(timeout=30)
     finally:
@@ -81,8 +81,8 @@ def test_the_start_is_interrupted(number: signal.Signals, status: int) -> None:
     assert (running.returncode, out) == (status, "")
     assert err.splitlines()[-1] == "ended before it was ready; nothing is left"
     assert {line[:2] for line in err.splitlines()[:-1]} <= {"# "}  # what it was doing
-    assert until(lambda: not alive(sandbox))
-    assert not list(Path(tempfile.gettempdir()).glob(f"wrenla-sandbox-{sandbox}-*"))
+    assert until(lambda: not alive(emulator))
+    assert not list(Path(tempfile.gettempdir()).glob(f"wrenla-emulator-{emulator}-*"))
 
 
 def test_it_is_interrupted_while_it_deploys(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,8 +95,8 @@ def test_it_is_interrupted_while_it_deploys(monkeypatch: pytest.MonkeyPatch) -> 
         os.kill(os.getpid(), signal.SIGINT)  # the second one does not disturb what the first has begun
         time.sleep(5)
 
-    monkeypatch.setattr("wrenla.emulator.local_lambda.deploy_wrenla", deploy)
-    result = CliRunner().invoke(main, ["sandbox", "--isolation", "plain"])
+    monkeypatch.setattr("wrenla.emulator.lambda_emulator.deploy_wrenla", deploy)
+    result = CliRunner().invoke(main, ["emulator", "--isolation", "plain"])
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr.splitlines() == [
         "# starting a Lambda and an S3 on this machine",
@@ -108,7 +108,7 @@ def test_it_is_interrupted_while_it_deploys(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _children(pid: int) -> list[int]:
-    """Return the processes of sandboxes that a process has started."""
+    """Return the processes of emulators that a process has started."""
     found = [int(number) for number in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return [pid for pid in found if b"wrenla.emulator" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
@@ -129,7 +129,7 @@ def _children(pid: int) -> list[int]:
     ],
 )
 def test_wrong_options_are_usage(options: list[str], said: str) -> None:
-    result = CliRunner().invoke(main, ["sandbox", *options])
+    result = CliRunner().invoke(main, ["emulator", *options])
     assert result.exit_code == 2
     assert said in result.stderr.splitlines()[-1]
 
@@ -137,14 +137,14 @@ def test_wrong_options_are_usage(options: list[str], said: str) -> None:
 def test_a_port_that_is_taken_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = CliRunner().invoke(main, ["sandbox", "--no-deploy", "--port", str(port)])
+        result = CliRunner().invoke(main, ["emulator", "--no-deploy", "--port", str(port)])
     assert result.exit_code == 1
     assert result.stderr.endswith(f"\nError: port {port} is taken: choose another one (--port)\n")
 
 
 def test_what_cannot_be_had_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "awslambdaric", None)
-    result = CliRunner().invoke(main, ["sandbox", "--no-deploy"])
+    result = CliRunner().invoke(main, ["emulator", "--no-deploy"])
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
-    assert "pip install 'wrenla[sandbox]'" in result.stderr
+    assert "pip install 'wrenla[emulator]'" in result.stderr

@@ -86,7 +86,7 @@ def test_time_is_limited(either: Stand) -> None:
     assert 1 <= time.monotonic() - begun < slowed(10)
     assert answer.error == "Unhandled"
     assert answer.value == {
-        "errorType": "Sandbox.Timedout",
+        "errorType": "Emulator.Timedout",
         "errorMessage": f"RequestId: {answer.id} Error: Task timed out after 1.00 seconds",
     }
     assert any(line.endswith(f"{answer.id} Task timed out after 1.00 seconds") for line in answer.lines)
@@ -122,7 +122,7 @@ def test_initialisation_may_take_ten_seconds(stand: Stand) -> None:
     assert line.endswith("Phase: init\tStatus: timeout")
     assert line.startswith("INIT_REPORT Init Duration: 100")
     answer = stand.call(stand.function("m.handler", code=code, Timeout=2))
-    assert answer.value["errorType"] == "Sandbox.Timedout"
+    assert answer.value["errorType"] == "Emulator.Timedout"
 
 
 def test_processor_time_goes_with_memory(stand: Stand) -> None:
@@ -250,7 +250,7 @@ def handler(event, context):
     assert {"passwd", "group", "hosts"} <= set(found["etc"])
     assert len(found["etc"]) < 30
     assert len(found["processes"]) <= 3
-    assert found["user"] == ["sandbox", 2]
+    assert found["user"] == ["emulator", 2]
     has = [Path("/etc/ssl/certs/ca-certificates.crt").exists(), shutil.which("awk")]
     assert found["works"] == ["127.0.0.1", has[0], "7\n" if has[1] else found["works"][2], "8\n"]
     assert set(found["top"]) <= {"dev", "etc", "proc", "tmp", "usr", "var", *own.parts[1:2]}

@@ -93,7 +93,7 @@ def test_the_tail_is_4_kb(stand: Stand) -> None:
 def test_logs_go_to_cloudwatch(stand: Stand) -> None:
     function = stand.function("says")
     stand.call(function, {"text": "to be kept"})
-    assert "to be kept" in stand.process.ask("GET", "/_sandbox/logs")
+    assert "to be kept" in stand.process.ask("GET", "/_emulator/logs")
     logs = stand.client("logs")
     (stream,) = logs.describe_log_streams(logGroupName=f"/aws/lambda/{function}")["logStreams"]
     assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", stream["logStreamName"])

@@ -1,4 +1,4 @@
-"""The command `wrenla sandbox`: a Lambda on this machine."""
+"""The command `wrenla emulator`: run the Lambda emulator."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, Self
 import click
 
 from wrenla.cli.text import saying_what_is_done
-from wrenla.emulator import LocalLambda
+from wrenla.emulator import LambdaEmulator
 
 __all__ = ["commands"]
 
 
-@click.command(short_help="Run a Lambda on this machine, until Ctrl-C.")
+@click.command(short_help="Run the Lambda emulator until Ctrl-C.")
 @click.option("--function", default="wrenla", show_default=True, help="Name of the function.")
 @click.option(
     "--memory",
@@ -61,8 +61,8 @@ __all__ = ["commands"]
     default=0,
     help="Of the Lambda API.  [default: one that is free]",
 )
-def sandbox(no_deploy: bool, **options: Any) -> None:
-    """Run a Lambda on this machine until Ctrl-C, and print what points to it.
+def emulator(no_deploy: bool, **options: Any) -> None:
+    """Run the Lambda emulator, a Lambda on this machine, until Ctrl-C, and print what points to it.
 
     It serves Lambda's API with Lambda's limits, and S3, IAM, STS and CloudWatch Logs beside it, on 127.0.0.1.
     What is in it is gone when it ends. In another terminal, paste the lines that it prints: then no command
@@ -83,14 +83,14 @@ def sandbox(no_deploy: bool, **options: Any) -> None:
             raise click.exceptions.Exit(128 + signals.number) from None
 
 
-def _made(**options: Any) -> LocalLambda:
+def _made(**options: Any) -> LambdaEmulator:
     try:
-        return LocalLambda(**options)
+        return LambdaEmulator(**options)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
 
-def _print(aws: LocalLambda) -> None:
+def _print(aws: LambdaEmulator) -> None:
     for name, value in aws.variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")
     for name in aws.removed:
@@ -107,7 +107,7 @@ class _ToldToEndError(KeyboardInterrupt):
 
 
 class _Signals:
-    """Tells when the process is told to end: while the sandbox starts, which takes long, by an exception.
+    """Tells when the process is told to end: while the emulator starts, which takes long, by an exception.
 
     Attributes
     ----------
@@ -146,5 +146,5 @@ class _Signals:
             raise _ToldToEndError
 
 
-commands: tuple[click.Command, ...] = (sandbox,)
-"""A Lambda on this machine."""
+commands: tuple[click.Command, ...] = (emulator,)
+"""The Lambda emulator."""

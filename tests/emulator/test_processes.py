@@ -111,7 +111,7 @@ def test_an_environment_ends_as_its_runtime_does(either: Stand, event: dict[str,
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_no_process_outlives_the_sandbox(number: signal.Signals) -> None:
+def test_no_process_outlives_the_emulator(number: signal.Signals) -> None:
     stand = Stand(Options(os.getpid(), isolation="plain", memory_guard="watcher"))
     try:
         _, mark = _leaving(stand)

@@ -1,4 +1,4 @@
-"""What is swept after sandboxes that were killed, and what is not."""
+"""What is swept after emulators that were killed, and what is not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wrenla.emulator.leftovers import sandbox_folder, sweep_after, sweep_folders
+from wrenla.emulator.leftovers import emulator_folder, sweep_after, sweep_folders
 
 
 @pytest.fixture
@@ -22,24 +22,24 @@ def tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_only_folders_of_the_dead_are_swept(tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wrenla.emulator.leftovers.has_ended", lambda pid: pid != "7")
     elsewhere = tmp / "elsewhere"
-    stays = {"wrenla-sandbox-7-lives": True, "wrenla-sandbox-8-ended": False, "wrenla-sandbox-notes": True}
-    stays |= {"wrenla-sandbox-8-": True, "wrenla-sandbox-probe-8": True, "wrenla-sandbox-8-a.txt": True}
+    stays = {"wrenla-emulator-7-lives": True, "wrenla-emulator-8-ended": False, "wrenla-emulator-notes": True}
+    stays |= {"wrenla-emulator-8-": True, "wrenla-emulator-probe-8": True, "wrenla-emulator-8-a.txt": True}
     stays["elsewhere"] = True
     for name in stays:
         (tmp / name / "code").mkdir(parents=True)
-    (tmp / "wrenla-sandbox-8-link").symlink_to(elsewhere)
-    (tmp / "wrenla-sandbox-8-file").write_text("")
+    (tmp / "wrenla-emulator-8-link").symlink_to(elsewhere)
+    (tmp / "wrenla-emulator-8-file").write_text("")
     sweep_folders()
     assert {name: (tmp / name / "code").exists() for name in stays} == stays
-    assert (tmp / "wrenla-sandbox-8-link").is_symlink()
-    assert (tmp / "wrenla-sandbox-8-file").is_file()
+    assert (tmp / "wrenla-emulator-8-link").is_symlink()
+    assert (tmp / "wrenla-emulator-8-file").is_file()
 
 
-def test_a_sandbox_that_lives_elsewhere_is_left_alone(tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_emulator_that_lives_elsewhere_is_left_alone(tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To another PID namespace it seems to have ended: nobody has its number there."""
     monkeypatch.setattr("wrenla.emulator.leftovers.has_ended", lambda _: True)
-    with sandbox_folder() as folder:
-        assert folder.name.startswith(f"wrenla-sandbox-{os.getpid()}-")
+    with emulator_folder() as folder:
+        assert folder.name.startswith(f"wrenla-emulator-{os.getpid()}-")
         sweep_folders()
         sweep_after(os.getpid(), 60)  # does not wait for what is not swept
         assert folder.is_dir()
@@ -55,7 +55,7 @@ def test_containers_that_share_tmp_do_not_sweep_each_other(tmp: Path) -> None:
     command = ["unshare", "--pid", "--fork", "--mount-proc"]
     if shutil.which("unshare") is None or subprocess.run([*command, "true"], capture_output=True).returncode:
         pytest.skip("no PID namespace may be made here")
-    with sandbox_folder() as folder:
+    with emulator_folder() as folder:
         swept = [*command, sys.executable, "-c", code]
         subprocess.run(swept, check=True, env={**os.environ, "TMPDIR": str(tmp)}, timeout=60)
         assert folder.is_dir()

@@ -43,7 +43,7 @@ def test_keys_made_through_iam_are_good(stand: Stand) -> None:
     made = iam.create_access_key(UserName="someone")["AccessKey"]
     assert _refusal(stand, made["AccessKeyId"], made["SecretAccessKey"])[1] == 404
     assert _refusal(stand, made["AccessKeyId"], "wrong") == ("InvalidSignatureException", 403)
-    # but only the keys that were handed out may ask the sandbox itself
+    # but only the keys that were handed out may ask the emulator itself
     with pytest.raises(ClientError):
         stand.client("lambda", boto3.Session("AKIANOBODY", "x", region_name="us-east-1")).list_functions()
 
@@ -67,7 +67,7 @@ def test_unsigned_requests_are_refused(stand: Stand) -> None:
     for method, path in (
         ("POST", "/2015-03-31/functions/f/invocations"),
         ("GET", "/2015-03-31/functions/"),
-        ("PUT", "/_sandbox/faults"),
+        ("PUT", "/_emulator/faults"),
     ):
         status, headers, body = _raw(stand, method, path, {})
         assert (status, headers["x-amzn-ErrorType"]) == (403, "MissingAuthenticationTokenException")

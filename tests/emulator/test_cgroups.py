@@ -95,7 +95,7 @@ def test_version_2_where_processes_must_be_killed_one_by_one(
     group.close()
 
 
-def test_what_killed_sandboxes_left_is_swept(fake: Path) -> None:
+def test_what_killed_emulators_left_is_swept(fake: Path) -> None:
     with subprocess.Popen(["true"]) as ended:
         pass
     dead, living = fake / f"{cgroups.PREFIX}{ended.pid}-1", fake / f"{cgroups.PREFIX}1-1"
@@ -107,7 +107,7 @@ def test_what_killed_sandboxes_left_is_swept(fake: Path) -> None:
     assert living.exists()
 
 
-def test_living_sandboxes_of_other_containers_are_left_alone(
+def test_living_emulators_of_other_containers_are_left_alone(
     fake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their numbers mean other processes here, or none; and what has no number is not to be killed by one."""

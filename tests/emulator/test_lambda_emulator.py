@@ -1,4 +1,4 @@
-"""`LocalLambda`: what it sets, and that it leaves nothing."""
+"""`LambdaEmulator`: what it sets, and that it leaves nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 from tests.processes import alive, open_files
 from tests.waiting import until
-from wrenla.emulator import LocalLambda
+from wrenla.emulator import LambdaEmulator
 from wrenla.emulator.isolation.cgroups import PREFIX, find_groups
 from wrenla.emulator.runtime.process import descendants
 from wrenla.errors import WrenlaError
@@ -33,7 +33,7 @@ def zipped(tmp_path: Path) -> Path:
 
 
 def _folders(pid: int) -> list[Path]:
-    """Return the temporary folders and control groups of a sandbox."""
+    """Return the temporary folders and control groups of an emulator."""
     groups = find_groups()
     parents = [Path(tempfile.gettempdir()), *(groups.parents if groups else ())]
     return [found for parent in parents for found in parent.glob(f"{PREFIX}{pid}-*")]
@@ -52,7 +52,7 @@ def test_it_is_all_one_needs(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> N
     before = dict(os.environ)
     files = open_files()
     threads = threading.active_count()
-    with LocalLambda(
+    with LambdaEmulator(
         package=zipped, handler="handlers.echo", concurrency=3, environment={"LEVEL": "1"}
     ) as aws:
         assert "AWS_PROFILE" not in os.environ
@@ -67,7 +67,7 @@ def test_it_is_all_one_needs(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert limit["ReservedConcurrentExecutions"] == 3
         assert boto3.client("s3").head_bucket(Bucket=aws.bucket)
         who = boto3.client("sts").get_caller_identity()
-        assert who["Arn"].endswith("user/wrenla-sandbox")
+        assert who["Arn"].endswith("user/wrenla-emulator")
         assert aws.counts()["executions"] == 1
         assert "REPORT" in aws.logs()
         aws.faults({"kind": "kill-before", "first": 1})
@@ -90,13 +90,13 @@ def test_it_is_all_one_needs(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.slow
 def test_a_failure_inside_leaves_nothing_either(zipped: Path) -> None:
     before = dict(os.environ)
-    with pytest.raises(ZeroDivisionError), LocalLambda(deploy=False) as aws:
+    with pytest.raises(ZeroDivisionError), LambdaEmulator(deploy=False) as aws:
         raise ZeroDivisionError
     assert _folders(aws.pid) == []
     assert dict(os.environ) == before
     broken = zipped.with_name("broken.zip")
     broken.write_bytes(b"no zip")
-    failing = LocalLambda(package=broken, handler="handlers.echo")
+    failing = LambdaEmulator(package=broken, handler="handlers.echo")
     with pytest.raises(Exception, match="Could not unzip"), failing:
         pytest.fail("there is no function")
     assert _gone([failing.pid], 0)
@@ -105,9 +105,9 @@ def test_a_failure_inside_leaves_nothing_either(zipped: Path) -> None:
 
 def test_what_cannot_be_had_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"go together"):
-        LocalLambda(handler="a.b")
+        LambdaEmulator(handler="a.b")
     with pytest.raises(ValueError, match=r"runtime='python2\.7'"):
-        LocalLambda(runtime="python2.7")
+        LambdaEmulator(runtime="python2.7")
     for options, said in (
         ({"concurrency": -1}, r"concurrency=-1: .* from 1 to 900, for 100 of account_concurrency=1000"),
         ({"concurrency": 0}, "concurrency=0"),
@@ -120,28 +120,28 @@ def test_what_cannot_be_had_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"memory_guard": "dog"}, "memory_guard='dog'"),
     ):
         with pytest.raises(ValueError, match=said):
-            LocalLambda(**cast("dict[str, Any]", options))
+            LambdaEmulator(**cast("dict[str, Any]", options))
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(WrenlaError, match="isolation='bubblewrap' does not work here"):
-        LocalLambda(isolation="bubblewrap").__enter__()
+        LambdaEmulator(isolation="bubblewrap").__enter__()
     monkeypatch.setattr("platform.system", lambda: "Darwin")
     with pytest.raises(WrenlaError, match="needs Linux, and this is Darwin"):
-        LocalLambda().__enter__()
+        LambdaEmulator().__enter__()
 
 
 def test_a_missing_extra_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "awslambdaric", None)
-    with pytest.raises(WrenlaError, match=r"pip install 'wrenla\[sandbox\]'"):
-        LocalLambda().__enter__()
+    with pytest.raises(WrenlaError, match=r"pip install 'wrenla\[emulator\]'"):
+        LambdaEmulator().__enter__()
 
 
 _PARENT = """
 import json, os, sys, threading, boto3
-from wrenla.emulator import LocalLambda
+from wrenla.emulator import LambdaEmulator
 from wrenla.emulator.runtime.process import descendants
 
 options = dict(package=sys.argv[1], isolation=sys.argv[2], memory_guard=sys.argv[3])
-with LocalLambda(handler="handlers.sleeps", **options) as aws:
+with LambdaEmulator(handler="handlers.sleeps", **options) as aws:
     client = boto3.client("lambda")
     client.invoke(FunctionName="wrenla", Payload=b'{"seconds": 0}')
     call = threading.Thread(
@@ -160,9 +160,9 @@ with LocalLambda(handler="handlers.sleeps", **options) as aws:
         pytest.param(("plain", "watcher"), id="plain", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("victim", ["parent", "sandbox", "both"])
+@pytest.mark.parametrize("victim", ["parent", "emulator", "both"])
 def test_what_is_killed_leaves_nothing(zipped: Path, victim: str, protection: tuple[str, str]) -> None:
-    """The parent: its sandbox ends in order. The sandbox: its parent sweeps up. Both: the next one does."""
+    """The parent: its emulator ends in order. The emulator: its parent sweeps up. Both: the next one does."""
     parent = subprocess.Popen(
         [sys.executable, "-c", _PARENT, str(zipped), *protection],
         stdout=subprocess.PIPE,
@@ -170,13 +170,13 @@ def test_what_is_killed_leaves_nothing(zipped: Path, victim: str, protection: tu
     )
     try:
         assert parent.stdout is not None
-        sandbox, pids = json.loads(parent.stdout.readline())
+        emulator, pids = json.loads(parent.stdout.readline())
         assert len(pids) > 1
         if victim == "both":
             parent.send_signal(signal.SIGSTOP)
         if victim != "parent":
-            os.kill(sandbox, signal.SIGKILL)
-        if victim != "sandbox":
+            os.kill(emulator, signal.SIGKILL)
+        if victim != "emulator":
             parent.kill()
         assert _gone(pids)
         parent.wait(30)
@@ -184,17 +184,17 @@ def test_what_is_killed_leaves_nothing(zipped: Path, victim: str, protection: tu
         parent.kill()
         parent.communicate()
     if victim == "both":
-        assert _folders(sandbox)
-        with LocalLambda(deploy=False):
+        assert _folders(emulator)
+        with LambdaEmulator(deploy=False):
             pass
-    assert _folders(sandbox) == []
+    assert _folders(emulator) == []
 
 
 def test_what_does_not_end_is_killed_and_leaves_nothing(
     zipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wrenla.emulator.client._END", 0.2)
-    with LocalLambda(package=zipped, handler="handlers.echo", isolation="plain") as aws:
+    with LambdaEmulator(package=zipped, handler="handlers.echo", isolation="plain") as aws:
         boto3.client("lambda").invoke(FunctionName=aws.function, Payload=b"{}")
         pids = descendants(aws.pid)
         assert _folders(aws.pid)
@@ -213,11 +213,11 @@ def test_ctrl_c_leaves_nothing(zipped: Path) -> None:
     )
     try:
         assert parent.stdout is not None
-        sandbox, pids = json.loads(parent.stdout.readline())
+        emulator, pids = json.loads(parent.stdout.readline())
         os.killpg(parent.pid, signal.SIGINT)
         parent.wait(30)
         assert _gone(pids, 0)
     finally:
         parent.kill()
         parent.communicate()
-    assert _folders(sandbox) == []
+    assert _folders(emulator) == []

@@ -24,7 +24,7 @@ TOO_MANY = " files open, and may have no more: call fewer at a time, or raise ul
 
 @pytest.fixture
 def few() -> Iterator[Stand]:
-    """A sandbox that was started where few files may be open."""
+    """An emulator that was started where few files may be open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 30, hard))
     try:
@@ -35,7 +35,7 @@ def few() -> Iterator[Stand]:
     stand.close()
 
 
-def test_the_sandbox_raises_its_limit_and_functions_have_lambdas(few: Stand) -> None:
+def test_the_emulator_raises_its_limit_and_functions_have_lambdas(few: Stand) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert resource.prlimit(few.ready.pid, resource.RLIMIT_NOFILE) == (hard, hard)
     assert few.call(few.function("open_files")).value == [1024, 1024]

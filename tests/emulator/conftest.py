@@ -1,4 +1,4 @@
-"""Sandboxes for these tests: each is started once."""
+"""Emulators for these tests: each is started once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wrenla.emulator.options import Isolation, MemoryGuard, Options
 from .stand import Stand
 
 if sys.platform != "linux":
-    pytest.skip("the sandbox needs Linux", allow_module_level=True)
+    pytest.skip("the emulator needs Linux", allow_module_level=True)
 
 
 def _stand(isolation: Isolation, guard: MemoryGuard) -> Iterator[Stand]:

@@ -1,4 +1,4 @@
-"""`LocalLambda`: a Lambda on this machine, as a context manager."""
+"""`LambdaEmulator`: the Lambda emulator as a context manager."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self, get_args
 
 from wrenla.aws.deploy import DeploySpec
-from wrenla.emulator.client import SandboxProcess
+from wrenla.emulator.client import EmulatorProcess
 from wrenla.emulator.counts import COUNTED
 from wrenla.emulator.faults import Fault
 from wrenla.emulator.floor import Floor, measure
@@ -22,7 +22,7 @@ from wrenla.emulator.options import Isolation, MemoryGuard, Options, Ready
 from wrenla.emulator.runtime.runtime import ARCHITECTURE, RUNTIME
 from wrenla.errors import WrenlaError
 
-__all__ = ["LocalLambda"]
+__all__ = ["LambdaEmulator"]
 
 logger = logging.getLogger("wrenla.aws")
 
@@ -37,11 +37,11 @@ _UNRESERVED = 100
 """Calls at a time that AWS keeps for functions which have none reserved."""
 
 
-class LocalLambda:
-    """A Lambda on this machine that behaves like the real one, limits and failures included.
+class LambdaEmulator:
+    """Lambda emulator: a Lambda on this machine that behaves like the real one, limits and failures included.
 
     Inside the ``with`` block the environment variables of AWS point to it, and to an S3 beside it, so that no
-    call can reach a real account; behind it they are as they were. Linux only; needs ``wrenla[sandbox]``.
+    call can reach a real account; behind it they are as they were. Linux only; needs ``wrenla[emulator]``.
     The first start builds the package of the function, which takes a minute or two; the logger ``wrenla.aws``
     says at level INFO what is being done.
 
@@ -105,7 +105,7 @@ class LocalLambda:
 
     Examples
     --------
-    >>> with LocalLambda() as aws:  # doctest: +SKIP
+    >>> with LambdaEmulator() as aws:  # doctest: +SKIP
     ...     boto3.client("lambda").invoke(FunctionName=aws.function, Payload=b"{}")
     """
 
@@ -133,7 +133,7 @@ class LocalLambda:
         if (package is None) != (not handler):
             raise ValueError("package and handler go together: handler='module.function' is in the zip")
         if runtime not in (None, RUNTIME):
-            raise ValueError(f"runtime={runtime!r}: the sandbox has {RUNTIME} only, that of this Python")
+            raise ValueError(f"runtime={runtime!r}: the emulator has {RUNTIME} only, that of this Python")
         _check_choice("isolation", isolation, get_args(Isolation))
         _check_choice("memory_guard", memory_guard, get_args(MemoryGuard))
         _check_number("memory", memory, 128, 10_240)
@@ -168,9 +168,9 @@ class LocalLambda:
         _check_machine()
         logger.info("starting a Lambda and an S3 on this machine")
         with contextlib.ExitStack() as undo:
-            self._sandbox = SandboxProcess(self._options)
-            undo.callback(self._sandbox.close)
-            ready = self._sandbox.ready
+            self._emulator = EmulatorProcess(self._options)
+            undo.callback(self._emulator.close)
+            ready = self._emulator.ready
             self.lambda_url, self.s3_url = ready.lambda_url, ready.s3_url
             self.isolation, self.memory_guard = ready.isolation, ready.memory_guard
             self.missing = ready.missing
@@ -187,14 +187,14 @@ class LocalLambda:
 
     @property
     def pid(self) -> int:
-        """Number of the sandbox's process."""
-        return self._sandbox.ready.pid
+        """Number of the emulator's process."""
+        return self._emulator.ready.pid
 
     def session(self) -> Any:
-        """Return a boto3 session of its own, with the sandbox's keys."""
+        """Return a boto3 session of its own, with the emulator's keys."""
         import boto3
 
-        ready = self._sandbox.ready
+        ready = self._emulator.ready
         return boto3.Session(ready.key, ready.secret, region_name=self.region)
 
     def faults(self, *rules: Fault | Mapping[str, Any]) -> None:
@@ -209,7 +209,7 @@ class LocalLambda:
         --------
         >>> aws.faults({"kind": "kill-after", "calls": [2]}, {"kind": "delay", "first": 3})  # doctest: +SKIP
         """
-        self._sandbox.ask("PUT", "/_sandbox/faults", [asdict(Fault.of(rule)) for rule in rules])
+        self._emulator.ask("PUT", "/_emulator/faults", [asdict(Fault.of(rule)) for rule in rules])
 
     def counts(self) -> dict[str, int]:
         """Return how often things have happened.
@@ -220,17 +220,17 @@ class LocalLambda:
             ``invocations`` that were asked for, ``executions`` that have ended, ``cold_starts``,
             ``throttles``, ``faults``, ``events_dropped`` and ``events_failed``.
         """
-        found: dict[str, int] = self._sandbox.ask("GET", "/_sandbox/counts")
+        found: dict[str, int] = self._emulator.ask("GET", "/_emulator/counts")
         return dict.fromkeys(COUNTED, 0) | found
 
     def logs(self) -> str:
         """Return the newest megabyte of all functions' logs; they are in CloudWatch Logs, too."""
-        return str(self._sandbox.ask("GET", "/_sandbox/logs"))
+        return str(self._emulator.ask("GET", "/_emulator/logs"))
 
     def floor(
         self, *, calls: int = 400, concurrency: int = 8, function: str = "", payload: bytes = b"{}"
     ) -> Floor:
-        """Measure what the sandbox itself takes for a call.
+        """Measure what the emulator itself takes for a call.
 
         Parameters
         ----------
@@ -240,7 +240,7 @@ class LocalLambda:
         payload : bytes
             JSON.
         """
-        ready = self._sandbox.ready
+        ready = self._emulator.ready
         name = function or f"{self.function}-floor"
         if not function:
             create_trivial(self.session(), name, self._spec.memory)
@@ -248,8 +248,8 @@ class LocalLambda:
         return measure(self.lambda_url, credentials, name, payload, calls, concurrency)
 
     def check(self) -> None:
-        """Raise an error if the sandbox has ended by itself, which it does not."""
-        self._sandbox.check()
+        """Raise an error if the emulator has ended by itself, which it does not."""
+        self._emulator.check()
 
     def _furnish(self) -> None:
         """Make the function."""
@@ -283,13 +283,13 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 def _check_machine() -> None:
     if platform.system() != "Linux":
-        raise WrenlaError(f"the Lambda sandbox needs Linux, and this is {platform.system()}")
+        raise WrenlaError(f"the Lambda emulator needs Linux, and this is {platform.system()}")
     try:
         import awslambdaric
         import moto
         import werkzeug
     except ImportError as error:
-        raise WrenlaError(f"the Lambda sandbox: {error}: pip install 'wrenla[sandbox]'") from None
+        raise WrenlaError(f"the Lambda emulator: {error}: pip install 'wrenla[emulator]'") from None
     del awslambdaric, moto, werkzeug
 
 

@@ -1,4 +1,4 @@
-"""What others on this machine can reach of a sandbox: nothing without its keys."""
+"""What others on this machine can reach of an emulator: nothing without its keys."""
 
 from __future__ import annotations
 
