@@ -15,7 +15,7 @@ from typing import Any
 import click
 from threadpoolctl import threadpool_info
 
-from benchmarks import against, aws, long_sum
+from benchmarks import against, aws, imports, long_sum
 from benchmarks import map as calls
 from benchmarks.contest import Contestant, compete
 from benchmarks.figure import Figure
@@ -224,6 +224,7 @@ BENCHMARKS: dict[str, Callable[[int], list[Figure]]] = {
     "long_sum": long_sum.figures,
     "map": calls.figures,
     "aws": aws.figures,
+    "imports": imports.figures,
 }
 
 

@@ -48,6 +48,7 @@ def remembers(event, context):
     )
     held.madvise(mmap.MADV_HUGEPAGE)  # a function with little memory has little processor time for pages, too
     held[::4096] = b"x" * len(range(0, len(held), 4096))
+    time.sleep(event.get("seconds", 0))  # without control groups somebody looks now and then
     return len(held)
 
 

@@ -19,7 +19,7 @@ from .stand import HANDLERS, Answer, Stand, package
 def test_memory_is_limited(either: Stand) -> None:
     function = either.function("remembers", MemorySize=256, Timeout=60)
     assert either.call(function, {"mb": 60}).value == 60 << 20
-    answer = either.call(function, {"mb": 400})
+    answer = either.call(function, {"mb": 400, "seconds": 10})
     assert answer.error == "Unhandled"
     assert answer.value == {
         "errorType": "Runtime.ExitError",
@@ -32,7 +32,10 @@ def test_memory_is_limited(either: Stand) -> None:
 
 def test_shared_memory_counts(plain: Stand) -> None:
     function = plain.function("remembers", MemorySize=256)
-    assert "signal: killed" in plain.call(function, {"mb": 400, "shared": True}).value["errorMessage"]
+    assert (
+        "signal: killed"
+        in plain.call(function, {"mb": 400, "shared": True, "seconds": 10}).value["errorMessage"]
+    )
 
 
 @pytest.mark.slow

@@ -1,0 +1,57 @@
+"""Imports: processor time and modules of `import wrenla` and of what scripts use, beside NumPy and SciPy."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+from benchmarks.figure import Figure
+
+PEER = "import numpy, scipy.linalg"
+
+_CASES = {
+    PEER: PEER,
+    "import wrenla": "import wrenla",
+    "a map: wl.LocalExecutor": "import wrenla as wl; wl.LocalExecutor",
+    "a matrix: wl.from_array": "import wrenla as wl; wl.from_array, wl.compute",
+    "all names of wrenla": "from wrenla import *; linalg",
+    "a command: wrenla.cli": "import wrenla.cli.main",
+    "a worker process: wrenla_handler.local": "import wrenla_handler.local",
+    "a cold function: wrenla_handler.app": "import wrenla_handler.app",
+}
+
+_MEASURED = """
+import time, sys, json
+before = time.process_time(), len(sys.modules)
+{code}
+print(json.dumps([time.process_time() - before[0], len(sys.modules) - before[1]]))
+"""
+
+
+def figures(rounds: int) -> list[Figure]:
+    """Start interpreters in turn, and compare medians."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # threads that wait are no imports
+    runs: dict[str, list[tuple[float, int]]] = {name: [] for name in _CASES}
+    for _ in range(max(5, 3 * rounds)):
+        for name, code in _CASES.items():
+            command = [sys.executable, "-c", _MEASURED.format(code=code)]
+            run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            seconds, modules = json.loads(run.stdout.splitlines()[-1])
+            runs[name].append((seconds, modules))
+    medians = {name: statistics.median(seconds for seconds, _ in all_) for name, all_ in runs.items()}
+    for name, seconds in medians.items():
+        print(f"  {name}: {seconds:.3f} s of processor time, {runs[name][0][1]} modules")
+    peer = medians[PEER]
+    found = []
+    for name, must in (("import wrenla", 0.4), ("all names of wrenla", 0.4)):
+        note = f"{medians[name] / peer:.2f} × {PEER} ({peer:.3f} s)"
+        found.append(
+            Figure(name, "processor time of the import", medians[name], must, must / 2, "s", True, note)
+        )
+        modules = float(runs[name][0][1])
+        if name == "import wrenla":
+            found.append(Figure(name, "modules", modules, 350, 250, "", True))
+    return found
