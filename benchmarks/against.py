@@ -60,8 +60,8 @@ boto3.client("s3").create_bucket(Bucket="bucket")
 try:
     from wrenla.evaluate.cleaning import clean
 except ImportError:  # where it was before
-    from wrenla.workspace.folder import clean
-from wrenla.workspace.folder import RunFolder
+    from wrenla.workspace.workspace import clean
+from wrenla.workspace.workspace import RunFolder
 run = RunFolder("s3://bucket/x", "0" * 24)
 keys = ["%s/c/%d/%d" % ("a" * 24, k // 100, k % 100) for k in range(int(sys.argv[2]))]
 with ThreadPoolExecutor(8) as pool:

@@ -20,7 +20,7 @@ from benchmarks.contest import compete
 from benchmarks.figure import Figure
 from wrenla.emulator import LambdaEmulator
 from wrenla.run.events import Event, RunFinished
-from wrenla_handler.app import packages
+from wrenla_handler.lambda_entry import packages
 from wrenla_kernels import scipy_blas_info
 
 MB = 1e6
@@ -164,7 +164,7 @@ def _sleeping_endpoint(pipe: Any, seconds: float) -> None:
     """Serve what looks like AWS Lambda and an S3 that takes everything; every call takes a while and is 7."""
     import pickle
 
-    from wrenla_handler.calls.envelope import Response
+    from wrenla_handler.calls.messages import Response
     from wrenla_handler.serialize.blobs import pack
 
     seven = pack([pickle.dumps(7)], lambda number, part: "")

@@ -365,7 +365,7 @@ def plan_cholesky(N: int, workers: int, **_: Any) -> dict[str, Any]:
     """Planning only; memory is the process's own peak over that after the imports."""
     import wrenla as wl
     from wrenla.algorithms.cholesky import cholesky
-    from wrenla.planning.model import ExecutorModel
+    from wrenla.planning.cost_model import ExecutorModel
     from wrenla.planning.plan import make_plan
 
     A = wl.from_function(kms, (4096 * N, 4096 * N), 4096, structure="pos")

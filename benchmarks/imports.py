@@ -19,8 +19,8 @@ _CASES = {
     "a matrix: wl.from_array": "import wrenla as wl; wl.from_array, wl.compute",
     "all names of wrenla": "from wrenla import *; linalg",
     "a command: wrenla.cli": "import wrenla.cli.main",
-    "a worker process: wrenla_handler.local": "import wrenla_handler.local",
-    "a cold function: wrenla_handler.app": "import wrenla_handler.app",
+    "a worker process: wrenla_handler.worker_process": "import wrenla_handler.worker_process",
+    "a cold function: wrenla_handler.lambda_entry": "import wrenla_handler.lambda_entry",
 }
 
 _MEASURED = """

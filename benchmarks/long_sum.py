@@ -64,7 +64,7 @@ def _planned() -> list[Figure]:
     """Compare what plans for 1 to 200 workers say with when the scheduler ends, on a clock of the model's."""
     import wrenla as wl
     from wrenla.evaluate.evaluation import made
-    from wrenla.planning.model import ExecutorModel
+    from wrenla.planning.cost_model import ExecutorModel
     from wrenla.planning.plan import make_plan
 
     B = wl.random((20_000_000, COLUMNS), tile=(TILE, COLUMNS))

@@ -7,7 +7,7 @@ import numpy as np
 import wrenla as wl
 from wrenla.evaluate.evaluation import made
 from wrenla.planning.cut import Cut
-from wrenla.planning.model import ExecutorModel
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.plan import Plan, make_plan
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from wrenla_handler.app import packages
-from wrenla_handler.calls.callee import Callee
-from wrenla_handler.calls.envelope import Request
+from wrenla_handler.lambda_entry import packages
+from wrenla_handler.calls.runner import Callee
+from wrenla_handler.calls.messages import Request
 
 REPORT = (
     "START RequestId: 1 Version: $LATEST\n{output}END RequestId: 1\n"

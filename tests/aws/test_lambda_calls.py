@@ -17,9 +17,9 @@ import pytest
 import wrenla as wl
 from tests.waiting import slowed, until
 from wrenla.errors import Cancelled, Lost, NeverStarted, TimedOut, TransientStoreError, WorkerDied
-from wrenla.executors.aws_lambda import lambda_lanes
-from wrenla_handler.calls.callee import Callee
-from wrenla_handler.calls.envelope import Request
+from wrenla.executors.aws_lambda import channel as lambda_lanes
+from wrenla_handler.calls.runner import Callee
+from wrenla_handler.calls.messages import Request
 from wrenla_handler.stores import open_store
 
 from .conftest import Make, ours
@@ -157,8 +157,8 @@ def test_the_workers_own_limit(stub: Endpoint, make: Make) -> None:
 
 
 def called_failure() -> Any:
-    from wrenla_handler.app import _failed
-    from wrenla_handler.calls.envelope import plain_of
+    from wrenla_handler.lambda_entry import _failed
+    from wrenla_handler.calls.messages import plain_of
 
     return json.loads(plain_of(_failed(RuntimeError("still running"))))
 

@@ -28,9 +28,9 @@ from wrenla.errors import (
     WorkerDied,
     WrenlaError,
 )
-from wrenla.executors.aws_lambda import connections, handshake, lambda_lanes
-from wrenla.executors.aws_lambda.connections import allow_open_files
-from wrenla.executors.aws_lambda.invocation import Billing
+from wrenla.executors.aws_lambda import (interruptible as connections, handshake, channel as lambda_lanes)
+from wrenla.executors.aws_lambda.interruptible import allow_open_files
+from wrenla.executors.aws_lambda.client import Billing
 
 from .conftest import Make, ours
 from .stub import Answer, Endpoint, called, pong

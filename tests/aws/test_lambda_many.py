@@ -13,9 +13,9 @@ _MOST = 400 << 20
 
 _STUB = """
 import asyncio, json, sys
-from wrenla_handler.app import packages
+from wrenla_handler.lambda_entry import packages
 from wrenla_handler.serialize.blobs import dump, pack
-from wrenla_handler.calls.envelope import Response
+from wrenla_handler.calls.messages import Response
 import platform
 value = pack(dump(7), lambda n, p: "")
 facts = {"FunctionName": "wrenla", "FunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:wrenla",
@@ -53,7 +53,7 @@ _DRIVER = """
 import resource, sys, time
 resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 import wrenla as wl
-from wrenla.executors.transport.place import Place
+from wrenla.executors.transport.scratch import Place
 Place.url = property(lambda self: "s3://nobodys/wrenla")
 executor = wl.LambdaExecutor(concurrency=2000)
 futures = executor.submit_many(abs, range(2000))

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import wrenla as wl
-from wrenla_handler.calls.callee import Callee
-from wrenla_handler.calls.envelope import Request
-from wrenla_handler.calls.output import Printed
+from wrenla_handler.calls.runner import Callee
+from wrenla_handler.calls.messages import Request
+from wrenla_handler.calls.capture import Printed
 
 from .conftest import Make
 from .stub import Answer, Endpoint, pong

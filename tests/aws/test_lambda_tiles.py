@@ -18,8 +18,8 @@ from tests.run.saves import stop_after
 from wrenla.errors import NotPositiveDefiniteError, ReachError
 from wrenla.evaluate.cleaning import clean
 from wrenla.run.events import Event, RunStarted
-from wrenla_handler import app
-from wrenla_handler.calls.output import Printed
+from wrenla_handler import lambda_entry as app
+from wrenla_handler.calls.capture import Printed
 from wrenla_handler.stores import open_store
 
 from .conftest import Make

@@ -15,7 +15,7 @@ import pytest
 from tests.interrupting import interrupts
 from tests.waiting import slowed, until, until_idle
 from wrenla.errors import Cancelled, Lost, NeverStarted, OverBudget, ServiceError, Throttled
-from wrenla.executors.aws_lambda import handshake, lambda_lanes, pace
+from wrenla.executors.aws_lambda import (handshake, channel as lambda_lanes, rate_limiter as pace)
 from wrenla.executors.aws_lambda.prices import Prices
 
 from .conftest import Make

@@ -16,7 +16,7 @@ import boto3
 from botocore.config import Config
 
 from wrenla.emulator.client import EmulatorProcess
-from wrenla.emulator.furnish import _role
+from wrenla.emulator.provision import _role
 from wrenla.emulator.options import Options
 from wrenla.emulator.runtime.runtime import ARCHITECTURE, RUNTIME
 

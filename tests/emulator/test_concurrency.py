@@ -12,14 +12,14 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
-from wrenla.emulator.counts import Counts
+from wrenla.emulator.metrics import Counts
 from wrenla.emulator.options import Options
 from wrenla.emulator.runtime.environment import Call, Outcome
 from wrenla.emulator.runtime.function_config import FunctionConfig
 from wrenla.emulator.runtime.functions import Function
-from wrenla.emulator.runtime.host import Host
+from wrenla.emulator.runtime.launcher import Host
 from wrenla.emulator.runtime.pool import Pool
-from wrenla.emulator.runtime.reports import Ending
+from wrenla.emulator.runtime.log_lines import Ending
 
 from .stand import Answer, Stand, package
 

@@ -12,7 +12,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from wrenla.emulator.furnish import _TRUST
+from wrenla.emulator.provision import _TRUST
 from wrenla.emulator.runtime.runtime import ARCHITECTURE, RUNTIME
 
 from .stand import Stand, package

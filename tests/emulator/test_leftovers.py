@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wrenla.emulator.leftovers import emulator_folder, sweep_after, sweep_folders
+from wrenla.emulator.cleanup import (emulator_folder, sweep_after, sweep_folders)
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_only_folders_of_the_dead_are_swept(tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wrenla.emulator.leftovers.has_ended", lambda pid: pid != "7")
+    monkeypatch.setattr("wrenla.emulator.cleanup.has_ended", lambda pid: pid != "7")
     elsewhere = tmp / "elsewhere"
     stays = {"wrenla-emulator-7-lives": True, "wrenla-emulator-8-ended": False, "wrenla-emulator-notes": True}
     stays |= {"wrenla-emulator-8-": True, "wrenla-emulator-probe-8": True, "wrenla-emulator-8-a.txt": True}
@@ -37,7 +37,7 @@ def test_only_folders_of_the_dead_are_swept(tmp: Path, monkeypatch: pytest.Monke
 
 def test_a_emulator_that_lives_elsewhere_is_left_alone(tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To another PID namespace it seems to have ended: nobody has its number there."""
-    monkeypatch.setattr("wrenla.emulator.leftovers.has_ended", lambda _: True)
+    monkeypatch.setattr("wrenla.emulator.cleanup.has_ended", lambda _: True)
     with emulator_folder() as folder:
         assert folder.name.startswith(f"wrenla-emulator-{os.getpid()}-")
         sweep_folders()
@@ -51,7 +51,7 @@ def test_a_emulator_that_lives_elsewhere_is_left_alone(tmp: Path, monkeypatch: p
 
 
 def test_containers_that_share_tmp_do_not_sweep_each_other(tmp: Path) -> None:
-    code = "from wrenla.emulator.leftovers import sweep_folders; sweep_folders()"
+    code = "from wrenla.emulator.cleanup import sweep_folders; sweep_folders()"
     command = ["unshare", "--pid", "--fork", "--mount-proc"]
     if shutil.which("unshare") is None or subprocess.run([*command, "true"], capture_output=True).returncode:
         pytest.skip("no PID namespace may be made here")

@@ -13,7 +13,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from wrenla.emulator.api.answers import Refusal
+from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.api.http import Request
 from wrenla.emulator.backend.signatures import sign, verify
 

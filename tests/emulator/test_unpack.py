@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from wrenla.emulator.api.answers import Refusal
+from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.runtime.code import CodeStore
 
 Member = tuple[str, bytes, int]

@@ -13,10 +13,10 @@ from wrenla.errors import Lost
 from wrenla.executors.calls.call import Call
 from wrenla.executors.calls.future import Attempt, Future
 from wrenla.executors.calls.options import CallOptions
-from wrenla.executors.transport.envelopes import Envelopes
-from wrenla.executors.transport.place import Place
-from wrenla_handler.calls.callee import Callee
-from wrenla_handler.calls.envelope import Request, Response
+from wrenla.executors.transport.remote import Envelopes
+from wrenla.executors.transport.scratch import Place
+from wrenla_handler.calls.runner import Callee
+from wrenla_handler.calls.messages import (Request, Response)
 from wrenla_handler.calls.failure import Failure
 from wrenla_handler.serialize.blobs import Blob, Packed, dump, pack
 from wrenla_handler.stores import MemoryStore

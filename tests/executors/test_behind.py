@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.executors.transport import behind, shipping
-from wrenla.executors.transport.behind import packed_function
-from wrenla.executors.transport.steady import steady_pickle
+from wrenla.executors.transport import (dependencies as behind, local_modules as shipping)
+from wrenla.executors.transport.dependencies import packed_function
+from wrenla.executors.transport.stable_pickle import steady_pickle
 from wrenla_handler.serialize.modules import split_function
 
 INSTALLED = {
@@ -226,7 +226,7 @@ SCRIPT = """
 import dataclasses, enum, functools, typing
 import numpy as np
 import wrenla as wl
-from wrenla.executors.transport.behind import packed_function
+from wrenla.executors.transport.dependencies import packed_function
 
 class Point:
     names = frozenset({"x", "y", "zeta"})

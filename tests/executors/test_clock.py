@@ -10,7 +10,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import NeverStarted, TimedOut
-from wrenla.executors.calls.clock import Clock, apart
+from wrenla.executors.calls.timer import (Clock, apart)
 
 from .gate import Gate
 

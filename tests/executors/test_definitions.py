@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.executors.transport.behind import packed_function
+from wrenla.executors.transport.dependencies import packed_function
 from wrenla_handler.serialize.blobs import dump
 from wrenla_handler.serialize.lines import install_lines
 from wrenla_handler.serialize.modules import split_function

@@ -14,7 +14,7 @@ import pytest
 
 from wrenla.errors import Lost, RemoteError, WorkerDied
 from wrenla.executors.calls.call import Call
-from wrenla.executors.transport.envelopes import Envelopes
+from wrenla.executors.transport.remote import Envelopes
 
 from .fault_acts import Ordinary, dies, exits, raises, writes
 from .fault_rows import remote

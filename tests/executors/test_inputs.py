@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.executors.map_api.inputs import short
+from wrenla.executors.map_api.failed_inputs import short
 
 
 class Broken:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import wrenla as wl
-import wrenla.executors.transport.envelopes
+import wrenla.executors.transport.remote
 from wrenla_handler.serialize.blobs import INLINE, load
 
 
@@ -145,7 +145,7 @@ def test_intermediate_results_never_come_home(
     fetched: list[str] = []
     place = processes.calls.carrier.place
     fetch = place.fetch
-    monkeypatch.setattr(wrenla.executors.transport.envelopes, "load", counting)
+    monkeypatch.setattr(wrenla.executors.transport.remote, "load", counting)
     monkeypatch.setattr(place, "fetch", lambda key: fetched.append(key) or fetch(key))
     result = processes.map_reduce(large, range(9), add, fan_in=3).result(timeout=60)
     np.testing.assert_array_equal(result, np.full(40_000, 36.0))

@@ -12,7 +12,7 @@ import pytest
 SCRIPT = """
 import abc, collections, contextlib, dataclasses, enum, functools, operator, re, types, typing
 import numpy as np
-from wrenla.executors.transport.behind import packed_function
+from wrenla.executors.transport.dependencies import packed_function
 
 T = typing.TypeVar("T")
 P = typing.ParamSpec("P")

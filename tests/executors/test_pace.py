@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wrenla.executors.aws_lambda.pace import Pace, pause_after
+from wrenla.executors.aws_lambda.rate_limiter import (Pace, pause_after)
 
 
 class Time:

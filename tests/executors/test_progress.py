@@ -15,7 +15,7 @@ from rich.console import Console
 import wrenla as wl
 from tests.waiting import until, until_idle
 from wrenla import showing
-from wrenla.executors.map_api import calling
+from wrenla.executors.map_api import executor as calling
 
 
 @pytest.fixture(autouse=True)

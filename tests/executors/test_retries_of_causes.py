@@ -25,7 +25,7 @@ from wrenla.errors import (
     TransientStoreError,
     WorkerDied,
 )
-from wrenla.executors.transport.place import Place
+from wrenla.executors.transport.scratch import Place
 
 from .fault_acts import large
 from .faulty_calls import KINDS, WAIT, Stored, pool, private, usable
@@ -207,7 +207,7 @@ def test_a_result_that_was_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_an_error_of_ours_is_no_reason_to_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it was: the function may have returned."""
-    from wrenla.executors.transport.envelopes import Envelopes
+    from wrenla.executors.transport.remote import Envelopes
 
     def broken(*_: object) -> None:
         raise ValueError("in the driver")

@@ -21,7 +21,7 @@ from wrenla.executors.calls.call import Batch, Call
 from wrenla.executors.calls.future import Attempt, Future
 from wrenla.executors.calls.options import CallOptions
 from wrenla.executors.calls.showing import Showing
-from wrenla_handler.calls.output import Printed
+from wrenla_handler.calls.capture import Printed
 
 from .gate import Gate
 

@@ -12,7 +12,7 @@ import pytest
 
 import wrenla as wl
 from tests.waiting import until
-from wrenla.executors.transport.place import Place
+from wrenla.executors.transport.scratch import Place
 
 from .gate import Gate
 

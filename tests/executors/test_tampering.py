@@ -11,8 +11,8 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import IntegrityError
-from wrenla.executors.transport.envelopes import Envelopes
-from wrenla.executors.transport.place import Place
+from wrenla.executors.transport.remote import Envelopes
+from wrenla.executors.transport.scratch import Place
 
 from .fault_acts import large
 from .faulty_calls import WAIT, Stored, block, pool, private, usable

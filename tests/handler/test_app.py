@@ -22,9 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.waiting import slowed
-from wrenla_handler import app
+from wrenla_handler import lambda_entry as app
 from wrenla_handler.calls import broadcast
-from wrenla_handler.calls.envelope import Request, Response
+from wrenla_handler.calls.messages import (Request, Response)
 from wrenla_handler.calls.failure import Failure
 from wrenla_handler.errors import EventError, IntegrityError, MissingTileError
 from wrenla_handler.linalg_errors import NotPositiveDefiniteError
@@ -35,7 +35,7 @@ from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
 from wrenla_handler.tiles.sources import as_bytes, function_key
 from wrenla_handler.tiles.task import ArraySpec, Read, Task, Term, TileRef
-from wrenla_handler.tiles.tasks import TaskAnswer, TaskRequest
+from wrenla_handler.tiles.messages import (TaskAnswer, TaskRequest)
 from wrenla_handler.tiles.worker import Report
 
 Make = Callable[..., app._Environment]

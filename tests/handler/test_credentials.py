@@ -13,7 +13,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import NoCredentialsError, ProfileNotFound
 
-from wrenla.executors.aws_lambda.invocation import Function
+from wrenla.executors.aws_lambda.client import Function
 from wrenla_handler.stores.s3.client import new_client, shared_client
 from wrenla_handler.stores.s3.credentials import renewing_session
 

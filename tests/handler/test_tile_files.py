@@ -22,7 +22,7 @@ from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
 from wrenla_handler.tiles.sources import as_bytes
 from wrenla_handler.tiles.task import ArraySpec, Read, Task, TileRef
-from wrenla_handler.tiles.tile_files import TileFiles
+from wrenla_handler.tiles.spill import TileFiles
 from wrenla_handler.tiles.worker import Worker
 
 DTYPES = ["float32", "float64", "complex64", "complex128"]

@@ -15,7 +15,7 @@ from wrenla.planning.canonical import topological
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
 from wrenla.planning.graph import Graph, TileGraph
-from wrenla.planning.model import ExecutorModel
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.tiles.task import Apply, TileRef
 from wrenla_kernels import KERNELS
 

@@ -15,12 +15,12 @@ from wrenla.algorithms.gram import Gram, gram
 from wrenla.algorithms.long_sums import FAN_IN, Parts, Total, _cube_edge, _parts
 from wrenla.algorithms.matmul import Matmul, matmul
 from wrenla.algorithms.reductions import norm, sum_over
-from wrenla.algorithms.systems import cho_solve
+from wrenla.algorithms.solve import cho_solve
 from wrenla.algorithms.views import add, flip
 from wrenla.planning.canonical import topological
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node, make
-from wrenla.planning.model import ExecutorModel
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.plan import Plan, make_plan
 from wrenla_handler.tiles.grid import Grid
 

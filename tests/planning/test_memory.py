@@ -15,11 +15,11 @@ import gc, json, sys
 import numpy as np
 import wrenla as wl
 from wrenla.planning.cut import Cut
-from wrenla.planning.model import ExecutorModel
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.plan import make_plan
 from wrenla.evaluate.evaluation import made
 from wrenla.run.execute import _bind
-from wrenla.workspace.folder import RunFolder
+from wrenla.workspace.workspace import RunFolder
 from wrenla_handler.tiles.worker import Worker
 from wrenla_kernels import blas_threads
 

@@ -55,9 +55,9 @@ def test_a_stored_answer_outlives_its_worker(url: str) -> None:
     def function() -> str:
         import os
 
-        import wrenla_handler.local
+        import wrenla_handler.worker_process
 
-        wrenla_handler.local._write = lambda *_: os._exit(1)
+        wrenla_handler.worker_process._write = lambda *_: os._exit(1)
         return "answer"
 
     with wl.LocalExecutor(1, allowed_mem="600 MiB") as executor:

@@ -14,7 +14,7 @@ import pytest
 
 from wrenla.evaluate.cleaning import clean
 from wrenla.workspace import lease as lease_module
-from wrenla.workspace.folder import RunFolder
+from wrenla.workspace.workspace import RunFolder
 from wrenla.workspace.lease import standing
 from wrenla_handler.stores import LEASE
 
@@ -23,7 +23,7 @@ KEY = 24 * "0"
 RUN = """
 import sys
 from wrenla import lease
-from wrenla.workspace.folder import RunFolder
+from wrenla.workspace.workspace import RunFolder
 lease.RENEW_SECONDS = 0.05
 folder = RunFolder(sys.argv[1], sys.argv[2])
 print(folder.key, flush=True)

@@ -15,7 +15,7 @@ import wrenla as wl
 from wrenla.evaluate.cleaning import clean, leftovers
 from wrenla.run.events import TaskFinished
 from wrenla.workspace import lease as lease_module
-from wrenla.workspace.folder import RunFolder
+from wrenla.workspace.workspace import RunFolder
 from wrenla.workspace.lease import Holder
 from wrenla.workspace.ownership import MANIFEST
 from wrenla_handler.stores import LEASE, RUNS, LocalStore, MemoryStore, join, open_store

@@ -15,7 +15,7 @@ import pytest
 import wrenla as wl
 from wrenla.errors import PlanError
 from wrenla.planning import graph, plan
-from wrenla_handler.stores.mapping import map_file
+from wrenla_handler.stores.mmap import map_file
 
 HUGE: dict[str, Callable[[], wl.BigMatrix]] = {
     "10^12 tiles": lambda: wl.random((10**6, 10**6), tile=1),

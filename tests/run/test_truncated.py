@@ -15,7 +15,7 @@ import wrenla as wl
 from wrenla.run.events import TaskFinished, TaskStarted
 from wrenla_handler.errors import TruncatedTileError
 from wrenla_handler.stores import open_store
-from wrenla_handler.stores.mapping import guard, refuse_truncated
+from wrenla_handler.stores.mmap import (guard, refuse_truncated)
 
 TILE = 256  # 512 KiB a tile: large enough to be mapped
 
@@ -127,7 +127,7 @@ def test_other_accesses_end_the_process_as_before(whose: str, tmp_path: Path) ->
 import contextlib, faulthandler, os, sys
 import numpy as np
 from wrenla_handler.stores import open_store
-from wrenla_handler.stores.mapping import refuse_truncated
+from wrenla_handler.stores.mmap import refuse_truncated
 faulthandler.enable()
 folder, whose = sys.argv[1:]
 store = open_store(folder)

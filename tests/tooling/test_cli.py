@@ -16,7 +16,7 @@ import wrenla as wl
 from tests.settings import forget_settings
 from wrenla.cli.main import main
 from wrenla.evaluate.cleaning import leftovers
-from wrenla.workspace.folder import RunFolder
+from wrenla.workspace.workspace import RunFolder
 
 RUN, NODE = 24 * "0", 24 * "a"
 

@@ -87,7 +87,7 @@ LAZY = {"boto3", "botocore", "urllib3", "distributed", "zarr", "moto", "awslambd
 """What is imported where it is used: optional dependencies, and boto3 with its own, slow to import."""
 
 LATE = {
-    *(("wrenla_handler.stores.mapping", "numpy"), ("wrenla_handler.stores.s3.read", "numpy")),
+    *(("wrenla_handler.stores.mmap", "numpy"), ("wrenla_handler.stores.s3.read", "numpy")),
     *(("wrenla", "importlib"), ("wrenla.run.conditioning", "scipy")),
 }
 """What is needed always, but not here: a worker process that handles no array starts in half the time."""
@@ -242,7 +242,7 @@ def test_nothing_is_imported_by_name_at_run_time() -> None:
     [
         ("wrenla_kernels", "wrenla wrenla_handler scipy.linalg boto3 botocore cloudpickle dask"),
         ("wrenla_handler.tiles.worker", "wrenla scipy.linalg boto3 dask click rich zarr"),
-        ("wrenla_handler.local", "numpy boto3 asyncio"),
+        ("wrenla_handler.worker_process", "numpy boto3 asyncio"),
         ("wrenla", "numpy scipy wrenla.errors rich click"),
         (
             "wrenla.matrices.matrix, wrenla.linalg, wrenla.matrices.zarr_copies",

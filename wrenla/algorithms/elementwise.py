@@ -8,7 +8,7 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from wrenla.algorithms.anchor import SameTiles
+from wrenla.algorithms.memo import SameTiles
 from wrenla.algorithms.assemble import Copy, copy, rechunk
 from wrenla.algorithms.views import add, flip, negative, scale, view
 from wrenla.planning.expression import Description, Node, Strip, combined, leaf, make, nested, result_dtype

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from wrenla.aws.refusals import DeployError
+from wrenla.aws.error_messages import DeployError
 
 __all__ = ["PING", "Invoke", "invoking"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from wrenla.aws.clients import connect
-from wrenla.aws.refusals import DeployError, explaining
+from wrenla.aws.connect import connect
+from wrenla.aws.error_messages import (DeployError, explaining)
 from wrenla.aws.spec import DeploySpec
 
 __all__ = ["LogLine", "log_lines"]

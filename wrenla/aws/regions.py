@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any
 
-from wrenla.aws.refusals import DeployError
+from wrenla.aws.error_messages import DeployError
 
 __all__ = ["region_of"]
 

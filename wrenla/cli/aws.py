@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from wrenla.aws.clients import connect, site_without_rights
+from wrenla.aws.connect import (connect, site_without_rights)
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
 from wrenla.aws.doctor import examine
-from wrenla.aws.listing import StoredMatrix, stored_matrices
+from wrenla.aws.inventory import (StoredMatrix, stored_matrices)
 from wrenla.aws.logs import log_lines
 from wrenla.aws.policies import (
     deployer_policy,
@@ -24,7 +24,7 @@ from wrenla.aws.policies import (
     role_maker_policy,
     role_policy,
 )
-from wrenla.aws.refusals import DeployError, explaining
+from wrenla.aws.error_messages import (DeployError, explaining)
 from wrenla.cli.params import Duration
 from wrenla.cli.places import why_no_folder
 from wrenla.cli.text import counted, saying_what_is_done

@@ -19,11 +19,11 @@ from wrenla.config import settings
 from wrenla.errors import SettingError, WrenlaError
 from wrenla.executors.base import Executor
 from wrenla.executors.calls.call import Batch
-from wrenla.executors.calls.endings import raised
+from wrenla.executors.calls.retry_policy import raised
 from wrenla.executors.calls.future import Future
 from wrenla.executors.default import default_executor
 from wrenla.executors.local.executor import LocalExecutor
-from wrenla.executors.map_api.counting import MapCounts
+from wrenla.executors.map_api.map_progress import MapCounts
 from wrenla.executors.transport.functions import label_of
 from wrenla.showing import picture_for
 from wrenla_handler.calls.chunk import Chunk

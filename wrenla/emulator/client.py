@@ -12,7 +12,7 @@ import sys
 import tempfile
 from typing import IO, Any
 
-from wrenla.emulator.leftovers import sweep_after
+from wrenla.emulator.cleanup import sweep_after
 from wrenla.emulator.options import Options, Ready
 from wrenla.errors import WrenlaError
 

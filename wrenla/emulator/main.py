@@ -11,21 +11,21 @@ import socket
 import sys
 from types import FrameType
 
-from wrenla.emulator.api.control import Control
+from wrenla.emulator.api.admin_api import Control
 from wrenla.emulator.api.control_plane import ControlPlane
 from wrenla.emulator.api.events import Events
-from wrenla.emulator.api.front import Front
+from wrenla.emulator.api.lambda_api import Front
 from wrenla.emulator.api.server import Server
-from wrenla.emulator.backend.cloud import Cloud
+from wrenla.emulator.backend.moto_backend import Cloud
 from wrenla.emulator.backend.logs import Logs
-from wrenla.emulator.counts import Counts
+from wrenla.emulator.metrics import Counts
 from wrenla.emulator.faults import Faults
 from wrenla.emulator.isolation.cgroups import sweep_groups
 from wrenla.emulator.isolation.open_files import allow_many
 from wrenla.emulator.isolation.protection import find_protection
-from wrenla.emulator.leftovers import emulator_folder, sweep_folders
+from wrenla.emulator.cleanup import (emulator_folder, sweep_folders)
 from wrenla.emulator.options import Options, Ready
-from wrenla.emulator.runtime.host import Host
+from wrenla.emulator.runtime.launcher import Host
 from wrenla.emulator.runtime.pool import Pool
 from wrenla.errors import WrenlaError
 

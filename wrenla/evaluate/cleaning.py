@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from wrenla.errors import MetadataError, NotAMatrixError
 from wrenla.evaluate.saving import CLAIM, Claim, layout_of, note_of
-from wrenla.workspace.folder import empty, runs_in, saves_of, take_lease
+from wrenla.workspace.workspace import (empty, runs_in, saves_of, take_lease)
 from wrenla.workspace.lease import Lease, Standing, are_free, is_free, standing
 from wrenla.workspace.ownership import in_run, lease_is_of
 from wrenla_handler.errors import StoreError

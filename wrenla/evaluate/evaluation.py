@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wrenla.algorithms.anchor import settled
+from wrenla.algorithms.memo import settled
 from wrenla.algorithms.assemble import copy
 from wrenla.arrays import check_arrays
 from wrenla.config import Settings, settings, store_for
@@ -28,10 +28,10 @@ from wrenla.run.execute import Placed, Target, execute
 from wrenla.run.persisted import Owner
 from wrenla.units import format_bytes
 from wrenla_handler.errors import StaleMatrixError
-from wrenla_handler.lacking import memory_for
+from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.stores import Store, open_store
-from wrenla_handler.stores.mapping import refuse_truncated
+from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.tiles.layout import TileLayout
 from wrenla_handler.tiles.task import ArraySpec
 

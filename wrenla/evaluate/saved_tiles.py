@@ -6,7 +6,7 @@ import logging
 
 from wrenla.errors import StoreError
 from wrenla.evaluate.stored import needed_tiles
-from wrenla.workspace.folder import delete_all
+from wrenla.workspace.workspace import delete_all
 from wrenla.workspace.ownership import is_matrix_folder, is_unfinished
 from wrenla_handler.stores import SAVING, MovingStore, OwningStore, Store
 from wrenla_handler.tiles.layout import NUMBER_KEY, Separator, TileLayout

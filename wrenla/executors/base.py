@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from wrenla.executors.map_api.calling import CallingExecutor
-from wrenla.planning.model import ExecutorModel
+from wrenla.executors.map_api.executor import CallingExecutor
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.stores import Reach
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.task import ArraySpec, Task, TileRef

@@ -18,11 +18,11 @@ from wrenla.arrays import array_leaf
 from wrenla.config import settings
 from wrenla.evaluate.stored import stored_spec
 from wrenla.executors.default import default_executor
-from wrenla.executors.transport.behind import packed_function
+from wrenla.executors.transport.dependencies import packed_function
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.operands import as_node, clipped, tile_pair
 from wrenla.planning.expression import leaf
-from wrenla.planning.model import choose_tile
+from wrenla.planning.cost_model import choose_tile
 from wrenla.tracebacks import short
 from wrenla.words import structure_of
 from wrenla_handler.plain import cast_hint

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NoReturn
 
-from wrenla.algorithms import systems
-from wrenla.algorithms.anchor import Anchor, Cell, anchor
+from wrenla.algorithms import solve as systems
+from wrenla.algorithms.memo import (Anchor, Cell, anchor)
 from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.reductions import norm, slogdet_triangular

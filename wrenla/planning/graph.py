@@ -17,7 +17,7 @@ from wrenla.errors import PlanError
 from wrenla.planning.cut import Cut, piece
 from wrenla.planning.expression import Node
 from wrenla.planning.memory import Tiles, held
-from wrenla.planning.model import ExecutorModel
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.units import format_bytes
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import Apply, Read, Step, Task, Term, TileRef

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from wrenla.planning.graph import Graph
 from wrenla.run.scheduler import needed_tasks
-from wrenla.workspace.folder import DeadRun, RunFolder, dead_runs
+from wrenla.workspace.workspace import (DeadRun, RunFolder, dead_runs)
 from wrenla.workspace.lease import WATCH_SECONDS
 from wrenla_handler.errors import StoreError, ThreadLimitError
 from wrenla_handler.stores import CopyingStore, Store, join, open_store

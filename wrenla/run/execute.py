@@ -27,7 +27,7 @@ from wrenla.run.loop import Job, run_job
 from wrenla.run.persisted import folders_of
 from wrenla.run.scheduler import Policy, Schedule
 from wrenla.run.upload import upload
-from wrenla.workspace.folder import RunFolder
+from wrenla.workspace.workspace import RunFolder
 from wrenla.workspace.ownership import MANIFEST
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.linalg_errors import LinAlgError

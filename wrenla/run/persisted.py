@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from wrenla.executors.base import Executor
 from wrenla.planning.expression import Leaf, Node
-from wrenla.workspace.folder import RunFolder
+from wrenla.workspace.workspace import RunFolder
 from wrenla_handler.tiles.task import ArraySpec
 
 __all__ = ["Owner", "folders_of"]

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
-from wrenla.workspace.folder import RunFolder
+from wrenla.workspace.workspace import RunFolder
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.buffers import empty_tile

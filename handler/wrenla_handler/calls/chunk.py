@@ -9,7 +9,7 @@ from typing import Any
 from wrenla_handler.calls.broadcast import resolved
 from wrenla_handler.calls.context import cancelled, current_call
 from wrenla_handler.calls.failure import Failure
-from wrenla_handler.calls.limit import OutOfTime
+from wrenla_handler.calls.time_limit import OutOfTime
 from wrenla_handler.calls.returned import dump_result
 from wrenla_handler.errors import WrenlaError
 

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
-from wrenla_handler.kept import Kept
+from wrenla_handler.lru import Kept
 
 __all__ = ["Functions"]
 

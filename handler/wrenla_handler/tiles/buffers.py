@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wrenla_handler.lacking import memory_for
+from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.tiles.cache import Tile
 
 __all__ = ["Buffers", "empty_tile"]

@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-from wrenla_handler.calls.forked import ParentOnly
+from wrenla_handler.calls.fork_guard import ParentOnly
 from wrenla_handler.errors import (
     IntegrityError,
     MetadataError,
@@ -22,13 +22,13 @@ from wrenla_handler.errors import (
     StoreError,
     TruncatedTileError,
 )
-from wrenla_handler.kept import Kept
+from wrenla_handler.lru import Kept
 from wrenla_handler.plain import refuse_lossy
 from wrenla_handler.serialize.functions import Functions
 from wrenla_handler.serialize.lines import install_lines
 from wrenla_handler.serialize.modules import Finder, split_function
 from wrenla_handler.stores import Store, open_store
-from wrenla_handler.stores.mapping import guard
+from wrenla_handler.stores.mmap import guard
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.claims import SAMPLE, check_diagonal, check_pair, is_sampled

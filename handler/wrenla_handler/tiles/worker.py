@@ -13,17 +13,17 @@ import numpy as np
 
 import wrenla_kernels as kernels
 from wrenla_handler.errors import MissingTileError, StoreError, ThreadLimitError, TruncatedTileError
-from wrenla_handler.lacking import memory_for
+from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.serialize.modules import Finder
 from wrenla_handler.stores import LEASE, SAVING, OwningStore, Store
-from wrenla_handler.stores.mapping import refuse_truncated
+from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.buffers import Buffers, empty_tile
 from wrenla_handler.tiles.cache import CacheKey, Tile, TileCache
-from wrenla_handler.tiles.finishing import FINISHES, IN_PLACE, Operand, call_user
+from wrenla_handler.tiles.finish import (FINISHES, IN_PLACE, Operand, call_user)
 from wrenla_handler.tiles.sources import Sources, as_bytes, padded_bytes
 from wrenla_handler.tiles.task import ArraySpec, Read, Task, Term, TileRef
-from wrenla_handler.tiles.tile_files import TileFiles
+from wrenla_handler.tiles.spill import TileFiles
 from wrenla_handler.tiles.values import Values, simplest
 
 __all__ = ["Report", "Worker", "array_key", "cache_key", "put_tile"]

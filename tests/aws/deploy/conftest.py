@@ -154,7 +154,7 @@ def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], 
     def make(text: str) -> Package:
         path = tmp_path / f"{text}.zip"
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("wrenla_handler/app.py", text)
+            archive.writestr("wrenla_handler/lambda_entry.py", text)
         hashed = hashlib.sha256(path.read_bytes()).digest()
         made = Package(
             path, hashed.hex(), base64.b64encode(hashed).decode(), path.stat().st_size, len(text), {}

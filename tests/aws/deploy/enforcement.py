@@ -9,7 +9,7 @@ import pytest
 from moto import settings
 from moto.iam.access_control import IAMRequestBase
 
-from wrenla.emulator.backend.cloud import check_permitted
+from wrenla.emulator.backend.moto_backend import check_permitted
 from wrenla.emulator.backend.policies import Asked, allowed
 
 __all__ = ["Asked", "allowed", "enforce"]

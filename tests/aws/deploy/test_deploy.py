@@ -11,7 +11,7 @@ import pytest
 
 from wrenla.aws.deploy import DeploySpec, deploy, deployment
 from wrenla.aws.packaging.package import Package
-from wrenla.aws.refusals import DeployError
+from wrenla.aws.error_messages import DeployError
 
 from .conftest import EVERYTHING, Account
 from .interruptions import one_at_a_time
@@ -43,7 +43,7 @@ def test_it_makes_all_that_a_function_needs(account: Account, package: Packaging
     assert function["FunctionArn"] == done.function_arn
     assert function["Role"] == done.role_arn
     assert function["CodeSha256"] == made.base64
-    assert function["Handler"] == "wrenla_handler.app.handle"
+    assert function["Handler"] == "wrenla_handler.lambda_entry.handle"
     assert (function["MemorySize"], function["Timeout"], function["EphemeralStorage"]["Size"]) == (
         3008,
         900,

@@ -13,7 +13,7 @@ from wrenla.aws import destroy as module
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
 from wrenla.aws.packaging.package import Package
-from wrenla.aws.refusals import DeployError
+from wrenla.aws.error_messages import DeployError
 from wrenla.workspace.lease import Holder
 from wrenla_handler.stores import LEASE
 

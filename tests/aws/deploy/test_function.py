@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from wrenla.aws.clients import connect
+from wrenla.aws.connect import connect
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.packaging.package import Package
 from wrenla.aws.packaging.target import running_python
-from wrenla.aws.refusals import DeployError
+from wrenla.aws.error_messages import DeployError
 from wrenla.aws.resources import function as module
-from wrenla.aws.resources import step as step_module
+from wrenla.aws.resources import resource as step_module
 
 from .conftest import Account
 from .interruptions import one_at_a_time

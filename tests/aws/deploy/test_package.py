@@ -21,7 +21,7 @@ from wrenla.aws.packaging.contents import byte_code
 from wrenla.aws.packaging.package import Package, build_package
 from wrenla.aws.packaging.target import Target, running_python
 from wrenla.aws.packaging.wheels import Wanted
-from wrenla.aws.refusals import DeployError
+from wrenla.aws.error_messages import DeployError
 from wrenla_handler import calls as call_package
 
 CALLS = Path(call_package.__file__).parent
@@ -114,7 +114,7 @@ def test_what_goes_in(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "beta-2.5.dist-info/METADATA",
     }
     assert found["alpha/fast.cpython-311-x86_64-linux-gnu.so"] == LIBRARY
-    assert {"wrenla/linalg.py", "wrenla/executors/base.py", "wrenla_handler/app.py"} <= found.keys()
+    assert {"wrenla/linalg.py", "wrenla/executors/base.py", "wrenla_handler/lambda_entry.py"} <= found.keys()
     assert not [name for name in found if name.startswith("wrenla/emulator")]
     assert found["alpha.libs/libblas-1234.so.0"] == LIBRARY
     own = {name.split("/")[0] for name in found if not name.startswith(("alpha", "beta", "__pycache__"))}

@@ -20,7 +20,7 @@ from wrenla.aws.policies import (
     role_maker_policy,
     role_policy,
 )
-from wrenla.aws.refusals import DeployError
+from wrenla.aws.error_messages import DeployError
 from wrenla.aws.spec import Site
 
 from .conftest import Account

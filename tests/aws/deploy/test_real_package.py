@@ -37,7 +37,7 @@ def test_a_clean_interpreter_imports_it(real: Package, tmp_path: Path) -> None:
         for name in own
         if not name.startswith("wrenla/cli") and not name.endswith("__main__.py")
     ]
-    assert {"wrenla", "wrenla.report.progress", "wrenla_handler.app", "wrenla_kernels.threads"} <= set(
+    assert {"wrenla", "wrenla.report.progress", "wrenla_handler.lambda_entry", "wrenla_kernels.threads"} <= set(
         modules
     )
     names = [*modules, *OTHERS]

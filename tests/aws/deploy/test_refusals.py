@@ -10,17 +10,17 @@ import pytest
 from botocore import exceptions
 from botocore.exceptions import ClientError
 
-from wrenla.aws import clients as clients_module
-from wrenla.aws import refusals
-from wrenla.aws.clients import connect
+from wrenla.aws import connect as clients_module
+from wrenla.aws import error_messages as refusals
+from wrenla.aws.connect import connect
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.packaging.package import Package
-from wrenla.aws.refusals import DeployError, explaining
+from wrenla.aws.error_messages import (DeployError, explaining)
 from wrenla.aws.resources import function as function_module
-from wrenla.aws.resources import step as step_module
-from wrenla.aws.resources.step import until
+from wrenla.aws.resources import resource as step_module
+from wrenla.aws.resources.resource import until
 from wrenla.errors import SettingError
-from wrenla.executors.aws_lambda import invocation
+from wrenla.executors.aws_lambda import client as invocation
 
 from .conftest import Account
 

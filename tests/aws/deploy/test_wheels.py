@@ -13,7 +13,7 @@ import pytest
 
 from wrenla.aws.packaging.target import here, lambda_target
 from wrenla.aws.packaging.wheels import _DRIVER_ONLY, Wanted, _explained, needed, wanted
-from wrenla.aws.refusals import DeployError
+from wrenla.aws.error_messages import DeployError
 from wrenla.errors import SettingError
 
 
@@ -174,7 +174,7 @@ def test_wrenla_does_without_them() -> None:
     script = f"""
 import sys
 sys.modules.update(dict.fromkeys({modules!r}))  # as if they were not installed
-import wrenla_handler.app, wrenla_handler.tiles.worker, wrenla_handler.calls
+import wrenla_handler.lambda_entry, wrenla_handler.tiles.worker, wrenla_handler.calls
 assert not {{"wrenla", "rich"}} & set(sys.modules)
 import numpy as np, wrenla as wl
 A = wl.random((30, 30), tile=10, seed=1)

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from wrenla_handler.calls.broadcast import Ref
-from wrenla_handler.calls.callee import DATA, Callee, results_of
+from wrenla_handler.calls.runner import (DATA, Callee, results_of)
 from wrenla_handler.calls.context import current_call
-from wrenla_handler.calls.envelope import Request, Response, unsealed
+from wrenla_handler.calls.messages import (Request, Response, unsealed)
 from wrenla_handler.calls.failure import Failure, RemoteError
 from wrenla_handler.errors import IntegrityError, StoreError, WrenlaError
 from wrenla_handler.serialize.blobs import INLINE, Blob, Packed, bare, dump, load, pack

@@ -11,9 +11,9 @@ import pytest
 
 from tests.waiting import slowed
 from wrenla.errors import OutOfMemory
-from wrenla_handler.calls.callee import Callee
+from wrenla_handler.calls.runner import Callee
 from wrenla_handler.calls.chunk import Chunk
-from wrenla_handler.calls.envelope import Request, Response
+from wrenla_handler.calls.messages import (Request, Response)
 from wrenla_handler.serialize.blobs import Packed, dump, load, pack
 
 INPUTS = [(1,), (2,), (3,)]

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from wrenla_handler.calls.callee import Callee
-from wrenla_handler.calls.envelope import Request, Response
-from wrenla_handler.calls.forked import ParentOnly
+from wrenla_handler.calls.runner import Callee
+from wrenla_handler.calls.messages import (Request, Response)
+from wrenla_handler.calls.fork_guard import ParentOnly
 from wrenla_handler.serialize.blobs import dump, load, pack
 from wrenla_handler.stores import MemoryStore
 

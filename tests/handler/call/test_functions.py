@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from wrenla_handler.calls.callee import Callee
-from wrenla_handler.calls.envelope import Request
-from wrenla_handler.kept import Kept
+from wrenla_handler.calls.runner import Callee
+from wrenla_handler.calls.messages import Request
+from wrenla_handler.lru import Kept
 from wrenla_handler.serialize.blobs import INLINE, bare, dump, load, pack
 from wrenla_handler.serialize.functions import Functions
 from wrenla_handler.stores import Data, MemoryStore, Store, open_store

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.waiting import slowed
-from wrenla_handler.calls import limit
-from wrenla_handler.calls.limit import OutOfTime, limited
+from wrenla_handler.calls import time_limit as limit
+from wrenla_handler.calls.time_limit import (OutOfTime, limited)
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from wrenla_handler.calls.output import CopiedOutput
+from wrenla_handler.calls.capture import CopiedOutput
 
 
 def test_the_hosts_streams_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:

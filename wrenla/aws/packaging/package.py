@@ -23,7 +23,7 @@ from wrenla.aws.packaging.build_cache import default_folder, digest, forget_old,
 from wrenla.aws.packaging.contents import byte_code, chosen_members, own_files, runs
 from wrenla.aws.packaging.target import Target, lambda_target, running_python
 from wrenla.aws.packaging.wheels import Wanted, download_wheels, needed, wanted
-from wrenla.aws.refusals import DeployError
+from wrenla.aws.error_messages import DeployError
 
 __all__ = ["Package", "build_package"]
 

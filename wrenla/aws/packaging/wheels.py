@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from wrenla.aws.packaging.target import Target
-from wrenla.aws.refusals import DeployError
+from wrenla.aws.error_messages import DeployError
 
 __all__ = ["Wanted", "download_wheels", "needed", "wanted"]
 

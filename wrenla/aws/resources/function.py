@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from wrenla.aws.asking import ask
-from wrenla.aws.clients import Clients
+from wrenla.aws.connect import Clients
 from wrenla.aws.packaging.package import Package
-from wrenla.aws.refusals import DeployError, explaining
-from wrenla.aws.resources.code import code_key
-from wrenla.aws.resources.step import Change, until, until_accepted
+from wrenla.aws.error_messages import (DeployError, explaining)
+from wrenla.aws.resources.code_upload import code_key
+from wrenla.aws.resources.resource import (Change, until, until_accepted)
 from wrenla.aws.spec import Site
 from wrenla_handler.stores.s3.errors import error_status
 
 __all__ = ["Function", "ToBeMadeAgain", "find_function", "has_code", "our_function", "reason_to_make_again"]
 
-_HANDLER = "wrenla_handler.app.handle"
+_HANDLER = "wrenla_handler.lambda_entry.handle"
 _NONE = "ResourceNotFoundException"
 
 _ROLE_SECONDS = 90.0

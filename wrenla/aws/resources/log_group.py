@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wrenla.aws.asking import ask
-from wrenla.aws.clients import Clients
-from wrenla.aws.resources.step import Change
+from wrenla.aws.connect import Clients
+from wrenla.aws.resources.resource import Change
 from wrenla.aws.spec import Site
 
 __all__ = ["LogGroup", "find_log_group", "log_group_is_ours"]

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wrenla.aws.asking import ask, document, tags_of
-from wrenla.aws.clients import Clients
+from wrenla.aws.connect import Clients
 from wrenla.aws.policies import role_policy, trust_policy
-from wrenla.aws.refusals import DeployError, is_denied
-from wrenla.aws.resources.step import Change
+from wrenla.aws.error_messages import (DeployError, is_denied)
+from wrenla.aws.resources.resource import Change
 from wrenla.aws.spec import Site
 
 __all__ = ["POLICY_NAME", "Role", "our_role", "role_is_for", "role_is_ours"]

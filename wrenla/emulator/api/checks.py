@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wrenla.emulator.api.answers import Refusal
+from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.runtime.runtime import ARCHITECTURE, RUNTIME
 
 __all__ = ["check_configuration", "check_name", "check_new_name", "invalid"]

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from wrenla.emulator.api.answers import Answer, Refusal, as_json
+from wrenla.emulator.api.responses import (Answer, Refusal, as_json)
 from wrenla.emulator.api.checks import check_configuration, check_name, check_new_name, invalid
 from wrenla.emulator.api.http import Request
-from wrenla.emulator.api.transitions import Transition, refused_creation
-from wrenla.emulator.backend.cloud import Cloud
-from wrenla.emulator.counts import Counts
+from wrenla.emulator.api.pending_state import (Transition, refused_creation)
+from wrenla.emulator.backend.moto_backend import Cloud
+from wrenla.emulator.metrics import Counts
 from wrenla.emulator.faults import Faults, Operation
 from wrenla.emulator.runtime.code import UNZIPPED, CodeStore
 from wrenla.emulator.runtime.function_config import FunctionConfig

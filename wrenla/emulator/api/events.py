@@ -9,8 +9,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from wrenla.emulator.api.answers import Refusal
-from wrenla.emulator.counts import Counts
+from wrenla.emulator.api.responses import Refusal
+from wrenla.emulator.metrics import Counts
 from wrenla.emulator.faults import Faults
 from wrenla.emulator.isolation.open_files import want_of_files
 from wrenla.emulator.runtime.environment import Call

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from wrenla.emulator.api.answers import Answer, Refusal
+from wrenla.emulator.api.responses import (Answer, Refusal)
 from wrenla.emulator.api.http import BadRequest, Parser, Request, receive, response
 from wrenla.emulator.isolation.open_files import Spare, too_many, want_of_files
 

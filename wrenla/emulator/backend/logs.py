@@ -7,8 +7,8 @@ import threading
 import time
 from collections import deque
 
-from wrenla.emulator.backend.cloud import Cloud
-from wrenla.emulator.runtime.host import log_stream
+from wrenla.emulator.backend.moto_backend import Cloud
+from wrenla.emulator.runtime.launcher import log_stream
 
 __all__ = ["Logs"]
 

@@ -9,7 +9,7 @@ import re
 import tempfile
 from typing import IO, Any
 
-from wrenla.emulator.api.answers import Refusal
+from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.backend.signatures import UNSIGNED
 
 __all__ = ["LIMIT", "LIMIT_OF_S3", "claimed_hash", "length_of", "take_body"]

@@ -9,7 +9,7 @@ import resource
 import socket
 import time
 
-from wrenla.emulator.api.answers import Refusal
+from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.api.http import response
 
 __all__ = ["Spare", "allow_many", "too_many", "want_of_files"]

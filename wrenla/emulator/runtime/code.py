@@ -9,7 +9,7 @@ import threading
 import zipfile
 from pathlib import Path
 
-from wrenla.emulator.api.answers import Refusal
+from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.runtime.unpack import UNREADABLE, BadPackage, unpack
 
 __all__ = ["UNZIPPED", "CodeStore", "remove_tree"]

@@ -10,11 +10,11 @@ import uuid
 from dataclasses import dataclass
 
 from wrenla.emulator.faults import Fault
-from wrenla.emulator.runtime import reports
+from wrenla.emulator.runtime import log_lines as reports
 from wrenla.emulator.runtime.function_config import FunctionConfig
-from wrenla.emulator.runtime.host import Host
+from wrenla.emulator.runtime.launcher import Host
 from wrenla.emulator.runtime.process import RuntimeProcess
-from wrenla.emulator.runtime.reports import Ending
+from wrenla.emulator.runtime.log_lines import Ending
 from wrenla.emulator.runtime.runtime_api import Event, RuntimeApi
 
 __all__ = ["Call", "Environment", "Outcome"]

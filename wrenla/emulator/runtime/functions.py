@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from wrenla.emulator.api.transitions import Transition
+from wrenla.emulator.api.pending_state import Transition
 from wrenla.emulator.runtime.environment import Environment
 from wrenla.emulator.runtime.function_config import FunctionConfig
 

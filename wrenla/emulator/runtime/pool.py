@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
-from wrenla.emulator.api.answers import Refusal
-from wrenla.emulator.counts import Counts
+from wrenla.emulator.api.responses import Refusal
+from wrenla.emulator.metrics import Counts
 from wrenla.emulator.faults import Fault
 from wrenla.emulator.runtime.environment import Call, Environment, Outcome
 from wrenla.emulator.runtime.functions import Function
-from wrenla.emulator.runtime.host import Host
+from wrenla.emulator.runtime.launcher import Host
 
 __all__ = ["Place", "Pool"]
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from wrenla.emulator.isolation.cgroups import Group
 from wrenla.emulator.isolation.memory import high_water, private_memory, shares_of_memory
-from wrenla.emulator.runtime.start import descendants
+from wrenla.emulator.runtime.bootstrap import descendants
 
 __all__ = ["RuntimeProcess", "descendants"]
 

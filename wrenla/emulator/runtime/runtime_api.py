@@ -24,7 +24,7 @@ from typing import Literal
 from wrenla.emulator.api.http import BadRequest, Parser, Request, response
 from wrenla.emulator.backend.peers import holds_other_end
 from wrenla.emulator.runtime.process import RuntimeProcess
-from wrenla.emulator.runtime.reports import RESPONSE_LIMIT
+from wrenla.emulator.runtime.log_lines import RESPONSE_LIMIT
 
 __all__ = ["Event", "RuntimeApi"]
 

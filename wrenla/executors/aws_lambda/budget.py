@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 
 from wrenla.errors import NeverStarted, OverBudget
-from wrenla.executors.aws_lambda.invocation import Billing, FunctionFacts
+from wrenla.executors.aws_lambda.client import (Billing, FunctionFacts)
 from wrenla.executors.aws_lambda.prices import Prices
 
 __all__ = ["Budget", "Reserved"]

@@ -12,18 +12,18 @@ from functools import partial
 from typing import Any, Literal, Never
 
 from wrenla.config import store_for
-from wrenla.executors.aws_lambda.invocation import Function, FunctionFacts
-from wrenla.executors.aws_lambda.lambda_carrier import LambdaCarrier
+from wrenla.executors.aws_lambda.client import (Function, FunctionFacts)
+from wrenla.executors.aws_lambda.transport import LambdaCarrier
 from wrenla.executors.aws_lambda.names import check_bucket, check_function
 from wrenla.executors.aws_lambda.prices import Prices
 from wrenla.executors.base import Executor
 from wrenla.executors.calls.calls import Calls
-from wrenla.executors.calls.lifetime import ended_at_exit, let_go
+from wrenla.executors.calls.shutdown import (ended_at_exit, let_go)
 from wrenla.executors.calls.options import OPTIONS, CallOptions, at_least_one, check_names, one_of, positive
 from wrenla.executors.tile_calls import TileRun
-from wrenla.executors.transport.place import Place
-from wrenla.planning.model import ExecutorModel
-from wrenla_handler.app import threads_of
+from wrenla.executors.transport.scratch import Place
+from wrenla.planning.cost_model import ExecutorModel
+from wrenla_handler.lambda_entry import threads_of
 from wrenla_handler.stores import Reach, join
 from wrenla_handler.stores.s3.client import expect_owner, use_session
 from wrenla_handler.tiles.cache import Tile

@@ -20,10 +20,10 @@ from wrenla.errors import (
     WrenlaError,
 )
 from wrenla.executors.aws_lambda.budget import Budget
-from wrenla.executors.aws_lambda.invocation import Function, Reply
-from wrenla.executors.aws_lambda.pace import pause_after
-from wrenla_handler.app import packages
-from wrenla_handler.calls.envelope import VERSION
+from wrenla.executors.aws_lambda.client import (Function, Reply)
+from wrenla.executors.aws_lambda.rate_limiter import pause_after
+from wrenla_handler.lambda_entry import packages
+from wrenla_handler.calls.messages import VERSION
 
 __all__ = ["Handshake", "compared"]
 

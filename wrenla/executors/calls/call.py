@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 from wrenla.errors import NeverStarted, TimedOut
-from wrenla.executors.calls.clock import Alarm
-from wrenla.executors.calls.endings import Function, Sort, named, repeats
+from wrenla.executors.calls.timer import Alarm
+from wrenla.executors.calls.retry_policy import (Function, Sort, named, repeats)
 from wrenla.executors.calls.future import Attempt, Future
 from wrenla.executors.calls.options import CallOptions
-from wrenla.executors.transport.place import Place
+from wrenla.executors.transport.scratch import Place
 from wrenla_handler.calls.broadcast import Ref
 
 __all__ = ["LOOK", "Batch", "Call", "Carrier", "Ended", "Lane", "Lookout", "Outcome", "Work", "attempts_left"]

@@ -11,12 +11,12 @@ from typing import Any
 
 from wrenla.errors import Cancelled
 from wrenla.executors.calls.call import LOOK, Call, Carrier, Lane, Lookout, Outcome, Work, attempts_left
-from wrenla.executors.calls.clock import apart
+from wrenla.executors.calls.timer import apart
 from wrenla.executors.calls.future import Attempt, Future
-from wrenla.executors.calls.ledger import ending_of
+from wrenla.executors.calls.stats import ending_of
 from wrenla.executors.calls.queue import Queue
 from wrenla.executors.calls.showing import Showing, mode_of
-from wrenla.executors.map_api.inputs import note_inputs
+from wrenla.executors.map_api.failed_inputs import note_inputs
 
 __all__ = ["Calls"]
 

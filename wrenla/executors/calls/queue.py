@@ -13,10 +13,10 @@ from typing import Any
 
 from wrenla.errors import Cancelled, NeverStarted
 from wrenla.executors.calls.call import Call, Carrier, Lane
-from wrenla.executors.calls.clock import Clock, apart
-from wrenla.executors.calls.crew import Crew
+from wrenla.executors.calls.timer import (Clock, apart)
+from wrenla.executors.calls.worker_threads import Crew
 from wrenla.executors.calls.future import Attempt, Future
-from wrenla.executors.calls.ledger import Ledger, Stats
+from wrenla.executors.calls.stats import (Ledger, Stats)
 
 __all__ = ["Queue"]
 

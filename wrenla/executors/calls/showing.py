@@ -14,7 +14,7 @@ from wrenla.config import settings
 from wrenla.errors import SettingError
 from wrenla.executors.calls.call import Call
 from wrenla.executors.calls.future import Attempt
-from wrenla_handler.calls.output import Printed, StreamName
+from wrenla_handler.calls.capture import (Printed, StreamName)
 
 __all__ = ["Router", "Showing", "mode_of"]
 

@@ -16,7 +16,7 @@ from wrenla.errors import NestedCallError
 from wrenla.executors.base import Executor
 from wrenla.executors.calls.call import Carrier
 from wrenla.executors.calls.calls import Calls
-from wrenla.executors.calls.lifetime import ended_at_exit, let_go
+from wrenla.executors.calls.shutdown import (ended_at_exit, let_go)
 from wrenla.executors.calls.options import (
     OPTIONS,
     CallOptions,
@@ -25,10 +25,10 @@ from wrenla.executors.calls.options import (
     memory_bytes,
     one_of,
 )
-from wrenla.executors.local.process_lanes import ProcessCarrier
+from wrenla.executors.local.process_channels import ProcessCarrier
 from wrenla.executors.local.threads import ThreadCarrier
-from wrenla.executors.transport.place import Place
-from wrenla.planning.model import ExecutorModel
+from wrenla.executors.transport.scratch import Place
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.units import format_bytes
 from wrenla_handler.calls.context import current_call
 from wrenla_handler.machine import memory_of_this_machine, processors

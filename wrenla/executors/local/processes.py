@@ -23,9 +23,9 @@ from typing import Any
 
 from wrenla.errors import CallError, Lost, NeverStarted, OutOfMemory, WorkerDied
 from wrenla_handler import keeper
-from wrenla_handler.calls.envelope import Request, Response
-from wrenla_handler.calls.output import Printed, StreamName, take_file
-from wrenla_handler.local import HEAD, LEAVING, MAGIC, framed
+from wrenla_handler.calls.messages import (Request, Response)
+from wrenla_handler.calls.capture import (Printed, StreamName, take_file)
+from wrenla_handler.worker_process import (HEAD, LEAVING, MAGIC, framed)
 from wrenla_handler.machine import control_groups
 from wrenla_handler.threads import limits_on_starting
 
@@ -62,7 +62,7 @@ class Leaving(Exception):
 
 
 class Child:
-    """One ``python -m wrenla_handler.local`` below its keeper, used by one thread, which also ends it.
+    """One ``python -m wrenla_handler.worker_process`` below its keeper, used by one thread, which also ends it.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class Child:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), str(theirs)),
-                    *(sys.executable, *_flags(), "-m", "wrenla_handler.local"),
+                    *(sys.executable, *_flags(), "-m", "wrenla_handler.worker_process"),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=self._logs["o"],

@@ -15,12 +15,12 @@ from wrenla.executors.calls.call import Call, Ended, Outcome, Work
 from wrenla.executors.calls.future import Attempt
 from wrenla.executors.calls.options import CallOptions
 from wrenla.executors.calls.showing import Router, Showing
-from wrenla.executors.transport.place import Place
+from wrenla.executors.transport.scratch import Place
 from wrenla_handler.calls.broadcast import Ref, resolved
 from wrenla_handler.calls.context import CallContext, running
 from wrenla_handler.calls.failure import Failure
-from wrenla_handler.calls.forked import ParentOnly
-from wrenla_handler.calls.output import Printed, StreamName
+from wrenla_handler.calls.fork_guard import ParentOnly
+from wrenla_handler.calls.capture import (Printed, StreamName)
 
 __all__ = ["ThreadCarrier"]
 

@@ -9,7 +9,7 @@ from wrenla.executors.calls.call import Batch, Call
 from wrenla.executors.calls.calls import Calls
 from wrenla.executors.calls.future import Future
 from wrenla.executors.calls.options import CallOptions
-from wrenla.executors.transport.travelling import note_argument
+from wrenla.executors.transport.reachable import note_argument
 from wrenla_handler.calls.chunk import Chunk
 
 __all__ = ["Submitter"]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from wrenla_handler.stores.s3.answers import refuse_cut_answers
+from wrenla_handler.stores.s3.truncated import refuse_cut_answers
 from wrenla_handler.stores.s3.credentials import KEYS, renewing_session
 from wrenla_handler.stores.s3.keep_alive import keep_alive
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from wrenla.planning.cut import Cut
 from wrenla.planning.graph import Floats, Graph, TileGraph
-from wrenla.planning.model import ExecutorModel
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.tiles.task import Task
 
 __all__ = ["choose_cut", "simulate"]

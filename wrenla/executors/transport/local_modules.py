@@ -19,7 +19,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-from wrenla.executors.transport.importing import imported_by, imported_by_function
+from wrenla.executors.transport.bytecode_imports import (imported_by, imported_by_function)
 from wrenla_handler.serialize.modules import Source, hash_of
 from wrenla_handler.serialize.pickling import Reductions
 

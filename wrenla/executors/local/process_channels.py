@@ -11,9 +11,9 @@ from wrenla.errors import CallError, Cancelled, Lost, NeverStarted
 from wrenla.executors.calls.call import Call, Ended, Outcome, Work
 from wrenla.executors.calls.future import Attempt
 from wrenla.executors.local.processes import Child, Leaving
-from wrenla.executors.transport.envelopes import Envelopes
-from wrenla.executors.transport.place import Place
-from wrenla_handler.calls.envelope import Request, Response
+from wrenla.executors.transport.remote import Envelopes
+from wrenla.executors.transport.scratch import Place
+from wrenla_handler.calls.messages import (Request, Response)
 from wrenla_handler.serialize.blobs import size
 
 __all__ = ["ProcessCarrier"]

@@ -13,10 +13,10 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from wrenla.emulator.api.answers import Refusal
+from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.api.http import Request
 from wrenla.emulator.api.operations import operation_of
-from wrenla.emulator.backend.gate import PASS, Gate
+from wrenla.emulator.backend.auth import (PASS, Gate)
 from wrenla.emulator.backend.permissions import Sent, permissions_for
 from wrenla.emulator.backend.policies import Asked, allowed
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
-from wrenla.executors.calls.endings import raised
+from wrenla.executors.calls.retry_policy import raised
 from wrenla.executors.calls.future import Future
-from wrenla.executors.map_api.counting import MapCounts, counted
+from wrenla.executors.map_api.map_progress import (MapCounts, counted)
 from wrenla.executors.map_api.patience import in_time
 from wrenla.executors.map_api.submitting import Submitter
 

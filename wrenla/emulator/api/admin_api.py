@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from wrenla.emulator.api.answers import Answer, Refusal, as_json
+from wrenla.emulator.api.responses import (Answer, Refusal, as_json)
 from wrenla.emulator.api.http import Request
-from wrenla.emulator.backend.cloud import Cloud
+from wrenla.emulator.backend.moto_backend import Cloud
 from wrenla.emulator.backend.logs import Logs
-from wrenla.emulator.counts import Counts
+from wrenla.emulator.metrics import Counts
 from wrenla.emulator.faults import Fault, Faults
 
 __all__ = ["Control"]

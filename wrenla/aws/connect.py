@@ -14,7 +14,7 @@ from typing import Any
 
 from wrenla.aws.asking import ask, tags_of
 from wrenla.aws.packaging.build_cache import default_folder, digest, replacing
-from wrenla.aws.refusals import DeployError, explaining
+from wrenla.aws.error_messages import (DeployError, explaining)
 from wrenla.aws.regions import region_of
 from wrenla.aws.resources.lifecycle import Lifecycle
 from wrenla.aws.spec import AS_DEPLOYED, FIRST_PREFIX, DeploySpec, Site, whose

@@ -14,16 +14,16 @@ from wrenla.executors.calls.call import Call, Outcome
 from wrenla.executors.calls.future import Attempt
 from wrenla.executors.calls.options import CallOptions
 from wrenla.executors.calls.showing import Showing
-from wrenla.executors.map_api.inputs import short
-from wrenla.executors.transport.culprit import blame
-from wrenla.executors.transport.missing import explain_import
-from wrenla.executors.transport.place import Place
-from wrenla.executors.transport.shipping import local_sources
-from wrenla.executors.transport.travelling import ReachingPickler
+from wrenla.executors.map_api.failed_inputs import short
+from wrenla.executors.transport.unpicklable import blame
+from wrenla.executors.transport.missing_modules import explain_import
+from wrenla.executors.transport.scratch import Place
+from wrenla.executors.transport.local_modules import local_sources
+from wrenla.executors.transport.reachable import ReachingPickler
 from wrenla_handler.calls.broadcast import Ref
-from wrenla_handler.calls.envelope import Request, Response, unsealed
+from wrenla_handler.calls.messages import (Request, Response, unsealed)
 from wrenla_handler.calls.failure import Failure
-from wrenla_handler.calls.output import Printed
+from wrenla_handler.calls.capture import Printed
 from wrenla_handler.errors import IntegrityError, StoreError
 from wrenla_handler.serialize.blobs import INLINE, Packed, bare, checked, digest, dump, load, size
 from wrenla_handler.serialize.modules import encode_sources

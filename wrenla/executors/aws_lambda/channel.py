@@ -21,16 +21,16 @@ from wrenla.errors import (
     WrenlaError,
 )
 from wrenla.executors.aws_lambda.budget import Reserved
-from wrenla.executors.aws_lambda.invocation import MOST_SENT, Billing, Reply
-from wrenla.executors.aws_lambda.lambda_service import LambdaService
-from wrenla.executors.aws_lambda.pace import pause_after
+from wrenla.executors.aws_lambda.client import (MOST_SENT, Billing, Reply)
+from wrenla.executors.aws_lambda.service import LambdaService
+from wrenla.executors.aws_lambda.rate_limiter import pause_after
 from wrenla.executors.calls.call import Call, Ended, Outcome, Work
 from wrenla.executors.calls.future import Attempt
 from wrenla.executors.tile_calls import TILES, TileWork
-from wrenla_handler.calls.envelope import Request, Response
-from wrenla_handler.calls.output import Printed
+from wrenla_handler.calls.messages import (Request, Response)
+from wrenla_handler.calls.capture import Printed
 from wrenla_handler.serialize.blobs import size
-from wrenla_handler.tiles.tasks import TaskAnswer
+from wrenla_handler.tiles.messages import TaskAnswer
 
 __all__ = ["LambdaLane"]
 

@@ -15,7 +15,7 @@ from wrenla.errors import NestedCallError
 from wrenla.executors.calls.call import Batch
 from wrenla.executors.calls.calls import Calls
 from wrenla.executors.calls.future import Future
-from wrenla.executors.calls.ledger import Stats
+from wrenla.executors.calls.stats import Stats
 from wrenla.executors.calls.options import (
     CallOptions,
     at_least,
@@ -25,9 +25,9 @@ from wrenla.executors.calls.options import (
     finite,
     truth,
 )
-from wrenla.executors.map_api.counting import MapCounts, known_length
-from wrenla.executors.map_api.mapping import mapped
-from wrenla.executors.map_api.reduction import reduced
+from wrenla.executors.map_api.map_progress import (MapCounts, known_length)
+from wrenla.executors.map_api.map_results import mapped
+from wrenla.executors.map_api.map_reduce import reduced
 from wrenla.executors.map_api.submitting import Submitter
 from wrenla.executors.transport.functions import check_function, label_of, refuse_keywords
 from wrenla.showing import picture_for

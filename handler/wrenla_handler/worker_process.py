@@ -1,6 +1,6 @@
 """A worker process of this machine: answers requests that come through a pipe, one after the other.
 
-``python -m wrenla_handler.local ANSWERS PARENT`` reads frames from standard input and writes frames to the
+``python -m wrenla_handler.worker_process ANSWERS PARENT`` reads frames from standard input and writes frames to the
 descriptor ANSWERS, each `MAGIC`, a length of four bytes (big endian) and so many bytes of JSON. The first
 says how to find modules, from which level on what is logged is shown, and which descriptor takes the rest of
 it; the others are requests, or lists of them. That, standard output and standard error are files in which
@@ -20,10 +20,10 @@ import threading
 import time
 from collections import deque
 
-from wrenla_handler.calls.callee import Callee
-from wrenla_handler.calls.envelope import Request, Response
-from wrenla_handler.calls.output import FileOutput
-from wrenla_handler.calls.told import Listener, ToldToEnd
+from wrenla_handler.calls.runner import Callee
+from wrenla_handler.calls.messages import (Request, Response)
+from wrenla_handler.calls.capture import FileOutput
+from wrenla_handler.calls.termination import (Listener, ToldToEnd)
 from wrenla_handler.serialize.lines import here_first
 
 __all__ = ["HEAD", "LEAVING", "MAGIC", "framed", "main", "write_all"]

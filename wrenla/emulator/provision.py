@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wrenla.aws.deploy import Deployment, DeploySpec, deploy
-from wrenla.emulator.floor import trivial_package
+from wrenla.emulator.overhead import trivial_package
 from wrenla.emulator.runtime.runtime import ARCHITECTURE, RUNTIME
 
 __all__ = ["create_trivial", "deploy_package", "deploy_wrenla"]

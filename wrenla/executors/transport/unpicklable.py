@@ -12,7 +12,7 @@ from typing import Any
 
 from cloudpickle import cloudpickle as inside
 
-from wrenla.executors.map_api.inputs import short
+from wrenla.executors.map_api.failed_inputs import short
 from wrenla_handler.serialize.blobs import dump
 
 __all__ = ["blame"]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wrenla.errors import ReachError
-from wrenla.executors.transport.culprit import blame
-from wrenla.executors.transport.shipping import NamingPickler
+from wrenla.executors.transport.unpicklable import blame
+from wrenla.executors.transport.local_modules import NamingPickler
 from wrenla_handler.calls.objects import StoredObject
 from wrenla_handler.serialize.blobs import dump
 from wrenla_handler.stores import Reach, open_store

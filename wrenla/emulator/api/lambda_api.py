@@ -9,14 +9,14 @@ import re
 import time
 import uuid
 
-from wrenla.emulator.api.answers import Answer, Refusal
-from wrenla.emulator.api.control import Control
+from wrenla.emulator.api.responses import (Answer, Refusal)
+from wrenla.emulator.api.admin_api import Control
 from wrenla.emulator.api.control_plane import REQUEST_LIMIT, ControlPlane
 from wrenla.emulator.api.events import Events
 from wrenla.emulator.api.http import Request
-from wrenla.emulator.backend.cloud import Cloud
+from wrenla.emulator.backend.moto_backend import Cloud
 from wrenla.emulator.backend.signatures import Scope, check_claim, claim_of, verify
-from wrenla.emulator.counts import Counts
+from wrenla.emulator.metrics import Counts
 from wrenla.emulator.faults import Faults
 from wrenla.emulator.runtime.environment import Call, Outcome
 from wrenla.emulator.runtime.functions import Function

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Literal
 
-from wrenla.executors.transport.shipping import find, is_local
+from wrenla.executors.transport.local_modules import (find, is_local)
 
 __all__ = ["explain_import"]
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 
 from wrenla.config import settings
 from wrenla.errors import ReachError, StoreError
-from wrenla.executors.transport.shipping import by_value_if_run
-from wrenla.workspace.folder import RunFolder
+from wrenla.executors.transport.local_modules import by_value_if_run
+from wrenla.workspace.workspace import RunFolder
 from wrenla_handler.calls.broadcast import Ref, dump_shared
-from wrenla_handler.calls.callee import DATA, results_of
+from wrenla_handler.calls.runner import (DATA, results_of)
 from wrenla_handler.serialize.blobs import INLINE, Blob, Packed, pack
 from wrenla_handler.stores import Data, Reach, Store, join, open_store
 

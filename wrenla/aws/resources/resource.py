@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from wrenla.aws.refusals import DeployError
+from wrenla.aws.error_messages import DeployError
 
 __all__ = ["Change", "Step", "until", "until_accepted"]
 

@@ -14,8 +14,8 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as inside
 
-from wrenla.executors.transport.shipping import Naming, NamingPickler
-from wrenla.executors.transport.unordered import without_order
+from wrenla.executors.transport.local_modules import (Naming, NamingPickler)
+from wrenla.executors.transport.stable_order import without_order
 from wrenla_handler.serialize.lines import code_at, lines_as_source, mark_of, source_of, span_of
 from wrenla_handler.serialize.modules import Source
 from wrenla_handler.serialize.pickling import TRACKED

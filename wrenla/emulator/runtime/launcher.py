@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wrenla.emulator.backend.cloud import Cloud
+from wrenla.emulator.backend.moto_backend import Cloud
 from wrenla.emulator.isolation.binds import GROUP, USER, own_users, system_binds
 from wrenla.emulator.isolation.protection import Protection
-from wrenla.emulator.isolation.watcher import Watcher
-from wrenla.emulator.runtime import start
+from wrenla.emulator.isolation.memory_watchdog import Watcher
+from wrenla.emulator.runtime import bootstrap as start
 from wrenla.emulator.runtime.code import CodeStore
 from wrenla.emulator.runtime.function_config import FunctionConfig
 from wrenla.emulator.runtime.process import RuntimeProcess

@@ -23,7 +23,7 @@ from wrenla.errors import (
     WorkerDied,
     WrenlaError,
 )
-from wrenla.executors.aws_lambda.connections import Connections, allow_open_files
+from wrenla.executors.aws_lambda.interruptible import (Connections, allow_open_files)
 from wrenla_handler.stores.s3.credentials import renewing_session
 from wrenla_handler.stores.s3.keep_alive import keep_alive
 

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import IO, Any
 from xml.sax.saxutils import escape
 
-from wrenla.emulator.api.answers import Refusal
+from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.api.http import Request
 from wrenla.emulator.backend.payloads import LIMIT, LIMIT_OF_S3, claimed_hash, take_body
 from wrenla.emulator.backend.signatures import Claim, Scope, SecretOf, check_claim, check_signature, claim_of

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from wrenla_handler.stores.mapping import guard
+from wrenla_handler.stores.mmap import guard
 from wrenla_handler.tiles.cache import CacheKey, Tile
 
 __all__ = ["TileFiles"]

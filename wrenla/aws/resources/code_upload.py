@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from wrenla.aws.asking import ask
-from wrenla.aws.clients import Clients, whose
+from wrenla.aws.connect import (Clients, whose)
 from wrenla.aws.packaging.package import Package
-from wrenla.aws.resources.step import Change
+from wrenla.aws.resources.resource import Change
 from wrenla.aws.spec import Site
 
 __all__ = ["OldCode", "UploadedCode", "code_key", "functions_with_code", "uploaded"]

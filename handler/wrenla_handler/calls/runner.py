@@ -9,17 +9,17 @@ from typing import Any
 
 from wrenla_handler.calls.broadcast import resolved, tally
 from wrenla_handler.calls.context import CallContext, running
-from wrenla_handler.calls.envelope import Ending, Request, Response, Streams, sealed
+from wrenla_handler.calls.messages import (Ending, Request, Response, Streams, sealed)
 from wrenla_handler.calls.failure import Failure
-from wrenla_handler.calls.forked import ParentOnly
-from wrenla_handler.calls.limit import OutOfTime, limited
+from wrenla_handler.calls.fork_guard import ParentOnly
+from wrenla_handler.calls.time_limit import (OutOfTime, limited)
 from wrenla_handler.calls.memory import PeakMemory
-from wrenla_handler.calls.output import Printed
+from wrenla_handler.calls.capture import Printed
 from wrenla_handler.calls.returned import dump_result
 from wrenla_handler.calls.surroundings import Surroundings
-from wrenla_handler.calls.told import ToldToEnd
+from wrenla_handler.calls.termination import ToldToEnd
 from wrenla_handler.errors import WrenlaError
-from wrenla_handler.kept import Kept
+from wrenla_handler.lru import Kept
 from wrenla_handler.serialize.blobs import Packed, checked, digest, dump, load, pack, size
 from wrenla_handler.serialize.functions import Functions
 from wrenla_handler.serialize.modules import Finder, decode_sources

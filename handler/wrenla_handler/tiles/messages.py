@@ -8,15 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, TypeAlias
 
-from wrenla_handler.calls.envelope import (
-    VERSION,
-    Streams,
-    document,
-    packed_of,
-    plain_of,
-    streams_as_json,
-    streams_of,
-)
+from wrenla_handler.calls.messages import (VERSION, Streams, document, packed_of, plain_of, streams_as_json, streams_of)
 from wrenla_handler.serialize.blobs import Packed
 from wrenla_handler.tiles.task import ArraySpec, Task, decode, encode
 from wrenla_handler.tiles.worker import Report

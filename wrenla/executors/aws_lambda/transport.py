@@ -6,11 +6,11 @@ import threading
 import time
 import weakref
 
-from wrenla.executors.aws_lambda.invocation import Function
-from wrenla.executors.aws_lambda.lambda_lanes import LambdaLane
-from wrenla.executors.aws_lambda.lambda_service import LambdaService
+from wrenla.executors.aws_lambda.client import Function
+from wrenla.executors.aws_lambda.channel import LambdaLane
+from wrenla.executors.aws_lambda.service import LambdaService
 from wrenla.executors.aws_lambda.prices import Prices
-from wrenla.executors.transport.place import Place
+from wrenla.executors.transport.scratch import Place
 
 __all__ = ["LambdaCarrier"]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-from wrenla.executors.transport.shipping import OURS, find, is_local, local_sources, read_source
-from wrenla.executors.transport.steady import steady_pickle
+from wrenla.executors.transport.local_modules import (OURS, find, is_local, local_sources, read_source)
+from wrenla.executors.transport.stable_pickle import steady_pickle
 from wrenla_handler.serialize.modules import join_function
 
 __all__ = ["PackedFunction", "packed_function"]

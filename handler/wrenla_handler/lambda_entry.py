@@ -1,4 +1,4 @@
-"""The function's entry point on AWS Lambda: `wrenla_handler.app.handle` answers calls, tile tasks and pings.
+"""The function's entry point on AWS Lambda: `wrenla_handler.lambda_entry.handle` answers calls, tile tasks and pings.
 
 An execution environment answers one event at a time. What it keeps for the next one (clients, functions,
 tiles) only saves time.
@@ -20,19 +20,19 @@ from functools import cache
 from typing import Any
 
 from wrenla_handler.calls.broadcast import forget_values, keep_at_most
-from wrenla_handler.calls.callee import Callee
-from wrenla_handler.calls.envelope import VERSION, Request, Response
+from wrenla_handler.calls.runner import Callee
+from wrenla_handler.calls.messages import (VERSION, Request, Response)
 from wrenla_handler.calls.failure import Failure
 from wrenla_handler.calls.memory import PeakMemory
-from wrenla_handler.calls.output import CopiedOutput, Printed
+from wrenla_handler.calls.capture import (CopiedOutput, Printed)
 from wrenla_handler.errors import EventError
 from wrenla_handler.probe import probe
 from wrenla_handler.serialize.blobs import Packed, dump, pack, size
 from wrenla_handler.serialize.lines import here_first
 from wrenla_handler.serialize.modules import Finder
 from wrenla_handler.threads import Threads
-from wrenla_handler.tiles.tasks import TaskAnswer, TaskOutcome, TaskRequest
-from wrenla_handler.tiles.tile_files import TileFiles
+from wrenla_handler.tiles.messages import (TaskAnswer, TaskOutcome, TaskRequest)
+from wrenla_handler.tiles.spill import TileFiles
 from wrenla_handler.tiles.worker import Worker
 from wrenla_kernels import blas_threads, scipy_blas_info
 

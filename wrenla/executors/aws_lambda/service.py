@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from wrenla.executors.aws_lambda.budget import Budget
 from wrenla.executors.aws_lambda.handshake import Handshake
-from wrenla.executors.aws_lambda.invocation import Function
-from wrenla.executors.aws_lambda.pace import Pace
+from wrenla.executors.aws_lambda.client import Function
+from wrenla.executors.aws_lambda.rate_limiter import Pace
 from wrenla.executors.aws_lambda.prices import Prices
-from wrenla.executors.calls.clock import Clock
-from wrenla.executors.transport.envelopes import Envelopes, SentArguments
-from wrenla.executors.transport.missing import explain_import
-from wrenla.executors.transport.place import Place
+from wrenla.executors.calls.timer import Clock
+from wrenla.executors.transport.remote import (Envelopes, SentArguments)
+from wrenla.executors.transport.missing_modules import explain_import
+from wrenla.executors.transport.scratch import Place
 from wrenla_handler.serialize.blobs import Blob, Packed
 
 __all__ = ["LambdaService"]
