@@ -59,10 +59,14 @@ import boto3
 boto3.client("s3").create_bucket(Bucket="bucket")
 try:
     from wrenla.evaluate.cleaning import clean
-except ImportError:  # where it was before
-    from wrenla.workspace.workspace import clean
-from wrenla.workspace.workspace import RunFolder
-run = RunFolder("s3://bucket/x", "0" * 24)
+    from wrenla.workspace.workspace import Workspace
+except ImportError:  # an earlier commit, where modules lay elsewhere
+    from wrenla.folder import RunFolder as Workspace
+    try:
+        from wrenla.cleaning import clean
+    except ImportError:
+        from wrenla.folder import clean
+run = Workspace("s3://bucket/x", "0" * 24)
 keys = ["%s/c/%d/%d" % ("a" * 24, k // 100, k % 100) for k in range(int(sys.argv[2]))]
 with ThreadPoolExecutor(8) as pool:
     list(pool.map(lambda key: run.store.put(key, b"x"), keys))

@@ -1,4 +1,4 @@
-"""What may stand in place of an array: what is in memory; and what is read when it is asked for, if small."""
+"""Array-likes: arrays in memory, and arrays that are read on demand if small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far something is: a bar on a terminal, one line that changes in a notebook, lines elsewhere.
+"""Drawing of progress: a bar on a terminal, one changing line in a notebook, lines elsewhere.
 
 All of it goes to standard error.
 """

@@ -1,4 +1,4 @@
-"""The field's words for what is known of a matrix, and what they are called here."""
+"""Vocabulary: the field's words for structures and solvers, and ours."""
 
 from __future__ import annotations
 

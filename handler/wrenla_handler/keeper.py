@@ -1,4 +1,4 @@
-"""Stands between the driver and one worker process, so that nothing which a function starts outlives either.
+"""Supervisor between the driver and one worker process: no process of a function outlives either.
 
 ``python keeper.py PARENT ANSWERS COMMAND…`` starts the command, with ANSWERS and its own number as arguments.
 What the worker's programs leave behind, in whatever session, Linux gives to this process, as the nearest

@@ -1,4 +1,4 @@
-"""The function's entry point on AWS Lambda: `wrenla_handler.lambda_entry.handle` answers calls, tile tasks and pings.
+"""Entry point on AWS Lambda: `handle` answers calls, tile tasks and pings.
 
 An execution environment answers one event at a time. What it keeps for the next one (clients, functions,
 tiles) only saves time.
@@ -20,19 +20,19 @@ from functools import cache
 from typing import Any
 
 from wrenla_handler.calls.broadcast import forget_values, keep_at_most
-from wrenla_handler.calls.runner import Callee
-from wrenla_handler.calls.messages import (VERSION, Request, Response)
+from wrenla_handler.calls.capture import CopiedOutput, Printed
 from wrenla_handler.calls.failure import Failure
 from wrenla_handler.calls.memory import PeakMemory
-from wrenla_handler.calls.capture import (CopiedOutput, Printed)
+from wrenla_handler.calls.messages import VERSION, Request, Response
+from wrenla_handler.calls.runner import Runner
 from wrenla_handler.errors import EventError
 from wrenla_handler.probe import probe
 from wrenla_handler.serialize.blobs import Packed, dump, pack, size
 from wrenla_handler.serialize.lines import here_first
 from wrenla_handler.serialize.modules import Finder
 from wrenla_handler.threads import Threads
-from wrenla_handler.tiles.messages import (TaskAnswer, TaskOutcome, TaskRequest)
-from wrenla_handler.tiles.spill import TileFiles
+from wrenla_handler.tiles.messages import TaskAnswer, TaskOutcome, TaskRequest
+from wrenla_handler.tiles.spill import SpillFiles
 from wrenla_handler.tiles.worker import Worker
 from wrenla_kernels import blas_threads, scipy_blas_info
 
@@ -118,7 +118,7 @@ class _Environment:
         finder = Finder()
         output = CopiedOutput()
         output.log(logging.getLogger())
-        self._callee = Callee(name.rpartition("]")[2], output.take, finder)
+        self._callee = Runner(name.rpartition("]")[2], output.take, finder)
         self._worker = Worker(0, readers=4, files=_files(variables.get("TMPDIR", "/tmp")), finder=finder)
         self._peak = PeakMemory()
         self._threads = blas_threads(threads_of(self._memory))
@@ -178,15 +178,15 @@ class _Environment:
         if lacking is not None:
             return TaskAnswer([lacking] * len(request.tasks), self._callee.name, self._peak.after(1.0))
         room = self._room()
-        lanes = min(len(request.tasks), 2 if room is None or 2 * projected <= room else 1)
-        worker.cache.resize(_CACHE_UNKNOWN if room is None else room - lanes * projected)
+        channels = min(len(request.tasks), 2 if room is None or 2 * projected <= room else 1)
+        worker.cache.resize(_CACHE_UNKNOWN if room is None else room - channels * projected)
 
         longest = 0.0
 
         def run(number: int) -> TaskOutcome:
             nonlocal longest
             begun = time.monotonic()
-            if number >= lanes and begun + longest > until:
+            if number >= channels and begun + longest > until:
                 return None
             try:
                 return worker.run(request.tasks[number], request.arrays)
@@ -195,10 +195,10 @@ class _Environment:
             finally:
                 longest = max(longest, time.monotonic() - begun)
 
-        if lanes == 1:
+        if channels == 1:
             outcomes = [run(number) for number in range(len(request.tasks))]
         else:
-            with Threads(lanes, "wrenla-task") as pool:
+            with Threads(channels, "wrenla-task") as pool:
                 outcomes = list(pool.map(run, range(len(request.tasks))))
         printed = self._callee.take_output()  # by functions of tiles; all of it is in the log
         if len(printed) > _TOLD:
@@ -245,10 +245,10 @@ def _failed(error: Exception, most: int = _ANSWER) -> Packed:
     return pack(dump(failure), lambda number, part: "", inline=_ANSWER)
 
 
-def _files(folder: str) -> TileFiles | None:
+def _files(folder: str) -> SpillFiles | None:
     """Return a place for tiles, None if there is none: it would only save time."""
     try:
-        return TileFiles(folder)
+        return SpillFiles(folder)
     except OSError as error:
         logging.getLogger("wrenla.worker").warning("no tiles are kept in files: %s", error)
         return None

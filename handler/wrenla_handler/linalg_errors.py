@@ -1,4 +1,4 @@
-"""Errors of numerics, apart from the others: they need NumPy, and a worker starts in half the time without.
+"""Numerical errors, apart from the others: they need NumPy, and a worker starts in half the time without.
 
 Every class pickles by its arguments, as those of `wrenla_handler.errors`.
 """

@@ -1,4 +1,4 @@
-"""Things that are kept at hand since they will most likely be asked for again: they only save time."""
+"""LRU cache, bounded by bytes: entries only save time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 from collections import OrderedDict
 from typing import Generic, TypeVar
 
-__all__ = ["Kept"]
+__all__ = ["LRU"]
 
 _T = TypeVar("_T")
 
 
-class Kept(Generic[_T]):
+class LRU(Generic[_T]):
     """Things by name; the least recently used ones go when there are too many. The latest one always stays.
 
     It is not safe to use from several threads at once.
@@ -25,7 +25,7 @@ class Kept(Generic[_T]):
 
     Examples
     --------
-    >>> kept = Kept[str](count=2)
+    >>> kept = LRU[str](count=2)
     >>> kept.put("a", "A"), kept.put("b", "B"), kept.get("a"), kept.put("c", "C"), kept.get("b")
     ([], [], 'A', ['B'], None)
     """

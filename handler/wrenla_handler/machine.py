@@ -1,4 +1,4 @@
-"""What this process may use of its machine: memory and processors, within all limits that hold for it.
+"""Memory and processors of this machine that this process may use, within all control groups and limits.
 
 A limit may be set for the process (`ulimit`, `taskset`), for its control group, or for any group above that:
 SLURM, systemd and Kubernetes set theirs on groups above those in which programs run.

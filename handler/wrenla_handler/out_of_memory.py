@@ -1,4 +1,4 @@
-"""What is said where the system has no more memory: for what it was wanted, and what can be done."""
+"""Out-of-memory messages: what the memory was wanted for, and what can be done."""
 
 from __future__ import annotations
 

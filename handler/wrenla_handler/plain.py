@@ -1,4 +1,4 @@
-"""What looks like an array of numbers and is more: a mask, a unit, a sparse pattern that NumPy would drop."""
+"""Plain arrays: refuse masks, units and sparse patterns, which NumPy would drop silently."""
 
 from __future__ import annotations
 

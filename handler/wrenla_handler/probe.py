@@ -1,4 +1,4 @@
-"""Does a store work from here? An object is looked for, put, read and deleted, as by every task."""
+"""Store probe: look for, put, read and delete one object, as every task does."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A worker process of this machine: answers requests that come through a pipe, one after the other.
+"""Worker process of this machine: answers requests from a pipe, one after the other.
 
-``python -m wrenla_handler.worker_process ANSWERS PARENT`` reads frames from standard input and writes frames to the
-descriptor ANSWERS, each `MAGIC`, a length of four bytes (big endian) and so many bytes of JSON. The first
-says how to find modules, from which level on what is logged is shown, and which descriptor takes the rest of
+``python -m wrenla_handler.worker_process ANSWERS PARENT`` reads frames from standard input and writes frames
+to the descriptor ANSWERS, each `MAGIC`, a length of four bytes (big endian) and so many bytes of JSON. The
+first says how to find modules, from which level on what is logged is shown, and which descriptor takes the rest of
 it; the others are requests, or lists of them. That, standard output and standard error are files in which
 output is kept. The process ends with its input, with PARENT (see `keeper`), or when it is told to: then
 it answers what it has begun, and says that it leaves.
@@ -20,10 +20,10 @@ import threading
 import time
 from collections import deque
 
-from wrenla_handler.calls.runner import Callee
-from wrenla_handler.calls.messages import (Request, Response)
 from wrenla_handler.calls.capture import FileOutput
-from wrenla_handler.calls.termination import (Listener, ToldToEnd)
+from wrenla_handler.calls.messages import Request, Response
+from wrenla_handler.calls.runner import Runner
+from wrenla_handler.calls.termination import Listener, ToldToEnd
 from wrenla_handler.serialize.lines import here_first
 
 __all__ = ["HEAD", "LEAVING", "MAGIC", "framed", "main", "write_all"]
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
     output = FileOutput(os.dup(1), os.dup(2))
     output.install()
     here_first(received=True)
-    callee = Callee(f"process {os.getpid()}", output.take)
+    callee = Runner(f"process {os.getpid()}", output.take)
     listener = Listener()
     listener.on_told = callee.tell
     first = _read(requests)

@@ -1,4 +1,4 @@
-"""What is done to the entries of a tile, in place.
+"""Elementwise kernels, in place.
 
 All take matrices in Fortran order of one of the dtypes float32, float64, complex64, complex128: they raise
 TypeError for another dtype or for two different ones, and ValueError for another layout, for shapes that do

@@ -1,4 +1,4 @@
-"""The Cholesky factor of a tile."""
+"""LAPACK kernels: Cholesky factor of a tile."""
 
 from __future__ import annotations
 

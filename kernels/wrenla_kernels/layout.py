@@ -1,4 +1,4 @@
-"""What an array must look like for BLAS to take it as it is, without a copy."""
+"""Array layouts that BLAS takes without a copy."""
 
 from __future__ import annotations
 

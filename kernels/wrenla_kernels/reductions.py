@@ -1,4 +1,4 @@
-"""What one tile tells about a whole matrix: small matrices that add up, or combine, over the tiles.
+"""Reduction kernels: small matrices per tile that add up, or combine, over all tiles.
 
 Every result is a new 2-D array in Fortran order, so that it can be stored as a tile itself.
 All take matrices in Fortran order of one of the dtypes float32, float64, complex64, complex128: they raise

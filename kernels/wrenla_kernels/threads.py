@@ -1,4 +1,4 @@
-"""How many threads SciPy's BLAS uses, and which processor it takes this one for."""
+"""BLAS threads: how many SciPy's BLAS uses, and for which processor it was chosen."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from wrenla_handler.lambda_entry import packages
-from wrenla_handler.calls.runner import Callee
 from wrenla_handler.calls.messages import Request
+from wrenla_handler.calls.runner import Runner
+from wrenla_handler.lambda_entry import packages
 
 REPORT = (
     "START RequestId: 1 Version: $LATEST\n{output}END RequestId: 1\n"
@@ -42,7 +42,7 @@ def called(event: dict[str, Any]) -> Answer:
     """Carry a call out as the function would, in this process."""
     if event["kind"] == "ping":
         return pong()
-    callee = Callee("stub", lambda: b"")
+    callee = Runner("stub", lambda: b"")
     try:
         return Answer(json.loads(callee.answer(Request.of(event)).encode()))
     finally:

@@ -17,9 +17,9 @@ import pytest
 import wrenla as wl
 from tests.waiting import slowed, until
 from wrenla.errors import Cancelled, Lost, NeverStarted, TimedOut, TransientStoreError, WorkerDied
-from wrenla.executors.aws_lambda import channel as lambda_lanes
-from wrenla_handler.calls.runner import Callee
+from wrenla.executors.aws_lambda import channel
 from wrenla_handler.calls.messages import Request
+from wrenla_handler.calls.runner import Runner
 from wrenla_handler.stores import open_store
 
 from .conftest import Make, ours
@@ -49,7 +49,7 @@ def ran(event: dict[str, Any], *, record: str | None = None) -> None:
     if record is not None:
         open_store(request.store).put(request.record, record.encode(), create=True)
         return
-    callee = Callee("stub", lambda: b"")
+    callee = Runner("stub", lambda: b"")
     callee.answer(request)
     callee.close()
 
@@ -68,8 +68,8 @@ def test_throttling(stub: Endpoint, make: Make) -> None:
     began = time.monotonic()
     assert list(executor.map(abs, range(200), timeout=60)) == list(range(200))
     assert time.monotonic() - began < slowed(45)
-    assert executor._carrier.pace.refusals >= 40
-    assert executor._carrier.pace.rate is not None
+    assert executor._transport.limiter.refusals >= 40
+    assert executor._transport.limiter.rate is not None
     assert executor.stats().attempts == 200
 
 
@@ -102,7 +102,9 @@ def test_a_stored_answer_is_found(how: str, stub: Endpoint, make: Make) -> None:
     future = executor.submit(np.ones, 1 << 17)
     assert np.array_equal(future.result(_WAIT), np.ones(1 << 17))
     assert len(future.attempts) == 1
-    left = [key for key in executor.calls.carrier.place.store.list() if not key.startswith("wrenla-lease/")]
+    left = [
+        key for key in executor.calls.transport.scratch.store.list() if not key.startswith("wrenla-lease/")
+    ]
     assert [key for key in left if key.startswith(("outcomes/", "results/"))] == []
 
 
@@ -110,7 +112,7 @@ def test_a_stored_answer_is_found(how: str, stub: Endpoint, make: Make) -> None:
 def test_a_forged_answer_is_refused(
     record: str, stub: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lambda_lanes, "_AWAIT", 0.3)
+    monkeypatch.setattr(channel, "_AWAIT", 0.3)
 
     def answer(event: dict[str, Any]) -> Answer | None:
         if event["kind"] == "ping":
@@ -120,7 +122,7 @@ def test_a_forged_answer_is_refused(
 
     stub.answer = answer
     view = make().options(record=True)
-    monkeypatch.setattr(lambda_lanes, "_GRACE", -28.0)  # of the function's 30 s
+    monkeypatch.setattr(channel, "_GRACE", -28.0)  # of the function's 30 s
     error = view.submit(abs, -1).exception(_WAIT)
     assert type(error) is Lost
 
@@ -157,8 +159,8 @@ def test_the_workers_own_limit(stub: Endpoint, make: Make) -> None:
 
 
 def called_failure() -> Any:
-    from wrenla_handler.lambda_entry import _failed
     from wrenla_handler.calls.messages import plain_of
+    from wrenla_handler.lambda_entry import _failed
 
     return json.loads(plain_of(_failed(RuntimeError("still running"))))
 
@@ -180,7 +182,7 @@ def test_the_functions_own_limit_has_a_remedy(stub: Endpoint, make: Make) -> Non
 def test_one_that_does_not_end(
     stub: Endpoint, make: Make, hanging: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lambda_lanes, "_GRACE", 0.2)
+    monkeypatch.setattr(channel, "_GRACE", 0.2)
     stub.answer = hanging
     began = time.monotonic()
     error = make().options(timeout=0.3).submit(abs, -1).exception(_WAIT)
@@ -192,7 +194,7 @@ def test_the_limit_begins_when_the_service_takes_it(
     stub: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that is refused for longer than its timeout and the grace has all of its time then."""
-    monkeypatch.setattr(lambda_lanes, "_GRACE", 0.1)
+    monkeypatch.setattr(channel, "_GRACE", 0.1)
     executor = make()
     executor.submit(abs, -1).result(_WAIT)
     began = time.monotonic()
@@ -276,7 +278,7 @@ def test_stragglers(stub: Endpoint, make: Make) -> None:
         over.set()
     assert until(lambda: all(attempt.ending for attempt in futures[7].attempts))
     assert {attempt.ending for attempt in futures[7].attempts} == {"Superseded", "value"}
-    store = executor.calls.carrier.place.store
+    store = executor.calls.transport.scratch.store
     assert until(lambda: [key for key in store.list() if key.startswith(("results/", "outcomes/"))] == [])
 
 
@@ -324,7 +326,7 @@ def test_secrets_stay_here(
 def test_not_recorded_if_lost_and_not_stored(
     stub: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lambda_lanes, "_AWAIT", 0.2)
+    monkeypatch.setattr(channel, "_AWAIT", 0.2)
     stub.answer = lambda event: called(event) if event["kind"] == "ping" else None
     future = make().submit(abs, -1)
     with contextlib.suppress(WorkerDied):
@@ -334,14 +336,14 @@ def test_not_recorded_if_lost_and_not_stored(
 def test_a_short_outage_is_waited_for(stub: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     executor = make(concurrency=2)
     assert executor.submit(abs, -1).result(_WAIT) == 1
-    real, down = executor._carrier.invoked.invoke, time.monotonic() + 0.5
+    real, down = executor._transport.invoked.invoke, time.monotonic() + 0.5
 
     def invoke(*arguments: Any) -> Any:
         if time.monotonic() < down:
             raise NeverStarted("cannot be reached")
         return real(*arguments)
 
-    monkeypatch.setattr(executor._carrier.invoked, "invoke", invoke)
+    monkeypatch.setattr(executor._transport.invoked, "invoke", invoke)
     assert list(executor.map(abs, range(-30, 0))) == list(range(30, 0, -1))
 
 
@@ -349,7 +351,7 @@ def test_no_answer_of_the_store_is_no_answer_of_the_function(
     stub: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     executor = make()
-    carrier = executor._carrier
+    transport = executor._transport
     executor.submit(abs, -1).result(_WAIT)
 
     def fails(key: str) -> bytes:
@@ -357,8 +359,8 @@ def test_no_answer_of_the_store_is_no_answer_of_the_function(
 
     request = Request("id", 1, (), record="outcomes/id-1", secret="secret")
     with monkeypatch.context() as patch:
-        patch.setattr(carrier.place.store, "get", fails)
-        assert carrier.recorded(request) is None
+        patch.setattr(transport.scratch.store, "get", fails)
+        assert transport.recorded(request) is None
 
 
 def test_nobody_has_to_end_it(stub: Endpoint, boto_session: Any) -> None:

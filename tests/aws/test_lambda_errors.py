@@ -28,9 +28,9 @@ from wrenla.errors import (
     WorkerDied,
     WrenlaError,
 )
-from wrenla.executors.aws_lambda import (interruptible as connections, handshake, channel as lambda_lanes)
-from wrenla.executors.aws_lambda.interruptible import allow_open_files
+from wrenla.executors.aws_lambda import channel, handshake, interruptible
 from wrenla.executors.aws_lambda.client import Billing
+from wrenla.executors.aws_lambda.interruptible import allow_open_files
 
 from .conftest import Make, ours
 from .stub import Answer, Endpoint, called, pong
@@ -40,8 +40,8 @@ _WAIT = 30.0
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lambda_lanes, "_PATIENCE", 0.3)
-    monkeypatch.setattr(lambda_lanes, "_AWAIT", 0.3)
+    monkeypatch.setattr(channel, "_PATIENCE", 0.3)
+    monkeypatch.setattr(channel, "_AWAIT", 0.3)
     monkeypatch.setattr(handshake, "_PINGS", 2)
 
 
@@ -193,7 +193,7 @@ def test_connection_refused(
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         monkeypatch.setattr(
-            executor._carrier.invoked, "_client", boto_session.client("lambda", endpoint_url=url)
+            executor._transport.invoked, "_client", boto_session.client("lambda", endpoint_url=url)
         )
         error = executor.submit(abs, -1).exception(_WAIT)
     assert type(error) is Throttled
@@ -366,8 +366,8 @@ def test_no_report(text: str) -> None:
 
 def test_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     limits, said = (256, 4096), []
-    monkeypatch.setattr(connections.resource, "getrlimit", lambda which: limits)
-    monkeypatch.setattr(connections.resource, "setrlimit", lambda which, new: said.append(new))
+    monkeypatch.setattr(interruptible.resource, "getrlimit", lambda which: limits)
+    monkeypatch.setattr(interruptible.resource, "setrlimit", lambda which, new: said.append(new))
     allow_open_files(10)
     assert said == []
     allow_open_files(2000)

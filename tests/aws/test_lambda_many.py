@@ -53,8 +53,8 @@ _DRIVER = """
 import resource, sys, time
 resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 import wrenla as wl
-from wrenla.executors.transport.scratch import Place
-Place.url = property(lambda self: "s3://nobodys/wrenla")
+from wrenla.executors.transport.scratch import ScratchSpace
+ScratchSpace.url = property(lambda self: "s3://nobodys/wrenla")
 executor = wl.LambdaExecutor(concurrency=2000)
 futures = executor.submit_many(abs, range(2000))
 assert {future.result(100) for future in futures} == {7}

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import wrenla as wl
-from wrenla_handler.calls.runner import Callee
-from wrenla_handler.calls.messages import Request
 from wrenla_handler.calls.capture import Printed
+from wrenla_handler.calls.messages import Request
+from wrenla_handler.calls.runner import Runner
 
 from .conftest import Make
 from .stub import Answer, Endpoint, pong
@@ -33,7 +33,7 @@ def test_output_is_shown_when_a_call_has_ended(
         if event["kind"] == "ping":
             return pong()
         printed = Printed([("o", b"out\n"), ("e", b"error\n"), ("l", b"INFO x: quiet\n"), ("o", b"end")])
-        callee = Callee("stub", lambda: printed)
+        callee = Runner("stub", lambda: printed)
         try:
             return Answer(json.loads(callee.answer(Request.of(event)).encode()))
         finally:

@@ -18,7 +18,7 @@ from tests.run.saves import stop_after
 from wrenla.errors import NotPositiveDefiniteError, ReachError
 from wrenla.evaluate.cleaning import clean
 from wrenla.run.events import Event, RunStarted
-from wrenla_handler import lambda_entry as app
+from wrenla_handler import lambda_entry
 from wrenla_handler.calls.capture import Printed
 from wrenla_handler.stores import open_store
 
@@ -46,10 +46,10 @@ class Context:
 @pytest.fixture
 def function(stub: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     """One execution environment, which answers one event at a time."""
-    monkeypatch.setattr(app, "CopiedOutput", Silent)
+    monkeypatch.setattr(lambda_entry, "CopiedOutput", Silent)
     names = ("", "boto3", "botocore", "urllib3")
     levels = {name: logging.getLogger(name).level for name in names}
-    environment, lock = app._Environment({"TMPDIR": str(tmp_path)}), threading.Lock()  # type: ignore[arg-type]
+    environment, lock = lambda_entry._Environment({"TMPDIR": str(tmp_path)}), threading.Lock()  # type: ignore[arg-type]
 
     def answer(event: dict[str, Any]) -> Answer:
         with lock:

@@ -15,7 +15,7 @@ import pytest
 from tests.interrupting import interrupts
 from tests.waiting import slowed, until, until_idle
 from wrenla.errors import Cancelled, Lost, NeverStarted, OverBudget, ServiceError, Throttled
-from wrenla.executors.aws_lambda import (handshake, channel as lambda_lanes, rate_limiter as pace)
+from wrenla.executors.aws_lambda import channel, handshake, rate_limiter
 from wrenla.executors.aws_lambda.prices import Prices
 
 from .conftest import Make
@@ -70,7 +70,7 @@ def test_what_is_lost_may_cost_as_much_as_it_can(
     stub: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its answer is not awaited for long, but it runs: no other call gets that money."""
-    monkeypatch.setattr(lambda_lanes, "_AWAIT", 0.2)
+    monkeypatch.setattr(channel, "_AWAIT", 0.2)
     stub.answer = lambda event: called(event) if event["kind"] == "ping" else None
     worst = Prices().call(40.0, 512, arm=False)  # 10 s of them to start
     executor = make(concurrency=1, max_dollars=2.5 * worst)
@@ -104,16 +104,16 @@ def test_what_is_found_again_is_paid_for(stub: Endpoint, make: Make) -> None:
     assert 1.5 <= future.stats.billed < 10
     assert future.stats.dollars >= each
     assert executor.spent >= each
-    assert executor._carrier.budget.risked == 0.0
+    assert executor._transport.budget.risked == 0.0
 
 
 def test_an_account_that_may_have_few_at_a_time(
     stub: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All calls have their turn, though it takes longer than a service is waited for that does nothing."""
-    monkeypatch.setattr(lambda_lanes, "_PATIENCE", 1.2)
-    monkeypatch.setattr(pace, "_TAKEN", 0.2)
-    monkeypatch.setattr(pace, "_LONGEST", 0.1)
+    monkeypatch.setattr(channel, "_PATIENCE", 1.2)
+    monkeypatch.setattr(rate_limiter, "_TAKEN", 0.2)
+    monkeypatch.setattr(rate_limiter, "_LONGEST", 0.1)
     place = threading.Semaphore(1)
 
     def answer(event: dict[str, Any]) -> Answer:
@@ -130,7 +130,7 @@ def test_an_account_that_may_have_few_at_a_time(
 
 
 def test_a_service_that_takes_nothing(stub: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lambda_lanes, "_PATIENCE", 0.3)
+    monkeypatch.setattr(channel, "_PATIENCE", 0.3)
     stub.answer = lambda event: (
         called(event)
         if event["kind"] == "ping"

@@ -16,8 +16,8 @@ import boto3
 from botocore.config import Config
 
 from wrenla.emulator.client import EmulatorProcess
-from wrenla.emulator.provision import _role
 from wrenla.emulator.options import Options
+from wrenla.emulator.provision import _role
 from wrenla.emulator.runtime.runtime import ARCHITECTURE, RUNTIME
 
 HANDLERS = Path(__file__).with_name("handlers.py").read_text()

@@ -18,8 +18,8 @@ from wrenla.emulator.runtime.environment import Call, Outcome
 from wrenla.emulator.runtime.function_config import FunctionConfig
 from wrenla.emulator.runtime.functions import Function
 from wrenla.emulator.runtime.launcher import Host
-from wrenla.emulator.runtime.pool import Pool
 from wrenla.emulator.runtime.log_lines import Ending
+from wrenla.emulator.runtime.pool import Pool
 
 from .stand import Answer, Stand, package
 

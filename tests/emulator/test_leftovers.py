@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wrenla.emulator.cleanup import (emulator_folder, sweep_after, sweep_folders)
+from wrenla.emulator.cleanup import emulator_folder, sweep_after, sweep_folders
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from wrenla.aws.deploy import DeploySpec
 from wrenla.aws.policies import driver_policy
 from wrenla.aws.spec import Site
 from wrenla.emulator.backend.policies import Asked, allowed
-from wrenla.emulator.provision import _TRUST
 from wrenla.emulator.options import Options
+from wrenla.emulator.provision import _TRUST
 from wrenla.emulator.runtime.runtime import RUNTIME
 
 from .stand import Stand, package

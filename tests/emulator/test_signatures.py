@@ -13,8 +13,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.api.http import Request
+from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.backend.signatures import sign, verify
 
 from .stand import Stand

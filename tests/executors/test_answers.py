@@ -13,21 +13,21 @@ from wrenla.errors import Lost
 from wrenla.executors.calls.call import Call
 from wrenla.executors.calls.future import Attempt, Future
 from wrenla.executors.calls.options import CallOptions
-from wrenla.executors.transport.remote import Envelopes
-from wrenla.executors.transport.scratch import Place
-from wrenla_handler.calls.runner import Callee
-from wrenla_handler.calls.messages import (Request, Response)
+from wrenla.executors.transport.remote import RemoteTransport
+from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla_handler.calls.failure import Failure
+from wrenla_handler.calls.messages import Request, Response
+from wrenla_handler.calls.runner import Runner
 from wrenla_handler.serialize.blobs import Blob, Packed, dump, pack
 from wrenla_handler.stores import MemoryStore
 
 
 @pytest.fixture
-def envelopes() -> Iterator[Envelopes]:
+def envelopes() -> Iterator[RemoteTransport]:
     """An executor's, with a store of its own."""
     name = uuid.uuid4().hex
-    place = Place("x", "process", lambda: f"memory://{name}")
-    yield Envelopes(place)
+    place = ScratchSpace("x", "process", lambda: f"memory://{name}")
+    yield RemoteTransport(place)
     place.close()
     MemoryStore.drop(name)
 
@@ -36,22 +36,22 @@ def packed(value: Any) -> Packed:
     return pack(dump(value), lambda number, part: "")
 
 
-def a_call(envelopes: Envelopes, id: str, fn: Any = abs) -> Call:
+def a_call(envelopes: RemoteTransport, id: str, fn: Any = abs) -> Call:
     options = CallOptions(record=True)
     function = envelopes.function(fn, "f", options)
     return Call(Future(id), options, "f", function, envelopes.arguments((-1,), {}, "f"))
 
 
 def answered(request: Request, output: bytes = b"") -> Response:
-    callee = Callee("someone", lambda: output)
+    callee = Runner("someone", lambda: output)
     response = callee.answer(request)
     callee.close()
     return response
 
 
-def test_a_record_is_the_answer_to_its_request_only(envelopes: Envelopes) -> None:
+def test_a_record_is_the_answer_to_its_request_only(envelopes: RemoteTransport) -> None:
     """Who may write to the store cannot make one, nor put one in another's place."""
-    store = envelopes.place.store
+    store = envelopes.scratch.store
     call, other = a_call(envelopes, "calls-1"), a_call(envelopes, "calls-2", str)
     request = envelopes.request(call, Attempt(1, 0.0))
     response = answered(request)
@@ -69,9 +69,9 @@ def test_a_record_is_the_answer_to_its_request_only(envelopes: Envelopes) -> Non
 
 
 @pytest.mark.parametrize("where", ["store", "message"])
-def test_logs_are_what_was_printed(where: str, envelopes: Envelopes) -> None:
+def test_logs_are_what_was_printed(where: str, envelopes: RemoteTransport) -> None:
     """What has not their hash is not shown; the call has succeeded all the same."""
-    place, call = envelopes.place, a_call(envelopes, "calls-1")
+    place, call = envelopes.scratch, a_call(envelopes, "calls-1")
     text = b"x" * (300_000 if where == "store" else 3)
     for forged in (False, True):
         response = answered(envelopes.request(call, Attempt(1, 0.0)), text)
@@ -92,8 +92,8 @@ def test_logs_are_what_was_printed(where: str, envelopes: Envelopes) -> None:
         envelopes.forget_record(envelopes.request(call, Attempt(1, 0.0)))
 
 
-def test_what_was_stored_of_an_answer_that_could_not_be_is_removed(envelopes: Envelopes) -> None:
-    store = envelopes.place.store
+def test_what_was_stored_of_an_answer_that_could_not_be_is_removed(envelopes: RemoteTransport) -> None:
+    store = envelopes.scratch.store
     for key in ("a-1-value-0", "a-1-value-1", "a-11-value-0", "a-2-value-0"):
         store.put(f"results/{key}", b"x")
     response = Response("a", 1, "unsaved", packed(Failure.of(OSError("full"))))
@@ -103,7 +103,7 @@ def test_what_was_stored_of_an_answer_that_could_not_be_is_removed(envelopes: En
     assert sorted(store.list("results/")) == ["results/a-11-value-0", "results/a-2-value-0"]
 
 
-def test_logs_that_are_gone_hide_nothing(envelopes: Envelopes) -> None:
+def test_logs_that_are_gone_hide_nothing(envelopes: RemoteTransport) -> None:
     logs = (Blob("0" * 64, 6, key="results/gone"),)
     outcome = envelopes.read(Response("a", 1, "value", packed(3), logs), a_call(envelopes, "a"))
     assert (outcome.value, outcome.error) == (3, None)

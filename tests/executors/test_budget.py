@@ -10,7 +10,7 @@ import pytest
 
 from wrenla.errors import NeverStarted, OverBudget
 from wrenla.executors.aws_lambda.budget import Budget, Reserved
-from wrenla.executors.aws_lambda.client import (Billing, FunctionFacts)
+from wrenla.executors.aws_lambda.client import Billing, FunctionFacts
 from wrenla.executors.aws_lambda.prices import Prices
 
 

@@ -173,7 +173,7 @@ def test_arrays_go_and_come(shared: wl.LocalExecutor, size: int) -> None:
     if shared.kind == "process":
         assert future.stats.bytes_received >= 16 * size
         assert future.stats.bytes_sent >= 8 * size
-    place = shared.calls.carrier.place
+    place = shared.calls.transport.scratch
     assert [key for key in place.store.list() if not key.startswith("wrenla-lease/")] == []
 
 

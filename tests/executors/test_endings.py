@@ -8,9 +8,9 @@ import pytest
 
 from wrenla import errors
 from wrenla.executors.calls.call import Call, Outcome, attempts_left
-from wrenla.executors.calls.retry_policy import Function
 from wrenla.executors.calls.future import Future
 from wrenla.executors.calls.options import CallOptions
+from wrenla.executors.calls.retry_policy import Function
 
 
 def a_call(**options: Any) -> Call:

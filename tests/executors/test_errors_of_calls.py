@@ -14,7 +14,7 @@ import pytest
 
 from wrenla.errors import Lost, RemoteError, WorkerDied
 from wrenla.executors.calls.call import Call
-from wrenla.executors.transport.remote import Envelopes
+from wrenla.executors.transport.remote import RemoteTransport
 
 from .fault_acts import Ordinary, dies, exits, raises, writes
 from .fault_rows import remote
@@ -67,13 +67,13 @@ def test_a_call_that_fails_between_others_is_counted() -> None:
 
 
 def test_an_error_of_ours_ends_the_call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whatever goes wrong in the driver itself, the future ends and the lane goes on."""
+    """Whatever goes wrong in the driver itself, the future ends and the channel goes on."""
 
-    def broken(carrier: Envelopes, call: Call, *_: object) -> None:
+    def broken(transport: RemoteTransport, call: Call, *_: object) -> None:
         raise Ordinary("in the driver")
 
     with pool() as executor:
-        monkeypatch.setattr(Envelopes, "read", lambda *_: broken(*_))
+        monkeypatch.setattr(RemoteTransport, "read", lambda *_: broken(*_))
         assert isinstance(executor.submit(abs, 1).exception(WAIT), Ordinary)
         monkeypatch.undo()
         usable(executor, tmp_path)

@@ -51,7 +51,7 @@ def check(row: Row, kind: str, folder: Path, stored: Stored) -> None:
     while ways:
         with pool(kind) as executor:  # one for all: what a fault does to it must not reach the next call
             # runs are counted, and on a busy machine some would be copies of stragglers
-            executor.calls._lookout.look = lambda active: (None, False)  # type: ignore[method-assign]
+            executor.calls._stragglers.look = lambda active: (None, False)  # type: ignore[method-assign]
             try:
                 while ways:
                     way = ways.pop(0)

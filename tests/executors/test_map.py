@@ -352,7 +352,7 @@ def test_results_are_not_held() -> None:
                 assert until(lambda held=held: held() is None), how
 
 
-def test_results_of_processes_are_not_held_by_lanes(processes: wl.LocalExecutor) -> None:
+def test_results_of_processes_are_not_held_by_channels(processes: wl.LocalExecutor) -> None:
     """Short calls are sent ahead in one message; what has been answered is nobody's any more."""
     list(processes.map(abs, range(200)))  # that they are short has to be found out
     futures = processes.submit_many(abs, [*range(100)])
@@ -368,7 +368,7 @@ def test_an_executor_that_is_forgotten_ends_when_its_calls_have(gate: Gate) -> N
         results = executor.map(abs, range(-5, 5))
         calls = executor.calls
         del executor
-        assert until(lambda calls=calls: calls._closed and calls._crew.is_gone())
+        assert until(lambda calls=calls: calls._closed and calls._worker_threads.is_gone())
         assert list(results) == [5, 4, 3, 2, 1, 0, 1, 2, 3, 4]
         # one that has inputs to come keeps it
         ahead = wl.LocalExecutor(1, "thread", allowed_mem="300 MiB").map(abs, range(-5, 5), buffersize=1)

@@ -26,7 +26,7 @@ def kept(executor: wl.LocalExecutor) -> list[str]:
     keys: list[str] = []
     while time.monotonic() < deadline:
         now = executor.stats()
-        store = executor.calls.carrier.place.store
+        store = executor.calls.transport.scratch.store
         keys = [
             key for key in store.list() if not key.startswith(("wrenla-lease/", "functions/", "modules/"))
         ]
@@ -143,7 +143,7 @@ def test_intermediate_results_never_come_home(
         return loaded[-1]
 
     fetched: list[str] = []
-    place = processes.calls.carrier.place
+    place = processes.calls.transport.scratch
     fetch = place.fetch
     monkeypatch.setattr(wrenla.executors.transport.remote, "load", counting)
     monkeypatch.setattr(place, "fetch", lambda key: fetched.append(key) or fetch(key))

@@ -145,7 +145,7 @@ def test_a_view_computes_too(executor: wl.LocalExecutor) -> None:
 def test_words_of_other_libraries() -> None:
     with wl.LocalExecutor(max_workers=2, max_tasks_per_child=3, allowed_mem="300 MiB") as executor:
         assert executor.workers == 2
-        assert executor.calls.carrier.wears_out  # type: ignore[attr-defined]
+        assert executor.calls.transport.wears_out  # type: ignore[attr-defined]
     rows: list[tuple[Any, dict[str, Any], str]] = [
         (wl.LocalExecutor, {"workers": 2, "max_workers": 2}, "they are the same, say one of them"),
         (wl.LocalExecutor, {"n_jobs": 2}, "no argument 'n_jobs'; did you mean 'workers'"),

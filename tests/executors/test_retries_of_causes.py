@@ -25,7 +25,7 @@ from wrenla.errors import (
     TransientStoreError,
     WorkerDied,
 )
-from wrenla.executors.transport.scratch import Place
+from wrenla.executors.transport.scratch import ScratchSpace
 
 from .fault_acts import large
 from .faulty_calls import KINDS, WAIT, Stored, pool, private, usable
@@ -164,10 +164,10 @@ def test_a_result_that_cannot_be_loaded_here(error: Any, tmp_path: Path, stored:
 def test_a_result_that_the_store_does_not_give(
     idempotent: bool, tmp_path: Path, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(place: Place, key: str) -> Any:
+    def fails(place: ScratchSpace, key: str) -> Any:
         raise TransientStoreError("busy")
 
-    monkeypatch.setattr(Place, "fetch", fails)
+    monkeypatch.setattr(ScratchSpace, "fetch", fails)
     with pool() as executor:
         view = executor.options(retries=2, idempotent=idempotent)
         future = view.submit(counted(tmp_path, lambda: large(0)))
@@ -183,21 +183,21 @@ def test_a_result_that_the_store_does_not_give(
 
 
 def test_a_result_that_the_store_gives_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fetch, failures = Place.fetch, [1, 2]
+    fetch, failures = ScratchSpace.fetch, [1, 2]
 
-    def fails_twice(place: Place, key: str) -> Any:
+    def fails_twice(place: ScratchSpace, key: str) -> Any:
         if failures:
             raise StoreError(f"failure {failures.pop()}")
         return fetch(place, key)
 
-    monkeypatch.setattr(Place, "fetch", fails_twice)
+    monkeypatch.setattr(ScratchSpace, "fetch", fails_twice)
     with pool() as executor:
         assert executor.options(idempotent=True).submit(large, 0).result(WAIT) == bytes(1 << 20)
 
 
 def test_a_result_that_was_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fetch = Place.fetch
-    monkeypatch.setattr(Place, "fetch", lambda place, key: bytes(fetch(place, key))[:-1] + b"x")
+    fetch = ScratchSpace.fetch
+    monkeypatch.setattr(ScratchSpace, "fetch", lambda place, key: bytes(fetch(place, key))[:-1] + b"x")
     with pool() as executor:
         view = executor.options(retries=2)
         error = view.submit(counted(tmp_path, lambda: large(0))).exception(WAIT)
@@ -207,13 +207,13 @@ def test_a_result_that_was_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_an_error_of_ours_is_no_reason_to_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it was: the function may have returned."""
-    from wrenla.executors.transport.remote import Envelopes
+    from wrenla.executors.transport.remote import RemoteTransport
 
     def broken(*_: object) -> None:
         raise ValueError("in the driver")
 
     with pool() as executor:
-        monkeypatch.setattr(Envelopes, "read", broken)
+        monkeypatch.setattr(RemoteTransport, "read", broken)
         error = executor.options(retries=2).submit(counted(tmp_path, bool)).exception(WAIT)
         monkeypatch.undo()
         assert str(error) == "in the driver"

@@ -19,7 +19,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import RemoteTraceback
-from wrenla.executors.transport.local_modules import (NamingPickler, local_sources, read_source)
+from wrenla.executors.transport.local_modules import NamingPickler, local_sources, read_source
 from wrenla_handler.serialize.blobs import dump
 from wrenla_handler.serialize.modules import encode_sources
 

@@ -46,13 +46,13 @@ def test_the_end_waits_for_what_was_submitted(executor: wl.LocalExecutor) -> Non
 def test_cancelled_calls_all_end_though_what_they_hold_is_slow_to_remove(
     processes: wl.LocalExecutor, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = processes.calls.carrier.place
+    place = processes.calls.transport.scratch
     delete = place.delete
     monkeypatch.setattr(place, "delete", lambda key: (time.sleep(0.02), delete(key)))
     running = processes.submit_many(gate.wait, range(2))
     assert until(lambda: processes.stats().running == 2)
     waiting = processes.submit_many(len, [bytes(300_000)] * 30)
-    timer = threading.Timer(0.2, gate.open)  # the lanes leave meanwhile
+    timer = threading.Timer(0.2, gate.open)  # the channels leave meanwhile
     timer.start()
     processes.shutdown(cancel_futures=True)
     timer.join()

@@ -88,7 +88,7 @@ class Threads:
         begin, left = threading.Thread.start, [few]
 
         def start(thread: threading.Thread) -> None:
-            if thread.name.endswith("-lane"):
+            if thread.name.endswith("-channel"):
                 if not left[0]:
                     raise RuntimeError("can't start new thread")
                 left[0] -= 1
@@ -145,11 +145,13 @@ def test_a_forked_child_neither_hangs_nor_takes_anything_away() -> None:
             except RuntimeError as error:
                 code = 0 if "forked" in str(error) else 2
             executor.shutdown()
-            executor.calls.carrier.close()
+            executor.calls.transport.close()
             os._exit(code)
         deadline = time.monotonic() + 20
         while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
             time.sleep(0.02)
         assert ended == (child, 0)
-        executor.calls.carrier.place.store.get(next(executor.calls.carrier.place.store.list("broadcasts/")))
+        executor.calls.transport.scratch.store.get(
+            next(executor.calls.transport.scratch.store.list("broadcasts/"))
+        )
         assert executor.submit(len, ref).result(timeout=60) == 100_000

@@ -65,7 +65,7 @@ def test_in_threads_nothing_is_sent(nothing_left: None) -> None:
 
 
 def test_what_is_usual_is_found_quickly() -> None:
-    """A lane looks for stragglers ten times a second, with the queue's lock held."""
+    """A channel looks for stragglers ten times a second, with the queue's lock held."""
     batch = Batch(submitted=100_000, complete=True)
     for number in range(90_000):
         batch.add(0.1 + number % 7 / 100)

@@ -11,8 +11,8 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import IntegrityError
-from wrenla.executors.transport.remote import Envelopes
-from wrenla.executors.transport.scratch import Place
+from wrenla.executors.transport.remote import RemoteTransport
+from wrenla.executors.transport.scratch import ScratchSpace
 
 from .fault_acts import large
 from .faulty_calls import WAIT, Stored, block, pool, private, usable
@@ -83,20 +83,20 @@ def test_tampered(
     stored: Stored,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fetch, gathered = Place.fetch, Envelopes.gathered
+    fetch, gathered = ScratchSpace.fetch, RemoteTransport.gathered
 
-    def tamper_and_fetch(place: Place, key: str) -> Any:
+    def tamper_and_fetch(place: ScratchSpace, key: str) -> Any:
         tamper(key, tmp_path)
         return fetch(place, key)
 
-    def tamper_and_gather(carrier: Envelopes, results: Any) -> Any:
+    def tamper_and_gather(transport: RemoteTransport, results: Any) -> Any:
         tamper("results/*", tmp_path)
-        return gathered(carrier, results)
+        return gathered(transport, results)
 
     if submit is tampered_result:
-        monkeypatch.setattr(Place, "fetch", tamper_and_fetch)
+        monkeypatch.setattr(ScratchSpace, "fetch", tamper_and_fetch)
     if submit is tampered_between:
-        monkeypatch.setattr(Envelopes, "gathered", tamper_and_gather)
+        monkeypatch.setattr(RemoteTransport, "gathered", tamper_and_gather)
     with pool() as executor:
         future = submit(executor, tmp_path)
         error = future.exception(WAIT)

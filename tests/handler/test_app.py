@@ -22,10 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.waiting import slowed
-from wrenla_handler import lambda_entry as app
+from wrenla_handler import lambda_entry
 from wrenla_handler.calls import broadcast
-from wrenla_handler.calls.messages import (Request, Response)
 from wrenla_handler.calls.failure import Failure
+from wrenla_handler.calls.messages import Request, Response
 from wrenla_handler.errors import EventError, IntegrityError, MissingTileError
 from wrenla_handler.linalg_errors import NotPositiveDefiniteError
 from wrenla_handler.serialize.blobs import Blob, Packed, dump, load, pack
@@ -33,12 +33,12 @@ from wrenla_handler.stores import open_store
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
+from wrenla_handler.tiles.messages import TaskAnswer, TaskRequest
 from wrenla_handler.tiles.sources import as_bytes, function_key
 from wrenla_handler.tiles.task import ArraySpec, Read, Task, Term, TileRef
-from wrenla_handler.tiles.messages import (TaskAnswer, TaskRequest)
 from wrenla_handler.tiles.worker import Report
 
-Make = Callable[..., app._Environment]
+Make = Callable[..., lambda_entry._Environment]
 
 
 class Context:
@@ -56,17 +56,17 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     """Make execution environments; what they change in this process is as before in the end."""
     folder = tmp_path / "tmp"
     folder.mkdir()
-    made: list[app._Environment] = []
+    made: list[lambda_entry._Environment] = []
     monkeypatch.setattr(broadcast._values, "limit", broadcast._values.limit)
     levels = {name: logging.getLogger(name).level for name in ("", "boto3", "botocore", "urllib3")}
     streams, handlers = (sys.stdout, sys.stderr), list(logging.getLogger().handlers)
 
-    def environment(memory: int = 0) -> app._Environment:
+    def environment(memory: int = 0) -> lambda_entry._Environment:
         variables = {"TMPDIR": str(folder), "AWS_LAMBDA_LOG_STREAM_NAME": "2026/01/01/[$LATEST]abc"}
         if memory:
             variables["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] = str(memory)
-        made.append(app._Environment(variables))  # type: ignore[arg-type]
-        monkeypatch.setattr(app, "_environment", lambda: made[-1])
+        made.append(lambda_entry._Environment(variables))  # type: ignore[arg-type]
+        monkeypatch.setattr(lambda_entry, "_environment", lambda: made[-1])
         return made[-1]
 
     yield environment
@@ -96,7 +96,7 @@ def call(of: Any, /, *positional: Any, **more: Any) -> dict[str, Any]:
 
 def answered(event: Any, seconds: float = 60.0) -> Response:
     """Return the answer to a call."""
-    return Response.decode(json.dumps(app.handle(event, Context(seconds))).encode())
+    return Response.decode(json.dumps(lambda_entry.handle(event, Context(seconds))).encode())
 
 
 def value(response: Response, store: str = "") -> Any:
@@ -113,7 +113,7 @@ def one_line(text: str) -> bool:
 
 def test_ping(make: Make) -> None:
     make(2048)
-    pong = app.handle({"version": 1, "kind": "ping"}, Context())
+    pong = lambda_entry.handle({"version": 1, "kind": "ping"}, Context())
     assert json.loads(json.dumps(pong)) == pong
     assert (pong["kind"], pong["version"], pong["memory"], pong["worker"]) == ("pong", 1, 2048, "abc")
     assert pong["python"] == platform.python_version()
@@ -125,7 +125,7 @@ def test_ping(make: Make) -> None:
 def test_a_ping_that_tries_a_store(make: Make, tmp_path: Path) -> None:
     make(2048)
     url = str(tmp_path / "store")
-    tried = app.handle({"version": 1, "kind": "ping", "store": url}, Context())
+    tried = lambda_entry.handle({"version": 1, "kind": "ping", "store": url}, Context())
     assert json.loads(json.dumps(tried)) == tried
     assert (tried["kind"], tried["memory"]) == ("pong", 2048)
     assert list(tried["store"]) == ["nbytes", "look", "put", "get", "delete"]
@@ -180,7 +180,7 @@ _GOOD = call(abs, -1)
 def test_events_of_somebody_else(event: Any, make: Make) -> None:
     make()
     with pytest.raises(EventError) as caught:
-        app.handle(event, Context())
+        lambda_entry.handle(event, Context())
     assert one_line(str(caught.value))
     assert "Run: wrenla deploy" in str(caught.value)
 
@@ -189,10 +189,10 @@ def test_tasks_of_arrays_that_are_not_told(make: Make) -> None:
     make()
     event = json.loads(TaskRequest([Task(TileRef("A", 0, 0), (2, 2), "float64")], {}).encode())
     with pytest.raises(EventError, match=r"'A'.*Run: wrenla deploy"):
-        app.handle(event, Context())
+        lambda_entry.handle(event, Context())
     event |= {"arrays": {"A": event["tasks"][0]}}
     with pytest.raises(EventError, match="Run: wrenla deploy"):
-        app.handle(event, Context())
+        lambda_entry.handle(event, Context())
 
 
 _anything = st.recursive(
@@ -206,7 +206,7 @@ _anything = st.recursive(
 @given(st.dictionaries(st.sampled_from(sorted(_GOOD.keys() - {"store"})), _anything, max_size=3))
 def test_anything(make: Make, changes: dict[str, Any]) -> None:
     """Whatever is sent: an answer, or an EventError."""
-    environment = app._environment() if app._environment.__name__ == "<lambda>" else make()
+    environment = lambda_entry._environment() if lambda_entry._environment.__name__ == "<lambda>" else make()
     try:
         json.dumps(environment.answer(_GOOD | changes, Context()))
     except EventError as refusal:
@@ -435,7 +435,7 @@ def answer(
 ) -> TaskAnswer:
     """Let the function carry tasks out."""
     event = json.loads(TaskRequest(tasks(kind, out), specs, **more).encode())
-    return TaskAnswer.of(json.loads(json.dumps(app.handle(event, Context(seconds)))))
+    return TaskAnswer.of(json.loads(json.dumps(lambda_entry.handle(event, Context(seconds)))))
 
 
 def result(specs: dict[str, ArraySpec], out: str = "X") -> Any:
@@ -547,7 +547,7 @@ def test_no_time_for_more_tasks(make: Make, tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(environment._worker, "run", slowly)
     event = json.loads(TaskRequest(tasks("copy", "Y"), specs).encode())
-    late = TaskAnswer.of(app.handle(event, Context(2.5)))
+    late = TaskAnswer.of(lambda_entry.handle(event, Context(2.5)))
     assert [outcome is None for outcome in late.outcomes] == [False] * 2 + [True] * 7
     assert len(list(open_store(specs["Y"].url).list())) == 2
 
@@ -584,9 +584,9 @@ from wrenla_handler import app
 from wrenla_kernels import scipy_blas_info
 class Context:
     def get_remaining_time_in_millis(self): return 20000
-ping = app.handle({"version": 1, "kind": "ping"}, Context())
+ping = lambda_entry.handle({"version": 1, "kind": "ping"}, Context())
 assert scipy_blas_info().threads == min(3, ping["blas"]["threads"]) == 3, scipy_blas_info()
-answer = app.handle(json.loads(sys.stdin.read()), Context())
+answer = lambda_entry.handle(json.loads(sys.stdin.read()), Context())
 print(json.dumps(answer))
 """
     variables = os.environ | {
@@ -618,7 +618,7 @@ print(json.dumps(answer))
 
 def test_without_a_folder_for_tiles(make: Make, tmp_path: Path) -> None:
     """Files only save time."""
-    made = app._Environment({"TMPDIR": str(tmp_path / "nowhere")})  # type: ignore[arg-type]
+    made = lambda_entry._Environment({"TMPDIR": str(tmp_path / "nowhere")})  # type: ignore[arg-type]
     make()
     assert made._worker.files is None
     made._threads.__exit__(None, None, None)

@@ -21,8 +21,8 @@ from wrenla_handler.tiles.cache import TileCache
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
 from wrenla_handler.tiles.sources import as_bytes
+from wrenla_handler.tiles.spill import SpillFiles
 from wrenla_handler.tiles.task import ArraySpec, Read, Task, TileRef
-from wrenla_handler.tiles.spill import TileFiles
 from wrenla_handler.tiles.worker import Worker
 
 DTYPES = ["float32", "float64", "complex64", "complex128"]
@@ -36,8 +36,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def files(folder: Path) -> Iterator[TileFiles]:
-    made = TileFiles(str(folder), 1000)
+def files(folder: Path) -> Iterator[SpillFiles]:
+    made = SpillFiles(str(folder), 1000)
     yield made
     made.close()
     assert list(folder.iterdir()) == []
@@ -65,7 +65,7 @@ def padded(tile: Any) -> Any:
 @pytest.mark.parametrize("shape", [(4, 4), (1, 1), (3, 5), (7, 1), (1, 7)])
 @pytest.mark.parametrize("form", [lambda x: x, padded, np.ascontiguousarray, lambda x: x[::-1].copy()[::-1]])
 def test_what_was_put(
-    files: TileFiles, dtype: str, shape: tuple[int, int], form: Callable[[Any], Any]
+    files: SpillFiles, dtype: str, shape: tuple[int, int], form: Callable[[Any], Any]
 ) -> None:
     tile = form(numbers(shape, dtype))
     files.put(("a", 0, 0, 0), tile)
@@ -77,7 +77,7 @@ def test_what_was_put(
     assert not back.flags.writeable
 
 
-def test_bits_of_nan_and_signed_zero(files: TileFiles) -> None:
+def test_bits_of_nan_and_signed_zero(files: SpillFiles) -> None:
     tile = np.asfortranarray(
         np.frombuffer(bytes(range(240, 256)) * 4 + b"\0" * 7 + b"\x80", "<f8").reshape(3, 3)
     )
@@ -85,12 +85,12 @@ def test_bits_of_nan_and_signed_zero(files: TileFiles) -> None:
     assert files.get(("a", 0, 0, 0), 3, 3, "float64").tobytes() == tile.tobytes()  # type: ignore[union-attr]
 
 
-def test_an_empty_tile_is_left_out(files: TileFiles) -> None:
+def test_an_empty_tile_is_left_out(files: SpillFiles) -> None:
     files.put(("a", 0, 0, 0), np.empty((0, 4), order="F"))
     assert files.get(("a", 0, 0, 0), 0, 4, "float64") is None
 
 
-def test_keys_that_look_alike(files: TileFiles) -> None:
+def test_keys_that_look_alike(files: SpillFiles) -> None:
     keys = [
         ("a/b", 1, 2, 0),
         ("a_b", 1, 2, 0),
@@ -113,7 +113,7 @@ def test_keys_that_look_alike(files: TileFiles) -> None:
 def test_bounded_and_right(folder: Path, limit: int, steps: list[tuple[str, int]]) -> None:
     """Whatever happens: never more than the limit, and a tile that is there is the one that was put."""
     tiles = [numbers((n + 1, 8), seed=n) for n in range(8)]
-    files = TileFiles(str(folder), limit)
+    files = SpillFiles(str(folder), limit)
     try:
         for what, n in steps:
             key = ("a", n, 0, 0)
@@ -132,7 +132,7 @@ def test_bounded_and_right(folder: Path, limit: int, steps: list[tuple[str, int]
     assert list(folder.iterdir()) == []
 
 
-def test_the_least_recently_used_one_goes(files: TileFiles) -> None:
+def test_the_least_recently_used_one_goes(files: SpillFiles) -> None:
     for n in range(4):
         files.put(("a", n, 0, 0), numbers((4, 8)))  # 256 bytes
         files.get(("a", 0, 0, 0), 4, 8, "float64")
@@ -140,7 +140,7 @@ def test_the_least_recently_used_one_goes(files: TileFiles) -> None:
     assert there == [0, 2, 3]
 
 
-def test_one_that_is_read_may_go(files: TileFiles) -> None:
+def test_one_that_is_read_may_go(files: SpillFiles) -> None:
     files.put(("a", 0, 0, 0), numbers((4, 8)))
     back = files.get(("a", 0, 0, 0), 4, 8, "float64")
     files.drop_array("a")
@@ -149,7 +149,7 @@ def test_one_that_is_read_may_go(files: TileFiles) -> None:
     assert files.used == 256
 
 
-def test_what_comes_from_a_file_is_not_written_again(files: TileFiles, folder: Path) -> None:
+def test_what_comes_from_a_file_is_not_written_again(files: SpillFiles, folder: Path) -> None:
     files.put(("a", 0, 0, 0), numbers((4, 8)))
     back = files.get(("a", 0, 0, 0), 4, 8, "float64")
     files.drop(("a", 0, 0, 0))
@@ -175,7 +175,7 @@ class FullDisk:
 
 
 def test_a_full_disk(
-    files: TileFiles, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    files: SpillFiles, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Somebody else has filled it: what we have there goes, and nothing more is written."""
     files.put(("a", 0, 0, 0), numbers((4, 8)))
@@ -189,7 +189,7 @@ def test_a_full_disk(
     assert "No space left" in record.getMessage()
 
 
-def test_somebody_removes_the_files(files: TileFiles, folder: Path) -> None:
+def test_somebody_removes_the_files(files: SpillFiles, folder: Path) -> None:
     """A function may empty /tmp: tiles are read from elsewhere then, and written again."""
     files.put(("a", 0, 0, 0), numbers((4, 8)))
     for path in [path for path in folder.rglob("*") if path.is_file()]:
@@ -204,14 +204,14 @@ def test_somebody_removes_the_files(files: TileFiles, folder: Path) -> None:
 
 
 def test_the_limit_is_what_is_free(folder: Path) -> None:
-    files = TileFiles(str(folder))
+    files = SpillFiles(str(folder))
     disk = os.statvfs(folder)
     assert 0 <= files.limit <= disk.f_bavail * disk.f_frsize
     files.close()
 
 
 def test_from_several_threads(folder: Path) -> None:
-    files = TileFiles(str(folder), 2000)
+    files = SpillFiles(str(folder), 2000)
     tiles = [numbers((4, 8), seed=n) for n in range(16)]
     wrong: list[int] = []
 
@@ -252,7 +252,7 @@ def test_tiles_that_memory_has_no_room_for(dtype: str, ndim: int, folder: Path) 
         whole[...] = 0
         whole[:m, :k] = array[r : r + m, c : c + k]
         store.put(tile_key(i, j, ndim), as_bytes(whole))
-    worker = Worker(grid.tile[0] * grid.tile[1] * 16, files=TileFiles(str(folder)))
+    worker = Worker(grid.tile[0] * grid.tile[1] * 16, files=SpillFiles(str(folder)))
     try:
         for number in range(3):
             for i, j in places:
@@ -274,7 +274,7 @@ def test_tiles_that_memory_has_no_room_for(dtype: str, ndim: int, folder: Path) 
     assert list(folder.iterdir()) == []
 
 
-def test_what_was_just_made_is_kept_too(files: TileFiles) -> None:
+def test_what_was_just_made_is_kept_too(files: SpillFiles) -> None:
     cache = TileCache(0, files.put)
     cache.put(("a", 0, 0, 0), padded(numbers((3, 2))))
     assert np.array_equal(files.get(("a", 0, 0, 0), 3, 2, "float64"), numbers((3, 2)))  # type: ignore[arg-type]

@@ -114,11 +114,11 @@ class _Pool(wl.LocalExecutor):
 
     @property
     def _threads(self) -> set[threading.Thread]:
-        return set(self.calls._crew._working)
+        return set(self.calls._worker_threads._working)
 
     @property
     def _processes(self) -> dict[int, Any]:
-        children = [lane._child for lane in self.calls.carrier.lanes if lane.has_child]  # type: ignore[attr-defined]
+        children = [channel._child for channel in self.calls.transport.channels if channel.has_child]  # type: ignore[attr-defined]
         return {child.pid: _Process(child.pid) for child in children}
 
     @property
@@ -148,7 +148,7 @@ class _Joined:
         self._calls = calls
 
     def join(self) -> None:
-        assert until(lambda: self._calls._closed and self._calls._crew.is_gone())
+        assert until(lambda: self._calls._closed and self._calls._worker_threads.is_gone())
 
     join_thread = join
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node, leaf
-from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.plan import Plan, make_plan
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import Structure

@@ -14,11 +14,11 @@ from wrenla.algorithms.gram import gram
 from wrenla.algorithms.matmul import matmul
 from wrenla.algorithms.triangular import solve_triangular
 from wrenla.planning.canonical import topological
-from wrenla.planning.choose_cut import (_TileCosts, choose_cut, simulate)
+from wrenla.planning.choose_cut import _TileCosts, choose_cut, simulate
+from wrenla.planning.cost_model import ExecutorModel, choose_tile
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node, leaf
 from wrenla.planning.graph import Graph, TileGraph
-from wrenla.planning.cost_model import (ExecutorModel, choose_tile)
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import Structure
 from wrenla_handler.tiles.task import ArraySpec

@@ -18,9 +18,9 @@ from wrenla.algorithms.reductions import diagonal, norm, slogdet_triangular, sum
 from wrenla.algorithms.solve import cho_solve
 from wrenla.algorithms.triangular import solve_triangular
 from wrenla.algorithms.views import flip
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node, leaf
-from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.plan import Plan, make_plan
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import ArraySpec

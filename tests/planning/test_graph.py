@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 import wrenla as wl
 from wrenla.evaluate.evaluation import made
 from wrenla.planning.canonical import topological
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
 from wrenla.planning.graph import Graph, TileGraph
-from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.tiles.task import Apply, TileRef
 from wrenla_kernels import KERNELS
 

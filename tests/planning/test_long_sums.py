@@ -18,9 +18,9 @@ from wrenla.algorithms.reductions import norm, sum_over
 from wrenla.algorithms.solve import cho_solve
 from wrenla.algorithms.views import add, flip
 from wrenla.planning.canonical import topological
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node, make
-from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.plan import Plan, make_plan
 from wrenla_handler.tiles.grid import Grid
 

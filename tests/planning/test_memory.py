@@ -19,7 +19,7 @@ from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.plan import make_plan
 from wrenla.evaluate.evaluation import made
 from wrenla.run.execute import _bind
-from wrenla.workspace.workspace import RunFolder
+from wrenla.workspace.workspace import Workspace
 from wrenla_handler.tiles.worker import Worker
 from wrenla_kernels import blas_threads
 
@@ -62,7 +62,7 @@ def measure(which):
     node = made(cases[which]()._node)
     model = ExecutorModel(1, 60e9, 2e9, 1e-4, 60.0, 1 << 50)
     plan, originals = make_plan([node], model, cut=Cut("fixed", 2))
-    folder = RunFolder(root, "0" * 24)
+    folder = Workspace(root, "0" * 24)
     arrays, hosts = _bind(plan, originals, {}, folder)
     worker = Worker(0, hosts)
     worst = 0

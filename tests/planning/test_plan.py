@@ -18,8 +18,8 @@ import wrenla as wl
 from wrenla.errors import PlanError
 from wrenla.evaluate.evaluation import made
 from wrenla.planning import plan as plan_module
-from wrenla.planning.cut import Cut
 from wrenla.planning.cost_model import ExecutorModel
+from wrenla.planning.cut import Cut
 from wrenla.planning.plan import Plan, make_plan
 from wrenla.run.execute import _wanted
 from wrenla.run.scheduler import Begun, Done, Input, Policy, Submit, initial_state, step

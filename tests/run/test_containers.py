@@ -14,18 +14,18 @@ import pytest
 
 from wrenla.evaluate.cleaning import clean
 from wrenla.workspace import lease as lease_module
-from wrenla.workspace.workspace import RunFolder
 from wrenla.workspace.lease import standing
+from wrenla.workspace.workspace import Workspace
 from wrenla_handler.stores import LEASE
 
 KEY = 24 * "0"
 
 RUN = """
 import sys
-from wrenla import lease
-from wrenla.workspace.workspace import RunFolder
+from wrenla.workspace import lease
+from wrenla.workspace.workspace import Workspace
 lease.RENEW_SECONDS = 0.05
-folder = RunFolder(sys.argv[1], sys.argv[2])
+folder = Workspace(sys.argv[1], sys.argv[2])
 print(folder.key, flush=True)
 sys.stdin.readline()
 folder.remove()
@@ -65,7 +65,7 @@ def test_a_run_in_another_container(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(lease_module, "_POLL_SECONDS", 0.05)
     with contained(tmp_path) as process:
         assert list(clean(str(tmp_path))) == []
-        own = RunFolder(str(tmp_path), KEY)
+        own = Workspace(str(tmp_path), KEY)
         assert own.key != KEY
         held = standing(own.store, LEASE)
         assert held is not None

@@ -15,9 +15,9 @@ import wrenla as wl
 from wrenla.evaluate.cleaning import clean, leftovers
 from wrenla.run.events import TaskFinished
 from wrenla.workspace import lease as lease_module
-from wrenla.workspace.workspace import RunFolder
 from wrenla.workspace.lease import Holder
 from wrenla.workspace.ownership import MANIFEST
+from wrenla.workspace.workspace import Workspace
 from wrenla_handler.stores import LEASE, RUNS, LocalStore, MemoryStore, join, open_store
 
 KEYS = [f"{n:024x}" for n in range(6)]
@@ -55,7 +55,7 @@ def objects(root: str) -> set[str]:
 
 
 def test_a_folder_is_held_and_removed(place: str) -> None:
-    folder = RunFolder(place, KEYS[0])
+    folder = Workspace(place, KEYS[0])
     assert folder.url == join(place, RUNS, KEYS[0])
     holder = Holder.decode(bytes(folder.store.get(FIRST)))
     assert holder is not None
@@ -72,14 +72,14 @@ def test_a_folder_is_held_and_removed(place: str) -> None:
 
 
 def test_while_one_lives_the_other_takes_a_folder_of_its_own(place: str) -> None:
-    first, second, third = (RunFolder(place, KEYS[0]) for _ in range(3))
+    first, second, third = (Workspace(place, KEYS[0]) for _ in range(3))
     assert first.key == KEYS[0]
     assert len({first.key, second.key, third.key}) == 3
     assert second.key.startswith(f"{KEYS[0]}-")
     second.remove()
     assert list(first.store.list()) == [FIRST]
     first.close()
-    fourth = RunFolder(place, KEYS[0])
+    fourth = Workspace(place, KEYS[0])
     assert fourth.key == KEYS[0]
     for folder in (third, fourth):
         folder.remove()
@@ -88,7 +88,7 @@ def test_while_one_lives_the_other_takes_a_folder_of_its_own(place: str) -> None
 
 def test_what_a_dead_one_has_done_is_found(place: str) -> None:
     leave(place, KEYS[0])
-    folder = RunFolder(place, KEYS[0])
+    folder = Workspace(place, KEYS[0])
     assert folder.key == KEYS[0]
     assert list(folder.store.list()) == [f"{NODE}/c/0/0", f"{LEASE}00000005"]
     folder.remove()
@@ -100,7 +100,7 @@ def test_what_a_dead_one_has_done_is_found(place: str) -> None:
 def test_clean_takes_what_the_dead_left_and_leaves_the_living(place: str) -> None:
     leave(place, KEYS[0])
     leave(place, KEYS[1], ended=False, boot="another", host="another-machine")
-    alive, closed = RunFolder(place, KEYS[2]), RunFolder(place, KEYS[3])
+    alive, closed = Workspace(place, KEYS[2]), Workspace(place, KEYS[3])
     closed.store.put(MANIFEST, b"{}")
     closed.close()
     assert dict(clean(place)) == {KEYS[0]: 2, KEYS[1]: 2, KEYS[3]: 2}
@@ -127,7 +127,7 @@ def test_clean_keeps_the_young_and_counts_from_the_last_object(place: str) -> No
 def test_clean_does_not_take_what_is_being_resumed(place: str) -> None:
     leave(place, KEYS[0], "run.json")
     (leftover,) = leftovers(place)
-    folder = RunFolder(place, KEYS[0])
+    folder = Workspace(place, KEYS[0])
     assert leftover.remove() == 0
     assert list(folder.store.list()) == ["run.json", f"{LEASE}00000005"]
     folder.remove()
@@ -141,7 +141,7 @@ def test_what_is_written_while_a_folder_is_removed_goes_too(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A late task looks for the manifest after it has written: our last look is after that has gone."""
-    folder = RunFolder(place, KEYS[0])
+    folder = Workspace(place, KEYS[0])
     folder.store.put(MANIFEST, b"{}")
     real, seen = folder.store.list, []
 
@@ -230,13 +230,13 @@ def test_resuming_leaves_what_wrenla_has_not_written(tmp_path: Path) -> None:
 
 
 def test_who_was_taken_for_dead_leaves_the_folder_to_the_next(place: str) -> None:
-    first = RunFolder(place, KEYS[0])
+    first = Workspace(place, KEYS[0])
     first.store.delete(first.lease.key)
-    second = RunFolder(place, KEYS[0])
+    second = Workspace(place, KEYS[0])
     assert second.key == first.key
     second.store.put(f"{NODE}/c/0/0", b"tile")
     second.store.delete(second.lease.key)
-    third = RunFolder(place, KEYS[0])
+    third = Workspace(place, KEYS[0])
     first.remove()
     second.close()
     assert third.lease.still_held()
@@ -246,7 +246,7 @@ def test_who_was_taken_for_dead_leaves_the_folder_to_the_next(place: str) -> Non
 
 
 def test_a_forked_child_gives_nothing_back(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = RunFolder(place, KEYS[0])
+    folder = Workspace(place, KEYS[0])
     with monkeypatch.context() as child:
         child.setattr(os, "getpid", lambda: -1)
         folder.close()
@@ -311,9 +311,9 @@ def test_links_are_not_followed(where: str, victim: Path, tmp_path: Path) -> Non
     # whoever resumes such a run does not write through the link either
     if where in ("run", "lease"):
         with pytest.raises(OSError, match="is a symbolic link, and links inside a store are not followed"):
-            RunFolder(str(root), KEYS[2])
+            Workspace(str(root), KEYS[2])
     elif where in ("node", "tiles", "row", "file"):
-        folder = RunFolder(str(root), KEYS[0])
+        folder = Workspace(str(root), KEYS[0])
         key = str((at if where == "file" else at / "0" / "7").relative_to(run))
         for put in (lambda: folder.store.put(key, b""), lambda: folder.store.put(key, b"", create=True)):
             with pytest.raises(OSError, match="symbolic link"):

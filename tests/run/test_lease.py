@@ -37,7 +37,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]],
     """Let the time of watching pass at once; in each of its pauses something may happen."""
     now, pauses = [0.0], []  # type: ignore[var-annotated]
 
-    class Clock:
+    class Timer:
         happens: Callable[[], object] = staticmethod(lambda: None)
 
         @staticmethod
@@ -50,10 +50,10 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]],
             pauses.append(seconds)
             cls.happens()
 
-    monkeypatch.setattr(lease_module, "time", Clock)
+    monkeypatch.setattr(lease_module, "time", Timer)
 
     def during(happens: Callable[[], object]) -> list[float]:
-        Clock.happens = staticmethod(happens)
+        Timer.happens = staticmethod(happens)
         pauses.clear()
         return pauses
 

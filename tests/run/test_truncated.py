@@ -15,7 +15,7 @@ import wrenla as wl
 from wrenla.run.events import TaskFinished, TaskStarted
 from wrenla_handler.errors import TruncatedTileError
 from wrenla_handler.stores import open_store
-from wrenla_handler.stores.mmap import (guard, refuse_truncated)
+from wrenla_handler.stores.mmap import guard, refuse_truncated
 
 TILE = 256  # 512 KiB a tile: large enough to be mapped
 

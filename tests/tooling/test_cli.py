@@ -16,7 +16,7 @@ import wrenla as wl
 from tests.settings import forget_settings
 from wrenla.cli.main import main
 from wrenla.evaluate.cleaning import leftovers
-from wrenla.workspace.workspace import RunFolder
+from wrenla.workspace.workspace import Workspace
 
 RUN, NODE = 24 * "0", 24 * "a"
 
@@ -29,7 +29,7 @@ def wrenla(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
 
 def failed_run(root: Path | str, name: str = RUN) -> Path:
     """Leave behind what an interrupted run does, and return its folder."""
-    folder = RunFolder(str(root), name)
+    folder = Workspace(str(root), name)
     folder.store.put(f"{NODE}/c/0/0", bytes(1 << 20))
     folder.close()
     return Path(root) / "wrenla-runs" / name
@@ -112,7 +112,7 @@ def test_a_folder_or_a_prefix_without_anything_is_one(tmp_path: Path, s3_bucket:
 
 
 def test_one_of_a_thing_is_said_to_be_one(tmp_path: Path) -> None:
-    folder = RunFolder(str(tmp_path), RUN)
+    folder = Workspace(str(tmp_path), RUN)
     folder.close()
     assert f"{RUN}  1 object, " in (output := wrenla("clean", "--store", tmp_path).output)
     assert "removed 1 object, " in output
@@ -148,7 +148,7 @@ def test_clean_removes_what_is_older(tmp_path: Path) -> None:
 
 def test_clean_never_touches_a_run_at_work_or_a_saved_matrix(tmp_path: Path) -> None:
     wl.eye(8).save(str(tmp_path / "A"))
-    folder = RunFolder(str(tmp_path), RUN)
+    folder = Workspace(str(tmp_path), RUN)
     try:
         folder.store.put(f"{NODE}/c/0/0", b"tile")
         assert "nothing to clean" in wrenla("clean", "--store", tmp_path).output
@@ -161,7 +161,7 @@ def test_clean_never_touches_a_run_at_work_or_a_saved_matrix(tmp_path: Path) -> 
 def test_clean_gives_way_to_whoever_resumes(tmp_path: Path) -> None:
     failed_run(tmp_path)
     (leftover,) = leftovers(str(tmp_path))
-    folder = RunFolder(str(tmp_path), RUN)
+    folder = Workspace(str(tmp_path), RUN)
     try:
         assert folder.key == RUN
         assert leftover.remove() == 0

@@ -47,7 +47,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "algorithms",
         "run",
         "executors",
-        "workspace.folder arrays array_like showing",
+        "workspace.workspace arrays array_like showing",
         "workspace.ownership",
         "workspace.lease",
         "planning",

@@ -1,4 +1,4 @@
-"""What is said of a matrix that is data: looked at now, or by whoever reads its tiles."""
+"""Claimed structures of data: check now, or mark the tiles for whoever reads them."""
 
 from __future__ import annotations
 

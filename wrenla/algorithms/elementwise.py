@@ -1,4 +1,4 @@
-"""Functions entry by entry, of matrices, vectors and numbers: they ride on the reads of whoever uses them."""
+"""Elementwise functions of matrices, vectors and numbers, applied while tiles are read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from wrenla.algorithms.memo import SameTiles
 from wrenla.algorithms.assemble import Copy, copy, rechunk
+from wrenla.algorithms.memo import SameTiles
 from wrenla.algorithms.views import add, flip, negative, scale, view
 from wrenla.planning.expression import Description, Node, Strip, combined, leaf, make, nested, result_dtype
 from wrenla_handler.tiles.grid import Grid, Pair

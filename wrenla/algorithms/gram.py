@@ -10,7 +10,7 @@ import numpy as np
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.long_sums import as_tree
-from wrenla.algorithms.views import factor, flip, scale_columns, settle
+from wrenla.algorithms.views import factor, flip, materialize, scale_columns
 from wrenla.planning.expression import Description, Node, make, products, result_dtype
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Task
@@ -24,12 +24,12 @@ def gram(A: Node, weights: Node | None = None) -> Node:
         raise ValueError(f"gram: a matrix is needed, not {A.ndim} dimensions")
     A = factor(A, A.grid.counts[0])
     if np.dtype(A.dtype).kind == "c":  # the tasks flip it, which a read cannot do to its weights
-        A = settle(A, "rows", "cols")
+        A = materialize(A, "rows", "cols")
     if weights is None:
         return as_tree(make(Gram(), A), A, flip(A, "C"), lower=True)
     if weights.grid.tile[0] != A.grid.tile[1]:
         weights = rechunk(weights, (A.grid.tile[1], 1))
-    B = scale_columns(settle(A, "cols"), weights)
+    B = scale_columns(materialize(A, "cols"), weights)
     return as_tree(make(Gram(), A, B), B, flip(A, "C"))
 
 

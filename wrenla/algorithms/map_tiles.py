@@ -1,4 +1,4 @@
-"""A user's function of the tiles of some matrices."""
+"""Map of a user's function over the tiles of matrices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A matrix that, once computed, is kept: a factor is made once and used for many right-hand sides."""
+"""Memoized matrix: a factor is computed once and used for many right-hand sides."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wrenla.planning.canonical import topological
 from wrenla.planning.expression import Description, Node, Strip, make
 from wrenla_handler.tiles.task import Read
 
-__all__ = ["Cell", "SameTiles", "anchor", "settled"]
+__all__ = ["Cell", "SameTiles", "anchor", "resolve"]
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +33,7 @@ class SameTiles:
 
 
 @dataclass(frozen=True)
-class Anchor(SameTiles):
+class Memo(SameTiles):
     """Reads as its argument, until a run has put stored tiles in its place."""
 
     cell: Cell = field(compare=False, repr=False)
@@ -44,18 +44,18 @@ class Anchor(SameTiles):
 
 def anchor(A: Node, cell: Cell) -> Node:
     """Return `A`, to be computed once for all runs that use `cell`."""
-    return make(Anchor(cell), A)
+    return make(Memo(cell), A)
 
 
-def settled(nodes: Sequence[Node], persist: Callable[[Node], Node]) -> list[Node]:
+def resolve(nodes: Sequence[Node], persist: Callable[[Node], Node]) -> list[Node]:
     """Return the expressions with stored tiles in place of anchors; what is not stored yet is persisted."""
     order = topological(nodes)
-    if not any(isinstance(node.op, Anchor) for node in order):
+    if not any(isinstance(node.op, Memo) for node in order):
         return list(nodes)
     replaced: dict[str, Node] = {}
     for node in order:
         args = tuple(replaced[arg.key] for arg in node.args)
-        if isinstance(node.op, Anchor):
+        if isinstance(node.op, Memo):
             if node.op.cell.stored is None:
                 node.op.cell.stored = persist(args[0])
             replaced[node.key] = node.op.cell.stored

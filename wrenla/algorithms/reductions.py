@@ -1,4 +1,4 @@
-"""Sums, norms, traces and determinants: a part of each tile, put together along rows, then along columns.
+"""Sums, norms, traces and determinants: one part per tile, combined along rows, then columns.
 
 What is put together of more than 64 parts is a tree, of 64 parts at a time: its shape, and so the last bits,
 depend on the grid alone.

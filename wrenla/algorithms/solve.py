@@ -1,4 +1,4 @@
-"""Linear systems and determinants by factorization: which one is for which matrix."""
+"""Choice of the solver and of the determinant for a structure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Means, variances and extremes along an axis: of what sums and functions entry by entry are for."""
+"""Mean, variance and extremes along an axis, composed of sums and elementwise functions."""
 
 from __future__ import annotations
 

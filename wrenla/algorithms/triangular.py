@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from wrenla.algorithms.assemble import rechunk
-from wrenla.algorithms.views import factor, flip, settle
+from wrenla.algorithms.views import factor, flip, materialize
 from wrenla.planning.expression import Description, Node, make, products, result_dtype, reverse
 from wrenla_handler.tiles.task import Mask, Read, Task
 
@@ -31,7 +31,7 @@ def solve_triangular(T: Node, B: Node, uplo: Literal["lower", "upper"]) -> Node:
     T = factor(T, B.grid.counts[1])
     # of the other triangle the diagonal is left: it must not read what is masked there
     if T.structure != uplo:
-        T = settle(T, "mask")
+        T = materialize(T, "mask")
     return make(SolveTriangular(uplo), T, B)
 
 

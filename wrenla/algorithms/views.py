@@ -23,11 +23,11 @@ __all__ = [
     "add",
     "factor",
     "flip",
+    "materialize",
     "negative",
     "scale",
     "scale_columns",
     "scale_rows",
-    "settle",
     "shift",
     "triangle",
     "view",
@@ -44,7 +44,7 @@ def view(op: View, *args: Node) -> Node:
     return make(op, *(copy(A) if A.views >= _MOST else A for A in args))
 
 
-def settle(A: Node, *unwanted: str) -> Node:
+def materialize(A: Node, *unwanted: str) -> Node:
     """Return `A`, copied first if its reads already do one of `unwanted`.
 
     The words: "mask", "shift", "rows", "cols", and "sum" for whatever is worth being made only once, since it
@@ -55,7 +55,7 @@ def settle(A: Node, *unwanted: str) -> Node:
 
 def factor(A: Node, readers: int) -> Node:
     """Return `A` as a factor of products that read each of its tiles `readers` times."""
-    return settle(A, "sum") if readers > 1 else A
+    return materialize(A, "sum") if readers > 1 else A
 
 
 def scale(A: Node, c: Scalar, dtype: str = "") -> Node:
@@ -102,7 +102,7 @@ def triangle(A: Node, part: Literal["lower", "upper"]) -> Node:
     """Return the lower or upper triangle of A, diagonal included."""
     if A.structure == part:
         return A
-    return view(Triangle(part), settle(_square_tiles(A), "mask"))
+    return view(Triangle(part), materialize(_square_tiles(A), "mask"))
 
 
 def _square_tiles(A: Node) -> Node:

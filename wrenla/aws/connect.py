@@ -1,4 +1,4 @@
-"""Clients of AWS's services, where they lead, and what is left open of a deployment and stands there."""
+"""Connect to AWS: make the clients, and fill in unspecified options from the deployed function."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from wrenla.aws.asking import ask, tags_of
+from wrenla.aws.error_messages import DeployError, explaining
 from wrenla.aws.packaging.build_cache import default_folder, digest, replacing
-from wrenla.aws.error_messages import (DeployError, explaining)
 from wrenla.aws.regions import region_of
 from wrenla.aws.resources.lifecycle import Lifecycle
 from wrenla.aws.spec import AS_DEPLOYED, FIRST_PREFIX, DeploySpec, Site, whose

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from wrenla.aws.connect import (Clients, connect)
+from wrenla.aws.connect import Clients, connect
+from wrenla.aws.error_messages import explaining
 from wrenla.aws.packaging.package import Package, build_package
 from wrenla.aws.packaging.target import here, lambda_target
-from wrenla.aws.error_messages import explaining
 from wrenla.aws.resources.bucket import Bucket
-from wrenla.aws.resources.code_upload import (OldCode, UploadedCode)
+from wrenla.aws.resources.code_upload import OldCode, UploadedCode
 from wrenla.aws.resources.function import Function, ToBeMadeAgain, has_code, our_function
 from wrenla.aws.resources.log_group import LogGroup
-from wrenla.aws.resources.role import Role, our_role
 from wrenla.aws.resources.resource import Step
+from wrenla.aws.resources.role import Role, our_role
 from wrenla.aws.spec import Deployment, DeploySpec, Site
 
 __all__ = ["DeploySpec", "Deployment", "deploy", "deployment"]

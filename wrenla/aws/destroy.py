@@ -1,4 +1,4 @@
-"""The end of a deployment: what wrenla has made goes; matrices only if that is asked for."""
+"""Destroy a deployment: remove what wrenla has made, and matrices only with `--data`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from wrenla.aws.asking import ask
-from wrenla.aws.connect import (Clients, check_place, connect, reader, whose)
-from wrenla.aws.error_messages import (DeployError, explaining)
+from wrenla.aws.connect import Clients, check_place, connect, reader, whose
+from wrenla.aws.error_messages import DeployError, explaining
 from wrenla.aws.resources.bucket import is_ours, look_for_bucket
-from wrenla.aws.resources.code_upload import (functions_with_code, uploaded)
+from wrenla.aws.resources.code_upload import functions_with_code, uploaded
 from wrenla.aws.resources.function import find_function
 from wrenla.aws.resources.lifecycle import Lifecycle
 from wrenla.aws.resources.log_group import log_group_is_ours
-from wrenla.aws.resources.role import role_is_for, role_is_ours
 from wrenla.aws.resources.resource import Change
+from wrenla.aws.resources.role import role_is_for, role_is_ours
 from wrenla.aws.spec import DeploySpec, Site
 from wrenla.workspace.ownership import Kind, Kinds
 from wrenla_handler.stores import RUNS

@@ -1,4 +1,4 @@
-"""Is everything there that running on AWS needs, and does it work?"""
+"""Doctor: check that everything which runs on AWS need is there and works."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from importlib import metadata
 from typing import Any, Literal
 
 from wrenla.aws.asking import ask
-from wrenla.aws.connect import (Clients, connect, whose)
+from wrenla.aws.connect import Clients, connect, whose
+from wrenla.aws.error_messages import DeployError, explaining, is_denied, is_not_accepted, lacking
 from wrenla.aws.invoking import PING, Invoke, invoking
-from wrenla.aws.error_messages import (DeployError, explaining, is_denied, is_not_accepted, lacking)
 from wrenla.aws.regions import region_of
 from wrenla.aws.resources.function import find_function
 from wrenla.aws.resources.lifecycle import DAYS, Lifecycle

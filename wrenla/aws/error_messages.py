@@ -1,4 +1,4 @@
-"""What AWS's refusals mean, in one line with what to do about them."""
+"""AWS error messages: one line with the cause and the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The matrices in a store."""
+"""Inventory of a store: its matrices, runs and other objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One event to the function, and its answer."""
+"""Invoke the function with one event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the function has written to its log."""
+"""Read the function's log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from wrenla.aws.connect import connect
-from wrenla.aws.error_messages import (DeployError, explaining)
+from wrenla.aws.error_messages import DeployError, explaining
 from wrenla.aws.spec import DeploySpec
 
 __all__ = ["LogLine", "log_lines"]

@@ -1,4 +1,4 @@
-"""Who may do what: pure functions from names to policies."""
+"""IAM policies: pure functions from names to policies."""
 
 from __future__ import annotations
 

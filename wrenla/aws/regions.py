@@ -1,4 +1,4 @@
-"""Which region a session is for, and whether there is one of that name."""
+"""Regions: which one a session uses, and whether it exists."""
 
 from __future__ import annotations
 

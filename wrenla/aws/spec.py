@@ -1,4 +1,4 @@
-"""What to deploy, and the names that follow from it."""
+"""Deployment spec: the options, and the names that follow from them."""
 
 from __future__ import annotations
 

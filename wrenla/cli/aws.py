@@ -1,4 +1,4 @@
-"""The commands for AWS: deploy, destroy, doctor, logs, ls."""
+"""Commands for AWS: deploy, destroy, doctor, logs, ls."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from wrenla.aws.connect import (connect, site_without_rights)
+from wrenla.aws.connect import connect, site_without_rights
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
 from wrenla.aws.doctor import examine
-from wrenla.aws.inventory import (StoredMatrix, stored_matrices)
+from wrenla.aws.error_messages import DeployError, explaining
+from wrenla.aws.inventory import StoredMatrix, stored_matrices
 from wrenla.aws.logs import log_lines
 from wrenla.aws.policies import (
     deployer_policy,
@@ -24,7 +25,6 @@ from wrenla.aws.policies import (
     role_maker_policy,
     role_policy,
 )
-from wrenla.aws.error_messages import (DeployError, explaining)
 from wrenla.cli.params import Duration
 from wrenla.cli.places import why_no_folder
 from wrenla.cli.text import counted, saying_what_is_done

@@ -1,4 +1,4 @@
-"""The command `wrenla clean`: what dead runs have left, and the cache of packages."""
+"""`wrenla clean`: remove what dead runs have left, and the package cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `wrenla emulator`: run the Lambda emulator."""
+"""`wrenla emulator`: run the Lambda emulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `wrenla map` calls a function with: the lines of a file, or the objects of a folder."""
+"""Inputs of `wrenla map`: lines of a file, or objects of a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: argument parsing and printing only."""
+"""Command line: argument parsing and printing only."""
 
 from __future__ import annotations
 

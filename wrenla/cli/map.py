@@ -19,8 +19,8 @@ from wrenla.config import settings
 from wrenla.errors import SettingError, WrenlaError
 from wrenla.executors.base import Executor
 from wrenla.executors.calls.call import Batch
-from wrenla.executors.calls.retry_policy import raised
 from wrenla.executors.calls.future import Future
+from wrenla.executors.calls.retry_policy import raised
 from wrenla.executors.default import default_executor
 from wrenla.executors.local.executor import LocalExecutor
 from wrenla.executors.map_api.map_progress import MapCounts

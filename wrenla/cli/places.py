@@ -1,4 +1,4 @@
-"""Whether there is anything at an address that a command was given: a typo must not look like success."""
+"""Existence check of an address: a typo must not look like success."""
 
 from __future__ import annotations
 

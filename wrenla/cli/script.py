@@ -1,4 +1,4 @@
-"""The function of a script that `wrenla map` calls."""
+"""Load the function of a script for `wrenla map`."""
 
 from __future__ import annotations
 

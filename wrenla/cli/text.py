@@ -1,4 +1,4 @@
-"""What commands say of errors and numbers, in one line."""
+"""One-line texts of errors and numbers for commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What emulators that were killed have left, and how to remove it.
+"""Cleanup after emulators that were killed.
 
 Whether an emulator lives is asked twice. The number in a name says nothing if it is of another container that
 shares ``/tmp`` with this one: there are other processes behind it. So an emulator holds a lock on its folder,

@@ -1,4 +1,4 @@
-"""The driver's side of an emulator: its process, and requests to what it is asked itself."""
+"""Driver's side of an emulator: its process, and requests to its admin API."""
 
 from __future__ import annotations
 

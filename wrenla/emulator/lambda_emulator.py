@@ -14,11 +14,11 @@ from typing import Any, Self, get_args
 
 from wrenla.aws.deploy import DeploySpec
 from wrenla.emulator.client import EmulatorProcess
-from wrenla.emulator.metrics import COUNTED
 from wrenla.emulator.faults import Fault
-from wrenla.emulator.overhead import (Floor, measure)
-from wrenla.emulator.provision import (create_trivial, deploy_package, deploy_wrenla)
+from wrenla.emulator.metrics import COUNTED
 from wrenla.emulator.options import Isolation, MemoryGuard, Options, Ready
+from wrenla.emulator.overhead import Floor, measure
+from wrenla.emulator.provision import create_trivial, deploy_package, deploy_wrenla
 from wrenla.emulator.runtime.runtime import ARCHITECTURE, RUNTIME
 from wrenla.errors import WrenlaError
 

@@ -1,4 +1,4 @@
-"""The process of an emulator: everything in it, from the first thread to the last."""
+"""Emulator process: everything in it, from the first thread to the last."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from wrenla.emulator.api.control_plane import ControlPlane
 from wrenla.emulator.api.events import Events
 from wrenla.emulator.api.lambda_api import Front
 from wrenla.emulator.api.server import Server
-from wrenla.emulator.backend.moto_backend import Cloud
 from wrenla.emulator.backend.logs import Logs
-from wrenla.emulator.metrics import Counts
+from wrenla.emulator.backend.moto_backend import Cloud
+from wrenla.emulator.cleanup import emulator_folder, sweep_folders
 from wrenla.emulator.faults import Faults
 from wrenla.emulator.isolation.cgroups import sweep_groups
 from wrenla.emulator.isolation.open_files import allow_many
 from wrenla.emulator.isolation.protection import find_protection
-from wrenla.emulator.cleanup import (emulator_folder, sweep_folders)
+from wrenla.emulator.metrics import Counts
 from wrenla.emulator.options import Options, Ready
 from wrenla.emulator.runtime.launcher import Host
 from wrenla.emulator.runtime.pool import Pool

@@ -1,4 +1,4 @@
-"""What has been done so far, for tests to look at."""
+"""Metrics of an emulator, for tests."""
 
 from __future__ import annotations
 

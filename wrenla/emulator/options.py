@@ -1,4 +1,4 @@
-"""What an emulator is told when it starts, and what it tells when it is ready."""
+"""Options of an emulator, and what it reports when it is ready."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long the emulator itself takes: what a benchmark of calls may subtract."""
+"""Overhead of the emulator itself, which benchmarks of calls may subtract."""
 
 from __future__ import annotations
 

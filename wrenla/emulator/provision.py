@@ -1,4 +1,4 @@
-"""What an emulator is furnished with: wrenla's own function, somebody else's, or the trivial one."""
+"""Provision an emulator: deploy wrenla's own function, another one, or a trivial one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs without a live owner have left, in their folders and where they were saving."""
+"""Cleaning: find and remove what runs without a live owner have left."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 
 from wrenla.errors import MetadataError, NotAMatrixError
 from wrenla.evaluate.saving import CLAIM, Claim, layout_of, note_of
-from wrenla.workspace.workspace import (empty, runs_in, saves_of, take_lease)
 from wrenla.workspace.lease import Lease, Standing, are_free, is_free, standing
 from wrenla.workspace.ownership import in_run, lease_is_of
+from wrenla.workspace.workspace import empty, runs_in, saves_of, take_lease
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores import LEASE, RUNS, SAVING, ObjectInfo, Store, join, open_store
 from wrenla_handler.tiles.layout import TileLayout

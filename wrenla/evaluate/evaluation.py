@@ -1,4 +1,4 @@
-"""Evaluation: what `compute`, `persist`, `save` and `plan` do with an expression."""
+"""Evaluation: compute, persist, save and plan expressions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wrenla.algorithms.memo import settled
 from wrenla.algorithms.assemble import copy
+from wrenla.algorithms.memo import resolve
 from wrenla.arrays import check_arrays
 from wrenla.config import Settings, settings, store_for
 from wrenla.errors import SettingError, TooLargeError
@@ -28,8 +28,8 @@ from wrenla.run.execute import Placed, Target, execute
 from wrenla.run.persisted import Owner
 from wrenla.units import format_bytes
 from wrenla_handler.errors import StaleMatrixError
-from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.linalg_errors import LinAlgError
+from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.tiles.layout import TileLayout
@@ -91,7 +91,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
     for node in nodes:
         _refuse_too_large(node, options.settings.max_compute_bytes)
     executor = check_executor(executor) or default_executor()
-    nodes = settled(nodes, lambda node: persist_node(node, executor, options))
+    nodes = resolve(nodes, lambda node: persist_node(node, executor, options))
     _check_same(nodes)
     # functions are evaluated by the workers, everything else can be read here
     nodes = [made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in nodes]
@@ -131,7 +131,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
     if isinstance(node.op, Leaf) and node.op.spec.kind == "tiles":
         return node
     executor = check_executor(executor) or default_executor()
-    (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
+    (node,) = resolve([node], lambda inner: persist_node(inner, executor, options))
     _check_same([node])
     with (
         options.listeners() as listeners,
@@ -151,7 +151,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
 def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, options: Options) -> Node:
     """Compute a result, store it at an address, and return it as data."""
     executor = check_executor(executor) or default_executor()
-    (node,) = settled([node], lambda inner: persist_node(inner, executor, options))
+    (node,) = resolve([node], lambda inner: persist_node(inner, executor, options))
     _check_same([node])
     result = made(node)
     with closing(open_store(url)) as store:

@@ -1,4 +1,4 @@
-"""The tiles of a matrix that is saved: where they are, how they get there, and which of them go."""
+"""Tiles of a saved matrix: where they are, how they get there, and which of them go."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import logging
 
 from wrenla.errors import StoreError
 from wrenla.evaluate.stored import needed_tiles
-from wrenla.workspace.workspace import delete_all
 from wrenla.workspace.ownership import is_matrix_folder, is_unfinished
+from wrenla.workspace.workspace import delete_all
 from wrenla_handler.stores import SAVING, MovingStore, OwningStore, Store
 from wrenla_handler.tiles.layout import NUMBER_KEY, Separator, TileLayout
 

@@ -1,4 +1,4 @@
-"""Saving: who writes at an address, and when the new matrix takes the place of the old one.
+"""Saving: claim an address, write, and replace the old matrix when the new one is whole.
 
 Nothing of a new matrix touches the old one before its description, the last object written, takes the place
 of the old description in one step. Until then its tiles lie beside: on this machine in a folder of their own,

@@ -1,4 +1,4 @@
-"""What every executor is: a `concurrent.futures.Executor` that can also run tile tasks."""
+"""Executor contract: a `concurrent.futures.Executor` that can also run tile tasks."""
 
 from __future__ import annotations
 

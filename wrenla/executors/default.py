@@ -1,4 +1,4 @@
-"""The executor that is used where none is named."""
+"""Default executor: used where none is named."""
 
 from __future__ import annotations
 

@@ -10,13 +10,13 @@ from typing import Any
 from wrenla.errors import NeverStarted
 from wrenla.executors.calls.call import Batch, Call
 from wrenla.executors.calls.calls import Calls
-from wrenla.executors.calls.retry_policy import raised
 from wrenla.executors.calls.options import CallOptions
+from wrenla.executors.calls.retry_policy import raised
 from wrenla.workspace.ownership import MANIFEST, run_of
 from wrenla_handler.serialize.blobs import load
 from wrenla_handler.stores import Data, open_store
+from wrenla_handler.tiles.messages import TaskAnswer, TaskRequest
 from wrenla_handler.tiles.task import ArraySpec, Task
-from wrenla_handler.tiles.messages import (TaskAnswer, TaskRequest)
 from wrenla_handler.tiles.worker import Report
 
 __all__ = ["TILES", "TileRun", "TileWork"]
@@ -86,7 +86,7 @@ class TileRun:
                 future.set_result(outcome)
             case packed:
                 error = raised(load(packed, _inside), label)
-                self._calls.carrier.explain(error)
+                self._calls.transport.explain(error)
                 future.set_exception(error)
 
 

@@ -21,8 +21,8 @@ from wrenla.executors.default import default_executor
 from wrenla.executors.transport.dependencies import packed_function
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.operands import as_node, clipped, tile_pair
-from wrenla.planning.expression import leaf
 from wrenla.planning.cost_model import choose_tile
+from wrenla.planning.expression import leaf
 from wrenla.tracebacks import short
 from wrenla.words import structure_of
 from wrenla_handler.plain import cast_hint

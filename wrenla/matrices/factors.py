@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any, Literal, NoReturn
 
 from wrenla.algorithms import solve as systems
-from wrenla.algorithms.memo import (Anchor, Cell, anchor)
 from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.cholesky import cholesky
+from wrenla.algorithms.memo import Cell, Memo, anchor
 from wrenla.algorithms.reductions import norm, slogdet_triangular
 from wrenla.algorithms.views import flip, triangle
 from wrenla.array_like import is_truth
@@ -127,7 +127,7 @@ class CholeskyFactor:
 
 def _is_there(A: Node) -> bool:
     """Tell whether a matrix is data, or seen through views on data: nothing is computed to read it."""
-    if isinstance(A.op, Anchor):
+    if isinstance(A.op, Memo):
         return False
     return A.is_leaf or (A.is_view and all(map(_is_there, A.args)))
 

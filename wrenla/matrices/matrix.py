@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from wrenla.algorithms import (assemble, reductions, solve as systems, views)
+from wrenla.algorithms import assemble, reductions, views
+from wrenla.algorithms import solve as systems
 from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.gram import gram
 from wrenla.evaluate.evaluation import Options, compute_nodes, persist_node, save_node

@@ -1,4 +1,4 @@
-"""What stands beside a matrix in an operation: other matrices, arrays, numbers, indices."""
+"""Operands: turn matrices, arrays, numbers and indices into expressions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several matrices in one run: what they have in common is computed once."""
+"""`wl.compute`, `wl.plan`: several matrices in one run; common parts are computed once."""
 
 from __future__ import annotations
 

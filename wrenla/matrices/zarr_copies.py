@@ -24,8 +24,8 @@ from wrenla.executors.base import Executor
 from wrenla.executors.default import default_executor
 from wrenla.matrices.creation import Tile, chosen_tile
 from wrenla.matrices.matrix import BigMatrix
-from wrenla.planning.expression import leaf
 from wrenla.planning.cost_model import largest_tile
+from wrenla.planning.expression import leaf
 from wrenla.tracebacks import short
 from wrenla.words import structure_of
 from wrenla_handler.errors import NotAMatrixError

@@ -1,4 +1,4 @@
-"""Expressions that differ only in their data share a plan: leaves are replaced by numbered slots."""
+"""Canonical expressions: those that differ only in their data share a plan, with slots for leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How to cut sums for a given executor: by simulation if the graph is small, by two bounds if it is large."""
+"""Choice of the cut of sums: by simulation for small graphs, by two bounds for large ones."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.graph import Floats, Graph, TileGraph
-from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.tiles.task import Task
 
 __all__ = ["choose_cut", "simulate"]

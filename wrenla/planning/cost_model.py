@@ -1,4 +1,4 @@
-"""A small model of an executor: what a task takes there, so how to cut sums and how large to make tiles."""
+"""Cost model of an executor: seconds of a task, from which cuts and tile sizes follow."""
 
 from __future__ import annotations
 

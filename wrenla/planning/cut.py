@@ -1,4 +1,4 @@
-"""How far a sum is cut into tasks. It is the plan's choice, and it never changes a bit of the result."""
+"""Cut: into how many tasks a sum is split. It never changes a bit of the result."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""From expressions to tasks, and from tasks to what each waits for.
+"""Task graph: from expressions to tasks, and from tasks to what each waits for.
 
-Kept in arrays, as a plan has up to a million tasks.
+LRU in arrays, as a plan has up to a million tasks.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla.errors import PlanError
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut, piece
 from wrenla.planning.expression import Node
 from wrenla.planning.memory import Tiles, held
-from wrenla.planning.cost_model import ExecutorModel
 from wrenla.units import format_bytes
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import Apply, Read, Step, Task, Term, TileRef

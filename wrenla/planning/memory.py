@@ -1,4 +1,4 @@
-"""What the worker holds in memory while it makes the value of a read."""
+"""Memory that a worker needs for the value of a read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan: the tasks of some results, their waves, and their cost, to be looked at before it is run."""
+"""Plan: tasks, waves and cost of some results, to be looked at before it is run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 
 from wrenla.errors import PlanError
 from wrenla.planning.canonical import canonical, topological
-from wrenla.planning.choose_cut import (choose_cut, simulate)
+from wrenla.planning.choose_cut import choose_cut, simulate
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
 from wrenla.planning.graph import Graph, TileGraph
-from wrenla.planning.cost_model import ExecutorModel
 from wrenla.units import format_bytes
 from wrenla_handler.tiles.task import Apply, Read, Scalar, Task
 

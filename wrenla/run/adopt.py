@@ -1,4 +1,4 @@
-"""What dead runs have finished and a new one needs: it goes over to the new run, tile by tile.
+"""Adopt finished tiles of dead runs, tile by tile.
 
 Tiles of a run are named by their node: operation, parameters, and the content of the data below. So the
 factor that one script has half made is the one that another needs, whatever else the two do not share.
@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from wrenla.planning.graph import Graph
 from wrenla.run.scheduler import needed_tasks
-from wrenla.workspace.workspace import (DeadRun, RunFolder, dead_runs)
 from wrenla.workspace.lease import WATCH_SECONDS
+from wrenla.workspace.workspace import DeadRun, Workspace, dead_runs
 from wrenla_handler.errors import StoreError, ThreadLimitError
 from wrenla_handler.stores import CopyingStore, Store, join, open_store
 from wrenla_handler.threads import Threads
@@ -39,7 +39,7 @@ def adopt(
     arrays: Mapping[str, ArraySpec],
     wanted: Sequence[int],
     present: Collection[int],
-    folder: RunFolder,
+    folder: Workspace,
     workers: int,
 ) -> list[int]:
     """Take over what runs without a live owner have finished of the same work.
@@ -54,7 +54,7 @@ def adopt(
         What fills each array name of the plan.
     wanted, present : collections of int
         Tasks whose tiles are results; tasks whose tiles are there.
-    folder : RunFolder
+    folder : Workspace
         Of the new run. Dead ones are looked for beside it.
     workers : int
 

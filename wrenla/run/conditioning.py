@@ -1,4 +1,4 @@
-"""A lower bound of condition numbers that costs nothing: the diagonals of triangles that were solved with.
+"""Condition numbers: a free lower bound from the diagonals of the triangles that were solved with.
 
 Of a triangle T every |tᵢᵢ| is at most ‖T‖, and every 1/|tᵢᵢ| at most ‖T⁻¹‖. So max |tᵢᵢ| / min |tᵢᵢ| is at
 most cond(T), and the square of it at most cond(A) for A = T Tᴴ. The condition number may be much larger: that

@@ -1,4 +1,4 @@
-"""What happens during a run, as values: progress bars, reports and tests read them."""
+"""Events of a run, as values: progress bars, reports and tests read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From expressions to finished tiles: plan, bind to data, find what an earlier run left, run, clear up."""
+"""Execute a plan: bind it to data, find what an earlier run left, run, clear up."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from wrenla.run.loop import Job, run_job
 from wrenla.run.persisted import folders_of
 from wrenla.run.scheduler import Policy, Schedule
 from wrenla.run.upload import upload
-from wrenla.workspace.workspace import RunFolder
 from wrenla.workspace.ownership import MANIFEST
+from wrenla.workspace.workspace import Workspace
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.stores import OwningStore, Reach, Store, open_store
@@ -111,7 +111,7 @@ def execute(
     listeners: Sequence[Listener] = (),
     claimed: Callable[[], Mapping[str, Placed]] = dict,
     unchanged: Callable[[], None] = lambda: None,
-) -> Iterator[tuple[list[Finished], RunFolder]]:
+) -> Iterator[tuple[list[Finished], Workspace]]:
     """Run what is needed for some results and hand out their tiles.
 
     When the block ends well the run's folder is removed, unless the block has closed it to keep it. A
@@ -143,7 +143,7 @@ def execute(
     plan.check()
     _check_reach(plan, originals, targets, root, executor.reach)
     places = claimed()
-    folder = RunFolder(root, _run_key(targets))
+    folder = Workspace(root, _run_key(targets))
     arrays: dict[str, ArraySpec] = {}
     try:
         # from now on what is there is in use: late copies of an earlier run's tasks do not clear up after it
@@ -200,7 +200,7 @@ def _forget(executor: Executor, arrays: Mapping[str, ArraySpec]) -> None:
         executor.forget_array(spec)
 
 
-def _advice(plan: Plan, nodes: Iterable[Node], targets: Sequence[Target], folder: RunFolder) -> str:
+def _advice(plan: Plan, nodes: Iterable[Node], targets: Sequence[Target], folder: Workspace) -> str:
     """Say where finished tiles are, and what can be done with them."""
     persisted = list(folders_of(nodes)) if folder.store.reach != "process" else []
     for other in persisted:
@@ -242,7 +242,7 @@ def _wanted(plan: Plan) -> list[int]:
 
 
 def _bind(
-    plan: Plan, originals: Mapping[str, Node], places: Mapping[str, Placed], folder: RunFolder
+    plan: Plan, originals: Mapping[str, Node], places: Mapping[str, Placed], folder: Workspace
 ) -> tuple[dict[str, ArraySpec], dict[str, Tile]]:
     """Say what fills each array name of the plan, and which arrays of this process it needs."""
     arrays: dict[str, ArraySpec] = {}

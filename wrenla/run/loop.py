@@ -1,4 +1,4 @@
-"""The thin loop around the scheduler: actions go to the executor and the store, their outcomes come back."""
+"""Loop around the scheduler: pass its actions to executor and store, and their outcomes back."""
 
 from __future__ import annotations
 

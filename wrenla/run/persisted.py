@@ -1,4 +1,4 @@
-"""Whoever uses the tiles of `persist` keeps their folder; it goes with the last of them."""
+"""Persisted tiles: their folder is removed with the last matrix that uses them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from wrenla.executors.base import Executor
 from wrenla.planning.expression import Leaf, Node
-from wrenla.workspace.workspace import RunFolder
+from wrenla.workspace.workspace import Workspace
 from wrenla_handler.tiles.task import ArraySpec
 
 __all__ = ["Owner", "folders_of"]
@@ -20,12 +20,12 @@ class Owner:
     the same script goes on with these tiles, too.
     """
 
-    def __init__(self, folder: RunFolder, executor: Executor, spec: ArraySpec) -> None:
+    def __init__(self, folder: Workspace, executor: Executor, spec: ArraySpec) -> None:
         self.folder = folder
         weakref.finalize(self, _disown, folder, executor, spec)
 
 
-def _disown(folder: RunFolder, executor: Executor, spec: ArraySpec) -> None:
+def _disown(folder: Workspace, executor: Executor, spec: ArraySpec) -> None:
     executor.forget_array(spec)  # a mapped file takes space even when it is deleted
     if folder.resumable:
         folder.close()
@@ -33,7 +33,7 @@ def _disown(folder: RunFolder, executor: Executor, spec: ArraySpec) -> None:
         folder.remove()
 
 
-def folders_of(nodes: Iterable[Node]) -> Iterator[RunFolder]:
+def folders_of(nodes: Iterable[Node]) -> Iterator[Workspace]:
     """Yield the folders of the persisted tiles among some nodes."""
     for node in nodes:
         if isinstance(node.op, Leaf):

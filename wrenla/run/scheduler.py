@@ -1,4 +1,4 @@
-"""The scheduler: a step function from (state, event) to (state, actions). No executor, store or clock.
+"""Scheduler: a step function from (state, event) to (state, actions). No executor, store or clock.
 
 The state is changed in place, since copying that of a large plan at each step would cost more than the tasks;
 nothing outside `step` changes it, and the same events always give the same actions.

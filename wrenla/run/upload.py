@@ -1,4 +1,4 @@
-"""Arrays of this process, brought to where workers that are far away can read them."""
+"""Upload of this process's arrays to where distant workers can read them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
-from wrenla.workspace.workspace import RunFolder
+from wrenla.workspace.workspace import Workspace
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.buffers import empty_tile
@@ -22,7 +22,7 @@ _WRITERS = 8
 
 
 def upload(
-    arrays: Mapping[str, ArraySpec], hosts: Mapping[str, Tile], folder: RunFolder
+    arrays: Mapping[str, ArraySpec], hosts: Mapping[str, Tile], folder: Workspace
 ) -> dict[str, ArraySpec]:
     """Write the tiles of arrays in memory into a run's folder.
 
@@ -32,7 +32,7 @@ def upload(
         What fills the array names of a plan; those of kind "host" are written.
     hosts : mapping of str to ndarray
         The arrays in memory, by identity.
-    folder : RunFolder
+    folder : Workspace
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The place of a run in a store: its lease, its temporary tiles, and where to find those of others."""
+"""Workspace of a run in a store: a leased prefix with its temporary tiles; finding those of others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wrenla_handler.threads import Threads
 
 __all__ = [
     "DeadRun",
-    "RunFolder",
+    "Workspace",
     "dead_runs",
     "delete_all",
     "empty",
@@ -41,7 +41,7 @@ _open_here: set[str] = set()
 """Addresses of the runs of this process that are not over."""
 
 
-class RunFolder:
+class Workspace:
     """A run's own prefix, held by a lease until the folder is closed.
 
     Parameters
@@ -202,7 +202,7 @@ class DeadRun:
             lease.stop()
 
 
-def dead_runs(folder: RunFolder, arrays: Container[str]) -> list[DeadRun]:
+def dead_runs(folder: Workspace, arrays: Container[str]) -> list[DeadRun]:
     """Find the runs beside one's own that have some of these arrays, and no live owner that is known of.
 
     It takes one request where there are no others, and two or three more for each of those. What cannot be

@@ -1,4 +1,4 @@
-"""A value that many calls read: stored once, and kept by the workers."""
+"""Broadcast values: stored once, read by many calls, kept by the workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a function prints and logs: kept for its future, and shown where the driver is."""
+"""Capture of a function's output and log records, for its future and for the driver's screen."""
 
 from __future__ import annotations
 

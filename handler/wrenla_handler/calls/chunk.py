@@ -1,4 +1,4 @@
-"""Several calls as one: what `map(chunksize=…)` sends."""
+"""Chunks: several calls of `map(chunksize=…)` sent as one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from wrenla_handler.calls.broadcast import resolved
 from wrenla_handler.calls.context import cancelled, current_call
 from wrenla_handler.calls.failure import Failure
-from wrenla_handler.calls.time_limit import OutOfTime
 from wrenla_handler.calls.returned import dump_result
+from wrenla_handler.calls.time_limit import OutOfTime
 from wrenla_handler.errors import WrenlaError
 
 __all__ = ["Chunk"]

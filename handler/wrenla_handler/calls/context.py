@@ -1,4 +1,4 @@
-"""What a function can ask while it runs as a call."""
+"""Call context: the call id, cancellation and store that a running function can ask for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a child that a function has forked and that comes back to us."""
+"""Fork guard: end a forked child that returns from the user's function into our code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The envelope of a call: what is asked and what is answered, as JSON, the same for every executor."""
+"""Request and response of a call, as JSON, the same for every executor."""
 
 from __future__ import annotations
 

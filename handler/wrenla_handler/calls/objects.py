@@ -1,4 +1,4 @@
-"""Objects of a store as inputs of a function: what travels is where they are; they are read where it runs."""
+"""Stored objects as inputs of functions: the address travels, the bytes are read where the function runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a function returned, made ready to travel, or an error that says why it cannot."""
+"""Results: pickle what a function returned, or explain why it cannot be pickled."""
 
 from __future__ import annotations
 

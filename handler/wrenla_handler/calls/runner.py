@@ -1,4 +1,4 @@
-"""Run-a-call: the same few lines in a process of this machine and in a function far away."""
+"""Call runner: the same few lines in a process of this machine and in a function far away."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from contextlib import suppress
 from typing import Any
 
 from wrenla_handler.calls.broadcast import resolved, tally
+from wrenla_handler.calls.capture import Printed
 from wrenla_handler.calls.context import CallContext, running
-from wrenla_handler.calls.messages import (Ending, Request, Response, Streams, sealed)
 from wrenla_handler.calls.failure import Failure
 from wrenla_handler.calls.fork_guard import ParentOnly
-from wrenla_handler.calls.time_limit import (OutOfTime, limited)
 from wrenla_handler.calls.memory import PeakMemory
-from wrenla_handler.calls.capture import Printed
+from wrenla_handler.calls.messages import Ending, Request, Response, Streams, sealed
 from wrenla_handler.calls.returned import dump_result
 from wrenla_handler.calls.surroundings import Surroundings
 from wrenla_handler.calls.termination import ToldToEnd
+from wrenla_handler.calls.time_limit import OutOfTime, limited
 from wrenla_handler.errors import WrenlaError
-from wrenla_handler.lru import Kept
+from wrenla_handler.lru import LRU
 from wrenla_handler.serialize.blobs import Packed, checked, digest, dump, load, pack, size
 from wrenla_handler.serialize.functions import Functions
 from wrenla_handler.serialize.modules import Finder, decode_sources
 from wrenla_handler.stores import Data, Store, join, open_store
 
-__all__ = ["DATA", "Callee", "results_of"]
+__all__ = ["DATA", "Runner", "results_of"]
 
 DATA = "data"
 """Folder, in the store of the calls, of what functions put there themselves."""
@@ -43,7 +43,7 @@ def results_of(call: str, attempt: int) -> str:
     return f"results/{call}-{attempt}-"
 
 
-class Callee:
+class Runner:
     """Answers requests, one at a time; keeps functions at hand, but no state that matters.
 
     Parameters
@@ -76,7 +76,7 @@ class Callee:
         self._modules = ""
         self._purges = 0
         self._functions = Functions()
-        self._stores = Kept[Store](_STORES)
+        self._stores = LRU[Store](_STORES)
         self._peak = PeakMemory()
         self._surroundings: Surroundings | None = None
         self._gets = 0

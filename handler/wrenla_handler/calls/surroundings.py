@@ -1,4 +1,4 @@
-"""What calls find in their process, and must find again after another one."""
+"""Process state (timers, signals, folder, umask, limits): saved before a call and restored after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a worker process that somebody tells to end, by SIGTERM: the driver, or anybody else."""
+"""SIGTERM in a worker process: end its call as `WorkerDied`, then the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An end to what takes too long, from inside the process that runs it."""
+"""Time limit: raise OutOfTime in the running function when its limit is reached (SIGALRM)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What travels: pickles and raw buffers, each named by its SHA-256, and loaded only if it has this hash."""
+"""Blobs: pickles and raw buffers named by their SHA-256, loaded only if the hash matches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes of a script on their way: what cloudpickle leaves out, and nothing done to the sender's own."""
+"""Pickling of a script's classes: add what cloudpickle leaves out, without touching the class itself."""
 
 from __future__ import annotations
 

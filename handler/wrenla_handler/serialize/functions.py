@@ -1,4 +1,4 @@
-"""Functions that have been unpickled: kept, since most are called again, but not too many."""
+"""Cache of unpickled functions: most are called again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
-from wrenla_handler.lru import Kept
+from wrenla_handler.lru import LRU
 
 __all__ = ["Functions"]
 
@@ -21,7 +21,7 @@ class Functions:
     """The latest functions, by hash. It is not safe to use from several threads at once."""
 
     def __init__(self) -> None:
-        self._kept = Kept[Callable[..., Any]](_COUNT, _BYTES)
+        self._kept = LRU[Callable[..., Any]](_COUNT, _BYTES)
         self._garbage = 0
 
     def get(self, name: str) -> Callable[..., Any] | None:

@@ -1,4 +1,4 @@
-"""Source lines that travel with code, so that tracebacks show them where there is no such file."""
+"""Source lines for tracebacks: sent with the code where the worker has no such file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Modules that come with a call: imported from their source text, and forgotten when they change."""
+"""Modules sent with a call: imported from their source text, dropped when they change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where tiles live: memory, a folder, or an S3 prefix, behind one small contract."""
+"""Stores for tiles behind one small contract: memory, a folder, an S3 prefix."""
 
 from wrenla_handler.stores.base import (
     LEASE,

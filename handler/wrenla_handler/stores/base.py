@@ -1,4 +1,4 @@
-"""The contract that every store keeps: bytes by key, created whole or not at all."""
+"""Store contract: bytes by key, created whole or not at all."""
 
 from __future__ import annotations
 

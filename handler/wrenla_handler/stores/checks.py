@@ -1,4 +1,4 @@
-"""What every store asks of its arguments, in one place, so that no store takes what another refuses."""
+"""Argument checks that all stores share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store in a folder of this machine: one file per object, read through memory maps.
+"""Folder store: one file per object, read through memory maps.
 
 Only what is put as durable is synced. What a run must survive is the death of a process, and the page cache
 survives that; fsync would cost milliseconds per tile to also survive a power cut. After a power cut a file

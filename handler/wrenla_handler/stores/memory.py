@@ -1,4 +1,4 @@
-"""A store in the memory of this process: for tests, small matrices and temporary tiles."""
+"""Memory store: for tests, small matrices and temporary tiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an address to a store."""
+"""URLs of stores: open the store of an address."""
 
 from __future__ import annotations
 

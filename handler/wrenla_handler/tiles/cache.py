@@ -1,4 +1,4 @@
-"""The tiles that a worker has at hand. A tile never changes, so a cached one is never stale."""
+"""Tile cache of a worker. A tile never changes, so a cached one is never stale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a matrix, looked at where its entries are read anyway.
+"""Claimed structures, checked where entries are read anyway.
 
 Of a Hermitian matrix only the lower tiles are read, of a triangular one only its triangle: what stands in the
 others would never be met. So diagonal tiles are looked at whole, and of some other pairs of tiles a small

@@ -1,4 +1,4 @@
-"""The kernels that end a task: what is done to the assembled, accumulated tile before it is committed."""
+"""Finish kernels: the last step of a task, on the accumulated tile before it is stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a matrix is cut into tiles."""
+"""Grid: the tiling of a matrix."""
 
 from __future__ import annotations
 

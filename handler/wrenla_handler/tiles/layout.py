@@ -1,4 +1,4 @@
-"""Tiles on disk are an open format: a stored matrix is a Zarr v3 array.
+"""Tile format on disk: a stored matrix is a Zarr v3 array.
 
 `zarr.json` is written last, so a matrix exists when it is whole. Tiles are raw little-endian objects in
 Fortran order (Zarr's `transpose` codec says so), padded to full size at the ragged edges, uncompressed.

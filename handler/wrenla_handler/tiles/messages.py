@@ -1,4 +1,4 @@
-"""The envelope of tile tasks: what is asked and what is answered, as JSON without pickles but of failures."""
+"""Requests and answers of tile tasks, as JSON; only failures contain pickles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, TypeAlias
 
-from wrenla_handler.calls.messages import (VERSION, Streams, document, packed_of, plain_of, streams_as_json, streams_of)
+from wrenla_handler.calls.messages import (
+    VERSION,
+    Streams,
+    document,
+    packed_of,
+    plain_of,
+    streams_as_json,
+    streams_of,
+)
 from wrenla_handler.serialize.blobs import Packed
 from wrenla_handler.tiles.task import ArraySpec, Task, decode, encode
 from wrenla_handler.tiles.worker import Report

@@ -1,4 +1,4 @@
-"""What is there in place of a stored matrix, and which function takes it: for messages."""
+"""Foreign formats found where a matrix was expected: name them, and the function that reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the numbers of a tile come from: a store, a user's function, a formula, or memory."""
+"""Sources of tiles: a store, a user's function, a formula, or memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from wrenla_handler.errors import (
     StoreError,
     TruncatedTileError,
 )
-from wrenla_handler.lru import Kept
+from wrenla_handler.lru import LRU
 from wrenla_handler.plain import refuse_lossy
 from wrenla_handler.serialize.functions import Functions
 from wrenla_handler.serialize.lines import install_lines
@@ -101,7 +101,7 @@ class Sources:
         self._held: Counter[str] = Counter()
         self._finder = finder
         self._purges = 0
-        self._stores = Kept[Store](_STORES)
+        self._stores = LRU[Store](_STORES)
         self._functions = Functions()
         self._lock = threading.Lock()
 

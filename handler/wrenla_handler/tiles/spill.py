@@ -1,4 +1,4 @@
-"""Tiles for which memory has no room, in files of this machine: read again from there, not from far away."""
+"""Spilled tiles: files of this machine for tiles that memory has no room for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from wrenla_handler.stores.mmap import guard
 from wrenla_handler.tiles.cache import CacheKey, Tile
 
-__all__ = ["TileFiles"]
+__all__ = ["SpillFiles"]
 
 logger = logging.getLogger("wrenla.worker")
 
@@ -24,7 +24,7 @@ _SPARE = 64 << 20
 """Bytes of the disk that are left to others."""
 
 
-class TileFiles:
+class SpillFiles:
     """Least recently used tiles in a folder of their own, at most `limit` bytes of them.
 
     Parameters

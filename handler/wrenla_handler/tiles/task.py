@@ -1,4 +1,4 @@
-"""What a worker is asked to do: assemble a base, accumulate products, finish with a kernel, commit one tile.
+"""Tile task: assemble a base, accumulate products, finish with a kernel, commit one tile.
 
 Tasks are plain values. They travel as JSON (`encode`, `decode`) and name arrays only by the short names that
 a run's table of `ArraySpec` explains, so the same plan serves every iteration of a loop.

@@ -1,4 +1,4 @@
-"""What users' functions return for a block of a matrix."""
+"""Blocks returned by users' functions: check shape and dtype."""
 
 from __future__ import annotations
 

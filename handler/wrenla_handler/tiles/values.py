@@ -1,4 +1,4 @@
-"""What a read stands for: a tile with all that is done to it on the way."""
+"""Values of reads: a tile with all that is applied on the way (transpose, scale, mask, window)."""
 
 from __future__ import annotations
 

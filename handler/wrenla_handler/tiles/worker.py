@@ -1,4 +1,4 @@
-"""Run-a-task: the same few lines in a thread, a Dask worker and a Lambda sandbox."""
+"""Task worker: the same few lines in a thread, a Dask worker and a Lambda sandbox."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.buffers import Buffers, empty_tile
 from wrenla_handler.tiles.cache import CacheKey, Tile, TileCache
-from wrenla_handler.tiles.finish import (FINISHES, IN_PLACE, Operand, call_user)
+from wrenla_handler.tiles.finish import FINISHES, IN_PLACE, Operand, call_user
 from wrenla_handler.tiles.sources import Sources, as_bytes, padded_bytes
+from wrenla_handler.tiles.spill import SpillFiles
 from wrenla_handler.tiles.task import ArraySpec, Read, Task, Term, TileRef
-from wrenla_handler.tiles.spill import TileFiles
 from wrenla_handler.tiles.values import Values, simplest
 
 __all__ = ["Report", "Worker", "array_key", "cache_key", "put_tile"]
@@ -78,7 +78,7 @@ class Worker:
         Arrays of this process that tasks may read, by identity.
     readers : int
         Threads that read tiles ahead of the kernels.
-    files : TileFiles, optional
+    files : SpillFiles, optional
         Takes tiles that the cache has no room for. It is closed with the worker.
     finder : Finder, optional
         Takes modules that come with users' functions.
@@ -90,7 +90,7 @@ class Worker:
         hosts: Mapping[str, Tile] | None = None,
         *,
         readers: int = 2,
-        files: TileFiles | None = None,
+        files: SpillFiles | None = None,
         finder: Finder | None = None,
     ) -> None:
         self.cache = TileCache(cache_bytes, None if files is None else files.put)

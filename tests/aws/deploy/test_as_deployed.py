@@ -16,9 +16,9 @@ from wrenla.aws import deploy as deployment
 from wrenla.aws.connect import connect
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
+from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.package import Package
 from wrenla.aws.policies import driver_policy
-from wrenla.aws.error_messages import DeployError
 from wrenla.aws.spec import Site
 from wrenla.cli.main import main
 

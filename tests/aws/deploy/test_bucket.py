@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from wrenla.aws.connect import (Clients, connect)
+from wrenla.aws.connect import Clients, connect
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
-from wrenla.aws.packaging.package import Package
 from wrenla.aws.error_messages import DeployError
+from wrenla.aws.packaging.package import Package
 from wrenla.aws.resources import bucket as module
 from wrenla.aws.resources import resource as step_module
 from wrenla.aws.resources.bucket import look_for_bucket

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from wrenla.aws.deploy import DeploySpec, deploy
-from wrenla.aws.packaging.package import Package
 from wrenla.aws.error_messages import DeployError
+from wrenla.aws.packaging.package import Package
 from wrenla.cli.main import main
 from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3.client import close_clients

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from wrenla.aws.deploy import DeploySpec, deploy, deployment
-from wrenla.aws.packaging.package import Package
 from wrenla.aws.error_messages import DeployError
+from wrenla.aws.packaging.package import Package
 
 from .conftest import EVERYTHING, Account
 from .interruptions import one_at_a_time

@@ -12,8 +12,8 @@ import pytest
 from wrenla.aws import destroy as module
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
-from wrenla.aws.packaging.package import Package
 from wrenla.aws.error_messages import DeployError
+from wrenla.aws.packaging.package import Package
 from wrenla.workspace.lease import Holder
 from wrenla_handler.stores import LEASE
 

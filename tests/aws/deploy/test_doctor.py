@@ -20,11 +20,11 @@ import wrenla as wl
 from wrenla.aws.connect import Clients
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.doctor import Check, examine
-from wrenla.aws.invoking import Invoke, invoking
+from wrenla.aws.error_messages import DeployError
 from wrenla.aws.inventory import stored_matrices
+from wrenla.aws.invoking import Invoke, invoking
 from wrenla.aws.logs import log_lines
 from wrenla.aws.packaging.package import Package
-from wrenla.aws.error_messages import DeployError
 from wrenla_handler.stores import open_store
 
 from .conftest import Account

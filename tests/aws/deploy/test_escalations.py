@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
-from wrenla.aws.policies import deployer_policy, destroyer_policy, role_maker_policy, role_policy
 from wrenla.aws.error_messages import DeployError
+from wrenla.aws.policies import deployer_policy, destroyer_policy, role_maker_policy, role_policy
 
 from .conftest import EVERYTHING, Account
 from .test_permissions import Packaging, first_deployer_policy, site_of, together

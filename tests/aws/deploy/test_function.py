@@ -11,9 +11,9 @@ from botocore.exceptions import ClientError
 
 from wrenla.aws.connect import connect
 from wrenla.aws.deploy import DeploySpec, deploy
+from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.package import Package
 from wrenla.aws.packaging.target import running_python
-from wrenla.aws.error_messages import DeployError
 from wrenla.aws.resources import function as module
 from wrenla.aws.resources import resource as step_module
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging import package as module
 from wrenla.aws.packaging.contents import byte_code
 from wrenla.aws.packaging.package import Package, build_package
 from wrenla.aws.packaging.target import Target, running_python
 from wrenla.aws.packaging.wheels import Wanted
-from wrenla.aws.error_messages import DeployError
 from wrenla_handler import calls as call_package
 
 CALLS = Path(call_package.__file__).parent

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
+from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.package import Package
 from wrenla.aws.policies import (
     deployer_policy,
@@ -20,7 +21,6 @@ from wrenla.aws.policies import (
     role_maker_policy,
     role_policy,
 )
-from wrenla.aws.error_messages import DeployError
 from wrenla.aws.spec import Site
 
 from .conftest import Account

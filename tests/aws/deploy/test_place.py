@@ -13,8 +13,8 @@ import wrenla as wl
 from wrenla.aws import destroy as destroy_module
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
-from wrenla.aws.packaging.package import Package
 from wrenla.aws.error_messages import DeployError
+from wrenla.aws.packaging.package import Package
 from wrenla.workspace.lease import Holder
 from wrenla.workspace.ownership import Kinds
 from wrenla_handler.stores import LEASE, RUNS, SAVING, open_store

@@ -37,9 +37,12 @@ def test_a_clean_interpreter_imports_it(real: Package, tmp_path: Path) -> None:
         for name in own
         if not name.startswith("wrenla/cli") and not name.endswith("__main__.py")
     ]
-    assert {"wrenla", "wrenla.report.progress", "wrenla_handler.lambda_entry", "wrenla_kernels.threads"} <= set(
-        modules
-    )
+    assert {
+        "wrenla",
+        "wrenla.report.progress",
+        "wrenla_handler.lambda_entry",
+        "wrenla_kernels.threads",
+    } <= set(modules)
     names = [*modules, *OTHERS]
     script = f"""
 import importlib, importlib.metadata, sys

@@ -11,11 +11,11 @@ from botocore import exceptions
 from botocore.exceptions import ClientError
 
 from wrenla.aws import connect as clients_module
-from wrenla.aws import error_messages as refusals
+from wrenla.aws import error_messages
 from wrenla.aws.connect import connect
 from wrenla.aws.deploy import DeploySpec, deploy
+from wrenla.aws.error_messages import DeployError, explaining
 from wrenla.aws.packaging.package import Package
-from wrenla.aws.error_messages import (DeployError, explaining)
 from wrenla.aws.resources import function as function_module
 from wrenla.aws.resources import resource as step_module
 from wrenla.aws.resources.resource import until
@@ -117,7 +117,7 @@ def test_what_executors_know_of_credentials_is_known_here() -> None:
         if text in (invocation._NOT_ACCEPTED, invocation._EXPIRED)
     }
     assert {"InvalidSignatureException", "ExpiredTokenException"} < theirs
-    assert theirs <= set(refusals._REMEDIES)
+    assert theirs <= set(error_messages._REMEDIES)
 
 
 def test_no_region(account: Account) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.target import here, lambda_target
 from wrenla.aws.packaging.wheels import _DRIVER_ONLY, Wanted, _explained, needed, wanted
-from wrenla.aws.error_messages import DeployError
 from wrenla.errors import SettingError
 
 

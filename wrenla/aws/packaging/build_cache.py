@@ -1,4 +1,4 @@
-"""A folder of built files: named by what they are made from, whole or not there, old ones forgotten."""
+"""Build cache: files named by their inputs, whole or absent, old ones removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a wheel goes into a function's package, and byte code for it."""
+"""Contents of a function's package: which files of a wheel, and their byte code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A function's package: a zip with wrenla and what it needs, the same bytes from the same inputs."""
+"""Function package: a zip with wrenla and its dependencies, reproducible byte for byte."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pathlib import Path
 import wrenla
 import wrenla_handler
 import wrenla_kernels
+from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.build_cache import default_folder, digest, forget_old, replacing
 from wrenla.aws.packaging.contents import byte_code, chosen_members, own_files, runs
 from wrenla.aws.packaging.target import Target, lambda_target, running_python
 from wrenla.aws.packaging.wheels import Wanted, download_wheels, needed, wanted
-from wrenla.aws.error_messages import DeployError
 
 __all__ = ["Package", "build_package"]
 

@@ -1,4 +1,4 @@
-"""What a function's machine is like: which wheels fit it."""
+"""Target machine of a package: which wheels fit it."""
 
 from __future__ import annotations
 

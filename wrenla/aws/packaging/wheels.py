@@ -1,4 +1,4 @@
-"""The wheels of what wrenla and a user's functions need, in exactly the versions that are installed here."""
+"""Wheels of wrenla's and the user's dependencies, in the versions that are installed here."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 
-from wrenla.aws.packaging.target import Target
 from wrenla.aws.error_messages import DeployError
+from wrenla.aws.packaging.target import Target
 
 __all__ = ["Wanted", "download_wheels", "needed", "wanted"]
 

@@ -1,4 +1,4 @@
-"""The bucket: its existence, its settings, and the rule that clears up."""
+"""Bucket: create it, set its settings and the lifecycle rule."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 from wrenla.aws.asking import ask, document, tags_of
-from wrenla.aws.connect import (Clients, whose)
-from wrenla.aws.policies import tls_statement
+from wrenla.aws.connect import Clients, whose
 from wrenla.aws.error_messages import DeployError
+from wrenla.aws.policies import tls_statement
 from wrenla.aws.resources.lifecycle import DAYS, Lifecycle
-from wrenla.aws.resources.resource import (Change, until, until_accepted)
+from wrenla.aws.resources.resource import Change, until, until_accepted
 from wrenla.aws.spec import Site
 from wrenla_handler.stores.s3.errors import error_status
 

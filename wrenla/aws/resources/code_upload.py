@@ -1,4 +1,4 @@
-"""The package in the bucket. Lambda takes at most 50 MB directly, and any size from S3."""
+"""Upload of the package to the bucket. Lambda takes at most 50 MB directly, and any size from S3."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from wrenla.aws.asking import ask
-from wrenla.aws.connect import (Clients, whose)
+from wrenla.aws.connect import Clients, whose
 from wrenla.aws.packaging.package import Package
 from wrenla.aws.resources.resource import Change
 from wrenla.aws.spec import Site

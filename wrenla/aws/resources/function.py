@@ -1,4 +1,4 @@
-"""The function itself."""
+"""Lambda function: create, update, recreate."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from wrenla.aws.asking import ask
 from wrenla.aws.connect import Clients
+from wrenla.aws.error_messages import DeployError, explaining
 from wrenla.aws.packaging.package import Package
-from wrenla.aws.error_messages import (DeployError, explaining)
 from wrenla.aws.resources.code_upload import code_key
-from wrenla.aws.resources.resource import (Change, until, until_accepted)
+from wrenla.aws.resources.resource import Change, until, until_accepted
 from wrenla.aws.spec import Site
 from wrenla_handler.stores.s3.errors import error_status
 

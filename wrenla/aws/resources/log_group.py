@@ -1,4 +1,4 @@
-"""The function's log group. It is made here, since one that Lambda makes keeps everything for ever."""
+"""Log group of the function, with a retention: one that Lambda makes keeps everything for ever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deployment is a list of steps; each knows what is, and how to make of it what should be."""
+"""Resource of a deployment: knows its state, and the steps to the wanted one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The role that the function works as."""
+"""IAM role that the function runs as."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from wrenla.aws.asking import ask, document, tags_of
 from wrenla.aws.connect import Clients
+from wrenla.aws.error_messages import DeployError, is_denied
 from wrenla.aws.policies import role_policy, trust_policy
-from wrenla.aws.error_messages import (DeployError, is_denied)
 from wrenla.aws.resources.resource import Change
 from wrenla.aws.spec import Site
 

@@ -1,15 +1,15 @@
-"""What the emulator itself can be asked, under ``/_emulator``: counts, logs, faults."""
+"""Admin API of the emulator under ``/_emulator``: metrics, logs, faults."""
 
 from __future__ import annotations
 
 import json
 
-from wrenla.emulator.api.responses import (Answer, Refusal, as_json)
 from wrenla.emulator.api.http import Request
-from wrenla.emulator.backend.moto_backend import Cloud
+from wrenla.emulator.api.responses import Answer, Refusal, as_json
 from wrenla.emulator.backend.logs import Logs
-from wrenla.emulator.metrics import Counts
+from wrenla.emulator.backend.moto_backend import Cloud
 from wrenla.emulator.faults import Fault, Faults
+from wrenla.emulator.metrics import Counts
 
 __all__ = ["Control"]
 

@@ -1,4 +1,4 @@
-"""What Lambda checks of a function's configuration and moto does not."""
+"""Checks of a function's configuration that Lambda makes and moto does not."""
 
 from __future__ import annotations
 

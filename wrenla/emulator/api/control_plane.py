@@ -1,4 +1,4 @@
-"""The control plane of Lambda: moto answers, what it does not check is checked before."""
+"""Control plane of Lambda: check requests, then let moto answer them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from wrenla.emulator.api.responses import (Answer, Refusal, as_json)
 from wrenla.emulator.api.checks import check_configuration, check_name, check_new_name, invalid
 from wrenla.emulator.api.http import Request
-from wrenla.emulator.api.pending_state import (Transition, refused_creation)
+from wrenla.emulator.api.pending_state import Transition, refused_creation
+from wrenla.emulator.api.responses import Answer, Refusal, as_json
 from wrenla.emulator.backend.moto_backend import Cloud
-from wrenla.emulator.metrics import Counts
 from wrenla.emulator.faults import Faults, Operation
+from wrenla.emulator.metrics import Counts
 from wrenla.emulator.runtime.code import UNZIPPED, CodeStore
 from wrenla.emulator.runtime.function_config import FunctionConfig
 from wrenla.emulator.runtime.functions import Function

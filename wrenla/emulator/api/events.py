@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from wrenla.emulator.api.responses import Refusal
-from wrenla.emulator.metrics import Counts
 from wrenla.emulator.faults import Faults
 from wrenla.emulator.isolation.open_files import want_of_files
+from wrenla.emulator.metrics import Counts
 from wrenla.emulator.runtime.environment import Call
 from wrenla.emulator.runtime.functions import Function
-from wrenla.emulator.runtime.pool import Place, Pool
+from wrenla.emulator.runtime.pool import Pool, ScratchSpace
 
 __all__ = ["Events"]
 
@@ -106,7 +106,7 @@ class Events:
         waiting.back_off = min(1.0, 2 * waiting.back_off)
         self._push(waiting)
 
-    def _run(self, waiting: _Waiting, place: Place) -> None:
+    def _run(self, waiting: _Waiting, place: ScratchSpace) -> None:
         fault = self._faults.next()
         if fault is not None:
             self._counts.add("faults")

@@ -1,4 +1,4 @@
-"""The Lambda API: who sends it is checked, calls are run, all else goes to the control plane."""
+"""Lambda API: authenticate, run invocations, pass the rest to the control plane."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import re
 import time
 import uuid
 
-from wrenla.emulator.api.responses import (Answer, Refusal)
 from wrenla.emulator.api.admin_api import Control
 from wrenla.emulator.api.control_plane import REQUEST_LIMIT, ControlPlane
 from wrenla.emulator.api.events import Events
 from wrenla.emulator.api.http import Request
+from wrenla.emulator.api.responses import Answer, Refusal
 from wrenla.emulator.backend.moto_backend import Cloud
 from wrenla.emulator.backend.signatures import Scope, check_claim, claim_of, verify
-from wrenla.emulator.metrics import Counts
 from wrenla.emulator.faults import Faults
+from wrenla.emulator.metrics import Counts
 from wrenla.emulator.runtime.environment import Call, Outcome
 from wrenla.emulator.runtime.functions import Function
 from wrenla.emulator.runtime.pool import Pool

@@ -1,4 +1,4 @@
-"""Which operation of Lambda's API a request is: for permissions, which go by operation and function."""
+"""Operations of Lambda's API: map a request to the operation that permissions name."""
 
 from __future__ import annotations
 

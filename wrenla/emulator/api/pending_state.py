@@ -1,4 +1,4 @@
-"""Functions that are not ready yet, as on AWS just after a creation or an update; here only on demand."""
+"""Pending state of functions just created or updated, as on AWS; here only on demand."""
 
 from __future__ import annotations
 

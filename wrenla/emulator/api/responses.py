@@ -1,4 +1,4 @@
-"""What the Lambda API answers, in the form in which AWS does: errors above all."""
+"""Responses of the Lambda API in AWS's form, errors above all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server with a thread for each connection, which stays open from request to request."""
+"""HTTP server with a thread per connection, kept alive between requests."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from wrenla.emulator.api.responses import (Answer, Refusal)
 from wrenla.emulator.api.http import BadRequest, Parser, Request, receive, response
+from wrenla.emulator.api.responses import Answer, Refusal
 from wrenla.emulator.isolation.open_files import Spare, too_many, want_of_files
 
 __all__ = ["Server"]

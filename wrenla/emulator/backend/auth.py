@@ -1,4 +1,4 @@
-"""What stands before moto: what is not signed by a key that there is reaches no service."""
+"""Authentication in front of moto: reject requests that no known key has signed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from http import HTTPStatus
 from typing import IO, Any
 from xml.sax.saxutils import escape
 
-from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.api.http import Request
+from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.backend.payloads import LIMIT, LIMIT_OF_S3, claimed_hash, take_body
 from wrenla.emulator.backend.signatures import Claim, Scope, SecretOf, check_claim, check_signature, claim_of
 

@@ -1,4 +1,4 @@
-"""moto behind the emulator: S3, IAM, STS, CloudWatch Logs and the control plane of Lambda.
+"""moto backend: S3, IAM, STS, CloudWatch Logs and Lambda's control plane.
 
 It runs in the same process, so what it knows is read from it directly. Nothing else here imports it.
 """
@@ -13,10 +13,10 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.api.http import Request
 from wrenla.emulator.api.operations import operation_of
-from wrenla.emulator.backend.auth import (PASS, Gate)
+from wrenla.emulator.api.responses import Refusal
+from wrenla.emulator.backend.auth import PASS, Gate
 from wrenla.emulator.backend.permissions import Sent, permissions_for
 from wrenla.emulator.backend.policies import Asked, allowed
 

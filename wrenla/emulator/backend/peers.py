@@ -1,4 +1,4 @@
-"""Whose a connection is: TCP does not say, the kernel's tables do."""
+"""Process at the other end of a connection, from the kernel's tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which permissions a request needs, found out from the request itself, and of roles from their boundary.
+"""Permissions that a request needs, derived from the request, and limits of roles by their boundary.
 
 Permissions that AWS asks for along with another are asked for too: to pass a role, to tag, to read a package.
 Of several objects that are deleted at once moto deletes all or none, AWS those that the sender may delete.

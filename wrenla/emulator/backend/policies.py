@@ -1,4 +1,4 @@
-"""Whether policies allow what a request asks for: conditions included, which moto does not know."""
+"""Policy evaluation with conditions, which moto does not know."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
-from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.api.http import Request
+from wrenla.emulator.api.responses import Refusal
 
 __all__ = [
     *("UNSIGNED", "Claim", "Scope", "SecretOf"),

@@ -1,4 +1,4 @@
-"""What a function sees of this machine: the system's programs, Python, and of ``/etc`` what these read.
+"""Bind mounts: what a function sees of this machine.
 
 If root has started the emulator, its functions are root outside, whatever they are called inside: what they
 must not read must not be there. So nothing is bound whole but what holds programs.

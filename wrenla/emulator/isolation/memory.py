@@ -1,4 +1,4 @@
-"""How much memory processes have, as the system says."""
+"""Memory of processes, as the system reports it."""
 
 from __future__ import annotations
 

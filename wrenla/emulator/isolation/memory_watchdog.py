@@ -1,4 +1,4 @@
-"""A thread that looks at the memory of processes, where it cannot be limited."""
+"""Memory watchdog: a thread that kills processes over their limit, where control groups cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many files the emulator may have open: a call takes about ten."""
+"""Limit of open files of the emulator: a call takes about ten."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import resource
 import socket
 import time
 
-from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.api.http import response
+from wrenla.emulator.api.responses import Refusal
 
 __all__ = ["Spare", "allow_many", "too_many", "want_of_files"]
 

@@ -1,4 +1,4 @@
-"""How functions are kept apart from the machine and held to their memory, and what is missing."""
+"""Protection: choose how functions are isolated and limited, and say what is missing."""
 
 from __future__ import annotations
 

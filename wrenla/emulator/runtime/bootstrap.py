@@ -1,4 +1,4 @@
-"""What a plain process begins with: ``python start.py PARENT HANDLER``.
+"""Bootstrap of a plain process: ``python bootstrap.py PARENT HANDLER``.
 
 It starts AWS's runtime client as its child, and stays to hold together all that comes of it: whatever loses
 its parent becomes a child of this process, whatever session it has begun. When the client has ended, or the

@@ -1,4 +1,4 @@
-"""The code of functions: zips, unpacked once for each content."""
+"""Code of functions: zips, unpacked once per content."""
 
 from __future__ import annotations
 

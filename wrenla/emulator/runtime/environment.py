@@ -1,4 +1,4 @@
-"""One execution environment: it is initialised, called, frozen, thawed, called again, and ended."""
+"""Execution environment: initialized, invoked, frozen, thawed, ended."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import uuid
 from dataclasses import dataclass
 
 from wrenla.emulator.faults import Fault
-from wrenla.emulator.runtime import log_lines as reports
+from wrenla.emulator.runtime import log_lines
 from wrenla.emulator.runtime.function_config import FunctionConfig
 from wrenla.emulator.runtime.launcher import Host
-from wrenla.emulator.runtime.process import RuntimeProcess
 from wrenla.emulator.runtime.log_lines import Ending
+from wrenla.emulator.runtime.process import RuntimeProcess
 from wrenla.emulator.runtime.runtime_api import Event, RuntimeApi
 
 __all__ = ["Call", "Environment", "Outcome"]
@@ -101,7 +101,7 @@ class Environment:
         used = memory if "OutOfMemory" in ending.status else min(memory, peak)
         self._collect()
         self._say(ending.lines)
-        self._say(reports.report(call.id, duration, initial, memory, used, ending))
+        self._say(log_lines.report(call.id, duration, initial, memory, used, ending))
         return Outcome(ending, bytes(self._log))
 
     def usable(self) -> bool:
@@ -214,13 +214,13 @@ class Environment:
         if event.kind not in ("response", "error"):
             self.alive = False
             return self._failed(call, event)
-        if len(event.body) > reports.RESPONSE_LIMIT:
+        if len(event.body) > log_lines.RESPONSE_LIMIT:
             self._api.confirm(
                 413,
                 "RequestEntityTooLarge",
-                f"Exceeded maximum allowed payload size ({reports.RESPONSE_LIMIT} bytes).",
+                f"Exceeded maximum allowed payload size ({log_lines.RESPONSE_LIMIT} bytes).",
             )
-            ending = reports.too_large()
+            ending = log_lines.too_large()
         else:
             self._api.confirm(202)
             ending = Ending(event.body, event.kind == "error")
@@ -234,18 +234,18 @@ class Environment:
         if event.kind == "init error":
             return Ending(event.body, True, f"\tStatus: error\tError Type: {event.error_type}")
         if event.kind == "time" or process is None:
-            return reports.timed_out(call.id, self.config.timeout)
+            return log_lines.timed_out(call.id, self.config.timeout)
         code = process.wait()
         watcher = self._host.watcher
         out = process.group.oom_kills() > 0 if process.group is not None else False
         if watcher is not None:
             out = out or watcher.has_killed(process)
-        return reports.exited(call.id, code, out and code == -9)
+        return log_lines.exited(call.id, code, out and code == -9)
 
     def _report_init(self, event: Event, took: float, phase: str) -> None:
         status = "timeout" if event.kind == "time" else "error"
         kind = event.error_type or ("Runtime.ExitError" if event.kind == "exit" else "")
-        self._say(reports.init_report(took, phase, status, kind))
+        self._say(log_lines.init_report(took, phase, status, kind))
 
     def _watch(self, on: bool) -> None:
         watcher, process = self._host.watcher, self._process

@@ -1,4 +1,4 @@
-"""What the emulator knows of a function."""
+"""Configuration of a function in the emulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A function, and the environments that wait for its next call."""
+"""Function, with the environments that wait for its next call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What environments share: where they run, who they are, and where their logs go."""
+"""Launcher of environments: command line, user, folders and logs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from wrenla.emulator.backend.moto_backend import Cloud
 from wrenla.emulator.isolation.binds import GROUP, USER, own_users, system_binds
-from wrenla.emulator.isolation.protection import Protection
 from wrenla.emulator.isolation.memory_watchdog import Watcher
-from wrenla.emulator.runtime import bootstrap as start
+from wrenla.emulator.isolation.protection import Protection
+from wrenla.emulator.runtime import bootstrap
 from wrenla.emulator.runtime.code import CodeStore
 from wrenla.emulator.runtime.function_config import FunctionConfig
 from wrenla.emulator.runtime.process import RuntimeProcess
@@ -115,7 +115,7 @@ class Host:
                 PYTHON,
                 "-S",
                 "-s",
-                start.__file__,
+                bootstrap.__file__,
                 str(os.getpid()),
                 config.handler,
             ]

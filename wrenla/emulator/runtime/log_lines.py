@@ -1,4 +1,4 @@
-"""The lines that Lambda itself writes into a function's log."""
+"""Log lines that Lambda itself writes: START, END, REPORT."""
 
 from __future__ import annotations
 

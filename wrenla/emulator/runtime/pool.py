@@ -8,15 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from wrenla.emulator.api.responses import Refusal
-from wrenla.emulator.metrics import Counts
 from wrenla.emulator.faults import Fault
+from wrenla.emulator.metrics import Counts
 from wrenla.emulator.runtime.environment import Call, Environment, Outcome
 from wrenla.emulator.runtime.functions import Function
 from wrenla.emulator.runtime.launcher import Host
 
-__all__ = ["Place", "Pool"]
+__all__ = ["Pool", "ScratchSpace"]
 
-Place = Literal["account's", "function's"]
+ScratchSpace = Literal["account's", "function's"]
 """Whose concurrency a call takes."""
 
 _RESERVED = "ReservedFunctionConcurrentInvocationLimitExceeded"
@@ -54,7 +54,7 @@ class Pool:
         """Say how to ask how much of the account's concurrency belongs to single functions."""
         self._reserved = reserved
 
-    def admit(self, function: Function) -> Place:
+    def admit(self, function: Function) -> ScratchSpace:
         """Take a place for one call; whoever got it calls `run` with it.
 
         Raises
@@ -63,7 +63,7 @@ class Pool:
             With status 429.
         """
         with self._lock:
-            place: Place = "account's" if function.reserved is None else "function's"
+            place: ScratchSpace = "account's" if function.reserved is None else "function's"
             if function.reserved is not None:
                 if function.running >= function.reserved:
                     self._throttle(_RESERVED)
@@ -78,7 +78,7 @@ class Pool:
         self._counts.add("throttles")
         raise Refusal(429, "TooManyRequestsException", "Rate Exceeded.", reason)
 
-    def run(self, function: Function, call: Call, place: Place, fault: Fault | None = None) -> Outcome:
+    def run(self, function: Function, call: Call, place: ScratchSpace, fault: Fault | None = None) -> Outcome:
         """Run a call that was admitted to a place, which is free afterwards."""
         twin = None
         try:

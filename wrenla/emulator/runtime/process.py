@@ -1,4 +1,4 @@
-"""The process of an environment: how it starts, what it prints, how it is frozen and how it ends."""
+"""Process of an environment: start, output, freeze and end."""
 
 from __future__ import annotations
 

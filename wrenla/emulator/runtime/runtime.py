@@ -1,4 +1,4 @@
-"""What Lambda puts beside a function: its Python, AWS's runtime client, and boto3."""
+"""Lambda's runtime: Python, AWS's runtime client, and boto3."""
 
 from __future__ import annotations
 

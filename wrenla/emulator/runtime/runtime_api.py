@@ -1,4 +1,4 @@
-"""The Runtime API of one environment: what AWS's runtime client asks, and what it is answered.
+"""Runtime API of one environment, for AWS's runtime client.
 
 There is no thread: whoever has the environment waits here, for the client's next request, for output and for
 the end of the process. So a call costs no change of threads.
@@ -23,8 +23,8 @@ from typing import Literal
 
 from wrenla.emulator.api.http import BadRequest, Parser, Request, response
 from wrenla.emulator.backend.peers import holds_other_end
-from wrenla.emulator.runtime.process import RuntimeProcess
 from wrenla.emulator.runtime.log_lines import RESPONSE_LIMIT
+from wrenla.emulator.runtime.process import RuntimeProcess
 
 __all__ = ["Event", "RuntimeApi"]
 

@@ -1,4 +1,4 @@
-"""What is in a zip, written below a folder, and nowhere else."""
+"""Unpack a zip below a folder, and nowhere else."""
 
 from __future__ import annotations
 

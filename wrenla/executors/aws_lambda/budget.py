@@ -1,4 +1,4 @@
-"""What invocations cost, and how much they may."""
+"""Budget: cost of invocations, and the limit `max_dollars`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 
 from wrenla.errors import NeverStarted, OverBudget
-from wrenla.executors.aws_lambda.client import (Billing, FunctionFacts)
+from wrenla.executors.aws_lambda.client import Billing, FunctionFacts
 from wrenla.executors.aws_lambda.prices import Prices
 
 __all__ = ["Budget", "Reserved"]

@@ -1,4 +1,4 @@
-"""Calls and tile tasks on AWS Lambda: a lane is a thread that waits for one invocation at a time."""
+"""Channel to AWS Lambda: a thread that waits for one invocation at a time."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from wrenla.errors import (
     WrenlaError,
 )
 from wrenla.executors.aws_lambda.budget import Reserved
-from wrenla.executors.aws_lambda.client import (MOST_SENT, Billing, Reply)
+from wrenla.executors.aws_lambda.client import MOST_SENT, Billing, Reply
+from wrenla.executors.aws_lambda.rate_limiter import backoff
 from wrenla.executors.aws_lambda.service import LambdaService
-from wrenla.executors.aws_lambda.rate_limiter import pause_after
 from wrenla.executors.calls.call import Call, Ended, Outcome, Work
 from wrenla.executors.calls.future import Attempt
 from wrenla.executors.tile_calls import TILES, TileWork
-from wrenla_handler.calls.messages import (Request, Response)
 from wrenla_handler.calls.capture import Printed
+from wrenla_handler.calls.messages import Request, Response
 from wrenla_handler.serialize.blobs import size
 from wrenla_handler.tiles.messages import TaskAnswer
 
-__all__ = ["LambdaLane"]
+__all__ = ["LambdaChannel"]
 
 logger = logging.getLogger("wrenla.calls")
 
@@ -48,12 +48,12 @@ _GRACE = 10.0
 """Seconds past a call's limit, which the function sees to itself, until its connection is broken."""
 
 
-class LambdaLane:
+class LambdaChannel:
     """The thread that uses it, and the invocation it waits for."""
 
-    def __init__(self, carrier: LambdaService) -> None:
+    def __init__(self, transport: LambdaService) -> None:
         self.thread = threading.current_thread()
-        self._carrier = carrier
+        self._transport = transport
         self._attempt: Attempt | None = None
         self._told = threading.Event()
         self._late = False
@@ -93,24 +93,24 @@ class LambdaLane:
         with self._lock:
             if self._attempt is not None and attempt in (None, self._attempt):
                 self._told.set()
-                self._carrier.invoked.hang_up(self.thread)
+                self._transport.invoked.hang_up(self.thread)
 
     def close(self) -> None:
-        """Do nothing: the connections belong to all lanes."""
+        """Do nothing: the connections belong to all channels."""
 
     def _perform(self, call: Call, attempt: Attempt) -> Outcome:
         with self._lock:
             self._attempt, self._late, self._until = attempt, False, float("inf")
             self._superseded = float("inf")
             self._told.clear()
-        carrier = self._carrier
+        transport = self._transport
         try:
             if call.ended:  # told to, before there was an attempt to tell
                 return Outcome(error=NeverStarted(f"{call.label}: told to stop before it began"))
             if call.due is not None:  # which may come before there is anything to be invoked for
                 self._hang_up_at(call.due)
-            carrier.handshake.ready(self._told)
-            with carrier.budget.reserve(call.label, self._told) as self._cost:
+            transport.handshake.ready(self._told)
+            with transport.budget.reserve(call.label, self._told) as self._cost:
                 return self._tiles(call, attempt) if call.function is TILES else self._call(call, attempt)
         except WrenlaError as error:
             late = self._late and isinstance(error, NeverStarted)
@@ -122,8 +122,8 @@ class LambdaLane:
     # calls
 
     def _call(self, call: Call, attempt: Attempt) -> Outcome:
-        carrier = self._carrier
-        request = carrier.request(call, attempt)
+        transport = self._transport
+        request = transport.request(call, attempt)
 
         def payload() -> bytes:
             limit = call.limit(time.monotonic())  # which begins when the function does
@@ -141,16 +141,16 @@ class LambdaLane:
     def _read(self, reply: Reply, request: Request, call: Call) -> Outcome:
         if reply.error is not None:
             if not isinstance(reply.error, WorkerDied):  # which may have stored its answer before
-                self._carrier.forget_record(request)
+                self._transport.forget_record(request)
             return Outcome(error=_labelled(reply.error, call), logs=reply.billing.output.encode())
         response = _decoded(Response.decode, reply.body)
         if (response.id, response.attempt) != (request.id, request.attempt):
             raise ValueError("it answers another call")
         if request.record and response.seconds >= request.unrecorded:
-            self._carrier.forget_record(request)
-        outcome = self._carrier.read(response, call)
+            self._transport.forget_record(request)
+        outcome = self._transport.read(response, call)
         if response.ending == "timed out" and call.options.timeout is call.due is None:
-            facts = self._carrier.invoked.facts
+            facts = self._transport.invoked.facts
             outcome.error = TimedOut(
                 f"{call.label}: still running when the function's own limit of {facts.timeout} s was near: "
                 "do less in one call, or allow more (wrenla deploy --timeout)"
@@ -159,19 +159,19 @@ class LambdaLane:
 
     def _recovered(self, call: Call, attempt: Attempt, request: Request, outcome: Outcome) -> Outcome:
         """Look for the stored answer of a function that could not give it to us."""
-        carrier = self._carrier
+        transport = self._transport
         if call.ended and self._told.is_set():  # nobody wants it, and whoever told us does not want to wait
             return outcome
-        response = carrier.recorded(request)
+        response = transport.recorded(request)
         if response is None and isinstance(outcome.error, Lost) and not self._told.is_set():
             response = self._awaited(call, attempt, request)
         if response is None:
-            carrier.place.free_results(call.future.id, attempt.number)
+            transport.scratch.free_results(call.future.id, attempt.number)
             if self._late:
                 outcome.error = call.late()
             return outcome
-        carrier.forget_record(request)
-        found = carrier.read(response, call)
+        transport.forget_record(request)
+        found = transport.read(response, call)
         found.billed, found.dollars, found.init = outcome.billed, outcome.dollars, outcome.init
         if self._cost.unknown:  # it is known now
             found.billed, found.dollars = self._cost.pay(Billing(), max(response.seconds, outcome.billed))
@@ -184,11 +184,11 @@ class LambdaLane:
         now = time.monotonic()
         # one that has run for so long that it will be stored may run on; otherwise most likely nothing comes
         ran = now - attempt.started
-        limit = request.limit or self._carrier.invoked.facts.timeout
+        limit = request.limit or self._transport.invoked.facts.timeout
         until = attempt.started + limit + _GRACE if ran >= request.unrecorded else now + _AWAIT
         pause = 0.1
         while not self._told.wait(pause) and time.monotonic() < until:
-            response = self._carrier.recorded(request)
+            response = self._transport.recorded(request)
             if response is not None:
                 return response
             pause = min(2.0, 1.5 * pause)
@@ -204,11 +204,11 @@ class LambdaLane:
         mine = weakref.ref(self)
 
         def look() -> None:
-            lane = mine()
-            if lane is not None:
-                lane._look(when)
+            channel = mine()
+            if channel is not None:
+                channel._look(when)
 
-        self._carrier.clock.at(when, look)
+        self._transport.clock.at(when, look)
 
     def _look(self, when: float) -> None:
         with self._lock:
@@ -266,10 +266,10 @@ class LambdaLane:
 
     def _offered(self, call: Call, attempt: Attempt, payload: Callable[[], bytes]) -> Reply:
         """Offer a call to the service until it takes it."""
-        carrier, refusals = self._carrier, 0
+        transport, refusals = self._transport, 0
         began = time.monotonic()
         while True:
-            while (pause := carrier.pace.take()) > 0:
+            while (pause := transport.limiter.take()) > 0:
                 self._pause(call, min(pause, 1.0), began)
             message = payload()
             if len(message) > MOST_SENT:
@@ -279,17 +279,17 @@ class LambdaLane:
                 )
             self._sent = attempt.started = time.monotonic()
             try:
-                with carrier.pace.offering():
-                    reply = carrier.invoked.invoke(message, self._told)
+                with transport.limiter.offering():
+                    reply = transport.invoked.invoke(message, self._told)
             except (Throttled, NeverStarted) as error:  # NeverStarted: it cannot be reached at all
                 self._until = float("inf")
                 if isinstance(error, Throttled):
-                    carrier.pace.refused()
+                    transport.limiter.refused()
                 refusals += 1
                 logger.debug("%s: %s: refused %d times", call.future.id, error, refusals)
-                self._pause(call, pause_after(refusals), began, error)
+                self._pause(call, backoff(refusals), began, error)
             else:
-                carrier.pace.accepted()
+                transport.limiter.accepted()
                 return reply
 
     def _pause(
@@ -301,7 +301,7 @@ class LambdaLane:
         if call.due is not None and now >= call.due:
             raise call.never_started()
         # an account that may have few at a time takes the next ones when these have ended
-        if now - max(began, self._carrier.pace.served()) > _PATIENCE:
+        if now - max(began, self._transport.limiter.served()) > _PATIENCE:
             raise Throttled(str(error or f"{call.label}: AWS Lambda took no call for {_PATIENCE:g} s"))
 
 

@@ -1,4 +1,4 @@
-"""One function on AWS Lambda: its configuration, its invocation, and what its answers and refusals mean."""
+"""Client of one function on AWS Lambda: configuration, invocation, meaning of its answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wrenla.errors import (
     WorkerDied,
     WrenlaError,
 )
-from wrenla.executors.aws_lambda.interruptible import (Connections, allow_open_files)
+from wrenla.executors.aws_lambda.interruptible import Connections, allow_open_files
 from wrenla_handler.stores.s3.credentials import renewing_session
 from wrenla_handler.stores.s3.keep_alive import keep_alive
 

@@ -1,4 +1,4 @@
-"""A function on AWS Lambda as executor."""
+"""`LambdaExecutor`: a function on AWS Lambda as executor."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from functools import partial
 from typing import Any, Literal, Never
 
 from wrenla.config import store_for
-from wrenla.executors.aws_lambda.client import (Function, FunctionFacts)
-from wrenla.executors.aws_lambda.transport import LambdaCarrier
+from wrenla.executors.aws_lambda.client import Function, FunctionFacts
 from wrenla.executors.aws_lambda.names import check_bucket, check_function
 from wrenla.executors.aws_lambda.prices import Prices
+from wrenla.executors.aws_lambda.transport import LambdaTransport
 from wrenla.executors.base import Executor
 from wrenla.executors.calls.calls import Calls
-from wrenla.executors.calls.shutdown import (ended_at_exit, let_go)
 from wrenla.executors.calls.options import OPTIONS, CallOptions, at_least_one, check_names, one_of, positive
+from wrenla.executors.calls.shutdown import ended_at_exit, let_go
 from wrenla.executors.tile_calls import TileRun
-from wrenla.executors.transport.scratch import Place
+from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.lambda_entry import threads_of
 from wrenla_handler.stores import Reach, join
@@ -160,9 +160,9 @@ class LambdaExecutor(Executor):
                 use_session(mine, session)
             self.own_store = join(f"s3://{mine}", self.facts.prefix)
         name = f"calls-{uuid.uuid4().hex[:12]}"
-        place = Place(name, "anywhere", partial(store_for, self.own_store))
-        self._carrier = LambdaCarrier(place, invoked, self.prices, max_dollars=max_dollars)
-        self._calls = Calls(self.workers, self._carrier, name)
+        scratch = ScratchSpace(name, "anywhere", partial(store_for, self.own_store))
+        self._transport = LambdaTransport(scratch, invoked, self.prices, max_dollars=max_dollars)
+        self._calls = Calls(self.workers, self._transport, name)
         self._home = Worker(_HOME_CACHE, readers=8)
         self._run = TileRun(self._calls, 0, self._options)
         self._lock = threading.Lock()
@@ -178,7 +178,7 @@ class LambdaExecutor(Executor):
     @property
     def spent(self) -> float:
         """Dollars that all invocations so far have cost."""
-        return self._carrier.budget.spent
+        return self._transport.budget.spent
 
     @property
     def model(self) -> ExecutorModel:
@@ -206,7 +206,7 @@ class LambdaExecutor(Executor):
 
     def numerics(self) -> dict[str, Any]:
         """Return what the function says of its BLAS and NumPy; the first time it is asked."""
-        pong = self._carrier.handshake.ready()
+        pong = self._transport.handshake.ready()
         return {"blas": pong["blas"], "numpy": pong["packages"]["numpy"]}
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The first question to a function: whether it and the driver are made for each other."""
+"""Handshake: the first ping checks that function and driver fit each other."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from wrenla.errors import (
     WrenlaError,
 )
 from wrenla.executors.aws_lambda.budget import Budget
-from wrenla.executors.aws_lambda.client import (Function, Reply)
-from wrenla.executors.aws_lambda.rate_limiter import pause_after
-from wrenla_handler.lambda_entry import packages
+from wrenla.executors.aws_lambda.client import Function, Reply
+from wrenla.executors.aws_lambda.rate_limiter import backoff
 from wrenla_handler.calls.messages import VERSION
+from wrenla_handler.lambda_entry import packages
 
 __all__ = ["Handshake", "compared"]
 
@@ -34,7 +34,7 @@ _AGAIN = 5.0
 """Seconds for which a refusal is everybody's answer."""
 
 _LOOK = 1.0
-"""Seconds after which a lane that waits for another one's ping looks whether it is told to stop."""
+"""Seconds after which a channel that waits for another one's ping looks whether it is told to stop."""
 
 
 class Handshake:
@@ -121,7 +121,7 @@ class Handshake:
                 error = refused
             if not isinstance(error, CallError):
                 raise error
-            if told.wait(pause_after(attempt)):
+            if told.wait(backoff(attempt)):
                 break
         raise NeverStarted(f"{self._function.facts.name} does not answer: {error}") from error
 

@@ -1,4 +1,4 @@
-"""Connections of a client: enough open files for all of them, and a way to end one that a thread waits on."""
+"""Interruptible connections: end the one that a thread waits on, and allow enough open files."""
 
 from __future__ import annotations
 

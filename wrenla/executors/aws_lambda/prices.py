@@ -1,4 +1,4 @@
-"""What AWS takes for calls and requests."""
+"""Prices of AWS for invocations and requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast a service lets itself be called: learned from its refusals."""
+"""Adaptive rate limiter (429s): learns from refusals how fast the service may be called; backoff."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Pace", "pause_after"]
+__all__ = ["AdaptiveRateLimiter", "backoff"]
 
 _WINDOW = 0.5
 """Seconds over which refusals count as one, and between two changes of the rate."""
@@ -27,7 +27,7 @@ _FIRST, _LONGEST = 0.05, 2.0
 """Seconds of the first pause after a refusal, and of the longest one, on average twice as many."""
 
 
-class Pace:
+class AdaptiveRateLimiter:
     """A token bucket without a limit, until the service refuses something for the first time.
 
     Then the rate is a part of what the service took lately. It grows as long as nothing more is refused, and
@@ -42,7 +42,7 @@ class Pace:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.refusals = 0
-        self._clock = clock
+        self._timer = clock
         self._rate: float | None = None
         self._tokens = 0.0
         self._filled = self._changed = self._refused = clock()
@@ -61,7 +61,7 @@ class Pace:
         with self._lock:
             if self._rate is None:
                 return 0.0
-            now = self._clock()
+            now = self._timer()
             self._tokens = min(max(1.0, 0.1 * self._rate), self._tokens + self._rate * (now - self._filled))
             self._filled = now
             if self._tokens >= 1:
@@ -74,7 +74,7 @@ class Pace:
         """Note that the current thread offers a call to the service, and waits for its answer."""
         me = threading.get_ident()
         with self._lock:
-            self._offered[me] = self._clock()
+            self._offered[me] = self._timer()
         try:
             yield
         finally:
@@ -84,7 +84,7 @@ class Pace:
     def served(self) -> float:
         """Return when the service was last seen at work, on the clock: it is while a call takes long."""
         with self._lock:
-            now = self._clock()
+            now = self._timer()
             if any(now - since > _TAKEN for since in self._offered.values()):
                 self._served = now
             return self._served
@@ -92,7 +92,7 @@ class Pace:
     def accepted(self) -> None:
         """Note that the service has taken a call."""
         with self._lock:
-            now = self._served = self._clock()
+            now = self._served = self._timer()
             self._accepted.append(now)
             if self._rate is None or now - max(self._refused, self._changed) < _WINDOW:
                 return
@@ -102,7 +102,7 @@ class Pace:
     def refused(self) -> None:
         """Note that the service has refused a call."""
         with self._lock:
-            now = self._clock()
+            now = self._timer()
             self.refusals += 1
             first = self._rate is None
             self._refused = now
@@ -115,6 +115,6 @@ class Pace:
             self._tokens = 0.0
 
 
-def pause_after(refusals: int) -> float:
+def backoff(refusals: int) -> float:
     """Return the seconds to wait after a call has been refused so many times: longer and longer, jittered."""
     return random.uniform(0.5, 1.5) * min(_LONGEST, _FIRST * 2.0 ** min(refusals - 1, 10))

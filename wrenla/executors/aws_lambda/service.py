@@ -1,18 +1,18 @@
-"""A function on AWS Lambda with all that its calls share: its prices, pace and place."""
+"""Shared state of all calls of a function: client, prices, rate limiter and scratch space."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from wrenla.executors.aws_lambda.budget import Budget
-from wrenla.executors.aws_lambda.handshake import Handshake
 from wrenla.executors.aws_lambda.client import Function
-from wrenla.executors.aws_lambda.rate_limiter import Pace
+from wrenla.executors.aws_lambda.handshake import Handshake
 from wrenla.executors.aws_lambda.prices import Prices
-from wrenla.executors.calls.timer import Clock
-from wrenla.executors.transport.remote import (Envelopes, SentArguments)
+from wrenla.executors.aws_lambda.rate_limiter import AdaptiveRateLimiter
+from wrenla.executors.calls.timer import Timer
 from wrenla.executors.transport.missing_modules import explain_import
-from wrenla.executors.transport.scratch import Place
+from wrenla.executors.transport.remote import RemoteTransport, SentArguments
+from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla_handler.serialize.blobs import Blob, Packed
 
 __all__ = ["LambdaService"]
@@ -24,12 +24,12 @@ _GATHERED = 2 << 20
 """Bytes of results that travel inside a message to the call that gathers them."""
 
 
-class LambdaService(Envelopes):
-    """What lanes need for their calls.
+class LambdaService(RemoteTransport):
+    """What channels need for their calls.
 
     Parameters
     ----------
-    place : Place
+    scratch : ScratchSpace
     function : Function
     prices : Prices
     max_dollars : float, optional
@@ -38,12 +38,12 @@ class LambdaService(Envelopes):
     unrecorded = _RECORD_FROM
 
     def __init__(
-        self, place: Place, function: Function, prices: Prices, *, max_dollars: float | None = None
+        self, scratch: ScratchSpace, function: Function, prices: Prices, *, max_dollars: float | None = None
     ) -> None:
-        super().__init__(place)
+        super().__init__(scratch)
         self.invoked = function
-        self.pace = Pace()
-        self.clock = Clock()
+        self.limiter = AdaptiveRateLimiter()
+        self.clock = Timer()
         self.budget = Budget(function.facts, prices, max_dollars)
         self.handshake = Handshake(function, self.budget)
 
@@ -63,10 +63,10 @@ class LambdaService(Envelopes):
         return super().gathered(kept)
 
     def _stored_blob(self, blob: Blob) -> Blob:
-        return self.place.send([blob.data], "arguments", inline=0)[0] if blob.data else blob
+        return self.scratch.send([blob.data], "arguments", inline=0)[0] if blob.data else blob
 
     def close(self) -> None:
         """Remove what is stored, and close the connections."""
         self.clock.close()
-        self.place.close()
+        self.scratch.close()
         self.invoked.close()

@@ -1,4 +1,4 @@
-"""Calls and tile tasks on AWS Lambda: the lanes of an executor, and the end of them."""
+"""Transport to AWS Lambda: makes and ends the channels of an executor."""
 
 from __future__ import annotations
 
@@ -6,54 +6,54 @@ import threading
 import time
 import weakref
 
+from wrenla.executors.aws_lambda.channel import LambdaChannel
 from wrenla.executors.aws_lambda.client import Function
-from wrenla.executors.aws_lambda.channel import LambdaLane
-from wrenla.executors.aws_lambda.service import LambdaService
 from wrenla.executors.aws_lambda.prices import Prices
-from wrenla.executors.transport.scratch import Place
+from wrenla.executors.aws_lambda.service import LambdaService
+from wrenla.executors.transport.scratch import ScratchSpace
 
-__all__ = ["LambdaCarrier"]
+__all__ = ["LambdaTransport"]
 
 _LEAVING = 30.0
 """Seconds for which the end of an executor waits for an attempt after another one has overtaken it."""
 
 
-class LambdaCarrier(LambdaService):
+class LambdaTransport(LambdaService):
     """Carries calls and tile tasks to a function on AWS Lambda.
 
     Parameters
     ----------
-    place : Place
+    scratch : ScratchSpace
     function : Function
     prices : Prices
     max_dollars : float, optional
     """
 
     keeps_limits = True
-    keeps_lanes = False
+    keeps_channels = False
 
     def __init__(
-        self, place: Place, function: Function, prices: Prices, *, max_dollars: float | None = None
+        self, scratch: ScratchSpace, function: Function, prices: Prices, *, max_dollars: float | None = None
     ) -> None:
-        super().__init__(place, function, prices, max_dollars=max_dollars)
-        self._lanes: weakref.WeakSet[LambdaLane] = weakref.WeakSet()
+        super().__init__(scratch, function, prices, max_dollars=max_dollars)
+        self._channels: weakref.WeakSet[LambdaChannel] = weakref.WeakSet()
         self._closed = False
         self._lock = threading.Lock()
 
-    def lane(self) -> LambdaLane:
-        """Return a lane for the current thread."""
-        lane = LambdaLane(self)
+    def channel(self) -> LambdaChannel:
+        """Return a channel for the current thread."""
+        channel = LambdaChannel(self)
         with self._lock:
-            self._lanes.add(lane)
-        return lane
+            self._channels.add(channel)
+        return channel
 
     def ending(self) -> None:
         """Wait for invocations whose answers nobody needs, but not for ever."""
         with self._lock:
-            lanes = list(self._lanes)
+            channels = list(self._channels)
         now = time.monotonic()
-        for lane in lanes:
-            lane.leave_superseded(now - _LEAVING)
+        for channel in channels:
+            channel.leave_superseded(now - _LEAVING)
         if not self._closed:
             self.clock.at(now + _LEAVING / 6, self.ending)
 

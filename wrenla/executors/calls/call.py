@@ -1,4 +1,4 @@
-"""A call through all its attempts, and what carries it to a worker."""
+"""Call through all its attempts; `Transport` and `Channel`, the contract of what carries it to a worker."""
 
 from __future__ import annotations
 
@@ -11,21 +11,32 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 from wrenla.errors import NeverStarted, TimedOut
-from wrenla.executors.calls.timer import Alarm
-from wrenla.executors.calls.retry_policy import (Function, Sort, named, repeats)
 from wrenla.executors.calls.future import Attempt, Future
 from wrenla.executors.calls.options import CallOptions
-from wrenla.executors.transport.scratch import Place
+from wrenla.executors.calls.retry_policy import Function, Sort, named, repeats
+from wrenla.executors.calls.timer import Alarm
+from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla_handler.calls.broadcast import Ref
 
-__all__ = ["LOOK", "Batch", "Call", "Carrier", "Ended", "Lane", "Lookout", "Outcome", "Work", "attempts_left"]
+__all__ = [
+    "LOOK",
+    "Batch",
+    "Call",
+    "Channel",
+    "Ended",
+    "Outcome",
+    "StragglerDetector",
+    "Transport",
+    "Work",
+    "attempts_left",
+]
 
 _MOST_DONE, _FAR, _SHORT = 0.75, 4.0, 0.5
 """A straggler: this share of its batch is done, it takes so many times the median, and this many seconds at
 least."""
 
 LOOK = 0.1
-"""Seconds between two looks of an idle lane for a straggler."""
+"""Seconds between two looks of an idle channel for a straggler."""
 
 _SAMPLE = 256
 """Calls whose seconds are kept to tell what is usual."""
@@ -85,18 +96,18 @@ class Call:
     label : str
         The function's name, for messages.
     function, arguments : object
-        As the carrier made them.
+        As the transport made them.
     batch : Batch, optional
     held : bool
         It is part of something that holds the queue open.
     raw : bool
-        Its result is handed on as the carrier has it, to be an argument of another call.
+        Its result is handed on as the transport has it, to be an argument of another call.
     release : callable, optional
         Frees what the arguments hold when nobody needs them any more.
     due : float, optional
         When its deadline is, on the clock of `time.monotonic`.
     running : dict
-        The attempts that are under way, and their lanes.
+        The attempts that are under way, and their channels.
     alarm, limits : Alarm, dict of Alarm
         What ends it at its deadline, and its attempts at their limits.
     repeats_itself : bool
@@ -122,7 +133,7 @@ class Call:
     release: Callable[[], None] | None = None
     submitted: float = field(default_factory=time.monotonic)
     due: float | None = None
-    running: dict[Attempt, Lane] = field(default_factory=dict)
+    running: dict[Attempt, Channel] = field(default_factory=dict)
     alarm: Alarm | None = None
     limits: dict[Attempt, Alarm] = field(default_factory=dict)
     repeats_itself: bool = False
@@ -185,7 +196,7 @@ Ended: TypeAlias = tuple[Call, Attempt, Outcome | None]
 """An attempt and what it came to; None: it has not begun, and is to be undone."""
 
 
-class Lane(Protocol):
+class Channel(Protocol):
     """One worker, as seen from the thread that hands it calls."""
 
     thread: threading.Thread
@@ -219,8 +230,8 @@ def attempts_left(call: Call, outcome: Outcome) -> int:
     return max(0, most - call.failed[sort] + 1)
 
 
-class Lookout:
-    """Looks for calls that deserve a second copy, now and then for all lanes together."""
+class StragglerDetector:
+    """Looks for calls that deserve a second copy, now and then for all channels together."""
 
     def __init__(self) -> None:
         self._again = 0.0
@@ -241,16 +252,16 @@ class Lookout:
         return None, may_come
 
 
-class Carrier(Protocol):
+class Transport(Protocol):
     """How functions and arguments get to workers, and what those are."""
 
     keeps_limits: bool
-    """Its lanes end attempts at their limit themselves."""
+    """Its channels end attempts at their limit themselves."""
 
-    keeps_lanes: bool
-    """Its lanes wait for the next call; otherwise they end when there is none."""
+    keeps_channels: bool
+    """Its channels wait for the next call; otherwise they end when there is none."""
 
-    place: Place
+    scratch: ScratchSpace
     """For what does not fit into messages."""
 
     showing: Any
@@ -283,11 +294,11 @@ class Carrier(Protocol):
     def broadcast(self, value: object) -> Ref:
         """Store a value that many calls read."""
 
-    def lane(self) -> Lane:
-        """Return a new lane, used by one thread."""
+    def channel(self) -> Channel:
+        """Return a new channel, used by one thread."""
 
     def ending(self) -> None:
         """Note that no more calls come, so that nothing is waited for that nobody needs."""
 
     def close(self) -> None:
-        """Free what all lanes share, after they have been closed."""
+        """Free what all channels share, after they have been closed."""

@@ -1,4 +1,4 @@
-"""The queue of calls, the lanes that carry them out, and what follows when an attempt ends."""
+"""Dispatcher of calls: the threads of the channels, attempts, retries, and the end of a call."""
 
 from __future__ import annotations
 
@@ -10,12 +10,21 @@ from collections.abc import Container, Iterable
 from typing import Any
 
 from wrenla.errors import Cancelled
-from wrenla.executors.calls.call import LOOK, Call, Carrier, Lane, Lookout, Outcome, Work, attempts_left
-from wrenla.executors.calls.timer import apart
+from wrenla.executors.calls.call import (
+    LOOK,
+    Call,
+    Channel,
+    Outcome,
+    StragglerDetector,
+    Transport,
+    Work,
+    attempts_left,
+)
 from wrenla.executors.calls.future import Attempt, Future
-from wrenla.executors.calls.stats import ending_of
 from wrenla.executors.calls.queue import Queue
 from wrenla.executors.calls.showing import Showing, mode_of
+from wrenla.executors.calls.stats import ending_of
+from wrenla.executors.calls.timer import run_apart
 from wrenla.executors.map_api.failed_inputs import note_inputs
 
 __all__ = ["Calls"]
@@ -26,22 +35,22 @@ logger = logging.getLogger("wrenla.calls")
 class Calls(Queue):
     """Carries calls out, at most so many at a time, and ends every one of them.
 
-    Each lane is a thread with a worker of its own; it takes the next call when it is done with one. Lanes are
-    made when they are needed, and end with `shutdown`.
+    Each channel is a thread with a worker of its own; it takes the next call when it is done with one.
+    Channels are made when they are needed, and end with `shutdown`.
 
     Parameters
     ----------
-    lanes : int
+    channels : int
         Calls that run at the same time.
-    carrier : Carrier
+    transport : Transport
     name : str
         What the calls' ids begin with.
     """
 
-    def __init__(self, lanes: int, carrier: Carrier, name: str) -> None:
-        super().__init__(lanes, carrier, name, self._serve)
-        self._lookout = Lookout()
-        self._showing = carrier.showing = Showing(lanes, self._is_alone)
+    def __init__(self, channels: int, transport: Transport, name: str) -> None:
+        super().__init__(channels, transport, name, self._serve)
+        self._stragglers = StragglerDetector()
+        self._showing = transport.showing = Showing(channels, self._is_alone)
         self._watchers = 0
 
     def stop(self, calls: Container[Future[Any]] | None = None, *, grace: float = 1.0) -> None:
@@ -68,8 +77,8 @@ class Calls(Queue):
                 call.ended = True
             self._cancelling += 1
         self._cancel(mine)
-        for attempt, _, lane in stopped:
-            lane.stop(attempt, gently=True)
+        for attempt, _, channel in stopped:
+            channel.stop(attempt, gently=True)
         # a call may have a copy
         for attempt, call in {call: (attempt, call) for attempt, call, _ in reversed(stopped)}.values():
             self._resolve(call, attempt, Outcome(error=Cancelled(f"{call.label}: told to stop while it ran")))
@@ -82,9 +91,9 @@ class Calls(Queue):
         finally:  # a second Ctrl-C ends the patience
             with self._changed:
                 self._watchers -= 1
-                left = [(attempt, lane) for attempt, _, lane in stopped if attempt in self._active]
-            for attempt, lane in left:
-                lane.stop(attempt, gently=False)
+                left = [(attempt, channel) for attempt, _, channel in stopped if attempt in self._active]
+            for attempt, channel in left:
+                channel.stop(attempt, gently=False)
             self._give_up(attempt for attempt, _ in left)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -99,7 +108,7 @@ class Calls(Queue):
             self._cancelling += 1
             self._changed.notify_all()
         self._cancel(cancelled)
-        self.carrier.ending()
+        self.transport.ending()
         self._finish()
         if not wait:
             return
@@ -116,36 +125,36 @@ class Calls(Queue):
 
     def _wait(self, timeout: float | None) -> None:
         with self._changed:
-            self._changed.wait_for(self._crew.is_gone, timeout)
+            self._changed.wait_for(self._worker_threads.is_gone, timeout)
 
-    # one lane
+    # one channel
 
     def _serve(self) -> None:
-        lane = self.carrier.lane()
+        channel = self.transport.channel()
         try:
-            while self._carry_out(lane):
+            while self._carry_out(channel):
                 pass
         finally:
-            lane.close()
+            channel.close()
             with self._changed:
-                self._crew.leave()
+                self._worker_threads.leave()
                 self._changed.notify_all()
             self._replace()
             self._finish()
             with self._changed:
-                self._crew.gone()
+                self._worker_threads.gone()
                 self._changed.notify_all()
 
-    def _carry_out(self, lane: Lane) -> bool:
+    def _carry_out(self, channel: Channel) -> bool:
         """Carry out the next calls; return False if there will be no more.
 
         Results belong to whoever asked for them: nothing refers to a call any more when it has ended.
         """
-        work = self._take(lane)
+        work = self._take(channel)
         if work is None:
             return False
         left = dict(work)
-        outcomes = lane.perform(work)
+        outcomes = channel.perform(work)
         del work
         try:
             for call, attempt, outcome in outcomes:
@@ -156,36 +165,36 @@ class Calls(Queue):
                     self._ended(call, attempt, outcome)
                 del call, attempt, outcome
         except Exception as error:  # ours, not the function's: calls must end all the same
-            logger.exception("a lane of %s", self._name)
+            logger.exception("a channel of %s", self._name)
             for call, attempt in left.items():
                 self._ended(call, attempt, Outcome(error=error))
         return True
 
-    def _take(self, lane: Lane) -> list[Work] | None:
+    def _take(self, channel: Channel) -> list[Work] | None:
         """Wait for calls and begin attempts at them; None if there will be no more."""
         while True:
             while self._forgotten:
                 self._release(self._forgotten.popleft())  # which may take a request to a store
             with self._changed:
-                if self._crew.has_given_up():
+                if self._worker_threads.has_given_up():
                     return None
                 if self._queue:
                     call = self._queue.popleft()
                     if call.ended or not self._starts(call):
                         continue
-                    work = [(call, self._begin(call, lane, copy=False))]
+                    work = [(call, self._begin(call, channel, copy=False))]
                     return work + [
-                        (more, self._begin(more, lane, copy=False)) for more in self._ahead(call, lane)
+                        (more, self._begin(more, channel, copy=False)) for more in self._ahead(call, channel)
                     ]
                 if self._closed and not (self._active or self._holds):
                     self._changed.notify_all()
                     return None
-                straggler, may_come = self._lookout.look(self._active)
+                straggler, may_come = self._stragglers.look(self._active)
                 if straggler is not None:
                     if not self._idle:
-                        self._crew.hire()  # somebody else looks from now on
-                    return [(straggler, self._begin(straggler, lane, copy=True))]
-                if not self.carrier.keeps_lanes and (self._idle or not may_come):
+                        self._worker_threads.hire()  # somebody else looks from now on
+                    return [(straggler, self._begin(straggler, channel, copy=True))]
+                if not self.transport.keeps_channels and (self._idle or not may_come):
                     return None
                 self._idle += 1
                 try:
@@ -193,14 +202,14 @@ class Calls(Queue):
                 finally:
                     self._idle -= 1
 
-    def _begin(self, call: Call, lane: Lane, *, copy: bool) -> Attempt:
+    def _begin(self, call: Call, channel: Channel, *, copy: bool) -> Attempt:
         now = time.monotonic()
-        attempt = self._ledger.attempt_begins(call, now, copy=copy)
-        call.running[attempt] = lane
+        attempt = self._statistics.attempt_begins(call, now, copy=copy)
+        call.running[attempt] = channel
         self._active[attempt] = call
-        if not self.carrier.keeps_limits and (limit := call.limit(now)) is not None:
+        if not self.transport.keeps_limits and (limit := call.limit(now)) is not None:
             late = weakref.ref(attempt)
-            call.limits[attempt] = self._clock.at(now + limit, lambda: self._timed_out(late()))
+            call.limits[attempt] = self._timer.at(now + limit, lambda: self._timed_out(late()))
         return attempt
 
     def _ended(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
@@ -209,11 +218,11 @@ class Calls(Queue):
         self._showing.end(call, attempt, outcome.logs, lost=lost)
         with self._changed:
             self._active.pop(attempt, None)  # an abandoned one is not there any more
-            self._clock.drop(call.limits.pop(attempt, None))
+            self._timer.drop(call.limits.pop(attempt, None))
             del call.running[attempt]
             if self._watchers or self._closed:
                 self._changed.notify_all()
-            self._ledger.attempt_ended(call, attempt, outcome)
+            self._statistics.attempt_ended(call, attempt, outcome)
             again = False
             if call.ended:
                 attempt.ending = attempt.ending or "Superseded"
@@ -239,9 +248,9 @@ class Calls(Queue):
             if superseded and not call.running:
                 self._release(call)
             return
-        for other, lane in others:
+        for other, channel in others:
             other.ending = "Superseded"
-            lane.stop(other, gently=False)
+            channel.stop(other, gently=False)
         self._resolve(call, attempt, outcome)
         self._give_up(other for other, _ in others)
 
@@ -249,9 +258,9 @@ class Calls(Queue):
         """Take an attempt back that has not begun."""
         with self._changed:
             self._active.pop(attempt, None)
-            self._clock.drop(call.limits.pop(attempt, None))
+            self._timer.drop(call.limits.pop(attempt, None))
             del call.running[attempt]
-            self._ledger.attempt_undone(call, attempt)
+            self._statistics.attempt_undone(call, attempt)
             if self._watchers or self._closed:
                 self._changed.notify_all()
             if not call.ended:
@@ -265,9 +274,9 @@ class Calls(Queue):
 
     def _resolve(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
         """End a call."""
-        note_inputs(call, outcome, self.carrier)
+        note_inputs(call, outcome, self.transport)
         with self._changed:
-            self._ledger.call_ended(call, attempt, outcome)
+            self._statistics.call_ended(call, attempt, outcome)
         if not call.running:
             self._release(call)
         if outcome.logs:
@@ -278,7 +287,7 @@ class Calls(Queue):
         else:
             call.future.set_result(outcome.value)
 
-    # what ends a call from outside its lane
+    # what ends a call from outside its channel
 
     def _timed_out(self, attempt: Attempt | None) -> None:
         """Give up an attempt that cannot be ended, and its thread."""
@@ -287,20 +296,20 @@ class Calls(Queue):
             if attempt is None or call is None or call.ended:
                 return
             call.ended = True
-            lane = call.running[attempt]
+            channel = call.running[attempt]
         attempt.ending = "TimedOut"
-        lane.stop(attempt, gently=True)
+        channel.stop(attempt, gently=True)
         attempt.seconds = time.monotonic() - attempt.started
         self._give_up([attempt])
-        apart(self._resolve, call, attempt, Outcome(error=call.late()))
+        run_apart(self._resolve, call, attempt, Outcome(error=call.late()))
 
     def _give_up(self, attempts: Iterable[Attempt]) -> None:
         """Leave attempts to themselves that cannot be ended, with their threads."""
-        if self.carrier.keeps_limits:
+        if self.transport.keeps_limits:
             return
         with self._changed:
             mine = [attempt for attempt in attempts if attempt in self._active]
-            lanes = [self._active.pop(attempt).running[attempt] for attempt in mine]
-            self._crew.give_up(lane.thread for lane in lanes)
+            channels = [self._active.pop(attempt).running[attempt] for attempt in mine]
+            self._worker_threads.give_up(channel.thread for channel in channels)
             self._changed.notify_all()
         self._replace()

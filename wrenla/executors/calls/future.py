@@ -1,4 +1,4 @@
-"""The futures of calls: the standard library's, and what became of each attempt."""
+"""Futures of calls: the standard library's, with a record of each attempt."""
 
 from __future__ import annotations
 

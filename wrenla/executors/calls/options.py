@@ -1,4 +1,4 @@
-"""What can be said of a call, and checks of what users say."""
+"""Options of a call (retries, timeout, deadline, …), and their checks."""
 
 from __future__ import annotations
 

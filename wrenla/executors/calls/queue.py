@@ -1,4 +1,4 @@
-"""The queue of calls: who is let in, who begins, and what ends a call while it waits."""
+"""Queue of calls: admission, start, deadline and cancellation of a call that waits."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 from wrenla.errors import Cancelled, NeverStarted
-from wrenla.executors.calls.call import Call, Carrier, Lane
-from wrenla.executors.calls.timer import (Clock, apart)
-from wrenla.executors.calls.worker_threads import Crew
+from wrenla.executors.calls.call import Call, Channel, Transport
 from wrenla.executors.calls.future import Attempt, Future
-from wrenla.executors.calls.stats import (Ledger, Stats)
+from wrenla.executors.calls.stats import CallStatistics, Stats
+from wrenla.executors.calls.timer import Timer, run_apart
+from wrenla.executors.calls.worker_threads import WorkerThreads
 
 __all__ = ["Queue"]
 
 
 class Queue(ABC):
-    """Calls that wait for a lane.
+    """Calls that wait for a channel.
 
     Parameters
     ----------
-    lanes : int
+    channels : int
         Calls that run at the same time.
-    carrier : Carrier
+    transport : Transport
     name : str
         What the calls' ids begin with.
     serve : callable
-        What the thread of a lane does.
+        What the thread of a channel does.
     """
 
-    def __init__(self, lanes: int, carrier: Carrier, name: str, serve: Callable[[], None]) -> None:
-        self.carrier = carrier
-        self.lanes = lanes
+    def __init__(self, channels: int, transport: Transport, name: str, serve: Callable[[], None]) -> None:
+        self.transport = transport
+        self.channels = channels
         self.process = os.getpid()
         self._name = name
         self._number = itertools.count(1)
         self._queue: deque[Call] = deque()
         self._forgotten: deque[Call] = deque()
         self._active: dict[Attempt, Call] = {}
-        self._crew = Crew(lanes, serve, name)
+        self._worker_threads = WorkerThreads(channels, serve, name)
         self._idle = 0
         self._closed = False
         self._cancelling = 0
         self._holds: set[Future[Any]] = set()
         self._changed = threading.Condition()
-        self._clock = Clock()
-        self._ledger = Ledger()
-        self._counts = self._ledger.counts
+        self._timer = Timer()
+        self._statistics = CallStatistics()
+        self._counts = self._statistics.counts
 
     @abstractmethod
     def stop(self, calls: Container[Future[Any]] | None = None, *, grace: float = 1.0) -> None:
@@ -81,7 +81,7 @@ class Queue(ABC):
             if call.options.deadline is not None:
                 waiting = weakref.ref(call)
                 call.due = call.submitted + call.options.deadline
-                call.alarm = self._clock.at(call.due, lambda: self._deadline(waiting()))
+                call.alarm = self._timer.at(call.due, lambda: self._deadline(waiting()))
 
     @property
     def forked(self) -> bool:
@@ -114,9 +114,9 @@ class Queue(ABC):
         """Return what has happened so far."""
         self.check_process()
         with self._changed:
-            return self._ledger.stats(self._queue, self._active.values(), len(self._crew))
+            return self._statistics.stats(self._queue, self._active.values(), len(self._worker_threads))
 
-    # from the queue to a lane
+    # from the queue to a channel
 
     def _starts(self, call: Call) -> bool:
         """Tell whether a call from the queue begins: not if it was cancelled there."""
@@ -128,11 +128,11 @@ class Queue(ABC):
         self._forgotten.append(call)
         return False
 
-    def _ahead(self, call: Call, lane: Lane) -> Iterator[Call]:
-        """Yield calls to hand out together with one, if there are more than enough for all lanes."""
+    def _ahead(self, call: Call, channel: Channel) -> Iterator[Call]:
+        """Yield calls to hand out together with one, if there are more than enough for all channels."""
         if call.batch is None or not self._queue:
             return
-        for _ in range(min(lane.appetite(call), len(self._queue) // (2 * self._crew.most))):
+        for _ in range(min(channel.appetite(call), len(self._queue) // (2 * self._worker_threads.most))):
             if self._queue[0].batch is not call.batch or self._queue[0].begun or self._queue[0].ended:
                 return
             more = self._queue.popleft()
@@ -140,11 +140,11 @@ class Queue(ABC):
                 yield more
 
     def _wake(self) -> None:
-        """Let a lane take a call: an idle one, or a new one."""
+        """Let a channel take a call: an idle one, or a new one."""
         if self._idle:
             self._changed.notify()
         if self._idle < len(self._queue):
-            self._crew.hire()
+            self._worker_threads.hire()
 
     def _replace(self) -> None:
         """Let others carry out what is waiting; if the system has no thread for us, nobody ever will."""
@@ -178,7 +178,7 @@ class Queue(ABC):
         if cancelled:
             return
         self._release(call)
-        apart(call.future.set_exception, call.late() if begun else call.never_started())
+        run_apart(call.future.set_exception, call.late() if begun else call.never_started())
 
     def _cancel(self, calls: Sequence[Call]) -> None:
         """End calls that have been taken out of the queue, all of them before anything is freed."""
@@ -204,14 +204,14 @@ class Queue(ABC):
     def _release(self, call: Call) -> None:
         release, call.release = call.release, None
         call.function = call.arguments = None
-        self._clock.drop(call.alarm)
+        self._timer.drop(call.alarm)
         if release is not None:
             release()
 
     def _finish(self) -> None:
-        """Free what is shared, when there are no more lanes."""
+        """Free what is shared, when there are no more channels."""
         with self._changed:
-            if not self._closed or self._cancelling or self._queue or len(self._crew):
+            if not self._closed or self._cancelling or self._queue or len(self._worker_threads):
                 return
-        self._clock.close()
-        self.carrier.close()
+        self._timer.close()
+        self.transport.close()

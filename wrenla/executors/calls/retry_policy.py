@@ -1,4 +1,4 @@
-"""What a failed attempt at a call is, and what follows: pure functions, so that tables can hold them."""
+"""Retry policy: the kind of a failure, and whether it is tried again. Pure functions."""
 
 from __future__ import annotations
 

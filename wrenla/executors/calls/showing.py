@@ -1,4 +1,4 @@
-"""What mapped functions print, shown where their caller prints: line by line, named by input."""
+"""Output of mapped functions on the caller's screen: line by line, named by input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wrenla.config import settings
 from wrenla.errors import SettingError
 from wrenla.executors.calls.call import Call
 from wrenla.executors.calls.future import Attempt
-from wrenla_handler.calls.capture import (Printed, StreamName)
+from wrenla_handler.calls.capture import Printed, StreamName
 
 __all__ = ["Router", "Showing", "mode_of"]
 
@@ -79,14 +79,14 @@ class Showing:
 
     Parameters
     ----------
-    lanes : int
+    channels : int
         Calls that may run at the same time.
     alone : method
         Tells whether there is no other call now.
     """
 
-    def __init__(self, lanes: int, alone: Callable[[], bool]) -> None:
-        self._lanes = lanes
+    def __init__(self, channels: int, alone: Callable[[], bool]) -> None:
+        self._channels = channels
         self._alone = weakref.WeakMethod(alone)  # whose we are
         self._shown: dict[Attempt, _Shown] = {}
         self._warned: set[bytes] = set()
@@ -137,7 +137,7 @@ class Showing:
 
     def _prefix(self, call: Call) -> bytes:
         """Return what names a call in its lines: nothing if there can be no other."""
-        if self._lanes == 1:
+        if self._channels == 1:
             return b""
         batch = call.batch
         if batch is None or not batch.inputs:

@@ -1,4 +1,4 @@
-"""What ends executors that nobody ends: their last user is gone, or the program is over."""
+"""Shutdown of executors that were never closed: on garbage collection and at interpreter exit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What calls have come to: written down for each of them, and counted for all."""
+"""Statistics of calls: a record for each, counters for all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wrenla.errors import Cancelled, RemoteError
 from wrenla.executors.calls.call import Call, Outcome
 from wrenla.executors.calls.future import Attempt
 
-__all__ = ["Ledger", "Stats", "ending_of"]
+__all__ = ["CallStatistics", "Stats", "ending_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Stats:
     attempts, retries, copies : int
         Attempts at calls; those after a failure; second copies of stragglers.
     workers : int
-        Lanes in use: processes or threads.
+        Channels in use: processes or threads.
     seconds : float
         In functions.
     bytes_sent, bytes_received : int
@@ -59,7 +59,7 @@ class Stats:
     cold_starts: int = 0
 
 
-class Ledger:
+class CallStatistics:
     """Counts what happens. Whoever uses it sees to it that it is used by one thread at a time."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""One thread that does things when their time has come; it exists while there is something to wait for."""
+"""Timer: one thread that runs callbacks when they are due; it exists while there are any."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Alarm", "Clock", "apart"]
+__all__ = ["Alarm", "Timer", "run_apart"]
 
 logger = logging.getLogger("wrenla.calls")
 
@@ -33,7 +33,7 @@ class Alarm:
         self.do: Callable[[], None] | None = do
 
 
-class Clock:
+class Timer:
     """Calls functions at times of `time.monotonic`. They should be quick."""
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ class Clock:
                     logger.exception("at a deadline")
 
 
-def apart(do: Callable[..., None], *arguments: Any) -> None:
+def run_apart(do: Callable[..., None], *arguments: Any) -> None:
     """Do what may take long, such as a user's callbacks, in a thread of its own: the clock goes on."""
     thread = threading.Thread(target=do, args=arguments, name="wrenla-late", daemon=True)
     try:

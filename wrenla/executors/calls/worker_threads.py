@@ -1,4 +1,4 @@
-"""The threads of a queue of calls: begun when they are needed, awaited at the end, or left to themselves."""
+"""Worker threads of a dispatcher: started on demand, joined at the end, or abandoned."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 
 from wrenla_handler.threads import no_thread
 
-__all__ = ["Crew"]
+__all__ = ["WorkerThreads"]
 
 
-class Crew:
+class WorkerThreads:
     """Threads that all do the same. Its methods are called with the queue's lock held.
 
     Parameters
@@ -43,7 +43,7 @@ class Crew:
             The system has no thread for us, and there is none that works.
         """
         if len(self._working) < self.most:
-            thread = threading.Thread(target=self._work, name=f"{self._name}-lane", daemon=True)
+            thread = threading.Thread(target=self._work, name=f"{self._name}-channel", daemon=True)
             self._working.add(thread)
             try:
                 thread.start()

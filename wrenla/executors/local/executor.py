@@ -1,4 +1,4 @@
-"""This machine as executor."""
+"""`LocalExecutor`: this machine as executor."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from typing import Literal, Never
 
 from wrenla.errors import NestedCallError
 from wrenla.executors.base import Executor
-from wrenla.executors.calls.call import Carrier
+from wrenla.executors.calls.call import Transport
 from wrenla.executors.calls.calls import Calls
-from wrenla.executors.calls.shutdown import (ended_at_exit, let_go)
 from wrenla.executors.calls.options import (
     OPTIONS,
     CallOptions,
@@ -25,9 +24,10 @@ from wrenla.executors.calls.options import (
     memory_bytes,
     one_of,
 )
-from wrenla.executors.local.process_channels import ProcessCarrier
-from wrenla.executors.local.threads import ThreadCarrier
-from wrenla.executors.transport.scratch import Place
+from wrenla.executors.calls.shutdown import ended_at_exit, let_go
+from wrenla.executors.local.process_channels import ProcessTransport
+from wrenla.executors.local.threads import ThreadTransport
+from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.units import format_bytes
 from wrenla_handler.calls.context import current_call
@@ -183,15 +183,15 @@ class LocalExecutor(Executor):
         self._home = Worker(self._for_tiles)
         self._lock = threading.Lock()
         name = f"calls-{uuid.uuid4().hex[:12]}"
-        carrier: Carrier
+        transport: Transport
         if kind == "thread":
-            carrier = ThreadCarrier(Place(name, "process"))
+            transport = ThreadTransport(ScratchSpace(name, "process"))
         else:
             variables = dict.fromkeys(_THREADS_OF_BLAS, str(blas_threads))
-            carrier = ProcessCarrier(
-                Place(name, "host"), variables, max_calls=max_calls_per_child, max_bytes=worn_out
+            transport = ProcessTransport(
+                ScratchSpace(name, "host"), variables, max_calls=max_calls_per_child, max_bytes=worn_out
             )
-        self._calls = Calls(self.workers, carrier, name)
+        self._calls = Calls(self.workers, transport, name)
         # for those who do not end it: it goes with its last user, and its calls end before the program
         self._finalizer = weakref.finalize(self, let_go, self._calls, self._home, self._pool)
         self._finalizer.atexit = False
@@ -229,7 +229,7 @@ class LocalExecutor(Executor):
     def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
         self._calls.check_open()
         call = current_call()
-        nested = call is not None and call.owner is self._calls.carrier
+        nested = call is not None and call.owner is self._calls.transport
         if nested or getattr(self._inside, "worker", False) or getattr(self._inside, "run", False):
             raise NestedCallError(
                 "a function that runs on an executor, or is told its events, asked the same executor for a "

@@ -1,4 +1,4 @@
-"""Calls in processes of this machine: a lane is a child process, replaced when it has died or is worn out."""
+"""Channel to a worker process, which is replaced when it has died or is worn out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from wrenla.errors import CallError, Cancelled, Lost, NeverStarted
 from wrenla.executors.calls.call import Call, Ended, Outcome, Work
 from wrenla.executors.calls.future import Attempt
 from wrenla.executors.local.processes import Child, Leaving
-from wrenla.executors.transport.remote import Envelopes
-from wrenla.executors.transport.scratch import Place
-from wrenla_handler.calls.messages import (Request, Response)
+from wrenla.executors.transport.remote import RemoteTransport
+from wrenla.executors.transport.scratch import ScratchSpace
+from wrenla_handler.calls.messages import Request, Response
 from wrenla_handler.serialize.blobs import size
 
-__all__ = ["ProcessCarrier"]
+__all__ = ["ProcessTransport"]
 
 _GRACE = 1.0
 """Seconds that a function has to clear up when its time is over."""
@@ -25,18 +25,18 @@ _AHEAD, _AHEAD_SECONDS = 15, 5e-3
 """How many calls are sent ahead at most, and the seconds that they should take together."""
 
 _STARTS = 3
-"""How often a lane tries to start a child before it says so."""
+"""How often a channel tries to start a child before it says so."""
 
 _AWAIT = 10.0
 """Seconds for which the stored answer of a worker that cannot be reached any more is awaited."""
 
 
-class ProcessCarrier(Envelopes):
+class ProcessTransport(RemoteTransport):
     """Carries calls to processes of this machine.
 
     Parameters
     ----------
-    place : Place
+    scratch : ScratchSpace
     variables : dict of str to str
         Environment variables of the processes, beside those that this one has when they start.
     max_calls : int, optional
@@ -46,34 +46,34 @@ class ProcessCarrier(Envelopes):
     """
 
     keeps_limits = True
-    keeps_lanes = True
+    keeps_channels = True
 
     def __init__(
         self,
-        place: Place,
+        scratch: ScratchSpace,
         variables: dict[str, str],
         *,
         max_calls: int | None = None,
         max_bytes: int | None = None,
     ) -> None:
-        super().__init__(place)
+        super().__init__(scratch)
         self.variables = variables
-        self.lanes: list[ProcessLane] = []
+        self.channels: list[ProcessChannel] = []
         self._max_calls = max_calls
         self._max_bytes = max_bytes
 
-    def lane(self) -> ProcessLane:
-        """Return a lane whose process starts with its first call."""
-        lane = ProcessLane(self)
-        self.lanes.append(lane)
-        return lane
+    def channel(self) -> ProcessChannel:
+        """Return a channel whose process starts with its first call."""
+        channel = ProcessChannel(self)
+        self.channels.append(channel)
+        return channel
 
     def ending(self) -> None:
         """Do nothing: attempts that nobody needs are ended at once, or left alone."""
 
     def close(self) -> None:
         """Remove what is stored."""
-        self.place.close()
+        self.scratch.close()
 
     @property
     def wears_out(self) -> bool:
@@ -87,12 +87,12 @@ class ProcessCarrier(Envelopes):
         )
 
 
-class ProcessLane:
+class ProcessChannel:
     """One child process at a time, used by one thread; others may only stop what it runs."""
 
-    def __init__(self, carrier: ProcessCarrier) -> None:
+    def __init__(self, transport: ProcessTransport) -> None:
         self.thread = threading.current_thread()
-        self._carrier = carrier
+        self._transport = transport
         self._child: Child | None = None
         self._attempts: list[Attempt] = []
         self._seconds = 1.0  # what calls have taken lately
@@ -115,7 +115,7 @@ class ProcessLane:
             or call.options.record
             or call.options.timeout is not None
             or call.options.deadline is not None
-            or self._carrier.wears_out
+            or self._transport.wears_out
         ):
             return 0
         return min(_AHEAD, int(_AHEAD_SECONDS / max(self._seconds, 1e-6)))
@@ -187,12 +187,12 @@ class ProcessLane:
         elif self._told:
             self._child = None
             child.kill()
-        elif self._carrier.worn_out(child):
+        elif self._transport.worn_out(child):
             self.close()
 
     def _meanwhile(self, child: Child, call: Call, attempt: Attempt) -> Callable[[], None] | None:
         """Return what shows what a call prints while it runs, None if nothing of it is shown."""
-        showing = self._carrier.showing
+        showing = self._transport.showing
         if call.options.logs == "quiet":
             return None
 
@@ -215,8 +215,8 @@ class ProcessLane:
         if request.modules:
             child.modules = request.modules[0].sha256
         child.peak = response.peak
-        self._carrier.forget_record(request)
-        outcome = self._carrier.read(response, call)
+        self._transport.forget_record(request)
+        outcome = self._transport.read(response, call)
         outcome.sent = size(request.function) + size(request.arguments)
         self._seconds += 0.2 * (response.seconds - self._seconds)
         return outcome
@@ -224,15 +224,17 @@ class ProcessLane:
     def _requests(self, child: Child, work: Sequence[Work]) -> list[Request]:
         requests, modules = [], child.modules
         for call, attempt in work:
-            requests.append(self._carrier.request(call, attempt, child.known, modules))
+            requests.append(self._transport.request(call, attempt, child.known, modules))
             if requests[-1].modules:  # which is what the child has when it comes to the next one
                 modules = requests[-1].modules[0].sha256
         return requests
 
     def _without_child(self, work: Sequence[Work], error: NeverStarted) -> Iterator[Ended]:
-        """Give calls back, for another lane may have a child, and pause, so as not to take them all."""
+        """Give calls back, for another channel may have a child, and pause, so as not to take them all."""
         self._failures += 1
-        hopeless = self._failures >= _STARTS and not any(lane.has_child for lane in self._carrier.lanes)
+        hopeless = self._failures >= _STARTS and not any(
+            channel.has_child for channel in self._transport.channels
+        )
         for call, attempt in work:
             yield call, attempt, Outcome(error=error) if hopeless else None
         time.sleep(min(1.0, 0.1 * 2**self._failures))
@@ -267,7 +269,7 @@ class ProcessLane:
             child.kill()
             child = None
         if child is None:
-            child = Child(os.environ | self._carrier.variables)
+            child = Child(os.environ | self._transport.variables)
         self._failures = 0
         with self._lock:
             self._child, self._attempts, self._told = child, attempts, False
@@ -287,11 +289,11 @@ class ProcessLane:
             self._child = None
             printed = child.kill(grace=_GRACE if lost is None else 0.0)
         if lost is not None and response is None:
-            response = self._carrier.recorded(request)
-        self._carrier.forget_record(request)
+            response = self._transport.recorded(request)
+        self._transport.forget_record(request)
         if response is not None:
-            return self._carrier.read(response, call)
-        self._carrier.place.free_results(call.future.id, attempt.number)
+            return self._transport.read(response, call)
+        self._transport.scratch.free_results(call.future.id, attempt.number)
         cause = call.late() if lost is None else type(lost)(f"{call.label}: {lost}")
         return Outcome(error=cause, logs=printed, worker=attempt.worker)
 
@@ -301,7 +303,7 @@ class ProcessLane:
             return None
         limit = call.limit(attempt.started)
         until = time.monotonic() + _AWAIT if limit is None else attempt.started + limit
-        while (response := self._carrier.recorded(request)) is None:
+        while (response := self._transport.recorded(request)) is None:
             if time.monotonic() > until or not child.alive():
                 break
             time.sleep(0.05)

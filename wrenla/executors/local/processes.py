@@ -1,4 +1,4 @@
-"""A child process as worker: its pipes, its output, and its end."""
+"""Worker process as a child: its pipes, its output, and its end."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from typing import Any
 
 from wrenla.errors import CallError, Lost, NeverStarted, OutOfMemory, WorkerDied
 from wrenla_handler import keeper
-from wrenla_handler.calls.messages import (Request, Response)
-from wrenla_handler.calls.capture import (Printed, StreamName, take_file)
-from wrenla_handler.worker_process import (HEAD, LEAVING, MAGIC, framed)
+from wrenla_handler.calls.capture import Printed, StreamName, take_file
+from wrenla_handler.calls.messages import Request, Response
 from wrenla_handler.machine import control_groups
 from wrenla_handler.threads import limits_on_starting
+from wrenla_handler.worker_process import HEAD, LEAVING, MAGIC, framed
 
 __all__ = ["Child", "Leaving"]
 
@@ -62,7 +62,7 @@ class Leaving(Exception):
 
 
 class Child:
-    """One ``python -m wrenla_handler.worker_process`` below its keeper, used by one thread, which also ends it.
+    """One ``python -m wrenla_handler.worker_process`` below its keeper; used, and ended, by one thread.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Calls in threads of this process: nothing is pickled, nothing can be ended by force."""
+"""Calls in threads of this process: nothing is pickled, nothing can be killed."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from wrenla.executors.calls.call import Call, Ended, Outcome, Work
 from wrenla.executors.calls.future import Attempt
 from wrenla.executors.calls.options import CallOptions
 from wrenla.executors.calls.showing import Router, Showing
-from wrenla.executors.transport.scratch import Place
+from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla_handler.calls.broadcast import Ref, resolved
+from wrenla_handler.calls.capture import Printed, StreamName
 from wrenla_handler.calls.context import CallContext, running
 from wrenla_handler.calls.failure import Failure
 from wrenla_handler.calls.fork_guard import ParentOnly
-from wrenla_handler.calls.capture import (Printed, StreamName)
 
-__all__ = ["ThreadCarrier"]
+__all__ = ["ThreadTransport"]
 
 
-class ThreadCarrier:
+class ThreadTransport:
     """Carries calls to threads of this process.
 
     Parameters
     ----------
-    place : Place
+    scratch : ScratchSpace
         For broadcast values, and for what functions store.
     """
 
     keeps_limits = False
-    keeps_lanes = True
+    keeps_channels = True
     showing: Showing
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, scratch: ScratchSpace) -> None:
+        self.scratch = scratch
 
     def function(self, fn: Callable[..., Any], label: str, options: CallOptions) -> Callable[..., Any]:
         return fn
@@ -67,24 +67,24 @@ class ThreadCarrier:
 
     def broadcast(self, value: object) -> Ref:
         """Store a value, so that all calls see the same one, which none can change."""
-        return self.place.broadcast(value, inline=0)
+        return self.scratch.broadcast(value, inline=0)
 
-    def lane(self) -> ThreadLane:
-        return ThreadLane(self)
+    def channel(self) -> ThreadChannel:
+        return ThreadChannel(self)
 
     def ending(self) -> None:
         """Do nothing: attempts that nobody needs are ended at once, or left alone."""
 
     def close(self) -> None:
         """Remove what is stored."""
-        self.place.close()
+        self.scratch.close()
 
 
-class ThreadLane:
+class ThreadChannel:
     """The thread that uses it."""
 
-    def __init__(self, carrier: ThreadCarrier) -> None:
-        self._carrier = carrier
+    def __init__(self, transport: ThreadTransport) -> None:
+        self._transport = transport
         self._context: tuple[Attempt, CallContext] | None = None
         self.thread = threading.current_thread()
 
@@ -99,12 +99,12 @@ class ThreadLane:
 
     def _run(self, call: Call, attempt: Attempt) -> Outcome:
         attempt.worker = f"thread {self.thread.name}"
-        context = CallContext(call.future.id, attempt.number, self._carrier.place.data, self._carrier)
+        context = CallContext(call.future.id, attempt.number, self._transport.scratch.data, self._transport)
         self._context = attempt, context
         outcome = Outcome(worker=attempt.worker)
         function, (positional, keywords) = call.function, call.arguments
         start = time.perf_counter()
-        show = functools.partial(self._carrier.showing.direct, call, attempt)
+        show = functools.partial(self._transport.showing.direct, call, attempt)
         with _captured(show) as heard, running(context):
             try:
                 positional, keywords = resolved(positional, keywords)

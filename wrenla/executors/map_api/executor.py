@@ -1,4 +1,4 @@
-"""The map API: what an executor offers to whoever has a function and many inputs."""
+"""Map API of executors: `submit`, `map`, `submit_many`, `map_reduce`, `broadcast`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from wrenla.errors import NestedCallError
 from wrenla.executors.calls.call import Batch
 from wrenla.executors.calls.calls import Calls
 from wrenla.executors.calls.future import Future
-from wrenla.executors.calls.stats import Stats
 from wrenla.executors.calls.options import (
     CallOptions,
     at_least,
@@ -25,9 +24,10 @@ from wrenla.executors.calls.options import (
     finite,
     truth,
 )
-from wrenla.executors.map_api.map_progress import (MapCounts, known_length)
-from wrenla.executors.map_api.map_results import mapped
+from wrenla.executors.calls.stats import Stats
+from wrenla.executors.map_api.map_progress import MapCounts, known_length
 from wrenla.executors.map_api.map_reduce import reduced
+from wrenla.executors.map_api.map_results import mapped
 from wrenla.executors.map_api.submitting import Submitter
 from wrenla.executors.transport.functions import check_function, label_of, refuse_keywords
 from wrenla.showing import picture_for
@@ -153,7 +153,7 @@ class CallingExecutor(concurrent.futures.Executor):
         submit = view._submitter(function, batch)
         counts = None
         if picture is not None:
-            counts = MapCounts(picture, label_of(fn), self.calls.lanes, known_length(iterables))
+            counts = MapCounts(picture, label_of(fn), self.calls.channels, known_length(iterables))
         return mapped(
             submit,
             zip(*iterables, strict=False),
@@ -330,12 +330,12 @@ class CallingExecutor(concurrent.futures.Executor):
         [3.0, 4.0]
         """
         self._refuse_nested()
-        ref: Ref = self.calls.carrier.broadcast(value)
+        ref: Ref = self.calls.transport.broadcast(value)
         return ref
 
     def store(self) -> Store:
         """Open the store that functions get from `wrenla.store()`. What is in it goes with the executor."""
-        return self.calls.carrier.place.data()
+        return self.calls.transport.scratch.data()
 
     def stats(self) -> Stats:
         """Return how many calls there have been, how they ended, and what they took."""
@@ -364,7 +364,7 @@ class CallingExecutor(concurrent.futures.Executor):
 
     def _refuse_nested(self) -> None:
         call = current_call()
-        if call is not None and call.owner is self.calls.carrier:
+        if call is not None and call.owner is self.calls.transport:
             raise NestedCallError(
                 "a function that runs on an executor asked the same executor for calls, which would wait for "
                 "itself: return what is to be done next, and submit it from outside"

@@ -1,4 +1,4 @@
-"""Which input a failed call had: a note on its exception."""
+"""Failed inputs: a note on the exception says which input the call had."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wrenla.errors import CallError, Cancelled
-from wrenla.executors.calls.call import Batch, Call, Carrier, Outcome
+from wrenla.executors.calls.call import Batch, Call, Outcome, Transport
 
 __all__ = ["note", "note_inputs", "short"]
 
@@ -76,14 +76,14 @@ def note(error: BaseException, text: str) -> None:
     error.add_note(text)
 
 
-def note_inputs(call: Call, outcome: Outcome, carrier: Carrier) -> None:
+def note_inputs(call: Call, outcome: Outcome, transport: Transport) -> None:
     """Note on what a call of a map has come to which of the inputs have failed.
 
     Parameters
     ----------
     call : Call
     outcome : Outcome
-    carrier : Carrier
+    transport : Transport
         Knows the arguments of the call.
     """
     batch, error = call.batch, outcome.error
@@ -97,20 +97,20 @@ def note_inputs(call: Call, outcome: Outcome, carrier: Carrier) -> None:
             one = f"one of the inputs {first} to {first + call.inputs - 1}"
             note(error, "" if batch.name else one)
         else:
-            note(error, _described(batch, first, _had(call, carrier)))
+            note(error, _described(batch, first, _had(call, transport)))
     elif call.repeats_itself:
         failed = [number for number, (succeeded, _) in enumerate(outcome.value) if not succeeded]
-        chunk = _had(call, carrier) if failed else ()
+        chunk = _had(call, transport) if failed else ()
         inputs = chunk[0] if isinstance(chunk, tuple) and chunk else ()
         for number in failed:
             positional = inputs[number] if number < len(inputs) else ()
             text = _described(batch, first + number, positional)
-            call.future._notes[number] = functools.partial(_note_of_chunk, carrier, text)
+            call.future._notes[number] = functools.partial(_note_of_chunk, transport, text)
 
 
-def _note_of_chunk(carrier: Carrier, text: str, error: BaseException) -> None:
+def _note_of_chunk(transport: Transport, text: str, error: BaseException) -> None:
     note(error, text)
-    carrier.explain(error)
+    transport.explain(error)
 
 
 def _described(batch: Batch, index: int, positional: Any) -> str:
@@ -124,9 +124,9 @@ def _described(batch: Batch, index: int, positional: Any) -> str:
     return f"{_PREFIX}{name}: {positional}"
 
 
-def _had(call: Call, carrier: Carrier) -> Any:
+def _had(call: Call, transport: Transport) -> Any:
     """Return the arguments of a call, or a text for them."""
     try:
-        return carrier.positional(call.arguments)
+        return transport.positional(call.arguments)
     except Exception:  # what cannot be loaded here is not shown
         return ()

@@ -1,4 +1,4 @@
-"""How far a `map` is, for whoever wants to see it."""
+"""Progress of a `map`."""
 
 from __future__ import annotations
 

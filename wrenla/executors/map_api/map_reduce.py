@@ -35,7 +35,7 @@ def reduced(
     fn, xs, reduce, fan_in
         As for `Executor.map_reduce`.
     """
-    carrier = queue.carrier
+    transport = queue.transport
     outer = queue.new_future()
     outer.set_running_or_notify_cancel()
     outer._bunch = batch = Batch(1)
@@ -48,7 +48,7 @@ def reduced(
 
     def gather(group: Sequence[Future[Any]], final: bool) -> Future[Any]:
         values = [future.result() for future in group]
-        return (last if final else between)(carrier.gathered(values), None)
+        return (last if final else between)(transport.gathered(values), None)
 
     leaves: list[Future[Any]] = []
     try:
@@ -59,11 +59,11 @@ def reduced(
             leaves[0].add_done_callback(lambda _: _hand_over(leaves[0], outer))
             return outer
         queue.hold(outer)
-        Reduction(outer, gather, carrier.discard, fan_in).start(leaves)
+        Reduction(outer, gather, transport.discard, fan_in).start(leaves)
     except BaseException as error:
         for future in leaves:
             future.cancel()
-            future.add_done_callback(lambda ended: discard_result(ended, carrier.discard))
+            future.add_done_callback(lambda ended: discard_result(ended, transport.discard))
         with suppress(concurrent.futures.InvalidStateError):  # one that has failed has ended it already
             outer.set_exception(error)
         raise

@@ -1,4 +1,4 @@
-"""`map`: results of many calls, in order or as they come, with no more under way than is asked for."""
+"""Results of a `map`: in order or as completed, with bounded calls under way."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
-from wrenla.executors.calls.retry_policy import raised
 from wrenla.executors.calls.future import Future
-from wrenla.executors.map_api.map_progress import (MapCounts, counted)
+from wrenla.executors.calls.retry_policy import raised
+from wrenla.executors.map_api.map_progress import MapCounts, counted
 from wrenla.executors.map_api.patience import in_time
 from wrenla.executors.map_api.submitting import Submitter
 

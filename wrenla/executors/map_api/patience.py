@@ -1,4 +1,4 @@
-"""What is said when a result of `map` is not there in time."""
+"""Timeout messages of `map`."""
 
 from __future__ import annotations
 

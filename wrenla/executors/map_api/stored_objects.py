@@ -1,4 +1,4 @@
-"""The objects of a folder or a prefix, as inputs of a function."""
+"""`wl.objects`: objects of a folder or a prefix as inputs of a function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A function that is ready to travel, and calls of it."""
+"""Submitter: a pickled function, and calls of it."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ class Submitter:
         self._held = held
         self._bunch = bunch or batch or _LOOSE
         self._repeats_itself = isinstance(fn, Chunk)  # input by input
-        self._function = calls.carrier.function(fn, label, options)
+        self._function = calls.transport.function(fn, label, options)
         self._closed = False
 
     def __call__(self, positional: Any, keywords: dict[str, Any] | None) -> Future[Any]:
         """Submit a call; without keywords the arguments are ready to travel already."""
-        calls, carrier, arguments = self._calls, self._calls.carrier, positional
+        calls, transport, arguments = self._calls, self._calls.transport, positional
         if keywords is not None:
             try:
-                arguments = carrier.arguments(positional, keywords, self._label)
+                arguments = transport.arguments(positional, keywords, self._label)
             except Exception as error:
                 note_argument(error, positional, keywords, chunk=self._repeats_itself)
                 raise
@@ -80,7 +80,7 @@ class Submitter:
         call.repeats_itself = self._repeats_itself
         if self._repeats_itself:
             call.inputs = len(positional[0])
-        call.release = carrier.needs(self._function, arguments)
+        call.release = transport.needs(self._function, arguments)
         try:
             calls.submit(call)
         except RuntimeError:  # after a shutdown, or without a thread: the call is not in the queue
@@ -93,7 +93,7 @@ class Submitter:
         """Note that no more calls come."""
         if not self._closed:
             self._closed = True
-            self._calls.carrier.forget(self._function)
+            self._calls.transport.forget(self._function)
 
     def __enter__(self) -> Self:
         return self

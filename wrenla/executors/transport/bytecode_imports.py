@@ -1,4 +1,4 @@
-"""Which modules code imports when it runs: read from its byte code.
+"""Imports that code makes when it runs, read from its byte code.
 
 `ast.parse` in two threads at once fails in some releases of Python (python/cpython#106905).
 """

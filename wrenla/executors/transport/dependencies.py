@@ -1,4 +1,4 @@
-"""What lies behind a function and can be known: the files of all modules that it uses, directly or not."""
+"""Dependencies of a function: the files of all modules that it uses, directly or not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-from wrenla.executors.transport.local_modules import (OURS, find, is_local, local_sources, read_source)
+from wrenla.executors.transport.local_modules import OURS, find, is_local, local_sources, read_source
 from wrenla.executors.transport.stable_pickle import steady_pickle
 from wrenla_handler.serialize.modules import join_function
 

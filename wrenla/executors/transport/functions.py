@@ -1,4 +1,4 @@
-"""Functions that users pass, and what they pass along with them."""
+"""Functions passed by users, with their bound arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which local modules a function needs: found by what its pickle names, and what their sources import."""
+"""Local modules that a function needs: found by names in its pickle and imports in their sources."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-from wrenla.executors.transport.bytecode_imports import (imported_by, imported_by_function)
+from wrenla.executors.transport.bytecode_imports import imported_by, imported_by_function
 from wrenla_handler.serialize.modules import Source, hash_of
 from wrenla_handler.serialize.pickling import Reductions
 

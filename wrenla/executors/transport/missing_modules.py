@@ -1,4 +1,4 @@
-"""What a worker could not import, and what brings it there."""
+"""Missing modules: an import failed in a worker; say what installs it there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Literal
 
-from wrenla.executors.transport.local_modules import (find, is_local)
+from wrenla.executors.transport.local_modules import find, is_local
 
 __all__ = ["explain_import"]
 

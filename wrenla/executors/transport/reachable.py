@@ -1,4 +1,4 @@
-"""What cannot travel to a worker: found when it is pickled, and said so that one knows where to look."""
+"""Reachability: find arguments that a worker cannot reach when they are pickled, and name them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wrenla.errors import ReachError
-from wrenla.executors.transport.unpicklable import blame
 from wrenla.executors.transport.local_modules import NamingPickler
+from wrenla.executors.transport.unpicklable import blame
 from wrenla_handler.calls.objects import StoredObject
 from wrenla_handler.serialize.blobs import dump
 from wrenla_handler.stores import Reach, open_store

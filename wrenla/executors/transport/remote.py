@@ -1,4 +1,4 @@
-"""Calls that travel: functions and arguments are pickled here, results and exceptions come back as blobs."""
+"""Remote transport: pickle functions and arguments, send them as blobs, read results and exceptions."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from wrenla.executors.calls.future import Attempt
 from wrenla.executors.calls.options import CallOptions
 from wrenla.executors.calls.showing import Showing
 from wrenla.executors.map_api.failed_inputs import short
-from wrenla.executors.transport.unpicklable import blame
-from wrenla.executors.transport.missing_modules import explain_import
-from wrenla.executors.transport.scratch import Place
 from wrenla.executors.transport.local_modules import local_sources
+from wrenla.executors.transport.missing_modules import explain_import
 from wrenla.executors.transport.reachable import ReachingPickler
+from wrenla.executors.transport.scratch import ScratchSpace
+from wrenla.executors.transport.unpicklable import blame
 from wrenla_handler.calls.broadcast import Ref
-from wrenla_handler.calls.messages import (Request, Response, unsealed)
-from wrenla_handler.calls.failure import Failure
 from wrenla_handler.calls.capture import Printed
+from wrenla_handler.calls.failure import Failure
+from wrenla_handler.calls.messages import Request, Response, unsealed
 from wrenla_handler.errors import IntegrityError, StoreError
 from wrenla_handler.serialize.blobs import INLINE, Packed, bare, checked, digest, dump, load, size
 from wrenla_handler.serialize.modules import encode_sources
@@ -31,7 +31,7 @@ from wrenla_handler.stores import Data
 
 logger = logging.getLogger("wrenla.calls")
 
-__all__ = ["Envelopes", "SentArguments", "SentFunction"]
+__all__ = ["RemoteTransport", "SentArguments", "SentFunction"]
 
 _PLAIN = frozenset({int, float, complex, str, bytes, bool, type(None)})
 """What pickles quickly and everywhere."""
@@ -78,12 +78,12 @@ class SentArguments(NamedTuple):
     shown: str = ""
 
 
-class Envelopes:
+class RemoteTransport:
     """Makes requests and reads responses, for executors whose workers are other processes.
 
     Parameters
     ----------
-    place : Place
+    scratch : ScratchSpace
         For what does not fit into messages.
     """
 
@@ -93,34 +93,34 @@ class Envelopes:
     showing: Showing
     """Shows what functions print; set by whoever has the calls."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, scratch: ScratchSpace) -> None:
+        self.scratch = scratch
         self._secret = secrets.token_hex(32)
 
     def function(self, fn: Callable[..., Any], label: str, options: CallOptions) -> SentFunction:
         """Pickle a function, once for all calls that get it."""
         needs: set[str] = set()
         try:
-            parts = dump(fn, ReachingPickler, modules=needs, reach=self.place.reach)
+            parts = dump(fn, ReachingPickler, modules=needs, reach=self.scratch.reach)
         except Exception as error:
             error.add_note(f"while pickling the function {label}, to send it to a worker")
             if not isinstance(error, ReachError):  # which names the object
                 error.add_note(blame(f"the function {label}", fn))
             raise
-        packed = self.place.share(parts, "functions", inline=INLINE)
+        packed = self.scratch.share(parts, "functions", inline=INLINE)
         return SentFunction(packed, bare(packed), digest(packed), frozenset(needs), options)
 
     def arguments(self, positional: tuple[Any, ...], keywords: dict[str, Any], label: str) -> SentArguments:
         """Pickle the arguments of one call."""
         if not keywords and _PLAIN.issuperset(map(type, positional)):  # nothing that could name a module
-            return SentArguments(self.place.send([pickle.dumps((positional, keywords), 5)], "arguments"))
+            return SentArguments(self.scratch.send([pickle.dumps((positional, keywords), 5)], "arguments"))
         needs: set[str] = set()
         try:
-            parts = dump((positional, keywords), ReachingPickler, modules=needs, reach=self.place.reach)
+            parts = dump((positional, keywords), ReachingPickler, modules=needs, reach=self.scratch.reach)
         except Exception as error:
             error.add_note(f"while pickling the arguments of a call of {label}, to send them to a worker")
             raise
-        packed = self.place.send(parts, "arguments")
+        packed = self.scratch.send(parts, "arguments")
         shown = short(positional[0] if len(positional) == 1 else positional) if _is_stored(packed) else ""
         return SentArguments(packed, needs=frozenset(needs), shown=shown)
 
@@ -140,28 +140,28 @@ class Envelopes:
 
     def needs(self, function: SentFunction, arguments: SentArguments) -> Callable[[], None] | None:
         """Note what a call needs that is stored. Returns what lets go of it, None if there is nothing."""
-        shared = function.packed if self.place.keep(function.packed) else ()
+        shared = function.packed if self.scratch.keep(function.packed) else ()
         values = (arguments.packed, *arguments.values)
         if not shared and not any(blob.key for value in values for blob in value):  # nearly always
             return None
 
         def let_go() -> None:
-            self.place.drop(shared)
-            self.place.free(values)
+            self.scratch.drop(shared)
+            self.scratch.free(values)
 
         return let_go
 
     def forget(self, function: SentFunction) -> None:
         """Note that no more calls of a function come: what is stored of it goes with the last one."""
-        self.place.drop(function.packed)
+        self.scratch.drop(function.packed)
 
     def discard(self, result: Packed) -> None:
         """Remove a result that was not unpacked, and that nobody needs."""
-        self.place.free([result])
+        self.scratch.free([result])
 
     def broadcast(self, value: object) -> Ref:
         """Store a value that many calls read."""
-        return self.place.broadcast(value, inline=_SMALL)
+        return self.scratch.broadcast(value, inline=_SMALL)
 
     def request(
         self, call: Call, attempt: Attempt, functions: Container[str] = (), modules: str = ""
@@ -190,7 +190,7 @@ class Envelopes:
             arguments.packed,
             arguments.values,
             bare(sources) if sources and sources[0].sha256 == modules else sources,
-            self.place.url,
+            self.scratch.url,
             record,
             self._secret if record else "",
             0.0 if call.options.record else self.unrecorded or 0.0,
@@ -198,7 +198,7 @@ class Envelopes:
 
     def read(self, response: Response, call: Call) -> Outcome:
         """Return what a response says. Whatever was stored for it is removed, unless it is handed on."""
-        place = self.place
+        scratch = self.scratch
         outcome = Outcome(
             worker=response.worker,
             seconds=response.seconds,
@@ -213,7 +213,7 @@ class Envelopes:
                 if call.raw:
                     outcome.value = response.value
                     outcome.discard = lambda: self.discard(response.value)
-                    place.free([response.logs])
+                    scratch.free([response.logs])
                     return outcome
                 outcome.value = load(response.value, self._fetch)
             else:
@@ -223,9 +223,9 @@ class Envelopes:
         except BaseException as error:  # what the function returned cannot be loaded here
             outcome.error, outcome.function = _unread(error, call), "ended"
         if response.logs or len(response.value) > 1 or response.value[0].key:
-            place.free([response.value, response.logs])
+            scratch.free([response.value, response.logs])
         if response.ending == "unsaved":  # a part of it may have been
-            place.free_results(response.id, response.attempt)
+            scratch.free_results(response.id, response.attempt)
         return outcome
 
     def recorded(self, request: Request) -> Response | None:
@@ -236,26 +236,26 @@ class Envelopes:
         if not request.record:
             return None
         try:
-            data = bytes(self.place.store.get(request.record))
+            data = bytes(self.scratch.store.get(request.record))
             response = Response.decode(unsealed(data, request.secret))
             if (response.id, response.attempt) != (request.id, request.attempt):
                 raise IntegrityError(f"the stored answer is that of {response.id}, put here by somebody else")
         except KeyError:
             return None
         except StoreError as error:  # not signed, or the store does not answer now: it may the next time
-            logger.warning("%s: %s: %s", self.place.url, request.record, error)
+            logger.warning("%s: %s: %s", self.scratch.url, request.record, error)
             return None
         return response
 
     def forget_record(self, request: Request) -> None:
         """Remove what a worker may have stored as its answer."""
         if request.record:
-            self.place.delete(request.record)
+            self.scratch.delete(request.record)
 
     def _fetch(self, key: str) -> Data:
         """Return an object of an answer."""
         try:
-            return self.place.fetch(key)
+            return self.scratch.fetch(key)
         except StoreError as error:
             raise Lost(f"its answer cannot be read: {error}") from error
 
@@ -265,7 +265,7 @@ class Envelopes:
             return b""
         (blob,) = response.logs
         try:
-            text = bytes(checked(bytes(self.place.fetch(blob.key) if blob.key else blob.data), blob))
+            text = bytes(checked(bytes(self.scratch.fetch(blob.key) if blob.key else blob.data), blob))
             return Printed.of(text, response.streams)
         except StoreError as error:
             logger.warning("%s: what it printed: %s", response.id, error)
@@ -277,7 +277,7 @@ class Envelopes:
             options = function.options
             sources = local_sources(needs, options.include_modules, options.exclude_modules)
             parts: list[Data] = [encode_sources(sources)] if sources else []
-            function.bundles[needs] = self.place.share(parts, "modules", inline=INLINE)
+            function.bundles[needs] = self.scratch.share(parts, "modules", inline=INLINE)
         return function.bundles[needs]
 
 

@@ -1,4 +1,4 @@
-"""Where what does not fit into messages is kept, as long as an executor lives."""
+"""Scratch space in the store for payloads too large for a message; removed with the executor."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from wrenla.config import settings
 from wrenla.errors import ReachError, StoreError
 from wrenla.executors.transport.local_modules import by_value_if_run
-from wrenla.workspace.workspace import RunFolder
+from wrenla.workspace.workspace import Workspace
 from wrenla_handler.calls.broadcast import Ref, dump_shared
-from wrenla_handler.calls.runner import (DATA, results_of)
+from wrenla_handler.calls.runner import DATA, results_of
 from wrenla_handler.serialize.blobs import INLINE, Blob, Packed, pack
 from wrenla_handler.stores import Data, Reach, Store, join, open_store
 
-__all__ = ["Place"]
+__all__ = ["ScratchSpace"]
 
 logger = logging.getLogger("wrenla.calls")
 
@@ -31,7 +31,7 @@ class _Shared:
         self.storing = threading.Lock()
 
 
-class Place:
+class ScratchSpace:
     """A folder, in the store for temporaries, that is made when it is first needed and removed at the end.
 
     Parameters
@@ -48,7 +48,7 @@ class Place:
         self._name = name
         self.reach: Reach = reach
         self._root = root or (lambda: settings().store)
-        self._folder: RunFolder | None = None
+        self._folder: Workspace | None = None
         self._refs: set[Ref] = set()
         self._shared: dict[str, _Shared] = {}
         self._counting = threading.Lock()
@@ -209,7 +209,7 @@ class Place:
         self.store.put(key, part)
         return key
 
-    def _opened(self) -> RunFolder:
+    def _opened(self) -> Workspace:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the executor has been shut down, and what it kept is gone")
@@ -227,5 +227,5 @@ class Place:
                         f"{root}: functions on AWS cannot see it: leave the setting `store` "
                         "(WRENLA_STORE) open, for the bucket of the deployment, or set it to s3://bucket/prefix"
                     )
-                self._folder = RunFolder(root, self._name)
+                self._folder = Workspace(root, self._name)
             return self._folder

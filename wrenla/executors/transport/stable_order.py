@@ -1,4 +1,4 @@
-"""What has another order or text in each process, though it is equal, is brought into one for a pickle."""
+"""Stable order of sets and the like, so that equal values have equal pickles in every process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pickles of functions that are the same in every process: they name what a run has computed."""
+"""Stable pickles of functions: the same bytes in every process, as names of results depend on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as inside
 
-from wrenla.executors.transport.local_modules import (Naming, NamingPickler)
+from wrenla.executors.transport.local_modules import Naming, NamingPickler
 from wrenla.executors.transport.stable_order import without_order
 from wrenla_handler.serialize.lines import code_at, lines_as_source, mark_of, source_of, span_of
 from wrenla_handler.serialize.modules import Source

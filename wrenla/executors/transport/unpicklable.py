@@ -1,4 +1,4 @@
-"""What it is, inside a function or an argument, that cannot travel, and what to do instead."""
+"""Unpicklable parts of a function or an argument: find them, and name the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One S3 client per process, and what all its requests say: to whom the bucket belongs."""
+"""S3 clients: one per process, each request naming the account that the bucket must belong to."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from wrenla_handler.stores.s3.truncated import refuse_cut_answers
 from wrenla_handler.stores.s3.credentials import KEYS, renewing_session
 from wrenla_handler.stores.s3.keep_alive import keep_alive
+from wrenla_handler.stores.s3.truncated import refuse_cut_answers
 
 __all__ = [
     "close_clients",

@@ -1,4 +1,4 @@
-"""What the errors of boto3 mean, and what to do about them."""
+"""S3 errors: translate boto3's into one line with the remedy."""
 
 from __future__ import annotations
 

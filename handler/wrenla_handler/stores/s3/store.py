@@ -1,4 +1,4 @@
-"""A store in an S3 bucket, or in anything that speaks S3."""
+"""S3 store, for AWS and anything that speaks S3."""
 
 from __future__ import annotations
 

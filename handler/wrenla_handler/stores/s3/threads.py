@@ -1,4 +1,4 @@
-"""The threads that read parts of S3 objects: one pool per process, while there are stores that use it."""
+"""Thread pool for parallel reads of S3 objects: one per process, while stores use it."""
 
 from __future__ import annotations
 

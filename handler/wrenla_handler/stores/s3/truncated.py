@@ -1,4 +1,4 @@
-"""Answers of S3 that are not whole: botocore takes some for whole ones, a cut list for a short list."""
+"""Truncated answers of S3: botocore takes some for whole ones, a cut list for a short list."""
 
 from __future__ import annotations
 

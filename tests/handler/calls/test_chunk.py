@@ -11,9 +11,9 @@ import pytest
 
 from tests.waiting import slowed
 from wrenla.errors import OutOfMemory
-from wrenla_handler.calls.runner import Callee
 from wrenla_handler.calls.chunk import Chunk
-from wrenla_handler.calls.messages import (Request, Response)
+from wrenla_handler.calls.messages import Request, Response
+from wrenla_handler.calls.runner import Runner
 from wrenla_handler.serialize.blobs import Packed, dump, load, pack
 
 INPUTS = [(1,), (2,), (3,)]
@@ -25,7 +25,7 @@ def packed(value: object) -> Packed:
 
 def answer(function: Callable[[int], Any], limit: float = 0.0, retries: int = 0) -> Response:
     request = Request("a", 1, packed(Chunk(function, retries, True)), packed(((INPUTS,), {})), limit=limit)
-    return Callee("someone", bytes).answer(request)
+    return Runner("someone", bytes).answer(request)
 
 
 @pytest.mark.parametrize("retries", [0, 2])

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from wrenla_handler.calls.runner import Callee
 from wrenla_handler.calls.messages import Request
-from wrenla_handler.lru import Kept
+from wrenla_handler.calls.runner import Runner
+from wrenla_handler.lru import LRU
 from wrenla_handler.serialize.blobs import INLINE, bare, dump, load, pack
 from wrenla_handler.serialize.functions import Functions
 from wrenla_handler.stores import Data, MemoryStore, Store, open_store
 
 
 def test_the_least_recently_used_go() -> None:
-    kept = Kept[str](3)
+    kept = LRU[str](3)
     assert [kept.put(name, name.upper()) for name in "abc"] == [[], [], []]
     assert kept.get("a") == "A"
     assert kept.put("d", "D") == ["B"]
@@ -30,7 +30,7 @@ def test_the_least_recently_used_go() -> None:
 
 
 def test_those_go_for_which_there_is_no_room() -> None:
-    kept = Kept[str](10, 100)
+    kept = LRU[str](10, 100)
     for name in "abc":
         assert kept.put(name, name, 30) == []
     assert kept.put("d", "d", 50) == ["a", "b"]
@@ -74,7 +74,7 @@ def store() -> Iterator[Store]:
 
 
 def test_a_callee_keeps_so_many_bytes_of_functions(store: Store) -> None:
-    callee = Callee("someone", bytes)
+    callee = Runner("someone", bytes)
 
     def put(number: int, part: Data) -> str:
         key = f"functions/{uuid.uuid4().hex}"
@@ -105,7 +105,7 @@ def _named(request: Request) -> Request:
 def test_a_callee_keeps_so_many_stores(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[str] = []
     monkeypatch.setattr(MemoryStore, "close", lambda self: closed.append(self.url))
-    callee = Callee("someone", bytes)
+    callee = Runner("someone", bytes)
     arguments = pack(dump(((-1,), {})), lambda number, part: "")
     names = [uuid.uuid4().hex for _ in range(40)]
     for name in names:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from wrenla_handler.calls.runner import Callee
-from wrenla_handler.calls.messages import (Request, Response)
 from wrenla_handler.calls.fork_guard import ParentOnly
+from wrenla_handler.calls.messages import Request, Response
+from wrenla_handler.calls.runner import Runner
 from wrenla_handler.serialize.blobs import dump, load, pack
 from wrenla_handler.stores import MemoryStore
 
@@ -110,7 +110,7 @@ class ForksWhenPickled:
     ids=["function", "argument", "result"],
 )
 def test_only_the_parent_answers(function: Callable[..., object], arguments: tuple, url: str) -> None:
-    mine, callee, answer = os.getpid(), Callee("someone", bytes), None
+    mine, callee, answer = os.getpid(), Runner("someone", bytes), None
     sent = [pack(dump(each), lambda number, part: "") for each in (function, (arguments, {}))]
     try:
         answer = callee.answer(Request("a", 1, *sent, store=url))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wrenla_handler.calls.messages import (Ending, Request, Response, sealed, unsealed)
+from wrenla_handler.calls.messages import Ending, Request, Response, sealed, unsealed
 from wrenla_handler.errors import IntegrityError
 from wrenla_handler.serialize.blobs import Blob
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from wrenla_handler import errors, linalg_errors
-from wrenla_handler.calls.runner import Callee
 from wrenla_handler.calls.failure import Failure, RemoteError, RemoteTraceback
+from wrenla_handler.calls.runner import Runner
 
 
 def caught(raising: Callable[[], Any]) -> Failure:
@@ -188,7 +188,7 @@ def test_huge_messages_and_deep_tracebacks_are_cut() -> None:
 
 
 def test_the_text_shows_the_function_and_none_of_our_frames() -> None:
-    callee = Callee("me", bytes)
+    callee = Runner("me", bytes)
     from wrenla_handler.calls.messages import Request
     from wrenla_handler.serialize.blobs import dump, load, pack
 

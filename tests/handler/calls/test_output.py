@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wrenla_handler.calls.capture import (CopiedOutput, FileOutput, take_file)
+from wrenla_handler.calls.capture import CopiedOutput, FileOutput, take_file
 
 
 @pytest.fixture

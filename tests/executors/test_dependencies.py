@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla.executors.transport import (dependencies as behind, local_modules as shipping)
+from wrenla.executors.transport import dependencies, local_modules
 from wrenla.executors.transport.dependencies import packed_function
 from wrenla.executors.transport.stable_pickle import steady_pickle
 from wrenla_handler.serialize.modules import split_function
@@ -129,7 +129,7 @@ CHANGES: tuple[tuple[str, str, str], ...] = (
 
 
 @dataclass
-class Place:
+class ScratchSpace:
     """Installed and local modules, and scripts that use them."""
 
     site: Path
@@ -149,31 +149,31 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    made = Place(tmp_path / "site", tmp_path / "local")
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScratchSpace]:
+    made = ScratchSpace(tmp_path / "site", tmp_path / "local")
     for folder, files in ((made.site, INSTALLED), (made.local, LOCAL)):
         for name, text in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
         monkeypatch.syspath_prepend(str(folder))
-    installed = (*shipping._installed(), f"{os.path.realpath(made.site)}/")
-    monkeypatch.setattr(shipping, "_installed", lambda: installed)
+    installed = (*local_modules._installed(), f"{os.path.realpath(made.site)}/")
+    monkeypatch.setattr(local_modules, "_installed", lambda: installed)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    behind._distributions.cache_clear()
-    behind._required.cache_clear()
+    dependencies._distributions.cache_clear()
+    dependencies._required.cache_clear()
     yield made
     for name in [name for name in sys.modules if name.startswith("behind_")]:
         del sys.modules[name]
-    behind._distributions.cache_clear()
-    behind._required.cache_clear()
+    dependencies._distributions.cache_clear()
+    dependencies._required.cache_clear()
 
 
-def test_what_changes_a_name(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_changes_a_name(place: ScratchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = []
     for what, file, script in CHANGES:
         with monkeypatch.context() as patch:
             if "metadata" in what:
-                patch.setattr(behind, "_READ", 0)
+                patch.setattr(dependencies, "_READ", 0)
             before, again = place.name(script), place.name(script)
             path = (place.local if file in LOCAL or "optional" in file else place.site) / file
             old = path.read_text() if path.exists() else ""
@@ -186,7 +186,7 @@ def test_what_changes_a_name(place: Place, monkeypatch: pytest.MonkeyPatch) -> N
     assert not wrong
 
 
-def test_what_changes_no_name(place: Place) -> None:
+def test_what_changes_no_name(place: ScratchSpace) -> None:
     """What a function does not use; and what nobody can know, which `version` is for."""
     script = "import behind_above\ndef f(i): return open('data').read(), behind_above"
     before = place.name(script)

@@ -10,19 +10,19 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import NeverStarted, TimedOut
-from wrenla.executors.calls.timer import (Clock, apart)
+from wrenla.executors.calls.timer import Timer, run_apart
 
 from .gate import Gate
 
 
 @pytest.fixture
-def clock() -> Iterator[Clock]:
-    made = Clock()
+def clock() -> Iterator[Timer]:
+    made = Timer()
     yield made
     made.close()
 
 
-def test_in_the_order_of_their_times(clock: Clock) -> None:
+def test_in_the_order_of_their_times(clock: Timer) -> None:
     done: list[int] = []
     over = threading.Event()
     now = time.monotonic()
@@ -33,7 +33,7 @@ def test_in_the_order_of_their_times(clock: Clock) -> None:
     assert done == [1, 2, 3]
 
 
-def test_what_is_dropped_is_not_done_and_not_kept(clock: Clock) -> None:
+def test_what_is_dropped_is_not_done_and_not_kept(clock: Timer) -> None:
     done: list[int] = []
     alarms = [clock.at(time.monotonic() + 3600, lambda: done.append(1)) for _ in range(10_000)]
     soon = clock.at(time.monotonic() + 0.1, lambda: done.append(2))
@@ -47,7 +47,7 @@ def test_what_is_dropped_is_not_done_and_not_kept(clock: Clock) -> None:
     assert len(clock._times) < 100
 
 
-def test_what_goes_wrong_does_not_stop_it(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_goes_wrong_does_not_stop_it(clock: Timer, caplog: pytest.LogCaptureFixture) -> None:
     over = threading.Event()
     clock.at(time.monotonic(), lambda: 1 / 0)  # type: ignore[arg-type, return-value]
     clock.at(time.monotonic() + 0.05, over.set)
@@ -55,7 +55,7 @@ def test_what_goes_wrong_does_not_stop_it(clock: Clock, caplog: pytest.LogCaptur
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_times_that_never_come(clock: Clock) -> None:
+def test_times_that_never_come(clock: Timer) -> None:
     over = threading.Event()
     for far in (1e10, 1e18, float("inf")):
         clock.at(time.monotonic() + far, over.set)
@@ -64,7 +64,7 @@ def test_times_that_never_come(clock: Clock) -> None:
     assert over.wait(20)
 
 
-def test_without_threads(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_threads(clock: Timer, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -72,7 +72,7 @@ def test_without_threads(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", fail)
         clock.at(time.monotonic(), over.set)
-        apart(over.set)
+        run_apart(over.set)
         assert over.is_set()
         over.clear()
     clock.at(time.monotonic(), lambda: None)  # whoever comes next
@@ -85,7 +85,7 @@ def test_without_threads(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_calls_that_have_ended_leave_nothing(shared: wl.LocalExecutor) -> None:
     view = shared.options(deadline=3600, timeout=3600)
     assert list(view.map(abs, range(2000), buffersize=50)) == list(range(2000))
-    assert len(shared.calls._clock._times) < 300
+    assert len(shared.calls._timer._times) < 300
 
 
 @pytest.mark.parametrize("seconds", [3e6, 1e10, 1e18])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wrenla.executors.aws_lambda.rate_limiter import (Pace, pause_after)
+from wrenla.executors.aws_lambda.rate_limiter import AdaptiveRateLimiter, backoff
 
 
 class Time:
@@ -21,7 +21,7 @@ class Time:
         return self.now
 
 
-def let_through(pace: Pace, clock: Time, seconds: float) -> int:
+def let_through(pace: AdaptiveRateLimiter, clock: Time, seconds: float) -> int:
     """Take as many tokens as there are in some time."""
     until, taken = clock.now + seconds, 0
     while clock.now < until:
@@ -31,7 +31,9 @@ def let_through(pace: Pace, clock: Time, seconds: float) -> int:
     return taken
 
 
-def service(pace: Pace, clock: Time, rate: float, seconds: float, burst: float = 1.0) -> tuple[int, int]:
+def service(
+    pace: AdaptiveRateLimiter, clock: Time, rate: float, seconds: float, burst: float = 1.0
+) -> tuple[int, int]:
     """Call a service with a token bucket of its own; return how many calls it has taken and refused."""
     until, tokens, filled, taken, refused = clock.now + seconds, burst, clock.now, 0, 0
     while clock.now < until:
@@ -51,7 +53,7 @@ def service(pace: Pace, clock: Time, rate: float, seconds: float, burst: float =
 
 
 def test_without_a_refusal_there_is_no_limit() -> None:
-    pace = Pace(Time())
+    pace = AdaptiveRateLimiter(Time())
     assert [pace.take() for _ in range(10_000)] == [0.0] * 10_000
     for _ in range(100):
         pace.accepted()
@@ -60,7 +62,7 @@ def test_without_a_refusal_there_is_no_limit() -> None:
 
 def test_a_refusal_makes_one() -> None:
     clock = Time()
-    pace = Pace(clock)
+    pace = AdaptiveRateLimiter(clock)
     for _ in range(200):
         clock.now += 0.005
         pace.accepted()
@@ -72,7 +74,7 @@ def test_a_refusal_makes_one() -> None:
 
 def test_it_never_stands_still() -> None:
     clock = Time()
-    pace = Pace(clock)
+    pace = AdaptiveRateLimiter(clock)
     for _ in range(1000):
         clock.now += 0.6
         pace.refused()
@@ -82,7 +84,7 @@ def test_it_never_stands_still() -> None:
 
 def test_refusals_of_one_moment_count_once() -> None:
     clock = Time()
-    pace = Pace(clock)
+    pace = AdaptiveRateLimiter(clock)
     for _ in range(500):
         pace.accepted()
     for _ in range(500):
@@ -93,7 +95,7 @@ def test_refusals_of_one_moment_count_once() -> None:
 
 def test_it_grows_again_and_is_forgotten() -> None:
     clock = Time()
-    pace = Pace(clock)
+    pace = AdaptiveRateLimiter(clock)
     pace.refused()
     rates = []
     for _ in range(400):
@@ -110,7 +112,7 @@ def test_it_grows_again_and_is_forgotten() -> None:
 def test_it_finds_the_rate_of_a_service(rate: float) -> None:
     """It uses most of what the service gives, and is seldom refused."""
     clock = Time()
-    pace = Pace(clock)
+    pace = AdaptiveRateLimiter(clock)
     service(pace, clock, rate, 5.0)
     taken, refused = service(pace, clock, rate, 20.0)
     assert taken > 0.6 * 20 * rate
@@ -119,7 +121,7 @@ def test_it_finds_the_rate_of_a_service(rate: float) -> None:
 
 def test_it_follows_a_service_that_allows_more() -> None:
     clock = Time()
-    pace = Pace(clock)
+    pace = AdaptiveRateLimiter(clock)
     service(pace, clock, 20.0, 5.0)
     taken, _ = service(pace, clock, 500.0, 20.0)
     assert taken > 0.5 * 20 * 500
@@ -135,7 +137,7 @@ def test_it_follows_a_service_that_allows_more() -> None:
 def test_whatever_happens(steps: list[tuple[str, float]]) -> None:
     """There is always a token soon, and never more than the rate and a small burst allow."""
     clock = Time()
-    pace = Pace(clock)
+    pace = AdaptiveRateLimiter(clock)
     for what, seconds in steps:
         clock.now += seconds
         if what == "a":
@@ -156,10 +158,10 @@ def test_whatever_happens(steps: list[tuple[str, float]]) -> None:
 
 @given(st.integers(1, 10_000))
 def test_pauses(refusals: int) -> None:
-    assert 0.025 <= pause_after(refusals) <= 3.0
+    assert 0.025 <= backoff(refusals) <= 3.0
 
 
 def test_pauses_grow_and_differ() -> None:
-    means = [sum(pause_after(n) for _ in range(300)) / 300 for n in (1, 3, 5, 7)]
+    means = [sum(backoff(n) for _ in range(300)) / 300 for n in (1, 3, 5, 7)]
     assert means == sorted(means)
-    assert len({pause_after(4) for _ in range(20)}) == 20
+    assert len({backoff(4) for _ in range(20)}) == 20

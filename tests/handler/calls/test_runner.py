@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from wrenla_handler.calls.broadcast import Ref
-from wrenla_handler.calls.runner import (DATA, Callee, results_of)
 from wrenla_handler.calls.context import current_call
-from wrenla_handler.calls.messages import (Request, Response, unsealed)
 from wrenla_handler.calls.failure import Failure, RemoteError
+from wrenla_handler.calls.messages import Request, Response, unsealed
+from wrenla_handler.calls.runner import DATA, Runner, results_of
 from wrenla_handler.errors import IntegrityError, StoreError, WrenlaError
 from wrenla_handler.serialize.blobs import INLINE, Blob, Packed, bare, dump, load, pack
 from wrenla_handler.serialize.modules import Source, encode_sources
@@ -32,7 +32,7 @@ class Fixture:
         self.name = uuid.uuid4().hex
         self.url = f"memory://{self.name}"
         self.store: Store = open_store(self.url)
-        self.callee = Callee("someone", bytes)
+        self.callee = Runner("someone", bytes)
         self._number = 0
 
     def packed(self, value: Any, inline: int = INLINE) -> Packed:
@@ -235,13 +235,13 @@ def test_a_record_that_cannot_be_written_does_not_hide_the_answer(f: Fixture, tm
 
 
 def test_what_is_printed_comes_with_the_answer(f: Fixture) -> None:
-    f.callee = Callee("someone", lambda: b"printed \xff")
+    f.callee = Runner("someone", lambda: b"printed \xff")
     response = f.answer(f.request(abs, -1))
     assert [blob.data for blob in response.logs] == [b"printed \xff"]
 
 
 def test_much_output_goes_through_the_store_or_is_cut(f: Fixture, tmp_path: Any) -> None:
-    f.callee = Callee("someone", lambda: b"x" * 300_000 + b"end")
+    f.callee = Runner("someone", lambda: b"x" * 300_000 + b"end")
     (blob,) = f.answer(f.request(abs, -1)).logs
     assert bytes(f.store.get(blob.key)).endswith(b"end")
     (tmp_path / "file").write_text("no folder")

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.waiting import slowed
-from wrenla_handler.calls import time_limit as limit
-from wrenla_handler.calls.time_limit import (OutOfTime, limited)
+from wrenla_handler.calls import time_limit
+from wrenla_handler.calls.time_limit import OutOfTime, limited
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +114,7 @@ def test_in_another_thread_there_is_none() -> None:
 def test_one_that_is_on_its_way_already(monkeypatch: pytest.MonkeyPatch) -> None:
     """The function has ended just when its time is over: nothing happens outside the block."""
     handlers: list[Any] = []
-    monkeypatch.setattr(limit.signal, "signal", lambda number, handler: handlers.append(handler))
+    monkeypatch.setattr(time_limit.signal, "signal", lambda number, handler: handlers.append(handler))
     with limited(5.0):
         pass
     handlers[0](signal.SIGALRM, None)
