@@ -52,7 +52,6 @@ __all__ = [
     "StaleMatrixError",
     "StoreError",
     "StructureError",
-    "Superseded",
     "ThreadLimitError",
     "Throttled",
     "TimedOut",
@@ -99,10 +98,6 @@ class Lost(CallError):
 
 class Cancelled(CallError, concurrent.futures.CancelledError):
     """The call was running when its executor was told to stop."""
-
-
-class Superseded(CallError):
-    """Another attempt at the same call was faster; it is what an attempt ends with, never a call."""
 
 
 class NestedCallError(WrenlaError, RuntimeError):

@@ -3,9 +3,9 @@
 ``python -m wrenla_handler.worker_process ANSWERS PARENT`` reads frames from standard input and writes frames
 to the descriptor ANSWERS, each `MAGIC`, a length of four bytes (big endian) and so many bytes of JSON. The
 first says how to find modules, from which level on what is logged is shown, and which descriptor takes the
-rest of it; the others are requests, or lists of them. That, standard output and standard error are files in which
-output is kept. The process ends with its input, with PARENT (see `keeper`), or when it is told to: then
-it answers what it has begun, and says that it leaves.
+rest of it; the others are requests, or lists of them. That, standard output and standard error are files in
+which output is kept. The process ends with its input, with PARENT (see `keeper`), or when it is told to:
+then it answers what it has begun, and says that it leaves.
 """
 
 from __future__ import annotations

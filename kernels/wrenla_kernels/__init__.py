@@ -28,7 +28,6 @@ from wrenla_kernels.reductions import (
     row_minima,
     row_sums,
     sum_squares,
-    trace_part,
 )
 from wrenla_kernels.registry import KERNELS, Kernel, flops
 from wrenla_kernels.threads import BlasInfo, blas_threads, core_type_warning, scipy_blas_info
@@ -74,7 +73,6 @@ __all__ = [
     "scale_rows",
     "scipy_blas_info",
     "sum_squares",
-    "trace_part",
     "trsm",
     "ufunc_dtypes",
 ]

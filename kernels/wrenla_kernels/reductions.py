@@ -29,7 +29,6 @@ __all__ = [
     "row_minima",
     "row_sums",
     "sum_squares",
-    "trace_part",
 ]
 
 
@@ -54,28 +53,6 @@ def diagonal(a: Matrix, offset: int = 0) -> Matrix:
     array([[2.]])
     """
     return checked("a", a).diagonal(offset).reshape(-1, 1).copy(order="F")
-
-
-def trace_part(a: Matrix, offset: int = 0) -> Matrix:
-    """Return the sum of a diagonal; parts add up to the trace.
-
-    Parameters
-    ----------
-    a, offset
-        As in `diagonal`.
-
-    Returns
-    -------
-    Matrix
-        (1, 1) matrix of the dtype of `a`.
-
-    Examples
-    --------
-    >>> trace_part(np.array([[1.0, 2.0], [3.0, 4.0]], order="F"))
-    array([[5.]])
-    """
-    with np.errstate(all="ignore"):
-        return _column(a.dtype, checked("a", a).diagonal(offset).sum())
 
 
 def row_sums(a: Matrix) -> Matrix:

@@ -94,7 +94,6 @@ _FLOPS: dict[Callable[..., Any], Flops] = {
     reductions.row_minima: _entries,
     reductions.row_sums: _entries,
     reductions.sum_squares: _entries,
-    reductions.trace_part: _diagonal,
 }
 
 KERNELS: dict[str, Kernel] = {

@@ -277,7 +277,7 @@ def test_stragglers(stub: Endpoint, make: Make) -> None:
     finally:
         over.set()
     assert until(lambda: all(attempt.ending for attempt in futures[7].attempts))
-    assert {attempt.ending for attempt in futures[7].attempts} == {"Superseded", "value"}
+    assert {attempt.ending for attempt in futures[7].attempts} == {"superseded", "value"}
     store = executor.calls.transport.scratch.store
     assert until(lambda: [key for key in store.list() if key.startswith(("results/", "outcomes/"))] == [])
 

@@ -33,7 +33,6 @@ OURS = [
     errors.OutOfMemory,
     errors.Throttled,
     errors.Cancelled,
-    errors.Superseded,
     errors.CallError,
 ]
 """What has a meaning of its own, unless it was the function that has raised it."""
@@ -62,7 +61,6 @@ class TestTable:
             errors.OutOfMemory,
             errors.Throttled,
             errors.Cancelled,
-            errors.Superseded,
             errors.CallError,
             errors.IntegrityError,
             errors.ServiceError,

@@ -48,7 +48,7 @@ def test_straggler(kind: str, tmp_path: Path) -> None:
         if kind == "thread":
             end.set()
         assert until(lambda: all(attempt.ending for attempt in slow), 5)
-        assert {attempt.ending for attempt in slow} == {"Superseded", "value"}
+        assert {attempt.ending for attempt in slow} == {"superseded", "value"}
         assert [attempt.copy for attempt in slow] == [False, True]
         assert all(len(future.attempts) == 1 for future in futures if future is not futures[7])
         usable(executor, tmp_path)

@@ -64,7 +64,6 @@ FINISHES: dict[str, Callable[[Tile, tuple[Operand, ...], Task], Tile]] = {
     "trsm_right": _trsm("R"),
     "mirror": _mirror,
     "diagonal": _reduce(kernels.diagonal),
-    "trace_part": _reduce(kernels.trace_part),
     "row_maxima": _reduce(kernels.row_maxima),
     "row_minima": _reduce(kernels.row_minima),
     "row_sums": _reduce(kernels.row_sums),

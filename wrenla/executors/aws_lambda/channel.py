@@ -83,7 +83,7 @@ class LambdaChannel:
 
         Where another attempt was faster we do wait: what this one stores when it ends has to be removed.
         """
-        if attempt.ending != "Superseded":
+        if attempt.ending != "superseded":
             self.leave(attempt)
         elif attempt is self._attempt:
             self._superseded = time.monotonic()
@@ -233,7 +233,7 @@ class LambdaChannel:
             answer = _decoded(lambda body: TaskAnswer.of(json.loads(body)), reply.body)
             if len(answer.outcomes) != len(work.request.tasks):
                 raise ValueError(f"{len(answer.outcomes)} outcomes of {len(work.request.tasks)} tasks")
-            if attempt.ending == "Superseded":
+            if attempt.ending == "superseded":
                 work.clear_up(answer)
             logs = Printed.of(answer.logs, answer.streams)
             return Outcome(answer.outcomes, worker=answer.worker, peak=answer.peak, logs=logs)

@@ -214,7 +214,7 @@ class Calls(Queue):
 
     def _ended(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
         """See what an attempt has come to, and whether the call ends with it."""
-        lost = attempt.ending == "Superseded" or (attempt.copy and call.ended)
+        lost = attempt.ending == "superseded" or (attempt.copy and call.ended)
         self._showing.end(call, attempt, outcome.logs, lost=lost)
         with self._changed:
             self._active.pop(attempt, None)  # an abandoned one is not there any more
@@ -225,7 +225,7 @@ class Calls(Queue):
             self._statistics.attempt_ended(call, attempt, outcome)
             again = False
             if call.ended:
-                attempt.ending = attempt.ending or "Superseded"
+                attempt.ending = attempt.ending or "superseded"
             elif outcome.error is not None and call.running:
                 attempt.ending = ending_of(outcome)  # its copy is still at work
                 call.may_be_copied = attempts_left(call, outcome) > 1
@@ -249,7 +249,7 @@ class Calls(Queue):
                 self._release(call)
             return
         for other, channel in others:
-            other.ending = "Superseded"
+            other.ending = "superseded"
             channel.stop(other, gently=False)
         self._resolve(call, attempt, outcome)
         self._give_up(other for other, _ in others)

@@ -30,7 +30,8 @@ class Attempt:
     worker : str
         Which worker had it.
     ending : str
-        "" while it runs; then "value", "exception", or the name of an error: "TimedOut", "Superseded", ….
+        "" while it runs; then "value", "exception", "superseded" if another one was faster, or the name of
+        an error, such as "TimedOut".
     seconds : float
         In the function, as far as is known.
     copy : bool
