@@ -580,7 +580,7 @@ def test_what_functions_of_tiles_print(make: Make, tmp_path: Path, monkeypatch: 
 def test_as_deployed(tmp_path: Path) -> None:
     program = """
 import json, os, sys, time
-from wrenla_handler import app
+from wrenla_handler import lambda_entry
 from wrenla_kernels import scipy_blas_info
 class Context:
     def get_remaining_time_in_millis(self): return 20000

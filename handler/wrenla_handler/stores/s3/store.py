@@ -16,7 +16,7 @@ from weakref import WeakSet
 from wrenla_handler.errors import TransientStoreError
 from wrenla_handler.stores.base import Data, ObjectInfo, Reach
 from wrenla_handler.stores.checks import check_key, check_range, flat_view, is_key, why_no_key
-from wrenla_handler.stores.s3 import threads as s3_readers
+from wrenla_handler.stores.s3 import threads
 from wrenla_handler.stores.s3.client import pauses, prepare, shared_client
 from wrenla_handler.stores.s3.errors import error_status, translating
 from wrenla_handler.stores.s3.read import CRC32_NAME, ObjectReader
@@ -89,7 +89,7 @@ class S3Store:
             return memoryview(b"")
         full_key = self._prefix + check_key(key)
         with translating(self.url, key):
-            submit = partial(s3_readers.submit, self)
+            submit = partial(threads.submit, self)
             reader = ObjectReader(
                 self._client(), self._bucket, full_key, f"{self.url}: {key}", self._part_bytes, submit
             )
@@ -212,9 +212,9 @@ class S3Store:
     def close(self) -> None:
         """End the reading threads, if no other store needs them.
 
-        The process's connections stay: `s3_client.close_clients` ends them.
+        The process's connections stay: `client.close_clients` ends them.
         """
-        s3_readers.leave(self)
+        threads.leave(self)
 
     def _create(self, client: Any, key: str, request: dict[str, Any]) -> bool:
         for _ in pauses(_CREATE_ATTEMPTS):
