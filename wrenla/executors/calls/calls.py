@@ -1,4 +1,19 @@
-"""Dispatcher of calls: the threads of the channels, attempts, retries, and the end of a call."""
+"""Dispatcher of calls: the threads of the channels, attempts, retries, and the end of a call.
+
+::
+
+    caller's thread          a worker thread, one for each channel          worker process or function
+    ───────────────          ─────────────────────────────────────          ──────────────────────────
+    Submitter → Queue ─────→ _take → _begin → Channel.perform ── Request ──→ Runner → user's function
+                  ↑                                   │                          │
+                  └── again, if attempts_left ── _ended ←────── Outcome ←──── Response
+                                                      │
+    Future.result() ←──────────── set_result ── _resolve
+
+A `Transport` makes channels and what they send. Calls also end from outside of their thread: a `Timer` ends
+those that are late, `stop` those that are cancelled. `call.ended` is set under the lock by whoever ends a
+call, and only by the first: everybody else who comes later frees what they hold and says nothing.
+"""
 
 from __future__ import annotations
 
