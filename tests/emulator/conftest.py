@@ -23,7 +23,7 @@ def _stand(isolation: Isolation, guard: MemoryGuard) -> Iterator[Stand]:
         pytest.skip("bubblewrap is not installed")
     if guard == "cgroup" and find_groups() is None:
         pytest.skip("no control group may be made here")
-    stand = Stand(Options(os.getpid(), isolation=isolation, memory_guard=guard, retry_after=(0.05, 0.1)))
+    stand = Stand(Options(os.getpid(), isolation=isolation, memory_guard=guard))
     yield stand
     stand.close()
 

@@ -205,10 +205,8 @@ def test_what_is_not_wanted_is_not_read(stand: Stand) -> None:
     put = Sent(method="PUT", service="s3", path=f"/{bucket}/key")
     policy = Sent(path="/", service="iam", headers=_FORM)
     function = Sent(path="/2015-03-31/functions")
-    event = Sent(headers={"X-Amz-Invocation-Type": "Event"})
     for sent, length, status, said in (
         (Sent(), 6_291_457, 413, "smaller than 6291456 bytes for the InvokeFunction"),
-        (event, 1_048_577, 413, "smaller than 1048576 bytes for the InvokeFunction"),
         (function, 70_167_212, 413, "smaller than 70167211 bytes for the CreateFunction"),
         (put, (5 << 30) + 1, 400, "EntityTooLarge"),
         (policy, 70_167_212, 413, "EntityTooLarge"),

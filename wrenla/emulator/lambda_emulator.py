@@ -76,8 +76,6 @@ class LambdaEmulator:
         Such as ``python3.11``; that of this Python is all there is.
     storage : int
         MB of ``/tmp``.
-    retry_after : tuple of float
-        Seconds before the retries of asynchronous calls; on AWS one minute and two.
     port : int
         Of the Lambda API; 0 for one that is free.
     region : str
@@ -126,7 +124,6 @@ class LambdaEmulator:
         handler: str = "",
         runtime: str | None = None,
         storage: int = 512,
-        retry_after: tuple[float, ...] = (0.5, 1.0),
         port: int = 0,
         region: str = "us-east-1",
     ) -> None:
@@ -160,7 +157,7 @@ class LambdaEmulator:
         self._deploy = deploy
         self._package, self._handler = package, handler
         self._options = Options(
-            os.getpid(), isolation, memory_guard, account_concurrency, enforce_iam, region, port, retry_after
+            os.getpid(), isolation, memory_guard, account_concurrency, enforce_iam, region, port
         )
         self._stack = contextlib.ExitStack()
 
@@ -218,7 +215,7 @@ class LambdaEmulator:
         -------
         dict
             ``invocations`` that were asked for, ``executions`` that have ended, ``cold_starts``,
-            ``throttles``, ``faults``, ``events_dropped`` and ``events_failed``.
+            ``throttles`` and ``faults``.
         """
         found: dict[str, int] = self._emulator.ask("GET", "/_emulator/counts")
         return dict.fromkeys(COUNTED, 0) | found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import select
 import signal
 import socket
@@ -13,7 +14,6 @@ from types import FrameType
 
 from wrenla.emulator.api.admin_api import Control
 from wrenla.emulator.api.control_plane import ControlPlane
-from wrenla.emulator.api.events import Events
 from wrenla.emulator.api.lambda_api import Front
 from wrenla.emulator.api.server import Server
 from wrenla.emulator.backend.logs import Logs
@@ -21,7 +21,6 @@ from wrenla.emulator.backend.moto_backend import Cloud
 from wrenla.emulator.cleanup import emulator_folder, sweep_folders
 from wrenla.emulator.faults import Faults
 from wrenla.emulator.isolation.cgroups import sweep_groups
-from wrenla.emulator.isolation.open_files import allow_many
 from wrenla.emulator.isolation.protection import find_protection
 from wrenla.emulator.metrics import Counts
 from wrenla.emulator.options import Options, Ready
@@ -56,7 +55,7 @@ def print_line(text: str) -> None:
 
 def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
     """Start all of it; what the stack has is undone from its end."""
-    allow_many()
+    _allow_open_files()
     protection = find_protection(options.isolation, options.memory_guard)
     sweep_folders()
     if protection.groups is not None:
@@ -71,12 +70,10 @@ def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
     pool = Pool(host, options.account_concurrency, counts, logs.put)
     stack.callback(pool.free)
     plane = ControlPlane(cloud, host.code, pool, options.account_concurrency, faults, counts)
-    events = Events(pool, faults, counts, options.retry_after)
     control = Control(cloud, faults, counts, logs)
-    server = _server(Front(cloud, plane, pool, events, faults, counts, control), options.port)
+    server = _server(Front(cloud, plane, pool, faults, counts, control), options.port)
     host.lambda_url = server.url
     stack.callback(server.close)
-    stack.callback(events.close)
     stack.callback(pool.close)  # first: what is running ends, so that threads do
     server.start()
     return Ready(
@@ -90,6 +87,13 @@ def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
         memory_guard="watcher" if protection.groups is None else "cgroup",
         missing=protection.missing,
     )
+
+
+def _allow_open_files() -> None:
+    """Let this process open as many files as it may; a call takes about ten."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _server(front: Front, port: int) -> Server:

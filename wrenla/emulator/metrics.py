@@ -7,10 +7,7 @@ from collections import Counter
 
 __all__ = ["COUNTED", "Counts"]
 
-COUNTED = (
-    *("invocations", "executions", "cold_starts", "throttles", "faults"),
-    *("events_dropped", "events_failed"),
-)
+COUNTED = (*("invocations", "executions", "cold_starts", "throttles", "faults"),)
 """What is counted."""
 
 

@@ -32,8 +32,6 @@ class Options:
     region : str
     port : int
         Of the Lambda API; 0 for one that is free.
-    retry_after : tuple of float
-        Seconds until the first and the second retry of an asynchronous call; AWS waits one and two minutes.
     """
 
     parent: int
@@ -43,7 +41,6 @@ class Options:
     enforce_iam: bool = False
     region: str = "us-east-1"
     port: int = 0
-    retry_after: tuple[float, ...] = (0.5, 1.0)
 
     def encode(self) -> str:
         """Return it as JSON."""
@@ -52,8 +49,7 @@ class Options:
     @staticmethod
     def decode(text: str) -> Options:
         """Read what `encode` has written."""
-        fields = json.loads(text)
-        return Options(**{**fields, "retry_after": tuple(fields["retry_after"])})
+        return Options(**json.loads(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,14 +198,12 @@ class ControlPlane:
     def _learn(self) -> None:
         """Ask moto for all functions, and end the environments of those that have changed."""
         known = set()
-        for found, package, settings in self._cloud.functions():
+        for found, package in self._cloud.functions():
             config = self._config(found, package)
             known.add(config.name)
             function = self._functions.setdefault(config.name, Function(config))
             reserved = found["Reserved"]
             function.reserved = None if reserved is None else int(reserved)
-            function.retries = int(settings.get("MaximumRetryAttempts", 2))
-            function.oldest = float(settings.get("MaximumEventAgeInSeconds", 21_600))
             with function.lock:
                 keeps_old = function.transition is not None and function.transition.keeps_old
                 if function.config != config and not keeps_old:

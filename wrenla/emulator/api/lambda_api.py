@@ -11,7 +11,6 @@ import uuid
 
 from wrenla.emulator.api.admin_api import Control
 from wrenla.emulator.api.control_plane import REQUEST_LIMIT, ControlPlane
-from wrenla.emulator.api.events import Events
 from wrenla.emulator.api.http import Request
 from wrenla.emulator.api.responses import Answer, Refusal
 from wrenla.emulator.backend.moto_backend import Cloud
@@ -26,8 +25,10 @@ __all__ = ["Front"]
 
 _INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
 _SYNCHRONOUS = 6 * (1 << 20)
-_ASYNCHRONOUS = 1 << 20
 _TAIL = 4096
+_NOT_EMULATED = (
+    "this emulator runs synchronous invocations only, as wrenla makes them: not InvocationType={kind}"
+)
 _KEY_DENIED = (
     "Lambda was unable to decrypt the environment variables because KMS access was denied. Please check the "
     "function's KMS key settings. KMS Exception: UnrecognizedClientException KMS Message: The security token "
@@ -43,7 +44,6 @@ class Front:
     cloud : Cloud
     plane : ControlPlane
     pool : Pool
-    events : Events
     faults : Faults
     counts : Counts
     control : Control
@@ -55,7 +55,6 @@ class Front:
         cloud: Cloud,
         plane: ControlPlane,
         pool: Pool,
-        events: Events,
         faults: Faults,
         counts: Counts,
         control: Control,
@@ -63,7 +62,6 @@ class Front:
         self._cloud = cloud
         self._plane = plane
         self._pool = pool
-        self._events = events
         self._faults = faults
         self._counts = counts
         self._control = control
@@ -108,11 +106,10 @@ class Front:
         _check_payload(request.body)
         if kind == "DryRun":
             return Answer(204)
+        if kind != "RequestResponse":
+            raise Refusal(400, "InvalidParameterValueException", _NOT_EMULATED.format(kind=kind))
         call = Call(str(uuid.uuid4()), request.body or b"{}", _client_context(request))
         self._counts.add("invocations")
-        if kind == "Event":
-            self._events.put(function, call)
-            return Answer(202, (("x-amzn-RequestId", call.id),))
         fault = self._faults.next()
         if fault is not None:
             self._counts.add("faults")
@@ -136,8 +133,7 @@ def _limit(request: Request) -> tuple[int, Refusal]:
     operation, limit = "CreateFunction", REQUEST_LIMIT
     if _INVOKE.fullmatch(request.path):
         operation = "InvokeFunction"
-        is_event = request.headers.get("x-amz-invocation-type") == "Event"
-        limit = _ASYNCHRONOUS if is_event else _SYNCHRONOUS
+        limit = _SYNCHRONOUS
     message = f"Request must be smaller than {limit} bytes for the {operation} operation"
     return limit, Refusal(413, "RequestTooLargeException", message)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import select
 import socket
@@ -12,7 +13,6 @@ from collections.abc import Callable
 
 from wrenla.emulator.api.http import BadRequest, Parser, Request, receive, response
 from wrenla.emulator.api.responses import Answer, Refusal
-from wrenla.emulator.isolation.open_files import Spare, too_many, want_of_files
 
 __all__ = ["Server"]
 
@@ -51,7 +51,6 @@ class Server:
         self._admit = admit
         self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._spare = Spare()
         self._lock = threading.Lock()
         self._open: dict[socket.socket, threading.Thread] = {}
         self._over = False
@@ -72,7 +71,6 @@ class Server:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`
         self._thread.join()
-        self._spare.close()
         self._listener.close()
         for thread in threads:
             thread.join()
@@ -87,8 +85,8 @@ class Server:
             except OSError as error:
                 if self._over:
                     return
-                if want_of_files(error):
-                    self._spare.refuse(self._listener)
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    time.sleep(0.05)  # until connections have ended: whoever comes meanwhile waits
                 continue
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             thread = threading.Thread(
@@ -136,8 +134,6 @@ class Server:
 def _failure(error: Exception, what: str) -> Answer:
     if isinstance(error, Refusal):
         return error.answer()
-    if want_of_files(error):
-        return too_many().answer()
     _LOG.error("%s", what, exc_info=error)
     return Refusal(500, "ServiceException", "The emulator failed.").answer()
 

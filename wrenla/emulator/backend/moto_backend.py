@@ -174,15 +174,12 @@ class Cloud:
             "AWS_SESSION_TOKEN": str(assumed.session_token),
         }
 
-    def functions(self) -> Iterator[tuple[dict[str, Any], bytes, dict[str, Any]]]:
-        """Yield the configuration, the package, and the settings of asynchronous calls of every function."""
+    def functions(self) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Yield the configuration and the package of every function."""
         for found in self._lambda().list_functions():
-            del found.event_invoke_config[:-1]  # moto keeps the first that was put, AWS the last
-            settings = found.event_invoke_config[-1].response() if found.event_invoke_config else {}
             yield (
                 {**found.get_configuration(), "Reserved": found.reserved_concurrency},
                 bytes(found.code_bytes),
-                settings,
             )
 
     def configure(self, name: str, changes: Mapping[str, Any]) -> None:

@@ -21,18 +21,12 @@ class Function:
     config : FunctionConfig
     reserved : int, optional
         Calls that may run at a time.
-    retries : int
-        How often an asynchronous call that failed is run again.
-    oldest : float
-        Seconds that an asynchronous call may be old.
     transition : Transition, optional
         Why it is not ready.
     """
 
     config: FunctionConfig
     reserved: int | None = None
-    retries: int = 2
-    oldest: float = 21_600.0
     transition: Transition | None = None
     running: int = 0
     deleted: bool = False
