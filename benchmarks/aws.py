@@ -18,6 +18,7 @@ import numpy as np
 import wrenla as wl
 from benchmarks.contest import compete
 from benchmarks.figure import Figure
+from benchmarks.floor import measure
 from wrenla.emulator import LambdaEmulator
 from wrenla.run.events import Event, RunFinished
 from wrenla_handler.lambda_entry import packages
@@ -84,11 +85,11 @@ def lambda_calls(calls: int, concurrency: int) -> dict[str, Any]:
     """Time warm calls, and the floor before and after them."""
     with LambdaEmulator(memory=1769) as aws, wl.LambdaExecutor(concurrency=concurrency) as executor:
         list(executor.map(abs, range(20 * concurrency)))
-        before = aws.floor(calls=calls, concurrency=concurrency).per_call
+        before = measure(aws, calls, concurrency).per_call
         start = time.perf_counter()
         results = list(executor.map(abs, range(calls)))
         seconds = time.perf_counter() - start
-        after = aws.floor(calls=calls, concurrency=concurrency).per_call
+        after = measure(aws, calls, concurrency).per_call
         assert results == list(range(calls))
         return {"seconds": seconds, "floor": (before + after) / 2, "dollars": executor.spent}
 

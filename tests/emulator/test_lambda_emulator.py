@@ -73,8 +73,6 @@ def test_it_is_all_one_needs(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> N
         aws.faults({"kind": "kill-before", "first": 1})
         assert client.invoke(FunctionName=aws.function, Payload=b"{}")["FunctionError"] == "Unhandled"
         aws.faults()
-        floor = aws.floor(calls=50, concurrency=2)
-        assert 0 < floor.median <= floor.slowest < 5
         pids = descendants(aws.pid)
         assert len(pids) > 1
         assert _folders(aws.pid)

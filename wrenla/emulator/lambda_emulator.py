@@ -17,8 +17,7 @@ from wrenla.emulator.client import EmulatorProcess
 from wrenla.emulator.faults import Fault
 from wrenla.emulator.metrics import COUNTED
 from wrenla.emulator.options import Isolation, MemoryGuard, Options, Ready
-from wrenla.emulator.overhead import Floor, measure
-from wrenla.emulator.provision import create_trivial, deploy_package, deploy_wrenla
+from wrenla.emulator.provision import deploy_package, deploy_wrenla
 from wrenla.emulator.runtime.runtime import ARCHITECTURE, RUNTIME
 from wrenla.errors import WrenlaError
 
@@ -223,26 +222,6 @@ class LambdaEmulator:
     def logs(self) -> str:
         """Return the newest megabyte of all functions' logs; they are in CloudWatch Logs, too."""
         return str(self._emulator.ask("GET", "/_emulator/logs"))
-
-    def floor(
-        self, *, calls: int = 400, concurrency: int = 8, function: str = "", payload: bytes = b"{}"
-    ) -> Floor:
-        """Measure what the emulator itself takes for a call.
-
-        Parameters
-        ----------
-        calls, concurrency : int
-        function : str, optional
-            A function that is there; if left out, one that returns its event.
-        payload : bytes
-            JSON.
-        """
-        ready = self._emulator.ready
-        name = function or f"{self.function}-floor"
-        if not function:
-            create_trivial(self.session(), name, self._spec.memory)
-        credentials = ready.key, ready.secret, self.region
-        return measure(self.lambda_url, credentials, name, payload, calls, concurrency)
 
     def check(self) -> None:
         """Raise an error if the emulator has ended by itself, which it does not."""

@@ -1,4 +1,4 @@
-"""Provision an emulator: deploy wrenla's own function, another one, or a trivial one."""
+"""Provision an emulator: deploy wrenla's own function, or another one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from wrenla.aws.deploy import Deployment, DeploySpec, deploy
-from wrenla.emulator.overhead import trivial_package
 from wrenla.emulator.runtime.runtime import ARCHITECTURE, RUNTIME
 
-__all__ = ["create_trivial", "deploy_package", "deploy_wrenla"]
+__all__ = ["deploy_package", "deploy_wrenla"]
 
 logger = logging.getLogger("wrenla.aws")
 
@@ -52,23 +51,6 @@ def deploy_package(session: Any, spec: DeploySpec, package: Path, handler: str) 
         Architectures=[ARCHITECTURE],
     )
     return bucket, role
-
-
-def create_trivial(session: Any, name: str, memory: int) -> None:
-    """Make a function that returns its event, unless it is there."""
-    client = session.client("lambda")
-    try:
-        client.create_function(
-            FunctionName=name,
-            Runtime=RUNTIME,
-            Role=_role(session, name),
-            Handler="trivial.handler",
-            Code={"ZipFile": trivial_package()},
-            MemorySize=memory,
-            Architectures=[ARCHITECTURE],
-        )
-    except client.exceptions.ResourceConflictException:
-        return
 
 
 def _role(session: Any, function: str) -> str:

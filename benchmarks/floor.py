@@ -1,7 +1,8 @@
-"""Overhead of the emulator itself, which benchmarks of calls may subtract."""
+"""Floor of the Lambda emulator: what a call takes without wrenla, which benchmarks of calls subtract."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import statistics
 import threading
@@ -12,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPConnection
 
+from wrenla.emulator import LambdaEmulator
 from wrenla.emulator.api.http import Request
 from wrenla.emulator.backend.signatures import sign
+from wrenla.emulator.runtime.runtime import ARCHITECTURE, RUNTIME
 from wrenla.errors import WrenlaError
 
-__all__ = ["Floor", "measure", "trivial_package"]
+__all__ = ["Floor", "measure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Floor:
     per_call: float
 
 
-def trivial_package() -> bytes:
+def _trivial_package() -> bytes:
     """Return the zip of a function that returns its event; its handler is ``trivial.handler``."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -49,26 +52,36 @@ def trivial_package() -> bytes:
     return file.getvalue()
 
 
-def measure(
-    url: str, credentials: tuple[str, str, str], function: str, payload: bytes, calls: int, concurrency: int
-) -> Floor:
-    """Call a function many times through connections that stay open.
+def measure(aws: LambdaEmulator, calls: int = 400, concurrency: int = 8, payload: bytes = b"{}") -> Floor:
+    """Call a function that returns its event many times, through connections that stay open.
 
     Parameters
     ----------
-    url : str
-        Of the Lambda API.
-    credentials : tuple of str
-        Key, secret and region.
-    function : str
-    payload : bytes
+    aws : LambdaEmulator
     calls, concurrency : int
+    payload : bytes
+        JSON.
 
     Raises
     ------
     WrenlaError
         A call fails.
     """
+    session = aws.session()
+    keys = session.get_credentials()
+    credentials = keys.access_key, keys.secret_key, aws.region
+    url, function = aws.lambda_url, f"{aws.function}-floor"
+    client = session.client("lambda")
+    with contextlib.suppress(client.exceptions.ResourceConflictException):  # it is there already
+        client.create_function(
+            FunctionName=function,
+            Runtime=RUNTIME,
+            Role=aws.role,
+            Handler="trivial.handler",
+            Code={"ZipFile": _trivial_package()},
+            MemorySize=1769,
+            Architectures=[ARCHITECTURE],
+        )
     host = url.removeprefix("http://")
     path = f"/2015-03-31/functions/{function}/invocations"
     times: list[float] = []
