@@ -14,7 +14,6 @@ from typing import Any
 from wrenla.executors.calls.future import Future
 from wrenla.executors.calls.retry_policy import raised
 from wrenla.executors.map_api.map_progress import MapCounts, counted
-from wrenla.executors.map_api.patience import in_time
 from wrenla.executors.map_api.submitting import Submitter
 
 __all__ = ["mapped"]
@@ -83,7 +82,7 @@ def mapped(
         if counts is not None:
             counts.leave(at_the_end=False)
         raise
-    ended = in_time(ended, label, timeout, chunksize)
+    ended = _in_time(ended, label, timeout, chunksize)
     if chunksize > 1:
         taken = results_of_chunks(ended, lengths, label, return_exceptions)
     else:
@@ -309,3 +308,51 @@ def _value(future: Future[Any], return_exceptions: bool) -> Any:
         return future.result()
     finally:
         del future  # its exception, whose traceback has this frame, would live in a circle with it
+
+
+def _in_time(
+    futures: Generator[Future[Any], None, None], label: str, timeout: float | None, chunksize: int
+) -> Generator[Future[Any], None, None]:
+    """Return futures as they come; let the TimeoutError of one that does not say what was waited for.
+
+    Parameters
+    ----------
+    futures : generator of Future
+        Of one `map`.
+    label : str
+        What messages call the function.
+    timeout : float, optional
+    chunksize : int
+        Results in each future.
+    """
+    if timeout is None:
+        return futures
+    return _told(futures, label, timeout, chunksize)
+
+
+def _told(
+    futures: Generator[Future[Any], None, None], label: str, timeout: float, chunksize: int
+) -> Generator[Any, None, None]:
+    taken = 0
+    with closing(futures):
+        try:
+            while held := [*itertools.islice(futures, 1)]:
+                yield held.pop()  # which nothing here refers to while it is used
+                taken += chunksize
+        except TimeoutError as error:
+            if not error.args:  # one with a message is that of whoever yields the inputs
+                error.args = (_message(label, timeout, taken),)
+            raise
+
+
+def _message(label: str, timeout: float, taken: int) -> str:
+    """Return what to say.
+
+    Examples
+    --------
+    >>> _message("simulate", 60.0, 3)
+    'map of simulate: 3 results were there after its timeout of 60 s, the next one was not'
+    """
+    there = f"{taken or 'no'} result{' was' if taken == 1 else 's were'} there"
+    tail = ", the next one was not" if taken else ""
+    return f"map of {label}: {there} after its timeout of {timeout:g} s{tail}"
