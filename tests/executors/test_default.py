@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -61,3 +62,19 @@ def test_one_that_has_been_shut_down(two: list[wl.LocalExecutor]) -> None:
         wl.set_executor("lambda")  # type: ignore[arg-type]
     assert wl.set_executor(second) is first
     assert wl.default_executor() is second
+
+
+def test_an_executor_that_lacks_methods_cannot_be_made() -> None:
+    """It would fail in the middle of a run, or, worse, keep tiles of arrays that are gone."""
+
+    class Half(wl.Executor):
+        workers = 1
+
+        @property
+        def calls(self) -> Any:
+            return None
+
+    with pytest.raises(
+        TypeError, match=r"abstract .*forget.*forget_array.*home.*model.*session.*submit_task"
+    ):
+        Half()  # type: ignore[abstract]

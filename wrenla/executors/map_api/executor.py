@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import EllipsisType
@@ -44,7 +44,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-class CallingExecutor(concurrent.futures.Executor):
+class CallingExecutor(concurrent.futures.Executor, ABC):
     """Runs calls. What it needs of its kind is `calls`."""
 
     _options = CallOptions()
