@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from importlib import metadata
 from typing import Any, Literal
 
 from wrenla.aws.asking import ask
 from wrenla.aws.connect import Clients, connect, whose
 from wrenla.aws.error_messages import DeployError, explaining, is_denied, is_not_accepted, lacking
-from wrenla.aws.invoking import PING, Invoke, invoking
+from wrenla.aws.invoking import Invoke, invoking
 from wrenla.aws.regions import region_of
 from wrenla.aws.resources.function import find_function
 from wrenla.aws.resources.lifecycle import DAYS, Lifecycle
 from wrenla.aws.spec import DeploySpec, Site
+from wrenla.executors.aws_lambda.handshake import PING, differences
 from wrenla_handler.stores.s3.errors import error_status
 
 __all__ = ["Check", "examine"]
@@ -349,15 +348,7 @@ class _Examination:
     def _versions(self) -> str:
         """Compare the versions that results and pickles depend on."""
         theirs = {"python": self._pong["python"], **self._pong["packages"]}
-        mine = {name: _version(name) for name in theirs}
-        different = [
-            f"{name} {theirs[name]} there, {mine[name]} here"
-            for name in theirs
-            if (
-                _minor(theirs[name]) != _minor(mine[name]) if name == "python" else theirs[name] != mine[name]
-            )
-        ]
-        if different:
+        if different := differences(self._pong):
             raise _Wrong("; ".join(different), f"{_DEPLOY}: it takes along what is installed here")
         return ", ".join(f"{name} {version}" for name, version in theirs.items())
 
@@ -381,16 +372,3 @@ def _config() -> Any:
 
 def _rates(nbytes: int, put: float, got: float) -> str:
     return f"put {nbytes / 1e6 / put:.0f} MB/s, get {nbytes / 1e6 / got:.0f} MB/s"
-
-
-def _version(name: str) -> str:
-    if name == "python":
-        return platform.python_version()
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "none"
-
-
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])

@@ -8,12 +8,10 @@ from typing import Any, TypeAlias
 
 from wrenla.aws.error_messages import DeployError
 
-__all__ = ["PING", "Invoke", "invoking"]
+__all__ = ["Invoke", "invoking"]
 
 Invoke: TypeAlias = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 """From a function's name and an event to the answer."""
-
-PING: Mapping[str, Any] = {"version": 1, "kind": "ping"}
 
 
 def invoking(client: Any) -> Invoke:

@@ -25,7 +25,10 @@ from wrenla.executors.aws_lambda.rate_limiter import backoff
 from wrenla_handler.calls.messages import VERSION
 from wrenla_handler.lambda_entry import packages
 
-__all__ = ["Handshake", "compared"]
+__all__ = ["PING", "Handshake", "compared", "differences"]
+
+PING: Mapping[str, Any] = {"version": VERSION, "kind": "ping"}
+"""The event that a function answers with what it is."""
 
 _PINGS = 8
 """How often a function is asked what it is."""
@@ -108,7 +111,7 @@ class Handshake:
             raise
 
     def _ping(self, told: threading.Event) -> Any:
-        payload = json.dumps({"version": VERSION, "kind": "ping"}).encode()
+        payload = json.dumps(PING).encode()
         for attempt in range(1, _PINGS + 1):
             try:
                 reply = self._invoked(payload, told)
@@ -153,6 +156,14 @@ def compared(pong: Any, name: str) -> Mapping[str, Any]:
         raise VersionError(
             f"{name}: this function is not wrenla's, or of another version; run: wrenla deploy"
         )
+    found: Mapping[str, Any] = pong
+    if different := differences(found):
+        raise VersionError(f"{name}: {'; '.join(different)}; run: wrenla deploy")
+    return found
+
+
+def differences(pong: Mapping[str, Any]) -> list[str]:
+    """Return each version that a function has answered and that is another one here."""
     here, there = packages(), pong["packages"]
     different = [
         f"{what} {there.get(what)} there, {here[what]} here" for what in here if here[what] != there.get(what)
@@ -160,10 +171,7 @@ def compared(pong: Any, name: str) -> Mapping[str, Any]:
     minor = [text.rpartition(".")[0] for text in (str(pong.get("python")), platform.python_version())]
     if minor[0] != minor[1]:
         different.insert(0, f"Python {minor[0]} there, {minor[1]} here")
-    if different:
-        raise VersionError(f"{name}: {'; '.join(different)}; run: wrenla deploy")
-    found: Mapping[str, Any] = pong
-    return found
+    return different
 
 
 def _parsed(body: bytes) -> Any:
