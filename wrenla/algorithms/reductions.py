@@ -112,7 +112,7 @@ class Parts:
     kernel: str
     rows: int | None
     cols: int | None
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def describe(self, *args: Node) -> Description:
         grid = args[0].grid
