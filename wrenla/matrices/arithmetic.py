@@ -80,7 +80,8 @@ class Arithmetic(Handle):
         return self._apply("remainder", other, self)
 
     def __pow__(self, other: Any) -> Self:
-        name = _POWERS.get(other) if isinstance(other, int | float) else None
+        # not for numbers of NumPy's, one of which is a float: they have a precision of their own
+        name = _POWERS.get(other) if type(other) in (int, float, bool) else None
         return self._apply("power", self, other) if name is None else self._apply(name, self)
 
     def __rpow__(self, other: Any) -> Self:
