@@ -246,7 +246,7 @@ class BigMatrix(Reductions):
         ord : {None, "fro", 1, -1, 2, inf, -inf, "max"}
             As in `numpy.linalg.norm`: by default the Frobenius norm of a matrix, the Euclidean one (2) of a
             vector. "fro" and -1 are of matrices. "max" is the largest absolute value. Norms of what is empty
-            are 0, except the smallest of nothing.
+            are NumPy's, of all orders.
         axis : int or tuple of int, optional
             All axes, as ``(0, 1)``. Norms of single rows or columns are not there yet.
         keepdims : bool

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any, Literal, Self, TypeAlias
 
 from wrenla.algorithms import reductions, statistics
 from wrenla.matrices.arithmetic import Arithmetic
+from wrenla.matrices.operands import axis_places
 from wrenla.planning.expression import Node
 from wrenla.tracebacks import short_methods
 
@@ -19,9 +19,9 @@ Axis: TypeAlias = Literal[0, 1] | None
 class Reductions(Arithmetic):
     """Something whose entries are added up along an axis.
 
-    `axis` is 0 for one number for each column, 1 for one for each row, None for one of all; `keepdims` keeps
-    that axis, of length one. Of NumPy's other arguments (``out``, ``dtype``) only the defaults are taken, so
-    that ``np.sum(A)`` and ``np.mean(A, axis=0)`` work, too.
+    `axis` is 0 for one number for each column, 1 for one for each row, None or (0, 1) for one of all;
+    `keepdims` keeps that axis, of length one. Of NumPy's other arguments (``out``, ``dtype``) only the
+    defaults are taken, so that ``np.sum(A)`` and ``np.mean(A, axis=0)`` work, too.
 
     Examples
     --------
@@ -68,14 +68,12 @@ class Reductions(Arithmetic):
             if name not in ("out", "dtype") or value is not None:
                 raise TypeError(f"{what}: there is no {name}=; axis and keepdims are the arguments")
         ndim = self._node.ndim
-        if isinstance(axis, tuple):  # of all axes, or of one
-            axis = None if len(axis) == ndim else axis[0] if len(axis) == 1 else axis
-        axis = None if axis is None else operator.index(axis)
-        if axis is not None and not -ndim <= axis < ndim:
-            raise ValueError(f"axis {axis} of something with {ndim} dimensions")
-        if axis is None or ndim == 1:
+        places = tuple(range(ndim)) if axis is None else axis_places(axis, ndim)
+        if not places and ndim > 0:
+            raise ValueError(f"{what}: axis=() names no axis, and the {what} along none is the matrix itself")
+        if len(places) == ndim:
             return None
-        return 0 if axis % 2 == 0 else 1
+        return 0 if places == (0,) else 1
 
     def _reduced(self, result: Node, axis: Axis, keepdims: bool) -> Self:
         return type(self)(statistics.kept(result, axis, self._node.ndim) if keepdims else result)
