@@ -11,6 +11,7 @@ from wrenla.matrices.factors import CholeskyFactor, pair_solve
 from wrenla.matrices.matrix import BigMatrix, SlogdetResult
 from wrenla.matrices.operands import Operand, as_node
 from wrenla.tracebacks import short
+from wrenla.words import refuse_others
 from wrenla_handler.tiles.task import Op
 
 __all__ = [
@@ -49,13 +50,17 @@ def matmul(a: Operand, b: Operand) -> BigMatrix:
 
 
 @short
-def cholesky(a: Operand, /, *, upper: bool = False) -> BigMatrix:
+def cholesky(
+    a: Operand, /, *unnamed: bool, upper: bool = False, lower: bool | None = None, **others: Any
+) -> BigMatrix:
     """Return the Cholesky factor of a Hermitian positive definite matrix; see `BigMatrix.cholesky`."""
-    return _matrix(a).cholesky(upper=upper)
+    if unnamed:  # SciPy's `lower`, our method's `upper`
+        raise TypeError("cholesky: say which factor is meant: lower=True (the default) or upper=True")
+    return _matrix(a).cholesky(upper, lower=lower, **others)
 
 
 @short
-def cho_factor(a: Operand, lower: bool = True) -> CholeskyFactor:
+def cho_factor(a: Operand, lower: bool = True, **others: Any) -> CholeskyFactor:
     """Return a factorization of a Hermitian positive definite matrix that solves with it, as often as wanted.
 
     Nothing is computed until a solution is.
@@ -66,6 +71,9 @@ def cho_factor(a: Operand, lower: bool = True) -> CholeskyFactor:
     lower : bool
         Which triangle of `a` is read, and which factor the result is unpacked to. (SciPy's default is the
         upper one.)
+    **others
+        SciPy's ``overwrite_a`` and ``check_finite`` may be given and change nothing: inputs are never
+        overwritten, and NaN travels into the result, or is an error.
 
     Returns
     -------
@@ -79,11 +87,12 @@ def cho_factor(a: Operand, lower: bool = True) -> CholeskyFactor:
     >>> wl.linalg.cho_solve((c, low), np.array([8.0, 12.0])).compute()
     array([1., 2.])
     """
+    refuse_others("cho_factor", others, ["lower"], ["overwrite_a", "check_finite"])
     return CholeskyFactor.of_matrix(_matrix(a)._node, lower)
 
 
 @short
-def cho_solve(factor: CholeskyFactor | tuple[Operand, bool], b: Operand) -> BigMatrix:
+def cho_solve(factor: CholeskyFactor | tuple[Operand, bool], b: Operand, **others: Any) -> BigMatrix:
     """Return x with A x = b, given the factorization of A.
 
     Parameters
@@ -92,17 +101,23 @@ def cho_solve(factor: CholeskyFactor | tuple[Operand, bool], b: Operand) -> BigM
         What `cho_factor` returns; or, as in SciPy, a triangular factor (BigMatrix or array) and whether it is
         the lower one, L with L Lᴴ = A, or the upper one, U with Uᴴ U = A. Its other triangle is not read.
     b : BigMatrix or array_like, (n,) or (n, k)
+    **others
+        SciPy's ``overwrite_b`` and ``check_finite`` may be given and change nothing: inputs are never
+        overwritten, and NaN travels into the result, or is an error.
 
     Raises
     ------
     TypeError
         For a matrix alone: whether it is A or its factor cannot be known.
     """
+    refuse_others("cho_solve", others, ["factor", "b"], ["overwrite_b", "check_finite"])
     return factor.solve(b) if isinstance(factor, CholeskyFactor) else pair_solve(factor, b)
 
 
 @short
-def solve(a: Operand, b: Operand, *, assume_a: str | None = None, check: bool = True) -> BigMatrix:
+def solve(
+    a: Operand, b: Operand, *, assume_a: str | None = None, check: bool = True, **others: Any
+) -> BigMatrix:
     """Return x with A x = b.
 
     Parameters
@@ -118,6 +133,9 @@ def solve(a: Operand, b: Operand, *, assume_a: str | None = None, check: bool = 
     check : bool
         Where `a` is data without a known structure, look whether `assume_a` is true, as `wrenla.from_array`
         does. Say False if the part that is not read holds something else.
+    **others
+        SciPy's ``overwrite_a``, ``overwrite_b`` and ``check_finite`` may be given and change nothing: inputs
+        are never overwritten, and NaN travels into the result, or is an error.
 
     Returns
     -------
@@ -140,12 +158,16 @@ def solve(a: Operand, b: Operand, *, assume_a: str | None = None, check: bool = 
     >>> wl.linalg.solve(np.array([[4.0, 2.0], [2.0, 5.0]]), np.array([8.0, 12.0]), assume_a="pos").compute()
     array([1., 2.])
     """
-    return _matrix(a).solve(b, assume_a, check=check)
+    return _matrix(a).solve(b, assume_a, check=check, **others)
 
 
 @short
 def solve_triangular(
-    a: Operand, b: Operand, *, trans: Literal["N", "T", "C", 0, 1, 2] = "N", lower: bool = False
+    a: Operand,
+    b: Operand,
+    trans: Literal["N", "T", "C", 0, 1, 2] = "N",
+    lower: bool = False,
+    **others: Any,
 ) -> BigMatrix:
     """Return x with op(A) x = b for a triangular matrix; the other triangle is not read.
 
@@ -157,6 +179,9 @@ def solve_triangular(
         A, its transpose, or its conjugate transpose.
     lower : bool
         Whether the triangle of `a` is the lower one.
+    **others
+        SciPy's ``overwrite_b`` and ``check_finite`` may be given and change nothing: inputs are never
+        overwritten, and NaN travels into the result, or is an error.
 
     Raises
     ------
@@ -170,6 +195,7 @@ def solve_triangular(
     >>> wl.linalg.solve_triangular(L, np.array([2.0, 9.0]), lower=True).compute()
     array([1., 2.])
     """
+    refuse_others("solve_triangular", others, ["trans", "lower"], ["overwrite_b", "check_finite"])
     op = _TRANS.get(trans)
     if op is None:
         raise ValueError(f"trans is 'N', 'T' or 'C', not {trans!r}")

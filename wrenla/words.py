@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from wrenla_handler.tiles.layout import Structure
 
-__all__ = ["Solver", "did_you_mean", "solver_of", "structure_of"]
+__all__ = ["Solver", "did_you_mean", "refuse_others", "solver_of", "structure_of"]
 
 Solver: TypeAlias = Literal["general", "symmetric", "hermitian", "pos", "lower", "upper", "diagonal"]
 """What `assume_a` can come to; without LU, "general" goes by the structure."""
@@ -49,6 +49,23 @@ _MEANT = {
 }
 
 
+_ARE_DEFAULTS = {"sym_pos": False, "transposed": False, "unit_diagonal": False}
+"""Arguments of SciPy's that may be said, as they ask for nothing."""
+
+_INSTEAD = {
+    "a_max": "say max=",
+    "a_min": "say min=",
+    "chunks": "rows and columns of a tile are tile=",
+    "lower": "of a positive definite matrix the lower triangle is read; cho_factor(A, lower=False) reads the "
+    "upper one; of a triangular matrix say assume_a='lower' or 'upper'",
+    "sym_pos": "say assume_a='pos'",
+    "transposed": "give it the transpose: solve(A.T, b)",
+    "unit_diagonal": "give it a matrix with ones on its diagonal; in an array numpy.fill_diagonal(a, 1) "
+    "writes them",
+}
+"""What to say instead of an argument of SciPy, NumPy or Dask."""
+
+
 def did_you_mean(word: Any, words: Iterable[str]) -> str:
     """Return a hint for a word that is none of those: the nearest one, or all of them.
 
@@ -62,6 +79,40 @@ def did_you_mean(word: Any, words: Iterable[str]) -> str:
     words = sorted(words)
     near = difflib.get_close_matches(word, words, 1) if isinstance(word, str) else []
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(map(repr, words))}"
+
+
+def refuse_others(
+    function: str, others: Mapping[str, Any], known: Iterable[str], ignored: Iterable[str] = ()
+) -> None:
+    """Refuse arguments that a function has not, with what to say instead.
+
+    Parameters
+    ----------
+    function : str
+    others : mapping
+        The arguments and their values.
+    known : iterable of str
+        Arguments that it has.
+    ignored : iterable of str
+        Those of others that may be given and change nothing.
+
+    Raises
+    ------
+    TypeError
+        There is one that is not ignored.
+
+    Examples
+    --------
+    >>> refuse_others("solve", {"overwrite_a": True, "transposed": False}, ["check"], ["overwrite_a"])
+    >>> refuse_others("solve", {"sym_pos": True}, ["check"])
+    Traceback (most recent call last):
+    TypeError: solve: there is no sym_pos=; say assume_a='pos'
+    """
+    for word, value in others.items():
+        if word not in ignored and not (word in _ARE_DEFAULTS and value is _ARE_DEFAULTS[word]):
+            raise TypeError(
+                f"{function}: there is no {word}=; {_INSTEAD.get(word) or did_you_mean(word, known)}"
+            )
 
 
 def structure_of(word: Any, dtype: npt.DTypeLike) -> Structure:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 __all__ = [
     "DTYPES",
+    "PANEL_ENTRIES",
     "Matrix",
     "Op",
     "Triangle",
@@ -30,7 +31,7 @@ Triangle: TypeAlias = Literal["L", "U"]
 DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "complex64", "complex128"))
 
 _LARGEST_INTEGER = 2**31 - 1
-_PANEL_ENTRIES = 2**15  # a quarter megabyte of float64: stays in the second-level cache
+PANEL_ENTRIES = 2**15  # a quarter megabyte of float64: stays in the second-level cache
 
 
 def checked(
@@ -138,6 +139,6 @@ def columns_in_panels(a: Matrix) -> Iterator[slice]:
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
     rows, columns = a.shape
-    width = max(1, _PANEL_ENTRIES // max(1, rows))
+    width = max(1, PANEL_ENTRIES // max(1, rows))
     for start in range(0, columns, width):
         yield slice(start, min(start + width, columns))

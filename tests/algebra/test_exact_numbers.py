@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import wrenla as wl
 
-from .gallery import Array, normal
+from .gallery import DTYPES, Array, normal
 from .twins import RANDOM, same, tiles
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -175,3 +175,12 @@ def test_complex_numbers(dtype: str) -> None:
         value = x.compute()
         assert value.dtype == x.dtype == expected.dtype
         assert np.allclose(value, expected, rtol=4 * np.finfo(dtype).eps, atol=0)
+
+
+def test_powers_have_the_precision_of_their_exponent() -> None:
+    for dtype in DTYPES:
+        a = np.asarray(abs(normal((3, 3), dtype)) + (0.3j if dtype[0] == "c" else 0), dtype)
+        A = wl.from_array(a, tile=2)
+        for c in (2, 0.5, -1, True, *(np.float64(c) for c in (0.5, 1, 2, -1)), np.float32(2), np.int64(2)):
+            x, expected = (A**c).compute(), a**c
+            assert (x.dtype, x.tobytes()) == (expected.dtype, expected.tobytes()), (dtype, c)

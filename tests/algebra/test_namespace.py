@@ -92,3 +92,65 @@ def test_what_a_shell_offers_is_public() -> None:
     offered = {name for name in dir(wl) if not name.startswith("_")}
     assert offered == {*wl.__all__, "errors"}
     assert all(hasattr(wl, name) for name in dir(wl))
+
+
+def test_words_of_others_that_are_taken() -> None:
+    b = RIGHT[:, 0]
+    A, B = wl.from_array(SPD, tile=4), wl.from_array(b, tile=4)
+    x, L = np.linalg.solve(SPD, b), np.linalg.cholesky(SPD)
+    sci: dict[str, Any] = {"overwrite_b": True, "check_finite": False}
+    factor = linalg.cho_factor(A, overwrite_a=True, check_finite=False)
+    real = wl.from_array(GENERAL.real, tile=4, dtype="float64")
+    pairs: list[tuple[Any, Any]] = [
+        (linalg.cholesky(A, lower=True, overwrite_a=True, check_finite=False), L),
+        (linalg.cholesky(A, lower=False), L.conj().T),
+        (A.cholesky(lower=True), L),
+        (A.cholesky(lower=False, check_finite=True), L.conj().T),
+        (A.solve(B, "pos", overwrite_a=True, **sci), x),
+        (linalg.solve(A, B, assume_a="pos", transposed=False, sym_pos=False, overwrite_a=True, **sci), x),
+        (linalg.cho_solve(factor, B, **sci), x),
+        (linalg.solve_triangular(L, b, 0, True, unit_diagonal=False, **sci), np.linalg.solve(L, b)),
+        (real.var(correction=1), GENERAL.real.var(ddof=1)),
+        (real.std(0, correction=1.5), GENERAL.real.std(0, ddof=1.5)),
+        (A.var(dtype=np.float64), SPD.var()),
+        (real.sum(dtype=float), GENERAL.real.sum()),
+        (A.mean(0, dtype="complex128", out=None), SPD.mean(0)),
+    ]
+    for found, expected in zip(wl.compute(*(lazy for lazy, _ in pairs)), (e for _, e in pairs), strict=True):
+        assert np.allclose(found, expected, rtol=1e-11)
+    assert np.array_equal(B.compute(), b)
+
+
+def test_words_of_others_have_ours_in_the_message() -> None:
+    A = wl.from_array(GENERAL.real, tile=4)
+    b: Any = np.ones(N)
+    calls: list[tuple[str, Callable[..., Any]]] = [
+        ("lower=True .the default. or upper=True", lambda: linalg.cholesky(A, True)),
+        ("lower=True and upper=True", lambda: linalg.cholesky(A, upper=True, lower=True)),
+        ("there is no lowr=; did you mean 'lower'", lambda: A.cholesky(lowr=True)),
+        ("no overwrite_b=", lambda: linalg.cho_factor(A, overwrite_b=True)),
+        (r"solve\(A.T, b\)", lambda: linalg.solve(A, b, transposed=True)),
+        ("assume_a='pos'", lambda: A.solve(b, sym_pos=True)),
+        (r"cho_factor\(A, lower=False\)", lambda: linalg.solve(A, b, lower=False)),
+        ("ones on its diagonal", lambda: linalg.solve_triangular(A, b, unit_diagonal=True)),
+        ("no trens=; did you mean 'trans'", lambda: linalg.solve_triangular(A, b, trens="T")),
+        ("tile=", lambda: wl.from_array(b, chunks=3)),
+        (r"from_array\(a\).astype", lambda: wl.from_array(b, dtype="float32")),
+        ("say min=", lambda: A.clip(a_min=0)),
+        ("say max=", lambda: A.clip(0, a_max=1)),
+        (r"A.astype\(dtype\).sum", lambda: A.sum(dtype="float32")),
+        ("no corection=; did you mean 'correction'", lambda: A.std(corection=1)),
+        ("no where=; there are: 'axis', 'keepdims'", lambda: A.sum(where=b)),
+        ("no out=", lambda: A.sum(out=b)),
+    ]
+    for match, call in calls:
+        with pytest.raises(TypeError, match=match):
+            call()
+    with pytest.raises(ValueError, match="say one of them"):
+        A.var(ddof=1, correction=1)
+
+
+def test_dask_adds_up_what_is_ours() -> None:
+    dask = pytest.importorskip("dask.array")
+    A = wl.from_array(GENERAL.real, tile=4)
+    assert np.isclose(dask.from_array(A).sum().compute(scheduler="sync"), GENERAL.real.sum())

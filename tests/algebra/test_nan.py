@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,3 +168,48 @@ def test_infinity_is_not_lost() -> None:
         assert A.norm(order).compute() == np.inf
     assert A.sum().compute() == np.inf
     assert np.isinf(A.norm().compute())
+
+
+READERS: list[Callable[..., Any]] = [
+    lambda X: X @ np.ones(4),
+    lambda X: X.sum(axis=1),
+    lambda X: X.sum(axis=0),
+    lambda X: X[:, :3],
+]
+
+HALVES: dict[str, Callable[[wl.BigMatrix, wl.BigMatrix], wl.BigMatrix]] = {
+    "product": lambda L, B: L * B,
+    "product from the left": lambda L, B: B * L,
+    "with a row": lambda L, B: L * B[1],
+    "with a column": lambda L, B: L * B[:, 2:3],
+    "with an upper triangle": lambda L, B: L * B.triu(),
+    "of an upper triangle": lambda L, B: B.triu() * L,
+    "of the transpose": lambda L, B: (L.T * B).T,
+    "of triangles": lambda L, B: (L + 1).tril() * B.tril(),
+    "triangle of a triangle": lambda L, B: (L * B).triu(),
+    "weighed columns": lambda L, B: L.scale_columns(B[1]),
+    "weighed rows": lambda L, B: L.scale_rows(B[1]),
+    "weighed twice": lambda L, B: (L * B).scale_rows(B[0]).scale_columns(B[1]).H,
+    "shifted": lambda L, B: (L * B).shift(2) * B,
+    "factor": lambda L, B: (L @ L.T).shift(1).cholesky() * B,
+}
+
+
+def test_zero_triangles_stay_zero_whatever_the_tiles_are() -> None:
+    lower, b = np.tril(np.arange(1, 17.0).reshape(4, 4)), np.ones((4, 4))
+    b[0, 1:3] = b[1, 1] = b[1, 3] = b[3, 2] = np.nan
+    for name, make in HALVES.items():
+        first = None
+        for tile, other in ((1, 4), (2, (1, 4)), (3, 2)):
+            L, B = wl.from_array(lower, tile=tile, structure="lower"), wl.from_array(b, tile=other)
+            X = make(L, B)
+            stored = X.persist()
+            x, y, *results = wl.compute(X, stored, *(f(Y) for Y in (X, stored) for f in READERS))
+            first = x if first is None else first
+            assert np.array_equal(x, y, equal_nan=True), name
+            assert np.allclose(x, first, equal_nan=True), name
+            for f, result in zip(READERS * 2, results, strict=True):
+                assert np.allclose(result, f(x), equal_nan=True), name
+        assert has_nan(first)
+        zeros = {"triangle of a triangle": ~np.eye(4, dtype=bool), "weighed twice": np.tri(4, k=-1) > 0}
+        assert not first[zeros.get(name, np.tri(4).T - np.eye(4) > 0)].any(), name

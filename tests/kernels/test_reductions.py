@@ -57,6 +57,23 @@ def test_sums(shape, dtype):
         assert absolute(a).dtype == a.real.dtype
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    "shape", [(16, 40_000), (40_000, 16), (70_000, 3), (1, 100_000), (100_000, 1)], ids=str
+)
+def test_the_error_of_a_sum_grows_as_the_logarithm_of_the_length(shape, dtype):
+    a = np.full(shape, 0.1, dtype, order="F")
+    exact, sizes = np.longdouble(a[0, 0].real), np.longdouble(np.abs(a[0, 0]))
+    u = np.finfo(dtype).eps / 2
+    for axis, plain, absolute in ((1, row_sums, abs_row_sums), (0, column_sums, abs_column_sums)):
+        n = shape[axis]
+        for result, entry in ((plain(a), exact), (absolute(a), sizes)):
+            assert np.abs(result - n * entry).max() <= (np.log2(n) + 20) * u * n * sizes
+    squares = a.size * exact**2
+    norm = norm_from_sum_squares(sum_squares(a))[0, 0]
+    assert abs(norm - np.sqrt(squares)) <= (np.log2(a.size) + 20) * u * np.sqrt(squares)
+
+
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(shapes, dtypes, st.integers(-310, 160))
 def test_diagonals(shape, dtype, offset):

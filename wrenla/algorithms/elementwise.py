@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
 from wrenla.algorithms.assemble import Copy, copy, rechunk
 from wrenla.algorithms.memo import SameTiles
-from wrenla.algorithms.views import add, flip, negative, scale, view
+from wrenla.algorithms.views import add, flip, masked, negative, scale, view
 from wrenla.planning.expression import Description, Node, Strip, combined, leaf, make, nested, result_dtype
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import DTYPES, Structure
-from wrenla_handler.tiles.task import Apply, ArraySpec, Read, Scalar
+from wrenla_handler.tiles.task import Apply, ArraySpec, Mask, Read, Scalar
 from wrenla_kernels import UFUNCS, ufunc_dtypes
 
 __all__ = ["Number", "broadcast_shape", "elementwise", "filled", "with_dimensions"]
@@ -29,6 +29,8 @@ _CHEAP = frozenset(
     ]
 )
 """What takes less time than it takes to read the numbers: done again by each reader, as other views."""
+
+_TRIANGLES: tuple[Literal["lower", "upper"], ...] = ("lower", "upper")
 
 _FEW = 4
 """Views of views that a factor of many products is read through; more are made once."""
@@ -67,6 +69,8 @@ def elementwise(name: str, *operands: Node | Number) -> Node:
     two: Pair = (shape[0], shape[1]) if len(shape) == 2 else (*shape, 1, 1)[:2]  # type: ignore[assignment]
     placed = [with_dimensions(A, len(shape)) for A in nodes]
     tile = _tile(placed, two)
+    if name == "multiply" and any(A.grid.shape == two and A.structure in _TRIANGLES for A in placed):
+        tile = (min(tile), min(tile))  # the zeros of a triangle stay in whatever tiles the other one has
     aligned = [rechunk(A, _part(tile, A.grid)) for A in placed]
     dtypes = [A.dtype if isinstance(A, Node) else A[1] for A in operands]
     if any(isinstance(A, tuple) and isinstance(A[0], complex) and not A[1] for A in operands):
@@ -79,8 +83,8 @@ def elementwise(name: str, *operands: Node | Number) -> Node:
     numbers = tuple(None if isinstance(A, Node) else A[0] for A in operands)
     op = Elementwise(name, numbers, loop, Description(Grid(two, tile), dtype, "general", len(shape)))
     structure = op.structure(*aligned)
-    if structure not in ("lower", "upper") or (len(aligned) > 1 and name != "multiply"):
-        aligned = [filled(A) for A in aligned]
+    stays = structure in _TRIANGLES and (len(aligned) == 1 or name == "multiply")
+    aligned = [A if stays and A.structure in _TRIANGLES else filled(A) for A in aligned]
     return view(replace(op, result=replace(op.result, structure=structure)), *_once(aligned))
 
 
@@ -187,7 +191,7 @@ class Elementwise:
     numbers: tuple[Scalar | None, ...]
     loop: str
     result: Description
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def describe(self, *args: Node) -> Description:
         return self.result
@@ -226,7 +230,15 @@ class Elementwise:
 
     def carries(self, *args: Node) -> frozenset[str]:
         cheap = len(args) == 1 and self.function in _CHEAP and args[0].views < _FEW
-        return frozenset({"sum"} if not cheap else {"sum"} & args[0].carries)
+        mask = {"mask"} if self._masks(args) else set()
+        return frozenset(mask | ({"sum"} if not cheap else {"sum"} & args[0].carries))
+
+    def _masks(self, args: tuple[Node, ...]) -> tuple[Mask, ...]:
+        """Return the triangles that are zero whatever the other factor has there, NaN too."""
+        if self.result.structure not in _TRIANGLES:
+            return ()
+        known = [A.structure if A.grid == self.result.grid else "general" for A in args]
+        return tuple(part for part in _TRIANGLES if part in known) if len(set(known)) > 1 else ()
 
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
         return tuple(strip.read for strip in self.strips(view, 1, i, j, j + 1))
@@ -236,18 +248,23 @@ class Elementwise:
         if start >= stop:
             return
         sides = [list(_repeated(A, view.grid, axis, fixed, start, stop)) for A in view.args]
-        for first, last, found in combined(sides, start, stop):
+        masks = self._masks(view.args)
+        cuts = [fixed, fixed + 1] if masks else []  # the diagonal tile is a run of its own
+        for first, last, found in combined(sides, start, stop, cuts):
             known = [strip for strip in found if strip is not None]
             if len(known) < len(found):  # a product with zero
                 continue
             following = iter(known)
             args = [next(following) if c is None else c for c in self.numbers]
-            yield replace(nested(self.function, self.loop, view.dtype, args), start=first, n=last - first)
+            made = replace(nested(self.function, self.loop, view.dtype, args), start=first, n=last - first)
+            for mask in masks if first == fixed else ():
+                made = masked(made, mask, view.dtype)
+            yield made
 
 
 def _inside(structure: Structure, axis: int, fixed: int, start: int, stop: int) -> Pair:
     """Return the range of a row (axis 1) or column (axis 0) of tiles that lies in a triangle."""
-    if structure not in ("lower", "upper"):
+    if structure not in _TRIANGLES:
         return start, stop
     before = (structure == "lower") == (axis == 1)
     return (start, min(stop, fixed + 1)) if before else (max(start, fixed), stop)

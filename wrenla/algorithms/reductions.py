@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from wrenla.algorithms.assemble import rechunk
+from wrenla.algorithms.elementwise import elementwise
 from wrenla.algorithms.views import flip, scale
 from wrenla.planning.expression import Description, Node, make
 from wrenla_handler.tiles.grid import Grid, Pair
@@ -20,7 +21,7 @@ from wrenla_handler.tiles.task import Read, Task
 
 __all__ = ["NORMS", "diagonal", "norm", "slogdet_triangular", "sum_over", "trace"]
 
-NORMS = ("fro", "1", "-1", "inf", "-inf", "max")
+NORMS = ("fro", "1", "-1", "inf", "-inf", "max", "1/fro")
 
 _FAN_IN = 64
 """Parts that one task puts together: they are small, so it is their number that takes time."""
@@ -51,8 +52,11 @@ def trace(A: Node) -> Node:
 def norm(A: Node, order: str, ndim: int = 0) -> Node:
     """Return one of `NORMS`: Frobenius, largest or smallest absolute column or row sum, largest entry.
 
-    The result is a number, or has `ndim` axes of length 1.
+    The result is a number, or has `ndim` axes of length 1. "1/fro" is the reciprocal of the Frobenius norm:
+    infinity, which is what negative powers of nothing are added up to.
     """
+    if order == "1/fro":
+        return elementwise("reciprocal", norm(A, "fro", ndim))
     if order == "fro":
         rows = _laid(make(Parts("sum_squares", 2, 1), A), Lay(1, "combine_sum_squares", (2, 1), 2))
         columns = _grouped(rows, Lay(0, "combine_sum_squares", (2, 1), 2, _FAN_IN))
@@ -112,7 +116,7 @@ class Parts:
     kernel: str
     rows: int | None
     cols: int | None
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def describe(self, *args: Node) -> Description:
         grid = args[0].grid

@@ -41,7 +41,7 @@ def kept(A: Node, axis: Axis, ndim: int) -> Node:
 
 def extreme(A: Node, axis: Axis, which: Literal["maximum", "minimum"]) -> Node:
     """Return the largest or smallest number of each column (axis 0) or row (1), or of all; NaN stays NaN."""
-    if _count(A, axis) == 0 and (axis is None or A.grid.shape[1 - axis]):
+    if _count(A, axis) == 0:
         raise ValueError(f"{which} of no numbers: the shape is {A.grid.shape[: A.ndim]}")
     if axis == 0:
         return extreme(flip(A, "T"), 1, which)

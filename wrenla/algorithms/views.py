@@ -23,6 +23,7 @@ __all__ = [
     "add",
     "factor",
     "flip",
+    "masked",
     "materialize",
     "negative",
     "scale",
@@ -111,6 +112,21 @@ def _square_tiles(A: Node) -> Node:
     if rows == cols or A.grid.shape[0] != A.grid.shape[1]:
         return A
     return rechunk(A, (min(rows, cols), min(rows, cols)))
+
+
+def _around(strip: Strip, fixed: int) -> Iterator[Strip]:
+    """Yield a run in up to three parts: only the diagonal tile is changed, so it is a run of its own."""
+    end = strip.start + strip.n
+    for first, last in ((strip.start, min(fixed, end)), (fixed, fixed + 1), (fixed + 1, end)):
+        first, last = max(first, strip.start), min(last, end)
+        if first < last:
+            yield strip.part(first, last)
+
+
+def masked(strip: Strip, mask: Mask, dtype: str) -> Strip:
+    """Return a diagonal tile with zeros in its other triangle, whatever its read would give there."""
+    outer = nested("", dtype, dtype, (strip,))
+    return replace(outer, read=replace(outer.read, mask=mask))
 
 
 class _Tilewise:
@@ -210,12 +226,8 @@ class Shift(_Tilewise):
 
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         for strip in view.args[0].strips(axis, fixed, start, stop):
-            end = strip.start + strip.n
-            # only the diagonal tile is changed, so a run that crosses it is three runs
-            for first, last in ((strip.start, min(fixed, end)), (fixed, fixed + 1), (fixed + 1, end)):
-                first, last = max(first, strip.start), min(last, end)
-                if first < last:
-                    yield self.change(view, strip.part(first, last), first, fixed)
+            for part in _around(strip, fixed):
+                yield self.change(view, part, part.start, fixed)
 
 
 @dataclass(frozen=True)
@@ -223,6 +235,7 @@ class Weigh(_Tilewise):
     """diag(w) A or A diag(w)."""
 
     side: Literal["rows", "cols"]
+    version: ClassVar[int] = 2
 
     def describe(self, *args: Node) -> Description:
         A, w = args[0].description, args[1]
@@ -236,7 +249,8 @@ class Weigh(_Tilewise):
         return Description(A.grid, result_dtype(A.dtype, w.dtype), structure, A.ndim)
 
     def carries(self, *args: Node) -> frozenset[str]:
-        return args[0].carries | {self.side}
+        mask = {"mask"} if args[0].structure in ("lower", "upper") else set()
+        return args[0].carries | {self.side} | mask
 
     def change(self, view: Node, strip: Strip, i: int, j: int) -> Strip:
         read, w, dtype = strip.read, view.args[1], view.dtype
@@ -253,7 +267,12 @@ class Weigh(_Tilewise):
                 dr = 1 - axis
             else:
                 dc = axis
-            yield replace(strip, step=(di, dj, dr, dc))
+            strip = replace(strip, step=(di, dj, dr, dc))
+            if view.structure not in ("lower", "upper"):
+                yield strip
+                continue
+            for part in _around(strip, fixed):
+                yield masked(part, view.structure, view.dtype) if part.start == fixed else part
 
 
 @dataclass(frozen=True)

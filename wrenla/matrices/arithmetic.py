@@ -8,6 +8,7 @@ import numpy as np
 
 from wrenla.matrices.operands import Handle, apply
 from wrenla.tracebacks import short_methods
+from wrenla.words import refuse_others
 from wrenla_kernels import UFUNCS
 
 __all__ = ["Arithmetic"]
@@ -80,7 +81,8 @@ class Arithmetic(Handle):
         return self._apply("remainder", other, self)
 
     def __pow__(self, other: Any) -> Self:
-        name = _POWERS.get(other) if isinstance(other, int | float) else None
+        # not for numbers of NumPy's, one of which is a float: they have a precision of their own
+        name = _POWERS.get(other) if type(other) in (int, float, bool) else None
         return self._apply("power", self, other) if name is None else self._apply(name, self)
 
     def __rpow__(self, other: Any) -> Self:
@@ -95,10 +97,11 @@ class Arithmetic(Handle):
     def __abs__(self) -> Self:
         return self._apply("absolute", self)
 
-    def clip(self, min: Any = None, max: Any = None, *, out: None = None) -> Self:
+    def clip(self, min: Any = None, max: Any = None, *, out: None = None, **others: Any) -> Self:
         """Return the entries, none less than `min`, none greater than `max` (numbers, vectors, matrices)."""
         if out is not None:
             raise TypeError("clip: a BigMatrix cannot be changed in place, so there is no out=")
+        refuse_others("clip", others, ["min", "max"])
         lower = self if min is None else self._apply("maximum", self, min)
         return lower if max is None else self._apply("minimum", lower, max)
 

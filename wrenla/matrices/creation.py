@@ -24,7 +24,7 @@ from wrenla.matrices.operands import as_node, clipped, tile_pair
 from wrenla.planning.cost_model import choose_tile
 from wrenla.planning.expression import leaf
 from wrenla.tracebacks import short
-from wrenla.words import structure_of
+from wrenla.words import refuse_others, structure_of
 from wrenla_handler.plain import cast_hint
 from wrenla_handler.stores import open_store
 from wrenla_handler.tiles.grid import Grid, Pair
@@ -56,6 +56,8 @@ def from_array(
     structure: Structure = "general",
     check: bool = True,
     overwrite: bool = False,
+    dtype: npt.DTypeLike | None = None,
+    **others: Any,
 ) -> BigMatrix:
     """Make a matrix of an array.
 
@@ -83,6 +85,8 @@ def from_array(
         other triangle holds something else.
     overwrite : bool
         Replace what is at `store`, as in `BigMatrix.save`.
+    dtype : dtype, optional
+        That of `a`, float64 for integers; nothing is converted.
 
     Returns
     -------
@@ -108,6 +112,7 @@ def from_array(
     array([[ 5., 14.],
            [14., 50.]])
     """
+    refuse_others("from_array", others, ["tile", "store", "structure", "check", "overwrite", "dtype"])
     if isinstance(a, BigMatrix):
         raise TypeError("this is a matrix already: use it as it is; A.persist() or A.save(url) computes it")
     if overwrite and store is None:
@@ -115,10 +120,15 @@ def from_array(
     array, own = as_array(a)
     if array.ndim not in (1, 2):
         raise ValueError(f"a matrix or a vector is needed, not an array of {array.ndim} dimensions")
-    dtype = tile_dtype(array.dtype)
-    structure = structure_of(structure, dtype)
+    kind = tile_dtype(array.dtype)
+    if dtype is not None and np.dtype(dtype) != kind:
+        raise TypeError(
+            f"from_array: dtype={np.dtype(dtype).name}, but the matrix is {kind}: convert it tile by tile, "
+            "wl.from_array(a).astype(dtype)"
+        )
+    structure = structure_of(structure, kind)
     shape = array.shape if array.ndim == 2 else (array.shape[0], 1)
-    node = array_leaf(array, chosen_tile(tile, shape, dtype), structure, dtype=dtype, own=own)
+    node = array_leaf(array, chosen_tile(tile, shape, kind), structure, dtype=kind, own=own)
     matrix = BigMatrix(claimed(node, structure) if check else node)
     return matrix if store is None else matrix.save(os.fspath(store), overwrite=overwrite)
 

@@ -28,7 +28,7 @@ from wrenla.matrices.operands import (
 )
 from wrenla.matrices.reductions import Reductions
 from wrenla.tracebacks import short_methods
-from wrenla.words import solver_of
+from wrenla.words import refuse_others, solver_of
 from wrenla_handler.tiles.layout import DTYPES, Structure
 
 __all__ = ["BigMatrix", "SlogdetResult"]
@@ -195,13 +195,18 @@ class BigMatrix(Reductions):
             raise TypeError("gram: weights are real")
         return BigMatrix(gram(self._node, w))
 
-    def cholesky(self, upper: bool = False) -> BigMatrix:
+    def cholesky(self, upper: bool = False, *, lower: bool | None = None, **others: Any) -> BigMatrix:
         """Return the Cholesky factor of a Hermitian positive definite matrix.
 
         Parameters
         ----------
         upper : bool
             Return U with Uᴴ U = A instead of L with L Lᴴ = A.
+        lower : bool, optional
+            The contrary of `upper`, as SciPy has it; but the default is the lower factor.
+        **others
+            SciPy's ``overwrite_a`` and ``check_finite`` may be given and change nothing: inputs are never
+            overwritten, and NaN is a `NotPositiveDefiniteError`, or travels into the result.
 
         Returns
         -------
@@ -225,11 +230,20 @@ class BigMatrix(Reductions):
         array([[2., 0.],
                [1., 2.]])
         """
+        refuse_others("cholesky", others, ["upper", "lower"], ["overwrite_a", "check_finite"])
+        if upper and lower:
+            raise TypeError(
+                "cholesky: lower=True and upper=True: one factor is needed, the lower or the upper one"
+            )
+        upper = upper if lower is None else not lower
         L = cholesky(self._node)
         return BigMatrix(views.flip(L, "C") if upper else L)
 
-    def solve(self, b: Operand, assume_a: str | None = None, *, check: bool = True) -> BigMatrix:
+    def solve(
+        self, b: Operand, assume_a: str | None = None, *, check: bool = True, **others: Any
+    ) -> BigMatrix:
         """Return x with A x = b; see `wrenla.linalg.solve`."""
+        refuse_others("solve", others, ["assume_a", "check"], ["overwrite_a", "overwrite_b", "check_finite"])
         B = as_node(b, rows=self._node.grid.tile[0])
         return BigMatrix(systems.solve(self._node, B, solver_of(assume_a), check))
 
@@ -246,7 +260,7 @@ class BigMatrix(Reductions):
         ord : {None, "fro", 1, -1, 2, inf, -inf, "max"}
             As in `numpy.linalg.norm`: by default the Frobenius norm of a matrix, the Euclidean one (2) of a
             vector. "fro" and -1 are of matrices. "max" is the largest absolute value. Norms of what is empty
-            are 0, except the smallest of nothing.
+            are NumPy's, of all orders.
         axis : int or tuple of int, optional
             All axes, as ``(0, 1)``. Norms of single rows or columns are not there yet.
         keepdims : bool

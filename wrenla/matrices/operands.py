@@ -27,6 +27,7 @@ __all__ = [
     "Operand",
     "apply",
     "as_node",
+    "axis_places",
     "clipped",
     "norm_order",
     "number",
@@ -171,26 +172,29 @@ def norm_order(ord: Any, A: Node, axis: Any = None) -> str:
     swapped = _norm_axes(axis, A.ndim)
     what = ("number", "vector", "matrix")[A.ndim]
     known: dict[Any, str] = {1: "1", np.inf: "inf", -np.inf: "-inf", "max": "max"}
-    known |= {-1: "-1", "fro": "fro"} if A.ndim == 2 else {2: "fro"}
+    known |= {-1: "-1", "fro": "fro", "f": "fro"} if A.ndim == 2 else {2: "fro"}
     if ord is None:
         return "fro"
     name = known.get(ord) if isinstance(ord, Hashable) else None
-    if name is None and A.ndim == 2 and (ord == "nuc" or ord == 2 or ord == -2):
-        raise NotImplementedError(
-            f"norm of order {ord!r} of a matrix needs its singular values: not there yet"
-        )
-    if name is None and A.ndim == 1 and isinstance(ord, int | float | np.number):
-        raise NotImplementedError(f"norm of order {ord!r} of a vector is not there yet; {_orders(known)}")
-    if name is None:
+    if swapped:  # rows are taken for columns
+        name = {"1": "inf", "-1": "-inf", "inf": "1", "-inf": "-1"}.get(str(name), name)
+    of_singular_values = name is None and A.ndim == 2 and (ord == "nuc" or ord == 2 or ord == -2)
+    power = name is None and A.ndim == 1 and isinstance(ord, int | float | np.number)
+    if name is None and not of_singular_values and not power:
         raise ValueError(f"norm: {ord!r} is no order of a norm of a {what}; {_orders(known)}")
     if 0 in A.grid.shape:
-        if name.startswith("-"):
+        m, n = A.grid.shape
+        if {"-1": n == 0, "-inf": m == 0}.get(str(name), of_singular_values and ord == -2):
             raise ValueError(
                 f"norm: the smallest of no entries is asked for (order {ord!r} of an empty {what})"
             )
-        return "fro"  # all others are 0 too
-    if swapped:  # rows are taken for columns
-        name = {"1": "inf", "-1": "-inf", "inf": "1", "-inf": "-1"}.get(name, name)
+        return "1/fro" if power and ord < 0 else "fro"  # all others are 0 too
+    if of_singular_values:
+        raise NotImplementedError(
+            f"norm of order {ord!r} of a matrix needs its singular values: not there yet"
+        )
+    if name is None:
+        raise NotImplementedError(f"norm of order {ord!r} of a vector is not there yet; {_orders(known)}")
     return name
 
 
@@ -202,19 +206,37 @@ def _norm_axes(axis: Any, ndim: int) -> bool:
     """Tell whether NumPy's `axis` names both axes of a matrix in the other order; refuse all but all axes."""
     if axis is None:
         return False
-    axes = tuple(map(operator.index, axis if isinstance(axis, Iterable) else (axis,)))
-    for one in axes:
-        if not -ndim <= one < ndim:
-            raise np.exceptions.AxisError(one, ndim)
-    places = tuple(one % ndim for one in axes)
-    if len(places) > 2 or len(set(places)) < len(places):
-        raise ValueError(f"norm: axis={axis!r}: one axis, or two different ones, are needed")
+    places = axis_places(tuple(axis) if isinstance(axis, Iterable) else axis, ndim)
     if len(places) < ndim:
         raise NotImplementedError(
             "norm: norms of single rows or columns are not there yet; of a matrix that fits into memory "
             f"numpy.linalg.norm(A.compute(), axis={axis!r})"
         )
     return places == (1, 0)
+
+
+def axis_places(axis: Any, ndim: int) -> tuple[int, ...]:
+    """Return the axes that NumPy's `axis`, an integer or a tuple of some, names, counted from 0.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        One of them is not there; a ValueError.
+    ValueError
+        One is named twice.
+    TypeError
+        One is no integer.
+    """
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    for one in axes:
+        if isinstance(one, bool):
+            raise TypeError(f"axis={axis!r}: an integer is needed, not a truth value")
+        if not -ndim <= operator.index(one) < ndim:
+            raise np.exceptions.AxisError(operator.index(one), ndim)
+    places = tuple(operator.index(one) % ndim for one in axes)
+    if len(set(places)) < len(places):
+        raise ValueError(f"axis={axis!r}: one axis, or two different ones, are needed")
+    return places
 
 
 def sliced(A: Node, index: tuple[Index, ...]) -> Node:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any, Literal, Self, TypeAlias
+
+import numpy as np
 
 from wrenla.algorithms import reductions, statistics
 from wrenla.matrices.arithmetic import Arithmetic
+from wrenla.matrices.operands import axis_places
 from wrenla.planning.expression import Node
 from wrenla.tracebacks import short_methods
+from wrenla.words import refuse_others
 
 __all__ = ["Reductions"]
 
@@ -19,9 +22,9 @@ Axis: TypeAlias = Literal[0, 1] | None
 class Reductions(Arithmetic):
     """Something whose entries are added up along an axis.
 
-    `axis` is 0 for one number for each column, 1 for one for each row, None for one of all; `keepdims` keeps
-    that axis, of length one. Of NumPy's other arguments (``out``, ``dtype``) only the defaults are taken, so
-    that ``np.sum(A)`` and ``np.mean(A, axis=0)`` work, too.
+    `axis` is 0 for one number for each column, 1 for one for each row, None or (0, 1) for one of all;
+    `keepdims` keeps that axis, of length one. Of NumPy's other arguments ``out`` may be None, ``dtype``
+    that of the result, so that ``np.sum(A)`` and ``np.mean(A, axis=0)`` work, too.
 
     Examples
     --------
@@ -43,15 +46,35 @@ class Reductions(Arithmetic):
         along = self._axis("mean", axis, numpy)
         return self._reduced(statistics.mean(self._node, along), along, keepdims)
 
-    def var(self, axis: int | None = None, *, ddof: float = 0, keepdims: bool = False, **numpy: Any) -> Self:
-        """Return the variance, ``mean(abs(A - A.mean()) ** 2)``; the divisor is less by `ddof`."""
+    def var(
+        self,
+        axis: int | None = None,
+        *,
+        ddof: float = 0,
+        keepdims: bool = False,
+        correction: float | None = None,
+        **numpy: Any,
+    ) -> Self:
+        """Return the variance, ``mean(abs(A - A.mean()) ** 2)``; the divisor is less by `ddof`.
+
+        `correction` is another word for `ddof`.
+        """
         along = self._axis("var", axis, numpy)
+        ddof = _one_of(ddof, correction)
         return self._reduced(statistics.variance(self._node, along, ddof), along, keepdims)
 
-    def std(self, axis: int | None = None, *, ddof: float = 0, keepdims: bool = False, **numpy: Any) -> Self:
+    def std(
+        self,
+        axis: int | None = None,
+        *,
+        ddof: float = 0,
+        keepdims: bool = False,
+        correction: float | None = None,
+        **numpy: Any,
+    ) -> Self:
         """Return the standard deviation, the square root of `var`."""
         self._axis("std", axis, numpy)
-        return self._apply("sqrt", self.var(axis, ddof=ddof, keepdims=keepdims))
+        return self._apply("sqrt", self.var(axis, ddof=ddof, keepdims=keepdims, correction=correction))
 
     def max(self, axis: int | None = None, *, keepdims: bool = False, **numpy: Any) -> Self:
         """Return the largest entry, of each column (axis 0) or row (axis 1) if asked for; NaN stays NaN."""
@@ -64,18 +87,32 @@ class Reductions(Arithmetic):
         return self._reduced(statistics.extreme(self._node, along, "minimum"), along, keepdims)
 
     def _axis(self, what: str, axis: Any, numpy: dict[str, Any]) -> Axis:
-        for name, value in numpy.items():
-            if name not in ("out", "dtype") or value is not None:
-                raise TypeError(f"{what}: there is no {name}=; axis and keepdims are the arguments")
+        dtype, ours = numpy.pop("dtype", None), np.dtype(self._node.dtype)
+        if what in ("var", "std"):
+            ours = ours.type(0).real.dtype
+        if dtype is not None and np.dtype(dtype) != ours:
+            raise TypeError(
+                f"{what}: dtype={np.dtype(dtype).name}, but the result is {ours}: convert the matrix, "
+                f"A.astype(dtype).{what}()"
+            )
+        known = ["axis", "keepdims", *(["ddof", "correction"] if what in ("var", "std") else [])]
+        refuse_others(what, numpy, known, ["out"] if numpy.get("out") is None else [])
         ndim = self._node.ndim
-        if isinstance(axis, tuple):  # of all axes, or of one
-            axis = None if len(axis) == ndim else axis[0] if len(axis) == 1 else axis
-        axis = None if axis is None else operator.index(axis)
-        if axis is not None and not -ndim <= axis < ndim:
-            raise ValueError(f"axis {axis} of something with {ndim} dimensions")
-        if axis is None or ndim == 1:
+        places = tuple(range(ndim)) if axis is None else axis_places(axis, ndim)
+        if not places and ndim > 0:
+            raise ValueError(f"{what}: axis=() names no axis, and the {what} along none is the matrix itself")
+        if len(places) == ndim:
             return None
-        return 0 if axis % 2 == 0 else 1
+        return 0 if places == (0,) else 1
 
     def _reduced(self, result: Node, axis: Axis, keepdims: bool) -> Self:
         return type(self)(statistics.kept(result, axis, self._node.ndim) if keepdims else result)
+
+
+def _one_of(ddof: float, correction: float | None) -> float:
+    """Return what the divisor is less by, in NumPy's word or that of the Array API."""
+    if correction is None:
+        return ddof
+    if ddof != 0:
+        raise ValueError("ddof= and correction= are two words for one thing: say one of them")
+    return correction

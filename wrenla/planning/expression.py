@@ -79,11 +79,14 @@ def nested(function: str, loop: str, dtype: str, args: Sequence[Strip | Scalar])
 
 
 def combined(
-    sides: Sequence[Sequence[Strip]], start: int, stop: int
+    sides: Sequence[Sequence[Strip]], start: int, stop: int, cuts: Iterable[int] = ()
 ) -> Iterator[tuple[int, int, list[Strip | None]]]:
-    """Yield ranges of tiles in which each of some rows (or columns) of tiles is one run, or zero: None."""
+    """Yield ranges of tiles in which each of some rows (or columns) of tiles is one run, or zero: None.
+
+    At `cuts` that lie inside, a range ends in any case.
+    """
     ends = {end for side in sides for strip in side for end in (strip.start, strip.start + strip.n)}
-    marks = sorted({start, stop, *ends})
+    marks = sorted({start, stop, *ends, *(cut for cut in cuts if start < cut < stop)})
     for first, last in pairwise(marks):
         found = [
             next((strip for strip in side if strip.start <= first < strip.start + strip.n), None)
