@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse
@@ -14,6 +15,10 @@ import wrenla as wl
 MASKED = np.ma.array(np.arange(1.0, 10).reshape(3, 3), mask=np.eye(3, dtype=bool))
 VECTOR = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
 A = np.eye(3)
+LAZY = da.from_array(MASKED, chunks=2)
+UNSAID = da.from_array(A, chunks=2).map_blocks(
+    lambda tile: np.ma.masked_greater(tile, 0.5), dtype=float, meta=np.empty((0, 0))
+)
 
 
 class Quantity(np.ndarray[Any, Any]):
@@ -36,6 +41,13 @@ class Column:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return np.array([1, None, 3], dtype=object)
+
+
+class Table:
+    """As a column of a table that knows of missing numbers: an array only when it is asked for."""
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return MASKED
 
 
 WAYS: dict[str, Callable[[Any], object]] = {
@@ -70,6 +82,10 @@ def test_what_would_lose_its_meaning_is_refused(way: str) -> None:
         (np.ma.masked, ValueError, r"a\.filled"),
         (np.ma.array(A), ValueError, r"if none is, a\.data"),
         ([VECTOR, [1.0, 2.0, 3.0]], ValueError, r"a\.filled"),
+        (Table(), ValueError, r"a\.filled"),
+        (LAZY, ValueError, r"dask\.array\.ma\.filled\(a, 0\.0\)"),
+        (LAZY[1], ValueError, r"dask\.array\.ma\.filled"),
+        ([LAZY[0], LAZY[2]], ValueError, r"dask\.array\.ma\.filled"),
         ([1.0, np.ma.masked, 3.0], ValueError, r"a\.filled"),
         (sparse, TypeError, r"a csr_\w+ is sparse: a\.toarray\(\)"),
         (scipy.sparse.csr_matrix(A), TypeError, r"a\.toarray\(\)"),
@@ -78,6 +94,21 @@ def test_what_would_lose_its_meaning_is_refused(way: str) -> None:
     ):
         with pytest.raises(kind, match=remedy):
             WAYS[way](data)
+
+
+def test_masks_that_nothing_says_before_they_are_read() -> None:
+    held = np.empty((), dtype=object)
+    held[()] = np.ma.masked
+    for use in (wl.from_array, wl.eye(2).shift, wl.eye(2).__mul__, lambda a: wl.from_array([a, a])):
+        with pytest.raises(ValueError, match=r"a\.filled"):
+            use(held)
+    for given in (UNSAID, UNSAID[0], [UNSAID[0], UNSAID[1], A[2]]):
+        for take in (wl.from_array, lambda a: wl.eye(3) @ a, lambda a: wl.eye(3) + a):
+            with pytest.raises(ValueError, match=r"a\.filled"):
+                take(given)
+    for number in (wl.eye(3).shift, wl.eye(3).__mul__):
+        with pytest.raises(ValueError, match=r"a\.filled"):
+            number(UNSAID[0, 0])
 
 
 def test_what_holds_no_numbers_is_refused() -> None:
@@ -121,5 +152,7 @@ def test_pieces_of_a_file_that_are_masked(place: Callable[[str], str]) -> None:
 
     full = wl.from_zarr(Variable(np.ma.array(A)), place("full"), tile=2)
     assert np.array_equal(full.compute(), A)
-    with pytest.raises(ValueError, match=r"rows 0:2, columns 0:2 .* masked entries.*a\.filled"):
-        wl.from_zarr(Variable(MASKED), place("holes"), tile=2)
+    for name, holes in (("holes", Variable(MASKED)), ("lazy", LAZY), ("unsaid", UNSAID)):
+        with pytest.raises(ValueError, match=r"rows .*, columns .* masked entries.*a\.filled"):
+            wl.from_zarr(holes, place(name), tile=2)
+    wl.from_zarr(da.ma.filled(LAZY, 0.0), place("filled"), tile=2)

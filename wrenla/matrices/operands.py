@@ -17,7 +17,7 @@ from wrenla.algorithms.matmul import matmul
 from wrenla.array_like import as_array, is_block
 from wrenla.arrays import array_leaf
 from wrenla.planning.expression import Node
-from wrenla_handler.plain import cast_hint, refuse_lossy
+from wrenla_handler.plain import cast_hint, plain_array, refuse_lossy
 from wrenla_handler.tiles.grid import Pair
 from wrenla_handler.tiles.layout import DTYPES, Structure
 
@@ -77,6 +77,8 @@ def as_node(value: Operand, rows: int | None = None, cols: int | None = None) ->
 def number(c: Any, what: str) -> Number:
     """Return a real or complex number and its dtype, "" for one of Python's, or say what to use instead."""
     refuse_lossy(c)
+    if not isinstance(c, Handle) and hasattr(c, "__array__"):
+        c = plain_array(c)
     if isinstance(c, Handle | str) or np.ndim(c) > 0:
         raise TypeError(
             f"{what}: a number is needed, not {type(c).__name__}; A + B takes matrices and arrays"
@@ -118,7 +120,7 @@ def _entries(value: Any, tile: Pair | None) -> Node | Number:
             or np.asarray(value).dtype.kind not in "biufcO"
         ):
             raise TypeError(f"a matrix, an array or a number is needed, not {type(value).__name__}")
-        return _number(value)
+        return _number(plain_array(value) if hasattr(value, "__array__") else value)
     rows, cols = tile or (None, None)
     if ndim == 1:  # beside a matrix it is a row
         rows = cols
