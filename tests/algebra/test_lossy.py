@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -94,6 +96,35 @@ def test_what_would_lose_its_meaning_is_refused(way: str) -> None:
     ):
         with pytest.raises(kind, match=remedy):
             WAYS[way](data)
+
+
+def test_a_masked_array_on_the_left_computes_nothing() -> None:
+    """`numpy.ma` has the first word there, and would make an array of all of the matrix."""
+
+    def touch(*block: Any) -> Any:
+        raise AssertionError("computed")
+
+    B = wl.from_function(touch, (3, 3))
+    signs: tuple[Callable[[Any, Any], Any], ...] = (
+        *(operator.mul, operator.add, operator.sub, operator.truediv, operator.floordiv, operator.pow),
+        *(operator.eq, operator.ne, operator.lt, operator.matmul, np.ma.multiply),
+    )
+    for sign, masked in itertools.product(signs, (MASKED, VECTOR, np.ma.masked)):
+        with pytest.raises((ValueError, TypeError), match=r"a\.filled"):
+            sign(masked, B)
+    with pytest.raises(ValueError, match=r"masked arrays are not supported: numpy\.ma .* a\.filled\(0\.0\)"):
+        MASKED * B
+
+
+def test_a_numpy_matrix_has_another_product() -> None:
+    B, m = wl.eye(3), A.view(np.matrix)
+    for use in (
+        *(lambda: B * m, lambda: m * B, lambda: B + m, lambda: m - B, lambda: B**m, lambda: B / m),
+        *(lambda: np.multiply(B, m), lambda: B.clip(m)),
+    ):
+        with pytest.raises(TypeError, match=r"numpy\.matrix is no operand .* A @ m .* np\.asarray\(m\)"):
+            use()
+    assert np.array_equal((m @ B).compute(), A)
 
 
 def test_masks_that_nothing_says_before_they_are_read() -> None:
