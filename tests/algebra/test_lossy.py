@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import operator
 from collections.abc import Callable
@@ -112,6 +113,7 @@ def test_a_masked_array_on_the_left_computes_nothing() -> None:
     for sign, masked in itertools.product(signs, (MASKED, VECTOR, np.ma.masked)):
         with pytest.raises((ValueError, TypeError), match=r"a\.filled"):
             sign(masked, B)
+    assert inspect.getmembers(B, callable)
     with pytest.raises(ValueError, match=r"masked arrays are not supported: numpy\.ma .* a\.filled\(0\.0\)"):
         MASKED * B
 

@@ -56,6 +56,9 @@ class Arithmetic(Handle):
             "entries are, e.g. a.filled(0.0) or a.filled(numpy.nan); if none is, a.data"
         )
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name != "_data"]  # as who looks at all asks for it
+
     def __add__(self, other: Any) -> Self:
         return self._operate("add", other, "__radd__")
 

@@ -179,7 +179,7 @@ def vector(w: Operand, A: Node, axis: int) -> Node:
 def tile_pair(tile: int | tuple[int, int]) -> Pair:
     """Return rows and columns of a tile, given as a user does."""
     try:
-        pair = tuple(map(operator.index, tile if isinstance(tile, Iterable) else (tile, tile)))
+        pair = tuple(map(operator.index, tile if np.iterable(tile) else (tile, tile)))
     except TypeError:
         raise TypeError(
             f"tile={tile!r}: whole numbers are needed: tile=(512, 256), rows and columns of a tile, or "
