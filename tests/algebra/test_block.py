@@ -26,6 +26,9 @@ def test_block(dtype: str) -> None:
     assert np.array_equal(wl.block([[A, b[:, 0]], [c, d[:, 0]]]).compute(), expected[:, :4])
     mixed = wl.block([[A.astype("complex128"), np.ones((5, 2), "f4")]])
     assert mixed.dtype == "complex128"
+    for small, other in (("i1", "f8"), ("?", "f4"), ("i4", "f4"), ("i2", "c8")):
+        row = [np.ones((5, 2), small), A, np.ones((5, 1), other)]
+        assert wl.block(row).dtype == np.block([row[0], a, row[2]]).dtype  # type: ignore[list-item]
 
 
 def test_block_of_one_row_and_one_block() -> None:

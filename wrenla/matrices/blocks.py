@@ -12,7 +12,9 @@ from wrenla.array_like import is_block
 from wrenla.matrices.creation import Tile
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.operands import Handle, as_node, clipped, tile_pair
+from wrenla.planning.expression import result_dtype
 from wrenla.tracebacks import short
+from wrenla_handler.tiles.layout import DTYPES
 
 __all__ = ["block"]
 
@@ -36,7 +38,10 @@ def block(blocks: Sequence[Any], tile: Tile = None) -> BigMatrix:
     array([[1., 0.],
            [0., 1.]])
     """
-    nodes = [[as_node(entry) for entry in line] for line in _table(blocks)]
+    table = _table(blocks)
+    known = [entry.dtype for line in table for entry in line if str(getattr(entry, "dtype", "")) in DTYPES]
+    beside = result_dtype(*known) if known else ""
+    nodes = [[as_node(entry, beside=beside) for entry in line] for line in table]
     if not nodes or not all(nodes):
         raise ValueError("block: a table of at least one matrix is needed")
     heights = [{node.grid.shape[0] for node in line} for line in nodes]
