@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from wrenla.executors.default import default_executor, store
     from wrenla.executors.local.executor import LocalExecutor
     from wrenla.executors.map_api.stored_objects import StoredObject, objects
-    from wrenla.matrices.creation import block, eye, from_array, from_function, map_tiles, open, random, zeros
+    from wrenla.matrices.blocks import block
+    from wrenla.matrices.creation import eye, from_array, from_function, map_tiles, open, random, zeros
     from wrenla.matrices.matrix import BigMatrix
     from wrenla.matrices.together import compute, plan
     from wrenla.matrices.zarr_copies import from_zarr
@@ -54,7 +55,8 @@ __all__ = [
 ]
 
 _PLACES = {
-    "wrenla.matrices.creation": "block eye from_array from_function map_tiles open random zeros",
+    "wrenla.matrices.blocks": "block",
+    "wrenla.matrices.creation": "eye from_array from_function map_tiles open random zeros",
     "wrenla.errors": "LinAlgError WrenlaError",
     "wrenla.executors.aws_lambda.executor": "LambdaExecutor",
     "wrenla.executors.base": "Executor set_executor",

@@ -48,7 +48,7 @@ def as_array(value: Any) -> tuple[Array, bool]:
             'np.load(path, mmap_mode="r") a file of NumPy, and wl.from_zarr(path, url) copies a Zarr array'
         )
     if not is_block(value) or _in_memory(value):
-        return np.asarray(value), isinstance(value, list | tuple)
+        return plain_array(value), isinstance(value, list | tuple)
     shape = tuple(int(n) for n in value.shape)
     nbytes = math.prod(shape) * np.dtype(value.dtype).itemsize
     if nbytes > _LOADED:
@@ -58,7 +58,7 @@ def as_array(value: Any) -> tuple[Array, bool]:
             "be loaded here: copy it tile by tile with wl.from_zarr(array, url), which takes any array that "
             "can be sliced; or load it, if it fits into memory: np.asarray(array)"
         )
-    return plain_array(np.asanyarray(value[(slice(None),) * len(shape)])), False
+    return plain_array(value[(slice(None),) * len(shape)]), False
 
 
 def is_truth(value: Any) -> bool:

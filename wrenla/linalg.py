@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, Literal
 
 from wrenla.algorithms.triangular import solve_triangular as triangular_node
@@ -196,7 +197,7 @@ def solve_triangular(
     array([1., 2.])
     """
     refuse_others("solve_triangular", others, ["trans", "lower"], ["overwrite_b", "check_finite"])
-    op = _TRANS.get(trans)
+    op = _TRANS.get(trans) if isinstance(trans, Hashable) else None
     if op is None:
         raise ValueError(f"trans is 'N', 'T' or 'C', not {trans!r}")
     A = flip(_matrix(a)._node, op)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["cast_hint", "plain_array", "refuse_lossy"]
+__all__ = ["cast_hint", "loaded", "plain_array", "refuse_lossy"]
 
 _SIMPLE = (float, int, complex, bool)
 
@@ -28,7 +28,31 @@ def plain_array(value: Any) -> npt.NDArray[Any]:
     array([1, 2])
     """
     refuse_lossy(value)
-    return np.asarray(value)
+    return np.asarray(_read(value))
+
+
+def _read(value: Any) -> Any:
+    """Return a value, or what is in a list, as an array if it stands for one; see `plain_array`."""
+    if isinstance(value, list | tuple):
+        return [entry if type(entry) in _SIMPLE else _read(entry) for entry in value]
+    if isinstance(value, np.ndarray | np.generic) or not hasattr(value, "__array__"):
+        return value
+    array = loaded(value)
+    refuse_lossy(array)
+    return array
+
+
+def loaded(value: Any) -> npt.NDArray[Any]:
+    """Return what `numpy.asanyarray` makes of a value. It keeps the mask that Dask would drop."""
+    return np.asanyarray(value if _behind(value) is None else value.compute())
+
+
+def _behind(value: Any) -> Any:
+    """Return the array of Dask that a value is, or has behind it as xarray's; None if there is none."""
+    graph = getattr(value, "__dask_graph__", None)
+    if graph is None or graph() is None:
+        return None
+    return value if hasattr(value, "_meta") else getattr(value, "data", value)
 
 
 def refuse_lossy(value: Any) -> None:
@@ -37,6 +61,8 @@ def refuse_lossy(value: Any) -> None:
     Masked arrays are refused whether an entry is masked or not, as SciPy does: what a program does must not
     depend on that.
     """
+    if isinstance(value, np.ndarray) and value.dtype == object and value.ndim == 0:
+        value = value[()]  # an object, which counts as a number if it is one
     if type(value) is np.ndarray or isinstance(value, (*_SIMPLE, np.generic)):
         return
     if isinstance(value, list | tuple):
@@ -49,6 +75,11 @@ def refuse_lossy(value: Any) -> None:
         raise ValueError(
             f"masked arrays are not supported: a {kind} would be read with what stands below its mask. Say "
             "what the masked entries are, e.g. a.filled(0.0) or a.filled(numpy.nan); if none is, a.data"
+        )
+    if isinstance(getattr(_behind(value), "_meta", None), np.ma.MaskedArray):
+        raise ValueError(
+            "masked arrays are not supported: Dask's would be read with what stands below its mask. Say what "
+            "the masked entries are, e.g. dask.array.ma.filled(a, 0.0); if none is, dask.array.ma.getdata(a)"
         )
     if not isinstance(value, np.ndarray) and any(hasattr(value, name) for name in ("toarray", "todense")):
         way = "toarray" if hasattr(value, "toarray") else "todense"

@@ -173,7 +173,7 @@ def test_expressions_and_saved_matrices_are_believed(place: Callable[[str], str]
     """What is computed is as right as its parts; of what was saved the other half may not be there."""
     a = gallery.normal((9, 9))
     A = wl.from_array(a, tile=4)
-    x = (A + A.T + 40 * wl.eye(9, 4)).solve(np.ones(9), "pos").compute()
+    x = (A + A.T + 40 * wl.eye(9, tile=4)).solve(np.ones(9), "pos").compute()
     assert np.allclose((a + a.T + 40 * np.eye(9)) @ x, 1)
     half = np.tril(gallery.well_conditioned(9, "float64")) + np.triu(np.full((9, 9), 7.0), 1)
     wl.from_array(half, tile=4, structure="pos", check=False).save(place("half"))

@@ -84,6 +84,25 @@ def test_bad_tiles() -> None:
             wl.zeros((4, 4), tile=a)
         with pytest.raises(ValueError, match="tile="):
             wl.eye(4).rechunk(a)
+    for a in (2.0, (2.5, 2), (2, None), "22", ("2", "2"), np.array([2.0, 2.0]), 1j):
+        for use in (lambda tile: wl.zeros((4, 4), tile=tile), wl.eye(4).rechunk):
+            with pytest.raises(TypeError, match=r"whole numbers are needed: tile=\(512, 256\)"):
+                use(a)
+    for a in (np.int8(2), np.array(2), [2, 2], np.array([2, 2]), (np.uint8(2), np.array(2))):
+        assert wl.zeros((4, 4), tile=a).tile == wl.eye(4).rechunk(a).tile == (2, 2)
+
+
+def test_shapes_as_numpy_has_them() -> None:
+    """A second length, or a dtype, is not taken for a tile."""
+    make: Any
+    for make, given, remedy in (
+        (wl.eye, (3, 4), r"an identity is square"),
+        (wl.zeros, (3, 3), r"wl\.zeros\(\(3, 3\)\); tile=… and dtype=…"),
+        (wl.zeros, ((2, 2), "f4"), r"dtype=… go by name"),
+        (wl.random, (3, 3, 3), r"wl\.random\(\(3, 3\)\)"),
+    ):
+        with pytest.raises(TypeError, match=remedy):
+            make(*given)
 
 
 def test_from_array_of_a_memmap_reads_tile_by_tile(tmp_path: Path) -> None:
@@ -240,6 +259,11 @@ def test_what_cannot_be_made() -> None:
         wl.random(3, distribution="cauchy")
     with pytest.raises(ValueError, match="seed"):
         wl.random(3, seed=-1)
+    seed: Any
+    for seed in (1.5, 1.0, None, "1"):
+        with pytest.raises(TypeError, match=r"a whole number is needed; .* secrets\.randbits"):
+            wl.random(3, seed=seed)
+    assert np.array_equal(wl.random(3, seed=np.array(1)).compute(), wl.random(3, seed=1).compute())
     for make in (wl.zeros, wl.random, lambda shape: wl.from_function(boom, shape)):
         with pytest.raises(ValueError, match="not a shape of 3 lengths"):
             make((1, 2, 3))  # type: ignore[arg-type]
@@ -251,35 +275,6 @@ def test_what_cannot_be_made() -> None:
         wl.zeros(3, dtype="int64")
     with pytest.raises(ValueError, match="negative"):
         wl.eye(-1)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_block(dtype: str) -> None:
-    a, b, c, d = (gallery.normal(s, dtype, i) for i, s in enumerate([(5, 3), (5, 9), (8, 3), (8, 9)]))
-    A, B, C = wl.from_array(a, tile=2), wl.from_array(b, tile=(4, 3)), wl.from_array(c.T.copy(), tile=2).T
-    expected = np.block([[a, b], [c, d]])
-    for tile in (None, 4, (13, 1)):
-        x = wl.block([[A, B], [C, d]], tile=tile)
-        assert np.array_equal(x.compute(), expected)
-        assert x.dtype == dtype
-    assert np.array_equal(wl.block([[A, b]]).compute(), np.block([[a, b]]))
-    assert np.array_equal(wl.block([[A, b[:, 0]], [c, d[:, 0]]]).compute(), expected[:, :4])
-    mixed = wl.block([[A.astype("complex128"), np.ones((5, 2), "f4")]])
-    assert mixed.dtype == "complex128"
-
-
-def test_block_of_odd_shapes() -> None:
-    A, empty = wl.eye(2), wl.zeros((2, 0))
-    assert np.array_equal(wl.block([[empty, A], [A, empty]]).compute(), np.vstack([np.eye(2)] * 2))
-    assert wl.block([[empty, empty]]).compute().shape == (2, 0)
-    with pytest.raises(ValueError, match="do not make a matrix"):
-        wl.block([[A, A], [A]])
-    with pytest.raises(ValueError, match="do not make a matrix"):
-        wl.block([[A, wl.eye(3)]])
-    table: Any
-    for table in ([], [[]]):
-        with pytest.raises(ValueError, match="at least one matrix"):
-            wl.block(table)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

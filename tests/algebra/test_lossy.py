@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
+import operator
 from collections.abc import Callable
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse
@@ -14,6 +18,10 @@ import wrenla as wl
 MASKED = np.ma.array(np.arange(1.0, 10).reshape(3, 3), mask=np.eye(3, dtype=bool))
 VECTOR = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
 A = np.eye(3)
+LAZY = da.from_array(MASKED, chunks=2)
+UNSAID = da.from_array(A, chunks=2).map_blocks(
+    lambda tile: np.ma.masked_greater(tile, 0.5), dtype=float, meta=np.empty((0, 0))
+)
 
 
 class Quantity(np.ndarray[Any, Any]):
@@ -36,6 +44,13 @@ class Column:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return np.array([1, None, 3], dtype=object)
+
+
+class Table:
+    """As a column of a table that knows of missing numbers: an array only when it is asked for."""
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return MASKED
 
 
 WAYS: dict[str, Callable[[Any], object]] = {
@@ -70,6 +85,10 @@ def test_what_would_lose_its_meaning_is_refused(way: str) -> None:
         (np.ma.masked, ValueError, r"a\.filled"),
         (np.ma.array(A), ValueError, r"if none is, a\.data"),
         ([VECTOR, [1.0, 2.0, 3.0]], ValueError, r"a\.filled"),
+        (Table(), ValueError, r"a\.filled"),
+        (LAZY, ValueError, r"dask\.array\.ma\.filled\(a, 0\.0\)"),
+        (LAZY[1], ValueError, r"dask\.array\.ma\.filled"),
+        ([LAZY[0], LAZY[2]], ValueError, r"dask\.array\.ma\.filled"),
         ([1.0, np.ma.masked, 3.0], ValueError, r"a\.filled"),
         (sparse, TypeError, r"a csr_\w+ is sparse: a\.toarray\(\)"),
         (scipy.sparse.csr_matrix(A), TypeError, r"a\.toarray\(\)"),
@@ -78,6 +97,51 @@ def test_what_would_lose_its_meaning_is_refused(way: str) -> None:
     ):
         with pytest.raises(kind, match=remedy):
             WAYS[way](data)
+
+
+def test_a_masked_array_on_the_left_computes_nothing() -> None:
+    """`numpy.ma` has the first word there, and would make an array of all of the matrix."""
+
+    def touch(*block: Any) -> Any:
+        raise AssertionError("computed")
+
+    B = wl.from_function(touch, (3, 3))
+    signs: tuple[Callable[[Any, Any], Any], ...] = (
+        *(operator.mul, operator.add, operator.sub, operator.truediv, operator.floordiv, operator.pow),
+        *(operator.eq, operator.ne, operator.lt, operator.matmul, np.ma.multiply),
+    )
+    for sign, masked in itertools.product(signs, (MASKED, VECTOR, np.ma.masked)):
+        with pytest.raises((ValueError, TypeError), match=r"a\.filled"):
+            sign(masked, B)
+    assert inspect.getmembers(B, callable)
+    with pytest.raises(ValueError, match=r"masked arrays are not supported: numpy\.ma .* a\.filled\(0\.0\)"):
+        MASKED * B
+
+
+def test_a_numpy_matrix_has_another_product() -> None:
+    B, m = wl.eye(3), A.view(np.matrix)
+    for use in (
+        *(lambda: B * m, lambda: m * B, lambda: B + m, lambda: m - B, lambda: B**m, lambda: B / m),
+        *(lambda: np.multiply(B, m), lambda: B.clip(m)),
+    ):
+        with pytest.raises(TypeError, match=r"numpy\.matrix is no operand .* A @ m .* np\.asarray\(m\)"):
+            use()
+    assert np.array_equal((m @ B).compute(), A)
+
+
+def test_masks_that_nothing_says_before_they_are_read() -> None:
+    held = np.empty((), dtype=object)
+    held[()] = np.ma.masked
+    for use in (wl.from_array, wl.eye(2).shift, wl.eye(2).__mul__, lambda a: wl.from_array([a, a])):
+        with pytest.raises(ValueError, match=r"a\.filled"):
+            use(held)
+    for given in (UNSAID, UNSAID[0], [UNSAID[0], UNSAID[1], A[2]]):
+        for take in (wl.from_array, lambda a: wl.eye(3) @ a, lambda a: wl.eye(3) + a):
+            with pytest.raises(ValueError, match=r"a\.filled"):
+                take(given)
+    for number in (wl.eye(3).shift, wl.eye(3).__mul__):
+        with pytest.raises(ValueError, match=r"a\.filled"):
+            number(UNSAID[0, 0])
 
 
 def test_what_holds_no_numbers_is_refused() -> None:
@@ -121,5 +185,7 @@ def test_pieces_of_a_file_that_are_masked(place: Callable[[str], str]) -> None:
 
     full = wl.from_zarr(Variable(np.ma.array(A)), place("full"), tile=2)
     assert np.array_equal(full.compute(), A)
-    with pytest.raises(ValueError, match=r"rows 0:2, columns 0:2 .* masked entries.*a\.filled"):
-        wl.from_zarr(Variable(MASKED), place("holes"), tile=2)
+    for name, holes in (("holes", Variable(MASKED)), ("lazy", LAZY), ("unsaid", UNSAID)):
+        with pytest.raises(ValueError, match=r"rows .*, columns .* masked entries.*a\.filled"):
+            wl.from_zarr(holes, place(name), tile=2)
+    wl.from_zarr(da.ma.filled(LAZY, 0.0), place("filled"), tile=2)

@@ -140,6 +140,104 @@ def test_of_other_kinds() -> None:
     assert np.array_equal(A.compute(), a)
 
 
+def test_small_dtypes_do_not_raise_the_precision() -> None:
+    """Of an array beside a matrix, as NumPy has it; what is wider than any tile is refused."""
+    for dtype, small in product(DTYPES, ("i1", "u1", "i2", "u2", "?", "f2", "i4", "u4", "i8", ">i2")):
+        b = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 1]]).astype(small)
+        a = gallery.normal((3, 3), dtype)
+        A, expected = wl.from_array(a, tile=2), np.result_type(dtype, small)
+        for lazy, eager in (
+            (A * b, a * b),
+            (b + A, b + a),
+            (A - b.tolist(), a - b.tolist()),
+            (A @ b, a @ b),
+            (b[0] @ A, b[0] @ a),
+            (np.maximum(A, b), np.maximum(a, b)),
+            (A.scale_rows(b[0]), b[0][:, None] * a),
+            (A.scale_columns(b[0]), a * b[0]),
+            (A.gram(b[0]), (a * b[0]) @ a.conj().T),
+        ):
+            assert lazy.dtype == eager.dtype, (dtype, small)
+            assert np.allclose(lazy.compute(), eager, rtol=1e-5), (dtype, small)
+        assert (A * b).dtype == expected
+        if b.dtype.kind != "f":
+            assert wl.from_array(b).dtype == wl.linalg.gram(b).dtype == np.float64
+    wide = np.ones((3, 3), np.longdouble)
+    if wide.itemsize > 8:
+        for use, x in product((wl.from_array, A.__add__, A.__matmul__, A.solve), (wide, wide * 1j)):
+            with pytest.raises(TypeError, match=r"is not one of .* a\.astype\('(float64|complex128)'\)"):
+                use(x)
+
+
+class Theirs:
+    """An operand of another library, which knows what to do beside a matrix."""
+
+    def __rmul__(self, other: Any) -> str:
+        return "theirs"
+
+    __radd__ = __rsub__ = __rtruediv__ = __rfloordiv__ = __rmod__ = __rpow__ = __rmatmul__ = __rmul__
+
+
+class Aside(Theirs):
+    """As NumPy's protocol has it: arrays leave the operator to this side."""
+
+    __array_ufunc__ = None
+    shape, dtype = (2, 2), np.dtype(float)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise AssertionError("taken")
+
+
+def test_the_other_side_of_an_operator_is_asked() -> None:
+    A = wl.eye(2)
+    more = (operator.floordiv, operator.mod, operator.pow)
+    for sign, other in product((*BINARY.values(), *more), (Theirs(), Aside())):
+        assert sign(A, other) == "theirs"
+    for sign, other in product(BINARY.values(), (wl.linalg.cho_factor(A), object())):
+        with pytest.raises(TypeError, match="needed, not"):
+            sign(A, other)
+
+
+def test_stacks_of_matrices() -> None:
+    A, stack = wl.eye(4), np.ones((1, 4, 4))
+    for use in (lambda: stack * A, lambda: A + stack, lambda: A @ stack, lambda: A.solve(stack.T)):
+        with pytest.raises(ValueError, match=r"an array of 3 dimensions, \(.*\): .* a\[0\]"):
+            use()
+
+
+def test_numbers_are_shown_and_rounded_as_numbers() -> None:
+    for dtype in DTYPES:
+        t = wl.from_array(np.array([1.26], dtype))[0]
+        value = t.compute()
+        assert (f"{t:.1f}", f"{t:8.3f}") == (f"{value:.1f}", f"{value:8.3f}")
+        assert f"{t}" == str(t) == repr(t)
+        for f in (round, lambda x: round(x, 1), int):
+            if dtype[0] == "c":
+                with pytest.raises(TypeError):
+                    f(t)
+            else:
+                assert f(t) == f(value)
+                assert type(f(t)) is type(f(value))
+    for A in (wl.eye(1), wl.eye(2), wl.zeros(1)):
+        for f in (round, int, lambda x: f"{x:.3f}"):
+            with pytest.raises(TypeError, match=r"only one number .*A\.compute\(\)"):
+                f(A)
+        assert f"{A}" == repr(A)
+
+
+def test_indices_of_any_integer_type() -> None:
+    a = np.arange(6.0).reshape(3, 2)
+    A = wl.from_array(a, tile=2)
+    for i in (1, np.int8(1), np.array(1), np.uint64(1), np.array(-1)):
+        assert np.array_equal(A[i].compute(), a[i])
+        assert A[i, i].compute() == a[i, i]
+    for bad in (True, np.True_, np.array(True), 1.0, np.array([1]), "1"):
+        with pytest.raises(TypeError, match="an index is an integer"):
+            A[bad]
+    with pytest.raises(IndexError, match="out of bounds"):
+        A[np.array(3)]
+
+
 BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "A + B": operator.add,
     "A - B": operator.sub,

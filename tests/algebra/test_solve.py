@@ -105,6 +105,13 @@ def test_scipy_numbers_of_trans(trans: Literal[0, 1, 2]) -> None:
     assert np.allclose(x, scipy.linalg.solve_triangular(t, b, trans=trans, lower=True), rtol=1e-13)
 
 
+def test_what_is_no_trans() -> None:
+    trans: Any
+    for trans in ([1], {}, "X", 3, None, np.array([1])):
+        with pytest.raises(ValueError, match="trans is 'N', 'T' or 'C', not "):
+            wl.linalg.solve_triangular(np.eye(2), np.ones(2), trans=trans)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_solve_with_the_factor_itself(dtype: str) -> None:
     """L.solve solves with the triangle."""

@@ -212,7 +212,7 @@ def test_versions_of_matrices() -> None:
     for make in (
         lambda **more: wl.from_function(f, (3, 3), 2, **more),
         lambda **more: wl.from_function(f, 3, 2, **more),
-        lambda **more: wl.map_tiles(np.exp, wl.eye(3, 2), **more),
+        lambda **more: wl.map_tiles(np.exp, wl.eye(3, tile=2), **more),
     ):
         assert make()._node.key == make(version=None)._node.key
         assert make(version="a")._node.key == make(version="a")._node.key

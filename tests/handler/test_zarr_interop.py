@@ -212,6 +212,8 @@ def test_what_from_zarr_refuses(tmp_path: Path) -> None:
         wl.from_zarr(zarr.array(np.ones((2, 2, 2))), str(tmp_path / "copy"))
     with pytest.raises(TypeError, match=r"dtype .* is not one of"):
         wl.from_zarr(zarr.array(np.ones(2, "float16")), str(tmp_path / "copy"))
+    with pytest.raises(TypeError, match=r"a matrix already: A\.save\(url\)"):
+        wl.from_zarr(wl.eye(3), str(tmp_path / "copy"))
     assert not (tmp_path / "copy").exists()
 
 

@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "aws",
         "__init__",
         "linalg",
-        "matrices.zarr_copies",
+        "matrices.zarr_copies matrices.blocks",
         "matrices.factors matrices.creation matrices.together",
         "matrices.matrix",
         "matrices.reductions",

@@ -6,7 +6,7 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from wrenla.matrices.operands import Handle, apply
+from wrenla.matrices.operands import Handle, apply, is_answered
 from wrenla.tracebacks import short_methods
 from wrenla.words import refuse_others
 from wrenla_kernels import UFUNCS
@@ -44,38 +44,54 @@ class Arithmetic(Handle):
     def _apply(self, name: str, *values: Any) -> Self:
         return type(self)(apply(name, *values))
 
+    def _operate(self, name: str, other: Any, reflected: str) -> Self:
+        if is_answered(other, reflected):
+            return NotImplemented  # type: ignore[no-any-return]
+        return self._apply(name, self, other)
+
+    @property
+    def _data(self) -> NoReturn:
+        """What `numpy.ma` takes of its operands, before it would compute all of a matrix."""
+        raise ValueError(
+            "masked arrays are not supported: numpy.ma would compute all of the matrix. Say what the masked "
+            "entries are, e.g. a.filled(0.0) or a.filled(numpy.nan); if none is, a.data"
+        )
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name != "_data"]  # as who looks at all asks for it
+
     def __add__(self, other: Any) -> Self:
-        return self._apply("add", self, other)
+        return self._operate("add", other, "__radd__")
 
     def __radd__(self, other: Any) -> Self:
         return self._apply("add", other, self)
 
     def __sub__(self, other: Any) -> Self:
-        return self._apply("subtract", self, other)
+        return self._operate("subtract", other, "__rsub__")
 
     def __rsub__(self, other: Any) -> Self:
         return self._apply("subtract", other, self)
 
     def __mul__(self, other: Any) -> Self:
-        return self._apply("multiply", self, other)
+        return self._operate("multiply", other, "__rmul__")
 
     def __rmul__(self, other: Any) -> Self:
         return self._apply("multiply", other, self)
 
     def __truediv__(self, other: Any) -> Self:
-        return self._apply("divide", self, other)
+        return self._operate("divide", other, "__rtruediv__")
 
     def __rtruediv__(self, other: Any) -> Self:
         return self._apply("divide", other, self)
 
     def __floordiv__(self, other: Any) -> Self:
-        return self._apply("floor_divide", self, other)
+        return self._operate("floor_divide", other, "__rfloordiv__")
 
     def __rfloordiv__(self, other: Any) -> Self:
         return self._apply("floor_divide", other, self)
 
     def __mod__(self, other: Any) -> Self:
-        return self._apply("remainder", self, other)
+        return self._operate("remainder", other, "__rmod__")
 
     def __rmod__(self, other: Any) -> Self:
         return self._apply("remainder", other, self)
@@ -83,7 +99,7 @@ class Arithmetic(Handle):
     def __pow__(self, other: Any) -> Self:
         # not for numbers of NumPy's, one of which is a float: they have a precision of their own
         name = _POWERS.get(other) if type(other) in (int, float, bool) else None
-        return self._apply("power", self, other) if name is None else self._apply(name, self)
+        return self._operate("power", other, "__rpow__") if name is None else self._apply(name, self)
 
     def __rpow__(self, other: Any) -> Self:
         return self._apply("power", other, self)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any, Never, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from wrenla.algorithms import assemble
 from wrenla.algorithms.claims import claimed
 from wrenla.algorithms.map_tiles import map_tiles as map_tiles_node
 from wrenla.array_like import as_array, tile_dtype
@@ -33,7 +32,6 @@ from wrenla_handler.tiles.task import ArraySpec
 
 __all__ = [
     "Tile",
-    "block",
     "chosen_tile",
     "eye",
     "from_array",
@@ -220,23 +218,27 @@ def from_function(
 
 
 @short
-def zeros(shape: int | tuple[int, int], tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
-    """Return a matrix (or, for an int, a vector) of zeros, which takes no space."""
+def zeros(
+    shape: int | tuple[int, int], *misplaced: Never, tile: Tile = None, dtype: npt.DTypeLike = np.float64
+) -> BigMatrix:
+    """Return a matrix (or vector) of zeros, which takes no space. `tile` and `dtype` go by name."""
+    _check_alone("zeros", misplaced)
     return _filled("zeros", shape, tile, dtype, "general")
 
 
 @short
-def eye(n: int, tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
-    """Return the identity of order `n`, which takes no space."""
+def eye(n: int, *misplaced: Never, tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
+    """Return the identity of order `n`, which takes no space. `tile` and `dtype` go by name."""
+    _check_alone("eye", misplaced)
     return _filled("eye", (n, n), tile, dtype, "pos")
 
 
 @short
 def random(
     shape: int | tuple[int, int],
+    *misplaced: Never,
     tile: Tile = None,
     dtype: npt.DTypeLike = np.float64,
-    *,
     seed: int = 0,
     distribution: str = "normal",
 ) -> BigMatrix:
@@ -259,43 +261,18 @@ def random(
     >>> wl.random(3, seed=1).compute()
     array([-0.05422898,  0.17917802,  1.26566028])
     """
+    _check_alone("random", misplaced)
+    try:
+        seed = operator.index(seed)
+    except TypeError:
+        raise TypeError(
+            f"seed={seed!r}: a whole number is needed; for other numbers each time secrets.randbits(64)"
+        ) from None
     if seed < 0:
         raise ValueError(f"a seed is not negative: {seed}")
     if distribution not in ("normal", "uniform"):
         raise ValueError(f"distribution is 'normal' or 'uniform', not {distribution!r}")
-    return _filled(f"random {distribution} {int(seed)}", shape, tile, dtype, "general")
-
-
-@short
-def block(blocks: Sequence[Sequence[Any]], tile: Tile = None) -> BigMatrix:
-    """Assemble a matrix from a table of matrices, as `numpy.block`.
-
-    Parameters
-    ----------
-    blocks : sequence of sequences of BigMatrix or array_like
-        All in a row of the table have equally many rows, and all rows of the table are equally wide. A vector
-        is one column.
-    tile : int or (int, int), optional
-        Of the result; by default those of the first block.
-
-    Examples
-    --------
-    >>> import wrenla as wl
-    >>> wl.block([[wl.eye(1), wl.zeros((1, 1))], [wl.zeros((1, 1)), wl.eye(1)]]).compute()
-    array([[1., 0.],
-           [0., 1.]])
-    """
-    nodes = [[as_node(entry) for entry in line] for line in blocks]
-    if not nodes or not all(nodes):
-        raise ValueError("block: a table of at least one matrix is needed")
-    heights = [{node.grid.shape[0] for node in line} for line in nodes]
-    widths = [sum(node.grid.shape[1] for node in line) for line in nodes]
-    if any(len(height) > 1 for height in heights) or len(set(widths)) > 1:
-        shapes = [[node.grid.shape for node in line] for line in nodes]
-        raise ValueError(f"block: these shapes do not make a matrix: {shapes}")
-    shape = (sum(height.pop() for height in heights), widths[0])
-    chosen = nodes[0][0].grid.tile if tile is None else tile_pair(tile)
-    return BigMatrix(assemble.block(nodes, clipped(chosen, shape)))
+    return _filled(f"random {distribution} {seed}", shape, tile, dtype, "general")
 
 
 @short
@@ -335,6 +312,16 @@ def map_tiles(
     spec = ArraySpec("function", Grid((1, 1), (1, 1)), "float64", 2, identity, "", packed.digest)
     name = _dtype(np.dtype(dtype)) if dtype is not None else nodes[0].dtype
     return BigMatrix(map_tiles_node(leaf(spec, "general", packed.blob), nodes, name))
+
+
+def _check_alone(name: str, misplaced: tuple[Any, ...]) -> None:
+    """Refuse what stands behind a shape: it may be meant as a length, a dtype or tiles."""
+    if misplaced:
+        order = "an identity is square, wl.eye(3)" if name == "eye" else f"a matrix is wl.{name}((3, 3))"
+        raise TypeError(
+            f"{name}() takes one argument by position, not {1 + len(misplaced)}: {order}; "
+            f"tile=… and dtype=… go by name"
+        )
 
 
 def _check_callable(f: Any, what: str, hint: str) -> None:

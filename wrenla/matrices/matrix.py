@@ -19,6 +19,7 @@ from wrenla.matrices.operands import (
     Operand,
     as_node,
     clipped,
+    is_answered,
     norm_order,
     number,
     sliced,
@@ -129,10 +130,14 @@ class BigMatrix(Reductions):
     # arithmetic
 
     def __matmul__(self, other: Operand) -> BigMatrix:
-        return BigMatrix(times(self._node, as_node(other, rows=self._node.grid.tile[1])))
+        if is_answered(other, "__rmatmul__"):
+            return NotImplemented
+        A = self._node
+        return BigMatrix(times(A, as_node(other, rows=A.grid.tile[1], beside=A.dtype)))
 
     def __rmatmul__(self, other: Operand) -> BigMatrix:
-        return BigMatrix(times(as_node(other, cols=self._node.grid.tile[0]), self._node))
+        A = self._node
+        return BigMatrix(times(as_node(other, cols=A.grid.tile[0], beside=A.dtype), A))
 
     def dot(self, other: Any) -> BigMatrix:
         """Return A @ other, or for a number A * other."""
@@ -144,11 +149,11 @@ class BigMatrix(Reductions):
 
     def scale_rows(self, w: Operand) -> BigMatrix:
         """Return diag(w) A, for a vector `w` with one entry for each row."""
-        return BigMatrix(views.scale_rows(self._node, vector(w, self._node.grid.tile[0])))
+        return BigMatrix(views.scale_rows(self._node, vector(w, self._node, 0)))
 
     def scale_columns(self, w: Operand) -> BigMatrix:
         """Return A diag(w), for a vector `w` with one entry for each column."""
-        return BigMatrix(views.scale_columns(self._node, vector(w, self._node.grid.tile[1])))
+        return BigMatrix(views.scale_columns(self._node, vector(w, self._node, 1)))
 
     def tril(self) -> BigMatrix:
         """Return the lower triangle, diagonal included."""
@@ -190,7 +195,7 @@ class BigMatrix(Reductions):
             Marked positive definite, as it is if `A` has full row rank and the weights are positive;
             otherwise `shift` it.
         """
-        w = None if weights is None else vector(weights, self._node.grid.tile[1])
+        w = None if weights is None else vector(weights, self._node, 1)
         if w is not None and np.dtype(w.dtype).kind == "c":
             raise TypeError("gram: weights are real")
         return BigMatrix(gram(self._node, w))
@@ -342,6 +347,15 @@ class BigMatrix(Reductions):
             raise ValueError("a BigMatrix becomes an array only by being computed, which makes a copy")
         return np.asarray(self.compute(), dtype)
 
+    def __format__(self, spec: str) -> str:
+        return format(self._scalar("format"), spec) if spec else str(self)
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        return round(self._scalar("round"), ndigits)
+
+    def __int__(self) -> int:
+        return int(self._scalar("int").item())
+
     def __float__(self) -> float:
         return float(self._number())
 
@@ -371,6 +385,15 @@ class BigMatrix(Reductions):
         if self.size != 1:
             raise TypeError(f"only one number can become a number, not a matrix of shape {self.shape}")
         return self.compute().item()
+
+    def _scalar(self, what: str) -> Any:
+        """Return NumPy's scalar; a matrix of one entry is none."""
+        if self.ndim:
+            raise TypeError(
+                f"{what}: only one number can become a number, not a matrix of shape {self.shape}; "
+                "A.compute() is an array"
+            )
+        return self.compute()
 
     def _needs_matrix(self, what: str) -> None:
         if self.ndim != 2:

@@ -14,10 +14,10 @@ from wrenla.algorithms import assemble, views
 from wrenla.algorithms.elementwise import Number, elementwise, with_dimensions
 from wrenla.algorithms.gram import gram
 from wrenla.algorithms.matmul import matmul
-from wrenla.array_like import as_array, is_block
+from wrenla.array_like import as_array, is_block, tile_dtype
 from wrenla.arrays import array_leaf
 from wrenla.planning.expression import Node
-from wrenla_handler.plain import cast_hint, refuse_lossy
+from wrenla_handler.plain import cast_hint, plain_array, refuse_lossy
 from wrenla_handler.tiles.grid import Pair
 from wrenla_handler.tiles.layout import DTYPES, Structure
 
@@ -29,6 +29,7 @@ __all__ = [
     "as_node",
     "axis_places",
     "clipped",
+    "is_answered",
     "norm_order",
     "number",
     "sliced",
@@ -50,34 +51,68 @@ class Handle:
 _GRAM: tuple[Structure, ...] = ("general", "lower", "upper")
 """Of such X a product with Xᴴ is known to be positive (semi)definite, and costs half."""
 
+_READ = (
+    *("__float__", "__complex__", "__len__", "shape", "magnitude", "toarray", "todense"),
+    *("__array__", "__array_interface__", "__array_struct__", "__dlpack__"),
+)
+"""What says that something is a number, or an array of some kind: it is taken, or refused, by us."""
+
 Operand: TypeAlias = Handle | npt.ArrayLike
 Index: TypeAlias = int | slice | EllipsisType | None
 
 
-def as_node(value: Operand, rows: int | None = None, cols: int | None = None) -> Node:
-    """Return the expression behind a matrix or array; an array is cut into `rows` × `cols` tiles."""
+def as_node(value: Operand, rows: int | None = None, cols: int | None = None, beside: str = "") -> Node:
+    """Return the expression behind a matrix or array.
+
+    Parameters
+    ----------
+    value : Handle or array_like
+    rows, cols : int, optional
+        Of the tiles that an array is cut into.
+    beside : str
+        The dtype that it meets: small integers do not raise float32, as NumPy has it.
+    """
     if isinstance(value, Handle):
         return value._node
     array, own = as_array(value)
-    if array.ndim not in (1, 2) or array.dtype.kind not in "biufc":
+    if array.ndim > 2:
+        raise ValueError(
+            f"a matrix or vector is needed, not an array of {array.ndim} dimensions, {array.shape}: take one "
+            "matrix of a stack after the other, a[0], a[1], …"
+        )
+    if array.ndim == 0 or array.dtype.kind not in "biufc":
         hint = "" if array.ndim or array.dtype.kind not in "biufc" else "; c * A and A + c take numbers"
         what = f"{type(value).__name__} of dtype {array.dtype}" if array.ndim else type(value).__name__
         hint = hint or (cast_hint(array.dtype) if array.ndim else "")
         raise TypeError(f"a matrix or vector of numbers is needed, not {what}{hint}")
     dtype = array.dtype.name
     if dtype not in DTYPES:
-        dtype = "complex128" if array.dtype.kind == "c" else "float64"
-        if array.dtype.itemsize > 8:  # extended numbers have bytes that mean nothing, and so no lasting name
-            array, own = array.astype(dtype), True
+        half = array.dtype == np.float16
+        narrow = beside in ("float32", "complex64") and array.dtype.itemsize <= 2
+        dtype = "float32" if narrow else "float64" if half else tile_dtype(array.dtype)
     shape: Pair = (array.shape[0], array.shape[1] if array.ndim == 2 else 1)
     edge = rows or cols or 1024
     tile = (max(1, min(rows or edge, shape[0])), max(1, min(cols or edge, shape[1])))
     return array_leaf(array, tile, dtype=dtype, own=own)
 
 
+def is_answered(other: Any, reflected: str) -> bool:
+    """Tell whether the other side of an operator answers for it, by its method of that name.
+
+    That is so if it says that NumPy must not (``__array_ufunc__ = None``), or is nothing that NumPy reads.
+    """
+    kind = type(other)
+    if isinstance(other, Handle) or not hasattr(kind, reflected):
+        return False
+    says_so = getattr(kind, "__array_ufunc__", False) is None
+    return says_so or not any(hasattr(other, name) for name in _READ)
+
+
 def number(c: Any, what: str) -> Number:
     """Return a real or complex number and its dtype, "" for one of Python's, or say what to use instead."""
     refuse_lossy(c)
+    if not isinstance(c, Handle) and hasattr(c, "__array__"):
+        c = plain_array(c)
     if isinstance(c, Handle | str) or np.ndim(c) > 0:
         raise TypeError(
             f"{what}: a number is needed, not {type(c).__name__}; A + B takes matrices and arrays"
@@ -104,14 +139,19 @@ def apply(name: str, *values: Any) -> Node:
         One of them is none of these.
     """
     # arrays are cut into the tiles of the first matrix
-    tile = next((value._node.grid.tile for value in values if isinstance(value, Handle)), None)
-    return elementwise(name, *(_entries(value, tile) for value in values))
+    first = next((value._node for value in values if isinstance(value, Handle)), None)
+    return elementwise(name, *(_entries(value, first) for value in values))
 
 
-def _entries(value: Any, tile: Pair | None) -> Node | Number:
+def _entries(value: Any, first: Node | None) -> Node | Number:
     if isinstance(value, Handle):
         return value._node
     refuse_lossy(value)
+    if isinstance(value, np.matrix):
+        raise TypeError(
+            "a numpy.matrix is no operand of what works entry by entry, as its * is the matrix product: say "
+            "A @ m for that, or np.asarray(m) for its entries"
+        )
     ndim = len(value.shape) if is_block(value) else np.ndim(value)  # which would load what is read on demand
     if ndim == 0:
         if (
@@ -119,16 +159,17 @@ def _entries(value: Any, tile: Pair | None) -> Node | Number:
             or np.asarray(value).dtype.kind not in "biufcO"
         ):
             raise TypeError(f"a matrix, an array or a number is needed, not {type(value).__name__}")
-        return _number(value)
-    rows, cols = tile or (None, None)
+        return _number(plain_array(value) if hasattr(value, "__array__") else value)
+    rows, cols = first.grid.tile if first else (None, None)
     if ndim == 1:  # beside a matrix it is a row
         rows = cols
-    return as_node(value, rows, cols)
+    return as_node(value, rows, cols, first.dtype if first else "")
 
 
-def vector(w: Operand, tile: int) -> Node:
-    """Return a vector with tiles of a given length, which reads of a matrix can be weighed with."""
-    node = as_node(w, rows=tile)
+def vector(w: Operand, A: Node, axis: int) -> Node:
+    """Return a vector in tiles as long as those of A along an axis, which its reads can be weighed with."""
+    tile = A.grid.tile[axis]
+    node = as_node(w, rows=tile, beside=A.dtype)
     if node.ndim != 1:
         raise ValueError("weights are a vector")
     if node.is_view or node.structure != "general":
@@ -138,10 +179,16 @@ def vector(w: Operand, tile: int) -> Node:
 
 def tile_pair(tile: int | tuple[int, int]) -> Pair:
     """Return rows and columns of a tile, given as a user does."""
-    pair = (tile, tile) if isinstance(tile, int | np.integer) else tuple(tile)
+    try:
+        pair = tuple(map(operator.index, tile if np.iterable(tile) else (tile, tile)))
+    except TypeError:
+        raise TypeError(
+            f"tile={tile!r}: whole numbers are needed: tile=(512, 256), rows and columns of a tile, or "
+            "tile=512 for both"
+        ) from None
     if len(pair) != 2 or min(pair) < 1:
         raise ValueError(f"tile={tile!r}: a positive number, or rows and columns of a tile, are needed")
-    return int(pair[0]), int(pair[1])
+    return pair[0], pair[1]
 
 
 def clipped(tile: Pair, shape: Pair) -> Pair:
@@ -254,8 +301,8 @@ def sliced(A: Node, index: tuple[Index, ...]) -> Node:
     for axis, part in enumerate(parts):
         if isinstance(part, slice):
             slices.append(part)
-        elif isinstance(part, int | np.integer) and not isinstance(part, bool):
-            at = int(part) + (lengths[axis] if part < 0 else 0)
+        elif (at := _whole(part)) is not None:
+            at += lengths[axis] if at < 0 else 0
             if not 0 <= at < lengths[axis]:
                 raise IndexError(f"index {part} is out of bounds for axis {axis} of length {lengths[axis]}")
             slices.append(slice(at, at + 1))
@@ -271,6 +318,14 @@ def sliced(A: Node, index: tuple[Index, ...]) -> Node:
     shape = tuple(len(range(*s.indices(n))) for s, n in zip(slices, A.grid.shape, strict=True))
     tile = tuple(max(1, min(n, t)) for n, t in zip(shape, A.grid.tile, strict=True))
     return assemble.take(A, slices[0], slices[1], (tile[0], tile[1]), len(kept))
+
+
+def _whole(part: Any) -> int | None:
+    """Return an index that is a number, in whatever type; None if it is none."""
+    try:
+        return None if isinstance(part, bool) else operator.index(part)
+    except TypeError:
+        return None
 
 
 def _with_new_axes(A: Node, index: tuple[Index, ...]) -> Node:

@@ -29,6 +29,7 @@ from wrenla.planning.expression import leaf
 from wrenla.tracebacks import short
 from wrenla.words import structure_of
 from wrenla_handler.errors import NotAMatrixError
+from wrenla_handler.plain import loaded
 from wrenla_handler.stores import folder_of, open_store
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import Structure
@@ -111,6 +112,8 @@ def from_zarr(
     array([[20., 26.],
            [26., 35.]])
     """
+    if isinstance(array, BigMatrix):
+        raise TypeError("from_zarr copies arrays of others; this is a matrix already: A.save(url) stores it")
     source = _opened(os.fspath(array)) if isinstance(array, str | os.PathLike) else array
     _check_array(source, str(array) if source is not array else "")
     dtype = tile_dtype(np.dtype(source.dtype))
@@ -164,8 +167,7 @@ class _OneByOne:
 
     def __getitem__(self, index: tuple[slice, ...]) -> npt.NDArray[Any]:
         with self._lock:
-            # masked arrays are arrays, too, and stay what they are
-            return np.asanyarray(self._source[index])
+            return loaded(self._source[index])  # masked arrays stay what they are
 
 
 def _opened(path: str) -> Any:

@@ -23,7 +23,7 @@ from wrenla_handler.errors import (
     TruncatedTileError,
 )
 from wrenla_handler.lru import LRU
-from wrenla_handler.plain import refuse_lossy
+from wrenla_handler.plain import loaded, refuse_lossy
 from wrenla_handler.serialize.functions import Functions
 from wrenla_handler.serialize.lines import install_lines
 from wrenla_handler.serialize.modules import Finder, split_function
@@ -256,7 +256,7 @@ class Sources:
 def _part(array: Any, spec: ArraySpec, origin: Pair, extent: Pair) -> Tile:
     """Return a part of what can be sliced. Some readers mask all that they read: what counts is an entry."""
     (r, c), (rows, cols) = origin, extent
-    part = np.asanyarray(array[(slice(r, r + rows), slice(c, c + cols))[: spec.ndim]])
+    part = loaded(array[(slice(r, r + rows), slice(c, c + cols))[: spec.ndim]])
     if np.ma.is_masked(part):
         raise ValueError(
             f"rows {r}:{r + rows}, columns {c}:{c + cols} of the array have masked entries, for which "
