@@ -114,7 +114,7 @@ def solve(a: Operand, b: Operand, *, assume_a: str | None = None, check: bool = 
         positive definite, of which only the lower triangle is read (LAPACK: posv); "lower" and "upper"
         ("lower triangular", …) are triangular (trtrs). With "gen" it is solved by its structure. Of an array
         up to 16 MiB nothing need be said: it is looked at whether it is triangular, or symmetric with a
-        positive diagonal.
+        positive diagonal, to the last bit.
     check : bool
         Where `a` is data without a known structure, look whether `assume_a` is true, as `wrenla.from_array`
         does. Say False if the part that is not read holds something else.

@@ -207,6 +207,27 @@ def test_of_small_arrays_nothing_need_be_said(dtype: str, monkeypatch: pytest.Mo
         wl.linalg.solve(a, b)
 
 
+def test_what_is_found_is_exact() -> None:
+    """No entry is dropped that nobody has called zero."""
+    n = 30
+    nearly_lower = np.tril(-np.ones((n, n)), -1) + np.eye(n)
+    nearly_lower[0, -1] = 1e-8
+    half = gallery.normal((4, 3), "float64")
+    nearly_symmetric = half @ half.T + 1e-9 * np.eye(4)
+    nearly_symmetric[0, 3] += 1e-9
+    nearly_real = gallery.well_conditioned(4, "complex128")
+    nearly_real[2, 2] += 1e-12j
+    single = np.array([[1, 2e-4], [1, 1]], "f4")
+    for a in (nearly_lower, nearly_lower.T, nearly_symmetric, nearly_real, single):
+        for solve in (
+            lambda a, b: wl.linalg.solve(a, b),
+            lambda a, b: wl.linalg.solve(a, b, assume_a="gen"),
+            lambda a, b: wl.from_array(a, tile=8).solve(b),
+        ):
+            with pytest.raises(NotImplementedError, match="needs LU"):
+                solve(a, np.ones(len(a)))
+
+
 def test_the_words_of_structures() -> None:
     for words, structure in (
         (("spd", "hpd", "positive definite", "POS"), "pos"),

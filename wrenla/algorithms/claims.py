@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from wrenla.algorithms.flips import Flip
 from wrenla.algorithms.views import Shift
 from wrenla.planning.expression import Leaf, Node, make
 from wrenla.words import Solver
-from wrenla_handler.linalg_errors import StructureError
 from wrenla_handler.tiles.claims import check_diagonal
 
 __all__ = ["claimed", "found"]
@@ -24,20 +26,23 @@ _FLIPPED = {"lower": "upper", "upper": "lower"}
 def found(A: Node) -> Solver:
     """Return what a matrix of which nothing is known turns out to be, if it is a small array.
 
-    As in SciPy's `solve` a Hermitian one whose diagonal is positive is taken for positive definite.
+    As in SciPy's `solve` a Hermitian one whose diagonal is positive is taken for positive definite. Nobody
+    has said that small entries do not count: so zeros are zeros, and equal is equal to the last bit.
     """
     if not _is_small(A):
         return "general"
-    array, kinds = np.asarray(A.op.payload), list[Solver](("diagonal", "lower", "upper"))
-    if (array.diagonal().real > 0).all():
-        kinds.append("pos")
-    for kind in kinds:
-        try:
-            check_diagonal(array, kind, 0)
-            return kind
-        except StructureError:
-            continue
-    return "general"
+    array = np.asarray(A.op.payload)
+    lower = not any(array[i, i + 1 :].any() for i in range(len(array)))
+    upper = not any(array[i, :i].any() for i in range(len(array)))
+    if lower or upper:
+        return "diagonal" if lower and upper else "lower" if lower else "upper"
+    positive = (array.diagonal().real > 0).all() and not array.diagonal().imag.any()
+    return "pos" if positive and all(map(partial(_mirrors, array), range(len(array)))) else "general"
+
+
+def _mirrors(array: npt.NDArray[Any], i: int) -> bool:
+    """Tell whether a row left of the diagonal is the conjugate of the column above it."""
+    return np.array_equal(array[i, :i], array[:i, i].conj(), equal_nan=True)
 
 
 def claimed(A: Node, claim: str) -> Node:
