@@ -116,8 +116,9 @@ def solve(a: Operand, b: Operand, *, assume_a: str | None = None, check: bool = 
         up to 16 MiB nothing need be said: it is looked at whether it is triangular, or symmetric with a
         positive diagonal, to the last bit.
     check : bool
-        Where `a` is data without a known structure, look whether `assume_a` is true, as `wrenla.from_array`
-        does. Say False if the part that is not read holds something else.
+        Look whether `assume_a` is true, unless that is known: at all of an array up to 16 MiB, of all else at
+        the diagonal tiles and a sample of the others. Say False if the part that is not read holds something
+        else.
 
     Returns
     -------

@@ -18,6 +18,9 @@ from wrenla.words import Solver
 __all__ = ["cho_solve", "slogdet", "solve"]
 
 
+_PARTS = ("lower", "upper", "diagonal")
+
+
 def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> Node:
     """Return X with A X = B, by what the matrix is known, or said, to be; that is looked at in data."""
     if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
@@ -29,7 +32,7 @@ def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> N
     kind = _kind(A, solver)
     if kind == "general" and check:
         kind = found(A)
-    elif check and A.structure == "general" and kind in ("pos", "lower", "upper", "diagonal"):
+    elif check and kind != A.structure and (kind in _PARTS or (kind, A.structure) == ("pos", "general")):
         A = claimed(A, kind)
     match kind:
         case "lower" | "upper":
