@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from wrenla.algorithms.triangular import solve_triangular as triangular_node
 from wrenla.algorithms.views import flip
+from wrenla.array_like import flag
 from wrenla.errors import LinAlgError, NotPositiveDefiniteError, SingularMatrixError, StructureError
 from wrenla.matrices.factors import CholeskyFactor, pair_solve
 from wrenla.matrices.matrix import BigMatrix, SlogdetResult
@@ -161,6 +162,8 @@ def solve_triangular(
 
     Raises
     ------
+    ValueError
+        `a` is known to be the other triangle.
     SingularMatrixError
         When computed, if there is a zero on the diagonal.
 
@@ -174,7 +177,13 @@ def solve_triangular(
     op = _TRANS.get(trans)
     if op is None:
         raise ValueError(f"trans is 'N', 'T' or 'C', not {trans!r}")
-    A = flip(_matrix(a)._node, op)
+    A, lower = _matrix(a)._node, flag(lower, "solve_triangular: lower")
+    if A.structure == ("upper" if lower else "lower"):
+        raise ValueError(
+            f"solve_triangular: lower={lower}, but a is known to be {A.structure} triangular: its other "
+            f"triangle is only the diagonal; use lower={not lower}"
+        )
+    A = flip(A, op)
     is_lower = lower if op == "N" else not lower
     return BigMatrix(triangular_node(A, as_node(b, rows=A.grid.tile[0]), "lower" if is_lower else "upper"))
 

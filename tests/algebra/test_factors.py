@@ -95,6 +95,17 @@ def test_what_is_no_factor_and_what_is_no_matrix() -> None:
         (ValueError, "factor already", lambda: cho_factor(L)),
         (ValueError, "factor already", lambda: L.H.cholesky()),
         (ValueError, "factor already", lambda: L.solve(b, "pos")),
+        (ValueError, "use lower=True", lambda: wl.linalg.solve_triangular(L, b)),
+        (ValueError, "use lower=False", lambda: wl.linalg.solve_triangular(L.H, b, trans="T", lower=True)),
+        *(
+            (TypeError, "is True or False, not 'upper'", use)
+            for use in (
+                lambda: CholeskyFactor(a, lower="upper"),  # type: ignore[arg-type]
+                lambda: cho_factor(A, lower="upper"),  # type: ignore[arg-type]
+                lambda: wl.linalg.solve_triangular(a, b, lower="upper"),  # type: ignore[arg-type]
+                lambda: wl.linalg.cholesky(A, upper="upper"),  # type: ignore[arg-type]
+            )
+        ),
         *(
             (TypeError, r"factor\.solve\(b\)", use)
             for use in (

@@ -11,7 +11,7 @@ from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.memo import Cell, Memo, anchor
 from wrenla.algorithms.reductions import norm, slogdet_triangular
 from wrenla.algorithms.views import flip, triangle
-from wrenla.array_like import is_truth
+from wrenla.array_like import flag, is_flag
 from wrenla.executors.base import Executor
 from wrenla.matrices.matrix import BigMatrix, SlogdetResult
 from wrenla.matrices.operands import Operand, as_node
@@ -69,8 +69,8 @@ class CholeskyFactor:
     def of_matrix(cls, A: Node, lower: bool = True) -> CholeskyFactor:
         """Return the factor of A, of which the named triangle is read."""
         factor = cls.__new__(cls)
-        factor._keep(cholesky(A if lower else flip(A, "C")))
-        factor._lower = lower
+        factor._keep(cholesky(A if flag(lower, "cho_factor: lower") else flip(A, "C")))
+        factor._lower = bool(lower)
         return factor
 
     def _keep(self, L: Node, given: bool = False) -> None:
@@ -132,13 +132,9 @@ def _is_there(A: Node) -> bool:
     return A.is_leaf or (A.is_view and all(map(_is_there, A.args)))
 
 
-def _says_lower(value: Any) -> bool:
-    return isinstance(value, int) or is_truth(value)  # 0 and 1, as LAPACK's wrappers return them
-
-
 def pair_solve(pair: Any, b: Operand) -> BigMatrix:
     """Return x with A x = b, given SciPy's ``(c, lower)``."""
-    if not isinstance(pair, tuple | list) or len(pair) != 2 or not _says_lower(pair[1]):
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not is_flag(pair[1]):
         hint = ""
         if isinstance(pair, BigMatrix):
             hint = (
@@ -165,6 +161,7 @@ def _lower_factor(c: Node, lower: bool | None, what: str) -> Node:
         if c.structure == "general":
             raise ValueError(f"{what}: say lower=True or lower=False: nothing says which triangle counts")
         lower = c.structure == "lower"
+    lower = flag(lower, f"{what}: lower")
     part: Literal["lower", "upper"] = "lower" if lower else "upper"
     if c.structure == _OTHER[part]:
         raise ValueError(

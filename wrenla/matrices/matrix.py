@@ -12,6 +12,7 @@ from wrenla.algorithms import assemble, reductions, views
 from wrenla.algorithms import solve as systems
 from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.gram import gram
+from wrenla.array_like import flag
 from wrenla.evaluate.evaluation import Options, compute_nodes, persist_node, save_node
 from wrenla.executors.base import Executor
 from wrenla.matrices.operands import (
@@ -226,7 +227,7 @@ class BigMatrix(Reductions):
                [1., 2.]])
         """
         L = cholesky(self._node)
-        return BigMatrix(views.flip(L, "C") if upper else L)
+        return BigMatrix(views.flip(L, "C") if flag(upper, "cholesky: upper") else L)
 
     def solve(self, b: Operand, assume_a: str | None = None, *, check: bool = True) -> BigMatrix:
         """Return x with A x = b; see `wrenla.linalg.solve`."""
