@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal, NoReturn
 
 from wrenla.algorithms import solve as systems
@@ -12,10 +13,11 @@ from wrenla.algorithms.memo import Cell, Memo, anchor
 from wrenla.algorithms.reductions import norm, slogdet_triangular
 from wrenla.algorithms.views import flip, triangle
 from wrenla.array_like import flag, is_flag
+from wrenla.evaluate.evaluation import Options, save_node
 from wrenla.executors.base import Executor
 from wrenla.matrices.matrix import BigMatrix, SlogdetResult
 from wrenla.matrices.operands import Operand, as_node
-from wrenla.planning.expression import Node
+from wrenla.planning.expression import Leaf, Node
 from wrenla.tracebacks import short_methods
 
 __all__ = ["CholeskyFactor", "pair_solve"]
@@ -110,9 +112,12 @@ class CholeskyFactor:
     ) -> CholeskyFactor:
         """Store L at an address, and return the stored factor; see `BigMatrix.save`.
 
-        ``CholeskyFactor(wl.open(url))`` is the same factor, in another process too.
+        ``CholeskyFactor(wl.open(url))`` is the same factor, in another process too. That it is one is stored
+        with it: ``wl.open(url).solve(b)`` is an error, as it would solve with L.
         """
-        return CholeskyFactor(self.L.save(url, executor, overwrite=overwrite, **options))
+        return CholeskyFactor(
+            BigMatrix(save_node(self._node, url, executor, overwrite, Options.of(**options), "cholesky"))
+        )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
         raise TypeError(
@@ -168,5 +173,7 @@ def _lower_factor(c: Node, lower: bool | None, what: str) -> Node:
             f"{what}: lower={lower}, but c is known to be {c.structure} triangular: its {part} triangle is "
             f"only the diagonal; use lower={not lower}"
         )
+    if isinstance(c.op, Leaf):  # that it is a factor has been said now
+        c = replace(c, op=replace(c.op, factor=""))
     T = triangle(c, part)
     return T if lower else flip(T, "C")
