@@ -21,7 +21,7 @@ from wrenla_handler.tiles.task import Read, Scalar
 __all__ = ["claimed", "found"]
 
 _AT_ONCE = 16 << 20
-"""Bytes of an array that is looked at whole at once: about two milliseconds."""
+"""Bytes of an array that is looked at whole at once: some milliseconds."""
 
 _FLIPPED = {"lower": "upper", "upper": "lower"}
 
