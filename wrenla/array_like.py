@@ -13,7 +13,7 @@ import numpy.typing as npt
 from wrenla_handler.plain import cast_hint, plain_array, refuse_lossy
 from wrenla_handler.tiles.layout import DTYPES
 
-__all__ = ["as_array", "is_block", "is_truth", "tile_dtype"]
+__all__ = ["as_array", "flag", "is_block", "is_flag", "is_truth", "tile_dtype"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -66,6 +66,18 @@ def is_truth(value: Any) -> bool:
     if isinstance(value, np.ndarray):
         return value.ndim == 0 and value.dtype == bool
     return isinstance(value, bool | np.bool_)
+
+
+def is_flag(value: Any) -> bool:
+    """Tell whether a value says yes or no, maybe by 0 and 1, as LAPACK's wrappers return them."""
+    return isinstance(value, int) or is_truth(value)
+
+
+def flag(value: Any, what: str) -> bool:
+    """Return what an argument says, yes or no. Raises TypeError for a word, which Python takes for yes."""
+    if not is_flag(value):
+        raise TypeError(f"{what} is True or False, not {value!r}")
+    return bool(value)
 
 
 def is_block(value: Any) -> bool:

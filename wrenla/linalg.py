@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from wrenla.algorithms.triangular import solve_triangular as triangular_node
 from wrenla.algorithms.views import flip
+from wrenla.array_like import flag
 from wrenla.errors import LinAlgError, NotPositiveDefiniteError, SingularMatrixError, StructureError
 from wrenla.matrices.factors import CholeskyFactor, pair_solve
 from wrenla.matrices.matrix import BigMatrix, SlogdetResult
@@ -130,10 +131,11 @@ def solve(
         positive definite, of which only the lower triangle is read (LAPACK: posv); "lower" and "upper"
         ("lower triangular", …) are triangular (trtrs). With "gen" it is solved by its structure. Of an array
         up to 16 MiB nothing need be said: it is looked at whether it is triangular, or symmetric with a
-        positive diagonal.
+        positive diagonal, to the last bit.
     check : bool
-        Where `a` is data without a known structure, look whether `assume_a` is true, as `wrenla.from_array`
-        does. Say False if the part that is not read holds something else.
+        Look whether `assume_a` is true, unless that is known: at all of an array up to 16 MiB, of all else at
+        the diagonal tiles and a sample of the others. Say False if the part that is not read holds something
+        else.
     **others
         SciPy's ``overwrite_a``, ``overwrite_b`` and ``check_finite`` may be given and change nothing: inputs
         are never overwritten, and NaN travels into the result, or is an error.
@@ -186,6 +188,8 @@ def solve_triangular(
 
     Raises
     ------
+    ValueError
+        `a` is known to be the other triangle.
     SingularMatrixError
         When computed, if there is a zero on the diagonal.
 
@@ -200,7 +204,13 @@ def solve_triangular(
     op = _TRANS.get(trans) if isinstance(trans, Hashable) else None
     if op is None:
         raise ValueError(f"trans is 'N', 'T' or 'C', not {trans!r}")
-    A = flip(_matrix(a)._node, op)
+    A, lower = _matrix(a)._node, flag(lower, "solve_triangular: lower")
+    if A.structure == ("upper" if lower else "lower"):
+        raise ValueError(
+            f"solve_triangular: lower={lower}, but a is known to be {A.structure} triangular: its other "
+            f"triangle is only the diagonal; use lower={not lower}"
+        )
+    A = flip(A, op)
     is_lower = lower if op == "N" else not lower
     return BigMatrix(triangular_node(A, as_node(b, rows=A.grid.tile[0]), "lower" if is_lower else "upper"))
 

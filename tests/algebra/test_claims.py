@@ -169,8 +169,63 @@ def test_special_values() -> None:
         wl.linalg.solve(np.ones((2, 2)), np.ones(2), assume_a="diagonal")
 
 
-def test_expressions_and_saved_matrices_are_believed(place: Callable[[str], str]) -> None:
-    """What is computed is as right as its parts; of what was saved the other half may not be there."""
+EXPRESSIONS: dict[str, Callable[[wl.BigMatrix], wl.BigMatrix]] = {
+    "scaled": lambda A: 2 * A,
+    "negative": lambda A: -A,
+    "in other tiles": lambda A: A.rechunk(3),
+    "in tiles that are not square": lambda A: A.rechunk((2, 3)),
+    "in another precision": lambda A: A.astype("complex64"),
+    "sliced": lambda A: A[:-1, :-1],
+    "a sum": lambda A: A + np.eye(9),
+    "persisted": lambda A: A.persist(),
+    "a block": lambda A: wl.block([[A]]),
+    "mapped": lambda A: wl.map_tiles(lambda t: t, A),
+    "a function": lambda A: wl.from_function(of(A.compute()), A.shape, (2, 3)),
+}
+
+
+def test_of_expressions_as_much_is_looked_at() -> None:
+    full, b = gallery.well_conditioned(9, "float64"), np.ones(9)
+    W = wl.from_array(gallery.normal((9, 9)) + 9 * np.eye(9), tile=4)
+    for said, right in (("pos", full), ("lower", np.tril(full)), ("diagonal", np.diag(full.diagonal()))):
+        A = wl.from_array(right, tile=4)
+        for name, make in EXPRESSIONS.items():
+            M = make(A)
+            if (said, name) != ("pos", "negative"):
+                m, x = wl.compute(M, M.solve(b[: len(M)], said))
+                assert np.allclose(m @ x, 1, rtol=1e-4), (said, name)
+            with pytest.raises(StructureError):
+                make(W).solve(b[: len(M)], said).compute()
+    (2 * W).solve(b, "upper", check=False).compute()
+
+
+def test_what_is_known_is_compared_with_what_is_said() -> None:
+    a, b = gallery.well_conditioned(9, "complex128"), np.ones(9)
+    kinds: tuple[tuple[Any, Array], ...] = (
+        *(("pos", a), ("hermitian", a)),
+        *(("lower", np.tril(a)), ("upper", np.triu(a))),
+    )
+    for known, matrix in kinds:
+        A = wl.from_array(matrix, tile=5, structure=known)
+        D = wl.from_array(np.diag(a.diagonal()), tile=5, structure=known)
+        for said in ("lower", "upper", "diagonal"):
+            if said != known:
+                with pytest.raises(StructureError, match=f"said to be {said}"):
+                    A.solve(b, said).compute()
+            assert np.allclose(D.compute() @ D.solve(b, said).compute(), b), (known, said)
+
+
+def test_both_sides_of_a_diagonal_are_looked_at() -> None:
+    for at in ((0, 5), (5, 0)):
+        a = np.eye(6)
+        a[at] = 7
+        for tile in (2, 3):
+            with pytest.raises(StructureError, match=rf"said to be diagonal.*\({at[0]}, {at[1]}\) is 7"):
+                wl.from_function(of(a), (6, 6), tile).solve(np.ones(6), "diagonal").compute()
+
+
+def test_what_is_known_of_saved_matrices_is_believed(place: Callable[[str], str]) -> None:
+    """Of those the other half may not be there; expressions are as right as their parts, up to rounding."""
     a = gallery.normal((9, 9))
     A = wl.from_array(a, tile=4)
     x = (A + A.T + 40 * wl.eye(9, tile=4)).solve(np.ones(9), "pos").compute()

@@ -62,6 +62,34 @@ def test_pairs_of_factor_and_lower(dtype: str, place: Callable[[str], str]) -> N
     assert "not computed" in repr(CholeskyFactor(L))
 
 
+def test_a_saved_factor_is_not_taken_for_a_matrix(place: Callable[[str], str]) -> None:
+    a, b, url = gallery.well_conditioned(N, "complex128"), gallery.normal(N, "complex128"), place("factor")
+    factor = cho_factor(wl.from_array(a, tile=4))
+    factor.L.save(url)
+    with pytest.raises(FileExistsError):  # something else, though its numbers are the same
+        factor.save(url)
+    saved = factor.save(url, overwrite=True)
+    factor.save(url)
+    C = wl.open(url)
+    for use in (
+        lambda: C.solve(b),
+        lambda: wl.linalg.solve(C, b),
+        lambda: C.solve(b, "gen"),
+        lambda: C.H.solve(b),
+        lambda: C.slogdet(),
+    ):
+        with pytest.raises(ValueError, match=r"saved as a factor.*CholeskyFactor\(L\)"):
+            use()
+    low = np.linalg.cholesky(a)
+    for triangle in (saved.L, CholeskyFactor(C).L):
+        assert np.allclose(low @ triangle.solve(b).compute(), b)
+    assert np.allclose(low @ C.solve(b, "lower").compute(), b)
+    assert solves(a, CholeskyFactor(C).solve(b), b)
+    assert solves(a, cho_solve((C, True), b), b)
+    C.save(place("copy"))  # of which nobody has said that it is a factor
+    assert np.allclose(low @ wl.open(place("copy")).solve(b).compute(), b)
+
+
 def test_a_factor_is_computed_once() -> None:
     calls = []
 
@@ -95,6 +123,17 @@ def test_what_is_no_factor_and_what_is_no_matrix() -> None:
         (ValueError, "factor already", lambda: cho_factor(L)),
         (ValueError, "factor already", lambda: L.H.cholesky()),
         (ValueError, "factor already", lambda: L.solve(b, "pos")),
+        (ValueError, "use lower=True", lambda: wl.linalg.solve_triangular(L, b)),
+        (ValueError, "use lower=False", lambda: wl.linalg.solve_triangular(L.H, b, trans="T", lower=True)),
+        *(
+            (TypeError, "is True or False, not 'upper'", use)
+            for use in (
+                lambda: CholeskyFactor(a, lower="upper"),  # type: ignore[arg-type]
+                lambda: cho_factor(A, lower="upper"),  # type: ignore[arg-type]
+                lambda: wl.linalg.solve_triangular(a, b, lower="upper"),  # type: ignore[arg-type]
+                lambda: wl.linalg.cholesky(A, upper="upper"),  # type: ignore[arg-type]
+            )
+        ),
         *(
             (TypeError, r"factor\.solve\(b\)", use)
             for use in (

@@ -10,6 +10,7 @@ import pytest
 import scipy.linalg
 
 import wrenla as wl
+from wrenla.algorithms.triangular import solve_triangular
 
 from . import gallery
 from .gallery import ALARM, ALARM_FROM, DTYPES, FEW_TILINGS, POSITIVE, SOLVE_GATE, TILINGS, Array
@@ -153,8 +154,11 @@ def test_the_other_triangle_of_a_triangle_is_its_diagonal(structure: Any, dtype:
         "cut out": getattr(wl.from_array(full, tile=4), "tril" if structure == "lower" else "triu")(),
     }
     for T in views.values():
-        x = wl.linalg.solve_triangular(T, b, lower=structure != "lower").compute()
-        check_solution(diagonal, x, b)
+        B = wl.from_array(b, tile=4)
+        node = solve_triangular(T._node, B._node, "upper" if structure == "lower" else "lower")
+        check_solution(diagonal, wl.BigMatrix(node).compute(), b)
+        with pytest.raises(ValueError, match=f"known to be {structure} triangular"):
+            wl.linalg.solve_triangular(T, b, lower=structure != "lower")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -212,6 +216,27 @@ def test_of_small_arrays_nothing_need_be_said(dtype: str, monkeypatch: pytest.Mo
     monkeypatch.setattr("wrenla.algorithms.claims._AT_ONCE", 1)
     with pytest.raises(NotImplementedError, match="needs LU"):
         wl.linalg.solve(a, b)
+
+
+def test_what_is_found_is_exact() -> None:
+    """No entry is dropped that nobody has called zero."""
+    n = 30
+    nearly_lower = np.tril(-np.ones((n, n)), -1) + np.eye(n)
+    nearly_lower[0, -1] = 1e-8
+    half = gallery.normal((4, 3), "float64")
+    nearly_symmetric = half @ half.T + 1e-9 * np.eye(4)
+    nearly_symmetric[0, 3] += 1e-9
+    nearly_real = gallery.well_conditioned(4, "complex128")
+    nearly_real[2, 2] += 1e-12j
+    single = np.array([[1, 2e-4], [1, 1]], "f4")
+    for a in (nearly_lower, nearly_lower.T, nearly_symmetric, nearly_real, single):
+        for solve in (
+            lambda a, b: wl.linalg.solve(a, b),
+            lambda a, b: wl.linalg.solve(a, b, assume_a="gen"),
+            lambda a, b: wl.from_array(a, tile=8).solve(b),
+        ):
+            with pytest.raises(NotImplementedError, match="needs LU"):
+                solve(a, np.ones(len(a)))
 
 
 def test_the_words_of_structures() -> None:

@@ -1,22 +1,27 @@
-"""Claimed structures of data: check now, or mark the tiles for whoever reads them."""
+"""Claimed structures: check now, or have the tiles looked at by whoever reads them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
+from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.flips import Flip
-from wrenla.algorithms.views import Shift
-from wrenla.planning.expression import Leaf, Node, make
+from wrenla.algorithms.views import Shift, view
+from wrenla.planning.expression import Description, Leaf, Node, Strip, make, nested
 from wrenla.words import Solver
-from wrenla_handler.linalg_errors import StructureError
 from wrenla_handler.tiles.claims import check_diagonal
+from wrenla_handler.tiles.task import Read, Scalar
 
 __all__ = ["claimed", "found"]
 
 _AT_ONCE = 16 << 20
-"""Bytes of an array that is looked at whole at once: about two milliseconds."""
+"""Bytes of an array that is looked at whole at once: some milliseconds."""
 
 _FLIPPED = {"lower": "upper", "upper": "lower"}
 
@@ -24,44 +29,55 @@ _FLIPPED = {"lower": "upper", "upper": "lower"}
 def found(A: Node) -> Solver:
     """Return what a matrix of which nothing is known turns out to be, if it is a small array.
 
-    As in SciPy's `solve` a Hermitian one whose diagonal is positive is taken for positive definite.
+    As in SciPy's `solve` a Hermitian one whose diagonal is positive is taken for positive definite. Nobody
+    has said that small entries do not count: so zeros are zeros, and equal is equal to the last bit.
     """
     if not _is_small(A):
         return "general"
-    array, kinds = np.asarray(A.op.payload), list[Solver](("diagonal", "lower", "upper"))
-    if (array.diagonal().real > 0).all():
-        kinds.append("pos")
-    for kind in kinds:
-        try:
-            check_diagonal(array, kind, 0)
-            return kind
-        except StructureError:
-            continue
-    return "general"
+    array = np.asarray(A.op.payload)
+    lower = not any(array[i, i + 1 :].any() for i in range(len(array)))
+    upper = not any(array[i, :i].any() for i in range(len(array)))
+    if lower or upper:
+        return "diagonal" if lower and upper else "lower" if lower else "upper"
+    positive = (array.diagonal().real > 0).all() and not array.diagonal().imag.any()
+    return "pos" if positive and all(map(partial(_mirrors, array), range(len(array)))) else "general"
+
+
+def _mirrors(array: npt.NDArray[Any], i: int) -> bool:
+    """Tell whether a row left of the diagonal is the conjugate of the column above it."""
+    return np.array_equal(array[i, :i], array[:i, i].conj(), equal_nan=True)
 
 
 def claimed(A: Node, claim: str) -> Node:
     """Return `A` with what is said of its structure to be looked at.
 
-    A small array is looked at now; of a larger one, and of a function, the diagonal tiles when they are read,
-    and a sample of the others. What was saved, and what is computed, is believed.
+    A small array is looked at now; of all else the diagonal tiles when they are read, and a sample of the
+    others. `A` itself may be known to have another structure, which the claim then is compared with.
 
     Raises
     ------
     StructureError
     """
-    if isinstance(A.op, Leaf) and claim != "general" and A.grid.shape[0] == A.grid.shape[1]:
-        spec = A.op.spec
-        if _is_small(A):
-            check_diagonal(np.asarray(A.op.payload), claim, 0)
-        elif spec.kind in ("host", "function") and spec.grid.tile[0] == spec.grid.tile[1]:
-            return replace(A, op=replace(A.op, spec=replace(spec, claim=claim)))
-    elif isinstance(A.op, Shift) and np.isreal(A.op.c):
-        return make(A.op, claimed(A.args[0], claim))
-    elif isinstance(A.op, Flip):
-        transposed = A.op.op in "TC"
-        return make(A.op, claimed(A.args[0], _FLIPPED.get(claim, claim) if transposed else claim))
-    return A
+    if claim == "general" or A.grid.shape[0] != A.grid.shape[1]:
+        return A
+    match A.op:
+        case Leaf() as op if A.structure in ("general", claim):
+            if _is_small(A):
+                check_diagonal(np.asarray(op.payload), claim, 0)
+                return A
+            # whoever reads tiles of these can read entries of others as well
+            if op.spec.kind in ("host", "function") and claim != "diagonal" and _has_square_tiles(A):
+                return replace(A, op=replace(op, spec=replace(op.spec, claim=claim)))
+        case Shift(c) if np.isreal(c):
+            return make(A.op, claimed(A.args[0], claim))
+        case Flip(op):
+            return make(A.op, claimed(A.args[0], _FLIPPED.get(claim, claim) if op in "TC" else claim))
+    edge = min(A.grid.tile)
+    return view(Looked(claim), A if _has_square_tiles(A) else rechunk(A, (edge, edge)))
+
+
+def _has_square_tiles(A: Node) -> bool:
+    return A.grid.tile[0] == A.grid.tile[1]
 
 
 def _is_small(A: Node) -> bool:
@@ -69,3 +85,47 @@ def _is_small(A: Node) -> bool:
     if not isinstance(A.op, Leaf) or A.op.spec.kind != "host" or A.grid.shape[0] != A.grid.shape[1]:
         return False
     return isinstance(A.op.payload, np.ndarray) and A.op.payload.nbytes <= _AT_ONCE and A.ndim == 2
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A, and whoever reads a diagonal tile looks whether A is what is said of it.
+
+    With each diagonal tile A[k, k] one pair of others is read, A[p, k] and A[k, p], and A[p, p], which tells
+    how large entries are there. Tasks: none of its own.
+    """
+
+    claim: str
+    version: ClassVar[int] = 1
+
+    def describe(self, *args: Node) -> Description:
+        return args[0].description
+
+    def carries(self, *args: Node) -> frozenset[str]:
+        return args[0].carries
+
+    def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
+        if i != j:
+            return view.args[0].reads(i, j)
+        return tuple(strip.read for strip in self.strips(view, 1, i, i, i + 1))
+
+    def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
+        A = view.args[0]
+        for strip in A.strips(axis, fixed, start, stop):
+            end = strip.start + strip.n
+            for first, last in ((strip.start, min(fixed, end)), (fixed, fixed + 1), (fixed + 1, end)):
+                first, last = max(first, strip.start), min(last, end)
+                if first < last:
+                    part = strip.part(first, last)
+                    yield self._looking(A, part) if first == fixed else part
+
+    def _looking(self, A: Node, tile: Strip) -> Strip:
+        """Return the read of a diagonal tile, with those of others beside it."""
+        n, k = A.grid.counts[0], tile.start
+        parts: list[Strip | Scalar] = [tile, A.grid.origin(k, k)[0]]
+        if n > 1:
+            p = (k + 1 + k * 2654435761 % 2**32 % (n - 1)) % n
+            other, *pair = (next(A.row(i, j, j + 1), None) for i, j in ((p, p), (p, k), (k, p)))
+            if other is not None and any(pair):
+                parts += [other, A.grid.origin(p, p)[0], *(0 if one is None else one for one in pair)]
+        return replace(nested(f"is {self.claim}", A.dtype, A.dtype, parts), start=k)

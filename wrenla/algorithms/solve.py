@@ -9,13 +9,17 @@ import numpy as np
 from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.claims import claimed, found
+from wrenla.algorithms.flips import Flip
 from wrenla.algorithms.reductions import slogdet_triangular
 from wrenla.algorithms.triangular import solve_triangular
 from wrenla.algorithms.views import flip, triangle
-from wrenla.planning.expression import Node, result_dtype
+from wrenla.planning.expression import Leaf, Node, result_dtype
 from wrenla.words import Solver
 
 __all__ = ["cho_solve", "slogdet", "solve"]
+
+
+_PARTS = ("lower", "upper", "diagonal")
 
 
 def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> Node:
@@ -26,10 +30,12 @@ def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> N
         raise ValueError(
             f"solve: {A.grid.shape[0]} equations, but a right-hand side of shape {B.grid.shape[: B.ndim]}"
         )
+    if solver not in ("lower", "upper"):
+        _refuse_factor("solve", A)
     kind = _kind(A, solver)
     if kind == "general" and check:
         kind = found(A)
-    elif check and A.structure == "general" and kind in ("pos", "lower", "upper", "diagonal"):
+    elif check and kind != A.structure and (kind in _PARTS or (kind, A.structure) == ("pos", "general")):
         A = claimed(A, kind)
     match kind:
         case "lower" | "upper":
@@ -47,6 +53,17 @@ def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> N
         "solve: a general matrix needs LU, which is not there yet; if it is positive definite "
         'say assume_a="pos", or give it structure="pos" when you make it'
     )
+
+
+def _refuse_factor(what: str, A: Node) -> None:
+    """Refuse what was saved as a factor: whether L or A = L Lᴴ is meant cannot be known."""
+    while isinstance(A.op, Flip):
+        (A,) = A.args
+    if isinstance(A.op, Leaf) and A.op.factor:
+        raise ValueError(
+            f"{what}: this matrix was saved as a factor L of A = L Lᴴ; of A it is "
+            f"wrenla.linalg.CholeskyFactor(L).{what}, of the triangle CholeskyFactor(L).L.{what}"
+        )
 
 
 def _kind(A: Node, solver: Solver) -> Solver:
@@ -81,6 +98,7 @@ def slogdet(A: Node) -> tuple[Node, Node]:
     """Return sign and logarithm of |det A|."""
     if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
         raise ValueError(f"slogdet: the matrix must be square, not {A.grid.shape}")
+    _refuse_factor("slogdet", A)
     match A.structure:
         case "lower" | "upper":
             return slogdet_triangular(A)

@@ -148,27 +148,37 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
     return leaf(result.spec, result.node.structure, None, Owner(folder, executor, result.spec))
 
 
-def save_node(node: Node, url: str, executor: Executor | None, overwrite: bool, options: Options) -> Node:
-    """Compute a result, store it at an address, and return it as data."""
+def save_node(
+    node: Node, url: str, executor: Executor | None, overwrite: bool, options: Options, factor: str = ""
+) -> Node:
+    """Compute a result, store it at an address, maybe as a factor, and return it as data."""
     executor = check_executor(executor) or default_executor()
     (node,) = resolve([node], lambda inner: persist_node(inner, executor, options))
     _check_same([node])
     result = made(node)
     with closing(open_store(url)) as store:
         check_address(store)
-        layout = None if overwrite else saved_already(store, result)
+        wanted = TileLayout(
+            result.grid, result.dtype, result.ndim, result.structure, result=result.key, factor=factor
+        )
+        layout = None if overwrite else saved_already(store, wanted)
         if layout is None:
             try:
-                layout = _save(result, node, store, executor, overwrite, options)
+                layout = _save(result, node, wanted, store, executor, overwrite, options)
             except AlreadySaved:
                 layout = TileLayout.read(store)
         return leaf(stored_spec(store, layout), layout.structure)
 
 
 def _save(
-    result: Node, node: Node, store: Store, executor: Executor, overwrite: bool, options: Options
+    result: Node,
+    node: Node,
+    layout: TileLayout,
+    store: Store,
+    executor: Executor,
+    overwrite: bool,
+    options: Options,
 ) -> TileLayout:
-    layout = TileLayout(result.grid, result.dtype, result.ndim, result.structure, result=result.key)
     claimed: list[Claim] = []
 
     def take() -> dict[str, Placed]:

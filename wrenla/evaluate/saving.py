@@ -67,13 +67,14 @@ def check_address(store: Store) -> None:
             )
 
 
-def saved_already(store: Store, result: Node) -> TileLayout | None:
-    """Return the description of a stored matrix if it is this result, and whole."""
+def saved_already(store: Store, wanted: TileLayout) -> TileLayout | None:
+    """Return the description of a stored matrix if it is the wanted result, and whole."""
     try:
         layout = TileLayout.read(store)
     except (NotAMatrixError, MetadataError):
         return None
-    return layout if layout.result == result.key and is_whole(store, layout) else None
+    same = (layout.result, layout.factor) == (wanted.result, wanted.factor)
+    return layout if same and is_whole(store, layout) else None
 
 
 def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Claim:
@@ -103,7 +104,7 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
                 raise StoreError(f"{store.url}: what the matrix there has replaced cannot be removed")
             _remove_leases(store, found.number)
             continue
-        _check_free(store, result, overwrite, old, found, note)
+        _check_free(store, result, layout, overwrite, old, found, note)
         same = note.get("result") == result.key
         separator = _separator(store, old, note)
         owner = note["owner"] if same else uuid.uuid4().hex
@@ -295,6 +296,7 @@ def _description(store: Store) -> TileLayout | None:
 def _check_free(
     store: Store,
     result: Node,
+    wanted: TileLayout,
     overwrite: bool,
     old: TileLayout | None,
     found: Standing | None,
@@ -303,7 +305,7 @@ def _check_free(
     """Refuse what must not, or may not, be replaced."""
     if old is not None:
         if not overwrite:
-            if saved_already(store, result):
+            if saved_already(store, wanted):
                 raise AlreadySaved
             raise FileExistsError(f"{store.url}: there is a matrix already; overwrite=True replaces it")
         if any(same_place(spec.url, store.url) for spec in stored_leaves([result])):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Never, TypeAlias
 
 import numpy as np
@@ -135,6 +136,9 @@ def from_array(
 def open(url: str | os.PathLike[str]) -> BigMatrix:
     """Open a stored matrix.
 
+    Of a factor that `CholeskyFactor.save` has stored this is the triangle L. `solve` and `slogdet` refuse it,
+    as A = L Lᴴ may be meant: `CholeskyFactor(wl.open(url))` is the factor.
+
     Parameters
     ----------
     url : str or path
@@ -160,7 +164,8 @@ def open(url: str | os.PathLike[str]) -> BigMatrix:
         spec = stored_spec(store, layout)
     finally:
         store.close()
-    return BigMatrix(leaf(spec, layout.structure))
+    node = leaf(spec, layout.structure)
+    return BigMatrix(replace(node, op=replace(node.op, factor=layout.factor)))
 
 
 @short

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal, NoReturn
 
 from wrenla.algorithms import solve as systems
@@ -11,11 +12,12 @@ from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.memo import Cell, Memo, anchor
 from wrenla.algorithms.reductions import norm, slogdet_triangular
 from wrenla.algorithms.views import flip, triangle
-from wrenla.array_like import is_truth
+from wrenla.array_like import flag, is_flag
+from wrenla.evaluate.evaluation import Options, save_node
 from wrenla.executors.base import Executor
 from wrenla.matrices.matrix import BigMatrix, SlogdetResult
 from wrenla.matrices.operands import Operand, as_node
-from wrenla.planning.expression import Node
+from wrenla.planning.expression import Leaf, Node
 from wrenla.tracebacks import short_methods
 
 __all__ = ["CholeskyFactor", "pair_solve"]
@@ -69,8 +71,8 @@ class CholeskyFactor:
     def of_matrix(cls, A: Node, lower: bool = True) -> CholeskyFactor:
         """Return the factor of A, of which the named triangle is read."""
         factor = cls.__new__(cls)
-        factor._keep(cholesky(A if lower else flip(A, "C")))
-        factor._lower = lower
+        factor._keep(cholesky(A if flag(lower, "cho_factor: lower") else flip(A, "C")))
+        factor._lower = bool(lower)
         return factor
 
     def _keep(self, L: Node, given: bool = False) -> None:
@@ -110,9 +112,12 @@ class CholeskyFactor:
     ) -> CholeskyFactor:
         """Store L at an address, and return the stored factor; see `BigMatrix.save`.
 
-        ``CholeskyFactor(wl.open(url))`` is the same factor, in another process too.
+        ``CholeskyFactor(wl.open(url))`` is the same factor, in another process too. That it is one is stored
+        with it: ``wl.open(url).solve(b)`` is an error, as it would solve with L.
         """
-        return CholeskyFactor(self.L.save(url, executor, overwrite=overwrite, **options))
+        return CholeskyFactor(
+            BigMatrix(save_node(self._node, url, executor, overwrite, Options.of(**options), "cholesky"))
+        )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
         raise TypeError(
@@ -132,13 +137,9 @@ def _is_there(A: Node) -> bool:
     return A.is_leaf or (A.is_view and all(map(_is_there, A.args)))
 
 
-def _says_lower(value: Any) -> bool:
-    return isinstance(value, int) or is_truth(value)  # 0 and 1, as LAPACK's wrappers return them
-
-
 def pair_solve(pair: Any, b: Operand) -> BigMatrix:
     """Return x with A x = b, given SciPy's ``(c, lower)``."""
-    if not isinstance(pair, tuple | list) or len(pair) != 2 or not _says_lower(pair[1]):
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not is_flag(pair[1]):
         hint = ""
         if isinstance(pair, BigMatrix):
             hint = (
@@ -165,11 +166,14 @@ def _lower_factor(c: Node, lower: bool | None, what: str) -> Node:
         if c.structure == "general":
             raise ValueError(f"{what}: say lower=True or lower=False: nothing says which triangle counts")
         lower = c.structure == "lower"
+    lower = flag(lower, f"{what}: lower")
     part: Literal["lower", "upper"] = "lower" if lower else "upper"
     if c.structure == _OTHER[part]:
         raise ValueError(
             f"{what}: lower={lower}, but c is known to be {c.structure} triangular: its {part} triangle is "
             f"only the diagonal; use lower={not lower}"
         )
+    if isinstance(c.op, Leaf):  # that it is a factor has been said now
+        c = replace(c, op=replace(c.op, factor=""))
     T = triangle(c, part)
     return T if lower else flip(T, "C")

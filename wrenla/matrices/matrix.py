@@ -12,6 +12,7 @@ from wrenla.algorithms import assemble, reductions, views
 from wrenla.algorithms import solve as systems
 from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.gram import gram
+from wrenla.array_like import flag
 from wrenla.evaluate.evaluation import Options, compute_nodes, persist_node, save_node
 from wrenla.executors.base import Executor
 from wrenla.matrices.operands import (
@@ -240,7 +241,8 @@ class BigMatrix(Reductions):
             raise TypeError(
                 "cholesky: lower=True and upper=True: one factor is needed, the lower or the upper one"
             )
-        upper = upper if lower is None else not lower
+        upper = flag(upper, "cholesky: upper")
+        upper = upper if lower is None else not flag(lower, "cholesky: lower")
         L = cholesky(self._node)
         return BigMatrix(views.flip(L, "C") if upper else L)
 

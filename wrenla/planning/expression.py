@@ -107,6 +107,8 @@ class Leaf:
     payload: Any = field(default=None, compare=False, repr=False)
     keepers: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     """What must not be garbage-collected while this leaf is in use, e.g. the owner of persisted tiles."""
+    factor: str = field(default="", compare=False)
+    """Of which factorization it was saved as the factor: whoever opens it may take it for the matrix."""
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,8 @@ class TileGraph:
         if read.op in "TC":
             axis = 1 - axis
         if isinstance(read.tile, Apply):
-            lengths = [self._lengths(arg, its_step, axis, t) for arg, its_step in read.tile.reads()]
+            args = list(read.tile.reads())[: 1 if read.tile.claim else None]
+            lengths = [self._lengths(arg, its_step, axis, t) for arg, its_step in args]
             longest: Floats = np.maximum.reduce(lengths)  # one row or column stands for all
             return longest
         grid = self.arrays[read.tile.array].grid

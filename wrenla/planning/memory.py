@@ -81,6 +81,8 @@ def _applied(apply: Apply, arrays: Mapping[str, Tiles]) -> Held:
         args.append(arg)
     if not apply.function:
         return args[0]._replace(itemsize=np.dtype(apply.dtype).itemsize)
+    if apply.claim:
+        return args[0]._replace(peak=peak, itemsize=np.dtype(apply.dtype).itemsize, own=False)
     rows, cols = max(arg.rows for arg in args), max(arg.cols for arg in args)
     itemsize = np.dtype(ufunc_dtypes(apply.function, apply.dtype)[1]).itemsize
     result = rows * cols * itemsize

@@ -9,6 +9,7 @@ columns changes). That is many times what sums in another order differ by, and n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from wrenla_handler.linalg_errors import StructureError
 from wrenla_handler.tiles.grid import Pair
 
-__all__ = ["SAMPLE", "check_diagonal", "check_pair", "is_sampled"]
+__all__ = ["SAMPLE", "check_diagonal", "check_pair", "check_tiles", "is_sampled"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -94,6 +95,44 @@ def check_pair(block: Array, mate: Array, diagonals: tuple[Array, Array], claim:
         _compare(block, mate.conj().T, scale, claim, at)
     else:
         _compare(mate, None, scale.T, claim, (at[1], at[0]))
+
+
+def check_tiles(claim: str, parts: Sequence[Any]) -> None:
+    """Raise StructureError unless a diagonal tile and what else was read with it fit.
+
+    Parameters
+    ----------
+    claim : str
+    parts : sequence
+        The diagonal tile and the global index of its corner. Then, if there is one, another diagonal tile and
+        its corner; the tile in the rows of that one and the columns of the first; the tile across from it.
+        Zero stands for a tile of zeros. Of two tiles that should mirror each other a block is compared, of
+        zeros all are looked at, which takes less time than reading them.
+    """
+    tile, corner, *others = parts
+    check_diagonal(tile, claim, corner)
+    if not others:
+        return
+    other, r, low, up = others
+    c, pivots = corner, [_pivots(other), _pivots(tile)]
+    if r < c:
+        low, up, r, c, pivots = up, low, c, r, pivots[::-1]
+    m, n = map(len, pivots)
+    low, up = np.broadcast_to(low, (m, n)), np.broadcast_to(up, (n, m))
+    if claim in ("hermitian", "pos"):
+        s, t = (37 * r + c) % max(1, m - SAMPLE + 1), (r + 37 * c) % max(1, n - SAMPLE + 1)
+        rows, columns = slice(s, s + SAMPLE), slice(t, t + SAMPLE)
+        diagonals = pivots[0][rows], pivots[1][columns]
+        check_pair(low[rows, columns], up[columns, rows], diagonals, claim, (r + s, c + t))
+    if claim in ("lower", "diagonal") and up.any():
+        check_pair(low, up, (pivots[0], pivots[1]), claim, (r, c))
+    if claim in ("upper", "diagonal") and low.any():
+        check_pair(up, low, (pivots[1], pivots[0]), claim, (c, r))
+
+
+def _pivots(tile: Array) -> Array:
+    pivots: Array = tile.diagonal()
+    return pivots
 
 
 def _compare(a: Array, b: Array | None, scale: Array, claim: str, at: Pair) -> None:

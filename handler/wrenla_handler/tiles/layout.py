@@ -113,6 +113,8 @@ class TileLayout:
         Of the keys of its tiles.
     result : str
         Which expression it is the result of, "" if that is not known.
+    factor : {"", "cholesky"}
+        Of which factorization it is the factor, if it was saved as one.
     """
 
     grid: Grid
@@ -122,6 +124,7 @@ class TileLayout:
     generation: str = field(default_factory=new_generation)
     separator: Separator = "/"
     result: str = ""
+    factor: str = ""
 
     def key(self, i: int, j: int) -> str:
         """Return the key of a tile."""
@@ -160,6 +163,8 @@ class TileLayout:
             codecs.insert(0, {"name": "transpose", "configuration": {"order": [1, 0]}})
         encoding = "v2" if self.ndim == 0 and self.separator == "." else "default"
         known = {"structure": self.structure, "generation": self.generation}
+        known |= {"result": self.result} if self.result else {}
+        known |= {"factor": self.factor} if self.factor else {}
         return json.dumps(
             {
                 "zarr_format": 3,
@@ -176,9 +181,7 @@ class TileLayout:
                 },
                 "fill_value": [missing, missing] if complex_ else missing,
                 "codecs": codecs,
-                "attributes": {
-                    "wrenla": {**known, "result": self.result} if self.result else known,
-                },
+                "attributes": {"wrenla": known},
             },
             indent=1,
         )
@@ -262,7 +265,7 @@ def _parse(meta: dict[str, Any], where: str) -> TileLayout:
     if not isinstance(wrenla, dict):
         raise MetadataError(f"{where}: attributes {wrenla!r} are not wrenla's")
     structure, generation = wrenla.get("structure", "general"), wrenla.get("generation")
-    result = wrenla.get("result", "")
+    result, factor = wrenla.get("result", ""), wrenla.get("factor", "")
     if structure not in get_args(Structure):
         raise MetadataError(f"{where}: unknown structure {structure!r}")
     if structure != "general" and (len(shape) != 2 or shape[0] != shape[1]):
@@ -275,8 +278,10 @@ def _parse(meta: dict[str, Any], where: str) -> TileLayout:
         raise MetadataError(f"{where}: generation {generation!r} is not a name")
     if not isinstance(result, str):
         raise MetadataError(f"{where}: result {result!r} is not a name")
+    if factor not in ("", "cholesky"):
+        raise MetadataError(f"{where}: unknown factor {factor!r}")
     grid = Grid(_two_dimensional(shape), _two_dimensional(chunk))
-    return TileLayout(grid, dtype, len(shape), structure, generation, separator, result)
+    return TileLayout(grid, dtype, len(shape), structure, generation, separator, result, factor)
 
 
 def _lengths(value: object, least: int) -> TypeGuard[list[int]]:

@@ -60,7 +60,8 @@ class Apply:
     Parameters
     ----------
     function : str
-        One of `wrenla_kernels.UFUNCS`, or "" for one argument as it is: reads of reads.
+        One of `wrenla_kernels.UFUNCS`; "" for one argument as it is: reads of reads; or "is " and a claim
+        for the first one as it is, once all have been looked at: `claims.check_tiles`.
     args : tuple of Read or number
         Each in a dtype of its own, then converted to `dtype`. One row or column stands for all, as in NumPy.
     dtype : str
@@ -73,6 +74,11 @@ class Apply:
     args: tuple[Read | Scalar, ...]
     dtype: str
     steps: tuple[Step, ...]
+
+    @property
+    def claim(self) -> str:
+        """What is said of the matrix whose tiles these are; "" if nobody looks at them."""
+        return self.function.removeprefix("is ") if self.function.startswith("is ") else ""
 
     def moved(self, t: int) -> Apply:
         """Return what lies `t` steps further along a run."""

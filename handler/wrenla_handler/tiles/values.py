@@ -9,6 +9,7 @@ import numpy as np
 import wrenla_kernels as kernels
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
+from wrenla_handler.tiles.claims import check_tiles
 from wrenla_handler.tiles.task import Apply, Op, Read, TileRef
 
 __all__ = ["Source", "Values", "simplest"]
@@ -83,6 +84,9 @@ class Values:
             values.append(source.array)
             if source.own and (spare is None or source.array.size > spare.size):
                 spare = source.array
+        if apply.claim:
+            check_tiles(apply.claim, values)
+            return Source(values[0], values[0] is spare)
         if not apply.function:
             return Source(values[0], spare is not None)
         shape = np.broadcast_shapes(*(np.shape(value) for value in values))
