@@ -53,7 +53,7 @@ def from_array(
     tile: Tile = None,
     store: str | os.PathLike[str] | None = None,
     *,
-    structure: Structure = "general",
+    structure: str = "general",
     check: bool = True,
     overwrite: bool = False,
 ) -> BigMatrix:
@@ -116,10 +116,10 @@ def from_array(
     if array.ndim not in (1, 2):
         raise ValueError(f"a matrix or a vector is needed, not an array of {array.ndim} dimensions")
     dtype = tile_dtype(array.dtype)
-    structure = structure_of(structure, dtype)
+    known = structure_of(structure, dtype)
     shape = array.shape if array.ndim == 2 else (array.shape[0], 1)
-    node = array_leaf(array, chosen_tile(tile, shape, dtype), structure, dtype=dtype, own=own)
-    matrix = BigMatrix(claimed(node, structure) if check else node)
+    node = array_leaf(array, chosen_tile(tile, shape, dtype), known, dtype=dtype, own=own)
+    matrix = BigMatrix(claimed(node, known) if check else node)
     return matrix if store is None else matrix.save(os.fspath(store), overwrite=overwrite)
 
 
@@ -161,7 +161,7 @@ def from_function(
     shape: int | tuple[int, ...],
     tile: Tile = None,
     dtype: npt.DTypeLike = np.float64,
-    structure: Structure = "general",
+    structure: str = "general",
     *,
     version: str | int | None = None,
     check: bool = True,
@@ -200,13 +200,13 @@ def from_function(
     _check_callable(f, "from_function(f, shape)", "wl.from_array(a) makes a matrix of an array")
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
-    structure = structure_of(structure, name)
+    known = structure_of(structure, name)
     packed = packed_function(f, version)
     grid = Grid(two, chosen_tile(tile, two, name))
     identity = f"function {packed.name} {ndim} {grid.shape} {grid.tile} {name}"
     spec = ArraySpec("function", grid, name, ndim, identity, "", packed.digest)
-    node = leaf(spec, structure, packed.blob)
-    return BigMatrix(claimed(node, structure) if check else node)
+    node = leaf(spec, known, packed.blob)
+    return BigMatrix(claimed(node, known) if check else node)
 
 
 @short
