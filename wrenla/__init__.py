@@ -1,6 +1,7 @@
 """Linear algebra for matrices larger than one machine, on functions that nobody has to manage."""
 
 import importlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -72,22 +73,27 @@ _PLACES = {
     "wrenla_handler.calls.context": "cancelled",
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}
+_importing = threading.RLock()
+"""Python refuses to import when two threads, each within a package, would wait for each other."""
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: scripts, commands and workers load what they need."""
-    if name in ("errors", "linalg"):
-        return importlib.import_module(f"wrenla.{name}")
-    if name == "__version__":
-        from importlib.metadata import version
-
-        value = version("wrenla")
-    elif name in _PLACE_OF:
-        value = getattr(importlib.import_module(_PLACE_OF[name]), name)
-    else:
+    if name not in _PLACE_OF and name not in ("errors", "linalg", "__version__"):
         raise AttributeError(f"module 'wrenla' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    with _importing:
+        if name in globals():  # another thread was first
+            return globals()[name]
+        if name in _PLACE_OF:
+            value = getattr(importlib.import_module(_PLACE_OF[name]), name)
+        elif name == "__version__":
+            from importlib.metadata import version
+
+            value = version("wrenla")
+        else:
+            value = importlib.import_module(f"wrenla.{name}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

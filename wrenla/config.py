@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
 import os
@@ -139,7 +140,7 @@ def _sources(ignored: list[Ignored] | None = None) -> Iterator[tuple[str, Mappin
     user = Path(base) / "wrenla" / "config.toml"
     if (text := _read(user, ignored)) is not None:
         yield str(user), _toml(user, text)
-    for folder in (Path.cwd(), *Path.cwd().parents):
+    for folder in _folders():
         own, project = folder / "wrenla.toml", folder / "pyproject.toml"
         if (text := _read(own, ignored)) is not None:
             yield str(own), _toml(own, text)
@@ -158,6 +159,13 @@ def _sources(ignored: list[Ignored] | None = None) -> Iterator[tuple[str, Mappin
         if key.startswith(prefix) and value and key not in _OF_A_FUNCTION
     }
     yield "environment variable", {key.removeprefix(prefix).lower(): value for key, value in found.items()}
+
+
+def _folders() -> Iterator[Path]:
+    """Yield the working directory and those above it; none if it has been removed."""
+    with contextlib.suppress(OSError):
+        here = Path.cwd()
+        yield from (here, *here.parents)
 
 
 def _table(value: Any, source: str) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def short(function: Callable[P, R]) -> Callable[P, R]:
             logger.debug("%s was raised here:", type(error).__name__, exc_info=True)
             if isinstance(error, LinAlgError):  # where a worker met it is of no interest
                 error.__cause__, error.__suppress_context__ = None, True
-            error.__traceback__ = theirs
+            error.with_traceback(theirs)
             raise  # which adds no line of this function
 
     return public

@@ -29,11 +29,19 @@ __all__ = ["Routine", "blas", "cython_blas", "flag", "integer", "lapack", "scala
 Routine: TypeAlias = Callable[..., None]
 
 
+def _without_the_package() -> tuple[ModuleType, ModuleType] | None:
+    """Load the two without `scipy.linalg`, unless that is loaded, or cannot be gone round."""
+    if "scipy.linalg" in sys.modules:
+        return None
+    try:
+        return _extension("cython_blas"), _extension("cython_lapack")
+    except (ImportError, RuntimeError):  # an importer that we do not know; another thread that imports them
+        return None
+
+
 def _extension(name: str) -> ModuleType:
     """Load an extension module of `scipy.linalg`, and not the package."""
     full = f"scipy.linalg.{name}"
-    if full in sys.modules:
-        return sys.modules[full]
     spec = PathFinder.find_spec(full, [os.path.join(folder, "linalg") for folder in scipy.__path__])
     if spec is None or spec.loader is None:
         raise ImportError(f"this SciPy ({scipy.__version__}) has no {full}", name=full)
@@ -45,7 +53,11 @@ def _extension(name: str) -> ModuleType:
     return module
 
 
-cython_blas, cython_lapack = _extension("cython_blas"), _extension("cython_lapack")
+_alone = _without_the_package()
+if _alone is None:
+    from scipy.linalg import cython_blas, cython_lapack
+else:
+    cython_blas, cython_lapack = _alone
 
 _PREFIXES = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,6 +67,33 @@ def test_every_name_is_there_and_has_a_text() -> None:
         assert getattr(linalg, name).__doc__
     for name in wl.__all__:
         assert hasattr(wl, name)
+
+
+class SlowFinder:
+    """Takes its time to find `late`, and leaves it to others."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        time.sleep(0.05 * (name == "late"))
+
+
+def test_threads_may_be_the_first_to_use_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that imports its parts: imported by two threads at once, they may wait for each other."""
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late/__init__.py").write_text("import late.one, late.two\n")
+    for name in ("one", "two"):
+        (tmp_path / f"late/{name}.py").write_text(f"{name} = {name!r}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", [SlowFinder, *sys.meta_path])
+    monkeypatch.setattr(wl, "_PLACE_OF", {"one": "late.one", "two": "late.two"})
+    with ThreadPoolExecutor(4) as threads:
+        try:
+            assert list(threads.map(wl.__getattr__, ["one", "two"] * 2)) == ["one", "two"] * 2
+        finally:
+            for name in ("one", "two"):
+                vars(wl).pop(name, None)
+            for name in ("late", "late.one", "late.two"):
+                sys.modules.pop(name, None)
 
 
 def test_methods_and_functions_agree() -> None:

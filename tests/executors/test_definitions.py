@@ -115,6 +115,58 @@ class Word(enum.StrEnum):
     ALSO_ONE = "one"
 
 
+@dataclasses.dataclass(frozen=True)
+class Creatures:
+    size: str
+    legs: int
+    tail: bool = dataclasses.field(repr=False, default=True)
+
+
+class Creature(Creatures, enum.Enum):  # as Python's own guide to enums has it
+    BEETLE = "small", 6
+    DOG = "medium", 4
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    x: int
+
+
+class OfSlots(Slotted, enum.Enum):
+    ONE = 1
+
+
+class Coordinate(tuple[int, int], enum.Enum):
+    ORIGIN = (0, 0)
+    UNIT = (1, 0)
+
+
+class Same(enum.Enum):
+    """Values that are equal only to themselves, or not even that."""
+
+    THING = object()
+    NAN = float("nan")
+    ALSO_THING = THING
+    CALL = enum.member(lambda x: x + 1)
+
+
+class Grid(enum.Enum):
+    ONLY = np.arange(3)
+
+
+@dataclasses.dataclass
+class Marked:
+    mark: Any
+    _: dataclasses.KW_ONLY
+    default: Any = dataclasses.field(default_factory=lambda: dataclasses.MISSING)
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenError(Exception):
+    code: int
+    why: str = ""
+
+
 class Generic(typing.Generic[T]):
     def __init__(self, x: T) -> None:
         self.x = x
@@ -195,12 +247,17 @@ def raising() -> None:
     raise Picky(7, detail="here")
 
 
+def raising_frozen(code: int) -> None:
+    raise FrozenError(code)
+
+
 vectorized = np.vectorize(lambda x: x + 1, otypes=[float])
 pair = collections.namedtuple("pair", "a b")
 
 VALUES: list[Any] = [
     *(Slots(), MoreSlots(), Data(2, [3]), Frozen(4), Named(1), Generic(1), Tool(), Tool.Inner(), Hook()),
     *(Registered(), Planet.EARTH, Place.Y, Perm.R, Perm.RW, Word.ALSO_ONE, Picky(3, detail="x")),
+    *(*Creature, *OfSlots, *Coordinate, *Same, *Grid, FrozenError(3)),
 ]
 
 CALLS: list[tuple[Callable[..., Any], tuple[Any, ...], Any]] = [
@@ -229,6 +286,14 @@ CALLS: list[tuple[Callable[..., Any], tuple[Any, ...], Any]] = [
     (lambda p: p.a, (pair(1, 2),), 1),
     (lambda: asyncio.run(asyncio.sleep(0, 3)), (), 3),
     (lambda: Picky(3, detail="x").more, (), [3]),
+    (lambda: (Creature.DOG.legs, Creature.DOG.tail, Creature(Creature.DOG.value).name), (), (4, True, "DOG")),
+    (lambda: (OfSlots.ONE.x, Coordinate.UNIT[0], Coordinate((0, 0)).name), (), (1, 1, "ORIGIN")),
+    (lambda: (Same.ALSO_THING is Same.THING, Same.CALL.value(1), len(Same)), (), (True, 2, 3)),
+    (lambda x: x is Same.NAN, (Same.NAN,), True),
+    (lambda x: x is dataclasses.MISSING, (dataclasses.MISSING,), True),
+    (lambda: Marked(1, default=2).mark, (), 1),
+    (lambda: Marked(1).default is dataclasses.MISSING, (), True),
+    (lambda e: (e.code, e.why), (FrozenError(3, "so"),), (3, "so")),
 ]
 
 
@@ -247,6 +312,8 @@ def test_all_of_it_travels_both_ways(by_value: None) -> None:
         assert executor.submit(lambda: Slots).result() is Slots
         assert executor.submit(lambda: cached).result()(9) == 34
         error = executor.submit(raising).exception()
+        with pytest.raises(FrozenError, match="7") as frozen:
+            list(executor.map(raising_frozen, [7]))
         Changing.count = 5
         assert executor.submit(lambda: (setattr(Changing, "count", 9), Changing())).result()
         assert Changing.count == 5, "what workers make of a class stays there"
@@ -254,6 +321,7 @@ def test_all_of_it_travels_both_ways(by_value: None) -> None:
     assert not wrong
     assert isinstance(error, Picky)
     assert (str(error), error.detail, error.more) == ("code 7", "here", [7])
+    assert (frozen.value.code, frozen.value.__notes__) == (7, ["input 0: 7"])
     assert Hooked.made == ["hook"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -235,6 +236,25 @@ def test_interrupt_of_threads(name: str, script: Script, tmp_path: Path) -> None
     assert len(began(tmp_path)) == 2
     assert len(list(tmp_path.glob("finally-*"))) == (0 if "sleeping" in name else 2)
     assert stored(tmp_path) == []
+
+
+def test_interrupt_of_a_run(script: Script, tmp_path: Path) -> None:
+    """Neither the end of the executor nor that of the program waits for functions that blocks are made by."""
+    process = script(
+        f"""{SLOW}
+def block(rows, columns):
+    sleeping_thread(f"{{rows[0]}}-{{columns[0]}}")
+
+try:
+    with wl.LocalExecutor(2) as executor:
+        wl.from_function(block, (8, 8), tile=4).compute(executor)
+except KeyboardInterrupt:
+    sys.exit("interrupted")
+"""
+    )
+    assert interrupted(process, tmp_path) == "interrupted\n"
+    assert process.returncode == 1
+    shutil.rmtree(tmp_path / "store")  # with what it has finished
 
 
 @pytest.mark.parametrize("kind", ["process", "thread"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -53,17 +52,19 @@ def test_an_executor_without_its_threads_is_an_error_at_once(
 
 @pytest.mark.timeout(30)
 def test_ctrl_c_while_an_executor_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    submit, left = ThreadPoolExecutor.submit, [2]
+    begin, begun = threading.Thread.start, list[threading.Thread]()
 
-    def interrupted(pool: ThreadPoolExecutor, *args: object) -> object:
-        if not left[0]:
+    def start(thread: threading.Thread) -> None:
+        if len(begun) == 2:
             raise KeyboardInterrupt
-        left[0] -= 1
-        return submit(pool, *args)  # type: ignore[arg-type]
+        begun.append(thread)
+        begin(thread)
 
-    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(KeyboardInterrupt):
         wl.LocalExecutor(4, allowed_mem="600 MiB")
+    assert len(begun) == 2
+    assert not any(thread.is_alive() for thread in begun)
 
 
 def test_a_pool_does_with_the_threads_it_has(few: Callable[[str, int], None]) -> None:

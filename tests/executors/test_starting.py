@@ -74,6 +74,16 @@ def test_a_deadline_while_the_worker_starts(tmp_path: Path, monkeypatch: pytest.
     assert not mark.exists()
 
 
+def test_a_working_directory_that_has_been_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.syspath_prepend("")
+    with wl.LocalExecutor(1, allowed_mem="300 MiB") as executor:
+        assert executor.submit(abs, -1).result(timeout=60) == 1
+
+
 def test_what_is_no_text_in_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python passes over it."""
     monkeypatch.setattr(sys, "path", [*sys.path, Path("/somewhere")])

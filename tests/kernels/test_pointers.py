@@ -73,3 +73,46 @@ print(*scipy.linalg.solve([[2.0, 0.0], [0.0, 4.0]], [2.0, 8.0]))
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout == "1.0 2.0\n"
+
+
+BESIDE_US = {
+    "imported already": "import scipy.linalg",
+    "another thread imports it": """
+import importlib.util, threading
+make = importlib.util.module_from_spec
+def and_another_thread(spec):
+    importlib.util.module_from_spec = make
+    module = make(spec)
+    thread = threading.Thread(target=__import__, args=("scipy.linalg",))
+    thread.start()
+    thread.join()
+    return module
+importlib.util.module_from_spec = and_another_thread
+""",
+    "an importer of its own": """
+import scipy
+from importlib.machinery import PathFinder
+where, scipy.__path__ = list(scipy.__path__), []
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.startswith("scipy."):
+            return PathFinder.find_spec(name, path or where, target)
+sys.meta_path.insert(0, Finder)
+""",
+}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("beside", BESIDE_US)
+def test_a_scipy_that_is_not_ours_alone(beside):
+    script = f"""
+import sys
+{BESIDE_US[beside]}
+from wrenla_kernels.pointers import cython_blas, cython_lapack
+import scipy.linalg
+assert scipy.linalg.cython_blas is cython_blas and scipy.linalg.cython_lapack is cython_lapack
+print(*scipy.linalg.solve([[2.0, 0.0], [0.0, 4.0]], [2.0, 8.0]))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("1.0 2.0\n", "")

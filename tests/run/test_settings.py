@@ -67,6 +67,14 @@ def test_the_order_of_sources(write: Write, monkeypatch: pytest.MonkeyPatch) -> 
     assert origins()["workers"] == f"{project} [tool.wrenla]"
 
 
+def test_no_folder_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = folder / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert settings() == Settings(store=str(folder / "cache" / "wrenla"))
+
+
 def test_the_nearest_file_counts(write: Write) -> None:
     write(OWN, "tile = 1\nworkers = 7\n")
     write("work/deep/wrenla.toml", "tile = 2\n")

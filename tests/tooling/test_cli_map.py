@@ -13,12 +13,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 import wrenla as wl
 from tests.waiting import slowed
-from wrenla.cli.inputs import Input
+from wrenla.cli.inputs import Input, check_usage
 from wrenla.cli.main import main
 from wrenla.cli.map import _outcomes
 from wrenla_handler.calls.chunk import Chunk
@@ -415,6 +416,14 @@ def test_standard_input_and_output(folder: Path) -> None:
     )
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout == "".join(f"{2 * i}\n" for i in range(20_000))
+
+
+@pytest.mark.parametrize(("inputs", "closed"), [("-", "stdin"), (__file__, "stdout")])
+def test_closed_streams_are_named(inputs: str, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, closed, None)
+    with pytest.raises(click.UsageError, match=r"standard (in|out)put is closed: name a file"):
+        check_usage(inputs, None, False, None, None)
+    check_usage(__file__, "out.txt", False, None, None)
 
 
 def test_a_reader_that_has_enough(folder: Path) -> None:

@@ -6,6 +6,7 @@ import codecs
 import io
 import os
 import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, TextIO
@@ -49,7 +50,11 @@ class Encoding(click.ParamType[str]):
 def check_usage(
     inputs: str, output: str | None, as_objects: bool, pattern: str | None, chunk: str | None
 ) -> None:
-    """Refuse inputs, and options about them, that do not go together."""
+    """Refuse inputs, and options about them, that do not go together; and streams that are closed."""
+    if inputs == "-" and sys.stdin is None:
+        raise click.UsageError("standard input is closed: name a file to take inputs from")
+    if output in (None, "", "-") and sys.stdout is None:
+        raise click.UsageError("standard output is closed: name a file for the results, by --output")
     if not as_objects:
         for name, value in {"--pattern": pattern, "--chunk": chunk}.items():
             if value is not None:

@@ -52,7 +52,7 @@ def from_array(
     tile: Tile = None,
     store: str | os.PathLike[str] | None = None,
     *,
-    structure: Structure = "general",
+    structure: str = "general",
     check: bool = True,
     overwrite: bool = False,
     dtype: npt.DTypeLike | None = None,
@@ -125,10 +125,10 @@ def from_array(
             f"from_array: dtype={np.dtype(dtype).name}, but the matrix is {kind}: convert it tile by tile, "
             "wl.from_array(a).astype(dtype)"
         )
-    structure = structure_of(structure, kind)
+    known = structure_of(structure, kind)
     shape = array.shape if array.ndim == 2 else (array.shape[0], 1)
-    node = array_leaf(array, chosen_tile(tile, shape, kind), structure, dtype=kind, own=own)
-    matrix = BigMatrix(claimed(node, structure) if check else node)
+    node = array_leaf(array, chosen_tile(tile, shape, kind), known, dtype=kind, own=own)
+    matrix = BigMatrix(claimed(node, known) if check else node)
     return matrix if store is None else matrix.save(os.fspath(store), overwrite=overwrite)
 
 
@@ -174,7 +174,7 @@ def from_function(
     shape: int | tuple[int, ...],
     tile: Tile = None,
     dtype: npt.DTypeLike = np.float64,
-    structure: Structure = "general",
+    structure: str = "general",
     *,
     version: str | int | None = None,
     check: bool = True,
@@ -213,13 +213,13 @@ def from_function(
     _check_callable(f, "from_function(f, shape)", "wl.from_array(a) makes a matrix of an array")
     two, ndim = _shape(shape)
     name = _dtype(np.dtype(dtype))
-    structure = structure_of(structure, name)
+    known = structure_of(structure, name)
     packed = packed_function(f, version)
     grid = Grid(two, chosen_tile(tile, two, name))
     identity = f"function {packed.name} {ndim} {grid.shape} {grid.tile} {name}"
     spec = ArraySpec("function", grid, name, ndim, identity, "", packed.digest)
-    node = leaf(spec, structure, packed.blob)
-    return BigMatrix(claimed(node, structure) if check else node)
+    node = leaf(spec, known, packed.blob)
+    return BigMatrix(claimed(node, known) if check else node)
 
 
 @short

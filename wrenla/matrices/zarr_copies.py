@@ -32,7 +32,6 @@ from wrenla_handler.errors import NotAMatrixError
 from wrenla_handler.plain import loaded
 from wrenla_handler.stores import folder_of, open_store
 from wrenla_handler.tiles.grid import Grid, Pair
-from wrenla_handler.tiles.layout import Structure
 from wrenla_handler.tiles.task import ArraySpec
 
 __all__ = ["from_zarr"]
@@ -50,7 +49,7 @@ def from_zarr(
     url: str | os.PathLike[str],
     tile: Tile = None,
     *,
-    structure: Structure = "general",
+    structure: str = "general",
     check: bool = True,
     overwrite: bool = False,
     executor: Executor | None = None,
@@ -117,16 +116,15 @@ def from_zarr(
     source = _opened(os.fspath(array)) if isinstance(array, str | os.PathLike) else array
     _check_array(source, str(array) if source is not array else "")
     dtype = tile_dtype(np.dtype(source.dtype))
-    structure = structure_of(structure, dtype)
+    known = structure_of(structure, dtype)
     ndim = len(source.shape)
     shape: Pair = (int(source.shape[0]), int(source.shape[1]) if ndim == 2 else 1)
     model = (executor or default_executor()).model
-    structure = structure_of(structure, dtype)
     cut = chosen_tile(tile, shape, dtype)
     chunk = _chunk(source)
     if tile is None and chunk is not None:
         most = largest_tile(np.dtype(dtype).itemsize, model)
-        cut = _aligned(shape, chunk, max(cut), most, square=structure != "general")
+        cut = _aligned(shape, chunk, max(cut), most, square=known != "general")
     address = _address(array, source)
     if address:
         _check_apart(address, os.fspath(url))
@@ -134,13 +132,13 @@ def from_zarr(
     name = f"{address} {state}" if state else uuid.uuid4().hex
     identity = hashlib.sha256(f"{name} {shape} {cut} {ndim} {dtype}".encode()).hexdigest()[:32]
     # a leaf in memory is anything that can be sliced: Zarr reads the chunks that a tile touches
-    claim = structure if check and structure != "general" and shape[0] == shape[1] else ""
+    claim = known if check and known != "general" and shape[0] == shape[1] else ""
     spec = ArraySpec("host", Grid(shape, cut), dtype, ndim, identity, claim=claim)
     given = (_Source(address, state),) if state else ()
     top = type(source).__module__.partition(".")[0]
     readable = source if top in _FOR_THREADS else _OneByOne(source)
-    node = leaf(spec, structure, readable, *given)
-    matrix = BigMatrix(claimed(node, structure) if check else node)
+    node = leaf(spec, known, readable, *given)
+    matrix = BigMatrix(claimed(node, known) if check else node)
     return matrix.save(os.fspath(url), executor, overwrite=overwrite)
 
 

@@ -93,7 +93,8 @@ class Failure:
             error = self._as_remote_error()
         if not isinstance(error, Exception):
             error = self._as_remote_error()
-        error.__cause__ = RemoteTraceback(self.traceback_text)
+        # a frozen dataclass would refuse the assignment
+        object.__setattr__(error, "__cause__", RemoteTraceback(self.traceback_text))
         return error
 
     def _as_remote_error(self) -> RemoteError:

@@ -169,16 +169,23 @@ class Runner:
         self.context = CallContext(
             request.id, request.attempt, lambda: open_store(join(request.store, DATA)), owner=None
         )
+        raised: BaseException | None = None
         try:
             with running(self.context), limited(limit), ParentOnly():
-                return "value", function(*positional, **keywords)
+                try:
+                    return "value", function(*positional, **keywords)
+                except OutOfTime:
+                    raise
+                except BaseException as error:  # kept from `contextmanager`, which sets attributes of it
+                    raised = error
+            raise raised
         except OutOfTime as error:
             return "timed out", Failure.of(error)
         except BaseException as error:  # SystemExit, too: the worker goes on
             # whatever it makes of our interruption: it has not ended by itself
             return "told to end" if self.told else "exception", Failure.of(error)
         finally:
-            self.context = None
+            self.context = raised = None
 
     def _function(self, request: Request) -> Callable[..., Any] | None:
         """Return the function of a request, None if it is only named and not known."""

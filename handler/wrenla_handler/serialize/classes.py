@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
 import enum
+import operator
 import threading
 import types
 import typing
@@ -13,7 +15,7 @@ from typing import Any
 
 from cloudpickle import cloudpickle as inside
 
-__all__ = ["reduced_class"]
+__all__ = ["reduced_class", "reduced_member", "set_slots", "slots_of"]
 
 _received: weakref.WeakSet[type] = weakref.WeakSet()
 """Classes that were made here from pickles. Others are this process's own, and pickles do not change them."""
@@ -63,6 +65,17 @@ def reduced_class(cls: type, reduced: Any) -> Any:
     return reduced
 
 
+def reduced_member(member: enum.Enum) -> Any:
+    """Return how a member of an enum is pickled: by its name, since its value may be equal only to itself.
+
+    Combinations of flags have none, and what a class says of its own pickles counts.
+    """
+    kind, name = type(member), member._name_
+    if kind.__reduce_ex__ is not enum.Enum.__reduce_ex__ or kind.__members__.get(name) is not member:
+        return NotImplemented
+    return operator.getitem, (kind, "".join(name))
+
+
 def _make_class(
     constructor: Any, name: str, bases: tuple[Any, ...], space: dict[str, Any], identity: str
 ) -> type:
@@ -95,12 +108,26 @@ def _set_class(cls: type, state: Any) -> type:
     if cls in _received:
         attributes, members = state
         inside._class_setstate(cls, (attributes, {}))
-        for name, values in members.items():
-            cls.__members__[name].__dict__.update(values)  # type: ignore[attr-defined]
+        for name, (values, slots) in members.items():
+            member = cls.__members__[name]  # type: ignore[attr-defined]
+            member.__dict__.update(values)
+            set_slots(member, slots)
     return cls
 
 
 _SETTING = (None, None, _set_class)
+
+
+def slots_of(obj: object) -> dict[str, Any]:
+    """Return what stands in the slots of an object."""
+    names = copyreg._slotnames(type(obj))  # type: ignore[attr-defined]
+    return {name: getattr(obj, name) for name in names if hasattr(obj, name)}
+
+
+def set_slots(obj: object, slots: Mapping[str, Any]) -> None:
+    """Fill slots, of frozen dataclasses, too."""
+    for name, value in slots.items():
+        object.__setattr__(obj, name, value)
 
 
 def _slots(cls: type) -> tuple[str, ...]:
@@ -138,8 +165,9 @@ def _state_of_enum(cls: type, state: Any) -> Any:
     return attributes, {name: _attributes_of(member) for name, member in own.items()}
 
 
-def _attributes_of(member: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(member).items() if name not in _OF_MEMBERS}
+def _attributes_of(member: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    attributes = {name: value for name, value in vars(member).items() if name not in _OF_MEMBERS}
+    return attributes, slots_of(member)
 
 
 def _parts(cls: Any, member: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -166,10 +194,11 @@ def _make_enum(
         if known is not None:
             return known  # type: ignore[no-any-return]
 
-        def new(cls: Any, number: int) -> Any:
+        def new(cls: Any, number: Any) -> Any:
             """Make a member as it was, whatever the class's own `__new__` and `__init__` make of it."""
-            _, value, made_of = members[number]
-            member = _base_of(cls._member_type_).__new__(cls, *made_of)
+            _, value, made_of = members[number[0] if cls._member_type_ is tuple else number]
+            make = _base_of(cls._member_type_).__new__
+            member = make(cls) if make is object.__new__ else make(cls, *made_of)  # its attributes come later
             member._value_ = value
             return member
 

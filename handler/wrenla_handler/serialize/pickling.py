@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copyreg
+import dataclasses
+import enum
 import functools
 import io
 import pickle
@@ -15,7 +17,7 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as inside
 
-from wrenla_handler.serialize.classes import reduced_class
+from wrenla_handler.serialize.classes import reduced_class, reduced_member, set_slots, slots_of
 from wrenla_handler.serialize.lines import FILE, code_with_lines, source_of, span_of
 
 __all__ = ["TRACKED", "Pickler", "Reductions", "reduced_exception"]
@@ -53,6 +55,8 @@ class Reductions:
             return of_function(obj, reduced)
         if issubclass(kind, type):
             return reduced_class(obj, reduced)
+        if isinstance(kind, enum.EnumMeta):
+            return reduced_member(obj)
         if issubclass(kind, BaseException) and kind not in copyreg.dispatch_table:
             return reduced_exception(obj)
         return reduced
@@ -257,8 +261,7 @@ def reduced_exception(error: BaseException) -> Any:
     if own or not isinstance(reduced, tuple) or reduced[0] is not kind or not kind.__flags__ & _HEAP_TYPE:
         return reduced
     builtin = next(base for base in kind.__mro__ if not base.__flags__ & _HEAP_TYPE)
-    names = copyreg._slotnames(kind)  # type: ignore[attr-defined]
-    slots = {name: getattr(error, name) for name in names if hasattr(error, name)}
+    slots = slots_of(error)
     attributes = reduced[2] if len(reduced) > 2 else None
     if not slots and kind.__init__ is builtin.__init__ and kind.__new__ is builtin.__new__:
         return reduced
@@ -280,9 +283,8 @@ def _exception(kind: Any, builtin: Any, arguments: tuple[Any, ...]) -> BaseExcep
 def _set_exception(error: BaseException, state: Any) -> None:
     attributes, slots = state
     if attributes:
-        BaseException.__setstate__(error, attributes)
-    for name, value in slots.items():
-        setattr(error, name, value)
+        error.__dict__.update(attributes)
+    set_slots(error, slots)
 
 
 # files
@@ -292,6 +294,10 @@ def _reduced_file(file: Any) -> Any:
     if file is sys.stdout or file is sys.stderr:
         return NotImplemented  # that of the worker
     raise TypeError("cannot pickle '_io.TextIOWrapper' object")
+
+
+def _reduced_mark(name: str, mark: Any) -> Any:
+    return getattr, (dataclasses, name)
 
 
 _BY_TYPE: dict[type, Callable[[Any], Any]] = {
@@ -304,6 +310,9 @@ _BY_TYPE: dict[type, Callable[[Any], Any]] = {
     typing.NewType: _reduced_new_type,
     io.TextIOWrapper: _reduced_file,
 }
+for _name in ("MISSING", "KW_ONLY", "_HAS_DEFAULT_FACTORY"):  # dataclasses know them by their identity
+    _BY_TYPE[type(getattr(dataclasses, _name))] = functools.partial(_reduced_mark, _name)
+
 _OF_NUMPY = {"ufunc": _reduced_ufunc, "vectorize": _reduced_vectorized}
 """By name, since a worker starts in half the time without NumPy."""
 

@@ -6,9 +6,9 @@ import atexit
 import sys
 import threading
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 
 from wrenla.executors.calls.calls import Calls
+from wrenla.executors.local.tile_threads import TileThreads
 from wrenla_handler.tiles.worker import Worker
 
 __all__ = ["ended_at_exit", "let_go"]
@@ -17,7 +17,7 @@ _open_calls: weakref.WeakSet[Calls] = weakref.WeakSet()
 """Calls that may be under way: the threads that carry them out hold them."""
 
 
-def let_go(calls: Calls, home: Worker, pool: ThreadPoolExecutor | None = None) -> None:
+def let_go(calls: Calls, home: Worker, pool: TileThreads | None = None) -> None:
     """End an executor that nobody uses any more, when its calls have ended, and without waiting for them."""
     calls.shutdown(wait=False)
     if pool is not None:

@@ -7,7 +7,7 @@ import threading
 import uuid
 import weakref
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cache
 from typing import Literal, Never
@@ -27,13 +27,13 @@ from wrenla.executors.calls.options import (
 from wrenla.executors.calls.shutdown import ended_at_exit, let_go
 from wrenla.executors.local.process_channels import ProcessTransport
 from wrenla.executors.local.threads import ThreadTransport
+from wrenla.executors.local.tile_threads import TileThreads
 from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.units import format_bytes
 from wrenla_handler.calls.context import current_call
 from wrenla_handler.machine import memory_of_this_machine, processors
 from wrenla_handler.stores import Reach
-from wrenla_handler.threads import no_thread
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.task import ArraySpec, Task, TileRef
 from wrenla_handler.tiles.worker import Report, Worker, array_key, cache_key
@@ -176,10 +176,7 @@ class LocalExecutor(Executor):
         _warn_of_core_type()
         self._options = CallOptions(logs=logs)
         self._inside = threading.local()
-        self._pool = ThreadPoolExecutor(
-            self.workers, "wrenla", initializer=setattr, initargs=(self._inside, "worker", True)
-        )
-        _begin_threads(self._pool, self.workers)
+        self._pool = TileThreads(self.workers, self._inside)
         self._home = Worker(self._for_tiles)
         self._lock = threading.Lock()
         name = f"calls-{uuid.uuid4().hex[:12]}"
@@ -243,6 +240,7 @@ class LocalExecutor(Executor):
                 yield
             finally:
                 self._inside.run = False
+                self._pool.leave_behind()  # whoever ran them has waited for them as long as it would
                 self._home.buffers.clear()
 
     def forget(self, spec: ArraySpec, ref: TileRef) -> None:
@@ -272,26 +270,6 @@ class LocalExecutor(Executor):
     def __repr__(self) -> str:
         allowed = format_bytes(self.allowed_mem)
         return f"LocalExecutor(workers={self.workers}, kind={self.kind!r}, allowed_mem={allowed!r})"
-
-
-def _begin_threads(pool: ThreadPoolExecutor, count: int) -> None:
-    """Begin all threads of a pool: a Ctrl-C while it starts one of its own would leave one that nobody ends.
-
-    Raises
-    ------
-    ThreadLimitError
-        The system has not so many for us. None is left.
-    """
-    all_there = threading.Barrier(count)
-    try:
-        for future in [pool.submit(all_there.wait) for _ in range(count)]:
-            future.result()
-    except BaseException as error:
-        all_there.abort()  # those that are there would wait for the others for ever, and the program for them
-        pool.shutdown(wait=True, cancel_futures=True)
-        if isinstance(error, RuntimeError):
-            raise no_thread(f"LocalExecutor(workers={count})", error) from error
-        raise
 
 
 @cache

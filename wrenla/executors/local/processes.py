@@ -148,8 +148,11 @@ class Child:
         self._poll.register(self._ended, select.POLLIN)
 
     def _greet(self) -> None:
+        here = ""
+        with contextlib.suppress(OSError):  # it has been removed, and nothing is imported from it
+            here = os.getcwd()
         # what is no text is none to Python either
-        path = [entry or os.getcwd() for entry in sys.path if isinstance(entry, str)]
+        path = [entry or here for entry in sys.path if isinstance(entry, str) and (entry or here)]
         shown = max(logging.INFO, logging.getLogger().getEffectiveLevel())  # as in this process
         told = {"path": path, "shown": shown, "quiet": self._logs["l"].fileno()}
         self._send(json.dumps(told).encode())

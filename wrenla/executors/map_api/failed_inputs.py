@@ -73,6 +73,8 @@ def note(error: BaseException, text: str) -> None:
         notes[:] = [
             each for each in notes if not str(each).startswith((_PREFIX, f"one of the {_PREFIX.strip()}s "))
         ]
+    if notes is None:
+        object.__setattr__(error, "__notes__", [])  # which a frozen dataclass does not let `add_note` do
     error.add_note(text)
 
 
