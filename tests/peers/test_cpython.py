@@ -164,6 +164,7 @@ def _pool(kind):
     def pool(max_workers=None, mp_context=None):
         return wrenla.LocalExecutor(max_workers=max_workers, kind=kind, allowed_mem="1 GiB")
     return pool
+wrenla.LocalExecutor  # it is imported when it is used, and uses the real ThreadPoolExecutor
 concurrent.futures.ThreadPoolExecutor = _pool("thread")
 concurrent.futures.ProcessPoolExecutor = _pool("process")
 """
