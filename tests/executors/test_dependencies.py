@@ -16,6 +16,8 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import pytest
+import scipy.interpolate
+import scipy.sparse
 
 import wrenla as wl
 from wrenla.executors.transport import dependencies, local_modules
@@ -332,3 +334,33 @@ def test_sets_stay_what_they_are() -> None:
     assert len(back.all) == 2
     array = np.frombuffer(bytes(range(256)) * 64, "u1")  # every opcode is in it
     assert np.array_equal(cloudpickle.loads(steady_pickle(lambda: array)[0])(), array)
+
+
+def test_empty_arrays_beside_sets() -> None:
+    """They are of one byte, or of none: Python has one object for all of these."""
+    empty, frozen = np.array([], int), np.array([], int)
+    frozen.flags.writeable = False
+    ones = [np.frombuffer(b"a", "u1"), np.frombuffer(b"a", "u1"), np.ones(1, bool)]
+    rows = [
+        empty,
+        {"a": np.zeros(0)},
+        [empty, frozen, frozen.copy(), np.zeros((0, 3))],
+        ones,
+        [frozen, b"", b"a"],
+    ]
+    for row in rows:
+        value = ({1, 2}, row, row)
+        back = cloudpickle.loads(steady_pickle(value)[0])
+        np.testing.assert_equal(back, value)
+        assert back[1] is back[2]
+    spline, table = scipy.interpolate.CubicSpline([0, 1, 2], [0, 1, 4]), scipy.sparse.csr_matrix((3, 3))
+    back = cloudpickle.loads(steady_pickle(({1}, spline, table))[0])
+    assert (back[1](1.5), back[2].nnz) == (spline(1.5), 0)
+
+    def f(i: Any, j: Any) -> Any:
+        K = np.exp(-abs(i[:, None] - j))
+        K[np.isin(i, empty)] = len({"a", "b"} | {len(i)}) - 3
+        return K
+
+    again = cloudpickle.loads(split_function(packed_function(f).blob)[1])
+    assert np.array_equal(again(np.arange(4), np.arange(4)), f(np.arange(4), np.arange(4)))

@@ -90,6 +90,7 @@ class _QuickPickler(_Steady, NamingPickler):
 class _Plain(pickle._Pickler):
     """cloudpickle's pickler on top of the one that is written in Python: it asks how to reduce sets, too."""
 
+    dispatch = dict(pickle._Pickler.dispatch)
     dispatch_table = cloudpickle.Pickler.dispatch_table
     _function_reduce = cloudpickle.Pickler._function_reduce
     _dynamic_function_reduce = cloudpickle.Pickler._dynamic_function_reduce
@@ -101,6 +102,17 @@ class _Plain(pickle._Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         return cloudpickle.Pickler.reducer_override(self, obj)
+
+    def save_picklebuffer(self, buffer: pickle.PickleBuffer) -> None:
+        """Write the memory of an array as any other bytes.
+
+        Python's own method memoizes what it writes, even if it has done so: there is one object for all empty
+        ones, and one for each single byte.
+        """
+        with buffer.raw() as raw:
+            self.save(raw.tobytes() if raw.readonly else bytearray(raw))
+
+    dispatch[pickle.PickleBuffer] = save_picklebuffer
 
 
 class _SortingPickler(_Steady, _Plain):
