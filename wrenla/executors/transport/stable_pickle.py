@@ -9,7 +9,7 @@ import pickle
 import sys
 import types
 from collections.abc import Collection
-from typing import Any
+from typing import Any, ClassVar
 
 import cloudpickle
 from cloudpickle import cloudpickle as inside
@@ -50,6 +50,8 @@ class _Steady(Naming):
         self.lines: list[Source] = []
 
     def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is types.ModuleType:
+            return _shared_name(inside._module_reduce(obj))
         reduced = without_order(obj, super().reducer_override(obj))
         if not isinstance(obj, TRACKED):
             return reduced
@@ -83,6 +85,12 @@ class _Steady(Naming):
         return found
 
 
+def _shared_name(reduced: Any) -> Any:
+    """Let the name of a module be the one string that code has for it, which it is not under ``-W error``."""
+    make, (name, *state) = reduced
+    return make, (sys.intern(name), *state)
+
+
 class _QuickPickler(_Steady, NamingPickler):
     """The usual one, written in C."""
 
@@ -90,7 +98,7 @@ class _QuickPickler(_Steady, NamingPickler):
 class _Plain(pickle._Pickler):
     """cloudpickle's pickler on top of the one that is written in Python: it asks how to reduce sets, too."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar[dict[Any, Any]] = dict(pickle._Pickler.dispatch)
     dispatch_table = cloudpickle.Pickler.dispatch_table
     _function_reduce = cloudpickle.Pickler._function_reduce
     _dynamic_function_reduce = cloudpickle.Pickler._dynamic_function_reduce
