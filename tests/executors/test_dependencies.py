@@ -136,14 +136,19 @@ class ScratchSpace:
 
     site: Path
     local: Path
+    file: str = "script.py"
 
     def function(self, script: str) -> Any:
         """Run a script as a new process would."""
         for name in [name for name in sys.modules if name.startswith("behind_")]:
             del sys.modules[name]
         importlib.invalidate_caches()
-        space: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
-        exec(compile(script, "script.py", "exec", dont_inherit=True), space)
+        space: dict[str, Any] = {
+            "__name__": "__main__",
+            "__builtins__": __builtins__,
+            "__file__": self.file,
+        }
+        exec(compile(script, self.file, "exec", dont_inherit=True), space)
         return space["f"]
 
     def name(self, script: str) -> str:
@@ -205,6 +210,19 @@ def test_what_changes_no_name(place: ScratchSpace) -> None:
     versions: list[Any] = [None, "", "1", 1, 2, -1, "None"]
     assert len({packed_function(f, version).name for version in versions}) == len(versions)
     assert len({packed_function(f, version).digest for version in versions}) == 1
+
+
+def test_the_same_files_by_another_path(place: ScratchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = place.local.parent / "link"
+    link.symlink_to(place.local)
+    script = "import behind_local\ndef f(i): return behind_local.g(i)"
+    before, file = place.name(script), place.file
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "path", [str(link), *(each for each in sys.path if each != str(place.local))])
+        for place.file in ("./script.py", str(link / "script.py"), "<stdin>", "<ipython-input-7-0a1b>"):
+            assert place.name(script) == before, place.file
+    used = "def f(i): return __file__"
+    assert place.name(used) != (setattr(place, "file", file), place.name(used))[1]
 
 
 def test_versions_of_matrices() -> None:

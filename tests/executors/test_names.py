@@ -182,31 +182,34 @@ for name, f in rows.items():
 
 def names(commands: Sequence[list[str]], folder: Path) -> list[dict[str, str]]:
     """Run the script in processes with other hashes of strings; return the names that each has made."""
+    scripts = [(folder / "named.py").open() for _ in commands]
     started = [
         subprocess.Popen(
             [sys.executable, *command],
             cwd=folder,
+            stdin=script,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONHASHSEED": str(seed)},
         )
-        for seed, command in enumerate(commands)
+        for seed, (command, script) in enumerate(zip(commands, scripts, strict=True))
     ]
     ended = [(*process.communicate(timeout=60), process.returncode) for process in started]
+    for script in scripts:
+        script.close()
     assert not any(code for _, _, code in ended), ended
     return [dict(line.split() for line in out.splitlines()) for out, _, _ in ended]  # type: ignore[misc]
 
 
 WAYS = {
     "again": ["named.py"],
-    "flags": ["-W", "error::BytesWarning", "-X", "dev", "named.py"],
-    "dotted": ["-W", "ignore", "./named.py"],
+    "flags": ["-W", "error::BytesWarning", "-X", "dev", "./named.py"],
     "module": ["-m", "named"],
     "runpy": ["-c", "import runpy; runpy.run_path('named.py', run_name='__main__')"],
     "linked": ["link/named.py"],
     "text": ["-c", SCRIPT],
-    "input": ["-c", "import sys; exec(compile(sys.stdin.read(), '<stdin>', 'exec'))"],
+    "input": [],
 }
 """Other ways to start the same script."""
 

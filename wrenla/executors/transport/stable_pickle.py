@@ -9,14 +9,15 @@ import pickle
 import sys
 import types
 from collections.abc import Collection
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import cloudpickle
 from cloudpickle import cloudpickle as inside
 
+from wrenla.executors.transport.bytecode_imports import imports_relatively
 from wrenla.executors.transport.local_modules import Naming, NamingPickler
 from wrenla.executors.transport.stable_order import without_order
-from wrenla_handler.serialize.lines import code_at, lines_as_source, mark_of, source_of, span_of
+from wrenla_handler.serialize.lines import MARK, code_at, lines_as_source, mark_of, source_of, span_of
 from wrenla_handler.serialize.modules import Source
 from wrenla_handler.serialize.pickling import TRACKED
 
@@ -26,15 +27,35 @@ _SETS = (pickle.EMPTY_SET, pickle.FROZENSET)
 """How sets begin or end in a pickle. (The bytes may stand for something else: then we are only slower.)"""
 
 
-def steady_pickle(value: object) -> tuple[bytes, set[str], list[Source]]:
-    """Return a pickle that depends on nothing but the value, the modules that it names, and its source lines.
+class SteadyPickle(NamedTuple):
+    """A pickle, and what goes with it.
+
+    Attributes
+    ----------
+    pickled : bytes
+    modules : set of str
+        Modules that it names.
+    lines : list of Source
+        Source lines of the code in it.
+    sha256 : str
+        Hash of the pickle without the names of its files and what is in its lines.
+    """
+
+    pickled: bytes
+    modules: set[str]
+    lines: list[Source]
+    sha256: str
+
+
+def steady_pickle(value: object) -> SteadyPickle:
+    """Return a pickle that depends on nothing but the value.
 
     cloudpickle draws a random name for each class of a script, by which a process knows it again. Here it is
     made of the whole pickle's hash: other content, other class. The order of sets depends on the hashes of
     strings, which differ in each process: here they are sorted.
     """
     found = _dump(_QuickPickler, value)
-    if any(code in found[0] for code in _SETS):
+    if any(code in found.pickled for code in _SETS):
         with contextlib.suppress(RecursionError):  # what contains itself has no order
             found = _dump(_SortingPickler, value)
     return found
@@ -47,12 +68,13 @@ class _Steady(Naming):
         super().__init__(file, **more)
         self.marks: dict[str, str] = {}
         self.classes: dict[str, object] = {}
+        self.files: dict[str, str] = {}
         self.lines: list[Source] = []
 
     def reducer_override(self, obj: Any) -> Any:
+        reduced = without_order(obj, super().reducer_override(obj))
         if type(obj) is types.ModuleType:
             return _shared_name(inside._module_reduce(obj))
-        reduced = without_order(obj, super().reducer_override(obj))
         if not isinstance(obj, TRACKED):
             return reduced
         if reduced is NotImplemented and type(obj) in inside.Pickler.dispatch_table:  # TypeVar
@@ -68,27 +90,26 @@ class _Steady(Naming):
         return (reduced[0], args, *reduced[2:])
 
     def reduced_code(self, code: types.CodeType) -> Any:
-        text = self.lines_of(code)
-        mark = mark_of(code, text or source_of(code))
-        if text:
-            self.lines.append(lines_as_source(mark, code.co_filename, span_of(code)[0], text))
-        return code_at, self.arguments_of(code, mark)
+        text, file = self.lines_of(code), code.co_filename
+        if text or file not in self.files:
+            if file not in self.files:
+                self.files[file] = mark_of(len(self.files), text or source_of(code) or file)
+            self.lines.append(lines_as_source(self.files[file], file, span_of(code)[0], text))
+        return code_at, self.arguments_of(code, self.files[file])
 
     def _function_getnewargs(self, func: Any) -> Any:
-        """Let equal texts be one object, since a pickle shows which are: of a module its file and its code's.
-
-        They are one when it is imported first, and from Python 3.13 on not when it is imported again.
-        """
+        """Leave out where a script is; a function that uses ``__file__`` has it anyway."""
         found = super()._function_getnewargs(func)  # type: ignore[misc]
-        about = found[1]
-        about |= {key: sys.intern(text) for key, text in about.items() if type(text) is str}
+        found[1].pop("__file__", None)
+        if not imports_relatively(func.__code__):
+            found[1].pop("__package__", None)
         return found
 
 
 def _shared_name(reduced: Any) -> Any:
     """Let the name of a module be the one string that code has for it, which it is not under ``-W error``."""
     make, (name, *state) = reduced
-    return make, (sys.intern(name), *state)
+    return make, (name if name == "__main__" else sys.intern(name), *state)
 
 
 class _QuickPickler(_Steady, NamingPickler):
@@ -118,7 +139,7 @@ class _Plain(pickle._Pickler):
         ones, and one for each single byte.
         """
         with buffer.raw() as raw:
-            self.save(raw.tobytes() if raw.readonly else bytearray(raw))
+            self.save(raw.tobytes() if raw.readonly else bytearray(raw))  # type: ignore[attr-defined]
 
     dispatch[pickle.PickleBuffer] = save_picklebuffer
 
@@ -135,21 +156,30 @@ class _SortingPickler(_Steady, _Plain):
 def _sorted(items: Collection[Any]) -> list[Any]:
     if len({*map(type, items)}) == 1 and isinstance(next(iter(items)), str | bytes | int):
         return sorted(items)
-    return sorted(items, key=lambda item: _dump(_SortingPickler, item)[0])
+    return sorted(items, key=lambda item: _dump(_SortingPickler, item).sha256)
 
 
-def _dump(kind: type[Any], value: object) -> tuple[bytes, set[str], list[Source]]:
+def _dump(kind: type[Any], value: object) -> SteadyPickle:
     file, modules = io.BytesIO(), set[str]()
     pickler = kind(file, protocol=5, modules=modules)
     pickler.dump(value)
     pickled = file.getvalue()
-    if pickler.marks:
-        whole = hashlib.sha256(pickled).hexdigest()
-        for mark in pickler.marks.values():
-            name = hashlib.sha256(f"{whole} {mark}".encode()).hexdigest()[: len(mark)]
-            pickled = pickled.replace(mark.encode(), name.encode())
-            if mark in pickler.classes:
-                # who loads it in this process gets the class itself: what it raises can be caught by its name
-                with inside._DYNAMIC_CLASS_TRACKER_LOCK:
-                    inside._DYNAMIC_CLASS_TRACKER_BY_ID[name] = pickler.classes[mark]
-    return pickled, modules, pickler.lines
+    whole = _hash_without(pickled, pickler.files.values())
+    for mark, known in pickler.classes.items():
+        name = hashlib.sha256(f"{whole} {mark}".encode()).hexdigest()[: len(mark)]
+        pickled = pickled.replace(mark.encode(), name.encode())
+        # who loads it in this process gets the class itself: what it raises can be caught by its name
+        with inside._DYNAMIC_CLASS_TRACKER_LOCK:
+            inside._DYNAMIC_CLASS_TRACKER_BY_ID[name] = known
+    return SteadyPickle(pickled, modules, pickler.lines, whole)
+
+
+def _hash_without(pickled: bytes, files: Collection[str]) -> str:
+    """Return the hash of a pickle without the marks of files."""
+    whole, done, view = hashlib.sha256(), 0, memoryview(pickled)
+    for found in MARK.finditer(pickled):
+        if found[0].decode() in files:
+            whole.update(view[done : found.start()])
+            done = found.end()
+    whole.update(view[done:])
+    return whole.hexdigest()
