@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -59,6 +60,16 @@ LOCAL = {
     ),
     "behind_relative/late.py": "VALUE = 1\n",
     "behind_ext.so": "machine code",
+    "behind_state.py": (
+        "import functools, logging, threading\nimport numpy as np\nfrom behind_deep import deep as other\n\n"
+        "CONST = 3\nCFG = {'a': 1}\nTABLE = np.zeros(3)\nLOCK = threading.Lock()\n"
+        "LOG = logging.getLogger(__name__)\nONCE = (x for x in ())\nUNUSED = object()\n\n"
+        "def k(i, n=[]):\n    return i\n\ndef h(i):\n    return k(i) * CONST\n\n"
+        "def locked(i):\n    with LOCK:\n        LOG.info(i)\n        return other(i)\n\n"
+        "@functools.cache\ndef cached(i):\n    return k(i)\n\ndef once(i):\n    return next(ONCE)\n\n"
+        "class Base:\n    scale = 1.0\n    def m(self, i):\n        return self.scale\n\n"
+        "class C(Base):\n    pass\n"
+    ),
 }
 
 SINGLE, PACKAGE = "behind_single.py", "behind_pkg/constants.py"
@@ -130,6 +141,28 @@ CHANGES: tuple[tuple[str, str, str], ...] = (
 )
 
 
+STATES: tuple[tuple[str, str, str], ...] = (
+    ("a constant", "import behind_state as s\ndef f(i): return s.CONST", "s.CONST = 4"),
+    ("another kind", "import behind_state as s\ndef f(i): return s.CONST", "s.CONST = 3.0"),
+    ("a new name", "import behind_state as s\ndef f(i): return s.ADDED", "s.ADDED = 4"),
+    ("a constant, inside", "def f(i):\n    import behind_state\n    return behind_state.h(i)", "s.CONST = 4"),
+    ("by getattr", "import behind_state as s\ndef f(i): return getattr(s, 'CONST')", "s.CONST = 4"),
+    ("through a function", "from behind_state import h as f", "s.CONST = 4"),
+    ("a dictionary", "import behind_state as s\ndef f(i): return s.CFG['a']", "s.CFG.update(a=2)"),
+    ("an array", "import behind_state as s\ndef f(i): return s.TABLE", "s.TABLE[0] = 3"),
+    ("a patched function", "import behind_state as s\ndef f(i): return s.h(i)", "s.k = lambda i: 2 * i"),
+    ("patched with another", "import behind_state as s\ndef f(i): return s.h(i)", "s.k = s.locked"),
+    ("a default", "import behind_state as s\ndef f(i): return s.h(i)", "s.k.__defaults__[0].append(1)"),
+    ("what is imported", "import behind_state as s\ndef f(i): return s.other(i)", "s.other = len"),
+    ("a module", "import behind_state as s\ndef f(i): return s.np.exp(i)", "import math; s.np = math"),
+    ("in a cached function", "from behind_state import cached as f", "s.k = len"),
+    ("an attribute of a class", "from behind_state import C\ndef f(i): return C().m(i)", "s.Base.scale = 2"),
+    ("a method", "from behind_state import C\ndef f(i): return C()(i)", "s.C.__call__ = lambda self, i: i"),
+    ("what is not pickled", "from behind_state import once as f", ""),
+)
+"""What a function is, and what a program does to a module afterwards."""
+
+
 @dataclass
 class ScratchSpace:
     """Installed and local modules, and scripts that use them."""
@@ -162,6 +195,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScratchSp
         for name, text in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
+            os.utime(folder / name, (1e9, 1e9))  # long before this process
         monkeypatch.syspath_prepend(str(folder))
     installed = (*local_modules._installed(), f"{os.path.realpath(made.site)}/")
     monkeypatch.setattr(local_modules, "_installed", lambda: installed)
@@ -210,6 +244,52 @@ def test_what_changes_no_name(place: ScratchSpace) -> None:
     versions: list[Any] = [None, "", "1", 1, 2, -1, "None"]
     assert len({packed_function(f, version).name for version in versions}) == len(versions)
     assert len({packed_function(f, version).digest for version in versions}) == 1
+
+
+def test_state_of_modules(place: ScratchSpace) -> None:
+    wrong = []
+    for what, script, change in STATES:
+        names = []
+        for todo in ("", "", change):
+            f = place.function(script)
+            exec(todo, {"s": importlib.import_module("behind_state")})
+            names.append(packed_function(f).name)
+        before, again, after = names
+        if after == before or (before != again) is bool(change):
+            wrong.append((what, before == again, before != after))
+    assert not wrong
+
+
+def test_state_that_is_in_no_name(place: ScratchSpace) -> None:
+    """Locks and loggers, what functools.cache keeps, and what a function does not reach."""
+    script = "import behind_state as s\ndef f(i): return s.locked(i), s.cached(i), s.C().m(i), s.h(i)"
+    f = place.function(script)
+    module = importlib.import_module("behind_state")
+    before = packed_function(f).name
+    module.UNUSED, module.LOCK = 1, threading.Lock()
+    module.cached(1)
+    module.LOG.setLevel("INFO")
+    assert packed_function(f).name == before
+    inside = place.function("def f(i):\n    import behind_state as s\n    return s.locked(i), s.CONST")
+    assert packed_function(inside).name == (module.LOG.info(""), packed_function(inside).name)[1]
+
+
+def test_files_that_are_edited_after_their_import(place: ScratchSpace) -> None:
+    """Numbers are those of the old text: they never go with those of the new one, nor with each other's."""
+    path = place.local / "behind_state.py"
+    text = path.read_text()
+    script = "import behind_state as s\ndef f(i): return s.h(i), s.CONST"
+    for new in (text.replace("CONST = 3", "CONST = 4"), text.replace("k(i) *", "k(i) +")):
+        path.write_text(text)
+        os.utime(path, (1e9, 1e9))
+        f = place.function(script)
+        names = [packed_function(f).name]
+        path.write_text(new)
+        names += (packed_function(f).name, packed_function(f).name)
+        os.utime(path, (1e9, 1e9 + len(new)))
+        names.append(place.name(script))
+        assert len({*names}) == 4
+        assert place.name(script) == names[-1]
 
 
 def test_the_same_files_by_another_path(place: ScratchSpace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["imported_by", "imported_by_function", "imports_relatively"]
+__all__ = ["absolute", "imported_by", "imported_by_function", "imports_relatively"]
 
 _BY_NAME = frozenset({"import_module", "__import__"})
 """Where code calls these, its strings may be names of modules."""
@@ -69,7 +69,7 @@ def _parts(code: types.CodeType) -> Iterator[types.CodeType]:
 def _statements(code: types.CodeType, package: str) -> Iterator[str]:
     """Yield what import statements name: modules, or what may be an attribute of one."""
     for level, name, listed in _instructions(code):
-        origin = _absolute("." * level + name, package)
+        origin = absolute("." * level + name, package)
         yield origin
         yield from (f"{origin}.{each}" for each in listed)
 
@@ -93,11 +93,11 @@ def _named(values: Iterable[Any], package: str) -> set[str]:
         more = value.values() if isinstance(value, dict) else ()
         for text in (*texts, *more):
             if isinstance(text, str) and _NAME.fullmatch(text):
-                names.add(_absolute(text, package))
+                names.add(absolute(text, package))
     return names
 
 
-def _absolute(name: str, package: str) -> str:
+def absolute(name: str, package: str) -> str:
     """Return the full name of a module, whose name may begin with dots."""
     bare = name.lstrip(".")
     level = len(name) - len(bare)

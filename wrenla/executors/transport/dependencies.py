@@ -15,6 +15,7 @@ from importlib.machinery import ModuleSpec
 from typing import Any
 
 from wrenla.executors.transport.local_modules import OURS, find, is_local, local_sources, read_source
+from wrenla.executors.transport.module_state import state_of
 from wrenla.executors.transport.stable_pickle import steady_pickle
 from wrenla_handler.serialize.modules import join_function
 
@@ -78,12 +79,13 @@ def packed_function(fn: Callable[..., Any], version: str | int | None = None) ->
             f"version={version!r}: a string or an integer, another one whenever something has changed "
             "that the function reads: a file, an environment variable"
         )
-    pickled, modules, lines, computed = steady_pickle(fn)
+    pickled, modules, lines, computed, reached = steady_pickle(fn)
     sources = local_sources(modules)
     blob = join_function([*sources, *lines], pickled)
     digest = hashlib.sha256(blob).hexdigest()
     known = [computed, platform.python_version(), str(sys.implementation.cache_tag), repr(version)]
     known += sorted(f"{each.name} {os.path.realpath(each.path)} {each.sha256}" for each in sources)
+    known += (f"state of {each}" for each in state_of(reached, sources))
     known += (f"{what} {state}" for what, state in sorted(_Behind(modules).found.items()))
     return PackedFunction(blob, digest, hashlib.sha256("\n".join(known).encode()).hexdigest())
 

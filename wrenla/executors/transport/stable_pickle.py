@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import hashlib
 import io
+import os
 import pickle
 import sys
+import threading
 import types
+import weakref
 from collections.abc import Collection
 from typing import Any, ClassVar, NamedTuple
 
 import cloudpickle
+import numpy as np
 from cloudpickle import cloudpickle as inside
 
 from wrenla.executors.transport.bytecode_imports import imports_relatively
@@ -21,10 +26,18 @@ from wrenla_handler.serialize.lines import MARK, code_at, lines_as_source, mark_
 from wrenla_handler.serialize.modules import Source
 from wrenla_handler.serialize.pickling import TRACKED
 
-__all__ = ["steady_pickle"]
+__all__ = ["SteadyPickle", "steady_pickle", "steady_state"]
 
 _SETS = (pickle.EMPTY_SET, pickle.FROZENSET)
 """How sets begin or end in a pickle. (The bytes may stand for something else: then we are only slower.)"""
+
+
+_NO_CONTENT = (
+    *(type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Semaphore),
+    *(threading.Event, threading.local, threading.Thread, io.IOBase, weakref.ref),
+    *(weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet, concurrent.futures.Executor),
+)
+"""What is another one in each process, and nothing that is computed depends on."""
 
 
 class SteadyPickle(NamedTuple):
@@ -39,12 +52,15 @@ class SteadyPickle(NamedTuple):
         Source lines of the code in it.
     sha256 : str
         Hash of the pickle without the names of its files and what is in its lines.
+    reached : list of object
+        The code that is in it, and what it names that can be called.
     """
 
     pickled: bytes
     modules: set[str]
     lines: list[Source]
     sha256: str
+    reached: list[object]
 
 
 def steady_pickle(value: object) -> SteadyPickle:
@@ -54,10 +70,19 @@ def steady_pickle(value: object) -> SteadyPickle:
     made of the whole pickle's hash: other content, other class. The order of sets depends on the hashes of
     strings, which differ in each process: here they are sorted.
     """
-    found = _dump(_QuickPickler, value)
+    return _in_order(_QuickPickler, _SortingPickler, value)
+
+
+def steady_state(value: object) -> SteadyPickle:
+    """Return what stands for a value that need not travel: locks, files and the like only say their kind."""
+    return _in_order(_QuickState, _SortingState, value)
+
+
+def _in_order(quick: type[Any], sorting: type[Any], value: object) -> SteadyPickle:
+    found = _dump(quick, value)
     if any(code in found.pickled for code in _SETS):
         with contextlib.suppress(RecursionError):  # what contains itself has no order
-            found = _dump(_SortingPickler, value)
+            found = _dump(sorting, value)
     return found
 
 
@@ -70,9 +95,12 @@ class _Steady(Naming):
         self.classes: dict[str, object] = {}
         self.files: dict[str, str] = {}
         self.lines: list[Source] = []
+        self.reached: list[object] = []
 
     def reducer_override(self, obj: Any) -> Any:
         reduced = without_order(obj, super().reducer_override(obj))
+        if not isinstance(reduced, tuple) and callable(obj):
+            self.reached.append(obj)
         if type(obj) is types.ModuleType:
             return _shared_name(inside._module_reduce(obj))
         if not isinstance(obj, TRACKED):
@@ -90,6 +118,7 @@ class _Steady(Naming):
         return (reduced[0], args, *reduced[2:])
 
     def reduced_code(self, code: types.CodeType) -> Any:
+        self.reached.append(code)
         text, file = self.lines_of(code), code.co_filename
         if text or file not in self.files:
             if file not in self.files:
@@ -153,6 +182,27 @@ class _SortingPickler(_Steady, _Plain):
         return super().reducer_override(obj)
 
 
+class _State:
+    """Lets values say what they are where they have no content that a result could depend on."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, np.memmap) and obj.filename is not None:
+            status = os.stat(obj.filename)
+            file = f"{obj.filename} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
+            return str, (f"{file} {obj.offset} {obj.shape} {obj.strides} {obj.dtype}",)
+        if isinstance(obj, _NO_CONTENT):
+            return str, (type(obj).__qualname__,)
+        return super().reducer_override(obj)  # type: ignore[misc]
+
+
+class _QuickState(_State, _QuickPickler):
+    pass
+
+
+class _SortingState(_State, _SortingPickler):
+    pass
+
+
 def _sorted(items: Collection[Any]) -> list[Any]:
     if len({*map(type, items)}) == 1 and isinstance(next(iter(items)), str | bytes | int):
         return sorted(items)
@@ -171,7 +221,7 @@ def _dump(kind: type[Any], value: object) -> SteadyPickle:
         # who loads it in this process gets the class itself: what it raises can be caught by its name
         with inside._DYNAMIC_CLASS_TRACKER_LOCK:
             inside._DYNAMIC_CLASS_TRACKER_BY_ID[name] = known
-    return SteadyPickle(pickled, modules, pickler.lines, whole)
+    return SteadyPickle(pickled, modules, pickler.lines, whole, pickler.reached)
 
 
 def _hash_without(pickled: bytes, files: Collection[str]) -> str:
