@@ -68,7 +68,12 @@ LOCAL = {
         "def locked(i):\n    with LOCK:\n        LOG.info(i)\n        return other(i)\n\n"
         "@functools.cache\ndef cached(i):\n    return k(i)\n\ndef once(i):\n    return next(ONCE)\n\n"
         "class Base:\n    scale = 1.0\n    def m(self, i):\n        return self.scale\n\n"
-        "class C(Base):\n    pass\n"
+        "class C(Base):\n    pass\n\n"
+        "class Times:\n    def __init__(self, f, n):\n        functools.update_wrapper(self, f)\n"
+        "        self.n = n\n    def __call__(self, i):\n        return self.n * self.__wrapped__(i)\n\n"
+        "times = Times(h, 2)\n\n@functools.singledispatch\ndef kind(i):\n    return CONST\n\n"
+        "@kind.register\ndef _(i: int):\n    return 2\n\n"
+        "if CFG['a']:\n    def either(i): return 1\nelse:\n    def either(i): return 2\n"
     ),
 }
 
@@ -158,6 +163,15 @@ STATES: tuple[tuple[str, str, str], ...] = (
     ("in a cached function", "from behind_state import cached as f", "s.k = len"),
     ("an attribute of a class", "from behind_state import C\ndef f(i): return C().m(i)", "s.Base.scale = 2"),
     ("a method", "from behind_state import C\ndef f(i): return C()(i)", "s.C.__call__ = lambda self, i: i"),
+    ("what a wrapper has", "import behind_state as s\ndef f(i): return s.times(i)", "s.times.n = 3"),
+    ("what is wrapped", "import behind_state as s\ndef f(i): return s.times(i)", "s.CONST = 4"),
+    (
+        "what is dispatched",
+        "import behind_state as s\ndef f(i): return s.kind(i)",
+        "s.kind.register(str)(s.h)",
+    ),
+    ("what dispatches", "from behind_state import kind as f", "s.CONST = 4"),
+    ("a condition", "import behind_state as s\ndef f(i): return s.either(i)", "either(s)"),
     ("what is not pickled", "from behind_state import once as f", ""),
 )
 """What a function is, and what a program does to a module afterwards."""
@@ -246,13 +260,18 @@ def test_what_changes_no_name(place: ScratchSpace) -> None:
     assert len({packed_function(f, version).digest for version in versions}) == 1
 
 
+def other_branch(module: Any) -> None:
+    text = Path(module.__file__).read_text().replace("if CFG['a']:", "if not CFG['a']:")
+    exec(compile(text, module.__file__, "exec"), vars(module))
+
+
 def test_state_of_modules(place: ScratchSpace) -> None:
     wrong = []
     for what, script, change in STATES:
         names = []
         for todo in ("", "", change):
             f = place.function(script)
-            exec(todo, {"s": importlib.import_module("behind_state")})
+            exec(todo, {"s": importlib.import_module("behind_state"), "either": other_branch})
             names.append(packed_function(f).name)
         before, again, after = names
         if after == before or (before != again) is bool(change):

@@ -25,9 +25,6 @@ __all__ = ["state_of"]
 _STARTED = time.time_ns()
 """Files that have changed since may not be what was imported."""
 
-_WRAPPED = ("__wrapped__", "py_func")
-"""Where objects that stand for a function keep it, as those of functools.cache and Numba do."""
-
 
 def state_of(reached: Iterable[object], sources: Iterable[Source]) -> list[str]:
     """Return what stands for the state of modules, in a stable order: nothing if it is what the sources say.
@@ -113,8 +110,8 @@ class _Walk:
         cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
         if "__class__" in cells:
             self._todo.append(_content(cells.pop("__class__")))
-        more = {name: value for name, value in vars(function).items() if name not in _WRAPPED}
-        known = code in _codes_of(source)[1].get(code.co_qualname, ())
+        more = {name: value for name, value in vars(function).items() if name != "__wrapped__"}
+        known = _codes_of(source)[1].get(code.co_qualname) == (code,)  # not one of several of this name
         inside = [*map(_content, cells.values())]
         state = (function.__defaults__, function.__kwdefaults__, inside, more)
         if not known or any(state):
@@ -143,8 +140,8 @@ class _Walk:
                 continue
             self._todo.append(part)
             own = f"{function.__module__}.{function.__qualname__}"
-            if own != label and not imported:
-                self.found.add(f"{label} is {own}")
+            if (own != label or function is not part) and not imported:
+                self.found.add(f"{label} is {own} {type(part).__qualname__}")
 
     def _imported(self, space: _Space, name: str, value: object) -> bool:
         """Tell whether a value is what an import statement of the source says, and follow that."""
@@ -175,13 +172,13 @@ class _Walk:
 
 
 def _function_in(obj: Any) -> Any:
-    """Return a function or a class itself, and the function that something stands for; otherwise None."""
+    """Return a function or a class itself, and what functools.cache or Numba has made faster, or None."""
     if isinstance(obj, types.FunctionType | type):
         return obj
-    if isinstance(obj, types.ModuleType) or not callable(obj):
-        return None
-    inside = (getattr(obj, name, None) for name in _WRAPPED)
-    return next((each for each in inside if isinstance(each, types.FunctionType)), None)
+    inside = obj.__wrapped__ if isinstance(obj, functools._lru_cache_wrapper) else None
+    if type(obj).__module__.startswith("numba."):
+        inside = getattr(obj, "py_func", None)
+    return inside if isinstance(inside, types.FunctionType) else None
 
 
 def _parts_of(value: Any) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import ctypes
 import hashlib
 import io
 import os
@@ -190,6 +191,10 @@ class _State:
             status = os.stat(obj.filename)
             file = f"{obj.filename} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
             return str, (f"{file} {obj.offset} {obj.shape} {obj.strides} {obj.dtype}",)
+        if isinstance(obj, types.MappingProxyType):
+            return dict, (dict(obj),)
+        if isinstance(obj, ctypes.CDLL):
+            return str, (f"library {obj._name}",)
         if isinstance(obj, _NO_CONTENT):
             return str, (type(obj).__qualname__,)
         return super().reducer_override(obj)  # type: ignore[misc]
