@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -21,61 +18,12 @@ import scipy.interpolate
 import scipy.sparse
 
 import wrenla as wl
-from wrenla.executors.transport import dependencies, local_modules
+from wrenla.executors.transport import dependencies
 from wrenla.executors.transport.dependencies import packed_function
 from wrenla.executors.transport.stable_pickle import steady_pickle
 from wrenla_handler.serialize.modules import split_function
 
-INSTALLED = {
-    "behind_pkg/__init__.py": "from .constants import FACTOR\n\ndef scale(x):\n    return FACTOR * x\n",
-    "behind_pkg/constants.py": "FACTOR = 1.0\n",
-    "behind_pkg/fast.so": "machine code",
-    "behind_pkg/table.csv": "1,2",
-    "behind_single.py": "VALUE = 1.0\n\nclass Kind:\n    def call(self, i):\n        return i\n",
-    "behind_above.py": "import behind_single\n\ndef up(i):\n    return behind_single.VALUE\n",
-    "behind_wraps.py": (
-        "import functools\nimport behind_single\n\ndef decorated(f):\n    @functools.wraps(f)\n"
-        "    def inner(*a):\n        return behind_single.VALUE * f(*a)\n    return inner\n"
-    ),
-    "behind_big/__init__.py": "",
-    "behind_big-1.0.dist-info/METADATA": (
-        "Metadata-Version: 2.1\nName: behind-big\nVersion: 1.0\n"
-        "Requires-Dist: Behind.Needed>=1 ; python_version > '3'\nRequires-Dist: behind_single; extra == 'x'\n"
-    ),
-    "behind_big-1.0.dist-info/top_level.txt": "behind_big\n",
-    "behind_needed/__init__.py": "A = 1\n",
-    "behind_needed-2.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: behind_needed\nVersion: 2.0\n",
-    "behind_needed-2.0.dist-info/top_level.txt": "behind_needed\n",
-}
-
-LOCAL = {
-    "behind_local.py": "import behind_pkg\nfrom behind_deep import deep\n\ndef g(i):\n    return deep(i)\n",
-    "behind_deep.py": "def deep(i):\n    from behind_single import VALUE\n    return VALUE\n",
-    "behind_dynamic.py": (
-        "import importlib\n\nNAME = 'behind_single'\n\ndef g(i):\n"
-        "    return importlib.import_module(NAME).VALUE\n"
-    ),
-    "behind_relative/__init__.py": (
-        "import importlib\n\ndef late():\n    return importlib.import_module('.late', __name__)\n"
-    ),
-    "behind_relative/late.py": "VALUE = 1\n",
-    "behind_ext.so": "machine code",
-    "behind_state.py": (
-        "import functools, logging, threading\nimport numpy as np\nfrom behind_deep import deep as other\n\n"
-        "CONST = 3\nCFG = {'a': 1}\nTABLE = np.zeros(3)\nLOCK = threading.Lock()\n"
-        "LOG = logging.getLogger(__name__)\nONCE = (x for x in ())\nUNUSED = object()\n\n"
-        "def k(i, n=[]):\n    return i\n\ndef h(i):\n    return k(i) * CONST\n\n"
-        "def locked(i):\n    with LOCK:\n        LOG.info(i)\n        return other(i)\n\n"
-        "@functools.cache\ndef cached(i):\n    return k(i)\n\ndef once(i):\n    return next(ONCE)\n\n"
-        "class Base:\n    scale = 1.0\n    def m(self, i):\n        return self.scale\n\n"
-        "class C(Base):\n    pass\n\n"
-        "class Times:\n    def __init__(self, f, n):\n        functools.update_wrapper(self, f)\n"
-        "        self.n = n\n    def __call__(self, i):\n        return self.n * self.__wrapped__(i)\n\n"
-        "times = Times(h, 2)\n\n@functools.singledispatch\ndef kind(i):\n    return CONST\n\n"
-        "@kind.register\ndef _(i: int):\n    return 2\n\n"
-        "if CFG['a']:\n    def either(i): return 1\nelse:\n    def either(i): return 2\n"
-    ),
-}
+from .scratch_modules import LOCAL, ScratchSpace, scratch_space
 
 SINGLE, PACKAGE = "behind_single.py", "behind_pkg/constants.py"
 
@@ -146,81 +94,9 @@ CHANGES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-STATES: tuple[tuple[str, str, str], ...] = (
-    ("a constant", "import behind_state as s\ndef f(i): return s.CONST", "s.CONST = 4"),
-    ("another kind", "import behind_state as s\ndef f(i): return s.CONST", "s.CONST = 3.0"),
-    ("a new name", "import behind_state as s\ndef f(i): return s.ADDED", "s.ADDED = 4"),
-    ("a constant, inside", "def f(i):\n    import behind_state\n    return behind_state.h(i)", "s.CONST = 4"),
-    ("by getattr", "import behind_state as s\ndef f(i): return getattr(s, 'CONST')", "s.CONST = 4"),
-    ("through a function", "from behind_state import h as f", "s.CONST = 4"),
-    ("a dictionary", "import behind_state as s\ndef f(i): return s.CFG['a']", "s.CFG.update(a=2)"),
-    ("an array", "import behind_state as s\ndef f(i): return s.TABLE", "s.TABLE[0] = 3"),
-    ("a patched function", "import behind_state as s\ndef f(i): return s.h(i)", "s.k = lambda i: 2 * i"),
-    ("patched with another", "import behind_state as s\ndef f(i): return s.h(i)", "s.k = s.locked"),
-    ("a default", "import behind_state as s\ndef f(i): return s.h(i)", "s.k.__defaults__[0].append(1)"),
-    ("what is imported", "import behind_state as s\ndef f(i): return s.other(i)", "s.other = len"),
-    ("a module", "import behind_state as s\ndef f(i): return s.np.exp(i)", "import math; s.np = math"),
-    ("in a cached function", "from behind_state import cached as f", "s.k = len"),
-    ("an attribute of a class", "from behind_state import C\ndef f(i): return C().m(i)", "s.Base.scale = 2"),
-    ("a method", "from behind_state import C\ndef f(i): return C()(i)", "s.C.__call__ = lambda self, i: i"),
-    ("what a wrapper has", "import behind_state as s\ndef f(i): return s.times(i)", "s.times.n = 3"),
-    ("what is wrapped", "import behind_state as s\ndef f(i): return s.times(i)", "s.CONST = 4"),
-    (
-        "what is dispatched",
-        "import behind_state as s\ndef f(i): return s.kind(i)",
-        "s.kind.register(str)(s.h)",
-    ),
-    ("what dispatches", "from behind_state import kind as f", "s.CONST = 4"),
-    ("a condition", "import behind_state as s\ndef f(i): return s.either(i)", "either(s)"),
-    ("what is not pickled", "from behind_state import once as f", ""),
-)
-"""What a function is, and what a program does to a module afterwards."""
-
-
-@dataclass
-class ScratchSpace:
-    """Installed and local modules, and scripts that use them."""
-
-    site: Path
-    local: Path
-    file: str = "script.py"
-
-    def function(self, script: str) -> Any:
-        """Run a script as a new process would."""
-        for name in [name for name in sys.modules if name.startswith("behind_")]:
-            del sys.modules[name]
-        importlib.invalidate_caches()
-        space: dict[str, Any] = {
-            "__name__": "__main__",
-            "__builtins__": __builtins__,
-            "__file__": self.file,
-        }
-        exec(compile(script, self.file, "exec", dont_inherit=True), space)
-        return space["f"]
-
-    def name(self, script: str) -> str:
-        return packed_function(self.function(script)).name
-
-
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScratchSpace]:
-    made = ScratchSpace(tmp_path / "site", tmp_path / "local")
-    for folder, files in ((made.site, INSTALLED), (made.local, LOCAL)):
-        for name, text in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text)
-            os.utime(folder / name, (1e9, 1e9))  # long before this process
-        monkeypatch.syspath_prepend(str(folder))
-    installed = (*local_modules._installed(), f"{os.path.realpath(made.site)}/")
-    monkeypatch.setattr(local_modules, "_installed", lambda: installed)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    dependencies._distributions.cache_clear()
-    dependencies._required.cache_clear()
-    yield made
-    for name in [name for name in sys.modules if name.startswith("behind_")]:
-        del sys.modules[name]
-    dependencies._distributions.cache_clear()
-    dependencies._required.cache_clear()
+    yield from scratch_space(tmp_path, monkeypatch)
 
 
 def test_what_changes_a_name(place: ScratchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,57 +134,6 @@ def test_what_changes_no_name(place: ScratchSpace) -> None:
     versions: list[Any] = [None, "", "1", 1, 2, -1, "None"]
     assert len({packed_function(f, version).name for version in versions}) == len(versions)
     assert len({packed_function(f, version).digest for version in versions}) == 1
-
-
-def other_branch(module: Any) -> None:
-    text = Path(module.__file__).read_text().replace("if CFG['a']:", "if not CFG['a']:")
-    exec(compile(text, module.__file__, "exec"), vars(module))
-
-
-def test_state_of_modules(place: ScratchSpace) -> None:
-    wrong = []
-    for what, script, change in STATES:
-        names = []
-        for todo in ("", "", change):
-            f = place.function(script)
-            exec(todo, {"s": importlib.import_module("behind_state"), "either": other_branch})
-            names.append(packed_function(f).name)
-        before, again, after = names
-        if after == before or (before != again) is bool(change):
-            wrong.append((what, before == again, before != after))
-    assert not wrong
-
-
-def test_state_that_is_in_no_name(place: ScratchSpace) -> None:
-    """Locks and loggers, what functools.cache keeps, and what a function does not reach."""
-    script = "import behind_state as s\ndef f(i): return s.locked(i), s.cached(i), s.C().m(i), s.h(i)"
-    f = place.function(script)
-    module = importlib.import_module("behind_state")
-    before = packed_function(f).name
-    module.UNUSED, module.LOCK = 1, threading.Lock()
-    module.cached(1)
-    module.LOG.setLevel("INFO")
-    assert packed_function(f).name == before
-    inside = place.function("def f(i):\n    import behind_state as s\n    return s.locked(i), s.CONST")
-    assert packed_function(inside).name == (module.LOG.info(""), packed_function(inside).name)[1]
-
-
-def test_files_that_are_edited_after_their_import(place: ScratchSpace) -> None:
-    """Numbers are those of the old text: they never go with those of the new one, nor with each other's."""
-    path = place.local / "behind_state.py"
-    text = path.read_text()
-    script = "import behind_state as s\ndef f(i): return s.h(i), s.CONST"
-    for new in (text.replace("CONST = 3", "CONST = 4"), text.replace("k(i) *", "k(i) +")):
-        path.write_text(text)
-        os.utime(path, (1e9, 1e9))
-        f = place.function(script)
-        names = [packed_function(f).name]
-        path.write_text(new)
-        names += (packed_function(f).name, packed_function(f).name)
-        os.utime(path, (1e9, 1e9 + len(new)))
-        names.append(place.name(script))
-        assert len({*names}) == 4
-        assert place.name(script) == names[-1]
 
 
 def test_the_same_files_by_another_path(place: ScratchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
