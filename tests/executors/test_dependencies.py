@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -16,48 +14,16 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import pytest
+import scipy.interpolate
+import scipy.sparse
 
 import wrenla as wl
-from wrenla.executors.transport import dependencies, local_modules
+from wrenla.executors.transport import dependencies
 from wrenla.executors.transport.dependencies import packed_function
 from wrenla.executors.transport.stable_pickle import steady_pickle
 from wrenla_handler.serialize.modules import split_function
 
-INSTALLED = {
-    "behind_pkg/__init__.py": "from .constants import FACTOR\n\ndef scale(x):\n    return FACTOR * x\n",
-    "behind_pkg/constants.py": "FACTOR = 1.0\n",
-    "behind_pkg/fast.so": "machine code",
-    "behind_pkg/table.csv": "1,2",
-    "behind_single.py": "VALUE = 1.0\n\nclass Kind:\n    def call(self, i):\n        return i\n",
-    "behind_above.py": "import behind_single\n\ndef up(i):\n    return behind_single.VALUE\n",
-    "behind_wraps.py": (
-        "import functools\nimport behind_single\n\ndef decorated(f):\n    @functools.wraps(f)\n"
-        "    def inner(*a):\n        return behind_single.VALUE * f(*a)\n    return inner\n"
-    ),
-    "behind_big/__init__.py": "",
-    "behind_big-1.0.dist-info/METADATA": (
-        "Metadata-Version: 2.1\nName: behind-big\nVersion: 1.0\n"
-        "Requires-Dist: Behind.Needed>=1 ; python_version > '3'\nRequires-Dist: behind_single; extra == 'x'\n"
-    ),
-    "behind_big-1.0.dist-info/top_level.txt": "behind_big\n",
-    "behind_needed/__init__.py": "A = 1\n",
-    "behind_needed-2.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: behind_needed\nVersion: 2.0\n",
-    "behind_needed-2.0.dist-info/top_level.txt": "behind_needed\n",
-}
-
-LOCAL = {
-    "behind_local.py": "import behind_pkg\nfrom behind_deep import deep\n\ndef g(i):\n    return deep(i)\n",
-    "behind_deep.py": "def deep(i):\n    from behind_single import VALUE\n    return VALUE\n",
-    "behind_dynamic.py": (
-        "import importlib\n\nNAME = 'behind_single'\n\ndef g(i):\n"
-        "    return importlib.import_module(NAME).VALUE\n"
-    ),
-    "behind_relative/__init__.py": (
-        "import importlib\n\ndef late():\n    return importlib.import_module('.late', __name__)\n"
-    ),
-    "behind_relative/late.py": "VALUE = 1\n",
-    "behind_ext.so": "machine code",
-}
+from .scratch_modules import LOCAL, ScratchSpace, scratch_space
 
 SINGLE, PACKAGE = "behind_single.py", "behind_pkg/constants.py"
 
@@ -128,44 +94,9 @@ CHANGES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-@dataclass
-class ScratchSpace:
-    """Installed and local modules, and scripts that use them."""
-
-    site: Path
-    local: Path
-
-    def function(self, script: str) -> Any:
-        """Run a script as a new process would."""
-        for name in [name for name in sys.modules if name.startswith("behind_")]:
-            del sys.modules[name]
-        importlib.invalidate_caches()
-        space: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
-        exec(compile(script, "script.py", "exec", dont_inherit=True), space)
-        return space["f"]
-
-    def name(self, script: str) -> str:
-        return packed_function(self.function(script)).name
-
-
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScratchSpace]:
-    made = ScratchSpace(tmp_path / "site", tmp_path / "local")
-    for folder, files in ((made.site, INSTALLED), (made.local, LOCAL)):
-        for name, text in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text)
-        monkeypatch.syspath_prepend(str(folder))
-    installed = (*local_modules._installed(), f"{os.path.realpath(made.site)}/")
-    monkeypatch.setattr(local_modules, "_installed", lambda: installed)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    dependencies._distributions.cache_clear()
-    dependencies._required.cache_clear()
-    yield made
-    for name in [name for name in sys.modules if name.startswith("behind_")]:
-        del sys.modules[name]
-    dependencies._distributions.cache_clear()
-    dependencies._required.cache_clear()
+    yield from scratch_space(tmp_path, monkeypatch)
 
 
 def test_what_changes_a_name(place: ScratchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +134,19 @@ def test_what_changes_no_name(place: ScratchSpace) -> None:
     versions: list[Any] = [None, "", "1", 1, 2, -1, "None"]
     assert len({packed_function(f, version).name for version in versions}) == len(versions)
     assert len({packed_function(f, version).digest for version in versions}) == 1
+
+
+def test_the_same_files_by_another_path(place: ScratchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = place.local.parent / "link"
+    link.symlink_to(place.local)
+    script = "import behind_local\ndef f(i): return behind_local.g(i)"
+    before, file = place.name(script), place.file
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "path", [str(link), *(each for each in sys.path if each != str(place.local))])
+        for place.file in ("./script.py", str(link / "script.py"), "<stdin>", "<ipython-input-7-0a1b>"):
+            assert place.name(script) == before, place.file
+    used = "def f(i): return __file__"
+    assert place.name(used) != (setattr(place, "file", file), place.name(used))[1]
 
 
 def test_versions_of_matrices() -> None:
@@ -332,3 +276,33 @@ def test_sets_stay_what_they_are() -> None:
     assert len(back.all) == 2
     array = np.frombuffer(bytes(range(256)) * 64, "u1")  # every opcode is in it
     assert np.array_equal(cloudpickle.loads(steady_pickle(lambda: array)[0])(), array)
+
+
+def test_empty_arrays_beside_sets() -> None:
+    """They are of one byte, or of none: Python has one object for all of these."""
+    empty, frozen = np.array([], int), np.array([], int)
+    frozen.flags.writeable = False
+    ones = [np.frombuffer(b"a", "u1"), np.frombuffer(b"a", "u1"), np.ones(1, bool)]
+    rows = [
+        empty,
+        {"a": np.zeros(0)},
+        [empty, frozen, frozen.copy(), np.zeros((0, 3))],
+        ones,
+        [frozen, b"", b"a"],
+    ]
+    for row in rows:
+        value = ({1, 2}, row, row)
+        back = cloudpickle.loads(steady_pickle(value)[0])
+        np.testing.assert_equal(back, value)
+        assert back[1] is back[2]
+    spline, table = scipy.interpolate.CubicSpline([0, 1, 2], [0, 1, 4]), scipy.sparse.csr_matrix((3, 3))
+    back = cloudpickle.loads(steady_pickle(({1}, spline, table))[0])
+    assert (back[1](1.5), back[2].nnz) == (spline(1.5), 0)
+
+    def f(i: Any, j: Any) -> Any:
+        K = np.exp(-abs(i[:, None] - j))
+        K[np.isin(i, empty)] = len({"a", "b"} | {len(i)}) - 3
+        return K
+
+    again = cloudpickle.loads(split_function(packed_function(f).blob)[1])
+    assert np.array_equal(again(np.arange(4), np.arange(4)), f(np.arange(4), np.arange(4)))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 SCRIPT = """
-import abc, collections, contextlib, dataclasses, enum, functools, operator, re, types, typing
+import abc, collections, contextlib, dataclasses, enum, functools, operator, re, types, typing, warnings
 import numpy as np
 from wrenla.executors.transport.dependencies import packed_function
 
@@ -172,39 +173,52 @@ rows = dict(
     typing.Union[int, str], int | None, typing.Callable[[int], str], typing.Optional[Plain],
     typing.Literal["a","b"]), lru=lru, cached=cached, plaincached=uses(Plain(2)), coro=co,
     mp=uses(dict(mp)), withobject=uses(WithObject, WithObject()),
+ module=lambda i: warnings.warn("a"),
 )
 for name, f in rows.items():
     print(name, packed_function(f).name)
 """
 
 
-def names(command: list[str], folder: Path, seeds: tuple[int, int]) -> list[dict[str, str]]:
-    """Run the script in two processes with other hashes of strings; return the names that each has made."""
+def names(commands: Sequence[list[str]], folder: Path) -> list[dict[str, str]]:
+    """Run the script in processes with other hashes of strings; return the names that each has made."""
+    scripts = [(folder / "named.py").open() for _ in commands]
     started = [
         subprocess.Popen(
             [sys.executable, *command],
             cwd=folder,
+            stdin=script,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONHASHSEED": str(seed)},
         )
-        for seed in seeds
+        for seed, (command, script) in enumerate(zip(commands, scripts, strict=True))
     ]
     ended = [(*process.communicate(timeout=60), process.returncode) for process in started]
-    assert [code for _, _, code in ended] == [0, 0], ended
+    for script in scripts:
+        script.close()
+    assert not any(code for _, _, code in ended), ended
     return [dict(line.split() for line in out.splitlines()) for out, _, _ in ended]  # type: ignore[misc]
 
 
-COMMANDS = {"script": ["named.py"], "module": ["-m", "named"], "text": ["-c", SCRIPT]}
+WAYS = {
+    "again": ["named.py"],
+    "flags": ["-W", "error::BytesWarning", "-X", "dev", "./named.py"],
+    "module": ["-m", "named"],
+    "runpy": ["-c", "import runpy; runpy.run_path('named.py', run_name='__main__')"],
+    "linked": ["link/named.py"],
+    "text": ["-c", SCRIPT],
+    "input": [],
+}
+"""Other ways to start the same script."""
 
 
-@pytest.mark.parametrize(
-    "how", ["script", *(pytest.param(how, marks=pytest.mark.slow) for how in ("module", "text"))]
-)
+@pytest.mark.parametrize("how", ["flags", *(pytest.param(how, marks=pytest.mark.slow) for how in WAYS)])
 def test_what_scripts_define_has_one_name_in_all_processes(how: str, tmp_path: Path) -> None:
     (tmp_path / "named.py").write_text(SCRIPT)
-    first, second = names(COMMANDS[how], tmp_path, (1, 2))
+    (tmp_path / "link").symlink_to(tmp_path)
+    first, second = names((["named.py"], WAYS[how]), tmp_path)
     assert len(first) > 60
     assert len({*first.values()}) == len(first), "and each one another"
     assert {what: (name, second[what]) for what, name in first.items() if name != second[what]} == {}

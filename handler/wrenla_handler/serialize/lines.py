@@ -17,7 +17,7 @@ from wrenla_handler.serialize.modules import Source, hash_of
 
 __all__ = [
     "FILE",
-    "NO_FILE",
+    "MARK",
     "code_at",
     "code_with_lines",
     "here_first",
@@ -29,14 +29,11 @@ __all__ = [
     "span_of",
 ]
 
-NO_FILE = "<dynamic-code>"
-"""Stands for the name of a file in pickles that are the same in every process."""
-
 FILE = 10
 """Where the name of its file is among the arguments that make code."""
 
-_STABLE = re.compile(r"<[a-z ]+>")
-"""Names of no file that are the same in every process: ``<stdin>``, ``<string>``."""
+MARK = re.compile(rb"<wrenla-[0-9a-f]{32}>")
+"""What `mark_of` returns, as bytes of a pickle."""
 
 _MOST = 64 << 10
 """Characters of source that travel with one piece of code."""
@@ -90,20 +87,13 @@ def code_at(*arguments: Any) -> types.CodeType:
     return types.CodeType(*parts)
 
 
-def mark_of(code: types.CodeType, text: str) -> str:
-    """Return what stands for the name of a file where that is another one in each process.
+def mark_of(number: int, text: str) -> str:
+    """Return what stands in a pickle for the name of file number so-and-so, some of whose lines are given.
 
-    It is that of a real file, as a script's; otherwise, as for a cell of a notebook, it depends on the lines.
+    The same script has other names: with the folder or without it, through a link, from the standard input,
+    in each notebook.
     """
-    name = code.co_filename
-    if _STABLE.fullmatch(name) or _is_file(name):
-        return name
-    return f"<wrenla-{hashlib.sha256(text.encode()).hexdigest()[:32]}>" if text else NO_FILE
-
-
-@functools.lru_cache(maxsize=1024)
-def _is_file(name: str) -> bool:
-    return os.path.isfile(name)
+    return f"<wrenla-{hashlib.sha256(f'{number} {text}'.encode()).hexdigest()[:32]}>"
 
 
 def lines_as_source(mark: str, name: str, first: int, text: str) -> Source:
@@ -121,7 +111,8 @@ def install_lines(sources: Iterable[Source]) -> list[Source]:
             continue
         mark, first, text = json.loads(source.text)
         _places[mark] = source.path
-        remember(source.path, first, text)
+        if text:
+            remember(source.path, first, text)
     return modules
 
 

@@ -12,7 +12,7 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["imported_by", "imported_by_function"]
+__all__ = ["absolute", "imported_by", "imported_by_function", "imports_relatively"]
 
 _BY_NAME = frozenset({"import_module", "__import__"})
 """Where code calls these, its strings may be names of modules."""
@@ -48,6 +48,11 @@ def imported_by_function(function: types.FunctionType) -> frozenset[str]:
     return names | _named(values, package)
 
 
+def imports_relatively(code: types.CodeType) -> bool:
+    """Tell whether code imports from the package around it."""
+    return any(level for part in _parts(code) for level, _, _ in _instructions(part))
+
+
 def imports_by_name(parts: Iterable[types.CodeType]) -> bool:
     """Tell whether code calls what imports a module whose name is a string."""
     return any(not _BY_NAME.isdisjoint((*part.co_names, *part.co_freevars)) for part in parts)
@@ -63,13 +68,19 @@ def _parts(code: types.CodeType) -> Iterator[types.CodeType]:
 
 def _statements(code: types.CodeType, package: str) -> Iterator[str]:
     """Yield what import statements name: modules, or what may be an attribute of one."""
+    for level, name, listed in _instructions(code):
+        origin = absolute("." * level + name, package)
+        yield origin
+        yield from (f"{origin}.{each}" for each in listed)
+
+
+def _instructions(code: types.CodeType) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+    """Yield of each import statement how many dots it has, its module, and what it takes from that."""
     constants = list[Any]()
     for instruction in dis.get_instructions(code):
         if instruction.opname == "IMPORT_NAME":  # which finds its level and its list on the stack
             level, listed = constants[-2:]
-            origin = _absolute("." * level + instruction.argval, package)
-            yield origin
-            yield from (f"{origin}.{name}" for name in listed or ())
+            yield level, instruction.argval, listed or ()
         elif instruction.opname.startswith("LOAD_"):
             constants.append(instruction.argval)
 
@@ -82,11 +93,11 @@ def _named(values: Iterable[Any], package: str) -> set[str]:
         more = value.values() if isinstance(value, dict) else ()
         for text in (*texts, *more):
             if isinstance(text, str) and _NAME.fullmatch(text):
-                names.add(_absolute(text, package))
+                names.add(absolute(text, package))
     return names
 
 
-def _absolute(name: str, package: str) -> str:
+def absolute(name: str, package: str) -> str:
     """Return the full name of a module, whose name may begin with dots."""
     bare = name.lstrip(".")
     level = len(name) - len(bare)

@@ -15,6 +15,7 @@ from importlib.machinery import ModuleSpec
 from typing import Any
 
 from wrenla.executors.transport.local_modules import OURS, find, is_local, local_sources, read_source
+from wrenla.executors.transport.module_state import state_of
 from wrenla.executors.transport.stable_pickle import steady_pickle
 from wrenla_handler.serialize.modules import join_function
 
@@ -29,7 +30,7 @@ _READ = 32
 _NOT_USED = frozenset({"__pycache__", "tests"})
 
 _PICKLING = frozenset(
-    {"cloudpickle", *(f"wrenla_handler.calls.{each}" for each in ("classes", "lines", "pickling"))}
+    {"cloudpickle", *(f"wrenla_handler.serialize.{each}" for each in ("classes", "lines", "pickling"))}
 )
 """What pickles name that need it to be loaded, not to be called."""
 
@@ -78,14 +79,13 @@ def packed_function(fn: Callable[..., Any], version: str | int | None = None) ->
             f"version={version!r}: a string or an integer, another one whenever something has changed "
             "that the function reads: a file, an environment variable"
         )
-    pickled, modules, lines = steady_pickle(fn)
+    pickled, modules, lines, computed, reached = steady_pickle(fn)
     sources = local_sources(modules)
     blob = join_function([*sources, *lines], pickled)
     digest = hashlib.sha256(blob).hexdigest()
-    computed = hashlib.sha256(
-        join_function(sources, pickled)
-    ).hexdigest()  # comments in lines compute nothing
     known = [computed, platform.python_version(), str(sys.implementation.cache_tag), repr(version)]
+    known += sorted(f"{each.name} {os.path.realpath(each.path)} {each.sha256}" for each in sources)
+    known += (f"state of {each}" for each in state_of(reached, sources))
     known += (f"{what} {state}" for what, state in sorted(_Behind(modules).found.items()))
     return PackedFunction(blob, digest, hashlib.sha256("\n".join(known).encode()).hexdigest())
 
