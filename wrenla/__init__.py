@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from wrenla.executors.local.executor import LocalExecutor
     from wrenla.executors.map_api.stored_objects import StoredObject, objects
     from wrenla.matrices.blocks import block
+    from wrenla.matrices.compute_many import compute, plan
     from wrenla.matrices.creation import eye, from_array, from_function, map_tiles, open, random, zeros
     from wrenla.matrices.matrix import BigMatrix
-    from wrenla.matrices.together import compute, plan
     from wrenla.matrices.zarr_copies import from_zarr
     from wrenla_handler.calls.broadcast import Ref
     from wrenla_handler.calls.context import cancelled
@@ -67,7 +67,7 @@ _PLACES = {
     "wrenla.executors.aws_lambda.prices": "Prices",
     "wrenla.matrices.matrix": "BigMatrix",
     "wrenla.executors.map_api.stored_objects": "StoredObject objects",
-    "wrenla.matrices.together": "compute plan",
+    "wrenla.matrices.compute_many": "compute plan",
     "wrenla.matrices.zarr_copies": "from_zarr",
     "wrenla_handler.calls.broadcast": "Ref",
     "wrenla_handler.calls.context": "cancelled",

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from wrenla_handler.plain import cast_hint, plain_array, refuse_lossy
+from wrenla_handler.plain_arrays import cast_hint, plain_array, refuse_lossy
 from wrenla_handler.tiles.layout import DTYPES
 
 __all__ = ["as_array", "flag", "is_block", "is_flag", "is_truth", "tile_dtype"]

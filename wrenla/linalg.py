@@ -13,7 +13,7 @@ from wrenla.matrices.factors import CholeskyFactor, pair_solve
 from wrenla.matrices.matrix import BigMatrix, SlogdetResult
 from wrenla.matrices.operands import Operand, as_node
 from wrenla.tracebacks import short
-from wrenla.words import refuse_others
+from wrenla.vocabulary import refuse_others
 from wrenla_handler.tiles.task import Op
 
 __all__ = [

@@ -14,7 +14,7 @@ from rich.console import Console
 
 import wrenla as wl
 from tests.waiting import until, until_idle
-from wrenla import showing
+from wrenla import progress_bar as showing
 from wrenla.executors.map_api import executor as calling
 
 

@@ -19,8 +19,8 @@ import pytest
 import wrenla as wl
 from wrenla.executors.calls.call import Batch, Call
 from wrenla.executors.calls.future import Attempt, Future
+from wrenla.executors.calls.live_output import Showing
 from wrenla.executors.calls.options import CallOptions
-from wrenla.executors.calls.showing import Showing
 from wrenla_handler.calls.capture import Printed
 
 from .gate import Gate

@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console
 
 import wrenla as wl
-from wrenla import showing
+from wrenla import progress_bar as showing
 from wrenla.report import progress
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import (

@@ -25,14 +25,14 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "__main__",
         "cli.main",
         "cli.map cli.aws cli.emulator cli.clean",
-        "cli.script cli.inputs cli.places cli.params",
+        "cli.script cli.inputs cli.address_check cli.params",
         "cli.text",
         "emulator",
         "aws",
         "__init__",
         "linalg",
         "matrices.zarr_copies matrices.blocks",
-        "matrices.factors matrices.creation matrices.together",
+        "matrices.factors matrices.creation matrices.compute_many",
         "matrices.matrix",
         "matrices.reductions",
         "matrices.arithmetic",
@@ -47,14 +47,14 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "algorithms",
         "run",
         "executors",
-        "workspace.workspace arrays array_like showing",
+        "workspace.workspace arrays array_like progress_bar",
         "workspace.ownership",
         "workspace.lease",
         "planning",
         "config",
         "config_files units",
         "tracebacks",
-        "errors words",
+        "errors vocabulary",
     )
 )
 """The modules and folders of `wrenla`. Each imports from those below it, and a folder from itself."""
@@ -196,7 +196,7 @@ def test_strangers_do_not_know_each_other() -> None:
 def test_reports_read_events_only() -> None:
     known = {found.module for found in inside_wrenla() if part_of(found.importer) == "report"}
     below = {module for module in known if part_of(module) != "report"}
-    assert below <= {"wrenla.run.events", "wrenla.showing", "wrenla.units"}
+    assert below <= {"wrenla.run.events", "wrenla.progress_bar", "wrenla.units"}
 
 
 def test_the_scheduler_knows_no_executor_store_thread_or_clock() -> None:

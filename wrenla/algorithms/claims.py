@@ -14,7 +14,7 @@ from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.flips import Flip
 from wrenla.algorithms.views import Shift, view
 from wrenla.planning.expression import Description, Leaf, Node, Strip, make, nested
-from wrenla.words import Solver
+from wrenla.vocabulary import Solver
 from wrenla_handler.tiles.claims import check_diagonal
 from wrenla_handler.tiles.task import Read, Scalar
 

@@ -14,7 +14,7 @@ from wrenla.algorithms.reductions import slogdet_triangular
 from wrenla.algorithms.triangular import solve_triangular
 from wrenla.algorithms.views import flip, triangle
 from wrenla.planning.expression import Leaf, Node, result_dtype
-from wrenla.words import Solver
+from wrenla.vocabulary import Solver
 
 __all__ = ["cho_solve", "slogdet", "solve"]
 

@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from wrenla.aws.asking import ask, tags_of
 from wrenla.aws.error_messages import DeployError, explaining
+from wrenla.aws.none_if_absent import ask, tags_of
 from wrenla.aws.packaging.build_cache import default_folder, digest, replacing
 from wrenla.aws.regions import region_of
 from wrenla.aws.resources.lifecycle import Lifecycle

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
-from wrenla.aws.asking import ask
 from wrenla.aws.connect import Clients, check_place, connect, reader, whose
 from wrenla.aws.error_messages import DeployError, explaining
+from wrenla.aws.none_if_absent import ask
 from wrenla.aws.resources.bucket import is_ours, look_for_bucket
 from wrenla.aws.resources.code_upload import functions_with_code, uploaded
 from wrenla.aws.resources.function import find_function

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from wrenla.aws.asking import ask
 from wrenla.aws.connect import Clients, connect, whose
 from wrenla.aws.error_messages import DeployError, explaining, is_denied, is_not_accepted, lacking
 from wrenla.aws.invoking import Invoke, invoking
+from wrenla.aws.none_if_absent import ask
 from wrenla.aws.regions import region_of
 from wrenla.aws.resources.function import find_function
 from wrenla.aws.resources.lifecycle import DAYS, Lifecycle

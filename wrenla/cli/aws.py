@@ -25,8 +25,8 @@ from wrenla.aws.policies import (
     role_maker_policy,
     role_policy,
 )
+from wrenla.cli.address_check import why_no_folder
 from wrenla.cli.params import Duration
-from wrenla.cli.places import why_no_folder
 from wrenla.cli.text import counted, saying_what_is_done
 from wrenla.units import format_bytes
 from wrenla_handler.stores import Store, open_store

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from wrenla.aws.packaging.build_cache import built_files, default_folder
+from wrenla.cli.address_check import why_no_folder
 from wrenla.cli.params import Address, Duration
-from wrenla.cli.places import why_no_folder
 from wrenla.cli.text import counted, one_line
 from wrenla.config import settings
 from wrenla.errors import StoreError

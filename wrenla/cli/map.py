@@ -25,7 +25,7 @@ from wrenla.executors.default import default_executor
 from wrenla.executors.local.executor import LocalExecutor
 from wrenla.executors.map_api.map_progress import MapCounts
 from wrenla.executors.transport.functions import label_of
-from wrenla.showing import picture_for
+from wrenla.progress_bar import picture_for
 from wrenla_handler.calls.chunk import Chunk
 
 __all__ = ["map_command"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from wrenla.matrices.operands import Handle, apply, is_answered
 from wrenla.tracebacks import short_methods
-from wrenla.words import refuse_others
+from wrenla.vocabulary import refuse_others
 from wrenla_kernels import UFUNCS
 
 __all__ = ["Arithmetic"]

@@ -24,8 +24,8 @@ from wrenla.matrices.operands import as_node, clipped, tile_pair
 from wrenla.planning.cost_model import choose_tile
 from wrenla.planning.expression import leaf
 from wrenla.tracebacks import short
-from wrenla.words import refuse_others, structure_of
-from wrenla_handler.plain import cast_hint
+from wrenla.vocabulary import refuse_others, structure_of
+from wrenla_handler.plain_arrays import cast_hint
 from wrenla_handler.stores import open_store
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import DTYPES, Structure, TileLayout

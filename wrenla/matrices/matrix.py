@@ -30,7 +30,7 @@ from wrenla.matrices.operands import (
 )
 from wrenla.matrices.reductions import Reductions
 from wrenla.tracebacks import short_methods
-from wrenla.words import refuse_others, solver_of
+from wrenla.vocabulary import refuse_others, solver_of
 from wrenla_handler.tiles.layout import DTYPES, Structure
 
 __all__ = ["BigMatrix", "SlogdetResult"]
@@ -238,9 +238,7 @@ class BigMatrix(Reductions):
         """
         refuse_others("cholesky", others, ["upper", "lower"], ["overwrite_a", "check_finite"])
         if upper and lower:
-            raise TypeError(
-                "cholesky: lower=True and upper=True: one factor is needed, the lower or the upper one"
-            )
+            raise TypeError("cholesky: lower=True and upper=True: one factor is needed, not both")
         upper = flag(upper, "cholesky: upper")
         upper = upper if lower is None else not flag(lower, "cholesky: lower")
         L = cholesky(self._node)

@@ -17,7 +17,7 @@ from wrenla.algorithms.matmul import matmul
 from wrenla.array_like import as_array, is_block, tile_dtype
 from wrenla.arrays import array_leaf
 from wrenla.planning.expression import Node
-from wrenla_handler.plain import cast_hint, plain_array, refuse_lossy
+from wrenla_handler.plain_arrays import cast_hint, plain_array, refuse_lossy
 from wrenla_handler.tiles.grid import Pair
 from wrenla_handler.tiles.layout import DTYPES, Structure
 

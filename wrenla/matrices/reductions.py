@@ -11,7 +11,7 @@ from wrenla.matrices.arithmetic import Arithmetic
 from wrenla.matrices.operands import axis_places
 from wrenla.planning.expression import Node
 from wrenla.tracebacks import short_methods
-from wrenla.words import refuse_others
+from wrenla.vocabulary import refuse_others
 
 __all__ = ["Reductions"]
 

@@ -27,9 +27,9 @@ from wrenla.matrices.matrix import BigMatrix
 from wrenla.planning.cost_model import largest_tile
 from wrenla.planning.expression import leaf
 from wrenla.tracebacks import short
-from wrenla.words import structure_of
+from wrenla.vocabulary import structure_of
 from wrenla_handler.errors import NotAMatrixError
-from wrenla_handler.plain import loaded
+from wrenla_handler.plain_arrays import loaded
 from wrenla_handler.stores import folder_of, open_store
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import ArraySpec

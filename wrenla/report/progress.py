@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from wrenla.progress_bar import Picture, clock, picture_for
 from wrenla.run.events import Event, Listener, RunFinished, RunStarted, TaskFinished, TaskRetried
-from wrenla.showing import Picture, clock, picture_for
 from wrenla.units import format_time
 
 __all__ = ["progress_listener"]

@@ -14,8 +14,8 @@ from wrenla_handler.calls.failure import Failure
 from wrenla_handler.calls.fork_guard import ParentOnly
 from wrenla_handler.calls.memory import PeakMemory
 from wrenla_handler.calls.messages import Ending, Request, Response, Streams, sealed
+from wrenla_handler.calls.process_state import Surroundings
 from wrenla_handler.calls.returned import dump_result
-from wrenla_handler.calls.surroundings import Surroundings
 from wrenla_handler.calls.termination import ToldToEnd
 from wrenla_handler.calls.time_limit import OutOfTime, limited
 from wrenla_handler.errors import WrenlaError

@@ -15,11 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores.base import Data, ObjectInfo, Reach
-from wrenla_handler.stores.checks import check_key, check_range, flat_view, is_key
-from wrenla_handler.stores.folders import entries, left_out, open_file, open_folder, regular_status, split
-from wrenla_handler.stores.mmap import map_file
-from wrenla_handler.stores.whole_files import (
+from wrenla_handler.stores.atomic_files import (
     NO_UNNAMED_FILES,
     check_replaceable,
     link,
@@ -28,6 +24,10 @@ from wrenla_handler.stores.whole_files import (
     replace,
     sync_folder,
 )
+from wrenla_handler.stores.base import Data, ObjectInfo, Reach
+from wrenla_handler.stores.checks import check_key, check_range, flat_view, is_key
+from wrenla_handler.stores.folders import entries, left_out, open_file, open_folder, regular_status, split
+from wrenla_handler.stores.mmap import map_file
 
 __all__ = ["LocalStore"]
 

@@ -23,7 +23,7 @@ from wrenla_handler.errors import (
     TruncatedTileError,
 )
 from wrenla_handler.lru import LRU
-from wrenla_handler.plain import loaded, refuse_lossy
+from wrenla_handler.plain_arrays import loaded, refuse_lossy
 from wrenla_handler.serialize.functions import Functions
 from wrenla_handler.serialize.lines import install_lines
 from wrenla_handler.serialize.modules import Finder, split_function

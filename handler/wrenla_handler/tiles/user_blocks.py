@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wrenla_handler.plain import plain_array
+from wrenla_handler.plain_arrays import plain_array
 
 __all__ = ["as_block"]
 

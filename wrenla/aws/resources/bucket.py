@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from wrenla.aws.asking import ask, document, tags_of
 from wrenla.aws.connect import Clients, whose
 from wrenla.aws.error_messages import DeployError
+from wrenla.aws.none_if_absent import ask, document, tags_of
 from wrenla.aws.policies import tls_statement
 from wrenla.aws.resources.lifecycle import DAYS, Lifecycle
 from wrenla.aws.resources.resource import Change, until, until_accepted

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from wrenla.aws.asking import ask
 from wrenla.aws.connect import Clients, whose
+from wrenla.aws.none_if_absent import ask
 from wrenla.aws.packaging.package import Package
 from wrenla.aws.resources.resource import Change
 from wrenla.aws.spec import Site

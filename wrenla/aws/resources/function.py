@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from wrenla.aws.asking import ask
 from wrenla.aws.connect import Clients
 from wrenla.aws.error_messages import DeployError, explaining
+from wrenla.aws.none_if_absent import ask
 from wrenla.aws.packaging.package import Package
 from wrenla.aws.resources.code_upload import code_key
 from wrenla.aws.resources.resource import Change, until, until_accepted

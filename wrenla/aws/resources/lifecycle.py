@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from wrenla.aws.asking import ask
+from wrenla.aws.none_if_absent import ask
 from wrenla.aws.spec import Site, whose
 
 __all__ = ["DAYS", "Lifecycle"]

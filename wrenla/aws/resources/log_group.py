@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wrenla.aws.asking import ask
 from wrenla.aws.connect import Clients
+from wrenla.aws.none_if_absent import ask
 from wrenla.aws.resources.resource import Change
 from wrenla.aws.spec import Site
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wrenla.aws.asking import ask, document, tags_of
 from wrenla.aws.connect import Clients
 from wrenla.aws.error_messages import DeployError, is_denied
+from wrenla.aws.none_if_absent import ask, document, tags_of
 from wrenla.aws.policies import role_policy, trust_policy
 from wrenla.aws.resources.resource import Change
 from wrenla.aws.spec import Site

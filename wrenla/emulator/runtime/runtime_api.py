@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wrenla.emulator.api.http import BadRequest, Parser, Request, response
-from wrenla.emulator.backend.peers import holds_other_end
+from wrenla.emulator.backend.peer_process import holds_other_end
 from wrenla.emulator.runtime.log_lines import RESPONSE_LIMIT
 from wrenla.emulator.runtime.process import RuntimeProcess
 

@@ -22,8 +22,8 @@ from wrenla.errors import (
 )
 from wrenla.executors.aws_lambda.budget import Reserved
 from wrenla.executors.aws_lambda.client import MOST_SENT, Billing, Reply
+from wrenla.executors.aws_lambda.function_state import LambdaService
 from wrenla.executors.aws_lambda.rate_limiter import backoff
-from wrenla.executors.aws_lambda.service import LambdaService
 from wrenla.executors.calls.call import Call, Ended, Outcome, Work
 from wrenla.executors.calls.future import Attempt
 from wrenla.executors.tile_calls import TILES, TileWork

@@ -8,8 +8,8 @@ import weakref
 
 from wrenla.executors.aws_lambda.channel import LambdaChannel
 from wrenla.executors.aws_lambda.client import Function
+from wrenla.executors.aws_lambda.function_state import LambdaService
 from wrenla.executors.aws_lambda.prices import Prices
-from wrenla.executors.aws_lambda.service import LambdaService
 from wrenla.executors.transport.scratch import ScratchSpace
 
 __all__ = ["LambdaTransport"]

@@ -36,8 +36,8 @@ from wrenla.executors.calls.call import (
     attempts_left,
 )
 from wrenla.executors.calls.future import Attempt, Future
+from wrenla.executors.calls.live_output import Showing, mode_of
 from wrenla.executors.calls.queue import Queue
-from wrenla.executors.calls.showing import Showing, mode_of
 from wrenla.executors.calls.stats import ending_of
 from wrenla.executors.calls.timer import run_apart
 from wrenla.executors.map_api.failed_inputs import note_inputs

@@ -13,8 +13,8 @@ from typing import Any, TextIO, cast
 
 from wrenla.executors.calls.call import Call, Ended, Outcome, Work
 from wrenla.executors.calls.future import Attempt
+from wrenla.executors.calls.live_output import Router, Showing
 from wrenla.executors.calls.options import CallOptions
-from wrenla.executors.calls.showing import Router, Showing
 from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla_handler.calls.broadcast import Ref, resolved
 from wrenla_handler.calls.capture import Printed, StreamName

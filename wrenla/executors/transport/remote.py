@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from wrenla.errors import Lost, NeverStarted, ReachError, TransientStoreError, WorkerDied
 from wrenla.executors.calls.call import Call, Outcome
 from wrenla.executors.calls.future import Attempt
+from wrenla.executors.calls.live_output import Showing
 from wrenla.executors.calls.options import CallOptions
-from wrenla.executors.calls.showing import Showing
 from wrenla.executors.map_api.failed_inputs import short
 from wrenla.executors.transport.local_modules import local_sources
 from wrenla.executors.transport.missing_modules import explain_import
