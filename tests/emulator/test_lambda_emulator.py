@@ -73,6 +73,7 @@ def test_it_is_all_one_needs(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> N
         aws.faults({"kind": "kill-before", "first": 1})
         assert client.invoke(FunctionName=aws.function, Payload=b"{}")["FunctionError"] == "Unhandled"
         aws.faults()
+        assert json.loads(client.invoke(FunctionName=aws.function, Payload=b"1")["Payload"].read()) == 1
         pids = descendants(aws.pid)
         assert len(pids) > 1
         assert _folders(aws.pid)

@@ -171,9 +171,10 @@ class Runner:
         )
         raised: BaseException | None = None
         try:
-            with running(self.context), limited(limit), ParentOnly():
+            with running(self.context), limited(limit):
                 try:
-                    return "value", function(*positional, **keywords)
+                    with ParentOnly():  # innermost: a forked child ends with what it has raised
+                        return "value", function(*positional, **keywords)
                 except OutOfTime:
                     raise
                 except BaseException as error:  # kept from `contextmanager`, which sets attributes of it
