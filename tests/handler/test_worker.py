@@ -90,9 +90,9 @@ class Arrays:
     def result(self, task: Task) -> Any:
         out = np.zeros((T, T), np.result_type(task.dtype, np.float64))
         for read in task.base:
-            value, (r, c) = self.value(read), read.at
+            value, (r, c) = self.value(read), read.offset
             target = out[r : r + value.shape[0], c : c + value.shape[1]]
-            target[...] = target + value if read.add else value
+            target[...] = target + value if read.accumulate else value
         for term in task.terms:
             for a, b in term.products():
                 left = self.value(a)
@@ -215,8 +215,8 @@ def test_nothing_of_an_earlier_task_shows(tmp_path: Path) -> None:
     for base in (
         (Read(TileRef("A", 2, 1)),),
         (),
-        (Read(TileRef("A", 0, 0), window=window, at=(7, 5)),),
-        (Read(TileRef("A", 2, 1), add=True),),
+        (Read(TileRef("A", 0, 0), window=window, offset=(7, 5)),),
+        (Read(TileRef("A", 2, 1), accumulate=True),),
     ):
         dirty = own.buffers.take(400, 400, "float64")
         dirty[...] = np.nan

@@ -155,7 +155,7 @@ class Assemble:
                     yield replace(
                         read,
                         window=None if whole else (r0, r1, rs, c0, c1, cs),
-                        at=(to_row, to_col),
+                        offset=(to_row, to_col),
                     )
 
 

@@ -71,7 +71,7 @@ class Flip:
             i, j = j, i
         reads = view.args[0].reads(i, j)
         changed = (self._change(Strip(0, 1, read, (0, 0, 0, 0)), view.dtype).read for read in reads)
-        return tuple(replace(new, add=old.add) for new, old in zip(changed, reads, strict=True))
+        return tuple(replace(new, accumulate=old.accumulate) for new, old in zip(changed, reads, strict=True))
 
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         along = 1 - axis if self.op in "TC" else axis

@@ -198,4 +198,4 @@ def _is_made(whole: Description, i: int, j: int) -> bool:
 def _added(P: Node, rows: range, j: int, window: Window | None = None) -> tuple[Read, ...]:
     """Return the reads that add up tiles of a column of P, in the order of their rows."""
     reads = [replace(read, window=window) for row in rows for read in P.reads(row, j)]
-    return tuple(replace(read, add=t > 0) for t, read in enumerate(reads))
+    return tuple(replace(read, accumulate=t > 0) for t, read in enumerate(reads))

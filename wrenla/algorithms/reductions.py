@@ -216,7 +216,7 @@ class AddUp(_Together):
 
     def tasks(self, out: Node) -> Iterator[Task]:
         for i, j in out.own_tiles():
-            base = tuple(replace(read, add=True) for read in self.parts(out.args[0], i, j))
+            base = tuple(replace(read, accumulate=True) for read in self.parts(out.args[0], i, j))
             yield out.task(i, j, base=base)
 
 
@@ -243,5 +243,5 @@ class Lay(_Together):
         height, width = out.args[0].grid.tile
         for i, j in out.own_tiles():
             reads = self.parts(out.args[0], i, j)
-            base = tuple(replace(read, at=(0, t * width)) for t, read in enumerate(reads))
+            base = tuple(replace(read, offset=(0, t * width)) for t, read in enumerate(reads))
             yield out.task(i, j, base=base, finish=self.kernel, shape=(height, len(reads) * width))

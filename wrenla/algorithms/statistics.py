@@ -76,5 +76,5 @@ class Beside:
         P = out.args[0]
         N = P.grid.counts[1]
         for i in range(out.grid.counts[0]):
-            base = tuple(replace(read, at=(0, t)) for t in range(N) for read in P.reads(i, t))
+            base = tuple(replace(read, offset=(0, t)) for t in range(N) for read in P.reads(i, t))
             yield out.task(i, 0, base=base, finish=self.kernel, shape=(P.grid.extent(i, 0)[0], N))

@@ -341,7 +341,7 @@ class Add:
             first = _one(view.args[0], i, j)
         if len(second) > 1:
             second = _one(view.args[1], i, j)
-        return (*first, *(replace(read, add=bool(first)) for read in second))
+        return (*first, *(replace(read, accumulate=bool(first)) for read in second))
 
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         sides = [list(arg.strips(axis, fixed, start, stop)) for arg in view.args]

@@ -258,7 +258,7 @@ def _gather(node: Node, specs: Mapping[str, ArraySpec], executor: Executor) -> n
             (r, c), (m, n) = node.grid.origin(i, j), node.grid.extent(i, j)
             value = executor.home.value(read, specs, node.dtype)
             with np.errstate(all="ignore"):
-                if read.add:
+                if read.accumulate:
                     out[r : r + m, c : c + n] += value
                 else:
                     out[r : r + m, c : c + n] = value

@@ -272,7 +272,7 @@ class Graph:
                 )
         self.tile, self.start, self.stop = (np.array(x, np.int32) for x in (tile, start, stop))
         self.last = np.array(last, bool)
-        sums = np.array([len(task.base) > 1 and task.base[-1].add for task in tiles.tasks], bool)
+        sums = np.array([len(task.base) > 1 and task.base[-1].accumulate for task in tiles.tasks], bool)
         self.adds = sums[self.tile] & (self.stop == 0)
         self.final = final
         self.first_need = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)

@@ -100,8 +100,8 @@ class Read:
     """How a tile is read: ``diag(rows) · (scale · op(mask(tile)) + shift · I) · diag(cols)``, then `window`.
 
     In this order, and in `dtype` ("": that of the task), so that each number is rounded as NumPy does it.
-    What does not fit is a read of an `Apply`. `at` is where the result goes in the base; with `add` it is
-    added to what is there.
+    What does not fit is a read of an `Apply`. `offset` is where the result goes in the base; with
+    `accumulate` it is added to what is there.
     """
 
     tile: TileRef | Apply
@@ -112,8 +112,8 @@ class Read:
     rows: TileRef | None = None
     cols: TileRef | None = None
     window: Window | None = None
-    at: Pair = (0, 0)
-    add: bool = False
+    offset: Pair = (0, 0)
+    accumulate: bool = False
     dtype: str = ""
 
     @property
@@ -244,7 +244,7 @@ class Task:
         """
         if self.finish and self.finish != "mirror":
             return self.finish.split(" ")[0]
-        if not self.terms and any(read.add for read in self.base):
+        if not self.terms and any(read.accumulate for read in self.base):
             return "add"
         return "syrk" if self.finish else "gemm" if self.terms else "copy"
 

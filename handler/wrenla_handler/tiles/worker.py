@@ -243,13 +243,13 @@ class _Execution:
         cleared = False
         for read in self.task.base:
             value = self.values.of(read, again=False)
-            (r, c), (m, n) = read.at, value.shape
+            (r, c), (m, n) = read.offset, value.shape
             target = work[r : r + m, c : c + n]
-            if not cleared and (read.add or value.shape != work.shape):
+            if not cleared and (read.accumulate or value.shape != work.shape):
                 work[...] = 0
             cleared = True
             with np.errstate(all="ignore"):  # inf and NaN come and go as in kernels
-                if read.add:
+                if read.accumulate:
                     target += value
                 else:
                     target[...] = value
