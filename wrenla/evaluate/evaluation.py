@@ -120,7 +120,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
         ) as (finished, _),
     ):
         specs |= {result.node.key: result.spec for result in finished}
-        with executor.home.sources.holding(hosts):
+        with executor.home.holding(hosts):
             gathered = [_gather(node, specs, executor) for node in nodes]
         _check_same(nodes)  # views of stored matrices were read just now
         return gathered

@@ -17,8 +17,8 @@ from wrenla.executors.map_api.executor import CallingExecutor
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.stores import Reach
 from wrenla_handler.tiles.cache import Tile
+from wrenla_handler.tiles.reader import Report, TileReader
 from wrenla_handler.tiles.task import ArraySpec, Task, TileRef
-from wrenla_handler.tiles.worker import Report, Worker
 from wrenla_kernels import scipy_blas_info
 
 __all__ = ["Executor", "check_executor", "current_executor", "set_executor"]
@@ -158,8 +158,8 @@ class Executor(CallingExecutor):
 
     @property
     @abstractmethod
-    def home(self) -> Worker:
-        """A worker in this process, to gather results with."""
+    def home(self) -> TileReader:
+        """A reader in this process, to gather results with."""
 
     def numerics(self) -> dict[str, Any]:
         """Return what the bits of results depend on: BLAS as the workers have it, and NumPy."""

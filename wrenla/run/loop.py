@@ -252,7 +252,7 @@ class _Loop:
         ref = self.job.graph.out(p)
         spec = self.job.arrays[ref.array]
         self.executor.forget(spec, ref)
-        store = self.executor.home.sources.store(spec.url)
+        store = self.executor.home.store(spec.url)
         key = spec.key(ref)
         if store.reach == "anywhere":  # a request takes longer than a step of ours
             try:

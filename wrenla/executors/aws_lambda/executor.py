@@ -212,7 +212,7 @@ class LambdaExecutor(Executor):
     @contextmanager
     def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
         # one run at a time: a second one would only wait for the same invocations
-        with self._lock, self._home.sources.holding(hosts):
+        with self._lock, self._home.holding(hosts):
             self._run = TileRun(self._calls, projected, self._options)
             try:
                 yield

@@ -233,7 +233,7 @@ class LocalExecutor(Executor):
                 "run of its own, which would wait for itself: compute what it needs before"
             )
         # one run at a time: two would share neither the memory nor the processors well
-        with self._lock, blas_threads(self.blas_threads), self._home.sources.holding(hosts):
+        with self._lock, blas_threads(self.blas_threads), self._home.holding(hosts):
             try:
                 self._inside.run = True
                 self._home.cache.resize(max(0, self._for_tiles - self.workers * projected))
