@@ -12,12 +12,10 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
-from wrenla.emulator.metrics import Counts
 from wrenla.emulator.options import Options
 from wrenla.emulator.runtime.environment import Call, Outcome
 from wrenla.emulator.runtime.function_config import FunctionConfig
 from wrenla.emulator.runtime.functions import Function
-from wrenla.emulator.runtime.launcher import Host
 from wrenla.emulator.runtime.log_lines import Ending
 from wrenla.emulator.runtime.pool import Pool
 
@@ -69,7 +67,7 @@ def test_a_place_is_given_back_where_it_was_taken(before: int | None, after: int
     """Although the function's reservation has changed while the call was running."""
     config = FunctionConfig("f", "", "", "", "", 128, 3, 512, {}, Path(), "")
     function, call = Function(config, reserved=before), Call("1", b"")
-    pool = Pool(cast("Host", None), 1, Counts(), lambda *_: None)
+    pool = Pool(cast("Launcher", None), 1, Metrics(), lambda *_: None)
     pool._execute = lambda *_: Outcome(Ending(b""), b"")  # type: ignore[method-assign]
     place = pool.admit(function)
     function.reserved = after

@@ -12,19 +12,19 @@ import socket
 import sys
 from types import FrameType
 
-from wrenla.emulator.api.admin_api import Control
+from wrenla.emulator.api.admin_api import AdminApi
 from wrenla.emulator.api.control_plane import ControlPlane
-from wrenla.emulator.api.lambda_api import Front
+from wrenla.emulator.api.lambda_api import LambdaApi
 from wrenla.emulator.api.server import Server
 from wrenla.emulator.backend.logs import Logs
-from wrenla.emulator.backend.moto_backend import Cloud
+from wrenla.emulator.backend.moto_backend import MotoBackend
 from wrenla.emulator.cleanup import emulator_folder, sweep_folders
 from wrenla.emulator.faults import Faults
 from wrenla.emulator.isolation.cgroups import sweep_groups
 from wrenla.emulator.isolation.protection import find_protection
-from wrenla.emulator.metrics import Counts
+from wrenla.emulator.metrics import Metrics
 from wrenla.emulator.options import Options, Ready
-from wrenla.emulator.runtime.launcher import Host
+from wrenla.emulator.runtime.launcher import Launcher
 from wrenla.emulator.runtime.pool import Pool
 from wrenla.errors import WrenlaError
 
@@ -61,17 +61,17 @@ def _start(options: Options, stack: contextlib.ExitStack) -> Ready:
     if protection.groups is not None:
         sweep_groups(protection.groups)
     folder = stack.enter_context(emulator_folder())
-    cloud = Cloud(options.region, options.account_concurrency, options.enforce_iam)
+    cloud = MotoBackend(options.region, options.account_concurrency, options.enforce_iam)
     logs = Logs(cloud)
     stack.callback(logs.close)
-    host = Host(folder, cloud, protection, options.region)
+    host = Launcher(folder, cloud, protection, options.region)
     stack.callback(host.close)
-    counts, faults = Counts(), Faults()
+    counts, faults = Metrics(), Faults()
     pool = Pool(host, options.account_concurrency, counts, logs.put)
     stack.callback(pool.free)
     plane = ControlPlane(cloud, host.code, pool, options.account_concurrency, faults, counts)
-    control = Control(cloud, faults, counts, logs)
-    server = _server(Front(cloud, plane, pool, faults, counts, control), options.port)
+    control = AdminApi(cloud, faults, counts, logs)
+    server = _server(LambdaApi(cloud, plane, pool, faults, counts, control), options.port)
     host.lambda_url = server.url
     stack.callback(server.close)
     stack.callback(pool.close)  # first: what is running ends, so that threads do
@@ -96,7 +96,7 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _server(front: Front, port: int) -> Server:
+def _server(front: LambdaApi, port: int) -> Server:
     try:
         return Server(front.handle, port, front.admit)
     except OSError as error:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-__all__ = ["COUNTED", "Counts"]
+__all__ = ["COUNTED", "Metrics"]
 
 COUNTED = (*("invocations", "executions", "cold_starts", "throttles", "faults"),)
 """What is counted."""
 
 
-class Counts:
+class Metrics:
     """Numbers, by the names in `COUNTED`."""
 
     def __init__(self) -> None:

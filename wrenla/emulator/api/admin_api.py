@@ -7,25 +7,25 @@ import json
 from wrenla.emulator.api.http import Request
 from wrenla.emulator.api.responses import Answer, Refusal, as_json
 from wrenla.emulator.backend.logs import Logs
-from wrenla.emulator.backend.moto_backend import Cloud
+from wrenla.emulator.backend.moto_backend import MotoBackend
 from wrenla.emulator.faults import Fault, Faults
-from wrenla.emulator.metrics import Counts
+from wrenla.emulator.metrics import Metrics
 
-__all__ = ["Control"]
+__all__ = ["AdminApi"]
 
 
-class Control:
+class AdminApi:
     """Answers whoever has the keys that the emulator handed out.
 
     Parameters
     ----------
-    cloud : Cloud
+    cloud : MotoBackend
     faults : Faults
-    counts : Counts
+    counts : Metrics
     logs : Logs
     """
 
-    def __init__(self, cloud: Cloud, faults: Faults, counts: Counts, logs: Logs) -> None:
+    def __init__(self, cloud: MotoBackend, faults: Faults, counts: Metrics, logs: Logs) -> None:
         self._cloud = cloud
         self._faults = faults
         self._counts = counts

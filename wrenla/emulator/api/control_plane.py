@@ -15,9 +15,9 @@ from wrenla.emulator.api.checks import check_configuration, check_name, check_ne
 from wrenla.emulator.api.http import Request
 from wrenla.emulator.api.pending_state import Transition, refused_creation
 from wrenla.emulator.api.responses import Answer, Refusal, as_json
-from wrenla.emulator.backend.moto_backend import Cloud
+from wrenla.emulator.backend.moto_backend import MotoBackend
 from wrenla.emulator.faults import Faults, Operation
-from wrenla.emulator.metrics import Counts
+from wrenla.emulator.metrics import Metrics
 from wrenla.emulator.runtime.code import UNZIPPED, CodeStore
 from wrenla.emulator.runtime.function_config import FunctionConfig
 from wrenla.emulator.runtime.functions import Function
@@ -36,18 +36,18 @@ class ControlPlane:
 
     Parameters
     ----------
-    cloud : Cloud
+    cloud : MotoBackend
     code : CodeStore
     pool : Pool
         Where environments are ended that are of yesterday.
     limit : int
         The account's concurrency.
     faults : Faults
-    counts : Counts
+    counts : Metrics
     """
 
     def __init__(
-        self, cloud: Cloud, code: CodeStore, pool: Pool, limit: int, faults: Faults, counts: Counts
+        self, cloud: MotoBackend, code: CodeStore, pool: Pool, limit: int, faults: Faults, counts: Metrics
     ) -> None:
         self._cloud = cloud
         self._code = code

@@ -9,19 +9,19 @@ import re
 import time
 import uuid
 
-from wrenla.emulator.api.admin_api import Control
+from wrenla.emulator.api.admin_api import AdminApi
 from wrenla.emulator.api.control_plane import REQUEST_LIMIT, ControlPlane
 from wrenla.emulator.api.http import Request
 from wrenla.emulator.api.responses import Answer, Refusal
-from wrenla.emulator.backend.moto_backend import Cloud
+from wrenla.emulator.backend.moto_backend import MotoBackend
 from wrenla.emulator.backend.signatures import Scope, check_claim, claim_of, verify
 from wrenla.emulator.faults import Faults
-from wrenla.emulator.metrics import Counts
+from wrenla.emulator.metrics import Metrics
 from wrenla.emulator.runtime.environment import Call, Outcome
 from wrenla.emulator.runtime.functions import Function
 from wrenla.emulator.runtime.pool import Pool
 
-__all__ = ["Front"]
+__all__ = ["LambdaApi"]
 
 _INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
 _SYNCHRONOUS = 6 * (1 << 20)
@@ -36,28 +36,28 @@ _KEY_DENIED = (
 )
 
 
-class Front:
+class LambdaApi:
     """Answers requests; any thread may call it.
 
     Parameters
     ----------
-    cloud : Cloud
+    cloud : MotoBackend
     plane : ControlPlane
     pool : Pool
     faults : Faults
-    counts : Counts
-    control : Control
+    counts : Metrics
+    control : AdminApi
         What is under ``/_emulator``.
     """
 
     def __init__(
         self,
-        cloud: Cloud,
+        cloud: MotoBackend,
         plane: ControlPlane,
         pool: Pool,
         faults: Faults,
-        counts: Counts,
-        control: Control,
+        counts: Metrics,
+        control: AdminApi,
     ) -> None:
         self._cloud = cloud
         self._plane = plane

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 
-from wrenla.emulator.backend.moto_backend import Cloud
+from wrenla.emulator.backend.moto_backend import MotoBackend
 from wrenla.emulator.runtime.launcher import log_stream
 
 __all__ = ["Logs"]
@@ -24,10 +24,10 @@ class Logs:
 
     Parameters
     ----------
-    cloud : Cloud
+    cloud : MotoBackend
     """
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: MotoBackend) -> None:
         self._cloud = cloud
         self._queue: queue.SimpleQueue[_Log | threading.Event | None] = queue.SimpleQueue()
         self._recent: deque[bytes] = deque()

@@ -20,7 +20,7 @@ from wrenla.emulator.backend.auth import PASS, Gate
 from wrenla.emulator.backend.permissions import Sent, permissions_for
 from wrenla.emulator.backend.policies import Asked, allowed
 
-__all__ = ["ADMINISTRATOR", "Cloud", "check_permitted"]
+__all__ = ["ADMINISTRATOR", "MotoBackend", "check_permitted"]
 
 ADMINISTRATOR = "wrenla-emulator"
 """The user whose keys are handed out."""
@@ -30,7 +30,7 @@ _RANDOM = random.SystemRandom()
 _EVERYTHING = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}'
 
 
-class Cloud:
+class MotoBackend:
     """One account in one region.
 
     Parameters

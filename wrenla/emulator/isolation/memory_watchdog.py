@@ -6,13 +6,13 @@ import threading
 
 from wrenla.emulator.runtime.process import RuntimeProcess
 
-__all__ = ["Watcher"]
+__all__ = ["MemoryWatchdog"]
 
 _EVERY = 0.05
 """Seconds between two looks."""
 
 
-class Watcher:
+class MemoryWatchdog:
     """Kills processes that have more memory than they may have."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from wrenla.emulator.faults import Fault
 from wrenla.emulator.runtime import log_lines
 from wrenla.emulator.runtime.function_config import FunctionConfig
-from wrenla.emulator.runtime.launcher import Host
+from wrenla.emulator.runtime.launcher import Launcher
 from wrenla.emulator.runtime.log_lines import Ending
 from wrenla.emulator.runtime.process import RuntimeProcess
 from wrenla.emulator.runtime.runtime_api import Event, RuntimeApi
@@ -64,7 +64,7 @@ class Environment:
     Parameters
     ----------
     config : FunctionConfig
-    host : Host
+    host : Launcher
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Environment:
         Whether it can take another call.
     """
 
-    def __init__(self, config: FunctionConfig, host: Host) -> None:
+    def __init__(self, config: FunctionConfig, host: Launcher) -> None:
         self.config = config
         self.name = uuid.uuid4().hex
         self.alive = True

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wrenla.emulator.backend.moto_backend import Cloud
+from wrenla.emulator.backend.moto_backend import MotoBackend
 from wrenla.emulator.isolation.binds import GROUP, USER, own_users, system_binds
-from wrenla.emulator.isolation.memory_watchdog import Watcher
+from wrenla.emulator.isolation.memory_watchdog import MemoryWatchdog
 from wrenla.emulator.isolation.protection import Protection
 from wrenla.emulator.runtime import bootstrap
 from wrenla.emulator.runtime.code import CodeStore
@@ -18,38 +18,38 @@ from wrenla.emulator.runtime.function_config import FunctionConfig
 from wrenla.emulator.runtime.process import RuntimeProcess
 from wrenla.emulator.runtime.runtime import PYTHON, RUNTIME, link_runtime, runtime_pieces
 
-__all__ = ["Host", "log_stream"]
+__all__ = ["Launcher", "log_stream"]
 
 _MB = 1 << 20
 
 
 @dataclass
-class Host:
+class Launcher:
     """Starts processes for environments.
 
     Parameters
     ----------
     folder : Path
         For code, and for what plain processes take for ``/tmp``.
-    cloud : Cloud
+    cloud : MotoBackend
     protection : Protection
     region : str
     """
 
     folder: Path
-    cloud: Cloud
+    cloud: MotoBackend
     protection: Protection
     region: str
     lambda_url: str = ""
     spawner: ThreadPoolExecutor = field(init=False)
-    watcher: Watcher | None = field(init=False, default=None)
+    watcher: MemoryWatchdog | None = field(init=False, default=None)
     code: CodeStore = field(init=False)
 
     def __post_init__(self) -> None:
         self.spawner = ThreadPoolExecutor(1, "wrenla-emulator-spawner")
         self.code = CodeStore(self.folder / "code")
         if self.protection.groups is None:
-            self.watcher = Watcher()
+            self.watcher = MemoryWatchdog()
         if self.protection.bubblewrap:
             self._outside = self._bubblewrap()
         else:
@@ -70,7 +70,7 @@ class Host:
         name : str
             Of the environment.
         api : str
-            Host and port of its Runtime API.
+            Launcher and port of its Runtime API.
         """
         variables = self._variables(config, name, api)
         if self.protection.bubblewrap:

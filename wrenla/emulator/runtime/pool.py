@@ -9,10 +9,10 @@ from typing import Literal
 
 from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.faults import Fault
-from wrenla.emulator.metrics import Counts
+from wrenla.emulator.metrics import Metrics
 from wrenla.emulator.runtime.environment import Call, Environment, Outcome
 from wrenla.emulator.runtime.functions import Function
-from wrenla.emulator.runtime.launcher import Host
+from wrenla.emulator.runtime.launcher import Launcher
 
 __all__ = ["Pool", "ScratchSpace"]
 
@@ -28,16 +28,16 @@ class Pool:
 
     Parameters
     ----------
-    host : Host
+    host : Launcher
     limit : int
         Calls that may run at a time, of all functions together.
-    counts : Counts
+    counts : Metrics
     done : callable
         Called with names of function and environment, and the log of each call.
     """
 
     def __init__(
-        self, host: Host, limit: int, counts: Counts, done: Callable[[str, str, bytes], None]
+        self, host: Launcher, limit: int, counts: Metrics, done: Callable[[str, str, bytes], None]
     ) -> None:
         self._host = host
         self._limit = limit
