@@ -12,10 +12,12 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
+from wrenla.emulator.metrics import Metrics
 from wrenla.emulator.options import Options
 from wrenla.emulator.runtime.environment import Call, Outcome
 from wrenla.emulator.runtime.function_config import FunctionConfig
 from wrenla.emulator.runtime.functions import Function
+from wrenla.emulator.runtime.launcher import Launcher
 from wrenla.emulator.runtime.log_lines import Ending
 from wrenla.emulator.runtime.pool import Pool
 
