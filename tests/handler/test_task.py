@@ -159,7 +159,7 @@ def test_a_moved_read_reads_alike(read: Read, step: tuple[int, int, int, int], t
         assert (mine is None) == (theirs is None)
         if mine is not None and theirs is not None:
             assert (mine.array, mine.i, mine.j) == (theirs.array, theirs.i + t * d, theirs.j)
-    same = ("op", "mask", "scale", "shift", "window", "at", "add")
+    same = ("op", "mask", "scale", "shift", "window", "offset", "accumulate")
     assert all(getattr(moved, name) == getattr(read, name) for name in same)
 
 
@@ -204,7 +204,7 @@ def test_the_tiles_of_a_read() -> None:
         ({"op": "C"}, True),
         ({"scale": -1}, True),
         ({"scale": 2.0}, False),
-        ({"at": (1, 1), "add": True}, True),
+        ({"offset": (1, 1), "accumulate": True}, True),
         ({"mask": "lower"}, False),
         ({"shift": 1.0}, False),
         ({"rows": TileRef("w", 0, 0)}, False),

@@ -65,6 +65,8 @@ def executor(
         monkeypatch.delenv("WRENLA_STORE")  # temporaries go into the bucket, as is usual on Lambda
         close_clients()
         with wl.LambdaExecutor(aws.function, bucket=s3_bucket, concurrency=4) as made:
+            # requests are counted, and on a busy machine some would be of copies of stragglers
+            made.calls._stragglers.look = lambda active: (None, False)  # type: ignore[method-assign]
             yield made
         close_clients()
 
