@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 import sys
 import time
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.clocked import clocked
 from benchmarks.contest import Contestant, compete
 from benchmarks.contestants import Array, U, Watch, core, scratch, warm_memory
 from benchmarks.figure import Figure
@@ -77,29 +77,9 @@ def _planned() -> list[Figure]:
             f"longest chain {plan.critical_path:.3g} s"
         )
         work = f"B.T @ B, B 20,000,000 × {COLUMNS}, {workers} workers"
-        ratio = plan.seconds / _clocked(plan)
+        ratio = plan.seconds / clocked(plan)
         found.append(Figure(work, "planned seconds / scheduled", ratio, 0.9, 0.99, note=note))
     return found
-
-
-def _clocked(plan: Any) -> float:
-    """Return when the scheduler ends if each task takes what the model says."""
-    from wrenla.run.scheduler import Begun, Done, Input, Policy, Submit, initial_state, step
-
-    wanted = [int(plan.graph.final[-1])]
-    state = initial_state(plan.graph, wanted, [], Policy(slots=plan.model.workers))
-    now = 0.0
-    running: list[tuple[float, int]] = []
-    inputs: list[Input] = [Begun()]
-    while inputs or running:
-        if not inputs:
-            now, task = heapq.heappop(running)
-            inputs = [Done(task)]
-        state, actions = step(state, inputs.pop())
-        for action in actions:
-            if isinstance(action, Submit):
-                heapq.heappush(running, (now + plan.graph.seconds[action.task], action.task))
-    return now
 
 
 # contestants

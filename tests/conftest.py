@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-import botocore.loaders
+import botocore.session
 import hypothesis
 import pytest
 
@@ -26,7 +26,7 @@ hypothesis.settings.load_profile("tests")
 _WITH_AN_EMULATOR = Path(__file__).parent / "aws/lambda_"
 
 # Tests make hundreds of clients, and every session would parse the descriptions of AWS's services again.
-botocore.loaders.create_loader = functools.cache(botocore.loaders.create_loader)
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 
 def pytest_configure() -> None:

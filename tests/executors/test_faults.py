@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from tests.waiting import slowed
+from tests.waiting import slowed, without_copies
 from wrenla.errors import OutOfMemory
 
 from . import faulty_calls
@@ -50,8 +50,7 @@ def check(row: Row, kind: str, folder: Path, stored: Stored) -> None:
     ways = [by_submit, by_map, by_map_reduce]
     while ways:
         with pool(kind) as executor:  # one for all: what a fault does to it must not reach the next call
-            # runs are counted, and on a busy machine some would be copies of stragglers
-            executor.calls._stragglers.look = lambda active: (None, False)  # type: ignore[method-assign]
+            without_copies(executor)
             try:
                 while ways:
                     way = ways.pop(0)

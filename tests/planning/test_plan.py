@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import re
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
@@ -15,14 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wrenla as wl
+from benchmarks.clocked import clocked
 from wrenla.errors import PlanError
 from wrenla.evaluate.evaluation import made
 from wrenla.planning import plan as plan_module
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.plan import Plan, make_plan
-from wrenla.run.execute import _wanted
-from wrenla.run.scheduler import Begun, Done, Input, Policy, Submit, initial_state, step
 
 MODEL = ExecutorModel(2, 60e9, 2e9, 1e-4, 60.0, 1 << 50)
 
@@ -136,23 +134,6 @@ def test_a_plan_says_what_its_sums_are() -> None:
         assert f"  sums       {expected}\n" in str(plan_of(A @ A, cut=cut))
     assert "  sums       none of products\n" in str(plan_of(A.T))
     assert "  sums       up to 1 product for each tile, " in str(plan_of(R(9, 9, 9) @ R(9, 9, 9)))
-
-
-def clocked(plan: Plan) -> float:
-    """Return when the scheduler ends if tasks take what the plan says, on as many workers."""
-    state = initial_state(plan.graph, _wanted(plan), [], Policy(slots=plan.model.workers))
-    now = 0.0
-    running: list[tuple[float, int]] = []
-    inputs: list[Input] = [Begun()]
-    while inputs or running:
-        if not inputs:
-            now, task = heapq.heappop(running)
-            inputs = [Done(task)]
-        state, actions = step(state, inputs.pop())
-        for action in actions:
-            if isinstance(action, Submit):
-                heapq.heappush(running, (now + plan.graph.seconds[action.task], action.task))
-    return now
 
 
 @pytest.mark.parametrize("way", sorted(WAYS))

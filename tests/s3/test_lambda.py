@@ -15,6 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 import wrenla as wl
+from tests.waiting import without_copies
 from wrenla.emulator import LambdaEmulator
 from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3.client import close_clients
@@ -65,8 +66,7 @@ def executor(
         monkeypatch.delenv("WRENLA_STORE")  # temporaries go into the bucket, as is usual on Lambda
         close_clients()
         with wl.LambdaExecutor(aws.function, bucket=s3_bucket, concurrency=4) as made:
-            # requests are counted, and on a busy machine some would be of copies of stragglers
-            made.calls._stragglers.look = lambda active: (None, False)  # type: ignore[method-assign]
+            without_copies(made)
             yield made
         close_clients()
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.flips import Flip
-from wrenla.algorithms.views import Shift, view
+from wrenla.algorithms.views import Shift, around, view
 from wrenla.planning.expression import Description, Leaf, Node, Strip, make, nested
 from wrenla.vocabulary import Solver
 from wrenla_handler.tiles.claims import check_diagonal
@@ -112,12 +112,8 @@ class Looked:
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         A = view.args[0]
         for strip in A.strips(axis, fixed, start, stop):
-            end = strip.start + strip.n
-            for first, last in ((strip.start, min(fixed, end)), (fixed, fixed + 1), (fixed + 1, end)):
-                first, last = max(first, strip.start), min(last, end)
-                if first < last:
-                    part = strip.part(first, last)
-                    yield self._looking(A, part) if first == fixed else part
+            for part in around(strip, fixed):
+                yield self._looking(A, part) if part.start == fixed else part
 
     def _looking(self, A: Node, tile: Strip) -> Strip:
         """Return the read of a diagonal tile, with those of others beside it."""

@@ -9,7 +9,7 @@ from wrenla.planning.canonical import topological
 from wrenla.planning.expression import Description, Node, Strip, make
 from wrenla_handler.tiles.task import Read
 
-__all__ = ["Cell", "SameTiles", "anchor", "resolve"]
+__all__ = ["Cell", "Memo", "SameTiles", "memoized", "resolve"]
 
 
 @dataclass(slots=True, eq=False)
@@ -42,13 +42,13 @@ class Memo(SameTiles):
         return args[0].description
 
 
-def anchor(A: Node, cell: Cell) -> Node:
+def memoized(A: Node, cell: Cell) -> Node:
     """Return `A`, to be computed once for all runs that use `cell`."""
     return make(Memo(cell), A)
 
 
 def resolve(nodes: Sequence[Node], persist: Callable[[Node], Node]) -> list[Node]:
-    """Return the expressions with stored tiles in place of anchors; what is not stored yet is persisted."""
+    """Return the expressions with stored tiles in place of memos; what is not stored yet is persisted."""
     order = topological(nodes)
     if not any(isinstance(node.op, Memo) for node in order):
         return list(nodes)

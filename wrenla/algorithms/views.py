@@ -21,6 +21,7 @@ from wrenla_handler.tiles.task import Mask, Read, Scalar
 
 __all__ = [
     "add",
+    "around",
     "factor",
     "flip",
     "masked",
@@ -114,7 +115,7 @@ def _square_tiles(A: Node) -> Node:
     return rechunk(A, (min(rows, cols), min(rows, cols)))
 
 
-def _around(strip: Strip, fixed: int) -> Iterator[Strip]:
+def around(strip: Strip, fixed: int) -> Iterator[Strip]:
     """Yield a run in up to three parts: only the diagonal tile is changed, so it is a run of its own."""
     end = strip.start + strip.n
     for first, last in ((strip.start, min(fixed, end)), (fixed, fixed + 1), (fixed + 1, end)):
@@ -226,7 +227,7 @@ class Shift(_Tilewise):
 
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         for strip in view.args[0].strips(axis, fixed, start, stop):
-            for part in _around(strip, fixed):
+            for part in around(strip, fixed):
                 yield self.change(view, part, part.start, fixed)
 
 
@@ -271,7 +272,7 @@ class Weigh(_Tilewise):
             if view.structure not in ("lower", "upper"):
                 yield strip
                 continue
-            for part in _around(strip, fixed):
+            for part in around(strip, fixed):
                 yield masked(part, view.structure, view.dtype) if part.start == fixed else part
 
 

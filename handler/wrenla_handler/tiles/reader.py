@@ -17,6 +17,7 @@ from wrenla_handler.serialize.modules import Finder
 from wrenla_handler.stores import Store
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.threads import Threads
+from wrenla_handler.tiles.buffers import Buffers
 from wrenla_handler.tiles.cache import CacheKey, Tile, TileCache
 from wrenla_handler.tiles.sources import Sources, padded_bytes
 from wrenla_handler.tiles.spill import SpillFiles
@@ -93,6 +94,7 @@ class TileReader:
         self.cache = TileCache(cache_bytes, None if files is None else files.put)
         self.files = files
         self.sources = Sources(hosts, finder)
+        self.buffers = Buffers()
         self._readers = Threads(readers, "wrenla-read")
 
     def close(self) -> None:
@@ -104,8 +106,9 @@ class TileReader:
             self.files.close()
 
     def forget(self) -> None:
-        """Let go of all tiles: they only save time."""
+        """Let go of all tiles, and of memory for more: they only save time."""
         self.cache.clear()
+        self.buffers.clear()
         if self.files is not None:
             self.files.clear()
 

@@ -12,15 +12,13 @@ import numpy as np
 import wrenla_kernels as kernels
 from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileError
 from wrenla_handler.out_of_memory import memory_for
-from wrenla_handler.serialize.modules import Finder
 from wrenla_handler.stores import LEASE, SAVING, OwningStore, Store
 from wrenla_handler.stores.mmap import refuse_truncated
-from wrenla_handler.tiles.buffers import Buffers, empty_tile
+from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.finish import FINISHES, IN_PLACE, Operand, call_user
 from wrenla_handler.tiles.reader import ReadAhead, Report, TileReader, array_key, cache_key
 from wrenla_handler.tiles.sources import as_bytes
-from wrenla_handler.tiles.spill import SpillFiles
 from wrenla_handler.tiles.task import ArraySpec, Read, Task, Term, TileRef
 from wrenla_handler.tiles.values import Values, simplest
 
@@ -29,23 +27,6 @@ __all__ = ["Report", "Worker", "array_key", "cache_key", "put_tile"]
 
 class Worker(TileReader):
     """Executes tasks. The parameters are those of `TileReader`."""
-
-    def __init__(
-        self,
-        cache_bytes: int,
-        hosts: Mapping[str, Tile] | None = None,
-        *,
-        readers: int = 2,
-        files: SpillFiles | None = None,
-        finder: Finder | None = None,
-    ) -> None:
-        super().__init__(cache_bytes, hosts, readers=readers, files=files, finder=finder)
-        self.buffers = Buffers()
-
-    def forget(self) -> None:
-        """Let go of all tiles, and of memory for more."""
-        super().forget()
-        self.buffers.clear()
 
     def run(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Report:
         """Execute one task and commit its tile, unless another worker has done so first."""

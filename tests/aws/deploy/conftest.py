@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import botocore.session
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -25,9 +24,6 @@ from wrenla.aws.packaging.package import Package
 from .enforcement import enforce
 
 _accounts = (f"{number:012}" for number in itertools.count(random.randrange(2 * 10**11, 8 * 10**11)))
-
-_LOADER = botocore.session.Session().get_component("data_loader")
-"""What boto3 knows of services, read once: half a second for each session otherwise."""
 
 _READS = ("Get", "List", "Head", "Describe", "Filter")
 
@@ -108,9 +104,7 @@ class Account:
         return made
 
     def _session(self, key: str, secret: str, token: str) -> boto3.Session:
-        inner = botocore.session.Session()
-        inner.register_component("data_loader", _LOADER)
-        session = _Session(key, secret, token or None, self.region, inner)
+        session = _Session(key, secret, token or None, self.region)
         session.events.register("provide-client-params.*.*", self._record)
         return session
 

@@ -18,7 +18,14 @@ from wrenla.executors.aws_lambda.prices import Prices
 from wrenla.executors.aws_lambda.transport import LambdaTransport
 from wrenla.executors.base import Executor
 from wrenla.executors.calls.calls import Calls
-from wrenla.executors.calls.options import OPTIONS, CallOptions, at_least_one, check_names, one_of, positive
+from wrenla.executors.calls.options import (
+    NOT_OF_EXECUTORS,
+    CallOptions,
+    at_least_one,
+    check_names,
+    one_of,
+    positive,
+)
 from wrenla.executors.calls.shutdown import ended_at_exit, let_go
 from wrenla.executors.tile_calls import TileRun
 from wrenla.executors.transport.scratch import ScratchSpace
@@ -41,6 +48,7 @@ _DEPLOYED = "it is the deployment's: wrenla deploy --{} …"
 _SESSION = "say it by session=boto3.Session({}=…)"
 
 _ELSEWHERE = {
+    **NOT_OF_EXECUTORS,
     **dict.fromkeys(("workers", "n_jobs", "n_workers", "max_concurrency"), "did you mean 'concurrency'?"),
     **dict.fromkeys(("memory", "memory_size", "runtime_memory", "allowed_mem"), _DEPLOYED.format("memory")),
     "storage": _DEPLOYED.format("storage"),
@@ -54,11 +62,6 @@ _ELSEWHERE = {
     "budget": "did you mean 'max_dollars'?",
     "kind": "calls run in processes of AWS",
     "store": "the setting `store` (WRENLA_STORE) says where temporaries go",
-    **dict.fromkeys(
-        ("initializer", "initargs"),
-        "let the function make what it needs, once in each worker: functools.cache keeps it there",
-    ),
-    **{name: "options of calls are said by executor.options(…)" for name in OPTIONS if name != "timeout"},
 }
 """Words of other libraries, and of `wrenla deploy`."""
 

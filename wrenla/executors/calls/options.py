@@ -13,6 +13,7 @@ from typing import Any, Literal
 from wrenla.units import parse_bytes
 
 __all__ = [
+    "NOT_OF_EXECUTORS",
     "OPTIONS",
     "CallOptions",
     "at_least",
@@ -62,6 +63,16 @@ class CallOptions:
 
 OPTIONS = tuple(option.name for option in fields(CallOptions))
 """Names of what can be said of a call."""
+
+
+NOT_OF_EXECUTORS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("initializer", "initargs"),
+        "let the function make what it needs, once in each worker: functools.cache keeps it there",
+    ),
+    **dict.fromkeys(OPTIONS, "options of calls are said by executor.options(…)"),
+}
+"""What others give to an executor, and what to do instead, whatever its kind."""
 
 
 def check_names(

@@ -17,7 +17,7 @@ from wrenla.executors.base import Executor
 from wrenla.executors.calls.call import Transport
 from wrenla.executors.calls.calls import Calls
 from wrenla.executors.calls.options import (
-    OPTIONS,
+    NOT_OF_EXECUTORS,
     CallOptions,
     at_least_one,
     check_names,
@@ -57,6 +57,7 @@ _ARGUMENTS = (
 )
 
 _ELSEWHERE = {
+    **NOT_OF_EXECUTORS,
     "n_jobs": "did you mean 'workers'? (None, not -1, is one for each processor)",
     "n_workers": "did you mean 'workers'?",
     "processes": "did you mean 'workers', or kind='process'?",
@@ -67,11 +68,6 @@ _ELSEWHERE = {
     "backend": "did you mean 'kind'? It is 'process' or 'thread'",
     "mp_context": "worker processes are fresh ones, always, as those that multiprocessing spawns",
     "thread_name_prefix": "threads are named by the executor",
-    **dict.fromkeys(
-        ("initializer", "initargs"),
-        "let the function make what it needs, once in each worker: functools.cache keeps it there",
-    ),
-    **dict.fromkeys(OPTIONS, "options of calls are said by executor.options(…)"),
 }
 """Words of other libraries."""
 

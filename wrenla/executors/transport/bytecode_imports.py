@@ -12,7 +12,14 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["absolute", "imported_by", "imported_by_function", "imports_relatively"]
+__all__ = [
+    "absolute",
+    "content_of",
+    "imported_by",
+    "imported_by_function",
+    "imports_relatively",
+    "parts_of_code",
+]
 
 _BY_NAME = frozenset({"import_module", "__import__"})
 """Where code calls these, its strings may be names of modules."""
@@ -26,7 +33,7 @@ def imported_by(code: types.CodeType, package: str) -> frozenset[str]:
 
     Strings that may be names of modules are among them where the code imports by name.
     """
-    parts = list(_parts(code))
+    parts = list(parts_of_code(code))
     names = {name for part in parts for name in _statements(part, package)}
     if imports_by_name(parts):
         names |= _named((constant for part in parts for constant in part.co_consts), package)
@@ -37,20 +44,20 @@ def imported_by_function(function: types.FunctionType) -> frozenset[str]:
     """Return the modules that a function imports; the names of some may be in variables that it refers to."""
     package = str(function.__globals__.get("__package__") or "")
     names = imported_by(function.__code__, package)
-    parts = list(_parts(function.__code__))
+    parts = list(parts_of_code(function.__code__))
     if not imports_by_name(parts):
         return names
     known = function.__globals__
     values = [known.get(name) for part in parts for name in part.co_names]
     values += function.__defaults__ or ()
     values += (function.__kwdefaults__ or {}).values()
-    values += [_content(cell) for cell in function.__closure__ or ()]
+    values += [content_of(cell) for cell in function.__closure__ or ()]
     return names | _named(values, package)
 
 
 def imports_relatively(code: types.CodeType) -> bool:
     """Tell whether code imports from the package around it."""
-    return any(level for part in _parts(code) for level, _, _ in _instructions(part))
+    return any(level for part in parts_of_code(code) for level, _, _ in _instructions(part))
 
 
 def imports_by_name(parts: Iterable[types.CodeType]) -> bool:
@@ -58,12 +65,12 @@ def imports_by_name(parts: Iterable[types.CodeType]) -> bool:
     return any(not _BY_NAME.isdisjoint((*part.co_names, *part.co_freevars)) for part in parts)
 
 
-def _parts(code: types.CodeType) -> Iterator[types.CodeType]:
+def parts_of_code(code: types.CodeType) -> Iterator[types.CodeType]:
     """Yield some code and what is inside it: functions, classes, comprehensions."""
     yield code
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
-            yield from _parts(inner)
+            yield from parts_of_code(inner)
 
 
 def _statements(code: types.CodeType, package: str) -> Iterator[str]:
@@ -106,7 +113,8 @@ def absolute(name: str, package: str) -> str:
     return ".".join([*above, *([bare] if bare else [])])
 
 
-def _content(cell: Any) -> Any:
+def content_of(cell: Any) -> Any:
+    """Return what a closure's cell holds, None if that is nothing yet."""
     try:
         return cell.cell_contents
     except ValueError:  # nothing in it yet

@@ -13,10 +13,10 @@ import secrets
 import sys
 import time
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from wrenla.executors.transport.bytecode_imports import absolute
+from wrenla.executors.transport.bytecode_imports import absolute, content_of, parts_of_code
 from wrenla.executors.transport.stable_pickle import steady_state
 from wrenla_handler.serialize.modules import Source
 
@@ -109,10 +109,10 @@ class _Walk:
         self._names |= _names_in(code)
         cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
         if "__class__" in cells:
-            self._todo.append(_content(cells.pop("__class__")))
+            self._todo.append(content_of(cells.pop("__class__")))
         more = {name: value for name, value in vars(function).items() if name != "__wrapped__"}
         known = _codes_of(source)[1].get(code.co_qualname) == (code,)  # not one of several of this name
-        inside = [*map(_content, cells.values())]
+        inside = [*map(content_of, cells.values())]
         state = (function.__defaults__, function.__kwdefaults__, inside, more)
         if not known or any(state):
             label = f"{function.__module__}.{function.__qualname__}"
@@ -192,13 +192,6 @@ def _parts_of(value: Any) -> tuple[Any, ...]:
     return (value,)
 
 
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # nothing in it yet
-        return None
-
-
 def _alike(literal: Any, value: Any) -> bool:
     return type(literal) is type(value) and repr(literal) == repr(value)
 
@@ -222,23 +215,16 @@ def _codes(text: str, path: str) -> tuple[types.CodeType | None, Mapping[str, tu
     except (SyntaxError, ValueError):
         return None, {}
     found: dict[str, tuple[types.CodeType, ...]] = {}
-    for code in _all(body):
+    for code in parts_of_code(body):
         found[code.co_qualname] = (*found.get(code.co_qualname, ()), code)
     return body, found
-
-
-def _all(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for inner in code.co_consts:
-        if isinstance(inner, types.CodeType):
-            yield from _all(inner)
 
 
 @functools.lru_cache(maxsize=2048)
 def _names_in(code: types.CodeType) -> frozenset[str]:
     """Return the names that code uses, and its strings: they may be those of `getattr`."""
-    names = {name for part in _all(code) for name in part.co_names}
-    texts = (text for part in _all(code) for text in part.co_consts if isinstance(text, str))
+    names = {name for part in parts_of_code(code) for name in part.co_names}
+    texts = (text for part in parts_of_code(code) for text in part.co_consts if isinstance(text, str))
     return frozenset(names.union(text for text in texts if text.isidentifier()))
 
 
