@@ -257,6 +257,38 @@ def test_remove_empty_folders_keeps_those_with_files(store: LocalStore, root: Pa
     assert store.put("a/b/c", b"", create=True)
 
 
+def test_remove_empty_folders_removes_what_was_half_written(store: LocalStore, root: Path) -> None:
+    store.put("a/b/c", b"")
+    store.delete("a/b/c")
+    (root / "theirs").mkdir()
+    temporary = f".{32 * '0'}.tmp"
+    for folder in ("", "a", "a/b", "theirs"):
+        (root / folder / temporary).write_bytes(b"half")
+        (root / folder / ".0123.tmp").write_bytes(b"somebody else's")
+    store.remove_empty_folders(lambda path: path != "theirs")
+    left = sorted(str(path.relative_to(root)) for path in root.rglob(temporary))
+    assert left == [f"theirs/{temporary}"]
+    assert len(list(root.rglob(".0123.tmp"))) == 4
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_put_writes_again_what_was_removed_half_written(
+    any_store: LocalStore, root: Path, create: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, times = os.close, []
+
+    def close(descriptor: int) -> None:
+        really(descriptor)
+        if len(times) < 3 and any(root.rglob(".*.tmp")):
+            times.append(descriptor)
+            any_store.remove_empty_folders(lambda path: True)
+
+    monkeypatch.setattr(os, "close", close)
+    assert any_store.put("a/b/c", b"whole", create=create)
+    assert bytes(any_store.get("a/b/c")) == b"whole"
+    assert files_below(root) == ["a/b/c"]
+
+
 def test_list_passes_over_what_is_no_key(store: LocalStore, root: Path) -> None:
     store.put("c/0", b"")
     (root / "c/.0123.tmp").write_bytes(b"half")

@@ -133,6 +133,37 @@ def test_clean_does_not_take_what_is_being_resumed(place: str) -> None:
     folder.remove()
 
 
+HALF = f".{32 * '0'}.tmp"
+
+KILLED = {
+    "before its lease was made": (False, [""]),
+    "while its lease was made": (False, ["wrenla-lease"]),
+    "when its lease was removed": (False, ["wrenla-lease", f"{NODE}/c/0", "functions"]),
+    "when it wrote down its first file": (False, [f"wrenla-lease/{HALF}"]),
+    "when it counted": (True, [f"wrenla-lease/{HALF}"]),
+    "when it wrote its manifest": (True, [HALF]),
+    "when it wrote a tile": (True, [f"{NODE}/c/0/{HALF}", f"{NODE}/c/1"]),
+}
+
+
+@pytest.mark.parametrize("when", KILLED)
+def test_clean_takes_folders_without_objects(when: str, tmp_path: Path) -> None:
+    with_lease, paths = KILLED[when]
+    if with_lease:
+        leave(str(tmp_path), KEYS[0])
+    run = tmp_path / RUNS / KEYS[0]
+    for path in paths:
+        (run / path).parent.mkdir(parents=True, exist_ok=True)
+        if path.endswith(HALF):
+            (run / path).write_bytes(b"half")
+        else:
+            (run / path).mkdir()
+    theirs = tmp_path / RUNS / KEYS[1] / "theirs"
+    theirs.mkdir(parents=True)
+    assert {name for name, _ in clean(str(tmp_path))} >= {KEYS[0]}
+    assert list((tmp_path / RUNS).rglob("*")) == [theirs.parent, theirs]
+
+
 def test_of_nothing_there_is_nothing_to_clean(place: str) -> None:
     assert list(clean(place)) == []
 

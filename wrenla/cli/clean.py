@@ -62,7 +62,8 @@ def clean(store: str | None, older_than: float, packages: bool, dry_run: bool) -
         ago = f"{format_time(leftover.age)} ago" if leftover.age >= 1 else "just now"
         also = f", partly in {', '.join(leftover.saves)}" if leftover.saves else ""
         others = f"; {counted(leftover.others, 'other')} in its folder kept" if leftover.others else ""
-        click.echo(f"{leftover.name}  {counted(leftover.objects, 'object')}{size}{also}, left {ago}{others}")
+        what = f"{counted(leftover.objects, 'object')}{size}{also}, left {ago}{others}"
+        click.echo(f"{leftover.name}  {what if leftover.objects else 'an empty folder'}")
         runs, objects, nbytes = runs + 1, objects + leftover.objects, nbytes + leftover.nbytes
     if runs == 0:
         click.echo(f"{root}: nothing to clean")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from wrenla.errors import MetadataError, NotAMatrixError
@@ -84,7 +84,7 @@ def leftovers(root: str, *, older_than: float = 0.0) -> Iterator[Leftover]:
     Leftover
         Also one for each run of which something cannot be read: its `why` says what.
     """
-    held = []
+    held: list[tuple[Leftover, Standing]] = []
     for name in runs_in(root):
         url = join(root, RUNS, name)
         try:
@@ -92,16 +92,17 @@ def leftovers(root: str, *, older_than: float = 0.0) -> Iterator[Leftover]:
         except StoreError as error:
             yield Leftover(name, url, why=str(error))
             continue
-        if found is None or found[1].alive:
+        if found is None:
             continue
-        if found[1].alive is None:
-            held.append(found)
-        else:
-            yield found[0]
+        leftover, lease = found
+        if lease is None or lease.alive is False:
+            yield leftover
+        elif lease.alive is None:
+            held.append((leftover, lease))
     yield from _without_holder(held)
 
 
-def _without_holder(held: list[tuple[Leftover, Standing]]) -> Iterator[Leftover]:
+def _without_holder(held: Sequence[tuple[Leftover, Standing]]) -> Iterator[Leftover]:
     with contextlib.ExitStack() as opened:
         places = []
         for leftover, found in held:
@@ -112,14 +113,18 @@ def _without_holder(held: list[tuple[Leftover, Standing]]) -> Iterator[Leftover]
     yield from (leftover for (leftover, _), is_dead in zip(held, free, strict=True) if is_dead)
 
 
-def _look(name: str, url: str, older_than: float) -> tuple[Leftover, Standing] | None:
+def _look(name: str, url: str, older_than: float) -> tuple[Leftover, Standing | None] | None:
     """Return what a run has left and its lease; None if it is too young, or no run's folder at all."""
     store = open_store(url)
     try:
         found = standing(store, LEASE)
+        infos = list(store.scan())
+        if found is None and not infos:
+            # a process was killed between making the folder and taking the lease, or while removing it; one
+            # that is just there makes the folder again if it goes
+            return Leftover(name, url), None
         if found is None or not lease_is_of(found.data, name):
             return None
-        infos = list(store.scan())
         saves = saves_of(store)
     finally:
         store.close()

@@ -112,8 +112,9 @@ class Store(Protocol):
     def remove_empty_folders(self, ours: Callable[[str], bool], *, root: bool = False) -> None:
         """Remove the folders in which nothing is left, of those whose path, without a last `/`, is ours.
 
-        With `root` the store's own folder goes too. Any other empty folder stays, as somebody else has
-        made it. Where a store has no folders there is nothing to do.
+        What a killed process had half written in them, or in the store's own folder, goes first. With `root`
+        the store's own folder goes too. Any other empty folder stays, as somebody else has made it. Where a
+        store has no folders there is nothing to do.
         """
 
     def close(self) -> None:

@@ -17,11 +17,20 @@ from collections.abc import Iterator, Sequence
 from wrenla_handler.stores.base import RUNS, SAVING
 from wrenla_handler.stores.checks import is_key, why_no_key
 
-__all__ = ["check_regular", "entries", "left_out", "open_file", "open_folder", "regular_status", "split"]
+__all__ = [
+    "HALF_WRITTEN",
+    "check_regular",
+    "entries",
+    "left_out",
+    "open_file",
+    "open_folder",
+    "regular_status",
+    "split",
+]
 
 _MAKE_ATTEMPTS = 8
 
-_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{32}\.tmp")
+HALF_WRITTEN = re.compile(r"\.[0-9a-f]{32}\.tmp")
 """The names of our temporary files."""
 
 _FOLDER = os.O_DIRECTORY | os.O_CLOEXEC
@@ -232,5 +241,5 @@ def left_out(folder: int) -> Iterator[tuple[str, str]]:
                         yield name, "it is a symbolic link, and those in a store are not followed"
             elif entry.is_dir() and not is_key(entry.name):
                 yield f"{entry.name}/", why_no_key(entry.name)
-            elif entry.is_file() and not is_key(entry.name) and not _HALF_WRITTEN.fullmatch(entry.name):
+            elif entry.is_file() and not is_key(entry.name) and not HALF_WRITTEN.fullmatch(entry.name):
                 yield entry.name, why_no_key(entry.name)

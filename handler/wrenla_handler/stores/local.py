@@ -26,7 +26,15 @@ from wrenla_handler.stores.atomic_files import (
 )
 from wrenla_handler.stores.base import Data, ObjectInfo, Reach
 from wrenla_handler.stores.checks import check_key, check_range, flat_view, is_key
-from wrenla_handler.stores.folders import entries, left_out, open_file, open_folder, regular_status, split
+from wrenla_handler.stores.folders import (
+    HALF_WRITTEN,
+    entries,
+    left_out,
+    open_file,
+    open_folder,
+    regular_status,
+    split,
+)
 from wrenla_handler.stores.mmap import map_file
 
 __all__ = ["LocalStore"]
@@ -110,7 +118,8 @@ class LocalStore:
                 try:
                     written = write(folder, name, view, durable)
                 except FileNotFoundError:
-                    # somebody has removed the folder as an empty one since it was opened
+                    # somebody has removed the folder as an empty one since it was opened, or what was half
+                    # written in it
                     if attempt == _MAKE_ATTEMPTS - 1:
                         raise
                     continue
@@ -219,7 +228,10 @@ class LocalStore:
         return True
 
     def remove_empty_folders(self, ours: Callable[[str], bool], *, root: bool = False) -> None:
-        """Remove the folders with a path of ours, in which nothing is left."""
+        """Remove the folders with a path of ours, in which nothing is left but what was half written.
+
+        A live writer whose half-written file is gone makes it again: see `put`.
+        """
         with self._translating(""), contextlib.suppress(*_MISSING):
             self._prune("", ours)
         if root:
@@ -235,11 +247,21 @@ class LocalStore:
     def _prune(self, below: str, ours: Callable[[str], bool]) -> None:
         for name, status in self._entries(below):
             path = f"{below}{name}"
-            if status is None and ours(path):
+            if status is not None and HALF_WRITTEN.fullmatch(name):
+                with contextlib.suppress(OSError):
+                    self._unlink(below, name)
+            elif status is None and ours(path):
                 self._prune(f"{path}/", ours)
                 # fails where there still is something, or where someone else was faster
                 with contextlib.suppress(OSError):
                     self._remove_folder([*self._below, *path.split("/")])
+
+    def _unlink(self, below: str, name: str) -> None:
+        folder = open_folder(self._anchor, [*self._below, *below.split("/")[:-1]])
+        try:
+            os.unlink(name, dir_fd=folder)
+        finally:
+            os.close(folder)
 
     def _remove_folder(self, parts: Sequence[str]) -> None:
         parent = open_folder(self._anchor, parts[:-1])
