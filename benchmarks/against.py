@@ -1,4 +1,4 @@
-"""This tree against an earlier commit: the same work by both in turn, as ratios of pairs."""
+"""This tree against an earlier commit: the same work in turn, as ratios of pairs, and whether bits differ."""
 
 from __future__ import annotations
 
@@ -17,14 +17,24 @@ __all__ = ["figures"]
 ROOTS = ("", "kernels", "handler")
 
 WORK = """
-import json, os, sys, time, shutil, tempfile
+import hashlib, json, os, statistics, sys, time, shutil, tempfile
 os.environ.update(AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x", AWS_DEFAULT_REGION="us-east-1")
 folder = tempfile.mkdtemp(dir=sys.argv[1])
 os.environ["WRENLA_STORE"] = folder + "/store"
 import numpy as np
 import wrenla as wl
 
-took = {}
+took, bits = {}, {}
+
+def digest(array):
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+def median_of(times, work):
+    def once():
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+    return statistics.median(once() for _ in range(times))
 
 def timed(name, work):
     began = time.perf_counter()
@@ -46,7 +56,24 @@ with wl.LocalExecutor(2, allowed_mem="3 GiB") as executor:
         b = (A @ x).compute(executor)
         again = (L @ (L.H @ x)).compute(executor)
         assert np.linalg.norm(again - b) <= n * 2.0**-53 * np.linalg.norm(b), "residual"
+        bits["cholesky %d" % n] = digest(again)
         shutil.rmtree(at)
+    tiny = wl.zeros((60, 60), tile=1)
+    took["tasks in a folder"] = median_of(3, lambda: (tiny + tiny).persist(executor))
+    for dtype in ("float32", "float64", "complex64", "complex128"):
+        X = wl.random((700, 300), tile=(90, 70), seed=3).astype(dtype)
+        Y = X.T @ X.conj() + 1
+        K = X.gram().shift(50.0)
+        for name, result in {
+            "product": Y, "factor": K.cholesky(), "solution": K.solve(X), "entries": np.exp(X) * 2 - X,
+            "row sums": X.sum(axis=1), "norm": X.norm(), "slice": (X @ X.T)[5:600:3, ::-1],
+        }.items():
+            bits[dtype + " " + name] = digest(result.compute(executor))
+
+with wl.LocalExecutor(2) as executor:
+    list(executor.map(abs, range(100)))
+    took["map"] = median_of(9, lambda: list(executor.map(abs, range(1000))))
+    took["submit"] = median_of(3, lambda: [executor.submit(abs, 1).result() for _ in range(200)])
 
 import logging
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -75,7 +102,7 @@ cleaned = timed("clean", lambda: dict(clean("s3://bucket/x")))
 assert sum(cleaned.values()) > len(keys), cleaned
 server.stop()
 shutil.rmtree(folder)
-print(json.dumps(took))
+print(json.dumps({"took": took, "bits": bits}))
 """
 
 OBJECTS = 2000
@@ -100,21 +127,30 @@ def figures(rounds: int, base: str) -> list[Figure]:
         subprocess.run(["git", "-C", here, "worktree", "add", "--quiet", there, base], check=True)
         try:
             runs: dict[Path, list[dict[str, float]]] = {here: [], there: []}
+            bits: dict[Path, dict[str, str]] = {}
             for number in range(rounds):  # neither tree is always the first one
                 for tree in (here, there) if number % 2 else (there, here):
-                    runs[tree].append(_run(tree, folder))
+                    took, bits[tree] = _run(tree, folder)
+                    runs[tree].append(took)
         finally:
             subprocess.run(["git", "-C", here, "worktree", "remove", "--force", there], check=True)
-    return [_figure(name, must, base, runs[here], runs[there]) for name, must in MUST.items()]
+    found = [_figure(name, must, base, runs[here], runs[there]) for name, must in MUST.items()]
+    other = [name for name in bits[here] if bits[here][name] != bits[there].get(name)]
+    note = f"{len(bits[here])} results; " + (", ".join(other) if other else "all the same")
+    return [*found, Figure("bits", f"results that differ from {base}", len(other), 0, 0, "", True, note)]
 
 
 SIZES = (6144, 12288)
 
-MUST = {f"{what} {n}": 1.03 for n in SIZES for what in ("save", "cholesky")} | {"clean": 1.2}
+MUST = {f"{what} {n}": 1.03 for n in SIZES for what in ("save", "cholesky")}
+MUST |= {"tasks in a folder": 1.03, "map": 1.03, "submit": 1.03, "clean": 1.2}
 
 _NAMES = {
     **{f"save {n}": f"save of random n = {n} into a folder" for n in SIZES},
     **{f"cholesky {n}": f"Cholesky n = {n}, disk to disk" for n in SIZES},
+    "tasks in a folder": "a plan of 3,600 tiles of one entry, temporaries in a folder",
+    "map": "map of 1,000 trivial calls, two processes, warm",
+    "submit": "200 trivial calls, one after the other",
     "clean": f"clean of {OBJECTS:,} objects on moto's S3",
 }
 
@@ -127,7 +163,7 @@ def _figure(
     return Figure(_NAMES[name], f"this tree / {base}", ratio, must, 1.0, "×", True, spent)
 
 
-def _run(tree: Path, folder: str) -> dict[str, float]:
+def _run(tree: Path, folder: str) -> tuple[dict[str, float], dict[str, str]]:
     paths = os.pathsep.join(str(tree / root) for root in ROOTS)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", WORK, folder, str(OBJECTS), json.dumps(SIZES)],
@@ -139,9 +175,10 @@ def _run(tree: Path, folder: str) -> dict[str, float]:
     )
     if done.returncode:
         raise RuntimeError(f"{tree}: {done.stderr[-2000:]}")
-    took: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    said = json.loads(done.stdout.strip().splitlines()[-1])
+    took: dict[str, float] = said["took"]
     print(
         f"  {tree.name}: " + ", ".join(f"{name} {seconds:.3f} s" for name, seconds in took.items()),
         flush=True,
     )
-    return took
+    return took, said["bits"]
