@@ -16,6 +16,8 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import Cancelled, NeverStarted, TimedOut
+from wrenla.executors.local import process_channels
+from wrenla.executors.local.processes import Child
 
 from .gate import Gate
 
@@ -35,6 +37,23 @@ def test_workers_that_cannot_start_leave_the_calls_to_others(few_files: None) ->
         assert list(executor.map(lambda x: time.sleep(0.02) or x, range(60))) == list(range(60))
     finally:
         executor.shutdown()
+
+
+def test_calls_wait_for_a_worker_that_starts_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others that cannot start leave their calls to it, however long it takes."""
+    begun = threading.Event()
+
+    class Slow(Child):
+        def __init__(self, variables: dict[str, str]) -> None:
+            if begun.is_set():
+                raise NeverStarted("no worker process can be started: too many open files")
+            begun.set()
+            time.sleep(3.0)
+            super().__init__(variables)
+
+    monkeypatch.setattr(process_channels, "Child", Slow)
+    with wl.LocalExecutor(3, allowed_mem="600 MiB") as executor:
+        assert list(executor.map(abs, range(9))) == list(range(9))
 
 
 def test_no_worker_at_all_is_an_error_with_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,9 +68,10 @@ def test_the_second_of_two_is_refused(url: str, executor: wl.LocalExecutor, over
 @pytest.mark.parametrize("same", [False, True])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_who_was_taken_for_dead_is_told_and_mixes_nothing(
-    url: str, executor: wl.LocalExecutor, overwrite: bool, same: bool
+    url: str, executor: wl.LocalExecutor, overwrite: bool, same: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A driver stands still (a stopped process, a sleeping machine), and goes on when another one is done."""
+    monkeypatch.setattr(lease_module, "RENEW_SECONDS", 1000.0)  # nor does it count its lease up
     if overwrite:
         full(0).save(url, executor)
     with saving_slowly(full(1), url, overwrite=overwrite) as first:

@@ -99,12 +99,18 @@ class ProcessChannel:
         self._told = False
         self._stopped: set[Attempt] = set()  # before their child was there
         self._failures = 0  # to start a child
+        self._starting = False
         self._lock = threading.Lock()
 
     @property
     def has_child(self) -> bool:
         """There is a process, which may be alive."""
         return self._child is not None
+
+    @property
+    def may_have_child(self) -> bool:
+        """There is a process, or one is being started by a channel that has not failed to yet."""
+        return self.has_child or (self._starting and self._failures == 0)
 
     def appetite(self, call: Call) -> int:
         """Return how many calls like this one to send ahead, so that short ones need not wait."""
@@ -233,7 +239,7 @@ class ProcessChannel:
         """Give calls back, for another channel may have a child, and pause, so as not to take them all."""
         self._failures += 1
         hopeless = self._failures >= _STARTS and not any(
-            channel.has_child for channel in self._transport.channels
+            channel.may_have_child for channel in self._transport.channels
         )
         for call, attempt in work:
             yield call, attempt, Outcome(error=error) if hopeless else None
@@ -269,7 +275,11 @@ class ProcessChannel:
             child.kill()
             child = None
         if child is None:
-            child = Child(os.environ | self._transport.variables)
+            self._starting = True
+            try:
+                child = Child(os.environ | self._transport.variables)
+            finally:
+                self._starting = False
         self._failures = 0
         with self._lock:
             self._child, self._attempts, self._told = child, attempts, False
