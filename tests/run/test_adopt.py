@@ -209,7 +209,7 @@ def test_a_store_that_fails_is_no_reason_to_fail(
         raise KeyError(key)
 
     for broken in (fail, vanish):
-        kill(made.solve(B1), executor, 20)
+        kill(made.solve(B1), executor, 5)  # the second one goes on with what the first one has left
         with monkeypatch.context() as patch:
             patch.setattr(LocalStore, "copy_from", broken)
             result, found = run(made.solve(B2), executor)
