@@ -3,7 +3,7 @@
 ``python -m wrenla_handler.worker_process ANSWERS PARENT`` reads frames from standard input and writes frames
 to the descriptor ANSWERS, each `MAGIC`, a length of four bytes (big endian) and so many bytes of JSON. The
 first says how to find modules, from which level on what is logged is shown, and which descriptor takes the
-rest of it; the others are requests, or lists of them. That, standard output and standard error are files in
+rest of it; the others are lists of requests. That, standard output and standard error are files in
 which output is kept. The process ends with its input, with PARENT (see `keeper`), or when it is told to:
 then it answers what it has begun, and says that it leaves.
 """
@@ -19,6 +19,8 @@ import sys
 import threading
 import time
 from collections import deque
+
+import msgspec
 
 from wrenla_handler.calls.capture import FileOutput
 from wrenla_handler.calls.messages import Request, Response
@@ -69,7 +71,7 @@ def main(arguments: list[str]) -> None:
     _write(answers, json.dumps({"pid": os.getpid(), "python": sys.version_info[:3]}).encode())
     desk = _Desk(callee.name, answers)
     while (frame := listener.interruptible(_read, requests)) is not None:
-        desk.lay(Request.decode_all(frame))
+        desk.lay(msgspec.json.decode(frame, type=list[Request]))
         while not (listener.told or callee.spoilt) and (request := desk.take()) is not None:
             response = listener.interruptible(callee.answer, request)
             # interrupted where it was not for the callee to see

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -159,10 +160,9 @@ def test_the_workers_own_limit(stub: Endpoint, make: Make) -> None:
 
 
 def called_failure() -> Any:
-    from wrenla_handler.calls.messages import plain_of
     from wrenla_handler.lambda_entry import _failed
 
-    return json.loads(plain_of(_failed(RuntimeError("still running"))))
+    return msgspec.to_builtins(_failed(RuntimeError("still running")))
 
 
 def test_the_functions_own_limit_has_a_remedy(stub: Endpoint, make: Make) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from wrenla.errors import Lost
 from wrenla.executors.calls.call import Call
@@ -104,7 +104,7 @@ def test_what_was_stored_of_an_answer_that_could_not_be_is_removed(envelopes: Re
 
 
 def test_logs_that_are_gone_hide_nothing(envelopes: RemoteTransport) -> None:
-    logs = (Blob("0" * 64, 6, key="results/gone"),)
+    logs = (Blob("0" * 64, 6, b"", "results/gone"),)
     outcome = envelopes.read(Response("a", 1, "value", packed(3), logs), a_call(envelopes, "a"))
     assert (outcome.value, outcome.error) == (3, None)
     assert b"is not there any more" in outcome.logs

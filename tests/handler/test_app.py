@@ -230,10 +230,10 @@ def test_what_has_another_hash_is_not_loaded(part: str, stored: bool, make: Make
     make()
     (trap,) = packed(Trap(tmp_path / "trapped"))
     store = (tmp_path / "store").as_uri()
-    forged = Blob("0" * 64, trap.nbytes, trap.data)
+    forged = Blob("0" * 64, trap.nbytes, trap.data, "")
     if stored:
         open_store(store).put("forged", trap.data)
-        forged = Blob("0" * 64, trap.nbytes, key="forged")
+        forged = Blob("0" * 64, trap.nbytes, data=b"", key="forged")
     response = answered(call(abs, -1, store=store, **{part: (forged,)}))
     assert response.ending == "refused"
     failure = value(response)
@@ -449,6 +449,20 @@ def result(specs: dict[str, ArraySpec], out: str = "X") -> Any:
             assert not tile[m:].any()
             assert not tile[:, n:].any()
     return found
+
+
+def test_answers_go_and_come_by_name() -> None:
+    done = TaskAnswer([Report(0.5, gets=3, pivots=(1.0, 2.0)), packed(3), None], "w", 7, b"\xff", (("o", 1),))
+    found = json.loads(done.encode())
+    assert (found["outcomes"][0]["read_seconds"], found["outcomes"][0]["gets"]) == (0.5, 3)
+    found["outcomes"][0] = dict(reversed(found["outcomes"][0].items()))
+    assert TaskAnswer.of(found) == done == TaskAnswer.decode(done.encode())
+    for wrong in ([3], [{"gets": "3"}], [[["0" * 64, 1]]], {}):
+        with pytest.raises(ValueError, match=r"not a wrenla 'done' of version"):
+            TaskAnswer.of(found | {"outcomes": wrong})
+    del found["logs"]
+    with pytest.raises(ValueError, match="without logs"):
+        TaskAnswer.of(found)
 
 
 def error_of(outcome: Any) -> Exception:

@@ -69,10 +69,11 @@ STRANGERS = (
 
 THIRD_PARTY = {
     "wrenla_kernels": {"numpy", "scipy", "threadpoolctl"},
-    "wrenla_handler": {"numpy", "scipy", "boto3", "botocore", "urllib3", "cloudpickle"},
+    "wrenla_handler": {"numpy", "scipy", "boto3", "botocore", "urllib3", "cloudpickle", "msgspec"},
     "wrenla": {
         *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "threadpoolctl", "click", "rich"),
         "xxhash",
+        "msgspec",
         *("distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
     },
 }

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import hmac
-import json
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+import msgspec
 
 from wrenla_handler.errors import IntegrityError
-from wrenla_handler.serialize.blobs import Blob, Packed
+from wrenla_handler.serialize.blobs import Packed
 
-__all__ = [
-    "VERSION",
-    "Ending",
-    "Request",
-    "Response",
-    "Streams",
-    "document",
-    "packed_of",
-    "plain_of",
-    "sealed",
-    "streams_as_json",
-    "streams_of",
-    "unsealed",
-]
+__all__ = ["VERSION", "Ending", "Message", "Request", "Response", "Streams", "sealed", "unsealed"]
 
 VERSION = 1
 
@@ -56,8 +42,46 @@ Streams: TypeAlias = tuple[tuple[str, int], ...]
 """Which stream some bytes of output went to, and so on: see `Printed`."""
 
 
-@dataclass(slots=True)
-class Request:
+class Message(msgspec.Struct, kw_only=True, tag_field="kind"):
+    """What travels between driver and workers: fields by their names, bytes in base 64.
+
+    What is received has the types that are said here; more fields do not matter.
+    """
+
+    version: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)] = VERSION
+
+    def encode(self) -> bytes:
+        """Return the message as JSON."""
+        return _ENCODER.encode(self)
+
+    @classmethod
+    def decode(cls, text: bytes) -> Self:
+        """Read a message that a wrenla has written. Raises ValueError if this is none of our version."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except ValueError as error:
+            raise cls._refusal(f"{error}: {text[:80]!r}") from None
+
+    @classmethod
+    def of(cls, plain: Any) -> Self:
+        """Return a message that anybody may have written, from its JSON, parsed: no field may be missing."""
+        try:
+            found = msgspec.convert(plain, cls)
+            if missing := {"kind", *cls.__struct_fields__} - plain.keys():
+                raise ValueError(f"without {', '.join(sorted(missing))}")
+        except ValueError as error:
+            raise cls._refusal(str(error)) from None
+        return found
+
+    @classmethod
+    def _refusal(cls, why: str) -> ValueError:
+        return ValueError(f"not a wrenla {cls.__struct_config__.tag!r} of version {VERSION}: {why}")
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class Request(Message, tag="call"):
     """One attempt at one call.
 
     Attributes
@@ -96,54 +120,8 @@ class Request:
     unrecorded: float = 0.0
     limit: float = 0.0
 
-    def encode(self) -> bytes:
-        """Return the request as JSON."""
-        values = ",".join(map(plain_of, self.values))
-        return (
-            f'{{"version":{VERSION},"kind":"call","id":{_text(self.id)},"attempt":{self.attempt},'
-            f'"function":{plain_of(self.function)},"arguments":{plain_of(self.arguments)},"values":[{values}],'
-            f'"modules":{plain_of(self.modules)},"store":{_text(self.store)},"record":{_text(self.record)},'
-            f'"secret":{_text(self.secret)},"unrecorded":{self.unrecorded!r},"limit":{self.limit!r}}}'
-        ).encode()
 
-    @classmethod
-    def decode(cls, text: bytes) -> Request:
-        """Read a request.
-
-        Raises
-        ------
-        ValueError
-            If this is no request of our version.
-        """
-        return cls.of(json.loads(text.decode()))
-
-    @classmethod
-    def decode_all(cls, text: bytes) -> list[Request]:
-        """Read one request, or a JSON list of them."""
-        found = json.loads(text.decode())
-        return [cls.of(each) for each in (found if isinstance(found, list) else [found])]
-
-    @classmethod
-    def of(cls, plain: Any) -> Request:
-        """Return a request from its JSON, parsed. Raises ValueError if it is none of our version."""
-        found = document(plain, "call")
-        return cls(
-            found["id"],
-            found["attempt"],
-            packed_of(found["function"]),
-            packed_of(found["arguments"]),
-            tuple(packed_of(value) for value in found["values"]),
-            packed_of(found["modules"]),
-            found["store"],
-            found["record"],
-            found["secret"],
-            found["unrecorded"],
-            found["limit"],
-        )
-
-
-@dataclass(slots=True)
-class Response:
+class Response(Message, tag="answer"):
     """What became of one attempt.
 
     Attributes
@@ -180,33 +158,6 @@ class Response:
     hits: int = 0
     streams: Streams = ()
 
-    def encode(self) -> bytes:
-        """Return the response as JSON."""
-        return (
-            f'{{"version":{VERSION},"kind":"answer","id":{_text(self.id)},"attempt":{self.attempt},'
-            f'"ending":{_text(self.ending)},"value":{plain_of(self.value)},"logs":{plain_of(self.logs)},'
-            f'"seconds":{self.seconds!r},"peak":{self.peak},"worker":{_text(self.worker)},'
-            f'"gets":{self.gets},"hits":{self.hits},"streams":{streams_as_json(self.streams)}}}'
-        ).encode()
-
-    @classmethod
-    def decode(cls, text: bytes) -> Response:
-        """Read a response. Raises ValueError if this is none of our version."""
-        found = document(json.loads(text.decode()), "answer")
-        return cls(
-            found["id"],
-            found["attempt"],
-            found["ending"],
-            packed_of(found["value"]),
-            packed_of(found["logs"]),
-            found["seconds"],
-            found["peak"],
-            found["worker"],
-            found["gets"],
-            found["hits"],
-            streams_of(found["streams"]),
-        )
-
 
 def sealed(text: bytes, secret: str) -> bytes:
     """Return a message behind a signature of it (HMAC-SHA256), for a place that others may write to."""
@@ -220,41 +171,3 @@ def unsealed(data: bytes, secret: str) -> bytes:
     if not hmac.compare_digest(signature, expected):
         raise IntegrityError("the stored answer was not written by our worker; it was not loaded")
     return text
-
-
-# Put together by hand: for a call that does nothing, `json.dumps` of the whole would be a tenth of its time.
-_text = json.encoder.encode_basestring_ascii
-
-
-def plain_of(packed: Packed) -> str:
-    """Return a packed value as JSON."""
-    return "[" + ",".join(map(_blob, packed)) + "]"
-
-
-def streams_as_json(streams: Streams) -> str:
-    """Return streams as JSON."""
-    return "[" + ",".join([f'["{name}",{nbytes}]' for name, nbytes in streams]) + "]"
-
-
-def streams_of(plain: list[Any]) -> Streams:
-    """Return streams from their JSON, parsed."""
-    return tuple([(name, nbytes) for name, nbytes in plain])
-
-
-def _blob(blob: Blob) -> str:
-    data = binascii.b2a_base64(blob.data, newline=False).decode() if blob.data else ""
-    return f'["{blob.sha256}",{blob.nbytes},"{data}",{_text(blob.key)}]'
-
-
-def packed_of(plain: list[Any]) -> Packed:
-    """Return a packed value from its JSON, parsed."""
-    return tuple(
-        [Blob(sha256, nbytes, binascii.a2b_base64(data), key) for sha256, nbytes, data, key in plain]
-    )
-
-
-def document(found: Any, kind: str) -> dict[str, Any]:
-    """Return a parsed message if it is of some kind and of our version; otherwise raise ValueError."""
-    if not isinstance(found, dict) or found.get("kind") != kind or found.get("version") != VERSION:
-        raise ValueError(f"not a wrenla {kind!r} of version {VERSION}: {str(found)[:80]}")
-    return found

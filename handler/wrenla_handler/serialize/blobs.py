@@ -36,8 +36,8 @@ class Blob(NamedTuple):
 
     sha256: str
     nbytes: int
-    data: bytes = b""
-    key: str = ""
+    data: bytes
+    key: str
 
 
 Packed: TypeAlias = tuple[Blob, ...]
@@ -94,9 +94,9 @@ def pack(parts: Sequence[Data], put: Callable[[int, Data], str], *, inline: int 
         sha256 = hashlib.sha256(part).hexdigest()
         if nbytes <= inline:
             inline -= nbytes
-            packed.append(Blob(sha256, nbytes, bytes(part)))
+            packed.append(Blob(sha256, nbytes, bytes(part), ""))
         else:
-            packed.append(Blob(sha256, nbytes, key=put(number, part)))
+            packed.append(Blob(sha256, nbytes, b"", put(number, part)))
     return tuple(packed)
 
 

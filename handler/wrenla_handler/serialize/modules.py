@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import json
@@ -82,8 +81,15 @@ def split_function(blob: bytes) -> tuple[list[Source], bytes]:
     return decode_sources(rest[: int(length)]), rest[int(length) :]
 
 
-class Finder(importlib.abc.SourceLoader, importlib.abc.MetaPathFinder):  # type: ignore[misc]
-    """Finds the modules that came with calls, before any other place is looked at."""
+class Finder:
+    """Finds the modules that came with calls, before any other place is looked at.
+
+    It is what `importlib.abc` calls a source loader and a finder, without importing that: each worker process
+    would import twelve modules more.
+    """
+
+    create_module = importlib.machinery.SourceFileLoader.create_module
+    exec_module = importlib.machinery.SourceFileLoader.exec_module
 
     def __init__(self) -> None:
         self.purges = 0
@@ -132,7 +138,10 @@ class Finder(importlib.abc.SourceLoader, importlib.abc.MetaPathFinder):  # type:
         # with the folder of a package, files beside its modules are found where there are any
         places = [source.path.rpartition("/")[0]] if source.package else None
         return importlib.util.spec_from_file_location(
-            fullname, source.path, loader=self, submodule_search_locations=places
+            fullname,
+            source.path,
+            loader=self,  # type: ignore[arg-type]  # what is called deprecated is not there
+            submodule_search_locations=places,
         )
 
     def _around(self, name: str, path: Sequence[str] | None) -> importlib.machinery.ModuleSpec | None:

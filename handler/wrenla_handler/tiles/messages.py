@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import binascii
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from wrenla_handler.calls.messages import (
-    VERSION,
-    Streams,
-    document,
-    packed_of,
-    plain_of,
-    streams_as_json,
-    streams_of,
-)
+from wrenla_handler.calls.messages import VERSION, Message, Streams
 from wrenla_handler.serialize.blobs import Packed
 from wrenla_handler.tiles.task import ArraySpec, Task, decode, encode
 from wrenla_handler.tiles.worker import Report
@@ -57,10 +48,9 @@ class TaskRequest:
 
     @classmethod
     def of(cls, plain: Any) -> TaskRequest:
-        """Return a request from its JSON, parsed. Raises ValueError if it is none of our version."""
-        found = document(plain, "task")
-        tasks = [decode(task) for task in found["tasks"]]
-        arrays = {name: decode(spec) for name, spec in found["arrays"].items()}
+        """Return a request from its JSON, parsed. Raises ValueError or the like if it makes no sense."""
+        tasks = [decode(task) for task in plain["tasks"]]
+        arrays = {name: decode(spec) for name, spec in plain["arrays"].items()}
         if not tasks or not all(isinstance(task, Task) for task in tasks):
             raise ValueError("not a list of tasks")
         if not all(isinstance(spec, ArraySpec) for spec in arrays.values()):
@@ -68,16 +58,15 @@ class TaskRequest:
         unknown = {name for task in tasks for name in task.arrays()} - arrays.keys()
         if unknown:
             raise ValueError(f"not told what {', '.join(map(repr, sorted(unknown)))} is")
-        return cls(tasks, arrays, int(found["projected"]))
+        return cls(tasks, arrays, int(plain["projected"]))
 
 
-@dataclass(frozen=True, slots=True)
-class TaskAnswer:
+class TaskAnswer(Message, tag="done"):
     """What became of some tasks.
 
     Attributes
     ----------
-    outcomes : sequence
+    outcomes : list
         As many as there were tasks.
     worker : str
     peak : int
@@ -88,48 +77,8 @@ class TaskAnswer:
         Which stream the bytes of it went to.
     """
 
-    outcomes: Sequence[TaskOutcome]
+    outcomes: list[TaskOutcome]
     worker: str = ""
     peak: int = 0
     logs: bytes = b""
     streams: Streams = ()
-
-    def encode(self) -> bytes:
-        """Return the answer as JSON."""
-        outcomes = ",".join(map(_plain_outcome, self.outcomes))
-        return (
-            f'{{"version":{VERSION},"kind":"done","outcomes":[{outcomes}],'
-            f'"worker":{json.dumps(self.worker)},"peak":{self.peak},'
-            f'"logs":"{binascii.b2a_base64(self.logs, newline=False).decode()}",'
-            f'"streams":{streams_as_json(self.streams)}}}'
-        ).encode()
-
-    @classmethod
-    def of(cls, plain: Any) -> TaskAnswer:
-        """Return an answer from its JSON, parsed. Raises ValueError if it is none of our version."""
-        found = document(plain, "done")
-        return cls(
-            list(map(_outcome, found["outcomes"])),
-            found["worker"],
-            found["peak"],
-            binascii.a2b_base64(found["logs"]),
-            streams_of(found["streams"]),
-        )
-
-
-def _plain_outcome(outcome: TaskOutcome) -> str:
-    match outcome:
-        case None:
-            return "null"
-        case Report():
-            return json.dumps({"report": astuple(outcome)})
-        case _:
-            return f'{{"failure":{plain_of(outcome)}}}'
-
-
-def _outcome(plain: Any) -> TaskOutcome:
-    if plain is None:
-        return None
-    if "report" in plain:
-        return Report(*plain["report"])
-    return packed_of(plain["failure"])

@@ -50,9 +50,6 @@ class Report:
     committed: bool = False
     pivots: tuple[float, float] = (0.0, 0.0)
 
-    def __post_init__(self) -> None:
-        self.pivots = (self.pivots[0], self.pivots[1])  # of JSON, a list
-
 
 def cache_key(spec: ArraySpec, ref: TileRef) -> CacheKey:
     """Name a tile by its content, and, unless it was there before, by the run that makes it."""

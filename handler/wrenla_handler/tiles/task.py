@@ -7,7 +7,7 @@ a run's table of `ArraySpec` explains, so the same plan serves every iteration o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from wrenla_handler.tiles.grid import Grid, Pair
@@ -326,8 +326,9 @@ def encode(value: Any) -> Any:
     >>> encode(TileRef("L", 2, 1))
     ['TileRef', 'L', 2, 1, 0]
     """
-    if type(value).__name__ in _TYPES:
-        return [type(value).__name__, *(encode(getattr(value, f.name)) for f in fields(value))]
+    kind = type(value)
+    if kind.__name__ in _TYPES:
+        return [kind.__name__, *[encode(getattr(value, name)) for name in kind.__dataclass_fields__]]
     if isinstance(value, tuple):
         return ["", *map(encode, value)]
     if isinstance(value, complex):

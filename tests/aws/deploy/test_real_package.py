@@ -17,7 +17,7 @@ ONLY_THE_DRIVERS = {"click", "markdown_it_py", "mdurl", "pygments"}
 
 OTHERS = [
     *("numpy", "numpy.f2py", "numpy.testing", "scipy.linalg", "scipy.special", "scipy.sparse.linalg"),
-    *("scipy.stats", "scipy.optimize", "boto3", "cloudpickle", "rich.live"),
+    *("scipy.stats", "scipy.optimize", "boto3", "cloudpickle", "msgspec", "rich.live"),
 ]
 
 

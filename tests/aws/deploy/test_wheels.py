@@ -19,7 +19,7 @@ from wrenla.errors import SettingError
 
 def test_versions_are_those_installed_here() -> None:
     pins = wanted(None).pins
-    for name in ("numpy", "scipy", "boto3", "botocore", "cloudpickle", "rich", "click", "threadpoolctl"):
+    for name in ("numpy", "scipy", "boto3", "botocore", "cloudpickle", "msgspec", "rich", "click"):
         assert pins[name] == importlib.metadata.version(name)
     assert not pins.keys() & {"wrenla", "moto", "pytest", "awslambdaric", "distributed", "zarr"}
 

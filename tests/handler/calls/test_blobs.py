@@ -159,13 +159,13 @@ def test_no_bytes_are_loaded_that_have_another_hash(tmp_path: Path) -> None:
     sprung = tmp_path / "sprung"
     evil = pickle.dumps(Trap(sprung), 5)
     honest = dump("honest")[0]
-    inline = Blob(hashlib.sha256(honest).hexdigest(), len(evil), evil)
+    inline = Blob(hashlib.sha256(honest).hexdigest(), len(evil), evil, "")
     with pytest.raises(IntegrityError, match="part of the message"):
         load((inline,), dict[str, bytes]().__getitem__)
     with pytest.raises(IntegrityError, match="the object some/key"):
         load((inline._replace(data=b"", key="some/key"),), {"some/key": evil}.__getitem__)
     assert not sprung.exists()
-    load((Blob(hashlib.sha256(evil).hexdigest(), len(evil), evil),), dict[str, bytes]().__getitem__)
+    load((Blob(hashlib.sha256(evil).hexdigest(), len(evil), evil, ""),), dict[str, bytes]().__getitem__)
     assert sprung.exists()  # it would have been
 
 
@@ -251,7 +251,7 @@ def test_bare_values_keep_their_names() -> None:
 
 def test_checked_returns_what_it_was_given() -> None:
     data = memoryview(b"abc")
-    blob = Blob(hashlib.sha256(b"abc").hexdigest(), 3)
+    blob = Blob(hashlib.sha256(b"abc").hexdigest(), 3, b"", "")
     assert checked(data, blob) is data
     with pytest.raises(IntegrityError, match=blob.sha256[:12]):
         checked(b"abd", blob)

@@ -62,7 +62,6 @@ def test_requests_go_and_come(request: Request) -> None:
     found = strict(text)
     assert (found["version"], found["kind"], found["id"]) == (1, "call", request.id)
     assert set(found) == {*Request.__slots__, "version", "kind"}
-    assert text.isascii()
 
 
 @given(responses)
@@ -80,7 +79,7 @@ def test_defaults_go_and_come() -> None:
 
 
 def test_the_order_of_fields_and_more_fields_do_not_matter() -> None:
-    request = Request("a", 2, (Blob("0" * 64, 1, b"x"),))
+    request = Request("a", 2, (Blob("0" * 64, 1, b"x", ""),))
     found = json.loads(request.encode())
     text = json.dumps({"more": [1], **dict(reversed(found.items()))}, indent=3).encode()
     assert Request.decode(text) == request

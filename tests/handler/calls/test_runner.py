@@ -8,11 +8,11 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from wrenla_handler.calls.broadcast import Ref
 from wrenla_handler.calls.context import current_call
@@ -174,7 +174,7 @@ def test_what_is_missing_is_refused(f: Fixture, tmp_path: Any) -> None:
 @pytest.mark.parametrize("part", ["function", "arguments", "modules"])
 def test_what_has_another_hash_is_refused(f: Fixture, part: str) -> None:
     request = f.request(abs, -1)
-    bad = Blob("0" * 64, 3, b"abc")
+    bad = Blob("0" * 64, 3, b"abc", "")
     response = f.answer(replace(request, **{part: (bad,)}))
     assert response.ending == "refused"
     assert isinstance(f.error(response), IntegrityError)
@@ -183,7 +183,9 @@ def test_what_has_another_hash_is_refused(f: Fixture, part: str) -> None:
 
 def test_arguments_that_cannot_be_loaded_are_refused(f: Fixture) -> None:
     text = b"cno_such_module\nthing\n."
-    request = replace(f.request(abs), arguments=(Blob(hashlib.sha256(text).hexdigest(), len(text), text),))
+    request = replace(
+        f.request(abs), arguments=(Blob(hashlib.sha256(text).hexdigest(), len(text), text, ""),)
+    )
     response = f.answer(request)
     assert response.ending == "refused"
     assert isinstance(f.error(response), ModuleNotFoundError)
@@ -284,11 +286,11 @@ def module(name: str, text: str) -> Source:
 def test_modules_are_there_before_the_function_is_loaded(f: Fixture) -> None:
     def with_modules(request: Request, text: str) -> Request:
         data = encode_sources([module("shipped_to_callee", text)])
-        return replace(request, modules=(Blob(hashlib.sha256(data).hexdigest(), len(data), data),))
+        return replace(request, modules=(Blob(hashlib.sha256(data).hexdigest(), len(data), data, ""),))
 
     by_name = b"cshipped_to_callee\nrun\n."
     request = f.request(abs)
-    request.function = (Blob(hashlib.sha256(by_name).hexdigest(), len(by_name), by_name),)
+    request.function = (Blob(hashlib.sha256(by_name).hexdigest(), len(by_name), by_name, ""),)
     try:
         assert f.answer(request).ending == "refused"
         first = with_modules(request, "def run(): return 1\n")
@@ -305,7 +307,7 @@ def test_modules_are_there_before_the_function_is_loaded(f: Fixture) -> None:
 
 
 def test_our_own_error_is_not_taken_for_the_functions(f: Fixture) -> None:
-    response = f.answer(replace(f.request(abs, 1), arguments=(Blob("0" * 64, 10, key="not/there"),)))
+    response = f.answer(replace(f.request(abs, 1), arguments=(Blob("0" * 64, 10, b"", "not/there"),)))
     assert response.ending == "refused"
     assert isinstance(f.error(response), WrenlaError)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+
+import msgspec
 
 from wrenla.errors import (
     CallError,
@@ -35,8 +35,6 @@ from wrenla_handler.tiles.messages import TaskAnswer
 __all__ = ["LambdaChannel"]
 
 logger = logging.getLogger("wrenla.calls")
-
-_T = TypeVar("_T")
 
 _PATIENCE = 300.0
 """Seconds for which a call without a deadline is offered to a service that does nothing for us meanwhile."""
@@ -143,7 +141,7 @@ class LambdaChannel:
             if not isinstance(reply.error, WorkerDied):  # which may have stored its answer before
                 self._transport.forget_record(request)
             return Outcome(error=_labelled(reply.error, call), logs=reply.billing.output.encode())
-        response = _decoded(Response.decode, reply.body)
+        response = Response.of(msgspec.json.decode(reply.body))
         if (response.id, response.attempt) != (request.id, request.attempt):
             raise ValueError("it answers another call")
         if request.record and response.seconds >= request.unrecorded:
@@ -230,7 +228,7 @@ class LambdaChannel:
         def read(reply: Reply) -> Outcome:
             if reply.error is not None:
                 return Outcome(error=_labelled(reply.error, call))
-            answer = _decoded(lambda body: TaskAnswer.of(json.loads(body)), reply.body)
+            answer = TaskAnswer.of(msgspec.json.decode(reply.body))
             if len(answer.outcomes) != len(work.request.tasks):
                 raise ValueError(f"{len(answer.outcomes)} outcomes of {len(work.request.tasks)} tasks")
             if attempt.ending == "superseded":
@@ -257,7 +255,8 @@ class LambdaChannel:
         except ValueError as error:
             outcome = Outcome(
                 error=ServiceError(
-                    f"{call.label}: not an answer of wrenla's function ({error}); run: wrenla deploy"
+                    f"{call.label}: not an answer of wrenla's function ({error}: {reply.body[:80]!r}); "
+                    "run: wrenla deploy"
                 )
             )
         outcome.billed, outcome.dollars, outcome.init = seconds, dollars, reply.billing.init
@@ -303,15 +302,6 @@ class LambdaChannel:
         # an account that may have few at a time takes the next ones when these have ended
         if now - max(began, self._transport.limiter.served()) > _PATIENCE:
             raise Throttled(str(error or f"{call.label}: AWS Lambda took no call for {_PATIENCE:g} s"))
-
-
-def _decoded(decode: Callable[[bytes], _T], body: bytes) -> _T:
-    """Return a message. Raises ValueError if it makes no sense."""
-    try:
-        return decode(body)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        text = body[:80].decode("utf-8", "replace")
-        raise ValueError(f"{type(error).__name__}: {text!r}") from error
 
 
 def _labelled(error: WrenlaError, call: Call) -> WrenlaError:

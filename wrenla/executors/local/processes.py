@@ -176,7 +176,7 @@ class Child:
             self._counted, self._oom_kills = now, _oom_kills()
         text = b",".join([request.encode() for request in requests])
         try:
-            self._send(text if len(requests) == 1 else b"[" + text + b"]")
+            self._send(b"[" + text + b"]")
         except OSError as error:
             raise NeverStarted(f"the worker process could not be given the call: {error}") from error
 
@@ -202,7 +202,7 @@ class Child:
             raise Leaving
         try:
             return Response.decode(text)
-        except (ValueError, KeyError, TypeError) as error:
+        except ValueError as error:
             raise Lost(f"the worker's answer makes no sense ({error}): the function used its pipe") from error
 
     def printed(self) -> Iterator[tuple[StreamName, bytes]]:

@@ -90,7 +90,7 @@ class ScratchSpace:
             for blob, part in zip(packed, parts, strict=True):
                 if not blob.data and blob.nbytes:
                     self._share(f"{kind}/{blob.sha256}", part)
-                    blob = type(blob)(blob.sha256, blob.nbytes, key=f"{kind}/{blob.sha256}")
+                    blob = blob._replace(key=f"{kind}/{blob.sha256}")
                 named.append(blob)
         except BaseException:
             self.drop(named)
