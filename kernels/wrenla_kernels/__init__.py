@@ -29,16 +29,13 @@ from wrenla_kernels.reductions import (
     row_sums,
     sum_squares,
 )
-from wrenla_kernels.registry import KERNELS, Kernel, flops
 from wrenla_kernels.threads import BlasInfo, blas_threads, core_type_warning, scipy_blas_info
 from wrenla_kernels.ufuncs import UFUNCS, apply_ufunc, ufunc_dtypes
 
 __all__ = [
     "DTYPES",
-    "KERNELS",
     "UFUNCS",
     "BlasInfo",
-    "Kernel",
     "Matrix",
     "Op",
     "Side",
@@ -56,7 +53,6 @@ __all__ = [
     "conjugate_transpose",
     "core_type_warning",
     "diagonal",
-    "flops",
     "gemm",
     "herk",
     "keep_triangle",

@@ -35,7 +35,7 @@ from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
 from wrenla_handler.tiles.messages import TaskAnswer, TaskRequest
 from wrenla_handler.tiles.sources import as_bytes, function_key
-from wrenla_handler.tiles.task import ArraySpec, Read, Task, Term, TileRef
+from wrenla_handler.tiles.task import ArraySpec, Finish, Read, Task, Term, TileRef
 from wrenla_handler.tiles.worker import Report
 
 Make = Callable[..., lambda_entry._Environment]
@@ -415,7 +415,7 @@ def tasks(kind: str, out: str = "X") -> list[Task]:
         for j in range(GRID.counts[1]):
             origin, extent = GRID.origin(i, j), GRID.extent(i, j)
             base = (Read(TileRef("A", i, j)),)
-            terms, finish = (), ""
+            terms, finish = (), Finish()
             if kind == "product":
                 base, terms = (
                     (),
@@ -425,7 +425,7 @@ def tasks(kind: str, out: str = "X") -> list[Task]:
                     ),
                 )
             elif kind == "potrf" and i == j:
-                finish = "potrf"
+                finish = Finish("potrf")
             found.append(Task(TileRef(out, i, j), extent, "float64", base, terms, finish, origin=origin))
     return found
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wrenla_handler.tiles.grid import Grid
-from wrenla_handler.tiles.task import Apply, ArraySpec, Read, Task, Term, TileRef, decode, encode
+from wrenla_handler.tiles.task import Apply, ArraySpec, Finish, Read, Task, Term, TileRef, decode, encode
 
 INDEX = st.integers(0, 1 << 20)
 NAME = st.text(max_size=20)
@@ -59,7 +59,7 @@ TASK = st.builds(
     DTYPE,
     st.lists(READ, max_size=3).map(tuple),
     st.lists(TERM, max_size=3).map(tuple),
-    NAME,
+    st.builds(Finish, NAME, NAME),
     st.lists(READ, max_size=2).map(tuple),
     PAIR,
 )

@@ -17,7 +17,7 @@ from wrenla_handler.stores import LocalStore, MemoryStore, open_store
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
 from wrenla_handler.tiles.sources import as_bytes, function_key
-from wrenla_handler.tiles.task import ArraySpec, Read, Task, TileRef
+from wrenla_handler.tiles.task import ArraySpec, Finish, Read, Task, TileRef
 from wrenla_handler.tiles.worker import Worker
 
 T = 4
@@ -109,7 +109,7 @@ def test_a_later_sum_may_appear_while_we_look(
 def test_a_matrix_that_is_not_positive_definite_names_the_global_minor(worker: Worker, specs: Specs) -> None:
     eye = ArraySpec("fill", GRID, "float64", 2, "eye", "", "eye")
     base = (Read(TileRef("eye", 1, 1), shift=-2.0),)
-    task = Task(TileRef("out", 1, 1), (T, T), "float64", base, finish="potrf", origin=(T, T))
+    task = Task(TileRef("out", 1, 1), (T, T), "float64", base, finish=Finish("potrf"), origin=(T, T))
     with pytest.raises(NotPositiveDefiniteError) as error:
         worker.run(task, specs | {"eye": eye})
     assert error.value.minor == T + 1

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import flip
-from wrenla.planning.expression import Description, Node, make, products
+from wrenla.planning.expression import Description, Node, make
+from wrenla.planning.strips import products
 from wrenla_handler.tiles.task import Task
 
 __all__ = ["cholesky"]

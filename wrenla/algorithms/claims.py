@@ -13,7 +13,8 @@ import numpy.typing as npt
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.flips import Flip
 from wrenla.algorithms.views import Shift, around, view
-from wrenla.planning.expression import Description, Leaf, Node, Strip, make, nested
+from wrenla.planning.expression import Description, Leaf, Node, make
+from wrenla.planning.strips import Strip, nested
 from wrenla.vocabulary import Solver
 from wrenla_handler.tiles.claims import check_diagonal
 from wrenla_handler.tiles.task import Read, Scalar

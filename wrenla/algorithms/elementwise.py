@@ -11,7 +11,8 @@ import numpy as np
 from wrenla.algorithms.assemble import Copy, copy, rechunk
 from wrenla.algorithms.memo import SameTiles
 from wrenla.algorithms.views import add, flip, masked, negative, scale, view
-from wrenla.planning.expression import Description, Node, Strip, combined, leaf, make, nested, result_dtype
+from wrenla.planning.expression import Description, Node, leaf, make, result_dtype
+from wrenla.planning.strips import Strip, combined, nested
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import DTYPES, Structure
 from wrenla_handler.tiles.task import Apply, ArraySpec, Mask, Read, Scalar

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from wrenla.planning.expression import Description, Node, make, products
+from wrenla.planning.expression import Description, Node, make
+from wrenla.planning.strips import products
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import Read, Task, Term, Window
 

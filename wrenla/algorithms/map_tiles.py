@@ -39,4 +39,4 @@ class MapTiles:
         function, *matrices = out.args
         for i, j in out.own_tiles():
             tiles = tuple(replace(A[i, j], dtype=A.dtype) for A in matrices)
-            yield out.task(i, j, finish=f"call {function.key}", args=tiles)
+            yield out.task(i, j, finish="call", function=function.key, args=tiles)

@@ -9,7 +9,8 @@ from typing import ClassVar
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.long_sums import as_tree
 from wrenla.algorithms.views import factor
-from wrenla.planning.expression import Description, Node, make, products, result_dtype
+from wrenla.planning.expression import Description, Node, make, result_dtype
+from wrenla.planning.strips import products
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import Structure
 from wrenla_handler.tiles.task import Task

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from wrenla.planning.canonical import topological
-from wrenla.planning.expression import Description, Node, Strip, make
+from wrenla.planning.expression import Description, Node, make
+from wrenla.planning.strips import Strip
 from wrenla_handler.tiles.task import Read
 
 __all__ = ["Cell", "Memo", "SameTiles", "memoized", "resolve"]

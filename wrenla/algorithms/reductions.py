@@ -16,6 +16,7 @@ from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.elementwise import elementwise
 from wrenla.algorithms.views import flip, scale
 from wrenla.planning.expression import Description, Node, make
+from wrenla_handler.tiles.finish import FINISHES
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import Read, Task
 
@@ -25,9 +26,6 @@ NORMS = ("fro", "1", "-1", "inf", "-inf", "max", "1/fro")
 
 _FAN_IN = 64
 """Parts that one task puts together: they are small, so it is their number that takes time."""
-
-_REAL = frozenset({"abs_row_sums", "abs_column_sums", "sum_squares", "max_abs", "logabs_part"})
-"""Kernels whose result is real for complex tiles too."""
 
 
 def sum_over(A: Node, axis: Literal[0, 1] | None) -> Node:
@@ -101,8 +99,9 @@ def _square_tiles(A: Node) -> Node:
     return A if A.grid.tile[0] == A.grid.tile[1] else rechunk(A, (edge, edge))
 
 
-def _real(dtype: str) -> str:
-    return np.empty(0, dtype).real.dtype.name
+def _result(kernel: str, dtype: str) -> str:
+    """Return the dtype that a kernel makes of tiles of another one."""
+    return np.empty(0, dtype).real.dtype.name if FINISHES[kernel].real else dtype
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,7 @@ class Parts:
         M, N = grid.counts
         part = (self.rows or grid.tile[0], self.cols or grid.tile[1])
         shape = (M * self.rows if self.rows else grid.shape[0], N * self.cols if self.cols else grid.shape[1])
-        dtype = _real(args[0].dtype) if self.kernel in _REAL else args[0].dtype
-        return Description(Grid(shape, part), dtype)
+        return Description(Grid(shape, part), _result(self.kernel, args[0].dtype))
 
     def absent(self, out: Node, i: int, j: int) -> bool:
         """Tell whether a part is zero because its tile is."""
@@ -151,8 +149,8 @@ class DiagonalParts:
     def describe(self, *args: Node) -> Description:
         grid = args[0].grid
         n = min(grid.counts) * self.rows if self.rows else min(grid.shape)
-        dtype = _real(args[0].dtype) if self.kernel in _REAL else args[0].dtype
-        return Description(Grid((n, 1), (self.rows or grid.tile[0], 1)), dtype, "general", 1)
+        tile = (self.rows or grid.tile[0], 1)
+        return Description(Grid((n, 1), tile), _result(self.kernel, args[0].dtype), "general", 1)
 
     def tasks(self, out: Node) -> Iterator[Task]:
         A = out.args[0]

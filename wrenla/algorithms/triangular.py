@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import factor, flip, materialize
-from wrenla.planning.expression import Description, Node, make, products, result_dtype, reverse
+from wrenla.planning.expression import Description, Node, make, result_dtype
+from wrenla.planning.strips import products, reverse
 from wrenla_handler.tiles.task import Mask, Read, Task
 
 __all__ = ["solve_triangular"]

@@ -15,7 +15,8 @@ import numpy as np
 
 from wrenla.algorithms.assemble import copy, rechunk
 from wrenla.algorithms.flips import flip
-from wrenla.planning.expression import Description, Node, Strip, View, combined, make, nested, result_dtype
+from wrenla.planning.expression import Description, Node, View, make, result_dtype
+from wrenla.planning.strips import Strip, combined, nested
 from wrenla_handler.tiles.layout import Structure
 from wrenla_handler.tiles.task import Mask, Read, Scalar
 

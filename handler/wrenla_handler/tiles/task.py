@@ -16,6 +16,7 @@ from wrenla_handler.tiles.layout import Separator, owned_folder, tile_key
 __all__ = [
     "Apply",
     "ArraySpec",
+    "Finish",
     "Mask",
     "Op",
     "Read",
@@ -199,6 +200,25 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
+class Finish:
+    """What is done with a sum before it is stored: nothing, if it names no kernel.
+
+    Parameters
+    ----------
+    kernel : str
+        A key of `wrenla_handler.tiles.finish.FINISHES`.
+    function : str
+        Array name of the user's function that the kernel calls, if it calls one.
+    """
+
+    kernel: str = ""
+    function: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.kernel)
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One tile: ``out = finish(base + Σ terms, args)``.
 
@@ -214,8 +234,7 @@ class Task:
         What is laid into the base; where nothing is, it is zero.
     terms : tuple of Term
         What is added, strictly in this order.
-    finish : str
-        Name of the finishing kernel, or "" for none.
+    finish : Finish
     args : tuple of Read
         Further tiles that the finishing kernel takes.
     origin : (int, int)
@@ -227,7 +246,7 @@ class Task:
     dtype: str
     base: tuple[Read, ...] = ()
     terms: tuple[Term, ...] = ()
-    finish: str = ""
+    finish: Finish = Finish()
     args: tuple[Read, ...] = ()
     origin: Pair = (0, 0)
 
@@ -242,8 +261,8 @@ class Task:
 
         The lower triangle of a product A Aᴴ, which is mirrored at the end, is a `syrk`.
         """
-        if self.finish and self.finish != "mirror":
-            return self.finish.split(" ")[0]
+        if self.finish and self.finish.kernel != "mirror":
+            return self.finish.kernel
         if not self.terms and any(read.accumulate for read in self.base):
             return "add"
         return "syrk" if self.finish else "gemm" if self.terms else "copy"
@@ -263,9 +282,7 @@ class Task:
         factors = (read for term in self.terms for read in (term.a, term.b))
         names = {ref.array for read in (*self.base, *factors, *self.args) for ref in read.refs()}
         names.add(self.out.array)
-        if self.finish.startswith("call "):
-            names.add(self.finish.removeprefix("call "))
-        return names
+        return names | {self.finish.function} if self.finish.function else names
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +332,9 @@ class ArraySpec:
         return f"{owned_folder(self.detail)}/{key}" if ref.partial and self.detail else key
 
 
-_TYPES: dict[str, type] = {cls.__name__: cls for cls in (TileRef, Apply, Read, Term, Task, ArraySpec, Grid)}
+_TYPES: dict[str, type] = {
+    cls.__name__: cls for cls in (TileRef, Apply, Read, Term, Finish, Task, ArraySpec, Grid)
+}
 
 
 def encode(value: Any) -> Any:

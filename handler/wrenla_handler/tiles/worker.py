@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from wrenla_handler.stores import LEASE, SAVING, OwningStore, Store
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
-from wrenla_handler.tiles.finish import FINISHES, IN_PLACE, Operand, call_user
+from wrenla_handler.tiles.finish import Operand, finish_kernel
 from wrenla_handler.tiles.reader import ReadAhead, Report, TileReader, array_key, cache_key
 from wrenla_handler.tiles.sources import as_bytes
 from wrenla_handler.tiles.task import ArraySpec, Read, Task, Term, TileRef
@@ -53,16 +54,17 @@ class _Execution:
         rows, cols = spec.grid.extent(task.out.i, task.out.j)
         buffer = buffers.take(*spec.grid.tile, spec.dtype)
         inner = buffer[:rows, :cols]
-        in_place = task.finish in IN_PLACE
-        if in_place:  # its sum may fill a corner of the tile only
+        kernel = finish_kernel(task)
+        if kernel.in_place:  # its sum may fill a corner of the tile only
             inner[task.shape[0] :], inner[:, task.shape[1] :] = 0, 0
-        work = inner[: task.shape[0], : task.shape[1]] if in_place else empty_tile(*task.shape, task.dtype)
+        corner = inner[: task.shape[0], : task.shape[1]]
+        work = corner if kernel.in_place else empty_tile(*task.shape, task.dtype)
         try:
             with refuse_truncated():
                 self._assemble(work)
                 for term in task.terms:
                     self._accumulate(term, work)
-                result = self._finish(work)
+                result = kernel.call(work, self)
         except TruncatedTileError:
             self.worker.forget()  # pages of zeros may be among what is at hand
             raise
@@ -72,7 +74,7 @@ class _Execution:
             return report
         finally:
             self.ahead.abandon()
-        if not in_place:
+        if not kernel.in_place:
             with np.errstate(all="ignore"):
                 inner[...] = result
         buffer[rows:], buffer[:, cols:] = 0, 0  # what pads a ragged tile on disk
@@ -118,22 +120,6 @@ class _Execution:
         else:  # BLAS has no Hermitian product of a merely transposed or conjugated matrix
             kernels.gemm(alpha, a.tile, a.op, a.tile, "R" if a.op == "T" else "T", work)
 
-    def _finish(self, work: Tile) -> Tile:
-        task = self.task
-        if not task.finish:
-            return work
-        if task.finish.startswith("call "):
-            spec = self.arrays[task.finish.removeprefix("call ")]
-            function = self.worker.sources.function(spec.url, spec.detail)
-            tiles = [self.values.of(read) for read in task.args]
-            return call_user(function, tiles, task)
-        operands = tuple(self._triangle(read) for read in task.args)
-        if task.finish == "trsm_left":
-            pivots = np.abs(operands[0].tile.diagonal())
-            if np.isfinite(pivots).all():  # JSON has no NaN
-                self.report.pivots = (float(pivots.min()), float(pivots.max()))
-        return FINISHES[task.finish](work, operands, task)
-
     def _commit(self, spec: ArraySpec, buffer: Tile, inner: Tile) -> None:
         out = self.task.out
         store = self.worker.store(spec.url)
@@ -166,7 +152,11 @@ class _Execution:
         unscaled = replace(read, scale=1 if read.plain else read.scale)
         return Operand(self.values.modified(unscaled, tile, self.dtype).array, "N", "")
 
-    def _triangle(self, read: Read) -> Operand:
+    def value(self, read: Read) -> Tile:
+        """Return what a read stands for: see `Inputs`."""
+        return self.values.of(read)
+
+    def triangle(self, read: Read) -> Operand:
         """Return a triangular tile; the other triangle is not referenced."""
         tile = self.values.source(read)
         bare = replace(read, mask="")
@@ -174,6 +164,11 @@ class _Execution:
             return Operand(tile.array, simplest(read.op, self.dtype), read.mask)
         mask = read.mask if read.op in "NR" else ("upper" if read.mask == "lower" else "lower")
         return Operand(self.values.modified(read, tile, self.dtype).array, "N", mask)
+
+    def function(self) -> Callable[..., Any]:
+        """Return the user's function that the finish names."""
+        spec = self.arrays[self.task.finish.function]
+        return self.worker.sources.function(spec.url, spec.detail)
 
 
 def put_tile(store: Store, spec: ArraySpec, out: TileRef, data: memoryview) -> bool:
