@@ -35,7 +35,7 @@ from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
 from wrenla_handler.tiles.messages import TaskAnswer, TaskRequest
 from wrenla_handler.tiles.sources import as_bytes, function_key
-from wrenla_handler.tiles.task import ArraySpec, Finish, Read, Task, Term, TileRef
+from wrenla_handler.tiles.task import ArraySpec, Finish, FunctionArray, Read, StoredArray, Task, Term, TileRef
 from wrenla_handler.tiles.worker import Report
 
 Make = Callable[..., lambda_entry._Environment]
@@ -393,7 +393,7 @@ def symmetric() -> Any:
 
 def matrix(folder: Path, name: str, array: Any) -> dict[str, ArraySpec]:
     """Store a matrix, and a place for a result; return what fills their names."""
-    spec = ArraySpec("tiles", GRID, "float64", 2, f"{name} of {folder}", (folder / name).as_uri())
+    spec = StoredArray(GRID, "float64", 2, f"{name} of {folder}", (folder / name).as_uri())
     store = open_store(spec.url)
     for i in range(GRID.counts[0]):
         for j in range(GRID.counts[1]):
@@ -404,7 +404,7 @@ def matrix(folder: Path, name: str, array: Any) -> dict[str, ArraySpec]:
             store.put(tile_key(i, j, 2), as_bytes(tile))
     specs = {name: spec}
     for out in ("X", "Y"):
-        specs[out] = ArraySpec("tiles", GRID, "float64", 2, f"{out} of {folder}", (folder / out).as_uri())
+        specs[out] = StoredArray(GRID, "float64", 2, f"{out} of {folder}", (folder / out).as_uri())
     return specs
 
 
@@ -565,7 +565,7 @@ def test_what_functions_of_tiles_print(make: Make, tmp_path: Path, monkeypatch: 
     (blob,) = packed(function)
     url = (tmp_path / "functions").as_uri()
     open_store(url).put(function_key(blob.sha256), blob.data)
-    specs["A"] = ArraySpec("function", GRID, "float64", 2, "f", url, blob.sha256)
+    specs["A"] = FunctionArray(GRID, "float64", 2, "f", url, blob.sha256)
     assert all(isinstance(outcome, Report) for outcome in answer(specs, "copy").outcomes)
     assert np.array_equal(result(specs), np.add.outer(np.arange(N), np.arange(N)))
     assert real.getvalue().count("from a tile\n") == 9

@@ -17,7 +17,7 @@ from wrenla.planning.expression import Description, Leaf, Node, make
 from wrenla.planning.strips import Strip, nested
 from wrenla.vocabulary import Solver
 from wrenla_handler.tiles.claims import check_diagonal
-from wrenla_handler.tiles.task import Read, Scalar
+from wrenla_handler.tiles.task import FunctionArray, HostArray, Read, Scalar
 
 __all__ = ["claimed", "found"]
 
@@ -67,8 +67,9 @@ def claimed(A: Node, claim: str) -> Node:
                 check_diagonal(np.asarray(op.payload), claim, 0)
                 return A
             # whoever reads tiles of these can read entries of others as well
-            if op.spec.kind in ("host", "function") and claim != "diagonal" and _has_square_tiles(A):
-                return replace(A, op=replace(op, spec=replace(op.spec, claim=claim)))
+            spec, looks = op.spec, claim != "diagonal" and _has_square_tiles(A)
+            if looks and isinstance(spec, HostArray | FunctionArray):
+                return replace(A, op=replace(op, spec=replace(spec, claim=claim)))
         case Shift(c) if np.isreal(c):
             return make(A.op, claimed(A.args[0], claim))
         case Flip(op):
@@ -83,9 +84,10 @@ def _has_square_tiles(A: Node) -> bool:
 
 def _is_small(A: Node) -> bool:
     """Tell whether a matrix is an array that can be looked at whole."""
-    if not isinstance(A.op, Leaf) or A.op.spec.kind != "host" or A.grid.shape[0] != A.grid.shape[1]:
+    if not isinstance(A.op, Leaf) or not isinstance(A.op.spec, HostArray) or A.ndim != 2:
         return False
-    return isinstance(A.op.payload, np.ndarray) and A.op.payload.nbytes <= _AT_ONCE and A.ndim == 2
+    array, (m, n) = A.op.payload, A.grid.shape
+    return m == n and isinstance(array, np.ndarray) and array.nbytes <= _AT_ONCE
 
 
 @dataclass(frozen=True)

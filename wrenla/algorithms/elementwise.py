@@ -15,7 +15,7 @@ from wrenla.planning.expression import Description, Node, leaf, make, result_dty
 from wrenla.planning.strips import Strip, combined, nested
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import DTYPES, Structure
-from wrenla_handler.tiles.task import Apply, ArraySpec, Mask, Read, Scalar
+from wrenla_handler.tiles.task import Apply, FormulaArray, Mask, Read, Scalar
 from wrenla_kernels import UFUNCS, ufunc_dtypes
 
 __all__ = ["Number", "broadcast_shape", "elementwise", "filled", "with_dimensions"]
@@ -162,9 +162,8 @@ def filled(A: Node) -> Node:
     """Return A with zeros to be read where a triangular matrix has no tiles."""
     if not A.holes:
         return A
-    spec = ArraySpec(
-        "fill", A.grid, A.dtype, 2, f"zeros {A.grid.shape} {A.grid.tile} {A.dtype} ", "", "zeros"
-    )
+    identity = f"zeros {A.grid.shape} {A.grid.tile} {A.dtype} "
+    spec = FormulaArray(A.grid, A.dtype, 2, identity, "zeros")
     return make(Filled(), A, leaf(spec))
 
 

@@ -62,13 +62,18 @@ class Leaf:
     factor: str = field(default="", compare=False)
     """Of which factorization it was saved as the factor: whoever opens it may take it for the matrix."""
 
+    @property
+    def kind(self) -> type[ArraySpec]:
+        """Where its tiles come from."""
+        return type(self.spec)
+
 
 @dataclass(frozen=True)
 class Slot:
     """The place of a leaf in a plan that serves many leaves of the same grid."""
 
     number: int
-    kind: str
+    kind: type[ArraySpec]
     description: Description
 
 

@@ -21,7 +21,7 @@ from wrenla.planning.memory import Tiles, held
 from wrenla.units import format_bytes
 from wrenla_handler.tiles.finish import finish_kernel
 from wrenla_handler.tiles.grid import Grid, Pair
-from wrenla_handler.tiles.task import Apply, Read, Step, Task, Term, TileRef
+from wrenla_handler.tiles.task import Apply, FunctionArray, Read, Step, StoredArray, Task, Term, TileRef
 
 __all__ = ["Floats", "Graph", "TileGraph", "Tiles"]
 
@@ -65,8 +65,9 @@ class TileGraph:
         for node in nodes:
             itemsize = np.dtype(node.dtype).itemsize
             if node.is_leaf:
-                kind = getattr(node.op, "kind", None) or node.op.spec.kind
-                self.arrays[node.key] = Tiles(node.grid, itemsize, kind == "tiles", kind == "function")
+                kind = node.op.kind
+                stored, called = kind is StoredArray, kind is FunctionArray
+                self.arrays[node.key] = Tiles(node.grid, itemsize, stored, called)
             elif not node.is_view:
                 self.arrays[node.key] = Tiles(node.grid, itemsize, True)
                 rows, cols = node.grid.counts

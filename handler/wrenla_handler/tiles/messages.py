@@ -5,8 +5,8 @@ from __future__ import annotations
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
-from typing import Any, TypeAlias
+from dataclasses import astuple, dataclass, fields
+from typing import Any, TypeAlias, get_args
 
 from wrenla_handler.calls.messages import (
     VERSION,
@@ -18,10 +18,11 @@ from wrenla_handler.calls.messages import (
     streams_of,
 )
 from wrenla_handler.serialize.blobs import Packed
-from wrenla_handler.tiles.task import ArraySpec, Task, decode, encode
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.task import Apply, ArraySpec, Finish, Read, Task, Term, TileRef
 from wrenla_handler.tiles.worker import Report
 
-__all__ = ["TaskAnswer", "TaskOutcome", "TaskRequest"]
+__all__ = ["TaskAnswer", "TaskOutcome", "TaskRequest", "decode", "encode"]
 
 TaskOutcome: TypeAlias = Report | Packed | None
 """What became of a task: done, failed (a pickled `Failure`), or not begun for want of time."""
@@ -133,3 +134,47 @@ def _outcome(plain: Any) -> TaskOutcome:
     if "report" in plain:
         return Report(*plain["report"])
     return packed_of(plain["failure"])
+
+
+_TYPES: dict[str, type] = {
+    cls.__name__: cls for cls in (TileRef, Apply, Read, Term, Finish, Task, Grid, *get_args(ArraySpec))
+}
+
+
+def encode(value: Any) -> Any:
+    """Turn a task, or a part of one, into lists, strings and numbers that JSON can carry.
+
+    Examples
+    --------
+    >>> encode(TileRef("L", 2, 1))
+    ['TileRef', 'L', 2, 1, 0]
+    """
+    if type(value).__name__ in _TYPES:
+        return [type(value).__name__, *(encode(getattr(value, f.name)) for f in fields(value))]
+    if isinstance(value, tuple):
+        return ["", *map(encode, value)]
+    if isinstance(value, complex):
+        return ["complex", value.real, value.imag]
+    return value
+
+
+def decode(value: Any) -> Any:
+    """Undo `encode`. Only values of the types above can come out.
+
+    Raises
+    ------
+    ValueError
+        The list does not begin with the name of one of them, or does not have its fields.
+    """
+    if not isinstance(value, list):
+        return value
+    name, *rest = value or [None]
+    if name == "":
+        return tuple(map(decode, rest))
+    made = complex if name == "complex" else _TYPES.get(name) if isinstance(name, str) else None
+    if made is None:
+        raise ValueError(f"not part of a task: {name!r}")
+    try:
+        return made(*map(decode, rest))
+    except TypeError as error:
+        raise ValueError(f"not a {name}: {error}") from None

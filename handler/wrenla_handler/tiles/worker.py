@@ -20,7 +20,7 @@ from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.finish import Operand, finish_kernel
 from wrenla_handler.tiles.reader import ReadAhead, Report, TileReader, array_key, cache_key
 from wrenla_handler.tiles.sources import as_bytes
-from wrenla_handler.tiles.task import ArraySpec, Read, Task, Term, TileRef
+from wrenla_handler.tiles.task import ArraySpec, FunctionArray, Read, StoredArray, Task, Term, TileRef, stored
 from wrenla_handler.tiles.values import Values, simplest
 
 __all__ = ["Report", "Worker", "array_key", "cache_key", "put_tile"]
@@ -31,8 +31,7 @@ class Worker(TileReader):
 
     def run(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Report:
         """Execute one task and commit its tile, unless another worker has done so first."""
-        spec = arrays[task.out.array]
-        with memory_for(f"{spec.url}: {spec.key(task.out)}"):
+        with memory_for(stored(arrays, task.out.array).place(task.out)):
             return _Execution(self, task, arrays).run()
 
 
@@ -50,7 +49,7 @@ class _Execution:
     def run(self) -> Report:
         start = time.perf_counter()
         task, report, buffers = self.task, self.report, self.worker.buffers
-        spec = self.arrays[task.out.array]
+        spec = stored(self.arrays, task.out.array)
         rows, cols = spec.grid.extent(task.out.i, task.out.j)
         buffer = buffers.take(*spec.grid.tile, spec.dtype)
         inner = buffer[:rows, :cols]
@@ -120,7 +119,7 @@ class _Execution:
         else:  # BLAS has no Hermitian product of a merely transposed or conjugated matrix
             kernels.gemm(alpha, a.tile, a.op, a.tile, "R" if a.op == "T" else "T", work)
 
-    def _commit(self, spec: ArraySpec, buffer: Tile, inner: Tile) -> None:
+    def _commit(self, spec: StoredArray, buffer: Tile, inner: Tile) -> None:
         out = self.task.out
         store = self.worker.store(spec.url)
         self.report.committed = put_tile(store, spec, out, as_bytes(buffer))
@@ -132,7 +131,7 @@ class _Execution:
         else:  # what is in a near store is read as fast from there: memory need not hold it twice
             self.worker.buffers.give(buffer)
 
-    def _superseded(self, spec: ArraySpec) -> bool:
+    def _superseded(self, spec: StoredArray) -> bool:
         """Tell whether somebody else did this task, and dropped what it reads as nobody needs it any more."""
         out, store = self.task.out, self.worker.store(spec.url)
         later = spec.key(replace(out, partial=1)).removesuffix("1")
@@ -168,15 +167,16 @@ class _Execution:
     def function(self) -> Callable[..., Any]:
         """Return the user's function that the finish names."""
         spec = self.arrays[self.task.finish.function]
-        return self.worker.sources.function(spec.url, spec.detail)
+        assert isinstance(spec, FunctionArray)
+        return self.worker.sources.function(spec.url, spec.digest)
 
 
-def put_tile(store: Store, spec: ArraySpec, out: TileRef, data: memoryview) -> bool:
+def put_tile(store: Store, spec: StoredArray, out: TileRef, data: memoryview) -> bool:
     """Write a tile unless it is there; one of another result does not stand in the way of ours."""
-    if not spec.detail or out.partial:
+    if not spec.owner or out.partial:
         return store.put(spec.key(out), data, create=True)
     assert isinstance(store, OwningStore), "only there tiles of two results can meet"
-    return store.put_owned(spec.key(out), data, spec.detail, lambda: _check_meant(store, spec.detail))
+    return store.put_owned(spec.key(out), data, spec.owner, lambda: _check_meant(store, spec.owner))
 
 
 def _check_meant(store: Store, owner: str) -> None:
