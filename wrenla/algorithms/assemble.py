@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from wrenla.planning.expression import Description, Node, make, result_dtype
+from wrenla.planning.expression import Description, Node, Operation, make, result_dtype
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import Structure
 from wrenla_handler.tiles.task import Read, Task
@@ -91,7 +91,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Copy:
+class Copy(Operation):
     """One task per tile, nothing but reads.
 
     Tasks: one per tile that is not known to be zero; waves: 1.
@@ -115,7 +115,7 @@ class Copy:
 
 
 @dataclass(frozen=True)
-class Assemble:
+class Assemble(Operation):
     """Lay pieces of matrices side by side.
 
     Tasks: one per tile of the result; reads: one per tile of a piece that overlaps it; waves: 1.

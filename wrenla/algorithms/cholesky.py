@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import flip
-from wrenla.planning.expression import Description, Node, make
+from wrenla.planning.expression import Description, Node, Operation, make
 from wrenla.planning.strips import products
 from wrenla_handler.tiles.task import Task
 
@@ -33,7 +33,7 @@ def cholesky(A: Node) -> Node:
 
 
 @dataclass(frozen=True)
-class Cholesky:
+class Cholesky(Operation):
     """L with L Lᴴ = A.
 
     Algorithm: tiled Cholesky (Buttari, Langou, Kurzak, Dongarra 2009; LAPACK: potrf), each tile one sum:

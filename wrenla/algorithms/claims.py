@@ -13,7 +13,7 @@ import numpy.typing as npt
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.flips import Flip
 from wrenla.algorithms.views import Shift, around, view
-from wrenla.planning.expression import Description, Leaf, Node, make
+from wrenla.planning.expression import Description, Leaf, Node, View, make
 from wrenla.planning.strips import Strip, nested
 from wrenla.vocabulary import Solver
 from wrenla_handler.tiles.claims import check_diagonal
@@ -33,9 +33,9 @@ def found(A: Node) -> Solver:
     As in SciPy's `solve` a Hermitian one whose diagonal is positive is taken for positive definite. Nobody
     has said that small entries do not count: so zeros are zeros, and equal is equal to the last bit.
     """
-    if not _is_small(A):
+    array = _small(A)
+    if array is None:
         return "general"
-    array = np.asarray(A.op.payload)
     lower = not any(array[i, i + 1 :].any() for i in range(len(array)))
     upper = not any(array[i, :i].any() for i in range(len(array)))
     if lower or upper:
@@ -63,8 +63,8 @@ def claimed(A: Node, claim: str) -> Node:
         return A
     match A.op:
         case Leaf() as op if A.structure in ("general", claim):
-            if _is_small(A):
-                check_diagonal(np.asarray(op.payload), claim, 0)
+            if (array := _small(A)) is not None:
+                check_diagonal(array, claim, 0)
                 return A
             # whoever reads tiles of these can read entries of others as well
             spec, looks = op.spec, claim != "diagonal" and _has_square_tiles(A)
@@ -82,16 +82,17 @@ def _has_square_tiles(A: Node) -> bool:
     return A.grid.tile[0] == A.grid.tile[1]
 
 
-def _is_small(A: Node) -> bool:
-    """Tell whether a matrix is an array that can be looked at whole."""
+def _small(A: Node) -> npt.NDArray[Any] | None:
+    """Return the array that a matrix is, if it can be looked at whole."""
     if not isinstance(A.op, Leaf) or not isinstance(A.op.spec, HostArray) or A.ndim != 2:
-        return False
+        return None
     array, (m, n) = A.op.payload, A.grid.shape
-    return m == n and isinstance(array, np.ndarray) and array.nbytes <= _AT_ONCE
+    is_small = m == n and isinstance(array, np.ndarray) and array.nbytes <= _AT_ONCE
+    return np.asarray(array) if is_small else None
 
 
 @dataclass(frozen=True)
-class Looked:
+class Looked(View):
     """A, and whoever reads a diagonal tile looks whether A is what is said of it.
 
     With each diagonal tile A[k, k] one pair of others is read, A[p, k] and A[k, p], and A[p, p], which tells

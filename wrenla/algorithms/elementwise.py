@@ -11,7 +11,7 @@ import numpy as np
 from wrenla.algorithms.assemble import Copy, copy, rechunk
 from wrenla.algorithms.memo import SameTiles
 from wrenla.algorithms.views import add, flip, masked, negative, scale, view
-from wrenla.planning.expression import Description, Node, leaf, make, result_dtype
+from wrenla.planning.expression import Description, Node, View, leaf, make, result_dtype
 from wrenla.planning.strips import Strip, combined, nested
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import DTYPES, Structure
@@ -181,7 +181,7 @@ def _part(tile: Pair, grid: Grid) -> Pair:
 
 
 @dataclass(frozen=True)
-class Elementwise:
+class Elementwise(View):
     """F[i, j] = function(A[i, j], B[i, j]), in one pass; None among `numbers` stands for the next matrix.
 
     Of what has one row or column, tile 0 stands for all. Tasks: none of its own.
@@ -300,7 +300,7 @@ class Reshape(SameTiles):
 
 
 @dataclass(frozen=True)
-class Filled:
+class Filled(View):
     """A triangular matrix as one that has all its tiles; zeros are read from the second argument."""
 
     fills: ClassVar[bool] = True

@@ -11,7 +11,7 @@ import numpy as np
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.long_sums import as_tree
 from wrenla.algorithms.views import factor, flip, materialize, scale_columns
-from wrenla.planning.expression import Description, Node, make, result_dtype
+from wrenla.planning.expression import Description, Node, Operation, make, result_dtype
 from wrenla.planning.strips import products
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Task
@@ -35,7 +35,7 @@ def gram(A: Node, weights: Node | None = None) -> Node:
 
 
 @dataclass(frozen=True)
-class Gram:
+class Gram(Operation):
     """G = A Aᴴ, or G = B Aᴴ with B = A diag(w).
 
     Algorithm: G[i, j] = Σ_k B[i, k] A[j, k]ᴴ for i ≥ j (BLAS: gemm, on the diagonal without weights herk).

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from wrenla.planning.expression import Description, Node, make
+from wrenla.planning.expression import Description, Node, Operation, make
 from wrenla.planning.strips import products
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import Read, Task, Term, Window
@@ -94,7 +94,7 @@ def _extent(grid: Grid) -> Pair:
 
 
 @dataclass(frozen=True)
-class Parts:
+class Parts(Operation):
     """P[p M + i, j] = Σ_{k in part p} A[i, k] B[k, j]: the sums over parts of the inner dimension, stacked.
 
     All parts have equally many products, give or take one. Tasks: one per part and tile of the result that
@@ -105,6 +105,7 @@ class Parts:
     parts: int
     lower: bool
     version: ClassVar[int] = 1
+    holes: ClassVar[bool] = True
 
     def describe(self, *args: Node) -> Description:
         return Description(_stacked(self.whole.grid, self.parts), self.whole.dtype)
@@ -130,7 +131,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class AddParts:
+class AddParts(Operation):
     """Q[q M + i, j] = Σ_p P[p M + i, j] over the q-th group of at most 8 parts p, all but equally many.
 
     Tasks: one per tile; waves: 1.
@@ -139,6 +140,7 @@ class AddParts:
     rows: int
     fan_in: int = FAN_IN
     version: ClassVar[int] = 1
+    holes: ClassVar[bool] = True
 
     def describe(self, *args: Node) -> Description:
         P = args[0]
@@ -167,7 +169,7 @@ class AddParts:
 
 
 @dataclass(frozen=True)
-class Total:
+class Total(Operation):
     """C[i, j] = Σ_p P[p M + i, j] over all parts p. Tasks: one per tile of the result; waves: 1."""
 
     whole: Description

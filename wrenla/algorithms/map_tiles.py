@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.elementwise import filled
-from wrenla.planning.expression import Description, Node, make
+from wrenla.planning.expression import Description, Node, Operation, make
 from wrenla_handler.tiles.task import Task
 
 __all__ = ["map_tiles"]
@@ -26,7 +26,7 @@ def map_tiles(function: Node, matrices: tuple[Node, ...], dtype: str) -> Node:
 
 
 @dataclass(frozen=True)
-class MapTiles:
+class MapTiles(Operation):
     """F[i, j] = function(A[i, j], B[i, j], …). Tasks: one per tile; waves: 1."""
 
     dtype: str

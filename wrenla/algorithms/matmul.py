@@ -9,7 +9,7 @@ from typing import ClassVar
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.long_sums import as_tree
 from wrenla.algorithms.views import factor
-from wrenla.planning.expression import Description, Node, make, result_dtype
+from wrenla.planning.expression import Description, Node, Operation, make, result_dtype
 from wrenla.planning.strips import products
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import Structure
@@ -32,7 +32,7 @@ def matmul(A: Node, B: Node, ndim: int = 2) -> Node:
 
 
 @dataclass(frozen=True)
-class Matmul:
+class Matmul(Operation):
     """C = A B.
 
     Algorithm: C[i, j] = Σ_k A[i, k] B[k, j] (BLAS: gemm).

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from wrenla.planning.canonical import topological
-from wrenla.planning.expression import Description, Node, make
+from wrenla.planning.expression import Description, Node, View, make
 from wrenla.planning.strips import Strip
 from wrenla_handler.tiles.task import Read
 
@@ -20,7 +20,7 @@ class Cell:
     stored: Node | None = None
 
 
-class SameTiles:
+class SameTiles(View):
     """What a view does that reads as its argument."""
 
     def carries(self, *args: Node) -> frozenset[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.elementwise import elementwise
 from wrenla.algorithms.views import flip, scale
-from wrenla.planning.expression import Description, Node, make
+from wrenla.planning.expression import Description, Node, Operation, make
 from wrenla_handler.tiles.finish import FINISHES
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import Read, Task
@@ -105,7 +105,7 @@ def _result(kernel: str, dtype: str) -> str:
 
 
 @dataclass(frozen=True)
-class Parts:
+class Parts(Operation):
     """One small part of each tile: P[i, j] = kernel(A[i, j]).
 
     A part has `rows` × `cols` entries; None stands for as many as the tile has. Tasks: one per tile of A
@@ -116,6 +116,7 @@ class Parts:
     rows: int | None
     cols: int | None
     version: ClassVar[int] = 2
+    holes: ClassVar[bool] = True
 
     def describe(self, *args: Node) -> Description:
         grid = args[0].grid
@@ -136,7 +137,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class DiagonalParts:
+class DiagonalParts(Operation):
     """One part of each diagonal tile, one below the other: p[k] = kernel(A[k, k]).
 
     A part has `rows` entries, None: as many as the tile's diagonal. Tasks: one per diagonal tile; waves: 1.
@@ -176,11 +177,12 @@ def _folded(grid: Grid, axis: int, length: int, group: int) -> Grid:
     return Grid((parts * length, n), (length, b)) if axis == 0 else Grid((m, parts * length), (a, length))
 
 
-class _Together:
+class _Together(Operation):
     """What `AddUp` and `Lay` share: parts along an axis that are put together, in groups or all at once."""
 
     axis: Literal[0, 1]
     group: int
+    holes: ClassVar[bool] = True
 
     def parts(self, P: Node, i: int, j: int) -> list[Read]:
         """Return the reads of the parts that are put together in tile `(i, j)`."""

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import factor, flip, materialize
-from wrenla.planning.expression import Description, Node, make, result_dtype
+from wrenla.planning.expression import Description, Node, Operation, make, result_dtype
 from wrenla.planning.strips import products, reverse
 from wrenla_handler.tiles.task import Mask, Read, Task
 
@@ -37,7 +37,7 @@ def solve_triangular(T: Node, B: Node, uplo: Literal["lower", "upper"]) -> Node:
 
 
 @dataclass(frozen=True)
-class SolveTriangular:
+class SolveTriangular(Operation):
     """X with T X = B.
 
     Algorithm: substitution by tiles (BLAS: trsm), for a lower T forwards, for an upper one backwards:

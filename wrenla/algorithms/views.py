@@ -131,7 +131,7 @@ def masked(strip: Strip, mask: Mask, dtype: str) -> Strip:
     return replace(outer, read=replace(outer.read, mask=mask))
 
 
-class _Tilewise:
+class _Tilewise(View):
     """A view of one matrix that reads tile `(i, j)` where the other has it, changed a little."""
 
     version: ClassVar[int] = 1
@@ -317,7 +317,7 @@ class Triangle(_Tilewise):
 
 
 @dataclass(frozen=True)
-class Add:
+class Add(View):
     """A + B: two reads for each tile."""
 
     version: ClassVar[int] = 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any, Never, TypeAlias
 
 import numpy as np
@@ -164,8 +163,7 @@ def open(url: str | os.PathLike[str]) -> BigMatrix:
         spec = stored_spec(store, layout)
     finally:
         store.close()
-    node = leaf(spec, layout.structure)
-    return BigMatrix(replace(node, op=replace(node.op, factor=layout.factor)))
+    return BigMatrix(leaf(spec, layout.structure, factor=layout.factor))
 
 
 @short

@@ -10,10 +10,11 @@ A `Node` is an operation, its arguments and the grid of its result. There are th
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -75,34 +76,54 @@ class Slot:
     number: int
     kind: type[ArraySpec]
     description: Description
+    version: ClassVar[int] = 0
 
 
-@runtime_checkable
-class Operation(Protocol):
+class Operation(ABC):
     """Makes tiles. Implementations are frozen dataclasses: their fields are the parameters."""
 
     version: ClassVar[int]
+    """Part of a result's name: another one whenever the numbers change."""
+    holes: ClassVar[bool] = False
+    """Whether some tiles may be zero and not there, whatever the structure says: see `absent`."""
 
+    @abstractmethod
     def describe(self, *args: Node) -> Description:
         """Check the arguments and say what the result looks like."""
 
+    @abstractmethod
     def tasks(self, out: Node) -> Iterator[Task]:
         """Yield one task per tile of the result, inputs first."""
 
+    def absent(self, out: Node, i: int, j: int) -> bool:
+        """Tell whether tile `(i, j)` is zero and not there. Nobody asks unless there are `holes`."""
+        return False
 
-@runtime_checkable
-class View(Protocol):
+    def factor_power(self, out: Node) -> int:
+        """Return p if this solves with a triangle T of A, where cond(A) is cond(T)ᵖ; 0 if it does not."""
+        return 0
+
+
+class View(ABC):
     """Changes how tiles are read. Implementations are frozen dataclasses."""
 
+    version: ClassVar[int] = 0
+    fills: ClassVar[bool] = False
+    """Whether there is a read for every tile, also where an argument has none."""
+
+    @abstractmethod
     def describe(self, *args: Node) -> Description:
         """Check the arguments and say what the result looks like."""
 
+    @abstractmethod
     def carries(self, *args: Node) -> frozenset[str]:
         """Name what the reads of this view already do: it decides what can still be put on top."""
 
+    @abstractmethod
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
         """Return the reads whose sum is tile `(i, j)`; none where the tile is zero."""
 
+    @abstractmethod
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         """Yield the non-zero runs of a row (axis 1) or column (axis 0) of tiles."""
 
@@ -111,7 +132,7 @@ class View(Protocol):
 class Node:
     """An expression: an operation, its arguments, and what is known of the result."""
 
-    op: Any
+    op: Leaf | Slot | View | Operation
     args: Nodes
     description: Description
 
@@ -135,9 +156,17 @@ class Node:
     def is_leaf(self) -> bool:
         return isinstance(self.op, Leaf | Slot)
 
-    @cached_property
+    @property
     def is_view(self) -> bool:
-        return isinstance(self.op, View)
+        return self._view is not None
+
+    @cached_property
+    def _view(self) -> View | None:
+        return self.op if isinstance(self.op, View) else None
+
+    @cached_property
+    def _with_holes(self) -> Operation | None:
+        return self.op if isinstance(self.op, Operation) and self.op.holes else None
 
     def __post_init__(self) -> None:
         _ = self.key  # made of those of the arguments now: later, it would be a recursion through all of them
@@ -150,11 +179,10 @@ class Node:
     @cached_property
     def holes(self) -> bool:
         """Whether some tiles may be known to be zero, so that reading them is reading nothing."""
-        if self.is_view:
-            fills = getattr(self.op, "fills", False)
-            holes = self.structure in ("lower", "upper") or any(arg.holes for arg in self.args)
-            return holes and not fills
-        return self.structure in ("lower", "upper") or hasattr(self.op, "absent")
+        holes = self.structure in ("lower", "upper")
+        if self._view is not None:
+            return not self._view.fills and (holes or any(arg.holes for arg in self.args))
+        return holes or self._with_holes is not None
 
     @cached_property
     def key(self) -> str:
@@ -162,16 +190,14 @@ class Node:
         if isinstance(self.op, Leaf):
             text = f"leaf {self.op.spec.identity} {self.description}"
         else:
-            version = getattr(self.op, "version", 0)
-            text = f"{self.op!r} {version} {self.description} {[arg.key for arg in self.args]}"
+            text = f"{self.op!r} {self.op.version} {self.description} {[arg.key for arg in self.args]}"
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
     @cached_property
     def carries(self) -> frozenset[str]:
         """What reading this node already does: shift, rows, cols, mask, sum."""
-        if self.is_view:
-            words: frozenset[str] = self.op.carries(*self.args)
-            return words
+        if self._view is not None:
+            return self._view.carries(*self.args)
         # the other triangle of a leaf is masked when it is read
         return frozenset({"mask"} if self.is_leaf and self.structure in ("lower", "upper") else ())
 
@@ -181,9 +207,8 @@ class Node:
 
     def reads(self, i: int, j: int) -> tuple[Read, ...]:
         """Return the reads whose sum is tile `(i, j)`; none where the tile is zero."""
-        if self.is_view:
-            reads: tuple[Read, ...] = self.op.reads(self, i, j)
-            return reads
+        if self._view is not None:
+            return self._view.reads(self, i, j)
         return tuple(strip.read for strip in self._own_strips(1, i, j, j + 1))
 
     def __getitem__(self, ij: Pair) -> Read:
@@ -204,9 +229,8 @@ class Node:
         """Yield the non-zero runs of a row (axis 1) or column (axis 0) of tiles."""
         if start >= stop:
             return iter(())
-        if self.is_view:
-            strips: Iterator[Strip] = self.op.strips(self, axis, fixed, start, stop)
-            return strips
+        if self._view is not None:
+            return self._view.strips(self, axis, fixed, start, stop)
         return self._own_strips(axis, fixed, start, stop)
 
     def zero(self, i: int, j: int) -> bool:
@@ -260,14 +284,12 @@ class Node:
 
         far = stop
         match self.structure:
+            case "general" if (op := self._with_holes) is not None:
+                for t in range(start, stop):
+                    if not op.absent(self, *((fixed, t) if axis == 1 else (t, fixed))):
+                        yield from run(t, t + 1)
             case "general":
-                absent = getattr(self.op, "absent", None)
-                if absent is None:
-                    yield from run(0, far)
-                else:
-                    for t in range(start, stop):
-                        if not absent(self, *((fixed, t) if axis == 1 else (t, fixed))):
-                            yield from run(t, t + 1)
+                yield from run(0, far)
             case "lower" | "upper" as triangle:
                 # data of unknown origin may hold anything in the other triangle of a diagonal tile
                 mask: Mask = triangle if self.is_leaf else ""
@@ -285,12 +307,14 @@ class Node:
                 yield from run(fixed, far)
 
 
-def make(op: Any, *args: Node) -> Node:
+def make(op: View | Operation, *args: Node) -> Node:
     """Return the node of an operation or view on its arguments, checked."""
     return Node(op, args, op.describe(*args))
 
 
-def leaf(spec: ArraySpec, structure: Structure = "general", payload: Any = None, *keepers: Any) -> Node:
+def leaf(
+    spec: ArraySpec, structure: Structure = "general", payload: Any = None, *keepers: Any, factor: str = ""
+) -> Node:
     """Return the node of data that is there."""
     if structure != "general" and (
         spec.grid.shape[0] != spec.grid.shape[1] or spec.grid.tile[0] != spec.grid.tile[1]
@@ -300,7 +324,7 @@ def leaf(spec: ArraySpec, structure: Structure = "general", payload: Any = None,
             f"this one is {spec.grid.shape} in tiles of {spec.grid.tile}"
         )
     description = Description(spec.grid, spec.dtype, structure, spec.ndim)
-    return Node(Leaf(spec, structure, payload, keepers), (), description)
+    return Node(Leaf(spec, structure, payload, keepers, factor), (), description)
 
 
 def result_dtype(*dtypes: str | np.dtype[Any] | type) -> str:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from wrenla.errors import PlanError
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut, piece
-from wrenla.planning.expression import Node
+from wrenla.planning.expression import Leaf, Node, Operation, Slot
 from wrenla.planning.memory import Tiles, held
 from wrenla.units import format_bytes
 from wrenla_handler.tiles.finish import finish_kernel
@@ -64,18 +64,18 @@ class TileGraph:
         self._needed = 0
         for node in nodes:
             itemsize = np.dtype(node.dtype).itemsize
-            if node.is_leaf:
-                kind = node.op.kind
-                stored, called = kind is StoredArray, kind is FunctionArray
+            op = node.op
+            if isinstance(op, Leaf | Slot):
+                stored, called = op.kind is StoredArray, op.kind is FunctionArray
                 self.arrays[node.key] = Tiles(node.grid, itemsize, stored, called)
-            elif not node.is_view:
+            elif isinstance(op, Operation):
                 self.arrays[node.key] = Tiles(node.grid, itemsize, True)
                 rows, cols = node.grid.counts
                 self._need(
                     node.grid, rows * cols * (_TASK_BYTES // (1 if node.structure == "general" else 2))
                 )
                 self._where[node.key] = np.full(node.grid.counts, -1, np.int32)
-                for task in node.op.tasks(node):
+                for task in op.tasks(node):
                     self._append(task)
                 if node.key in whole:
                     self._mirror(node)
