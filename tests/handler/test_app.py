@@ -113,9 +113,9 @@ def one_line(text: str) -> bool:
 
 def test_ping(make: Make) -> None:
     make(2048)
-    pong = lambda_entry.handle({"version": 1, "kind": "ping"}, Context())
+    pong = lambda_entry.handle({"version": 2, "kind": "ping"}, Context())
     assert json.loads(json.dumps(pong)) == pong
-    assert (pong["kind"], pong["version"], pong["memory"], pong["worker"]) == ("pong", 1, 2048, "abc")
+    assert (pong["kind"], pong["version"], pong["memory"], pong["worker"]) == ("pong", 2, 2048, "abc")
     assert pong["python"] == platform.python_version()
     assert pong["packages"]["numpy"] == np.__version__
     assert pong["packages"]["wrenla"] == importlib.metadata.version("wrenla")
@@ -125,7 +125,7 @@ def test_ping(make: Make) -> None:
 def test_a_ping_that_tries_a_store(make: Make, tmp_path: Path) -> None:
     make(2048)
     url = str(tmp_path / "store")
-    tried = lambda_entry.handle({"version": 1, "kind": "ping", "store": url}, Context())
+    tried = lambda_entry.handle({"version": 2, "kind": "ping", "store": url}, Context())
     assert json.loads(json.dumps(tried)) == tried
     assert (tried["kind"], tried["memory"]) == ("pong", 2048)
     assert list(tried["store"]) == ["nbytes", "look", "put", "get", "delete"]
@@ -145,17 +145,17 @@ _GOOD = call(abs, -1)
         "ping",
         [],
         {},
-        {"version": 1},
+        {"version": 2},
         {"kind": "call"},
-        {"version": 2, "kind": "ping"},
-        {"version": "1", "kind": "ping"},
-        {"version": 1, "kind": "answer"},
-        {"version": 1, "kind": None},
-        {"version": 1, "kind": []},
-        {"version": 1, "kind": {"a": 1}},
-        {"version": 1, "kind": "ping", "store": ["s3://b"]},
+        {"version": 1, "kind": "ping"},
+        {"version": "2", "kind": "ping"},
+        {"version": 2, "kind": "answer"},
+        {"version": 2, "kind": None},
+        {"version": 2, "kind": []},
+        {"version": 2, "kind": {"a": 1}},
+        {"version": 2, "kind": "ping", "store": ["s3://b"]},
         {"Records": [{"s3": "something\nelse"}], "text": "x" * 1000},
-        {"version": 1, "kind": "call"},
+        {"version": 2, "kind": "call"},
         *({name: field for name, field in _GOOD.items() if name != left_out} for left_out in _GOOD),
         _GOOD | {"function": "abs"},
         _GOOD | {"function": []},
@@ -170,10 +170,10 @@ _GOOD = call(abs, -1)
         _GOOD | {"attempt": "1"},
         _GOOD | {"store": None},
         _GOOD | {"unrecorded": "0"},
-        {"version": 1, "kind": "task"},
-        {"version": 1, "kind": "task", "tasks": [], "arrays": {}, "projected": 0},
-        {"version": 1, "kind": "task", "tasks": [3], "arrays": {}, "projected": 0},
-        {"version": 1, "kind": "task", "tasks": {}, "arrays": [], "projected": 0},
+        {"version": 2, "kind": "task"},
+        {"version": 2, "kind": "task", "tasks": [], "arrays": {}, "projected": 0},
+        {"version": 2, "kind": "task", "tasks": [3], "arrays": {}, "projected": 0},
+        {"version": 2, "kind": "task", "tasks": {}, "arrays": [], "projected": 0},
     ],
     ids=lambda event: json.dumps(event)[:60],
 )
@@ -584,7 +584,7 @@ from wrenla_handler import lambda_entry
 from wrenla_kernels import scipy_blas_info
 class Context:
     def get_remaining_time_in_millis(self): return 20000
-ping = lambda_entry.handle({"version": 1, "kind": "ping"}, Context())
+ping = lambda_entry.handle({"version": 2, "kind": "ping"}, Context())
 assert scipy_blas_info().threads == min(3, ping["blas"]["threads"]) == 3, scipy_blas_info()
 answer = lambda_entry.handle(json.loads(sys.stdin.read()), Context())
 print(json.dumps(answer))

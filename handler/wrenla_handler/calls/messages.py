@@ -27,7 +27,7 @@ __all__ = [
     "unsealed",
 ]
 
-VERSION = 1
+VERSION = 2
 
 Ending: TypeAlias = Literal[
     "value",
