@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 
@@ -98,7 +97,6 @@ class Copy(Operation):
     """
 
     dtype: str
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         return replace(args[0].description, dtype=self.dtype)
@@ -125,7 +123,6 @@ class Assemble(Operation):
     grid: Grid
     structure: Structure
     ndim: int
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         return Description(self.grid, result_dtype(*(A.dtype for A in args)), self.structure, self.ndim)

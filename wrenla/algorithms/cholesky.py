@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import flip
@@ -46,8 +45,6 @@ class Cholesky(Operation):
     With N tile columns, uncut: N(N+1)/2 tasks and writes, 2N−1 waves. Every term a task of its own
     (right-looking): N(N+1)(N+2)/6 tasks and writes, 3N−2 waves.
     """
-
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         A = args[0]

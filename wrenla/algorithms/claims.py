@@ -105,9 +105,6 @@ class Looked(View):
     def describe(self, *args: Node) -> Description:
         return args[0].description
 
-    def carries(self, *args: Node) -> frozenset[str]:
-        return args[0].carries
-
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
         if i != j:
             return view.args[0].reads(i, j)

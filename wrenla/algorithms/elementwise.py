@@ -240,9 +240,6 @@ class Elementwise(View):
         known = [A.structure if A.grid == self.result.grid else "general" for A in args]
         return tuple(part for part in _TRIANGLES if part in known) if len(set(known)) > 1 else ()
 
-    def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
-        return tuple(strip.read for strip in self.strips(view, 1, i, j, j + 1))
-
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         start, stop = _inside(view.structure, axis, fixed, start, stop)
         if start >= stop:
@@ -307,9 +304,6 @@ class Filled(View):
 
     def describe(self, *args: Node) -> Description:
         return replace(args[0].description, structure="general")
-
-    def carries(self, *args: Node) -> frozenset[str]:
-        return args[0].carries
 
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
         return view.args[0].reads(i, j) or view.args[1].reads(i, j)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -43,8 +42,6 @@ class Gram(Operation):
     With N × K tiles, uncut: N(N+1)/2 tasks, N²K reads without weights, N(N+1)/2 writes, 1 wave. `as_tree`
     says what it is where the sums are long for so few tiles.
     """
-
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         A = args[0]

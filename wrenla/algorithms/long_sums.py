@@ -104,7 +104,6 @@ class Parts(Operation):
     whole: Description
     parts: int
     lower: bool
-    version: ClassVar[int] = 1
     holes: ClassVar[bool] = True
 
     def describe(self, *args: Node) -> Description:
@@ -139,7 +138,6 @@ class AddParts(Operation):
 
     rows: int
     fan_in: int = FAN_IN
-    version: ClassVar[int] = 1
     holes: ClassVar[bool] = True
 
     def describe(self, *args: Node) -> Description:
@@ -173,7 +171,6 @@ class Total(Operation):
     """C[i, j] = Σ_p P[p M + i, j] over all parts p. Tasks: one per tile of the result; waves: 1."""
 
     whole: Description
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         return self.whole

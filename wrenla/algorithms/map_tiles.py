@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.elementwise import filled
@@ -30,7 +29,6 @@ class MapTiles(Operation):
     """F[i, j] = function(A[i, j], B[i, j], …). Tasks: one per tile; waves: 1."""
 
     dtype: str
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         return replace(args[1].description, dtype=self.dtype, structure="general")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.long_sums import as_tree
@@ -42,7 +41,6 @@ class Matmul(Operation):
     """
 
     ndim: int = 2
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         A, B = args

@@ -23,9 +23,6 @@ class Cell:
 class SameTiles(View):
     """What a view does that reads as its argument."""
 
-    def carries(self, *args: Node) -> frozenset[str]:
-        return args[0].carries
-
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
         return view.args[0].reads(i, j)
 

@@ -145,7 +145,6 @@ class DiagonalParts(Operation):
 
     kernel: str
     rows: int | None
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         grid = args[0].grid
@@ -207,7 +206,6 @@ class AddUp(_Together):
     axis: Literal[0, 1]
     ndim: int
     group: int = 0
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         P = args[0]
@@ -232,7 +230,6 @@ class Lay(_Together):
     shape: Pair
     ndim: int
     group: int = 0
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         P = args[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -66,7 +66,6 @@ class Beside(Operation):
 
     kernel: str
     ndim: int
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         P = args[0]

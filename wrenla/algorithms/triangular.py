@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import factor, flip, materialize
@@ -50,7 +50,6 @@ class SolveTriangular(Operation):
     """
 
     uplo: Literal["lower", "upper"]
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         T, B = args

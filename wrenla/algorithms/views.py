@@ -136,14 +136,8 @@ class _Tilewise(View):
 
     version: ClassVar[int] = 1
 
-    def carries(self, *args: Node) -> frozenset[str]:
-        return args[0].carries
-
     def change(self, view: Node, strip: Strip, i: int, j: int) -> Strip:
         raise NotImplementedError
-
-    def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
-        return tuple(strip.read for strip in self.strips(view, 1, i, j, j + 1))
 
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         for strip in view.args[0].strips(axis, fixed, start, stop):

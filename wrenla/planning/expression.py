@@ -82,8 +82,8 @@ class Slot:
 class Operation(ABC):
     """Makes tiles. Implementations are frozen dataclasses: their fields are the parameters."""
 
-    version: ClassVar[int]
-    """Part of a result's name: another one whenever the numbers change."""
+    version: ClassVar[int] = 1
+    """Part of a result's name: to be raised whenever the numbers change."""
     holes: ClassVar[bool] = False
     """Whether some tiles may be zero and not there, whatever the structure says: see `absent`."""
 
@@ -115,13 +115,13 @@ class View(ABC):
     def describe(self, *args: Node) -> Description:
         """Check the arguments and say what the result looks like."""
 
-    @abstractmethod
     def carries(self, *args: Node) -> frozenset[str]:
         """Name what the reads of this view already do: it decides what can still be put on top."""
+        return args[0].carries
 
-    @abstractmethod
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
         """Return the reads whose sum is tile `(i, j)`; none where the tile is zero."""
+        return tuple(strip.read for strip in self.strips(view, 1, i, j, j + 1))
 
     @abstractmethod
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
