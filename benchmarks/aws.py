@@ -178,7 +178,7 @@ def _sleeping_endpoint(pipe: Any, seconds: float) -> None:
     }
     version = ".".join(map(str, sys.version_info[:3]))
     pong = {
-        "version": 1,
+        "version": 2,
         "kind": "pong",
         "python": version,
         "packages": packages(),

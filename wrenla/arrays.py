@@ -20,7 +20,7 @@ from wrenla.planning.expression import Leaf, Node, leaf
 from wrenla_handler.stores.mmap import guard, refuse_truncated
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import Structure
-from wrenla_handler.tiles.task import ArraySpec
+from wrenla_handler.tiles.task import HostArray
 
 __all__ = ["Given", "array_leaf", "check_arrays", "watched"]
 
@@ -71,7 +71,7 @@ def array_leaf(
     kinds = dict.fromkeys((array.dtype.name, dtype))
     text = f"{name} {shape} {tile} {array.ndim} {' as '.join(kinds)}"
     identity = xxhash.xxh3_128_hexdigest(text.encode())
-    spec = ArraySpec("host", Grid(shape, tile), dtype, array.ndim, identity)
+    spec = HostArray(Grid(shape, tile), dtype, array.ndim, identity)
     return leaf(spec, structure, array, *given)
 
 

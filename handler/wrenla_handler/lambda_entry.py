@@ -70,7 +70,7 @@ def handle(event: Any, context: Any) -> Any:
     Parameters
     ----------
     event : dict
-        A `Request`, a `TaskRequest`, or ``{"version": 1, "kind": "ping"}``, with the address of a store
+        A `Request`, a `TaskRequest`, or ``{"version": 2, "kind": "ping"}``, with the address of a store
         under ``store`` if it shall be tried.
     context : object
         Lambda's.

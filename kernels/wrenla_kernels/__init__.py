@@ -2,10 +2,8 @@
 
 from wrenla_kernels.blas3 import Side, gemm, herk, trsm
 from wrenla_kernels.elementwise import (
-    add,
     add_diagonal,
     apply_op,
-    conjugate_transpose,
     keep_triangle,
     mirror,
     scale,
@@ -18,7 +16,6 @@ from wrenla_kernels.reductions import (
     abs_column_sums,
     abs_row_sums,
     column_sums,
-    combine_logdet,
     combine_sum_squares,
     diagonal,
     logdet_part,
@@ -29,34 +26,27 @@ from wrenla_kernels.reductions import (
     row_sums,
     sum_squares,
 )
-from wrenla_kernels.registry import KERNELS, Kernel, flops
 from wrenla_kernels.threads import BlasInfo, blas_threads, core_type_warning, scipy_blas_info
 from wrenla_kernels.ufuncs import UFUNCS, apply_ufunc, ufunc_dtypes
 
 __all__ = [
     "DTYPES",
-    "KERNELS",
     "UFUNCS",
     "BlasInfo",
-    "Kernel",
     "Matrix",
     "Op",
     "Side",
     "Triangle",
     "abs_column_sums",
     "abs_row_sums",
-    "add",
     "add_diagonal",
     "apply_op",
     "apply_ufunc",
     "blas_threads",
     "column_sums",
-    "combine_logdet",
     "combine_sum_squares",
-    "conjugate_transpose",
     "core_type_warning",
     "diagonal",
-    "flops",
     "gemm",
     "herk",
     "keep_triangle",

@@ -13,10 +13,8 @@ import numpy.typing as npt
 from wrenla_kernels.layout import Matrix, Op, Triangle, checked, checked_square
 
 __all__ = [
-    "add",
     "add_diagonal",
     "apply_op",
-    "conjugate_transpose",
     "keep_triangle",
     "mirror",
     "scale",
@@ -26,28 +24,6 @@ __all__ = [
 
 # A transpose reads along one side and writes along the other: squares of this order keep both in cache.
 _BLOCK = 64
-
-
-def add(a: Matrix, c: Matrix) -> None:
-    """Add a tile to another: `c += a`.
-
-    Parameters
-    ----------
-    a, c
-        (m, n) matrices of one dtype; `c` is overwritten.
-
-    Examples
-    --------
-    >>> c = np.array([[1.0], [2.0]], order="F")
-    >>> add(c.copy(), c)
-    >>> c
-    array([[2.],
-           [4.]])
-    """
-    c = checked("c", c, writable=True)
-    a = checked("a", a, dtype=c.dtype, shape=c.shape)
-    with np.errstate(all="ignore"):
-        np.add(c, a, out=c)
 
 
 def scale(alpha: complex, c: Matrix) -> None:
@@ -149,30 +125,6 @@ def apply_op(a: Matrix, op: Op, out: Matrix) -> None:
         np.conjugate(a, out=out)
     else:
         _transpose(a, out, conjugate=op == "C")
-
-
-def conjugate_transpose(a: Matrix) -> Matrix:
-    """Return the conjugate transpose as a new matrix in Fortran order.
-
-    Parameters
-    ----------
-    a
-        (m, n) matrix. Never written.
-
-    Returns
-    -------
-    Matrix
-        (n, m) matrix.
-
-    Examples
-    --------
-    >>> conjugate_transpose(np.array([[1 + 2j], [3j]]))
-    array([[1.-2.j, 0.-3.j]])
-    """
-    a = checked("a", a)
-    out = np.empty(a.shape[::-1], a.dtype, order="F")
-    apply_op(a, "C", out)
-    return out
 
 
 def keep_triangle(c: Matrix, uplo: Triangle, offset: int = 0, unit: bool = False) -> None:

@@ -19,7 +19,6 @@ __all__ = [
     "abs_column_sums",
     "abs_row_sums",
     "column_sums",
-    "combine_logdet",
     "combine_sum_squares",
     "diagonal",
     "logdet_part",
@@ -304,30 +303,6 @@ def logdet_part(a: Matrix) -> Matrix:
     with np.errstate(all="ignore"):
         signs = _phases(entries, sizes) if a.dtype.kind == "c" else np.sign(entries)
         return _column(a.dtype, signs.prod(), np.log(sizes).sum())
-
-
-def combine_logdet(parts: Matrix) -> Matrix:
-    """Multiply determinants.
-
-    Parameters
-    ----------
-    parts
-        (2, k) matrix: k results of `logdet_part` side by side.
-
-    Returns
-    -------
-    Matrix
-        (2, 1) matrix of the same dtype, as from `logdet_part`; [1, 0] for k = 0.
-
-    Examples
-    --------
-    >>> combine_logdet(np.array([[-1.0, -1.0], [0.5, 2.0]], order="F"))
-    array([[1. ],
-           [2.5]])
-    """
-    signs, logarithms = _pairs(parts)
-    with np.errstate(all="ignore"):
-        return _column(parts.dtype, signs.prod(), logarithms.real.sum())
 
 
 def _row_sums(a: Matrix, of: Callable[[Matrix], Matrix] = np.positive) -> Matrix:

@@ -54,7 +54,7 @@ def pong(**changes: Any) -> Answer:
     import platform
 
     answer = {
-        "version": 1,
+        "version": 2,
         "kind": "pong",
         "python": platform.python_version(),
         "packages": packages(),

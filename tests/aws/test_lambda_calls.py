@@ -109,7 +109,7 @@ def test_a_stored_answer_is_found(how: str, stub: Endpoint, make: Make) -> None:
     assert [key for key in left if key.startswith(("outcomes/", "results/"))] == []
 
 
-@pytest.mark.parametrize("record", ["", "0" * 64 + "\n{}", '{"version":1,"kind":"answer","ending":"value"}'])
+@pytest.mark.parametrize("record", ["", "0" * 64 + "\n{}", '{"version":2,"kind":"answer","ending":"value"}'])
 def test_a_forged_answer_is_refused(
     record: str, stub: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

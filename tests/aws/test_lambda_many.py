@@ -21,7 +21,7 @@ value = pack(dump(7), lambda n, p: "")
 facts = {"FunctionName": "wrenla", "FunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:wrenla",
          "Runtime": "python3.11", "MemorySize": 512, "Timeout": 60, "Architectures": ["x86_64"],
          "Environment": {"Variables": {"WRENLA_BUCKET": "nobodys", "WRENLA_PREFIX": "wrenla"}}}
-pong = {"version": 1, "kind": "pong", "python": platform.python_version(), "packages": packages(), "blas": {}}
+pong = {"version": 2, "kind": "pong", "python": platform.python_version(), "packages": packages(), "blas": {}}
 
 async def serve(reader, writer):
     try:

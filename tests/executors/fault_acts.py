@@ -200,7 +200,7 @@ def forges(then: Callable[[Path], Any], folder: Path) -> Any:
     assert call is not None
     path = place() / "outcomes" / f"{call.id}-{call.attempt}"
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"0" * 64 + b"\n" + b'{"version":1,"kind":"answer","ending":"value"}')
+    path.write_bytes(b"0" * 64 + b"\n" + b'{"version":2,"kind":"answer","ending":"value"}')
     return then(folder)
 
 

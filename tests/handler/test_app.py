@@ -35,7 +35,7 @@ from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
 from wrenla_handler.tiles.messages import TaskAnswer, TaskRequest
 from wrenla_handler.tiles.sources import as_bytes, function_key
-from wrenla_handler.tiles.task import ArraySpec, Read, Task, Term, TileRef
+from wrenla_handler.tiles.task import ArraySpec, Finish, FunctionArray, Read, StoredArray, Task, Term, TileRef
 from wrenla_handler.tiles.worker import Report
 
 Make = Callable[..., lambda_entry._Environment]
@@ -113,9 +113,9 @@ def one_line(text: str) -> bool:
 
 def test_ping(make: Make) -> None:
     make(2048)
-    pong = lambda_entry.handle({"version": 1, "kind": "ping"}, Context())
+    pong = lambda_entry.handle({"version": 2, "kind": "ping"}, Context())
     assert json.loads(json.dumps(pong)) == pong
-    assert (pong["kind"], pong["version"], pong["memory"], pong["worker"]) == ("pong", 1, 2048, "abc")
+    assert (pong["kind"], pong["version"], pong["memory"], pong["worker"]) == ("pong", 2, 2048, "abc")
     assert pong["python"] == platform.python_version()
     assert pong["packages"]["numpy"] == np.__version__
     assert pong["packages"]["wrenla"] == importlib.metadata.version("wrenla")
@@ -125,7 +125,7 @@ def test_ping(make: Make) -> None:
 def test_a_ping_that_tries_a_store(make: Make, tmp_path: Path) -> None:
     make(2048)
     url = str(tmp_path / "store")
-    tried = lambda_entry.handle({"version": 1, "kind": "ping", "store": url}, Context())
+    tried = lambda_entry.handle({"version": 2, "kind": "ping", "store": url}, Context())
     assert json.loads(json.dumps(tried)) == tried
     assert (tried["kind"], tried["memory"]) == ("pong", 2048)
     assert list(tried["store"]) == ["nbytes", "look", "put", "get", "delete"]
@@ -145,17 +145,17 @@ _GOOD = call(abs, -1)
         "ping",
         [],
         {},
-        {"version": 1},
+        {"version": 2},
         {"kind": "call"},
-        {"version": 2, "kind": "ping"},
-        {"version": "1", "kind": "ping"},
-        {"version": 1, "kind": "answer"},
-        {"version": 1, "kind": None},
-        {"version": 1, "kind": []},
-        {"version": 1, "kind": {"a": 1}},
-        {"version": 1, "kind": "ping", "store": ["s3://b"]},
+        {"version": 1, "kind": "ping"},
+        {"version": "2", "kind": "ping"},
+        {"version": 2, "kind": "answer"},
+        {"version": 2, "kind": None},
+        {"version": 2, "kind": []},
+        {"version": 2, "kind": {"a": 1}},
+        {"version": 2, "kind": "ping", "store": ["s3://b"]},
         {"Records": [{"s3": "something\nelse"}], "text": "x" * 1000},
-        {"version": 1, "kind": "call"},
+        {"version": 2, "kind": "call"},
         *({name: field for name, field in _GOOD.items() if name != left_out} for left_out in _GOOD),
         _GOOD | {"function": "abs"},
         _GOOD | {"function": []},
@@ -170,10 +170,10 @@ _GOOD = call(abs, -1)
         _GOOD | {"attempt": "1"},
         _GOOD | {"store": None},
         _GOOD | {"unrecorded": "0"},
-        {"version": 1, "kind": "task"},
-        {"version": 1, "kind": "task", "tasks": [], "arrays": {}, "projected": 0},
-        {"version": 1, "kind": "task", "tasks": [3], "arrays": {}, "projected": 0},
-        {"version": 1, "kind": "task", "tasks": {}, "arrays": [], "projected": 0},
+        {"version": 2, "kind": "task"},
+        {"version": 2, "kind": "task", "tasks": [], "arrays": {}, "projected": 0},
+        {"version": 2, "kind": "task", "tasks": [3], "arrays": {}, "projected": 0},
+        {"version": 2, "kind": "task", "tasks": {}, "arrays": [], "projected": 0},
     ],
     ids=lambda event: json.dumps(event)[:60],
 )
@@ -393,7 +393,7 @@ def symmetric() -> Any:
 
 def matrix(folder: Path, name: str, array: Any) -> dict[str, ArraySpec]:
     """Store a matrix, and a place for a result; return what fills their names."""
-    spec = ArraySpec("tiles", GRID, "float64", 2, f"{name} of {folder}", (folder / name).as_uri())
+    spec = StoredArray(GRID, "float64", 2, f"{name} of {folder}", (folder / name).as_uri())
     store = open_store(spec.url)
     for i in range(GRID.counts[0]):
         for j in range(GRID.counts[1]):
@@ -404,7 +404,7 @@ def matrix(folder: Path, name: str, array: Any) -> dict[str, ArraySpec]:
             store.put(tile_key(i, j, 2), as_bytes(tile))
     specs = {name: spec}
     for out in ("X", "Y"):
-        specs[out] = ArraySpec("tiles", GRID, "float64", 2, f"{out} of {folder}", (folder / out).as_uri())
+        specs[out] = StoredArray(GRID, "float64", 2, f"{out} of {folder}", (folder / out).as_uri())
     return specs
 
 
@@ -415,7 +415,7 @@ def tasks(kind: str, out: str = "X") -> list[Task]:
         for j in range(GRID.counts[1]):
             origin, extent = GRID.origin(i, j), GRID.extent(i, j)
             base = (Read(TileRef("A", i, j)),)
-            terms, finish = (), ""
+            terms, finish = (), Finish()
             if kind == "product":
                 base, terms = (
                     (),
@@ -425,7 +425,7 @@ def tasks(kind: str, out: str = "X") -> list[Task]:
                     ),
                 )
             elif kind == "potrf" and i == j:
-                finish = "potrf"
+                finish = Finish("potrf")
             found.append(Task(TileRef(out, i, j), extent, "float64", base, terms, finish, origin=origin))
     return found
 
@@ -579,7 +579,7 @@ def test_what_functions_of_tiles_print(make: Make, tmp_path: Path, monkeypatch: 
     (blob,) = packed(function)
     url = (tmp_path / "functions").as_uri()
     open_store(url).put(function_key(blob.sha256), blob.data)
-    specs["A"] = ArraySpec("function", GRID, "float64", 2, "f", url, blob.sha256)
+    specs["A"] = FunctionArray(GRID, "float64", 2, "f", url, blob.sha256)
     assert all(isinstance(outcome, Report) for outcome in answer(specs, "copy").outcomes)
     assert np.array_equal(result(specs), np.add.outer(np.arange(N), np.arange(N)))
     assert real.getvalue().count("from a tile\n") == 9
@@ -598,7 +598,7 @@ from wrenla_handler import lambda_entry
 from wrenla_kernels import scipy_blas_info
 class Context:
     def get_remaining_time_in_millis(self): return 20000
-ping = lambda_entry.handle({"version": 1, "kind": "ping"}, Context())
+ping = lambda_entry.handle({"version": 2, "kind": "ping"}, Context())
 assert scipy_blas_info().threads == min(3, ping["blas"]["threads"]) == 3, scipy_blas_info()
 answer = lambda_entry.handle(json.loads(sys.stdin.read()), Context())
 print(json.dumps(answer))

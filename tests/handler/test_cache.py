@@ -20,7 +20,7 @@ from wrenla_handler.tiles.buffers import Buffers, empty_tile
 from wrenla_handler.tiles.cache import CacheKey, Tile, TileCache
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.sources import Sources, as_bytes
-from wrenla_handler.tiles.task import ArraySpec, TileRef
+from wrenla_handler.tiles.task import ArraySpec, StoredArray, TileRef
 
 KEYS: list[CacheKey] = [("A", i, j, 0) for i in range(3) for j in range(2)] + [
     ("B", 0, 0, p) for p in range(3)
@@ -168,7 +168,7 @@ def test_a_load_that_fails_fails_for_all_who_wait_and_is_tried_again() -> None:
 @pytest.fixture
 def stored(tmp_path: Path) -> Iterator[tuple[Sources, ArraySpec]]:
     """A stored matrix whose last tile row has one row and whose tiles are large enough to be mapped."""
-    spec = ArraySpec("tiles", Grid((257, 256), (256, 256)), "float64", 2, "A", str(tmp_path))
+    spec = StoredArray(Grid((257, 256), (256, 256)), "float64", 2, "A", str(tmp_path))
     store = LocalStore(tmp_path)
     for i in range(2):
         store.put(f"c/{i}/0", as_bytes(empty_tile(256, 256, "float64")))

@@ -13,7 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wrenla_handler.tiles.grid import Grid
-from wrenla_handler.tiles.task import Apply, ArraySpec, Read, Task, Term, TileRef, decode, encode
+from wrenla_handler.tiles.messages import decode, encode
+from wrenla_handler.tiles.task import (
+    Apply,
+    ArraySpec,
+    Finish,
+    FormulaArray,
+    FunctionArray,
+    HostArray,
+    Read,
+    StoredArray,
+    Task,
+    Term,
+    TileRef,
+)
 
 INDEX = st.integers(0, 1 << 20)
 NAME = st.text(max_size=20)
@@ -59,20 +72,17 @@ TASK = st.builds(
     DTYPE,
     st.lists(READ, max_size=3).map(tuple),
     st.lists(TERM, max_size=3).map(tuple),
-    NAME,
+    st.builds(Finish, NAME, NAME),
     st.lists(READ, max_size=2).map(tuple),
     PAIR,
 )
 GRID = st.builds(Grid, PAIR, st.tuples(st.integers(1, 99), st.integers(1, 99)))
-SPEC = st.builds(
-    ArraySpec,
-    st.sampled_from(["tiles", "function", "fill", "host"]),
-    GRID,
-    DTYPE,
-    st.integers(0, 2),
-    NAME,
-    NAME,
-    NAME,
+ARRAY = GRID, DTYPE, st.integers(0, 2), NAME
+SPEC = st.one_of(
+    st.builds(StoredArray, *ARRAY, NAME, NAME, st.sampled_from("/."), NAME),
+    st.builds(FunctionArray, *ARRAY, NAME, NAME, NAME, NAME),
+    st.builds(FormulaArray, *ARRAY, NAME),
+    st.builds(HostArray, *ARRAY, NAME),
 )
 
 

@@ -22,7 +22,7 @@ from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
 from wrenla_handler.tiles.sources import as_bytes
 from wrenla_handler.tiles.spill import SpillFiles
-from wrenla_handler.tiles.task import ArraySpec, Read, Task, TileRef
+from wrenla_handler.tiles.task import Read, StoredArray, Task, TileRef
 from wrenla_handler.tiles.worker import Worker
 
 DTYPES = ["float32", "float64", "complex64", "complex128"]
@@ -242,8 +242,8 @@ def test_tiles_that_memory_has_no_room_for(dtype: str, ndim: int, folder: Path) 
     n, tile = 10, 4
     grid = Grid((n, n), (tile, tile)) if ndim == 2 else Grid((n, 1), (tile, 1))
     array = numbers(grid.shape, dtype)
-    spec = ArraySpec("tiles", grid, dtype, ndim, "the-array", "memory://tile-files-source")
-    out = ArraySpec("tiles", grid, dtype, ndim, "the-copy", "memory://tile-files-target")
+    spec = StoredArray(grid, dtype, ndim, "the-array", "memory://tile-files-source")
+    out = StoredArray(grid, dtype, ndim, "the-copy", "memory://tile-files-target")
     store = open_store(spec.url)
     places = [(i, j) for i in range(grid.counts[0]) for j in range(grid.counts[1])]
     for i, j in places:

@@ -18,7 +18,7 @@ from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
 from wrenla_handler.tiles.sources import as_bytes
-from wrenla_handler.tiles.task import ArraySpec, Read, Task, Term, TileRef
+from wrenla_handler.tiles.task import ArraySpec, HostArray, Read, StoredArray, Task, Term, TileRef
 from wrenla_handler.tiles.worker import Report, Worker
 
 T = 4
@@ -59,11 +59,11 @@ class Arrays:
         self.values |= {"w": numbers((12, 1), dtype, 2), "H": numbers((12, 12), dtype, 3)}
         vector = Grid((12, 1), (T, 1))
         self.specs = {
-            "A": ArraySpec("tiles", GRID, dtype, 2, f"A {name}", f"{url}/A"),
-            "B": ArraySpec("tiles", GRID, dtype, 2, f"B {name}", f"{url}/B"),
-            "w": ArraySpec("tiles", vector, dtype, 1, f"w {name}", f"{url}/w"),
-            "H": ArraySpec("host", GRID, dtype, 2, f"H {name}"),
-            "out": ArraySpec("tiles", GRID, dtype, 2, f"out {name}", f"{url}/out"),
+            "A": StoredArray(GRID, dtype, 2, f"A {name}", f"{url}/A"),
+            "B": StoredArray(GRID, dtype, 2, f"B {name}", f"{url}/B"),
+            "w": StoredArray(vector, dtype, 1, f"w {name}", f"{url}/w"),
+            "H": HostArray(GRID, dtype, 2, f"H {name}"),
+            "out": StoredArray(GRID, dtype, 2, f"out {name}", f"{url}/out"),
         }
         for key in ("A", "B", "w"):
             put(self.specs[key], self.values[key])
@@ -206,9 +206,7 @@ def test_counts_of_a_report() -> None:
 def test_nothing_of_an_earlier_task_shows(tmp_path: Path) -> None:
     grid = Grid((1100, 700), (400, 400))
     own = Worker(0)
-    specs = {
-        name: ArraySpec("tiles", grid, "float64", 2, name, str(tmp_path / name)) for name in ("A", "out")
-    }
+    specs = {name: StoredArray(grid, "float64", 2, name, str(tmp_path / name)) for name in ("A", "out")}
     A = numbers((1100, 700), "float64")
     put(specs["A"], A)
     window = (0, 100, 1, 0, 50, 1)
@@ -275,8 +273,8 @@ class Owning:
 def test_a_late_task_does_not_write_over_another_matrix(tmp_path: Path) -> None:
     """An invocation that outlives its driver may end when something else is being saved in its place."""
     specs = {
-        "A": ArraySpec("tiles", GRID, "float64", 2, "A", str(tmp_path / "A")),
-        "out": ArraySpec("tiles", GRID, "float64", 2, "key", "s3://b/out", "mine"),
+        "A": StoredArray(GRID, "float64", 2, "A", str(tmp_path / "A")),
+        "out": StoredArray(GRID, "float64", 2, "key", "s3://b/out", "mine"),
     }
     put(specs["A"], numbers(GRID.shape, "float64"))
     own = Worker(0)

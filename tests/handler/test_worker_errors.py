@@ -17,7 +17,16 @@ from wrenla_handler.stores import LocalStore, MemoryStore, open_store
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
 from wrenla_handler.tiles.sources import as_bytes, function_key
-from wrenla_handler.tiles.task import ArraySpec, Read, Task, TileRef
+from wrenla_handler.tiles.task import (
+    ArraySpec,
+    Finish,
+    FormulaArray,
+    FunctionArray,
+    Read,
+    StoredArray,
+    Task,
+    TileRef,
+)
 from wrenla_handler.tiles.worker import Worker
 
 T = 4
@@ -35,9 +44,7 @@ def worker() -> Iterator[Worker]:
 @pytest.fixture
 def specs(tmp_path: Path) -> Specs:
     """A stored matrix of ones, and a place for a result."""
-    found = {
-        name: ArraySpec("tiles", GRID, "float64", 2, name, str(tmp_path / name)) for name in ("A", "out")
-    }
+    found = {name: StoredArray(GRID, "float64", 2, name, str(tmp_path / name)) for name in ("A", "out")}
     store = open_store(found["A"].url)
     for i in range(3):
         for j in range(3):
@@ -79,7 +86,7 @@ def test_a_task_whose_work_was_done_by_another_writes_nothing(
     # it wants the sum after one term, which is gone or never was
     base = (Read(TileRef("gone", 1, 1, 1)),)
     task = Task(TileRef("out", 1, 1, 2), (T, T), "float64", base)
-    specs |= {"gone": ArraySpec("tiles", GRID, "float64", 2, "gone", "memory://gone")}
+    specs |= {"gone": StoredArray(GRID, "float64", 2, "gone", "memory://gone")}
     if superseded:
         assert not worker.run(task, specs).committed
     else:
@@ -107,9 +114,9 @@ def test_a_later_sum_may_appear_while_we_look(
 
 
 def test_a_matrix_that_is_not_positive_definite_names_the_global_minor(worker: Worker, specs: Specs) -> None:
-    eye = ArraySpec("fill", GRID, "float64", 2, "eye", "", "eye")
+    eye = FormulaArray(GRID, "float64", 2, "eye", "eye")
     base = (Read(TileRef("eye", 1, 1), shift=-2.0),)
-    task = Task(TileRef("out", 1, 1), (T, T), "float64", base, finish="potrf", origin=(T, T))
+    task = Task(TileRef("out", 1, 1), (T, T), "float64", base, finish=Finish("potrf"), origin=(T, T))
     with pytest.raises(NotPositiveDefiniteError) as error:
         worker.run(task, specs | {"eye": eye})
     assert error.value.minor == T + 1
@@ -122,7 +129,7 @@ def function_spec(function: Any, url: str, *, digest: str = "") -> ArraySpec:
     blob = cloudpickle.dumps(function)
     true = hashlib.sha256(blob).hexdigest()
     open_store(url).put(function_key(digest or true), blob)
-    return ArraySpec("function", GRID, "float64", 2, f"f {true} {url}", url, digest or true)
+    return FunctionArray(GRID, "float64", 2, f"f {true} {url}", url, digest or true)
 
 
 def test_a_function_that_is_not_the_drivers_is_never_loaded(

@@ -13,7 +13,7 @@ from wrenla.planning.expression import Node, leaf
 from wrenla.planning.plan import Plan, make_plan
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import Structure
-from wrenla_handler.tiles.task import ArraySpec
+from wrenla_handler.tiles.task import StoredArray
 
 Stored = Callable[..., Node]
 PlanOf = Callable[..., Plan]
@@ -38,7 +38,7 @@ def stored() -> Stored:
         ndim: int = 2,
     ) -> Node:
         pair = (tile, tile) if isinstance(tile, int) else tile
-        spec = ArraySpec("tiles", Grid((rows, cols), pair), dtype, ndim, uuid.uuid4().hex, "memory://nowhere")
+        spec = StoredArray(Grid((rows, cols), pair), dtype, ndim, uuid.uuid4().hex, "memory://nowhere")
         return leaf(spec, structure)
 
     return make

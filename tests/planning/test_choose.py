@@ -21,7 +21,7 @@ from wrenla.planning.expression import Node, leaf
 from wrenla.planning.graph import Graph, TileGraph
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import Structure
-from wrenla_handler.tiles.task import ArraySpec
+from wrenla_handler.tiles.task import StoredArray
 
 LOCAL = ExecutorModel(2, 60e9, 2e9, 1e-4, 60.0, 4 << 30)
 CUTS = st.sampled_from([Cut(), Cut("fixed", 1), Cut("fixed", 4), Cut("doubling", 2), Cut("doubling", 16)])
@@ -33,7 +33,7 @@ def lambdas(workers: int, longest: float = 600.0) -> ExecutorModel:
 
 
 def stored(rows: int, cols: int, tile: int, structure: Structure = "general") -> Node:
-    spec = ArraySpec("tiles", Grid((rows, cols), (tile, tile)), "float64", 2, f"{structure} {rows} {tile}")
+    spec = StoredArray(Grid((rows, cols), (tile, tile)), "float64", 2, f"{structure} {rows} {tile}")
     return leaf(spec, structure)
 
 

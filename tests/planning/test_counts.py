@@ -23,7 +23,7 @@ from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node, leaf
 from wrenla.planning.plan import Plan, make_plan
 from wrenla_handler.tiles.grid import Grid
-from wrenla_handler.tiles.task import ArraySpec
+from wrenla_handler.tiles.task import FunctionArray
 
 Stored = Callable[..., Node]
 PlanOf = Callable[..., Plan]
@@ -196,7 +196,7 @@ def test_parts_of_a_triangle_are_those_of_its_tiles(stored: Stored, plan_of: Pla
 
 
 def test_map_tiles(stored: Stored, plan_of: PlanOf) -> None:
-    function = leaf(ArraySpec("function", Grid((1, 1), (1, 1)), "float64", 2, "f", "", "0" * 64))
+    function = leaf(FunctionArray(Grid((1, 1), (1, 1)), "float64", 2, "f", "", "0" * 64))
     A, L = stored(18, 12, 6), stored(18, 18, 6, "lower")
     assert counts(plan_of(map_tiles(function, (A, A), "float64"))) == (6, 12, 1)
     # of a triangle the function sees the zeros, which are made where they are read

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wrenla.planning.cut import Cut, piece
-from wrenla_handler.tiles.task import Read, Task, Term, TileRef
+from wrenla_handler.tiles.task import Finish, Read, Task, Term, TileRef
 
 CUTS = st.one_of(
     st.just(Cut()),
@@ -99,7 +99,7 @@ def test_pieces_of_a_task_are_the_task(task: Task, cut: Cut, extent: tuple[int, 
         assert before.out == TileRef("C", 3, 4, stop)
         # of a tile that a sum fills a corner of, the corner is read
         assert after.base == (Read(before.out, window=None if extent == (5, 6) else (0, 5, 1, 0, 6, 1)),)
-        assert (before.finish, before.args) == ("", ())
+        assert (before.finish, before.args) == (Finish(), ())
     assert all(part.length == b - a for part, (a, b) in zip(pieces, bounds, strict=True))
     assert all((part.shape, part.dtype, part.origin) == ((5, 6), "float64", (7, 8)) for part in pieces)
 

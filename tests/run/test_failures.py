@@ -52,7 +52,7 @@ class Faulty(wl.LocalExecutor):
         self.faults, self.attempts = faults, Counter[tuple[str, int, int]]()
 
     def submit_task(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Future[Report]:
-        name = task.finish.split("_")[0] or "sum", task.out.i, task.out.j
+        name = task.finish.kernel.split("_")[0] or "sum", task.out.i, task.out.j
         self.attempts[name] += 1
         run: Run = functools.partial(self.home.run, task, arrays)
         fault = self.faults.get(name)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 
-from wrenla.planning.expression import Description, Node, make, result_dtype
+from wrenla.planning.expression import Description, Node, Operation, make, result_dtype
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import Structure
 from wrenla_handler.tiles.task import Read, Task
@@ -91,14 +90,13 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Copy:
+class Copy(Operation):
     """One task per tile, nothing but reads.
 
     Tasks: one per tile that is not known to be zero; waves: 1.
     """
 
     dtype: str
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         return replace(args[0].description, dtype=self.dtype)
@@ -115,7 +113,7 @@ class Copy:
 
 
 @dataclass(frozen=True)
-class Assemble:
+class Assemble(Operation):
     """Lay pieces of matrices side by side.
 
     Tasks: one per tile of the result; reads: one per tile of a piece that overlaps it; waves: 1.
@@ -125,7 +123,6 @@ class Assemble:
     grid: Grid
     structure: Structure
     ndim: int
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         return Description(self.grid, result_dtype(*(A.dtype for A in args)), self.structure, self.ndim)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import flip
-from wrenla.planning.expression import Description, Node, make, products
+from wrenla.planning.expression import Description, Node, Operation, make
+from wrenla.planning.strips import products
 from wrenla_handler.tiles.task import Task
 
 __all__ = ["cholesky"]
@@ -32,7 +32,7 @@ def cholesky(A: Node) -> Node:
 
 
 @dataclass(frozen=True)
-class Cholesky:
+class Cholesky(Operation):
     """L with L Lᴴ = A.
 
     Algorithm: tiled Cholesky (Buttari, Langou, Kurzak, Dongarra 2009; LAPACK: potrf), each tile one sum:
@@ -45,8 +45,6 @@ class Cholesky:
     With N tile columns, uncut: N(N+1)/2 tasks and writes, 2N−1 waves. Every term a task of its own
     (right-looking): N(N+1)(N+2)/6 tasks and writes, 3N−2 waves.
     """
-
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         A = args[0]

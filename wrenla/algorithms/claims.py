@@ -13,10 +13,11 @@ import numpy.typing as npt
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.flips import Flip
 from wrenla.algorithms.views import Shift, around, view
-from wrenla.planning.expression import Description, Leaf, Node, Strip, make, nested
+from wrenla.planning.expression import Description, Leaf, Node, View, make
+from wrenla.planning.strips import Strip, nested
 from wrenla.vocabulary import Solver
 from wrenla_handler.tiles.claims import check_diagonal
-from wrenla_handler.tiles.task import Read, Scalar
+from wrenla_handler.tiles.task import FunctionArray, HostArray, Read, Scalar
 
 __all__ = ["claimed", "found"]
 
@@ -32,9 +33,9 @@ def found(A: Node) -> Solver:
     As in SciPy's `solve` a Hermitian one whose diagonal is positive is taken for positive definite. Nobody
     has said that small entries do not count: so zeros are zeros, and equal is equal to the last bit.
     """
-    if not _is_small(A):
+    array = _small(A)
+    if array is None:
         return "general"
-    array = np.asarray(A.op.payload)
     lower = not any(array[i, i + 1 :].any() for i in range(len(array)))
     upper = not any(array[i, :i].any() for i in range(len(array)))
     if lower or upper:
@@ -62,12 +63,13 @@ def claimed(A: Node, claim: str) -> Node:
         return A
     match A.op:
         case Leaf() as op if A.structure in ("general", claim):
-            if _is_small(A):
-                check_diagonal(np.asarray(op.payload), claim, 0)
+            if (array := _small(A)) is not None:
+                check_diagonal(array, claim, 0)
                 return A
             # whoever reads tiles of these can read entries of others as well
-            if op.spec.kind in ("host", "function") and claim != "diagonal" and _has_square_tiles(A):
-                return replace(A, op=replace(op, spec=replace(op.spec, claim=claim)))
+            spec, looks = op.spec, claim != "diagonal" and _has_square_tiles(A)
+            if looks and isinstance(spec, HostArray | FunctionArray):
+                return replace(A, op=replace(op, spec=replace(spec, claim=claim)))
         case Shift(c) if np.isreal(c):
             return make(A.op, claimed(A.args[0], claim))
         case Flip(op):
@@ -80,15 +82,17 @@ def _has_square_tiles(A: Node) -> bool:
     return A.grid.tile[0] == A.grid.tile[1]
 
 
-def _is_small(A: Node) -> bool:
-    """Tell whether a matrix is an array that can be looked at whole."""
-    if not isinstance(A.op, Leaf) or A.op.spec.kind != "host" or A.grid.shape[0] != A.grid.shape[1]:
-        return False
-    return isinstance(A.op.payload, np.ndarray) and A.op.payload.nbytes <= _AT_ONCE and A.ndim == 2
+def _small(A: Node) -> npt.NDArray[Any] | None:
+    """Return the array that a matrix is, if it can be looked at whole."""
+    if not isinstance(A.op, Leaf) or not isinstance(A.op.spec, HostArray) or A.ndim != 2:
+        return None
+    array, (m, n) = A.op.payload, A.grid.shape
+    is_small = m == n and isinstance(array, np.ndarray) and array.nbytes <= _AT_ONCE
+    return np.asarray(array) if is_small else None
 
 
 @dataclass(frozen=True)
-class Looked:
+class Looked(View):
     """A, and whoever reads a diagonal tile looks whether A is what is said of it.
 
     With each diagonal tile A[k, k] one pair of others is read, A[p, k] and A[k, p], and A[p, p], which tells
@@ -100,9 +104,6 @@ class Looked:
 
     def describe(self, *args: Node) -> Description:
         return args[0].description
-
-    def carries(self, *args: Node) -> frozenset[str]:
-        return args[0].carries
 
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
         if i != j:

@@ -11,10 +11,11 @@ import numpy as np
 from wrenla.algorithms.assemble import Copy, copy, rechunk
 from wrenla.algorithms.memo import SameTiles
 from wrenla.algorithms.views import add, flip, masked, negative, scale, view
-from wrenla.planning.expression import Description, Node, Strip, combined, leaf, make, nested, result_dtype
+from wrenla.planning.expression import Description, Node, View, leaf, make, result_dtype
+from wrenla.planning.strips import Strip, combined, nested
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import DTYPES, Structure
-from wrenla_handler.tiles.task import Apply, ArraySpec, Mask, Read, Scalar
+from wrenla_handler.tiles.task import Apply, FormulaArray, Mask, Read, Scalar
 from wrenla_kernels import UFUNCS, ufunc_dtypes
 
 __all__ = ["Number", "broadcast_shape", "elementwise", "filled", "with_dimensions"]
@@ -161,9 +162,8 @@ def filled(A: Node) -> Node:
     """Return A with zeros to be read where a triangular matrix has no tiles."""
     if not A.holes:
         return A
-    spec = ArraySpec(
-        "fill", A.grid, A.dtype, 2, f"zeros {A.grid.shape} {A.grid.tile} {A.dtype} ", "", "zeros"
-    )
+    identity = f"zeros {A.grid.shape} {A.grid.tile} {A.dtype} "
+    spec = FormulaArray(A.grid, A.dtype, 2, identity, "zeros")
     return make(Filled(), A, leaf(spec))
 
 
@@ -181,7 +181,7 @@ def _part(tile: Pair, grid: Grid) -> Pair:
 
 
 @dataclass(frozen=True)
-class Elementwise:
+class Elementwise(View):
     """F[i, j] = function(A[i, j], B[i, j]), in one pass; None among `numbers` stands for the next matrix.
 
     Of what has one row or column, tile 0 stands for all. Tasks: none of its own.
@@ -240,9 +240,6 @@ class Elementwise:
         known = [A.structure if A.grid == self.result.grid else "general" for A in args]
         return tuple(part for part in _TRIANGLES if part in known) if len(set(known)) > 1 else ()
 
-    def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
-        return tuple(strip.read for strip in self.strips(view, 1, i, j, j + 1))
-
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         start, stop = _inside(view.structure, axis, fixed, start, stop)
         if start >= stop:
@@ -300,16 +297,13 @@ class Reshape(SameTiles):
 
 
 @dataclass(frozen=True)
-class Filled:
+class Filled(View):
     """A triangular matrix as one that has all its tiles; zeros are read from the second argument."""
 
     fills: ClassVar[bool] = True
 
     def describe(self, *args: Node) -> Description:
         return replace(args[0].description, structure="general")
-
-    def carries(self, *args: Node) -> frozenset[str]:
-        return args[0].carries
 
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
         return view.args[0].reads(i, j) or view.args[1].reads(i, j)

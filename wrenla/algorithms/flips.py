@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wrenla.planning.expression import Description, Node, Strip, make, nested
+from wrenla.planning.expression import Description, Node, View, make
+from wrenla.planning.strips import Strip, nested
 from wrenla_handler.tiles.layout import Structure
 from wrenla_handler.tiles.task import Op, Read, Scalar
 
@@ -29,7 +30,7 @@ _TRANSPOSED: dict[Structure, Structure] = {"lower": "upper", "upper": "lower"}
 
 
 @dataclass(frozen=True)
-class Flip:
+class Flip(View):
     """Aᵀ, Aᴴ or conj(A)."""
 
     op: Op

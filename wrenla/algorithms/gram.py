@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.long_sums import as_tree
 from wrenla.algorithms.views import factor, flip, materialize, scale_columns
-from wrenla.planning.expression import Description, Node, make, products, result_dtype
+from wrenla.planning.expression import Description, Node, Operation, make, result_dtype
+from wrenla.planning.strips import products
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Task
 
@@ -34,7 +34,7 @@ def gram(A: Node, weights: Node | None = None) -> Node:
 
 
 @dataclass(frozen=True)
-class Gram:
+class Gram(Operation):
     """G = A Aᴴ, or G = B Aᴴ with B = A diag(w).
 
     Algorithm: G[i, j] = Σ_k B[i, k] A[j, k]ᴴ for i ≥ j (BLAS: gemm, on the diagonal without weights herk).
@@ -42,8 +42,6 @@ class Gram:
     With N × K tiles, uncut: N(N+1)/2 tasks, N²K reads without weights, N(N+1)/2 writes, 1 wave. `as_tree`
     says what it is where the sums are long for so few tiles.
     """
-
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         A = args[0]

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from wrenla.planning.expression import Description, Node, make, products
+from wrenla.planning.expression import Description, Node, Operation, make
+from wrenla.planning.strips import products
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import Read, Task, Term, Window
 
@@ -93,7 +94,7 @@ def _extent(grid: Grid) -> Pair:
 
 
 @dataclass(frozen=True)
-class Parts:
+class Parts(Operation):
     """P[p M + i, j] = Σ_{k in part p} A[i, k] B[k, j]: the sums over parts of the inner dimension, stacked.
 
     All parts have equally many products, give or take one. Tasks: one per part and tile of the result that
@@ -103,7 +104,7 @@ class Parts:
     whole: Description
     parts: int
     lower: bool
-    version: ClassVar[int] = 1
+    holes: ClassVar[bool] = True
 
     def describe(self, *args: Node) -> Description:
         return Description(_stacked(self.whole.grid, self.parts), self.whole.dtype)
@@ -129,7 +130,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class AddParts:
+class AddParts(Operation):
     """Q[q M + i, j] = Σ_p P[p M + i, j] over the q-th group of at most 8 parts p, all but equally many.
 
     Tasks: one per tile; waves: 1.
@@ -137,7 +138,7 @@ class AddParts:
 
     rows: int
     fan_in: int = FAN_IN
-    version: ClassVar[int] = 1
+    holes: ClassVar[bool] = True
 
     def describe(self, *args: Node) -> Description:
         P = args[0]
@@ -166,11 +167,10 @@ class AddParts:
 
 
 @dataclass(frozen=True)
-class Total:
+class Total(Operation):
     """C[i, j] = Σ_p P[p M + i, j] over all parts p. Tasks: one per tile of the result; waves: 1."""
 
     whole: Description
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         return self.whole

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.elementwise import filled
-from wrenla.planning.expression import Description, Node, make
+from wrenla.planning.expression import Description, Node, Operation, make
 from wrenla_handler.tiles.task import Task
 
 __all__ = ["map_tiles"]
@@ -26,11 +25,10 @@ def map_tiles(function: Node, matrices: tuple[Node, ...], dtype: str) -> Node:
 
 
 @dataclass(frozen=True)
-class MapTiles:
+class MapTiles(Operation):
     """F[i, j] = function(A[i, j], B[i, j], …). Tasks: one per tile; waves: 1."""
 
     dtype: str
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         return replace(args[1].description, dtype=self.dtype, structure="general")
@@ -39,4 +37,4 @@ class MapTiles:
         function, *matrices = out.args
         for i, j in out.own_tiles():
             tiles = tuple(replace(A[i, j], dtype=A.dtype) for A in matrices)
-            yield out.task(i, j, finish=f"call {function.key}", args=tiles)
+            yield out.task(i, j, finish="call", function=function.key, args=tiles)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.long_sums import as_tree
 from wrenla.algorithms.views import factor
-from wrenla.planning.expression import Description, Node, make, products, result_dtype
+from wrenla.planning.expression import Description, Node, Operation, make, result_dtype
+from wrenla.planning.strips import products
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import Structure
 from wrenla_handler.tiles.task import Task
@@ -31,7 +31,7 @@ def matmul(A: Node, B: Node, ndim: int = 2) -> Node:
 
 
 @dataclass(frozen=True)
-class Matmul:
+class Matmul(Operation):
     """C = A B.
 
     Algorithm: C[i, j] = Σ_k A[i, k] B[k, j] (BLAS: gemm).
@@ -41,7 +41,6 @@ class Matmul:
     """
 
     ndim: int = 2
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         A, B = args

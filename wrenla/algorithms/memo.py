@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from wrenla.planning.canonical import topological
-from wrenla.planning.expression import Description, Node, Strip, make
+from wrenla.planning.expression import Description, Node, View, make
+from wrenla.planning.strips import Strip
 from wrenla_handler.tiles.task import Read
 
 __all__ = ["Cell", "Memo", "SameTiles", "memoized", "resolve"]
@@ -19,11 +20,8 @@ class Cell:
     stored: Node | None = None
 
 
-class SameTiles:
+class SameTiles(View):
     """What a view does that reads as its argument."""
-
-    def carries(self, *args: Node) -> frozenset[str]:
-        return args[0].carries
 
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
         return view.args[0].reads(i, j)

@@ -15,7 +15,8 @@ import numpy as np
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.elementwise import elementwise
 from wrenla.algorithms.views import flip, scale
-from wrenla.planning.expression import Description, Node, make
+from wrenla.planning.expression import Description, Node, Operation, make
+from wrenla_handler.tiles.finish import FINISHES
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import Read, Task
 
@@ -25,9 +26,6 @@ NORMS = ("fro", "1", "-1", "inf", "-inf", "max", "1/fro")
 
 _FAN_IN = 64
 """Parts that one task puts together: they are small, so it is their number that takes time."""
-
-_REAL = frozenset({"abs_row_sums", "abs_column_sums", "sum_squares", "max_abs", "logabs_part"})
-"""Kernels whose result is real for complex tiles too."""
 
 
 def sum_over(A: Node, axis: Literal[0, 1] | None) -> Node:
@@ -101,12 +99,13 @@ def _square_tiles(A: Node) -> Node:
     return A if A.grid.tile[0] == A.grid.tile[1] else rechunk(A, (edge, edge))
 
 
-def _real(dtype: str) -> str:
-    return np.empty(0, dtype).real.dtype.name
+def _result(kernel: str, dtype: str) -> str:
+    """Return the dtype that a kernel makes of tiles of another one."""
+    return np.empty(0, dtype).real.dtype.name if FINISHES[kernel].real else dtype
 
 
 @dataclass(frozen=True)
-class Parts:
+class Parts(Operation):
     """One small part of each tile: P[i, j] = kernel(A[i, j]).
 
     A part has `rows` × `cols` entries; None stands for as many as the tile has. Tasks: one per tile of A
@@ -117,14 +116,14 @@ class Parts:
     rows: int | None
     cols: int | None
     version: ClassVar[int] = 2
+    holes: ClassVar[bool] = True
 
     def describe(self, *args: Node) -> Description:
         grid = args[0].grid
         M, N = grid.counts
         part = (self.rows or grid.tile[0], self.cols or grid.tile[1])
         shape = (M * self.rows if self.rows else grid.shape[0], N * self.cols if self.cols else grid.shape[1])
-        dtype = _real(args[0].dtype) if self.kernel in _REAL else args[0].dtype
-        return Description(Grid(shape, part), dtype)
+        return Description(Grid(shape, part), _result(self.kernel, args[0].dtype))
 
     def absent(self, out: Node, i: int, j: int) -> bool:
         """Tell whether a part is zero because its tile is."""
@@ -138,7 +137,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class DiagonalParts:
+class DiagonalParts(Operation):
     """One part of each diagonal tile, one below the other: p[k] = kernel(A[k, k]).
 
     A part has `rows` entries, None: as many as the tile's diagonal. Tasks: one per diagonal tile; waves: 1.
@@ -146,13 +145,12 @@ class DiagonalParts:
 
     kernel: str
     rows: int | None
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         grid = args[0].grid
         n = min(grid.counts) * self.rows if self.rows else min(grid.shape)
-        dtype = _real(args[0].dtype) if self.kernel in _REAL else args[0].dtype
-        return Description(Grid((n, 1), (self.rows or grid.tile[0], 1)), dtype, "general", 1)
+        tile = (self.rows or grid.tile[0], 1)
+        return Description(Grid((n, 1), tile), _result(self.kernel, args[0].dtype), "general", 1)
 
     def tasks(self, out: Node) -> Iterator[Task]:
         A = out.args[0]
@@ -178,11 +176,12 @@ def _folded(grid: Grid, axis: int, length: int, group: int) -> Grid:
     return Grid((parts * length, n), (length, b)) if axis == 0 else Grid((m, parts * length), (a, length))
 
 
-class _Together:
+class _Together(Operation):
     """What `AddUp` and `Lay` share: parts along an axis that are put together, in groups or all at once."""
 
     axis: Literal[0, 1]
     group: int
+    holes: ClassVar[bool] = True
 
     def parts(self, P: Node, i: int, j: int) -> list[Read]:
         """Return the reads of the parts that are put together in tile `(i, j)`."""
@@ -207,7 +206,6 @@ class AddUp(_Together):
     axis: Literal[0, 1]
     ndim: int
     group: int = 0
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         P = args[0]
@@ -232,7 +230,6 @@ class Lay(_Together):
     shape: Pair
     ndim: int
     group: int = 0
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         P = args[0]

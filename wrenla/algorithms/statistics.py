@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
 from wrenla.algorithms.elementwise import elementwise, filled, with_dimensions
 from wrenla.algorithms.reductions import Parts, sum_over
 from wrenla.algorithms.views import flip
-from wrenla.planning.expression import Description, Node, make
+from wrenla.planning.expression import Description, Node, Operation, make
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Task
 
@@ -58,7 +58,7 @@ def _count(A: Node, axis: Axis) -> int:
 
 
 @dataclass(frozen=True)
-class Beside:
+class Beside(Operation):
     """The parts of a row side by side in one tile, then a kernel: s[i] = kernel([P[i, 0] P[i, 1] …]).
 
     Parts have one column. Tasks: one per row of parts; reads: one per part; waves: 1.
@@ -66,7 +66,6 @@ class Beside:
 
     kernel: str
     ndim: int
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         P = args[0]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import factor, flip, materialize
-from wrenla.planning.expression import Description, Node, make, products, result_dtype, reverse
+from wrenla.planning.expression import Description, Node, Operation, make, result_dtype
+from wrenla.planning.strips import products, reverse
 from wrenla_handler.tiles.task import Mask, Read, Task
 
 __all__ = ["solve_triangular"]
@@ -36,7 +37,7 @@ def solve_triangular(T: Node, B: Node, uplo: Literal["lower", "upper"]) -> Node:
 
 
 @dataclass(frozen=True)
-class SolveTriangular:
+class SolveTriangular(Operation):
     """X with T X = B.
 
     Algorithm: substitution by tiles (BLAS: trsm), for a lower T forwards, for an upper one backwards:
@@ -49,7 +50,6 @@ class SolveTriangular:
     """
 
     uplo: Literal["lower", "upper"]
-    version: ClassVar[int] = 1
 
     def describe(self, *args: Node) -> Description:
         T, B = args

@@ -15,7 +15,8 @@ import numpy as np
 
 from wrenla.algorithms.assemble import copy, rechunk
 from wrenla.algorithms.flips import flip
-from wrenla.planning.expression import Description, Node, Strip, View, combined, make, nested, result_dtype
+from wrenla.planning.expression import Description, Node, View, make, result_dtype
+from wrenla.planning.strips import Strip, combined, nested
 from wrenla_handler.tiles.layout import Structure
 from wrenla_handler.tiles.task import Mask, Read, Scalar
 
@@ -130,19 +131,13 @@ def masked(strip: Strip, mask: Mask, dtype: str) -> Strip:
     return replace(outer, read=replace(outer.read, mask=mask))
 
 
-class _Tilewise:
+class _Tilewise(View):
     """A view of one matrix that reads tile `(i, j)` where the other has it, changed a little."""
 
     version: ClassVar[int] = 1
 
-    def carries(self, *args: Node) -> frozenset[str]:
-        return args[0].carries
-
     def change(self, view: Node, strip: Strip, i: int, j: int) -> Strip:
         raise NotImplementedError
-
-    def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
-        return tuple(strip.read for strip in self.strips(view, 1, i, j, j + 1))
 
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         for strip in view.args[0].strips(axis, fixed, start, stop):
@@ -316,7 +311,7 @@ class Triangle(_Tilewise):
 
 
 @dataclass(frozen=True)
-class Add:
+class Add(View):
     """A + B: two reads for each tile."""
 
     version: ClassVar[int] = 1

@@ -33,7 +33,7 @@ from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.stores import Store, open_store
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.tiles.layout import TileLayout
-from wrenla_handler.tiles.task import ArraySpec
+from wrenla_handler.tiles.task import ArraySpec, FunctionArray, HostArray, StoredArray
 
 _ELSEWHERE = {
     "workers": "an executor has it: wrenla.LocalExecutor(workers=…), or WRENLA_WORKERS",
@@ -97,12 +97,9 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
     nodes = [made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in nodes]
     owners = {owner.key: owner for node in nodes for owner in _owners(node)}
     targets = [Target(owner) for owner in owners.values() if not owner.is_leaf]
-    specs = {owner.key: owner.op.spec for owner in owners.values() if owner.is_leaf}
-    hosts = {
-        owner.op.spec.identity: owner.op.payload
-        for owner in owners.values()
-        if owner.is_leaf and owner.op.spec.kind == "host"
-    }
+    leaves = {key: owner.op for key, owner in owners.items() if isinstance(owner.op, Leaf)}
+    specs = {key: op.spec for key, op in leaves.items()}
+    hosts = {op.spec.identity: op.payload for op in leaves.values() if isinstance(op.spec, HostArray)}
     if not targets:
         with executor.session(hosts, 0):
             gathered = [_gather(node, specs, executor) for node in nodes]
@@ -128,7 +125,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
 
 def persist_node(node: Node, executor: Executor | None, options: Options) -> Node:
     """Compute a result and return it as data, kept as long as the returned node."""
-    if isinstance(node.op, Leaf) and node.op.spec.kind == "tiles":
+    if isinstance(node.op, Leaf) and isinstance(node.op.spec, StoredArray):
         return node
     executor = check_executor(executor) or default_executor()
     (node,) = resolve([node], lambda inner: persist_node(inner, executor, options))
@@ -240,7 +237,7 @@ def _owners(node: Node) -> Iterator[Node]:
 
 
 def _calls(node: Node) -> bool:
-    return isinstance(node.op, Leaf) and node.op.spec.kind == "function"
+    return isinstance(node.op, Leaf) and isinstance(node.op.spec, FunctionArray)
 
 
 def _gather(node: Node, specs: Mapping[str, ArraySpec], executor: Executor) -> npt.NDArray[Any] | np.generic:

@@ -12,12 +12,12 @@ from wrenla.planning.expression import Leaf, Node
 from wrenla_handler.stores import ObjectInfo, Store, open_store
 from wrenla_handler.tiles.layout import METADATA_KEY, TileLayout
 from wrenla_handler.tiles.sources import padded_bytes
-from wrenla_handler.tiles.task import ArraySpec
+from wrenla_handler.tiles.task import StoredArray
 
 __all__ = ["check_current", "is_whole", "needed_tiles", "stored_leaves", "stored_spec", "tile_infos"]
 
 
-def stored_spec(store: Store, layout: TileLayout) -> ArraySpec:
+def stored_spec(store: Store, layout: TileLayout) -> StoredArray:
     """Describe a stored matrix.
 
     Its content is named by its generation, which each `save` makes anew, and by the state of every object
@@ -28,8 +28,7 @@ def stored_spec(store: Store, layout: TileLayout) -> ArraySpec:
     for info in infos:
         state.update(f"{info.key} {info.nbytes} {info.etag}\n".encode())
     identity = f"{layout.generation} {state.hexdigest()[:32]}"
-    return ArraySpec(
-        "tiles",
+    return StoredArray(
         layout.grid,
         layout.dtype,
         layout.ndim,
@@ -61,7 +60,7 @@ def needed_tiles(layout: TileLayout) -> set[str]:
 
 def is_whole(store: Store, layout: TileLayout) -> bool:
     """Tell whether every tile of a stored matrix is there, in its full size."""
-    spec = ArraySpec("tiles", layout.grid, layout.dtype)
+    spec = StoredArray(layout.grid, layout.dtype)
     whole = {info.key for info in tile_infos(store, layout) if info.nbytes == padded_bytes(spec)}
     return needed_tiles(layout) <= whole
 
@@ -87,8 +86,8 @@ def check_current(nodes: Sequence[Node]) -> None:
             raise StaleMatrixError(f"{url}: the matrix was {what} since it was opened: open it again")
 
 
-def stored_leaves(nodes: Iterable[Node]) -> Iterator[ArraySpec]:
+def stored_leaves(nodes: Iterable[Node]) -> Iterator[StoredArray]:
     """Yield what is saved under an address; persisted results, which nobody can overwrite, have owners."""
     for node in topological(nodes):
-        if isinstance(node.op, Leaf) and node.op.spec.kind == "tiles" and not node.op.keepers:
+        if isinstance(node.op, Leaf) and isinstance(node.op.spec, StoredArray) and not node.op.keepers:
             yield node.op.spec

@@ -16,7 +16,7 @@ from wrenla.workspace.ownership import MANIFEST, run_of
 from wrenla_handler.serialize.blobs import load
 from wrenla_handler.stores import Data, open_store
 from wrenla_handler.tiles.messages import TaskAnswer, TaskRequest
-from wrenla_handler.tiles.task import ArraySpec, Task
+from wrenla_handler.tiles.task import ArraySpec, Task, stored
 from wrenla_handler.tiles.worker import Report
 
 __all__ = ["TILES", "TileRun", "TileWork"]
@@ -126,7 +126,7 @@ class TileWork:
         if not self._run.over:
             return
         for task, outcome in zip(self.request.tasks, answer.outcomes, strict=True):
-            spec = self.request.arrays[task.out.array]
+            spec = stored(self.request.arrays, task.out.array)
             folder = run_of(spec.url)
             if not folder or not isinstance(outcome, Report) or not outcome.committed:
                 continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any, Never, TypeAlias
 
 import numpy as np
@@ -29,7 +28,7 @@ from wrenla_handler.plain_arrays import cast_hint
 from wrenla_handler.stores import open_store
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import DTYPES, Structure, TileLayout
-from wrenla_handler.tiles.task import ArraySpec
+from wrenla_handler.tiles.task import FormulaArray, FunctionArray
 
 __all__ = [
     "Tile",
@@ -164,8 +163,7 @@ def open(url: str | os.PathLike[str]) -> BigMatrix:
         spec = stored_spec(store, layout)
     finally:
         store.close()
-    node = leaf(spec, layout.structure)
-    return BigMatrix(replace(node, op=replace(node.op, factor=layout.factor)))
+    return BigMatrix(leaf(spec, layout.structure, factor=layout.factor))
 
 
 @short
@@ -217,7 +215,7 @@ def from_function(
     packed = packed_function(f, version)
     grid = Grid(two, chosen_tile(tile, two, name))
     identity = f"function {packed.name} {ndim} {grid.shape} {grid.tile} {name}"
-    spec = ArraySpec("function", grid, name, ndim, identity, "", packed.digest)
+    spec = FunctionArray(grid, name, ndim, identity, digest=packed.digest)
     node = leaf(spec, known, packed.blob)
     return BigMatrix(claimed(node, known) if check else node)
 
@@ -314,7 +312,7 @@ def map_tiles(
     nodes = tuple(as_node(A) for A in matrices)
     packed = packed_function(f, version)
     identity = f"function {packed.name}"
-    spec = ArraySpec("function", Grid((1, 1), (1, 1)), "float64", 2, identity, "", packed.digest)
+    spec = FunctionArray(Grid((1, 1), (1, 1)), "float64", 2, identity, digest=packed.digest)
     name = _dtype(np.dtype(dtype)) if dtype is not None else nodes[0].dtype
     return BigMatrix(map_tiles_node(leaf(spec, "general", packed.blob), nodes, name))
 
@@ -342,7 +340,7 @@ def _filled(
     grid = Grid(two, chosen_tile(tile, two, name))
     # streams of random numbers may change from one NumPy to another
     identity = f"{formula} {grid.shape} {grid.tile} {name} {np.__version__ if 'random' in formula else ''}"
-    return BigMatrix(leaf(ArraySpec("fill", grid, name, ndim, identity, "", formula), structure))
+    return BigMatrix(leaf(FormulaArray(grid, name, ndim, identity, formula), structure))
 
 
 def _shape(shape: int | tuple[int, ...]) -> tuple[Pair, int]:

@@ -32,7 +32,7 @@ from wrenla_handler.errors import NotAMatrixError
 from wrenla_handler.plain_arrays import loaded
 from wrenla_handler.stores import folder_of, open_store
 from wrenla_handler.tiles.grid import Grid, Pair
-from wrenla_handler.tiles.task import ArraySpec
+from wrenla_handler.tiles.task import HostArray
 
 __all__ = ["from_zarr"]
 
@@ -133,7 +133,7 @@ def from_zarr(
     identity = hashlib.sha256(f"{name} {shape} {cut} {ndim} {dtype}".encode()).hexdigest()[:32]
     # a leaf in memory is anything that can be sliced: Zarr reads the chunks that a tile touches
     claim = known if check and known != "general" and shape[0] == shape[1] else ""
-    spec = ArraySpec("host", Grid(shape, cut), dtype, ndim, identity, claim=claim)
+    spec = HostArray(Grid(shape, cut), dtype, ndim, identity, claim)
     given = (_Source(address, state),) if state else ()
     top = type(source).__module__.partition(".")[0]
     readable = source if top in _FOR_THREADS else _OneByOne(source)

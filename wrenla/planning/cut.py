@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Literal
 
 from wrenla_handler.tiles.grid import Pair
-from wrenla_handler.tiles.task import Read, Task, Term
+from wrenla_handler.tiles.task import Finish, Read, Task, Term
 
 __all__ = ["Bounds", "Cut", "piece"]
 
@@ -97,7 +97,7 @@ def piece(task: Task, start: int, stop: int, last: bool, extent: Pair) -> Task:
         out=out,
         base=base,
         terms=_between(task.terms, start, stop),
-        finish=task.finish if last else "",
+        finish=task.finish if last else Finish(),
         args=task.args if last else (),
     )
 

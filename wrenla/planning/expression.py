@@ -10,17 +10,18 @@ A `Node` is an operation, its arguments and the grid of its result. There are th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
-from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
+from wrenla.planning.strips import Strip
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import Structure
-from wrenla_handler.tiles.task import Apply, ArraySpec, Mask, Op, Read, Scalar, Step, Task, Term, TileRef
+from wrenla_handler.tiles.task import ArraySpec, Finish, Mask, Op, Read, Task, Term, TileRef
 
 __all__ = [
     "Description",
@@ -28,15 +29,10 @@ __all__ = [
     "Node",
     "Operation",
     "Slot",
-    "Strip",
     "View",
-    "combined",
     "leaf",
     "make",
-    "nested",
-    "products",
     "result_dtype",
-    "reverse",
 ]
 
 Nodes: TypeAlias = "tuple[Node, ...]"
@@ -50,49 +46,6 @@ class Description:
     dtype: str
     structure: Structure = "general"
     ndim: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Strip:
-    """A run of `n` tiles along a row or column of tiles, from index `start`, read alike."""
-
-    start: int
-    n: int
-    read: Read
-    step: Step
-
-    def part(self, start: int, stop: int) -> Strip:
-        """Return the tiles from index `start` to index `stop`."""
-        return Strip(start, stop - start, self.read.moved(start - self.start, self.step), self.step)
-
-
-def nested(function: str, loop: str, dtype: str, args: Sequence[Strip | Scalar]) -> Strip:
-    """Return a function of runs of the same tiles, which is computed in `loop`, as one run in `dtype`."""
-    strips = [arg for arg in args if isinstance(arg, Strip)]
-    apply = Apply(
-        function,
-        tuple(arg.read if isinstance(arg, Strip) else arg for arg in args),
-        loop,
-        tuple(arg.step if isinstance(arg, Strip) else (0, 0, 0, 0) for arg in args),
-    )
-    return Strip(strips[0].start, strips[0].n, Read(apply, dtype=dtype), (0, 0, 0, 0))
-
-
-def combined(
-    sides: Sequence[Sequence[Strip]], start: int, stop: int, cuts: Iterable[int] = ()
-) -> Iterator[tuple[int, int, list[Strip | None]]]:
-    """Yield ranges of tiles in which each of some rows (or columns) of tiles is one run, or zero: None.
-
-    At `cuts` that lie inside, a range ends in any case.
-    """
-    ends = {end for side in sides for strip in side for end in (strip.start, strip.start + strip.n)}
-    marks = sorted({start, stop, *ends, *(cut for cut in cuts if start < cut < stop)})
-    for first, last in pairwise(marks):
-        found = [
-            next((strip for strip in side if strip.start <= first < strip.start + strip.n), None)
-            for side in sides
-        ]
-        yield first, last, [None if strip is None else strip.part(first, last) for strip in found]
 
 
 @dataclass(frozen=True)
@@ -110,42 +63,67 @@ class Leaf:
     factor: str = field(default="", compare=False)
     """Of which factorization it was saved as the factor: whoever opens it may take it for the matrix."""
 
+    @property
+    def kind(self) -> type[ArraySpec]:
+        """Where its tiles come from."""
+        return type(self.spec)
+
 
 @dataclass(frozen=True)
 class Slot:
     """The place of a leaf in a plan that serves many leaves of the same grid."""
 
     number: int
-    kind: str
+    kind: type[ArraySpec]
     description: Description
+    version: ClassVar[int] = 0
 
 
-@runtime_checkable
-class Operation(Protocol):
+class Operation(ABC):
     """Makes tiles. Implementations are frozen dataclasses: their fields are the parameters."""
 
-    version: ClassVar[int]
+    version: ClassVar[int] = 1
+    """Part of a result's name: to be raised whenever the numbers change."""
+    holes: ClassVar[bool] = False
+    """Whether some tiles may be zero and not there, whatever the structure says: see `absent`."""
 
+    @abstractmethod
     def describe(self, *args: Node) -> Description:
         """Check the arguments and say what the result looks like."""
 
+    @abstractmethod
     def tasks(self, out: Node) -> Iterator[Task]:
         """Yield one task per tile of the result, inputs first."""
 
+    def absent(self, out: Node, i: int, j: int) -> bool:
+        """Tell whether tile `(i, j)` is zero and not there. Nobody asks unless there are `holes`."""
+        return False
 
-@runtime_checkable
-class View(Protocol):
+    def factor_power(self, out: Node) -> int:
+        """Return p if this solves with a triangle T of A, where cond(A) is cond(T)ᵖ; 0 if it does not."""
+        return 0
+
+
+class View(ABC):
     """Changes how tiles are read. Implementations are frozen dataclasses."""
 
+    version: ClassVar[int] = 0
+    fills: ClassVar[bool] = False
+    """Whether there is a read for every tile, also where an argument has none."""
+
+    @abstractmethod
     def describe(self, *args: Node) -> Description:
         """Check the arguments and say what the result looks like."""
 
     def carries(self, *args: Node) -> frozenset[str]:
         """Name what the reads of this view already do: it decides what can still be put on top."""
+        return args[0].carries
 
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
         """Return the reads whose sum is tile `(i, j)`; none where the tile is zero."""
+        return tuple(strip.read for strip in self.strips(view, 1, i, j, j + 1))
 
+    @abstractmethod
     def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
         """Yield the non-zero runs of a row (axis 1) or column (axis 0) of tiles."""
 
@@ -154,7 +132,7 @@ class View(Protocol):
 class Node:
     """An expression: an operation, its arguments, and what is known of the result."""
 
-    op: Any
+    op: Leaf | Slot | View | Operation
     args: Nodes
     description: Description
 
@@ -178,9 +156,17 @@ class Node:
     def is_leaf(self) -> bool:
         return isinstance(self.op, Leaf | Slot)
 
-    @cached_property
+    @property
     def is_view(self) -> bool:
-        return isinstance(self.op, View)
+        return self._view is not None
+
+    @cached_property
+    def _view(self) -> View | None:
+        return self.op if isinstance(self.op, View) else None
+
+    @cached_property
+    def _with_holes(self) -> Operation | None:
+        return self.op if isinstance(self.op, Operation) and self.op.holes else None
 
     def __post_init__(self) -> None:
         _ = self.key  # made of those of the arguments now: later, it would be a recursion through all of them
@@ -193,11 +179,10 @@ class Node:
     @cached_property
     def holes(self) -> bool:
         """Whether some tiles may be known to be zero, so that reading them is reading nothing."""
-        if self.is_view:
-            fills = getattr(self.op, "fills", False)
-            holes = self.structure in ("lower", "upper") or any(arg.holes for arg in self.args)
-            return holes and not fills
-        return self.structure in ("lower", "upper") or hasattr(self.op, "absent")
+        holes = self.structure in ("lower", "upper")
+        if self._view is not None:
+            return not self._view.fills and (holes or any(arg.holes for arg in self.args))
+        return holes or self._with_holes is not None
 
     @cached_property
     def key(self) -> str:
@@ -205,16 +190,14 @@ class Node:
         if isinstance(self.op, Leaf):
             text = f"leaf {self.op.spec.identity} {self.description}"
         else:
-            version = getattr(self.op, "version", 0)
-            text = f"{self.op!r} {version} {self.description} {[arg.key for arg in self.args]}"
+            text = f"{self.op!r} {self.op.version} {self.description} {[arg.key for arg in self.args]}"
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
     @cached_property
     def carries(self) -> frozenset[str]:
         """What reading this node already does: shift, rows, cols, mask, sum."""
-        if self.is_view:
-            words: frozenset[str] = self.op.carries(*self.args)
-            return words
+        if self._view is not None:
+            return self._view.carries(*self.args)
         # the other triangle of a leaf is masked when it is read
         return frozenset({"mask"} if self.is_leaf and self.structure in ("lower", "upper") else ())
 
@@ -224,9 +207,8 @@ class Node:
 
     def reads(self, i: int, j: int) -> tuple[Read, ...]:
         """Return the reads whose sum is tile `(i, j)`; none where the tile is zero."""
-        if self.is_view:
-            reads: tuple[Read, ...] = self.op.reads(self, i, j)
-            return reads
+        if self._view is not None:
+            return self._view.reads(self, i, j)
         return tuple(strip.read for strip in self._own_strips(1, i, j, j + 1))
 
     def __getitem__(self, ij: Pair) -> Read:
@@ -247,9 +229,8 @@ class Node:
         """Yield the non-zero runs of a row (axis 1) or column (axis 0) of tiles."""
         if start >= stop:
             return iter(())
-        if self.is_view:
-            strips: Iterator[Strip] = self.op.strips(self, axis, fixed, start, stop)
-            return strips
+        if self._view is not None:
+            return self._view.strips(self, axis, fixed, start, stop)
         return self._own_strips(axis, fixed, start, stop)
 
     def zero(self, i: int, j: int) -> bool:
@@ -264,6 +245,7 @@ class Node:
         base: tuple[Read, ...] = (),
         terms: tuple[Term, ...] = (),
         finish: str = "",
+        function: str = "",
         args: tuple[Read, ...] = (),
         shape: Pair | None = None,
         dtype: str | None = None,
@@ -275,7 +257,7 @@ class Node:
             dtype or self.dtype,
             base,
             terms,
-            finish,
+            Finish(finish, function),
             args,
             self.grid.origin(i, j),
         )
@@ -302,14 +284,12 @@ class Node:
 
         far = stop
         match self.structure:
+            case "general" if (op := self._with_holes) is not None:
+                for t in range(start, stop):
+                    if not op.absent(self, *((fixed, t) if axis == 1 else (t, fixed))):
+                        yield from run(t, t + 1)
             case "general":
-                absent = getattr(self.op, "absent", None)
-                if absent is None:
-                    yield from run(0, far)
-                else:
-                    for t in range(start, stop):
-                        if not absent(self, *((fixed, t) if axis == 1 else (t, fixed))):
-                            yield from run(t, t + 1)
+                yield from run(0, far)
             case "lower" | "upper" as triangle:
                 # data of unknown origin may hold anything in the other triangle of a diagonal tile
                 mask: Mask = triangle if self.is_leaf else ""
@@ -327,12 +307,14 @@ class Node:
                 yield from run(fixed, far)
 
 
-def make(op: Any, *args: Node) -> Node:
+def make(op: View | Operation, *args: Node) -> Node:
     """Return the node of an operation or view on its arguments, checked."""
     return Node(op, args, op.describe(*args))
 
 
-def leaf(spec: ArraySpec, structure: Structure = "general", payload: Any = None, *keepers: Any) -> Node:
+def leaf(
+    spec: ArraySpec, structure: Structure = "general", payload: Any = None, *keepers: Any, factor: str = ""
+) -> Node:
     """Return the node of data that is there."""
     if structure != "general" and (
         spec.grid.shape[0] != spec.grid.shape[1] or spec.grid.tile[0] != spec.grid.tile[1]
@@ -342,52 +324,7 @@ def leaf(spec: ArraySpec, structure: Structure = "general", payload: Any = None,
             f"this one is {spec.grid.shape} in tiles of {spec.grid.tile}"
         )
     description = Description(spec.grid, spec.dtype, structure, spec.ndim)
-    return Node(Leaf(spec, structure, payload, keepers), (), description)
-
-
-def products(
-    a: Iterable[Strip], b: Iterable[Strip], alpha: Scalar = 1, *, lower: bool = False
-) -> tuple[Term, ...]:
-    """Return Σ_t a[t] b[t] over the indices that both have: runs of products, first index first.
-
-    The strips of each side are in the order of their (ascending or descending) indices.
-    """
-    terms = []
-    right = list(b)
-    for x in a:
-        for y in right:
-            start, stop = max(x.start, y.start), min(x.start + x.n, y.start + y.n)
-            if start < stop:
-                p, q = x.part(start, stop), y.part(start, stop)
-                terms.append(Term(p.read, q.read, alpha, stop - start, p.step, q.step, lower))
-    return tuple(terms)
-
-
-def reverse(terms: Iterable[Term]) -> tuple[Term, ...]:
-    """Return the same products, last one first."""
-
-    def back(step: Step) -> Step:
-        di, dj, dr, dc = step
-        return -di, -dj, -dr, -dc
-
-    def turned(read: Read) -> Read:
-        """Nested reads have steps of their own."""
-        apply = read.tile
-        if not isinstance(apply, Apply):
-            return read
-        args = tuple(turned(arg) if isinstance(arg, Read) else arg for arg in apply.args)
-        return replace(read, tile=replace(apply, args=args, steps=tuple(map(back, apply.steps))))
-
-    return tuple(
-        replace(
-            term,
-            a=turned(term.a.moved(term.n - 1, term.a_step)),
-            b=turned(term.b.moved(term.n - 1, term.b_step)),
-            a_step=back(term.a_step),
-            b_step=back(term.b_step),
-        )
-        for term in reversed(list(terms))
-    )
+    return Node(Leaf(spec, structure, payload, keepers, factor), (), description)
 
 
 def result_dtype(*dtypes: str | np.dtype[Any] | type) -> str:

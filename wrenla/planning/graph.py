@@ -16,12 +16,12 @@ import numpy.typing as npt
 from wrenla.errors import PlanError
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut, piece
-from wrenla.planning.expression import Node
+from wrenla.planning.expression import Leaf, Node, Operation, Slot
 from wrenla.planning.memory import Tiles, held
 from wrenla.units import format_bytes
+from wrenla_handler.tiles.finish import finish_kernel
 from wrenla_handler.tiles.grid import Grid, Pair
-from wrenla_handler.tiles.task import Apply, Read, Step, Task, Term, TileRef
-from wrenla_kernels import KERNELS
+from wrenla_handler.tiles.task import Apply, FunctionArray, Read, Step, StoredArray, Task, Term, TileRef
 
 __all__ = ["Floats", "Graph", "TileGraph", "Tiles"]
 
@@ -64,17 +64,18 @@ class TileGraph:
         self._needed = 0
         for node in nodes:
             itemsize = np.dtype(node.dtype).itemsize
-            if node.is_leaf:
-                kind = getattr(node.op, "kind", None) or node.op.spec.kind
-                self.arrays[node.key] = Tiles(node.grid, itemsize, kind == "tiles", kind == "function")
-            elif not node.is_view:
+            op = node.op
+            if isinstance(op, Leaf | Slot):
+                stored, called = op.kind is StoredArray, op.kind is FunctionArray
+                self.arrays[node.key] = Tiles(node.grid, itemsize, stored, called)
+            elif isinstance(op, Operation):
                 self.arrays[node.key] = Tiles(node.grid, itemsize, True)
                 rows, cols = node.grid.counts
                 self._need(
                     node.grid, rows * cols * (_TASK_BYTES // (1 if node.structure == "general" else 2))
                 )
                 self._where[node.key] = np.full(node.grid.counts, -1, np.int32)
-                for task in node.op.tasks(node):
+                for task in op.tasks(node):
                     self._append(task)
                 if node.key in whole:
                     self._mirror(node)
@@ -167,15 +168,11 @@ class TileGraph:
 
     def end_costs(self, task: Task) -> tuple[float, float, float, int, int]:
         """Return flops of the finish, and bytes and counts of the reads of base and arguments."""
-        kernel = KERNELS.get(task.finish.removesuffix("_left").removesuffix("_right"))
-        rows, cols = task.shape
-        order = rows if task.finish == "trsm_left" else cols
-        flops = kernel.flops(rows, cols, order) if kernel else float(rows * cols if task.finish else 0)
         factor = _COMPLEX if np.dtype(task.dtype).kind == "c" else 1
         base = [ref for read in task.base for ref in read.refs()]
         args = [ref for read in task.args for ref in read.refs()]
         return (
-            flops * factor,
+            float(factor * finish_kernel(task).flops(*task.shape)),
             float(sum(map(self._stored_bytes, base))),
             float(sum(map(self._stored_bytes, args))),
             len(base),
@@ -209,8 +206,7 @@ class TileGraph:
         tiles = [self._stored_bytes(ref) for read in (*ends, *factors) for ref in read.refs()]
         more = sum(map(_refs, ends)) - 1 + sum((_refs(t.a) + _refs(t.b)) * t.n for t in task.terms)
         ahead = min(lookahead, more) * max(tiles, default=0)
-        made = 2 * work if task.finish.startswith("call ") else work if task.finish else 0
-        return out + made + max(stages) + max(0, ahead)
+        return out + finish_kernel(task).spare * work + max(stages) + max(0, ahead)
 
 
 class Graph:

@@ -23,7 +23,7 @@ from wrenla_handler.errors import StoreError, ThreadLimitError
 from wrenla_handler.stores import CopyingStore, Store, join, open_store
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.sources import padded_bytes
-from wrenla_handler.tiles.task import ArraySpec, TileRef
+from wrenla_handler.tiles.task import ArraySpec, StoredArray, TileRef, stored
 from wrenla_handler.tiles.worker import put_tile
 
 __all__ = ["adopt", "whole_tiles"]
@@ -88,7 +88,7 @@ def adopt(
     return adopted
 
 
-def whole_tiles(store: Store, spec: ArraySpec, folder: str = "") -> tuple[set[str], set[str]]:
+def whole_tiles(store: Store, spec: StoredArray, folder: str = "") -> tuple[set[str], set[str]]:
     """Return the keys of an array's tiles, and of what is there instead of one.
 
     After a power cut a local file may be shorter than what was written to it.
@@ -97,7 +97,7 @@ def whole_tiles(store: Store, spec: ArraySpec, folder: str = "") -> tuple[set[st
     ----------
     store : Store
         At the array's address.
-    spec : ArraySpec
+    spec : StoredArray
     folder : str
         Where its partial sums are, with a ``/`` at the end.
     """
@@ -111,17 +111,18 @@ def _tiles_of(
 ) -> dict[int, str]:
     """Return the tasks whose tiles a dead run has, each with the tile's key in its array's folder."""
     keys: dict[str, set[str]] = {}
+    plain = {made[node]: _plain(stored(arrays, made[node])) for node in dead.arrays}
     for node in dead.arrays:
         with closing(open_store(join(dead.url, node))) as store:
-            keys[made[node]], _ = whole_tiles(store, _plain(arrays[made[node]]))
+            keys[made[node]], _ = whole_tiles(store, plain[made[node]])
     refs = ((p, graph.out(p)) for p in range(len(graph)))
-    named = ((p, ref.array, _plain(arrays[ref.array]).key(ref)) for p, ref in refs if ref.array in keys)
+    named = ((p, ref.array, plain[ref.array].key(ref)) for p, ref in refs if ref.array in keys)
     return {p: key for p, array, key in named if key in keys[array]}
 
 
-def _plain(spec: ArraySpec) -> ArraySpec:
+def _plain(spec: StoredArray) -> StoredArray:
     """Return an array as it lies in the folder of a run: saved matrices have other keys."""
-    return replace(spec, detail="", separator="/")
+    return replace(spec, owner="", separator="/")
 
 
 def _useful(
@@ -145,7 +146,7 @@ def _take(
         by_array.setdefault(graph.out(p).array, []).append(p)
     taken: list[int] = []
     for name, tasks in by_array.items():
-        spec = arrays[name]
+        spec = stored(arrays, name)
         with (
             closing(open_store(spec.url)) as target,
             closing(open_store(join(dead.url, spec.identity))) as source,
@@ -161,12 +162,12 @@ def _take(
     return taken
 
 
-def _bring(source: Store, target: Store, spec: ArraySpec, tile: tuple[str, TileRef]) -> bool:
+def _bring(source: Store, target: Store, spec: StoredArray, tile: tuple[str, TileRef]) -> bool:
     """Move one tile, and return whether it is there."""
     key, ref = tile
     try:
         if isinstance(target, CopyingStore) and type(target) is type(source):
-            owner = "" if ref.partial else spec.detail
+            owner = "" if ref.partial else spec.owner
             if not target.copy_from(source, key, spec.key(ref), owner) and owner:
                 return False  # it may be another result's: who makes ours looks at that
         else:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from wrenla.planning.expression import Node
+from wrenla.planning.expression import Node, Operation
 from wrenla.planning.graph import Graph
 from wrenla.run.events import Event, TaskFinished
 
@@ -32,9 +32,11 @@ class Conditioning:
 
     def __init__(self, graph: Graph, originals: Mapping[str, Node]) -> None:
         self._graph = graph
-        self._solved = {
-            name: node for name in graph.tiles.arrays if hasattr((node := originals[name]).op, "factor_power")
-        }
+        self._solved: dict[str, tuple[int, str]] = {}
+        for name in graph.tiles.arrays:
+            op = (node := originals[name]).op
+            if isinstance(op, Operation) and (power := op.factor_power(node)):
+                self._solved[name] = power, node.dtype
         self._pivots: dict[str, tuple[float, float]] = {}
 
     def __bool__(self) -> bool:
@@ -50,11 +52,11 @@ class Conditioning:
         """Emit a `scipy.linalg.LinAlgWarning` if a condition number is surely too large for the precision."""
         rcond = 1.0
         for name, (low, high) in self._pivots.items():
-            node = self._solved.get(name)
-            if node is None or low == 0:
+            power, dtype = self._solved.get(name, (0, ""))
+            if not power or low == 0:
                 continue
-            bound = (low / high) ** node.op.factor_power(node)
-            rcond = min(rcond, bound) if bound < np.finfo(node.dtype).eps else rcond
+            bound = (low / high) ** power
+            rcond = min(rcond, bound) if bound < np.finfo(dtype).eps else rcond
         if rcond < 1:
             from scipy.linalg import LinAlgWarning
 

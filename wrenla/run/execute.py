@@ -36,7 +36,7 @@ from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.layout import NUMBER_KEY, TILE_KEYS, Separator, owned_folder
 from wrenla_handler.tiles.sources import function_key
-from wrenla_handler.tiles.task import ArraySpec
+from wrenla_handler.tiles.task import ArraySpec, FunctionArray, HostArray, StoredArray, stored
 
 __all__ = ["Finished", "Placed", "Target", "execute"]
 
@@ -93,12 +93,12 @@ class Finished:
     ----------
     node : Node
         The result as it was asked for.
-    spec : ArraySpec
+    spec : StoredArray
         Its tiles.
     """
 
     node: Node
-    spec: ArraySpec
+    spec: StoredArray
 
 
 @contextmanager
@@ -151,7 +151,8 @@ def execute(
         arrays, hosts = _bind(plan, originals, places, folder)
         if executor.reach == "anywhere":
             arrays, hosts = upload(arrays, hosts, folder), {}
-        results = [Finished(t.node, arrays[twin.key]) for t, twin in zip(targets, plan.results, strict=True)]
+        made = (stored(arrays, twin.key) for twin in plan.results)
+        results = [Finished(target.node, spec) for target, spec in zip(targets, made, strict=True)]
         wanted = _wanted(plan)
         present = list(_present(plan.graph, arrays))
         present += adopt(plan.graph, arrays, wanted, present, folder, executor.workers)
@@ -189,7 +190,7 @@ def execute(
         conditioning.warn()
         return
     for spec in arrays.values():
-        if spec.kind in ("tiles", "function") and spec.url.startswith(folder.url):
+        if isinstance(spec, StoredArray | FunctionArray) and spec.url.startswith(folder.url):
             executor.forget_array(spec)
     folder.remove()
     conditioning.warn()
@@ -250,16 +251,15 @@ def _bind(
     for name in plan.graph.tiles.arrays:
         node = originals[name]
         if isinstance(node.op, Leaf):
-            spec = node.op.spec
-            if spec.kind == "function":
+            spec: ArraySpec = node.op.spec
+            if isinstance(spec, FunctionArray):
                 spec = replace(spec, url=folder.url, run=folder.lease.holder.owner)
-                _put_function(folder.store, function_key(spec.detail), node.op.payload)
-            elif spec.kind == "host":
+                _put_function(folder.store, function_key(spec.digest), node.op.payload)
+            elif isinstance(spec, HostArray):
                 hosts[spec.identity] = node.op.payload
         else:
             to = places.get(node.key) or Placed(folder.place(node.key))
-            spec = ArraySpec(
-                "tiles",
+            spec = StoredArray(
                 node.grid,
                 node.dtype,
                 node.ndim,
@@ -295,9 +295,9 @@ def _check_reach(
         node = originals[name]
         if not isinstance(node.op, Leaf):
             continue
-        if node.op.spec.kind == "tiles":
+        if isinstance(node.op.spec, StoredArray):
             urls.add(node.op.spec.url)
-        elif node.op.spec.kind == "host" and reach != "anywhere":  # there it is brought to them
+        elif isinstance(node.op.spec, HostArray) and reach != "anywhere":  # there it is brought to them
             _require(reach, "process", "an array in the memory of this process")
     for url in sorted(urls):
         _require(reach, _reach_of(url), url)
@@ -329,19 +329,20 @@ def _present(graph: Graph, arrays: Mapping[str, ArraySpec]) -> Iterator[int]:
     """Yield the tasks whose tiles are in the store already."""
     there: dict[str, set[str]] = {}
     for name in {task.out.array for task in graph.tiles.tasks}:
-        with closing(open_store(arrays[name].url)) as store:
-            there[name] = _whole_tiles(store, arrays[name])
+        spec = stored(arrays, name)
+        with closing(open_store(spec.url)) as store:
+            there[name] = _whole_tiles(store, spec)
     for p in range(len(graph)):
         ref = graph.out(p)
-        if arrays[ref.array].key(ref) in there[ref.array]:
+        if stored(arrays, ref.array).key(ref) in there[ref.array]:
             yield p
 
 
-def _whole_tiles(store: Store, spec: ArraySpec) -> set[str]:
+def _whole_tiles(store: Store, spec: StoredArray) -> set[str]:
     """Return the keys of an array's tiles, and remove what is there instead of one."""
-    folder = f"{owned_folder(spec.detail)}/" if spec.detail else ""
+    folder = f"{owned_folder(spec.owner)}/" if spec.owner else ""
     whole, other = whole_tiles(store, spec, folder)
-    if not spec.detail:
+    if not spec.owner:
         for key in other:
             if _OF_A_TILE.fullmatch(key):
                 store.delete(key)
@@ -350,7 +351,7 @@ def _whole_tiles(store: Store, spec: ArraySpec) -> set[str]:
     final = sorted(key for key in whole if not key.startswith(f"{folder}partial/"))
     with Threads(_LOOKERS, "wrenla-look") as pool:
         owners = pool.map(lambda key: _owner(store, key), final)
-        return whole - {key for key, owner in zip(final, owners, strict=True) if owner != spec.detail}
+        return whole - {key for key, owner in zip(final, owners, strict=True) if owner != spec.owner}
 
 
 def _owner(store: OwningStore, key: str) -> str:

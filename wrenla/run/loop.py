@@ -47,7 +47,7 @@ from wrenla.run.scheduler import (
 from wrenla_handler.errors import StoreError, ThreadLimitError, TransientStoreError
 from wrenla_handler.stores import Store
 from wrenla_handler.threads import Threads
-from wrenla_handler.tiles.task import ArraySpec
+from wrenla_handler.tiles.task import ArraySpec, stored
 from wrenla_handler.tiles.worker import Report
 
 __all__ = ["Job", "run_job"]
@@ -250,7 +250,7 @@ class _Loop:
     def _drop(self, p: int) -> None:
         """Remove a tile that nobody will read again."""
         ref = self.job.graph.out(p)
-        spec = self.job.arrays[ref.array]
+        spec = stored(self.job.arrays, ref.array)
         self.executor.forget(spec, ref)
         store = self.executor.home.store(spec.url)
         key = spec.key(ref)

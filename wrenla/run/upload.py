@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 
 from wrenla.workspace.workspace import Workspace
@@ -13,7 +12,7 @@ from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.sources import Sources, as_bytes
-from wrenla_handler.tiles.task import ArraySpec, TileRef
+from wrenla_handler.tiles.task import ArraySpec, HostArray, StoredArray, TileRef
 
 __all__ = ["upload"]
 
@@ -29,7 +28,7 @@ def upload(
     Parameters
     ----------
     arrays : mapping of str to ArraySpec
-        What fills the array names of a plan; those of kind "host" are written.
+        What fills the array names of a plan; those in memory are written.
     hosts : mapping of str to ndarray
         The arrays in memory, by identity.
     folder : Workspace
@@ -42,9 +41,10 @@ def upload(
     stored = dict(arrays)
     with closing(Sources(hosts)) as sources, Threads(_WRITERS, "wrenla-upload") as pool:
         for name, spec in arrays.items():
-            if spec.kind != "host":
+            if not isinstance(spec, HostArray):
                 continue
-            target = replace(spec, kind="tiles", url=folder.place(f"array-{spec.identity}"), claim="")
+            url = folder.place(f"array-{spec.identity}")
+            target = StoredArray(spec.grid, spec.dtype, spec.ndim, spec.identity, url)
             rows, cols = spec.grid.counts
             with closing(open_store(target.url)) as store:
                 write = partial(_write, sources, spec, target, store)
@@ -54,7 +54,7 @@ def upload(
 
 
 def _write(
-    sources: Sources, spec: ArraySpec, target: ArraySpec, store: Store, place: tuple[int, int]
+    sources: Sources, spec: HostArray, target: StoredArray, store: Store, place: tuple[int, int]
 ) -> None:
     ref = TileRef("", *place)
     tile = sources.read(spec, ref)

@@ -13,7 +13,7 @@ from wrenla_handler.serialize.blobs import Packed
 
 __all__ = ["VERSION", "Ending", "Message", "Request", "Response", "Streams", "sealed", "unsealed"]
 
-VERSION = 1
+VERSION = 2
 
 Ending: TypeAlias = Literal[
     "value",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 import wrenla_kernels as kernels
 from wrenla_handler.linalg_errors import NotPositiveDefiniteError, SingularMatrixError
 from wrenla_handler.tiles.cache import Tile
-from wrenla_handler.tiles.task import Mask, Op, Task
+from wrenla_handler.tiles.reader import Report
+from wrenla_handler.tiles.task import Mask, Op, Read, Task
 from wrenla_handler.tiles.user_blocks import as_block
 
-__all__ = ["FINISHES", "IN_PLACE", "Operand", "call_user"]
+__all__ = ["FINISHES", "FinishKernel", "Inputs", "Operand", "finish_kernel"]
 
 
 class Operand(NamedTuple):
@@ -24,75 +27,100 @@ class Operand(NamedTuple):
     mask: Mask
 
 
-def _potrf(work: Tile, args: tuple[Operand, ...], task: Task) -> Tile:
+class Inputs(Protocol):
+    """What a kernel may take beside the sum, and where it reports."""
+
+    task: Task
+    report: Report
+
+    def value(self, read: Read) -> Tile:
+        """Return what a read stands for."""
+
+    def triangle(self, read: Read) -> Operand:
+        """Return a triangular tile; the other triangle is not referenced."""
+
+    def function(self) -> Callable[..., Any]:
+        """Return the user's function that the finish names."""
+
+
+Flops: TypeAlias = Callable[[int, int], float]
+
+
+def _none(m: int, n: int) -> float:
+    return 0
+
+
+def _entries(m: int, n: int) -> float:
+    return m * n
+
+
+@dataclass(frozen=True, slots=True)
+class FinishKernel:
+    """A row of the table: all that a worker and a plan know of a kernel.
+
+    Attributes
+    ----------
+    call : callable
+        ``call(work, inputs)`` returns the finished tile, `work` itself if it is made in place.
+    flops : callable
+        Operations in real arithmetic, for a sum of m × n. On complex tiles they count four times.
+    in_place : bool
+        The result has the shape and dtype of the sum, so that it is made where it is committed.
+    real : bool
+        The result is real for complex tiles, too.
+    spare : int
+        Tiles of the sum's size that it may need beside it.
+    """
+
+    call: Callable[[Tile, Inputs], Tile]
+    flops: Flops = _entries
+    in_place: bool = False
+    real: bool = False
+    spare: int = 1
+
+
+def _potrf(work: Tile, inputs: Inputs) -> Tile:
     """L[k, k] of L Lᴴ = work."""
     info = kernels.potrf(work)
     if info:
-        raise NotPositiveDefiniteError(task.origin[0] + info)
+        raise NotPositiveDefiniteError(inputs.task.origin[0] + info)
     return work
 
 
-def _trsm(side: kernels.Side) -> Callable[[Tile, tuple[Operand, ...], Task], Tile]:
-    def finish(work: Tile, args: tuple[Operand, ...], task: Task) -> Tile:
-        (t, op, mask) = args[0]
-        zeros = np.flatnonzero(t.diagonal() == 0)
-        if zeros.size:  # BLAS would divide by them
-            raise SingularMatrixError(task.origin[0 if side == "L" else 1] + int(zeros[0]))
-        kernels.trsm(side, t, work, uplo="L" if mask == "lower" else "U", op=op)
-        return work
+def _trsm(side: kernels.Side, work: Tile, inputs: Inputs) -> Tile:
+    """X of T X = work, or of X T = work."""
+    task = inputs.task
+    t, op, mask = inputs.triangle(task.args[0])
+    diagonal = t.diagonal()
+    if side == "L" and np.isfinite(pivots := np.abs(diagonal)).all():  # JSON has no NaN
+        inputs.report.pivots = (float(pivots.min()), float(pivots.max()))
+    zeros = np.flatnonzero(diagonal == 0)
+    if zeros.size:  # BLAS would divide by them
+        raise SingularMatrixError(task.origin[0 if side == "L" else 1] + int(zeros[0]))
+    kernels.trsm(side, t, work, uplo="L" if mask == "lower" else "U", op=op)
+    return work
 
-    return finish
 
-
-def _mirror(work: Tile, args: tuple[Operand, ...], task: Task) -> Tile:
+def _mirror(work: Tile, inputs: Inputs) -> Tile:
     kernels.mirror(work)
     return work
 
 
-def _reduce(function: Callable[[Tile], Tile]) -> Callable[[Tile, tuple[Operand, ...], Task], Tile]:
-    return lambda work, args, task: function(work)
+def _of(function: Callable[[Tile], Tile]) -> Callable[[Tile, Inputs], Tile]:
+    """Return the kernel that is a function of the sum alone."""
+    return lambda work, inputs: function(work)
 
 
-def _extreme(pick: Callable[..., Any]) -> Callable[[Tile], Tile]:
+def _extreme(pick: Callable[..., Any]) -> Callable[[Tile, Inputs], Tile]:
     # np.max and np.min hand on a NaN, Python's do not
-    return lambda work: np.full((1, 1), pick(work.real), work.real.dtype, order="F")
+    return _of(lambda work: np.full((1, 1), pick(work.real), work.real.dtype, order="F"))
 
 
-FINISHES: dict[str, Callable[[Tile, tuple[Operand, ...], Task], Tile]] = {
-    "potrf": _potrf,
-    "trsm_left": _trsm("L"),
-    "trsm_right": _trsm("R"),
-    "mirror": _mirror,
-    "diagonal": _reduce(kernels.diagonal),
-    "row_maxima": _reduce(kernels.row_maxima),
-    "row_minima": _reduce(kernels.row_minima),
-    "row_sums": _reduce(kernels.row_sums),
-    "column_sums": _reduce(kernels.column_sums),
-    "abs_row_sums": _reduce(kernels.abs_row_sums),
-    "abs_column_sums": _reduce(kernels.abs_column_sums),
-    "sum_squares": _reduce(kernels.sum_squares),
-    "combine_sum_squares": _reduce(kernels.combine_sum_squares),
-    "norm_from_sum_squares": _reduce(
-        lambda parts: kernels.norm_from_sum_squares(kernels.combine_sum_squares(parts))
-    ),
-    "max_abs": _reduce(kernels.max_abs),
-    "maximum": _reduce(_extreme(np.max)),
-    "minimum": _reduce(_extreme(np.min)),
-    "sign_part": _reduce(lambda work: kernels.logdet_part(work)[:1]),
-    "logabs_part": _reduce(lambda work: kernels.logdet_part(work)[1:].real),
-    "cast": _reduce(lambda work: work),
-    "product": _reduce(lambda work: np.prod(work, keepdims=True)),
-}
-"""By name. Each takes (work, args, task) and returns the finished tile, `work` itself if done in place."""
-
-IN_PLACE = frozenset({"", "potrf", "trsm_left", "trsm_right", "mirror"})
-"""Finishes whose result has the shape and dtype of the sum, so that it is made where it is committed."""
-
-
-def call_user(function: Callable[..., Any], operands: list[Tile], task: Task) -> Tile:
-    """Finish with a user's function of the tiles (`map_tiles`); it must keep their shape."""
+def _call(work: Tile, inputs: Inputs) -> Tile:
+    """A user's function of the tiles (`map_tiles`); it must keep their shape."""
+    task, function = inputs.task, inputs.function()
     # the cache holds these tiles: the function must not change them for others
-    tiles = [tile.view() for tile in operands]
+    tiles = [inputs.value(read).view() for read in task.args]
     for tile in tiles:
         tile.flags.writeable = False
     try:
@@ -111,3 +139,38 @@ def call_user(function: Callable[..., Any], operands: list[Tile], task: Task) ->
         error.add_note(f"while making rows {r}:{r + rows}, columns {c}:{c + cols} of a map_tiles")
         raise
     return result
+
+
+FINISHES: dict[str, FinishKernel] = {
+    "": FinishKernel(_of(lambda work: work), _none, in_place=True, spare=0),
+    "potrf": FinishKernel(_potrf, lambda m, n: n**3 / 3 + n**2 / 2 + n / 6, in_place=True),
+    "trsm_left": FinishKernel(partial(_trsm, "L"), lambda m, n: m * n * m, in_place=True),
+    "trsm_right": FinishKernel(partial(_trsm, "R"), lambda m, n: m * n * n, in_place=True),
+    "mirror": FinishKernel(_mirror, _none, in_place=True),
+    "diagonal": FinishKernel(_of(kernels.diagonal), _none),
+    "row_maxima": FinishKernel(_of(kernels.row_maxima)),
+    "row_minima": FinishKernel(_of(kernels.row_minima)),
+    "row_sums": FinishKernel(_of(kernels.row_sums)),
+    "column_sums": FinishKernel(_of(kernels.column_sums)),
+    "abs_row_sums": FinishKernel(_of(kernels.abs_row_sums), real=True),
+    "abs_column_sums": FinishKernel(_of(kernels.abs_column_sums), real=True),
+    "sum_squares": FinishKernel(_of(kernels.sum_squares), real=True),
+    "combine_sum_squares": FinishKernel(_of(kernels.combine_sum_squares)),
+    "norm_from_sum_squares": FinishKernel(
+        _of(lambda parts: kernels.norm_from_sum_squares(kernels.combine_sum_squares(parts)))
+    ),
+    "max_abs": FinishKernel(_of(kernels.max_abs), real=True),
+    "maximum": FinishKernel(_extreme(np.max), real=True),
+    "minimum": FinishKernel(_extreme(np.min), real=True),
+    "sign_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[:1])),
+    "logabs_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[1:].real), real=True),
+    "cast": FinishKernel(_of(lambda work: work)),
+    "product": FinishKernel(_of(lambda work: np.prod(work, keepdims=True))),
+    "call": FinishKernel(_call, spare=2),
+}
+"""By name. A new kernel is one row more."""
+
+
+def finish_kernel(task: Task) -> FinishKernel:
+    """Return the row of a task's finish."""
+    return FINISHES[task.finish.kernel]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from wrenla_handler.calls.messages import VERSION, Message, Streams
 from wrenla_handler.serialize.blobs import Packed
-from wrenla_handler.tiles.task import ArraySpec, Task, decode, encode
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.task import Apply, ArraySpec, Finish, Read, Task, Term, TileRef
 from wrenla_handler.tiles.worker import Report
 
-__all__ = ["TaskAnswer", "TaskOutcome", "TaskRequest"]
+__all__ = ["TaskAnswer", "TaskOutcome", "TaskRequest", "decode", "encode"]
 
 TaskOutcome: TypeAlias = Report | Packed | None
 """What became of a task: done, failed (a pickled `Failure`), or not begun for want of time."""
@@ -82,3 +83,48 @@ class TaskAnswer(Message, tag="done"):
     peak: int = 0
     logs: bytes = b""
     streams: Streams = ()
+
+
+_TYPES: dict[str, type] = {
+    cls.__name__: cls for cls in (TileRef, Apply, Read, Term, Finish, Task, Grid, *get_args(ArraySpec))
+}
+
+
+def encode(value: Any) -> Any:
+    """Turn a task, or a part of one, into lists, strings and numbers that JSON can carry.
+
+    Examples
+    --------
+    >>> encode(TileRef("L", 2, 1))
+    ['TileRef', 'L', 2, 1, 0]
+    """
+    kind = type(value)
+    if kind.__name__ in _TYPES:
+        return [kind.__name__, *[encode(getattr(value, name)) for name in kind.__dataclass_fields__]]
+    if isinstance(value, tuple):
+        return ["", *map(encode, value)]
+    if isinstance(value, complex):
+        return ["complex", value.real, value.imag]
+    return value
+
+
+def decode(value: Any) -> Any:
+    """Undo `encode`. Only values of the types above can come out.
+
+    Raises
+    ------
+    ValueError
+        The list does not begin with the name of one of them, or does not have its fields.
+    """
+    if not isinstance(value, list):
+        return value
+    name, *rest = value or [None]
+    if name == "":
+        return tuple(map(decode, rest))
+    made = complex if name == "complex" else _TYPES.get(name) if isinstance(name, str) else None
+    if made is None:
+        raise ValueError(f"not part of a task: {name!r}")
+    try:
+        return made(*map(decode, rest))
+    except TypeError as error:
+        raise ValueError(f"not a {name}: {error}") from None

@@ -21,7 +21,7 @@ from wrenla_handler.tiles.buffers import Buffers
 from wrenla_handler.tiles.cache import CacheKey, Tile, TileCache
 from wrenla_handler.tiles.sources import Sources, padded_bytes
 from wrenla_handler.tiles.spill import SpillFiles
-from wrenla_handler.tiles.task import ArraySpec, Read, TileRef
+from wrenla_handler.tiles.task import ArraySpec, FunctionArray, HostArray, Read, StoredArray, TileRef
 from wrenla_handler.tiles.values import Values
 
 __all__ = ["ReadAhead", "Report", "TileReader", "array_key", "cache_key"]
@@ -59,7 +59,9 @@ def cache_key(spec: ArraySpec, ref: TileRef) -> CacheKey:
 def array_key(spec: ArraySpec) -> str:
     """Name the tiles of an array as `cache_key` does."""
     # what was read when nothing was said of it was not looked at
-    return f"{spec.run} {spec.identity} {spec.claim}" if spec.run or spec.claim else spec.identity
+    claim = spec.claim if isinstance(spec, FunctionArray | HostArray) else ""
+    run = spec.run if isinstance(spec, StoredArray | FunctionArray) else ""
+    return f"{run} {spec.identity} {claim}" if run or claim else spec.identity
 
 
 class TileReader:
@@ -139,7 +141,7 @@ class TileReader:
     def prefetch(self, spec: ArraySpec, ref: TileRef) -> Future[tuple[Tile, bool]] | None:
         """Begin to read a tile, if it comes from a store and is worth it."""
         if (
-            spec.kind != "tiles"
+            not isinstance(spec, StoredArray)
             or padded_bytes(spec) < _WORTH_PREFETCHING
             or cache_key(spec, ref) in self.cache
         ):
@@ -153,7 +155,7 @@ class TileReader:
         """Return what a read stands for as an array of its own: for gathering results."""
         ref = next(read.refs())
         spec = arrays[ref.array]
-        with refuse_truncated(), memory_for(f"{spec.url or spec.kind}: {spec.key(ref)}"):
+        with refuse_truncated(), memory_for(spec.place(ref)):
             ahead = ReadAhead(self, read.refs(), arrays, Report())
             try:
                 return Values(ahead.take, np.dtype(dtype)).of(read)
@@ -195,11 +197,11 @@ class ReadAhead:
         expected, future = self._fetched.popleft()
         assert expected == ref, "tiles are taken in the order of Task.reads()"
         spec = self._arrays[ref.array]
-        keep = again or spec.kind == "tiles"
+        keep = again or isinstance(spec, StoredArray)
         tile, hit = self._reader.fetch(spec, ref, keep=keep) if future is None else future.result()
         if hit:
             self._report.cache_hits += 1
-        elif spec.kind == "tiles":
+        elif isinstance(spec, StoredArray):
             self._report.gets += 1
             self._report.bytes_read += padded_bytes(spec)
         self._report.read_seconds += time.perf_counter() - start

@@ -34,7 +34,14 @@ from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.claims import SAMPLE, check_diagonal, check_pair, is_sampled
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import TileLayout
-from wrenla_handler.tiles.task import ArraySpec, TileRef
+from wrenla_handler.tiles.task import (
+    ArraySpec,
+    FormulaArray,
+    FunctionArray,
+    HostArray,
+    StoredArray,
+    TileRef,
+)
 from wrenla_handler.tiles.user_blocks import as_block
 
 __all__ = ["Sources", "as_bytes", "fill", "function_key", "padded_bytes", "tile_from_bytes"]
@@ -52,7 +59,7 @@ def padded_bytes(spec: ArraySpec) -> int:
     return rows * cols * np.dtype(spec.dtype).itemsize
 
 
-def check_generation(store: Store, spec: ArraySpec) -> None:
+def check_generation(store: Store, spec: StoredArray) -> None:
     """Raise StaleMatrixError if what is stored is not the matrix that was opened any more.
 
     The identity of a saved matrix begins with its generation; that of a run's own tiles has no such part.
@@ -168,16 +175,20 @@ class Sources:
 
     def read(self, spec: ArraySpec, ref: TileRef) -> Tile:
         """Return a tile in Fortran order, possibly read-only."""
-        if spec.kind == "tiles":
-            return self._stored(spec, ref)
-        if spec.kind == "fill":
-            return fill(spec.detail, spec.grid, ref.i, ref.j, spec.dtype)
-        tile = self._called(spec, ref) if spec.kind == "function" else self._sliced(spec, ref)
+        match spec:
+            case StoredArray():
+                return self._stored(spec, ref)
+            case FormulaArray():
+                return fill(spec.formula, spec.grid, ref.i, ref.j, spec.dtype)
+            case FunctionArray():
+                tile = self._called(spec, ref)
+            case HostArray():
+                tile = self._sliced(spec, ref)
         if spec.claim:
             self._check(spec, ref, tile)
         return tile
 
-    def _check(self, spec: ArraySpec, ref: TileRef, tile: Tile) -> None:
+    def _check(self, spec: FunctionArray | HostArray, ref: TileRef, tile: Tile) -> None:
         """Look at what is said of the matrix, as far as this tile shows it: see `claims`."""
         (r, c), counts = spec.grid.origin(ref.i, ref.j), spec.grid.counts
         if ref.i == ref.j:
@@ -196,10 +207,10 @@ class Sources:
             mate = self._piece(spec, (c + t, r + s), (n, m))
             check_pair(tile[s : s + m, t : t + n], mate, diagonals, spec.claim, (r + s, c + t))
 
-    def _piece(self, spec: ArraySpec, origin: Pair, extent: Pair) -> Tile:
+    def _piece(self, spec: FunctionArray | HostArray, origin: Pair, extent: Pair) -> Tile:
         """Return some entries of a matrix, wherever its tiles begin."""
-        if spec.kind == "function":
-            block = _block(self.function(spec.url, spec.detail), spec, origin, extent)
+        if isinstance(spec, FunctionArray):
+            block = _block(self.function(spec.url, spec.digest), spec, origin, extent)
         else:
             array = self.hosts[spec.identity]
             guard(array)
@@ -214,7 +225,7 @@ class Sources:
         for store in stores:
             store.close()
 
-    def _stored(self, spec: ArraySpec, ref: TileRef) -> Tile:
+    def _stored(self, spec: StoredArray, ref: TileRef) -> Tile:
         store = self.store(spec.url)
         key = spec.key(ref)
         try:
@@ -231,9 +242,9 @@ class Sources:
             )
         return tile_from_bytes(data, spec, ref.i, ref.j)
 
-    def _called(self, spec: ArraySpec, ref: TileRef) -> Tile:
+    def _called(self, spec: FunctionArray, ref: TileRef) -> Tile:
         """Make a tile piece by piece, in memory of our own: the function may keep and change its blocks."""
-        function = self.function(spec.url, spec.detail)
+        function = self.function(spec.url, spec.digest)
         (r0, c0), (rows, cols) = spec.grid.origin(ref.i, ref.j), spec.grid.extent(ref.i, ref.j)
         tile = empty_tile(rows, cols, spec.dtype)
         width = max(1, _PIECE // max(1, rows * tile.itemsize))
@@ -242,7 +253,7 @@ class Sources:
             piece[...] = _block(function, spec, (r0, c0 + c), piece.shape)
         return tile
 
-    def _sliced(self, spec: ArraySpec, ref: TileRef) -> Tile:
+    def _sliced(self, spec: HostArray, ref: TileRef) -> Tile:
         """Read a part of an array, or of whatever can be sliced, and convert it if it is of another type."""
         array = self.hosts[spec.identity]
         (r0, c0), (rows, cols) = spec.grid.origin(ref.i, ref.j), spec.grid.extent(ref.i, ref.j)
@@ -253,7 +264,7 @@ class Sources:
         return tile
 
 
-def _part(array: Any, spec: ArraySpec, origin: Pair, extent: Pair) -> Tile:
+def _part(array: Any, spec: HostArray, origin: Pair, extent: Pair) -> Tile:
     """Return a part of what can be sliced. Some readers mask all that they read: what counts is an entry."""
     (r, c), (rows, cols) = origin, extent
     part = loaded(array[(slice(r, r + rows), slice(c, c + cols))[: spec.ndim]])
@@ -278,7 +289,7 @@ class _Watched:
             return self._function(*arguments)
 
 
-def _block(function: Callable[..., Any], spec: ArraySpec, origin: Pair, extent: Pair) -> Tile:
+def _block(function: Callable[..., Any], spec: FunctionArray, origin: Pair, extent: Pair) -> Tile:
     """Return what a user's function makes of some rows and columns, if it is a block of that shape."""
     (r0, c0), (rows, cols) = origin, extent
     indices = (np.arange(r0, r0 + rows), np.arange(c0, c0 + cols))[: max(1, spec.ndim)]

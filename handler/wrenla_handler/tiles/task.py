@@ -1,12 +1,12 @@
 """Tile task: assemble a base, accumulate products, finish with a kernel, commit one tile.
 
-Tasks are plain values. They travel as JSON (`encode`, `decode`) and name arrays only by the short names that
+Tasks are plain values. They travel as JSON and name arrays only by the short names that
 a run's table of `ArraySpec` explains, so the same plan serves every iteration of a loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -16,17 +16,21 @@ from wrenla_handler.tiles.layout import Separator, owned_folder, tile_key
 __all__ = [
     "Apply",
     "ArraySpec",
+    "Finish",
+    "FormulaArray",
+    "FunctionArray",
+    "HostArray",
     "Mask",
     "Op",
     "Read",
     "Scalar",
     "Step",
+    "StoredArray",
     "Task",
     "Term",
     "TileRef",
     "Window",
-    "decode",
-    "encode",
+    "stored",
 ]
 
 Op: TypeAlias = Literal["N", "T", "C", "R"]
@@ -199,6 +203,25 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
+class Finish:
+    """What is done with a sum before it is stored: nothing, if it names no kernel.
+
+    Parameters
+    ----------
+    kernel : str
+        A key of `wrenla_handler.tiles.finish.FINISHES`.
+    function : str
+        Array name of the user's function that the kernel calls, if it calls one.
+    """
+
+    kernel: str = ""
+    function: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.kernel)
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One tile: ``out = finish(base + Σ terms, args)``.
 
@@ -214,8 +237,7 @@ class Task:
         What is laid into the base; where nothing is, it is zero.
     terms : tuple of Term
         What is added, strictly in this order.
-    finish : str
-        Name of the finishing kernel, or "" for none.
+    finish : Finish
     args : tuple of Read
         Further tiles that the finishing kernel takes.
     origin : (int, int)
@@ -227,7 +249,7 @@ class Task:
     dtype: str
     base: tuple[Read, ...] = ()
     terms: tuple[Term, ...] = ()
-    finish: str = ""
+    finish: Finish = Finish()
     args: tuple[Read, ...] = ()
     origin: Pair = (0, 0)
 
@@ -242,8 +264,8 @@ class Task:
 
         The lower triangle of a product A Aᴴ, which is mirrored at the end, is a `syrk`.
         """
-        if self.finish and self.finish != "mirror":
-            return self.finish.split(" ")[0]
+        if self.finish and self.finish.kernel != "mirror":
+            return self.finish.kernel
         if not self.terms and any(read.accumulate for read in self.base):
             return "add"
         return "syrk" if self.finish else "gemm" if self.terms else "copy"
@@ -263,96 +285,90 @@ class Task:
         factors = (read for term in self.terms for read in (term.a, term.b))
         names = {ref.array for read in (*self.base, *factors, *self.args) for ref in read.refs()}
         names.add(self.out.array)
-        if self.finish.startswith("call "):
-            names.add(self.finish.removeprefix("call "))
-        return names
+        return names | {self.finish.function} if self.finish.function else names
 
 
 @dataclass(frozen=True, slots=True)
-class ArraySpec:
+class _Array:
     """What fills one array name of a plan during a run.
 
     Parameters
     ----------
-    kind : {"tiles", "function", "fill", "host"}
-        Stored tiles; a user's function of global indices; a formula (`eye`, `zeros`, `random`);
-        an array in the memory of this process.
     grid : Grid
     dtype : str
     ndim : int
         0, 1 or 2; a vector is held as one tile column.
     identity : str
-        Names the content. Two specs with the same identity hold the same numbers.
-    url : str
-        Where the tiles are, or, for a function, where its pickle is.
-    detail : str
-        Formula of a fill, SHA-256 of a function's pickle. For tiles that are written where another result
-        may have been written too: the owner of ours.
-    separator : {"/", "."}
-        Of the keys of stored tiles.
-    run : str
-        The run that makes its tiles, if one does. What a function reads beside its arguments (a data file)
-        may change between two runs, and no name tells: so no run takes tiles that another left at hand.
-    claim : str
-        The structure that somebody says it has, if nobody has looked yet: whoever reads its tiles does.
+        Names the content: two arrays with the same identity hold the same numbers.
     """
 
-    kind: Literal["tiles", "function", "fill", "host"]
     grid: Grid
     dtype: str
     ndim: int = 2
     identity: str = ""
+
+    def place(self, ref: TileRef) -> str:
+        """Say where a tile is, for messages."""
+        return f"tile ({ref.i}, {ref.j})"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArray(_Array):
+    """Tiles at an address, with `separator` in their keys.
+
+    `owner` is who writes them, where another result may have been written too. `run` is the run that makes
+    them, if one does. What a function reads beside its arguments (a data file) may change between two runs,
+    and no name tells: so no run takes tiles that another left at hand.
+    """
+
     url: str = ""
-    detail: str = ""
+    owner: str = ""
     separator: Separator = "/"
+    run: str = ""
+
+    def key(self, ref: TileRef) -> str:
+        """Return the key of a tile, below `url`."""
+        key = tile_key(ref.i, ref.j, self.ndim, ref.partial, self.separator)
+        # intermediates are nobody else's business, and a reader of the matrix need not see them
+        return f"{owned_folder(self.owner)}/{key}" if ref.partial and self.owner else key
+
+    def place(self, ref: TileRef) -> str:
+        return f"{self.url}: {self.key(ref)}"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionArray(_Array):
+    """A user's function of global indices; its pickle is at `url` and has the SHA-256 `digest`.
+
+    `claim` is the structure that somebody says it has, if nobody has looked yet: whoever reads its tiles
+    does. `run` is as of a `StoredArray`.
+    """
+
+    url: str = ""
+    digest: str = ""
     run: str = ""
     claim: str = ""
 
-    def key(self, ref: TileRef) -> str:
-        """Return the key of a stored tile, below `url`."""
-        key = tile_key(ref.i, ref.j, self.ndim, ref.partial, self.separator)
-        # intermediates are nobody else's business, and a reader of the matrix need not see them
-        return f"{owned_folder(self.detail)}/{key}" if ref.partial and self.detail else key
+
+@dataclass(frozen=True, slots=True)
+class FormulaArray(_Array):
+    """A formula (`eye`, `zeros`, `random`), as `sources.fill` takes it."""
+
+    formula: str = ""
 
 
-_TYPES: dict[str, type] = {cls.__name__: cls for cls in (TileRef, Apply, Read, Term, Task, ArraySpec, Grid)}
+@dataclass(frozen=True, slots=True)
+class HostArray(_Array):
+    """An array in the memory of this process; `claim` is as of a `FunctionArray`."""
+
+    claim: str = ""
 
 
-def encode(value: Any) -> Any:
-    """Turn a task, or a part of one, into lists, strings and numbers that JSON can carry.
-
-    Examples
-    --------
-    >>> encode(TileRef("L", 2, 1))
-    ['TileRef', 'L', 2, 1, 0]
-    """
-    kind = type(value)
-    if kind.__name__ in _TYPES:
-        return [kind.__name__, *[encode(getattr(value, name)) for name in kind.__dataclass_fields__]]
-    if isinstance(value, tuple):
-        return ["", *map(encode, value)]
-    if isinstance(value, complex):
-        return ["complex", value.real, value.imag]
-    return value
+ArraySpec: TypeAlias = StoredArray | FunctionArray | FormulaArray | HostArray
 
 
-def decode(value: Any) -> Any:
-    """Undo `encode`. Only the value types of this module can come out.
-
-    Raises
-    ------
-    ValueError
-        The list does not begin with the name of one of them, or does not have its fields.
-    """
-    if not isinstance(value, list):
-        return value
-    name, *rest = value or [None]
-    if name == "":
-        return tuple(map(decode, rest))
-    made = complex if name == "complex" else _TYPES.get(name) if isinstance(name, str) else None
-    if made is None:
-        raise ValueError(f"not part of a task: {name!r}")
-    try:
-        return made(*map(decode, rest))
-    except TypeError as error:
-        raise ValueError(f"not a {name}: {error}") from None
+def stored(arrays: Mapping[str, ArraySpec], name: str) -> StoredArray:
+    """Return where the tiles of an array are that tasks make."""
+    spec = arrays[name]
+    assert isinstance(spec, StoredArray), f"{name}: tasks make stored tiles, not a {type(spec).__name__}"
+    return spec

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +17,10 @@ from wrenla_handler.stores import LEASE, SAVING, OwningStore, Store
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
-from wrenla_handler.tiles.finish import FINISHES, IN_PLACE, Operand, call_user
+from wrenla_handler.tiles.finish import Operand, finish_kernel
 from wrenla_handler.tiles.reader import ReadAhead, Report, TileReader, array_key, cache_key
 from wrenla_handler.tiles.sources import as_bytes
-from wrenla_handler.tiles.task import ArraySpec, Read, Task, Term, TileRef
+from wrenla_handler.tiles.task import ArraySpec, FunctionArray, Read, StoredArray, Task, Term, TileRef, stored
 from wrenla_handler.tiles.values import Values, simplest
 
 __all__ = ["Report", "Worker", "array_key", "cache_key", "put_tile"]
@@ -30,8 +31,7 @@ class Worker(TileReader):
 
     def run(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Report:
         """Execute one task and commit its tile, unless another worker has done so first."""
-        spec = arrays[task.out.array]
-        with memory_for(f"{spec.url}: {spec.key(task.out)}"):
+        with memory_for(stored(arrays, task.out.array).place(task.out)):
             return _Execution(self, task, arrays).run()
 
 
@@ -49,20 +49,21 @@ class _Execution:
     def run(self) -> Report:
         start = time.perf_counter()
         task, report, buffers = self.task, self.report, self.worker.buffers
-        spec = self.arrays[task.out.array]
+        spec = stored(self.arrays, task.out.array)
         rows, cols = spec.grid.extent(task.out.i, task.out.j)
         buffer = buffers.take(*spec.grid.tile, spec.dtype)
         inner = buffer[:rows, :cols]
-        in_place = task.finish in IN_PLACE
-        if in_place:  # its sum may fill a corner of the tile only
+        kernel = finish_kernel(task)
+        if kernel.in_place:  # its sum may fill a corner of the tile only
             inner[task.shape[0] :], inner[:, task.shape[1] :] = 0, 0
-        work = inner[: task.shape[0], : task.shape[1]] if in_place else empty_tile(*task.shape, task.dtype)
+        corner = inner[: task.shape[0], : task.shape[1]]
+        work = corner if kernel.in_place else empty_tile(*task.shape, task.dtype)
         try:
             with refuse_truncated():
                 self._assemble(work)
                 for term in task.terms:
                     self._accumulate(term, work)
-                result = self._finish(work)
+                result = kernel.call(work, self)
         except TruncatedTileError:
             self.worker.forget()  # pages of zeros may be among what is at hand
             raise
@@ -72,7 +73,7 @@ class _Execution:
             return report
         finally:
             self.ahead.abandon()
-        if not in_place:
+        if not kernel.in_place:
             with np.errstate(all="ignore"):
                 inner[...] = result
         buffer[rows:], buffer[:, cols:] = 0, 0  # what pads a ragged tile on disk
@@ -118,23 +119,7 @@ class _Execution:
         else:  # BLAS has no Hermitian product of a merely transposed or conjugated matrix
             kernels.gemm(alpha, a.tile, a.op, a.tile, "R" if a.op == "T" else "T", work)
 
-    def _finish(self, work: Tile) -> Tile:
-        task = self.task
-        if not task.finish:
-            return work
-        if task.finish.startswith("call "):
-            spec = self.arrays[task.finish.removeprefix("call ")]
-            function = self.worker.sources.function(spec.url, spec.detail)
-            tiles = [self.values.of(read) for read in task.args]
-            return call_user(function, tiles, task)
-        operands = tuple(self._triangle(read) for read in task.args)
-        if task.finish == "trsm_left":
-            pivots = np.abs(operands[0].tile.diagonal())
-            if np.isfinite(pivots).all():  # JSON has no NaN
-                self.report.pivots = (float(pivots.min()), float(pivots.max()))
-        return FINISHES[task.finish](work, operands, task)
-
-    def _commit(self, spec: ArraySpec, buffer: Tile, inner: Tile) -> None:
+    def _commit(self, spec: StoredArray, buffer: Tile, inner: Tile) -> None:
         out = self.task.out
         store = self.worker.store(spec.url)
         self.report.committed = put_tile(store, spec, out, as_bytes(buffer))
@@ -146,7 +131,7 @@ class _Execution:
         else:  # what is in a near store is read as fast from there: memory need not hold it twice
             self.worker.buffers.give(buffer)
 
-    def _superseded(self, spec: ArraySpec) -> bool:
+    def _superseded(self, spec: StoredArray) -> bool:
         """Tell whether somebody else did this task, and dropped what it reads as nobody needs it any more."""
         out, store = self.task.out, self.worker.store(spec.url)
         later = spec.key(replace(out, partial=1)).removesuffix("1")
@@ -166,7 +151,11 @@ class _Execution:
         unscaled = replace(read, scale=1 if read.plain else read.scale)
         return Operand(self.values.modified(unscaled, tile, self.dtype).array, "N", "")
 
-    def _triangle(self, read: Read) -> Operand:
+    def value(self, read: Read) -> Tile:
+        """Return what a read stands for: see `Inputs`."""
+        return self.values.of(read)
+
+    def triangle(self, read: Read) -> Operand:
         """Return a triangular tile; the other triangle is not referenced."""
         tile = self.values.source(read)
         bare = replace(read, mask="")
@@ -175,13 +164,19 @@ class _Execution:
         mask = read.mask if read.op in "NR" else ("upper" if read.mask == "lower" else "lower")
         return Operand(self.values.modified(read, tile, self.dtype).array, "N", mask)
 
+    def function(self) -> Callable[..., Any]:
+        """Return the user's function that the finish names."""
+        spec = self.arrays[self.task.finish.function]
+        assert isinstance(spec, FunctionArray)
+        return self.worker.sources.function(spec.url, spec.digest)
 
-def put_tile(store: Store, spec: ArraySpec, out: TileRef, data: memoryview) -> bool:
+
+def put_tile(store: Store, spec: StoredArray, out: TileRef, data: memoryview) -> bool:
     """Write a tile unless it is there; one of another result does not stand in the way of ours."""
-    if not spec.detail or out.partial:
+    if not spec.owner or out.partial:
         return store.put(spec.key(out), data, create=True)
     assert isinstance(store, OwningStore), "only there tiles of two results can meet"
-    return store.put_owned(spec.key(out), data, spec.detail, lambda: _check_meant(store, spec.detail))
+    return store.put_owned(spec.key(out), data, spec.owner, lambda: _check_meant(store, spec.owner))
 
 
 def _check_meant(store: Store, owner: str) -> None:

@@ -37,7 +37,7 @@ def pong(**changes: Any) -> dict[str, Any]:
         name: importlib.metadata.version(name) for name in ("wrenla", "numpy", "scipy", "cloudpickle")
     }
     return {
-        "version": 1,
+        "version": 2,
         "kind": "pong",
         "python": platform.python_version(),
         "packages": packages,
@@ -54,7 +54,7 @@ def answering(answer: Mapping[str, Any], stored: Any = STORED) -> Invoke:
     def invoke(function: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
         asked = dict(event)
         store = asked.pop("store", None)
-        assert asked == {"version": 1, "kind": "ping"}
+        assert asked == {"version": 2, "kind": "ping"}
         return answer if store is None or stored is None else {**answer, "store": stored}
 
     return invoke

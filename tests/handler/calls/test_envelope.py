@@ -60,7 +60,7 @@ def test_requests_go_and_come(request: Request) -> None:
     text = request.encode()
     assert Request.decode(text) == request
     found = strict(text)
-    assert (found["version"], found["kind"], found["id"]) == (1, "call", request.id)
+    assert (found["version"], found["kind"], found["id"]) == (2, "call", request.id)
     assert set(found) == {*Request.__slots__, "version", "kind"}
 
 
@@ -69,7 +69,7 @@ def test_responses_go_and_come(response: Response) -> None:
     text = response.encode()
     assert Response.decode(text) == response
     found = strict(text)
-    assert (found["version"], found["kind"], found["ending"]) == (1, "answer", response.ending)
+    assert (found["version"], found["kind"], found["ending"]) == (2, "answer", response.ending)
     assert set(found) == {*Response.__slots__, "version", "kind"}
 
 
@@ -96,8 +96,8 @@ def test_the_order_of_fields_and_more_fields_do_not_matter() -> None:
         b"17",
         b"\xff\xfe",
         Response("a", 1, "value").encode(),
-        Request("a", 1, ()).encode().replace(b'"version":1', b'"version":2'),
-        Request("a", 1, ()).encode().replace(b'"version":1', b'"version":"1"'),
+        Request("a", 1, ()).encode().replace(b'"version":2', b'"version":1'),
+        Request("a", 1, ()).encode().replace(b'"version":2', b'"version":"2"'),
         Request("a", 1, ()).encode().replace(b'"kind":"call"', b'"kind":"task"'),
         Request("a", 1, ()).encode()[:-1],
     ],
@@ -111,7 +111,7 @@ def test_what_is_no_answer_of_ours_is_refused() -> None:
     for text in (b"", b"{}", Request("a", 1, ()).encode()):
         with pytest.raises(ValueError):
             Response.decode(text)
-    with pytest.raises(ValueError, match=r"of version 1.*hello"):
+    with pytest.raises(ValueError, match=r"of version 2.*hello"):
         Response.decode(b'{"hello": 1}')
 
 

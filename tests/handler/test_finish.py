@@ -1,0 +1,76 @@
+"""The table of finish kernels: what it tells a plan is what the kernels do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wrenla_handler.tiles.finish import FINISHES, Operand
+from wrenla_handler.tiles.reader import Report
+from wrenla_handler.tiles.task import Finish, Read, Task, TileRef
+
+pytestmark = pytest.mark.unit
+
+N = 6
+
+
+class Inputs:
+    """Hands out the same triangle for every read."""
+
+    def __init__(self, kernel: str, triangle: Any) -> None:
+        ref = TileRef("A", 0, 0)
+        self.task = Task(ref, (N, N), "complex128", finish=Finish(kernel, "f"), args=(Read(ref),))
+        self.report = Report()
+        self._triangle = triangle
+
+    def value(self, read: Read) -> Any:
+        return self._triangle
+
+    def triangle(self, read: Read) -> Operand:
+        return Operand(self._triangle, "N", "lower")
+
+    def function(self) -> Any:
+        return lambda a: 2 * a
+
+
+@pytest.mark.parametrize("name", FINISHES)
+def test_a_row_says_what_its_kernel_makes(name: str) -> None:
+    a = np.random.default_rng(0).standard_normal((N, N)) * (1 + 0.5j)
+    work = np.asfortranarray(a @ a.conj().T + N * np.eye(N))
+    takes_real = name in ("combine_sum_squares", "norm_from_sum_squares")
+    if takes_real:
+        work = np.ones((2, N), order="F")
+    inputs = Inputs(name, np.asfortranarray(np.tril(a) + 3 * N * np.eye(N)))
+    result = FINISHES[name].call(work, inputs)
+    # a tile of another shape or dtype is made beside the sum
+    assert not FINISHES[name].in_place or result is work
+    assert FINISHES[name].real == np.isrealobj(result) or takes_real
+
+
+@pytest.mark.parametrize("name", FINISHES)
+def test_every_count_is_a_count(name: str) -> None:
+    row = FINISHES[name]
+    assert row.flops(10, 10) >= 0
+    assert row.flops(0, 0) == 0
+    assert row.spare == (0 if name == "" else 2 if name == "call" else 1)
+
+
+def test_potrf_counts_what_the_loops_do() -> None:
+    # Column j: a root, n−j−1 divisions, and for each of its n−j entries j multiplications and additions.
+    n = 9
+    counted = sum(1 + (n - j - 1) + 2 * j * (n - j) for j in range(n))
+    assert FINISHES["potrf"].flops(n, n) == pytest.approx(counted)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("trsm_left", 36), ("trsm_right", 48), ("row_sums", 12), ("mirror", 0), ("", 0)]
+)
+def test_counts(name: str, count: int) -> None:
+    assert FINISHES[name].flops(3, 4) == count
+
+
+def test_only_finishes_that_say_so_do_something() -> None:
+    assert not Finish()
+    assert Finish("mirror")
