@@ -57,7 +57,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     folder = tmp_path / "tmp"
     folder.mkdir()
     made: list[lambda_entry._Environment] = []
-    monkeypatch.setattr(broadcast._values, "limit", broadcast._values.limit)
+    monkeypatch.setattr(broadcast._values.known, "nbytes", broadcast._values.known.nbytes)
     levels = {name: logging.getLogger(name).level for name in ("", "boto3", "botocore", "urllib3")}
     streams, handlers = (sys.stdout, sys.stderr), list(logging.getLogger().handlers)
 
