@@ -17,6 +17,7 @@ from wrenla_handler.stores import (
     MemoryStore,
     MovingStore,
     OwningStore,
+    Reach,
     S3Store,
     Store,
     join,
@@ -300,7 +301,11 @@ def test_a_closed_store_can_be_used_again(store: Store) -> None:
 
 
 def test_stores_say_how_far_they_reach(store: Store) -> None:
-    reach: dict[type, str] = {MemoryStore: "process", LocalStore: "host", S3Store: "anywhere"}
+    reach: dict[type, Reach] = {
+        MemoryStore: Reach.PROCESS,
+        LocalStore: Reach.HOST,
+        S3Store: Reach.ANYWHERE,
+    }
     assert store.reach == reach[type(store)]
     assert repr(store).startswith(type(store).__name__)
 

@@ -122,8 +122,8 @@ class Executor(CallingExecutor):
     ----------
     workers : int
         Calls, and tile tasks, that run at the same time.
-    reach : {"process", "host", "anywhere"}
-        Where the workers of tile tasks are: they see only stores and arrays that reach at least as far.
+    reach : Reach
+        How far away the workers of tile tasks are: they see only stores and arrays that reach as far.
     own_store : str
         URL of the store for temporaries if no setting names one; "" for the folder of this user.
 

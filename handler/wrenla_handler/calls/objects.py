@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import Store, join, open_store
+from wrenla_handler.stores import Reach, Store, join, open_store
 
 __all__ = ["StoredObject"]
 
@@ -159,7 +159,7 @@ class StoredObject:
             data = store.get(self.key, start, stop)
         except KeyError:
             why = "it was there when it was listed: was it deleted or renamed since?"
-            if store.reach == "process":
+            if store.reach == Reach.PROCESS:
                 why = "a store in memory is seen by the process that filled it only: use threads, or a folder"
             raise StoreError(f"{store.url}: {self.key}: there is no such object; {why}") from None
         if len(data) != stop - start:

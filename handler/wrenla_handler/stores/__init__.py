@@ -16,7 +16,7 @@ from wrenla_handler.stores.base import (
 from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.s3.store import S3Store
-from wrenla_handler.stores.urls import folder_of, join, open_store
+from wrenla_handler.stores.urls import folder_of, join, open_store, reach_of
 
 __all__ = [
     "LEASE",
@@ -36,4 +36,5 @@ __all__ = [
     "folder_of",
     "join",
     "open_store",
+    "reach_of",
 ]

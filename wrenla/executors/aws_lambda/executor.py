@@ -124,7 +124,7 @@ class LambdaExecutor(Executor):
             print(executor.stats().dollars)
     """
 
-    reach: Reach = "anywhere"
+    reach = Reach.ANYWHERE
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class LambdaExecutor(Executor):
                 use_session(mine, session)
             self.own_store = join(f"s3://{mine}", self.facts.prefix)
         name = f"calls-{uuid.uuid4().hex[:12]}"
-        scratch = ScratchSpace(name, "anywhere", partial(store_for, self.own_store))
+        scratch = ScratchSpace(name, Reach.ANYWHERE, partial(store_for, self.own_store))
         self._transport = LambdaTransport(scratch, invoked, self.prices, max_dollars=max_dollars)
         self._calls = Calls(self.workers, self._transport, name)
         self._home = Worker(_HOME_CACHE, readers=8)

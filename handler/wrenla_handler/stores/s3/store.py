@@ -79,7 +79,7 @@ class S3Store:
     @property
     def reach(self) -> Reach:
         """Every worker sees the objects, wherever it is."""
-        return "anywhere"
+        return Reach.ANYWHERE
 
     def get(self, key: str, start: int = 0, stop: int | None = None) -> memoryview:
         """Return bytes `[start, stop)` of an object as a read-only view of a fresh buffer."""
