@@ -97,6 +97,12 @@ ROWS = [
     Row("expired too", refused(403, "ExpiredToken"), ServiceError, "expired; renew"),
     Row("client", refused(403, "UnrecognizedClientException"), ServiceError, "check AWS_ACCESS_KEY_ID"),
     Row("signature", refused(403, "InvalidSignatureException"), ServiceError, "check AWS_ACCESS_KEY_ID"),
+    Row(
+        "clock",
+        refused(403, "InvalidSignatureException", "Signature expired: 1 is now earlier than 2 (7 - 5 min.)"),
+        ServiceError,
+        "clock is off by more than 5 minutes",
+    ),
     Row("too large", refused(413, "RequestTooLargeException"), ServiceError, "6 MB.*broadcast"),
     Row("too large too", refused(413, "RequestEntityTooLargeException"), ServiceError, "6 MB.*broadcast"),
     Row("kms", refused(502, "KMSAccessDeniedException"), ServiceError, "wrenla deploy"),
@@ -231,7 +237,7 @@ def test_no_log(stub: Endpoint, make: Make) -> None:
 def test_no_credentials(stub: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(ServiceError, match="no AWS credentials; set AWS_PROFILE"):
+    with pytest.raises(ServiceError, match="no AWS credentials; name a profile"):
         wl.LambdaExecutor()
 
 
@@ -243,7 +249,7 @@ def test_half_credentials(stub: Endpoint, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_no_region(stub: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    with pytest.raises(ServiceError, match="no AWS region is set; set AWS_DEFAULT_REGION"):
+    with pytest.raises(ServiceError, match="no AWS region; set AWS_DEFAULT_REGION"):
         wl.LambdaExecutor()
 
 
