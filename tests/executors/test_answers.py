@@ -19,7 +19,8 @@ from wrenla_handler.calls.failure import Failure
 from wrenla_handler.calls.messages import Request, Response
 from wrenla_handler.calls.runner import Runner
 from wrenla_handler.serialize.blobs import Blob, Packed, dump, pack
-from wrenla_handler.stores import MemoryStore, Reach
+from wrenla_handler.stores.base import Reach
+from wrenla_handler.stores.memory import MemoryStore
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import wrenla as wl
 from tests.waiting import until
 from wrenla.executors.transport.scratch import ScratchSpace
-from wrenla_handler.stores import Reach
+from wrenla_handler.stores.base import Reach
 
 from .gate import Gate
 

@@ -15,7 +15,8 @@ from wrenla.errors import ReachError
 from wrenla.executors.transport.reachable import ReachingPickler
 from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla_handler.serialize.blobs import dump
-from wrenla_handler.stores import Reach, open_store
+from wrenla_handler.stores.base import Reach
+from wrenla_handler.stores.urls import open_store
 
 LOCK = threading.Lock()
 

@@ -29,7 +29,7 @@ from wrenla_handler.calls.messages import Request, Response
 from wrenla_handler.errors import EventError, IntegrityError, MissingTileError
 from wrenla_handler.linalg_errors import NotPositiveDefiniteError
 from wrenla_handler.serialize.blobs import Blob, Packed, dump, load, pack
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key

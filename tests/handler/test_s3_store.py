@@ -32,9 +32,9 @@ from urllib3.exceptions import ProtocolError
 from urllib3.exceptions import ReadTimeoutError as BodyTimeoutError
 
 from wrenla_handler.errors import StoreError, TransientStoreError
-from wrenla_handler.stores import S3Store
 from wrenla_handler.stores.s3 import client as s3_client
 from wrenla_handler.stores.s3.client import new_client, shared_client
+from wrenla_handler.stores.s3.store import S3Store
 
 CONTENT = bytes(range(256)) * 1000
 PARTS = {"one part": len(CONTENT), "three parts": 100_000}
@@ -514,7 +514,7 @@ def test_a_forked_child_starts_afresh(s3_bucket: str) -> None:
 def test_boto3_is_imported_only_when_it_is_needed() -> None:
     code = """
 import sys
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 open_store("s3://bucket")
 sys.exit("boto3" in sys.modules)
 """

@@ -11,18 +11,11 @@ from typing import Any
 
 import pytest
 
-from wrenla_handler.stores import (
-    CopyingStore,
-    LocalStore,
-    MemoryStore,
-    MovingStore,
-    OwningStore,
-    Reach,
-    S3Store,
-    Store,
-    join,
-    open_store,
-)
+from wrenla_handler.stores.base import CopyingStore, MovingStore, OwningStore, Reach, Store
+from wrenla_handler.stores.local import LocalStore
+from wrenla_handler.stores.memory import MemoryStore
+from wrenla_handler.stores.s3.store import S3Store
+from wrenla_handler.stores.urls import join, open_store
 
 CONTENT = bytes(range(256)) * 1024  # 256 KiB: enough for a local store to map it
 BAD_KEYS = [

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import LEASE, SAVING, Reach, open_store
+from wrenla_handler.stores.base import LEASE, SAVING, Reach
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key

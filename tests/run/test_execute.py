@@ -18,7 +18,8 @@ import wrenla as wl
 from tests.waiting import slowed
 from wrenla.errors import ReachError
 from wrenla.run.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted
-from wrenla_handler.stores import RUNS, Reach, join, open_store
+from wrenla_handler.stores.base import RUNS, Reach
+from wrenla_handler.stores.urls import join, open_store
 
 
 @pytest.fixture

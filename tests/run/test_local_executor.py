@@ -17,7 +17,7 @@ import wrenla as wl
 from wrenla.errors import NestedCallError
 from wrenla.executors.local.executor import memory_of_this_machine
 from wrenla.run.events import Event, TaskFinished
-from wrenla_handler.stores import Reach
+from wrenla_handler.stores.base import Reach
 from wrenla_kernels import scipy_blas_info
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import PlanError, ReachError, SettingError
-from wrenla_handler.stores import Reach
+from wrenla_handler.stores.base import Reach
 
 evaluations = pytest.mark.parametrize(
     "evaluate",

@@ -14,8 +14,9 @@ import pytest
 
 import wrenla as wl
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import S3Store, open_store
 from wrenla_handler.stores.s3.client import shared_client
+from wrenla_handler.stores.s3.store import S3Store
+from wrenla_handler.stores.urls import open_store
 
 from .conftest import REAL_S3
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from wrenla.executors.aws_lambda.names import BUCKET
-from wrenla_handler.stores import Reach, Store, folder_of
+from wrenla_handler.stores.base import Reach, Store
+from wrenla_handler.stores.urls import folder_of
 
 __all__ = ["why_no_folder"]
 

@@ -30,8 +30,9 @@ from wrenla.units import format_bytes
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.out_of_memory import memory_for
-from wrenla_handler.stores import Store, open_store
+from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.mmap import refuse_truncated
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.layout import TileLayout
 from wrenla_handler.tiles.task import ArraySpec
 

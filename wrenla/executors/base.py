@@ -15,7 +15,7 @@ import numpy as np
 
 from wrenla.executors.map_api.executor import CallingExecutor
 from wrenla.planning.cost_model import ExecutorModel
-from wrenla_handler.stores import Reach
+from wrenla_handler.stores.base import Reach
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.reader import Report, TileReader
 from wrenla_handler.tiles.task import ArraySpec, Task, TileRef

@@ -31,7 +31,8 @@ from wrenla.workspace.ownership import MANIFEST
 from wrenla.workspace.workspace import Workspace
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.linalg_errors import LinAlgError
-from wrenla_handler.stores import OwningStore, Reach, Store, open_store, reach_of
+from wrenla_handler.stores.base import OwningStore, Reach, Store
+from wrenla_handler.stores.urls import open_store, reach_of
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.layout import NUMBER_KEY, TILE_KEYS, Separator, owned_folder

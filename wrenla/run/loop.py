@@ -45,7 +45,7 @@ from wrenla.run.scheduler import (
     step,
 )
 from wrenla_handler.errors import StoreError, ThreadLimitError, TransientStoreError
-from wrenla_handler.stores import Reach, Store
+from wrenla_handler.stores.base import Reach, Store
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.task import ArraySpec
 from wrenla_handler.tiles.worker import Report

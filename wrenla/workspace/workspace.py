@@ -14,7 +14,8 @@ from functools import partial
 from wrenla.workspace.lease import Lease, Standing, is_free, standing
 from wrenla.workspace.ownership import MANIFEST, has_tiles, in_run, is_run, is_run_folder, lease_is_of
 from wrenla_handler.errors import StoreError, ThreadLimitError
-from wrenla_handler.stores import LEASE, RUNS, Reach, Store, join, open_store
+from wrenla_handler.stores.base import LEASE, RUNS, Reach, Store
+from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.threads import Threads
 
 __all__ = [

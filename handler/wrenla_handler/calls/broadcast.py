@@ -12,7 +12,8 @@ from wrenla_handler.errors import StoreError
 from wrenla_handler.lru import LRU
 from wrenla_handler.serialize.blobs import Packed, digest, dump, load, size
 from wrenla_handler.serialize.pickling import Pickler
-from wrenla_handler.stores import Data, open_store
+from wrenla_handler.stores.base import Data
+from wrenla_handler.stores.urls import open_store
 
 __all__ = ["Ref", "dump_shared", "forget_values", "keep_at_most", "resolved", "tally"]
 

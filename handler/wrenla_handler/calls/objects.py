@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import Reach, Store, join, open_store
+from wrenla_handler.stores.base import Reach, Store
+from wrenla_handler.stores.urls import join, open_store
 
 __all__ = ["StoredObject"]
 
@@ -39,7 +40,7 @@ class StoredObject:
 
     Examples
     --------
-    >>> from wrenla_handler.stores import open_store
+    >>> from wrenla_handler.stores.urls import open_store
     >>> open_store("memory://greetings").put("en.txt", b"hello\ngood morning\n")
     True
     >>> first = StoredObject("memory://greetings", "en.txt", 0, 8, 19)
@@ -92,7 +93,7 @@ class StoredObject:
 
         Examples
         --------
-        >>> from wrenla_handler.stores import open_store
+        >>> from wrenla_handler.stores.urls import open_store
         >>> open_store("memory://table").put("t.csv", b"a,b\n1,2\n")
         True
         >>> with StoredObject("memory://table", "t.csv", 0, 8, 8).open() as file:

@@ -12,7 +12,7 @@ import numpy as np
 import wrenla_kernels as kernels
 from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileError
 from wrenla_handler.out_of_memory import memory_for
-from wrenla_handler.stores import LEASE, SAVING, OwningStore, Reach, Store
+from wrenla_handler.stores.base import LEASE, SAVING, OwningStore, Reach, Store
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile

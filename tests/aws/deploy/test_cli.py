@@ -15,8 +15,8 @@ from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.package import Package
 from wrenla.cli.main import main
-from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3.client import close_clients
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import TileLayout, tile_key
 

@@ -25,7 +25,7 @@ from wrenla.aws.inventory import stored_matrices
 from wrenla.aws.invoking import Invoke, invoking
 from wrenla.aws.logs import log_lines
 from wrenla.aws.packaging.package import Package
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 
 from .conftest import Account
 

@@ -31,8 +31,9 @@ from wrenla.executors.tile_calls import TileRun
 from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.lambda_entry import threads_of
-from wrenla_handler.stores import Reach, join
+from wrenla_handler.stores.base import Reach
 from wrenla_handler.stores.s3.client import expect_owner, use_session
+from wrenla_handler.stores.urls import join
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.task import ArraySpec, Task, TileRef
 from wrenla_handler.tiles.worker import Report, Worker, array_key

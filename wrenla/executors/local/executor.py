@@ -33,7 +33,7 @@ from wrenla.planning.cost_model import ExecutorModel
 from wrenla.units import format_bytes
 from wrenla_handler.calls.context import current_call
 from wrenla_handler.machine import memory_of_this_machine, processors
-from wrenla_handler.stores import Reach
+from wrenla_handler.stores.base import Reach
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.task import ArraySpec, Task, TileRef
 from wrenla_handler.tiles.worker import Report, Worker, array_key, cache_key

@@ -15,7 +15,8 @@ from urllib.parse import unquote_to_bytes
 from wrenla.executors.calls.options import memory_bytes
 from wrenla_handler.calls.objects import StoredObject
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import Reach, SharedStore, Store, open_store
+from wrenla_handler.stores.base import Reach, SharedStore, Store
+from wrenla_handler.stores.urls import open_store
 
 __all__ = ["StoredObject", "objects", "pattern_for"]
 

@@ -12,7 +12,8 @@ from wrenla.executors.transport.local_modules import NamingPickler
 from wrenla.executors.transport.unpicklable import blame
 from wrenla_handler.calls.objects import StoredObject
 from wrenla_handler.serialize.blobs import dump
-from wrenla_handler.stores import Reach, reach_of
+from wrenla_handler.stores.base import Reach
+from wrenla_handler.stores.urls import reach_of
 
 __all__ = ["ReachingPickler", "note_argument"]
 

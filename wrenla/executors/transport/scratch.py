@@ -15,7 +15,8 @@ from wrenla.workspace.workspace import Workspace
 from wrenla_handler.calls.broadcast import Ref, dump_shared
 from wrenla_handler.calls.runner import DATA, results_of
 from wrenla_handler.serialize.blobs import INLINE, Blob, Packed, pack
-from wrenla_handler.stores import Data, Reach, Store, join, open_store, reach_of
+from wrenla_handler.stores.base import Data, Reach, Store
+from wrenla_handler.stores.urls import join, open_store, reach_of
 
 __all__ = ["ScratchSpace"]
 
