@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import SSLError
 
 import wrenla as wl
 from tests.waiting import slowed
@@ -29,7 +31,7 @@ from wrenla.errors import (
     WrenlaError,
 )
 from wrenla.executors.aws_lambda import channel, handshake, interruptible
-from wrenla.executors.aws_lambda.client import Billing
+from wrenla.executors.aws_lambda.client import Billing, Function
 from wrenla.executors.aws_lambda.interruptible import allow_open_files
 
 from .conftest import Make, ours
@@ -229,6 +231,24 @@ def test_no_log(stub: Endpoint, make: Make) -> None:
     assert future.result(_WAIT) == 1
     assert future.stats.billed == pytest.approx(0.2, abs=0.15)
     assert future.stats.dollars > 0
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "said"),
+    [("CERTIFICATE_VERIFY_FAILED", ServiceError, "set AWS_CA_BUNDLE"), ("EOF", Lost, "connection broke")],
+)
+def test_an_encrypted_connection_that_fails(
+    stub: Endpoint, monkeypatch: pytest.MonkeyPatch, reason: str, kind: type[Exception], said: str
+) -> None:
+    function = Function("wrenla")
+
+    def fail(**_: Any) -> None:
+        raise SSLError(endpoint_url="https://x", error=reason)
+
+    monkeypatch.setattr(function, "_client", SimpleNamespace(invoke=fail, close=function._client.close))
+    with pytest.raises(kind, match=said):
+        function.invoke(b"{}")
+    function.close()
 
 
 # who asks

@@ -40,6 +40,8 @@ def answer(operation: str, code: str, message: str = "", status: int = 400, **he
         (exceptions.ProfileNotFound(profile="p"), "check AWS_PROFILE (or --profile)"),
         (exceptions.NoRegionError(), "there is no AWS region; set AWS_DEFAULT_REGION, or give --region"),
         (exceptions.EndpointConnectionError(endpoint_url="https://x"), "AWS does not answer"),
+        (exceptions.SSLError(endpoint_url="https://x", error="CERTIFICATE_VERIFY_FAILED"), "AWS_CA_BUNDLE"),
+        (exceptions.SSLError(endpoint_url="https://x", error="EOF"), "AWS does not answer"),
         (exceptions.TokenRetrievalError(provider="sso", error_msg="m"), "have expired"),
         (answer("GetCallerIdentity", "ExpiredToken", status=403), "have expired; renew them"),
         (answer("GetCallerIdentity", "InvalidClientTokenId", status=403), "credentials are not accepted"),
