@@ -71,7 +71,11 @@ class ScratchSpace:
 
     @property
     def url(self) -> str:
-        """Address of the folder."""
+        """Address of the folder, which is leased from now on.
+
+        Any worker that knows it may put a large result there, and what lies in a folder without a lease is
+        nobody's: `clean` would never remove it if this process were killed.
+        """
         if not self._url:
             self._url = self._opened().url
         return self._url
