@@ -48,6 +48,9 @@ class Settings:
     store : str
         URL for temporary tiles (``WRENLA_STORE``); by default the executor's own place (the bucket of a
         function on AWS), or a folder ``wrenla`` in the user's cache folder.
+    shared_folders : str
+        Folders that other machines have, too, at the same paths (``WRENLA_SHARED_FOLDERS``, separated as in
+        ``PATH``): workers there can use what is in them.
     workers : int
         Workers of the default executor (``WRENLA_WORKERS``); 0: one for each processor.
     allowed_mem : int
@@ -70,6 +73,7 @@ class Settings:
     """
 
     store: str = ""
+    shared_folders: str = ""
     workers: int = 0
     allowed_mem: int = 0
     blas_threads: int = 1
@@ -220,7 +224,7 @@ def _value(key: str, value: Any, source: str) -> Any:
             if value not in get_args(_CHOICES[key]):
                 raise ValueError(f"one of {', '.join(get_args(_CHOICES[key]))}")
             return value
-        if key == "store":
+        if key in ("store", "shared_folders"):
             return os.fspath(value)
         if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
             raise ValueError("a whole number")

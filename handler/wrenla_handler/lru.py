@@ -18,7 +18,7 @@ class LRU(Generic[_T]):
 
     Parameters
     ----------
-    count : int
+    count : int, optional
         How many.
     nbytes : int, optional
         How many bytes all together.
@@ -30,9 +30,9 @@ class LRU(Generic[_T]):
     ([], [], 'A', ['B'], None)
     """
 
-    def __init__(self, count: int, nbytes: float = math.inf) -> None:
+    def __init__(self, count: float = math.inf, nbytes: float = math.inf) -> None:
         self._count = count
-        self._nbytes = nbytes
+        self.nbytes = nbytes
         self._things: OrderedDict[str, tuple[_T, int]] = OrderedDict()
 
     def get(self, name: str) -> _T | None:
@@ -48,9 +48,13 @@ class LRU(Generic[_T]):
         self._things[name] = thing, nbytes
         self._things.move_to_end(name)
         gone = []
-        while len(self._things) > 1 and (len(self._things) > self._count or self._bytes() > self._nbytes):
+        while len(self._things) > 1 and (len(self._things) > self._count or self._bytes() > self.nbytes):
             gone.append(self._things.popitem(last=False)[1][0])
         return gone
+
+    def drop(self, name: str) -> None:
+        """Keep one thing no longer."""
+        self._things.pop(name, None)
 
     def clear(self) -> list[_T]:
         """Keep nothing. Returns what was there."""

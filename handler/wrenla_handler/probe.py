@@ -8,9 +8,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from wrenla_handler.aws_errors import error_status
 from wrenla_handler.errors import TransientStoreError
-from wrenla_handler.stores import open_store
-from wrenla_handler.stores.s3.errors import error_status
+from wrenla_handler.stores.urls import open_store
 
 __all__ = ["probe"]
 

@@ -10,7 +10,7 @@ import pytest
 from wrenla import LocalExecutor
 from wrenla.planning import plan as plan_module
 from wrenla.planning.cut import Cut
-from wrenla_handler.stores import MemoryStore
+from wrenla_handler.stores.memory import MemoryStore
 
 ForceCut = Callable[[Cut], None]
 Workers = Callable[[int], LocalExecutor]

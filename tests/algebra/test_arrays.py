@@ -17,7 +17,7 @@ import wrenla as wl
 from wrenla import arrays
 from wrenla.errors import ChangedArrayError
 from wrenla.matrices.operands import as_node
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 
 from . import gallery
 from .gallery import DTYPES

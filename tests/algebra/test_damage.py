@@ -51,7 +51,7 @@ def url(request: pytest.FixtureRequest, place: Callable[[str], str], tmp_path: P
 
 
 def store_of(url: str) -> Any:
-    from wrenla_handler.stores import open_store
+    from wrenla_handler.stores.urls import open_store
 
     return open_store(url)
 

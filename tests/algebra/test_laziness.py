@@ -14,7 +14,7 @@ import pytest
 import wrenla as wl
 from wrenla.errors import SettingError, TooLargeError
 from wrenla.run.events import Event, TaskFinished
-from wrenla_handler.stores import MemoryStore
+from wrenla_handler.stores.memory import MemoryStore
 
 from . import gallery
 

@@ -11,7 +11,7 @@ from scipy.linalg import get_lapack_funcs
 
 import wrenla as wl
 from wrenla.linalg import NotPositiveDefiniteError
-from wrenla_handler.stores import MemoryStore
+from wrenla_handler.stores.memory import MemoryStore
 
 from . import gallery
 from .gallery import DTYPES, Array

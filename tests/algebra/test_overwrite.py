@@ -10,7 +10,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import NotAMatrixError, StaleMatrixError
-from wrenla_handler.stores import MemoryStore
+from wrenla_handler.stores.memory import MemoryStore
 
 from .gallery import Array
 from .test_save import Place, objects, tiles_of

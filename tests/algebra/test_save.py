@@ -16,7 +16,8 @@ import wrenla as wl
 from wrenla.errors import NotAMatrixError
 from wrenla.run.events import TaskFinished
 from wrenla.workspace.lease import Holder
-from wrenla_handler.stores import MemoryStore, open_store
+from wrenla_handler.stores.memory import MemoryStore
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import TileLayout
 

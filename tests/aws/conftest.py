@@ -13,8 +13,8 @@ import pytest
 import wrenla as wl
 from tests.settings import own_settings_in
 from tests.waiting import until
-from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3.client import _owners
+from wrenla_handler.stores.urls import open_store
 
 from .stub import Endpoint, endpoint
 

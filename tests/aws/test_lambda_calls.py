@@ -21,7 +21,7 @@ from wrenla.errors import Cancelled, Lost, NeverStarted, TimedOut, TransientStor
 from wrenla.executors.aws_lambda import channel
 from wrenla_handler.calls.messages import Request
 from wrenla_handler.calls.runner import Runner
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 
 from .conftest import Make, ours
 from .stub import Answer, Endpoint, called

@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import SSLError
 
 import wrenla as wl
 from tests.waiting import slowed
@@ -29,7 +31,7 @@ from wrenla.errors import (
     WrenlaError,
 )
 from wrenla.executors.aws_lambda import channel, handshake, interruptible
-from wrenla.executors.aws_lambda.client import Billing
+from wrenla.executors.aws_lambda.client import Billing, Function
 from wrenla.executors.aws_lambda.interruptible import allow_open_files
 
 from .conftest import Make, ours
@@ -97,6 +99,12 @@ ROWS = [
     Row("expired too", refused(403, "ExpiredToken"), ServiceError, "expired; renew"),
     Row("client", refused(403, "UnrecognizedClientException"), ServiceError, "check AWS_ACCESS_KEY_ID"),
     Row("signature", refused(403, "InvalidSignatureException"), ServiceError, "check AWS_ACCESS_KEY_ID"),
+    Row(
+        "clock",
+        refused(403, "InvalidSignatureException", "Signature expired: 1 is now earlier than 2 (7 - 5 min.)"),
+        ServiceError,
+        "clock is off by more than 5 minutes",
+    ),
     Row("too large", refused(413, "RequestTooLargeException"), ServiceError, "6 MB.*broadcast"),
     Row("too large too", refused(413, "RequestEntityTooLargeException"), ServiceError, "6 MB.*broadcast"),
     Row("kms", refused(502, "KMSAccessDeniedException"), ServiceError, "wrenla deploy"),
@@ -225,13 +233,31 @@ def test_no_log(stub: Endpoint, make: Make) -> None:
     assert future.stats.dollars > 0
 
 
+@pytest.mark.parametrize(
+    ("reason", "kind", "said"),
+    [("CERTIFICATE_VERIFY_FAILED", ServiceError, "set AWS_CA_BUNDLE"), ("EOF", Lost, "connection broke")],
+)
+def test_an_encrypted_connection_that_fails(
+    stub: Endpoint, monkeypatch: pytest.MonkeyPatch, reason: str, kind: type[Exception], said: str
+) -> None:
+    function = Function("wrenla")
+
+    def fail(**_: Any) -> None:
+        raise SSLError(endpoint_url="https://x", error=reason)
+
+    monkeypatch.setattr(function, "_client", SimpleNamespace(invoke=fail, close=function._client.close))
+    with pytest.raises(kind, match=said):
+        function.invoke(b"{}")
+    function.close()
+
+
 # who asks
 
 
 def test_no_credentials(stub: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(ServiceError, match="no AWS credentials; set AWS_PROFILE"):
+    with pytest.raises(ServiceError, match="no AWS credentials; name a profile"):
         wl.LambdaExecutor()
 
 
@@ -243,7 +269,7 @@ def test_half_credentials(stub: Endpoint, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_no_region(stub: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    with pytest.raises(ServiceError, match="no AWS region is set; set AWS_DEFAULT_REGION"):
+    with pytest.raises(ServiceError, match="no AWS region; set AWS_DEFAULT_REGION"):
         wl.LambdaExecutor()
 
 

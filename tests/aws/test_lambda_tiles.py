@@ -20,7 +20,7 @@ from wrenla.evaluate.cleaning import clean
 from wrenla.run.events import Event, RunStarted
 from wrenla_handler import lambda_entry
 from wrenla_handler.calls.capture import Printed
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 
 from .conftest import Make
 from .stub import Answer, Endpoint

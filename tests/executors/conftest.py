@@ -14,7 +14,7 @@ import wrenla as wl
 from tests.processes import children, open_files
 from tests.settings import own_settings_in
 from tests.waiting import until
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 
 from .gate import Gate
 

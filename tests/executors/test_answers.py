@@ -19,14 +19,15 @@ from wrenla_handler.calls.failure import Failure
 from wrenla_handler.calls.messages import Request, Response
 from wrenla_handler.calls.runner import Runner
 from wrenla_handler.serialize.blobs import Blob, Packed, dump, pack
-from wrenla_handler.stores import MemoryStore
+from wrenla_handler.stores.base import Reach
+from wrenla_handler.stores.memory import MemoryStore
 
 
 @pytest.fixture
 def envelopes() -> Iterator[RemoteTransport]:
     """An executor's, with a store of its own."""
     name = uuid.uuid4().hex
-    place = ScratchSpace("x", "process", lambda: f"memory://{name}")
+    place = ScratchSpace("x", Reach.PROCESS, lambda: f"memory://{name}")
     yield RemoteTransport(place)
     place.close()
     MemoryStore.drop(name)

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from tests.processes import alive
 from tests.waiting import slowed, until
 from wrenla.cli.main import main
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 
 pytestmark = pytest.mark.timeout(60)
 

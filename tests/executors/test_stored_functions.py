@@ -13,6 +13,7 @@ import pytest
 import wrenla as wl
 from tests.waiting import until
 from wrenla.executors.transport.scratch import ScratchSpace
+from wrenla_handler.stores.base import Reach
 
 from .gate import Gate
 
@@ -138,7 +139,7 @@ def test_one_that_goes_and_comes_again(processes: wl.LocalExecutor, functions: C
 
 
 def test_many_threads_share_and_drop(stored: Callable[[], list[str]]) -> None:
-    place, part, lost = ScratchSpace("calls-shared", "host"), bytes(1 << 16), []
+    place, part, lost = ScratchSpace("calls-shared", Reach.HOST), bytes(1 << 16), []
 
     def work() -> None:
         for _ in range(100):
@@ -159,7 +160,7 @@ def test_many_threads_share_and_drop(stored: Callable[[], list[str]]) -> None:
 
 
 def test_what_cannot_be_stored_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    place = ScratchSpace("calls-failing", "host")
+    place = ScratchSpace("calls-failing", Reach.HOST)
     with monkeypatch.context() as patch:
         patch.setattr(type(place.store), "put", lambda *_, **__: (_ for _ in ()).throw(OSError("full")))
         with pytest.raises(OSError, match="full"):

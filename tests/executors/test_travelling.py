@@ -12,7 +12,11 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import ReachError
-from wrenla_handler.stores import open_store
+from wrenla.executors.transport.reachable import ReachingPickler
+from wrenla.executors.transport.scratch import ScratchSpace
+from wrenla_handler.serialize.blobs import dump
+from wrenla_handler.stores.base import Reach
+from wrenla_handler.stores.urls import open_store
 
 LOCK = threading.Lock()
 
@@ -121,6 +125,25 @@ def test_readers_of_memory_are_refused(
         f"{in_memory}/a: worker processes cannot see the memory of this one: "
     )
     assert processes.stats().submitted == 0
+
+
+def test_other_machines_see_shared_folders_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a").write_text("y")
+    (reader,) = wl.objects(tmp_path / "texts")
+    monkeypatch.setenv("WRENLA_STORE", str(tmp_path / "calls"))
+    scratch = ScratchSpace("calls-0123456789ab", Reach.SHARED)
+    with pytest.raises(ReachError, match=r"texts/a: .*other machines.*WRENLA_SHARED_FOLDERS"):
+        dump([reader], ReachingPickler, modules=set(), reach=Reach.SHARED)
+    with pytest.raises(ReachError, match=r"calls: .*other machines.*WRENLA_SHARED_FOLDERS"):
+        scratch.send([bytes(100)], "arguments", inline=0)
+    monkeypatch.setenv("WRENLA_SHARED_FOLDERS", str(tmp_path))
+    assert dump([reader], ReachingPickler, modules=set(), reach=Reach.SHARED)
+    (blob,) = scratch.send([bytes(100)], "arguments", inline=0)
+    assert scratch.fetch(blob.key) == bytes(100)
+    scratch.close()
+    with pytest.raises(ReachError, match=r"functions on AWS"):
+        dump([reader], ReachingPickler, modules=set(), reach=Reach.ANYWHERE)
 
 
 def test_readers_that_are_seen(processes: wl.LocalExecutor, in_memory: str, tmp_path: Path) -> None:

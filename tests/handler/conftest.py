@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from wrenla_handler.stores import MemoryStore, Store, open_store
+from wrenla_handler.stores.base import Store
+from wrenla_handler.stores.memory import MemoryStore
+from wrenla_handler.stores.urls import open_store
 
 
 @pytest.fixture(params=["memory", "file", "s3"])

@@ -29,7 +29,7 @@ from wrenla_handler.calls.messages import Request, Response
 from wrenla_handler.errors import EventError, IntegrityError, MissingTileError
 from wrenla_handler.linalg_errors import NotPositiveDefiniteError
 from wrenla_handler.serialize.blobs import Blob, Packed, dump, load, pack
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
@@ -57,7 +57,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     folder = tmp_path / "tmp"
     folder.mkdir()
     made: list[lambda_entry._Environment] = []
-    monkeypatch.setattr(broadcast._values, "limit", broadcast._values.limit)
+    monkeypatch.setattr(broadcast._values.known, "nbytes", broadcast._values.known.nbytes)
     levels = {name: logging.getLogger(name).level for name in ("", "boto3", "botocore", "urllib3")}
     streams, handlers = (sys.stdout, sys.stderr), list(logging.getLogger().handlers)
 

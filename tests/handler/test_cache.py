@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from wrenla_handler.stores import LocalStore
+from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.tiles.buffers import Buffers, empty_tile
 from wrenla_handler.tiles.cache import CacheKey, Tile, TileCache
 from wrenla_handler.tiles.grid import Grid

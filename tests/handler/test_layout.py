@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from wrenla_handler.errors import MetadataError, NotAMatrixError
-from wrenla_handler.stores import MemoryStore
+from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import (
     DTYPES,

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from wrenla_handler.errors import StoreError, TransientStoreError
-from wrenla_handler.stores import LocalStore
+from wrenla_handler.stores.local import LocalStore
 
 MEGABYTE = bytes(range(256)) * 4096
 
@@ -162,7 +162,7 @@ def test_writes_in_pieces_are_put_together(any_store: LocalStore, monkeypatch: p
 
 WRITER = """
 import os, signal, sys
-from wrenla_handler.stores import LocalStore
+from wrenla_handler.stores.local import LocalStore
 
 root, create, unnamed = sys.argv[1], sys.argv[2] == "create", sys.argv[3] == "unnamed"
 store = LocalStore(root)

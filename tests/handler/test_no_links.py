@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import RUNS, SAVING, LocalStore, folders
+from wrenla_handler.stores import folders
+from wrenla_handler.stores.base import RUNS, SAVING
+from wrenla_handler.stores.local import LocalStore
 
 KEYS = ("a/b/c", "a/b", "a")
 

@@ -21,8 +21,10 @@ from hypothesis import strategies as st
 import wrenla as wl
 from wrenla_handler.calls.objects import StoredObject
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import MemoryStore, Store, open_store
+from wrenla_handler.stores.base import Store
+from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.s3.client import shared_client
+from wrenla_handler.stores.urls import open_store
 
 MIB = 1 << 20
 TEXTS = {"b.txt": b"one\ntwo\n", "a.txt": b"three", "deep/c.csv": b"1,2\n", "empty": b""}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, SSLError
 
 from wrenla_handler import probe as probe_module
 from wrenla_handler.errors import StoreError, TransientStoreError
@@ -49,12 +49,13 @@ def test_a_bucket_that_is_not_there(key: str, monkeypatch: pytest.MonkeyPatch) -
         answer("PermanentRedirect", 301),
         answer("RequestTimeTooSkewed", 403),
         NoCredentialsError(),
+        SSLError(endpoint_url="https://x", error="CERTIFICATE_VERIFY_FAILED"),
     ],
     ids=str,
 )
 def test_what_is_not_the_objects_fault_does_not_name_it(error: Exception) -> None:
     assert {said(error, key) for key in ("", "lease/", "m/c/0/0")} == {said(error, "")}
-    assert said(error, "").startswith(f"{URL}: th")
+    assert said(error, "").startswith((f"{URL}: th", f"{URL}: SSL"))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,7 @@ def test_what_is_not_the_objects_fault_does_not_name_it(error: Exception) -> Non
         (answer("AccessDenied", 403), "access denied; the credentials need"),
         (answer("Teapot", 418), "S3 answered 418 Teapot: m"),
         (EndpointConnectionError(endpoint_url="http://x"), "S3 did not answer: Could not connect"),
+        (SSLError(endpoint_url="https://x", error="EOF"), "S3 did not answer: SSL validation failed"),
     ],
     ids=str,
 )

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from wrenla_handler.stores import S3Store, open_store
+from wrenla_handler.stores.s3.store import S3Store
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.sources import Sources
 
 CONTENT = bytes(range(256)) * 1000

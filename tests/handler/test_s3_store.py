@@ -32,9 +32,9 @@ from urllib3.exceptions import ProtocolError
 from urllib3.exceptions import ReadTimeoutError as BodyTimeoutError
 
 from wrenla_handler.errors import StoreError, TransientStoreError
-from wrenla_handler.stores import S3Store
 from wrenla_handler.stores.s3 import client as s3_client
 from wrenla_handler.stores.s3.client import new_client, shared_client
+from wrenla_handler.stores.s3.store import S3Store
 
 CONTENT = bytes(range(256)) * 1000
 PARTS = {"one part": len(CONTENT), "three parts": 100_000}
@@ -374,7 +374,7 @@ def test_creating_gives_up(
             *(400, "IllegalLocationConstraintException"),
             *("the bucket is in another region; set AWS_DEFAULT_REGION", False),
         ),
-        (403, "RequestTimeTooSkewed", "this machine's clock is more than 15 minutes off", False),
+        (403, "RequestTimeTooSkewed", "this machine's clock is off by more than 15 minutes; set it", False),
         (400, "EntityTooLarge", "the object is larger .* use smaller tiles", True),
         (418, "Teapot", "S3 answered 418 Teapot: A message.", True),
     ],
@@ -429,12 +429,10 @@ def test_credentials_may_come_later(s3_bucket: str, monkeypatch: pytest.MonkeyPa
     with monkeypatch.context() as without:
         without.delenv("AWS_ACCESS_KEY_ID")
         without.delenv("AWS_SECRET_ACCESS_KEY")
-        with pytest.raises(StoreError, match=f"^s3://{s3_bucket}: there are no AWS credentials; set"):
+        with pytest.raises(StoreError, match=f"^s3://{s3_bucket}: there are no AWS credentials; name"):
             S3Store(s3_bucket).get("key")
         without.setenv("AWS_PROFILE", "nobody")
-        with pytest.raises(
-            StoreError, match=r"^s3://.*: key: The config profile .nobody. could not be found"
-        ):
+        with pytest.raises(StoreError, match=r"^s3://.*: The config profile .nobody. .* check AWS_PROFILE"):
             S3Store(s3_bucket).get("key")
     assert S3Store(s3_bucket).put("key", b"")
 
@@ -516,7 +514,7 @@ def test_a_forked_child_starts_afresh(s3_bucket: str) -> None:
 def test_boto3_is_imported_only_when_it_is_needed() -> None:
     code = """
 import sys
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 open_store("s3://bucket")
 sys.exit("boto3" in sys.modules)
 """

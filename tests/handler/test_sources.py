@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from wrenla_handler.serialize.modules import join_function
-from wrenla_handler.stores import LocalStore
+from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.tiles.sources import Sources, function_key
 
 

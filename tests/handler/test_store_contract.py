@@ -11,17 +11,11 @@ from typing import Any
 
 import pytest
 
-from wrenla_handler.stores import (
-    CopyingStore,
-    LocalStore,
-    MemoryStore,
-    MovingStore,
-    OwningStore,
-    S3Store,
-    Store,
-    join,
-    open_store,
-)
+from wrenla_handler.stores.base import CopyingStore, MovingStore, OwningStore, Reach, Store
+from wrenla_handler.stores.local import LocalStore
+from wrenla_handler.stores.memory import MemoryStore
+from wrenla_handler.stores.s3.store import S3Store
+from wrenla_handler.stores.urls import join, open_store
 
 CONTENT = bytes(range(256)) * 1024  # 256 KiB: enough for a local store to map it
 BAD_KEYS = [
@@ -300,7 +294,11 @@ def test_a_closed_store_can_be_used_again(store: Store) -> None:
 
 
 def test_stores_say_how_far_they_reach(store: Store) -> None:
-    reach: dict[type, str] = {MemoryStore: "process", LocalStore: "host", S3Store: "anywhere"}
+    reach: dict[type, Reach] = {
+        MemoryStore: Reach.PROCESS,
+        LocalStore: Reach.HOST,
+        S3Store: Reach.ANYWHERE,
+    }
     assert store.reach == reach[type(store)]
     assert repr(store).startswith(type(store).__name__)
 

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wrenla_handler.stores import MemoryStore, open_store
+from wrenla_handler.stores.memory import MemoryStore
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import TileCache
 from wrenla_handler.tiles.grid import Grid

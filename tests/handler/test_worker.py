@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import LEASE, SAVING, open_store
+from wrenla_handler.stores.base import LEASE, SAVING, Reach
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
@@ -247,7 +248,7 @@ class Owning:
     """What a worker asks of a store in which tiles of two results can meet."""
 
     def __init__(self, standing: str) -> None:
-        self.reach, self.url, self.standing = "anywhere", "s3://b/out", standing
+        self.reach, self.url, self.standing = Reach.ANYWHERE, "s3://b/out", standing
         self.lease: bytes | None = None
         self.written = 0
 

@@ -13,7 +13,9 @@ import pytest
 
 from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileError
 from wrenla_handler.linalg_errors import NotPositiveDefiniteError
-from wrenla_handler.stores import LocalStore, MemoryStore, open_store
+from wrenla_handler.stores.local import LocalStore
+from wrenla_handler.stores.memory import MemoryStore
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
 from wrenla_handler.tiles.sources import as_bytes, function_key

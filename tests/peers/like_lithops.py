@@ -15,7 +15,8 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import wrenla as wl
-from wrenla_handler.stores import Store, open_store
+from wrenla_handler.stores.base import Store
+from wrenla_handler.stores.urls import open_store
 
 __all__ = ["FunctionExecutor", "Storage"]
 

@@ -14,8 +14,9 @@ from tests.processes import open_files
 from tests.settings import own_settings_in
 from tests.waiting import until
 from wrenla.workspace import lease as lease_module
-from wrenla_handler.stores import MemoryStore, open_store
+from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.s3.client import close_clients
+from wrenla_handler.stores.urls import open_store
 
 
 @pytest.fixture(autouse=True)

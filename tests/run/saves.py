@@ -11,7 +11,8 @@ import pytest
 import wrenla as wl
 from wrenla.run.events import Event, TaskFinished
 from wrenla.workspace.lease import Holder
-from wrenla_handler.stores import LEASE, SAVING, open_store
+from wrenla_handler.stores.base import LEASE, SAVING
+from wrenla_handler.stores.urls import open_store
 
 FIRST = f"{SAVING}/{LEASE}00000000"
 N, TILE = 40, 8

@@ -20,7 +20,10 @@ from wrenla.planning.cut import Cut
 from wrenla.run.events import Event, RunStarted
 from wrenla.workspace.lease import Holder
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import LEASE, RUNS, LocalStore, MemoryStore, open_store
+from wrenla_handler.stores.base import LEASE, RUNS
+from wrenla_handler.stores.local import LocalStore
+from wrenla_handler.stores.memory import MemoryStore
+from wrenla_handler.stores.urls import open_store
 
 N, TILE = 200, 32
 B1, B2 = (np.random.default_rng(seed).standard_normal((N, 3)) for seed in (1, 2))

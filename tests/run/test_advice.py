@@ -16,7 +16,7 @@ import wrenla as wl
 from tests.run.saves import WITHOUT_S3, stop_after
 from wrenla.cli.main import main
 from wrenla.run.events import Event, RunStarted
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 
 N, TILE = 80, 20
 B = np.random.default_rng(0).standard_normal((N, N))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3.client import close_clients
+from wrenla_handler.stores.urls import open_store
 
 
 @pytest.fixture

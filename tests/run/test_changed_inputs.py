@@ -15,7 +15,9 @@ import wrenla as wl
 from tests.run.saves import TILE, WITHOUT_S3, N, full, objects, stop_after
 from wrenla.errors import StaleMatrixError
 from wrenla.run.events import Event, TaskFinished
-from wrenla_handler.stores import LocalStore, Store, open_store
+from wrenla_handler.stores.base import Store
+from wrenla_handler.stores.local import LocalStore
+from wrenla_handler.stores.urls import open_store
 
 pytestmark = pytest.mark.usefixtures("short_watch")
 

@@ -16,7 +16,8 @@ import pytest
 
 import wrenla as wl
 from wrenla.evaluate.cleaning import clean
-from wrenla_handler.stores import RUNS, open_store
+from wrenla_handler.stores.base import RUNS
+from wrenla_handler.stores.urls import open_store
 
 SCRIPT = """
 import sys

@@ -16,7 +16,7 @@ from wrenla.evaluate.cleaning import clean
 from wrenla.workspace import lease as lease_module
 from wrenla.workspace.lease import standing
 from wrenla.workspace.workspace import Workspace
-from wrenla_handler.stores import LEASE
+from wrenla_handler.stores.base import LEASE
 
 KEY = 24 * "0"
 

@@ -20,7 +20,7 @@ from wrenla.run.events import (
     WaveFinished,
     WaveStarted,
 )
-from wrenla_handler.stores import MemoryStore
+from wrenla_handler.stores.memory import MemoryStore
 
 
 @pytest.fixture(params=["memory", "folder"])

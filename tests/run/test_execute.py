@@ -18,7 +18,8 @@ import wrenla as wl
 from tests.waiting import slowed
 from wrenla.errors import ReachError
 from wrenla.run.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted
-from wrenla_handler.stores import RUNS, join, open_store
+from wrenla_handler.stores.base import RUNS, Reach
+from wrenla_handler.stores.urls import join, open_store
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_persisted_tiles_live_as_long_as_their_matrix(
 class Far(wl.LocalExecutor):
     """Pretends that its workers are elsewhere."""
 
-    def __init__(self, reach: Any) -> None:
+    def __init__(self, reach: Reach) -> None:
         super().__init__(1, allowed_mem="200 MiB")
         self.reach = reach
 
@@ -109,15 +110,41 @@ def test_what_the_workers_cannot_see_is_refused_before_anything_starts(
     memory = host.save(f"memory://{tmp_path.name}/A", executor)
     folder = host.save(tmp_path / "A", executor)
     events: list[Event] = []
-    with Far("host") as near:
+    with Far(Reach.HOST) as near:
         (folder @ folder).compute(near)
         for unseen in (host, memory):
             with pytest.raises(ReachError, match=r"can be seen by this process only.*further away.*host"):
                 (unseen @ folder).compute(near, on_event=events.append)
-    with Far("anywhere") as far, pytest.raises(ReachError, match="by this host only"):
+    with Far(Reach.ANYWHERE) as far, pytest.raises(ReachError, match="by this host only"):
         (folder @ folder).compute(far, on_event=events.append)
     assert events == []
     assert not [key for key in left() if "/c/" in key]
+
+
+def test_workers_on_other_machines_see_shared_folders_only(
+    tmp_path: Path, executor: wl.LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.eye(64)
+    stored = wl.from_array(array, tile=32).save(tmp_path / "shared" / "A", executor)
+    monkeypatch.setenv("WRENLA_STORE", str(tmp_path / "shared" / "temporary"))
+    with Far(Reach.SHARED) as far:
+        with pytest.raises(ReachError, match=r"by this host only.*\(shared\).*WRENLA_SHARED_FOLDERS"):
+            (stored @ stored).compute(far)
+        monkeypatch.setenv("WRENLA_SHARED_FOLDERS", f"/nowhere:{tmp_path / 'shared'}")
+        # what is in this process's memory is brought to them
+        product = stored @ wl.from_array(2 * array, tile=32)
+        assert np.array_equal(product.compute(far), 2 * array)
+        product.save(tmp_path / "shared" / "B", far)
+        with pytest.raises(ReachError, match=r"cannot write there: .*WRENLA_SHARED_FOLDERS"):
+            product.save(tmp_path / "other", far)
+        monkeypatch.setenv("WRENLA_STORE", str(tmp_path / "shared-not"))
+        with pytest.raises(ReachError, match=r"store for temporaries.*WRENLA_SHARED_FOLDERS"):
+            product.compute(far)
+    with (
+        Far(Reach.ANYWHERE) as lambdas,
+        pytest.raises(ReachError, match="by the machines that share it only"),
+    ):
+        (stored @ stored).compute(lambdas)
 
 
 # every run ends

@@ -18,7 +18,8 @@ from wrenla.run.events import Event, RunFinished, TaskFinished, TaskRetried, Tas
 from wrenla.run.scheduler import Policy
 from wrenla.workspace.lease import Holder
 from wrenla_handler.errors import MissingTileError, StoreError, TransientStoreError
-from wrenla_handler.stores import Store, open_store
+from wrenla_handler.stores.base import Store
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles import sources
 from wrenla_handler.tiles.task import ArraySpec, Task
 from wrenla_handler.tiles.worker import Report

@@ -18,7 +18,10 @@ from wrenla.workspace import lease as lease_module
 from wrenla.workspace.lease import Holder
 from wrenla.workspace.ownership import MANIFEST
 from wrenla.workspace.workspace import Workspace
-from wrenla_handler.stores import LEASE, RUNS, LocalStore, MemoryStore, join, open_store
+from wrenla_handler.stores.base import LEASE, RUNS
+from wrenla_handler.stores.local import LocalStore
+from wrenla_handler.stores.memory import MemoryStore
+from wrenla_handler.stores.urls import join, open_store
 
 KEYS = [f"{n:024x}" for n in range(6)]
 NODE = 24 * "e"

@@ -15,7 +15,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.planning.plan import make_plan
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 
 SCRIPT = """
 import os, signal, sys

@@ -20,7 +20,9 @@ import pytest
 from wrenla.workspace import lease as lease_module
 from wrenla.workspace.lease import Holder, Lease, are_free, is_free, standing
 from wrenla_handler.errors import StoreError, TransientStoreError
-from wrenla_handler.stores import LEASE, MemoryStore, Store, open_store
+from wrenla_handler.stores.base import LEASE, Store
+from wrenla_handler.stores.memory import MemoryStore
+from wrenla_handler.stores.urls import open_store
 
 
 @pytest.fixture(params=["folder", "memory"])

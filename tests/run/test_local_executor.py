@@ -17,6 +17,7 @@ import wrenla as wl
 from wrenla.errors import NestedCallError
 from wrenla.executors.local.executor import memory_of_this_machine
 from wrenla.run.events import Event, TaskFinished
+from wrenla_handler.stores.base import Reach
 from wrenla_kernels import scipy_blas_info
 
 
@@ -134,7 +135,7 @@ def test_defaults_are_those_of_the_machine() -> None:
     with wl.LocalExecutor() as executor:
         assert executor.workers >= 1
         assert executor.allowed_mem == memory_of_this_machine() // 2
-        assert executor.reach == "process"
+        assert executor.reach == Reach.PROCESS
         assert repr(executor).startswith(
             f"LocalExecutor(workers={executor.workers}, kind='process', allowed_mem='"
         )

@@ -10,6 +10,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import PlanError, ReachError, SettingError
+from wrenla_handler.stores.base import Reach
 
 evaluations = pytest.mark.parametrize(
     "evaluate",
@@ -63,7 +64,7 @@ def test_a_refused_save_leaves_nothing(tmp_path: Path) -> None:
     with wl.LocalExecutor(1, allowed_mem="30 MiB") as executor:
         with pytest.raises(PlanError):
             wl.random((4000, 4000), tile=2000).gram().save(tmp_path / "A", executor)
-        executor.reach = "anywhere"
+        executor.reach = Reach.ANYWHERE
         with pytest.raises(ReachError, match=r"cannot write there: .*s3://.*LocalExecutor"):
             wl.eye(3).save(tmp_path / "A", executor)
     assert not (tmp_path / "A").exists()

@@ -18,7 +18,7 @@ import pytest
 import wrenla as wl
 from wrenla.errors import SaveConflictError
 from wrenla.run.events import Event, TaskFinished
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 
 TOGETHER = """
 import sys, time

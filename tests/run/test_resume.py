@@ -20,7 +20,9 @@ from tests.waiting import slowed
 from wrenla.planning import plan as plan_module
 from wrenla.planning.cut import Cut
 from wrenla.run.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted
-from wrenla_handler.stores import LocalStore, ObjectInfo, open_store
+from wrenla_handler.stores.base import ObjectInfo
+from wrenla_handler.stores.local import LocalStore
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.layout import METADATA_KEY
 
 CUTS = [Cut(), Cut("fixed", 1), Cut("fixed", 3), Cut("doubling", 4)]

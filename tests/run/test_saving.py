@@ -17,7 +17,9 @@ from wrenla.errors import StaleMatrixError, StoreError, TransientStoreError
 from wrenla.evaluate import saving
 from wrenla.run import execute
 from wrenla.run.events import Event, TaskStarted
-from wrenla_handler.stores import LEASE, SAVING, LocalStore, open_store
+from wrenla_handler.stores.base import LEASE, SAVING
+from wrenla_handler.stores.local import LocalStore
+from wrenla_handler.stores.urls import open_store
 
 pytestmark = pytest.mark.usefixtures("short_watch")
 

@@ -18,7 +18,9 @@ from tests.run.saves import TILE, N, dead, full, objects, stop_after, values, wh
 from wrenla.errors import SaveConflictError, StoreError
 from wrenla.run.events import Event, TaskFinished, TaskStarted
 from wrenla.workspace import lease as lease_module
-from wrenla_handler.stores import SAVING, S3Store, open_store
+from wrenla_handler.stores.base import SAVING
+from wrenla_handler.stores.s3.store import S3Store
+from wrenla_handler.stores.urls import open_store
 
 pytestmark = pytest.mark.usefixtures("short_watch")
 

@@ -89,6 +89,7 @@ def test_a_project_without_a_table_ends_the_search(write: Write) -> None:
 
 KINDS: dict[str, tuple[str, Any]] = {
     "store": ("s3://bucket/tmp", "s3://bucket/tmp"),
+    "shared_folders": ("/scratch:/data", "/scratch:/data"),
     "workers": ("3", 3),
     "allowed_mem": ("2 GiB", 2 << 30),
     "blas_threads": ("2", 2),

@@ -14,8 +14,8 @@ import pytest
 import wrenla as wl
 from wrenla.run.events import TaskFinished, TaskStarted
 from wrenla_handler.errors import TruncatedTileError
-from wrenla_handler.stores import open_store
 from wrenla_handler.stores.mmap import guard, refuse_truncated
+from wrenla_handler.stores.urls import open_store
 
 TILE = 256  # 512 KiB a tile: large enough to be mapped
 
@@ -126,7 +126,7 @@ def test_other_accesses_end_the_process_as_before(whose: str, tmp_path: Path) ->
     script = """
 import contextlib, faulthandler, os, sys
 import numpy as np
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.stores.mmap import refuse_truncated
 faulthandler.enable()
 folder, whose = sys.argv[1:]

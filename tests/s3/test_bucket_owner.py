@@ -9,9 +9,9 @@ import boto3
 import pytest
 
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import S3Store
 from wrenla_handler.stores.s3 import client as s3_client
 from wrenla_handler.stores.s3.client import expect_owner, new_client
+from wrenla_handler.stores.s3.store import S3Store
 
 ACCOUNT = "123456789012"
 HEADER = "x-amz-expected-bucket-owner"

@@ -11,7 +11,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.run.events import Event, RunFinished
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 
 from .conftest import REAL_S3
 from .fault_proxy import FaultProxy

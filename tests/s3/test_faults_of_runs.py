@@ -9,8 +9,8 @@ import pytest
 
 import wrenla as wl
 from wrenla.run.events import Event, RunFinished
-from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3.client import close_clients
+from wrenla_handler.stores.urls import open_store
 
 from .fault_proxy import Cut, Drop, Fault, FaultProxy, Request, Rule, Slow, s3_error
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from wrenla_handler.errors import TransientStoreError
-from wrenla_handler.stores import S3Store
+from wrenla_handler.stores.s3.store import S3Store
 
 from .fault_proxy import Cut, Drop, Fault, FaultProxy, Rule, Slow, s3_error
 

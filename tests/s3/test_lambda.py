@@ -17,8 +17,8 @@ from botocore.credentials import Credentials
 import wrenla as wl
 from tests.waiting import without_copies
 from wrenla.emulator import LambdaEmulator
-from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3.client import close_clients
+from wrenla_handler.stores.urls import open_store
 
 from .fault_proxy import FaultProxy, Request
 from .test_counts import TILE, U, factor, n

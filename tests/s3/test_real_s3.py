@@ -14,8 +14,9 @@ import pytest
 
 import wrenla as wl
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import S3Store, open_store
 from wrenla_handler.stores.s3.client import shared_client
+from wrenla_handler.stores.s3.store import S3Store
+from wrenla_handler.stores.urls import open_store
 
 from .conftest import REAL_S3
 
@@ -41,7 +42,7 @@ def test_wrong_credentials_are_an_error_of_one_line(
         assert type(caught.value) is StoreError
         assert str(caught.value) == (
             f"s3://{s3_bucket}: the credentials are not accepted; "
-            "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile (AWS_PROFILE, --profile)"
         )
 
 

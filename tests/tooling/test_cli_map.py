@@ -23,7 +23,7 @@ from wrenla.cli.inputs import Input, check_usage
 from wrenla.cli.main import main
 from wrenla.cli.map import _outcomes
 from wrenla_handler.calls.chunk import Chunk
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 
 SCRIPT = """
 import sys, time

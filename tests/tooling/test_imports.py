@@ -256,3 +256,40 @@ def test_what_is_loaded(module: str, unwanted: str) -> None:
     script = f"import sys, {module}; print(*(set({unwanted.split()!r}) & sys.modules.keys()))"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.split() == []
+
+
+def test_modules_of_a_package_that_imports_them_are_not_imported_by_others() -> None:
+    """Of two threads that import two of them first, each would wait for the other: Python refuses one."""
+    importing = {found.importer for found in imports() if found.module.startswith(f"{found.importer}.")}
+    assert importing == {"wrenla", "wrenla.emulator", "wrenla_kernels"}  # `wrenla` when a name is first used
+    wrong = [
+        str(found)
+        for found in imports()
+        for package in importing - {"wrenla"}
+        if found.module.startswith(f"{package}.") and not f"{found.importer}.".startswith(f"{package}.")
+    ]
+    assert wrong == []
+
+
+def test_threads_may_import_stores_at_the_same_time() -> None:
+    names = [f"wrenla_handler.stores{name}" for name in (".urls", "", ".s3.store", ".base", ".local")]
+    script = f"""
+import threading
+from importlib import import_module
+
+def load(name):
+    together.wait()
+    import_module(name)
+    loaded.append(name)
+
+names, loaded = {names!r}, []
+together = threading.Barrier(len(names))
+threads = [threading.Thread(target=load, args=[name]) for name in names]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(*loaded)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert sorted(run.stdout.split()) == sorted(names), run.stderr

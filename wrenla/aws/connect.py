@@ -19,7 +19,7 @@ from wrenla.aws.regions import region_of
 from wrenla.aws.resources.lifecycle import Lifecycle
 from wrenla.aws.spec import AS_DEPLOYED, FIRST_PREFIX, DeploySpec, Site, whose
 from wrenla.workspace.ownership import Kinds
-from wrenla_handler.stores import RUNS
+from wrenla_handler.stores.base import RUNS
 
 __all__ = ["Clients", "check_place", "connect", "reader", "site_without_rights", "whose"]
 

@@ -21,7 +21,7 @@ from wrenla.aws.resources.resource import Change
 from wrenla.aws.resources.role import role_is_for, role_is_ours
 from wrenla.aws.spec import DeploySpec, Site
 from wrenla.workspace.ownership import Kind, Kinds
-from wrenla_handler.stores import RUNS
+from wrenla_handler.stores.base import RUNS
 
 __all__ = ["destroy"]
 

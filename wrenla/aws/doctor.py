@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from wrenla.aws.connect import Clients, connect, whose
-from wrenla.aws.error_messages import DeployError, explaining, is_denied, is_not_accepted, lacking
+from wrenla.aws.error_messages import DeployError, explaining, is_denied, lacking
 from wrenla.aws.invoking import Invoke, invoking
 from wrenla.aws.none_if_absent import ask
 from wrenla.aws.regions import region_of
@@ -18,7 +18,7 @@ from wrenla.aws.resources.function import find_function
 from wrenla.aws.resources.lifecycle import DAYS, Lifecycle
 from wrenla.aws.spec import DeploySpec, Site
 from wrenla.executors.aws_lambda.handshake import PING, differences
-from wrenla_handler.stores.s3.errors import error_status
+from wrenla_handler.aws_errors import error_status, is_not_accepted
 
 __all__ = ["Check", "examine"]
 

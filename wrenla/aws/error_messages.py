@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from wrenla.errors import WrenlaError
-from wrenla_handler.stores.s3.errors import error_status
+from wrenla_handler import aws_errors
+from wrenla_handler.aws_errors import error_status, in_line, remedy
 
-__all__ = ["DeployError", "explaining", "is_denied", "is_not_accepted", "lacking"]
+__all__ = ["DeployError", "explaining", "is_denied", "lacking"]
 
 
 class DeployError(WrenlaError):
@@ -33,63 +34,27 @@ def explaining() -> Iterator[None]:
         cause = error.__cause__ or error.__context__
         if isinstance(cause, ClientError):
             raise DeployError(_from_answer(cause)) from error
-        raise DeployError(_in_line(error)) from error
+        raise DeployError(in_line(error)) from error
 
 
-_WRONG = "the credentials are not accepted; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or --profile"
-_WRONG_OR_REGION = f"{_WRONG}; or the region is not enabled for this account"
-_CLOCK = "this machine's clock is off by more than 5 minutes; set it"
 _NAME = "check --region, AWS_DEFAULT_REGION and ~/.aws/config"
-_EXPIRED = "the credentials have expired; renew them (for SSO: aws sso login)"
-_REGION = "the bucket is in another region{where}; give --region"
 _MANY = "this account has as many of these as it may; delete some, or ask AWS for more (Service Quotas)"
 _LATER = "AWS refuses since too much is asked at once; run the same command again in a minute"
 
 _REMEDIES = {
-    "InvalidAccessKeyId": _WRONG,
-    "SignatureDoesNotMatch": _WRONG,
-    "InvalidSignatureException": _WRONG,
-    "IncompleteSignature": _WRONG,
-    "IncompleteSignatureException": _WRONG,
-    "InvalidToken": _WRONG,
-    "AuthFailure": _WRONG_OR_REGION,
-    "InvalidClientTokenId": _WRONG_OR_REGION,
-    "UnrecognizedClientException": _WRONG_OR_REGION,
-    "ExpiredToken": _EXPIRED,
-    "ExpiredTokenException": _EXPIRED,
-    "TokenRefreshRequired": _EXPIRED,
-    "RequestExpired": _EXPIRED,
-    "PermanentRedirect": _REGION,
-    "AuthorizationHeaderMalformed": _REGION,
-    "IllegalLocationConstraintException": _REGION,
-    "301": _REGION,
     "NoSuchBucket": "there is no such bucket; run wrenla deploy, or check --bucket and --region",
     "BucketNotEmpty": "there is something in it: what was written meanwhile goes if you run the same command "
     "again; old versions, which a bucket with versioning keeps, are yours to delete",
-    "RequestTimeTooSkewed": _CLOCK,
     "OptInRequired": "the region is not enabled for this account; enable it, or give another --region",
-    "Throttling": _LATER,
-    "ThrottlingException": _LATER,
-    "TooManyRequestsException": _LATER,
-    "SlowDown": _LATER,
     "CodeStorageExceededException": "all the functions of this account hold more code than it may (75 GB); "
     "delete old functions and versions, or ask AWS for more (Service Quotas)",
     "TooManyBuckets": _MANY,
     "LimitExceeded": _MANY,
     "LimitExceededException": _MANY,
     "ResourceConflictException": "somebody else is changing the function; run the same command again",
-    "KMSAccessDeniedException": "Lambda may not decrypt the function's variables, as when its role was made "
-    "again; run wrenla deploy (if a key of your own encrypts them: see its policy)",
     "OperationAborted": "somebody else is changing the bucket; run the same command again",
+    **dict.fromkeys(aws_errors.THROTTLED, _LATER),
 }
-
-_NOT_ACCEPTED = frozenset(
-    code for code, text in _REMEDIES.items() if text in (_WRONG, _WRONG_OR_REGION, _EXPIRED)
-)
-
-_DENIED = frozenset(
-    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403"}
-)
 
 _ACTIONS = {
     "HeadBucket": "s3:ListBucket",
@@ -119,25 +84,17 @@ _ALL_OF_ROLES = (
 
 _S3 = re.compile(r"Bucket|Object")
 
-_OLD_SIGNATURE = re.compile(r"Signature (expired|not yet current)")
-"""Only S3 has a code of its own for wrong clocks."""
-
 _PAGE = re.compile(r"<(!doctype|html)", re.IGNORECASE)
 
 
 def is_denied(error: Any) -> bool:
     """Tell whether AWS refuses since the permission is lacking."""
-    return error_status(error)[1] in _DENIED
-
-
-def is_not_accepted(error: Any) -> bool:
-    """Tell whether AWS refuses since the credentials are wrong, or no longer right."""
-    return error_status(error)[1] in _NOT_ACCEPTED
+    return error_status(error)[1] in aws_errors.ACCESS_DENIED
 
 
 def _from_answer(error: Any) -> str:
     status, code = error_status(error)
-    message = _in_line(error.response.get("Error", {}).get("Message", "")) or "no message"
+    message = aws_errors.error_message(error)
     operation = str(error.operation_name)
     if _PAGE.match(message):
         return (
@@ -146,12 +103,8 @@ def _from_answer(error: Any) -> str:
         )
     if is_denied(error):
         return f"{operation}: access denied; {lacking(operation, message)}"
-    if _OLD_SIGNATURE.search(message):
-        return f"{operation}: {_CLOCK}"
-    if code in _REMEDIES:
-        where = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
-        remedy = _REMEDIES[code].format(where=f" ({where})" if where else "")
-        return f"{operation}: {remedy}"
+    if text := remedy(error) or _REMEDIES.get(code, ""):
+        return f"{operation}: {text}"
     return f"{operation}: AWS answered {status} {code}: {message}"
 
 
@@ -178,23 +131,10 @@ def lacking(operation: str, message: str, who: str = "these credentials need") -
 def _without_answer(error: Any) -> str:
     from botocore import exceptions
 
-    if isinstance(error, exceptions.ProfileNotFound):
-        return f"{_in_line(error)}: check --profile, AWS_PROFILE and ~/.aws/config"
-    if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
-        return (
-            "there are no AWS credentials: give --profile, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "or run aws configure"
-        )
-    if isinstance(error, (exceptions.SSOError, exceptions.TokenRetrievalError)):
-        return _EXPIRED
+    if general := remedy(error):
+        return general
     if isinstance(error, (exceptions.UnknownRegionError, exceptions.InvalidRegionError)):
-        return f"{_in_line(error).rstrip('.')}: {_NAME}"
-    if isinstance(error, exceptions.NoRegionError):
-        return "there is no region: give --region, or set AWS_DEFAULT_REGION"
+        return f"{in_line(error).rstrip('.')}: {_NAME}"
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
-        return f"AWS does not answer: {_in_line(error)}: check --region, the network and AWS_ENDPOINT_URL"
-    return _in_line(error)
-
-
-def _in_line(text: object) -> str:
-    return " ".join(str(text).split())
+        return f"AWS does not answer: {in_line(error)}: check --region, the network and AWS_ENDPOINT_URL"
+    return in_line(error)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wrenla.errors import MetadataError
-from wrenla_handler.stores import RUNS, SAVING, Store
+from wrenla_handler.stores.base import RUNS, SAVING, Store
 from wrenla_handler.tiles.layout import METADATA_KEY, TILE_KEYS, TileLayout
 
 __all__ = ["StoredMatrix", "stored_matrices"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from wrenla_handler.stores.s3.errors import error_status
+from wrenla_handler.aws_errors import error_status
 
 __all__ = ["ask", "document", "tags_of"]
 

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from wrenla.aws.error_messages import DeployError
+from wrenla_handler.aws_errors import NO_REGION
 
 __all__ = ["region_of"]
 
@@ -22,7 +23,7 @@ def region_of(session: Any) -> str:
     """
     region = session.region_name
     if not region:
-        raise DeployError("there is no region: give --region, or set AWS_DEFAULT_REGION")
+        raise DeployError(NO_REGION)
     known = [
         name
         for partition in session.get_available_partitions()

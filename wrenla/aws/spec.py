@@ -10,7 +10,7 @@ from pathlib import Path
 from wrenla.aws.packaging.target import running_python
 from wrenla.errors import SettingError
 from wrenla.executors.aws_lambda.names import BUCKET, BUCKET_RULE
-from wrenla_handler.stores import RUNS
+from wrenla_handler.stores.base import RUNS
 
 __all__ = ["AS_DEPLOYED", "FIRST_PREFIX", "DeploySpec", "Deployment", "Site", "whose"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from wrenla.executors.aws_lambda.names import BUCKET
-from wrenla_handler.stores import Store, folder_of
+from wrenla_handler.stores.base import Reach, Store
+from wrenla_handler.stores.urls import folder_of
 
 __all__ = ["why_no_folder"]
 
@@ -16,7 +17,7 @@ def why_no_folder(store: Store, url: str, *, may_be_missing: bool = False) -> st
     A prefix on S3 without objects is as good as any: there are no folders that could be missing. The folder
     of a setting may be: whoever writes to it first makes it.
     """
-    if store.reach != "host":
+    if store.reach != Reach.HOST:
         return ""
     path = folder_of(store.url)
     if os.path.isdir(path):

@@ -29,9 +29,10 @@ from wrenla.cli.address_check import why_no_folder
 from wrenla.cli.params import Duration
 from wrenla.cli.text import counted, saying_what_is_done
 from wrenla.units import format_bytes
-from wrenla_handler.stores import Store, open_store
+from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.s3.credentials import renewing_session
 from wrenla_handler.stores.s3.store import S3Store
+from wrenla_handler.stores.urls import open_store
 
 __all__ = ["commands"]
 

@@ -12,7 +12,7 @@ from wrenla.config import settings
 from wrenla.errors import StoreError
 from wrenla.evaluate.cleaning import leftovers
 from wrenla.units import format_bytes, format_time
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 
 __all__ = ["clean"]
 

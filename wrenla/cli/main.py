@@ -17,7 +17,8 @@ from wrenla.config import ignored_files, origins, settings
 from wrenla.errors import NotAMatrixError, SettingError, WrenlaError
 from wrenla.evaluate.stored import needed_tiles, tile_infos
 from wrenla.units import format_bytes
-from wrenla_handler.stores import SAVING, open_store
+from wrenla_handler.stores.base import SAVING
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.layout import TileLayout
 
 __all__ = ["main"]

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from wrenla.cli.text import one_line
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 
 __all__ = ["Address", "Duration"]
 

@@ -13,7 +13,8 @@ from wrenla.workspace.lease import Lease, Standing, are_free, is_free, standing
 from wrenla.workspace.ownership import in_run, lease_is_of
 from wrenla.workspace.workspace import empty, runs_in, saves_of, take_lease
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import LEASE, RUNS, SAVING, ObjectInfo, Store, join, open_store
+from wrenla_handler.stores.base import LEASE, RUNS, SAVING, ObjectInfo, Store
+from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.tiles.layout import TileLayout
 
 __all__ = ["Leftover", "clean", "leftovers"]

@@ -30,8 +30,9 @@ from wrenla.units import format_bytes
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.out_of_memory import memory_for
-from wrenla_handler.stores import Store, open_store
+from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.mmap import refuse_truncated
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.layout import TileLayout
 from wrenla_handler.tiles.task import ArraySpec, FunctionArray, HostArray, StoredArray
 
@@ -111,6 +112,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
             targets,
             executor,
             root=store_for(executor.own_store),
+            shared=options.settings.shared_folders,
             schedule=options.settings.schedule,
             listeners=listeners,
             unchanged=lambda: _check_same(nodes),
@@ -136,6 +138,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
             [Target(made(node))],
             executor,
             root=store_for(executor.own_store),
+            shared=options.settings.shared_folders,
             schedule=options.settings.schedule,
             listeners=listeners,
             unchanged=lambda: _check_same([node]),
@@ -189,6 +192,7 @@ def _save(
                 [Target(result, store.url)],
                 executor,
                 root=store_for(executor.own_store),
+                shared=options.settings.shared_folders,
                 schedule=options.settings.schedule,
                 listeners=listeners,
                 claimed=take,

@@ -8,7 +8,7 @@ from wrenla.errors import StoreError
 from wrenla.evaluate.stored import needed_tiles
 from wrenla.workspace.ownership import is_matrix_folder, is_unfinished
 from wrenla.workspace.workspace import delete_all
-from wrenla_handler.stores import SAVING, MovingStore, OwningStore, Store
+from wrenla_handler.stores.base import SAVING, MovingStore, OwningStore, Store
 from wrenla_handler.tiles.layout import NUMBER_KEY, Separator, TileLayout
 
 __all__ = ["clear_up", "delete", "flat", "in_place_of", "move", "tiles_of", "unfinished"]

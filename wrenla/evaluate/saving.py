@@ -21,7 +21,8 @@ from wrenla.planning.expression import Node
 from wrenla.run.execute import Placed
 from wrenla.workspace.lease import Lease, Standing, is_free, lease_keys, standing
 from wrenla.workspace.ownership import is_matrix_folder, is_unfinished
-from wrenla_handler.stores import LEASE, RUNS, SAVING, MovingStore, OwningStore, Store, folder_of, join
+from wrenla_handler.stores.base import LEASE, RUNS, SAVING, MovingStore, OwningStore, Store
+from wrenla_handler.stores.urls import folder_of, join
 from wrenla_handler.tiles.layout import (
     METADATA_KEY,
     NUMBER_KEY,

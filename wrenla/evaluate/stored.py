@@ -9,7 +9,8 @@ from contextlib import closing
 from wrenla.errors import StaleMatrixError
 from wrenla.planning.canonical import topological
 from wrenla.planning.expression import Leaf, Node
-from wrenla_handler.stores import ObjectInfo, Store, open_store
+from wrenla_handler.stores.base import ObjectInfo, Store
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.layout import METADATA_KEY, TileLayout
 from wrenla_handler.tiles.sources import padded_bytes
 from wrenla_handler.tiles.task import StoredArray

@@ -15,7 +15,7 @@ import numpy as np
 
 from wrenla.executors.map_api.executor import CallingExecutor
 from wrenla.planning.cost_model import ExecutorModel
-from wrenla_handler.stores import Reach
+from wrenla_handler.stores.base import Reach
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.reader import Report, TileReader
 from wrenla_handler.tiles.task import ArraySpec, Task, TileRef
@@ -122,8 +122,8 @@ class Executor(CallingExecutor):
     ----------
     workers : int
         Calls, and tile tasks, that run at the same time.
-    reach : {"process", "host", "anywhere"}
-        Where the workers of tile tasks are: they see only stores and arrays that reach at least as far.
+    reach : Reach
+        How far away the workers of tile tasks are: they see only stores and arrays that reach as far.
     own_store : str
         URL of the store for temporaries if no setting names one; "" for the folder of this user.
 

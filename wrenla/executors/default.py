@@ -10,7 +10,7 @@ from wrenla.errors import NestedCallError
 from wrenla.executors.base import Executor, current_executor
 from wrenla.executors.local.executor import LocalExecutor
 from wrenla_handler.calls.context import current_call
-from wrenla_handler.stores import Store
+from wrenla_handler.stores.base import Store
 
 __all__ = ["default_executor", "store"]
 

@@ -14,7 +14,8 @@ from wrenla.executors.calls.options import CallOptions
 from wrenla.executors.calls.retry_policy import raised
 from wrenla.workspace.ownership import MANIFEST, run_of
 from wrenla_handler.serialize.blobs import load
-from wrenla_handler.stores import Data, open_store
+from wrenla_handler.stores.base import Data
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.messages import TaskAnswer, TaskRequest
 from wrenla_handler.tiles.task import ArraySpec, Task, stored
 from wrenla_handler.tiles.worker import Report

@@ -20,7 +20,8 @@ from wrenla.run.scheduler import needed_tasks
 from wrenla.workspace.lease import WATCH_SECONDS
 from wrenla.workspace.workspace import DeadRun, Workspace, dead_runs
 from wrenla_handler.errors import StoreError, ThreadLimitError
-from wrenla_handler.stores import CopyingStore, Store, join, open_store
+from wrenla_handler.stores.base import CopyingStore, Reach, Store
+from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.sources import padded_bytes
 from wrenla_handler.tiles.task import ArraySpec, StoredArray, TileRef, stored
@@ -153,7 +154,7 @@ def _take(
         ):
             bring = partial(_bring, source, target, spec)
             pairs = [(tiles[p], graph.out(p)) for p in tasks]
-            if target.reach == "anywhere":
+            if target.reach == Reach.ANYWHERE:
                 with Threads(_COPIERS, "wrenla-adopt") as pool:
                     done = list(pool.map(bring, pairs))
             else:

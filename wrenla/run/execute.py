@@ -31,7 +31,8 @@ from wrenla.workspace.ownership import MANIFEST
 from wrenla.workspace.workspace import Workspace
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.linalg_errors import LinAlgError
-from wrenla_handler.stores import OwningStore, Reach, Store, open_store
+from wrenla_handler.stores.base import OwningStore, Reach, Store
+from wrenla_handler.stores.urls import open_store, reach_of
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.layout import NUMBER_KEY, TILE_KEYS, Separator, owned_folder
@@ -48,7 +49,12 @@ _OF_A_TILE = re.compile(rf"{TILE_KEYS}|{NUMBER_KEY}|partial(?:/[0-9]+){{3}}", re
 _LOOKERS = 16
 """Requests at a time that ask for the owners of tiles."""
 
-_ORDER: tuple[Reach, ...] = ("process", "host", "anywhere")
+
+_SEEN_BY = {
+    Reach.PROCESS: "this process",
+    Reach.HOST: "this host",
+    Reach.SHARED: "the machines that share it",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,7 @@ def execute(
     executor: Executor,
     *,
     root: str,
+    shared: str = "",
     schedule: Schedule = "dataflow",
     listeners: Sequence[Listener] = (),
     claimed: Callable[[], Mapping[str, Placed]] = dict,
@@ -125,6 +132,8 @@ def execute(
     executor : Executor
     root : str
         URL of the store for temporaries.
+    shared : str
+        Folders that several machines have, as `reach_of` takes them.
     schedule : {"dataflow", "waves"}
     listeners : sequence of callables
         Are told every event.
@@ -141,7 +150,7 @@ def execute(
         whole=[target.node for target in targets if target.url],
     )
     plan.check()
-    _check_reach(plan, originals, targets, root, executor.reach)
+    _check_reach(plan, originals, targets, root, shared, executor.reach)
     places = claimed()
     folder = Workspace(root, _run_key(targets))
     arrays: dict[str, ArraySpec] = {}
@@ -149,7 +158,7 @@ def execute(
         # from now on what is there is in use: late copies of an earlier run's tasks do not clear up after it
         folder.store.put(MANIFEST, b"{}", create=True)
         arrays, hosts = _bind(plan, originals, places, folder)
-        if executor.reach == "anywhere":
+        if executor.reach > Reach.HOST:
             arrays, hosts = upload(arrays, hosts, folder), {}
         made = (stored(arrays, twin.key) for twin in plan.results)
         results = [Finished(target.node, spec) for target, spec in zip(targets, made, strict=True)]
@@ -203,7 +212,7 @@ def _forget(executor: Executor, arrays: Mapping[str, ArraySpec]) -> None:
 
 def _advice(plan: Plan, nodes: Iterable[Node], targets: Sequence[Target], folder: Workspace) -> str:
     """Say where finished tiles are, and what can be done with them."""
-    persisted = list(folders_of(nodes)) if folder.store.reach != "process" else []
+    persisted = list(folders_of(nodes)) if folder.store.reach != Reach.PROCESS else []
     for other in persisted:
         other.resumable = True
     urls = [target.url for target in targets if target.url]
@@ -211,7 +220,7 @@ def _advice(plan: Plan, nodes: Iterable[Node], targets: Sequence[Target], folder
         urls.append(folder.url)  # as some are on the way to the results
     urls += sorted({other.url for other in persisted})
     where = f"finished tiles are kept in {' and '.join(urls)}"
-    if folder.store.reach == "process":
+    if folder.store.reach == Reach.PROCESS:
         return f"{where} until this process ends\n  to resume: compute the same again"
     return (
         f"{where}\n"
@@ -280,48 +289,41 @@ def _put_function(store: Store, key: str, blob: bytes) -> None:
 
 
 def _check_reach(
-    plan: Plan, originals: Mapping[str, Node], targets: Sequence[Target], root: str, reach: Reach
+    plan: Plan,
+    originals: Mapping[str, Node],
+    targets: Sequence[Target],
+    root: str,
+    shared: str,
+    reach: Reach,
 ) -> None:
     """Refuse data and places that the workers cannot see, before anything has begun."""
+    away = f"the executor's workers are further away ({reach!s})"
+    also = ", or say by WRENLA_SHARED_FOLDERS which folders they share" if reach == Reach.SHARED else ""
     for target in targets:
-        if target.url and _ORDER.index(_reach_of(target.url)) < _ORDER.index(reach):
+        if target.url and reach_of(target.url, shared) < reach:
             raise ReachError(
-                f"{target.url}: the executor's workers are further away ({reach}) and cannot write there: "
-                'save the matrix where they can, e.g. matrix.save("s3://bucket/name"), or compute it here: '
-                "executor=wrenla.LocalExecutor()"
+                f"{target.url}: {away} and cannot write there: save the matrix where they can, e.g. "
+                f'matrix.save("s3://bucket/name"){also}, or compute it here: executor=wrenla.LocalExecutor()'
             )
-    urls: set[str] = set()
+    seen: dict[str, Reach] = {}
     for name in plan.graph.tiles.arrays:
-        node = originals[name]
-        if not isinstance(node.op, Leaf):
+        op = originals[name].op
+        if not isinstance(op, Leaf):
             continue
-        if isinstance(node.op.spec, StoredArray):
-            urls.add(node.op.spec.url)
-        elif isinstance(node.op.spec, HostArray) and reach != "anywhere":  # there it is brought to them
-            _require(reach, "process", "an array in the memory of this process")
-    for url in sorted(urls):
-        _require(reach, _reach_of(url), url)
-    if _ORDER.index(_reach_of(root)) < _ORDER.index(reach):
+        if isinstance(op.spec, StoredArray):
+            seen[op.spec.url] = reach_of(op.spec.url, shared)
+        elif isinstance(op.spec, HostArray) and reach == Reach.HOST:  # further away it is brought to them
+            seen["an array in the memory of this process"] = Reach.PROCESS
+    for what, offered in sorted(seen.items()):
+        if offered < reach:
+            raise ReachError(
+                f"{what} can be seen by {_SEEN_BY[offered]} only, but {away}: save the matrix where they can "
+                f'read it, e.g. matrix.save("s3://bucket/name"){also}'
+            )
+    if reach_of(root, shared) < reach:
         raise ReachError(
-            f"{root}: the executor's workers are further away ({reach}) and cannot see the store for "
-            "temporaries: set it (WRENLA_STORE) to s3://bucket/prefix"
-        )
-
-
-def _reach_of(url: str) -> Reach:
-    store = open_store(url)
-    try:
-        return store.reach
-    finally:
-        store.close()
-
-
-def _require(needed: Reach, offered: Reach, what: str) -> None:
-    """Refuse data that the workers cannot see."""
-    if _ORDER.index(offered) < _ORDER.index(needed):
-        raise ReachError(
-            f"{what} can be seen by this {offered} only, but the executor's workers are further away "
-            f'({needed}): save the matrix where they can read it, e.g. matrix.save("s3://bucket/name")'
+            f"{root}: {away} and cannot see the store for temporaries: set it (WRENLA_STORE) to "
+            f"s3://bucket/prefix{also}"
         )
 
 

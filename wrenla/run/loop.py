@@ -45,7 +45,7 @@ from wrenla.run.scheduler import (
     step,
 )
 from wrenla_handler.errors import StoreError, ThreadLimitError, TransientStoreError
-from wrenla_handler.stores import Store
+from wrenla_handler.stores.base import Reach, Store
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.task import ArraySpec, stored
 from wrenla_handler.tiles.worker import Report
@@ -254,7 +254,7 @@ class _Loop:
         self.executor.forget(spec, ref)
         store = self.executor.home.store(spec.url)
         key = spec.key(ref)
-        if store.reach == "anywhere":  # a request takes longer than a step of ours
+        if store.reach == Reach.ANYWHERE:  # a request takes longer than a step of ours
             try:
                 self.removals.submit(_delete, store, key)
             except ThreadLimitError as error:  # it goes with the rest when the run is over

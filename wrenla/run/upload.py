@@ -7,7 +7,8 @@ from contextlib import closing
 from functools import partial
 
 from wrenla.workspace.workspace import Workspace
-from wrenla_handler.stores import Store, open_store
+from wrenla_handler.stores.base import Store
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import Store
+from wrenla_handler.stores.base import Store
 from wrenla_handler.threads import no_thread
 
 __all__ = ["Holder", "Lease", "Standing", "are_free", "is_free", "lease_keys", "standing"]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from wrenla.workspace.lease import Holder
-from wrenla_handler.stores import LEASE, RUNS, SAVING
+from wrenla_handler.stores.base import LEASE, RUNS, SAVING
 from wrenla_handler.tiles.layout import METADATA_KEY, NUMBER_KEY, TILE_KEYS, is_ours
 
 __all__ = [

@@ -14,7 +14,8 @@ from functools import partial
 from wrenla.workspace.lease import Lease, Standing, is_free, standing
 from wrenla.workspace.ownership import MANIFEST, has_tiles, in_run, is_run, is_run_folder, lease_is_of
 from wrenla_handler.errors import StoreError, ThreadLimitError
-from wrenla_handler.stores import LEASE, RUNS, Store, join, open_store
+from wrenla_handler.stores.base import LEASE, RUNS, Reach, Store
+from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.threads import Threads
 
 __all__ = [
@@ -141,7 +142,7 @@ def saves_of(store: Store) -> dict[str, str]:
 def delete_all(store: Store, keys: Iterable[str]) -> None:
     """Remove objects, some at a time where a request takes a while."""
     rest = sorted(keys)
-    if store.reach == "anywhere" and len(rest) > 1:
+    if store.reach == Reach.ANYWHERE and len(rest) > 1:
         with contextlib.suppress(RuntimeError):  # at the end of the interpreter no thread can begin
             with Threads(_REMOVERS, "wrenla-remove") as pool:
                 list(pool.map(store.delete, rest))
@@ -211,7 +212,7 @@ def dead_runs(folder: Workspace, arrays: Container[str]) -> list[DeadRun]:
     look = partial(_look_for, folder.root, arrays)
     try:
         names = [name for name in runs_in(folder.root) if has_tiles(name) and name != folder.key]
-        if folder.store.reach == "anywhere" and len(names) > 1:
+        if folder.store.reach == Reach.ANYWHERE and len(names) > 1:
             with Threads(_LOOKERS, "wrenla-look") as pool:
                 found = list(pool.map(look, names))
         else:

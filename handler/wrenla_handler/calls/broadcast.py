@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 from wrenla_handler.errors import StoreError
+from wrenla_handler.lru import LRU
 from wrenla_handler.serialize.blobs import Packed, digest, dump, load, size
 from wrenla_handler.serialize.pickling import Pickler
-from wrenla_handler.stores import Data, open_store
+from wrenla_handler.stores.base import Data
+from wrenla_handler.stores.urls import open_store
 
 __all__ = ["Ref", "dump_shared", "forget_values", "keep_at_most", "resolved", "tally"]
 
@@ -94,27 +95,23 @@ class _Frozen(Pickler):
 
 
 class _Values:
-    """Values by hash, the least recently used ones forgotten beyond a number of bytes."""
+    """Values by hash, each as a tuple of one, since a value may be None."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        self.known = LRU[tuple[Any]](nbytes=_KEPT_BYTES)
         self._lock = threading.Lock()
-        self.limit = _KEPT_BYTES
         self.gets = self.hits = 0
 
     def get(self, url: str, packed: Packed) -> Any:
         key = digest(packed)
         # held while reading: threads that ask for the same value at the same time read it once
         with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
+            found = self.known.get(key)
+            if found is not None:
                 self.hits += 1
-                return self._known[key][0]
-
+                return found[0]
             value = self._read(url, packed)
-            self._known[key] = value, size(packed)
-            while len(self._known) > 1 and sum(n for _, n in self._known.values()) > self.limit:
-                self._known.popitem(last=False)
+            self.known.put(key, (value,), size(packed))
             return value
 
     def _read(self, url: str, packed: Packed) -> Any:
@@ -131,11 +128,11 @@ class _Values:
 
     def clear(self) -> None:
         with self._lock:
-            self._known.clear()
+            self.known.clear()
 
     def drop(self, packed: Packed) -> None:
         with self._lock:
-            self._known.pop(digest(packed), None)
+            self.known.drop(digest(packed))
 
 
 _values = _Values()
@@ -143,7 +140,7 @@ _values = _Values()
 
 def keep_at_most(nbytes: int) -> None:
     """Say how many bytes of values this process may keep."""
-    _values.limit = nbytes
+    _values.known.nbytes = nbytes
 
 
 def forget_values() -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from wrenla_handler.stores import Store
+from wrenla_handler.stores.base import Store
 
 __all__ = ["CallContext", "cancelled", "current_call", "running"]
 

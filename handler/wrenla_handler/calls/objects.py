@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import Store, join, open_store
+from wrenla_handler.stores.base import Reach, Store
+from wrenla_handler.stores.urls import join, open_store
 
 __all__ = ["StoredObject"]
 
@@ -39,7 +40,7 @@ class StoredObject:
 
     Examples
     --------
-    >>> from wrenla_handler.stores import open_store
+    >>> from wrenla_handler.stores.urls import open_store
     >>> open_store("memory://greetings").put("en.txt", b"hello\ngood morning\n")
     True
     >>> first = StoredObject("memory://greetings", "en.txt", 0, 8, 19)
@@ -92,7 +93,7 @@ class StoredObject:
 
         Examples
         --------
-        >>> from wrenla_handler.stores import open_store
+        >>> from wrenla_handler.stores.urls import open_store
         >>> open_store("memory://table").put("t.csv", b"a,b\n1,2\n")
         True
         >>> with StoredObject("memory://table", "t.csv", 0, 8, 8).open() as file:
@@ -159,7 +160,7 @@ class StoredObject:
             data = store.get(self.key, start, stop)
         except KeyError:
             why = "it was there when it was listed: was it deleted or renamed since?"
-            if store.reach == "process":
+            if store.reach == Reach.PROCESS:
                 why = "a store in memory is seen by the process that filled it only: use threads, or a folder"
             raise StoreError(f"{store.url}: {self.key}: there is no such object; {why}") from None
         if len(data) != stop - start:

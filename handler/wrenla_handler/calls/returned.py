@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 from wrenla_handler.serialize.blobs import dump
-from wrenla_handler.stores import Data
+from wrenla_handler.stores.base import Data
 
 __all__ = ["dump_result"]
 

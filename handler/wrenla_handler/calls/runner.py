@@ -23,7 +23,8 @@ from wrenla_handler.lru import LRU
 from wrenla_handler.serialize.blobs import Packed, checked, digest, dump, load, pack, size
 from wrenla_handler.serialize.functions import Functions
 from wrenla_handler.serialize.modules import Finder, decode_sources
-from wrenla_handler.stores import Data, Store, join, open_store
+from wrenla_handler.stores.base import Data, Store
+from wrenla_handler.stores.urls import join, open_store
 
 __all__ = ["DATA", "Runner", "results_of"]
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from wrenla_handler.errors import IntegrityError
 from wrenla_handler.serialize.pickling import Pickler
-from wrenla_handler.stores import Data
+from wrenla_handler.stores.base import Data
 
 __all__ = ["INLINE", "Blob", "Packed", "bare", "checked", "digest", "dump", "load", "pack", "size"]
 

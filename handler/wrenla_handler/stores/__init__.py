@@ -1,39 +1,5 @@
-"""Stores for tiles behind one small contract: memory, a folder, an S3 prefix."""
+"""Stores for tiles behind one small contract: memory, a folder, an S3 prefix.
 
-from wrenla_handler.stores.base import (
-    LEASE,
-    RUNS,
-    SAVING,
-    CopyingStore,
-    Data,
-    MovingStore,
-    ObjectInfo,
-    OwningStore,
-    Reach,
-    SharedStore,
-    Store,
-)
-from wrenla_handler.stores.local import LocalStore
-from wrenla_handler.stores.memory import MemoryStore
-from wrenla_handler.stores.s3.store import S3Store
-from wrenla_handler.stores.urls import folder_of, join, open_store
-
-__all__ = [
-    "LEASE",
-    "RUNS",
-    "SAVING",
-    "CopyingStore",
-    "Data",
-    "LocalStore",
-    "MemoryStore",
-    "MovingStore",
-    "ObjectInfo",
-    "OwningStore",
-    "Reach",
-    "S3Store",
-    "SharedStore",
-    "Store",
-    "folder_of",
-    "join",
-    "open_store",
-]
+Import from the modules: two threads that import two modules of a package first, which itself imports them,
+would wait for each other, and Python refuses one of the imports.
+"""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from enum import IntEnum
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 __all__ = [
     "LEASE",
@@ -22,9 +23,6 @@ __all__ = [
 
 Data: TypeAlias = bytes | bytearray | memoryview
 
-Reach: TypeAlias = Literal["process", "host", "anywhere"]
-"""Who can see what a store holds: this process only, this machine, or every worker."""
-
 RUNS = "wrenla-runs"
 """Folder of a store below which every run has a folder of its own for its temporary objects."""
 
@@ -33,6 +31,27 @@ SAVING = "wrenla-saving"
 
 LEASE = "wrenla-lease/"
 """What the key of a lease begins with. It comes last of all keys in its folder, and so goes last, too."""
+
+
+class Reach(IntEnum):
+    """Distance over which a store is seen, or at which workers are.
+
+    Workers see a store if ``store.reach >= executor.reach``.
+    """
+
+    PROCESS = 0
+    """In this process only."""
+
+    HOST = 1
+    """On this machine."""
+
+    SHARED = 2
+    """On some machines that have the same folders."""
+
+    ANYWHERE = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +92,7 @@ class Store(Protocol):
 
     @property
     def reach(self) -> Reach:
-        """Who can see what this store holds."""
+        """How far away what this store holds can be seen."""
 
     def get(self, key: str, start: int = 0, stop: int | None = None) -> memoryview:
         """Return bytes `[start, stop)` of an object, the whole one by default, as a read-only view.

@@ -94,7 +94,7 @@ class LocalStore:
     @property
     def reach(self) -> Reach:
         """Every process of this machine sees the objects."""
-        return "host"
+        return Reach.HOST
 
     def get(self, key: str, start: int = 0, stop: int | None = None) -> memoryview:
         """Return bytes `[start, stop)` of an object as a read-only view: a memory map unless it is small."""

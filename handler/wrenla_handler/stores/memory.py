@@ -108,7 +108,7 @@ class MemoryStore:
     @property
     def reach(self) -> Reach:
         """Only this process sees the objects."""
-        return "process"
+        return Reach.PROCESS
 
     def get(self, key: str, start: int = 0, stop: int | None = None) -> memoryview:
         """Return bytes `[start, stop)` of an object as a read-only view, without a copy."""

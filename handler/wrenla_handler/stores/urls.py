@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import closing
 from difflib import get_close_matches
 from urllib.parse import quote, unquote_to_bytes
 
-from wrenla_handler.stores.base import Store
+from wrenla_handler.stores.base import Reach, Store
 from wrenla_handler.stores.checks import check_key
 from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.s3.store import S3Store
 
-__all__ = ["folder_of", "join", "open_store"]
+__all__ = ["folder_of", "join", "open_store", "reach_of"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 _SCHEMES = ("file", "s3", "memory")
@@ -58,6 +59,30 @@ def open_store(url: str | bytes | os.PathLike[str]) -> Store:
             if not path.startswith("/"):
                 raise ValueError(f"{text!r}: a file URL has an absolute path: file:///folder")
             return LocalStore(path)
+
+
+def reach_of(url: str, shared: str = "") -> Reach:
+    """Return how far away what is at an address can be seen.
+
+    Parameters
+    ----------
+    url : str
+    shared : str
+        Folders that several machines have at the same paths, separated as in ``PATH``.
+
+    Examples
+    --------
+    >>> reach_of("/scratch/a", "/data:/scratch"), str(reach_of("/scratches", "/scratch"))
+    (<Reach.SHARED: 2>, 'host')
+    """
+    with closing(open_store(url)) as store:
+        inside = f"{store.url}/"
+        if store.reach == Reach.HOST and any(
+            inside.startswith(f"{LocalStore(folder).url.rstrip('/')}/")
+            for folder in filter(None, shared.split(os.pathsep))
+        ):
+            return Reach.SHARED
+        return store.reach
 
 
 def folder_of(url: str) -> str:

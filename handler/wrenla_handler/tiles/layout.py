@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, TypeGuard, get_args
 import numpy as np
 
 from wrenla_handler.errors import MetadataError, NotAMatrixError
-from wrenla_handler.stores import SAVING, Store
+from wrenla_handler.stores.base import SAVING, Store
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.other_formats import in_place_of_a_matrix
 

@@ -6,7 +6,8 @@ import os
 from contextlib import closing, suppress
 
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import Store, folder_of, open_store
+from wrenla_handler.stores.base import Store
+from wrenla_handler.stores.urls import folder_of, open_store
 
 __all__ = ["in_place_of_a_matrix"]
 

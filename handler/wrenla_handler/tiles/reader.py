@@ -14,7 +14,7 @@ import numpy as np
 from wrenla_handler.errors import ThreadLimitError
 from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.serialize.modules import Finder
-from wrenla_handler.stores import Store
+from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.buffers import Buffers

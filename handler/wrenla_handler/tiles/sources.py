@@ -27,8 +27,9 @@ from wrenla_handler.plain_arrays import loaded, refuse_lossy
 from wrenla_handler.serialize.functions import Functions
 from wrenla_handler.serialize.lines import install_lines
 from wrenla_handler.serialize.modules import Finder, split_function
-from wrenla_handler.stores import Store, open_store
+from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.mmap import guard
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.claims import SAMPLE, check_diagonal, check_pair, is_sampled

@@ -13,7 +13,7 @@ import numpy as np
 import wrenla_kernels as kernels
 from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileError
 from wrenla_handler.out_of_memory import memory_for
-from wrenla_handler.stores import LEASE, SAVING, OwningStore, Store
+from wrenla_handler.stores.base import LEASE, SAVING, OwningStore, Reach, Store
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
@@ -125,7 +125,7 @@ class _Execution:
         self.report.committed = put_tile(store, spec, out, as_bytes(buffer))
         if self.report.committed:
             self.report.bytes_written = buffer.nbytes
-        if self.report.committed and store.reach == "anywhere":
+        if self.report.committed and store.reach == Reach.ANYWHERE:
             inner.flags.writeable = False
             self.worker.cache.put(cache_key(spec, out), inner)
         else:  # what is in a near store is read as fast from there: memory need not hold it twice

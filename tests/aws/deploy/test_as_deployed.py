@@ -282,7 +282,7 @@ def test_policies_without_credentials(account: Account, monkeypatch: pytest.Monk
     partition = "aws-cn" if region.startswith("cn") else "aws"
     site = Site(DeploySpec(bucket="mine"), "ACCOUNT", region or "REGION", partition)
     assert json.loads(done.stdout)["who runs on it needs"] == driver_policy(site)
-    assert ("no AWS credentials" if region else "no region") in done.stderr
+    assert ("no AWS credentials" if region else "no AWS region") in done.stderr
 
 
 def test_policies_are_those_of_what_is_deployed(account: Account, package: Packaging) -> None:

@@ -15,8 +15,8 @@ from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.package import Package
 from wrenla.cli.main import main
-from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3.client import close_clients
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import TileLayout, tile_key
 
@@ -112,7 +112,7 @@ def test_ls_of_somebody_without_aws(run: Callable[..., Result], monkeypatch: pyt
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     listed = run("ls")
     assert listed.exit_code == 1
-    assert listed.output.startswith("Error: there is no region: ")
+    assert listed.output.startswith("Error: there is no AWS region; ")
     assert "`wrenla ls FOLDER`" in listed.output
 
 
@@ -155,7 +155,7 @@ def test_the_policies(run: Callable[..., Result], account: Account) -> None:
             2,
             "--permissions-boundary is for",
         ),
-        (("deploy", "--profile", "no-such-profile"), 1, "check --profile"),
+        (("deploy", "--profile", "no-such-profile"), 1, "check AWS_PROFILE (or --profile)"),
         (("logs", "--since", "yesterday"), 2, "no duration"),
         (("logs",), 1, "run wrenla deploy"),
         (("ls", "gs://bucket"), 2, "no store of kind"),

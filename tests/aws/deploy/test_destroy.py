@@ -15,7 +15,7 @@ from wrenla.aws.destroy import destroy
 from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.package import Package
 from wrenla.workspace.lease import Holder
-from wrenla_handler.stores import LEASE
+from wrenla_handler.stores.base import LEASE
 
 from .conftest import EVERYTHING, Account
 from .interruptions import one_at_a_time

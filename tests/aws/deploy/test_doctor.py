@@ -25,7 +25,7 @@ from wrenla.aws.inventory import stored_matrices
 from wrenla.aws.invoking import Invoke, invoking
 from wrenla.aws.logs import log_lines
 from wrenla.aws.packaging.package import Package
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 
 from .conftest import Account
 
@@ -117,7 +117,7 @@ def test_a_misspelt_bucket_or_function(account: Account, package: Packaging) -> 
 @pytest.mark.parametrize(
     ("region", "said"),
     [
-        (None, "there is no region: give --region"),
+        (None, "there is no AWS region; set AWS_DEFAULT_REGION"),
         (
             "eu-nowhere-1",
             r"boto3 knows no region 'eu-nowhere-1' \(did you mean eu-north-1\?\): check --region",
@@ -135,7 +135,7 @@ def test_regions_that_are_none(account: Account, region: str | None, said: str) 
 def test_without_credentials(account: Account) -> None:
     found = {check.name: check for check in examine(boto3.Session(region_name="eu-central-1"))}
     assert states(found) == only("failed", "credentials", ("region",))
-    assert found["credentials"].text.startswith("there are no AWS credentials: give --profile")
+    assert found["credentials"].text.startswith("there are no AWS credentials; name a profile")
 
 
 def test_where_nobody_answers(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.package import Package
 from wrenla.workspace.lease import Holder
 from wrenla.workspace.ownership import Kinds
-from wrenla_handler.stores import LEASE, RUNS, SAVING, open_store
+from wrenla_handler.stores.base import LEASE, RUNS, SAVING
+from wrenla_handler.stores.urls import open_store
 
 from .conftest import EVERYTHING, Account
 from .test_destroy import RUN, make_bucket, put, what_is_there

@@ -11,8 +11,8 @@ import pytest
 import wrenla as wl
 from tests.settings import forget_settings
 from wrenla.emulator import LambdaEmulator
-from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3.client import close_clients
+from wrenla_handler.stores.urls import open_store
 
 from .system import matrix, n
 

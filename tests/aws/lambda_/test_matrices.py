@@ -16,7 +16,7 @@ import wrenla as wl
 from wrenla.emulator import LambdaEmulator
 from wrenla.errors import NotPositiveDefiniteError, OutOfMemory, PlanError, ReachError, StructureError
 from wrenla.run.events import Event, RunFinished
-from wrenla_handler.stores import open_store
+from wrenla_handler.stores.urls import open_store
 
 u = np.finfo(float).eps / 2
 

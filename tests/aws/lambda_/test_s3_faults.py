@@ -12,8 +12,8 @@ import wrenla as wl
 from tests.s3.fault_proxy import FaultProxy, Rule
 from tests.s3.test_faults_of_runs import CALLS, FAULTS, LARGE
 from wrenla.emulator import LambdaEmulator
-from wrenla_handler.stores import open_store
 from wrenla_handler.stores.s3.client import close_clients
+from wrenla_handler.stores.urls import open_store
 
 from .system import matrix, n
 

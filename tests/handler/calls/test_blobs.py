@@ -18,7 +18,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from wrenla_handler.errors import IntegrityError
 from wrenla_handler.serialize.blobs import INLINE, Blob, bare, checked, digest, dump, load, pack, size
-from wrenla_handler.stores import Data
+from wrenla_handler.stores.base import Data
 
 RNG = np.random.default_rng(0)
 

@@ -13,7 +13,7 @@ from wrenla_handler.calls.fork_guard import ParentOnly
 from wrenla_handler.calls.messages import Request, Response
 from wrenla_handler.calls.runner import Runner
 from wrenla_handler.serialize.blobs import dump, load, pack
-from wrenla_handler.stores import MemoryStore
+from wrenla_handler.stores.memory import MemoryStore
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on: threads
 

@@ -15,7 +15,9 @@ from wrenla_handler.calls.runner import Runner
 from wrenla_handler.lru import LRU
 from wrenla_handler.serialize.blobs import INLINE, bare, dump, load, pack
 from wrenla_handler.serialize.functions import Functions
-from wrenla_handler.stores import Data, MemoryStore, Store, open_store
+from wrenla_handler.stores.base import Data, Store
+from wrenla_handler.stores.memory import MemoryStore
+from wrenla_handler.stores.urls import open_store
 
 
 def test_the_least_recently_used_go() -> None:

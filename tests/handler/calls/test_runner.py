@@ -22,7 +22,9 @@ from wrenla_handler.calls.runner import DATA, Runner, results_of
 from wrenla_handler.errors import IntegrityError, StoreError, WrenlaError
 from wrenla_handler.serialize.blobs import INLINE, Blob, Packed, bare, dump, load, pack
 from wrenla_handler.serialize.modules import Source, encode_sources
-from wrenla_handler.stores import Data, MemoryStore, Store, join, open_store
+from wrenla_handler.stores.base import Data, Store
+from wrenla_handler.stores.memory import MemoryStore
+from wrenla_handler.stores.urls import join, open_store
 
 
 class Fixture:

@@ -15,7 +15,7 @@ from wrenla.aws.policies import tls_statement
 from wrenla.aws.resources.lifecycle import DAYS, Lifecycle
 from wrenla.aws.resources.resource import Change, until, until_accepted
 from wrenla.aws.spec import Site
-from wrenla_handler.stores.s3.errors import error_status
+from wrenla_handler.aws_errors import error_status
 
 __all__ = ["Bucket", "is_ours", "look_for_bucket"]
 

@@ -14,7 +14,7 @@ from wrenla.aws.packaging.package import Package
 from wrenla.aws.resources.code_upload import code_key
 from wrenla.aws.resources.resource import Change, until, until_accepted
 from wrenla.aws.spec import Site
-from wrenla_handler.stores.s3.errors import error_status
+from wrenla_handler.aws_errors import error_status
 
 __all__ = ["Function", "ToBeMadeAgain", "find_function", "has_code", "our_function", "reason_to_make_again"]
 

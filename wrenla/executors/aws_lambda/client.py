@@ -24,6 +24,7 @@ from wrenla.errors import (
     WrenlaError,
 )
 from wrenla.executors.aws_lambda.interruptible import Connections, allow_open_files
+from wrenla_handler.aws_errors import THROTTLED, error_message, error_status, in_line, remedy
 from wrenla_handler.stores.s3.credentials import renewing_session
 from wrenla_handler.stores.s3.keep_alive import keep_alive
 
@@ -203,7 +204,7 @@ class Function:
         _, _, _, region, account, *_ = found["FunctionArn"].split(":")
         environment = found.get("Environment", {})
         if "Error" in environment:  # which would pass for a function without a bucket
-            why = _line(environment["Error"].get("Message", ""))
+            why = in_line(environment["Error"].get("Message", ""))
             raise ServiceError(
                 f"{self.name}: its variables cannot be read: {why}; the credentials need kms:Decrypt on the "
                 "function's key"
@@ -238,42 +239,29 @@ class Function:
             raise broken from None if isinstance(broken, ServiceError) else error
 
     def _refusal(self, error: Any, action: str) -> WrenlaError:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        code = error.response.get("Error", {}).get("Code", "")
-        message = _line(error.response.get("Error", {}).get("Message", ""))
-        if status == 429 or code in _THROTTLED:
-            return Throttled(f"{self.name}: AWS Lambda does not take more calls now: {message or code}")
-        if code.startswith(_UNUSABLE) and code not in _REMEDIES:  # with status 502, and for good
+        status, code = error_status(error)
+        message = error_message(error)
+        if status == 429 or code in THROTTLED:
+            return Throttled(f"{self.name}: AWS Lambda does not take more calls now: {message}")
+        if status == 413:
+            code = "RequestTooLargeException"
+        about_function = _REMEDIES.get(code, "").format(action=action, region=self._session.region_name)
+        if text := remedy(error) or about_function:
+            return ServiceError(f"{self.name}: {text}")
+        if code.startswith(_UNUSABLE):  # with status 502, and for good
             return ServiceError(
                 f"{self.name}: the function cannot start: {code}: {message}; run: wrenla deploy"
             )
-        if status >= 500 and code not in _REMEDIES:
-            return Lost(f"{self.name}: AWS Lambda answered {status} {code}: {message}")
-        if status == 413:
-            code = "RequestTooLargeException"
-        if code not in _REMEDIES:
-            return ServiceError(f"{self.name}: AWS Lambda answered {status} {code}: {message}")
-        text = _REMEDIES[code].format(action=action, region=self._session.region_name)
-        return ServiceError(f"{self.name}: {text}")
+        kind = Lost if status >= 500 else ServiceError
+        return kind(f"{self.name}: AWS Lambda answered {status} {code}: {message}")
 
     def _broken(self, error: Exception) -> WrenlaError:
         from botocore import exceptions
 
-        reason = _line(str(error))
+        reason = in_line(error)
         match error:
-            case exceptions.NoCredentialsError() | exceptions.PartialCredentialsError():
-                return ServiceError(
-                    "there are no AWS credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
-                    "AWS_SECRET_ACCESS_KEY, or run `aws configure`"
-                )
-            case exceptions.SSOError() | exceptions.TokenRetrievalError():
-                return ServiceError("the AWS credentials have expired; renew them (aws sso login)")
-            case exceptions.ProfileNotFound():
-                return ServiceError(f"{reason}; set AWS_PROFILE to one that ~/.aws/config has")
-            case exceptions.NoRegionError():
-                return ServiceError(
-                    "no AWS region is set; set AWS_DEFAULT_REGION, or region in ~/.aws/config"
-                )
+            case _ if general := remedy(error):
+                return ServiceError(general)
             case (
                 exceptions.EndpointConnectionError()
                 | exceptions.ConnectTimeoutError()
@@ -290,14 +278,7 @@ class Function:
         return ServiceError(f"{self.name}: {reason}")
 
 
-_THROTTLED = frozenset(
-    {"TooManyRequestsException", "ThrottlingException", "EC2ThrottledException", "ENILimitReachedException"}
-)
-
 _UNUSABLE = ("KMS", "InvalidRuntime", "InvalidZipFile", "InvalidSubnet", "InvalidSecurityGroup", "EFS")
-
-_NOT_ACCEPTED = "the AWS credentials are not accepted; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-_EXPIRED = "the AWS credentials have expired; renew them (for SSO: aws sso login)"
 
 _REMEDIES = {
     "ResourceNotFoundException": (
@@ -305,19 +286,9 @@ _REMEDIES = {
         "or make it: wrenla deploy"
     ),
     "AccessDeniedException": "access denied; the credentials need {action} on this function",
-    "UnrecognizedClientException": _NOT_ACCEPTED,
-    "InvalidSignatureException": _NOT_ACCEPTED,
-    "IncompleteSignatureException": _NOT_ACCEPTED,
-    "InvalidClientTokenId": _NOT_ACCEPTED,
-    "ExpiredTokenException": _EXPIRED,
-    "ExpiredToken": _EXPIRED,
     "RequestTooLargeException": (
         "the request is larger than the 6 MB that AWS Lambda takes; pass large values through "
         "executor.broadcast or wrenla.store()"
-    ),
-    "KMSAccessDeniedException": (
-        "AWS Lambda may not decrypt the function's variables: its role is not the one that it was made with "
-        "(run: wrenla deploy), or see the policy of its key"
     ),
 }
 
@@ -326,9 +297,9 @@ def _ending(body: bytes, billing: Billing, facts: FunctionFacts) -> WrenlaError:
     """Return the error for a function that ended without an answer of ours."""
     try:
         found = json.loads(body)
-        kind, message = str(found.get("errorType", "")), _line(str(found.get("errorMessage", "")))
+        kind, message = str(found.get("errorType", "")), in_line(found.get("errorMessage", ""))
     except (ValueError, AttributeError):
-        kind, message = "", _line(body[:200].decode("utf-8", "replace"))
+        kind, message = "", in_line(body[:200].decode("utf-8", "replace"))
     where = f"{facts.name} ({facts.memory} MB)"
     if "Task timed out after" in message or kind == "Emulator.Timedout":
         return TimedOut(
@@ -349,10 +320,6 @@ def _ending(body: bytes, billing: Billing, facts: FunctionFacts) -> WrenlaError:
     if kind == "Function.ResponseSizeTooLarge":
         return CallError(f"{where}: what it answered is larger than the 6 MB that AWS Lambda hands on")
     return WorkerDied(f"{where}: it ended while it had the call: {kind}: {message}".rstrip(": "))
-
-
-def _line(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()
 
 
 def _text(encoded: str) -> str:

@@ -31,8 +31,9 @@ from wrenla.executors.tile_calls import TileRun
 from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.lambda_entry import threads_of
-from wrenla_handler.stores import Reach, join
+from wrenla_handler.stores.base import Reach
 from wrenla_handler.stores.s3.client import expect_owner, use_session
+from wrenla_handler.stores.urls import join
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.task import ArraySpec, Task, TileRef
 from wrenla_handler.tiles.worker import Report, Worker, array_key
@@ -124,7 +125,7 @@ class LambdaExecutor(Executor):
             print(executor.stats().dollars)
     """
 
-    reach: Reach = "anywhere"
+    reach = Reach.ANYWHERE
 
     def __init__(
         self,
@@ -163,7 +164,7 @@ class LambdaExecutor(Executor):
                 use_session(mine, session)
             self.own_store = join(f"s3://{mine}", self.facts.prefix)
         name = f"calls-{uuid.uuid4().hex[:12]}"
-        scratch = ScratchSpace(name, "anywhere", partial(store_for, self.own_store))
+        scratch = ScratchSpace(name, Reach.ANYWHERE, partial(store_for, self.own_store))
         self._transport = LambdaTransport(scratch, invoked, self.prices, max_dollars=max_dollars)
         self._calls = Calls(self.workers, self._transport, name)
         self._home = Worker(_HOME_CACHE, readers=8)

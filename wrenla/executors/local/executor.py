@@ -33,7 +33,7 @@ from wrenla.planning.cost_model import ExecutorModel
 from wrenla.units import format_bytes
 from wrenla_handler.calls.context import current_call
 from wrenla_handler.machine import memory_of_this_machine, processors
-from wrenla_handler.stores import Reach
+from wrenla_handler.stores.base import Reach
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.task import ArraySpec, Task, TileRef
 from wrenla_handler.tiles.worker import Report, Worker, array_key, cache_key
@@ -123,7 +123,7 @@ class LocalExecutor(Executor):
     3.0
     """
 
-    reach: Reach = "process"
+    reach = Reach.PROCESS
 
     def __init__(
         self,
@@ -178,11 +178,11 @@ class LocalExecutor(Executor):
         name = f"calls-{uuid.uuid4().hex[:12]}"
         transport: Transport
         if kind == "thread":
-            transport = ThreadTransport(ScratchSpace(name, "process"))
+            transport = ThreadTransport(ScratchSpace(name, Reach.PROCESS))
         else:
             variables = dict.fromkeys(_THREADS_OF_BLAS, str(blas_threads))
             transport = ProcessTransport(
-                ScratchSpace(name, "host"), variables, max_calls=max_calls_per_child, max_bytes=worn_out
+                ScratchSpace(name, Reach.HOST), variables, max_calls=max_calls_per_child, max_bytes=worn_out
             )
         self._calls = Calls(self.workers, transport, name)
         # for those who do not end it: it goes with its last user, and its calls end before the program

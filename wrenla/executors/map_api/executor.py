@@ -34,7 +34,7 @@ from wrenla.progress_bar import picture_for
 from wrenla_handler.calls.broadcast import Ref
 from wrenla_handler.calls.chunk import Chunk
 from wrenla_handler.calls.context import current_call
-from wrenla_handler.stores import Store
+from wrenla_handler.stores.base import Store
 
 __all__ = ["CallingExecutor"]
 

@@ -15,7 +15,8 @@ from urllib.parse import unquote_to_bytes
 from wrenla.executors.calls.options import memory_bytes
 from wrenla_handler.calls.objects import StoredObject
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import SharedStore, Store, open_store
+from wrenla_handler.stores.base import Reach, SharedStore, Store
+from wrenla_handler.stores.urls import open_store
 
 __all__ = ["StoredObject", "objects", "pattern_for"]
 
@@ -89,7 +90,7 @@ def objects(
         raise TypeError(f"pattern={pattern!r}: a text like '*.txt', or None for all objects")
     limit = None if chunk is None else memory_bytes("chunk", chunk, "64 MiB")
     store = open_store(url)
-    if store.reach == "host":  # there it is quick, and better known before anything has been done
+    if store.reach == Reach.HOST:  # there it is quick, and better known before anything has been done
         _refuse_left_out(store, pattern)
     found = _parts(store, pattern, limit)
     first = next(found, None)  # now, so that a wrong address is an error of this call

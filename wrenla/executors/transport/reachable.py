@@ -6,14 +6,28 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wrenla.config import settings
 from wrenla.errors import ReachError
 from wrenla.executors.transport.local_modules import NamingPickler
 from wrenla.executors.transport.unpicklable import blame
 from wrenla_handler.calls.objects import StoredObject
 from wrenla_handler.serialize.blobs import dump
-from wrenla_handler.stores import Reach, open_store
+from wrenla_handler.stores.base import Reach
+from wrenla_handler.stores.urls import reach_of
 
 __all__ = ["ReachingPickler", "note_argument"]
+
+
+_reach_of = functools.lru_cache(maxsize=64)(reach_of)
+
+_UNSEEN = {
+    Reach.HOST: "worker processes cannot see the memory of this one: keep the objects in a folder or on S3, "
+    'or take LocalExecutor(kind="thread")',
+    Reach.SHARED: "workers on other machines cannot see it: keep the objects in a folder that they share "
+    "(and say so by WRENLA_SHARED_FOLDERS) or on S3",
+    Reach.ANYWHERE: "functions on AWS cannot see it: copy the objects to S3, and take "
+    'wl.objects("s3://bucket/prefix")',
+}
 
 
 class ReachingPickler(NamingPickler):
@@ -21,8 +35,8 @@ class ReachingPickler(NamingPickler):
 
     Parameters
     ----------
-    reach : {"process", "host", "anywhere"}
-        Where the workers are.
+    reach : Reach
+        How far away the workers are.
     """
 
     def __init__(self, file: Any, *, reach: Reach, **more: Any) -> None:
@@ -31,31 +45,13 @@ class ReachingPickler(NamingPickler):
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, StoredObject):
-            _check_seen(obj, self._reach)
+            offered = _reach_of(obj.root)
+            if offered < self._reach:
+                # only now, as reading the settings for each of many inputs takes long
+                offered = reach_of(obj.root, settings().shared_folders)
+            if offered < self._reach:
+                raise ReachError(f"{obj.url}: {_UNSEEN[self._reach]}")
         return super().reducer_override(obj)
-
-
-def _check_seen(reader: StoredObject, reach: Reach) -> None:
-    offered = _reach_of(reader.root)
-    if reach == "anywhere" and offered != "anywhere":
-        raise ReachError(
-            f"{reader.url}: functions on AWS cannot see it: copy the objects to S3, and take "
-            'wl.objects("s3://bucket/prefix")'
-        )
-    if reach == "host" and offered == "process":
-        raise ReachError(
-            f"{reader.url}: worker processes cannot see the memory of this one: keep the objects in a folder "
-            'or on S3, or take LocalExecutor(kind="thread")'
-        )
-
-
-@functools.lru_cache(maxsize=64)
-def _reach_of(root: str) -> Reach:
-    store = open_store(root)
-    try:
-        return store.reach
-    finally:
-        store.close()
 
 
 def note_argument(

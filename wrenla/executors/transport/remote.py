@@ -27,7 +27,7 @@ from wrenla_handler.calls.messages import Request, Response, unsealed
 from wrenla_handler.errors import IntegrityError, StoreError
 from wrenla_handler.serialize.blobs import INLINE, Packed, bare, checked, digest, dump, load, size
 from wrenla_handler.serialize.modules import encode_sources
-from wrenla_handler.stores import Data
+from wrenla_handler.stores.base import Data
 
 logger = logging.getLogger("wrenla.calls")
 

@@ -15,11 +15,22 @@ from wrenla.workspace.workspace import Workspace
 from wrenla_handler.calls.broadcast import Ref, dump_shared
 from wrenla_handler.calls.runner import DATA, results_of
 from wrenla_handler.serialize.blobs import INLINE, Blob, Packed, pack
-from wrenla_handler.stores import Data, Reach, Store, join, open_store
+from wrenla_handler.stores.base import Data, Reach, Store
+from wrenla_handler.stores.urls import join, open_store, reach_of
 
 __all__ = ["ScratchSpace"]
 
 logger = logging.getLogger("wrenla.calls")
+
+
+_UNSEEN = {
+    Reach.HOST: "worker processes cannot see the memory of this one: set the store (WRENLA_STORE) to a "
+    "folder or to s3://bucket/prefix",
+    Reach.SHARED: "workers on other machines cannot see it: set the store (WRENLA_STORE) to a folder that "
+    "they share (and say so by WRENLA_SHARED_FOLDERS) or to s3://bucket/prefix",
+    Reach.ANYWHERE: "functions on AWS cannot see it: leave the setting `store` (WRENLA_STORE) open, for the "
+    "bucket of the deployment, or set it to s3://bucket/prefix",
+}
 
 
 class _Shared:
@@ -38,15 +49,15 @@ class ScratchSpace:
     ----------
     name : str
         Of the folder.
-    reach : {"process", "host", "anywhere"}
-        Where the workers are.
+    reach : Reach
+        How far away the workers are.
     root : callable, optional
         Returns the URL of the store; by default the one of the settings.
     """
 
     def __init__(self, name: str, reach: Reach, root: Callable[[], str] | None = None) -> None:
         self._name = name
-        self.reach: Reach = reach
+        self.reach = reach
         self._root = root or (lambda: settings().store)
         self._folder: Workspace | None = None
         self._refs: set[Ref] = set()
@@ -60,7 +71,11 @@ class ScratchSpace:
 
     @property
     def url(self) -> str:
-        """Address of the folder."""
+        """Address of the folder, which is leased from now on.
+
+        Any worker that knows it may put a large result there, and what lies in a folder without a lease is
+        nobody's: `clean` would never remove it if this process were killed.
+        """
         if not self._url:
             self._url = self._opened().url
         return self._url
@@ -215,17 +230,7 @@ class ScratchSpace:
                 raise RuntimeError("the executor has been shut down, and what it kept is gone")
             if self._folder is None:
                 root = self._root()
-                store = open_store(root)
-                store.close()
-                if store.reach == "process" and self.reach == "host":
-                    raise ReachError(
-                        f"{root}: worker processes cannot see the memory of this one: set the store "
-                        "(WRENLA_STORE) to a folder or to s3://bucket/prefix"
-                    )
-                if store.reach != "anywhere" and self.reach == "anywhere":
-                    raise ReachError(
-                        f"{root}: functions on AWS cannot see it: leave the setting `store` "
-                        "(WRENLA_STORE) open, for the bucket of the deployment, or set it to s3://bucket/prefix"
-                    )
+                if reach_of(root, settings().shared_folders) < self.reach:
+                    raise ReachError(f"{root}: {_UNSEEN[self.reach]}")
                 self._folder = Workspace(root, self._name)
             return self._folder

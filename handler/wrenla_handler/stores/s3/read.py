@@ -9,9 +9,9 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
+from wrenla_handler.aws_errors import error_status
 from wrenla_handler.errors import StoreError, ThreadLimitError, TransientStoreError
 from wrenla_handler.stores.s3.client import pauses
-from wrenla_handler.stores.s3.errors import error_status
 
 __all__ = ["CRC32_NAME", "ObjectReader"]
 

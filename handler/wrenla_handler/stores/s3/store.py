@@ -13,12 +13,13 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet
 
+from wrenla_handler.aws_errors import error_status
 from wrenla_handler.errors import TransientStoreError
 from wrenla_handler.stores.base import Data, ObjectInfo, Reach
 from wrenla_handler.stores.checks import check_key, check_range, flat_view, is_key, why_no_key
 from wrenla_handler.stores.s3 import threads
 from wrenla_handler.stores.s3.client import pauses, prepare, shared_client
-from wrenla_handler.stores.s3.errors import error_status, translating
+from wrenla_handler.stores.s3.errors import translating
 from wrenla_handler.stores.s3.read import CRC32_NAME, ObjectReader
 
 __all__ = ["S3Store"]
@@ -79,7 +80,7 @@ class S3Store:
     @property
     def reach(self) -> Reach:
         """Every worker sees the objects, wherever it is."""
-        return "anywhere"
+        return Reach.ANYWHERE
 
     def get(self, key: str, start: int = 0, stop: int | None = None) -> memoryview:
         """Return bytes `[start, stop)` of an object as a read-only view of a fresh buffer."""
