@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from wrenla.aws.connect import connect, site_without_rights
+from wrenla.aws.connect import connect, connect_without_rights
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
 from wrenla.aws.doctor import examine
@@ -67,10 +67,8 @@ def _where(command: _Command) -> _Command:
 
 def _place(command: _Command) -> _Command:
     for option in (
-        click.option(
-            "--prefix", default="", help="What keys begin with.  [default: the function's, or wrenla]"
-        ),
-        click.option("--bucket", default="", help="[default: the function's, or wrenla-ACCOUNT-REGION]"),
+        click.option("--prefix", help="What keys begin with.  [default: the function's, or wrenla]"),
+        click.option("--bucket", help="[default: the function's, or wrenla-ACCOUNT-REGION]"),
     ):
         command = option(command)
     return command
@@ -116,7 +114,6 @@ def _session(profile: str | None, region: str | None) -> Any:
 )
 @click.option(
     "--permissions-boundary",
-    default="",
     metavar="ARN",
     help="Bounds the role that is made, which then takes no administrator.  [default: as deployed]",
 )
@@ -149,8 +146,7 @@ def deploy_command(
         if options["requirements"] is not None:
             raise click.UsageError("--requirements and --no-requirements exclude each other")
         options["requirements"] = Path(os.devnull)
-    named = {name: value for name, value in options.items() if value is not None}
-    session, spec = _session(profile, region), DeploySpec(**named)
+    session, spec = _session(profile, region), DeploySpec(**options)
     if print_policies or write_policies is not None:
         policies = _policies(session, spec)
         if print_policies:
@@ -181,7 +177,7 @@ _MAKES_THE_ROLE = (
 
 
 def _policies(session: Any, spec: DeploySpec) -> list[_Named]:
-    site, why = site_without_rights(session, spec)
+    resolved, why = connect_without_rights(session, spec)
     if why:
         click.echo(
             f"not looked at what is deployed, so what you do not name is the default ({why}); put your own "
@@ -189,12 +185,12 @@ def _policies(session: Any, spec: DeploySpec) -> list[_Named]:
             err=True,
         )
     made = [
-        _Named("function", "the function's role may", role_policy(site)),
-        _Named("run", "who runs on it needs", driver_policy(site)),
-        _Named("deploy", "who deploys needs", deployer_policy(site)),
-        _Named("destroy", "who destroys needs as well", destroyer_policy(site)),
+        _Named("function", "the function's role may", role_policy(resolved)),
+        _Named("run", "who runs on it needs", driver_policy(resolved)),
+        _Named("deploy", "who deploys needs", deployer_policy(resolved)),
+        _Named("destroy", "who destroys needs as well", destroyer_policy(resolved)),
     ]
-    if (maker := role_maker_policy(site)) is not None:
+    if (maker := role_maker_policy(resolved)) is not None:
         made.append(_Named("make-role", _MAKES_THE_ROLE, maker))
     return made
 
@@ -259,7 +255,7 @@ def doctor_command(
     with 1 if something failed.
     """
     failed = 0
-    for check in examine(_session(profile, region), DeploySpec(**options, names_only=True)):
+    for check in examine(_session(profile, region), DeploySpec(**options)):
         click.echo(f"{check.state:<8} {check.name:<16} {check.text}")
         if check.state == "failed":
             failed += 1
@@ -274,7 +270,7 @@ def doctor_command(
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 def logs_command(profile: str | None, region: str | None, function: str, since: float, follow: bool) -> None:
     """Print what the function has written to its log. Times are UTC."""
-    spec = DeploySpec(function=function, names_only=True)
+    spec = DeploySpec(function=function)
     for line in log_lines(_session(profile, region), spec, since=since, follow=follow):
         click.echo(f"{line.when:%Y-%m-%d %H:%M:%S} {line.stream[-8:]} {line.text}")
 
@@ -312,11 +308,11 @@ def _store(url: str | None, profile: str | None, region: str | None, options: di
     if url is None:
         try:
             with explaining():
-                clients, site = connect(session, DeploySpec(**options, names_only=True))
+                clients, resolved = connect(session, DeploySpec(**options))
         except DeployError as error:
             hint = "matrices that are elsewhere are listed by `wrenla ls FOLDER` or `wrenla ls s3://bucket/prefix`"
             raise DeployError(f"{error}; {hint}") from None
-        return S3Store(site.bucket, site.prefix, client=clients.s3)
+        return S3Store(resolved.bucket, resolved.prefix, client=clients.s3)
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     try:
         return S3Store(bucket, prefix.rstrip("/"), client=session.client("s3"))

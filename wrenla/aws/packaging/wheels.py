@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from wrenla.aws.error_messages import DeployError
+from wrenla.aws.packaging.requirements import read_requirements
 from wrenla.aws.packaging.target import Target
 
 __all__ = ["Wanted", "download_wheels", "needed", "wanted"]
@@ -98,11 +99,8 @@ def _without_extras(requirements: Iterable[str]) -> Iterator[str]:
 
 def _lines(file: Path) -> tuple[list[str], bytes]:
     """Return the requirements in a file, and all the bytes that they stand for."""
-    try:
-        content = file.read_bytes()
-        text = content.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DeployError(f"requirements {file}: {getattr(error, 'strerror', None) or error}") from None
+    text = read_requirements(file)
+    content = text.encode()
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     for line in lines:
         if _OTHER_FILES.match(line):
