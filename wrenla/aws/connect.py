@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from wrenla.aws.error_messages import DeployError, explaining
-from wrenla.aws.none_if_absent import ask
+from wrenla.aws.error_messages import DeployError, translating
+from wrenla.aws.none_if_absent import none_if
 from wrenla.aws.regions import region_of
 from wrenla.aws.resolve import resolve
 from wrenla.aws.spec import DeploySpec, ResolvedSpec
@@ -68,7 +68,7 @@ def connect(session: Any, spec: DeploySpec, *, deploying: bool = False) -> tuple
     clients = Clients(made["s3"], made["iam"], made["lambda"], made["logs"])
     named = spec.bucket is not None and spec.prefix is not None and not deploying
     denied = ("AccessDenied", "AccessDeniedException", "403") if named else ()
-    found = ask(
+    found = none_if(
         clients.lambda_.get_function_configuration,
         *("ResourceNotFoundException", *denied),
         FunctionName=spec.function,
@@ -92,13 +92,13 @@ def connect_without_rights(session: Any, spec: DeploySpec) -> tuple[ResolvedSpec
     permission yet.
     """
     try:
-        with explaining():
+        with translating():
             return connect(session, spec)[1], ""
     except DeployError as error:
         why = str(error)
     region, account, partition = session.region_name or "REGION", "ACCOUNT", "aws"
     if session.region_name:
-        with suppress(DeployError), explaining():
+        with suppress(DeployError), translating():
             partition = session.get_partition_for_region(region)
             account = session.client("sts").get_caller_identity()["Account"]
     return resolve(spec, account, region, partition), why

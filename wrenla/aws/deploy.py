@@ -7,17 +7,17 @@ from dataclasses import fields
 from typing import Any
 
 from wrenla.aws.connect import Clients, connect
-from wrenla.aws.error_messages import explaining
+from wrenla.aws.error_messages import translating
 from wrenla.aws.packaging.package import Package, build_package
 from wrenla.aws.packaging.requirements import with_requirements
 from wrenla.aws.packaging.target import here, lambda_target
 from wrenla.aws.resolve import variables_of
 from wrenla.aws.resources.bucket import Bucket
 from wrenla.aws.resources.code_upload import OldCode, UploadedCode
-from wrenla.aws.resources.function import Function, ToBeMadeAgain, has_code, our_function
+from wrenla.aws.resources.function import Function, MarkForRecreation, has_code, our_function
 from wrenla.aws.resources.log_group import LogGroup
 from wrenla.aws.resources.prefix import check_free, check_not_moved
-from wrenla.aws.resources.resource import Step
+from wrenla.aws.resources.resource import Resource
 from wrenla.aws.resources.role import Role, our_role
 from wrenla.aws.spec import Deployment, DeploySpec, ResolvedSpec
 
@@ -51,11 +51,11 @@ def deploy(
     DeployError
         AWS refuses something, or the package cannot be built: one line with the remedy.
     """
-    with explaining():
+    with translating():
         clients, resolved = connect(session, spec or DeploySpec(), deploying=True)
         changed = []
-        for step in _steps(clients, resolved):
-            for change in step.look():
+        for resource in _resources(clients, resolved):
+            for change in resource.plan():
                 tell(change.what)
                 changed.append(change.what)
                 if not dry_run:
@@ -64,7 +64,7 @@ def deploy(
         return Deployment(**known, changed=tuple(changed))
 
 
-def _steps(clients: Clients, spec: ResolvedSpec) -> Iterable[Step]:
+def _resources(clients: Clients, spec: ResolvedSpec) -> Iterable[Resource]:
     # whose these are, before anything is changed: the log of somebody's function is lost for good
     function = our_function(clients, spec)
     check_not_moved(spec, function)
@@ -76,7 +76,7 @@ def _steps(clients: Clients, spec: ResolvedSpec) -> Iterable[Step]:
     orphaned = function is not None and role_is_gone and function["Role"] == spec.role_arn
     yield Bucket(clients, spec)
     if orphaned:
-        yield ToBeMadeAgain(clients, spec, function)
+        yield MarkForRecreation(clients, spec, function)
     if not spec.role:
         yield Role(clients, spec)
     yield LogGroup(clients, spec, first=function is None)

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from wrenla.aws.connect import Clients, connect
-from wrenla.aws.error_messages import DeployError, explaining
-from wrenla.aws.none_if_absent import ask
-from wrenla.aws.resources.bucket import is_ours, look_for_bucket
+from wrenla.aws.error_messages import DeployError, translating
+from wrenla.aws.none_if_absent import none_if
+from wrenla.aws.resources.bucket import bucket_exists, is_ours
 from wrenla.aws.resources.code_upload import functions_with_code, uploaded
 from wrenla.aws.resources.function import find_function
 from wrenla.aws.resources.lifecycle import Lifecycle
@@ -72,7 +72,7 @@ def destroy(
         named one; or `data` are also those of another function.
     """
     spec = spec or DeploySpec()
-    with explaining():
+    with translating():
         # a role that was made stays to be removed although the function has another one by now
         clients, resolved = connect(session, replace(spec, role=spec.role or ""))
         done = []
@@ -97,7 +97,7 @@ def _changes(clients: Clients, spec: ResolvedSpec, data: bool) -> Iterator[Chang
     # A role without its function has been left by a call like this one: then the bucket is done, and if it
     # was not the default one, nothing but the role's policy tells that this one is another.
     done = function is None and our_role and not role_is_for(clients, spec)
-    if not done and look_for_bucket(clients, spec):
+    if not done and bucket_exists(clients, spec):
         yield from _in_bucket(clients, spec, data)
     if our_log:
         yield Change(
@@ -145,7 +145,7 @@ def _in_bucket(clients: Clients, spec: ResolvedSpec, data: bool) -> Iterator[Cha
 
 def _versions(clients: Clients, spec: ResolvedSpec) -> _Versions:
     """Tell whether what is deleted in the bucket is only hidden. One that wrenla has made is not so made."""
-    found = ask(clients.s3.get_bucket_versioning, "AccessDenied", "403", **bucket_args(spec))
+    found = none_if(clients.s3.get_bucket_versioning, "AccessDenied", "403", **bucket_args(spec))
     if found is None:
         return "none" if is_ours(clients, spec) else "unknown"
     return "kept" if found.get("Status") else "none"  # also if it is suspended: there may be some of before
@@ -253,4 +253,4 @@ def _delete_role(iam: Any, name: str) -> None:
         raise DeployError(
             f"role {name}: somebody has attached {names} to it; detach them, then run the same command again"
         )
-    ask(iam.delete_role, "NoSuchEntity", RoleName=name)
+    none_if(iam.delete_role, "NoSuchEntity", RoleName=name)

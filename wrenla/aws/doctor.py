@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from wrenla.aws.connect import Clients, connect
-from wrenla.aws.error_messages import DeployError, explaining, is_denied, is_not_accepted, lacking
+from wrenla.aws.error_messages import DeployError, is_denied, is_not_accepted, lacking, translating
 from wrenla.aws.invoking import Invoke, invoking
-from wrenla.aws.none_if_absent import ask
+from wrenla.aws.none_if_absent import none_if
 from wrenla.aws.regions import region_of
 from wrenla.aws.resolve import resolve
 from wrenla.aws.resources.function import find_function
@@ -151,7 +151,7 @@ class _Examination:
         if lacking:
             return Check(name, "skipped", f"needs: {', '.join(lacking)}")
         try:
-            with explaining():
+            with translating():
                 text = self._runs[name]()
         except _Skipped as error:
             return Check(name, "skipped", str(error))
@@ -193,7 +193,7 @@ class _Examination:
 
     def _connect(self) -> None:
         try:
-            with explaining():
+            with translating():
                 self._clients, self._spec = connect(self._session, self._named)
         except DeployError as error:
             if is_not_accepted(error.__cause__):  # not every S3 and emulator checks signatures
@@ -244,7 +244,7 @@ class _Examination:
         if self._unknown is not None and not self._named.bucket:
             raise _Skipped("which one it is says the function (needs: function, or --bucket)")
         try:
-            found = ask(
+            found = none_if(
                 self._clients.s3.list_objects_v2,
                 "NoSuchBucket",
                 Prefix=f"{spec.prefix}/",

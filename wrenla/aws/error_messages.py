@@ -10,7 +10,7 @@ from typing import Any
 from wrenla.errors import WrenlaError
 from wrenla_handler.stores.s3.errors import error_status
 
-__all__ = ["DeployError", "explaining", "is_denied", "is_not_accepted", "lacking"]
+__all__ = ["DeployError", "is_denied", "is_not_accepted", "lacking", "translating"]
 
 
 class DeployError(WrenlaError):
@@ -18,7 +18,7 @@ class DeployError(WrenlaError):
 
 
 @contextmanager
-def explaining() -> Iterator[None]:
+def translating() -> Iterator[None]:
     """Turn boto3's errors into a `DeployError` of one line."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError

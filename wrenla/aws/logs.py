@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from wrenla.aws.connect import connect
-from wrenla.aws.error_messages import DeployError, explaining
+from wrenla.aws.error_messages import DeployError, translating
 from wrenla.aws.spec import DeploySpec
 
 __all__ = ["LogLine", "log_lines"]
@@ -61,7 +61,7 @@ def log_lines(
     """
     from botocore.exceptions import ClientError
 
-    with explaining():
+    with translating():
         clients, resolved = connect(session, spec or DeploySpec())
         start = int((time.time() - since) * 1000)
         seen: dict[str, int] = {}

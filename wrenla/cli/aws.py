@@ -15,7 +15,7 @@ from wrenla.aws.connect import connect, connect_without_rights
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
 from wrenla.aws.doctor import examine
-from wrenla.aws.error_messages import DeployError, explaining
+from wrenla.aws.error_messages import DeployError, translating
 from wrenla.aws.inventory import StoredMatrix, stored_matrices
 from wrenla.aws.logs import log_lines
 from wrenla.aws.policies import (
@@ -75,7 +75,7 @@ def _place(command: _Command) -> _Command:
 
 
 def _session(profile: str | None, region: str | None) -> Any:
-    with explaining():
+    with translating():
         return renewing_session(profile, region)
 
 
@@ -307,7 +307,7 @@ def _store(url: str | None, profile: str | None, region: str | None, options: di
     session = _session(profile, region)
     if url is None:
         try:
-            with explaining():
+            with translating():
                 clients, resolved = connect(session, DeploySpec(**options))
         except DeployError as error:
             hint = "matrices that are elsewhere are listed by `wrenla ls FOLDER` or `wrenla ls s3://bucket/prefix`"

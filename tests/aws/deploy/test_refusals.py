@@ -14,7 +14,7 @@ from wrenla.aws import connect as clients_module
 from wrenla.aws import error_messages
 from wrenla.aws.connect import connect
 from wrenla.aws.deploy import DeploySpec, deploy
-from wrenla.aws.error_messages import DeployError, explaining
+from wrenla.aws.error_messages import DeployError, translating
 from wrenla.aws.packaging.package import Package
 from wrenla.aws.resources import function as function_module
 from wrenla.aws.resources import resource as step_module
@@ -102,7 +102,7 @@ def answer(operation: str, code: str, message: str = "", status: int = 400, **he
     ids=str,
 )
 def test_in_one_line(error: Exception, said: str) -> None:
-    with pytest.raises(DeployError) as raised, explaining():
+    with pytest.raises(DeployError) as raised, translating():
         raise error
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)

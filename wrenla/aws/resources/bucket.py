@@ -10,14 +10,14 @@ from typing import Any
 
 from wrenla.aws.connect import Clients
 from wrenla.aws.error_messages import DeployError
-from wrenla.aws.none_if_absent import ask, document, tags_of
+from wrenla.aws.none_if_absent import document, none_if, tags_of
 from wrenla.aws.policies import tls_statement
 from wrenla.aws.resources.lifecycle import DAYS, Lifecycle
 from wrenla.aws.resources.resource import Change, until, until_accepted
 from wrenla.aws.spec import ResolvedSpec, bucket_args
 from wrenla_handler.stores.s3.errors import error_status
 
-__all__ = ["Bucket", "is_ours", "look_for_bucket"]
+__all__ = ["Bucket", "bucket_exists", "is_ours"]
 
 _BLOCKED = {
     "BlockPublicAcls": True,
@@ -32,7 +32,7 @@ _NEW_SECONDS = 60.0
 _ENCRYPTION = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
 
 
-def look_for_bucket(clients: Clients, spec: ResolvedSpec) -> bool:
+def bucket_exists(clients: Clients, spec: ResolvedSpec) -> bool:
     """Tell whether the bucket is there.
 
     Raises
@@ -43,7 +43,7 @@ def look_for_bucket(clients: Clients, spec: ResolvedSpec) -> bool:
     from botocore.exceptions import ClientError
 
     try:
-        found = ask(clients.s3.head_bucket, "404", "NoSuchBucket", **bucket_args(spec))
+        found = none_if(clients.s3.head_bucket, "404", "NoSuchBucket", **bucket_args(spec))
     except ClientError as error:
         if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 403:
             raise DeployError(
@@ -67,7 +67,7 @@ def is_ours(clients: Clients, spec: ResolvedSpec) -> bool:
     """Tell whether wrenla has made the bucket; if not, its settings are its owner's business."""
     if spec.bucket == spec.default_bucket:
         return True  # the name says so
-    found = ask(clients.s3.get_bucket_tagging, "NoSuchTagSet", "NoSuchBucket", **bucket_args(spec))
+    found = none_if(clients.s3.get_bucket_tagging, "NoSuchTagSet", "NoSuchBucket", **bucket_args(spec))
     return found is not None and "wrenla" in tags_of(found["TagSet"])
 
 
@@ -78,13 +78,13 @@ class Bucket:
         self._clients, self._spec, self._s3 = clients, spec, clients.s3
         self._bucket = bucket_args(spec)
 
-    def look(self) -> Iterator[Change]:
+    def plan(self) -> Iterator[Change]:
         for change in self._changes():
             yield replace(change, apply=partial(until_accepted, change.apply, _is_new, _NEW_SECONDS))
 
     def _changes(self) -> Iterator[Change]:
         spec = self._spec
-        there = look_for_bucket(self._clients, spec)
+        there = bucket_exists(self._clients, spec)
         if not there:
             yield Change(f"create bucket {spec.bucket}", self._create)
         ours = not there or is_ours(self._clients, spec)
@@ -101,18 +101,18 @@ class Bucket:
     def _settings(self) -> Iterator[Change]:
         bucket = self._spec.bucket
         none = "NoSuchBucket"
-        found = ask(self._s3.get_bucket_tagging, none, "NoSuchTagSet", **self._bucket)
+        found = none_if(self._s3.get_bucket_tagging, none, "NoSuchTagSet", **self._bucket)
         tags = tags_of(found and found["TagSet"])
         # the first function's name stays: it says who has made the bucket
         wanted = {**tags, **self._spec.tags, "wrenla": tags.get("wrenla", self._spec.function)}
         if tags != wanted:
             yield Change(f"tag bucket {bucket}", lambda: self._tag(wanted))
-        found = ask(
+        found = none_if(
             self._s3.get_public_access_block, none, "NoSuchPublicAccessBlockConfiguration", **self._bucket
         )
         if found is None or found["PublicAccessBlockConfiguration"] != _BLOCKED:
             yield Change(f"block public access to bucket {bucket}", self._block)
-        found = ask(
+        found = none_if(
             self._s3.get_bucket_encryption,
             none,
             "ServerSideEncryptionConfigurationNotFoundError",
@@ -121,7 +121,7 @@ class Bucket:
         if found is None:
             yield Change(f"encrypt what is in bucket {bucket}", self._encrypt)
         if not self._clients.plain_s3:
-            found = ask(self._s3.get_bucket_policy, none, "NoSuchBucketPolicy", **self._bucket)
+            found = none_if(self._s3.get_bucket_policy, none, "NoSuchBucketPolicy", **self._bucket)
             policy = document(found["Policy"]) if found else {"Version": "2012-10-17", "Statement": []}
             merged = _with_statement(policy, tls_statement(self._spec.bucket_arn))
             if merged != policy:
@@ -147,7 +147,7 @@ class Bucket:
             if code != "BucketAlreadyOwnedByYou":  # somebody else deploys too
                 raise
         until(
-            lambda: look_for_bucket(self._clients, self._spec),
+            lambda: bucket_exists(self._clients, self._spec),
             f"bucket {self._spec.bucket} is made, but not there yet",
             _NEW_SECONDS,
         )

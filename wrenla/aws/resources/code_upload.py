@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from wrenla.aws.connect import Clients
-from wrenla.aws.none_if_absent import ask
+from wrenla.aws.none_if_absent import none_if
 from wrenla.aws.packaging.package import Package
 from wrenla.aws.resources.resource import Change
 from wrenla.aws.spec import ResolvedSpec, bucket_args
@@ -34,7 +34,7 @@ def functions_with_code(clients: Clients, spec: ResolvedSpec) -> set[str]:
 
 def _keys(clients: Clients, spec: ResolvedSpec, prefix: str) -> list[str]:
     pages = clients.s3.get_paginator("list_objects_v2").paginate(Prefix=prefix, **bucket_args(spec))
-    found = ask(lambda: list(pages), "NoSuchBucket") or ()
+    found = none_if(lambda: list(pages), "NoSuchBucket") or ()
     return [entry["Key"] for page in found for entry in page.get("Contents", ())]
 
 
@@ -44,7 +44,7 @@ class UploadedCode:
     def __init__(self, clients: Clients, spec: ResolvedSpec, package: Package, current: str | None) -> None:
         self._clients, self._spec, self._package, self._current = clients, spec, package, current
 
-    def look(self) -> Iterator[Change]:
+    def plan(self) -> Iterator[Change]:
         if self._current == self._package.base64:
             return  # the function has it already
         key = code_key(self._spec, self._package)
@@ -68,7 +68,7 @@ class OldCode:
     def __init__(self, clients: Clients, spec: ResolvedSpec, package: Package) -> None:
         self._clients, self._spec, self._package = clients, spec, package
 
-    def look(self) -> Iterator[Change]:
+    def plan(self) -> Iterator[Change]:
         for key in filter(_KEY.fullmatch, uploaded(self._clients, self._spec)):
             if key != code_key(self._spec, self._package):
                 yield Change(

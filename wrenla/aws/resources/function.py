@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from wrenla.aws.connect import Clients
-from wrenla.aws.error_messages import DeployError, explaining
-from wrenla.aws.none_if_absent import ask
+from wrenla.aws.error_messages import DeployError, translating
+from wrenla.aws.none_if_absent import none_if
 from wrenla.aws.packaging.package import Package
 from wrenla.aws.packaging.requirements import VARIABLE
 from wrenla.aws.resources.code_upload import code_key
@@ -17,7 +17,7 @@ from wrenla.aws.resources.resource import Change, until, until_accepted
 from wrenla.aws.spec import ResolvedSpec
 from wrenla_handler.stores.s3.errors import error_status
 
-__all__ = ["Function", "ToBeMadeAgain", "find_function", "has_code", "our_function", "reason_to_make_again"]
+__all__ = ["Function", "MarkForRecreation", "find_function", "has_code", "our_function", "reason_to_recreate"]
 
 _HANDLER = "wrenla_handler.lambda_entry.handle"
 _NONE = "ResourceNotFoundException"
@@ -27,7 +27,7 @@ _ROLE_SECONDS = 90.0
 
 _READY_SECONDS = 300.0
 
-_MADE_AGAIN = "wrenla-made-again"
+_MARK = "wrenla-made-again"
 """Tag of a function whose role was gone: a deployment that is interrupted does not forget it."""
 
 _NEW_ROLE = re.compile("cannot be assumed|assume the role|invalid for CreateGrant")
@@ -39,7 +39,7 @@ _NOT_KEPT = ("DeadLetterConfig", "FileSystemConfigs", "KMSKeyArn", "Layers", "Vp
 
 def find_function(clients: Clients, spec: ResolvedSpec) -> Any:
     """Return the function's configuration, or None."""
-    return ask(clients.lambda_.get_function_configuration, _NONE, FunctionName=spec.function)
+    return none_if(clients.lambda_.get_function_configuration, _NONE, FunctionName=spec.function)
 
 
 def our_function(clients: Clients, spec: ResolvedSpec) -> Any:
@@ -64,13 +64,13 @@ def our_function(clients: Clients, spec: ResolvedSpec) -> Any:
 
 def has_code(function: Mapping[str, Any]) -> str | None:
     """Return the hash of the code that a function has; None if it has to be sent whatever it is."""
-    failed = "Failed" in _states(function) or _MADE_AGAIN in function["Tags"]
+    failed = "Failed" in _states(function) or _MARK in function["Tags"]
     return None if failed else str(function["CodeSha256"])
 
 
-def reason_to_make_again(function: Mapping[str, Any]) -> str:
+def reason_to_recreate(function: Mapping[str, Any]) -> str:
     """Say why the function cannot be mended by an update; "" if it can."""
-    if _MADE_AGAIN in function["Tags"]:
+    if _MARK in function["Tags"]:
         # What decrypts the variables is granted to the role that was, not to one of the same name.
         return "its role was gone, and it does not work with a new one"
     if _states(function)[0] == "Failed":
@@ -78,18 +78,18 @@ def reason_to_make_again(function: Mapping[str, Any]) -> str:
     return ""
 
 
-class ToBeMadeAgain:
+class MarkForRecreation:
     """A tag at the function, before its role is made again: afterwards nothing else would tell."""
 
     def __init__(self, clients: Clients, spec: ResolvedSpec, function: Mapping[str, Any]) -> None:
         self._lambda, self._spec, self._function = clients.lambda_, spec, function
 
-    def look(self) -> Iterator[Change]:
+    def plan(self) -> Iterator[Change]:
         name, arn = self._spec.function, self._spec.function_arn
-        if _MADE_AGAIN not in self._function["Tags"]:
+        if _MARK not in self._function["Tags"]:
             yield Change(
                 f"note that function {name} has to be made again, since its role is gone",
-                lambda: self._lambda.tag_resource(Resource=arn, Tags={_MADE_AGAIN: "role"}),
+                lambda: self._lambda.tag_resource(Resource=arn, Tags={_MARK: "role"}),
             )
 
 
@@ -99,7 +99,7 @@ class Function:
     Parameters
     ----------
     role_was_gone : bool, optional
-        What is known before `ToBeMadeAgain` is applied, as it never is if nothing shall be changed.
+        What is known before `MarkForRecreation` is applied, as it never is if nothing shall be changed.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Function:
         self._lambda, self._clients, self._spec, self._package = clients.lambda_, clients, spec, package
         self._role_was_gone = role_was_gone
 
-    def look(self) -> Iterator[Change]:
+    def plan(self) -> Iterator[Change]:
         name, spec = self._spec.function, self._spec
         self._settle()
         found, again = our_function(self._clients, self._spec), False
@@ -117,11 +117,11 @@ class Function:
             yield Change(f"create function {name} ({what})", self._create)
         else:
             if self._role_was_gone:
-                found["Tags"] = {**found["Tags"], _MADE_AGAIN: "role"}
-            why = reason_to_make_again(found)
+                found["Tags"] = {**found["Tags"], _MARK: "role"}
+            why = reason_to_recreate(found)
             again = why != ""
-            yield from self._again(found, why, what) if again else self._settings(found)
-        found = ask(self._lambda.get_function_event_invoke_config, _NONE, FunctionName=name)
+            yield from self._recreation(found, why, what) if again else self._settings(found)
+        found = none_if(self._lambda.get_function_event_invoke_config, _NONE, FunctionName=name)
         # it goes with the function, also when nothing shall be changed and the function is still there
         if again or found is None or found.get("MaximumRetryAttempts") != 0:
             yield Change(
@@ -153,7 +153,7 @@ class Function:
         if different:
             yield Change(f"change function {name}: {', '.join(different)}", self._update_configuration)
 
-    def _again(self, found: Mapping[str, Any], why: str, what: str) -> Iterator[Change]:
+    def _recreation(self, found: Mapping[str, Any], why: str, what: str) -> Iterator[Change]:
         """Yield how to delete the function and create it, with what others have set on it if that can be."""
         name, spec = self._spec.function, self._spec
         lost = ["versions", "aliases", "permissions", *(key for key in _NOT_KEPT if _is_set(found.get(key)))]
@@ -164,18 +164,18 @@ class Function:
         tags = {
             key: value
             for key, value in found["Tags"].items()
-            if key != _MADE_AGAIN and not key.startswith("aws:")  # which nobody but AWS may set
+            if key != _MARK and not key.startswith("aws:")  # which nobody but AWS may set
         }
         yield Change(
             f"delete function {name} and create it again with its {kept} ({what}, "
             f"s3://{spec.bucket}/{spec.prefix}), since {why}; of what else it had this is lost: "
             f"{', '.join(lost)}",
-            lambda: self._make_again(tags, reserved),
+            lambda: self._recreate(tags, reserved),
         )
 
     def _reserved(self) -> tuple[int | None, bool]:
         """Return the reserved concurrency, None if there is none, and whether that is known."""
-        found = ask(
+        found = none_if(
             self._lambda.get_function_concurrency, "AccessDeniedException", FunctionName=self._spec.function
         )
         return (found or {}).get("ReservedConcurrentExecutions"), found is not None
@@ -220,9 +220,9 @@ class Function:
             )
         )
 
-    def _make_again(self, tags: Mapping[str, str], reserved: int | None) -> None:
+    def _recreate(self, tags: Mapping[str, str], reserved: int | None) -> None:
         name, spec = self._spec.function, self._spec
-        ask(self._lambda.delete_function, _NONE, FunctionName=name)
+        none_if(self._lambda.delete_function, _NONE, FunctionName=name)
         until(
             lambda: find_function(self._clients, spec) is None,
             f"function {name} is deleted, but still there",
@@ -302,7 +302,7 @@ class Function:
 def _adding(text: str) -> Iterator[None]:
     """Add to what a refusal says what else there is to know."""
     try:
-        with explaining():
+        with translating():
             yield
     except DeployError as error:
         raise DeployError(f"{error}; {text}") from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from wrenla.aws.connect import Clients
-from wrenla.aws.none_if_absent import ask
+from wrenla.aws.none_if_absent import none_if
 from wrenla.aws.spec import ResolvedSpec, bucket_args
 
 __all__ = ["DAYS", "Lifecycle"]
@@ -38,7 +38,7 @@ class Lifecycle:
     @classmethod
     def of(cls, clients: Clients, spec: ResolvedSpec) -> Lifecycle:
         """Return the rules of the bucket, whoever has made them."""
-        found = ask(
+        found = none_if(
             clients.s3.get_bucket_lifecycle_configuration,
             "NoSuchLifecycleConfiguration",
             "NoSuchBucket",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wrenla.aws.connect import Clients
-from wrenla.aws.none_if_absent import ask
+from wrenla.aws.none_if_absent import none_if
 from wrenla.aws.resources.resource import Change
 from wrenla.aws.spec import ResolvedSpec
 
@@ -43,7 +43,7 @@ class LogGroup:
     def __init__(self, clients: Clients, spec: ResolvedSpec, *, first: bool) -> None:
         self._clients, self._spec, self._first = clients, spec, first
 
-    def look(self) -> Iterator[Change]:
+    def plan(self) -> Iterator[Change]:
         group = self._spec.log_group
         found = find_log_group(self._clients, self._spec)
         if found is None:
@@ -64,7 +64,7 @@ class LogGroup:
         if not self._first or "retentionInDays" in group or group.get("storedBytes"):
             return False
         # who may only deploy need not be allowed to read tags: then it counts as another's
-        found = ask(
+        found = none_if(
             self._clients.logs.list_tags_for_resource,
             "AccessDeniedException",
             resourceArn=self._spec.log_group_arn,

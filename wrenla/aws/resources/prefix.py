@@ -7,7 +7,7 @@ from typing import Any
 
 from wrenla.aws.connect import Clients
 from wrenla.aws.error_messages import DeployError
-from wrenla.aws.none_if_absent import ask, tags_of
+from wrenla.aws.none_if_absent import none_if, tags_of
 from wrenla.aws.resolve import variables_of
 from wrenla.aws.resources.lifecycle import Lifecycle
 from wrenla.aws.spec import FIRST_PREFIX, ResolvedSpec, bucket_args
@@ -43,9 +43,9 @@ def check_free(clients: Clients, spec: ResolvedSpec) -> None:
     """
     if spec.bucket == spec.default_bucket:
         return
-    if ask(clients.s3.head_bucket, "404", "NoSuchBucket", "403", **bucket_args(spec)) is None:
+    if none_if(clients.s3.head_bucket, "404", "NoSuchBucket", "403", **bucket_args(spec)) is None:
         return  # it will be made; or looking for it says more about why one may not
-    tags = ask(clients.s3.get_bucket_tagging, "NoSuchTagSet", "NoSuchBucket", **bucket_args(spec))
+    tags = none_if(clients.s3.get_bucket_tagging, "NoSuchTagSet", "NoSuchBucket", **bucket_args(spec))
     if tags is not None and "wrenla" in tags_of(tags["TagSet"]):
         return
     below = f"{spec.prefix}/"
@@ -71,12 +71,12 @@ def kinds_of_objects(clients: Clients, spec: ResolvedSpec, *none: str) -> Kinds:
 
     def read(key: str) -> bytes | None:
         place = {"Key": f"{below}{key}", **bucket_args(spec)}
-        found = ask(clients.s3.get_object, "NoSuchKey", "404", *none, **place)
+        found = none_if(clients.s3.get_object, "NoSuchKey", "404", *none, **place)
         return None if found is None else bytes(found["Body"].read())
 
     def first(prefix: str) -> str | None:
         place = {"Prefix": f"{below}{prefix}", "MaxKeys": 1, **bucket_args(spec)}
-        found = ask(clients.s3.list_objects_v2, "NoSuchBucket", "404", *none, **place) or {}
+        found = none_if(clients.s3.list_objects_v2, "NoSuchBucket", "404", *none, **place) or {}
         return next((str(entry["Key"]).removeprefix(below) for entry in found.get("Contents", ())), None)
 
     return Kinds(read, first)

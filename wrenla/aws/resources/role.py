@@ -8,7 +8,7 @@ from typing import Any
 
 from wrenla.aws.connect import Clients
 from wrenla.aws.error_messages import DeployError, is_denied
-from wrenla.aws.none_if_absent import ask, document, tags_of
+from wrenla.aws.none_if_absent import document, none_if, tags_of
 from wrenla.aws.policies import role_policy, trust_policy
 from wrenla.aws.resources.resource import Change
 from wrenla.aws.spec import ResolvedSpec
@@ -47,7 +47,7 @@ def our_role(clients: Clients, spec: ResolvedSpec) -> Mapping[str, Any] | None:
 
 
 def _find(clients: Clients, spec: ResolvedSpec) -> Mapping[str, Any] | None:
-    found = ask(clients.iam.get_role, "NoSuchEntity", RoleName=spec.role_name)
+    found = none_if(clients.iam.get_role, "NoSuchEntity", RoleName=spec.role_name)
     return None if found is None else found["Role"]
 
 
@@ -57,7 +57,9 @@ def _is_ours(role: Mapping[str, Any]) -> bool:
 
 def _policy(clients: Clients, spec: ResolvedSpec) -> Any:
     """Return the policy that we have given the role, or None."""
-    found = ask(clients.iam.get_role_policy, "NoSuchEntity", RoleName=spec.role_name, PolicyName=POLICY_NAME)
+    found = none_if(
+        clients.iam.get_role_policy, "NoSuchEntity", RoleName=spec.role_name, PolicyName=POLICY_NAME
+    )
     return found and document(found["PolicyDocument"])
 
 
@@ -68,7 +70,7 @@ class Role:
         self._clients, self._spec, self._iam = clients, spec, clients.iam
         self._tags = [{"Key": key, "Value": value} for key, value in spec.tags.items()]
 
-    def look(self) -> Iterator[Change]:
+    def plan(self) -> Iterator[Change]:
         name = self._spec.role_name
         found = our_role(self._clients, self._spec)
         if found is None:
