@@ -72,7 +72,7 @@ THIRD_PARTY = {
     "wrenla_handler": {"numpy", "scipy", "boto3", "botocore", "urllib3", "cloudpickle"},
     "wrenla": {
         *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "threadpoolctl", "click", "rich"),
-        "xxhash",
+        *("packaging", "xxhash"),
         *("distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
     },
 }

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 
 from wrenla.aws.error_messages import DeployError
-from wrenla.aws.packaging.target import here, lambda_target
-from wrenla.aws.packaging.wheels import _DRIVER_ONLY, Wanted, _explained, needed, wanted
+from wrenla.aws.packaging.target import here, lambda_target, running_python
+from wrenla.aws.packaging.wheels import _DRIVER_ONLY, Wanted, _explained, needed, parsed, wanted
 from wrenla.errors import SettingError
+
+HERE = here(running_python(), "x86_64")
 
 
 def test_versions_are_those_installed_here() -> None:
-    pins = wanted(None).pins
+    pins = wanted(None, HERE).pins
     for name in ("numpy", "scipy", "boto3", "botocore", "cloudpickle", "rich", "click", "threadpoolctl"):
         assert pins[name] == importlib.metadata.version(name)
     assert not pins.keys() & {"wrenla", "moto", "pytest", "awslambdaric", "distributed", "zarr"}
@@ -26,17 +28,21 @@ def test_versions_are_those_installed_here() -> None:
 
 def test_requirements_of_the_user(tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
-    file.write_text("# comment\nzarr>=3 ; python_version > '3'\nnot-installed-here==1\n")
-    wants = wanted(file)
+    file.write_text(
+        "# comment\nzarr>=3 ; python_version > '3'\nnot-installed-here==1\nxxhash \\\n    --hash=sha256:0\n"
+        "pytest; sys_platform == 'win32'\n"
+    )
+    wants = wanted(file, HERE)
     assert wants.pins["zarr"] == importlib.metadata.version("zarr")
-    assert "not-installed-here" not in wants.pins
-    assert wants.digest != wanted(None).digest
+    assert "xxhash" in wants.pins
+    assert not wants.pins.keys() & {"not-installed-here", "pytest"}
+    assert wants.digest != wanted(None, HERE).digest
     for line in ("-r other.txt", "--requirement=other.txt", "-c pins.txt", "-e ."):
         file.write_text(f"{line}\n")
         with pytest.raises(DeployError, match="write every requirement into this one file"):
-            wanted(file)
+            wanted(file, HERE)
     with pytest.raises(DeployError, match="No such file"):
-        wanted(tmp_path / "none.txt")
+        wanted(tmp_path / "none.txt", HERE)
 
 
 def test_a_wheel_of_ones_own_counts_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +52,7 @@ def test_a_wheel_of_ones_own_counts_by_its_content(tmp_path: Path, monkeypatch: 
     digests = set()
     for content in (b"1", b"2"):
         wheel.write_bytes(content)
-        digests.add(wanted(file).digest)
+        digests.add(wanted(file, HERE).digest)
     assert len(digests) == 2
 
 
@@ -130,7 +136,7 @@ def names(folder: Path, more: Mapping[str, Sequence[str]], *lines: str) -> set[s
             archive.writestr(
                 f"{name}-1.0.dist-info/METADATA", "\n".join([*about, "", "Requires-Dist: click"])
             )
-    return {wheel.name.split("-")[0] for wheel in needed(wheels, Wanted({}, None, "", lines))}
+    return {wheel.name.split("-")[0] for wheel in needed(wheels, Wanted({}, None, "", parsed(lines)), HERE)}
 
 
 def test_the_drivers_own_are_left_out(tmp_path: Path) -> None:
@@ -160,6 +166,20 @@ def test_the_drivers_own_are_left_out(tmp_path: Path) -> None:
             {"a", "pandas", "click"},
         ),
         ({"a": ["b"], "b": ["a"]}, ["a"], {"a", "b"}),
+        ({"own": ["click; extra == 'x'"]}, ["./own-1.0-py3-none-any.whl[x]"], {"own", "click"}),
+        ({"a": ["click; sys_platform == 'win32'"]}, ["a"], {"a"}),
+        ({"a": ["click; platform_machine == 'x86_64'"]}, ["a"], {"a", "click"}),
+        (
+            {"pandas": ['click; extra == "tools"', 'pygments; extra == "web"']},
+            ["pandas[web]"],
+            {"pandas", "pygments"},
+        ),
+        (
+            {"own": []},
+            ["own @ https://example.org/own-1.0-py3-none-any.whl", "click  # a comment"],
+            {"own", "click"},
+        ),
+        ({"own": []}, ["own==1.0 --hash=sha256:0", "click; python_version < '3'"], {"own"}),
     ],
 )
 def test_what_the_users_requirements_lead_to_stays(

@@ -115,7 +115,7 @@ def build_package(
     target = target or lambda_target(python or running_python(), arch)
     folder = (cache or default_folder()).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    wants = wanted(requirements)
+    wants = wanted(requirements, target)
     same_python = target.python == running_python()  # byte code is another one in each minor version
     wheels = folder / f"wheels-{digest(_FORMAT, target, running_python(), wants.digest)}.zip"
     own = dict(sorted((own_files(_own_packages()) | _own_about()).items()))
@@ -167,7 +167,7 @@ def _write_wheels(path: Path, wants: Wanted, target: Target, same_python: bool) 
     """Write what is needed, with byte code if there is room for it."""
     with tempfile.TemporaryDirectory(prefix="wrenla-wheels-") as folder:
         logger.info("downloading NumPy, SciPy and what else a function needs, for %s: up to a minute", target)
-        wheels = needed(download_wheels(wants, target, Path(folder)), wants)
+        wheels = needed(download_wheels(wants, target, Path(folder)), wants, target)
         for compiled in dict.fromkeys((same_python, False)):
             with zipfile.ZipFile(path, "w") as archive:
                 for number, wheel in enumerate(wheels, 1):
