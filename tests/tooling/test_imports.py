@@ -83,8 +83,11 @@ BELOW = {
     "wrenla": {"wrenla", "wrenla_handler", "wrenla_kernels"},
 }
 
-LAZY = {"boto3", "botocore", "urllib3", "distributed", "zarr", "moto", "awslambdaric", "werkzeug"}
-"""What is imported where it is used: optional dependencies, and boto3 with its own, slow to import."""
+LAZY = {
+    *("boto3", "botocore", "urllib3", "packaging"),
+    *("distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
+}
+"""What is imported where it is used: optional dependencies, and what is slow to import and rarely needed."""
 
 LATE = {
     *(("wrenla_handler.stores.mmap", "numpy"), ("wrenla_handler.stores.s3.read", "numpy")),

@@ -20,15 +20,14 @@ from wrenla.aws.resources.lifecycle import DAYS, Lifecycle
 from wrenla.aws.spec import DeploySpec, ResolvedSpec, bucket_args
 from wrenla.executors.aws_lambda.handshake import PING, differences
 from wrenla_handler.stores.s3.errors import error_status
+from wrenla_kernels.threads import OLD_CORES
 
 __all__ = ["Check", "examine"]
 
 _TILE = 8 << 20
 
-_SLOW_CORES = frozenset(
-    {"prescott", "core2", "penryn", "dunnington", "nehalem", "sandybridge", "generic", "armv8"}
-)
-"""What OpenBLAS computes with that takes the processor for an old one, at a fraction of its speed."""
+_SLOW_CORES = OLD_CORES | {"generic", "armv8"}
+"""Kernels of a processor that is old, or of any: OpenBLAS does not know the one that it runs on."""
 
 _DEPLOY = "run wrenla deploy"
 

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from packaging.markers import default_environment
-
 from wrenla.errors import SettingError
 
 __all__ = ["Architecture", "Target", "here", "lambda_target", "running_python"]
@@ -59,6 +57,8 @@ class Target:
 
     def markers(self) -> dict[str, str]:
         """Return what environment markers of requirements mean there."""
+        from packaging.markers import default_environment
+
         here = {name: str(value) for name, value in default_environment().items()}
         there = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux"}
         there["platform_machine"] = _MACHINES[self.arch]

@@ -13,9 +13,7 @@ from email import message_from_bytes
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
-
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import NormalizedName, canonicalize_name
+from typing import Any
 
 from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.requirements import read_requirements
@@ -59,14 +57,14 @@ class Wanted:
         The user's requirements.
     digest : str
         Hash of all of it.
-    requirements : tuple of Requirement
+    requirements : tuple of packaging.requirements.Requirement
         What stands in the file.
     """
 
     pins: Mapping[str, str]
     file: Path | None
     digest: str
-    requirements: tuple[Requirement, ...] = ()
+    requirements: tuple[Any, ...] = ()
 
 
 def wanted(file: Path | None, target: Target) -> Wanted:
@@ -83,13 +81,15 @@ def wanted(file: Path | None, target: Target) -> Wanted:
     lines, content = _lines(file) if file is not None else ([], b"")
     requirements = parsed(lines)
     names = _reached([*_own(), *requirements], _required_by_installed, target)
-    pins = {str(name): metadata.version(name) for name in names}
+    pins = {name: metadata.version(name) for name in names}
     digest = sha256(repr(sorted(pins.items())).encode() + content).hexdigest()
     return Wanted(pins, file, digest, requirements)
 
 
-def parsed(lines: Iterable[str]) -> tuple[Requirement, ...]:
+def parsed(lines: Iterable[str]) -> tuple[Any, ...]:
     """Return the requirements in lines for pip: a wheel's path or address requires what it is called by."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
     found = []
     for line in lines:
         text = _REST.sub("", line)
@@ -99,7 +99,7 @@ def parsed(lines: Iterable[str]) -> tuple[Requirement, ...]:
     return tuple(found)
 
 
-def _own() -> tuple[Requirement, ...]:
+def _own() -> tuple[Any, ...]:
     return parsed(metadata.requires("wrenla") or ())
 
 
@@ -121,11 +121,11 @@ def _lines(file: Path) -> tuple[list[str], bytes]:
 
 
 def _reached(
-    requirements: Iterable[Requirement],
-    required_by: Callable[[NormalizedName], Iterable[Requirement] | None],
+    requirements: Iterable[Any],
+    required_by: Callable[[str], Iterable[Any] | None],
     target: Target,
     never: Collection[str] = (),
-) -> set[NormalizedName]:
+) -> set[str]:
     """Return which distributions some requirements lead to, with their markers and extras.
 
     Parameters
@@ -133,8 +133,10 @@ def _reached(
     required_by : callable
         What a distribution requires; None if it is not looked into.
     """
+    from packaging.utils import canonicalize_name
+
     markers = target.markers()
-    seen: set[tuple[NormalizedName, frozenset[str]]] = set()
+    seen: set[tuple[str, frozenset[str]]] = set()
     waiting = [(each, frozenset({""})) for each in requirements]
     while waiting:
         each, extras = waiting.pop()
@@ -148,7 +150,7 @@ def _reached(
     return {name for name, _ in seen}
 
 
-def _required_by_installed(name: NormalizedName) -> tuple[Requirement, ...] | None:
+def _required_by_installed(name: str) -> tuple[Any, ...] | None:
     try:
         return parsed(metadata.requires(name) or ())
     except metadata.PackageNotFoundError:
@@ -188,7 +190,9 @@ def needed(wheels: Iterable[Path], wants: Wanted, target: Target) -> list[Path]:
     Left out is what only the driver imports, unless the user's requirements ask for it, however indirectly.
     pip cannot be told so: it always downloads what a distribution requires, too.
     """
-    found = {canonicalize_name(wheel.name.split("-")[0]): wheel for wheel in wheels}
+    from packaging.utils import canonicalize_name
+
+    found = {str(canonicalize_name(wheel.name.split("-")[0])): wheel for wheel in wheels}
     requires = {name: _required_by_wheel(wheel) for name, wheel in found.items()}
     # whatever wrenla does not account for has come with the user's, from somewhere
     others = parsed(found.keys() - _reached(_own(), requires.get, target))
@@ -197,7 +201,7 @@ def needed(wheels: Iterable[Path], wants: Wanted, target: Target) -> list[Path]:
     return sorted(wheel for name, wheel in found.items() if name in kept)
 
 
-def _required_by_wheel(wheel: Path) -> tuple[Requirement, ...]:
+def _required_by_wheel(wheel: Path) -> tuple[Any, ...]:
     with zipfile.ZipFile(wheel) as opened:
         about = b"".join(opened.read(name) for name in opened.namelist() if _ABOUT.fullmatch(name))
     return parsed(message_from_bytes(about).get_all("Requires-Dist", []))
