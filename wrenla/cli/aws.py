@@ -54,7 +54,7 @@ class _Tag(click.ParamType[tuple[str, str]]):
         return key, text
 
 
-def _where(command: _Command) -> _Command:
+def _function_options(command: _Command) -> _Command:
     """Add the options that say where: every command has them."""
     for option in (
         click.option("--function", default="wrenla", show_default=True, help="Name of the function."),
@@ -65,7 +65,7 @@ def _where(command: _Command) -> _Command:
     return command
 
 
-def _place(command: _Command) -> _Command:
+def _place_options(command: _Command) -> _Command:
     for option in (
         click.option("--prefix", help="What keys begin with.  [default: the function's, or wrenla]"),
         click.option("--bucket", help="[default: the function's, or wrenla-ACCOUNT-REGION]"),
@@ -80,8 +80,8 @@ def _session(profile: str | None, region: str | None) -> Any:
 
 
 @click.command(name="deploy", short_help="Set up the function on AWS Lambda, or bring it up to date.")
-@_where
-@_place
+@_function_options
+@_place_options
 @click.option(
     "--memory",
     type=click.IntRange(min=1),
@@ -162,7 +162,7 @@ def deploy_command(
     click.echo(f"{done.function_arn}, s3://{done.bucket}/{done.prefix}")
 
 
-class _Named(NamedTuple):
+class _NamedPolicy(NamedTuple):
     """A policy, the name of a file for it, and whose it is."""
 
     file: str
@@ -176,7 +176,7 @@ _MAKES_THE_ROLE = (
 )
 
 
-def _policies(session: Any, spec: DeploySpec) -> list[_Named]:
+def _policies(session: Any, spec: DeploySpec) -> list[_NamedPolicy]:
     resolved, why = connect_without_rights(session, spec)
     if why:
         click.echo(
@@ -185,17 +185,17 @@ def _policies(session: Any, spec: DeploySpec) -> list[_Named]:
             err=True,
         )
     made = [
-        _Named("function", "the function's role may", role_policy(resolved)),
-        _Named("run", "who runs on it needs", driver_policy(resolved)),
-        _Named("deploy", "who deploys needs", deployer_policy(resolved)),
-        _Named("destroy", "who destroys needs as well", destroyer_policy(resolved)),
+        _NamedPolicy("function", "the function's role may", role_policy(resolved)),
+        _NamedPolicy("run", "who runs on it needs", driver_policy(resolved)),
+        _NamedPolicy("deploy", "who deploys needs", deployer_policy(resolved)),
+        _NamedPolicy("destroy", "who destroys needs as well", destroyer_policy(resolved)),
     ]
     if (maker := role_maker_policy(resolved)) is not None:
-        made.append(_Named("make-role", _MAKES_THE_ROLE, maker))
+        made.append(_NamedPolicy("make-role", _MAKES_THE_ROLE, maker))
     return made
 
 
-def _write_policies(folder: Path, policies: Iterable[_Named]) -> None:
+def _write_policies(folder: Path, policies: Iterable[_NamedPolicy]) -> None:
     """Write each policy into a file of its own, and print the command that makes it a managed one."""
     folder.mkdir(parents=True, exist_ok=True)
     for policy in policies:
@@ -207,8 +207,8 @@ def _write_policies(folder: Path, policies: Iterable[_Named]) -> None:
 
 
 @click.command(name="destroy", short_help="Remove what deploy has made.")
-@_where
-@_place
+@_function_options
+@_place_options
 @click.option("--role", default="", metavar="ARN", help="The role given to deploy: it stays.")
 @click.option(
     "--data", is_flag=True, help="Also matrices and temporaries, and the bucket if nothing else is in it."
@@ -243,8 +243,8 @@ def _tell_if_none(done: tuple[str, ...]) -> None:
 
 
 @click.command(name="doctor", short_help="Check that everything on AWS is there and works.")
-@_where
-@_place
+@_function_options
+@_place_options
 @click.pass_context
 def doctor_command(
     context: click.Context, /, profile: str | None, region: str | None, **options: Any
@@ -265,7 +265,7 @@ def doctor_command(
 
 
 @click.command(name="logs", short_help="Print what the function has written to its log.")
-@_where
+@_function_options
 @click.option("--since", type=Duration(), default=3600.0, metavar="TIME", help="30m, 2h, 1d.  [default: 1h]")
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 def logs_command(profile: str | None, region: str | None, function: str, since: float, follow: bool) -> None:
@@ -276,8 +276,8 @@ def logs_command(profile: str | None, region: str | None, function: str, since: 
 
 
 @click.command(name="ls", short_help="List the matrices in the bucket, or below URL.")
-@_where
-@_place
+@_function_options
+@_place_options
 @click.argument("url", required=False)
 def ls_command(url: str | None, profile: str | None, region: str | None, **options: Any) -> None:
     """List the matrices in the deployment's bucket, or below URL, which may be a folder too."""

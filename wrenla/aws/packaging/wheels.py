@@ -19,7 +19,7 @@ from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.requirements import read_requirements
 from wrenla.aws.packaging.target import Target
 
-__all__ = ["Wanted", "download_wheels", "needed", "wanted"]
+__all__ = ["WheelSpec", "download_wheels", "select_wheels", "wheel_spec"]
 
 _OTHER_FILES = re.compile(r"\s*(-r|--requirement|-c|--constraint|-e|--editable)\b")
 
@@ -46,7 +46,7 @@ _OLD_GLIBC_REMEDY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WheelSpec:
     """What a package shall hold beside wrenla.
 
     Attributes
@@ -67,7 +67,7 @@ class Wanted:
     requirements: tuple[Any, ...] = ()
 
 
-def wanted(file: Path | None, target: Target) -> Wanted:
+def wheel_spec(file: Path | None, target: Target) -> WheelSpec:
     """Find out what to take along: what `wrenla` requires, without extras, and what a file lists.
 
     Versions are those installed here: results are the same to the bit only with the same build of OpenBLAS,
@@ -83,7 +83,7 @@ def wanted(file: Path | None, target: Target) -> Wanted:
     names = _reached([*_own(), *requirements], _required_by_installed, target)
     pins = {name: metadata.version(name) for name in names}
     digest = sha256(repr(sorted(pins.items())).encode() + content).hexdigest()
-    return Wanted(pins, file, digest, requirements)
+    return WheelSpec(pins, file, digest, requirements)
 
 
 def parsed(lines: Iterable[str]) -> tuple[Any, ...]:
@@ -157,7 +157,7 @@ def _required_by_installed(name: str) -> tuple[Any, ...] | None:
         return None  # not needed here, or only over there
 
 
-def download_wheels(wants: Wanted, target: Target, folder: Path) -> list[Path]:
+def download_wheels(spec: WheelSpec, target: Target, folder: Path) -> list[Path]:
     """Download wheels for a target into an empty folder, and return them in the order of their names.
 
     Raises
@@ -176,15 +176,15 @@ def download_wheels(wants: Wanted, target: Target, folder: Path) -> list[Path]:
     ]
     command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={target.python}"]
     command += [f"--platform={tag}" for tag in target.tags()]
-    command += [f"--dest={folder}", *(f"{name}=={version}" for name, version in sorted(wants.pins.items()))]
-    command += ["--requirement", str(wants.file)] if wants.file is not None else []
+    command += [f"--dest={folder}", *(f"{name}=={version}" for name, version in sorted(spec.pins.items()))]
+    command += ["--requirement", str(spec.file)] if spec.file is not None else []
     run = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     if run.returncode != 0:
-        raise DeployError(_explained(run.stdout + run.stderr, wants, target))
+        raise DeployError(_explained(run.stdout + run.stderr, spec, target))
     return sorted(folder.glob("*.whl"))
 
 
-def needed(wheels: Iterable[Path], wants: Wanted, target: Target) -> list[Path]:
+def select_wheels(wheels: Iterable[Path], spec: WheelSpec, target: Target) -> list[Path]:
     """Choose from the wheels that pip has found those which a function needs.
 
     Left out is what only the driver imports, unless the user's requirements ask for it, however indirectly.
@@ -197,7 +197,7 @@ def needed(wheels: Iterable[Path], wants: Wanted, target: Target) -> list[Path]:
     # whatever wrenla does not account for has come with the user's, from somewhere
     others = parsed(found.keys() - _reached(_own(), requires.get, target))
     kept = _reached(_own(), requires.get, target, never=_DRIVER_ONLY)
-    kept |= _reached([*wants.requirements, *others], requires.get, target)
+    kept |= _reached([*spec.requirements, *others], requires.get, target)
     return sorted(wheel for name, wheel in found.items() if name in kept)
 
 
@@ -207,13 +207,13 @@ def _required_by_wheel(wheel: Path) -> tuple[Any, ...]:
     return parsed(message_from_bytes(about).get_all("Requires-Dist", []))
 
 
-def _explained(output: str, wants: Wanted, target: Target) -> str:
+def _explained(output: str, spec: WheelSpec, target: Target) -> str:
     """Say in one line why pip has failed, and what to do."""
     if "No module named pip" in output:
         return f"pip is not installed beside {sys.executable}: run {sys.executable} -m ensurepip"
     if clash := re.search(r"Cannot install (.+?) because", output):
         return (
-            f"{wants.file}: {clash[1]} contradict each other: what is installed here must be in the package "
+            f"{spec.file}: {clash[1]} contradict each other: what is installed here must be in the package "
             "too, so install the other version here, or change the file"
         )
     if missing := re.search(r"No matching distribution found for ([^\s(]+)", output):
