@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -79,39 +79,12 @@ def examine(session: Any, spec: DeploySpec | None = None, invoke: Invoke | None 
         Instead of Lambda's own way to invoke a function.
     """
     examination = _Examination(session, spec or DeploySpec(), invoke)
-    for name in _Examination.CHECKS:
-        yield examination.check(name)
+    for name, run, needs in _CHECKS:
+        yield examination.check(name, run, needs)
 
 
 class _Examination:
     """The checks, and what they have found for those after them."""
-
-    CHECKS: tuple[str, ...] = (
-        "region",
-        "network",
-        "credentials",
-        "function",
-        "bucket",
-        "clearing up",
-        "tile throughput",
-        "round trip",
-        "function's tile",
-        "versions",
-        "BLAS",
-    )
-
-    _NEEDS: Mapping[str, tuple[str, ...]] = {
-        "network": ("region",),
-        "credentials": ("region",),
-        "function": ("credentials",),
-        "bucket": ("credentials",),
-        "clearing up": ("bucket", "function"),
-        "tile throughput": ("bucket",),
-        "round trip": ("function",),
-        "function's tile": ("round trip",),
-        "versions": ("round trip",),
-        "BLAS": ("round trip",),
-    }
 
     _clients: Clients
     _spec: ResolvedSpec
@@ -125,33 +98,14 @@ class _Examination:
         self._refused: Exception | None = None
         self._unknown: DeployError | None = None
         self._pong: Mapping[str, Any] = {}
-        self._runs: Mapping[str, Callable[[], str]] = dict(
-            zip(
-                self.CHECKS,
-                (
-                    self._region,
-                    self._network,
-                    self._credentials,
-                    self._function,
-                    self._bucket,
-                    self._lifecycle,
-                    self._throughput,
-                    self._round_trip,
-                    self._tile_there,
-                    self._versions,
-                    self._blas,
-                ),
-                strict=True,
-            )
-        )
 
-    def check(self, name: str) -> Check:
-        lacking = [need for need in self._NEEDS.get(name, ()) if need not in self._fine]
+    def check(self, name: str, run: Callable[[_Examination], str], needs: Iterable[str]) -> Check:
+        lacking = [need for need in needs if need not in self._fine]
         if lacking:
             return Check(name, "skipped", f"needs: {', '.join(lacking)}")
         try:
             with translating():
-                text = self._runs[name]()
+                text = run(self)
         except _Skipped as error:
             return Check(name, "skipped", str(error))
         except _Wrong as error:
@@ -362,6 +316,22 @@ class _Examination:
                 "give it a later numpy and scipy here, and deploy again",
             )
         return text
+
+
+_CHECKS: tuple[tuple[str, Callable[[_Examination], str], tuple[str, ...]], ...] = (
+    ("region", _Examination._region, ()),
+    ("network", _Examination._network, ("region",)),
+    ("credentials", _Examination._credentials, ("region",)),
+    ("function", _Examination._function, ("credentials",)),
+    ("bucket", _Examination._bucket, ("credentials",)),
+    ("clearing up", _Examination._lifecycle, ("bucket", "function")),
+    ("tile throughput", _Examination._throughput, ("bucket",)),
+    ("round trip", _Examination._round_trip, ("function",)),
+    ("function's tile", _Examination._tile_there, ("round trip",)),
+    ("versions", _Examination._versions, ("round trip",)),
+    ("BLAS", _Examination._blas, ("round trip",)),
+)
+"""Checks in their order: name, what runs it, and which others must have gone well before."""
 
 
 def _config() -> Any:

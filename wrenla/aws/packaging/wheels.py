@@ -169,10 +169,10 @@ def download_wheels(spec: WheelSpec, target: Target, folder: Path) -> list[Path]
         sys.executable,
         "-m",
         "pip",
-        "--disable-pip-version-check",
-        "--no-input",
         "download",
         "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
     ]
     command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={target.python}"]
     command += [f"--platform={tag}" for tag in target.tags()]
