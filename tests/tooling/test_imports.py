@@ -73,7 +73,7 @@ THIRD_PARTY = {
     "wrenla": {
         *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "threadpoolctl", "click", "rich"),
         *("packaging", "xxhash"),
-        *("distributed", "zarr", "moto", "awslambdaric", "h11", "werkzeug"),
+        *("distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
     },
 }
 
@@ -85,7 +85,7 @@ BELOW = {
 
 LAZY = {
     *("boto3", "botocore", "urllib3", "packaging"),
-    *("distributed", "zarr", "moto", "awslambdaric", "h11", "werkzeug"),
+    *("distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
 }
 """What is imported where it is used: optional dependencies, and what is slow to import and rarely needed."""
 

@@ -262,12 +262,11 @@ def _check_machine() -> None:
         raise WrenlaError(f"the Lambda emulator needs Linux, and this is {platform.system()}")
     try:
         import awslambdaric
-        import h11
         import moto
         import werkzeug
     except ImportError as error:
         raise WrenlaError(f"the Lambda emulator: {error}: pip install 'wrenla[emulator]'") from None
-    del awslambdaric, h11, moto, werkzeug
+    del awslambdaric, moto, werkzeug
 
 
 def _variables(ready: Ready, region: str) -> dict[str, str]:

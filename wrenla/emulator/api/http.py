@@ -1,11 +1,11 @@
-"""HTTP/1.1 requests from bytes that come in pieces (h11), and answers as bytes, without waiting."""
+"""As much of HTTP/1.1 as the AWS clients and Lambda's runtime client speak, without waiting for anything."""
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 __all__ = ["BadRequest", "Parser", "Request", "receive", "response"]
 
@@ -62,24 +62,27 @@ class Parser:
     Examples
     --------
     >>> parser = Parser()
-    >>> parser.feed(b"POST /a?b HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 2\\r\\n\\r\\n{")
+    >>> parser.feed(b"POST /a?b HTTP/1.1\\r\\nContent-Length: 2\\r\\n\\r\\n{")
     >>> parser.take()
     >>> parser.feed(b"}GET /")
     >>> parser.take()
-    Request(method='POST', target='/a?b', headers={'host': 'x', 'content-length': '2'}, body=b'{}')
+    Request(method='POST', target='/a?b', headers={'content-length': '2'}, body=b'{}')
     """
 
     def __init__(self, admit: Callable[[Request], int] | None = None) -> None:
         self._admit = admit
-        self._connection = _connection()
+        self._buffer = bytearray()
         self._head: Request | None = None
         self._limit: int | None = None
         self._body = bytearray()
+        self._chunked = False
+        self._left = 0  # bytes of the body, or of a chunk and its end, that are still to come
+        self._trailers = False
         self.wants_continue = False
 
     def feed(self, data: bytes) -> None:
         """Take bytes that have come."""
-        self._connection.receive_data(data)
+        self._buffer += data
 
     def take(self) -> Request | None:
         """Return the next request if it is there whole.
@@ -89,41 +92,79 @@ class Parser:
         BadRequest
             It will never be.
         """
-        import h11
-
-        try:
-            while not isinstance(event := self._connection.next_event(), h11.EndOfMessage):
-                if isinstance(event, h11.Request):
-                    self._begin(event)
-                elif isinstance(event, h11.Data):
-                    room = None if self._limit is None else max(0, self._limit + 1 - len(self._body))
-                    self._body += event.data[:room]
-                else:  # more has to come, or nothing comes any more
-                    return None
-        except h11.RemoteProtocolError as error:
-            raise BadRequest(str(error)) from None
-        head, body = self._head, bytes(self._body)
-        assert head is not None
-        # h11 goes on when it has seen the answer, which it need not; so each request has one of its own
-        rest, _ = self._connection.trailing_data
-        self._connection, self._body, self.wants_continue = _connection(), bytearray(), False
-        if rest:
-            self._connection.receive_data(rest)
+        if self._head is None:
+            self._head = self._take_head()
+        if self._head is None or not (self._take_chunks() if self._chunked else self._take_body(0)):
+            return None
+        head, self._head = self._head, None
+        body, self._body = bytes(self._body), bytearray()
+        self.wants_continue = False
         return Request(head.method, head.target, head.headers, body)
 
-    def _begin(self, event: Any) -> None:
-        headers: dict[str, str] = {}
-        for name, value in ((name.decode(), value.decode("latin-1")) for name, value in event.headers):
-            headers[name] = f"{headers[name]},{value}" if name in headers else value
-        self._head = Request(event.method.decode(), event.target.decode(), headers, b"")
-        self._limit = None if self._admit is None else self._admit(self._head)
-        self.wants_continue = self._connection.they_are_waiting_for_100_continue
+    def _take_head(self) -> Request | None:
+        end = self._find(b"\r\n\r\n", "its head is too long")
+        if end < 0:
+            return None
+        first, *lines = self._buffer[:end].decode("latin-1").split("\r\n")
+        del self._buffer[: end + 4]
+        try:
+            method, target, _ = first.split(" ")
+            headers: dict[str, str] = {}
+            for line in lines:
+                name, value = line.split(":", 1)
+                name, value = name.lower(), value.strip()
+                headers[name] = f"{headers[name]},{value}" if name in headers else value
+        except ValueError as error:
+            raise BadRequest(f"its head makes no sense: {error}") from None
+        self._chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+        self._left = 0 if self._chunked else _number(headers.get("content-length") or "0", 10)
+        head = Request(method, target, headers, b"")
+        self._limit = None if self._admit is None else self._admit(head)
+        self.wants_continue = headers.get("expect", "").lower() == "100-continue"
+        return head
+
+    def _take_body(self, end: int) -> bool:
+        """Take what is there of the body, or of a chunk with an end of so many bytes; tell if it is all."""
+        size = min(len(self._buffer), self._left)
+        room = size if self._limit is None else max(0, self._limit + 1 - len(self._body))
+        self._body += memoryview(self._buffer)[: max(0, min(size, self._left - end, room))]
+        del self._buffer[:size]
+        self._left -= size
+        return self._left == 0
+
+    def _take_chunks(self) -> bool:
+        while not self._trailers:
+            if self._left and not self._take_body(2):
+                return False
+            end = self._find(b"\r\n", "the length of a chunk makes no sense")
+            if end < 0:
+                return False
+            size = _number(self._buffer[:end].partition(b";")[0].decode("latin-1").strip(), 16)
+            self._trailers = size == 0
+            if size:
+                del self._buffer[: end + 2]
+                self._left = size + 2
+            else:
+                del self._buffer[:end]
+        last = self._find(b"\r\n\r\n", "what follows its body is too long")
+        if last < 0:
+            return False
+        del self._buffer[: last + 4]
+        self._trailers = False
+        return True
+
+    def _find(self, what: bytes, why: str) -> int:
+        found = self._buffer.find(what)
+        if found < 0 and len(self._buffer) > _HEAD:
+            raise BadRequest(why)
+        return found
 
 
-def _connection() -> Any:
-    import h11
-
-    return h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD)
+def _number(text: str, base: int) -> int:
+    """Read a length; `int` alone would take signs, underscores and blanks."""
+    if re.fullmatch("[0-9]{1,18}" if base == 10 else "[0-9a-fA-F]{1,15}", text) is None:
+        raise BadRequest(f"a length makes no sense: {text[:40]}")
+    return int(text, base)
 
 
 def receive(connection: socket.socket, parser: Parser) -> Request | None:
