@@ -16,16 +16,18 @@ from threadpoolctl import ThreadpoolController
 
 from wrenla_kernels.pointers import cython_blas
 
-__all__ = ["BlasInfo", "blas_threads", "core_type_warning", "scipy_blas_info"]
+__all__ = ["OLD_CORES", "BlasInfo", "blas_threads", "core_type_warning", "scipy_blas_info"]
 
 # Names of the same symbol: in SciPy's wheels, and everywhere else.
 _BLAS_SYMBOLS = ("scipy_dgemm_", "dgemm_")
 
 # What OpenBLAS calls the processors whose kernels use what; newer ones than these use at least as much.
-_SSE_CORES = frozenset(
-    {"katmai", "prescott", "core2", "penryn", "dunnington", "atom", "nehalem", "barcelona"}
+OLD_CORES = frozenset(
+    {
+        *("katmai", "prescott", "core2", "penryn", "dunnington", "atom", "nehalem", "barcelona"),  # SSE
+        *("sandybridge", "bulldozer", "piledriver", "steamroller"),  # AVX
+    }
 )
-_AVX_CORES = frozenset({"sandybridge", "bulldozer", "piledriver", "steamroller"})
 _AVX2_CORES = frozenset({"haswell", "excavator", "zen"})
 _AVX512_FLAGS = frozenset({"avx512f", "avx512dq", "avx512bw", "avx512vl"})
 
@@ -201,9 +203,9 @@ def core_type_warning() -> str | None:
 
 def _core_type_warning(architecture: str, flags: frozenset[str]) -> str | None:
     chosen = architecture.lower()
-    if flags >= _AVX512_FLAGS and chosen in _SSE_CORES | _AVX_CORES | _AVX2_CORES:
+    if flags >= _AVX512_FLAGS and chosen in OLD_CORES | _AVX2_CORES:
         instructions, expected = "AVX-512", "SkylakeX"
-    elif "avx2" in flags and chosen in _SSE_CORES | _AVX_CORES:
+    elif "avx2" in flags and chosen in OLD_CORES:
         instructions, expected = "AVX2", "Haswell"
     else:
         return None

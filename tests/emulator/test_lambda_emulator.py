@@ -128,8 +128,9 @@ def test_what_cannot_be_had_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         LambdaEmulator().__enter__()
 
 
-def test_a_missing_extra_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "awslambdaric", None)
+@pytest.mark.parametrize("module", ["awslambdaric", "moto"])
+def test_a_missing_extra_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(WrenlaError, match=r"pip install 'wrenla\[emulator\]'"):
         LambdaEmulator().__enter__()
 

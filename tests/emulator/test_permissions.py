@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError
 
 from wrenla.aws.deploy import DeploySpec
 from wrenla.aws.policies import driver_policy
-from wrenla.aws.spec import Site
+from wrenla.aws.resolve import resolve
+from wrenla.aws.spec import ResolvedSpec
 from wrenla.emulator.backend.policies import Asked, allowed
 from wrenla.emulator.options import Options
 from wrenla.emulator.provision import _TRUST
@@ -102,13 +103,13 @@ def test_wrong_keys_are_refused_by_s3_too(strict: Stand) -> None:
 
 
 @pytest.fixture(scope="module")
-def driver(strict: Stand) -> tuple[boto3.Session, Site]:
+def driver(strict: Stand) -> tuple[boto3.Session, ResolvedSpec]:
     """Somebody who may do what `wrenla deploy --print-policies` prints for users, and a bucket of theirs."""
-    site = Site(DeploySpec(), strict.ready.account, "us-east-1", "aws")
-    for bucket in (site.bucket, "foreign"):
+    spec = resolve(DeploySpec(), strict.ready.account, "us-east-1", "aws")
+    for bucket in (spec.bucket, "foreign"):
         strict.s3.create_bucket(Bucket=bucket)
     strict.s3.put_object(Bucket="foreign", Key="secret", Body=b"x")
-    return _user(strict, "driver", driver_policy(site)), site
+    return _user(strict, "driver", driver_policy(spec)), spec
 
 
 def _user(stand: Stand, name: str, policy: Mapping[str, Any]) -> boto3.Session:
@@ -136,27 +137,27 @@ def _user(stand: Stand, name: str, policy: Mapping[str, Any]) -> boto3.Session:
 )
 def test_conditions_count(
     strict: Stand,
-    driver: tuple[boto3.Session, Site],
+    driver: tuple[boto3.Session, ResolvedSpec],
     operation: str,
     arguments: dict[str, Any],
     may: bool,
 ) -> None:
-    session, site = driver
+    session, spec = driver
     request = getattr(strict.client("s3", session), operation)
     if may:
-        request(**{"Bucket": site.bucket, **arguments})
+        request(**{"Bucket": spec.bucket, **arguments})
         return
     with pytest.raises(ClientError, match="AccessDenied"):
-        request(**{"Bucket": site.bucket, **arguments})
+        request(**{"Bucket": spec.bucket, **arguments})
 
 
-def test_objects_of_others_are_not_deleted(strict: Stand, driver: tuple[boto3.Session, Site]) -> None:
-    session, site = driver
-    strict.s3.put_object(Bucket=site.bucket, Key="other/y", Body=b"1")
+def test_objects_of_others_are_not_deleted(strict: Stand, driver: tuple[boto3.Session, ResolvedSpec]) -> None:
+    session, spec = driver
+    strict.s3.put_object(Bucket=spec.bucket, Key="other/y", Body=b"1")
     several = {"Objects": [{"Key": "wrenla/y"}, {"Key": "other/y"}]}
-    answered = strict.client("s3", session).delete_objects(Bucket=site.bucket, Delete=several)
+    answered = strict.client("s3", session).delete_objects(Bucket=spec.bucket, Delete=several)
     assert {"Key": "other/y", "Code": "AccessDenied", "Message": "Access Denied"} in answered["Errors"]
-    assert strict.s3.list_objects_v2(Bucket=site.bucket, Prefix="other/y")["KeyCount"] == 1
+    assert strict.s3.list_objects_v2(Bucket=spec.bucket, Prefix="other/y")["KeyCount"] == 1
 
 
 def test_who_may_list_a_bucket_may_ask_whether_it_is_there(strict: Stand) -> None:

@@ -72,8 +72,7 @@ THIRD_PARTY = {
     "wrenla_handler": {"numpy", "scipy", "boto3", "botocore", "urllib3", "cloudpickle", "msgspec"},
     "wrenla": {
         *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "threadpoolctl", "click", "rich"),
-        "xxhash",
-        "msgspec",
+        *("msgspec", "packaging", "xxhash"),
         *("distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
     },
 }
@@ -84,8 +83,11 @@ BELOW = {
     "wrenla": {"wrenla", "wrenla_handler", "wrenla_kernels"},
 }
 
-LAZY = {"boto3", "botocore", "urllib3", "distributed", "zarr", "moto", "awslambdaric", "werkzeug"}
-"""What is imported where it is used: optional dependencies, and boto3 with its own, slow to import."""
+LAZY = {
+    *("boto3", "botocore", "urllib3", "packaging"),
+    *("distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
+}
+"""What is imported where it is used: optional dependencies, and what is slow to import and rarely needed."""
 
 LATE = {
     *(("wrenla_handler.stores.mmap", "numpy"), ("wrenla_handler.stores.s3.read", "numpy")),

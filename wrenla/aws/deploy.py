@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import fields
 from typing import Any
 
 from wrenla.aws.connect import Clients, connect
-from wrenla.aws.error_messages import explaining
+from wrenla.aws.error_messages import translating
 from wrenla.aws.packaging.package import Package, build_package
+from wrenla.aws.packaging.requirements import with_requirements
 from wrenla.aws.packaging.target import here, lambda_target
+from wrenla.aws.resolve import variables_of
 from wrenla.aws.resources.bucket import Bucket
 from wrenla.aws.resources.code_upload import OldCode, UploadedCode
-from wrenla.aws.resources.function import Function, ToBeMadeAgain, has_code, our_function
+from wrenla.aws.resources.function import Function, MarkForRecreation, has_code, our_function
 from wrenla.aws.resources.log_group import LogGroup
-from wrenla.aws.resources.resource import Step
+from wrenla.aws.resources.prefix import check_free, check_not_moved
+from wrenla.aws.resources.resource import Resource
 from wrenla.aws.resources.role import Role, our_role
-from wrenla.aws.spec import Deployment, DeploySpec, Site
+from wrenla.aws.spec import Deployment, DeploySpec, ResolvedSpec
 
-__all__ = ["DeploySpec", "Deployment", "deploy", "deployment"]
+__all__ = ["DeploySpec", "Deployment", "deploy"]
 
 
 def deploy(
@@ -48,58 +51,43 @@ def deploy(
     DeployError
         AWS refuses something, or the package cannot be built: one line with the remedy.
     """
-    with explaining():
-        clients, site = connect(session, spec or DeploySpec())
+    with translating():
+        clients, resolved = connect(session, spec or DeploySpec(), deploying=True)
         changed = []
-        for step in _steps(clients, site):
-            for change in step.look():
+        for resource in _resources(clients, resolved):
+            for change in resource.plan():
                 tell(change.what)
                 changed.append(change.what)
                 if not dry_run:
                     change.apply()
-        return _described(site, tuple(changed))
+        known = {field.name: getattr(resolved, field.name) for field in fields(resolved)}
+        return Deployment(**known, changed=tuple(changed))
 
 
-def deployment(session: Any, spec: DeploySpec | None = None) -> Deployment:
-    """Return what a deployment is called, without looking whether it is there."""
-    with explaining():
-        return _described(connect(session, replace(spec or DeploySpec(), names_only=True))[1])
-
-
-def _steps(clients: Clients, site: Site) -> Iterable[Step]:
+def _resources(clients: Clients, spec: ResolvedSpec) -> Iterable[Resource]:
     # whose these are, before anything is changed: the log of somebody's function is lost for good
-    function = our_function(clients, site)
-    role_is_gone = not site.spec.role and our_role(clients, site) is None
+    function = our_function(clients, spec)
+    check_not_moved(spec, function)
+    if not variables_of(function).get("WRENLA_BUCKET"):
+        check_free(clients, spec)
+    spec = with_requirements(spec)
+    role_is_gone = not spec.role and our_role(clients, spec) is None
     # another role than ours may have gone too, but not because of what is done here
-    orphaned = function is not None and role_is_gone and function["Role"] == site.role_arn
-    yield Bucket(clients, site)
+    orphaned = function is not None and role_is_gone and function["Role"] == spec.role_arn
+    yield Bucket(clients, spec)
     if orphaned:
-        yield ToBeMadeAgain(clients, site, function)
-    if not site.spec.role:
-        yield Role(clients, site)
-    yield LogGroup(clients, site, first=function is None)
-    package = _package(clients, site)
+        yield MarkForRecreation(clients, spec, function)
+    if not spec.role:
+        yield Role(clients, spec)
+    yield LogGroup(clients, spec, first=function is None)
+    package = _package(clients, spec)
     current = has_code(function) if function is not None and not orphaned else None
-    yield UploadedCode(clients, site, package, current)
-    yield Function(clients, site, package, role_was_gone=orphaned)
-    yield OldCode(clients, site, package)
+    yield UploadedCode(clients, spec, package, current)
+    yield Function(clients, spec, package, role_was_gone=orphaned)
+    yield OldCode(clients, spec, package)
 
 
-def _package(clients: Clients, site: Site) -> Package:
+def _package(clients: Clients, spec: ResolvedSpec) -> Package:
     # What runs functions in place of Lambda runs them on this machine, which other wheels may fit.
-    target = (here if clients.emulated else lambda_target)(site.python, site.spec.arch)
-    return build_package(target=target, requirements=site.spec.requirements)
-
-
-def _described(site: Site, changed: tuple[str, ...] = ()) -> Deployment:
-    return Deployment(
-        site.function,
-        site.function_arn,
-        site.bucket,
-        site.prefix,
-        site.role_arn,
-        site.region,
-        site.account,
-        site.spec.memory,
-        changed,
-    )
+    target = (here if clients.emulated else lambda_target)(spec.python, spec.arch)
+    return build_package(target=target, requirements=spec.requirements)

@@ -5,29 +5,29 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from wrenla.aws.connect import Clients, connect, whose
-from wrenla.aws.error_messages import DeployError, explaining, is_denied, lacking
+from wrenla.aws.connect import Clients, connect
+from wrenla.aws.error_messages import DeployError, is_denied, lacking, translating
 from wrenla.aws.invoking import Invoke, invoking
-from wrenla.aws.none_if_absent import ask
+from wrenla.aws.none_if_absent import none_if
 from wrenla.aws.regions import region_of
+from wrenla.aws.resolve import resolve
 from wrenla.aws.resources.function import find_function
 from wrenla.aws.resources.lifecycle import DAYS, Lifecycle
-from wrenla.aws.spec import DeploySpec, Site
+from wrenla.aws.spec import DeploySpec, ResolvedSpec, bucket_args
 from wrenla.executors.aws_lambda.handshake import PING, differences
 from wrenla_handler.aws_errors import error_status, is_not_accepted
+from wrenla_kernels.threads import OLD_CORES
 
 __all__ = ["Check", "examine"]
 
 _TILE = 8 << 20
 
-_SLOW_CORES = frozenset(
-    {"prescott", "core2", "penryn", "dunnington", "nehalem", "sandybridge", "generic", "armv8"}
-)
-"""What OpenBLAS computes with that takes the processor for an old one, at a fraction of its speed."""
+_SLOW_CORES = OLD_CORES | {"generic", "armv8"}
+"""Kernels of a processor that is old, or of any: OpenBLAS does not know the one that it runs on."""
 
 _DEPLOY = "run wrenla deploy"
 
@@ -79,79 +79,33 @@ def examine(session: Any, spec: DeploySpec | None = None, invoke: Invoke | None 
         Instead of Lambda's own way to invoke a function.
     """
     examination = _Examination(session, spec or DeploySpec(), invoke)
-    for name in _Examination.CHECKS:
-        yield examination.check(name)
+    for name, run, needs in _CHECKS:
+        yield examination.check(name, run, needs)
 
 
 class _Examination:
     """The checks, and what they have found for those after them."""
 
-    CHECKS: tuple[str, ...] = (
-        "region",
-        "network",
-        "credentials",
-        "function",
-        "bucket",
-        "clearing up",
-        "tile throughput",
-        "round trip",
-        "function's tile",
-        "versions",
-        "BLAS",
-    )
-
-    _NEEDS: Mapping[str, tuple[str, ...]] = {
-        "network": ("region",),
-        "credentials": ("region",),
-        "function": ("credentials",),
-        "bucket": ("credentials",),
-        "clearing up": ("bucket", "function"),
-        "tile throughput": ("bucket",),
-        "round trip": ("function",),
-        "function's tile": ("round trip",),
-        "versions": ("round trip",),
-        "BLAS": ("round trip",),
-    }
-
     _clients: Clients
-    _site: Site
+    _spec: ResolvedSpec
     _invoke: Invoke
 
     def __init__(self, session: Any, spec: DeploySpec, invoke: Invoke | None) -> None:
         self._session, self._given = session, invoke
-        self._spec = replace(spec, names_only=True)
+        self._named = spec
         self._fine: set[str] = set()
         self._who: Mapping[str, str] = {}
         self._refused: Exception | None = None
         self._unknown: DeployError | None = None
         self._pong: Mapping[str, Any] = {}
-        self._runs: Mapping[str, Callable[[], str]] = dict(
-            zip(
-                self.CHECKS,
-                (
-                    self._region,
-                    self._network,
-                    self._credentials,
-                    self._function,
-                    self._bucket,
-                    self._lifecycle,
-                    self._throughput,
-                    self._round_trip,
-                    self._tile_there,
-                    self._versions,
-                    self._blas,
-                ),
-                strict=True,
-            )
-        )
 
-    def check(self, name: str) -> Check:
-        lacking = [need for need in self._NEEDS.get(name, ()) if need not in self._fine]
+    def check(self, name: str, run: Callable[[_Examination], str], needs: Iterable[str]) -> Check:
+        lacking = [need for need in needs if need not in self._fine]
         if lacking:
             return Check(name, "skipped", f"needs: {', '.join(lacking)}")
         try:
-            with explaining():
-                text = self._runs[name]()
+            with translating():
+                text = run(self)
         except _Skipped as error:
             return Check(name, "skipped", str(error))
         except _Wrong as error:
@@ -188,12 +142,12 @@ class _Examination:
         if not self._who:
             raise _Skipped("needs: network")
         self._connect()
-        return f"{self._who['Arn']}, account {self._site.account}"
+        return f"{self._who['Arn']}, account {self._spec.account}"
 
     def _connect(self) -> None:
         try:
-            with explaining():
-                self._clients, self._site = connect(self._session, self._spec)
+            with translating():
+                self._clients, self._spec = connect(self._session, self._named)
         except DeployError as error:
             if is_not_accepted(error.__cause__):  # not every S3 and emulator checks signatures
                 raise
@@ -203,87 +157,87 @@ class _Examination:
             made = (self._session.client(name, config=_config()) for name in ("s3", "iam", "lambda", "logs"))
             self._clients, region = Clients(*made), self._session.region_name
             partition = self._session.get_partition_for_region(region)
-            self._site = Site(self._spec, self._who["Account"], region, partition)
+            self._spec = resolve(self._named, self._who["Account"], region, partition)
         self._invoke = self._given or invoking(self._clients.lambda_)
 
     def _function(self) -> str:
         if self._unknown is not None:
             raise self._unknown
-        site = self._site
-        found = find_function(self._clients, site)
+        spec = self._spec
+        found = find_function(self._clients, spec)
         if found is None:
             raise _Wrong(
-                f"there is no function {site.function} in {site.region}",
+                f"there is no function {spec.function} in {spec.region}",
                 f"{_DEPLOY}, or check --function and --region",
             )
         states = found.get("State", "Active"), found.get("LastUpdateStatus", "Successful")
         if states[0] not in ("Active", "Inactive") or states[1] != "Successful":
             reason = found.get("StateReason") or found.get("LastUpdateStatusReason") or "no reason given"
-            raise _Wrong(f"function {site.function} is {'/'.join(states)}: {reason}", _DEPLOY)
+            raise _Wrong(f"function {spec.function} is {'/'.join(states)}: {reason}", _DEPLOY)
         variables = found.get("Environment", {}).get("Variables", {})
-        for name, mine in (("bucket", site.bucket), ("prefix", site.prefix)):
+        for name, mine in (("bucket", spec.bucket), ("prefix", spec.prefix)):
             theirs = variables.get(f"WRENLA_{name.upper()}")
             if theirs is None:
                 raise _Wrong(
-                    f"function {site.function} has no {name}: it is not one that wrenla has made",
+                    f"function {spec.function} has no {name}: it is not one that wrenla has made",
                     "check --function, or choose another name with it",
                 )
             if theirs != mine:
                 raise _Wrong(
-                    f"function {site.function} has {name} {theirs}, not {mine}", f"leave --{name} out"
+                    f"function {spec.function} has {name} {theirs}, not {mine}", f"leave --{name} out"
                 )
         memory, seconds = found["MemorySize"], found["Timeout"]
-        return f"{site.function}: {found.get('Runtime', 'image')}, {memory} MB, {seconds} s"
+        return f"{spec.function}: {found.get('Runtime', 'image')}, {memory} MB, {seconds} s"
 
     def _bucket(self) -> str:
         """List one key: the prefix is all that who runs may look at, so HEAD would be refused."""
         from botocore.exceptions import ClientError
 
-        site = self._site
-        if self._unknown is not None and not self._spec.bucket:
+        spec = self._spec
+        if self._unknown is not None and not self._named.bucket:
             raise _Skipped("which one it is says the function (needs: function, or --bucket)")
         try:
-            found = ask(
+            found = none_if(
                 self._clients.s3.list_objects_v2,
                 "NoSuchBucket",
-                Prefix=f"{site.prefix}/",
+                Prefix=f"{spec.prefix}/",
                 MaxKeys=1,
-                **whose(site),
+                **bucket_args(spec),
             )
         except ClientError as error:
             if not is_denied(error) or "not authorized" in str(error):
                 raise
             raise _Wrong(
-                f"bucket {site.bucket}: access denied",
+                f"bucket {spec.bucket}: access denied",
                 "either another account has it, then choose another name with --bucket, or these credentials "
-                f"need s3:ListBucket on {site.bucket_arn} for {site.prefix}/*",
+                f"need s3:ListBucket on {spec.bucket_arn} for {spec.prefix}/*",
             ) from error
         if found is None:
-            what = "--bucket" if self._spec.bucket else "--function and --region"
-            raise _Wrong(f"there is no bucket {site.bucket}", f"check {what}, or {_DEPLOY}")
+            what = "--bucket" if self._named.bucket else "--function and --region"
+            raise _Wrong(f"there is no bucket {spec.bucket}", f"check {what}, or {_DEPLOY}")
         headers = found["ResponseMetadata"].get("HTTPHeaders", {})
-        region = headers.get("x-amz-bucket-region", site.region)  # boto3 has followed S3 to it
-        if region != site.region and not self._clients.emulated:
+        region = headers.get("x-amz-bucket-region", spec.region)  # boto3 has followed S3 to it
+        if region != spec.region and not self._clients.emulated:
             raise _Wrong(
-                f"bucket {site.bucket} is in {region}, the function in {site.region}: "
+                f"bucket {spec.bucket} is in {region}, the function in {spec.region}: "
                 "every tile crosses regions, which is slow and is billed",
                 f"deploy with --region {region}, or with another --bucket",
             )
-        return f"s3://{site.bucket}/{site.prefix}"
+        return f"s3://{spec.bucket}/{spec.prefix}"
 
     def _lifecycle(self) -> str:
         from botocore.exceptions import ClientError
 
         try:
-            lifecycle = Lifecycle.of(self._clients, self._site)
+            lifecycle = Lifecycle.of(self._clients, self._spec)
         except ClientError as error:
             if not is_denied(error):
                 raise
             raise _Skipped(
                 "only who deploys needs to see the bucket's rules (s3:GetLifecycleConfiguration)"
             ) from error
-        if lifecycle.with_ours(self._site) != lifecycle:
-            raise _Wrong(f"there is no rule {self._site.lifecycle_rule}: leftovers stay for ever", _DEPLOY)
+        if lifecycle.with_ours(self._spec) != lifecycle:
+            raise _Wrong(f"there is no rule {self._spec.lifecycle_rule}: leftovers stay for ever", _DEPLOY)
         return f"what failed runs leave goes after {DAYS} days"
 
     def _throughput(self) -> str:
@@ -291,7 +245,7 @@ class _Examination:
         from botocore.exceptions import ClientError
 
         s3, tile = self._clients.s3, os.urandom(_TILE)
-        place = {"Key": f"{self._site.temporaries}doctor-{uuid.uuid4().hex}", **whose(self._site)}
+        place = {"Key": f"{self._spec.temporaries}doctor-{uuid.uuid4().hex}", **bucket_args(self._spec)}
         begun = time.perf_counter()
         try:
             s3.put_object(Body=tile, **place)
@@ -300,7 +254,7 @@ class _Examination:
             if not is_denied(error) or ("not authorized" in told and "s3:PutObject" not in told):
                 raise
             raise _Skipped(
-                f"only who runs needs to write below {self._site.temporaries} (s3:PutObject)"
+                f"only who runs needs to write below {self._spec.temporaries} (s3:PutObject)"
             ) from error
         try:
             put = time.perf_counter()
@@ -316,7 +270,7 @@ class _Examination:
         seconds = []
         for _ in range(2):
             begun = time.perf_counter()
-            self._pong = self._invoke(self._site.function, PING)
+            self._pong = self._invoke(self._spec.function, PING)
             seconds.append(time.perf_counter() - begun)
         if self._pong.get("kind") != "pong":
             kind = self._pong.get("kind")
@@ -325,8 +279,8 @@ class _Examination:
 
     def _tile_there(self) -> str:
         """Let the function itself look for, put, get and delete a tile: what it may, only it can tell."""
-        url = f"s3://{self._site.bucket}/{self._site.temporaries.rstrip('/')}"
-        found = self._invoke(self._site.function, {**PING, "store": url}).get("store")
+        url = f"s3://{self._spec.bucket}/{self._spec.temporaries.rstrip('/')}"
+        found = self._invoke(self._spec.function, {**PING, "store": url}).get("store")
         if not isinstance(found, Mapping):
             raise _Wrong("the function did not try its bucket: it is of an earlier version", _DEPLOY)
         if "failed" not in found:
@@ -341,7 +295,7 @@ class _Examination:
         # S3 says of what is not there that it is denied, unless one may list
         operation = "ListBucket" if failed == "look" else f"{failed.capitalize()}Object"
         text = lacking(operation, said, "its role needs")
-        role = self._site.spec.role
+        role = self._spec.role
         give = f"give the role {role} what it needs" if role else _DEPLOY
         raise _Wrong(f"{what}: access denied; {text}", f"{give}; {_BOUNDS}")
 
@@ -362,6 +316,22 @@ class _Examination:
                 "give it a later numpy and scipy here, and deploy again",
             )
         return text
+
+
+_CHECKS: tuple[tuple[str, Callable[[_Examination], str], tuple[str, ...]], ...] = (
+    ("region", _Examination._region, ()),
+    ("network", _Examination._network, ("region",)),
+    ("credentials", _Examination._credentials, ("region",)),
+    ("function", _Examination._function, ("credentials",)),
+    ("bucket", _Examination._bucket, ("credentials",)),
+    ("clearing up", _Examination._lifecycle, ("bucket", "function")),
+    ("tile throughput", _Examination._throughput, ("bucket",)),
+    ("round trip", _Examination._round_trip, ("function",)),
+    ("function's tile", _Examination._tile_there, ("round trip",)),
+    ("versions", _Examination._versions, ("round trip",)),
+    ("BLAS", _Examination._blas, ("round trip",)),
+)
+"""Checks in their order: name, what runs it, and which others must have gone well before."""
 
 
 def _config() -> Any:

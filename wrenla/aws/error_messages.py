@@ -11,7 +11,7 @@ from wrenla.errors import WrenlaError
 from wrenla_handler import aws_errors
 from wrenla_handler.aws_errors import error_status, in_line, remedy
 
-__all__ = ["DeployError", "explaining", "is_denied", "lacking"]
+__all__ = ["DeployError", "is_denied", "lacking", "translating"]
 
 
 class DeployError(WrenlaError):
@@ -19,7 +19,7 @@ class DeployError(WrenlaError):
 
 
 @contextmanager
-def explaining() -> Iterator[None]:
+def translating() -> Iterator[None]:
     """Turn boto3's errors into a `DeployError` of one line."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError

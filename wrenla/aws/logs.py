@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from wrenla.aws.connect import connect
-from wrenla.aws.error_messages import DeployError, explaining
+from wrenla.aws.error_messages import DeployError, translating
 from wrenla.aws.spec import DeploySpec
 
 __all__ = ["LogLine", "log_lines"]
@@ -61,13 +61,13 @@ def log_lines(
     """
     from botocore.exceptions import ClientError
 
-    with explaining():
-        clients, site = connect(session, replace(spec or DeploySpec(), names_only=True))
+    with translating():
+        clients, resolved = connect(session, spec or DeploySpec())
         start = int((time.time() - since) * 1000)
         seen: dict[str, int] = {}
         while True:
             pages = clients.logs.get_paginator("filter_log_events").paginate(
-                logGroupName=site.log_group, startTime=max(0, start)
+                logGroupName=resolved.log_group, startTime=max(0, start)
             )
             try:
                 for event in (event for page in pages for event in page["events"]):
@@ -78,7 +78,7 @@ def log_lines(
                 if error.response["Error"]["Code"] != "ResourceNotFoundException":
                     raise
                 raise DeployError(
-                    f"there is no log group {site.log_group} in {site.region}: run wrenla deploy, "
+                    f"there is no log group {resolved.log_group} in {resolved.region}: run wrenla deploy, "
                     "or check --function and --region"
                 ) from error
             if not follow:

@@ -1,4 +1,4 @@
-"""Questions to AWS to which "there is none" is an answer."""
+"""Calls of AWS that return None where "there is none" is an answer, and readers of what they return."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from urllib.parse import unquote
 
 from wrenla_handler.aws_errors import error_status
 
-__all__ = ["ask", "document", "tags_of"]
+__all__ = ["document", "none_if", "tags_of"]
 
 
-def ask(call: Callable[..., Any], *none: str, **arguments: Any) -> Any:
+def none_if(call: Callable[..., Any], *none: str, **arguments: Any) -> Any:
     """Call an operation; return None if the answer is one of the codes that mean "there is none"."""
     from botocore.exceptions import ClientError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from wrenla.aws.spec import Site
+from wrenla.aws.spec import ResolvedSpec
 
 __all__ = [
     "deployer_policy",
@@ -35,26 +35,26 @@ def trust_policy() -> Policy:
     )
 
 
-def role_policy(site: Site) -> Policy:
+def role_policy(spec: ResolvedSpec) -> Policy:
     """Return what the function may do: read and write its tiles, write its log, nothing else.
 
     It is also the closest permissions boundary that the role can have.
     """
     return _policy(
-        *_tiles(site),
-        _allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{site.log_group_arn}:*"]),
+        *_tiles(spec),
+        _allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{spec.log_group_arn}:*"]),
     )
 
 
-def driver_policy(site: Site) -> Policy:
+def driver_policy(spec: ResolvedSpec) -> Policy:
     """Return the least that somebody needs who runs plans and calls on the function."""
     return _policy(
-        *_tiles(site),
-        _allow("Run", ["lambda:GetFunctionConfiguration", "lambda:InvokeFunction"], _versions(site)),
+        *_tiles(spec),
+        _allow("Run", ["lambda:GetFunctionConfiguration", "lambda:InvokeFunction"], _versions(spec)),
     )
 
 
-def deployer_policy(site: Site) -> Policy:
+def deployer_policy(spec: ResolvedSpec) -> Policy:
     """Return the least that somebody needs who deploys and looks after the function.
 
     Whoever writes a role's policies, and may pass the role to a function and say what this runs, has the
@@ -62,49 +62,49 @@ def deployer_policy(site: Site) -> Policy:
     without it are not made and not changed. Who may take the role nobody changes by it, and nobody can be
     kept from making the bounded role for whom they like: what a boundary allows is what is handed out.
     """
-    objects = [f"{site.bucket_arn}/{site.code_prefix}*"]
+    objects = [f"{spec.bucket_arn}/{spec.code_prefix}*"]
     statements = [
-        _allow("Bucket", _BUCKET_ACTIONS, [site.bucket_arn]),
+        _allow("Bucket", _BUCKET_ACTIONS, [spec.bucket_arn]),
         _allow("Code", _CODE_ACTIONS, objects),
-        _allow("Function", _FUNCTION_ACTIONS, _versions(site)),
+        _allow("Function", _FUNCTION_ACTIONS, _versions(spec)),
         # DescribeLogGroups cannot be confined to one group
-        _allow("LogGroups", ["logs:DescribeLogGroups"], [site.arn("logs", "log-group:*")]),
-        _allow("Log", _LOG_ACTIONS, [site.log_group_arn, f"{site.log_group_arn}:*"]),
-        _allow("PassRole", ["iam:PassRole"], [site.role_arn], _PASSED_TO_LAMBDA),
+        _allow("LogGroups", ["logs:DescribeLogGroups"], [spec.arn("logs", "log-group:*")]),
+        _allow("Log", _LOG_ACTIONS, [spec.log_group_arn, f"{spec.log_group_arn}:*"]),
+        _allow("PassRole", ["iam:PassRole"], [spec.role_arn], _PASSED_TO_LAMBDA),
     ]
-    if not site.spec.role:
-        statements.append(_allow("Role", ["iam:GetRole", "iam:GetRolePolicy"], [site.role_arn]))
-        if site.spec.permissions_boundary:
-            statements += _role_making(site)
+    if not spec.role:
+        statements.append(_allow("Role", ["iam:GetRole", "iam:GetRolePolicy"], [spec.role_arn]))
+        if spec.permissions_boundary:
+            statements += _role_making(spec)
     return _policy(*statements)
 
 
-def role_maker_policy(site: Site) -> Policy | None:
+def role_maker_policy(spec: ResolvedSpec) -> Policy | None:
     """Return what making the role needs beside what deploying needs; None if deploying says it all.
 
     Without a boundary it makes an administrator of who has it: they deploy first, and when the role has to
     be changed, and all others deploy after them.
     """
-    return None if site.spec.role or site.spec.permissions_boundary else _policy(*_role_making(site))
+    return None if spec.role or spec.permissions_boundary else _policy(*_role_making(spec))
 
 
-def destroyer_policy(site: Site) -> Policy:
+def destroyer_policy(spec: ResolvedSpec) -> Policy:
     """Return what destroying needs beside what deploying needs; the last two only for the matrices too."""
     statements = [
         _allow(
             "DeleteLog",
             ["logs:DeleteLogGroup", "logs:ListTagsForResource"],
-            [site.log_group_arn, f"{site.log_group_arn}:*"],
+            [spec.log_group_arn, f"{spec.log_group_arn}:*"],
         ),
-        _allow("DeleteBucket", ["s3:DeleteBucket", "s3:GetBucketVersioning"], [site.bucket_arn]),
+        _allow("DeleteBucket", ["s3:DeleteBucket", "s3:GetBucketVersioning"], [spec.bucket_arn]),
         # what tells matrices of ours from objects of others is read
-        _allow("DeleteTiles", ["s3:DeleteObject", "s3:GetObject"], [f"{site.bucket_arn}/{site.prefix}/*"]),
+        _allow("DeleteTiles", ["s3:DeleteObject", "s3:GetObject"], [f"{spec.bucket_arn}/{spec.prefix}/*"]),
     ]
-    if not site.spec.role:
+    if not spec.role:
         actions = ["iam:DeleteRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"]
         statements += [
-            _allow("DeleteRole", actions, [site.role_arn]),
-            _allow("DeleteRolePolicy", ["iam:DeleteRolePolicy"], [site.role_arn], _bounded(site)),
+            _allow("DeleteRole", actions, [spec.role_arn]),
+            _allow("DeleteRolePolicy", ["iam:DeleteRolePolicy"], [spec.role_arn], _bounded(spec)),
         ]
     return _policy(*statements)
 
@@ -160,35 +160,35 @@ _LOG_ACTIONS = ["logs:CreateLogGroup", "logs:FilterLogEvents", "logs:PutRetentio
 _PASSED_TO_LAMBDA = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
 
 
-def _role_making(site: Site) -> list[Policy]:
+def _role_making(spec: ResolvedSpec) -> list[Policy]:
     bounded = ["iam:CreateRole", "iam:PutRolePolicy"]
-    if site.spec.permissions_boundary:
+    if spec.permissions_boundary:
         bounded.append("iam:PutRolePermissionsBoundary")
     return [
-        _allow("MakeRole", bounded, [site.role_arn], _bounded(site)),
+        _allow("MakeRole", bounded, [spec.role_arn], _bounded(spec)),
         # AWS knows no boundary here
-        _allow("TagRole", ["iam:TagRole"], [site.role_arn]),
+        _allow("TagRole", ["iam:TagRole"], [spec.role_arn]),
     ]
 
 
-def _bounded(site: Site) -> Policy | None:
+def _bounded(spec: ResolvedSpec) -> Policy | None:
     """Return the condition that a role has, or is being given, the boundary that is asked for, if one is."""
-    boundary = site.spec.permissions_boundary
+    boundary = spec.permissions_boundary
     return {"StringEquals": {"iam:PermissionsBoundary": boundary}} if boundary else None
 
 
-def _tiles(site: Site) -> list[Policy]:
+def _tiles(spec: ResolvedSpec) -> list[Policy]:
     objects = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
     # without the slash it would be a listing of all prefixes that begin with this one
-    inside = {"StringLike": {"s3:prefix": [f"{site.prefix}/*"]}}
+    inside = {"StringLike": {"s3:prefix": [f"{spec.prefix}/*"]}}
     return [
-        _allow("Tiles", objects, [f"{site.bucket_arn}/{site.prefix}/*"]),
-        _allow("ListTiles", ["s3:ListBucket"], [site.bucket_arn], inside),
+        _allow("Tiles", objects, [f"{spec.bucket_arn}/{spec.prefix}/*"]),
+        _allow("ListTiles", ["s3:ListBucket"], [spec.bucket_arn], inside),
     ]
 
 
-def _versions(site: Site) -> list[str]:
-    return [site.function_arn, f"{site.function_arn}:*"]
+def _versions(spec: ResolvedSpec) -> list[str]:
+    return [spec.function_arn, f"{spec.function_arn}:*"]
 
 
 def _allow(

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from wrenla.aws.connect import connect, site_without_rights
+from wrenla.aws.connect import connect, connect_without_rights
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.destroy import destroy
 from wrenla.aws.doctor import examine
-from wrenla.aws.error_messages import DeployError, explaining
+from wrenla.aws.error_messages import DeployError, translating
 from wrenla.aws.inventory import StoredMatrix, stored_matrices
 from wrenla.aws.logs import log_lines
 from wrenla.aws.policies import (
@@ -55,7 +55,7 @@ class _Tag(click.ParamType[tuple[str, str]]):
         return key, text
 
 
-def _where(command: _Command) -> _Command:
+def _function_options(command: _Command) -> _Command:
     """Add the options that say where: every command has them."""
     for option in (
         click.option("--function", default="wrenla", show_default=True, help="Name of the function."),
@@ -66,25 +66,23 @@ def _where(command: _Command) -> _Command:
     return command
 
 
-def _place(command: _Command) -> _Command:
+def _place_options(command: _Command) -> _Command:
     for option in (
-        click.option(
-            "--prefix", default="", help="What keys begin with.  [default: the function's, or wrenla]"
-        ),
-        click.option("--bucket", default="", help="[default: the function's, or wrenla-ACCOUNT-REGION]"),
+        click.option("--prefix", help="What keys begin with.  [default: the function's, or wrenla]"),
+        click.option("--bucket", help="[default: the function's, or wrenla-ACCOUNT-REGION]"),
     ):
         command = option(command)
     return command
 
 
 def _session(profile: str | None, region: str | None) -> Any:
-    with explaining():
+    with translating():
         return renewing_session(profile, region)
 
 
 @click.command(name="deploy", short_help="Set up the function on AWS Lambda, or bring it up to date.")
-@_where
-@_place
+@_function_options
+@_place_options
 @click.option(
     "--memory",
     type=click.IntRange(min=1),
@@ -117,7 +115,6 @@ def _session(profile: str | None, region: str | None) -> Any:
 )
 @click.option(
     "--permissions-boundary",
-    default="",
     metavar="ARN",
     help="Bounds the role that is made, which then takes no administrator.  [default: as deployed]",
 )
@@ -150,8 +147,7 @@ def deploy_command(
         if options["requirements"] is not None:
             raise click.UsageError("--requirements and --no-requirements exclude each other")
         options["requirements"] = Path(os.devnull)
-    named = {name: value for name, value in options.items() if value is not None}
-    session, spec = _session(profile, region), DeploySpec(**named)
+    session, spec = _session(profile, region), DeploySpec(**options)
     if print_policies or write_policies is not None:
         policies = _policies(session, spec)
         if print_policies:
@@ -167,7 +163,7 @@ def deploy_command(
     click.echo(f"{done.function_arn}, s3://{done.bucket}/{done.prefix}")
 
 
-class _Named(NamedTuple):
+class _NamedPolicy(NamedTuple):
     """A policy, the name of a file for it, and whose it is."""
 
     file: str
@@ -181,8 +177,8 @@ _MAKES_THE_ROLE = (
 )
 
 
-def _policies(session: Any, spec: DeploySpec) -> list[_Named]:
-    site, why = site_without_rights(session, spec)
+def _policies(session: Any, spec: DeploySpec) -> list[_NamedPolicy]:
+    resolved, why = connect_without_rights(session, spec)
     if why:
         click.echo(
             f"not looked at what is deployed, so what you do not name is the default ({why}); put your own "
@@ -190,17 +186,17 @@ def _policies(session: Any, spec: DeploySpec) -> list[_Named]:
             err=True,
         )
     made = [
-        _Named("function", "the function's role may", role_policy(site)),
-        _Named("run", "who runs on it needs", driver_policy(site)),
-        _Named("deploy", "who deploys needs", deployer_policy(site)),
-        _Named("destroy", "who destroys needs as well", destroyer_policy(site)),
+        _NamedPolicy("function", "the function's role may", role_policy(resolved)),
+        _NamedPolicy("run", "who runs on it needs", driver_policy(resolved)),
+        _NamedPolicy("deploy", "who deploys needs", deployer_policy(resolved)),
+        _NamedPolicy("destroy", "who destroys needs as well", destroyer_policy(resolved)),
     ]
-    if (maker := role_maker_policy(site)) is not None:
-        made.append(_Named("make-role", _MAKES_THE_ROLE, maker))
+    if (maker := role_maker_policy(resolved)) is not None:
+        made.append(_NamedPolicy("make-role", _MAKES_THE_ROLE, maker))
     return made
 
 
-def _write_policies(folder: Path, policies: Iterable[_Named]) -> None:
+def _write_policies(folder: Path, policies: Iterable[_NamedPolicy]) -> None:
     """Write each policy into a file of its own, and print the command that makes it a managed one."""
     folder.mkdir(parents=True, exist_ok=True)
     for policy in policies:
@@ -212,8 +208,8 @@ def _write_policies(folder: Path, policies: Iterable[_Named]) -> None:
 
 
 @click.command(name="destroy", short_help="Remove what deploy has made.")
-@_where
-@_place
+@_function_options
+@_place_options
 @click.option("--role", default="", metavar="ARN", help="The role given to deploy: it stays.")
 @click.option(
     "--data", is_flag=True, help="Also matrices and temporaries, and the bucket if nothing else is in it."
@@ -248,8 +244,8 @@ def _tell_if_none(done: tuple[str, ...]) -> None:
 
 
 @click.command(name="doctor", short_help="Check that everything on AWS is there and works.")
-@_where
-@_place
+@_function_options
+@_place_options
 @click.pass_context
 def doctor_command(
     context: click.Context, /, profile: str | None, region: str | None, **options: Any
@@ -260,7 +256,7 @@ def doctor_command(
     with 1 if something failed.
     """
     failed = 0
-    for check in examine(_session(profile, region), DeploySpec(**options, names_only=True)):
+    for check in examine(_session(profile, region), DeploySpec(**options)):
         click.echo(f"{check.state:<8} {check.name:<16} {check.text}")
         if check.state == "failed":
             failed += 1
@@ -270,19 +266,19 @@ def doctor_command(
 
 
 @click.command(name="logs", short_help="Print what the function has written to its log.")
-@_where
+@_function_options
 @click.option("--since", type=Duration(), default=3600.0, metavar="TIME", help="30m, 2h, 1d.  [default: 1h]")
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 def logs_command(profile: str | None, region: str | None, function: str, since: float, follow: bool) -> None:
     """Print what the function has written to its log. Times are UTC."""
-    spec = DeploySpec(function=function, names_only=True)
+    spec = DeploySpec(function=function)
     for line in log_lines(_session(profile, region), spec, since=since, follow=follow):
         click.echo(f"{line.when:%Y-%m-%d %H:%M:%S} {line.stream[-8:]} {line.text}")
 
 
 @click.command(name="ls", short_help="List the matrices in the bucket, or below URL.")
-@_where
-@_place
+@_function_options
+@_place_options
 @click.argument("url", required=False)
 def ls_command(url: str | None, profile: str | None, region: str | None, **options: Any) -> None:
     """List the matrices in the deployment's bucket, or below URL, which may be a folder too."""
@@ -312,12 +308,12 @@ def _store(url: str | None, profile: str | None, region: str | None, options: di
     session = _session(profile, region)
     if url is None:
         try:
-            with explaining():
-                clients, site = connect(session, DeploySpec(**options, names_only=True))
+            with translating():
+                clients, resolved = connect(session, DeploySpec(**options))
         except DeployError as error:
             hint = "matrices that are elsewhere are listed by `wrenla ls FOLDER` or `wrenla ls s3://bucket/prefix`"
             raise DeployError(f"{error}; {hint}") from None
-        return S3Store(site.bucket, site.prefix, client=clients.s3)
+        return S3Store(resolved.bucket, resolved.prefix, client=clients.s3)
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     try:
         return S3Store(bucket, prefix.rstrip("/"), client=session.client("s3"))

@@ -172,7 +172,7 @@ class LambdaEmulator:
             self.missing = ready.missing
             self.variables = _variables(ready, self.region)
             undo.enter_context(_environment(self.variables))
-            self._furnish()
+            self._provision()
             self._stack = undo.pop_all()
         return self
 
@@ -227,7 +227,7 @@ class LambdaEmulator:
         """Raise an error if the emulator has ended by itself, which it does not."""
         self._emulator.check()
 
-    def _furnish(self) -> None:
+    def _provision(self) -> None:
         """Make the function."""
         if self._package is not None:
             package = Path(self._package)

@@ -96,9 +96,9 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _server(front: LambdaApi, port: int) -> Server:
+def _server(api: LambdaApi, port: int) -> Server:
     try:
-        return Server(front.handle, port, front.admit)
+        return Server(api.handle, port, api.admit)
     except OSError as error:
         why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
         raise WrenlaError(f"port {port} {why}: choose another one (--port)") from None

@@ -47,7 +47,7 @@ def deploy_package(session: Any, spec: DeploySpec, package: Path, handler: str) 
         MemorySize=spec.memory,
         Timeout=spec.timeout,
         EphemeralStorage={"Size": spec.storage},
-        Environment={"Variables": dict(spec.environment)},
+        Environment={"Variables": dict(spec.environment or {})},
         Architectures=[ARCHITECTURE],
     )
     return bucket, role

@@ -19,7 +19,7 @@ from wrenla.aws.destroy import destroy
 from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.package import Package
 from wrenla.aws.policies import driver_policy
-from wrenla.aws.spec import Site
+from wrenla.aws.resolve import resolve
 from wrenla.cli.main import main
 
 from .conftest import EVERYTHING, Account
@@ -280,8 +280,8 @@ def test_policies_without_credentials(account: Account, monkeypatch: pytest.Monk
     done = CliRunner().invoke(main, ["deploy", "--print-policies", "--bucket", "mine"])
     assert done.exit_code == 0, done.output
     partition = "aws-cn" if region.startswith("cn") else "aws"
-    site = Site(DeploySpec(bucket="mine"), "ACCOUNT", region or "REGION", partition)
-    assert json.loads(done.stdout)["who runs on it needs"] == driver_policy(site)
+    spec = resolve(DeploySpec(bucket="mine"), "ACCOUNT", region or "REGION", partition)
+    assert json.loads(done.stdout)["who runs on it needs"] == driver_policy(spec)
     assert ("no AWS credentials" if region else "no AWS region") in done.stderr
 
 
@@ -295,5 +295,5 @@ def test_policies_are_those_of_what_is_deployed(account: Account, package: Packa
 
 def test_only_deploying_is_refused_nothing_to_look_at(account: Account, package: Packaging) -> None:
     deploy(account.admin)
-    spec = DeploySpec(bucket=f"other-{account.number}", names_only=True)
+    spec = DeploySpec(bucket=f"other-{account.number}")
     assert connect(account.admin, spec)[1].bucket == f"other-{account.number}"

@@ -15,7 +15,7 @@ from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.package import Package
 from wrenla.aws.resources import bucket as module
 from wrenla.aws.resources import resource as step_module
-from wrenla.aws.resources.bucket import look_for_bucket
+from wrenla.aws.resources.bucket import bucket_exists
 
 from .conftest import Account
 
@@ -127,4 +127,4 @@ def test_a_stand_in_for_lambda_takes_code_from_everywhere(
     account: Account, elsewhere: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Clients, "emulated", property(lambda self: True))
-    assert look_for_bucket(*connect(account.admin, DeploySpec(bucket=elsewhere)))
+    assert bucket_exists(*connect(account.admin, DeploySpec(bucket=elsewhere)))

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from wrenla.aws.deploy import DeploySpec, deploy, deployment
+from wrenla.aws.connect import connect
+from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.package import Package
 
@@ -195,7 +196,7 @@ def test_who_forgets_the_prefix_keeps_it(account: Account, package: Packaging) -
     for forgetful in (DeploySpec(), DeploySpec(bucket=bucket), DeploySpec(prefix="team/x")):
         done = deploy(account.admin, forgetful)
         assert (done.bucket, done.prefix, done.changed) == (bucket, "team/x", ())
-    assert deployment(account.admin).prefix == "team/x"
+    assert connect(account.admin, DeploySpec())[1].prefix == "team/x"
 
 
 def test_a_function_without_a_prefix_has_the_first_one(account: Account, package: Packaging) -> None:

@@ -61,7 +61,7 @@ def answering(answer: Mapping[str, Any], stored: Any = STORED) -> Invoke:
 
 
 def checks(account: Account, invoke: Any = None, **options: Any) -> dict[str, Check]:
-    found = examine(account.admin, DeploySpec(**options, names_only=True), invoke or answering(pong()))
+    found = examine(account.admin, DeploySpec(**options), invoke or answering(pong()))
     return {check.name: check for check in found}
 
 

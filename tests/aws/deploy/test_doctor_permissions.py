@@ -15,7 +15,8 @@ from wrenla.aws.doctor import Check, examine
 from wrenla.aws.invoking import Invoke
 from wrenla.aws.packaging.package import Package
 from wrenla.aws.policies import deployer_policy, driver_policy, role_policy
-from wrenla.aws.spec import Site
+from wrenla.aws.resolve import resolve
+from wrenla.aws.spec import ResolvedSpec
 from wrenla_handler import probe as probe_module
 from wrenla_handler.stores.s3 import client as s3_client
 
@@ -26,17 +27,17 @@ Packaging = Callable[[str], Package]
 
 
 @pytest.fixture
-def deployed(account: Account, package: Packaging) -> Site:
+def deployed(account: Account, package: Packaging) -> ResolvedSpec:
     """A deployment in an account where permissions count."""
     account.enforced()
     deploy(account.admin)
-    return Site(DeploySpec(), account.number, account.region, "aws")
+    return resolve(DeploySpec(), account.number, account.region, "aws")
 
 
-def working_as(account: Account, site: Site, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+def working_as(account: Account, spec: ResolvedSpec, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     """Return a function that answers pings, and tries its bucket with the rights of its role."""
-    role = account.role(site.role_arn)
-    monkeypatch.setattr(s3_client, "_sessions", {site.bucket: role})
+    role = account.role(spec.role_arn)
+    monkeypatch.setattr(s3_client, "_sessions", {spec.bucket: role})
 
     def invoke(function: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
         return pong(**({"store": probe_module.probe(event["store"])} if "store" in event else {}))
@@ -59,7 +60,7 @@ def states(found: Mapping[str, Check]) -> dict[str, str]:
     return {name: check.state for name, check in found.items() if check.state != "ok"}
 
 
-def test_who_runs_passes(account: Account, deployed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_runs_passes(account: Account, deployed: ResolvedSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = account.user("driver", driver_policy(deployed))
     found = examined(driver, working_as(account, deployed, monkeypatch))
     assert states(found) == {"clearing up": "skipped"}
@@ -68,7 +69,9 @@ def test_who_runs_passes(account: Account, deployed: Site, monkeypatch: pytest.M
     assert keys["KeyCount"] == 0
 
 
-def test_who_deploys_passes(account: Account, deployed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_deploys_passes(
+    account: Account, deployed: ResolvedSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deployer = account.user("deployer", deployer_policy(deployed))
     found = examined(deployer, working_as(account, deployed, monkeypatch))
     assert states(found) == {"tile throughput": "skipped"}
@@ -84,7 +87,11 @@ def test_who_deploys_passes(account: Account, deployed: Site, monkeypatch: pytes
     ],
 )
 def test_a_role_that_may_not_use_the_bucket(
-    account: Account, deployed: Site, monkeypatch: pytest.MonkeyPatch, actions: tuple[str, ...], failed: str
+    account: Account,
+    deployed: ResolvedSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    actions: tuple[str, ...],
+    failed: str,
 ) -> None:
     """All else was well, and no task could work."""
     account.admin.client("iam").put_role_policy(
@@ -101,7 +108,7 @@ def test_a_role_that_may_not_use_the_bucket(
 
 
 def test_who_may_not_look_at_the_function(
-    account: Account, deployed: Site, monkeypatch: pytest.MonkeyPatch
+    account: Account, deployed: ResolvedSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = without(driver_policy(deployed), "lambda:GetFunctionConfiguration")
     driver = account.user("driver", policy)
@@ -119,7 +126,7 @@ def test_who_may_not_look_at_the_function(
 
 
 def test_a_bucket_that_may_not_be_listed(
-    account: Account, deployed: Site, monkeypatch: pytest.MonkeyPatch
+    account: Account, deployed: ResolvedSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver = account.user("driver", without(driver_policy(deployed), "s3:ListBucket"))
     found = examined(driver, working_as(account, deployed, monkeypatch))
@@ -128,7 +135,7 @@ def test_a_bucket_that_may_not_be_listed(
 
 
 def test_a_tile_that_may_be_put_but_not_read(
-    account: Account, deployed: Site, monkeypatch: pytest.MonkeyPatch
+    account: Account, deployed: ResolvedSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver = account.user("driver", without(driver_policy(deployed), "s3:GetObject"))
     found = examined(driver, working_as(account, deployed, monkeypatch))

@@ -15,7 +15,7 @@ from wrenla.aws.error_messages import DeployError
 from wrenla.aws.policies import deployer_policy, destroyer_policy, role_maker_policy, role_policy
 
 from .conftest import EVERYTHING, Account
-from .test_permissions import Packaging, first_deployer_policy, site_of, together
+from .test_permissions import Packaging, first_deployer_policy, resolved, together
 
 ANYBODY = json.dumps(
     {
@@ -69,32 +69,32 @@ def test_who_deploys_and_destroys_becomes_no_administrator(
 ) -> None:
     """With exactly what is printed; a boundary that is asked for is the only way to write policies."""
     iam = account.admin.client("iam")
-    site = site_of(account)
-    document = json.dumps(role_policy(site))
+    given = resolved(account)
+    document = json.dumps(role_policy(given))
     boundary = iam.create_policy(PolicyName="bounds", PolicyDocument=document)["Policy"]["Arn"]
     iam.create_role(RoleName="administrators", AssumeRolePolicyDocument="{}")
     account.enforced()
     spec = DeploySpec(permissions_boundary=boundary if bounded else "")
-    site = site_of(account, permissions_boundary=spec.permissions_boundary)
-    assert (role_maker_policy(site) is None) is bounded
-    user = account.user("deployer", together(deployer_policy(site), destroyer_policy(site)))
+    given = resolved(account, permissions_boundary=spec.permissions_boundary)
+    assert (role_maker_policy(given) is None) is bounded
+    user = account.user("deployer", together(deployer_policy(given), destroyer_policy(given)))
     if not bounded:
         with pytest.raises(DeployError, match=r"need iam:CreateRole .*an administrator deploys first"):
             deploy(user, spec)
         deploy(account.admin, spec)
     else:
         assert len(deploy(user, spec).changed) == 12
-    attempts = escalations(site.role_name, boundary)
+    attempts = escalations(given.role_name, boundary)
     own = {"widen it by another policy", "widen it"} if bounded else set()
     assert granted(user, attempts) == own
     if bounded:  # what they wrote is nothing without the boundary, which goes with the role only
         admin = account.admin.client("iam")
-        admin.delete_role_permissions_boundary(RoleName=site.role_name)
+        admin.delete_role_permissions_boundary(RoleName=given.role_name)
         assert granted(user, attempts) == set()
         deploy(user, spec)
-    assert f"delete role {site.role_name}" in destroy(user)
+    assert f"delete role {given.role_name}" in destroy(user)
     made = {
-        name: ("create_role", {"RoleName": site.role_name, "AssumeRolePolicyDocument": ANYBODY, **more})
+        name: ("create_role", {"RoleName": given.role_name, "AssumeRolePolicyDocument": ANYBODY, **more})
         for name, more in MADE_UNBOUND.items()
     }
     assert granted(user, made) == set()
@@ -117,12 +117,12 @@ def granted(user: Any, attempts: Mapping[str, tuple[str, dict[str, Any]]]) -> se
 
 def test_a_role_that_is_open_is_closed_by_an_administrator(account: Account, package: Packaging) -> None:
     account.enforced()
-    site = site_of(account)
+    given = resolved(account)
     deploy(account.admin)
     iam = account.admin.client("iam")
-    iam.update_assume_role_policy(RoleName=site.role_name, PolicyDocument=ANYBODY)
-    user = account.user("deployer", first_deployer_policy(site))
+    iam.update_assume_role_policy(RoleName=given.role_name, PolicyDocument=ANYBODY)
+    user = account.user("deployer", first_deployer_policy(given))
     with pytest.raises(DeployError, match=r"others than Lambda may take it.*an administrator"):
         deploy(user)
-    assert deploy(account.admin).changed == (f"let nobody but Lambda take role {site.role_name}",)
+    assert deploy(account.admin).changed == (f"let nobody but Lambda take role {given.role_name}",)
     assert deploy(user).changed == ()

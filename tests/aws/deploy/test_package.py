@@ -21,7 +21,7 @@ from wrenla.aws.packaging import package as module
 from wrenla.aws.packaging.contents import byte_code
 from wrenla.aws.packaging.package import Package, build_package
 from wrenla.aws.packaging.target import Target, running_python
-from wrenla.aws.packaging.wheels import Wanted
+from wrenla.aws.packaging.wheels import WheelSpec
 from wrenla_handler import calls as call_package
 
 CALLS = Path(call_package.__file__).parent
@@ -69,7 +69,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
     def use(wheels: Wheels, modes: Mapping[str, int] = NO_MODES) -> list[Target]:
         asked = []
 
-        def download(wants: Wanted, target: Target, folder: Path) -> list[Path]:
+        def download(spec: WheelSpec, target: Target, folder: Path) -> list[Path]:
             asked.append(target)
             for name, members in wheels.items():
                 with zipfile.ZipFile(folder / f"{name}-py3-none-any.whl", "w") as archive:

@@ -21,18 +21,19 @@ from wrenla.aws.policies import (
     role_maker_policy,
     role_policy,
 )
-from wrenla.aws.spec import Site
+from wrenla.aws.resolve import resolve
+from wrenla.aws.spec import ResolvedSpec
 
 from .conftest import Account
 from .enforcement import Asked, allowed
 
 Packaging = Callable[[str], Package]
 
-SITE = Site(DeploySpec(), "123456789012", "eu-central-1", "aws")
+SPEC = resolve(DeploySpec(), "123456789012", "eu-central-1", "aws")
 
 
-def site_of(account: Account, **options: Any) -> Site:
-    return Site(DeploySpec(**options), account.number, account.region, "aws")
+def resolved(account: Account, **options: Any) -> ResolvedSpec:
+    return resolve(DeploySpec(**options), account.number, account.region, "aws")
 
 
 def actions_of(policy: Mapping[str, Any]) -> list[str]:
@@ -44,9 +45,9 @@ def together(*policies: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def first_deployer_policy(site: Site) -> dict[str, Any]:
+def first_deployer_policy(spec: ResolvedSpec) -> dict[str, Any]:
     """Return what the first deployment needs, which makes the role."""
-    return together(deployer_policy(site), role_maker_policy(site))
+    return together(deployer_policy(spec), role_maker_policy(spec))
 
 
 def without(policy: Mapping[str, Any], action: str) -> dict[str, Any]:
@@ -90,11 +91,11 @@ NEEDED_ELSEWHERE = {
 
 def test_the_deployers_policy_is_enough(account: Account, package: Packaging) -> None:
     account.enforced()
-    site = site_of(account)
-    deployer = account.user("deployer", first_deployer_policy(site))
+    spec = resolved(account)
+    deployer = account.user("deployer", first_deployer_policy(spec))
     assert len(deploy(deployer).changed) == 12
     # from now on without the rights of an administrator
-    account.change("deployer", deployer_policy(site))
+    account.change("deployer", deployer_policy(spec))
     assert deploy(deployer).changed == ()
     package("second")
     assert len(deploy(deployer, DeploySpec(memory=2000)).changed) == 4
@@ -103,7 +104,7 @@ def test_the_deployers_policy_is_enough(account: Account, package: Packaging) ->
     with pytest.raises(DeployError, match=r"need logs:ListTagsForResource"):
         destroy(deployer)
     assert account.changes() == []
-    account.change("deployer", together(deployer_policy(site), destroyer_policy(site)))
+    account.change("deployer", together(deployer_policy(spec), destroyer_policy(spec)))
     assert len(destroy(deployer, data=True)) == 6
     assert destroy(deployer, data=True) == ()
 
@@ -111,7 +112,7 @@ def test_the_deployers_policy_is_enough(account: Account, package: Packaging) ->
 def test_without_any_action_one_line_names_it(account: Account, package: Packaging) -> None:
     """Deployments that lack one action each: every one comes just as far as the one after it needs."""
     account.enforced()
-    policy = first_deployer_policy(site_of(account))
+    policy = first_deployer_policy(resolved(account))
     deployer = account.user("deployer", policy)
     assert sorted([*NEEDED, *NEEDED_ELSEWHERE]) == sorted(actions_of(policy))
     for action in NEEDED:
@@ -133,7 +134,7 @@ def refusal(session: Any, **options: Any) -> str | None:
 
 def test_an_update_without_an_action(account: Account, package: Packaging) -> None:
     account.enforced()
-    policy = deployer_policy(site_of(account))
+    policy = deployer_policy(resolved(account))
     deploy(account.admin)
     deployer = account.user("deployer", policy)
     package("second")
@@ -162,15 +163,15 @@ def test_destroying_without_an_action_goes_on_once_it_is_there(account: Account,
     """Without bucket and prefix, which the function still knows, however far it has come."""
     account.enforced()
     options = {"bucket": f"mine-{account.number}", "prefix": "team/x"}
-    site = site_of(account, **options)
+    spec = resolved(account, **options)
     bucket = deploy(account.admin, DeploySpec(**options)).bucket  # type: ignore[arg-type]
     s3 = account.admin.client("s3")
     s3.put_object(Bucket=bucket, Key="team/x/wrenla-runs/doctor-" + 32 * "0", Body=b"x")
     s3.put_object(Bucket=bucket, Key="team/x/m/zarr.json", Body=b'{"attributes": {"wrenla": {}}}')
-    policy = together(deployer_policy(site), destroyer_policy(site))
+    policy = together(deployer_policy(spec), destroyer_policy(spec))
     destroyer = account.user("destroyer", policy)
     # without the other one it says less
-    assert set(actions_of(destroyer_policy(site))) - {"s3:GetBucketVersioning"} <= set(DESTROYING)
+    assert set(actions_of(destroyer_policy(spec))) - {"s3:GetBucketVersioning"} <= set(DESTROYING)
     for action in DESTROYING:
         account.change("destroyer", without(policy, action))
         with pytest.raises(DeployError, match=f"need {action}"):
@@ -181,7 +182,7 @@ def test_destroying_without_an_action_goes_on_once_it_is_there(account: Account,
 
 def test_a_deployer_touches_no_other_deployment(account: Account, package: Packaging) -> None:
     account.enforced()
-    deployer = account.user("deployer", first_deployer_policy(site_of(account)))
+    deployer = account.user("deployer", first_deployer_policy(resolved(account)))
     deploy(deployer)
     with pytest.raises(DeployError, match="need"):
         deploy(deployer, DeploySpec(function="other"))
@@ -253,7 +254,7 @@ def role_requests(bucket: str) -> dict[str, tuple[bool, Callable[[Any], object]]
                 "put_role_policy",
                 RoleName="wrenla-wrenla-eu-central-1",
                 PolicyName="wrenla",
-                PolicyDocument=json.dumps(role_policy(SITE)),
+                PolicyDocument=json.dumps(role_policy(SPEC)),
             ),
         ),
         "make a role": (False, other("iam", "create_role", RoleName="r", AssumeRolePolicyDocument=trust)),
@@ -327,29 +328,31 @@ BUCKET = "arn:aws:s3:::wrenla-123456789012-eu-central-1"
         (asks("s3:ListBucket", BUCKET, "wrenla-of-another/"), False),
         (asks("s3:ListBucket", BUCKET, "wrenlax/"), False),
         (asks("s3:PutObject", f"{BUCKET}/deploy/wrenla/x.zip"), False),
-        (asks("lambda:InvokeFunction", f"{SITE.function_arn}"), True),
-        (asks("lambda:InvokeFunction", f"{SITE.function_arn}:1"), True),
-        (asks("lambda:InvokeFunction", f"{SITE.function_arn}x"), False),
-        (asks("lambda:GetFunctionConfiguration", SITE.function_arn), True),
-        (asks("lambda:UpdateFunctionCode", SITE.function_arn), False),
-        (asks("iam:PassRole", SITE.role_arn), False),
+        (asks("lambda:InvokeFunction", f"{SPEC.function_arn}"), True),
+        (asks("lambda:InvokeFunction", f"{SPEC.function_arn}:1"), True),
+        (asks("lambda:InvokeFunction", f"{SPEC.function_arn}x"), False),
+        (asks("lambda:GetFunctionConfiguration", SPEC.function_arn), True),
+        (asks("lambda:UpdateFunctionCode", SPEC.function_arn), False),
+        (asks("iam:PassRole", SPEC.role_arn), False),
     ],
 )
 def test_who_runs_needs_little(asked: Asked, may: bool) -> None:
-    assert allowed([driver_policy(SITE)], asked) is may
+    assert allowed([driver_policy(SPEC)], asked) is may
 
 
 def test_passing_the_role_is_for_lambda_only() -> None:
-    policy = deployer_policy(SITE)
+    policy = deployer_policy(SPEC)
     for service, may in {"lambda.amazonaws.com": True, "ec2.amazonaws.com": False}.items():
-        asked = Asked("iam:PassRole", SITE.role_arn, {"iam:PassedToService": service})
+        asked = Asked("iam:PassRole", SPEC.role_arn, {"iam:PassedToService": service})
         assert allowed([policy], asked) is may
 
 
 def test_with_a_role_of_ones_own_nobody_makes_roles() -> None:
-    site = Site(DeploySpec(role="arn:aws:iam::123456789012:role/own"), "123456789012", "eu-central-1", "aws")
-    assert role_maker_policy(site) is None
-    for policy in (deployer_policy(site), destroyer_policy(site)):
+    spec = resolve(
+        DeploySpec(role="arn:aws:iam::123456789012:role/own"), "123456789012", "eu-central-1", "aws"
+    )
+    assert role_maker_policy(spec) is None
+    for policy in (deployer_policy(spec), destroyer_policy(spec)):
         assert [action for action in actions_of(policy) if action.startswith("iam:")] in (
             [],
             ["iam:PassRole"],
@@ -358,12 +361,12 @@ def test_with_a_role_of_ones_own_nobody_makes_roles() -> None:
 
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
 def test_every_arn_is_of_the_partition(partition: str) -> None:
-    site = Site(DeploySpec(), "123456789012", "region-1", partition)
+    spec = resolve(DeploySpec(), "123456789012", "region-1", partition)
     for policy in (
-        role_policy(site),
-        driver_policy(site),
-        first_deployer_policy(site),
-        destroyer_policy(site),
+        role_policy(spec),
+        driver_policy(spec),
+        first_deployer_policy(spec),
+        destroyer_policy(spec),
     ):
         assert {arn.split(":")[1] for arn in resources(policy)} == {partition}
 
@@ -375,10 +378,10 @@ def resources(policy: Mapping[str, Any]) -> Iterator[str]:
 
 def test_no_policy_of_a_role_or_a_driver_has_a_wildcard_for_actions_or_all_resources() -> None:
     for policy in (
-        role_policy(SITE),
-        driver_policy(SITE),
-        first_deployer_policy(SITE),
-        destroyer_policy(SITE),
+        role_policy(SPEC),
+        driver_policy(SPEC),
+        first_deployer_policy(SPEC),
+        destroyer_policy(SPEC),
     ):
         assert not any("*" in action for action in actions_of(policy))
         assert "*" not in set(resources(policy))

@@ -13,7 +13,7 @@ import pytest
 from wrenla.aws.packaging.package import Package, build_package
 from wrenla.aws.packaging.target import here, running_python
 
-ONLY_THE_DRIVERS = {"click", "markdown_it_py", "mdurl", "pygments"}
+ONLY_THE_DRIVERS = {"click", "markdown_it_py", "mdurl", "packaging", "pygments"}
 
 OTHERS = [
     *("numpy", "numpy.f2py", "numpy.testing", "scipy.linalg", "scipy.special", "scipy.sparse.linalg"),

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from wrenla.aws import connect as clients_module
 from wrenla.aws.connect import connect
 from wrenla.aws.deploy import DeploySpec, deploy
-from wrenla.aws.error_messages import DeployError, explaining
+from wrenla.aws.error_messages import DeployError, translating
 from wrenla.aws.packaging.package import Package
 from wrenla.aws.resources import function as function_module
 from wrenla.aws.resources import resource as step_module
@@ -114,7 +114,7 @@ def answer(operation: str, code: str, message: str = "", status: int = 400, **he
     ids=str,
 )
 def test_in_one_line(error: Exception, said: str) -> None:
-    with pytest.raises(DeployError) as raised, explaining():
+    with pytest.raises(DeployError) as raised, translating():
         raise error
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -238,6 +238,9 @@ def test_waiting_ends() -> None:
         ({"bucket": "Upper"}, "small letters"),
         ({"prefix": "deploy/x"}, "where the code lies"),
         ({"prefix": "/x"}, "prefix"),
+        ({"bucket": ""}, "bucket = ''"),
+        ({"prefix": ""}, "prefix = ''"),
+        ({"memory": 0}, "Lambda takes 128 to 10240"),
         ({"memory": 64}, "Lambda takes 128 to 10240"),
         ({"timeout": 901}, "Lambda takes 1 to 900"),
         ({"storage": 100}, "Lambda takes 512 to 10240"),

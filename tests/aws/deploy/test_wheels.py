@@ -12,31 +12,37 @@ from pathlib import Path
 import pytest
 
 from wrenla.aws.error_messages import DeployError
-from wrenla.aws.packaging.target import here, lambda_target
-from wrenla.aws.packaging.wheels import _DRIVER_ONLY, Wanted, _explained, needed, wanted
+from wrenla.aws.packaging.target import here, lambda_target, running_python
+from wrenla.aws.packaging.wheels import _DRIVER_ONLY, WheelSpec, _explained, parsed, select_wheels, wheel_spec
 from wrenla.errors import SettingError
+
+HERE = here(running_python(), "x86_64")
 
 
 def test_versions_are_those_installed_here() -> None:
-    pins = wanted(None).pins
-    for name in ("numpy", "scipy", "boto3", "botocore", "cloudpickle", "msgspec", "rich", "click"):
+    pins = wheel_spec(None, HERE).pins
+    for name in ("numpy", "scipy", "boto3", "botocore", "cloudpickle", "msgspec", "rich", "click", "threadpoolctl"):
         assert pins[name] == importlib.metadata.version(name)
     assert not pins.keys() & {"wrenla", "moto", "pytest", "awslambdaric", "distributed", "zarr"}
 
 
 def test_requirements_of_the_user(tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
-    file.write_text("# comment\nzarr>=3 ; python_version > '3'\nnot-installed-here==1\n")
-    wants = wanted(file)
-    assert wants.pins["zarr"] == importlib.metadata.version("zarr")
-    assert "not-installed-here" not in wants.pins
-    assert wants.digest != wanted(None).digest
+    file.write_text(
+        "# comment\nzarr>=3 ; python_version > '3'\nnot-installed-here==1\nxxhash \\\n    --hash=sha256:0\n"
+        "pytest; sys_platform == 'win32'\n"
+    )
+    spec = wheel_spec(file, HERE)
+    assert spec.pins["zarr"] == importlib.metadata.version("zarr")
+    assert "xxhash" in spec.pins
+    assert not spec.pins.keys() & {"not-installed-here", "pytest"}
+    assert spec.digest != wheel_spec(None, HERE).digest
     for line in ("-r other.txt", "--requirement=other.txt", "-c pins.txt", "-e ."):
         file.write_text(f"{line}\n")
         with pytest.raises(DeployError, match="write every requirement into this one file"):
-            wanted(file)
+            wheel_spec(file, HERE)
     with pytest.raises(DeployError, match="No such file"):
-        wanted(tmp_path / "none.txt")
+        wheel_spec(tmp_path / "none.txt", HERE)
 
 
 def test_a_wheel_of_ones_own_counts_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +52,7 @@ def test_a_wheel_of_ones_own_counts_by_its_content(tmp_path: Path, monkeypatch: 
     digests = set()
     for content in (b"1", b"2"):
         wheel.write_bytes(content)
-        digests.add(wanted(file).digest)
+        digests.add(wheel_spec(file, HERE).digest)
     assert len(digests) == 2
 
 
@@ -93,8 +99,8 @@ def test_targets() -> None:
     ],
 )
 def test_what_pip_says_in_one_line(output: str, python: str, message: str) -> None:
-    wants = Wanted({"numpy": "2.4.6"}, Path("r.txt"), "")
-    said = _explained(output, wants, lambda_target(python, "x86_64"))
+    spec = WheelSpec({"numpy": "2.4.6"}, Path("r.txt"), "")
+    said = _explained(output, spec, lambda_target(python, "x86_64"))
     assert message in said
     assert "\n" not in said
 
@@ -130,7 +136,10 @@ def names(folder: Path, more: Mapping[str, Sequence[str]], *lines: str) -> set[s
             archive.writestr(
                 f"{name}-1.0.dist-info/METADATA", "\n".join([*about, "", "Requires-Dist: click"])
             )
-    return {wheel.name.split("-")[0] for wheel in needed(wheels, Wanted({}, None, "", lines))}
+    return {
+        wheel.name.split("-")[0]
+        for wheel in select_wheels(wheels, WheelSpec({}, None, "", parsed(lines)), HERE)
+    }
 
 
 def test_the_drivers_own_are_left_out(tmp_path: Path) -> None:
@@ -160,6 +169,20 @@ def test_the_drivers_own_are_left_out(tmp_path: Path) -> None:
             {"a", "pandas", "click"},
         ),
         ({"a": ["b"], "b": ["a"]}, ["a"], {"a", "b"}),
+        ({"own": ["click; extra == 'x'"]}, ["./own-1.0-py3-none-any.whl[x]"], {"own", "click"}),
+        ({"a": ["click; sys_platform == 'win32'"]}, ["a"], {"a"}),
+        ({"a": ["click; platform_machine == 'x86_64'"]}, ["a"], {"a", "click"}),
+        (
+            {"pandas": ['click; extra == "tools"', 'pygments; extra == "web"']},
+            ["pandas[web]"],
+            {"pandas", "pygments"},
+        ),
+        (
+            {"own": []},
+            ["own @ https://example.org/own-1.0-py3-none-any.whl", "click  # a comment"],
+            {"own", "click"},
+        ),
+        ({"own": []}, ["own==1.0 --hash=sha256:0", "click; python_version < '3'"], {"own"}),
     ],
 )
 def test_what_the_users_requirements_lead_to_stays(

@@ -23,7 +23,7 @@ from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.build_cache import default_folder, digest, forget_old, replacing
 from wrenla.aws.packaging.contents import byte_code, chosen_members, own_files, runs
 from wrenla.aws.packaging.target import Target, lambda_target, running_python
-from wrenla.aws.packaging.wheels import Wanted, download_wheels, needed, wanted
+from wrenla.aws.packaging.wheels import WheelSpec, download_wheels, select_wheels, wheel_spec
 
 __all__ = ["Package", "build_package"]
 
@@ -115,9 +115,9 @@ def build_package(
     target = target or lambda_target(python or running_python(), arch)
     folder = (cache or default_folder()).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    wants = wanted(requirements)
+    spec = wheel_spec(requirements, target)
     same_python = target.python == running_python()  # byte code is another one in each minor version
-    wheels = folder / f"wheels-{digest(_FORMAT, target, running_python(), wants.digest)}.zip"
+    wheels = folder / f"wheels-{digest(_FORMAT, target, running_python(), spec.digest)}.zip"
     own = dict(sorted((own_files(_own_packages()) | _own_about()).items()))
     contents = [(path, hashlib.sha256(data).hexdigest()) for path, data in own.items()]
     whole = folder / f"package-{digest(wheels.name, contents)}.zip"
@@ -125,7 +125,7 @@ def build_package(
         return found
     if not wheels.exists():
         with replacing(wheels) as path:
-            _write_wheels(path, wants, target, same_python)
+            _write_wheels(path, spec, target, same_python)
         logger.info("the wheels are in %s, for next time", folder)
     os.utime(wheels)  # in use: not to be forgotten
     with replacing(whole) as path:
@@ -163,11 +163,11 @@ def _own_about() -> dict[str, bytes]:
     return {f"wrenla-{found.version}.dist-info/METADATA": str(found.read_text("METADATA")).encode()}
 
 
-def _write_wheels(path: Path, wants: Wanted, target: Target, same_python: bool) -> None:
+def _write_wheels(path: Path, spec: WheelSpec, target: Target, same_python: bool) -> None:
     """Write what is needed, with byte code if there is room for it."""
     with tempfile.TemporaryDirectory(prefix="wrenla-wheels-") as folder:
         logger.info("downloading NumPy, SciPy and what else a function needs, for %s: up to a minute", target)
-        wheels = needed(download_wheels(wants, target, Path(folder)), wants)
+        wheels = select_wheels(download_wheels(spec, target, Path(folder)), spec, target)
         for compiled in dict.fromkeys((same_python, False)):
             with zipfile.ZipFile(path, "w") as archive:
                 for number, wheel in enumerate(wheels, 1):

@@ -55,6 +55,17 @@ class Target:
             if (2, minor) in _LEGACY_TAGS:
                 yield f"{_LEGACY_TAGS[2, minor]}_{machine}"
 
+    def markers(self) -> dict[str, str]:
+        """Return what environment markers of requirements mean there."""
+        from packaging.markers import default_environment
+
+        here = {name: str(value) for name, value in default_environment().items()}
+        there = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux"}
+        there["platform_machine"] = _MACHINES[self.arch]
+        if here["python_version"] != self.python:
+            there |= {"python_version": self.python, "python_full_version": f"{self.python}.0"}
+        return here | there
+
     def __str__(self) -> str:
         return f"Python {self.python} on {self.arch} with glibc {self.glibc[0]}.{self.glibc[1]}"
 

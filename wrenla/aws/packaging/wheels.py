@@ -6,31 +6,37 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email import message_from_bytes
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from wrenla.aws.error_messages import DeployError
+from wrenla.aws.packaging.requirements import read_requirements
 from wrenla.aws.packaging.target import Target
 
-__all__ = ["Wanted", "download_wheels", "needed", "wanted"]
+__all__ = ["WheelSpec", "download_wheels", "select_wheels", "wheel_spec"]
 
-_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _OTHER_FILES = re.compile(r"\s*(-r|--requirement|-c|--constraint|-e|--editable)\b")
 
-_WHEEL = re.compile(r"([A-Za-z0-9][\w.]*)-[^/\s]*\.whl\b")
-"""The name in a wheel's file name, at the end of a path or an address."""
+_WHEEL = re.compile(r"([A-Za-z0-9][\w.]*)-[^/\s]*\.whl\b(\[[^\]]*\])?")
+"""The name in a wheel's file name, at the end of a path or an address, and extras behind it."""
+
+_REST = re.compile(r"(^|\s)(#|--).*")
+"""What pip allows behind a requirement: a comment, and options."""
 
 _ABOUT = re.compile(r"[^/]+\.dist-info/METADATA")
 
-_DRIVER_ONLY = frozenset({"click", "markdown-it-py", "pygments"})
+_DRIVER_ONLY = frozenset({"click", "markdown-it-py", "packaging", "pygments"})
 """What nothing in a function imports, though something there requires it.
 
 `wrenla` itself is there, for `wrenla.store()` and `wrenla.cancelled()`, and it imports `rich`, which requires
-more for what is not used: coloured sources and Markdown. Our own command line does not run there either.
+more for what is not used: coloured sources and Markdown. Our own command line does not run there either,
+and no package is built there.
 """
 
 _OLD_GLIBC_REMEDY = (
@@ -40,7 +46,7 @@ _OLD_GLIBC_REMEDY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WheelSpec:
     """What a package shall hold beside wrenla.
 
     Attributes
@@ -51,17 +57,17 @@ class Wanted:
         The user's requirements.
     digest : str
         Hash of all of it.
-    lines : tuple of str
+    requirements : tuple of packaging.requirements.Requirement
         What stands in the file.
     """
 
     pins: Mapping[str, str]
     file: Path | None
     digest: str
-    lines: tuple[str, ...] = ()
+    requirements: tuple[Any, ...] = ()
 
 
-def wanted(file: Path | None) -> Wanted:
+def wheel_spec(file: Path | None, target: Target) -> WheelSpec:
     """Find out what to take along: what `wrenla` requires, without extras, and what a file lists.
 
     Versions are those installed here: results are the same to the bit only with the same build of OpenBLAS,
@@ -73,37 +79,36 @@ def wanted(file: Path | None) -> Wanted:
         The file cannot be read, or refers to others.
     """
     lines, content = _lines(file) if file is not None else ([], b"")
-    pins = _pins([*_own(), *lines])
+    requirements = parsed(lines)
+    names = _reached([*_own(), *requirements], _required_by_installed, target)
+    pins = {name: metadata.version(name) for name in names}
     digest = sha256(repr(sorted(pins.items())).encode() + content).hexdigest()
-    return Wanted(pins, file, digest, tuple(lines))
+    return WheelSpec(pins, file, digest, requirements)
 
 
-def _own() -> list[str]:
-    return list(_without_extras(metadata.requires("wrenla") or ()))
+def parsed(lines: Iterable[str]) -> tuple[Any, ...]:
+    """Return the requirements in lines for pip: a wheel's path or address requires what it is called by."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    found = []
+    for line in lines:
+        text = _REST.sub("", line)
+        wheel = _WHEEL.search(text) if " @ " not in text else None
+        with suppress(InvalidRequirement):  # of options, and of what is no requirement for pip either
+            found.append(Requirement(text if wheel is None else "".join(wheel.groups(""))))
+    return tuple(found)
 
 
-def _named(requirement: str) -> str:
-    """Return which distribution a requirement is about, in the normal form of names; "" if it says none."""
-    found = _WHEEL.search(requirement) or _NAME.match(requirement)
-    return _normal(found[1]) if found is not None else ""
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _without_extras(requirements: Iterable[str]) -> Iterator[str]:
-    return (line for line in requirements if not re.search(r";.*\bextra\s*==", line))
+def _own() -> tuple[Any, ...]:
+    return parsed(metadata.requires("wrenla") or ())
 
 
 def _lines(file: Path) -> tuple[list[str], bytes]:
     """Return the requirements in a file, and all the bytes that they stand for."""
-    try:
-        content = file.read_bytes()
-        text = content.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DeployError(f"requirements {file}: {getattr(error, 'strerror', None) or error}") from None
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    text = read_requirements(file)
+    content = text.encode()
+    whole = text.replace("\\\n", " ").splitlines()  # hashes often stand in lines of their own
+    lines = [line.strip() for line in whole if line.strip() and not line.lstrip().startswith("#")]
     for line in lines:
         if _OTHER_FILES.match(line):
             raise DeployError(
@@ -115,29 +120,44 @@ def _lines(file: Path) -> tuple[list[str], bytes]:
     return lines, content
 
 
-def _pins(requirements: Iterable[str]) -> dict[str, str]:
-    """Return the installed versions of some requirements and of what they require, and so on.
+def _reached(
+    requirements: Iterable[Any],
+    required_by: Callable[[str], Iterable[Any] | None],
+    target: Target,
+    never: Collection[str] = (),
+) -> set[str]:
+    """Return which distributions some requirements lead to, with their markers and extras.
 
-    Environment markers are not looked at: a pin of what is not needed does nothing.
+    Parameters
+    ----------
+    required_by : callable
+        What a distribution requires; None if it is not looked into.
     """
-    pins: dict[str, str] = {}
-    waiting = list(requirements)
+    from packaging.utils import canonicalize_name
+
+    markers = target.markers()
+    seen: set[tuple[str, frozenset[str]]] = set()
+    waiting = [(each, frozenset({""})) for each in requirements]
     while waiting:
-        name = _NAME.match(waiting.pop())
-        if name is None:
+        each, extras = waiting.pop()
+        if each.marker and not any(each.marker.evaluate({**markers, "extra": extra}) for extra in extras):
             continue
-        try:
-            found = metadata.distribution(name[1])
-        except metadata.PackageNotFoundError:
-            continue  # not needed here, or only over there
-        own = _normal(str(found.metadata["Name"]))
-        if own not in pins:
-            pins[own] = found.version
-            waiting.extend(_without_extras(found.requires or ()))
-    return pins
+        found = canonicalize_name(each.name), frozenset({"", *each.extras})
+        requires = None if found in seen or found[0] in never else required_by(found[0])
+        if requires is not None:
+            seen.add(found)
+            waiting += [(one, found[1]) for one in requires]
+    return {name for name, _ in seen}
 
 
-def download_wheels(wants: Wanted, target: Target, folder: Path) -> list[Path]:
+def _required_by_installed(name: str) -> tuple[Any, ...] | None:
+    try:
+        return parsed(metadata.requires(name) or ())
+    except metadata.PackageNotFoundError:
+        return None  # not needed here, or only over there
+
+
+def download_wheels(spec: WheelSpec, target: Target, folder: Path) -> list[Path]:
     """Download wheels for a target into an empty folder, and return them in the order of their names.
 
     Raises
@@ -149,66 +169,51 @@ def download_wheels(wants: Wanted, target: Target, folder: Path) -> list[Path]:
         sys.executable,
         "-m",
         "pip",
-        "--disable-pip-version-check",
-        "--no-input",
         "download",
         "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
     ]
     command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={target.python}"]
     command += [f"--platform={tag}" for tag in target.tags()]
-    command += [f"--dest={folder}", *(f"{name}=={version}" for name, version in sorted(wants.pins.items()))]
-    command += ["--requirement", str(wants.file)] if wants.file is not None else []
+    command += [f"--dest={folder}", *(f"{name}=={version}" for name, version in sorted(spec.pins.items()))]
+    command += ["--requirement", str(spec.file)] if spec.file is not None else []
     run = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     if run.returncode != 0:
-        raise DeployError(_explained(run.stdout + run.stderr, wants, target))
+        raise DeployError(_explained(run.stdout + run.stderr, spec, target))
     return sorted(folder.glob("*.whl"))
 
 
-def needed(wheels: Iterable[Path], wants: Wanted) -> list[Path]:
+def select_wheels(wheels: Iterable[Path], spec: WheelSpec, target: Target) -> list[Path]:
     """Choose from the wheels that pip has found those which a function needs.
 
     Left out is what only the driver imports, unless the user's requirements ask for it, however indirectly.
     pip cannot be told so: it always downloads what a distribution requires, too.
     """
-    found = {_normal(wheel.name.split("-")[0]): wheel for wheel in wheels}
-    requires = {name: _requirements(wheel) for name, wheel in found.items()}
+    from packaging.utils import canonicalize_name
+
+    found = {str(canonicalize_name(wheel.name.split("-")[0])): wheel for wheel in wheels}
+    requires = {name: _required_by_wheel(wheel) for name, wheel in found.items()}
     # whatever wrenla does not account for has come with the user's, from somewhere
-    theirs = _reached([*wants.lines, *(found.keys() - _reached(_own(), requires))], requires)
-    kept = _reached(_own(), requires, never=_DRIVER_ONLY) | theirs
+    others = parsed(found.keys() - _reached(_own(), requires.get, target))
+    kept = _reached(_own(), requires.get, target, never=_DRIVER_ONLY)
+    kept |= _reached([*spec.requirements, *others], requires.get, target)
     return sorted(wheel for name, wheel in found.items() if name in kept)
 
 
-def _reached(
-    lines: Iterable[str], requires: Mapping[str, Iterable[str]], never: Collection[str] = ()
-) -> set[str]:
-    """Return which distributions some requirements lead to, among those whose requirements are given.
-
-    Which extras are meant is not looked at: all, or none.
-    """
-    seen: set[tuple[str, bool]] = set()
-    waiting = list(lines)
-    while waiting:
-        line = waiting.pop()
-        name, extras = _named(line), "[" in line.partition(";")[0]
-        if name in requires and name not in never and (name, extras) not in seen:
-            seen.add((name, extras))
-            waiting += requires[name] if extras else _without_extras(requires[name])
-    return {name for name, _ in seen}
-
-
-def _requirements(wheel: Path) -> list[str]:
+def _required_by_wheel(wheel: Path) -> tuple[Any, ...]:
     with zipfile.ZipFile(wheel) as opened:
         about = b"".join(opened.read(name) for name in opened.namelist() if _ABOUT.fullmatch(name))
-    return message_from_bytes(about).get_all("Requires-Dist", [])
+    return parsed(message_from_bytes(about).get_all("Requires-Dist", []))
 
 
-def _explained(output: str, wants: Wanted, target: Target) -> str:
+def _explained(output: str, spec: WheelSpec, target: Target) -> str:
     """Say in one line why pip has failed, and what to do."""
     if "No module named pip" in output:
         return f"pip is not installed beside {sys.executable}: run {sys.executable} -m ensurepip"
     if clash := re.search(r"Cannot install (.+?) because", output):
         return (
-            f"{wants.file}: {clash[1]} contradict each other: what is installed here must be in the package "
+            f"{spec.file}: {clash[1]} contradict each other: what is installed here must be in the package "
             "too, so install the other version here, or change the file"
         )
     if missing := re.search(r"No matching distribution found for ([^\s(]+)", output):

@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from wrenla.aws.connect import Clients
-from wrenla.aws.error_messages import DeployError, explaining
-from wrenla.aws.none_if_absent import ask
+from wrenla.aws.error_messages import DeployError, translating
+from wrenla.aws.none_if_absent import none_if
 from wrenla.aws.packaging.package import Package
+from wrenla.aws.packaging.requirements import VARIABLE
 from wrenla.aws.resources.code_upload import code_key
 from wrenla.aws.resources.resource import Change, until, until_accepted
-from wrenla.aws.spec import Site
+from wrenla.aws.spec import ResolvedSpec
 from wrenla_handler.aws_errors import error_status
 
-__all__ = ["Function", "ToBeMadeAgain", "find_function", "has_code", "our_function", "reason_to_make_again"]
+__all__ = ["Function", "MarkForRecreation", "find_function", "has_code", "our_function", "reason_to_recreate"]
 
 _HANDLER = "wrenla_handler.lambda_entry.handle"
 _NONE = "ResourceNotFoundException"
@@ -26,7 +27,7 @@ _ROLE_SECONDS = 90.0
 
 _READY_SECONDS = 300.0
 
-_MADE_AGAIN = "wrenla-made-again"
+_MARK = "wrenla-made-again"
 """Tag of a function whose role was gone: a deployment that is interrupted does not forget it."""
 
 _NEW_ROLE = re.compile("cannot be assumed|assume the role|invalid for CreateGrant")
@@ -36,12 +37,12 @@ _NOT_KEPT = ("DeadLetterConfig", "FileSystemConfigs", "KMSKeyArn", "Layers", "Vp
 """What others may have set on the function, that an update leaves alone, and that a new role may not use."""
 
 
-def find_function(clients: Clients, site: Site) -> Any:
+def find_function(clients: Clients, spec: ResolvedSpec) -> Any:
     """Return the function's configuration, or None."""
-    return ask(clients.lambda_.get_function_configuration, _NONE, FunctionName=site.function)
+    return none_if(clients.lambda_.get_function_configuration, _NONE, FunctionName=spec.function)
 
 
-def our_function(clients: Clients, site: Site) -> Any:
+def our_function(clients: Clients, spec: ResolvedSpec) -> Any:
     """Return the function's configuration with its tags under "Tags", or None.
 
     Raises
@@ -49,13 +50,13 @@ def our_function(clients: Clients, site: Site) -> Any:
     DeployError
         There is one that wrenla has not made.
     """
-    found = find_function(clients, site)
+    found = find_function(clients, spec)
     if found is None:
         return None
-    tags = clients.lambda_.list_tags(Resource=site.function_arn)["Tags"]
+    tags = clients.lambda_.list_tags(Resource=spec.function_arn)["Tags"]
     if "wrenla" not in tags:
         raise DeployError(
-            f"function {site.function}: there is one that wrenla has not made; choose another name with "
+            f"function {spec.function}: there is one that wrenla has not made; choose another name with "
             "--function"
         )
     return {**found, "Tags": tags}
@@ -63,13 +64,13 @@ def our_function(clients: Clients, site: Site) -> Any:
 
 def has_code(function: Mapping[str, Any]) -> str | None:
     """Return the hash of the code that a function has; None if it has to be sent whatever it is."""
-    failed = "Failed" in _states(function) or _MADE_AGAIN in function["Tags"]
+    failed = "Failed" in _states(function) or _MARK in function["Tags"]
     return None if failed else str(function["CodeSha256"])
 
 
-def reason_to_make_again(function: Mapping[str, Any]) -> str:
+def reason_to_recreate(function: Mapping[str, Any]) -> str:
     """Say why the function cannot be mended by an update; "" if it can."""
-    if _MADE_AGAIN in function["Tags"]:
+    if _MARK in function["Tags"]:
         # What decrypts the variables is granted to the role that was, not to one of the same name.
         return "its role was gone, and it does not work with a new one"
     if _states(function)[0] == "Failed":
@@ -77,18 +78,18 @@ def reason_to_make_again(function: Mapping[str, Any]) -> str:
     return ""
 
 
-class ToBeMadeAgain:
+class MarkForRecreation:
     """A tag at the function, before its role is made again: afterwards nothing else would tell."""
 
-    def __init__(self, clients: Clients, site: Site, function: Mapping[str, Any]) -> None:
-        self._lambda, self._site, self._function = clients.lambda_, site, function
+    def __init__(self, clients: Clients, spec: ResolvedSpec, function: Mapping[str, Any]) -> None:
+        self._lambda, self._spec, self._function = clients.lambda_, spec, function
 
-    def look(self) -> Iterator[Change]:
-        name, arn = self._site.function, self._site.function_arn
-        if _MADE_AGAIN not in self._function["Tags"]:
+    def plan(self) -> Iterator[Change]:
+        name, arn = self._spec.function, self._spec.function_arn
+        if _MARK not in self._function["Tags"]:
             yield Change(
                 f"note that function {name} has to be made again, since its role is gone",
-                lambda: self._lambda.tag_resource(Resource=arn, Tags={_MADE_AGAIN: "role"}),
+                lambda: self._lambda.tag_resource(Resource=arn, Tags={_MARK: "role"}),
             )
 
 
@@ -98,29 +99,29 @@ class Function:
     Parameters
     ----------
     role_was_gone : bool, optional
-        What is known before `ToBeMadeAgain` is applied, as it never is if nothing shall be changed.
+        What is known before `MarkForRecreation` is applied, as it never is if nothing shall be changed.
     """
 
     def __init__(
-        self, clients: Clients, site: Site, package: Package, *, role_was_gone: bool = False
+        self, clients: Clients, spec: ResolvedSpec, package: Package, *, role_was_gone: bool = False
     ) -> None:
-        self._lambda, self._clients, self._site, self._package = clients.lambda_, clients, site, package
+        self._lambda, self._clients, self._spec, self._package = clients.lambda_, clients, spec, package
         self._role_was_gone = role_was_gone
 
-    def look(self) -> Iterator[Change]:
-        name, spec = self._site.function, self._site.spec
+    def plan(self) -> Iterator[Change]:
+        name, spec = self._spec.function, self._spec
         self._settle()
-        found, again = our_function(self._clients, self._site), False
-        what = f"Python {self._site.python}, {spec.arch}, {spec.memory} MB, {spec.timeout} s"
+        found, again = our_function(self._clients, self._spec), False
+        what = f"Python {self._spec.python}, {spec.arch}, {spec.memory} MB, {spec.timeout} s"
         if found is None:
             yield Change(f"create function {name} ({what})", self._create)
         else:
             if self._role_was_gone:
-                found["Tags"] = {**found["Tags"], _MADE_AGAIN: "role"}
-            why = reason_to_make_again(found)
+                found["Tags"] = {**found["Tags"], _MARK: "role"}
+            why = reason_to_recreate(found)
             again = why != ""
-            yield from self._again(found, why, what) if again else self._settings(found)
-        found = ask(self._lambda.get_function_event_invoke_config, _NONE, FunctionName=name)
+            yield from self._recreation(found, why, what) if again else self._settings(found)
+        found = none_if(self._lambda.get_function_event_invoke_config, _NONE, FunctionName=name)
         # it goes with the function, also when nothing shall be changed and the function is still there
         if again or found is None or found.get("MaximumRetryAttempts") != 0:
             yield Change(
@@ -131,11 +132,11 @@ class Function:
             )
 
     def _settings(self, found: Mapping[str, Any]) -> Iterator[Change]:
-        name = self._site.function
-        if not self._site.tags.items() <= found["Tags"].items():
+        name = self._spec.function
+        if not self._spec.tags.items() <= found["Tags"].items():
             yield Change(
                 f"tag function {name}",
-                lambda: self._lambda.tag_resource(Resource=self._site.function_arn, Tags=self._site.tags),
+                lambda: self._lambda.tag_resource(Resource=self._spec.function_arn, Tags=self._spec.tags),
             )
         if _states(found)[1] == "Failed":
             # The configuration first: that is what updates mostly fail by, and then the code would too.
@@ -145,16 +146,16 @@ class Function:
             )
             yield Change(f"send the code of function {name} again", self._update_code)
             return
-        arch = [self._site.spec.arch]
+        arch = [self._spec.arch]
         if found["CodeSha256"] != self._package.base64 or found.get("Architectures", ["x86_64"]) != arch:
             yield Change(f"update the code of function {name}", self._update_code)
         different = _differences(found, self._configuration())
         if different:
             yield Change(f"change function {name}: {', '.join(different)}", self._update_configuration)
 
-    def _again(self, found: Mapping[str, Any], why: str, what: str) -> Iterator[Change]:
+    def _recreation(self, found: Mapping[str, Any], why: str, what: str) -> Iterator[Change]:
         """Yield how to delete the function and create it, with what others have set on it if that can be."""
-        name, site = self._site.function, self._site
+        name, spec = self._spec.function, self._spec
         lost = ["versions", "aliases", "permissions", *(key for key in _NOT_KEPT if _is_set(found.get(key)))]
         reserved, known = self._reserved()
         if not known:
@@ -163,28 +164,28 @@ class Function:
         tags = {
             key: value
             for key, value in found["Tags"].items()
-            if key != _MADE_AGAIN and not key.startswith("aws:")  # which nobody but AWS may set
+            if key != _MARK and not key.startswith("aws:")  # which nobody but AWS may set
         }
         yield Change(
             f"delete function {name} and create it again with its {kept} ({what}, "
-            f"s3://{site.bucket}/{site.prefix}), since {why}; of what else it had this is lost: "
+            f"s3://{spec.bucket}/{spec.prefix}), since {why}; of what else it had this is lost: "
             f"{', '.join(lost)}",
-            lambda: self._make_again(tags, reserved),
+            lambda: self._recreate(tags, reserved),
         )
 
     def _reserved(self) -> tuple[int | None, bool]:
         """Return the reserved concurrency, None if there is none, and whether that is known."""
-        found = ask(
-            self._lambda.get_function_concurrency, "AccessDeniedException", FunctionName=self._site.function
+        found = none_if(
+            self._lambda.get_function_concurrency, "AccessDeniedException", FunctionName=self._spec.function
         )
         return (found or {}).get("ReservedConcurrentExecutions"), found is not None
 
     def _configuration(self) -> dict[str, Any]:
-        spec, site = self._site.spec, self._site
+        spec = self._spec
         return {
-            "Runtime": f"python{site.python}",
+            "Runtime": f"python{spec.python}",
             "Handler": _HANDLER,
-            "Role": site.role_arn,
+            "Role": spec.role_arn,
             "Description": "Runs tile tasks and calls of wrenla; made by wrenla deploy",
             "Timeout": spec.timeout,
             "MemorySize": spec.memory,
@@ -192,44 +193,45 @@ class Function:
             "Environment": {
                 "Variables": {
                     **spec.environment,
-                    "WRENLA_BUCKET": site.bucket,
-                    "WRENLA_PREFIX": site.prefix,
-                    "WRENLA_BUCKET_OWNER": site.account,
+                    **({VARIABLE: spec.remembered} if spec.remembered else {}),
+                    "WRENLA_BUCKET": spec.bucket,
+                    "WRENLA_PREFIX": spec.prefix,
+                    "WRENLA_BUCKET_OWNER": spec.account,
                 }
             },
         }
 
     def _code(self) -> dict[str, Any]:
-        return {"S3Bucket": self._site.bucket, "S3Key": code_key(self._site, self._package)}
+        return {"S3Bucket": self._spec.bucket, "S3Key": code_key(self._spec, self._package)}
 
     def _create(self) -> None:
-        self._send_new(self._site.tags)
+        self._send_new(self._spec.tags)
         self._wait()
 
     def _send_new(self, tags: Mapping[str, str]) -> None:
         self._send(
             lambda: self._lambda.create_function(
-                FunctionName=self._site.function,
+                FunctionName=self._spec.function,
                 Code=self._code(),
                 PackageType="Zip",
-                Architectures=[self._site.spec.arch],
+                Architectures=[self._spec.arch],
                 Tags=tags,
                 **self._configuration(),
             )
         )
 
-    def _make_again(self, tags: Mapping[str, str], reserved: int | None) -> None:
-        name, site = self._site.function, self._site
-        ask(self._lambda.delete_function, _NONE, FunctionName=name)
+    def _recreate(self, tags: Mapping[str, str], reserved: int | None) -> None:
+        name, spec = self._spec.function, self._spec
+        none_if(self._lambda.delete_function, _NONE, FunctionName=name)
         until(
-            lambda: find_function(self._clients, site) is None,
+            lambda: find_function(self._clients, spec) is None,
             f"function {name} is deleted, but still there",
             _READY_SECONDS,
         )
         # what only the function knew is told, since it may be gone for good now
-        place = f"--function {name} --bucket {site.bucket} --prefix {site.prefix}"
+        place = f"--function {name} --bucket {spec.bucket} --prefix {spec.prefix}"
         with _adding(f"function {name} is deleted by now: then run wrenla deploy {place}, and as before"):
-            self._send_new({**tags, **site.tags})
+            self._send_new({**tags, **spec.tags})
         if reserved is None:
             self._wait()
             return
@@ -240,7 +242,7 @@ class Function:
     def _update_code(self) -> None:
         self._settle()
         self._lambda.update_function_code(
-            FunctionName=self._site.function, Architectures=[self._site.spec.arch], **self._code()
+            FunctionName=self._spec.function, Architectures=[self._spec.arch], **self._code()
         )
         self._wait()
 
@@ -248,7 +250,7 @@ class Function:
         self._settle()
         self._send(
             lambda: self._lambda.update_function_configuration(
-                FunctionName=self._site.function, **self._configuration()
+                FunctionName=self._spec.function, **self._configuration()
             )
         )
         self._wait()
@@ -266,7 +268,7 @@ class Function:
             found = re.search(r"less than or equal to (\d+)", str(error))
             most = found[1] if found else "3008"
             raise DeployError(
-                f"function {self._site.function}: Lambda refuses {self._site.spec.memory} MB; this account "
+                f"function {self._spec.function}: Lambda refuses {self._spec.memory} MB; this account "
                 f"may have less memory: --memory {most}, or ask for more in Service Quotas"
             ) from error
 
@@ -274,10 +276,10 @@ class Function:
         """Wait until nothing is being done to the function, if there is one, however the last of it ended."""
 
         def settled() -> bool:
-            state, update = _states(find_function(self._clients, self._site) or {})
+            state, update = _states(find_function(self._clients, self._spec) or {})
             return state != "Pending" and update != "InProgress"
 
-        until(settled, f"function {self._site.function} is still being changed", _READY_SECONDS)
+        until(settled, f"function {self._spec.function} is still being changed", _READY_SECONDS)
 
     def _wait(self) -> None:
         """Wait until the last change to the function is done.
@@ -288,10 +290,10 @@ class Function:
             Lambda says that it failed, and why; or it takes too long.
         """
         self._settle()
-        found = find_function(self._clients, self._site) or {}
+        found = find_function(self._clients, self._spec) or {}
         if "Failed" in _states(found):
             raise DeployError(
-                f"function {self._site.function}: Lambda could not set it up: {_reason(found)}: set that "
+                f"function {self._spec.function}: Lambda could not set it up: {_reason(found)}: set that "
                 "right, then run the same command again"
             )
 
@@ -300,7 +302,7 @@ class Function:
 def _adding(text: str) -> Iterator[None]:
     """Add to what a refusal says what else there is to know."""
     try:
-        with explaining():
+        with translating():
             yield
     except DeployError as error:
         raise DeployError(f"{error}; {text}") from error

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
-from wrenla.aws.none_if_absent import ask
-from wrenla.aws.spec import Site, whose
+from wrenla.aws.connect import Clients
+from wrenla.aws.none_if_absent import none_if
+from wrenla.aws.spec import ResolvedSpec, bucket_args
 
 __all__ = ["DAYS", "Lifecycle"]
 
@@ -17,13 +18,6 @@ DAYS = 14
 
 _RULE = re.compile(r"wrenla-(.+)-temporaries")
 _LEAST_SIZE = "TransitionDefaultMinimumObjectSize"
-
-
-class _Clients(Protocol):
-    """Of the clients only that of S3: `clients` looks at rules too, and would import this in a circle."""
-
-    @property
-    def s3(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -42,35 +36,35 @@ class Lifecycle:
     least_size: str = ""
 
     @classmethod
-    def of(cls, clients: _Clients, site: Site) -> Lifecycle:
+    def of(cls, clients: Clients, spec: ResolvedSpec) -> Lifecycle:
         """Return the rules of the bucket, whoever has made them."""
-        found = ask(
+        found = none_if(
             clients.s3.get_bucket_lifecycle_configuration,
             "NoSuchLifecycleConfiguration",
             "NoSuchBucket",
-            **whose(site),
+            **bucket_args(spec),
         )
         return cls(tuple(found["Rules"]), found.get(_LEAST_SIZE, "")) if found else cls(())
 
-    def with_ours(self, site: Site) -> Lifecycle:
+    def with_ours(self, spec: ResolvedSpec) -> Lifecycle:
         """Return the rules with ours in its place; the others stay as they are, where they are."""
         rule = {
-            "ID": site.lifecycle_rule,
-            "Filter": {"Prefix": site.temporaries},
+            "ID": spec.lifecycle_rule,
+            "Filter": {"Prefix": spec.temporaries},
             "Status": "Enabled",
             "Expiration": {"Days": DAYS},
             # in a bucket with versioning the line above only hides an object; elsewhere this one does nothing
             "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
             "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
         }
-        if not any(each.get("ID") == site.lifecycle_rule for each in self.rules):
+        if not any(each.get("ID") == spec.lifecycle_rule for each in self.rules):
             return replace(self, rules=(*self.rules, rule))
-        rules = (rule if each.get("ID") == site.lifecycle_rule else each for each in self.rules)
+        rules = (rule if each.get("ID") == spec.lifecycle_rule else each for each in self.rules)
         return replace(self, rules=tuple(rules))
 
-    def without_ours(self, site: Site) -> Lifecycle:
+    def without_ours(self, spec: ResolvedSpec) -> Lifecycle:
         """Return the rules of others."""
-        rules = (each for each in self.rules if each.get("ID") != site.lifecycle_rule)
+        rules = (each for each in self.rules if each.get("ID") != spec.lifecycle_rule)
         return replace(self, rules=tuple(rules))
 
     def functions(self) -> Mapping[str, str]:
@@ -81,13 +75,13 @@ class Lifecycle:
             if (found := _RULE.fullmatch(rule.get("ID", "")))
         }
 
-    def put(self, clients: _Clients, site: Site) -> None:
+    def put(self, clients: Clients, spec: ResolvedSpec) -> None:
         """Make these the rules of the bucket."""
         if not self.rules:
-            clients.s3.delete_bucket_lifecycle(**whose(site))
+            clients.s3.delete_bucket_lifecycle(**bucket_args(spec))
             return
         clients.s3.put_bucket_lifecycle_configuration(
             LifecycleConfiguration={"Rules": list(self.rules)},
             **({_LEAST_SIZE: self.least_size} if self.least_size else {}),
-            **whose(site),
+            **bucket_args(spec),
         )

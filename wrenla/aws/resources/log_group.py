@@ -6,26 +6,26 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wrenla.aws.connect import Clients
-from wrenla.aws.none_if_absent import ask
+from wrenla.aws.none_if_absent import none_if
 from wrenla.aws.resources.resource import Change
-from wrenla.aws.spec import Site
+from wrenla.aws.spec import ResolvedSpec
 
 __all__ = ["LogGroup", "find_log_group", "log_group_is_ours"]
 
 _DAYS = 30
 
 
-def find_log_group(clients: Clients, site: Site) -> Any:
+def find_log_group(clients: Clients, spec: ResolvedSpec) -> Any:
     """Return the log group's description, or None."""
-    found = clients.logs.describe_log_groups(logGroupNamePrefix=site.log_group, limit=50)["logGroups"]
-    return next((group for group in found if group["logGroupName"] == site.log_group), None)
+    found = clients.logs.describe_log_groups(logGroupNamePrefix=spec.log_group, limit=50)["logGroups"]
+    return next((group for group in found if group["logGroupName"] == spec.log_group), None)
 
 
-def log_group_is_ours(clients: Clients, site: Site) -> bool | None:
+def log_group_is_ours(clients: Clients, spec: ResolvedSpec) -> bool | None:
     """Tell whether wrenla has made the log group; None if there is none."""
-    if find_log_group(clients, site) is None:
+    if find_log_group(clients, spec) is None:
         return None
-    return "wrenla" in clients.logs.list_tags_for_resource(resourceArn=site.log_group_arn)["tags"]
+    return "wrenla" in clients.logs.list_tags_for_resource(resourceArn=spec.log_group_arn)["tags"]
 
 
 class LogGroup:
@@ -40,12 +40,12 @@ class LogGroup:
         There is no function yet.
     """
 
-    def __init__(self, clients: Clients, site: Site, *, first: bool) -> None:
-        self._clients, self._site, self._first = clients, site, first
+    def __init__(self, clients: Clients, spec: ResolvedSpec, *, first: bool) -> None:
+        self._clients, self._spec, self._first = clients, spec, first
 
-    def look(self) -> Iterator[Change]:
-        group = self._site.log_group
-        found = find_log_group(self._clients, self._site)
+    def plan(self) -> Iterator[Change]:
+        group = self._spec.log_group
+        found = find_log_group(self._clients, self._spec)
         if found is None:
             yield Change(f"create log group {group}", self._create)
         if found is None or self._is_half_made(found):
@@ -64,12 +64,12 @@ class LogGroup:
         if not self._first or "retentionInDays" in group or group.get("storedBytes"):
             return False
         # who may only deploy need not be allowed to read tags: then it counts as another's
-        found = ask(
+        found = none_if(
             self._clients.logs.list_tags_for_resource,
             "AccessDeniedException",
-            resourceArn=self._site.log_group_arn,
+            resourceArn=self._spec.log_group_arn,
         )
         return found is not None and "wrenla" in found["tags"]
 
     def _create(self) -> None:
-        self._clients.logs.create_log_group(logGroupName=self._site.log_group, tags=self._site.tags)
+        self._clients.logs.create_log_group(logGroupName=self._spec.log_group, tags=self._spec.tags)

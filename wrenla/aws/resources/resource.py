@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from wrenla.aws.error_messages import DeployError
 
-__all__ = ["Change", "Step", "until", "until_accepted"]
+__all__ = ["Change", "Resource", "until", "until_accepted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class Change:
     apply: Callable[[], object]
 
 
-class Step(Protocol):
-    """One resource, or one side of it."""
+class Resource(Protocol):
+    """One resource of a deployment, or one side of it."""
 
-    def look(self) -> Iterator[Change]:
-        """Look what is, and yield what to change. It changes nothing; only a change's `apply` does.
+    def plan(self) -> Iterator[Change]:
+        """Compare what is with what should be, and yield what to change; only a change's `apply` changes it.
 
         A change has been applied when the next one is asked for, except when nothing shall be changed: so
         what is not there yet must not be an error.

@@ -8,28 +8,28 @@ from typing import Any
 
 from wrenla.aws.connect import Clients
 from wrenla.aws.error_messages import DeployError, is_denied
-from wrenla.aws.none_if_absent import ask, document, tags_of
+from wrenla.aws.none_if_absent import document, none_if, tags_of
 from wrenla.aws.policies import role_policy, trust_policy
 from wrenla.aws.resources.resource import Change
-from wrenla.aws.spec import Site
+from wrenla.aws.spec import ResolvedSpec
 
 __all__ = ["POLICY_NAME", "Role", "our_role", "role_is_for", "role_is_ours"]
 
 POLICY_NAME = "wrenla"
 
 
-def role_is_ours(clients: Clients, site: Site) -> bool | None:
+def role_is_ours(clients: Clients, spec: ResolvedSpec) -> bool | None:
     """Tell whether wrenla has made the role that has our name; None if there is none."""
-    found = _find(clients, site)
+    found = _find(clients, spec)
     return None if found is None else _is_ours(found)
 
 
-def role_is_for(clients: Clients, site: Site) -> bool:
+def role_is_for(clients: Clients, spec: ResolvedSpec) -> bool:
     """Tell whether the role is for this bucket and this prefix: once the function is gone, only it knows."""
-    return bool(_policy(clients, site) == role_policy(site))
+    return bool(_policy(clients, spec) == role_policy(spec))
 
 
-def our_role(clients: Clients, site: Site) -> Mapping[str, Any] | None:
+def our_role(clients: Clients, spec: ResolvedSpec) -> Mapping[str, Any] | None:
     """Return the role, or None.
 
     Raises
@@ -37,17 +37,17 @@ def our_role(clients: Clients, site: Site) -> Mapping[str, Any] | None:
     DeployError
         There is one that wrenla has not made.
     """
-    found = _find(clients, site)
+    found = _find(clients, spec)
     if found is not None and not _is_ours(found):
         raise DeployError(
-            f"role {site.role_name}: there is one that wrenla has not made; give the function another name "
+            f"role {spec.role_name}: there is one that wrenla has not made; give the function another name "
             "with --function, or use a role of your own with --role"
         )
     return found
 
 
-def _find(clients: Clients, site: Site) -> Mapping[str, Any] | None:
-    found = ask(clients.iam.get_role, "NoSuchEntity", RoleName=site.role_name)
+def _find(clients: Clients, spec: ResolvedSpec) -> Mapping[str, Any] | None:
+    found = none_if(clients.iam.get_role, "NoSuchEntity", RoleName=spec.role_name)
     return None if found is None else found["Role"]
 
 
@@ -55,28 +55,31 @@ def _is_ours(role: Mapping[str, Any]) -> bool:
     return "wrenla" in tags_of(role.get("Tags"))
 
 
-def _policy(clients: Clients, site: Site) -> Any:
+def _policy(clients: Clients, spec: ResolvedSpec) -> Any:
     """Return the policy that we have given the role, or None."""
-    found = ask(clients.iam.get_role_policy, "NoSuchEntity", RoleName=site.role_name, PolicyName=POLICY_NAME)
+    found = none_if(
+        clients.iam.get_role_policy, "NoSuchEntity", RoleName=spec.role_name, PolicyName=POLICY_NAME
+    )
     return found and document(found["PolicyDocument"])
 
 
 class Role:
     """The role with its one policy."""
 
-    def __init__(self, clients: Clients, site: Site) -> None:
-        self._clients, self._site, self._iam = clients, site, clients.iam
+    def __init__(self, clients: Clients, spec: ResolvedSpec) -> None:
+        self._clients, self._spec, self._iam = clients, spec, clients.iam
+        self._tags = [{"Key": key, "Value": value} for key, value in spec.tags.items()]
 
-    def look(self) -> Iterator[Change]:
-        name = self._site.role_name
-        found = our_role(self._clients, self._site)
+    def plan(self) -> Iterator[Change]:
+        name = self._spec.role_name
+        found = our_role(self._clients, self._spec)
         if found is None:
             yield Change(f"create role {name}", self._create)
         else:
             yield from self._settings(found)
-        policy = role_policy(self._site)
-        if _policy(self._clients, self._site) != policy:
-            where = f"s3://{self._site.bucket}/{self._site.prefix}/ and {self._site.log_group}"
+        policy = role_policy(self._spec)
+        if _policy(self._clients, self._spec) != policy:
+            where = f"s3://{self._spec.bucket}/{self._spec.prefix}/ and {self._spec.log_group}"
             yield Change(
                 f"allow role {name} to use {where}",
                 lambda: self._iam.put_role_policy(
@@ -85,11 +88,9 @@ class Role:
             )
 
     def _settings(self, role: Mapping[str, Any]) -> Iterator[Change]:
-        name, boundary = self._site.role_name, self._site.spec.permissions_boundary
-        if not self._site.tags.items() <= tags_of(role.get("Tags")).items():
-            yield Change(
-                f"tag role {name}", lambda: self._iam.tag_role(RoleName=name, Tags=self._site.tag_list)
-            )
+        name, boundary = self._spec.role_name, self._spec.permissions_boundary
+        if not self._spec.tags.items() <= tags_of(role.get("Tags")).items():
+            yield Change(f"tag role {name}", lambda: self._iam.tag_role(RoleName=name, Tags=self._tags))
         if document(role["AssumeRolePolicyDocument"]) != trust_policy():
             yield Change(
                 f"let nobody but Lambda take role {name}",
@@ -112,7 +113,7 @@ class Role:
         """
         from botocore.exceptions import ClientError
 
-        name = self._site.role_name
+        name = self._spec.role_name
         try:
             self._iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust_policy()))
         except ClientError as error:
@@ -125,11 +126,11 @@ class Role:
             ) from error
 
     def _create(self) -> None:
-        boundary = self._site.spec.permissions_boundary
+        boundary = self._spec.permissions_boundary
         self._iam.create_role(
-            RoleName=self._site.role_name,
-            Description=f"What the function {self._site.function} may do; made by wrenla deploy",
+            RoleName=self._spec.role_name,
+            Description=f"What the function {self._spec.function} may do; made by wrenla deploy",
             AssumeRolePolicyDocument=json.dumps(trust_policy()),
-            Tags=self._site.tag_list,
+            Tags=self._tags,
             **({"PermissionsBoundary": boundary} if boundary else {}),
         )

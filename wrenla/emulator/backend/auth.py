@@ -18,10 +18,10 @@ from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.backend.payloads import LIMIT, LIMIT_OF_S3, claimed_hash, take_body
 from wrenla.emulator.backend.signatures import Claim, Scope, SecretOf, check_claim, check_signature, claim_of
 
-__all__ = ["PASS", "Gate"]
+__all__ = ["PASS", "AuthMiddleware"]
 
 PASS = "wrenla-emulator-pass"
-"""Name of the header with `Gate.pass_word`."""
+"""Name of the header with `AuthMiddleware.pass_word`."""
 
 _SERVICES = frozenset({"s3", "iam", "sts", "logs", "lambda"})
 
@@ -39,7 +39,7 @@ _CODES = {
 """What S3, and what IAM and STS call an error of Lambda's."""
 
 
-class Gate:
+class AuthMiddleware:
     """A WSGI application before another.
 
     Parameters

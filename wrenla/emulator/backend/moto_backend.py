@@ -16,7 +16,7 @@ from typing import Any
 from wrenla.emulator.api.http import Request
 from wrenla.emulator.api.operations import operation_of
 from wrenla.emulator.api.responses import Refusal
-from wrenla.emulator.backend.auth import PASS, Gate
+from wrenla.emulator.backend.auth import PASS, AuthMiddleware
 from wrenla.emulator.backend.permissions import Sent, permissions_for
 from wrenla.emulator.backend.policies import Asked, allowed
 
@@ -74,10 +74,10 @@ class MotoBackend:
         access = iam.create_access_key(ADMINISTRATOR)
         self.key, self.secret = str(access.access_key_id), str(access.secret_access_key)
         moto = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
-        self._gate = Gate(moto, self.secret_of, region)
+        self._auth = AuthMiddleware(moto, self.secret_of, region)
         handler = getattr(werkzeug_app, "MotoRequestHandler", None)  # older versions have none
         # moto's own server would listen before there is a gate
-        server = make_server("127.0.0.1", 0, self._gate, threaded=True, request_handler=handler)
+        server = make_server("127.0.0.1", 0, self._auth, threaded=True, request_handler=handler)
         host, port = server.server_address[:2]
         self.address = str(host), int(port)
         self.url = f"http://{self.address[0]}:{port}"
@@ -104,7 +104,7 @@ class MotoBackend:
     @property
     def passing(self) -> tuple[str, str]:
         """The header of requests to Lambda that were checked."""
-        return PASS, self._gate.pass_word
+        return PASS, self._auth.pass_word
 
     def secret_of(self, key: str, token: str | None) -> str | None:
         """Return the secret of a key, None if there is none with this session token."""
