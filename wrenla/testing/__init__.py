@@ -5,8 +5,11 @@ Each is a class for pytest (``pip install wrenla[testing]``) to be subclassed; a
 
 import pytest
 
-pytest.register_assert_rewrite("wrenla.testing.store")
+for _name in ("algorithm", "calls", "executor", "store"):
+    pytest.register_assert_rewrite(f"wrenla.testing.{_name}")
 
+from wrenla.testing.algorithm import AlgorithmTests, Counts  # noqa: E402
+from wrenla.testing.executor import ExecutorTests  # noqa: E402
 from wrenla.testing.store import StoreTests  # noqa: E402
 
-__all__ = ["StoreTests"]
+__all__ = ["AlgorithmTests", "Counts", "ExecutorTests", "StoreTests"]
