@@ -36,6 +36,7 @@ class TestCholesky(AlgorithmTests):
         return A.cholesky()
 
     def error(self, L: Array, a: Array) -> float:
+        assert (L.dtype, L.shape) == (a.dtype, a.shape)
         assert np.all(L.diagonal().imag == 0)
         assert np.all(L.diagonal().real > 0)
         return gallery.cholesky_error(a, L) / limit(len(a), CHOLESKY_GATE)
@@ -68,6 +69,7 @@ class TestPositiveDefiniteSolve(AlgorithmTests):
         return A.solve(B)
 
     def error(self, x: Array, a: Array, b: Array) -> float:
+        assert (x.dtype, x.shape) == (a.dtype, b.shape)
         return gallery.solve_error(a, x, b) / limit(len(a), SOLVE_GATE)
 
     def counts(self) -> Iterator[tuple[Any, Any, Counts]]:
@@ -98,6 +100,7 @@ class TestSubstitution(AlgorithmTests):
         return wl.linalg.solve_triangular(T, B, lower=self.lower)
 
     def error(self, x: Array, a: Array, b: Array) -> float:
+        assert (x.dtype, x.shape) == (a.dtype, b.shape)
         return gallery.solve_error(a, x, b) / limit(len(a), SOLVE_GATE)
 
     def counts(self) -> Iterator[tuple[Any, Any, Counts]]:
