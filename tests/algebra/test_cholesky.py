@@ -8,7 +8,7 @@ import pytest
 import wrenla as wl
 
 from . import gallery
-from .gallery import ALARM, ALARM_FROM, CHOLESKY_GATE, DTYPES, POSITIVE, TILINGS, Array
+from .gallery import ALARM, ALARM_FROM, CHOLESKY_GATE, DTYPES, TILINGS, Array
 
 
 def check_factor(a: Array, L: Array, healthy: float = ALARM) -> None:
@@ -21,14 +21,6 @@ def check_factor(a: Array, L: Array, healthy: float = ALARM) -> None:
     assert error <= CHOLESKY_GATE
     if len(a) >= ALARM_FROM:
         assert error <= healthy, "within the gate, but a hundred times what is usual"
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", POSITIVE)
-def test_positive_definite(name: str, dtype: str) -> None:
-    for n, tile in TILINGS:
-        a = POSITIVE[name](n, dtype)
-        check_factor(a, wl.from_array(a, tile=tile).cholesky().compute())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

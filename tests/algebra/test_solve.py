@@ -13,7 +13,7 @@ import wrenla as wl
 from wrenla.algorithms.triangular import solve_triangular
 
 from . import gallery
-from .gallery import ALARM, ALARM_FROM, DTYPES, FEW_TILINGS, POSITIVE, SOLVE_GATE, TILINGS, Array
+from .gallery import ALARM, ALARM_FROM, DTYPES, FEW_TILINGS, SOLVE_GATE, TILINGS, Array
 
 RIGHT_HAND_SIDES: tuple[int | None, ...] = (None, 1, 2, 15)
 """Columns of the right-hand side; None is a vector."""
@@ -30,16 +30,6 @@ def check_solution(a: Array, x: Array, b: Array, dtype: str | None = None) -> No
     assert error <= SOLVE_GATE
     if len(a) >= ALARM_FROM:
         assert error <= ALARM, "within the gate, but far from what is usual"
-
-
-@pytest.mark.parametrize("columns", RIGHT_HAND_SIDES)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_positive_definite(dtype: str, columns: int | None) -> None:
-    for name, matrix in POSITIVE.items():
-        for n, tile in TILINGS if name == "well conditioned" and columns == 2 else FEW_TILINGS[2:]:
-            a, b = matrix(n, dtype), right_hand_side(n, columns, dtype)
-            x = wl.from_array(a, tile=tile, structure="pos").solve(b).compute()
-            check_solution(a, x, b)
 
 
 @pytest.mark.parametrize("power", [0.9, -0.9])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import functools
-import logging
 import math
 import operator
 import os
 import pickle
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,13 +18,7 @@ import pytest
 
 import wrenla as wl
 from tests.waiting import until_idle
-from wrenla.errors import NestedCallError, OutOfMemory, RemoteError, RemoteTraceback
-
-
-def test_the_first_one(executor: wl.LocalExecutor) -> None:
-    assert list(executor.map(lambda x: x + 1, range(5))) == [1, 2, 3, 4, 5]
-    assert executor.submit(int, "11", base=2).result() == 3
-
+from wrenla.errors import NestedCallError, RemoteTraceback
 
 # what can be called
 
@@ -137,29 +128,7 @@ def test_classes_and_functions_made_here(shared: wl.LocalExecutor) -> None:
     assert grown(1) == 2
 
 
-@pytest.mark.parametrize("thing", [None, 3, "abs", [abs]])
-def test_what_cannot_be_called_is_refused(shared: wl.LocalExecutor, thing: Any) -> None:
-    before = shared.stats().submitted
-    for ask in (
-        lambda: shared.submit(thing),
-        lambda: shared.map(thing, [1]),
-        lambda: shared.map(thing, [1], chunksize=2),
-        lambda: shared.submit_many(thing, [1]),
-        lambda: shared.map_reduce(thing, [1], sum),
-        lambda: shared.map_reduce(abs, [1], thing),
-    ):
-        with pytest.raises(TypeError, match="cannot be called"):
-            ask()
-    assert shared.stats().submitted == before
-
-
 # what it is called with
-
-
-def test_keyword_arguments_of_every_name(shared: wl.LocalExecutor) -> None:
-    names = {"fn": 1, "self": 2, "timeout": 3, "args": 4, "kwargs": 5, "call": 6}
-    assert shared.submit(dict, **names).result(timeout=30) == names
-    assert shared.submit(sorted, [1, 3, 2], reverse=True, key=lambda x: -x).result(timeout=30) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("size", [0, 1, 9_000, 100_000, 1_000_000])
@@ -259,26 +228,6 @@ def test_exceptions_come_back(shared: wl.LocalExecutor) -> None:
         assert "wrenla_handler" not in error.__cause__.text
 
 
-@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_what_is_no_exception_comes_back_as_one(shared: wl.LocalExecutor, kind: type[BaseException]) -> None:
-    def fail() -> None:
-        raise kind("enough")
-
-    error = shared.submit(fail).exception(timeout=30)
-    assert isinstance(error, RemoteError)
-    assert str(error) == f"{kind.__name__}: enough"
-    assert shared.submit(abs, -1).result(timeout=30) == 1
-
-
-def test_a_memory_error_is_out_of_memory(shared: wl.LocalExecutor) -> None:
-    def fail() -> None:
-        raise MemoryError("all gone")
-
-    with pytest.raises(OutOfMemory, match="fail: all gone") as caught:
-        shared.options(retries=3).submit(fail).result(timeout=30)
-    assert isinstance(caught.value, MemoryError)
-
-
 def test_a_result_that_cannot_be_pickled_is_told(processes: wl.LocalExecutor) -> None:
     error = processes.submit(lambda: threading.Lock()).exception(timeout=30)
     assert isinstance(error, TypeError)
@@ -299,67 +248,12 @@ def test_a_result_that_cannot_be_loaded_here_is_told(processes: wl.LocalExecutor
     assert any("odd" in note for note in error.__notes__)
 
 
-def test_what_is_printed_and_logged_is_kept(shared: wl.LocalExecutor) -> None:
-    def talk(n: int) -> None:
-        print(f"hello {n} ä")  # noqa: T201
-        print("to stderr", file=sys.stderr)  # noqa: T201
-        logging.getLogger("talker").warning("logged %d", n)
-
-    first, second, silent = shared.submit(talk, 1), shared.submit(talk, 2), shared.submit(abs, 1)
-    for n, future in enumerate([first, second], 1):
-        future.result(timeout=30)
-        assert f"hello {n} ä\n" in future.logs
-        assert "to stderr\n" in future.logs
-        assert f"WARNING talker: logged {n}" in future.logs
-    silent.result()
-    assert silent.logs == ""
-
-
-def test_what_was_printed_before_an_exception_is_kept(shared: wl.LocalExecutor) -> None:
-    future = shared.submit(lambda: (print("before"), 1 / 0))  # noqa: T201
-    assert isinstance(future.exception(timeout=30), ZeroDivisionError)
-    assert future.logs == "before\n"
-
-
 # many
-
-
-def test_calls_from_many_threads_at_once(shared: wl.LocalExecutor) -> None:
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        futures = list(pool.map(lambda n: [shared.submit(operator.mul, n, k) for k in range(20)], range(8)))
-    for n, mine in enumerate(futures):
-        assert [future.result(timeout=60) for future in mine] == [n * k for k in range(20)]
-    ids = [future.id for mine in futures for future in mine]
-    assert len(set(ids)) == len(ids)
 
 
 def test_ten_thousand_calls(shared: wl.LocalExecutor) -> None:
     futures = shared.submit_many(operator.neg, range(10_000))
     assert [future.result(timeout=100) for future in futures] == [-n for n in range(10_000)]
-
-
-def test_submit_many(shared: wl.LocalExecutor) -> None:
-    futures = shared.submit_many(pow, [1, 2, 3], iter([2, 3]))
-    assert [future.result(timeout=30) for future in futures] == [1, 8]
-    assert all(isinstance(future, wl.Future) for future in futures)
-    assert shared.submit_many(abs, []) == []
-    with pytest.raises(TypeError, match="at least one iterable"):
-        shared.submit_many(abs)
-
-
-# the example that everybody knows
-
-
-def my_function(b: float) -> np.ndarray:
-    x = np.random.normal(0, b, 64)
-    A = np.random.normal(0, b, (64, 64))
-    return np.dot(A, x)
-
-
-def test_random_numbers_differ_from_call_to_call(shared: wl.LocalExecutor) -> None:
-    results = list(shared.map(my_function, [1.0] * 10))
-    assert all(result.shape == (64,) for result in results)
-    assert len({result.tobytes() for result in results}) == 10
 
 
 def test_two_processes_have_different_seeds(processes: wl.LocalExecutor) -> None:

@@ -55,25 +55,6 @@ def test_as_completed(shared: wl.LocalExecutor) -> None:
     assert futures[1].result(timeout=10) == 1.0
 
 
-def test_with_futures_of_the_standard_library(shared: wl.LocalExecutor) -> None:
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        futures = [pool.submit(abs, -1), shared.submit(abs, -2)]
-        assert {future.result() for future in concurrent.futures.as_completed(futures)} == {1, 2}
-
-
-def test_asyncio(shared: wl.LocalExecutor) -> None:
-    async def main() -> tuple[Any, ...]:
-        loop = asyncio.get_running_loop()
-        first = loop.run_in_executor(shared, pow, 2, 5)
-        second = asyncio.wrap_future(shared.submit(slow, 0.05))
-        third = loop.run_in_executor(shared, slow, "x")
-        return tuple(await asyncio.gather(first, second, third, return_exceptions=True))
-
-    first, second, third = asyncio.run(main())
-    assert (first, second) == (32, 0.05)
-    assert isinstance(third, TypeError)
-
-
 def test_asyncio_cancels_what_waits(shared: wl.LocalExecutor) -> None:
     async def main() -> wl.Future[float]:
         waiting = shared.submit(slow, 0.0)
@@ -101,19 +82,6 @@ def test_callbacks(shared: wl.LocalExecutor) -> None:
     assert ended.wait(10)
     future.add_done_callback(lambda f: seen.append(("late", f)))
     assert seen == [("first", future), ("late", future)]
-
-
-def test_a_callback_may_submit(shared: wl.LocalExecutor) -> None:
-    more: list[wl.Future[Any]] = []
-    there = threading.Event()
-
-    def go_on(future: concurrent.futures.Future[Any]) -> None:
-        more.append(shared.submit(slow, future.result() + 0.01))
-        there.set()
-
-    shared.submit(slow, 0.1).add_done_callback(go_on)
-    assert there.wait(10)
-    assert more[0].result(timeout=10) == pytest.approx(0.11)
 
 
 def test_cancel_is_for_what_waits(shared: wl.LocalExecutor) -> None:
@@ -166,16 +134,6 @@ def test_the_attempt_that_succeeded(shared: wl.LocalExecutor) -> None:
     assert attempt.worker.startswith(shared.kind)
     assert 0.1 <= attempt.seconds < 2
     assert attempt.started <= time.monotonic() - 0.1
-
-
-def test_the_attempts_that_failed(shared: wl.LocalExecutor) -> None:
-    future = shared.options(retries=2).submit(slow, "x")
-    assert isinstance(future.exception(timeout=10), TypeError)
-    assert [attempt.number for attempt in future.attempts] == [1, 2, 3]
-    assert len({attempt.ending for attempt in future.attempts}) == 1
-    assert future.attempts[0].ending == "exception"  # as the docstring of Attempt says
-    starts = [attempt.started for attempt in future.attempts]
-    assert starts == sorted(starts)
 
 
 def test_the_worker_is_named(processes: wl.LocalExecutor) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import gc
 import itertools
-import operator
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,75 +47,11 @@ class Counted:
         return found
 
 
-ways = pytest.mark.parametrize(
-    "how",
-    [
-        {},
-        {"ordered": False},
-        {"chunksize": 3},
-        {"chunksize": 100},
-        {"buffersize": 1},
-        {"buffersize": 4},
-        {"buffersize": 4, "ordered": False},
-        {"buffersize": 5, "chunksize": 2},
-        {"buffersize": 2, "chunksize": 5, "ordered": False},
-        {"timeout": 60, "return_exceptions": True},
-    ],
-    ids=str,
-)
-
-
-@ways
-def test_every_input_has_its_result(shared: wl.LocalExecutor, how: dict[str, Any]) -> None:
-    found = list(shared.map(operator.sub, range(17), (2 * k for k in itertools.count()), **how))
-    expected = [-k for k in range(17)]
-    assert (found if how.get("ordered", True) else sorted(found, reverse=True)) == expected
-
-
-@ways
-def test_no_inputs_no_results(shared: wl.LocalExecutor, how: dict[str, Any]) -> None:
-    assert list(shared.map(abs, [], **how)) == []
-    assert list(shared.map(pow, [1], [], **how)) == []
-    assert list(shared.map(abs, **how)) == []
-
-
-def test_it_is_an_iterator(shared: wl.LocalExecutor) -> None:
-    found = shared.map(abs, [-1, -2])
-    assert iter(found) is found
-    assert [next(found), next(found)] == [1, 2]
-    with pytest.raises(StopIteration):
-        next(found)
-
-
 def test_a_slow_one_comes_last_if_order_does_not_matter(shared: wl.LocalExecutor) -> None:
     times = [0.5, 0.0, 0.01, 0.02]
     assert list(shared.map(slow, times)) == times
     assert list(shared.map(slow, times, ordered=False))[-1] == 0.5
     assert list(shared.map(slow, times, ordered=False, chunksize=2)) == [0.01, 0.02, 0.5, 0.0]
-
-
-@pytest.mark.parametrize("chunksize", [1, 2])
-def test_an_exception_is_raised_where_its_result_would_be(shared: wl.LocalExecutor, chunksize: int) -> None:
-    found = shared.map(inverse, [1, 2, 4, 0, 8], chunksize=chunksize)
-    assert [next(found) for _ in range(3)] == [1, 0.5, 0.25]
-    with pytest.raises(ZeroDivisionError):
-        next(found)
-    with pytest.raises(StopIteration):
-        next(found)
-
-
-@pytest.mark.parametrize("chunksize", [1, 2, 100])
-@pytest.mark.parametrize("buffersize", [None, 2])
-def test_exceptions_in_place_of_results(
-    shared: wl.LocalExecutor, chunksize: int, buffersize: int | None
-) -> None:
-    found = list(
-        shared.map(
-            inverse, [1, 0, 2, "a", 0.5], chunksize=chunksize, return_exceptions=True, buffersize=buffersize
-        )
-    )
-    assert [type(each) for each in found] == [float, ZeroDivisionError, float, TypeError, float]
-    assert [each for each in found if isinstance(each, float)] == [1, 0.5, 2]
 
 
 def unpicklable_if_odd(x: int) -> Any:
@@ -176,20 +111,6 @@ def test_retries_are_for_each_input(kind: Any, chunksize: int, tmp_path: Path) -
 # how many inputs are consumed
 
 
-@pytest.mark.parametrize("ordered", [True, False])
-@pytest.mark.parametrize("buffersize", [1, 3, 10])
-def test_inputs_are_consumed_as_results_are(shared: wl.LocalExecutor, buffersize: int, ordered: bool) -> None:
-    inputs = Counted(itertools.count())
-    found = shared.map(abs, inputs, buffersize=buffersize, ordered=ordered)
-    assert inputs.taken == buffersize
-    for taken in range(1, 30):
-        next(found)
-        assert inputs.taken == buffersize + taken
-    found.close()
-    assert inputs.taken == buffersize + 29
-    until_idle(shared)
-
-
 @pytest.mark.parametrize(("buffersize", "chunksize"), [(4, 2), (1, 3), (6, 3), (5, 2)])
 def test_inputs_are_consumed_in_chunks(shared: wl.LocalExecutor, buffersize: int, chunksize: int) -> None:
     inputs = Counted(itertools.count())
@@ -201,20 +122,6 @@ def test_inputs_are_consumed_in_chunks(shared: wl.LocalExecutor, buffersize: int
         assert inputs.taken <= under_way + -(-taken // chunksize) * chunksize
     found.close()
     until_idle(shared)
-
-
-@pytest.mark.parametrize(("count", "buffersize"), [(3, 10), (10, 3), (3, 3), (4, 3)])
-def test_all_inputs_are_consumed_and_no_more(shared: wl.LocalExecutor, count: int, buffersize: int) -> None:
-    inputs = Counted(range(count))
-    assert list(shared.map(abs, inputs, buffersize=buffersize)) == list(range(count))
-    assert inputs.taken == count
-
-
-def test_without_a_limit_all_inputs_are_consumed_at_once(shared: wl.LocalExecutor) -> None:
-    inputs = Counted(range(50))
-    found = shared.map(abs, inputs)
-    assert inputs.taken == 50
-    assert list(found) == list(range(50))
 
 
 def test_calls_begin_before_anybody_asks(shared: wl.LocalExecutor, tmp_path: Path) -> None:
@@ -312,20 +219,6 @@ def test_an_exception_cancels_what_has_not_begun_at_once(shared: wl.LocalExecuto
     until_idle(shared)
     assert shared.stats().cancelled - before >= 5
     assert caught.value is not None  # whoever holds the exception holds no calls
-
-
-@pytest.mark.parametrize(
-    "how", [{}, {"buffersize": 2}, {"chunksize": 2}, {"buffersize": 2, "chunksize": 2}], ids=str
-)
-def test_inputs_that_fail_midway(shared: wl.LocalExecutor, how: dict[str, Any]) -> None:
-    def inputs() -> Iterator[float]:
-        yield from [0.0] * 8
-        raise LookupError("no more inputs")
-
-    with pytest.raises(LookupError, match="no more inputs"):
-        list(shared.map(slow, inputs(), **how))
-    until_idle(shared)
-    assert shared.submit(abs, -1).result(timeout=30) == 1
 
 
 def test_results_are_not_held() -> None:

@@ -37,12 +37,6 @@ def test_after_the_end_there_are_no_more_calls(ask: Callable[[wl.LocalExecutor],
     executor.shutdown()
 
 
-def test_the_end_waits_for_what_was_submitted(executor: wl.LocalExecutor) -> None:
-    futures = [executor.submit(lambda n: (time.sleep(0.05), n)[1], n) for n in range(6)]
-    executor.shutdown()
-    assert [future.result(timeout=0) for future in futures] == list(range(6))
-
-
 def test_cancelled_calls_all_end_though_what_they_hold_is_slow_to_remove(
     processes: wl.LocalExecutor, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

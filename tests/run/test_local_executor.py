@@ -29,26 +29,6 @@ def matrix() -> wl.BigMatrix:
 # calls
 
 
-@pytest.mark.process
-def test_submit_map_and_as_completed(executor: wl.LocalExecutor) -> None:
-    assert isinstance(executor, concurrent.futures.Executor)
-    assert executor.submit(pow, 2, 5).result() == 32
-    assert executor.submit(int, "11", base=2).result() == 3
-    assert list(executor.map(lambda a, b: a * b, range(5), range(5))) == [0, 1, 4, 9, 16]
-    futures = [executor.submit(abs, -k) for k in range(10)]
-    done, pending = concurrent.futures.wait(futures, timeout=10)
-    assert (len(done), len(pending)) == (10, 0)
-    assert {future.result() for future in concurrent.futures.as_completed(futures)} == set(range(10))
-
-
-@pytest.mark.process
-def test_errors_of_calls_come_back(executor: wl.LocalExecutor) -> None:
-    error = executor.submit(int, "no number").exception(timeout=10)
-    assert isinstance(error, ValueError)
-    with pytest.raises(ZeroDivisionError):
-        list(executor.map(lambda x: 1 / x, [1, 0]))
-
-
 def test_as_many_calls_at_a_time_as_workers() -> None:
     at_once, most, lock = 0, 0, threading.Lock()
 

@@ -15,7 +15,7 @@ import pytest
 
 import wrenla as wl
 from tests.run.saves import TILE, N, dead, full, objects, stop_after, values, whole
-from wrenla.errors import SaveConflictError, StoreError
+from wrenla.errors import SaveConflictError
 from wrenla.run.events import Event, TaskFinished, TaskStarted
 from wrenla.workspace import lease as lease_module
 from wrenla_handler.stores.base import SAVING
@@ -117,40 +117,6 @@ def test_tiles_of_a_late_writer_are_not_taken_for_ours(s3_bucket: str, executor:
             store.put_owned(f"c.{i}.{j}", late, 32 * "b", lambda: None)
     full(3).save(url, executor, overwrite=True)
     assert values(url, executor) == [3.0]
-
-
-def test_put_owned(s3_bucket: str) -> None:
-    store = open_store(f"s3://{s3_bucket}/m")
-    assert isinstance(store, S3Store)
-    asked: list[str] = []
-    assert store.put_owned("k", b"a", "me", lambda: asked.append("first"))
-    assert not store.put_owned("k", b"b", "me", lambda: asked.append("same"))
-    assert asked == []
-    assert store.owner("k") == "me"
-    assert store.put_owned("k", b"c", "you", lambda: asked.append("other"))
-    assert (asked, bytes(store.get("k")), store.owner("k")) == (["other"], b"c", "you")
-
-    def refuse() -> None:
-        raise StoreError("not yours any more")
-
-    with pytest.raises(StoreError, match="not yours any more"):
-        store.put_owned("k", b"d", "me", refuse)
-    # between the question and the replacement somebody else writes: his object stands, and is asked for
-    changed: list[int] = []
-
-    def change() -> None:
-        if not changed:
-            changed.append(1)
-            store.put("k", b"somebody's")
-        else:
-            refuse()
-
-    with pytest.raises(StoreError, match="not yours any more"):
-        store.put_owned("k", b"e", "me", change)
-    assert bytes(store.get("k")) == b"somebody's"
-    assert store.owner("k") == ""
-    with pytest.raises(KeyError):
-        store.owner("nothing")
 
 
 def test_who_goes_on_in_the_middle_of_a_renewal_does_not_take_the_place_back(

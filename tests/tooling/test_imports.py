@@ -28,6 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "cli.script cli.inputs cli.address_check cli.params",
         "cli.text",
         "emulator",
+        "testing",
         "aws",
         "__init__",
         "linalg",
@@ -73,7 +74,7 @@ THIRD_PARTY = {
     "wrenla": {
         *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "threadpoolctl", "click", "rich"),
         *("msgspec", "packaging", "xxhash"),
-        *("distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
+        *("distributed", "zarr", "moto", "awslambdaric", "werkzeug", "pytest"),
     },
 }
 
@@ -202,6 +203,11 @@ def test_reports_read_events_only() -> None:
     assert below <= {"wrenla.run.events", "wrenla.progress_bar", "wrenla.units"}
 
 
+def test_only_contract_suites_know_pytest() -> None:
+    knowing = {part_of(found.importer) for found in imports() if found.root == "pytest"}
+    assert knowing == {"testing"}
+
+
 def test_the_scheduler_knows_no_executor_store_thread_or_clock() -> None:
     known = {found.module for found in imports() if found.importer == "wrenla.run.scheduler"}
     assert {name for name in known if name.startswith("wrenla")} == {"wrenla.planning.graph"}
@@ -246,10 +252,10 @@ def test_nothing_is_imported_by_name_at_run_time() -> None:
         ("wrenla_kernels", "wrenla wrenla_handler scipy.linalg boto3 botocore cloudpickle dask"),
         ("wrenla_handler.tiles.worker", "wrenla scipy.linalg boto3 dask click rich zarr"),
         ("wrenla_handler.worker_process", "numpy boto3 asyncio"),
-        ("wrenla", "numpy scipy wrenla.errors rich click"),
+        ("wrenla", "numpy scipy wrenla.errors rich click pytest"),
         (
             "wrenla.matrices.matrix, wrenla.linalg, wrenla.matrices.zarr_copies",
-            "boto3 dask distributed zarr matplotlib pandas",
+            "boto3 dask distributed zarr matplotlib pandas pytest",
         ),
     ],
 )
