@@ -233,25 +233,25 @@ class Simulation:
         """Let a thread do the next thing that is done without the lock."""
         action = todo.popleft()
         match action:
-            case do.Resolve(call, outcome):
+            case do.Resolve(call, outcome, alone):
                 record = self.records[call]
                 record.ends.append("error" if outcome.error is not None else "value")
                 assert not (record.told and outcome.error is None), "one that is cancelled has no value"
-                self.tell(self.state.noted(call), todo)
+                if alone:
+                    todo.appendleft(do.Release(call))
+                else:
+                    self.tell(self.state.noted(call), todo)
                 if outcome.error is not None:
                     call.future.set_exception(outcome.error)
                 else:
                     call.future.set_result(outcome.value)
-            case do.Fail(call, error):
-                self.records[call].ends.append("error")
-                call.future.set_exception(error)
-            case do.Cancel(call):
+            case do.Fail(call, error, cancel):
                 assert not call.running
-                self.records[call].ends.append("cancelled")
-                if call.future.cancel():
+                self.records[call].ends.append("cancelled" if cancel else "error")
+                if cancel and call.future.cancel():
                     call.future.set_running_or_notify_cancel()
                 else:
-                    call.future.set_exception(NeverStarted("told to stop"))
+                    call.future.set_exception(error)
             case do.Release(call):
                 record = self.records[call]
                 assert call.ended

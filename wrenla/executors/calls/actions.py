@@ -85,24 +85,20 @@ class StopAttempt(NamedTuple):
     gently: bool
 
 
-class Cancel(NamedTuple):
-    """End the future of a call that waits as cancelled."""
-
-    call: Call
-
-
 class Fail(NamedTuple):
-    """End the future of a call that waited with an error."""
+    """End the future of a call that waits: as cancelled, if that is meant and can be, or with an error."""
 
     call: Call
     error: Exception
+    cancel: bool = False
 
 
 class Resolve(NamedTuple):
-    """Say `noted` when nobody reads the call's arguments any more, and end its future with an outcome."""
+    """Note failed inputs, release the call if it is alone, say `noted` otherwise, and end its future."""
 
     call: Call
     outcome: Outcome
+    alone: bool
 
 
 class Retry(NamedTuple):

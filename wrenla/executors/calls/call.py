@@ -143,6 +143,8 @@ class Call:
 
     def limit(self, now: float) -> float | None:
         """Return the seconds that an attempt which starts now may take."""
+        if self.due is self.options.timeout is None:
+            return None
         limits = [limit for limit in (self.options.timeout, self.due and self.due - now) if limit is not None]
         return max(0.0, min(limits)) if limits else None
 

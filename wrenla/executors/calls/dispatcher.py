@@ -30,7 +30,6 @@ import weakref
 from collections.abc import Callable, Container, Sequence
 from typing import Any
 
-from wrenla.errors import Cancelled
 from wrenla.executors.calls import actions as do
 from wrenla.executors.calls.actions import Action
 from wrenla.executors.calls.call import Call, Channel, Outcome, Transport, Work
@@ -71,10 +70,11 @@ class Dispatcher:
         self._state = State(channels, transport.keeps_limits, transport.keeps_channels)
         self._threads: dict[int, threading.Thread] = {}  # of workers that have not been given up
         self._channels: dict[int, Channel] = {}
-        lock = threading.RLock()  # a finalizer may shut us down wherever this thread is
+        self._lock = threading.RLock()  # a finalizer may shut us down wherever this thread is
         # two, so that what is meant for a worker never wakes somebody else instead
-        self._work = threading.Condition(lock)
-        self._changed = threading.Condition(lock)
+        self._work = threading.Condition(self._lock)
+        self._changed = threading.Condition(self._lock)
+        self._stopping = 0  # threads that wait for attempts to end
         self._timer = Timer()
         self._showing = transport.showing = Showing(channels, self._is_alone)
 
@@ -85,9 +85,7 @@ class Dispatcher:
     def submit(self, call: Call) -> None:
         """Put a call at the end of the queue. Raises RuntimeError after `shutdown`, or without a thread."""
         self.check_process()
-        with self._changed:
-            rest = self._now(self._state.submitted(call))
-        self._later(rest)
+        self._tell(self._state.submitted, call)
 
     @property
     def forked(self) -> bool:
@@ -107,14 +105,14 @@ class Dispatcher:
 
     def hold(self, until: Future[Any]) -> None:
         """Let calls in after `shutdown` that are marked as `held`, until some future has ended."""
-        with self._changed:
+        with self._lock:
             self._state.hold(until)
         until.add_done_callback(lambda ended: self._tell(self._state.let_go, ended))
 
     def stats(self) -> Stats:
         """Return what has happened so far."""
         self.check_process()
-        with self._changed:
+        with self._lock:
             return self._state.stats()
 
     def stop(self, calls: Container[Future[Any]] | None = None, *, grace: float = 1.0) -> None:
@@ -129,14 +127,17 @@ class Dispatcher:
         """
         if self.forked:
             return
-        with self._changed:
+        with self._lock:
             rest = self._now(self._state.stopped(calls, time.monotonic()))
+            self._stopping += 1
         told = [action.attempt for action in rest if isinstance(action, do.StopAttempt)]
         try:
             self._later(rest)
-            with self._changed:
+            with self._lock:
                 self._changed.wait_for(lambda: self._state.active.keys().isdisjoint(told), grace)
         finally:  # a second Ctrl-C ends the patience
+            with self._lock:
+                self._stopping -= 1
             self._tell(self._state.grace_over, told)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -167,16 +168,17 @@ class Dispatcher:
         return all(thread is threading.current_thread() for thread in self._threads.values())
 
     def _wait(self, timeout: float | None) -> None:
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(self._is_gone, timeout)
 
     # what the state decides is done: at once, with the lock held, and later, without it
 
     def _tell(self, event: Callable[..., list[Action]], *of: Any) -> None:
         """Take one step of the state, and do all that follows."""
-        with self._changed:
+        with self._lock:
             rest = self._now(event(*of))
-        self._later(rest)
+        if rest:
+            self._later(rest)
 
     def _now(self, actions: Sequence[Action]) -> list[Action]:
         """Do with the lock held what must be done before the next step; return the other actions.
@@ -186,25 +188,11 @@ class Dispatcher:
         """
         rest: list[Action] = []
         for action in actions:
-            match action:
-                case do.Claim(call):
-                    if call.begun or call.future.set_running_or_notify_cancel():
-                        rest += self._now(self._state.claimed(action, time.monotonic()))
-                    else:
-                        rest += self._now(self._state.withdrawn(call))
-                case do.Wake(every):
-                    self._work.notify(len(self._threads) if every else 1)
-                case do.Hire():
-                    rest += self._now(self._hire(action))
-                case do.SetAlarm(call, attempt, when):
-                    self._set_alarm(call, attempt, when)
-                case do.Unclaim(call):
-                    call.future._wait_again()
-                case do.GiveUp(worker):
-                    self._threads.pop(worker, None)
-                    self._changed.notify_all()
-                case _:
-                    rest.append(action)
+            at_once = _AT_ONCE.get(type(action))
+            if at_once is None:
+                rest.append(action)
+            else:
+                rest += at_once(self, action) or ()
         return rest
 
     def _later(self, actions: Sequence[Action]) -> None:
@@ -212,36 +200,30 @@ class Dispatcher:
         todo = iter(actions)
         try:
             for action in todo:
-                match action:
-                    case do.Resolve(call, outcome):
-                        self._resolve(call, outcome)
-                    case do.Release(call):
-                        self._release(call)
-                    case do.StopAttempt(attempt, worker, gently):
-                        if (channel := self._channels.get(worker)) is not None:
-                            channel.stop(attempt, gently=gently)
-                    case do.Discard(outcome):
-                        if outcome.discard is not None:
-                            outcome.discard()
-                    case do.Cancel(call):
-                        _cancel(call)
-                    case do.Fail(call, error):
-                        call.future.set_exception(error)
-                    case do.Retry(call, error):
-                        logger.info("%s: %s: %r: again", call.future.id, call.label, error)
-                    case do.Settle():
-                        self._tell(self._state.settled)
-                    case do.Close():
-                        self._timer.close()
-                        self.transport.close()
+                _LATER[type(action)](self, *action)
         finally:
             if left := list(todo):  # Ctrl-C, and yet what is decided is done: calls would never end
                 self._later(left)
 
-    def _resolve(self, call: Call, outcome: Outcome) -> None:
+    def _claim(self, claim: do.Claim) -> list[Action]:
+        if claim.call.begun or claim.call.future.set_running_or_notify_cancel():
+            return self._now(self._state.claimed(claim, time.monotonic()))
+        return self._now(self._state.withdrawn(claim.call))
+
+    def _wake(self, wake: do.Wake) -> None:
+        self._work.notify(len(self._threads) if wake.every else 1)
+
+    def _give_up(self, giving: do.GiveUp) -> None:
+        self._threads.pop(giving.worker, None)
+        self._changed.notify_all()
+
+    def _resolve(self, call: Call, outcome: Outcome, alone: bool) -> None:
         """End a call."""
         note_inputs(call, outcome, self.transport)
-        self._tell(self._state.noted, call)
+        if alone:
+            self._release(call)
+        else:
+            self._tell(self._state.noted, call)
         if outcome.logs:
             level = logging.INFO if mode_of(call) == "quiet" else logging.DEBUG  # not twice
             logger.log(level, "%s: %s printed:\n%s", call.future.id, call.label, call.future.logs.rstrip())
@@ -257,9 +239,10 @@ class Dispatcher:
         if release is not None:
             release()
 
-    def _set_alarm(self, call: Call, attempt: Attempt | None, when: float) -> None:
+    def _set_alarm(self, alarm: do.SetAlarm) -> None:
+        call, attempt, when = alarm
         # an alarm that is never dropped, since its call goes on for ever, must not keep what it is about
-        late: weakref.ref[Any] = weakref.ref(attempt or call)
+        late: weakref.ref[Any] = weakref.ref(call if attempt is None else attempt)
         event = self._state.deadline_reached if attempt is None else self._state.limit_reached
         call.alarms[attempt] = self._timer.at(when, functools.partial(self._ring, event, late))
 
@@ -268,7 +251,7 @@ class Dispatcher:
         who = late()
         if who is None:
             return
-        with self._changed:
+        with self._lock:
             rest = self._now(event(who, time.monotonic()))
         for action in rest:
             if isinstance(action, do.Resolve | do.Fail):
@@ -279,14 +262,14 @@ class Dispatcher:
     # one worker
 
     def _hire(self, hire: do.Hire) -> list[Action]:
-        work = functools.partial(self._serve, hire.worker)
-        thread = threading.Thread(target=work, name=f"{self._name}-channel", daemon=True)
+        name, of = f"{self._name}-channel", (hire.worker,)
+        thread = threading.Thread(target=self._serve, args=of, name=name, daemon=True)
         self._threads[hire.worker] = thread
         try:
             thread.start()
         except RuntimeError as error:
             del self._threads[hire.worker]
-            return self._state.not_hired(hire, no_thread("a thread for calls", error))
+            return self._now(self._state.not_hired(hire, no_thread("a thread for calls", error)))
         return []
 
     def _serve(self, worker: int) -> None:
@@ -298,7 +281,7 @@ class Dispatcher:
             channel.close()
             del self._channels[worker]
             self._tell(self._state.left, worker)  # which may close what is shared, before we are gone
-            with self._changed:
+            with self._lock:
                 self._threads.pop(worker, None)
                 self._changed.notify_all()
 
@@ -327,29 +310,24 @@ class Dispatcher:
     def _take(self, worker: int, channel: Channel) -> list[Work] | None:
         """Wait for calls and begin attempts at them; None if there will be no more."""
         while True:
-            work, rest = list[Work](), list[Action]()
-            with self._changed:
+            with self._lock:
                 closed = self._state.closed
                 actions = self._now(self._state.ready(worker, time.monotonic()))
-                if self._state.queue and actions and isinstance(actions[0], do.Begin):
-                    call = actions[0].call
-                    if more := channel.appetite(call):
-                        actions += self._now(self._state.takes_more(call, worker, more))
-                for action in actions:
-                    match action:
-                        case do.Begin(call, attempt):
-                            work.append((call, attempt))
-                        case do.Leave():
-                            return None
-                        case do.Wait(seconds):
-                            # unless a finalizer has shut us down since, in this very thread: it woke nobody
-                            if closed == self._state.closed:
-                                self._work.wait(seconds)
-                        case _:
-                            rest.append(action)
-            self._later(rest)
+                work = [action for action in actions if isinstance(action, do.Begin)]
+                if work and self._state.queue and (more := channel.appetite(work[0].call)):
+                    # none but `Begin` and `Release`, of those that were cancelled
+                    ahead = self._now(self._state.takes_more(work[0].call, worker, more))
+                    work += [action for action in ahead if isinstance(action, do.Begin)]
+                    actions += ahead
+                elif isinstance(actions[0], do.Wait):
+                    # unless a finalizer has shut us down since, in this very thread: it woke nobody
+                    if closed == self._state.closed:
+                        self._work.wait(actions[0].seconds)
+                elif isinstance(actions[0], do.Leave):
+                    return None
+            self._later([action for action in actions if isinstance(action, do.Release)])
             if work:
-                return work
+                return list(work)
 
     def _ended(self, call: Call, attempt: Attempt, outcome: Outcome | None) -> None:
         """Say what has become of an attempt; None: it has not begun."""
@@ -358,22 +336,63 @@ class Dispatcher:
             # the same moment is told after it, and two attempts may be shown
             lost = attempt.ending == "superseded" or (attempt.copy and call.ended)
             self._showing.end(call, attempt, outcome.logs, lost=lost)
-        with self._changed:
-            self._timer.drop(call.alarms.pop(attempt, None))
+        with self._lock:
+            if call.alarms:
+                self._timer.drop(call.alarms.pop(attempt, None))
             if outcome is None:
                 actions = self._state.attempt_undone(call, attempt)
             else:
                 actions = self._state.attempt_ended(call, attempt, outcome, time.monotonic())
             rest = self._now(actions)
-            self._changed.notify_all()
+            if self._stopping:
+                self._changed.notify_all()
         del actions
         self._later(rest)
 
+    # the rest of what is done later
 
-def _cancel(call: Call) -> None:
-    """End the future of a call that has been taken out of the queue."""
-    if call.future.cancel():
-        call.future.set_running_or_notify_cancel()
-    else:  # it was about to be tried again
-        told = Cancelled(f"{call.label}: told to stop before it was tried again")
-        call.future.set_exception(told)
+    def _stop_attempt(self, attempt: Attempt, worker: int, gently: bool) -> None:
+        if (channel := self._channels.get(worker)) is not None:
+            channel.stop(attempt, gently=gently)
+
+    def _fail(self, call: Call, error: Exception, cancel: bool) -> None:
+        """End the future of a call that waits; if it was about to be tried again, it cannot be cancelled."""
+        if cancel and call.future.cancel():
+            call.future.set_running_or_notify_cancel()
+        else:
+            call.future.set_exception(error)
+
+    def _discard(self, outcome: Outcome) -> None:
+        if outcome.discard is not None:
+            outcome.discard()
+
+    def _say_again(self, call: Call, error: Exception) -> None:
+        logger.info("%s: %s: %r: again", call.future.id, call.label, error)
+
+    def _settle(self) -> None:
+        self._tell(self._state.settled)
+
+    def _close(self) -> None:
+        self._timer.close()
+        self.transport.close()
+
+
+_AT_ONCE: dict[type[Any], Callable[[Dispatcher, Any], list[Action] | None]] = {
+    do.Claim: Dispatcher._claim,
+    do.Unclaim: lambda _, action: action.call.future._wait_again(),
+    do.SetAlarm: Dispatcher._set_alarm,
+    do.Hire: Dispatcher._hire,
+    do.GiveUp: Dispatcher._give_up,
+    do.Wake: Dispatcher._wake,
+}
+
+_LATER: dict[type[Any], Callable[..., None]] = {
+    do.StopAttempt: Dispatcher._stop_attempt,
+    do.Fail: Dispatcher._fail,
+    do.Resolve: Dispatcher._resolve,
+    do.Retry: Dispatcher._say_again,
+    do.Discard: Dispatcher._discard,
+    do.Release: Dispatcher._release,
+    do.Settle: Dispatcher._settle,
+    do.Close: Dispatcher._close,
+}

@@ -73,7 +73,7 @@ class State:
             raise RuntimeError("cannot schedule new futures after shutdown")
         actions: list[Action] = []
         self.queue.append(call)
-        self._count("submitted")
+        self.statistics.counts["submitted"] += 1
         if call.batch is not None:
             call.index = call.batch.submitted
             call.batch.submitted += 1
@@ -93,13 +93,13 @@ class State:
             return actions
         assert error is not None
         call.ended = True  # whoever takes it from the queue will leave it
-        self._count("failed")
+        self.statistics.counts["failed"] += 1
         return [do.Release(call), do.Fail(call, error)]
 
     def withdrawn(self, call: Call) -> list[Action]:
         """Forget a call that its caller has cancelled."""
         call.ended = True
-        self._count("cancelled")
+        self.statistics.counts["cancelled"] += 1
         return [do.Release(call)]
 
     def deadline_reached(self, call: Call, now: float) -> list[Action]:
@@ -160,7 +160,7 @@ class State:
                 call.may_be_copied = left > 1
             elif left:
                 attempt.ending = ending_of(outcome)
-                self._count("retries")
+                self.statistics.counts["retries"] += 1
                 actions += [do.Retry(call, outcome.error), do.Discard(outcome)]
                 self._wait_again(call, actions)
             else:
@@ -208,7 +208,7 @@ class State:
             return []
         if hire.call is not None:  # nothing of it has happened
             self.queue.remove(hire.call)
-            self._count("submitted", -1)
+            self.statistics.counts["submitted"] -= 1
             if hire.call.batch is not None:
                 hire.call.batch.submitted -= 1
             raise error
@@ -240,7 +240,7 @@ class State:
             call.ended = True
             outcome = Outcome(error=Cancelled(f"{call.label}: told to stop while it ran"))
             self.statistics.call_ended(call, next(iter(call.running)), outcome, now)
-            actions.append(do.Resolve(call, outcome))
+            actions.append(do.Resolve(call, outcome, alone=False))
         return [*actions, do.Settle()]
 
     def grace_over(self, attempts: Iterable[Attempt]) -> list[Action]:
@@ -280,9 +280,6 @@ class State:
         return self.statistics.stats(self.queue, self.active.values(), len(self.working))
 
     # parts of steps
-
-    def _count(self, what: str, by: int = 1) -> None:
-        self.statistics.counts[what] += by
 
     @property
     def _is_over(self) -> bool:
@@ -327,7 +324,7 @@ class State:
             other.ending = "superseded"
             actions.append(do.StopAttempt(other, call.running[other], gently=False))
         self.statistics.call_ended(call, attempt, outcome, now)
-        actions.append(do.Resolve(call, outcome))
+        actions.append(do.Resolve(call, outcome, alone=not call.running))
         self._give_up(others, actions)
 
     def _give_up(self, attempts: Sequence[Attempt], actions: list[Action]) -> None:
@@ -353,8 +350,10 @@ class State:
         waiting = [call for call in mine if not call.ended]
         for call in waiting:
             call.ended = True
-        self._count("cancelled", len(waiting))
-        return [*map(do.Cancel, waiting), *map(do.Release, waiting)]
+        self.statistics.counts["cancelled"] += len(waiting)
+        again = "told to stop before it was tried again"
+        ends = [do.Fail(call, Cancelled(f"{call.label}: {again}"), cancel=True) for call in waiting]
+        return [*ends, *map(do.Release, waiting)]
 
     def _release(self, call: Call, actions: list[Action]) -> None:
         if call.noted and not call.running:

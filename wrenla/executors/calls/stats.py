@@ -79,8 +79,8 @@ class CallStatistics:
     def attempt_begins(self, call: Call, now: float, *, copy: bool) -> Attempt:
         """Return a new attempt at a call."""
         account = call.future._account
-        # one that was undone may have left a gap
-        attempt = Attempt(1 + max((other.number for other in account.attempts), default=0), now, copy=copy)
+        # one that was undone may have left a gap, but numbers grow
+        attempt = Attempt(account.attempts[-1].number + 1 if account.attempts else 1, now, copy=copy)
         if not account.attempts:
             account.stats.waited = now - call.submitted
         account.attempts.append(attempt)
@@ -99,8 +99,9 @@ class CallStatistics:
         attempt.seconds = now - attempt.started if outcome.seconds is None else outcome.seconds
         counts = self.counts
         counts["seconds"] += attempt.seconds
-        counts["gets"] += outcome.gets
-        counts["hits"] += outcome.hits
+        if outcome.gets or outcome.hits:
+            counts["gets"] += outcome.gets
+            counts["hits"] += outcome.hits
         counts["bytes_sent"] += outcome.sent
         if outcome.dollars:
             counts["billed"] += outcome.billed
