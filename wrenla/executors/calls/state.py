@@ -120,7 +120,7 @@ class State:
             if not call.ended:
                 return [do.Claim(call, worker)]
         if self._is_over:
-            return [do.Wake(every=True), do.Leave()]
+            return [do.Leave()]
         straggler, may_come = self._straggler(now)
         if straggler is not None:
             actions: list[Action] = []
