@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from wrenla import errors
-from wrenla.executors.calls.call import Call, Outcome, attempts_left
+from wrenla.executors.calls.call import Call, Outcome
 from wrenla.executors.calls.future import Future
 from wrenla.executors.calls.options import CallOptions
 from wrenla.executors.calls.retry_policy import Function
+from wrenla.executors.calls.state import attempts_left
 
 
 def a_call(**options: Any) -> Call:
@@ -20,7 +21,7 @@ def a_call(**options: Any) -> Call:
 def attempts(error: Exception, function: Function = "", **options: Any) -> int:
     """How many attempts a call gets that ends like this every time."""
     call, tried = a_call(**options), 1
-    while tried < 50 and attempts_left(call, Outcome(error=error, function=function)):
+    while tried < 50 and attempts_left(call, Outcome(error=error, function=function), 0.0):
         tried += 1
     return tried
 
@@ -96,7 +97,7 @@ class TestTable:
 
 def ends(call: Call, *outcomes: Outcome) -> list[bool]:
     """Whether a call goes on each time, whose attempts end so one after the other."""
-    return [attempts_left(call, outcome) > 0 for outcome in outcomes]
+    return [attempts_left(call, outcome, 0.0) > 0 for outcome in outcomes]
 
 
 STARTLESS = Outcome(error=errors.NeverStarted("x"))

@@ -261,7 +261,7 @@ def test_an_executor_that_is_forgotten_ends_when_its_calls_have(gate: Gate) -> N
         results = executor.map(abs, range(-5, 5))
         calls = executor.calls
         del executor
-        assert until(lambda calls=calls: calls._closed and calls._worker_threads.is_gone())
+        assert until(lambda calls=calls: calls._state.closed and calls._is_gone())
         assert list(results) == [5, 4, 3, 2, 1, 0, 1, 2, 3, 4]
         # one that has inputs to come keeps it
         ahead = wl.LocalExecutor(1, "thread", allowed_mem="300 MiB").map(abs, range(-5, 5), buffersize=1)

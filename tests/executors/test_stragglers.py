@@ -13,7 +13,7 @@ import pytest
 
 from tests.waiting import slowed, until
 from wrenla.errors import Cancelled
-from wrenla.executors.calls.call import LOOK
+from wrenla.executors.calls.state import LOOK
 
 from .fault_acts import kill_myself
 from .faulty_calls import KINDS, WAIT, Stored, pool, private, usable

@@ -114,7 +114,7 @@ class _Pool(wl.LocalExecutor):
 
     @property
     def _threads(self) -> set[threading.Thread]:
-        return set(self.calls._worker_threads._working)
+        return set(self.calls._threads.values())
 
     @property
     def _processes(self) -> dict[int, Any]:
@@ -148,7 +148,7 @@ class _Joined:
         self._calls = calls
 
     def join(self) -> None:
-        assert until(lambda: self._calls._closed and self._calls._worker_threads.is_gone())
+        assert until(lambda: self._calls._state.closed and self._calls._is_gone())
 
     join_thread = join
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from wrenla.errors import NeverStarted
 from wrenla.executors.calls.call import Batch, Call
-from wrenla.executors.calls.calls import Calls
+from wrenla.executors.calls.dispatcher import Dispatcher
 from wrenla.executors.calls.options import CallOptions
 from wrenla.executors.calls.retry_policy import raised
 from wrenla.workspace.ownership import MANIFEST, run_of
@@ -31,14 +31,14 @@ class TileRun:
 
     Parameters
     ----------
-    calls : Calls
+    calls : Dispatcher
     projected : int
         Bytes of memory that the largest task needs.
     options : CallOptions, optional
         Of the executor.
     """
 
-    def __init__(self, calls: Calls, projected: int, options: CallOptions | None = None) -> None:
+    def __init__(self, calls: Dispatcher, projected: int, options: CallOptions | None = None) -> None:
         self.over = False
         self._calls = calls
         self._projected = projected

@@ -166,7 +166,7 @@ class LambdaChannel:
         if response is None:
             transport.scratch.free_results(call.future.id, attempt.number)
             if self._late:
-                outcome.error = call.late()
+                outcome.error = call.late(time.monotonic())
             return outcome
         transport.forget_record(request)
         found = transport.read(response, call)

@@ -17,7 +17,7 @@ from wrenla.executors.aws_lambda.names import check_bucket, check_function
 from wrenla.executors.aws_lambda.prices import Prices
 from wrenla.executors.aws_lambda.transport import LambdaTransport
 from wrenla.executors.base import Executor
-from wrenla.executors.calls.calls import Calls
+from wrenla.executors.calls.dispatcher import Dispatcher
 from wrenla.executors.calls.options import (
     NOT_OF_EXECUTORS,
     CallOptions,
@@ -166,7 +166,7 @@ class LambdaExecutor(Executor):
         name = f"calls-{uuid.uuid4().hex[:12]}"
         scratch = ScratchSpace(name, Reach.ANYWHERE, partial(store_for, self.own_store))
         self._transport = LambdaTransport(scratch, invoked, self.prices, max_dollars=max_dollars)
-        self._calls = Calls(self.workers, self._transport, name)
+        self._calls = Dispatcher(self.workers, self._transport, name)
         self._home = Worker(_HOME_CACHE, readers=8)
         self._run = TileRun(self._calls, 0, self._options)
         self._lock = threading.Lock()
@@ -175,7 +175,7 @@ class LambdaExecutor(Executor):
         ended_at_exit(self._calls)
 
     @property
-    def calls(self) -> Calls:
+    def calls(self) -> Dispatcher:
         """The queue of calls, and what carries them to the function."""
         return self._calls
 

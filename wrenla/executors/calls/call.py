@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from wrenla.errors import NeverStarted, TimedOut
 from wrenla.executors.calls.future import Attempt, Future
 from wrenla.executors.calls.options import CallOptions
-from wrenla.executors.calls.retry_policy import Function, Sort, named, repeats
+from wrenla.executors.calls.retry_policy import Function, Sort, named
 from wrenla.executors.calls.timer import Alarm
 from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla_handler.calls.broadcast import Ref
 
 __all__ = [
-    "LOOK",
     "Batch",
     "Call",
     "Channel",
     "Ended",
     "Outcome",
-    "StragglerDetector",
     "Transport",
     "Work",
-    "attempts_left",
 ]
 
 _MOST_DONE, _FAR, _SHORT = 0.75, 4.0, 0.5
 """A straggler: this share of its batch is done, it takes so many times the median, and this many seconds at
 least."""
-
-LOOK = 0.1
-"""Seconds between two looks of an idle channel for a straggler."""
 
 _SAMPLE = 256
 """Calls whose seconds are kept to tell what is usual."""
@@ -99,17 +92,17 @@ class Call:
         As the transport made them.
     batch : Batch, optional
     held : bool
-        It is part of something that holds the queue open.
+        It is part of something that holds the dispatcher open.
     raw : bool
         Its result is handed on as the transport has it, to be an argument of another call.
     release : callable, optional
         Frees what the arguments hold when nobody needs them any more.
     due : float, optional
         When its deadline is, on the clock of `time.monotonic`.
-    running : dict
-        The attempts that are under way, and their channels.
-    alarm, limits : Alarm, dict of Alarm
-        What ends it at its deadline, and its attempts at their limits.
+    running : dict of Attempt to int
+        The attempts that are under way, and the numbers of their workers.
+    alarms : dict of Attempt to Alarm
+        What ends its attempts at their limits; under None what ends it at its deadline.
     repeats_itself : bool
         Its function sees to `retries` itself, and what it raises is the last word.
     failed : dict
@@ -120,6 +113,10 @@ class Call:
         Its place in its batch, counted from 0.
     inputs : int
         How many inputs it has.
+    begun, ended : bool
+        It cannot be cancelled by its future any more; it has come to something.
+    noted : bool
+        It has ended, and nobody reads its arguments any more to say what it was about.
     """
 
     future: Future[Any]
@@ -133,9 +130,8 @@ class Call:
     release: Callable[[], None] | None = None
     submitted: float = field(default_factory=time.monotonic)
     due: float | None = None
-    running: dict[Attempt, Channel] = field(default_factory=dict)
-    alarm: Alarm | None = None
-    limits: dict[Attempt, Alarm] = field(default_factory=dict)
+    running: dict[Attempt, int] = field(default_factory=dict)
+    alarms: dict[Attempt | None, Alarm] = field(default_factory=dict)
     repeats_itself: bool = False
     failed: dict[Sort, int] = field(default_factory=dict)
     may_be_copied: bool = True
@@ -143,9 +139,12 @@ class Call:
     inputs: int = 1
     begun: bool = False
     ended: bool = False
+    noted: bool = False
 
     def limit(self, now: float) -> float | None:
         """Return the seconds that an attempt which starts now may take."""
+        if self.due is self.options.timeout is None:
+            return None
         limits = [limit for limit in (self.options.timeout, self.due and self.due - now) if limit is not None]
         return max(0.0, min(limits)) if limits else None
 
@@ -154,9 +153,9 @@ class Call:
         limit = f"{self.options.deadline:g} s"
         return NeverStarted(f"{self.label}: still waiting for a worker at its deadline of {limit}")
 
-    def late(self) -> TimedOut:
+    def late(self, now: float) -> TimedOut:
         """Return the error for an attempt that has reached its limit."""
-        if self.due is not None and time.monotonic() >= self.due:
+        if self.due is not None and now >= self.due:
             return TimedOut(f"{self.label}: still running at its deadline of {self.options.deadline:g} s")
         if self.options.timeout is not None:
             return TimedOut(f"{self.label}: still running after its timeout of {self.options.timeout:g} s")
@@ -199,8 +198,6 @@ Ended: TypeAlias = tuple[Call, Attempt, Outcome | None]
 class Channel(Protocol):
     """One worker, as seen from the thread that hands it calls."""
 
-    thread: threading.Thread
-
     def appetite(self, call: Call) -> int:
         """Return how many more calls like this one the worker can be given at once."""
 
@@ -212,44 +209,6 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """End the worker."""
-
-
-def attempts_left(call: Call, outcome: Outcome) -> int:
-    """Note that the latest attempt at a call has failed, and return how many more it may have; 0 if none.
-
-    Those under way are among them. What failed while a copy was at work counts, too: copies that die must
-    not follow each other for ever.
-    """
-    if outcome.error is None or (call.due is not None and time.monotonic() >= call.due):
-        return 0
-    options = call.options
-    if call.repeats_itself and outcome.function == "raised":
-        options = replace(options, retries=0)
-    sort, most = repeats(outcome.error, outcome.function, options)
-    call.failed[sort] = call.failed.get(sort, 0) + 1
-    return max(0, most - call.failed[sort] + 1)
-
-
-class StragglerDetector:
-    """Looks for calls that deserve a second copy, now and then for all channels together."""
-
-    def __init__(self) -> None:
-        self._again = 0.0
-
-    def look(self, active: Mapping[Attempt, Call]) -> tuple[Call | None, bool]:
-        """Return such a call, and whether one may come to deserve it."""
-        now = time.monotonic()
-        if now < self._again:
-            return None, True
-        may_come = False
-        for attempt, call in active.items():
-            alone = len(call.running) == 1 and not call.ended
-            if alone and call.options.idempotent and call.batch and call.may_be_copied:
-                if call.batch.straggles(now - attempt.started):
-                    return call, True
-                may_come = True
-        self._again = now + 0.9 * LOOK if may_come else 0.0
-        return None, may_come
 
 
 class Transport(Protocol):

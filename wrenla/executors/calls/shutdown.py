@@ -7,17 +7,17 @@ import sys
 import threading
 import weakref
 
-from wrenla.executors.calls.calls import Calls
+from wrenla.executors.calls.dispatcher import Dispatcher
 from wrenla.executors.local.tile_threads import TileThreads
 from wrenla_handler.tiles.worker import Worker
 
 __all__ = ["ended_at_exit", "let_go"]
 
-_open_calls: weakref.WeakSet[Calls] = weakref.WeakSet()
+_open_calls: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
 """Calls that may be under way: the threads that carry them out hold them."""
 
 
-def let_go(calls: Calls, home: Worker, pool: TileThreads | None = None) -> None:
+def let_go(calls: Dispatcher, home: Worker, pool: TileThreads | None = None) -> None:
     """End an executor that nobody uses any more, when its calls have ended, and without waiting for them."""
     calls.shutdown(wait=False)
     if pool is not None:
@@ -25,12 +25,12 @@ def let_go(calls: Calls, home: Worker, pool: TileThreads | None = None) -> None:
     home.close()
 
 
-def ended_at_exit(calls: Calls) -> None:
+def ended_at_exit(calls: Dispatcher) -> None:
     """Let calls end before the program does, unless it ends by Ctrl-C."""
     _open_calls.add(calls)
 
 
-def _mine() -> list[Calls]:
+def _mine() -> list[Dispatcher]:
     """Return those that are open; of a fork, its parent's are not."""
     return [calls for calls in list(_open_calls) if not calls.forked]
 

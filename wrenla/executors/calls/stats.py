@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -80,8 +79,8 @@ class CallStatistics:
     def attempt_begins(self, call: Call, now: float, *, copy: bool) -> Attempt:
         """Return a new attempt at a call."""
         account = call.future._account
-        # one that was undone may have left a gap
-        attempt = Attempt(1 + max((other.number for other in account.attempts), default=0), now, copy=copy)
+        # one that was undone may have left a gap, but numbers grow
+        attempt = Attempt(account.attempts[-1].number + 1 if account.attempts else 1, now, copy=copy)
         if not account.attempts:
             account.stats.waited = now - call.submitted
         account.attempts.append(attempt)
@@ -94,15 +93,15 @@ class CallStatistics:
         call.future._account.attempts.remove(attempt)
         self.counts["attempts"] -= 1
 
-    def attempt_ended(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
+    def attempt_ended(self, call: Call, attempt: Attempt, outcome: Outcome, now: float) -> None:
         """Write down what an attempt has taken, whatever follows from it."""
         attempt.worker = outcome.worker or attempt.worker
-        elapsed = time.monotonic() - attempt.started
-        attempt.seconds = elapsed if outcome.seconds is None else outcome.seconds
+        attempt.seconds = now - attempt.started if outcome.seconds is None else outcome.seconds
         counts = self.counts
         counts["seconds"] += attempt.seconds
-        counts["gets"] += outcome.gets
-        counts["hits"] += outcome.hits
+        if outcome.gets or outcome.hits:
+            counts["gets"] += outcome.gets
+            counts["hits"] += outcome.hits
         counts["bytes_sent"] += outcome.sent
         if outcome.dollars:
             counts["billed"] += outcome.billed
@@ -110,12 +109,12 @@ class CallStatistics:
             counts["cold_starts"] += outcome.init > 0
             call.future._account.stats.dollars += outcome.dollars
 
-    def call_ended(self, call: Call, attempt: Attempt, outcome: Outcome) -> None:
+    def call_ended(self, call: Call, attempt: Attempt, outcome: Outcome, now: float) -> None:
         """Write down what a call has come to with its last attempt."""
         error = outcome.error
         account = call.future._account
         stats = account.stats
-        stats.total, stats.seconds = time.monotonic() - call.submitted, attempt.seconds
+        stats.total, stats.seconds = now - call.submitted, attempt.seconds
         stats.bytes_sent, stats.bytes_received, stats.peak = outcome.sent, outcome.received, outcome.peak
         stats.gets, stats.hits = outcome.gets, outcome.hits
         stats.billed, stats.init = outcome.billed, outcome.init

@@ -15,7 +15,7 @@ from typing import Literal, Never
 from wrenla.errors import NestedCallError
 from wrenla.executors.base import Executor
 from wrenla.executors.calls.call import Transport
-from wrenla.executors.calls.calls import Calls
+from wrenla.executors.calls.dispatcher import Dispatcher
 from wrenla.executors.calls.options import (
     NOT_OF_EXECUTORS,
     CallOptions,
@@ -184,14 +184,14 @@ class LocalExecutor(Executor):
             transport = ProcessTransport(
                 ScratchSpace(name, Reach.HOST), variables, max_calls=max_calls_per_child, max_bytes=worn_out
             )
-        self._calls = Calls(self.workers, transport, name)
+        self._calls = Dispatcher(self.workers, transport, name)
         # for those who do not end it: it goes with its last user, and its calls end before the program
         self._finalizer = weakref.finalize(self, let_go, self._calls, self._home, self._pool)
         self._finalizer.atexit = False
         ended_at_exit(self._calls)
 
     @property
-    def calls(self) -> Calls:
+    def calls(self) -> Dispatcher:
         """The queue of calls, and the processes or threads that carry them out."""
         return self._calls
 

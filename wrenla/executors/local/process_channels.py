@@ -91,7 +91,6 @@ class ProcessChannel:
     """One child process at a time, used by one thread; others may only stop what it runs."""
 
     def __init__(self, transport: ProcessTransport) -> None:
-        self.thread = threading.current_thread()
         self._transport = transport
         self._child: Child | None = None
         self._attempts: list[Attempt] = []
@@ -304,7 +303,7 @@ class ProcessChannel:
         if response is not None:
             return self._transport.read(response, call)
         self._transport.scratch.free_results(call.future.id, attempt.number)
-        cause = call.late() if lost is None else type(lost)(f"{call.label}: {lost}")
+        cause = call.late(time.monotonic()) if lost is None else type(lost)(f"{call.label}: {lost}")
         return Outcome(error=cause, logs=printed, worker=attempt.worker)
 
     def _awaited(self, child: Child, request: Request, call: Call, attempt: Attempt) -> Response | None:

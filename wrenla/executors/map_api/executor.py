@@ -13,7 +13,7 @@ from typing import Any, Literal, Never, ParamSpec, Self, TypeVar
 from wrenla.config import settings
 from wrenla.errors import NestedCallError
 from wrenla.executors.calls.call import Batch
-from wrenla.executors.calls.calls import Calls
+from wrenla.executors.calls.dispatcher import Dispatcher
 from wrenla.executors.calls.future import Future
 from wrenla.executors.calls.options import (
     CallOptions,
@@ -52,8 +52,8 @@ class CallingExecutor(concurrent.futures.Executor, ABC):
 
     @property
     @abstractmethod
-    def calls(self) -> Calls:
-        """The queue of this executor's calls, and what carries them to workers."""
+    def calls(self) -> Dispatcher:
+        """The dispatcher of this executor's calls, with what carries them to workers."""
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Run ``fn(*args, **kwargs)`` on a worker.

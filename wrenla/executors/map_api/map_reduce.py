@@ -10,7 +10,7 @@ from typing import Any
 
 from wrenla.errors import Cancelled
 from wrenla.executors.calls.call import Batch
-from wrenla.executors.calls.calls import Calls
+from wrenla.executors.calls.dispatcher import Dispatcher
 from wrenla.executors.calls.future import Future
 from wrenla.executors.map_api.submitting import Submitter
 
@@ -18,7 +18,7 @@ __all__ = ["reduced"]
 
 
 def reduced(
-    queue: Calls,
+    dispatcher: Dispatcher,
     submitter: Callable[..., Submitter],
     fn: Callable[[Any], Any],
     xs: Iterable[Any],
@@ -29,14 +29,14 @@ def reduced(
 
     Parameters
     ----------
-    queue : Calls
+    dispatcher : Dispatcher
     submitter : callable
         Makes a function ready to travel.
     fn, xs, reduce, fan_in
         As for `Executor.map_reduce`.
     """
-    transport = queue.transport
-    outer = queue.new_future()
+    transport = dispatcher.transport
+    outer = dispatcher.new_future()
     outer.set_running_or_notify_cancel()
     outer._bunch = batch = Batch(1)
     outer._is_whole = True
@@ -58,7 +58,7 @@ def reduced(
             leaves = [last(([],), {})]
             leaves[0].add_done_callback(lambda _: _hand_over(leaves[0], outer))
             return outer
-        queue.hold(outer)
+        dispatcher.hold(outer)
         Reduction(outer, gather, transport.discard, fan_in).start(leaves)
     except BaseException as error:
         for future in leaves:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from wrenla.executors.calls.call import Batch, Call
-from wrenla.executors.calls.calls import Calls
+from wrenla.executors.calls.dispatcher import Dispatcher
 from wrenla.executors.calls.future import Future
 from wrenla.executors.calls.options import CallOptions
 from wrenla.executors.transport.reachable import note_argument
@@ -26,7 +26,7 @@ class Submitter:
 
     Parameters
     ----------
-    calls : Calls
+    calls : Dispatcher
     fn : callable
     label : str
         What messages call it.
@@ -42,7 +42,7 @@ class Submitter:
 
     def __init__(
         self,
-        calls: Calls,
+        calls: Dispatcher,
         fn: Callable[..., Any],
         label: str,
         options: CallOptions,

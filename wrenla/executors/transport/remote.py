@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import secrets
+import time
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -290,7 +291,7 @@ def _blame(outcome: Outcome, failure: Failure, response: Response, call: Call) -
     error = failure.exception()
     match response.ending:
         case "timed out":
-            outcome.error = call.late()
+            outcome.error = call.late(time.monotonic())
         case "told to end":  # not by us, or nobody would ask any more
             outcome.error = WorkerDied(
                 f"{call.label}: its {response.worker} was told to end (signal SIGTERM) while it had the call"
