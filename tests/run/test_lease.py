@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from wrenla.workspace import lease as lease_module
+from wrenla.workspace import process_identity
 from wrenla.workspace.lease import Holder, Lease, are_free, is_free, standing
 from wrenla_handler.errors import StoreError, TransientStoreError
 from wrenla_handler.stores import LEASE, MemoryStore, Store, open_store
@@ -78,7 +79,7 @@ def dead_process() -> Holder:
     child = subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, text=True
     )
-    holder = replace(Holder.mine("them", {}), pid=child.pid, started=lease_module._start_of(child.pid))
+    holder = replace(Holder.mine("them", {}), pid=child.pid, started=process_identity.start_of(child.pid))
     assert holder.alive
     child.communicate("")
     return holder
@@ -109,7 +110,7 @@ def test_a_process_of_this_namespace_is_known_at_once(
 def test_who_has_ended_and_was_not_waited_for_is_dead(store: Store) -> None:
     """As a driver that a notebook has killed, or one in a container whose first process reaps nobody."""
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    holder = replace(Holder.mine("them", {}), pid=child.pid, started=lease_module._start_of(child.pid))
+    holder = replace(Holder.mine("them", {}), pid=child.pid, started=process_identity.start_of(child.pid))
     assert holder.alive
     child.kill()
     try:
@@ -122,7 +123,7 @@ def test_who_has_ended_and_was_not_waited_for_is_dead(store: Store) -> None:
 def test_whom_we_may_not_see_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where /proc hides the processes of other users, or their clock is another one."""
     holder = replace(MINE, pid=os.getppid(), started="1234")
-    monkeypatch.setattr(lease_module, "_start_of", lambda pid: "")
+    monkeypatch.setattr(process_identity, "start_of", lambda pid: "")
 
     def kill(error: type[OSError] | None) -> None:
         def kill_(pid: int, number: int) -> None:

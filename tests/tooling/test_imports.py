@@ -50,6 +50,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "workspace.workspace arrays array_like progress_bar",
         "workspace.ownership",
         "workspace.lease",
+        "workspace.process_identity",
         "planning",
         "config",
         "config_files units",

@@ -71,7 +71,7 @@ class Workspace:
         return join(self.url, name)
 
     def keep(self) -> None:
-        """Let the folder outlive its run; whoever says so removes it."""
+        """Do not remove the folder when the run ends; the caller then must."""
         self.kept = True
 
     def close(self) -> None:
