@@ -50,6 +50,7 @@ def main(arguments: list[str]) -> None:
     _leave_interrupts_to_the_driver()
     requests = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
+    # A function that reads its standard input must not get the requests.
     os.dup2(null, 0)
     os.close(null)
     os.set_inheritable(answers, False)  # what a function starts must not hold the pipe open

@@ -37,6 +37,8 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        # Before OSError, which it is one of: click ends quietly when whoever reads our output has gone (`|
+        # head`).
         except BrokenPipeError:
             raise
         except SettingError as error:

@@ -57,6 +57,7 @@ class Leftover:
             if lease is None:
                 return 0
             try:
+                # Before the run's folder goes: only its manifest says where it was saving.
                 given_up = sum(_give_up(url, result) for url, result in self.saves.items())
                 lease.end_renewing()
                 return given_up + empty(store, self.name)[0]

@@ -117,6 +117,7 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
             continue
         claimed = Claim(store, lease, old, new)
         try:
+            # Whoever publishes checks its lease first, and ours is the newest: this look is the last one.
             if _description(store) != old:  # somebody has ended between our two looks
                 lease.remove()
                 continue
@@ -183,13 +184,17 @@ class Claim:
             Somebody has taken this process for dead, and the address over. Nothing was changed.
         """
         layout = self._new
+        # Before the first tile is moved to its final place: that place may be somebody else's by now.
         self._check_held()
         self._bring_home(layout.separator)
+        # A matrix exists as soon as its description does, so every tile must be there before.
         if not is_whole(self.store, layout):
             raise StoreError(
                 f"{self.store.url}: tiles that were written are not there any more; nothing was saved. "
                 "Run the script again"
             )
+        # Again, as moving takes long enough to be taken for dead. Who publishes between this look and the
+        # write cannot be seen; where there was no matrix, `create` still lets exactly one win.
         self._check_held()
         if not layout.write(self.store, create=self._old is None):
             raise self._conflict()
@@ -218,6 +223,7 @@ class Claim:
         """Remove the new tiles. The old matrix is as it was."""
         if os.getpid() != self._process:
             return  # a forked child, and its parent goes on
+        # What is there now belongs to whoever has taken the place: to remove it would destroy their tiles.
         if not self.lease.still_held():
             self.lease.stop()
             return

@@ -54,6 +54,7 @@ class TileRun:
         call = Call(whole, self._options, label, TILES, TileWork(request, self), self._batch)
         ended: list[Future[Report]] = [_TaskFuture(whole) for _ in tasks]
         whole.add_done_callback(lambda _: self._distribute(whole, ended, label))
+        # Before it is submitted: a call that ends at once takes itself out of the set, where it would stay.
         self._active.add(whole)
         self._calls.submit(call)
         return ended

@@ -73,6 +73,7 @@ def _bounds(cut: Cut, length: int, finishes: bool) -> Bounds:
         if marks[-1] != length or finishes:
             marks.append(length)
         return tuple(pairwise(marks))
+    # From the end: the short pieces come last, so that little is left to do when the last factor is there.
     marks, size = [length], 1
     while marks[-1] > 0:
         marks.append(max(0, marks[-1] - size))

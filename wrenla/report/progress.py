@@ -104,6 +104,7 @@ class _Progress:
     def __call__(self, event: Event) -> None:
         match event:
             case TaskFinished(flops=flops, report=report):
+                # Without a lock: a picture that is one number behind is drawn again in a moment.
                 counts = self._counts
                 if counts is not None:
                     counts.finished += 1

@@ -52,6 +52,7 @@ class Ref:
         """
         self.forget()
         if self._drop is not None:
+            # Exchanged first: a second `delete` must not count one more user of the value down.
             drop, self._drop = self._drop, _nothing
             drop(self, self._packed)
             return

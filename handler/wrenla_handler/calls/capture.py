@@ -118,6 +118,7 @@ class FileOutput:
                     setattr(sys, name, self.stream(key, 1 if key == "o" else 2))
                 continue
             try:
+                # What is still in a buffer now would pass for output of the next call.
                 stream.flush()  # type: ignore[union-attr]
             except (AttributeError, OSError, ValueError):
                 continue  # the function has replaced it: what it wrote there is not ours to keep
@@ -333,5 +334,7 @@ def take_file(descriptor: int) -> bytes:
         half = _MOST // 2
         note = f"\n… {size - 2 * half} bytes of output left out …\n".encode()
         text = os.pread(descriptor, half, 0) + note + os.pread(descriptor, half, size - half)
+    # What a program that the function has left behind writes between the two is lost: a file has no lock for
+    # that, and to stop such a program is not ours to do.
     os.ftruncate(descriptor, 0)
     return text

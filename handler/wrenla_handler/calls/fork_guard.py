@@ -39,6 +39,7 @@ def _end(error: BaseException | None) -> None:
             with suppress(AttributeError, OSError, ValueError):  # closed, or replaced by something else
                 stream.flush()  # type: ignore[union-attr]
     finally:
+        # Not `sys.exit`: exit handlers and finalizers would remove files and end processes of the parent.
         os._exit(code)
 
 

@@ -186,6 +186,7 @@ class Runner:
             # whatever it makes of our interruption: it has not ended by itself
             return "told to end" if self.told else "exception", Failure.of(error)
         finally:
+            # `raised`, too: its traceback has this frame, and the circle would keep the call's arguments.
             self.context = raised = None
 
     def _function(self, request: Request) -> Callable[..., Any] | None:
@@ -268,7 +269,8 @@ class Runner:
             return _last_words(printed)
 
     def _record(self, request: Request, response: Response) -> None:
-        # a failing store is told by the driver's not finding the record; the answer itself is on its way
+        # Ignore errors of the store: the answer is also sent directly, and the driver notices that there is
+        # no record.
         with suppress(OSError, ValueError):  # ValueError: an address that is none
             data = sealed(response.encode(), request.secret)
             self._store(request).put(request.record, data, create=True)

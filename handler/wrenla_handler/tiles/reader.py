@@ -99,6 +99,7 @@ class TileReader:
 
     def close(self) -> None:
         """End the reading threads and close the stores."""
+        # The readers first: they use all that is closed below.
         self._readers.shutdown(wait=True, cancel_futures=True)
         self.sources.close()
         self.cache.clear()

@@ -1,4 +1,4 @@
-"""Task worker: the same few lines in a thread, a Dask worker and a Lambda sandbox."""
+"""Task worker: the same few lines in a thread, a Dask worker and a Lambda environment."""
 
 from __future__ import annotations
 
@@ -137,10 +137,12 @@ class _Execution:
     def _commit(self, spec: ArraySpec, buffer: Tile, inner: Tile) -> None:
         out = self.task.out
         store = self.worker.store(spec.url)
+        # The store before the cache: if another attempt has stored the tile, its bytes count, not ours.
         self.report.committed = put_tile(store, spec, out, as_bytes(buffer))
         if self.report.committed:
             self.report.bytes_written = buffer.nbytes
         if self.report.committed and store.reach == "anywhere":
+            # From here on other tasks get this very array.
             inner.flags.writeable = False
             self.worker.cache.put(cache_key(spec, out), inner)
         else:  # what is in a near store is read as fast from there: memory need not hold it twice

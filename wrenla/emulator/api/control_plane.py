@@ -205,6 +205,8 @@ class ControlPlane:
             reserved = found["Reserved"]
             function.reserved = None if reserved is None else int(reserved)
             with function.lock:
+                # With the lock of `Pool._execute`: an environment of the old configuration either lies idle
+                # here, or is ended there.
                 keeps_old = function.transition is not None and function.transition.keeps_old
                 if function.config != config and not keeps_old:
                     function.config = config

@@ -93,6 +93,7 @@ class RuntimeProcess:
 
     def freeze(self) -> None:
         """Stop it and all that it has started, as Lambda does between calls."""
+        # The runtime first: what is stopped starts nothing more.
         self._stopped = list(self._own)
         _send(self._stopped, signal.SIGSTOP)
         while fresh := [pid for pid in self._inside() if pid not in self._stopped]:

@@ -174,6 +174,8 @@ class Function:
         ServiceError
             AWS refuses to invoke it, for the reason that the message tells.
         """
+        # Before there is a connection: a `hang_up` that comes until then finds nothing to cut, and `told`
+        # stops us.
         self._lines.take(told)
         try:
             with self._translated():

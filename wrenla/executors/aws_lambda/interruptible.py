@@ -61,6 +61,8 @@ class Connections:
         sock = getattr(line, "sock", None)
         if sock is not None:
             try:
+                # Not `close`: the waiting thread still reads from this descriptor, whose number another one
+                # could get. To shut it down wakes that thread, which closes it.
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 return  # it has ended by itself
@@ -70,6 +72,8 @@ class Connections:
 
         class Noted(kind):  # type: ignore[misc]
             def getresponse(self, *args: Any, **kwargs: Any) -> Any:
+                # First the entry, then the look: a `cut` between the two finds the socket, one before them
+                # has set `told`.
                 waiting[threading.get_ident()] = self
                 told = tellers.get(threading.get_ident())
                 if told is not None and told.is_set():  # just before there was anything to cut

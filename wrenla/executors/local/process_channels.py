@@ -158,6 +158,7 @@ class ProcessChannel:
                 if (response.id, response.attempt) not in left:
                     raise Lost("the worker answered another request: the function used its pipe")
                 call, attempt, request = left.pop((response.id, response.attempt))
+                # Before the outcome is handed on: a late stop would end a child that has done its work.
                 if not left:
                     self._no_more_stops()
                 yield call, attempt, self._read(child, request, response, call)
@@ -184,6 +185,8 @@ class ProcessChannel:
                 # a child takes them in turn: when it has died, these have certainly not begun
                 unknown = Outcome(error=Lost(f"{call.label}: {lost}")) if isinstance(lost, Lost) else None
                 yield call, attempt, unknown
+        # A stop came while the last answer was on its way: the child has a signal that must not end another
+        # call.
         elif self._told:
             self._child = None
             child.kill()
@@ -272,6 +275,8 @@ class ProcessChannel:
             child = Child(os.environ | self._transport.variables)
         self._failures = 0
         with self._lock:
+            # In one step: `stop`, in another thread, either finds the child with these attempts or notes the
+            # attempt.
             self._child, self._attempts, self._told = child, attempts, False
         for attempt in attempts:
             attempt.worker = f"process {child.pid}"
@@ -289,6 +294,7 @@ class ProcessChannel:
             self._child = None
             printed = child.kill(grace=_GRACE if lost is None else 0.0)
         if lost is not None and response is None:
+            # After the child's end: until then it may still store its answer.
             response = self._transport.recorded(request)
         self._transport.forget_record(request)
         if response is not None:

@@ -120,6 +120,7 @@ class ThreadChannel:
 
     def stop(self, attempt: Attempt, *, gently: bool) -> None:
         """Tell the function, which may ask `cancelled`; more cannot be done to a thread."""
+        # Read once: the thread may begin another call at any moment, which must not be cancelled instead.
         current = self._context
         if current is not None and current[0] is attempt:
             current[1].cancelled.set()
@@ -200,6 +201,8 @@ def _captured(show: Callable[[StreamName, str], None]) -> Iterator[_Heard]:
     """Listen to this thread. Routers stand in for the standard streams while anybody is listened to."""
     mine = _Heard(show)
     with _listening:
+        # With the lock held: two first listeners would each put a router before the other's, and one would
+        # stay.
         if not _heard:
             sys.stdout = cast("TextIO", Router(sys.stdout, _route("o")))
             sys.stderr = cast("TextIO", Router(sys.stderr, _route("e")))

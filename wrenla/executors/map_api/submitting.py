@@ -80,6 +80,7 @@ class Submitter:
         call.repeats_itself = self._repeats_itself
         if self._repeats_itself:
             call.inputs = len(positional[0])
+        # Before the call is in the queue: one that ends at once would free what it has not counted yet.
         call.release = transport.needs(self._function, arguments)
         try:
             calls.submit(call)

@@ -103,6 +103,7 @@ class ScratchSpace:
         if not keys:
             return False
         with self._counting:
+            # All keys or none: a part that is missing would make the others useless.
             if not all(key in self._shared for key in keys):
                 return False
             for key in keys:
@@ -178,6 +179,7 @@ class ScratchSpace:
 
     def _share(self, key: str, part: Data) -> None:
         with self._counting:
+            # Counted before it is stored: whoever drops it at this moment sees that it is not the last.
             shared = self._shared.setdefault(key, _Shared())
             shared.users += 1
         try:
@@ -197,11 +199,13 @@ class ScratchSpace:
             shared.users -= 1
             if shared.users:
                 return
+        # Without `_counting`, for which all other calls would wait: to remove an object takes a request.
         with shared.storing:
             if not shared.users and shared.stored:  # who comes from now on waits, and stores it again
                 self.delete(key)
                 shared.stored = False
         with self._counting:
+            # Looked at again: between the locks somebody may have come, or put a new one in its place.
             if not shared.users and self._shared.get(key) is shared:
                 del self._shared[key]
 
