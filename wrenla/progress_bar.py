@@ -31,7 +31,7 @@ _LINES_EVERY = 5.0
 
 
 class Counts(Protocol):
-    """How far something is. Who does it counts, the drawing thread reads."""
+    """Counts of finished work: the working thread writes, the drawing thread reads."""
 
     @property
     def done(self) -> int: ...
@@ -131,7 +131,7 @@ class Picture:
         self._over.set()
 
     def end(self) -> None:
-        """Draw the last state and let go of the terminal."""
+        """Draw the last state and give the terminal back."""
         thread, self._thread = self._thread, None
         self._over.set()
         if thread is not None and thread is not threading.current_thread():
@@ -161,7 +161,7 @@ def _end_all() -> None:
 
 
 class _Bar:
-    """One line that changes, and below it what else is to be said."""
+    """Bar that changes, and notes below it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

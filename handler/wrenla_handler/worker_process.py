@@ -138,7 +138,7 @@ class _Desk:
 
 
 def _leave_interrupts_to_the_driver() -> None:
-    """Do nothing when somebody sends us what Ctrl-C sends: the driver says when we end.
+    """Ignore SIGINT (Ctrl-C): the driver ends this process.
 
     Not by ignoring it, which programs that functions start would inherit: they could not be interrupted.
     """

@@ -20,7 +20,7 @@ class Cell:
 
 
 class SameTiles:
-    """What a view does that reads as its argument."""
+    """View with the tiles of its argument, unchanged."""
 
     def carries(self, *args: Node) -> frozenset[str]:
         return args[0].carries

@@ -39,7 +39,7 @@ _BOUNDS = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What came out of one check.
+    """Result of one check.
 
     Attributes
     ----------
@@ -165,7 +165,7 @@ class _Examination:
         return region_of(self._session)
 
     def _network(self) -> str:
-        """Ask who this is: what comes back says whether the network or the credentials are to blame."""
+        """Call sts:GetCallerIdentity: its error tells the network from the credentials."""
         from botocore import exceptions
 
         try:
@@ -324,7 +324,7 @@ class _Examination:
         return "first {:.2f} s, second {:.3f} s".format(*seconds)
 
     def _tile_there(self) -> str:
-        """Let the function itself look for, put, get and delete a tile: what it may, only it can tell."""
+        """Let the function itself look for, put, get and delete a tile, to test its rights."""
         url = f"s3://{self._site.bucket}/{self._site.temporaries.rstrip('/')}"
         found = self._invoke(self._site.function, {**PING, "store": url}).get("store")
         if not isinstance(found, Mapping):

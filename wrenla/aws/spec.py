@@ -25,7 +25,7 @@ AS_DEPLOYED: Mapping[str, str] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploySpec:
-    """What to deploy.
+    """Specification of a deployment.
 
     What is left out stays as it is deployed: a deployment is changed by naming what shall be different. What
     "at first" says below is for a function that is not there yet.
@@ -103,7 +103,7 @@ class DeploySpec:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What is deployed.
+    """Deployment as it is on AWS.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a deployment stands, and what its parts are called.
+    """Names and places of a deployment's parts.
 
     Attributes
     ----------
@@ -165,12 +165,12 @@ class Site:
 
     @property
     def code_prefix(self) -> str:
-        """Where packages lie: outside `prefix`, since who may write tiles must not replace the code."""
+        """Prefix of packages: outside `prefix`, since a writer of tiles must not replace the code."""
         return f"{self.all_code}{self.function}/"
 
     @property
     def all_code(self) -> str:
-        """Where packages of all functions lie that have this bucket."""
+        """Prefix of the packages of all functions with this bucket."""
         return f"{_CODE}/"
 
     @property

@@ -167,7 +167,7 @@ def deploy_command(
 
 
 class _Named(NamedTuple):
-    """A policy, the name of a file for it, and whose it is."""
+    """Policy, its file name, and its owner."""
 
     file: str
     who: str

@@ -32,7 +32,7 @@ _CHOSEN = {
 
 
 class _Commands(click.Group):
-    """Says what is wrong in one line, without a traceback; wrong usage ends with 2, other failures with 1."""
+    """Command group with one-line errors; exit status 2 for wrong usage, 1 for other failures."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -21,7 +21,7 @@ __all__ = ["Leftover", "clean", "leftovers"]
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """What a run without a live owner has left.
+    """Leftover of a run without a live owner.
 
     Attributes
     ----------

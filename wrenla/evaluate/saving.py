@@ -133,7 +133,7 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
 
 
 def note_of(found: Standing | None) -> dict[str, str]:
-    """Return what a lease says of the save it is for; nothing if it is damaged or somebody has made it up."""
+    """Return a lease's note on its save; empty if it is damaged or not ours."""
     note = dict(found.holder.note) if found is not None and found.holder is not None else {}
     new = layout_of(note.get("new", ""))
     known = re.fullmatch("[0-9a-f]{32}", note.get("owner", "")) and new is not None
@@ -170,13 +170,13 @@ class Claim:
 
     @property
     def placed(self) -> Placed:
-        """Where tiles are written now."""
+        """Place where tiles are written now."""
         if self._in_place:
             return Placed(self.store.url, self._new.separator, self._new.generation)
         return Placed(join(self.store.url, self._folder))
 
     def publish(self) -> TileLayout:
-        """Let the new matrix take the place of the old one, and return its description.
+        """Put the new matrix in the place of the old one, and return its description.
 
         Raises
         ------
@@ -231,7 +231,7 @@ class Claim:
         self._remove_lease()
 
     def release(self) -> None:
-        """Keep the new tiles: the same save goes on from here when it is run again."""
+        """Keep the new tiles, so that the same save can continue with them."""
         self.lease.release()
 
     def take_back(self) -> None:
@@ -272,7 +272,7 @@ def _remove_leases(store: Store, last: int) -> None:
 
 
 def _description(store: Store) -> TileLayout | None:
-    """Return what is said of the matrix at an address, None if there is none.
+    """Return the description of the matrix at an address, None without one.
 
     Raises
     ------
@@ -333,7 +333,7 @@ def _check_free(
 
 
 def _stranger(store: Store) -> str | None:
-    """Return the key of something that no late writer of ours can have left, None if there is none."""
+    """Return the key of an object that no late writer of ours can have left, or None."""
     for key in store.list():
         if is_unfinished(key):
             continue

@@ -69,7 +69,7 @@ class CholeskyFactor:
 
     @classmethod
     def of_matrix(cls, A: Node, lower: bool = True) -> CholeskyFactor:
-        """Return the factor of A, of which the named triangle is read."""
+        """Return the factor of A, from the named triangle of A."""
         factor = cls.__new__(cls)
         factor._keep(cholesky(A if flag(lower, "cho_factor: lower") else flip(A, "C")))
         factor._lower = bool(lower)

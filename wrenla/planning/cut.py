@@ -42,7 +42,7 @@ class Cut:
         ]
 
     def in_words(self) -> str:
-        """Say in how many tasks a sum is made."""
+        """Return the number of tasks of a sum, in words."""
         return {
             "none": "all in one task",
             "fixed": f"in tasks of up to {self.size}" if self.size > 1 else "in a task each",

@@ -47,7 +47,7 @@ a holder that was stopped in the middle, and goes on after a minute, would make 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who has taken a lease, and for what.
+    """Holder of a lease: a process, and its purpose.
 
     Attributes
     ----------
@@ -256,7 +256,7 @@ class Lease:
     def succeed(
         cls, store: Store, prefix: str, found: Standing | None, note: Mapping[str, str], durable: bool = False
     ) -> Lease | None:
-        """Take the lease after one whose holder is gone; None if somebody else was faster.
+        """Take the lease after a dead holder's; None if another process was faster.
 
         Each lease is a new, create-only object: of two processes that find a dead one only one succeeds it.
         """
@@ -298,12 +298,12 @@ class Lease:
         return self._lost.is_set()
 
     def still_held(self) -> bool:
-        """Look whether nobody else has taken the place."""
+        """Tell whether no other process has taken the place."""
         numbers = _numbers(self.store, self.prefix)
         return max(numbers, default=-1) == self.number and _is_ours(self.store, self.key, self.holder)
 
     def release(self) -> None:
-        """Give it back and leave the object: it says that what is there may be used by the next one."""
+        """Give it back and leave the object, which lets the next holder use what is there."""
         if os.getpid() != self._process:
             return  # a forked child has inherited it, and its parent goes on with it
         self.end_renewing()
@@ -328,13 +328,13 @@ class Lease:
             self.stop()
 
     def stop(self) -> None:
-        """Count no further, and leave the object for the caller to remove."""
+        """Stop the count, and leave the object for the caller to remove."""
         self.end_renewing()
         _let_go(self.holder.owner, self._ended)
         self._finalizer.detach()
 
     def end_renewing(self) -> None:
-        """Count no further: before the objects go, or the thread might write one after them."""
+        """Stop the count: before the objects go, or the thread might write one after them."""
         self._ended.set()
         # The garbage collector may end what holds a lease in any thread, this one too, which cannot join
         # itself.
@@ -362,7 +362,7 @@ def _renew(store: Store, key: str, holder: Holder, ended: threading.Event, lost:
 
 
 def _still_stands(store: Store, prefix: str, found: Standing | None) -> bool:
-    """Or else it was succeeded, and that is over, too: whoever is there now has begun anew."""
+    """Tell whether a lease is still there; if not, it was succeeded, and the place has begun anew."""
     with contextlib.suppress(KeyError):
         return found is None or found.data.startswith(bytes(store.get(_key(prefix, found.number))))
     return False

@@ -152,7 +152,7 @@ def delete_all(store: Store, keys: Iterable[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DeadRun:
-    """A run whose owner seems to be gone, and what it has of the arrays that somebody else needs.
+    """Run without a live owner, and its arrays that another run needs.
 
     Attributes
     ----------
@@ -175,7 +175,7 @@ class DeadRun:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[bool]:
-        """Have it for a while, and hand out whether we do: neither its own script nor `clean` has it then.
+        """Hold its lease for a while, against its own script and `clean`; yield whether we have it.
 
         If no tile is left at the end it is removed.
         """

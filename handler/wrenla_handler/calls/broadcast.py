@@ -41,7 +41,7 @@ class Ref:
         return size(self._packed)
 
     def get(self) -> Any:
-        """Return the value, read from the store the first time that this process asks for it."""
+        """Return the value; this process reads it from the store once."""
         return _values.get(self._url, self._packed)
 
     def delete(self) -> None:
@@ -62,7 +62,7 @@ class Ref:
                     store.delete(blob.key)
 
     def forget(self) -> None:
-        """Let go of the value in this process."""
+        """Drop the value in this process."""
         _values.drop(self._packed)
 
     def __reduce__(self) -> Any:
@@ -73,7 +73,7 @@ class Ref:
 
 
 def _nothing(ref: Ref, packed: Packed) -> None:
-    """It has been done before."""
+    """Do nothing: the user of the value was counted down before."""
 
 
 def dump_shared(value: object) -> list[Data]:
@@ -143,12 +143,12 @@ _values = _Values()
 
 
 def keep_at_most(nbytes: int) -> None:
-    """Say how many bytes of values this process may keep."""
+    """Limit the bytes of values that this process keeps."""
     _values.limit = nbytes
 
 
 def forget_values() -> None:
-    """Let go of all values: whoever asks again reads them again."""
+    """Drop all values; the next use reads them again."""
     _values.clear()
 
 

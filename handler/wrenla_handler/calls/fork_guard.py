@@ -44,7 +44,7 @@ def _end(error: BaseException | None) -> None:
 
 
 def _told(error: BaseException | None) -> int:
-    """Say on standard error why a process ends, if there is something to say, and return its exit status."""
+    """Print why a process ends to standard error, and return its exit status."""
     if error is None:
         return 0
     if not isinstance(error, SystemExit):

@@ -144,7 +144,7 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """What became of one attempt.
+    """Outcome of one attempt.
 
     Attributes
     ----------

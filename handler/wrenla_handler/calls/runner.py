@@ -160,7 +160,7 @@ class Runner:
             store.close()
 
     def forget_functions(self) -> None:
-        """Let go of all functions: they only save time."""
+        """Drop all functions: they only save time."""
         self._functions.clear()
 
     def _call(

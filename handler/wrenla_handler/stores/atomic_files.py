@@ -35,7 +35,7 @@ def write(descriptor: int, data: memoryview, durable: bool) -> None:
 
 
 def sync_folder(folder: int) -> None:
-    """Let the name of a new file survive a power cut, too."""
+    """Sync a folder, so that the name of a new file survives a power cut."""
     descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
     try:
         os.fsync(descriptor)

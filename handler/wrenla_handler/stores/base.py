@@ -37,7 +37,7 @@ LEASE = "wrenla-lease/"
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a listing tells of an object.
+    """Entry of a listing.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Store(Protocol):
 
     @property
     def reach(self) -> Reach:
-        """Who can see what this store holds."""
+        """Reach of the store: the processes that can see its objects."""
 
     def get(self, key: str, start: int = 0, stop: int | None = None) -> memoryview:
         """Return bytes `[start, stop)` of an object, the whole one by default, as a read-only view.
@@ -158,7 +158,7 @@ class CopyingStore(Protocol):
     """A store that can take an object over from another one of its kind, without reading it."""
 
     def copy_from(self, source: Any, key: str, new: str, owner: str = "") -> bool:
-        """Let an object of another store stand here, too, unless something stands there.
+        """Copy an object of another store, unless its key here is taken.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ class CopyingStore(Protocol):
 
 @runtime_checkable
 class OwningStore(Protocol):
-    """A store whose objects can say which result they belong to.
+    """Store with an owner for each object: the result that it belongs to.
 
     It is needed where a writer may be late by minutes, and nothing stops it: an object of another result
     does not stand in the way of ours, and is not taken for ours.

@@ -178,7 +178,7 @@ class MemoryStore:
         return True
 
     def copy_from(self, source: MemoryStore, key: str, new: str, owner: str = "") -> bool:
-        """Let an object of another store stand here, too, unless something stands there."""
+        """Copy an object of another store, unless its key here is taken."""
         return self.put(new, source._object(key).data, create=True)
 
     def remove_empty_folders(self, ours: Callable[[str], bool], *, root: bool = False) -> None:

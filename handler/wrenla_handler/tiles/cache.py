@@ -132,7 +132,7 @@ class TileCache:
         return gone
 
     def _hand_on(self, gone: list[tuple[CacheKey, Tile]]) -> None:
-        """Not with the lock held: to write a tile to a file takes a while."""
+        """Pass evicted tiles on, without the lock: writing a tile to a file takes a while."""
         if self._evicted is not None:
             for key, tile in gone:
                 self._evicted(key, tile)

@@ -73,7 +73,7 @@ class TaskRequest:
 
 @dataclass(frozen=True, slots=True)
 class TaskAnswer:
-    """What became of some tasks.
+    """Outcomes of some tasks.
 
     Attributes
     ----------

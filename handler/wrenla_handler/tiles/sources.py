@@ -107,7 +107,7 @@ class Sources:
 
     @contextmanager
     def holding(self, hosts: Mapping[str, Tile]) -> Iterator[None]:
-        """Have arrays at hand in a block. Equal ones have one name, so several blocks may need the same."""
+        """Hold arrays for a block. Equal ones have one name, so several blocks may need the same."""
         with self._lock:
             for identity, array in hosts.items():
                 self.hosts[identity] = array
@@ -181,7 +181,7 @@ class Sources:
         return tile
 
     def _check(self, spec: ArraySpec, ref: TileRef, tile: Tile) -> None:
-        """Look at what is said of the matrix, as far as this tile shows it: see `claims`."""
+        """Check the claimed structure, as far as this tile shows it: see `claims`."""
         (r, c), counts = spec.grid.origin(ref.i, ref.j), spec.grid.counts
         if ref.i == ref.j:
             check_diagonal(tile, spec.claim, r)

@@ -55,7 +55,7 @@ class TileRef:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """What is read instead of a stored tile: ``function(*args)``, entry by entry, made where it is read.
+    """Elementwise function in place of a stored tile: ``function(*args)``, made where it is read.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class ArraySpec:
-    """What fills one array name of a plan during a run.
+    """Source of one array name of a plan during a run.
 
     Parameters
     ----------

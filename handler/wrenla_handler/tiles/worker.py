@@ -198,5 +198,5 @@ def _check_meant(store: Store, owner: str) -> None:
 
 
 def _factor(read: Read) -> float | complex:
-    """What `_operand` leaves for BLAS's alpha."""
+    """Return the scale that `_operand` leaves for BLAS's alpha."""
     return read.scale if read.plain else 1

@@ -41,7 +41,7 @@ _OLD_GLIBC_REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a package shall hold beside wrenla.
+    """Wanted content of a package beside wrenla.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ def _own() -> list[str]:
 
 
 def _named(requirement: str) -> str:
-    """Return which distribution a requirement is about, in the normal form of names; "" if it says none."""
+    """Return the normalized name of a requirement's distribution; "" if it has none."""
     found = _WHEEL.search(requirement) or _NAME.match(requirement)
     return _normal(found[1]) if found is not None else ""
 
@@ -203,7 +203,7 @@ def _requirements(wheel: Path) -> list[str]:
 
 
 def _explained(output: str, wants: Wanted, target: Target) -> str:
-    """Say in one line why pip has failed, and what to do."""
+    """Return cause and remedy of a failure of pip, in one line."""
     if "No module named pip" in output:
         return f"pip is not installed beside {sys.executable}: run {sys.executable} -m ensurepip"
     if clash := re.search(r"Cannot install (.+?) because", output):

@@ -68,7 +68,7 @@ def has_code(function: Mapping[str, Any]) -> str | None:
 
 
 def reason_to_make_again(function: Mapping[str, Any]) -> str:
-    """Say why the function cannot be mended by an update; "" if it can."""
+    """Return why an update cannot mend the function; "" if it can."""
     if _MADE_AGAIN in function["Tags"]:
         # What decrypts the variables is granted to the role that was, not to one of the same name.
         return "its role was gone, and it does not work with a new one"
@@ -78,7 +78,7 @@ def reason_to_make_again(function: Mapping[str, Any]) -> str:
 
 
 class ToBeMadeAgain:
-    """A tag at the function, before its role is made again: afterwards nothing else would tell."""
+    """Mark for recreation: a tag, set before the role is made again, as nothing shows it afterwards."""
 
     def __init__(self, clients: Clients, site: Site, function: Mapping[str, Any]) -> None:
         self._lambda, self._site, self._function = clients.lambda_, site, function
@@ -93,7 +93,7 @@ class ToBeMadeAgain:
 
 
 class Function:
-    """The function: code, configuration, tags, and that Lambda runs no failed call again by itself.
+    """The function: code, configuration, tags, and no retries by Lambda itself.
 
     Parameters
     ----------
@@ -298,7 +298,7 @@ class Function:
 
 @contextmanager
 def _adding(text: str) -> Iterator[None]:
-    """Add to what a refusal says what else there is to know."""
+    """Add a hint to the message of a refusal."""
     try:
         with explaining():
             yield
@@ -322,7 +322,7 @@ def _reason(found: Mapping[str, Any]) -> str:
 
 
 def _is_set(value: Any) -> bool:
-    """Tell whether a setting says something: some are there with nothing in them."""
+    """Tell whether a setting has a value: some are present and empty."""
     return any(value.values()) if isinstance(value, Mapping) else bool(value)
 
 

@@ -1,4 +1,4 @@
-"""Rules by which S3 removes objects by itself: ours among those of others."""
+"""Lifecycle rules of the bucket: ours among those of others."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Lifecycle:
 
     @classmethod
     def of(cls, clients: _Clients, site: Site) -> Lifecycle:
-        """Return the rules of the bucket, whoever has made them."""
+        """Return all rules of the bucket, ours and others'."""
         found = ask(
             clients.s3.get_bucket_lifecycle_configuration,
             "NoSuchLifecycleConfiguration",

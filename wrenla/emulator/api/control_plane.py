@@ -140,7 +140,7 @@ class ControlPlane:
         self._learn()
 
     def _with_status(self, answer: Answer) -> Answer:
-        """Say which functions are not ready, wherever an answer speaks of them."""
+        """Add the state of functions that are not ready to an answer that names them."""
         unready = {
             name: status
             for name, function in list(self._functions.items())

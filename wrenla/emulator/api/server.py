@@ -139,7 +139,7 @@ def _failure(error: Exception, what: str) -> Answer:
 
 
 def _dismiss(connection: socket.socket, answer: Answer) -> None:
-    """Answer somebody whose body is not wanted.
+    """Answer a request without reading its body.
 
     What he still sends is read for a while, and forgotten: a connection that is closed with something unread
     is reset, and the answer may be lost.

@@ -45,7 +45,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a call came to.
+    """Outcome of a call.
 
     Parameters
     ----------

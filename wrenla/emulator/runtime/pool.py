@@ -51,11 +51,11 @@ class Pool:
         self._over = False
 
     def reserve(self, reserved: Callable[[], int]) -> None:
-        """Say how to ask how much of the account's concurrency belongs to single functions."""
+        """Set the callable that returns the concurrency reserved by functions."""
         self._reserved = reserved
 
     def admit(self, function: Function) -> Concurrency:
-        """Take a place for one call; whoever got it calls `run` with it.
+        """Take concurrency for one call; pass it to `run`.
 
         Raises
         ------

@@ -101,7 +101,7 @@ class RuntimeProcess:
             self._stopped += fresh
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Continue it after `freeze`."""
         _send(self._stopped, signal.SIGCONT)
         self._stopped = []
 

@@ -61,7 +61,7 @@ class Budget:
         return float(self._risked)
 
     def price(self, seconds: float) -> float:
-        """Return what an invocation costs that is billed so many seconds."""
+        """Return the price of an invocation by its billed seconds."""
         facts = self._facts
         return self._prices.call(seconds, facts.memory, arm=facts.arm, storage=facts.storage)
 
@@ -111,7 +111,7 @@ class Budget:
         raise OverBudget(f"{label}: not begun: {self._why()}")
 
     def _say(self) -> None:
-        """Say once that it is the money that calls wait for."""
+        """Warn once that calls wait for money."""
         if not self._said:
             self._said = True
             logger.warning(
@@ -140,7 +140,7 @@ class Budget:
 
 
 class Reserved:
-    """What is kept for one invocation, and what it has come to cost. Belongs to one thread.
+    """Reservation for one invocation, and its cost so far. Belongs to one thread.
 
     Attributes
     ----------

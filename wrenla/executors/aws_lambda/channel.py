@@ -79,7 +79,7 @@ class LambdaChannel:
             yield call, attempt, self._perform(call, attempt)
 
     def stop(self, attempt: Attempt, *, gently: bool) -> None:
-        """Wait no longer for an attempt. A function that runs cannot be told: it goes on for itself.
+        """Stop waiting for an attempt. A function that runs cannot be stopped: it runs on.
 
         Where another attempt was faster we do wait: what this one stores when it ends has to be removed.
         """

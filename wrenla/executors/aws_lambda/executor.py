@@ -185,7 +185,7 @@ class LambdaExecutor(Executor):
 
     @property
     def model(self) -> ExecutorModel:
-        """What Lambda gives for the function's memory; 75 MB/s to and from S3, 30 ms for an invocation."""
+        """Cost model by the function's memory; 75 MB/s to and from S3, 30 ms for an invocation."""
         threads = threads_of(self.facts.memory)
         return ExecutorModel(
             workers=self.workers,
@@ -208,7 +208,7 @@ class LambdaExecutor(Executor):
         return self._home
 
     def numerics(self) -> dict[str, Any]:
-        """Return what the function says of its BLAS and NumPy; the first time it is asked."""
+        """Return the function's BLAS and NumPy, from its first ping."""
         pong = self._transport.handshake.ready()
         return {"blas": pong["blas"], "numpy": pong["packages"]["numpy"]}
 
@@ -229,7 +229,7 @@ class LambdaExecutor(Executor):
         return self._run.submit(tasks, arrays)
 
     def forget(self, spec: ArraySpec, ref: TileRef) -> None:
-        """Do nothing: what workers keep goes by itself."""
+        """Do nothing: caches of workers drop old tiles by themselves."""
 
     def forget_array(self, spec: ArraySpec) -> None:
         self._home.cache.drop_array(array_key(spec))

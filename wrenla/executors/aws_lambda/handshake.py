@@ -41,7 +41,7 @@ _LOOK = 1.0
 
 
 class Handshake:
-    """Asks a function what it is, once, whoever needs to know first.
+    """Ping of a function, once, by the first channel that needs it.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Handshake:
         self._comparing = threading.Lock()
 
     def ready(self, told: threading.Event | None = None) -> Mapping[str, Any]:
-        """Compare both sides, once, and return what the function says of itself.
+        """Compare both sides, once, and return the function's answer.
 
         Parameters
         ----------

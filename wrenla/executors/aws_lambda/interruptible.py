@@ -15,7 +15,7 @@ _OTHER_FILES = 200
 
 
 def allow_open_files(connections: int) -> None:
-    """See to it that this process may have so many connections beside the files that it has.
+    """Raise the limit of open files for so many connections.
 
     Raises
     ------
@@ -47,7 +47,7 @@ class Connections:
             pools[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": self._noting(pool.ConnectionCls)})
 
     def take(self, told: threading.Event | None) -> None:
-        """Note what tells this thread not to wait for an answer."""
+        """Set the event that stops this thread's wait for an answer."""
         self._told[threading.get_ident()] = told
 
     def free(self) -> None:

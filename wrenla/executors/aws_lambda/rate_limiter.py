@@ -57,7 +57,7 @@ class AdaptiveRateLimiter:
         return self._rate
 
     def take(self) -> float:
-        """Take a token. Returns 0, or the seconds after which to ask again."""
+        """Take a token. Returns 0, or the seconds until the next try."""
         with self._lock:
             if self._rate is None:
                 return 0.0
@@ -121,5 +121,5 @@ class AdaptiveRateLimiter:
 
 
 def backoff(refusals: int) -> float:
-    """Return the seconds to wait after a call has been refused so many times: longer and longer, jittered."""
+    """Return the seconds to wait after so many refusals: exponential backoff with jitter."""
     return random.uniform(0.5, 1.5) * min(_LONGEST, _FIRST * 2.0 ** min(refusals - 1, 10))

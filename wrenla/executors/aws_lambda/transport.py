@@ -48,7 +48,7 @@ class LambdaTransport(LambdaService):
         return channel
 
     def ending(self) -> None:
-        """Wait for invocations whose answers nobody needs, but not for ever."""
+        """Wait for superseded invocations, but not for ever."""
         with self._lock:
             channels = list(self._channels)
         now = time.monotonic()

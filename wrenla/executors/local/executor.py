@@ -270,7 +270,7 @@ class LocalExecutor(Executor):
 
 @cache
 def _warn_of_core_type() -> None:
-    """Say once if OpenBLAS runs on less than the processor has; to change it is up to the user."""
+    """Warn once if OpenBLAS uses slower kernels than the processor allows."""
     warning = core_type_warning()
     if warning is not None:
         logger.warning(warning)

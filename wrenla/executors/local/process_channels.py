@@ -103,7 +103,7 @@ class ProcessChannel:
 
     @property
     def has_child(self) -> bool:
-        """There is a process, which may be alive."""
+        """Whether there is a process, which may be alive."""
         return self._child is not None
 
     def appetite(self, call: Call) -> int:
@@ -121,7 +121,7 @@ class ProcessChannel:
         return min(_AHEAD, int(_AHEAD_SECONDS / max(self._seconds, 1e-6)))
 
     def perform(self, work: Sequence[Work]) -> Iterator[Ended]:
-        """Have the child carry attempts out, and see to a child that is of no more use."""
+        """Run attempts in the child, and end a child that cannot be used any more."""
         try:
             child = self._ready([attempt for _, attempt in work])
             requests = self._requests(child, work)
@@ -206,7 +206,7 @@ class ProcessChannel:
         return show
 
     def _read(self, child: Child, request: Request, response: Response, call: Call) -> Outcome | None:
-        """Return what a response says, None if the call has not begun."""
+        """Return the outcome in a response, None if the call has not begun."""
         if response.ending == "not begun":
             self._seconds = 1.0
             return None
@@ -243,7 +243,7 @@ class ProcessChannel:
         time.sleep(min(1.0, 0.1 * 2**self._failures))
 
     def _no_more_stops(self) -> None:
-        """From now on nobody else ends this child."""
+        """Forbid `stop` to end this child from now on."""
         with self._lock:
             self._attempts = []
 
@@ -260,7 +260,7 @@ class ProcessChannel:
                     self._child.kill_soon()
 
     def close(self) -> None:
-        """Let the child end."""
+        """Close the child."""
         child, self._child = self._child, None
         if child is not None:
             child.close()

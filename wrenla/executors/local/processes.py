@@ -187,7 +187,7 @@ class Child:
             raise NeverStarted(f"the worker process could not be given the call: {error}") from error
 
     def receive(self, limit: float | None, meanwhile: Callable[[], None] | None = None) -> Response | None:
-        """Return the next answer, None if there is none after `limit` seconds.
+        """Return the next answer, None after `limit` seconds without one.
 
         Parameters
         ----------
@@ -244,7 +244,7 @@ class Child:
         return self._free()
 
     def close(self) -> None:
-        """Let the process end by itself, or end it if it does not."""
+        """End the process: by the end of its input, or by force if it goes on."""
         with contextlib.suppress(OSError):
             self._requests.close()
         _is_over(self._ended, 2.0)
@@ -321,7 +321,7 @@ class Child:
         return frame
 
     def _end(self) -> CallError:
-        """Say how the process has ended, or that only the pipe has."""
+        """Return the error for the end of the process, or of its pipe only."""
         # The pipe closes a moment before the process has ended: without a wait, a death is a lost answer.
         if not _is_over(self._ended if self._worker < 0 else self._worker, 0.5):
             return Lost("the worker's pipe was closed while it had the call: whether it ran is not known")

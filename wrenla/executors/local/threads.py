@@ -51,7 +51,7 @@ class ThreadTransport:
         return arguments[0]
 
     def explain(self, error: BaseException) -> None:
-        """Do nothing: what is said of it is true here."""
+        """Do nothing: errors name their cause already."""
 
     def gathered(self, results: Sequence[Any]) -> Any:
         return (list(results),), {}
@@ -130,7 +130,7 @@ class ThreadChannel:
 
 
 class _Heard:
-    """What one thread has printed and logged."""
+    """Captured output and log records of one thread."""
 
     def __init__(self, show: Callable[[StreamName, str], None]) -> None:
         self.parts: list[tuple[StreamName, str]] = []

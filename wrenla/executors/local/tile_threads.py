@@ -96,7 +96,7 @@ class TileThreads:
 
 
 class _TileThread(threading.Thread):
-    """It knows neither the pool nor its executor, which end when nobody else knows them."""
+    """Thread of a pool, without a reference to pool or executor, so that both can be collected."""
 
     def __init__(self, name: str, work: _Work, inside: threading.local) -> None:
         super().__init__(name=name, daemon=True)

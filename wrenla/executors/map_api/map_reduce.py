@@ -1,4 +1,4 @@
-"""`map_reduce`: a tree of calls whose intermediate results never come home."""
+"""`map_reduce`: a tree of calls; intermediate results never come home."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Reduction:
         self._lock = threading.Lock()
 
     def start(self, leaves: Sequence[Future[Any]]) -> None:
-        """Begin with the results of the map, of which there is at least one."""
+        """Begin with the results of the map, at least one."""
         count = len(leaves)
         while True:
             self._levels.append([None] * count)

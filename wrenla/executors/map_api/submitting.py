@@ -91,7 +91,7 @@ class Submitter:
         return future
 
     def close(self) -> None:
-        """Note that no more calls come."""
+        """Drop the function: no more calls come."""
         if not self._closed:
             self._closed = True
             self._calls.transport.forget(self._function)

@@ -23,7 +23,7 @@ logger = logging.getLogger("wrenla.calls")
 
 
 class _Shared:
-    """An object that several need: how many, and whether it is there."""
+    """Shared object: number of its users, and whether it is stored."""
 
     def __init__(self) -> None:
         self.users = 0
@@ -32,7 +32,7 @@ class _Shared:
 
 
 class ScratchSpace:
-    """A folder, in the store for temporaries, that is made when it is first needed and removed at the end.
+    """Folder in the store for temporaries; made at its first use, removed at the end.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class ScratchSpace:
         return tuple(named)
 
     def keep(self, packed: Packed) -> bool:
-        """Need something shared once more. Returns False, and does nothing, if it is not stored (now)."""
+        """Add a use of something shared. Returns False, and does nothing, if it is not stored (now)."""
         keys = [blob.key for blob in packed if blob.key]
         if not keys:
             return False
@@ -111,7 +111,7 @@ class ScratchSpace:
         return True
 
     def drop(self, packed: Iterable[Blob]) -> None:
-        """Need something shared no more. Who is the last one to say so removes it."""
+        """Drop a use of something shared. The last user removes it."""
         if os.getpid() != self._process:  # a fork, which unwinds what its parent is still at
             return
         for blob in packed:
@@ -154,7 +154,7 @@ class ScratchSpace:
             logger.warning("%s: not removed yet: %s", key, error)
 
     def free_results(self, call: str, attempt: int) -> None:
-        """Remove what a worker may have stored that could not say so."""
+        """Remove results that a worker may have stored without being able to report them."""
         try:
             keys = list(self.store.list(results_of(call, attempt)))
         except StoreError as error:

@@ -33,7 +33,7 @@ class _DamagedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ObjectReader:
-    """How to read one object.
+    """Reader of one object.
 
     Parameters
     ----------
