@@ -90,7 +90,7 @@ def same_types(a: Any, b: Any) -> bool:
 
 
 @given(st.one_of(TASK, SPEC))
-def test_what_is_encoded_comes_back_through_json(value: Task | ArraySpec) -> None:
+def test_task_message_survives_json(value: Task | ArraySpec) -> None:
     text = json.dumps(encode(value))
     back = decode(json.loads(text))
     assert back == value
@@ -130,7 +130,7 @@ def test_a_task_in_json_can_be_read() -> None:
         '["Grid", ["", 2, 2], ["", 0, 1]]',
     ],
 )
-def test_nothing_else_comes_out(text: str) -> None:
+def test_decode_of_bad_task_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         decode(json.loads(text))
 
