@@ -133,7 +133,7 @@ def command(*arguments: str | Path) -> list[str]:
         ("--timeout", "60", "--deadline", "100", "--retries", "1", "--idempotent"),
     ],
 )
-def test_one_line_for_each_line(folder: Path, options: tuple[str, ...]) -> None:
+def test_map_command_prints_one_line_per_input(folder: Path, options: tuple[str, ...]) -> None:
     result = wrenla_map(folder, "double", folder / "in.txt", *options)
     assert (result.stdout, result.stderr, result.exit_code) == ("2\n4\n6\n", "", 0)
 
@@ -164,7 +164,7 @@ def test_classes_of_the_script_and_modules_beside_it_travel(folder: Path) -> Non
     assert wrenla_map(folder, "point", folder / "in.txt").stdout == "Point(11)\nPoint(22)\nPoint(33)\n"
 
 
-def test_json(folder: Path) -> None:
+def test_map_command_prints_json(folder: Path) -> None:
     result = wrenla_map(folder, "record", folder / "in.txt", "--json")
     assert [json.loads(line) for line in result.stdout.splitlines()] == [
         {"x": x, "n": 1, "é": None} for x in "123"
@@ -187,18 +187,18 @@ def test_progress(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert last.startswith("wrenla: 3/3 calls, in ")
 
 
-def test_unordered(folder: Path) -> None:
+def test_map_command_unordered_prints_results_as_they_end(folder: Path) -> None:
     assert wrenla_map(folder, "slow_if_first", folder / "in.txt").stdout == "1\n2\n3\n"
     assert wrenla_map(folder, "slow_if_first", folder / "in.txt", "--unordered").stdout == "2\n3\n1\n"
 
 
-def test_output(folder: Path) -> None:
+def test_map_command_writes_output_file(folder: Path) -> None:
     result = wrenla_map(folder, "double", folder / "in.txt", "--output", folder / "out.txt")
     assert (result.output, result.exit_code) == ("", 0)
     assert (folder / "out.txt").read_text() == "2\n4\n6\n"
 
 
-def test_no_inputs(folder: Path) -> None:
+def test_map_command_without_inputs_prints_nothing(folder: Path) -> None:
     result = wrenla_map(folder, "double", "-", stdin="\n\n")
     assert (result.output, result.exit_code) == ("", 0)
 
@@ -237,7 +237,7 @@ def test_retries(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("--chunksize", "2"), ("--chunksize", "9"), ("--kind", "thread")])
-def test_the_first_failure_ends_it(folder: Path, options: tuple[str, ...]) -> None:
+def test_map_command_ends_at_first_failure(folder: Path, options: tuple[str, ...]) -> None:
     result = wrenla_map(folder, "double", folder / "bad.txt", *options)
     assert result.exit_code == 1
     assert result.stdout == "2\n"
