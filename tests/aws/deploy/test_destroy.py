@@ -212,7 +212,7 @@ def test_a_rule_that_was_rewritten_may_be_for_the_same_prefix(account: Account, 
         destroy(account.admin, DeploySpec(function="a"), data=True)
 
 
-def test_whatever_fails_the_same_call_goes_on(account: Account, package: Packaging) -> None:
+def test_failed_destroy_is_continued_by_the_same_call(account: Account, package: Packaging) -> None:
     """The function, which alone knows bucket and prefix, goes after what is in them, and then its role."""
     bucket = f"mine-{account.number}"
     deploy(account.admin, DeploySpec(bucket=bucket, prefix="team/x"))

@@ -41,7 +41,9 @@ def versioned_bucket(account: Account) -> str:
 
 
 @pytest.mark.parametrize("named", [{"bucket": "new"}, {"prefix": "new"}, {"bucket": "new", "prefix": "new"}])
-def test_another_place_is_refused(account: Account, package: Packaging, named: dict[str, str]) -> None:
+def test_deploy_to_another_bucket_or_prefix_is_refused(
+    account: Account, package: Packaging, named: dict[str, str]
+) -> None:
     bucket = deploy(account.admin, DeploySpec(prefix="old")).bucket
     put(account, bucket, "old/m/zarr.json")
     before = what_is_there(account)
@@ -151,7 +153,7 @@ def test_what_wrenla_has_not_written_stays(account: Account, package: Packaging)
     assert what_is_there(account)["functions"] == []
 
 
-def test_beside_packages_too(account: Account, package: Packaging) -> None:
+def test_destroy_keeps_foreign_objects_beside_packages(account: Account, package: Packaging) -> None:
     bucket = deploy(account.admin).bucket
     put(account, bucket, "deploy/wrenla/notes.txt")
     destroy(account.admin, data=True)
