@@ -123,7 +123,7 @@ class Picture:
 
     @property
     def erased(self) -> str:
-        """What to print before a line of one's own on the same terminal: it takes the bar away till later."""
+        """Text to print before another line on the same terminal: it erases the bar for a while."""
         return "\r\x1b[2K" if isinstance(self._view, _Bar) and self._thread is not None else ""
 
     def over(self) -> None:

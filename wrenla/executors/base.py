@@ -154,7 +154,7 @@ class Executor(CallingExecutor):
     @property
     @abstractmethod
     def model(self) -> ExecutorModel:
-        """What a plan needs to know of this executor."""
+        """Cost model of this executor, for plans."""
 
     @property
     @abstractmethod

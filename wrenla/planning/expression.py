@@ -44,7 +44,7 @@ Nodes: TypeAlias = "tuple[Node, ...]"
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is known of a result before it is computed."""
+    """Description of a result before it is computed."""
 
     grid: Grid
     dtype: str
@@ -211,7 +211,7 @@ class Node:
 
     @cached_property
     def carries(self) -> frozenset[str]:
-        """What reading this node already does: shift, rows, cols, mask, sum."""
+        """Operations that reading this node already does: shift, rows, cols, mask, sum."""
         if self.is_view:
             words: frozenset[str] = self.op.carries(*self.args)
             return words

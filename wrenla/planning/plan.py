@@ -141,7 +141,7 @@ class Plan:
 
     @cached_property
     def batch(self) -> int:
-        """How many tasks go to a worker at once, if so many are ready: those that are short go together."""
+        """Number of tasks that go to a worker at once: short ones go together."""
         if not self.tasks or not self.model.worthwhile:
             return 1
         mean = max(1e-6, float(self.graph.seconds.mean()) - self.model.latency)
