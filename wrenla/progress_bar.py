@@ -112,6 +112,7 @@ class Picture:
     def begin(self, counts: Counts) -> None:
         """Draw from now on."""
         self.end()
+        # A new event: the thread of the picture before still looks at its own.
         self._over = threading.Event()
         thread = threading.Thread(
             target=self._draw, args=(counts, self._over), name="wrenla-progress", daemon=True
@@ -134,6 +135,7 @@ class Picture:
         """Draw the last state and give the terminal back."""
         thread, self._thread = self._thread, None
         self._over.set()
+        # The garbage collector may end a forgotten map in the drawing thread, which cannot join itself.
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 

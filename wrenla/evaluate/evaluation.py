@@ -198,6 +198,7 @@ def _save(
                 unchanged=lambda: _check_same([node]),
             ),
         ):
+            # Inside of the run: if it fails, the run has its tiles yet, and keeps them for the next attempt.
             return claimed[0].publish()
     except (LinAlgError, np.linalg.LinAlgError, StaleMatrixError):
         for place in claimed:

@@ -50,6 +50,7 @@ class LambdaTransport(LambdaService):
     def ending(self) -> None:
         """Wait for superseded invocations, but not for ever."""
         with self._lock:
+            # A copy: to break a connection takes the channel's own lock, and new channels come meanwhile.
             channels = list(self._channels)
         now = time.monotonic()
         for channel in channels:
