@@ -152,7 +152,7 @@ def test_put_owned(s3_bucket: str) -> None:
         store.owner("nothing")
 
 
-def test_holder_stopped_during_renewal_does_not_take_the_place_back(
+def test_who_goes_on_in_the_middle_of_a_renewal_does_not_take_the_place_back(
     tmp_path: Path, executor: wl.LocalExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A driver is stopped between its look at the lease and its count, and another one is done meanwhile."""

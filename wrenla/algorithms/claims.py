@@ -89,7 +89,7 @@ def _is_small(A: Node) -> bool:
 
 @dataclass(frozen=True)
 class Looked:
-    """A, with its claimed structure checked at each read of a diagonal tile.
+    """A, and whoever reads a diagonal tile looks whether A is what is said of it.
 
     With each diagonal tile A[k, k] one pair of others is read, A[p, k] and A[k, p], and A[p, p], which tells
     how large entries are there. Tasks: none of its own.

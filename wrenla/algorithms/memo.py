@@ -20,7 +20,7 @@ class Cell:
 
 
 class SameTiles:
-    """View with the tiles of its argument, unchanged."""
+    """What a view does that reads as its argument."""
 
     def carries(self, *args: Node) -> frozenset[str]:
         return args[0].carries

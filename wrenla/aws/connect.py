@@ -70,7 +70,7 @@ class Clients:
 
 
 def connect(session: Any, spec: DeploySpec) -> tuple[Clients, Site]:
-    """Create the clients, find the account, and fill open options of `spec` from the deployment.
+    """Make the clients, and find out whose account this is, and what of `spec` is as deployed.
 
     Endpoints are boto3's own settings: ``AWS_ENDPOINT_URL``, ``AWS_ENDPOINT_URL_LAMBDA``, ….
 

@@ -324,7 +324,7 @@ class _Examination:
         return "first {:.2f} s, second {:.3f} s".format(*seconds)
 
     def _tile_there(self) -> str:
-        """Let the function itself look for, put, get and delete a tile, to test its rights."""
+        """Let the function itself look for, put, get and delete a tile: what it may, only it can tell."""
         url = f"s3://{self._site.bucket}/{self._site.temporaries.rstrip('/')}"
         found = self._invoke(self._site.function, {**PING, "store": url}).get("store")
         if not isinstance(found, Mapping):

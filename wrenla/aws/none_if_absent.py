@@ -1,4 +1,4 @@
-"""Calls of AWS that return None for what does not exist."""
+"""Questions to AWS to which "there is none" is an answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ask", "document", "tags_of"]
 
 
 def ask(call: Callable[..., Any], *none: str, **arguments: Any) -> Any:
-    """Call an operation; return None for error codes that mean "does not exist"."""
+    """Call an operation; return None if the answer is one of the codes that mean "there is none"."""
     from botocore.exceptions import ClientError
 
     try:

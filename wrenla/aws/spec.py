@@ -103,7 +103,7 @@ class DeploySpec:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Deployment as it is on AWS.
+    """What is deployed.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Names and places of a deployment's parts.
+    """Where a deployment stands, and what its parts are called.
 
     Attributes
     ----------

@@ -174,7 +174,6 @@ class LambdaEmulator:
             # Before the function is made: deploying finds the emulator by these variables.
             undo.enter_context(_environment(self.variables))
             self._furnish()
-            # Last: whatever fails above ends what has been started.
             self._stack = undo.pop_all()
         return self
 

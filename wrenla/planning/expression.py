@@ -211,7 +211,7 @@ class Node:
 
     @cached_property
     def carries(self) -> frozenset[str]:
-        """Operations that reading this node already does: shift, rows, cols, mask, sum."""
+        """What reading this node already does: shift, rows, cols, mask, sum."""
         if self.is_view:
             words: frozenset[str] = self.op.carries(*self.args)
             return words

@@ -201,7 +201,7 @@ def _forget(executor: Executor, arrays: Mapping[str, ArraySpec]) -> None:
 
 
 def _advice(plan: Plan, nodes: Iterable[Node], targets: Sequence[Target], folder: Workspace) -> str:
-    """Return the advice for a failed run: where finished tiles are, how to resume and to clean."""
+    """Say where finished tiles are, and what can be done with them."""
     persisted = list(folders_of(nodes)) if folder.store.reach != "process" else []
     for other in persisted:
         other.resumable = True

@@ -143,7 +143,7 @@ _values = _Values()
 
 
 def keep_at_most(nbytes: int) -> None:
-    """Limit the bytes of values that this process keeps."""
+    """Say how many bytes of values this process may keep."""
     _values.limit = nbytes
 
 

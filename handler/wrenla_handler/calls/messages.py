@@ -144,7 +144,7 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """Outcome of one attempt.
+    """What became of one attempt.
 
     Attributes
     ----------

@@ -73,7 +73,7 @@ class Store(Protocol):
 
     @property
     def reach(self) -> Reach:
-        """Reach of the store: the processes that can see its objects."""
+        """Who can see what this store holds."""
 
     def get(self, key: str, start: int = 0, stop: int | None = None) -> memoryview:
         """Return bytes `[start, stop)` of an object, the whole one by default, as a read-only view.

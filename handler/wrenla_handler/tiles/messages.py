@@ -73,7 +73,7 @@ class TaskRequest:
 
 @dataclass(frozen=True, slots=True)
 class TaskAnswer:
-    """Outcomes of some tasks.
+    """What became of some tasks.
 
     Attributes
     ----------

@@ -181,7 +181,7 @@ class Sources:
         return tile
 
     def _check(self, spec: ArraySpec, ref: TileRef, tile: Tile) -> None:
-        """Check the claimed structure, as far as this tile shows it: see `claims`."""
+        """Look at what is said of the matrix, as far as this tile shows it: see `claims`."""
         (r, c), counts = spec.grid.origin(ref.i, ref.j), spec.grid.counts
         if ref.i == ref.j:
             check_diagonal(tile, spec.claim, r)

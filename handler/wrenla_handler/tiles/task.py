@@ -270,7 +270,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class ArraySpec:
-    """Source of one array name of a plan during a run.
+    """What fills one array name of a plan during a run.
 
     Parameters
     ----------

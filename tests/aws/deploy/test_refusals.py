@@ -101,7 +101,7 @@ def answer(operation: str, code: str, message: str = "", status: int = 400, **he
     ],
     ids=str,
 )
-def test_refusal_of_aws_is_one_line(error: Exception, said: str) -> None:
+def test_in_one_line(error: Exception, said: str) -> None:
     with pytest.raises(DeployError) as raised, explaining():
         raise error
     assert said in str(raised.value)
@@ -120,7 +120,7 @@ def test_what_executors_know_of_credentials_is_known_here() -> None:
     assert theirs <= set(error_messages._REMEDIES)
 
 
-def test_deploy_without_region_is_refused(account: Account) -> None:
+def test_no_region(account: Account) -> None:
     with pytest.raises(DeployError, match="no region: give --region"):
         deploy(boto3.Session("a", "b"))
 

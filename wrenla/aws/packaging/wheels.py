@@ -83,7 +83,7 @@ def _own() -> list[str]:
 
 
 def _named(requirement: str) -> str:
-    """Return the normalized name of a requirement's distribution; "" if it has none."""
+    """Return which distribution a requirement is about, in the normal form of names; "" if it says none."""
     found = _WHEEL.search(requirement) or _NAME.match(requirement)
     return _normal(found[1]) if found is not None else ""
 

@@ -68,7 +68,7 @@ def has_code(function: Mapping[str, Any]) -> str | None:
 
 
 def reason_to_make_again(function: Mapping[str, Any]) -> str:
-    """Return why an update cannot mend the function; "" if it can."""
+    """Say why the function cannot be mended by an update; "" if it can."""
     if _MADE_AGAIN in function["Tags"]:
         # What decrypts the variables is granted to the role that was, not to one of the same name.
         return "its role was gone, and it does not work with a new one"
@@ -78,7 +78,7 @@ def reason_to_make_again(function: Mapping[str, Any]) -> str:
 
 
 class ToBeMadeAgain:
-    """Mark for recreation: a tag, set before the role is made again, as nothing shows it afterwards."""
+    """A tag at the function, before its role is made again: afterwards nothing else would tell."""
 
     def __init__(self, clients: Clients, site: Site, function: Mapping[str, Any]) -> None:
         self._lambda, self._site, self._function = clients.lambda_, site, function

@@ -43,7 +43,7 @@ class Lifecycle:
 
     @classmethod
     def of(cls, clients: _Clients, site: Site) -> Lifecycle:
-        """Return all rules of the bucket, ours and others'."""
+        """Return the rules of the bucket, whoever has made them."""
         found = ask(
             clients.s3.get_bucket_lifecycle_configuration,
             "NoSuchLifecycleConfiguration",

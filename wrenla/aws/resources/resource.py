@@ -29,7 +29,7 @@ class Change:
 
 
 class Step(Protocol):
-    """Step of a deployment: a resource, or one side of it."""
+    """One resource, or one side of it."""
 
     def look(self) -> Iterator[Change]:
         """Look what is, and yield what to change. It changes nothing; only a change's `apply` does.
