@@ -159,7 +159,7 @@ class Executor(CallingExecutor):
     @property
     @abstractmethod
     def home(self) -> TileReader:
-        """A reader in this process, to gather results with."""
+        """Reader in this process, to gather results."""
 
     def numerics(self) -> dict[str, Any]:
         """Return what the bits of results depend on: BLAS as the workers have it, and NumPy."""

@@ -58,7 +58,7 @@ def from_array(
     dtype: npt.DTypeLike | None = None,
     **others: Any,
 ) -> BigMatrix:
-    """Make a matrix of an array.
+    """Make a matrix from an array.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ _OTHER: dict[str, Literal["lower", "upper"]] = {"lower": "upper", "upper": "lowe
 
 @short_methods
 class CholeskyFactor:
-    """A = L Lᴴ, made by `wrenla.linalg.cho_factor`, or of a factor that is there already.
+    """Cholesky factorization A = L Lᴴ, made by `wrenla.linalg.cho_factor` or from a factor L.
 
     The factor is computed by the first run that needs it and kept as long as this object, or anything made of
     it, is in use. As SciPy's it can be unpacked: ``c, lower = wl.linalg.cho_factor(A)``.

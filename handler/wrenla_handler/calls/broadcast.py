@@ -21,7 +21,7 @@ _KEPT_BYTES = 1 << 30
 
 
 class Ref:
-    """Stands for a value in arguments of calls, where it arrives as the value itself.
+    """Reference to a broadcast value: as an argument of a call it arrives as the value itself.
 
     Executors make them: `Executor.broadcast`. Inside containers and closures a reference stays one;
     there `get` returns the value. All calls of a worker share it, so it must not be changed: arrays are

@@ -79,7 +79,7 @@ _FLOPS = 30e9
 
 
 class LambdaExecutor(Executor):
-    """Runs calls and tile tasks as invocations of a function on AWS Lambda, that `wrenla deploy` has made.
+    """Executor on AWS Lambda: calls and tile tasks invoke a function that `wrenla deploy` has made.
 
     Calls are synchronous invocations: an answer tells by itself that a call has ended, so nothing is polled.
     A call that the service refuses (429) is offered again, more slowly. Functions cannot be stopped: what
@@ -235,7 +235,7 @@ class LambdaExecutor(Executor):
         self._home.cache.drop_array(array_key(spec))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Return when what was submitted has ended, and remove what was stored for it.
+        """End the executor when all submitted calls have ended, and remove what was stored for them.
 
         Parameters
         ----------
