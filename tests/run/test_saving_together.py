@@ -69,7 +69,7 @@ def test_second_save_while_first_lives_is_refused(
 
 @pytest.mark.parametrize("same", [False, True])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_save_taken_over_is_save_conflict_and_mixes_no_tiles(
+def test_who_was_taken_for_dead_is_told_and_mixes_nothing(
     url: str, executor: wl.LocalExecutor, overwrite: bool, same: bool
 ) -> None:
     """A driver stands still (a stopped process, a sleeping machine), and goes on when another one is done."""

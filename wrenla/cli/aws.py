@@ -167,7 +167,7 @@ def deploy_command(
 
 
 class _Named(NamedTuple):
-    """Policy, its file name, and its owner."""
+    """A policy, the name of a file for it, and whose it is."""
 
     file: str
     who: str

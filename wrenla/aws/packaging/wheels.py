@@ -41,7 +41,7 @@ _OLD_GLIBC_REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Wanted content of a package beside wrenla.
+    """What a package shall hold beside wrenla.
 
     Attributes
     ----------
@@ -203,7 +203,7 @@ def _requirements(wheel: Path) -> list[str]:
 
 
 def _explained(output: str, wants: Wanted, target: Target) -> str:
-    """Return cause and remedy of a failure of pip, in one line."""
+    """Say in one line why pip has failed, and what to do."""
     if "No module named pip" in output:
         return f"pip is not installed beside {sys.executable}: run {sys.executable} -m ensurepip"
     if clash := re.search(r"Cannot install (.+?) because", output):

@@ -1,4 +1,4 @@
-"""HTTP/1.1 parser for AWS clients and Lambda's runtime client; it never waits."""
+"""As much of HTTP/1.1 as the AWS clients and Lambda's runtime client speak, without waiting for anything."""
 
 from __future__ import annotations
 
