@@ -235,7 +235,7 @@ def test_a_role_that_somebody_widened_is_narrowed_again(account: Account, packag
     assert iam.get_role_policy(RoleName=name, PolicyName="wrenla")["PolicyDocument"] == right
 
 
-def test_what_others_have_made_under_our_names_is_refused(account: Account, package: Packaging) -> None:
+def test_deploy_over_resources_of_others_is_refused(account: Account, package: Packaging) -> None:
     iam, lambda_ = account.admin.client("iam"), account.admin.client("lambda")
     trust = {"Version": "2012-10-17", "Statement": []}
     iam.create_role(RoleName="wrenla-taken-eu-central-1", AssumeRolePolicyDocument=json.dumps(trust))

@@ -148,7 +148,7 @@ def test_doctor_without_network_fails_the_network(account: Account, monkeypatch:
     assert "AWS_ENDPOINT_URL" in found["network"].text
 
 
-def test_where_only_lambda_does_not_answer(account: Account) -> None:
+def test_doctor_without_lambda_endpoint_fails_the_function(account: Account) -> None:
     def refuse(**_: Any) -> None:
         raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
 
@@ -159,7 +159,7 @@ def test_where_only_lambda_does_not_answer(account: Account) -> None:
     assert found["bucket"].text == f"there is no bucket any-{account.number}"
 
 
-def test_where_only_lambda_looks_at_signatures(account: Account) -> None:
+def test_doctor_with_keys_refused_by_lambda_fails_the_credentials(account: Account) -> None:
     """As an emulator does, whose other services take any secret key."""
 
     def refuse(**_: Any) -> None:

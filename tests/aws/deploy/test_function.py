@@ -188,7 +188,7 @@ def test_interrupted_recreation_of_function_is_continued(account: Account, packa
     assert deploy(account.admin, dry_run=True).changed == ()
 
 
-def test_what_is_lost_with_it_is_told(account: Account, package: Packaging) -> None:
+def test_recreation_of_function_names_lost_settings(account: Account, package: Packaging) -> None:
     deploy(account.admin)
     remove_role(account)
     vpc = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": [], "VpcId": "vpc-1"}

@@ -236,7 +236,7 @@ def test_package_without_peculiarity_has_no_remark(stub: Stub, tmp_path: Path) -
     assert build_package(cache=tmp_path, python=other).remark == ""  # there is none to leave out
 
 
-def test_what_only_the_driver_imports_stays_out(stub: Stub, tmp_path: Path) -> None:
+def test_package_leaves_out_imports_of_the_driver_only(stub: Stub, tmp_path: Path) -> None:
     about = "Metadata-Version: 2.1\nName: {0}\nVersion: 1\n{1}"
     requires = {"rich": "Requires-Dist: pygments>=2\n", "pygments": "", "beta": ""}
     stub(

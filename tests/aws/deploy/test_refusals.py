@@ -246,6 +246,6 @@ def test_waiting_ends() -> None:
         ({"tags": (("wrenla", "x"),)}, "wrenla's own tag"),
     ],
 )
-def test_what_cannot_be_deployed(options: dict[str, Any], said: str) -> None:
+def test_deploy_of_bad_specification_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingError, match=said):
         DeploySpec(**options)

@@ -92,7 +92,7 @@ def test_targets() -> None:
         ),
     ],
 )
-def test_what_pip_says_in_one_line(output: str, python: str, message: str) -> None:
+def test_failure_of_pip_is_one_line(output: str, python: str, message: str) -> None:
     wants = Wanted({"numpy": "2.4.6"}, Path("r.txt"), "")
     said = _explained(output, wants, lambda_target(python, "x86_64"))
     assert message in said
@@ -162,7 +162,7 @@ def test_the_drivers_own_are_left_out(tmp_path: Path) -> None:
         ({"a": ["b"], "b": ["a"]}, ["a"], {"a", "b"}),
     ],
 )
-def test_what_the_users_requirements_lead_to_stays(
+def test_wheels_required_by_the_user_are_kept(
     more: Mapping[str, Sequence[str]], lines: Sequence[str], also: set[str], tmp_path: Path
 ) -> None:
     assert names(tmp_path, more, *lines) == NEEDED | also
