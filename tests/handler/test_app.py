@@ -556,7 +556,9 @@ def test_tasks_beyond_the_time_are_given_back(
     assert len(list(open_store(specs["Y"].url).list())) == 2
 
 
-def test_what_functions_of_tiles_print(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_of_tile_functions_is_in_the_answer(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = io.StringIO()
     monkeypatch.setattr(sys, "stdout", real)
     make()

@@ -57,7 +57,7 @@ def test_every_writing_has_a_generation_of_its_own() -> None:
     assert len({new_generation() for _ in range(100)}) == 100
 
 
-def test_what_stands_in_the_metadata() -> None:
+def test_metadata_have_the_documented_fields() -> None:
     """Spelled out, as other software reads it too: a change here is a change of the format."""
     layout = TileLayout(Grid((7, 7), (3, 3)), "complex64", 2, "lower", "G1")
     assert json.loads(layout.to_json()) == {
@@ -227,12 +227,12 @@ def test_layout_of_empty_address_is_not_a_matrix_error(memory: MemoryStore) -> N
         {"storage_transformers": []},
     ],
 )
-def test_what_other_software_may_write(changes: dict[str, Any], memory: MemoryStore) -> None:
+def test_metadata_of_other_software_are_read(changes: dict[str, Any], memory: MemoryStore) -> None:
     layout = read(memory, metadata(**changes))
     assert (layout.grid, layout.dtype, layout.structure) == (Grid((7, 5), (3, 4)), "float64", "general")
 
 
-def test_what_other_software_has_written_has_no_generation(memory: MemoryStore) -> None:
+def test_metadata_of_other_software_have_no_generation(memory: MemoryStore) -> None:
     assert read(memory, metadata(attributes={})).generation == ""
 
 

@@ -86,7 +86,7 @@ def test_chunk_must_be_positive(texts: Store, chunk: int | str) -> None:
         wl.objects(texts.url, chunk=chunk)
 
 
-def test_nothing_there_is_an_error_of_the_call(store: Store) -> None:
+def test_objects_of_empty_address_is_file_not_found(store: Store) -> None:
     with pytest.raises(FileNotFoundError, match="there are no objects here"):
         wl.objects(store.url)
     with pytest.raises(FileNotFoundError, match="there are no objects here"):
@@ -355,7 +355,7 @@ def test_objects_are_inputs_of_map(
 # names that are no keys, and links
 
 
-def test_what_cannot_be_passed_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_objects_with_bad_names_or_links_are_refused_by_name(tmp_path: Path) -> None:
     """Never left out without a word; what a pattern does not ask for may be there."""
     (tmp_path / "deep/er").mkdir(parents=True)
     (tmp_path / "deep/a.txt").write_text("a")

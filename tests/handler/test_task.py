@@ -212,5 +212,5 @@ def test_the_tiles_of_a_read() -> None:
         ({"window": (0, 1, 1, 0, 1, 1)}, False),
     ],
 )
-def test_what_blas_takes_as_it_is(change: dict[str, Any], plain: bool) -> None:
+def test_plain_read_is_one_that_blas_takes(change: dict[str, Any], plain: bool) -> None:
     assert Read(TileRef("A", 0, 0), **change).plain is plain

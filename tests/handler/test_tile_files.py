@@ -151,7 +151,7 @@ def test_mapped_spill_file_may_be_removed(files: SpillFiles) -> None:
     assert files.used == 256
 
 
-def test_what_comes_from_a_file_is_not_written_again(files: SpillFiles, folder: Path) -> None:
+def test_mapped_tile_is_not_spilled_again(files: SpillFiles, folder: Path) -> None:
     files.put(("a", 0, 0, 0), numbers((4, 8)))
     back = files.get(("a", 0, 0, 0), 4, 8, "float64")
     files.drop(("a", 0, 0, 0))
@@ -276,7 +276,7 @@ def test_tiles_that_memory_has_no_room_for(dtype: str, ndim: int, folder: Path) 
     assert list(folder.iterdir()) == []
 
 
-def test_what_was_just_made_is_kept_too(files: SpillFiles) -> None:
+def test_new_tile_is_spilled_when_evicted(files: SpillFiles) -> None:
     cache = TileCache(0, files.put)
     cache.put(("a", 0, 0, 0), padded(numbers((3, 2))))
     assert np.array_equal(files.get(("a", 0, 0, 0), 3, 2, "float64"), numbers((3, 2)))  # type: ignore[arg-type]

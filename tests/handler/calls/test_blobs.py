@@ -197,7 +197,7 @@ def test_a_truncated_or_padded_object_is_refused(damage: Callable[[bytes], bytes
         load(packed, objects.get)
 
 
-def test_what_is_inside_the_message_is_limited_as_a_whole() -> None:
+def test_inline_limit_is_for_all_parts_together() -> None:
     objects = Objects()
     value = [np.full(100 << 10, number, np.uint8) for number in range(4)]
     packed = pack(dump(value), objects.put)

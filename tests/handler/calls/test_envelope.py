@@ -117,7 +117,7 @@ def test_decode_of_foreign_response_is_refused() -> None:
 
 
 @given(st.binary(), st.text())
-def test_what_is_sealed_is_unsealed(text: bytes, secret: str) -> None:
+def test_sealed_answer_is_unsealed_equal(text: bytes, secret: str) -> None:
     assert unsealed(sealed(text, secret), secret) == text
 
 

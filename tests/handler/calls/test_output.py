@@ -38,7 +38,7 @@ def test_take_returns_output_since_last_take(descriptor: int) -> None:
     assert os.fstat(descriptor).st_size == 0
 
 
-def test_what_is_in_the_streams_is_flushed_first(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_take_flushes_the_streams_first(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
     out, err = (open(os.dup(descriptor), "w", buffering=1 << 20) for _ in range(2))  # noqa: SIM115
     with out, err:
         monkeypatch.setattr(sys, "stdout", out)
@@ -49,7 +49,7 @@ def test_what_is_in_the_streams_is_flushed_first(descriptor: int, monkeypatch: p
 
 
 @pytest.mark.process
-def test_what_a_program_prints_is_kept_too(descriptor: int) -> None:
+def test_take_has_output_of_child_programs(descriptor: int) -> None:
     subprocess.run([sys.executable, "-c", "print('from a program')"], stdout=descriptor, check=True)
     assert FileOutput(descriptor).take() == b"from a program\n"
 
