@@ -91,7 +91,7 @@ def test_saved_matrix_keeps_its_structure(dtype: str, place: Place) -> None:
     )
 
 
-def test_what_is_saved_is_read_again_not_computed(place: Place) -> None:
+def test_saved_matrix_is_read_not_computed_again(place: Place) -> None:
     calls = Counter()  # type: ignore[var-annotated]
     L = wl.from_array(gallery.well_conditioned(21, "float64"), tile=8).cholesky().save(place("L"))
 

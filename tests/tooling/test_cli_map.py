@@ -139,7 +139,7 @@ def test_map_command_prints_one_line_per_input(folder: Path, options: tuple[str,
 
 
 @pytest.mark.parametrize("kind", ["process", "thread"])
-def test_what_functions_print_goes_to_standard_error(folder: Path, kind: str) -> None:
+def test_map_command_prints_function_output_to_standard_error(folder: Path, kind: str) -> None:
     (folder / "talk.py").write_text("def talk(x):\n    print('said', x)\n    return 10 / int(x)\n")
     (folder / "zero.txt").write_text("1\n\n0\n2\n")
     run = functools.partial(
@@ -175,7 +175,7 @@ def test_map_command_prints_json(folder: Path) -> None:
     assert "line 1 ('1'): TypeError: the result contains a Point, which JSON does not know" in result.stderr
 
 
-def test_progress(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_map_command_shows_progress(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal by itself, elsewhere if the setting says so; it goes to standard error."""
     assert wrenla_map(folder, "echo", "-", stdin="1\n2\n3\n").stderr == ""
     monkeypatch.setenv("WRENLA_PROGRESS", "true")
@@ -285,7 +285,7 @@ def test_timeout(folder: Path) -> None:
     assert result.stderr.startswith("line 2 ('300'): TimedOut: ")
 
 
-def test_what_runs_is_ended_by_a_failure(folder: Path) -> None:
+def test_map_command_ends_running_calls_at_failure(folder: Path) -> None:
     (folder / "in.txt").write_text("x\n300\n300\n")
     began = time.monotonic()
     result = wrenla_map(folder, "sleep", folder / "in.txt", "--workers", "2")
@@ -298,7 +298,7 @@ def test_long_inputs_are_cut_in_messages(folder: Path) -> None:
     assert f"line 1 ('{'y' * 79}…): ValueError" in result.stderr
 
 
-def test_what_cannot_be_pickled(folder: Path) -> None:
+def test_map_command_names_unpicklable_object(folder: Path) -> None:
     result = wrenla_map(folder, "with_lock", folder / "in.txt", "--kind", "process")
     assert result.exit_code == 1
     assert "the function cannot be sent to workers: " in result.stderr

@@ -226,7 +226,7 @@ def test_optional_dependencies_are_imported_inside_functions() -> None:
     assert [str(found) for found in imports() if not found.inside and found.root in LAZY] == []
 
 
-def test_nothing_is_imported_by_name_at_run_time() -> None:
+def test_no_module_is_imported_by_name_at_run_time() -> None:
     wrong = []
     for name, path in modules().items():
         if name == "wrenla":
