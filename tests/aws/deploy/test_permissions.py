@@ -335,7 +335,7 @@ BUCKET = "arn:aws:s3:::wrenla-123456789012-eu-central-1"
         (asks("iam:PassRole", SITE.role_arn), False),
     ],
 )
-def test_policy_of_runners_has_few_rights(asked: Asked, may: bool) -> None:
+def test_who_runs_needs_little(asked: Asked, may: bool) -> None:
     assert allowed([driver_policy(SITE)], asked) is may
 
 

@@ -92,7 +92,7 @@ def test_targets() -> None:
         ),
     ],
 )
-def test_failure_of_pip_is_one_line(output: str, python: str, message: str) -> None:
+def test_what_pip_says_in_one_line(output: str, python: str, message: str) -> None:
     wants = Wanted({"numpy": "2.4.6"}, Path("r.txt"), "")
     said = _explained(output, wants, lambda_target(python, "x86_64"))
     assert message in said
