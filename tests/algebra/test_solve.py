@@ -34,7 +34,7 @@ def check_solution(a: Array, x: Array, b: Array, dtype: str | None = None) -> No
 
 @pytest.mark.parametrize("columns", RIGHT_HAND_SIDES)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_solve_of_positive_definite_matrix_is_backward_stable(dtype: str, columns: int | None) -> None:
+def test_positive_definite(dtype: str, columns: int | None) -> None:
     for name, matrix in POSITIVE.items():
         for n, tile in TILINGS if name == "well conditioned" and columns == 2 else FEW_TILINGS[2:]:
             a, b = matrix(n, dtype), right_hand_side(n, columns, dtype)

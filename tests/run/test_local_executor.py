@@ -48,7 +48,7 @@ def test_errors_of_calls_come_back(executor: wl.LocalExecutor) -> None:
         list(executor.map(lambda x: 1 / x, [1, 0]))
 
 
-def test_calls_run_on_as_many_workers_as_given() -> None:
+def test_as_many_calls_at_a_time_as_workers() -> None:
     at_once, most, lock = 0, 0, threading.Lock()
 
     def call() -> None:
