@@ -74,7 +74,7 @@ def is_flag(value: Any) -> bool:
 
 
 def flag(value: Any, what: str) -> bool:
-    """Return what an argument says, yes or no. Raises TypeError for a word, which Python takes for yes."""
+    """Return the truth of an argument. Raises TypeError for a word, which Python takes for true."""
     if not is_flag(value):
         raise TypeError(f"{what} is True or False, not {value!r}")
     return bool(value)

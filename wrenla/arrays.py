@@ -90,7 +90,7 @@ def check_arrays(nodes: Iterable[Node]) -> None:
 
 @contextmanager
 def watched(nodes: Iterable[Node]) -> Iterator[None]:
-    """Let a block that fails say so if a large array has been changed meanwhile.
+    """Raise ChangedArrayError in place of a block's failure if a large array has changed meanwhile.
 
     Tiles that were made of it may hold both, under a name that promises what was there before, and nobody
     must go on with them: so this error goes before any other.
@@ -142,7 +142,7 @@ def _given(nodes: Iterable[Node]) -> Iterator[Given]:
 
 
 def _state(array: Array) -> str:
-    """Return what tells whether an array has changed: hashed as it lies in memory, which is faster."""
+    """Return a fingerprint that changes with an array: its bytes hashed as they lie in memory."""
     turned = array.ndim == 2 and abs(array.strides[0]) < abs(array.strides[1])
     return _name_of_file(array) or _name_of_content(array.T if turned else array)
 
@@ -159,7 +159,7 @@ def _name_of_content(array: Array) -> str:
 
 @contextmanager
 def _guarded(array: Array) -> Iterator[None]:
-    """Let a block read an array whose file somebody may cut short."""
+    """Guard a block that reads an array from a file that may be cut short."""
     guard(array)
     with refuse_truncated():
         yield
@@ -225,7 +225,7 @@ def _name_of_file(array: Array) -> str:
 
 
 def _mapping_of(array: Any) -> np.memmap[Any, Any] | None:
-    """Return the mapping that an array is, or is a part of, None if there is none."""
+    """Return the memory map under an array, or None."""
     while isinstance(array, np.ndarray):
         if isinstance(array, np.memmap) and not isinstance(array.base, np.ndarray):
             return array if array.base is not None else None

@@ -41,7 +41,7 @@ def _cache_folder() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What can be set, with its default; ``WRENLA_`` and a key in capitals is its environment variable.
+    """Settings and their defaults; ``WRENLA_`` and a key in capitals is its environment variable.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Files of settings, and whose they are: what others may write does not decide where temporaries go."""
+"""Files of settings: a file that others may write does not decide where temporaries go."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _unreadable(path: Path, error: PermissionError) -> Ignored | None:
 
 
 def _why_not(status: os.stat_result) -> str:
-    """Say why a file, or a link, does not count; "" if it does."""
+    """Return why a file, or a link, is ignored; "" if it counts."""
     me = os.geteuid()
     if status.st_uid not in (me, 0):
         owner, mine = _name_of(status.st_uid), _name_of(me)

@@ -89,7 +89,7 @@ class WorkerDied(CallError):
 
 
 class NeverStarted(CallError):
-    """The function surely has not begun: no worker could be had, or the deadline passed in the queue."""
+    """The function surely has not begun: no worker started, or the deadline passed in the queue."""
 
 
 class Lost(CallError):
@@ -97,11 +97,11 @@ class Lost(CallError):
 
 
 class Cancelled(CallError, concurrent.futures.CancelledError):
-    """The call was running when its executor was told to stop."""
+    """The call was running when its executor was stopped."""
 
 
 class NestedCallError(WrenlaError, RuntimeError):
-    """A function that runs on a worker asked the same executor for calls, which would wait for themselves."""
+    """A function called the executor that it runs on: such calls would wait for themselves."""
 
 
 class OverBudget(CallError):
@@ -113,7 +113,7 @@ class ServiceError(WrenlaError):
 
 
 class VersionError(WrenlaError):
-    """Driver and function are not made for each other: Python or packages differ; deploy again."""
+    """Driver and function have different versions of Python or packages; deploy again."""
 
 
 class ReachError(WrenlaError, ValueError):

@@ -63,7 +63,7 @@ def cholesky(
 
 @short
 def cho_factor(a: Operand, lower: bool = True, **others: Any) -> CholeskyFactor:
-    """Return a factorization of a Hermitian positive definite matrix that solves with it, as often as wanted.
+    """Return the Cholesky factorization of a Hermitian positive definite matrix, to solve with it repeatedly.
 
     Nothing is computed until a solution is.
 

@@ -31,7 +31,7 @@ _LINES_EVERY = 5.0
 
 
 class Counts(Protocol):
-    """How far something is. Who does it counts, the drawing thread reads."""
+    """Counts of finished work: the working thread writes, the drawing thread reads."""
 
     @property
     def done(self) -> int: ...
@@ -112,6 +112,7 @@ class Picture:
     def begin(self, counts: Counts) -> None:
         """Draw from now on."""
         self.end()
+        # A new event: the thread of the picture before still looks at its own.
         self._over = threading.Event()
         thread = threading.Thread(
             target=self._draw, args=(counts, self._over), name="wrenla-progress", daemon=True
@@ -123,7 +124,7 @@ class Picture:
 
     @property
     def erased(self) -> str:
-        """What to print before a line of one's own on the same terminal: it takes the bar away till later."""
+        """Text to print before another line on the same terminal: it erases the bar for a while."""
         return "\r\x1b[2K" if isinstance(self._view, _Bar) and self._thread is not None else ""
 
     def over(self) -> None:
@@ -131,9 +132,10 @@ class Picture:
         self._over.set()
 
     def end(self) -> None:
-        """Draw the last state and let go of the terminal."""
+        """Draw the last state and give the terminal back."""
         thread, self._thread = self._thread, None
         self._over.set()
+        # The garbage collector may end a forgotten map in the drawing thread, which cannot join itself.
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
@@ -161,7 +163,7 @@ def _end_all() -> None:
 
 
 class _Bar:
-    """One line that changes, and below it what else is to be said."""
+    """Bar that changes, and notes below it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

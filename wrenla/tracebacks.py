@@ -1,4 +1,4 @@
-"""Tracebacks that end where the user's code does, if what went wrong says all by itself."""
+"""Short tracebacks: errors end at the user's line if their message is enough."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PYTHON = os.path.join(sysconfig.get_path("stdlib"), "")
 
 
 def short(function: Callable[P, R]) -> Callable[P, R]:
-    """Let the errors of a public function leave out the frames inside wrenla.
+    """Decorate a public function: its errors leave out the frames inside wrenla.
 
     What wrenla raises on purpose ends at the user's line; what a user's function raises goes on there. The
     whole traceback goes to the logger ``wrenla.tracebacks`` at DEBUG. What nobody meant is left whole.

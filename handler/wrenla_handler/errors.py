@@ -25,11 +25,11 @@ class WrenlaError(Exception):
 
 
 class StoreError(WrenlaError, OSError):
-    """A store could not do what was asked of it; the message names the store and the key."""
+    """A request to a store failed; the message names the store and the key."""
 
 
 class TransientStoreError(StoreError):
-    """A store failed in a way that the same request may not fail again: it is worth a retry."""
+    """A store failed in passing: a retry of the same request may succeed."""
 
 
 class IntegrityError(StoreError):
@@ -37,7 +37,7 @@ class IntegrityError(StoreError):
 
 
 class EventError(WrenlaError, ValueError):
-    """A function was sent something that it does not understand, most likely by another version of wrenla."""
+    """A function got an event that it does not understand, most likely from another version of wrenla."""
 
 
 class ThreadLimitError(WrenlaError, RuntimeError):

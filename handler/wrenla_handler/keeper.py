@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> None:
     for number in (END, signal.SIGCHLD, signal.SIGINT, *_FORWARDED):
         signal.signal(number, lambda number, frame: None)  # it is read from the pipe
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    # After the handlers: without one, END would kill the keeper, and nobody would end the worker.
     _prctl(_PR_SET_PDEATHSIG, END)
     if os.getppid() != parent:  # it has ended before we asked
         sys.exit("the driver is gone")
@@ -78,6 +79,7 @@ def _start(command: list[str], answers: str) -> int:
     if child:
         return child
     try:
+        # The child shares the pipe, and the keeper would take signals to the child for its own.
         signal.set_wakeup_fd(-1)
         os.setpgid(0, 0)
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -95,7 +95,7 @@ def _environment() -> _Environment:
 
 
 def threads_of(memory: int) -> int:
-    """Return how many threads BLAS uses in a function of so many megabytes: the processors that it gets.
+    """Return the BLAS threads of a function by its megabytes: one for each processor that it gets.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def packages() -> dict[str, str]:
 
 
 class _Environment:
-    """What lives from one event to the next."""
+    """State that lives from one event to the next."""
 
     def __init__(self, variables: os._Environ[str]) -> None:
         self._memory = int(variables.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0))
@@ -248,7 +248,7 @@ def _failed(error: Exception, most: int = _ANSWER) -> Packed:
 
 
 def _files(folder: str) -> SpillFiles | None:
-    """Return a place for tiles, None if there is none: it would only save time."""
+    """Return files for spilled tiles, or None: they only save time."""
     try:
         return SpillFiles(folder)
     except OSError as error:
@@ -267,7 +267,7 @@ def _call_of(plain: dict[str, Any]) -> Request:
 
 
 def _ping_of(plain: dict[str, Any]) -> str | None:
-    """Return the address to try, None if none is asked for."""
+    """Return the address to try, or None."""
     store = plain.get("store")
     if store is not None and not isinstance(store, str):
         raise TypeError(f"store={store!r}")

@@ -57,7 +57,7 @@ class SingularMatrixError(LinAlgError):
 
 
 class StructureError(LinAlgError):
-    """A matrix does not have the structure that it is said to have.
+    """A matrix does not have its claimed structure.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 
 class Threads(ThreadPoolExecutor):
-    """A pool that goes on with the threads it has when the system starts no more of them.
+    """Thread pool that works with fewer threads if the system starts no more.
 
     The standard library's raises in `submit` then, and leaves what was submitted in its queue, so that it may
     be done all the same, and nobody hears of it.
@@ -54,7 +54,7 @@ def no_thread(what: str, error: RuntimeError) -> ThreadLimitError:
 
 
 def limits_on_starting() -> str:
-    """Say what bounds threads and processes here, and what can be done, as the end of a message."""
+    """Return the limits on threads and processes, and the remedy, as the end of a message."""
     limits = "; ".join(_limits()) or "no limit of this process is known"
     return f": {limits}. Use fewer workers, end other programs of this user, or raise that limit"
 

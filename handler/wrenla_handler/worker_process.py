@@ -52,6 +52,7 @@ def main(arguments: list[str]) -> None:
     _leave_interrupts_to_the_driver()
     requests = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
+    # A function that reads its standard input must not get the requests.
     os.dup2(null, 0)
     os.close(null)
     os.set_inheritable(answers, False)  # what a function starts must not hold the pipe open
@@ -139,7 +140,7 @@ class _Desk:
 
 
 def _leave_interrupts_to_the_driver() -> None:
-    """Do nothing when somebody sends us what Ctrl-C sends: the driver says when we end.
+    """Ignore SIGINT (Ctrl-C): the driver ends this process.
 
     Not by ignoring it, which programs that functions start would inherit: they could not be interrupted.
     """

@@ -42,7 +42,7 @@ def checked(
     shape: tuple[int, int] | None = None,
     writable: bool = False,
 ) -> Matrix:
-    """Return `a` as a plain ndarray over the same memory, or tell what is wrong with it.
+    """Return `a` as a plain ndarray over the same memory, or raise.
 
     Parameters
     ----------

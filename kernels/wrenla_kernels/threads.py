@@ -133,6 +133,7 @@ class _Limits:
                 self._before = library.get_num_threads()
             token = object()
             self._open.append((token, n))
+            # With the lock held: the number is the library's, for all threads, and is that of the last entry.
             library.set_num_threads(n)
             return token
 

@@ -1,4 +1,4 @@
-"""NumPy's functions that work entry by entry, by name: what may be asked for by a task.
+"""NumPy's elementwise functions, by name, that tasks may use.
 
 A fixed table, so that a name that comes from elsewhere is one of these or an error. Nothing here warns.
 """

@@ -58,7 +58,7 @@ def test_a_small_array_may_change_after_use() -> None:
 
 
 @given(data=st.data())
-def test_one_name_for_one_content(data: st.DataObject) -> None:
+def test_arrays_of_equal_content_have_one_name(data: st.DataObject) -> None:
     """Whatever the strides, the order of axes and that of bytes are."""
     dtype = data.draw(st.sampled_from(DTYPES))
     shape = tuple(data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=2)))
@@ -80,7 +80,7 @@ def test_one_name_for_one_content(data: st.DataObject) -> None:
         assert identity(view, tile=4) != identity(a, tile=4)
 
 
-def test_what_else_a_name_tells_apart() -> None:
+def test_array_name_depends_on_layout_and_dtype() -> None:
     """Tiles are kept at hand by the name of the array, so what decides what is in a tile is part of it."""
     zeros = np.zeros((6, 4))
     alike = [
@@ -259,9 +259,7 @@ def test_mapped_files(uncopied: None, tmp_path: Path, monkeypatch: pytest.Monkey
     assert identity(first, tile=8) == identity(np.array(first), tile=8)
 
 
-def test_what_nobody_can_write_to_is_not_looked_at_again(
-    uncopied: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_read_only_array_is_not_hashed_again(uncopied: None, monkeypatch: pytest.MonkeyPatch) -> None:
     a = gallery.normal((9, 7))
     a.flags.writeable = False
     frozen = [a, a[::2], np.frombuffer(a.tobytes()).reshape(9, 7)]

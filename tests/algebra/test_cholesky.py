@@ -42,7 +42,7 @@ def test_scaled_by_1e_10(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
-def test_moler(dtype: str) -> None:
+def test_cholesky_of_moler_matrix_is_backward_stable(dtype: str) -> None:
     """Condition 10¹³ at n = 20: the least pivots are all that is left of a long sum."""
     for n, tile in [(5, 8), (12, 5), (16, 8), (20, 7)]:
         a = gallery.moler(n, dtype)
@@ -50,7 +50,7 @@ def test_moler(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("tile", [1, 3, 4, 8, 16])
-def test_hilbert(tile: int) -> None:
+def test_cholesky_of_hilbert_matrix_is_backward_stable(tile: int) -> None:
     for n in range(1, 12):
         a = gallery.hilbert(n)
         check_factor(a, wl.from_array(a, tile=tile).cholesky().compute())
@@ -74,7 +74,7 @@ def test_hilbert_at_the_edge(n: int, tile: int) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("schedule", ["waves", "dataflow"])
-def test_upper(dtype: str, schedule: str) -> None:
+def test_cholesky_upper_is_transposed_lower(dtype: str, schedule: str) -> None:
     for n, tile in TILINGS:
         a = gallery.well_conditioned(n, dtype)
         A = wl.from_array(a, tile=tile)
@@ -103,7 +103,7 @@ def test_tiles_that_are_not_square(tile: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_of_views(dtype: str) -> None:
+def test_cholesky_of_views_is_backward_stable(dtype: str) -> None:
     """A shift, a scale and a sum ride on the reads of the factorization."""
     n = 21
     a, b = gallery.normal((n, n), dtype), gallery.well_conditioned(n, dtype)
@@ -115,7 +115,7 @@ def test_of_views(dtype: str) -> None:
     check_factor(b[3:, 3:], B[3:, 3:].cholesky().compute())
 
 
-def test_of_order_zero() -> None:
+def test_cholesky_of_order_zero_is_empty() -> None:
     A = wl.zeros((0, 0))
     assert A.cholesky().compute().shape == (0, 0)
     assert A.cholesky(upper=True).compute().shape == (0, 0)
@@ -136,12 +136,12 @@ def test_tiles_larger_than_the_leaves_of_the_kernels(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (4, 3), (0, 2)])
-def test_a_matrix_that_is_not_square(shape: tuple[int, int]) -> None:
+def test_cholesky_of_rectangle_is_refused(shape: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="square"):
         wl.zeros(shape).cholesky()
 
 
-def test_a_vector() -> None:
+def test_cholesky_of_vector_is_refused() -> None:
     with pytest.raises(ValueError, match="square"):
         wl.zeros(1).cholesky()
 

@@ -108,7 +108,7 @@ def test_a_matrix_of_another_kind_is_found_in_a_sample(monkeypatch: pytest.Monke
 
 @pytest.mark.filterwarnings("ignore:Ill-conditioned")
 @pytest.mark.parametrize("dtype", ["float32", "complex128"])
-def test_what_rounding_does_is_accepted(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claim_that_holds_up_to_rounding_is_accepted(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where rows and columns are of very different sizes, and where entries are noise."""
     u = gallery.unit_roundoff(dtype)
     g = gallery.normal((N, N), dtype)
@@ -129,7 +129,7 @@ def test_what_rounding_does_is_accepted(dtype: str, monkeypatch: pytest.MonkeyPa
     wl.from_array(triangle.astype(dtype), structure="upper")
 
 
-def test_copies_of_arrays_of_others(place: Callable[[str], str]) -> None:
+def test_claim_of_zarr_copy_is_checked(place: Callable[[str], str]) -> None:
     zarr = pytest.importorskip("zarr")
     a = gallery.well_conditioned(N, "float64")
     a[17, 2] += 1
@@ -149,7 +149,7 @@ def test_whole_numbers_are_compared_as_such() -> None:
             wl.from_array(a, structure="hermitian")
 
 
-def test_special_values() -> None:
+def test_claim_with_nan_or_infinity_is_checked() -> None:
     a = np.eye(3)
     for value in (np.nan, np.inf, -np.inf):
         a[2, 0] = a[0, 2] = value
@@ -184,7 +184,7 @@ EXPRESSIONS: dict[str, Callable[[wl.BigMatrix], wl.BigMatrix]] = {
 }
 
 
-def test_of_expressions_as_much_is_looked_at() -> None:
+def test_claim_of_expression_is_checked() -> None:
     full, b = gallery.well_conditioned(9, "float64"), np.ones(9)
     W = wl.from_array(gallery.normal((9, 9)) + 9 * np.eye(9), tile=4)
     for said, right in (("pos", full), ("lower", np.tril(full)), ("diagonal", np.diag(full.diagonal()))):
@@ -199,7 +199,7 @@ def test_of_expressions_as_much_is_looked_at() -> None:
     (2 * W).solve(b, "upper", check=False).compute()
 
 
-def test_what_is_known_is_compared_with_what_is_said() -> None:
+def test_claim_is_checked_against_known_structure() -> None:
     a, b = gallery.well_conditioned(9, "complex128"), np.ones(9)
     kinds: tuple[tuple[Any, Array], ...] = (
         *(("pos", a), ("hermitian", a)),
@@ -215,7 +215,7 @@ def test_what_is_known_is_compared_with_what_is_said() -> None:
             assert np.allclose(D.compute() @ D.solve(b, said).compute(), b), (known, said)
 
 
-def test_both_sides_of_a_diagonal_are_looked_at() -> None:
+def test_claim_is_checked_on_both_sides_of_the_diagonal() -> None:
     for at in ((0, 5), (5, 0)):
         a = np.eye(6)
         a[at] = 7
@@ -224,7 +224,7 @@ def test_both_sides_of_a_diagonal_are_looked_at() -> None:
                 wl.from_function(of(a), (6, 6), tile).solve(np.ones(6), "diagonal").compute()
 
 
-def test_what_is_known_of_saved_matrices_is_believed(place: Callable[[str], str]) -> None:
+def test_structure_of_saved_matrix_is_not_checked(place: Callable[[str], str]) -> None:
     """Of those the other half may not be there; expressions are as right as their parts, up to rounding."""
     a = gallery.normal((9, 9))
     A = wl.from_array(a, tile=4)
@@ -235,7 +235,7 @@ def test_what_is_known_of_saved_matrices_is_believed(place: Callable[[str], str]
     assert wl.open(place("half")).solve(np.ones(9)).compute().shape == (9,)
 
 
-def test_a_tile_that_was_read_before_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claim_is_checked_on_cached_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LARGE, 0)
     a = gallery.normal((9, 9))
     wl.from_array(a, tile=4).compute()

@@ -122,7 +122,7 @@ def test_from_array_into_a_store(tmp_path: Path) -> None:
     assert np.array_equal(wl.open(tmp_path / "a").compute(), expected)
 
 
-def test_documented_not_to_be_copied() -> None:
+def test_from_array_documents_that_large_arrays_are_not_copied() -> None:
     for words in ("not copied", "do not change it"):
         assert words in " ".join((wl.from_array.__doc__ or "").split())
 
@@ -141,7 +141,7 @@ def test_from_function(dtype: str) -> None:
     assert wl.from_function(lambda i, j: np.ones((len(i), len(j))), (0, 3)).compute().shape == (0, 3)
 
 
-def test_no_run_takes_what_another_left_at_hand(tmp_path: Path) -> None:
+def test_run_does_not_use_tiles_cached_by_another_function(tmp_path: Path) -> None:
     """What a function reads from a file may have changed, and no name tells: each run reads it anew."""
     (tmp_path / "k").write_text("1")
 
@@ -220,7 +220,7 @@ def test_from_function_that_fails(function: Any, kind: Any, message: str) -> Non
         assert "rows 4:6, columns 2:4 of a from_function" in notes(caught.value)
 
 
-def test_a_function_that_cannot_be_sent() -> None:
+def test_from_function_of_unpicklable_function_is_refused() -> None:
     lock = threading.Lock()
     with pytest.raises(TypeError, match="pickle"):
         wl.from_function(lambda i, j: lock.locked(), (2, 2))
@@ -254,7 +254,7 @@ def test_random_moments(dtype: str) -> None:
     assert len(np.unique(r)) > 0.99 * r.size
 
 
-def test_what_cannot_be_made() -> None:
+def test_creation_with_bad_arguments_is_refused() -> None:
     with pytest.raises(ValueError, match="'normal' or 'uniform'"):
         wl.random(3, distribution="cauchy")
     with pytest.raises(ValueError, match="seed"):
@@ -353,7 +353,7 @@ def test_arrays_of_other_types_are_converted_tile_by_tile(tmp_path: Path) -> Non
         assert np.array_equal((wl.zeros(a.shape, tile=9) + a).compute(), a)
 
 
-def test_what_is_no_array() -> None:
+def test_from_array_of_non_array_is_refused() -> None:
     bad: Any
     for bad, said in (("a.npy", "np.load"), (Path("a.zarr"), "wl.open"), (wl.eye(3), "a matrix already")):
         with pytest.raises(TypeError, match=said):
@@ -364,7 +364,7 @@ def test_what_is_no_array() -> None:
         wl.from_array([1.0], overwrite=True)
 
 
-def test_what_is_no_function_or_returns_no_array() -> None:
+def test_from_function_without_function_or_array_is_refused() -> None:
     for made in (np.eye(3), wl.eye(3), "f", None):
         with pytest.raises(TypeError, match=r"^from_function\(f, shape\) needs a function, not "):
             wl.from_function(made, (3, 3))  # type: ignore[arg-type]

@@ -77,7 +77,7 @@ def test_a_tile_of_another_length(length: int, url: str) -> None:
         assert str(caught.value).startswith(url)
 
 
-def test_a_missing_tile_of_a_triangle_is_one_too(place: Callable[[str], str]) -> None:
+def test_missing_tile_of_triangle_is_missing_tile_error(place: Callable[[str], str]) -> None:
     wl.from_array(gallery.well_conditioned(N, "float64"), tile=TILE).cholesky().save(place("L"))
     assert not store_of(place("L")).exists("c/0/2")
     store_of(place("L")).delete("c/2/0")
@@ -111,7 +111,7 @@ def test_a_missing_tile_of_a_vector(place: Callable[[str], str]) -> None:
         (b"{}", "not a Zarr v3 array"),
     ],
 )
-def test_metadata_that_are_none(content: bytes, message: str, url: str) -> None:
+def test_damaged_metadata_are_metadata_error(content: bytes, message: str, url: str) -> None:
     store_of(url).put("zarr.json", content)
     with pytest.raises(MetadataError, match=f"zarr.json: {message}") as caught:
         wl.open(url)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_all_functions(dtype: str) -> None:
+def test_elementwise_functions_agree_with_numpy(dtype: str) -> None:
     a, b = (np.asarray(abs(normal((4, 3), dtype, seed)) / 4 + 0.1, dtype) for seed in (1, 2))
     A, B = wl.from_array(a, tile=(3, 2)), wl.from_array(b, tile=2)
     for function in UFUNCS.values():
@@ -178,7 +178,7 @@ def test_reductions(axis: Any, keepdims: bool) -> None:
                 )
 
 
-def test_reductions_of_vectors_nan_and_nothing() -> None:
+def test_reductions_of_vectors_nan_and_empty_agree_with_numpy() -> None:
     v = normal(7)
     V = wl.from_array(v, tile=3)
     for name in ("mean", "var", "std", "max", "min"):
@@ -209,7 +209,7 @@ def test_reductions_of_vectors_nan_and_nothing() -> None:
 # what is refused
 
 
-def test_comparisons() -> None:
+def test_comparisons_are_type_errors() -> None:
     A, x = wl.eye(3, tile=2), wl.eye(3).trace()
     for sign in ("eq", "ne", "lt", "le", "gt", "ge"):
         compare = getattr(operator, sign)
@@ -233,7 +233,7 @@ def test_comparisons() -> None:
     assert A in [A]
 
 
-def test_what_numpy_may_not_do() -> None:
+def test_unsupported_numpy_functions_are_type_errors() -> None:
     A, a = wl.zeros((3, 3), tile=2), np.ones((3, 3))
     for f, message in (
         (lambda: np.add.reduce(A), r"numpy.add.reduce takes no BigMatrix; there are A.sum"),

@@ -117,7 +117,7 @@ def test_shifts_are_added_one_by_one() -> None:
     check()
 
 
-def test_the_numbers_of_the_report() -> None:
+def test_chained_scales_keep_numpys_bits_at_extreme_values() -> None:
     big, small = np.full((3, 3), 1e300), np.full((3, 3), 1e-300)
     A, B = wl.from_array(big, tile=2), wl.from_array(small, tile=2)
     same(A * 1e-200 * 1e-200, big * 1e-200 * 1e-200)
@@ -137,7 +137,7 @@ def test_the_numbers_of_the_report() -> None:
         assert np.allclose(x.compute(), expected, rtol=1e-14)
 
 
-def test_nothing_warns() -> None:
+def test_elementwise_overflow_gives_no_warning() -> None:
     a = np.array([[1e300, -1.0], [np.inf, np.nan]])
     A, B = wl.from_array(a, tile=1), wl.from_array(-a, tile=1)
     with warnings.catch_warnings():

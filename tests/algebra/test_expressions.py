@@ -28,31 +28,31 @@ def check(x: Twin) -> None:
 
 @settings(RANDOM, max_examples=100)
 @given(st.data(), sides, sides)
-def test_shallow(data: Any, m: int, n: int) -> None:
+def test_expression_of_depth_one_agrees_with_numpy(data: Any, m: int, n: int) -> None:
     check(trees.matrix(data.draw, m, n, 1))
 
 
 @settings(RANDOM, max_examples=100)
 @given(st.data(), sides, st.integers(1, 2))
-def test_square(data: Any, n: int, depth: int) -> None:
+def test_square_expression_agrees_with_numpy(data: Any, n: int, depth: int) -> None:
     check(trees.matrix(data.draw, n, n, depth))
 
 
 @settings(RANDOM, max_examples=100)
 @given(st.data(), sides, sides, st.integers(2, 4))
-def test_deep(data: Any, m: int, n: int, depth: int) -> None:
+def test_deep_expression_agrees_with_numpy(data: Any, m: int, n: int, depth: int) -> None:
     check(trees.matrix(data.draw, m, n, depth))
 
 
 @settings(RANDOM, max_examples=100)
 @given(st.data(), sides, st.integers(0, 3))
-def test_vectors(data: Any, n: int, depth: int) -> None:
+def test_vector_expression_agrees_with_numpy(data: Any, n: int, depth: int) -> None:
     check(trees.vector(data.draw, n, depth))
 
 
 @settings(RANDOM, max_examples=100)
 @given(st.data(), sides, sides, st.integers(0, 2))
-def test_numbers(data: Any, m: int, n: int, depth: int) -> None:
+def test_number_of_expression_agrees_with_numpy(data: Any, m: int, n: int, depth: int) -> None:
     x = trees.matrix(data.draw, m, n, depth)
     kinds = ["sum", "fro", "trace"]
     if m and n:
@@ -88,5 +88,5 @@ def test_numbers(data: Any, m: int, n: int, depth: int) -> None:
 @pytest.mark.slow
 @settings(RANDOM, max_examples=800)
 @given(st.data(), sides, sides, st.integers(1, 4))
-def test_many(data: Any, m: int, n: int, depth: int) -> None:
+def test_expression_of_many_examples_agrees_with_numpy(data: Any, m: int, n: int, depth: int) -> None:
     check(trees.matrix(data.draw, m, n, depth))

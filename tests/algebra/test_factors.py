@@ -104,7 +104,7 @@ def test_a_factor_is_computed_once() -> None:
     assert len(calls) == before
 
 
-def test_what_is_no_factor_and_what_is_no_matrix() -> None:
+def test_factor_functions_refuse_other_types() -> None:
     """Each of these has had another meaning, or a number without a word."""
     a, b = gallery.well_conditioned(N, "float64"), np.ones(N)
     A = wl.from_array(a, tile=4, structure="pos")

@@ -59,7 +59,7 @@ def test_runs_of_what_is_made_on_the_way() -> None:
         assert np.allclose(x.compute(), expected, rtol=1e-12)
 
 
-def test_what_is_used_twice_in_one_expression_is_made_once() -> None:
+def test_chain_used_twice_in_one_expression_is_made_once() -> None:
     A = wl.random((12, 12), tile=6)
     E = np.exp(A)
     x, y = E * (1 - E), A * (1 - A)

@@ -88,7 +88,7 @@ def test_common_subexpressions_are_computed_once(spd: wl.BigMatrix) -> None:
     assert again["potrf"] == 6, "separate runs know nothing of each other"
 
 
-def test_equal_results_are_one() -> None:
+def test_equal_results_are_computed_once() -> None:
     counted = Counted()
     A = wl.random((8, 8), tile=4)
     x, y = wl.compute(A @ A, A @ A, on_event=counted)
@@ -160,7 +160,9 @@ def test_persist_twice_at_once(own_settings: str) -> None:
 @pytest.mark.parametrize(
     "make", [lambda A: A, lambda A: A.T, lambda A: A + A, lambda A: A @ A, lambda A: A.norm()]
 )
-def test_nothing_stays_behind(make: Callable[[wl.BigMatrix], wl.BigMatrix], own_settings: str) -> None:
+def test_compute_leaves_no_temporaries(
+    make: Callable[[wl.BigMatrix], wl.BigMatrix], own_settings: str
+) -> None:
     with leaving_nothing(own_settings):
         for A in (
             wl.random((9, 9), tile=4),
@@ -227,7 +229,7 @@ def test_long_expressions(step: Any, expected: float) -> None:
     assert np.allclose(x.compute(), expected)
 
 
-def test_options() -> None:
+def test_compute_options_are_checked_and_used() -> None:
     A = wl.eye(4)
     with pytest.raises(SettingError, match="did you mean 'schedule'"):
         A.compute(scedule="waves")

@@ -77,7 +77,7 @@ WAYS: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_would_lose_its_meaning_is_refused(way: str) -> None:
+def test_lossy_array_is_refused_with_its_remedy(way: str) -> None:
     sparse = scipy.sparse.eye(3, format="csr")
     for data, kind, remedy in (
         (MASKED, ValueError, r"masked arrays are not supported.*a\.filled\(0\.0\)"),
@@ -99,7 +99,7 @@ def test_what_would_lose_its_meaning_is_refused(way: str) -> None:
             WAYS[way](data)
 
 
-def test_a_masked_array_on_the_left_computes_nothing() -> None:
+def test_masked_array_on_the_left_is_refused_without_computing() -> None:
     """`numpy.ma` has the first word there, and would make an array of all of the matrix."""
 
     def touch(*block: Any) -> Any:
@@ -118,7 +118,7 @@ def test_a_masked_array_on_the_left_computes_nothing() -> None:
         MASKED * B
 
 
-def test_a_numpy_matrix_has_another_product() -> None:
+def test_numpy_matrix_in_elementwise_operation_is_refused() -> None:
     B, m = wl.eye(3), A.view(np.matrix)
     for use in (
         *(lambda: B * m, lambda: m * B, lambda: B + m, lambda: m - B, lambda: B**m, lambda: B / m),
@@ -129,7 +129,7 @@ def test_a_numpy_matrix_has_another_product() -> None:
     assert np.array_equal((m @ B).compute(), A)
 
 
-def test_masks_that_nothing_says_before_they_are_read() -> None:
+def test_mask_found_while_reading_is_refused() -> None:
     held = np.empty((), dtype=object)
     held[()] = np.ma.masked
     for use in (wl.from_array, wl.eye(2).shift, wl.eye(2).__mul__, lambda a: wl.from_array([a, a])):
@@ -144,7 +144,7 @@ def test_masks_that_nothing_says_before_they_are_read() -> None:
             number(UNSAID[0, 0])
 
 
-def test_what_holds_no_numbers_is_refused() -> None:
+def test_array_without_numbers_is_refused() -> None:
     records = np.zeros(3, dtype=[("x", float), ("y", float)])
     times = np.array(["2026-01-01"] * 3, dtype="M8[s]")
     for data, remedy in (
@@ -166,14 +166,14 @@ def test_what_holds_no_numbers_is_refused() -> None:
             returned.compute()
 
 
-def test_what_means_the_same_as_an_array() -> None:
+def test_lossless_arrays_are_accepted() -> None:
     for data in (A.view(np.matrix), A.tolist(), tuple(map(tuple, A)), [A[0], A[1], A[2]], A.astype(bool)):
         assert np.array_equal(wl.from_array(data).compute(), A)
         assert np.array_equal((wl.eye(3) @ data).compute(), A)
     assert np.array_equal(wl.from_array(MASKED.filled(0.0)).compute(), MASKED.filled(0.0))
 
 
-def test_pieces_of_a_file_that_are_masked(place: Callable[[str], str]) -> None:
+def test_masked_piece_of_a_file_is_an_error_at_its_tile(place: Callable[[str], str]) -> None:
     """As netCDF4 reads: every piece is a masked array. What is really masked is an error, at that tile."""
 
     class Variable:

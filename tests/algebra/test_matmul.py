@@ -39,7 +39,7 @@ def test_matmul(dtypes: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_vectors(dtype: str) -> None:
+def test_matmul_with_vectors_agrees_with_numpy(dtype: str) -> None:
     a, v, w = gallery.normal((21, 13), dtype), gallery.normal(13, dtype, 2), gallery.normal(21, dtype, 3)
     A = wl.from_array(a, tile=8)
     for left, right in ((a, v), (w, a), (v, v), (w, w)):
@@ -78,7 +78,7 @@ def with_structure(structure: str, n: int, dtype: str, seed: int) -> Array:
 
 
 @pytest.mark.parametrize("structures", list(product(STRUCTURES, STRUCTURES)), ids="-".join)
-def test_structures(structures: tuple[Any, Any]) -> None:
+def test_matmul_of_structured_matrices_agrees_with_numpy(structures: tuple[Any, Any]) -> None:
     """Tiles that are known to be zero are left out, mirrored ones are read from the lower triangle."""
     for n, tiles in ((21, (8, 8)), (21, (8, 5)), (5, (8, 8)), (24, (8, 8))):
         a, b = (with_structure(s, n, "complex128", i) for i, s in enumerate(structures))
@@ -171,7 +171,7 @@ def test_gram_with_weights_of_another_precision(of_a: str, of_w: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_views_ride_along(dtype: str) -> None:
+def test_matmul_of_views_agrees_with_numpy(dtype: str) -> None:
     n = 21
     a, b = gallery.normal((n, n), dtype, 1), gallery.normal((n, n), dtype, 2)
     w = gallery.normal(n, a.real.dtype.name, 3)
@@ -200,7 +200,7 @@ def test_extreme_scales_do_not_overflow_on_the_way(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(0, 0, 0), (0, 3, 2), (3, 0, 2), (3, 2, 0), (0, 3, 0), (3, 0, 0)])
-def test_zero_sized(shape: tuple[int, int, int]) -> None:
+def test_matmul_of_empty_matrices_has_numpys_shape(shape: tuple[int, int, int]) -> None:
     m, k, n = shape
     c = (wl.zeros((m, k), tile=2) @ np.ones((k, n))).compute()
     assert np.array_equal(c, np.zeros((m, n)))
@@ -209,7 +209,7 @@ def test_zero_sized(shape: tuple[int, int, int]) -> None:
     assert (wl.zeros(k) @ np.ones(k)).compute() == 0
 
 
-def test_what_cannot_be_multiplied() -> None:
+def test_matmul_of_unfit_shapes_is_refused() -> None:
     A, v = wl.zeros((4, 3), tile=2), np.ones(4)
     with pytest.raises(ValueError, match=r"\(4, 3\) @ \(4, 2\): the inner lengths 3 and 4 differ"):
         A @ np.ones((4, 2))

@@ -53,7 +53,7 @@ CASES: dict[str, tuple[Callable[[Any], Any], Callable[[Array], Any]]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_on_arrays_and_on_matrices(name: str) -> None:
+def test_linalg_functions_take_arrays_and_matrices(name: str) -> None:
     ours, theirs = CASES[name]
     expected = theirs(SPD)
     for operand in (SPD, wl.from_array(SPD, tile=4), wl.from_array(SPD, tile=(5, 3)), SPD.tolist()):
@@ -118,14 +118,14 @@ def test_solve_knows_what_the_structure_says() -> None:
     assert linalg.slogdet(S).logabsdet.dtype == np.float64
 
 
-def test_what_a_shell_offers_is_public() -> None:
+def test_dir_lists_public_names_only() -> None:
     """Not the modules that happen to be imported behind it."""
     offered = {name for name in dir(wl) if not name.startswith("_")}
     assert offered == {*wl.__all__, "errors"}
     assert all(hasattr(wl, name) for name in dir(wl))
 
 
-def test_words_of_others_that_are_taken() -> None:
+def test_scipys_keywords_are_accepted() -> None:
     b = RIGHT[:, 0]
     A, B = wl.from_array(SPD, tile=4), wl.from_array(b, tile=4)
     x, L = np.linalg.solve(SPD, b), np.linalg.cholesky(SPD)
@@ -152,7 +152,7 @@ def test_words_of_others_that_are_taken() -> None:
     assert np.array_equal(B.compute(), b)
 
 
-def test_words_of_others_have_ours_in_the_message() -> None:
+def test_foreign_keyword_error_names_ours() -> None:
     A = wl.from_array(GENERAL.real, tile=4)
     b: Any = np.ones(N)
     calls: list[tuple[str, Callable[..., Any]]] = [
@@ -181,7 +181,7 @@ def test_words_of_others_have_ours_in_the_message() -> None:
         A.var(ddof=1, correction=1)
 
 
-def test_dask_adds_up_what_is_ours() -> None:
+def test_dask_from_array_reads_big_matrix() -> None:
     dask = pytest.importorskip("dask.array")
     A = wl.from_array(GENERAL.real, tile=4)
     assert np.isclose(dask.from_array(A).sum().compute(scheduler="sync"), GENERAL.real.sum())

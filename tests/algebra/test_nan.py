@@ -69,7 +69,7 @@ NUMBERS: dict[str, Callable[[wl.BigMatrix], wl.BigMatrix]] = {
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NUMBERS)
-def test_stays(name: str, dtype: str) -> None:
+def test_nan_of_an_entry_reaches_each_result(name: str, dtype: str) -> None:
     for A in operands(dtype, PLACES if dtype == "float64" else PLACES[1:4]):
         assert has_nan(NUMBERS[name](A).compute())
 
@@ -86,7 +86,7 @@ def test_zero_times_a_large_tile(dtype: str) -> None:
 
 @pytest.mark.parametrize("place", [(0, 0), (12, 12), (9, 9)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_diagonal(dtype: str, place: tuple[int, int]) -> None:
+def test_nan_on_diagonal_reaches_trace_and_diagonal(dtype: str, place: tuple[int, int]) -> None:
     for A in operands(dtype, (place,)):
         assert has_nan(A.trace().compute())
         assert has_nan(A.diagonal().compute())
@@ -102,7 +102,7 @@ def outcome(x: wl.BigMatrix) -> object:
 
 @pytest.mark.parametrize("place", [(0, 0), (6, 2), (12, 12), (9, 9)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_factorizations(dtype: str, place: tuple[int, int]) -> None:
+def test_nan_in_matrix_reaches_its_factor(dtype: str, place: tuple[int, int]) -> None:
     b = np.ones(N)
     for whole_tile in (False, True):
         a = spoiled(place, dtype, whole_tile)
@@ -123,7 +123,7 @@ def test_factorizations(dtype: str, place: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("structure", ["lower", "upper"])
-def test_slogdet_of_a_triangle(structure: str) -> None:
+def test_nan_in_triangle_reaches_slogdet(structure: str) -> None:
     for place in ((0, 0), (9, 9), (12, 12)):
         T = wl.from_array(spoiled(place, "complex128"), tile=TILE, structure=structure, check=False)  # type: ignore[arg-type]
         sign, logabs = wl.compute(*T.slogdet())
@@ -132,7 +132,7 @@ def test_slogdet_of_a_triangle(structure: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_right_hand_side(dtype: str) -> None:
+def test_nan_in_right_hand_side_stays_in_its_column(dtype: str) -> None:
     a = gallery.well_conditioned(N, dtype)
     for at in range(0, N, 4):
         b = np.ones((N, 3), dtype)
@@ -142,7 +142,7 @@ def test_right_hand_side(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex128"])
-def test_weights(dtype: str) -> None:
+def test_nan_in_weights_reaches_the_result(dtype: str) -> None:
     A = wl.from_array(gallery.well_conditioned(N, dtype), tile=TILE)
     w = np.ones(N, A.dtype.type(0).real.dtype)
     w[5] = np.nan
@@ -152,7 +152,7 @@ def test_weights(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("c", [np.nan, np.inf])
-def test_scalars(c: float, dtype: str) -> None:
+def test_nan_or_infinite_scalar_reaches_the_result(c: float, dtype: str) -> None:
     A = wl.from_array(gallery.well_conditioned(N, dtype), tile=TILE)
     for x in (c * A, (c * A) @ np.ones((N, 2)), (c * A).gram(), A.shift(c), (c * A).norm()):
         assert not np.isfinite(x.compute()).all()

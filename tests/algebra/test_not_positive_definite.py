@@ -73,7 +73,7 @@ def test_minor_is_that_of_lapack(name: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("n", [16, 20, 30])
-def test_hilbert_from_16(n: int, tile: int) -> None:
+def test_hilbert_matrix_from_16_is_not_positive_definite(n: int, tile: int) -> None:
     a = gallery.hilbert(n)
     with pytest.raises(NotPositiveDefiniteError) as caught:
         wl.from_array(a, tile=tile).cholesky().compute()
@@ -105,13 +105,13 @@ OPERATIONS: dict[str, Callable[[wl.BigMatrix], wl.BigMatrix]] = {
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_whoever_needs_the_factor(name: str) -> None:
+def test_not_positive_definite_is_raised_by_each_operation(name: str) -> None:
     with pytest.raises(NotPositiveDefiniteError) as caught:
         OPERATIONS[name](wl.from_array(BAD, tile=8, structure="pos")).compute()
     assert caught.value.minor == len(BAD)
 
 
-def test_the_error() -> None:
+def test_not_positive_definite_error_names_row_and_remedy() -> None:
     with pytest.raises(
         NotPositiveDefiniteError, match=r"order 21 is not positive definite.*A\.shift"
     ) as caught:
@@ -122,7 +122,7 @@ def test_the_error() -> None:
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
-def test_nothing_is_left_behind(own_settings: str) -> None:
+def test_not_positive_definite_run_leaves_no_tiles(own_settings: str) -> None:
     with pytest.raises(NotPositiveDefiniteError):
         wl.from_array(BAD, tile=8).cholesky().compute()
     assert list(MemoryStore(own_settings).list()) == []

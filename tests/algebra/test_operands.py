@@ -51,7 +51,7 @@ def close(x: Any, y: Array, u: float) -> bool:
 
 @pytest.mark.parametrize("c", SCALARS, ids=lambda c: f"{type(c).__name__} {c}")
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_numbers(dtype: str, c: Any) -> None:
+def test_scalars_have_numpys_values_and_dtypes(dtype: str, c: Any) -> None:
     """Python's numbers do not raise the precision, NumPy's do."""
     a = gallery.normal((7, 5), dtype)
     A, u = wl.from_array(a, tile=3), gallery.unit_roundoff(dtype)
@@ -122,7 +122,7 @@ def test_map_tiles_sees_the_dtype_of_each_matrix() -> None:
         assert (wl.map_tiles(sizes, x, dtype="complex128").compute() == x.dtype.itemsize).all()
 
 
-def test_of_other_kinds() -> None:
+def test_operands_of_other_types_are_converted() -> None:
     a = np.arange(12.0).reshape(4, 3)
     A = wl.from_array(a, tile=2)
     assert np.array_equal(operator.mul(A, Fraction(1, 2)).compute(), a / 2)
@@ -188,7 +188,7 @@ class Aside(Theirs):
         raise AssertionError("taken")
 
 
-def test_the_other_side_of_an_operator_is_asked() -> None:
+def test_operator_defers_to_the_other_operand() -> None:
     A = wl.eye(2)
     more = (operator.floordiv, operator.mod, operator.pow)
     for sign, other in product((*BINARY.values(), *more), (Theirs(), Aside())):
@@ -251,7 +251,7 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
 @pytest.mark.parametrize(
     "other", ["text", None, {}, object(), np.array(["a", "b"])], ids=lambda x: type(x).__name__
 )
-def test_nonsense(name: str, other: Any) -> None:
+def test_operand_of_bad_type_is_type_error(name: str, other: Any) -> None:
     A = wl.zeros((2, 2))
     with pytest.raises(TypeError):
         BINARY[name](A, other)
@@ -303,7 +303,7 @@ def test_the_diagonal_in_tiles_that_are_not_square(tile: tuple[int, int]) -> Non
         assert np.array_equal(other.compute(), np.diag(a.diagonal())), "what is stored there does not count"
 
 
-def test_weights() -> None:
+def test_weights_of_bad_shape_or_type_are_refused() -> None:
     A = wl.zeros((3, 4), tile=2)
     with pytest.raises(ValueError, match="3 rows to be weighed, not 4"):
         A.scale_rows(np.ones(4))

@@ -22,7 +22,7 @@ def saved(url: str, value: float = 1.0, tile: int = 4) -> Array:
     return a
 
 
-def test_without_overwrite_it_is_refused(place: Place) -> None:
+def test_save_over_matrix_without_overwrite_is_refused(place: Place) -> None:
     a = saved(place("a"))
     for B in (wl.zeros((3, 3)), wl.from_array(a + 1, tile=4)):
         with pytest.raises(FileExistsError, match=r"there is a matrix already; overwrite=True replaces it"):
@@ -71,7 +71,7 @@ def test_overwriting_what_is_read_is_found_under_any_name(
     assert np.array_equal(wl.open("a").compute(), a)
 
 
-def test_a_folder_of_other_things_is_never_touched(tmp_path: Path, place: Place) -> None:
+def test_overwrite_of_foreign_folder_is_refused(tmp_path: Path, place: Place) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "0").write_text("mine")
@@ -149,7 +149,7 @@ def test_a_factor_outlives_its_matrix(place: Place) -> None:
         wl.linalg.cho_factor(A).solve(np.ones(9)).compute()
 
 
-def test_a_removed_input(place: Place) -> None:
+def test_removed_input_is_not_a_matrix_error(place: Place) -> None:
     saved(place("a"))
     A = wl.open(place("a"))
     MemoryStore.drop(place("a").removeprefix("memory://"))

@@ -24,7 +24,7 @@ def tolerance(a: Array) -> float:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_sums(shape: tuple[int, int], dtype: str) -> None:
+def test_sums_agree_with_numpy(shape: tuple[int, int], dtype: str) -> None:
     a = gallery.normal(shape, dtype)
     axes: tuple[Any, ...] = (None, 0, 1, -1, -2)
     for tile in TILES:
@@ -42,7 +42,7 @@ def test_sums(shape: tuple[int, int], dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_norms(shape: tuple[int, int], dtype: str) -> None:
+def test_norms_agree_with_numpy(shape: tuple[int, int], dtype: str) -> None:
     a = gallery.normal(shape, dtype)
     for tile in TILES:
         A = wl.from_array(a, tile=tile)
@@ -55,7 +55,7 @@ def test_norms(shape: tuple[int, int], dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_vectors(dtype: str) -> None:
+def test_norms_and_sums_of_vectors_agree_with_numpy(dtype: str) -> None:
     v = gallery.normal(13, dtype)
     orders: tuple[Any, ...] = (None, 2, 1, np.inf, -np.inf)
     for tile in (1, 5, 20):
@@ -97,7 +97,7 @@ def test_the_frobenius_norm_neither_overflows_nor_underflows(dtype: str) -> None
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])
-def test_zero_sized(shape: tuple[int, int]) -> None:
+def test_reductions_of_empty_matrices_agree_with_numpy(shape: tuple[int, int]) -> None:
     A = wl.zeros(shape, tile=2)
     a = np.zeros(shape)
     for axis in (None, 0, 1):
@@ -181,7 +181,7 @@ def test_axes_and_dimensions_of_norms() -> None:
             A.norm(None, axes)
 
 
-def test_of_numbers() -> None:
+def test_operations_on_single_number_agree_with_numpy() -> None:
     x = wl.from_array(np.array([[3 - 4j]]))[0, 0]
     assert x.norm().compute() == 5
     assert x.sum().compute() == 3 - 4j
@@ -190,7 +190,7 @@ def test_of_numbers() -> None:
     assert (x + x).compute() == 6 - 8j
 
 
-def test_what_there_is_not() -> None:
+def test_unsupported_norms_and_axes_are_refused() -> None:
     A, v = wl.zeros((3, 3)), wl.zeros(3)
     order: Any
     for order in (2, -2, "nuc"):

@@ -75,7 +75,7 @@ def expected(workers: Workers) -> Callable[[str], list[Array]]:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cut", CUTS, ids=str)
-def test_cuts_schedules_workers(
+def test_bits_are_equal_for_cuts_schedules_and_workers(
     cut: Cut, dtype: str, workers: Workers, force_cut: ForceCut, expected: Callable[[str], list[Array]]
 ) -> None:
     reference = expected(dtype)
@@ -97,7 +97,7 @@ def test_the_cut_is_what_was_forced(force_cut: ForceCut, workers: Workers) -> No
 
 
 @pytest.mark.parametrize("dtype", ["float64", "complex64"])
-def test_stores(
+def test_bits_are_equal_for_all_stores(
     dtype: str,
     workers: Workers,
     monkeypatch: pytest.MonkeyPatch,
@@ -111,7 +111,9 @@ def test_stores(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_together_and_alone(workers: Workers, expected: Callable[[str], list[Array]]) -> None:
+def test_bits_are_equal_computed_together_and_alone(
+    workers: Workers, expected: Callable[[str], list[Array]]
+) -> None:
     """Sharing common subexpressions changes nothing either."""
     alone = [np.asarray(x.compute(workers(2))) for x in expressions("float32")]
     assert same_bits(alone, expected("float32"))

@@ -67,7 +67,7 @@ def test_numbers_are_saved_too(place: Place) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex128"])
-def test_structures(dtype: str, place: Place) -> None:
+def test_saved_matrix_keeps_its_structure(dtype: str, place: Place) -> None:
     a = gallery.well_conditioned(21, dtype)
     A = wl.from_array(a, tile=8, structure="pos")
     for name, x, lower in (
@@ -92,7 +92,7 @@ def test_structures(dtype: str, place: Place) -> None:
     )
 
 
-def test_what_is_saved_is_read_again_not_computed(place: Place) -> None:
+def test_saved_matrix_is_read_not_computed_again(place: Place) -> None:
     calls = Counter()  # type: ignore[var-annotated]
     L = wl.from_array(gallery.well_conditioned(21, "float64"), tile=8).cholesky().save(place("L"))
 
@@ -104,7 +104,7 @@ def test_what_is_saved_is_read_again_not_computed(place: Place) -> None:
     assert calls["potrf"] == 0
 
 
-def test_nothing_there(place: Place, tmp_path: Path) -> None:
+def test_open_of_empty_address_is_not_a_matrix_error(place: Place, tmp_path: Path) -> None:
     for url in (place("nowhere"), str(tmp_path / "nowhere"), (tmp_path / "nowhere").as_uri()):
         with pytest.raises(NotAMatrixError, match=r"nowhere.*there is no matrix here \(no zarr.json\)"):
             wl.open(url)
@@ -113,7 +113,7 @@ def test_nothing_there(place: Place, tmp_path: Path) -> None:
         wl.open(tmp_path / "file")
 
 
-def test_a_half_done_save_goes_on(place: Place) -> None:
+def test_half_done_save_is_resumed(place: Place) -> None:
     """Its tiles are there, its metadata are not: only the rest is computed."""
     made: list[int] = []
     f = _FailsOnce(made)
@@ -168,7 +168,7 @@ def test_another_matrix_over_a_half_done_one(place: Place) -> None:
     store.close()
 
 
-def test_metadata_come_last(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metadata_are_written_last(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     put = MemoryStore.put
 

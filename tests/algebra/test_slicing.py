@@ -18,7 +18,7 @@ FULL = slice(None)
 
 @settings(deadline=None, derandomize=True, max_examples=80)
 @given(st.data(), st.integers(0, 20), st.integers(0, 20), st.integers(1, 9), st.integers(1, 9))
-def test_any_index(data: Any, m: int, n: int, rows: int, cols: int) -> None:
+def test_index_agrees_with_numpy(data: Any, m: int, n: int, rows: int, cols: int) -> None:
     def part(length: int) -> Any:
         slices = st.slices(length)
         return data.draw(st.one_of(slices, st.integers(-length, length - 1)) if length else slices)
@@ -133,7 +133,7 @@ def test_numbers_and_vectors_have_indices_too() -> None:
     assert np.array_equal(v[np.int64(1) : np.int64(5)].compute(), np.arange(1.0, 5))
 
 
-def test_what_is_no_index() -> None:
+def test_bad_index_is_refused() -> None:
     A = wl.zeros((4, 3), tile=2)
     bad: Any
     for bad in (4, -5, (0, 3), (0, -4)):

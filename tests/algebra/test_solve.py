@@ -34,7 +34,7 @@ def check_solution(a: Array, x: Array, b: Array, dtype: str | None = None) -> No
 
 @pytest.mark.parametrize("power", [0.9, -0.9])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_scaled_by_huge(dtype: str, power: float) -> None:
+def test_solve_at_extreme_scales_is_backward_stable(dtype: str, power: float) -> None:
     scale = np.dtype(dtype).type(float(np.finfo(dtype).max) ** power)
     a = (gallery.well_conditioned(21, dtype) * scale).astype(dtype)
     b = (right_hand_side(21, 2, dtype) * scale).astype(dtype)
@@ -42,7 +42,7 @@ def test_scaled_by_huge(dtype: str, power: float) -> None:
 
 
 @pytest.mark.parametrize("tile", [1, 4, 16])
-def test_hilbert(tile: int) -> None:
+def test_solve_of_hilbert_matrix_is_backward_stable(tile: int) -> None:
     for n in range(1, 12):
         a, b = gallery.hilbert(n), right_hand_side(n, None, "float64")
         check_solution(a, wl.from_array(a, tile=tile).solve(b, assume_a="pos").compute(), b)
@@ -96,7 +96,7 @@ def test_scipy_numbers_of_trans(trans: Literal[0, 1, 2]) -> None:
     assert np.allclose(x, scipy.linalg.solve_triangular(t, b, trans=trans, lower=True), rtol=1e-13)
 
 
-def test_what_is_no_trans() -> None:
+def test_solve_triangular_with_bad_trans_is_refused() -> None:
     trans: Any
     for trans in ([1], {}, "X", 3, None, np.array([1])):
         with pytest.raises(ValueError, match="trans is 'N', 'T' or 'C', not "):
@@ -167,7 +167,7 @@ def test_a_triangle_with_a_zero_on_its_diagonal(lower: bool, trans: Literal["N",
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-def test_the_words_of_scipy() -> None:
+def test_assume_a_takes_scipys_words() -> None:
     """The same words, the same solutions."""
     n = 11
     a = gallery.well_conditioned(n, "complex128")
@@ -185,7 +185,7 @@ def test_the_words_of_scipy() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex128"])
-def test_of_small_arrays_nothing_need_be_said(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_solve_of_small_array_finds_its_structure(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = gallery.well_conditioned(11, dtype), right_hand_side(11, 2, dtype)
     for matrix in (a, np.tril(a), np.triu(a), np.diag(a.diagonal())):
         check_solution(matrix, wl.linalg.solve(matrix, b).compute(), b)
@@ -208,7 +208,7 @@ def test_of_small_arrays_nothing_need_be_said(dtype: str, monkeypatch: pytest.Mo
         wl.linalg.solve(a, b)
 
 
-def test_what_is_found_is_exact() -> None:
+def test_structure_found_in_small_array_is_exact() -> None:
     """No entry is dropped that nobody has called zero."""
     n = 30
     nearly_lower = np.tril(-np.ones((n, n)), -1) + np.eye(n)
@@ -229,7 +229,7 @@ def test_what_is_found_is_exact() -> None:
                 solve(a, np.ones(len(a)))
 
 
-def test_the_words_of_structures() -> None:
+def test_structure_takes_scipys_words() -> None:
     for words, structure in (
         (("spd", "hpd", "positive definite", "POS"), "pos"),
         (("sym", "symmetric", "her"), "hermitian"),
@@ -356,7 +356,7 @@ def test_slogdet_of_special_matrices() -> None:
     assert np.isclose(float(huge.slogdet().logabsdet), 9 * np.log(1e300), rtol=1e-14)
 
 
-def test_what_cannot_be_solved() -> None:
+def test_solve_of_unfit_arguments_is_refused() -> None:
     A, H = wl.zeros((4, 4), tile=2), wl.from_array(np.eye(4), tile=2, structure="hermitian")
     b = np.ones(4)
     with pytest.raises(NotImplementedError, match=r'general matrix needs LU.*assume_a="pos"'):

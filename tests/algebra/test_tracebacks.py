@@ -83,13 +83,13 @@ def rows_of_map() -> object:
     return wl.map_tiles(lambda tile: fails(tile, tile), wl.eye(3)).compute()
 
 
-def test_the_whole_traceback_can_be_had(caplog: pytest.LogCaptureFixture) -> None:
+def test_whole_traceback_goes_to_the_logger(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "wrenla.tracebacks"):
         caught(lambda: wl.from_array(INDEFINITE, structure="pos").cholesky().compute())
     assert "in _potrf" in caplog.text
 
 
-def test_what_nobody_meant_is_left_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traceback_of_unexpected_error_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("wrenla.matrices.matrix.compute_nodes")
     error = caught(lambda: wl.eye(3).compute())
     assert isinstance(error, NameError)

@@ -128,7 +128,7 @@ def test_a_forged_answer_is_refused(
     assert type(error) is Lost
 
 
-def test_what_may_run_twice_runs_again(stub: Endpoint, make: Make) -> None:
+def test_lost_idempotent_call_runs_again(stub: Endpoint, make: Make) -> None:
     left = [None, None]
 
     def answer(event: dict[str, Any]) -> Answer | None:
@@ -179,7 +179,7 @@ def test_the_functions_own_limit_has_a_remedy(stub: Endpoint, make: Make) -> Non
     assert "wrenla deploy --timeout" in str(error)
 
 
-def test_one_that_does_not_end(
+def test_call_without_answer_is_timed_out(
     stub: Endpoint, make: Make, hanging: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channel, "_GRACE", 0.2)
@@ -229,7 +229,9 @@ def test_a_deadline_in_the_queue(stub: Endpoint, make: Make) -> None:
 
 
 @pytest.mark.parametrize("pinging", [False, True])
-def test_stop(pinging: bool, stub: Endpoint, make: Make, hanging: Any) -> None:
+def test_shutdown_of_hanging_calls_returns_soon(
+    pinging: bool, stub: Endpoint, make: Make, hanging: Any
+) -> None:
     """Control is back soon though nothing answers, and no thread of ours is left."""
     before = set(threading.enumerate())
     stub.answer = (lambda event: hanging(event | {"kind": "call"})) if pinging else hanging
@@ -366,7 +368,7 @@ def test_no_answer_of_the_store_is_no_answer_of_the_function(
         assert transport.recorded(request) is None
 
 
-def test_nobody_has_to_end_it(stub: Endpoint, boto_session: Any) -> None:
+def test_unreferenced_lambda_executor_ends_by_itself(stub: Endpoint, boto_session: Any) -> None:
     executor = wl.LambdaExecutor(session=boto_session, concurrency=2)
     assert executor.submit(len, [0] * 100_000).result(_WAIT) == 100_000
     known = weakref.ref(executor)

@@ -167,7 +167,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
-def test_row(row: Row, stub: Endpoint, make: Make) -> None:
+def test_lambda_error_ends_call_with_its_error(row: Row, stub: Endpoint, make: Make) -> None:
     executor = make(concurrency=2)
     stub.answer = lambda event: called(event) if event["kind"] == "ping" else row.answer(event)
     view = executor.options(**row.options) if row.options else executor
@@ -216,7 +216,7 @@ def test_refused_from_the_beginning(lambda_environment: str, monkeypatch: pytest
             wl.LambdaExecutor()
 
 
-def test_no_log(stub: Endpoint, make: Make) -> None:
+def test_invocation_without_log_is_billed_by_the_clock(stub: Endpoint, make: Make) -> None:
     """Without a report the time is ours."""
     executor = make()
 
@@ -287,7 +287,9 @@ def test_no_such_profile(stub: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Non
         ("ExpiredTokenException", "renew"),
     ],
 )
-def test_it_may_not_be_asked(code: str, match: str, stub: Endpoint) -> None:
+def test_executor_without_right_to_read_function_is_service_error(
+    code: str, match: str, stub: Endpoint
+) -> None:
     stub.configuration = Answer({"Message": "why"}, 404 if "NotFound" in code else 403, code)
     with pytest.raises(ServiceError, match=match):
         wl.LambdaExecutor("wrenla")
@@ -322,7 +324,9 @@ def test_options_without_sense(options: dict[str, Any], stub: Endpoint) -> None:
         (lambda: failed("EventError", "this function answers events of version 2")({}), "version 2"),
     ],
 )
-def test_another_version(answer: Callable[[], Answer], match: str, stub: Endpoint, make: Make) -> None:
+def test_other_version_of_function_is_version_error(
+    answer: Callable[[], Answer], match: str, stub: Endpoint, make: Make
+) -> None:
     """It is told before any call is sent, and asked once."""
     executor = make(concurrency=4)
     stub.answer = lambda event: answer()

@@ -115,7 +115,7 @@ def test_a_failure_travels(function: Endpoint, make: Make) -> None:
     assert caught.value.minor == 6
 
 
-def test_what_it_cannot_see(function: Endpoint, make: Make, tmp_path: Path) -> None:
+def test_run_on_unreachable_matrix_is_reach_error(function: Endpoint, make: Make, tmp_path: Path) -> None:
     url = (tmp_path / "matrix").as_uri()
     wl.from_array(spd(8), tile=4).save(url)
     with pytest.raises(ReachError, match=r'save\("s3://'):

@@ -66,7 +66,7 @@ def test_a_deadline_while_others_take_the_money(stub: Endpoint, make: Make, hang
     executor.calls.stop()
 
 
-def test_what_is_lost_may_cost_as_much_as_it_can(
+def test_lost_invocation_reserves_its_worst_cost(
     stub: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its answer is not awaited for long, but it runs: no other call gets that money."""
@@ -80,7 +80,7 @@ def test_what_is_lost_may_cost_as_much_as_it_can(
     assert executor.spent < 0.1 * worst
 
 
-def test_what_is_found_again_is_paid_for(stub: Endpoint, make: Make) -> None:
+def test_recovered_answer_is_paid_for(stub: Endpoint, make: Make) -> None:
     threads: list[threading.Thread] = []
 
     def answer(event: dict[str, Any]) -> Answer | None:

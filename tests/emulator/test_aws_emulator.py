@@ -97,7 +97,9 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_it_agrees_with_the_emulator_of_aws(case: str, emulator: Path, code: Path, stand: Stand) -> None:
+def test_emulator_agrees_with_the_emulator_of_aws(
+    case: str, emulator: Path, code: Path, stand: Stand
+) -> None:
     handler, event = CASES[case]
     with _emulated(emulator, code, handler) as ask:
         theirs = ask(event)

@@ -95,7 +95,7 @@ def test_version_2_where_processes_must_be_killed_one_by_one(
     group.close()
 
 
-def test_what_killed_emulators_left_is_swept(fake: Path) -> None:
+def test_groups_of_killed_emulators_are_swept(fake: Path) -> None:
     with subprocess.Popen(["true"]) as ended:
         pass
     dead, living = fake / f"{cgroups.PREFIX}{ended.pid}-1", fake / f"{cgroups.PREFIX}1-1"

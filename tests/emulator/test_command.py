@@ -31,7 +31,7 @@ def _emulator(*options: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_what_it_prints_points_to_it(number: signal.Signals, tmp_path: Path) -> None:
+def test_emulator_command_prints_working_variables(number: signal.Signals, tmp_path: Path) -> None:
     running = _emulator("--no-deploy", "--isolation", "plain", "--memory", "512")
     assert running.stdout is not None
     assert running.stderr is not None
@@ -85,7 +85,7 @@ def test_the_start_is_interrupted(number: signal.Signals, status: int) -> None:
     assert not list(Path(tempfile.gettempdir()).glob(f"wrenla-emulator-{emulator}-*"))
 
 
-def test_it_is_interrupted_while_it_deploys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emulator_command_interrupted_while_deploying_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     before = _children(os.getpid())
     inside: list[int] = []
 
@@ -142,7 +142,7 @@ def test_a_port_that_is_taken_is_one_line() -> None:
     assert result.stderr.endswith(f"\nError: port {port} is taken: choose another one (--port)\n")
 
 
-def test_what_cannot_be_had_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emulator_command_without_requirements_prints_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "awslambdaric", None)
     result = CliRunner().invoke(main, ["emulator", "--no-deploy"])
     assert result.exit_code == 1

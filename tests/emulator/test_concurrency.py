@@ -123,7 +123,7 @@ def test_a_change_ends_environments(stand: Stand, change: Callable[[Any, str], A
     assert stand.call(function).value["cold"] in (True, "other")
 
 
-def test_what_runs_during_a_change_is_finished(stand: Stand) -> None:
+def test_call_running_during_a_change_is_finished(stand: Stand) -> None:
     function = stand.function("sleeps")
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(stand.call, function, {"seconds": 1})

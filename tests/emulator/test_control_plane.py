@@ -41,7 +41,7 @@ def test_packages_are_limited(stand: Stand) -> None:
     assert stand.call(function, {"n": 1}).value == {"n": 1}, "it has its old code"
 
 
-def test_what_is_no_zip_is_refused(stand: Stand) -> None:
+def test_package_that_is_no_zip_is_refused(stand: Stand) -> None:
     assert _refused(stand, code=b"no zip")[1].startswith("Could not unzip uploaded file.")
     bucket = stand.bucket()
     assert "NoSuchKey" in _refused(stand, Code={"S3Bucket": bucket, "S3Key": "nothing.zip"})[1]

@@ -40,7 +40,7 @@ def test_requests_are_found_however_they_are_cut(seed: int | None) -> None:
     assert (_WANTED[0].path, _WANTED[0].query) == ("/a/b", "c=d")
 
 
-def test_who_expects_to_be_told_to_go_on() -> None:
+def test_request_with_expect_is_answered_100() -> None:
     parser = Parser()
     parser.feed(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
     assert parser.take() is None
@@ -65,7 +65,7 @@ def test_who_expects_to_be_told_to_go_on() -> None:
         b"x" * (1 << 21),
     ],
 )
-def test_what_is_no_http_is_said(text: bytes) -> None:
+def test_malformed_request_is_bad_request(text: bytes) -> None:
     parser = Parser()
     parser.feed(text)
     with pytest.raises(BadRequest):

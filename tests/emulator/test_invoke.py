@@ -58,7 +58,7 @@ def test_a_process_that_ends_is_told(either: Stand, event: dict[str, int], how: 
     assert "Error Type: Runtime.ExitError" in answer.lines[-1]
 
 
-def test_what_is_not_json_is_an_error(stand: Stand) -> None:
+def test_response_that_is_not_json_is_an_error(stand: Stand) -> None:
     answer = stand.call(_shared(stand, "unserialisable"))
     assert answer.value["errorType"] == "Runtime.MarshalError"
 

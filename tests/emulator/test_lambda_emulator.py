@@ -44,7 +44,7 @@ def _gone(pids: list[int], seconds: float = 20) -> bool:
     return until(lambda: not any(map(alive, pids)), seconds)
 
 
-def test_it_is_all_one_needs(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emulator_block_sets_all_up_and_leaves_nothing(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "my-real-account")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "real")
     monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "https://elsewhere.example")

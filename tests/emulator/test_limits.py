@@ -98,7 +98,7 @@ def test_time_is_limited(either: Stand) -> None:
     assert either.call(function, {"seconds": 0}).value == "awake"
 
 
-def test_what_has_timed_out_does_not_go_on(stand: Stand) -> None:
+def test_timed_out_function_does_not_go_on(stand: Stand) -> None:
     bucket = stand.bucket()
     text = """
 import time, boto3
@@ -217,7 +217,7 @@ def test_nothing_of_this_machine_leaks_in(either: Stand, monkeypatch: pytest.Mon
         assert list(found["seen"].values()) == [False, False, True]
 
 
-def test_of_this_machine_only_programs_are_seen(stand: Stand) -> None:
+def test_function_under_bubblewrap_sees_programs_only(stand: Stand) -> None:
     """Whoever is root outside could read everything that is there."""
     assert os.getsid(stand.ready.pid) == stand.ready.pid, "no terminal into which a function could type"
     if stand.ready.isolation != "bubblewrap":

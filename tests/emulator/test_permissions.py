@@ -220,7 +220,7 @@ def test_a_condition(condition: dict[str, Any], holds: bool) -> None:
     assert allowed([everything, deny], asked) is not holds
 
 
-def test_what_is_not_known_allows_nothing() -> None:
+def test_unknown_condition_allows_nothing() -> None:
     condition = {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}
     everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     asked = Asked("s3:ListBucket", "arn:aws:s3:::b")

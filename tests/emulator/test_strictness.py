@@ -199,7 +199,7 @@ def _unread(url: str, method: str, path: str, headers: Mapping[str, str], length
         return answer.status, answer.read().decode() + str(answer.headers)
 
 
-def test_what_is_not_wanted_is_not_read(stand: Stand) -> None:
+def test_body_of_refused_request_is_not_read(stand: Stand) -> None:
     """Nobody's body is waited for who has not said well who he is, or that it is too long."""
     bucket = stand.bucket()
     put = Sent(method="PUT", service="s3", path=f"/{bucket}/key")

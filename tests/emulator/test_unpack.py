@@ -108,7 +108,7 @@ def test_odd_packages_are_refused_and_write_nothing(tmp_path: Path) -> None:
     assert ((elsewhere / "mine").read_text(), (elsewhere / "mine").stat().st_mode) == ("mine", mode)
 
 
-def test_what_is_allowed_is_there(tmp_path: Path) -> None:
+def test_allowed_package_is_unpacked(tmp_path: Path) -> None:
     store = CodeStore(tmp_path / "code")
     folder = store.take(
         _zip(

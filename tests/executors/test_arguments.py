@@ -46,7 +46,7 @@ def test_wrong_arguments_of_calls(
 
 
 @pytest.mark.parametrize("wrong", [3, "local", wl.LocalExecutor, concurrent.futures.Executor])
-def test_what_is_no_executor(wrong: Any) -> None:
+def test_non_executor_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError) as caught:
         check_executor(wrong)
     assert str(caught.value) == (
@@ -56,7 +56,7 @@ def test_what_is_no_executor(wrong: Any) -> None:
         wl.eye(2, tile=2).compute(wrong)
 
 
-def test_what_is_an_executor(executor: wl.LocalExecutor) -> None:
+def test_executor_and_its_views_are_accepted(executor: wl.LocalExecutor) -> None:
     assert check_executor(None) is None
     assert check_executor(executor) is executor
     assert check_executor(view := executor.options(retries=1)) is view
@@ -76,7 +76,7 @@ def nap(seconds: float) -> float:
 
 
 @pytest.mark.parametrize("options", [{}, {"ordered": False}, {"buffersize": 3}])
-def test_a_result_that_is_not_there_in_time(executor: wl.LocalExecutor, options: dict[str, Any]) -> None:
+def test_late_result_of_map_is_timeout_error(executor: wl.LocalExecutor, options: dict[str, Any]) -> None:
     list(executor.map(abs, range(4)))  # the workers are there
     results = executor.map(nap, [0.0, 1.5, 1.5], timeout=0.7, **options)
     assert next(results) == 0.0
@@ -88,7 +88,7 @@ def test_a_result_that_is_not_there_in_time(executor: wl.LocalExecutor, options:
 
 
 @pytest.mark.parametrize("timeout", [0, -1, -0.5])
-def test_no_time_at_all(executor: wl.LocalExecutor, timeout: float) -> None:
+def test_map_with_timeout_of_zero_never_waits(executor: wl.LocalExecutor, timeout: float) -> None:
     """As in `concurrent.futures`: what is there already is a result, all else is a TimeoutError."""
     list(executor.map(abs, range(4)))  # the workers are there
     results = executor.map(nap, [0.7], timeout=timeout, chunksize=2)

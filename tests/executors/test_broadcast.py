@@ -20,7 +20,7 @@ def total(_: int, table: np.ndarray) -> tuple[int, float]:
     return os.getpid(), float(table.sum())
 
 
-def test_each_worker_reads_it_at_most_once(processes: wl.LocalExecutor) -> None:
+def test_broadcast_is_read_once_by_each_worker(processes: wl.LocalExecutor) -> None:
     table = processes.broadcast(np.arange(200_000.0))
     found = list(processes.map(total, range(30), itertools.repeat(table)))
     pids = {pid for pid, _ in found}
@@ -31,7 +31,7 @@ def test_each_worker_reads_it_at_most_once(processes: wl.LocalExecutor) -> None:
 
 
 @pytest.mark.parametrize("chunksize", [1, 4])
-def test_it_arrives_as_a_value(executor: wl.LocalExecutor, chunksize: int) -> None:
+def test_broadcast_argument_arrives_as_value(executor: wl.LocalExecutor, chunksize: int) -> None:
     ref = executor.broadcast(np.arange(100_000))
     asked = executor.map(lambda i, t: int(t[i]), range(8), itertools.repeat(ref), chunksize=chunksize)
     assert list(asked) == list(range(8))
@@ -68,7 +68,7 @@ def test_arrays_are_read_only(executor: wl.LocalExecutor, value: np.ndarray) -> 
 @pytest.mark.parametrize(
     "value", [None, 0, "", [], {"a": [1, 2]}, b"x" * 300_000, {"t": np.ones(20_000)}], ids=type
 )
-def test_any_value(executor: wl.LocalExecutor, value: Any) -> None:
+def test_broadcast_of_any_value_arrives_equal(executor: wl.LocalExecutor, value: Any) -> None:
     ref = executor.broadcast(value)
     found = executor.submit(lambda x: x, ref).result(timeout=30)
     assert type(found) is type(value)
@@ -85,7 +85,7 @@ def test_the_same_value_is_stored_once(processes: wl.LocalExecutor, stored: Call
     assert repr(processes.broadcast(np.zeros(100_000))) != repr(first)
 
 
-def test_what_it_says_of_itself(executor: wl.LocalExecutor) -> None:
+def test_broadcast_reference_has_size_and_repr(executor: wl.LocalExecutor) -> None:
     ref = executor.broadcast(np.zeros(100_000))
     assert isinstance(ref, wl.Ref)
     assert 800_000 <= ref.nbytes < 801_000
@@ -93,7 +93,9 @@ def test_what_it_says_of_itself(executor: wl.LocalExecutor) -> None:
     assert f"{ref.nbytes} bytes" in repr(ref)
 
 
-def test_delete(executor: wl.LocalExecutor, stored: Callable[[], list[str]]) -> None:
+def test_deleted_broadcast_is_gone_from_the_store(
+    executor: wl.LocalExecutor, stored: Callable[[], list[str]]
+) -> None:
     value = np.random.default_rng().random(100_000)
     ref = executor.broadcast(value)
     assert any("broadcasts" in key for key in stored())
@@ -107,7 +109,7 @@ def test_delete(executor: wl.LocalExecutor, stored: Callable[[], list[str]]) -> 
 
 
 @pytest.mark.parametrize("kind", ["process", "thread"])
-def test_it_goes_with_the_executor(kind: Any, stored: Callable[[], list[str]]) -> None:
+def test_broadcast_is_removed_with_the_executor(kind: Any, stored: Callable[[], list[str]]) -> None:
     with wl.LocalExecutor(1, kind, allowed_mem="300 MiB") as executor:
         ref = executor.broadcast(np.random.default_rng().random(100_000))
         assert stored()

@@ -41,7 +41,7 @@ def test_prices_of_memory_and_storage() -> None:
         assert cost.pay(Billing(2.0), 5.0) == (2.0, pytest.approx(2e-7 + 2 * 2.3768875e-6))
 
 
-def test_how_many_at_a_time() -> None:
+def test_budget_of_two_dollars_lets_76_calls_begin() -> None:
     """The number that the guide to Lambda names."""
     budget = Budget(facts(), Prices(), 2.0)
     with ExitStack() as flying:
@@ -53,7 +53,7 @@ def test_how_many_at_a_time() -> None:
         pass
 
 
-def test_exactly_as_many_as_it_says() -> None:
+def test_budget_is_spent_exactly_without_rounding() -> None:
     """No rounding: three that may cost a third each, and do."""
     for timeout in range(1, 60):
         one = Prices().call(timeout + 10, 1769, arm=False)
@@ -66,7 +66,7 @@ def test_exactly_as_many_as_it_says() -> None:
         pass
 
 
-def test_whatever_calls_come_to_cost() -> None:
+def test_budget_is_never_exceeded_in_simulations() -> None:
     for seed in range(40):
         simulate(seed)
 
@@ -113,7 +113,7 @@ def simulate(seed: int) -> None:
     assert (begun > 0) is (most >= worst)
 
 
-def test_many_threads_at_once() -> None:
+def test_budget_is_never_exceeded_by_many_threads() -> None:
     """As many as may begin together all wait for one gate, and each costs the most that it can."""
     function = facts(timeout=5)
     worst = Budget(function, Prices()).price(15)

@@ -325,7 +325,7 @@ def test_all_of_it_travels_both_ways(by_value: None) -> None:
     assert Hooked.made == ["hook"]
 
 
-def test_what_was_used_has_the_same_name() -> None:
+def test_function_has_same_name_after_use() -> None:
     """Python keeps names of slots in a class that was pickled, and vectorize what it has made."""
 
     def made() -> tuple[Any, Any]:
@@ -389,7 +389,7 @@ def text_file(tmp_path: Any) -> Iterator[Any]:
         yield file
 
 
-def test_what_cannot_travel_is_named(text_file: Any) -> None:
+def test_unpicklable_definition_is_named(text_file: Any) -> None:
     weak = weakref.ref(Slots)
     rows: list[tuple[Any, tuple[Any, ...], str]] = [
         (locked, (1,), "the global name 'LOCK' of the function locked, <unlocked _thread.lock"),

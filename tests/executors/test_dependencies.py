@@ -99,7 +99,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScratchSp
     yield from scratch_space(tmp_path, monkeypatch)
 
 
-def test_what_changes_a_name(place: ScratchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_function_name_changes_with_its_dependencies(
+    place: ScratchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wrong = []
     for what, file, script in CHANGES:
         with monkeypatch.context() as patch:
@@ -117,7 +119,7 @@ def test_what_changes_a_name(place: ScratchSpace, monkeypatch: pytest.MonkeyPatc
     assert not wrong
 
 
-def test_what_changes_no_name(place: ScratchSpace) -> None:
+def test_function_name_ignores_unrelated_changes(place: ScratchSpace) -> None:
     """What a function does not use; and what nobody can know, which `version` is for."""
     script = "import behind_above\ndef f(i): return open('data').read(), behind_above"
     before = place.name(script)
@@ -266,7 +268,7 @@ def test_classes_of_scripts_are_told_apart_by_content() -> None:
         assert cloudpickle.loads(split_function(blob)[1])() == 2 * value
 
 
-def test_sets_stay_what_they_are() -> None:
+def test_stable_pickle_of_sets_loads_equal() -> None:
     node: Any = type("Node", (), {})()
     node.all = {node, "a"}
     values = [{1, "a", (2, "b")}, frozenset({"x", frozenset({"y"})}), set(), {1.5, None}, {3, 1, 2}, {b"b"}]

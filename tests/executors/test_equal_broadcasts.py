@@ -35,7 +35,9 @@ def test_deleting_one_leaves_the_others(executor: wl.LocalExecutor, broadcasts: 
         third.get()
 
 
-def test_a_value_comes_again(executor: wl.LocalExecutor, broadcasts: Callable[[], int]) -> None:
+def test_broadcast_of_deleted_value_is_stored_again(
+    executor: wl.LocalExecutor, broadcasts: Callable[[], int]
+) -> None:
     value = np.random.default_rng().random(100_000)
     for _ in range(3):
         ref = executor.broadcast(value)

@@ -54,7 +54,7 @@ def in_a_fork(function: Callable[[], object]) -> str:
     ],
     ids=["submit", "stats", "compute"],
 )
-def test_it_is_refused(
+def test_executor_in_forked_child_is_refused(
     ask: Callable[[wl.LocalExecutor], object], locked: bool, executor: wl.LocalExecutor
 ) -> None:
     executor.submit(abs, -1).result(20)
@@ -84,7 +84,7 @@ def trace(pipe: object) -> None:
     pipe.send(float(np.trace(np.asarray((wl.eye(64, tile=32) @ wl.eye(64, tile=32)).compute()))))  # type: ignore[attr-defined]
 
 
-def test_the_default_executor_is_made_again() -> None:
+def test_default_executor_is_made_again_in_forked_child() -> None:
     """multiprocessing forks on Linux, up to Python 3.13."""
     default._close()
     wl.eye(64, tile=32).compute()

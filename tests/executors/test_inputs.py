@@ -88,7 +88,7 @@ def nothing_left() -> None:
     """These executors outlive a test."""
 
 
-def test_each_way(pool: wl.LocalExecutor) -> None:
+def test_failed_input_is_noted_by_each_way_to_map(pool: wl.LocalExecutor) -> None:
     seven = ["input 7: 7"]
     assert of(lambda: list(pool.map(seventh, range(9)))) == seven
     assert of(lambda: list(pool.map(seventh, range(9), chunksize=3))) == seven
@@ -105,7 +105,7 @@ def test_each_way(pool: wl.LocalExecutor) -> None:
     assert not hasattr(pool.submit(fail, 1).exception(), "__notes__")
 
 
-def test_what_is_large_or_was_changed() -> None:
+def test_large_or_changed_input_is_noted_in_short() -> None:
     with wl.LocalExecutor(1, allowed_mem="300 MiB") as executor:
         assert of(lambda: list(executor.map(fail, [[1, 2]]))) == ["input 0: [1, 2]"]
         assert of(lambda: list(executor.map(fail, [np.ones(10**6)]))) == [

@@ -215,7 +215,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("how", ["flags", *(pytest.param(how, marks=pytest.mark.slow) for how in WAYS)])
-def test_what_scripts_define_has_one_name_in_all_processes(how: str, tmp_path: Path) -> None:
+def test_function_of_script_has_one_name_in_all_processes(how: str, tmp_path: Path) -> None:
     (tmp_path / "named.py").write_text(SCRIPT)
     (tmp_path / "link").symlink_to(tmp_path)
     first, second = names((["named.py"], WAYS[how]), tmp_path)

@@ -52,7 +52,7 @@ def service(
     return taken, refused
 
 
-def test_without_a_refusal_there_is_no_limit() -> None:
+def test_limiter_without_refusal_has_no_limit() -> None:
     pace = AdaptiveRateLimiter(Time())
     assert [pace.take() for _ in range(10_000)] == [0.0] * 10_000
     for _ in range(100):
@@ -60,7 +60,7 @@ def test_without_a_refusal_there_is_no_limit() -> None:
     assert pace.rate is None
 
 
-def test_a_refusal_makes_one() -> None:
+def test_first_refusal_sets_the_rate() -> None:
     clock = Time()
     pace = AdaptiveRateLimiter(clock)
     for _ in range(200):
@@ -72,7 +72,7 @@ def test_a_refusal_makes_one() -> None:
     assert let_through(pace, clock, 1.0) == pytest.approx(140, rel=0.1)
 
 
-def test_it_never_stands_still() -> None:
+def test_limiter_keeps_least_rate_after_many_refusals() -> None:
     clock = Time()
     pace = AdaptiveRateLimiter(clock)
     for _ in range(1000):
@@ -93,7 +93,7 @@ def test_refusals_of_one_moment_count_once() -> None:
     assert pace.refusals == 500
 
 
-def test_it_grows_again_and_is_forgotten() -> None:
+def test_rate_grows_without_refusals_and_is_forgotten() -> None:
     clock = Time()
     pace = AdaptiveRateLimiter(clock)
     pace.refused()
@@ -109,7 +109,7 @@ def test_it_grows_again_and_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("rate", [40.0, 100.0, 500.0])  # below, it asks 25 times a second
-def test_it_finds_the_rate_of_a_service(rate: float) -> None:
+def test_limiter_finds_the_rate_of_a_service(rate: float) -> None:
     """It uses most of what the service gives, and is seldom refused."""
     clock = Time()
     pace = AdaptiveRateLimiter(clock)
@@ -119,7 +119,7 @@ def test_it_finds_the_rate_of_a_service(rate: float) -> None:
     assert refused < 0.5 * taken
 
 
-def test_it_follows_a_service_that_allows_more() -> None:
+def test_limiter_follows_a_service_that_allows_more() -> None:
     clock = Time()
     pace = AdaptiveRateLimiter(clock)
     service(pace, clock, 20.0, 5.0)
@@ -134,7 +134,7 @@ def test_it_follows_a_service_that_allows_more() -> None:
         max_size=60,
     )
 )
-def test_whatever_happens(steps: list[tuple[str, float]]) -> None:
+def test_limiter_lets_through_no_more_than_rate_and_burst(steps: list[tuple[str, float]]) -> None:
     """There is always a token soon, and never more than the rate and a small burst allow."""
     clock = Time()
     pace = AdaptiveRateLimiter(clock)
@@ -157,11 +157,11 @@ def test_whatever_happens(steps: list[tuple[str, float]]) -> None:
 
 
 @given(st.integers(1, 10_000))
-def test_pauses(refusals: int) -> None:
+def test_backoff_stays_within_bounds(refusals: int) -> None:
     assert 0.025 <= backoff(refusals) <= 3.0
 
 
-def test_pauses_grow_and_differ() -> None:
+def test_backoff_grows_and_is_jittered() -> None:
     means = [sum(backoff(n) for _ in range(300)) / 300 for n in (1, 3, 5, 7)]
     assert means == sorted(means)
     assert len({backoff(4) for _ in range(20)}) == 20

@@ -104,11 +104,11 @@ PACKAGE = {"shippable", "shippable.tools", "shippable.deep", "shippable.deep.con
         ("shippable_user", "four", {"shippable_alone", "shippable_user"}),
     ],
 )
-def test_what_is_local_goes_along(folder: Path, module: str, name: str, expected: set[str]) -> None:
+def test_local_modules_travel_with_function(folder: Path, module: str, name: str, expected: set[str]) -> None:
     assert shipped(getattr(importlib.import_module(module), name)) == expected
 
 
-def test_what_functions_refer_to_goes_along(folder: Path) -> None:
+def test_modules_of_referenced_names_travel(folder: Path) -> None:
     import shippable.tools  # type: ignore[import-not-found]
     import shippable_alone  # type: ignore[import-not-found]
 
@@ -125,7 +125,7 @@ def test_what_functions_refer_to_goes_along(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("fn", [np.sqrt, np.linalg.norm, os.path.join, importlib.import_module, wl.eye, abs])
-def test_what_is_installed_does_not(fn: Callable[..., Any]) -> None:
+def test_installed_modules_do_not_travel(fn: Callable[..., Any]) -> None:
     assert shipped(fn) == set()
 
 
@@ -154,7 +154,9 @@ def test_modules_to_include_and_exclude(folder: Path) -> None:
         ("shippable_space.inner", "import shippable_space.inner as s; print(s.NAME)", "namespace"),
     ],
 )
-def test_they_run_where_there_is_nothing_else(folder: Path, module: str, program: str, expected: str) -> None:
+def test_shipped_modules_run_without_their_files(
+    folder: Path, module: str, program: str, expected: str
+) -> None:
     sources = encode_sources(local_sources([module]))
     for path in sorted(folder.rglob("*.py")):
         path.unlink()
@@ -193,7 +195,7 @@ def test_a_worker_uses_what_the_file_says_now(folder: Path, nothing_left: None) 
         assert executor.submit(shippable_user.four, 1).result() == 100
 
 
-def test_modules_that_nobody_can_see(folder: Path, processes: wl.LocalExecutor) -> None:
+def test_computed_import_needs_include_modules(folder: Path, processes: wl.LocalExecutor) -> None:
     import shippable_dynamic  # type: ignore[import-not-found]
 
     view = processes.options(include_modules=["shippable_plugin"])

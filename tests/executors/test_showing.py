@@ -66,7 +66,7 @@ def nothing_left() -> None:
     """These executors outlive a test."""
 
 
-def test_a_stream_for_each(one: wl.LocalExecutor, capsys: Capture) -> None:
+def test_output_is_shown_on_its_own_stream(one: wl.LocalExecutor, capsys: Capture) -> None:
     assert list(one.map(talk, [1, 2])) == [1, 2]
     assert capsys.readouterr() == ("out 1\nout 2\n", "error 1\nerror 2\n")
     future = one.submit(everything)
@@ -80,7 +80,7 @@ def test_a_stream_for_each(one: wl.LocalExecutor, capsys: Capture) -> None:
     assert future.logs == "out 3\nerror 3\nINFO mine: quiet\n", "in order, and all of it"
 
 
-def test_names_of_inputs(two: wl.LocalExecutor, capsys: Capture) -> None:
+def test_shown_lines_are_named_by_input(two: wl.LocalExecutor, capsys: Capture) -> None:
     def lines() -> list[str]:
         return sorted(capsys.readouterr().out.splitlines())
 
@@ -96,7 +96,9 @@ def test_names_of_inputs(two: wl.LocalExecutor, capsys: Capture) -> None:
     assert lines() == ["[0] out a", "[1] out b"]
 
 
-def test_where_to(one: wl.LocalExecutor, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logs_option_chooses_where_output_is_shown(
+    one: wl.LocalExecutor, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     quiet, on_error = ("", ""), ("", "out 1\nerror 1\n")
     ways: list[tuple[Callable[[], Any], tuple[str, str]]] = [
         (lambda: one.options(logs="quiet").submit(talk, 1).result(), quiet),
@@ -116,7 +118,7 @@ def test_where_to(one: wl.LocalExecutor, capsys: Capture, monkeypatch: pytest.Mo
         one.options(logs="loud")  # type: ignore[arg-type]
 
 
-def test_while_it_runs(one: wl.LocalExecutor, tmp_path: Any, capsys: Capture) -> None:
+def test_output_is_shown_while_the_call_runs(one: wl.LocalExecutor, tmp_path: Any, capsys: Capture) -> None:
     gate = Gate(tmp_path / "gate")
 
     def wait() -> None:

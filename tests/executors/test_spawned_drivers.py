@@ -94,7 +94,9 @@ def folder(tmp_path: Path) -> Path:
     ],
     ids=["file", "module", "runpy"],
 )
-def test_what_a_script_defines_travels(command: list[str], said: list[str], folder: Path) -> None:
+def test_definitions_of_script_travel_from_spawned_driver(
+    command: list[str], said: list[str], folder: Path
+) -> None:
     done = subprocess.run(
         [sys.executable, *command], cwd=folder, capture_output=True, text=True, timeout=150, check=False
     )

@@ -40,13 +40,15 @@ def functions(stored: Callable[[], list[str]]) -> Callable[[], int]:
     return lambda: sum("/functions/" in key for key in stored())
 
 
-def test_it_goes_with_its_call(processes: wl.LocalExecutor, functions: Callable[[], int]) -> None:
+def test_stored_function_is_removed_with_its_call(
+    processes: wl.LocalExecutor, functions: Callable[[], int]
+) -> None:
     for n in range(3):
         assert processes.submit(large(n), 0).result(timeout=20) == n
         assert until(lambda: functions() == 0)
 
 
-def test_it_stays_while_a_call_waits(
+def test_stored_function_stays_while_a_call_waits(
     processes: wl.LocalExecutor, functions: Callable[[], int], gate: Gate
 ) -> None:
     blocked = processes.submit_many(gate.wait, range(2))
@@ -62,7 +64,7 @@ def test_it_stays_while_a_call_waits(
 
 @pytest.mark.parametrize("chunksize", [1, 2])
 @pytest.mark.parametrize("buffersize", [None, 1, 3])
-def test_map(
+def test_stored_function_of_map_is_removed_with_last_call(
     processes: wl.LocalExecutor, functions: Callable[[], int], buffersize: int | None, chunksize: int
 ) -> None:
     function, seen = large(), []
@@ -74,7 +76,7 @@ def test_map(
 
 
 @pytest.mark.parametrize("buffersize", [None, 2])
-def test_a_map_that_is_left_early(
+def test_stored_function_of_abandoned_map_is_removed(
     processes: wl.LocalExecutor, functions: Callable[[], int], buffersize: int | None
 ) -> None:
     for value in processes.map(large(), range(100), buffersize=buffersize):
@@ -83,7 +85,9 @@ def test_a_map_that_is_left_early(
     assert until(lambda: functions() == 0)
 
 
-def test_a_map_whose_inputs_fail(processes: wl.LocalExecutor, functions: Callable[[], int]) -> None:
+def test_stored_function_of_map_with_failing_inputs_is_removed(
+    processes: wl.LocalExecutor, functions: Callable[[], int]
+) -> None:
     def inputs() -> object:
         yield 1
         raise KeyError("no more")
@@ -118,7 +122,9 @@ def test_a_function_that_raises_or_dies(processes: wl.LocalExecutor, functions: 
         assert until(lambda: functions() == 0)
 
 
-def test_it_is_tried_again(processes: wl.LocalExecutor, functions: Callable[[], int], gate: Gate) -> None:
+def test_stored_function_stays_for_retries(
+    processes: wl.LocalExecutor, functions: Callable[[], int], gate: Gate
+) -> None:
     table, path = np.ones(1 << 18), gate.path
 
     def dies_once() -> float:
@@ -131,7 +137,9 @@ def test_it_is_tried_again(processes: wl.LocalExecutor, functions: Callable[[], 
     assert until(lambda: functions() == 0)
 
 
-def test_one_that_goes_and_comes_again(processes: wl.LocalExecutor, functions: Callable[[], int]) -> None:
+def test_stored_function_is_stored_again_while_removed(
+    processes: wl.LocalExecutor, functions: Callable[[], int]
+) -> None:
     function = large()
     for _ in range(20):  # one is removed while the next one is being stored
         assert processes.submit(function, 0).result(timeout=20) == 0.5

@@ -77,7 +77,7 @@ def tampered_between(executor: wl.LocalExecutor, folder: Path) -> wl.Future[Any]
     [tampered_argument, tampered_function, tampered_broadcast, tampered_result, tampered_between],
     ids=["argument", "function", "broadcast", "result", "intermediate result"],
 )
-def test_tampered(
+def test_tampered_object_is_integrity_error_and_not_loaded(
     submit: Callable[[wl.LocalExecutor, Path], wl.Future[Any]],
     tmp_path: Path,
     stored: Stored,

@@ -75,7 +75,9 @@ def all_over(folder: Path, seconds: float = 20) -> bool:
 
 
 @pytest.mark.parametrize(("act", "error"), [(hang, TimedOut), (die, WorkerDied)])
-def test_they_end_with_their_worker(act: Callable[[], None], error: type[Exception], folder: Path) -> None:
+def test_programs_of_functions_end_with_their_worker(
+    act: Callable[[], None], error: type[Exception], folder: Path
+) -> None:
     with wl.LocalExecutor(1, allowed_mem="300 MiB") as executor:
         worker = executor.submit(starts, folder).result(timeout=30)
         assert executor.submit(os.getpid).result(timeout=30) == worker
@@ -85,7 +87,7 @@ def test_they_end_with_their_worker(act: Callable[[], None], error: type[Excepti
         assert executor.submit(abs, -1).result(timeout=30) == 1
 
 
-def test_they_end_with_the_executor(folder: Path) -> None:
+def test_programs_of_functions_end_with_the_executor(folder: Path) -> None:
     with wl.LocalExecutor(1, allowed_mem="300 MiB") as executor:
         executor.submit(starts, folder).result(timeout=30)
     assert all_over(folder, 0)
@@ -104,7 +106,7 @@ with wl.LocalExecutor(1, allowed_mem="300 MiB") as executor:
 """
 
 
-def test_they_end_with_a_driver_that_is_killed(folder: Path, tmp_path: Path) -> None:
+def test_programs_of_functions_end_with_a_killed_driver(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, str(folder)]
     own = os.environ | {"WRENLA_STORE": str(tmp_path / "theirs")}  # nobody clears up there
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=own) as program:

@@ -177,7 +177,7 @@ _GOOD = call(abs, -1)
     ],
     ids=lambda event: json.dumps(event)[:60],
 )
-def test_events_of_somebody_else(event: Any, make: Make) -> None:
+def test_foreign_event_is_event_error(event: Any, make: Make) -> None:
     make()
     with pytest.raises(EventError) as caught:
         lambda_entry.handle(event, Context())
@@ -185,7 +185,7 @@ def test_events_of_somebody_else(event: Any, make: Make) -> None:
     assert "Run: wrenla deploy" in str(caught.value)
 
 
-def test_tasks_of_arrays_that_are_not_told(make: Make) -> None:
+def test_task_event_without_its_arrays_is_event_error(make: Make) -> None:
     make()
     event = json.loads(TaskRequest([Task(TileRef("A", 0, 0), (2, 2), "float64")], {}).encode())
     with pytest.raises(EventError, match=r"'A'.*Run: wrenla deploy"):
@@ -204,7 +204,7 @@ _anything = st.recursive(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(sorted(_GOOD.keys() - {"store"})), _anything, max_size=3))
-def test_anything(make: Make, changes: dict[str, Any]) -> None:
+def test_any_event_is_answered_or_event_error(make: Make, changes: dict[str, Any]) -> None:
     """Whatever is sent: an answer, or an EventError."""
     environment = lambda_entry._environment() if lambda_entry._environment.__name__ == "<lambda>" else make()
     try:
@@ -226,7 +226,9 @@ class Trap:
 
 @pytest.mark.parametrize("part", ["function", "arguments", "modules"])
 @pytest.mark.parametrize("stored", [False, True])
-def test_what_has_another_hash_is_not_loaded(part: str, stored: bool, make: Make, tmp_path: Path) -> None:
+def test_call_event_with_other_hash_is_not_loaded(
+    part: str, stored: bool, make: Make, tmp_path: Path
+) -> None:
     make()
     (trap,) = packed(Trap(tmp_path / "trapped"))
     store = (tmp_path / "store").as_uri()
@@ -246,7 +248,7 @@ def test_what_has_another_hash_is_not_loaded(part: str, stored: bool, make: Make
 # calls
 
 
-def test_call(make: Make) -> None:
+def test_call_event_is_answered_with_value(make: Make) -> None:
     make()
     response = answered(call(divmod, 7, 2))
     assert (response.ending, value(response), response.id, response.worker) == ("value", (3, 1), "c-1", "abc")
@@ -288,7 +290,7 @@ def test_a_large_result_without_a_store_is_told(make: Make, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("seconds", [6.0])
-def test_it_ends_before_lambda_ends_it(seconds: float, make: Make, tmp_path: Path) -> None:
+def test_call_is_timed_out_before_lambdas_limit(seconds: float, make: Make, tmp_path: Path) -> None:
     make()
     path = tmp_path / "cleared"
 
@@ -309,7 +311,7 @@ def test_it_ends_before_lambda_ends_it(seconds: float, make: Make, tmp_path: Pat
     assert answered(call(abs, -1)).ending == "value"
 
 
-def test_a_limit_of_its_own(make: Make) -> None:
+def test_call_is_timed_out_at_its_own_limit(make: Make) -> None:
     make()
     began = time.monotonic()
     assert answered(call(time.sleep, 60, limit=0.2)).ending == "timed out"
@@ -333,7 +335,7 @@ def test_reading_the_arguments_is_part_of_the_time(make: Make, monkeypatch: pyte
     assert time.monotonic() - began < slowed(6.0)  # not 3 s of reading and 4 of sleeping
 
 
-def test_no_time_at_all(make: Make) -> None:
+def test_call_without_time_left_is_timed_out(make: Make) -> None:
     make()
     assert answered(call(time.sleep, 60), 0.0).ending == "timed out"
 
@@ -472,7 +474,7 @@ def error_of(outcome: Any) -> Exception:
 
 
 @pytest.mark.parametrize("memory", [0, 4096])
-def test_tasks(memory: int, make: Make, tmp_path: Path) -> None:
+def test_task_event_is_answered_with_reports(memory: int, make: Make, tmp_path: Path) -> None:
     make(memory)
     A = symmetric()
     specs = matrix(tmp_path, "A", A)
@@ -492,7 +494,7 @@ def test_tasks_that_are_done_write_nothing(make: Make, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("memory", [0, 4096])
-def test_one_that_fails_among_others(memory: int, make: Make, tmp_path: Path) -> None:
+def test_failing_task_leaves_other_tasks_of_event(memory: int, make: Make, tmp_path: Path) -> None:
     """The others are carried out; the error says where in the whole matrix it is."""
     make(memory)
     A = symmetric()
@@ -547,7 +549,9 @@ def test_tasks_that_memory_has_no_room_for(make: Make, tmp_path: Path) -> None:
     assert list(open_store(specs["X"].url).list()) == []
 
 
-def test_no_time_for_more_tasks(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_beyond_the_time_are_given_back(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Some are begun whatever the time, so that there is progress; the others are given back."""
     environment = make()
     specs = matrix(tmp_path, "A", symmetric())
@@ -566,7 +570,9 @@ def test_no_time_for_more_tasks(make: Make, tmp_path: Path, monkeypatch: pytest.
     assert len(list(open_store(specs["Y"].url).list())) == 2
 
 
-def test_what_functions_of_tiles_print(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_of_tile_functions_is_in_the_answer(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = io.StringIO()
     monkeypatch.setattr(sys, "stdout", real)
     make()
@@ -591,7 +597,7 @@ def test_what_functions_of_tiles_print(make: Make, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.process
-def test_as_deployed(tmp_path: Path) -> None:
+def test_lambda_entry_runs_in_a_fresh_process(tmp_path: Path) -> None:
     program = """
 import json, os, sys, time
 from wrenla_handler import lambda_entry

@@ -57,7 +57,7 @@ def test_every_writing_has_a_generation_of_its_own() -> None:
     assert len({new_generation() for _ in range(100)}) == 100
 
 
-def test_what_stands_in_the_metadata() -> None:
+def test_metadata_have_the_documented_fields() -> None:
     """Spelled out, as other software reads it too: a change here is a change of the format."""
     layout = TileLayout(Grid((7, 7), (3, 3)), "complex64", 2, "lower", "G1")
     assert json.loads(layout.to_json()) == {
@@ -89,7 +89,7 @@ def test_a_missing_tile_reads_as_nan_unless_it_is_zero(layout: TileLayout, fill:
     assert json.loads(layout.to_json())["fill_value"] == fill
 
 
-def test_keys() -> None:
+def test_tile_keys_have_the_layouts_separator() -> None:
     assert tile_key(2, 3) == "c/2/3"
     assert tile_key(2, 0, ndim=1) == "c/2"
     assert tile_key(0, 0, ndim=0) == "c"
@@ -190,7 +190,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused(name: str, memory: MemoryStore) -> None:
+def test_unsupported_metadata_are_metadata_error(name: str, memory: MemoryStore) -> None:
     changes, message = REFUSED[name]
     with pytest.raises(MetadataError, match=message) as caught:
         read(memory, metadata(**changes))
@@ -201,13 +201,13 @@ def test_refused(name: str, memory: MemoryStore) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"\xff", b"[" * 100_000, b'{"shape": [1}', b"nan", b'"text"', b"[]", b"7"]
 )
-def test_garbage(content: bytes, memory: MemoryStore) -> None:
+def test_garbage_metadata_are_metadata_error(content: bytes, memory: MemoryStore) -> None:
     memory.put(METADATA_KEY, content)
     with pytest.raises(MetadataError, match=r"not JSON|not a JSON object"):
         TileLayout.read(memory)
 
 
-def test_nothing_there(memory: MemoryStore) -> None:
+def test_layout_of_empty_address_is_not_a_matrix_error(memory: MemoryStore) -> None:
     with pytest.raises(NotAMatrixError, match="no matrix here") as caught:
         TileLayout.read(memory)
     assert isinstance(caught.value, FileNotFoundError)
@@ -227,12 +227,12 @@ def test_nothing_there(memory: MemoryStore) -> None:
         {"storage_transformers": []},
     ],
 )
-def test_what_other_software_may_write(changes: dict[str, Any], memory: MemoryStore) -> None:
+def test_metadata_of_other_software_are_read(changes: dict[str, Any], memory: MemoryStore) -> None:
     layout = read(memory, metadata(**changes))
     assert (layout.grid, layout.dtype, layout.structure) == (Grid((7, 5), (3, 4)), "float64", "general")
 
 
-def test_what_other_software_has_written_has_no_generation(memory: MemoryStore) -> None:
+def test_metadata_of_other_software_have_no_generation(memory: MemoryStore) -> None:
     assert read(memory, metadata(attributes={})).generation == ""
 
 

@@ -64,7 +64,7 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_nothing_is_made_before_the_first_put(store: LocalStore, root: Path) -> None:
+def test_local_store_makes_no_folder_before_first_put(store: LocalStore, root: Path) -> None:
     store.delete("c/0")
     assert list(store.list()) == []
     assert not store.exists("c/0")

@@ -76,7 +76,7 @@ def test_a_root_may_be_a_link_but_not_a_run_s_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_what_is_no_file_is_no_object(tmp_path: Path) -> None:
+def test_pipe_or_socket_is_no_object(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     os.mkfifo(tmp_path / "fifo")
     with socket.socket(socket.AF_UNIX) as listening:

@@ -88,14 +88,14 @@ def test_chunk_must_be_positive(texts: Store, chunk: int | str) -> None:
         wl.objects(texts.url, chunk=chunk)
 
 
-def test_nothing_there_is_an_error_of_the_call(store: Store) -> None:
+def test_objects_of_empty_address_is_file_not_found(store: Store) -> None:
     with pytest.raises(FileNotFoundError, match="there are no objects here"):
         wl.objects(store.url)
     with pytest.raises(FileNotFoundError, match="there are no objects here"):
         wl.objects(store.url, pattern="*.txt")
 
 
-def test_nothing_matches(texts: Store) -> None:
+def test_objects_without_match_is_an_error(texts: Store) -> None:
     with pytest.raises(FileNotFoundError, match=r"'\*\.json'; there is, for example, 'a\.txt'"):
         wl.objects(texts.url, pattern="*.json")
 
@@ -127,12 +127,12 @@ def test_an_object_with_wildcards_in_its_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", [5, None, b"texts", ["texts"]])
-def test_what_is_no_address(url: Any) -> None:
+def test_objects_of_bad_address_is_refused(url: Any) -> None:
     with pytest.raises(TypeError, match="^" + re.escape(f"url={url!r}: the address of a folder")):
         wl.objects(url)
 
 
-def test_what_is_no_pattern(texts: Store) -> None:
+def test_objects_with_bad_pattern_is_refused(texts: Store) -> None:
     with pytest.raises(TypeError, match=r"^pattern=3: a text like '\*\.txt', or None"):
         wl.objects(texts.url, pattern=3)  # type: ignore[arg-type]
 
@@ -219,7 +219,7 @@ def test_empty_objects(texts: Store) -> None:
         assert (reader.nbytes, reader.read(), file.read(), list(reader.lines())) == (0, b"", b"", [])
 
 
-def test_what_vanished_since_is_named(texts: Store) -> None:
+def test_vanished_object_is_an_error_that_names_it(texts: Store) -> None:
     reader = next(wl.objects(texts.url, pattern="b*"))
     texts.delete("b.txt")
     for read in (reader.read, lambda: list(reader.lines()), lambda: reader.open().read(1)):
@@ -227,7 +227,7 @@ def test_what_vanished_since_is_named(texts: Store) -> None:
             read()
 
 
-def test_what_became_shorter_since_is_an_error(texts: Store) -> None:
+def test_shortened_object_is_an_error(texts: Store) -> None:
     reader = next(wl.objects(texts.url, pattern="b*"))
     texts.put("b.txt", b"one\n")
     for read in (reader.read, lambda: list(reader.lines()), lambda: reader.open().read()):
@@ -331,7 +331,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
 
 @pytest.mark.cloud
 @pytest.mark.parametrize("kind", ["process", "thread"])
-def test_map(
+def test_objects_are_inputs_of_map(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WRENLA_STORE", str(tmp_path / "temporary"))
@@ -357,7 +357,7 @@ def test_map(
 # names that are no keys, and links
 
 
-def test_what_cannot_be_passed_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_objects_with_bad_names_or_links_are_refused_by_name(tmp_path: Path) -> None:
     """Never left out without a word; what a pattern does not ask for may be there."""
     (tmp_path / "deep/er").mkdir(parents=True)
     (tmp_path / "deep/a.txt").write_text("a")

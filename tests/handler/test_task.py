@@ -100,7 +100,7 @@ def same_types(a: Any, b: Any) -> bool:
 
 
 @given(st.one_of(TASK, SPEC))
-def test_what_is_encoded_comes_back_through_json(value: Task | ArraySpec) -> None:
+def test_task_message_survives_json(value: Task | ArraySpec) -> None:
     text = json.dumps(encode(value))
     back = decode(json.loads(text))
     assert back == value
@@ -140,7 +140,7 @@ def test_a_task_in_json_can_be_read() -> None:
         '["Grid", ["", 2, 2], ["", 0, 1]]',
     ],
 )
-def test_nothing_else_comes_out(text: str) -> None:
+def test_decode_of_bad_task_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         decode(json.loads(text))
 
@@ -222,5 +222,5 @@ def test_the_tiles_of_a_read() -> None:
         ({"window": (0, 1, 1, 0, 1, 1)}, False),
     ],
 )
-def test_what_blas_takes_as_it_is(change: dict[str, Any], plain: bool) -> None:
+def test_plain_read_is_one_that_blas_takes(change: dict[str, Any], plain: bool) -> None:
     assert Read(TileRef("A", 0, 0), **change).plain is plain

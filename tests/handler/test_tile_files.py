@@ -65,7 +65,7 @@ def padded(tile: Any) -> Any:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(4, 4), (1, 1), (3, 5), (7, 1), (1, 7)])
 @pytest.mark.parametrize("form", [lambda x: x, padded, np.ascontiguousarray, lambda x: x[::-1].copy()[::-1]])
-def test_what_was_put(
+def test_spilled_tile_is_read_back_equal(
     files: SpillFiles, dtype: str, shape: tuple[int, int], form: Callable[[Any], Any]
 ) -> None:
     tile = form(numbers(shape, dtype))
@@ -111,7 +111,9 @@ def test_keys_that_look_alike(files: SpillFiles) -> None:
     limit=st.integers(0, 600),
     steps=st.lists(st.tuples(st.sampled_from("pgd"), st.integers(0, 7)), max_size=40),
 )
-def test_bounded_and_right(folder: Path, limit: int, steps: list[tuple[str, int]]) -> None:
+def test_spill_files_stay_within_limit_and_correct(
+    folder: Path, limit: int, steps: list[tuple[str, int]]
+) -> None:
     """Whatever happens: never more than the limit, and a tile that is there is the one that was put."""
     tiles = [numbers((n + 1, 8), seed=n) for n in range(8)]
     files = SpillFiles(str(folder), limit)
@@ -141,7 +143,7 @@ def test_the_least_recently_used_one_goes(files: SpillFiles) -> None:
     assert there == [0, 2, 3]
 
 
-def test_one_that_is_read_may_go(files: SpillFiles) -> None:
+def test_mapped_spill_file_may_be_removed(files: SpillFiles) -> None:
     files.put(("a", 0, 0, 0), numbers((4, 8)))
     back = files.get(("a", 0, 0, 0), 4, 8, "float64")
     files.drop_array("a")
@@ -150,7 +152,7 @@ def test_one_that_is_read_may_go(files: SpillFiles) -> None:
     assert files.used == 256
 
 
-def test_what_comes_from_a_file_is_not_written_again(files: SpillFiles, folder: Path) -> None:
+def test_mapped_tile_is_not_spilled_again(files: SpillFiles, folder: Path) -> None:
     files.put(("a", 0, 0, 0), numbers((4, 8)))
     back = files.get(("a", 0, 0, 0), 4, 8, "float64")
     files.drop(("a", 0, 0, 0))
@@ -175,7 +177,7 @@ class FullDisk:
         self._file.close()
 
 
-def test_a_full_disk(
+def test_spill_on_full_disk_stops_spilling(
     files: SpillFiles, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Somebody else has filled it: what we have there goes, and nothing more is written."""
@@ -190,7 +192,7 @@ def test_a_full_disk(
     assert "No space left" in record.getMessage()
 
 
-def test_somebody_removes_the_files(files: SpillFiles, folder: Path) -> None:
+def test_spill_files_removed_by_others_are_misses(files: SpillFiles, folder: Path) -> None:
     """A function may empty /tmp: tiles are read from elsewhere then, and written again."""
     files.put(("a", 0, 0, 0), numbers((4, 8)))
     for path in [path for path in folder.rglob("*") if path.is_file()]:
@@ -275,7 +277,7 @@ def test_tiles_that_memory_has_no_room_for(dtype: str, ndim: int, folder: Path) 
     assert list(folder.iterdir()) == []
 
 
-def test_what_was_just_made_is_kept_too(files: SpillFiles) -> None:
+def test_new_tile_is_spilled_when_evicted(files: SpillFiles) -> None:
     cache = TileCache(0, files.put)
     cache.put(("a", 0, 0, 0), padded(numbers((3, 2))))
     assert np.array_equal(files.get(("a", 0, 0, 0), 3, 2, "float64"), numbers((3, 2)))  # type: ignore[arg-type]

@@ -204,7 +204,7 @@ def test_counts_of_a_report() -> None:
 # large tiles, which are mapped, read ahead and worked on in buffers that were used before
 
 
-def test_nothing_of_an_earlier_task_shows(tmp_path: Path) -> None:
+def test_reused_buffer_shows_nothing_of_earlier_task(tmp_path: Path) -> None:
     grid = Grid((1100, 700), (400, 400))
     own = Worker(0)
     specs = {name: StoredArray(grid, "float64", 2, name, str(tmp_path / name)) for name in ("A", "out")}

@@ -205,7 +205,7 @@ def test_from_zarr_takes_arrays_too(make: Callable[[Any], Any], tmp_path: Path) 
     assert equal(v.compute(), a[:, 0])
 
 
-def test_what_from_zarr_refuses(tmp_path: Path) -> None:
+def test_from_zarr_of_bad_array_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotAMatrixError, match="there is no Zarr array here"):
         wl.from_zarr(str(tmp_path / "nowhere"), str(tmp_path / "copy"))
     with pytest.raises(ValueError, match="not an array of 3 dimensions"):
@@ -339,7 +339,7 @@ def test_groups_and_files_in_place_of_an_array(tmp_path: Path) -> None:
         wl.from_zarr(masked, tmp_path / "copy")
 
 
-def test_what_open_says_of_other_formats(tmp_path: Path) -> None:
+def test_open_of_other_format_names_its_reader(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.ones(3))
     (tmp_path / "x.h5").write_bytes(b"x")
     (tmp_path / "x").write_bytes(b"x")

@@ -106,7 +106,7 @@ def test_mirror(n, dtype):
     c.check(expected)
 
 
-def test_nothing_warns():
+def test_elementwise_kernels_give_no_warning():
     c = np.full((2, 2), np.finfo("f8").max, order="F")
     scale(2, c)
     scale(0, c)
@@ -127,6 +127,6 @@ def test_nothing_warns():
         (lambda c: mirror(c[:1]), ValueError),
     ],
 )
-def test_what_does_not_fit_is_refused(call, error):
+def test_elementwise_kernel_of_unfit_shapes_is_refused(call, error):
     with pytest.raises(error):
         call(np.ones((2, 2), order="F"))

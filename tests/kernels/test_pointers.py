@@ -19,7 +19,7 @@ def test_pointers_are_loaded_once(dtype):
     assert lapack("potrf", dtype) is lapack("potrf", dtype)
 
 
-def test_what_there_is_not():
+def test_unknown_routine_or_dtype_is_refused():
     with pytest.raises(TypeError, match="int64"):
         blas("gemm", np.int64)
     with pytest.raises(LookupError, match="dnonesuch"):

@@ -93,10 +93,10 @@ def test_imaginary_parts_of_the_diagonal_are_ignored(n):
     assert backward_error(a, crooked) <= 30
 
 
-def test_nothing_is_done_for_no_entries():
+def test_potrf_of_empty_tile_does_nothing():
     assert potrf(np.zeros((0, 0))) == 0
 
 
-def test_refuses_a_rectangle():
+def test_potrf_of_rectangle_is_refused():
     with pytest.raises(ValueError, match="shape"):
         potrf(np.ones((3, 2), order="F"))

@@ -45,7 +45,7 @@ def is_close(result, exact, bound, a):
 
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(shapes, dtypes)
-def test_sums(shape, dtype):
+def test_sum_kernels_agree_with_numpy(shape, dtype):
     a = random(shape, dtype)
     exact = a.astype(np.clongdouble)
     for axis, plain, absolute in ((1, row_sums, abs_row_sums), (0, column_sums, abs_column_sums)):
@@ -75,7 +75,7 @@ def test_the_error_of_a_sum_grows_as_the_logarithm_of_the_length(shape, dtype):
 
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(shapes, dtypes, st.integers(-310, 160))
-def test_diagonals(shape, dtype, offset):
+def test_diagonal_kernels_agree_with_numpy(shape, dtype, offset):
     a = random(shape, dtype)
     expected = np.diagonal(a, offset)
     assert np.array_equal(diagonal(a, offset), expected[:, None])

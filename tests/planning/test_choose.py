@@ -83,7 +83,7 @@ def test_a_term_that_lasts_too_long_is_a_task_of_its_own() -> None:
     assert choose_cut(tiles, lambdas(100, longest=1.0)) == Cut("fixed", 1)
 
 
-def test_where_there_is_nothing_to_cut() -> None:
+def test_cut_of_sums_without_terms_is_none() -> None:
     assert choose_cut(tiles_of(cholesky(stored(10, 10, 10, "pos"))), LOCAL) == Cut()
     assert choose_cut(TileGraph([]), LOCAL) == Cut()
 

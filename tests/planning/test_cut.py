@@ -49,7 +49,7 @@ def test_doubling_grows_from_the_end(size: int, length: int) -> None:
 
 @pytest.mark.parametrize("kind", ["fixed", "doubling"])
 @pytest.mark.parametrize("size", [0, -3])
-def test_groups_have_terms(kind: str, size: int) -> None:
+def test_cut_of_size_zero_is_refused(kind: str, size: int) -> None:
     with pytest.raises(ValueError, match="at least one term"):
         Cut(kind, size)  # type: ignore[arg-type]
 

@@ -129,7 +129,7 @@ def test_costs_are_those_of_the_kernels_and_tiles(A: wl.BigMatrix, cut: Cut) -> 
 
 @settings(BUSY, max_examples=40)
 @given(matrices(), CUTS, st.integers(0, 2**32))
-def test_longest_paths(A: wl.BigMatrix, cut: Cut, seed: int) -> None:
+def test_longest_paths_add_up_task_seconds(A: wl.BigMatrix, cut: Cut, seed: int) -> None:
     graph = graph_of(A._node, cut)
     weights = np.random.default_rng(seed).random(len(graph))
     expected = weights.copy()
@@ -160,7 +160,7 @@ def test_a_symmetric_result_can_be_stored_whole() -> None:
     assert all(task.out.i < task.out.j and task.base[0].op == "C" for task in mirrored)
 
 
-def test_of_nothing_there_is_an_empty_graph() -> None:
+def test_graph_of_empty_matrix_has_no_tasks() -> None:
     graph = graph_of((wl.zeros((0, 5), tile=2) @ wl.zeros((5, 3), tile=2))._node, Cut())
     assert len(graph) == 0
     assert graph.followers()[0].tolist() == [0]

@@ -53,7 +53,9 @@ def levels(parts: int) -> list[int]:
         (64, 1, 64, 4),
     ],
 )
-def test_counts(M: int, N: int, K: int, parts: int, stored: Stored, plan_of: PlanOf) -> None:
+def test_long_sum_has_the_tasks_and_waves_of_its_tree(
+    M: int, N: int, K: int, parts: int, stored: Stored, plan_of: PlanOf
+) -> None:
     adding = levels(parts)
     more, waves = sum(adding), 1 + len(adding)
     uncut = parts + more if parts > 1 else 1
@@ -74,7 +76,7 @@ def test_counts(M: int, N: int, K: int, parts: int, stored: Stored, plan_of: Pla
     assert weighted.reads == 3 * K * own + own * (parts_of_gram + sum(adding) - 1)
 
 
-def test_what_is_square_is_no_tree(stored: Stored) -> None:
+def test_square_product_is_not_cut_into_parts(stored: Stored) -> None:
     for N in (1, 2, 7, 8, 12, 16, 20, 64, 200):
         A, T = stored(N * B, N * B, B), stored(N * B, N * B, B, "lower")
         for node in (matmul(A, A), matmul(A, T), gram(A)):
@@ -87,7 +89,7 @@ def test_what_is_square_is_no_tree(stored: Stored) -> None:
 
 
 @given(*[st.integers(1, 300)] * 5, st.integers(1, 10**6))
-def test_parts_are_long(m: int, n: int, a: int, b: int, c: int, length: int) -> None:
+def test_parts_of_long_sum_have_least_length(m: int, n: int, a: int, b: int, c: int, length: int) -> None:
     whole, factor = Grid((m, n), (a, b)), Grid((m, length), (a, c))
     (M, N), K = whole.counts, factor.counts[1]
     parts = _parts(whole, factor)

@@ -183,7 +183,7 @@ def test_waves_partition_the_tasks() -> None:
     assert plan.wave(plan.waves) == []
 
 
-def test_a_plan_of_nothing() -> None:
+def test_plan_of_empty_matrix_has_no_tasks() -> None:
     plan = plan_of(wl.zeros((0, 0), tile=4) @ wl.zeros((0, 0), tile=4))
     assert (plan.tasks, plan.waves, plan.flops, plan.parallelism, plan.projected) == (0, 0, 0, 0, 0)
     plan.check()
@@ -224,7 +224,7 @@ def test_changed_functions_and_seeds_are_data() -> None:
         lambda: R(60, 60, 20).T.gram().shift(1.0).cholesky(),
     ],
 )
-def test_what_changes_tasks_changes_the_plan(other: Callable[[], wl.BigMatrix]) -> None:
+def test_plan_cache_tells_apart_what_changes_tasks(other: Callable[[], wl.BigMatrix]) -> None:
     first = plan_of(R(60, 60, 20).gram().shift(1.0).cholesky())
     assert plan_of(other()) is not first
     assert plan_of(R(60, 60, 20).gram().shift(1.0).cholesky()) is first

@@ -69,7 +69,7 @@ def tiles(url: str, array: str = "") -> list[str]:
         return [key for key in store.list() if "/c/" in key and array in key]
 
 
-def test_a_factor_is_found_whatever_else_differs(
+def test_factor_of_dead_run_is_adopted_by_other_expressions(
     K: wl.BigMatrix, url: str, executor: wl.LocalExecutor
 ) -> None:
     name = K.cholesky()._node.key
@@ -105,9 +105,7 @@ def test_a_factor_is_found_whatever_else_differs(
         assert tiles(url) == [], what
 
 
-def test_a_save_takes_over_what_a_solve_has_made(
-    K: wl.BigMatrix, url: str, executor: wl.LocalExecutor
-) -> None:
+def test_save_adopts_tiles_of_dead_solve(K: wl.BigMatrix, url: str, executor: wl.LocalExecutor) -> None:
     name, expected = K.cholesky()._node.key, K.cholesky().compute(executor)
     kill(K.solve(B1), executor, 20)
     there = len(tiles(url, name))
@@ -127,7 +125,7 @@ def made(tmp_path: Path, executor: wl.LocalExecutor) -> wl.BigMatrix:
     return wl.random((N, N), tile=TILE, seed=0).gram().shift(float(N)).save(tmp_path / "m", executor)
 
 
-def test_whoever_takes_over_is_succeeded_as_well(
+def test_tiles_of_dead_adopter_are_adopted_again(
     made: wl.BigMatrix, tmp_path: Path, executor: wl.LocalExecutor, left: Callable[[], list[str]]
 ) -> None:
     url, name = str(tmp_path / "m"), made.cholesky()._node.key
@@ -164,7 +162,7 @@ def test_cuts_of_sums_do_not_matter(
         list(clean(str(tmp_path / "runs")))
 
 
-def test_nothing_is_taken_that_may_be_something_else(
+def test_tiles_of_other_work_or_owner_are_not_adopted(
     made: wl.BigMatrix, tmp_path: Path, executor: wl.LocalExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, name = tmp_path / "runs", made.cholesky()._node.key
@@ -244,7 +242,7 @@ def test_a_factor_that_is_kept_outlives_a_run_that_was_cut_short(
     assert left() == [], "and after a run that has ended well it goes as ever"
 
 
-def test_many_at_once_take_each_tile_once(
+def test_each_tile_is_adopted_by_one_of_many_runs(
     made: wl.BigMatrix, tmp_path: Path, executor: wl.LocalExecutor, left: Callable[[], list[str]]
 ) -> None:
     """They share one process: what a run holds, another one of the same process leaves alone, too."""

@@ -65,7 +65,7 @@ def test_a_stored_answer_outlives_its_worker(url: str) -> None:
     assert list(open_store(url).list()) == []
 
 
-def test_what_functions_store_themselves(url: str) -> None:
+def test_objects_stored_by_functions_are_shared_and_removed(url: str) -> None:
     with wl.LocalExecutor(2, allowed_mem="600 MiB") as executor:
         assert all(executor.map(lambda k: wl.store().put(f"seen/{k}", b"yes"), range(3)))
         assert list(executor.store().list("seen/")) == ["seen/0", "seen/1", "seen/2"]

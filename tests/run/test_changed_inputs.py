@@ -40,7 +40,7 @@ def edit(store: Store, key: str, value: float = 5.0) -> None:
 
 
 @WITHOUT_S3
-def test_a_change_of_an_input_is_noticed(url: str, executor: wl.LocalExecutor, left: Any) -> None:
+def test_changed_input_is_stale_matrix_error(url: str, executor: wl.LocalExecutor, left: Any) -> None:
     """Before a run, in the middle of it, and between a kill and its resumption."""
     full(1).save(url, executor)
     store = open_store(url)
@@ -81,7 +81,7 @@ def test_a_change_of_an_input_is_noticed(url: str, executor: wl.LocalExecutor, l
     np.testing.assert_array_equal(wl.open(f"{url}2").compute(executor), -wl.open(url).compute(executor))
 
 
-def test_an_input_that_is_overwritten_meanwhile_is_noticed(url: str, executor: wl.LocalExecutor) -> None:
+def test_input_overwritten_during_run_is_stale_matrix_error(url: str, executor: wl.LocalExecutor) -> None:
     full(1).save(url, executor)
     reached: list[int] = []
 
@@ -95,7 +95,7 @@ def test_an_input_that_is_overwritten_meanwhile_is_noticed(url: str, executor: w
         wl.map_tiles(np.negative, wl.open(url)).compute(executor, on_event=overwrite)
 
 
-def test_an_old_handle_beside_a_new_one_is_noticed(tmp_path: Path, executor: wl.LocalExecutor) -> None:
+def test_old_handle_beside_new_one_is_stale_matrix_error(tmp_path: Path, executor: wl.LocalExecutor) -> None:
     full(1).save(str(tmp_path / "A"), executor)
     old = wl.open(tmp_path / "A")
     full(2).save(str(tmp_path / "A"), executor, overwrite=True)

@@ -60,7 +60,9 @@ def contained(root: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.process
-def test_a_run_in_another_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_in_another_container_is_watched_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lease_module, "WATCH_SECONDS", 1.5)
     monkeypatch.setattr(lease_module, "_POLL_SECONDS", 0.05)
     with contained(tmp_path) as process:

@@ -101,7 +101,7 @@ def test_totals_are_the_sums_of_the_reports(stored: wl.BigMatrix, executor: wl.L
     assert 0 < spent <= 2 * last.seconds  # two workers
 
 
-def test_waves_are_told_one_after_the_other(stored: wl.BigMatrix, executor: wl.LocalExecutor) -> None:
+def test_wave_events_come_one_wave_after_the_other(stored: wl.BigMatrix, executor: wl.LocalExecutor) -> None:
     events: list[Event] = []
     stored.cholesky().compute(executor, schedule="waves", on_event=events.append)
     plan = wl.plan(stored.cholesky(), executor=executor)
@@ -123,13 +123,15 @@ def test_waves_are_told_one_after_the_other(stored: wl.BigMatrix, executor: wl.L
     assert isinstance(events[-2], WaveFinished)
 
 
-def test_without_waves_none_are_told(stored: wl.BigMatrix, executor: wl.LocalExecutor) -> None:
+def test_dataflow_run_sends_no_wave_events(stored: wl.BigMatrix, executor: wl.LocalExecutor) -> None:
     events: list[Event] = []
     stored.cholesky().compute(executor, on_event=events.append)
     assert not any(isinstance(event, WaveStarted | WaveFinished) for event in events)
 
 
-def test_saving_tells_the_same(stored: wl.BigMatrix, executor: wl.LocalExecutor, tmp_path: Path) -> None:
+def test_save_sends_the_events_of_a_run(
+    stored: wl.BigMatrix, executor: wl.LocalExecutor, tmp_path: Path
+) -> None:
     events: list[Event] = []
     stored.cholesky().save(str(tmp_path / "L"), executor, on_event=events.append)
     last = events[-1]

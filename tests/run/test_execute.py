@@ -41,7 +41,7 @@ def test_common_subexpressions_are_computed_once(matrix: wl.BigMatrix, executor:
     np.testing.assert_array_equal(d, np.diag(A))
 
 
-def test_while_it_runs_the_folder_says_what_runs(
+def test_manifest_of_live_run_names_its_plan(
     matrix: wl.BigMatrix, executor: wl.LocalExecutor, root: str, left: Any
 ) -> None:
     seen: dict[str, Any] = {}
@@ -60,7 +60,7 @@ def test_while_it_runs_the_folder_says_what_runs(
     assert left() == []
 
 
-def test_temporaries_go_as_soon_as_nobody_reads_them(
+def test_temporary_tile_is_removed_after_its_last_reader(
     matrix: wl.BigMatrix, executor: wl.LocalExecutor, root: str
 ) -> None:
     expression = matrix.cholesky().solve(wl.random((160, 32), tile=32))
@@ -103,7 +103,7 @@ class Far(wl.LocalExecutor):
         self.reach = reach
 
 
-def test_what_the_workers_cannot_see_is_refused_before_anything_starts(
+def test_unreachable_data_are_refused_before_the_run(
     tmp_path: Path, executor: wl.LocalExecutor, left: Any
 ) -> None:
     host = wl.from_array(np.eye(64), tile=32)
@@ -234,7 +234,7 @@ def test_runs_leave_no_files_open(tmp_path: Path, executor: wl.LocalExecutor) ->
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
-def test_of_nothing_there_is_nothing_to_run(executor: wl.LocalExecutor, left: Any) -> None:
+def test_run_of_empty_matrix_has_no_tasks(executor: wl.LocalExecutor, left: Any) -> None:
     events: list[Event] = []
     empty = wl.zeros((0, 3), tile=2) @ wl.zeros((3, 0), tile=2)
     assert empty.compute(executor, on_event=events.append).shape == (0, 0)

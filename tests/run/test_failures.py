@@ -108,7 +108,7 @@ HARMLESS = {
 
 @pytest.mark.parametrize("name", sorted(HARMLESS))
 @pytest.mark.parametrize("schedule", ["dataflow", "waves"])
-def test_what_passes_changes_no_bit(
+def test_transient_failure_changes_no_bit(
     name: str,
     schedule: str,
     matrix: wl.BigMatrix,
@@ -158,7 +158,7 @@ LASTING = {
 
 
 @pytest.mark.parametrize("name", sorted(LASTING))
-def test_what_lasts_is_raised_as_it_is(
+def test_lasting_failure_is_raised_unchanged(
     name: str, matrix: wl.BigMatrix, root: str, left: Callable[[], list[str]]
 ) -> None:
     error, attempts = LASTING[name]
@@ -185,7 +185,7 @@ def test_what_lasts_is_raised_as_it_is(
 
 
 @pytest.mark.parametrize("schedule", ["dataflow", "waves"])
-def test_after_a_failure_only_the_rest_is_done(
+def test_run_after_failure_does_only_missing_tasks(
     schedule: str, matrix: wl.BigMatrix, executor: wl.LocalExecutor, left: Any
 ) -> None:
     expected = matrix.cholesky().compute(executor)
@@ -206,7 +206,7 @@ def test_after_a_failure_only_the_rest_is_done(
     assert left() == []
 
 
-def test_a_numerical_failure_leaves_nothing(executor: wl.LocalExecutor, left: Any, tmp_path: Path) -> None:
+def test_numerical_failure_leaves_no_tiles(executor: wl.LocalExecutor, left: Any, tmp_path: Path) -> None:
     d = np.ones(150)
     d[101] = -1
     A = wl.from_array(np.diag(d), tile=32)
@@ -241,7 +241,7 @@ class Deaf:
 
 @pytest.mark.parametrize("error", [TransientStoreError, StoreError])
 @pytest.mark.parametrize("fault", ["get c/3/0", "put c/3/1", "get c/4/3", "put c/4/4", "delete c/1/0"])
-def test_a_store_that_does_not_answer(
+def test_store_without_answer_is_retried_or_raised(
     fault: str,
     error: type[Exception],
     matrix: wl.BigMatrix,

@@ -74,7 +74,7 @@ def test_a_folder_is_held_and_removed(place: str) -> None:
         assert list(Path(place, RUNS).iterdir()) == []
 
 
-def test_while_one_lives_the_other_takes_a_folder_of_its_own(place: str) -> None:
+def test_workspace_of_live_run_is_not_shared(place: str) -> None:
     first, second, third = (Workspace(place, KEYS[0]) for _ in range(3))
     assert first.key == KEYS[0]
     assert len({first.key, second.key, third.key}) == 3
@@ -89,7 +89,7 @@ def test_while_one_lives_the_other_takes_a_folder_of_its_own(place: str) -> None
     assert objects(place) == set()
 
 
-def test_what_a_dead_one_has_done_is_found(place: str) -> None:
+def test_workspace_of_dead_run_keeps_its_tiles(place: str) -> None:
     leave(place, KEYS[0])
     folder = Workspace(place, KEYS[0])
     assert folder.key == KEYS[0]
@@ -100,7 +100,7 @@ def test_what_a_dead_one_has_done_is_found(place: str) -> None:
 # cleaning
 
 
-def test_clean_takes_what_the_dead_left_and_leaves_the_living(place: str) -> None:
+def test_clean_removes_dead_runs_and_keeps_live_ones(place: str) -> None:
     leave(place, KEYS[0])
     leave(place, KEYS[1], ended=False, boot="another", host="another-machine")
     alive, closed = Workspace(place, KEYS[2]), Workspace(place, KEYS[3])
@@ -112,7 +112,7 @@ def test_clean_takes_what_the_dead_left_and_leaves_the_living(place: str) -> Non
     alive.remove()
 
 
-def test_clean_keeps_the_young_and_counts_from_the_last_object(place: str) -> None:
+def test_clean_older_than_counts_from_last_object(place: str) -> None:
     began = time.time()
     leave(place, KEYS[0])
     assert list(leftovers(place, older_than=500)) == []
@@ -127,7 +127,7 @@ def test_clean_keeps_the_young_and_counts_from_the_last_object(place: str) -> No
         assert [left.name for left in leftovers(place, older_than=500)] == [KEYS[0]]
 
 
-def test_clean_does_not_take_what_is_being_resumed(place: str) -> None:
+def test_clean_keeps_run_that_is_being_resumed(place: str) -> None:
     leave(place, KEYS[0], "run.json")
     (leftover,) = leftovers(place)
     folder = Workspace(place, KEYS[0])
@@ -150,7 +150,7 @@ KILLED = {
 
 
 @pytest.mark.parametrize("when", KILLED)
-def test_clean_takes_folders_without_objects(when: str, tmp_path: Path) -> None:
+def test_clean_removes_folders_without_objects(when: str, tmp_path: Path) -> None:
     with_lease, paths = KILLED[when]
     if with_lease:
         leave(str(tmp_path), KEYS[0])
@@ -167,11 +167,11 @@ def test_clean_takes_folders_without_objects(when: str, tmp_path: Path) -> None:
     assert list((tmp_path / RUNS).rglob("*")) == [theirs.parent, theirs]
 
 
-def test_of_nothing_there_is_nothing_to_clean(place: str) -> None:
+def test_clean_of_empty_store_removes_nothing(place: str) -> None:
     assert list(clean(place)) == []
 
 
-def test_what_is_written_while_a_folder_is_removed_goes_too(
+def test_remove_of_workspace_takes_objects_written_meanwhile(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A late task looks for the manifest after it has written: our last look is after that has gone."""
@@ -208,7 +208,7 @@ THEIRS = (
 )
 
 
-def test_clean_leaves_what_wrenla_has_not_written(place: str) -> None:
+def test_clean_keeps_objects_of_others(place: str) -> None:
     store = open_store(place)
     for key in THEIRS:
         store.put(key, b"years of work")
@@ -227,7 +227,7 @@ def test_clean_leaves_what_wrenla_has_not_written(place: str) -> None:
     assert list(clean(place)) == [], "what is left of it is no run any more"
 
 
-def test_what_calls_have_kept_goes_too(place: str) -> None:
+def test_clean_removes_scratch_space_of_calls(place: str) -> None:
     """Functions put what they like below `data`, in the store of their executor."""
     run = "calls-0123456789ab"
     leave(place, run, "data/kept by a function", "results/1-0-x", f"arguments/{8 * '0'}-1", f"{NODE}/c/0/0")
@@ -235,7 +235,7 @@ def test_what_calls_have_kept_goes_too(place: str) -> None:
     assert objects(place) == {f"{RUNS}/{run}/{NODE}/c/0/0"}
 
 
-def test_resuming_leaves_what_wrenla_has_not_written(tmp_path: Path) -> None:
+def test_resumed_run_keeps_objects_of_others(tmp_path: Path) -> None:
     url = str(tmp_path / "m")
     theirs = ("checkpoint.pt", "cfg.yaml", "c/notes.txt", "0.txt")
     A = wl.from_function(lambda i, j: np.ones((len(i), len(j))), (8, 8), tile=4)
@@ -263,7 +263,7 @@ def test_resuming_leaves_what_wrenla_has_not_written(tmp_path: Path) -> None:
     assert (wl.open(tmp_path / "m").compute() == 1).all()
 
 
-def test_who_was_taken_for_dead_leaves_the_folder_to_the_next(place: str) -> None:
+def test_workspace_taken_over_is_left_to_its_new_holder(place: str) -> None:
     first = Workspace(place, KEYS[0])
     first.store.delete(first.lease.key)
     second = Workspace(place, KEYS[0])
@@ -279,7 +279,7 @@ def test_who_was_taken_for_dead_leaves_the_folder_to_the_next(place: str) -> Non
     assert objects(place) == set()
 
 
-def test_a_forked_child_gives_nothing_back(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workspace_in_forked_child_is_not_given_back(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Workspace(place, KEYS[0])
     with monkeypatch.context() as child:
         child.setattr(os, "getpid", lambda: -1)
@@ -292,7 +292,7 @@ def test_a_forked_child_gives_nothing_back(place: str, monkeypatch: pytest.Monke
     folder.remove()
 
 
-def test_a_damaged_lease_in_a_run_s_own_place_is_cleaned(place: str) -> None:
+def test_clean_removes_run_with_damaged_lease(place: str) -> None:
     for key, data in zip(KEYS, (b"", b"{", b"\xff"), strict=False):
         leave(place, key)
         open_store(join(place, RUNS, key)).put(f"{LEASE}00000004", data)
@@ -358,7 +358,7 @@ def test_links_are_not_followed(where: str, victim: Path, tmp_path: Path) -> Non
         assert at.is_symlink()
 
 
-def test_one_unreadable_run_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clean_goes_on_after_unreadable_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in KEYS[:3]:
         leave(str(tmp_path), key)
     fifo = tmp_path / RUNS / KEYS[1] / LEASE / "00000004"

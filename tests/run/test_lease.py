@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from wrenla.workspace import lease as lease_module
+from wrenla.workspace import process_identity
 from wrenla.workspace.lease import Holder, Lease, are_free, is_free, standing
 from wrenla_handler.errors import StoreError, TransientStoreError
 from wrenla_handler.stores.base import LEASE, Store
@@ -80,7 +81,7 @@ def dead_process() -> Holder:
     child = subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, text=True
     )
-    holder = replace(Holder.mine("them", {}), pid=child.pid, started=lease_module._start_of(child.pid))
+    holder = replace(Holder.mine("them", {}), pid=child.pid, started=process_identity.start_of(child.pid))
     assert holder.alive
     child.communicate("")
     return holder
@@ -90,7 +91,7 @@ MINE = Holder.mine("them", {"run": "r"})
 
 
 @pytest.mark.process
-def test_a_process_of_this_namespace_is_known_at_once(
+def test_lease_of_process_in_same_namespace_is_judged_at_once(
     watched: Callable[[Callable[[], object]], list[float]], store: Store
 ) -> None:
     for holder, alive in (
@@ -108,10 +109,10 @@ def test_a_process_of_this_namespace_is_known_at_once(
 
 
 @pytest.mark.process
-def test_who_has_ended_and_was_not_waited_for_is_dead(store: Store) -> None:
+def test_lease_of_ended_process_is_free(store: Store) -> None:
     """As a driver that a notebook has killed, or one in a container whose first process reaps nobody."""
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    holder = replace(Holder.mine("them", {}), pid=child.pid, started=lease_module._start_of(child.pid))
+    holder = replace(Holder.mine("them", {}), pid=child.pid, started=process_identity.start_of(child.pid))
     assert holder.alive
     child.kill()
     try:
@@ -121,10 +122,10 @@ def test_who_has_ended_and_was_not_waited_for_is_dead(store: Store) -> None:
         child.communicate()
 
 
-def test_whom_we_may_not_see_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lease_of_invisible_process_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where /proc hides the processes of other users, or their clock is another one."""
     holder = replace(MINE, pid=os.getppid(), started="1234")
-    monkeypatch.setattr(lease_module, "_start_of", lambda pid: "")
+    monkeypatch.setattr(process_identity, "start_of", lambda pid: "")
 
     def kill(error: type[OSError] | None) -> None:
         def kill_(pid: int, number: int) -> None:
@@ -149,7 +150,7 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize("where", sorted(ELSEWHERE))
-def test_others_are_watched(
+def test_lease_of_other_host_is_watched_by_its_count(
     where: str,
     watched: Callable[[Callable[[], object]], list[float]],
     store: Store,
@@ -170,7 +171,7 @@ def test_others_are_watched(
     assert not is_free(store, LEASE, found(store))
 
 
-def test_many_are_watched_together(
+def test_many_leases_are_watched_together(
     watched: Callable[[Callable[[], object]], list[float]], store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     holders = [replace(ELSEWHERE["another host of another name"], owner=str(n)) for n in range(4)]
@@ -210,7 +211,7 @@ def test_a_damaged_lease_is_watched_and_succeeded(
     assert not is_free(store, LEASE, found(store))
 
 
-def test_of_many_who_find_a_dead_one_only_one_succeeds_it(store: Store) -> None:
+def test_dead_lease_has_one_successor_of_many(store: Store) -> None:
     put(store, replace(MINE, ended=True), 7)
     store.put(f"{LEASE}readme", b"no lease")
     dead = found(store)
@@ -226,7 +227,7 @@ def test_of_many_who_find_a_dead_one_only_one_succeeds_it(store: Store) -> None:
     assert list(store.list()) == [f"{LEASE}readme"]
 
 
-def test_who_comes_when_all_is_over_leaves_the_next_one_alone(store: Store) -> None:
+def test_succession_of_removed_lease_is_refused(store: Store) -> None:
     dead = Lease.succeed(store, LEASE, None, {})
     assert dead is not None
     dead.release()
@@ -243,7 +244,7 @@ def test_who_comes_when_all_is_over_leaves_the_next_one_alone(store: Store) -> N
     assert list(store.list()) == []
 
 
-def test_a_lease_that_was_interrupted_when_it_was_taken_does_not_stay(store: Store) -> None:
+def test_lease_interrupted_while_taken_is_free(store: Store) -> None:
     """This process lives, but nobody in it would ever give the lease back."""
     real = store.put
 
@@ -262,7 +263,7 @@ def test_a_lease_that_was_interrupted_when_it_was_taken_does_not_stay(store: Sto
     lease.remove()
 
 
-def test_a_lease_of_the_last_number_is_named(store: Store) -> None:
+def test_lease_with_last_number_is_an_error_that_names_it(store: Store) -> None:
     put(store, replace(MINE, ended=True), 99_999_999)
     with pytest.raises(StoreError, match="wrenla-lease/99999999: no lease of wrenla's; remove it"):
         Lease.succeed(store, LEASE, found(store), {})
@@ -280,7 +281,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_a_lease_is_counted_up_until_the_end(store: Store, quick: None) -> None:
+def test_lease_is_counted_up_until_release(store: Store, quick: None) -> None:
     lease = Lease.succeed(store, LEASE, None, {})
     assert lease is not None
     until(lambda: found(store).holder.count > 3)
@@ -290,7 +291,7 @@ def test_a_lease_is_counted_up_until_the_end(store: Store, quick: None) -> None:
     assert is_free(store, LEASE, found(store))
 
 
-def test_a_lease_outlives_a_store_that_does_not_answer_and_damage(store: Store, quick: None) -> None:
+def test_lease_renewal_survives_store_failures_and_damage(store: Store, quick: None) -> None:
     lease = Lease.succeed(store, LEASE, None, {})
     assert lease is not None
     real, failures = store.put, [0]
@@ -310,7 +311,7 @@ def test_a_lease_outlives_a_store_that_does_not_answer_and_damage(store: Store, 
     lease.remove()
 
 
-def test_a_holder_that_was_taken_for_dead_notices_and_does_not_come_back(store: Store, quick: None) -> None:
+def test_lease_taken_over_is_lost_and_not_written_again(store: Store, quick: None) -> None:
     for number, taken in enumerate(("succeeded", "removed")):
         first = Lease.succeed(store, LEASE, found(store), {})
         assert first is not None

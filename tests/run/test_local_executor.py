@@ -56,7 +56,7 @@ def test_the_end_of_the_block_waits_for_calls() -> None:
     executor.shutdown()  # once more does no harm
 
 
-def test_what_has_not_begun_can_be_cancelled() -> None:
+def test_waiting_call_can_be_cancelled() -> None:
     executor, release = wl.LocalExecutor(1, "thread", allowed_mem="300 MiB"), threading.Event()
     first, *others = [executor.submit(release.wait, 10) for _ in range(5)]
     while not first.running():
@@ -140,7 +140,7 @@ def test_a_run_from_within_a_worker_is_refused(matrix: wl.BigMatrix) -> None:
 
 
 @pytest.mark.process
-def test_a_process_asks_for_no_run_on_its_own_executor(executor: wl.LocalExecutor) -> None:
+def test_run_inside_worker_process_is_refused(executor: wl.LocalExecutor) -> None:
     with pytest.raises(TypeError, match="cannot travel to a worker"):
         executor.submit(lambda: wl.eye(3, tile=3).compute(executor))
     future = executor.submit(lambda: wl.eye(3, tile=3).compute())
@@ -213,7 +213,7 @@ def test_blas_threads_as_asked_for(matrix: wl.BigMatrix) -> None:
     assert set(seen) == {2}
 
 
-def test_the_cache_keeps_to_what_is_allowed(tmp_path: Path, matrix: wl.BigMatrix) -> None:
+def test_tile_cache_stays_within_allowed_mem(tmp_path: Path, matrix: wl.BigMatrix) -> None:
     n, tile = 1200, 200
     with wl.LocalExecutor(2, allowed_mem="64 MiB") as executor:
         A = wl.random((n, n), tile=tile).gram().shift(float(n)).save(tmp_path / "A", executor)
@@ -270,7 +270,7 @@ def default(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 
 @pytest.mark.process
-def test_the_default_executor_is_what_the_settings_say(default: Callable[..., Any]) -> None:
+def test_default_executor_follows_the_settings(default: Callable[..., Any]) -> None:
     first = default(WRENLA_WORKERS="1", WRENLA_ALLOWED_MEM="200 MiB")
     assert (first.workers, first.allowed_mem, first.blas_threads) == (1, 200 << 20, 1)
     assert default() is first

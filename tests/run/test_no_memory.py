@@ -30,7 +30,7 @@ HUGE: dict[str, Callable[[], wl.BigMatrix]] = {
 
 
 @pytest.mark.timeout(60)
-def test_a_plan_that_no_machine_holds(tmp_path: Path) -> None:
+def test_plan_too_large_for_any_machine_is_refused(tmp_path: Path) -> None:
     """Refused before anything of it is made, whatever numpy would say of such a number."""
     with wl.LocalExecutor(1, "thread", allowed_mem="300 MiB") as executor:
         for name, make in HUGE.items():
@@ -42,7 +42,7 @@ def test_a_plan_that_no_machine_holds(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("zarr.json")) == []
 
 
-def test_a_plan_that_the_memory_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_too_large_for_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     A = wl.random((64, 64), tile=2)
     monkeypatch.setattr(graph, "_memory", lambda: 500 << 10)
     with pytest.raises(PlanError, match="plan alone, for 64 × 64 in tiles of 2 × 2"):
@@ -57,7 +57,9 @@ def test_a_plan_that_the_memory_does_not_hold(monkeypatch: pytest.MonkeyPatch) -
         wl.plan(A @ A)
 
 
-def test_a_tile_for_which_there_is_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_without_memory_names_store_key_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The error names store, key and size, and travels."""
 
     def refuse(*_: Any, **__: Any) -> None:
@@ -76,7 +78,7 @@ def test_a_tile_for_which_there_is_no_memory(tmp_path: Path, monkeypatch: pytest
     assert str(error).count("fewer workers") == 1
 
 
-def test_a_file_for_whose_map_there_is_no_room(tmp_path: Path) -> None:
+def test_map_without_address_space_names_the_limits(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"1")
     descriptor = os.open(tmp_path / "file", os.O_RDONLY)
     try:
@@ -86,7 +88,7 @@ def test_a_file_for_whose_map_there_is_no_room(tmp_path: Path) -> None:
         os.close(descriptor)
 
 
-def test_memory_that_a_function_wants_is_its_own_affair() -> None:
+def test_memory_error_of_user_function_is_raised_unchanged() -> None:
     class Mine(MemoryError):
         pass
 

@@ -26,7 +26,7 @@ evaluations = pytest.mark.parametrize(
 
 @evaluations
 @pytest.mark.parametrize("name", ["allowed_mem", "workers", "blas_threads", "store", "tile"])
-def test_what_is_no_option_is_refused(evaluate: Callable[..., Any], name: str, tmp_path: Path) -> None:
+def test_unknown_option_is_refused(evaluate: Callable[..., Any], name: str, tmp_path: Path) -> None:
     """Rather than ignored: whoever limits the memory means it."""
     with pytest.raises(SettingError, match=f"{name} is not a setting of one evaluation; ") as raised:
         evaluate(wl.eye(3), tmp_path, **{name: 1})
@@ -51,7 +51,7 @@ def test_options(evaluate: Callable[..., Any], tmp_path: Path) -> None:
 
 @evaluations
 @pytest.mark.parametrize("executor", [3, "local", wl.LocalExecutor], ids=str)
-def test_what_is_no_executor_is_refused(
+def test_compute_with_non_executor_is_refused(
     evaluate: Callable[..., Any], executor: object, tmp_path: Path
 ) -> None:
     with pytest.raises(TypeError, match="executor"):

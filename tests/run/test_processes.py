@@ -106,7 +106,7 @@ def test_processes_that_save_the_same_at_once(
     assert not [key for key in open_store(tmp_path / "L").list() if not key.startswith("c/")][1:]
 
 
-def test_a_folder_of_its_own_for_each_thread(executor: wl.LocalExecutor, left: Any) -> None:
+def test_runs_in_threads_have_workspaces_of_their_own(executor: wl.LocalExecutor, left: Any) -> None:
     A = wl.random((160, 160), tile=32).gram().shift(1.0).cholesky()
     results: list[Any] = []
     threads = [threading.Thread(target=lambda: results.append(A.compute(executor))) for _ in range(4)]
@@ -120,7 +120,7 @@ def test_a_folder_of_its_own_for_each_thread(executor: wl.LocalExecutor, left: A
     assert left() == []
 
 
-def test_of_two_that_save_at_one_address_the_second_is_told(
+def test_second_save_at_one_address_is_save_conflict(
     tmp_path: Path, executor: wl.LocalExecutor, left: Any
 ) -> None:
     """Also if both save the same, in one process: nobody writes over the other, or waits without a word."""

@@ -84,7 +84,7 @@ def test_unfinished_save_goes_on_where_it_was(s3_bucket: str, executor: wl.Local
     assert np.linalg.norm(a - low @ low.T, 1) / (160 * np.linalg.norm(a, 1) * U) <= 30
 
 
-def test_what_lives_until_the_program_ends_is_removed(s3_bucket: str, tmp_path: Path) -> None:
+def test_persisted_tiles_are_removed_at_program_end(s3_bucket: str, tmp_path: Path) -> None:
     """When no thread can be begun any more."""
     program = """
 import atexit, wrenla as wl

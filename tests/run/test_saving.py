@@ -85,7 +85,7 @@ def test_temporaries_that_cannot_be_written_leave_the_old_matrix(
     assert values(url, executor) == [1.0]
 
 
-def test_what_is_not_ours_is_never_replaced(tmp_path: Path, executor: wl.LocalExecutor) -> None:
+def test_save_over_objects_of_others_is_refused(tmp_path: Path, executor: wl.LocalExecutor) -> None:
     theirs = {
         "array": {"zarr.json": '{"zarr_format": 3, "node_type": "array"}', "c/0/0": "theirs"},
         "other": {"c/0/0": "theirs"},
@@ -110,7 +110,7 @@ def test_what_is_not_ours_is_never_replaced(tmp_path: Path, executor: wl.LocalEx
     assert values(str(tmp_path / "m"), executor) == [1.0]
 
 
-def test_inside_what_is_cleared_up_nothing_is_saved(tmp_path: Path, executor: wl.LocalExecutor) -> None:
+def test_save_inside_wrenlas_own_folders_is_refused(tmp_path: Path, executor: wl.LocalExecutor) -> None:
     for inside in ("wrenla-runs", "wrenla-runs/a", "wrenla-saving/b"):
         with pytest.raises(
             ValueError, match="is for what wrenla removes by itself; save the matrix elsewhere"
@@ -122,7 +122,9 @@ def test_inside_what_is_cleared_up_nothing_is_saved(tmp_path: Path, executor: wl
 
 
 @WITHOUT_S3
-def test_a_killed_save_goes_on_from_wherever_it_was(url: str, executor: wl.LocalExecutor, left: Any) -> None:
+def test_save_killed_anywhere_is_finished_by_its_script(
+    url: str, executor: wl.LocalExecutor, left: Any
+) -> None:
     """Over nothing, and over a matrix that can be read all the time."""
 
     class Killed(BaseException):
@@ -173,7 +175,7 @@ def test_a_killed_save_goes_on_from_wherever_it_was(url: str, executor: wl.Local
     assert left() == []
 
 
-def test_a_script_with_two_saves_goes_on_at_the_second(
+def test_script_with_two_saves_resumes_at_the_second(
     url: str, executor: wl.LocalExecutor, tmp_path: Path
 ) -> None:
     first, second = full(1), full(2)
@@ -217,7 +219,7 @@ def unsynced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     return cut
 
 
-def test_after_a_power_cut_the_same_script_goes_on(
+def test_save_after_power_cut_is_finished_by_its_script(
     tmp_path: Path, executor: wl.LocalExecutor, unsynced: Callable[[Path], None], root: str, left: Any
 ) -> None:
     url = str(tmp_path / "m")
@@ -249,9 +251,7 @@ def _interrupted(run_job: Any) -> Any:
     return run
 
 
-def test_what_could_not_be_cleared_up_goes_with_the_next_save(
-    tmp_path: Path, executor: wl.LocalExecutor
-) -> None:
+def test_next_save_removes_leftovers_of_failed_clear_up(tmp_path: Path, executor: wl.LocalExecutor) -> None:
     url = str(tmp_path / "m")
     full(1).save(url, executor)
     real, failed = LocalStore.delete, []
@@ -273,7 +273,7 @@ def test_what_could_not_be_cleared_up_goes_with_the_next_save(
     assert objects(url) == whole()
 
 
-def test_beside_a_matrix_only_its_own_tiles_go(tmp_path: Path, executor: wl.LocalExecutor) -> None:
+def test_overwrite_removes_only_tiles_of_the_old_matrix(tmp_path: Path, executor: wl.LocalExecutor) -> None:
     url = str(tmp_path / "m")
     full(1).save(url, executor)
     full(2).save(url, executor, overwrite=True)
@@ -290,7 +290,7 @@ def test_beside_a_matrix_only_its_own_tiles_go(tmp_path: Path, executor: wl.Loca
         full(1).save(str(tmp_path / "link" / "m"), executor)
 
 
-def test_damaged_marks_are_named(tmp_path: Path, executor: wl.LocalExecutor) -> None:
+def test_save_over_damaged_lease_is_refused_by_name(tmp_path: Path, executor: wl.LocalExecutor) -> None:
     for number, data in enumerate((b"", b"{", b"[]")):
         url = str(tmp_path / str(number))
         with pytest.raises(KeyboardInterrupt):

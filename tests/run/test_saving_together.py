@@ -52,7 +52,9 @@ def saving_slowly(matrix: wl.BigMatrix, url: str, **how: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_the_second_of_two_is_refused(url: str, executor: wl.LocalExecutor, overwrite: bool) -> None:
+def test_second_save_while_first_lives_is_refused(
+    url: str, executor: wl.LocalExecutor, overwrite: bool
+) -> None:
     if overwrite:
         full(0).save(url, executor)
     with saving_slowly(full(1), url, overwrite=overwrite) as first:
@@ -88,7 +90,7 @@ def test_who_was_taken_for_dead_is_told_and_mixes_nothing(
     assert tiles >= whole(".") or tiles >= whole()
 
 
-def test_tiles_of_a_late_writer_are_not_taken_for_ours(s3_bucket: str, executor: wl.LocalExecutor) -> None:
+def test_tiles_of_late_writer_are_not_used(s3_bucket: str, executor: wl.LocalExecutor) -> None:
     """A function that outlives its driver writes where another result is being saved by now."""
     url = f"s3://{s3_bucket}/m"
     store = open_store(url)
@@ -147,9 +149,7 @@ def test_who_goes_on_in_the_middle_of_a_renewal_does_not_take_the_place_back(
     assert values(url, executor) == [2.0]
 
 
-def test_tiles_of_late_writers_are_not_left_for_other_readers(
-    s3_bucket: str, executor: wl.LocalExecutor
-) -> None:
+def test_tiles_of_late_writers_are_removed(s3_bucket: str, executor: wl.LocalExecutor) -> None:
     """Above a triangle there are no tiles, so a late one stands in nobody's way; Zarr would read it."""
     url = f"s3://{s3_bucket}/m"
     store = open_store(url)

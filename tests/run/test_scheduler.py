@@ -229,7 +229,7 @@ def test_a_failure_that_lasts_stops_the_run(sim: Simulation, transient: bool, da
 
 @settings(BUSY, max_examples=300)
 @given(graphs(most=8), st.data())
-def test_what_is_done_again_is_as_little_as_possible(graph: Graph, data: st.DataObject) -> None:
+def test_needed_tasks_are_the_least_that_suffice(graph: Graph, data: st.DataObject) -> None:
     n = len(graph)
     wanted, present = set(data.draw(subsets(n))), set(data.draw(subsets(n)))
 
@@ -265,7 +265,7 @@ def test_the_same_events_give_the_same_actions(graph: Graph, data: st.DataObject
     assert runs[0] == runs[1]
 
 
-def test_sums_are_made_as_soon_as_what_they_add_up_is_there() -> None:
+def test_sum_tasks_are_ready_as_soon_as_their_parts() -> None:
     """Or else all parts of a long sum would be there at once; their number does not matter."""
     for parts in (64, 512):
         needs: list[list[int]] = [[] for _ in range(parts)]

@@ -67,7 +67,7 @@ def test_the_order_of_sources(write: Write, monkeypatch: pytest.MonkeyPatch) -> 
     assert origins()["workers"] == f"{project} [tool.wrenla]"
 
 
-def test_no_folder_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_in_removed_folder_are_defaults(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = folder / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -143,7 +143,7 @@ def test_an_unknown_key_names_the_nearest(
     assert f"unknown setting {wrong!r}; did you mean {near!r}?" in str(error.value)
 
 
-def test_a_key_like_no_other_names_them_all() -> None:
+def test_unknown_key_without_near_name_lists_all() -> None:
     with pytest.raises(SettingError, match=r"'xyzzy'; there are: .*workers.*allowed_mem"):
         settings(xyzzy=1)
 
@@ -215,27 +215,27 @@ def test_numbers_are_whole(value: Any) -> None:
 
 
 @pytest.mark.parametrize("key", ["store", "allowed_mem", "tile", "progress"])
-def test_an_empty_variable_is_none(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_variable_is_ignored(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = settings()
     monkeypatch.setenv(f"WRENLA_{key.upper()}", "")
     assert settings() == before
 
 
 @pytest.mark.parametrize("text", ["tool = 3\n", "[tool]\nwrenla = 3\n"])
-def test_a_table_that_is_none(text: str, write: Write) -> None:
+def test_settings_that_are_no_table_are_setting_error(text: str, write: Write) -> None:
     write(PROJECT, text)
     with pytest.raises(SettingError, match=r"pyproject\.toml"):
         settings()
 
 
-def test_what_a_deployed_function_finds_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_deployed_function_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("WRENLA_BUCKET", "WRENLA_BUCKET_OWNER", "WRENLA_PREFIX"):
         monkeypatch.setenv(name, "123456789012")
     assert settings().store
     assert set(origins().values()) == {"default"}
 
 
-def test_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_without_home_folder_are_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     """A function on AWS Lambda has none."""
 
     def none(cls: type[Path]) -> Path:

@@ -72,7 +72,7 @@ def write(folder: Path, name: str) -> Path:
     return path
 
 
-def test_whose_files_count(
+def test_settings_file_counts_by_owner_and_mode(
     folder: Path, give: Callable[[Path, int], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Every place, with every owner and mode, as a file and as a link to one."""
@@ -109,7 +109,7 @@ def test_whose_files_count(
                 elsewhere.unlink(missing_ok=True)
 
 
-def test_a_link_of_others_to_a_file_of_ones_own(folder: Path, give: Callable[[Path, int], None]) -> None:
+def test_settings_link_of_another_user_is_ignored(folder: Path, give: Callable[[Path, int], None]) -> None:
     own = folder / "other-project.toml"
     own.write_text("store = '/elsewhere'\n")
     link = folder / "work" / "wrenla.toml"
@@ -119,7 +119,7 @@ def test_a_link_of_others_to_a_file_of_ones_own(folder: Path, give: Callable[[Pa
     assert origins()["store"] == "default"
 
 
-def test_the_search_goes_on_above_what_does_not_count(
+def test_search_for_settings_passes_over_ignored_files(
     folder: Path, give: Callable[[Path, int], None]
 ) -> None:
     """Nor does another's project end it, which is not worth a word if it does not mention us."""
@@ -133,7 +133,7 @@ def test_the_search_goes_on_above_what_does_not_count(
     assert [file.path for file in ignored_files()] == [near]
 
 
-def test_root_by_sudo_does_not_take_a_users(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_user_are_ignored_under_sudo(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(folder, "config/wrenla/config.toml")
     if os.geteuid() == 0:  # the other way about: a user takes root's, and another one's not
         monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
@@ -145,7 +145,9 @@ def test_root_by_sudo_does_not_take_a_users(folder: Path, monkeypatch: pytest.Mo
     assert "belongs to" in ignored_files()[0].why
 
 
-def test_a_group_that_is_not_ones_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_file_writable_by_foreign_group_is_ignored(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(folder, "work/wrenla.toml")
     path.chmod(0o664)
     if path.stat().st_gid == 0:
@@ -156,7 +158,7 @@ def test_a_group_that_is_not_ones_own(folder: Path, monkeypatch: pytest.MonkeyPa
     assert "chmod g-w" in ignored_files()[0].why
 
 
-def test_what_is_no_file(folder: Path) -> None:
+def test_settings_path_that_is_no_file_is_ignored(folder: Path) -> None:
     """Nobody waits for a writer, nor stumbles over a loop or a folder."""
     work = folder / "work" / "deep"
     for make in (
@@ -172,7 +174,7 @@ def test_what_is_no_file(folder: Path) -> None:
         path.rmdir() if path.is_dir() else path.unlink()
 
 
-def test_a_file_of_ones_own_that_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_settings_file_is_setting_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(folder, "work/wrenla.toml")
 
     def refused(*_: object) -> int:

@@ -10,7 +10,7 @@ import pytest
 import wrenla as wl
 
 
-def test_what_is_computed_together_keeps_its_form() -> None:
+def test_compute_of_nested_containers_keeps_their_form() -> None:
     A, B = wl.eye(3), 2 * wl.eye(2)
     a, b = np.eye(3), 2 * np.eye(2)
     with wl.LocalExecutor(1, "thread", allowed_mem="300 MiB") as executor:
@@ -28,7 +28,7 @@ def test_what_is_computed_together_keeps_its_form() -> None:
         assert (float(found.sign), float(found.logabsdet)) == (1.0, 0.0)
 
 
-def test_plans_for_an_executor() -> None:
+def test_plan_takes_executor_by_position_or_name() -> None:
     A = wl.random((64, 64), tile=16).gram()
     with wl.LocalExecutor(3, "thread", allowed_mem="300 MiB") as executor:
         tasks = wl.plan(A, executor=executor).tasks
@@ -36,7 +36,7 @@ def test_plans_for_an_executor() -> None:
             assert plan.tasks == tasks
 
 
-def test_what_is_no_matrix() -> None:
+def test_compute_and_plan_of_non_matrix_are_type_errors() -> None:
     A = wl.eye(2)
     rows: list[tuple[Any, str]] = [
         (lambda: wl.compute(3), r"compute\(\) takes BigMatrix objects.*not builtins.int"),

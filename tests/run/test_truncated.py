@@ -20,7 +20,7 @@ from wrenla_handler.stores.urls import open_store
 TILE = 256  # 512 KiB a tile: large enough to be mapped
 
 
-def test_a_map_that_is_cut_short_reads_as_zeros_and_is_told(tmp_path: Path) -> None:
+def test_truncated_map_reads_as_zeros_and_raises_at_block_end(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     store.put("a", np.ones(1 << 17).tobytes())
     tile = np.frombuffer(store.get("a"))
@@ -39,7 +39,7 @@ def test_a_map_that_is_cut_short_reads_as_zeros_and_is_told(tmp_path: Path) -> N
         pass
 
 
-def test_arrays_that_numpy_has_mapped(tmp_path: Path) -> None:
+def test_guarded_memmap_that_is_truncated_raises(tmp_path: Path) -> None:
     np.ones(1 << 17).tofile(tmp_path / "a")
     for mode in ("r", "r+"):
         array = np.memmap(tmp_path / "a", "f8", mode)
@@ -57,7 +57,7 @@ def test_arrays_that_numpy_has_mapped(tmp_path: Path) -> None:
     guard(np.ones(3))
 
 
-def test_arrays_that_are_cut_short_before_they_are_used(executor: wl.LocalExecutor, tmp_path: Path) -> None:
+def test_memmap_truncated_before_use_raises(executor: wl.LocalExecutor, tmp_path: Path) -> None:
     A = wl.eye(64, tile=16)
     for number, use in enumerate(
         (
@@ -77,7 +77,7 @@ def test_arrays_that_are_cut_short_before_they_are_used(executor: wl.LocalExecut
                 use(v[: 1 << 13][-64:])
 
 
-def test_a_handler_that_comes_after_ours_does_not_hide_it(tmp_path: Path) -> None:
+def test_sigbus_handler_installed_later_does_not_hide_ours(tmp_path: Path) -> None:
     import faulthandler
 
     store = open_store(str(tmp_path))
@@ -96,7 +96,9 @@ def test_a_handler_that_comes_after_ours_does_not_hide_it(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("when", ["before a task", "at the end"])
-def test_a_run_ends_with_an_error(when: str, executor: wl.LocalExecutor, tmp_path: Path, left: Any) -> None:
+def test_run_on_truncated_tile_raises(
+    when: str, executor: wl.LocalExecutor, tmp_path: Path, left: Any
+) -> None:
     a = np.random.default_rng(0).random((4 * TILE, 4 * TILE))
     A = wl.from_array(a, tile=TILE).save(str(tmp_path / "A"), executor)
     seen: list[int] = []
@@ -121,7 +123,7 @@ def test_a_run_ends_with_an_error(when: str, executor: wl.LocalExecutor, tmp_pat
 
 @pytest.mark.process
 @pytest.mark.parametrize("whose", ["theirs", "ours, but nobody asks"])
-def test_other_accesses_end_the_process_as_before(whose: str, tmp_path: Path) -> None:
+def test_sigbus_outside_blocks_ends_the_process(whose: str, tmp_path: Path) -> None:
     """Zeros that nobody asks about would be taken for numbers; and another handler gets what is for it."""
     script = """
 import contextlib, faulthandler, os, sys

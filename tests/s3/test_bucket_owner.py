@@ -85,7 +85,7 @@ def test_every_request_names_the_owner(
     client.close()
 
 
-def test_other_buckets_are_nobodys(s3_bucket: str, client: Any) -> None:
+def test_request_to_other_bucket_names_no_owner(s3_bucket: str, client: Any) -> None:
     expect_owner("another-bucket", ACCOUNT)
     sent = Sent(client)
     use(S3Store(s3_bucket, client=client, part_bytes=250))

@@ -96,7 +96,7 @@ def expected() -> tuple[np.ndarray, np.ndarray]:
         return A.cholesky().compute(made), A.solve(np.ones(n)).compute(made)
 
 
-def test_factorization(
+def test_cholesky_survives_faults(
     url: str,
     executor: wl.LocalExecutor,
     proxy: FaultProxy,
@@ -119,7 +119,7 @@ def test_factorization(
     assert {key.partition("/")[0] for key in open_store(url).list()} == {"A", "L"}
 
 
-def test_solution(
+def test_solve_survives_faults(
     url: str,
     executor: wl.LocalExecutor,
     proxy: FaultProxy,
@@ -137,7 +137,7 @@ def test_solution(
 
 
 @pytest.mark.parametrize("rules", [name for name in FAULTS if name not in VARIANTS], indirect=True)
-def test_calls(url: str, proxy: FaultProxy, rules: list[Rule]) -> None:
+def test_calls_survive_faults(url: str, proxy: FaultProxy, rules: list[Rule]) -> None:
     proxy.start_over(*rules)
     with wl.LocalExecutor(2, allowed_mem="600 MiB") as executor:
         results = executor.map(lambda k: np.full(LARGE, float(k)), range(CALLS))

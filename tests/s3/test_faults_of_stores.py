@@ -115,7 +115,7 @@ FOR_EVER: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize(("fault", "operation"), [(f, o) for f, found in FOR_EVER.items() for o in found])
-def test_what_lasts_is_an_error_that_says_why(
+def test_lasting_fault_is_transient_store_error_with_cause(
     operation: str, fault: str, store: S3Store, proxy: FaultProxy, slept: list[float]
 ) -> None:
     proxy.start_over(Rule(FAULTS[fault], at=range(1, 1000)))
@@ -142,7 +142,7 @@ def test_half_an_object_does_not_stand(
     assert store.put("new", NEW, create=create)
 
 
-def test_whose_object_stands_after_lost_answers(
+def test_first_object_stands_after_lost_answers(
     store: S3Store, proxy: FaultProxy, slept: list[float]
 ) -> None:
     """The first answer of all is lost for ever: the writer does not know, and the next one is told."""

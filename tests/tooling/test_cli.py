@@ -58,7 +58,7 @@ def test_version() -> None:
     assert wrenla("--version").output.split()[-1] == wl.__version__
 
 
-def test_as_a_module() -> None:
+def test_command_runs_as_a_module() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "wrenla", "--version"], capture_output=True, text=True, check=True
     )
@@ -95,7 +95,7 @@ def test_clean_says_when_there_is_nothing(tmp_path: Path) -> None:
         ("wrenla-123/wrenla", "there is no such folder; on S3 it would be s3://wrenla-123/wrenla"),
     ],
 )
-def test_a_typo_does_not_look_like_success(
+def test_command_with_mistyped_address_fails(
     command: tuple[str, ...], url: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -105,13 +105,13 @@ def test_a_typo_does_not_look_like_success(
     assert result.stderr.splitlines()[-1] == f"Error: {url}: {said.removeprefix(f'{url}: ')}"
 
 
-def test_a_folder_or_a_prefix_without_anything_is_one(tmp_path: Path, s3_bucket: str) -> None:
+def test_commands_on_empty_address_print_that_nothing_is_there(tmp_path: Path, s3_bucket: str) -> None:
     for url in (str(tmp_path), f"s3://{s3_bucket}/nothing"):
         assert wrenla("clean", "--store", url).output == f"{url}: nothing to clean\n"
         assert "no matrices" in wrenla("ls", url).output
 
 
-def test_one_of_a_thing_is_said_to_be_one(tmp_path: Path) -> None:
+def test_commands_print_one_object_in_singular(tmp_path: Path) -> None:
     folder = Workspace(str(tmp_path), RUN)
     folder.close()
     assert f"{RUN}  1 object, " in (output := wrenla("clean", "--store", tmp_path).output)
@@ -158,7 +158,7 @@ def test_clean_never_touches_a_run_at_work_or_a_saved_matrix(tmp_path: Path) -> 
     assert np.array_equal(wl.open(str(tmp_path / "A")).compute(), np.eye(8))
 
 
-def test_clean_gives_way_to_whoever_resumes(tmp_path: Path) -> None:
+def test_clean_skips_run_that_is_being_resumed(tmp_path: Path) -> None:
     failed_run(tmp_path)
     (leftover,) = leftovers(str(tmp_path))
     folder = Workspace(str(tmp_path), RUN)

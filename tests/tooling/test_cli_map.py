@@ -133,13 +133,13 @@ def command(*arguments: str | Path) -> list[str]:
         ("--timeout", "60", "--deadline", "100", "--retries", "1", "--idempotent"),
     ],
 )
-def test_one_line_for_each_line(folder: Path, options: tuple[str, ...]) -> None:
+def test_map_command_prints_one_line_per_input(folder: Path, options: tuple[str, ...]) -> None:
     result = wrenla_map(folder, "double", folder / "in.txt", *options)
     assert (result.stdout, result.stderr, result.exit_code) == ("2\n4\n6\n", "", 0)
 
 
 @pytest.mark.parametrize("kind", ["process", "thread"])
-def test_what_functions_print_goes_to_standard_error(folder: Path, kind: str) -> None:
+def test_map_command_prints_function_output_to_standard_error(folder: Path, kind: str) -> None:
     (folder / "talk.py").write_text("def talk(x):\n    print('said', x)\n    return 10 / int(x)\n")
     (folder / "zero.txt").write_text("1\n\n0\n2\n")
     run = functools.partial(
@@ -164,7 +164,7 @@ def test_classes_of_the_script_and_modules_beside_it_travel(folder: Path) -> Non
     assert wrenla_map(folder, "point", folder / "in.txt").stdout == "Point(11)\nPoint(22)\nPoint(33)\n"
 
 
-def test_json(folder: Path) -> None:
+def test_map_command_prints_json(folder: Path) -> None:
     result = wrenla_map(folder, "record", folder / "in.txt", "--json")
     assert [json.loads(line) for line in result.stdout.splitlines()] == [
         {"x": x, "n": 1, "é": None} for x in "123"
@@ -175,7 +175,7 @@ def test_json(folder: Path) -> None:
     assert "line 1 ('1'): TypeError: the result contains a Point, which JSON does not know" in result.stderr
 
 
-def test_progress(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_map_command_shows_progress(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal by itself, elsewhere if the setting says so; it goes to standard error."""
     assert wrenla_map(folder, "echo", "-", stdin="1\n2\n3\n").stderr == ""
     monkeypatch.setenv("WRENLA_PROGRESS", "true")
@@ -187,18 +187,18 @@ def test_progress(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert last.startswith("wrenla: 3/3 calls, in ")
 
 
-def test_unordered(folder: Path) -> None:
+def test_map_command_unordered_prints_results_as_they_end(folder: Path) -> None:
     assert wrenla_map(folder, "slow_if_first", folder / "in.txt").stdout == "1\n2\n3\n"
     assert wrenla_map(folder, "slow_if_first", folder / "in.txt", "--unordered").stdout == "2\n3\n1\n"
 
 
-def test_output(folder: Path) -> None:
+def test_map_command_writes_output_file(folder: Path) -> None:
     result = wrenla_map(folder, "double", folder / "in.txt", "--output", folder / "out.txt")
     assert (result.output, result.exit_code) == ("", 0)
     assert (folder / "out.txt").read_text() == "2\n4\n6\n"
 
 
-def test_no_inputs(folder: Path) -> None:
+def test_map_command_without_inputs_prints_nothing(folder: Path) -> None:
     result = wrenla_map(folder, "double", "-", stdin="\n\n")
     assert (result.output, result.exit_code) == ("", 0)
 
@@ -237,7 +237,7 @@ def test_retries(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("--chunksize", "2"), ("--chunksize", "9"), ("--kind", "thread")])
-def test_the_first_failure_ends_it(folder: Path, options: tuple[str, ...]) -> None:
+def test_map_command_ends_at_first_failure(folder: Path, options: tuple[str, ...]) -> None:
     result = wrenla_map(folder, "double", folder / "bad.txt", *options)
     assert result.exit_code == 1
     assert result.stdout == "2\n"
@@ -285,7 +285,7 @@ def test_timeout(folder: Path) -> None:
     assert result.stderr.startswith("line 2 ('300'): TimedOut: ")
 
 
-def test_what_runs_is_ended_by_a_failure(folder: Path) -> None:
+def test_map_command_ends_running_calls_at_failure(folder: Path) -> None:
     (folder / "in.txt").write_text("x\n300\n300\n")
     began = time.monotonic()
     result = wrenla_map(folder, "sleep", folder / "in.txt", "--workers", "2")
@@ -298,7 +298,7 @@ def test_long_inputs_are_cut_in_messages(folder: Path) -> None:
     assert f"line 1 ('{'y' * 79}…): ValueError" in result.stderr
 
 
-def test_what_cannot_be_pickled(folder: Path) -> None:
+def test_map_command_names_unpicklable_object(folder: Path) -> None:
     result = wrenla_map(folder, "with_lock", folder / "in.txt", "--kind", "process")
     assert result.exit_code == 1
     assert "the function cannot be sent to workers: " in result.stderr

@@ -129,7 +129,7 @@ def test_lines_end_as_on_any_system() -> None:
 
 
 @pytest.mark.parametrize(("inputs", "name"), [("latin", "latin"), ("-", "standard input")])
-def test_lines_that_are_no_text(inputs: str, name: str) -> None:
+def test_input_line_that_is_no_text_is_refused(inputs: str, name: str) -> None:
     result = wrenla_map("s.py:echo", inputs, stdin=Path("latin").read_bytes())
     assert result.exit_code == 1
     assert result.stderr == (
@@ -148,14 +148,14 @@ def test_lines_in_another_encoding() -> None:
 
 
 @pytest.mark.parametrize("name", ["bogus", "rot13", "hex", ""])
-def test_what_is_no_encoding(name: str) -> None:
+def test_unknown_encoding_is_refused(name: str) -> None:
     result = wrenla_map("s.py:echo", "in.txt", "--encoding", name)
     assert result.exit_code == 2
     assert f"{name!r} is no encoding of text: write utf-8, latin-1" in result.stderr
 
 
 @pytest.mark.parametrize("output", [(), ("-o", "out")])
-def test_a_result_that_is_no_text(output: tuple[str, ...]) -> None:
+def test_result_that_cannot_be_encoded_is_an_error(output: tuple[str, ...]) -> None:
     result = wrenla_map("s.py:lone", "in.txt", *output)
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: line 2 ('2'): UnicodeEncodeError: ")
@@ -180,7 +180,7 @@ def test_json_knows_no_nan() -> None:
     assert "NaN and infinity are null" in " ".join(CliRunner().invoke(main, ["map", "--help"]).output.split())
 
 
-def test_what_goes_around_is_no_json() -> None:
+def test_circular_result_is_no_json() -> None:
     result = wrenla_map("s.py:around", "in.txt", "--json")
     assert (result.exit_code, result.stderr) == (
         1,

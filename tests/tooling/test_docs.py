@@ -97,7 +97,7 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 100
 
 
-def test_what_documents_write_they_can_write_twice() -> None:
+def test_documents_can_run_twice_in_one_folder() -> None:
     """Whoever has run the README runs it again: what is there already must not stop it."""
     for path in (ROOT / "README.md", ROOT / "docs/map.md"):
         text = "".join(block.text for block in blocks(path) if block.language == "python")

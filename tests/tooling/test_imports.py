@@ -51,6 +51,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "workspace.workspace arrays array_like progress_bar",
         "workspace.ownership",
         "workspace.lease",
+        "workspace.process_identity",
         "planning",
         "config",
         "config_files units",
@@ -169,7 +170,7 @@ def inside_wrenla() -> list[Import]:
     return [found for found in imports() if found.importer.split(".")[0] == found.root == "wrenla"]
 
 
-def test_something_is_looked_at() -> None:
+def test_import_scan_finds_all_packages() -> None:
     assert len(modules()) > 50
     assert {found.root for found in imports()} >= {"wrenla", "wrenla_handler", "wrenla_kernels", "numpy"}
 
@@ -234,7 +235,7 @@ def test_optional_dependencies_are_imported_inside_functions() -> None:
     assert [str(found) for found in imports() if not found.inside and found.root in LAZY] == []
 
 
-def test_nothing_is_imported_by_name_at_run_time() -> None:
+def test_no_module_is_imported_by_name_at_run_time() -> None:
     wrong = []
     for name, path in modules().items():
         if name == "wrenla":
@@ -259,7 +260,7 @@ def test_nothing_is_imported_by_name_at_run_time() -> None:
         ),
     ],
 )
-def test_what_is_loaded(module: str, unwanted: str) -> None:
+def test_import_loads_no_unwanted_modules(module: str, unwanted: str) -> None:
     """The same for what is imported indirectly."""
     script = f"import sys, {module}; print(*(set({unwanted.split()!r}) & sys.modules.keys()))"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -20,7 +20,7 @@ _REVERSED: dict[Structure, Structure] = {"lower": "upper", "upper": "lower"}
 
 
 def copy(A: Node, dtype: str | None = None) -> Node:
-    """Return a node with tiles of its own that holds what `A` reads as, possibly in another dtype."""
+    """Return a node with tiles of its own and the values of `A`, possibly in another dtype."""
     return make(Copy(dtype or A.dtype), A)
 
 

@@ -1,4 +1,4 @@
-"""Claimed structures: check now, or have the tiles looked at by whoever reads them."""
+"""Claimed structures: check at once, or when the tiles are read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FLIPPED = {"lower": "upper", "upper": "lower"}
 
 
 def found(A: Node) -> Solver:
-    """Return what a matrix of which nothing is known turns out to be, if it is a small array.
+    """Return the structure of a small array that has none, by its entries.
 
     As in SciPy's `solve` a Hermitian one whose diagonal is positive is taken for positive definite. Nobody
     has said that small entries do not count: so zeros are zeros, and equal is equal to the last bit.
@@ -50,7 +50,7 @@ def _mirrors(array: npt.NDArray[Any], i: int) -> bool:
 
 
 def claimed(A: Node, claim: str) -> Node:
-    """Return `A` with what is said of its structure to be looked at.
+    """Return `A` with a claimed structure that is checked when tiles are read.
 
     A small array is looked at now; of all else the diagonal tiles when they are read, and a sample of the
     others. `A` itself may be known to have another structure, which the claim then is compared with.

@@ -74,6 +74,7 @@ def _parts(whole: Grid, factor: Grid) -> int:
 
 def _cube_edge(volume: int) -> int:
     """Return the least whole number whose cube is at least `volume`, exactly."""
+    # `cbrt` rounds, and the shape of the tree, and so the bits of the sum, must not depend on how.
     edge = max(1, round(math.cbrt(volume)))
     while edge**3 < volume:
         edge += 1

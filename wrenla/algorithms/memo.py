@@ -54,6 +54,8 @@ def resolve(nodes: Sequence[Node], persist: Callable[[Node], Node]) -> list[Node
     for node in order:
         args = tuple(replaced[arg.key] for arg in node.args)
         if isinstance(node.op, Memo):
+            # Without a lock, which would be held for a whole run: of two threads that need it at once both
+            # compute it, to the same bits, and the copy that is not remembered goes with its last user.
             if node.op.cell.stored is None:
                 node.op.cell.stored = persist(args[0])
             replaced[node.key] = node.op.cell.stored

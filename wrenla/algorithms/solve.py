@@ -23,7 +23,7 @@ _PARTS = ("lower", "upper", "diagonal")
 
 
 def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> Node:
-    """Return X with A X = B, by what the matrix is known, or said, to be; that is looked at in data."""
+    """Return X with A X = B, by the known or claimed structure of A; a claim is checked in data."""
     if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
         raise ValueError(f"solve: the matrix must be square, not {A.grid.shape}")
     if B.ndim not in (1, 2) or B.grid.shape[0] != A.grid.shape[0]:
@@ -67,7 +67,7 @@ def _refuse_factor(what: str, A: Node) -> None:
 
 
 def _kind(A: Node, solver: Solver) -> Solver:
-    """Return the cheapest way that what is known of a matrix allows, unless one is asked for.
+    """Return the cheapest way that the structure allows, unless `assume_a` names one.
 
     Whoever calls a matrix general, symmetric or Hermitian does not say that it is nothing more than that.
     """

@@ -1,4 +1,4 @@
-"""Views: what rides on the reads of others and makes no tiles of its own.
+"""Views: operations that ride on the reads of others and make no tiles of their own.
 
 Reading a tile through views comes to ``diag(rows) · (scale · op(mask(tile)) + shift · I) · diag(cols)``,
 summed over a few tiles. What does not fit this form, or would be rounded otherwise than in NumPy, is a read

@@ -39,7 +39,7 @@ _BOUNDS = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What came out of one check.
+    """Result of one check.
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ class _Examination:
         return region_of(self._session)
 
     def _network(self) -> str:
-        """Ask who this is: what comes back says whether the network or the credentials are to blame."""
+        """Call sts:GetCallerIdentity: its error tells the network from the credentials."""
         from botocore import exceptions
 
         try:

@@ -23,7 +23,7 @@ _LATE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One event of the log.
+    """Event of the log.
 
     Attributes
     ----------

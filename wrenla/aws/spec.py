@@ -23,7 +23,7 @@ FIRST_PREFIX = "wrenla"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploySpec:
-    """What to deploy.
+    """Specification of a deployment.
 
     None stands for all that is not said: it stays as it is deployed, and a deployment is changed by naming
     what shall be different. What "at first" says below is for a function that is not there yet.
@@ -147,12 +147,12 @@ class ResolvedSpec:
 
     @property
     def code_prefix(self) -> str:
-        """Where packages lie: outside `prefix`, since who may write tiles must not replace the code."""
+        """Prefix of packages: outside `prefix`, since a writer of tiles must not replace the code."""
         return f"{self.all_code}{self.function}/"
 
     @property
     def all_code(self) -> str:
-        """Where packages of all functions lie that have this bucket."""
+        """Prefix of the packages of all functions with this bucket."""
         return f"{_CODE}/"
 
     @property

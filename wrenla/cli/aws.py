@@ -235,6 +235,7 @@ def destroy_command(
             _tell_if_none(planned)
             return
         click.confirm("Go on?", abort=True)
+    # It looks again: what is there may have changed while the question stood on the screen.
     _tell_if_none(destroy(session, spec, data=data, tell=click.echo))
 
 

@@ -80,7 +80,7 @@ def _echo_removed(root: str, runs: int, objects: int, nbytes: int, dry_run: bool
 
 
 def _clean_packages(older_than: float, wanted: bool, dry_run: bool) -> None:
-    """Say how much the cache of packages takes, and remove it if that is wanted."""
+    """Print the size of the cache of packages, and remove it if requested."""
     folder = default_folder()
     files = [file for file in built_files(folder) if file.age >= older_than]
     if not files:

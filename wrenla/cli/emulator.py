@@ -103,7 +103,7 @@ def _print(aws: LambdaEmulator) -> None:
 
 
 class _ToldToEndError(KeyboardInterrupt):
-    """We are told to end, and have not started yet."""
+    """A signal ended the emulator before it had started."""
 
 
 class _Signals:
@@ -132,7 +132,7 @@ class _Signals:
             signal.signal(number, handler)
 
     def wait_for(self) -> None:
-        """From now on let signals set the event, instead of interrupting whatever is being done."""
+        """Let signals set the event from now on, instead of interrupting."""
         self._interrupts = False
         if self.told.is_set():  # the exception was lost, as it is in a finalizer
             raise _ToldToEndError

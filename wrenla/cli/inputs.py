@@ -23,7 +23,7 @@ _LONGEST = 80
 
 
 class Input(NamedTuple):
-    """What one call gets, and which line or object it is."""
+    """Input of one call, and its line or object."""
 
     kind: str
     number: int

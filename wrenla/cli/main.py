@@ -33,11 +33,13 @@ _CHOSEN = {
 
 
 class _Commands(click.Group):
-    """Says what is wrong in one line, without a traceback; wrong usage ends with 2, other failures with 1."""
+    """Command group with one-line errors; exit status 2 for wrong usage, 1 for other failures."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        # Before OSError, which it is one of: click ends quietly when whoever reads our output has gone (`|
+        # head`).
         except BrokenPipeError:
             raise
         except SettingError as error:

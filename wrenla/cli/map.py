@@ -36,7 +36,7 @@ _LEAST = 100
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """How the call with one input has ended."""
+    """Outcome of the call with one input."""
 
     input: Input
     value: Any = None
@@ -282,7 +282,7 @@ def _plain(value: Any) -> Any:
 def _executor(
     workers: int | None, kind: Literal["process", "thread"] | None, options: dict[str, Any]
 ) -> Iterator[Executor]:
-    """Return the default executor or one of its own; what still runs when the block fails is ended."""
+    """Hand out the default executor or a new one; end running calls if the block fails."""
     with ExitStack() as stack:
         try:
             if workers is None and kind is None:

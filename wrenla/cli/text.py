@@ -57,7 +57,7 @@ class _OnStandardError(logging.Handler):
 
 @contextmanager
 def saying_what_is_done(before: str = "") -> Iterator[None]:
-    """Show on standard error what deploying says to its log: it may take minutes."""
+    """Show the log of a deployment on standard error: it may take minutes."""
     logger = logging.getLogger("wrenla.aws")
     handler, level = _OnStandardError(before), logger.level
     logger.addHandler(handler)

@@ -41,6 +41,7 @@ def emulator_folder() -> Iterator[Path]:
     finally:
         remove_tree(made)
         remove_tree(folder)
+        # Last: until the folder is gone no other emulator may sweep it, too.
         os.close(lock)
 
 

@@ -130,6 +130,7 @@ class Faults:
         if not self._rules:
             return None
         with self._lock:
+            # Each call gets a number of its own, or the same rules would not hit the same calls again.
             self._number += 1
             return self._first(self._number, [rule for rule in self._rules if rule.kind not in _HITS])
 

@@ -171,6 +171,7 @@ class LambdaEmulator:
             self.isolation, self.memory_guard = ready.isolation, ready.memory_guard
             self.missing = ready.missing
             self.variables = _variables(ready, self.region)
+            # Before the function is made: deploying finds the emulator by these variables.
             undo.enter_context(_environment(self.variables))
             self._provision()
             self._stack = undo.pop_all()

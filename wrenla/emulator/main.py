@@ -111,7 +111,7 @@ def _break_off(number: int, _: FrameType | None) -> None:
 
 
 def _ends(parent: int) -> tuple[int, int]:
-    """Return what can be read from when it is time to end: we are told to, or the parent has ended, however.
+    """Return descriptors that become readable at the end: a signal, or the parent's death.
 
     A pipe would not tell of the parent: other children of it may hold it open. And the main thread would not
     wake up from a lock for a signal that the system has given to another thread.

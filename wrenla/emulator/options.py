@@ -54,7 +54,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What an emulator says, in one line, when it can be called.
+    """Ready message of an emulator, in one line.
 
     Parameters
     ----------

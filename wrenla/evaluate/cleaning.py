@@ -22,7 +22,7 @@ __all__ = ["Leftover", "clean", "leftovers"]
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """What a run without a live owner has left.
+    """Leftover of a run without a live owner.
 
     Attributes
     ----------
@@ -58,6 +58,7 @@ class Leftover:
             if lease is None:
                 return 0
             try:
+                # Before the run's folder goes: only its manifest says where it was saving.
                 given_up = sum(_give_up(url, result) for url, result in self.saves.items())
                 lease.end_renewing()
                 return given_up + empty(store, self.name)[0]

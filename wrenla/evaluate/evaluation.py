@@ -53,7 +53,7 @@ __all__ = ["Options", "compute_nodes", "made", "persist_node", "plan_of", "save_
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How one evaluation is carried out: settings, and who is told its events."""
+    """Options of one evaluation: settings, and listeners of its events."""
 
     settings: Settings
     on_event: Listener | None = None
@@ -73,7 +73,7 @@ class Options:
 
     @contextmanager
     def listeners(self) -> Iterator[list[Listener]]:
-        """Hand out whoever is to be told events."""
+        """Hand out the listeners of events."""
         own = [] if self.on_event is None else [self.on_event]
         with progress_listener(self.settings.progress) as bar:
             yield own if bar is None else [*own, bar]
@@ -199,6 +199,7 @@ def _save(
                 unchanged=lambda: _check_same([node]),
             ),
         ):
+            # Inside of the run: if it fails, the run has its tiles yet, and keeps them for the next attempt.
             return claimed[0].publish()
     except (LinAlgError, np.linalg.LinAlgError, StaleMatrixError):
         for place in claimed:

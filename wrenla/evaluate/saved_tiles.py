@@ -42,6 +42,7 @@ def move(store: Store, key: str, new: str) -> None:
     if isinstance(store, MovingStore):
         store.move(key, new)
     else:
+        # The copy first: a process that dies in between leaves the tile twice, and not nowhere.
         store.put(new, store.get(key))
         store.delete(key)
 

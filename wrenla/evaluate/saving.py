@@ -118,6 +118,7 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
             continue
         claimed = Claim(store, lease, old, new)
         try:
+            # Whoever publishes checks its lease first, and ours is the newest: this look is the last one.
             if _description(store) != old:  # somebody has ended between our two looks
                 lease.remove()
                 continue
@@ -133,7 +134,7 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
 
 
 def note_of(found: Standing | None) -> dict[str, str]:
-    """Return what a lease says of the save it is for; nothing if it is damaged or somebody has made it up."""
+    """Return a lease's note on its save; empty if it is damaged or not ours."""
     note = dict(found.holder.note) if found is not None and found.holder is not None else {}
     new = layout_of(note.get("new", ""))
     known = re.fullmatch("[0-9a-f]{32}", note.get("owner", "")) and new is not None
@@ -170,13 +171,13 @@ class Claim:
 
     @property
     def placed(self) -> Placed:
-        """Where tiles are written now."""
+        """Place where tiles are written now."""
         if self._in_place:
             return Placed(self.store.url, self._new.separator, self._new.generation)
         return Placed(join(self.store.url, self._folder))
 
     def publish(self) -> TileLayout:
-        """Let the new matrix take the place of the old one, and return its description.
+        """Put the new matrix in the place of the old one, and return its description.
 
         Raises
         ------
@@ -184,13 +185,17 @@ class Claim:
             Somebody has taken this process for dead, and the address over. Nothing was changed.
         """
         layout = self._new
+        # Before the first tile is moved to its final place: that place may be somebody else's by now.
         self._check_held()
         self._bring_home(layout.separator)
+        # A matrix exists as soon as its description does, so every tile must be there before.
         if not is_whole(self.store, layout):
             raise StoreError(
                 f"{self.store.url}: tiles that were written are not there any more; nothing was saved. "
                 "Run the script again"
             )
+        # Again, as moving takes long enough to be taken for dead. Who publishes between this look and the
+        # write cannot be seen; where there was no matrix, `create` still lets exactly one win.
         self._check_held()
         if not layout.write(self.store, create=self._old is None):
             raise self._conflict()
@@ -219,6 +224,7 @@ class Claim:
         """Remove the new tiles. The old matrix is as it was."""
         if os.getpid() != self._process:
             return  # a forked child, and its parent goes on
+        # What is there now belongs to whoever has taken the place: to remove it would destroy their tiles.
         if not self.lease.still_held():
             self.lease.stop()
             return
@@ -226,7 +232,7 @@ class Claim:
         self._remove_lease()
 
     def release(self) -> None:
-        """Keep the new tiles: the same save goes on from here when it is run again."""
+        """Keep the new tiles, so that the same save can continue with them."""
         self.lease.release()
 
     def take_back(self) -> None:
@@ -267,7 +273,7 @@ def _remove_leases(store: Store, last: int) -> None:
 
 
 def _description(store: Store) -> TileLayout | None:
-    """Return what is said of the matrix at an address, None if there is none.
+    """Return the description of the matrix at an address, None without one.
 
     Raises
     ------
@@ -328,7 +334,7 @@ def _check_free(
 
 
 def _stranger(store: Store) -> str | None:
-    """Return the key of something that no late writer of ours can have left, None if there is none."""
+    """Return the key of an object that no late writer of ours can have left, or None."""
     for key in store.list():
         if is_unfinished(key):
             continue

@@ -154,12 +154,12 @@ class Executor(CallingExecutor):
     @property
     @abstractmethod
     def model(self) -> ExecutorModel:
-        """What a plan needs to know of this executor."""
+        """Cost model of this executor, for plans."""
 
     @property
     @abstractmethod
     def home(self) -> TileReader:
-        """A reader in this process, to gather results with."""
+        """Reader in this process, to gather results."""
 
     def numerics(self) -> dict[str, Any]:
         """Return what the bits of results depend on: BLAS as the workers have it, and NumPy."""

@@ -1,4 +1,4 @@
-"""Tile tasks as calls, for executors whose workers are reached by messages."""
+"""Tile tasks as calls, for executors that reach workers by messages."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TileRun:
         self._active: set[Any] = set()
 
     def submit(self, tasks: Sequence[Task], arrays: Mapping[str, ArraySpec]) -> list[Future[Report]]:
-        """Let one worker carry some tasks out."""
+        """Submit some tasks as one call."""
         names = {name for task in tasks for name in task.arrays()}
         request = TaskRequest(tasks, {name: arrays[name] for name in names}, self._projected)
         label = f"{len(tasks)} tile tasks" if len(tasks) > 1 else f"the task of tile {tasks[0].out}"
@@ -55,6 +55,7 @@ class TileRun:
         call = Call(whole, self._options, label, TILES, TileWork(request, self), self._batch)
         ended: list[Future[Report]] = [_TaskFuture(whole) for _ in tasks]
         whole.add_done_callback(lambda _: self._distribute(whole, ended, label))
+        # Before it is submitted: a call that ends at once takes itself out of the set, where it would stay.
         self._active.add(whole)
         self._calls.submit(call)
         return ended
@@ -92,7 +93,7 @@ class TileRun:
 
 
 class _TaskFuture(Future[Report]):
-    """One task of a call: it runs when the call does, so it can be cancelled as long as that can."""
+    """Future of one task of a call: it can be cancelled as long as the call can."""
 
     def __init__(self, whole: Future[Any]) -> None:
         super().__init__()

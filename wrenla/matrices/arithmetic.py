@@ -51,7 +51,7 @@ class Arithmetic(Handle):
 
     @property
     def _data(self) -> NoReturn:
-        """What `numpy.ma` takes of its operands, before it would compute all of a matrix."""
+        """Trap for `numpy.ma`, which takes this of its operands, and would compute all of a matrix."""
         raise ValueError(
             "masked arrays are not supported: numpy.ma would compute all of the matrix. Say what the masked "
             "entries are, e.g. a.filled(0.0) or a.filled(numpy.nan); if none is, a.data"

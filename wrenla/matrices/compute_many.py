@@ -16,7 +16,7 @@ __all__ = ["compute", "plan"]
 
 @short
 def compute(*matrices: Any, executor: Executor | None = None, **options: Any) -> tuple[Any, ...]:
-    """Compute several matrices in one run; what they have in common is computed once.
+    """Compute several matrices in one run, and their common parts once.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def compute(*matrices: Any, executor: Executor | None = None, **options: Any) ->
 
 @short
 def plan(*matrices: Any, executor: Executor | None = None) -> Plan:
-    """Return what computing some matrices would take, without computing anything.
+    """Return the plan of a computation, with its tasks, memory and time, without computing anything.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ def from_array(
     dtype: npt.DTypeLike | None = None,
     **others: Any,
 ) -> BigMatrix:
-    """Make a matrix of an array.
+    """Make a matrix from an array.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def from_function(
     version: str | int | None = None,
     check: bool = True,
 ) -> BigMatrix:
-    """Make a matrix whose tiles are computed where they are used.
+    """Make a matrix from a function that computes its tiles where they are used.
 
     They are stored only if it is persisted or saved.
 
@@ -358,7 +358,7 @@ def _dtype(dtype: np.dtype[Any]) -> str:
 
 
 def chosen_tile(tile: Tile, shape: Pair, dtype: str) -> Pair:
-    """Return the tiles of a new matrix: what was asked for, or what suits this machine."""
+    """Return the tiles of a new matrix: the requested ones, or a choice for this machine."""
     if tile is None:
         tile = settings().tile or choose_tile(max(shape), np.dtype(dtype).itemsize, default_executor().model)
     return clipped(tile_pair(tile), shape)

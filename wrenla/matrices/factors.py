@@ -27,7 +27,7 @@ _OTHER: dict[str, Literal["lower", "upper"]] = {"lower": "upper", "upper": "lowe
 
 @short_methods
 class CholeskyFactor:
-    """A = L Lᴴ, made by `wrenla.linalg.cho_factor`, or of a factor that is there already.
+    """Cholesky factorization A = L Lᴴ, made by `wrenla.linalg.cho_factor` or from a factor L.
 
     The factor is computed by the first run that needs it and kept as long as this object, or anything made of
     it, is in use. As SciPy's it can be unpacked: ``c, lower = wl.linalg.cho_factor(A)``.
@@ -69,7 +69,7 @@ class CholeskyFactor:
 
     @classmethod
     def of_matrix(cls, A: Node, lower: bool = True) -> CholeskyFactor:
-        """Return the factor of A, of which the named triangle is read."""
+        """Return the factor of A, from the named triangle of A."""
         factor = cls.__new__(cls)
         factor._keep(cholesky(A if flag(lower, "cho_factor: lower") else flip(A, "C")))
         factor._lower = bool(lower)

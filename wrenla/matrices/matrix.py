@@ -45,7 +45,7 @@ class SlogdetResult(NamedTuple):
 
 @short_methods
 class BigMatrix(Reductions):
-    """A matrix (or vector, or number) in tiles that is computed when it is asked for.
+    """Lazy matrix (or vector, or number) in tiles: computed on request.
 
     Not made directly: see `from_array`, `open`, `from_function`, `eye`, `zeros`, `random`. Methods return new
     matrices at once and compute nothing; `compute`, `persist` and `save` do.

@@ -77,7 +77,7 @@ class Reductions(Arithmetic):
         return self._apply("sqrt", self.var(axis, ddof=ddof, keepdims=keepdims, correction=correction))
 
     def max(self, axis: int | None = None, *, keepdims: bool = False, **numpy: Any) -> Self:
-        """Return the largest entry, of each column (axis 0) or row (axis 1) if asked for; NaN stays NaN."""
+        """Return the largest entry, of all or of each column (axis 0) or row (axis 1); NaN stays NaN."""
         along = self._axis("max", axis, numpy)
         return self._reduced(statistics.extreme(self._node, along, "maximum"), along, keepdims)
 

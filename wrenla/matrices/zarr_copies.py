@@ -157,7 +157,7 @@ class _Source(Given):
 
 
 class _OneByOne:
-    """An array whose package may not bear that several threads read it at a time, as that of netCDF."""
+    """Array read by one thread at a time, as netCDF's package needs it."""
 
     def __init__(self, source: Any) -> None:
         self._source = source

@@ -92,7 +92,7 @@ def simulate(graph: Graph, workers: int) -> float:
 
 
 class _TileCosts:
-    """What each tile's sum costs, so that a cut can be judged without listing its tasks."""
+    """Costs of each tile's sum, to judge a cut without listing its tasks."""
 
     def __init__(self, tiles: TileGraph, model: ExecutorModel) -> None:
         self.tiles, self.model = tiles, model

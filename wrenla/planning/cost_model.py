@@ -10,7 +10,7 @@ __all__ = ["ExecutorModel", "choose_tile", "largest_tile"]
 
 @dataclass(frozen=True, slots=True)
 class ExecutorModel:
-    """What a plan knows of the machine it is made for.
+    """Cost model of an executor: workers, speeds, latency, memory, prices.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ _TILES_IN_USE = 10
 
 
 def largest_tile(itemsize: int, model: ExecutorModel) -> int:
-    """Return the edge of the largest square tiles of which a worker can hold those of one task."""
+    """Return the edge of the largest square tiles with which one task fits into a worker."""
     return math.isqrt(model.allowed_bytes // (_TILES_IN_USE * itemsize))
 
 

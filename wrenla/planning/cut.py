@@ -42,7 +42,7 @@ class Cut:
         ]
 
     def in_words(self) -> str:
-        """Say in how many tasks a sum is made."""
+        """Return the number of tasks of a sum, in words."""
         return {
             "none": "all in one task",
             "fixed": f"in tasks of up to {self.size}" if self.size > 1 else "in a task each",
@@ -73,6 +73,7 @@ def _bounds(cut: Cut, length: int, finishes: bool) -> Bounds:
         if marks[-1] != length or finishes:
             marks.append(length)
         return tuple(pairwise(marks))
+    # From the end: the short pieces come last, so that little is left to do when the last factor is there.
     marks, size = [length], 1
     while marks[-1] > 0:
         marks.append(max(0, marks[-1] - size))

@@ -40,7 +40,7 @@ Nodes: TypeAlias = "tuple[Node, ...]"
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is known of a result before it is computed."""
+    """Description of a result before it is computed."""
 
     grid: Grid
     dtype: str

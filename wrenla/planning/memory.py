@@ -19,7 +19,7 @@ _FUNCTION_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """What the plan knows of an array: its grid, and whether its tiles come from a store."""
+    """Array as the plan knows it: its grid, and whether its tiles come from a store."""
 
     grid: Grid
     itemsize: int

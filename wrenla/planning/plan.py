@@ -119,7 +119,7 @@ class Plan:
 
     @cached_property
     def seconds(self) -> float:
-        """What the model expects of a run in which the most urgent task is always next.
+        """Expected seconds of a run in which the most urgent task is always next.
 
         Of more than 100,000 tasks it is a lower bound: all work shared evenly, but not less than the longest
         chain of tasks.
@@ -130,7 +130,7 @@ class Plan:
 
     @cached_property
     def dollars(self) -> float:
-        """What the run will cost by the model; 0 where workers and requests cost nothing."""
+        """Expected cost of the run by the model; 0 where workers and requests cost nothing."""
         model = self.model
         return (
             self.work * model.dollars_per_second
@@ -141,7 +141,7 @@ class Plan:
 
     @cached_property
     def batch(self) -> int:
-        """How many tasks go to a worker at once, if so many are ready: those that are short go together."""
+        """Number of tasks that go to a worker at once: short ones go together."""
         if not self.tasks or not self.model.worthwhile:
             return 1
         mean = max(1e-6, float(self.graph.seconds.mean()) - self.model.latency)
@@ -181,7 +181,7 @@ class Plan:
         return max(1, edge // 32 * 32 or edge)
 
     def _sums(self) -> str:
-        """Say how many products a tile is the sum of, and how they are shared out to tasks."""
+        """Return the lengths of sums, and their division into tasks, in words."""
         longest = max((task.length for task in self.graph.tiles.tasks), default=0)
         if longest == 0:
             return "none of products"
@@ -189,7 +189,7 @@ class Plan:
         return f"{products}, {self.cut.in_words()}"
 
     def _time(self) -> str:
-        """Say how long it takes, and what no number of workers changes about it."""
+        """Return the expected time and its lower bound for any number of workers, in words."""
         workers = self.model.workers
         return (
             f"about {self.seconds:.3g} s on {workers} worker{'s' if workers > 1 else ''}, at least "
@@ -221,7 +221,7 @@ class Plan:
     __repr__ = __str__  # what a notebook shows of it
 
     def _header(self) -> str:
-        """Say what is computed, and of what: the largest of the matrices that are there."""
+        """Return the header: the results, and the largest input."""
 
         def entries(node: Node) -> int:
             return math.prod(node.grid.shape)

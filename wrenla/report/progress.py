@@ -30,7 +30,7 @@ def progress_listener(wanted: bool | None, console: Console | None = None) -> It
 
 
 class _Counts:
-    """Where a run is. The loop counts, the drawing thread reads."""
+    """Counts of a run: the loop writes, the drawing thread reads."""
 
     def __init__(self, started: RunStarted) -> None:
         self.started = started
@@ -60,7 +60,7 @@ class _Counts:
 
     @property
     def seconds_left(self) -> float | None:
-        """By arithmetic where all of it is still to be done, else by tasks; None if there is no telling."""
+        """Estimate by flops if no tile was there, else by tasks; None without progress."""
         share = self.finished / self.started.todo if self.started.todo else 1.0
         if self.started.flops and not self.there:
             share = self.flops / self.started.flops
@@ -104,6 +104,7 @@ class _Progress:
     def __call__(self, event: Event) -> None:
         match event:
             case TaskFinished(flops=flops, report=report):
+                # Without a lock: a picture that is one number behind is drawn again in a moment.
                 counts = self._counts
                 if counts is not None:
                     counts.finished += 1
@@ -123,7 +124,7 @@ class _Progress:
                 self.end()
 
     def end(self) -> None:
-        """Draw the last state and let go of the terminal."""
+        """Draw the last state and give the terminal back."""
         self._counts = None
         self._picture.end()
 

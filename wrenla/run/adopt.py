@@ -73,6 +73,8 @@ def adopt(
         return adopted
     for dead in dead_runs(folder, made):
         try:
+            # Listed without the lease, as most dead runs have nothing for us. What goes until we hold it,
+            # `_bring` finds missing.
             tiles = _tiles_of(dead, graph, arrays, made)
             useful = _useful(graph, is_wanted, have, tiles.keys())
             seconds = float(graph.seconds[useful].sum()) / workers
@@ -175,5 +177,6 @@ def _bring(source: Store, target: Store, spec: StoredArray, tile: tuple[str, Til
             put_tile(target, spec, ref, source.get(key))
     except KeyError:  # removed since it was listed
         return False
+    # Last: a process that dies before this line leaves the tile in two places, after it never in none.
     source.delete(key)
     return True

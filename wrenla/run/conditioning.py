@@ -21,7 +21,7 @@ __all__ = ["Conditioning"]
 
 
 class Conditioning:
-    """Listens to a run and warns, as SciPy does, of systems whose solutions may have no right digit.
+    """Listener that warns of ill-conditioned systems, as SciPy does.
 
     Parameters
     ----------

@@ -74,7 +74,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where the tiles of a result are written.
+    """Place of a result's tiles.
 
     Attributes
     ----------
@@ -235,7 +235,7 @@ def _run_key(targets: Sequence[Target]) -> str:
 
 
 def _slots(plan: Plan, executor: Executor) -> int:
-    """How many tasks to hand out at a time.
+    """Return the number of tasks to hand out at a time.
 
     As many as there are workers, so that the most urgent one is always next; more where tasks are so short
     that a worker would wait for the next one.
@@ -254,7 +254,7 @@ def _wanted(plan: Plan) -> list[int]:
 def _bind(
     plan: Plan, originals: Mapping[str, Node], places: Mapping[str, Placed], folder: Workspace
 ) -> tuple[dict[str, ArraySpec], dict[str, Tile]]:
-    """Say what fills each array name of the plan, and which arrays of this process it needs."""
+    """Bind each array name of the plan to data, and list the arrays of this process among them."""
     arrays: dict[str, ArraySpec] = {}
     hosts: dict[str, Tile] = {}
     for name in plan.graph.tiles.arrays:
@@ -364,6 +364,6 @@ def _owner(store: OwningStore, key: str) -> str:
 
 
 def _manifest(plan: Plan, targets: Sequence[Target], executor: Executor) -> dict[str, Any]:
-    """What the bits of the results depend on, what the run is about, and where it saves."""
+    """Return the manifest: what the bits depend on, the plan, and addresses of saves."""
     saves = {target.url: target.node.key for target in targets if target.url}
     return {"plan": str(plan), "cut": str(plan.cut), "saves": saves, **executor.numerics()}

@@ -210,6 +210,8 @@ class _Loop:
             futures = self.executor.submit_tasks(tasks, self.job.arrays)
             for p, future in zip(batch, futures, strict=True):
                 self.futures[p], self.left[p] = future, left
+                # It is called by the thread that ends the task, or here if that is over: it only puts into a
+                # queue, so that all state belongs to the thread of the loop.
                 future.add_done_callback(self._report_to_queue(p))
 
     def _report_to_queue(self, p: int) -> Callable[[Future[Report]], None]:
@@ -264,6 +266,7 @@ class _Loop:
 
     def _wind_down(self, grace: float) -> None:
         """Cancel what has not begun and wait a while for what has."""
+        # All are cancelled before one is waited for: a worker that becomes free would begin the next.
         for future in self.futures.values():
             future.cancel()
         deadline = time.monotonic() + grace

@@ -43,7 +43,7 @@ Schedule: TypeAlias = Literal["waves", "dataflow"]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How a run is carried out.
+    """Policy of a run: schedule, slots, attempts, backoff.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Woken:
-    """The time that a `Retry` asked for has come."""
+    """The delay of a `Retry` is over."""
 
     task: int
 
@@ -115,7 +115,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Say `Woken(task)` after `delay` seconds."""
+    """Send `Woken(task)` after `delay` seconds."""
 
     task: int
     attempt: int
@@ -154,7 +154,7 @@ Action: TypeAlias = Submit | Drop | Retry | BeginWave | EndWave | Finish | Stop
 
 @dataclass(slots=True)
 class State:
-    """What the scheduler remembers. Lists are indexed by task."""
+    """State of the scheduler. Lists are indexed by task."""
 
     policy: Policy
     todo: int

@@ -20,8 +20,8 @@ import uuid
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 
+from wrenla.workspace.process_identity import boot, is_running, namespace, start_of
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores.base import Store
 from wrenla_handler.threads import no_thread
@@ -47,7 +47,7 @@ a holder that was stopped in the middle, and goes on after a minute, would make 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who has taken a lease, and for what.
+    """Holder of a lease: a process, and its purpose.
 
     Attributes
     ----------
@@ -81,18 +81,18 @@ class Holder:
     def mine(cls, owner: str, note: Mapping[str, str]) -> Holder:
         """Return this process as a holder."""
         pid = os.getpid()
-        return cls(owner, 0, False, socket.gethostname(), pid, _boot(), _namespace(), _start_of(pid), note)
+        return cls(owner, 0, False, socket.gethostname(), pid, boot(), namespace(), start_of(pid), note)
 
     @property
     def alive(self) -> bool | None:
         """Whether the holder is at work; None if that has to be watched."""
         if self.ended:
             return False
-        if self.boot and self.namespace and (self.boot, self.namespace) == (_boot(), _namespace()):
-            if self.pid == os.getpid() and _start_of(self.pid) == self.started:
+        if self.boot and self.namespace and (self.boot, self.namespace) == (boot(), namespace()):
+            if self.pid == os.getpid() and start_of(self.pid) == self.started:
                 # ours may have been interrupted just when it was taken, so that nobody would give it back
                 return self.owner in _held
-            return _is_running(self.pid, self.started)
+            return is_running(self.pid, self.started)
         return None
 
     def __str__(self) -> str:
@@ -123,46 +123,6 @@ class Holder:
 
 _held: set[str] = set()
 """Owners of the leases of this process."""
-
-
-def _boot() -> str:
-    return _read("/proc/sys/kernel/random/boot_id")
-
-
-def _namespace() -> str:
-    """Return the namespace of process numbers, and that of the clock by which processes begin."""
-    try:
-        pids = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
-    with contextlib.suppress(OSError):  # kernels before 5.6 have none of time
-        return f"{pids} {os.readlink('/proc/self/ns/time')}"
-    return pids
-
-
-def _is_running(pid: int, started: str) -> bool | None:
-    """Tell whether a process of this namespace still runs; None if we may not see it."""
-    if began := _start_of(pid):
-        return bool(started) and began == started
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # /proc may hide processes of other users
-        return None
-    return False if _read(f"/proc/{pid}/stat") else None  # it has ended, and nobody has waited for it
-
-
-def _start_of(pid: int) -> str:
-    """Return when a process of this namespace began, "" if it is gone, or has only not been waited for."""
-    after_name = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return after_name[19] if len(after_name) > 19 and after_name[0] not in "ZX" else ""
-
-
-def _read(path: str) -> str:
-    with contextlib.suppress(OSError):
-        return Path(path).read_text().strip()
-    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +205,8 @@ def are_free(places: Sequence[tuple[Store, str, Standing]]) -> list[bool]:
         )
     deadline = time.monotonic() + WATCH_SECONDS
     while watched:
+        # Before the look: the last look comes after all of the time, or a slow holder would be taken for
+        # dead.
         last = time.monotonic() >= deadline
         for n in list(watched):
             moved = _moved(*places[n])
@@ -278,6 +240,8 @@ class Lease:
         self.store, self.prefix, self.number, self.holder = store, prefix, number, holder
         self._process = os.getpid()
         self._ended, self._lost = threading.Event(), threading.Event()
+        # Not `self`: a thread that knows the lease would keep it alive, and the finalizer below would never
+        # end it.
         arguments = (store, self.key, holder, self._ended, self._lost)
         self._renewing = threading.Thread(target=_renew, args=arguments, name="lease-renewal", daemon=True)
         try:
@@ -292,7 +256,7 @@ class Lease:
     def succeed(
         cls, store: Store, prefix: str, found: Standing | None, note: Mapping[str, str], durable: bool = False
     ) -> Lease | None:
-        """Take the lease after one whose holder is gone; None if somebody else was faster.
+        """Take the lease after a dead holder's; None if another process was faster.
 
         Each lease is a new, create-only object: of two processes that find a dead one only one succeeds it.
         """
@@ -300,15 +264,21 @@ class Lease:
         if number > _LAST:
             raise StoreError(f"{store.url}: {_key(prefix, number - 1)}: no lease of wrenla's; remove it")
         holder = Holder.mine(uuid.uuid4().hex, note)
+        # Before the object exists: a thread of this process that reads it at once takes an owner who is not
+        # in `_held` for dead.
         _held.add(holder.owner)
         try:
             taken = store.put(_key(prefix, number), holder.encode(), create=True, durable=durable)
+            # Create-only is not enough. Since we looked, somebody may have succeeded `found`, ended, and
+            # removed all leases: then our number is free again, but the next holder begins at 0, and two
+            # would hold the place.
             if taken and not _still_stands(store, prefix, found):
                 store.delete(_key(prefix, number))
                 taken = False
             if not taken:
                 _held.discard(holder.owner)
                 return None
+            # After ours is there: without any lease the place would look free.
             for old in lease_keys(store, prefix):
                 if old < _key(prefix, number):
                     store.delete(old)
@@ -328,17 +298,18 @@ class Lease:
         return self._lost.is_set()
 
     def still_held(self) -> bool:
-        """Look whether nobody else has taken the place."""
+        """Tell whether no other process has taken the place."""
         numbers = _numbers(self.store, self.prefix)
         return max(numbers, default=-1) == self.number and _is_ours(self.store, self.key, self.holder)
 
     def release(self) -> None:
-        """Give it back and leave the object: it says that what is there may be used by the next one."""
+        """Give it back and leave the object, which lets the next holder use what is there."""
         if os.getpid() != self._process:
             return  # a forked child has inherited it, and its parent goes on with it
         self.end_renewing()
         # if the store has failed, which may be why we end, the count stands still from now on
         with contextlib.suppress(StoreError):
+            # Otherwise the object would be there again after the next holder has removed it.
             if self.still_held():
                 self.store.put(self.key, replace(self.holder, ended=True).encode())
         self.stop()
@@ -349,20 +320,24 @@ class Lease:
             return
         self.end_renewing()
         try:
+            # The count first. If this process dies in between, a lease without a count is still found, and
+            # its holder is dead; a count without a lease is nobody's, so no clean-up would remove it.
             for key in (self.key + _BEAT, self.key):
                 self.store.delete(key)
         finally:
             self.stop()
 
     def stop(self) -> None:
-        """Count no further, and leave the object for the caller to remove."""
+        """Stop the count, and leave the object for the caller to remove."""
         self.end_renewing()
         _let_go(self.holder.owner, self._ended)
         self._finalizer.detach()
 
     def end_renewing(self) -> None:
-        """Count no further: before the objects go, or the thread might write one after them."""
+        """Stop the count: before the objects go, or the thread might write one after them."""
         self._ended.set()
+        # The garbage collector may end what holds a lease in any thread, this one too, which cannot join
+        # itself.
         if self._renewing is not threading.current_thread():
             self._renewing.join(timeout=5)
 
@@ -379,6 +354,7 @@ def _renew(store: Store, key: str, holder: Holder, ended: threading.Event, lost:
         count += 1
         # a store that does not answer now may do so the next time
         with contextlib.suppress(StoreError):
+            # A process that was stopped for a minute may have lost the place: it must not write there again.
             if not _is_ours(store, key, holder):
                 lost.set()
                 return
@@ -386,7 +362,7 @@ def _renew(store: Store, key: str, holder: Holder, ended: threading.Event, lost:
 
 
 def _still_stands(store: Store, prefix: str, found: Standing | None) -> bool:
-    """Or else it was succeeded, and that is over, too: whoever is there now has begun anew."""
+    """Tell whether a lease is still there; if not, it was succeeded, and the place has begun anew."""
     with contextlib.suppress(KeyError):
         return found is None or found.data.startswith(bytes(store.get(_key(prefix, found.number))))
     return False

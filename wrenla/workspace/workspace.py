@@ -72,7 +72,7 @@ class Workspace:
         return join(self.url, name)
 
     def keep(self) -> None:
-        """Let the folder outlive its run; whoever says so removes it."""
+        """Do not remove the folder when the run ends; the caller then must."""
         self.kept = True
 
     def close(self) -> None:
@@ -153,7 +153,7 @@ def delete_all(store: Store, keys: Iterable[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DeadRun:
-    """A run whose owner seems to be gone, and what it has of the arrays that somebody else needs.
+    """Run without a live owner, and its arrays that another run needs.
 
     Attributes
     ----------
@@ -176,7 +176,7 @@ class DeadRun:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[bool]:
-        """Have it for a while, and hand out whether we do: neither its own script nor `clean` has it then.
+        """Hold its lease for a while, against its own script and `clean`; yield whether we have it.
 
         If no tile is left at the end it is removed.
         """

@@ -22,7 +22,7 @@ _KEPT_BYTES = 1 << 30
 
 
 class Ref:
-    """Stands for a value in arguments of calls, where it arrives as the value itself.
+    """Reference to a broadcast value: as an argument of a call it arrives as the value itself.
 
     Executors make them: `Executor.broadcast`. Inside containers and closures a reference stays one;
     there `get` returns the value. All calls of a worker share it, so it must not be changed: arrays are
@@ -42,7 +42,7 @@ class Ref:
         return size(self._packed)
 
     def get(self) -> Any:
-        """Return the value, read from the store the first time that this process asks for it."""
+        """Return the value; this process reads it from the store once."""
         return _values.get(self._url, self._packed)
 
     def delete(self) -> None:
@@ -53,6 +53,7 @@ class Ref:
         """
         self.forget()
         if self._drop is not None:
+            # Exchanged first: a second `delete` must not count one more user of the value down.
             drop, self._drop = self._drop, _nothing
             drop(self, self._packed)
             return
@@ -62,7 +63,7 @@ class Ref:
                     store.delete(blob.key)
 
     def forget(self) -> None:
-        """Let go of the value in this process."""
+        """Drop the value in this process."""
         _values.drop(self._packed)
 
     def __reduce__(self) -> Any:
@@ -73,7 +74,7 @@ class Ref:
 
 
 def _nothing(ref: Ref, packed: Packed) -> None:
-    """It has been done before."""
+    """Do nothing: the user of the value was counted down before."""
 
 
 def dump_shared(value: object) -> list[Data]:
@@ -144,7 +145,7 @@ def keep_at_most(nbytes: int) -> None:
 
 
 def forget_values() -> None:
-    """Let go of all values: whoever asks again reads them again."""
+    """Drop all values; the next use reads them again."""
     _values.clear()
 
 

@@ -28,7 +28,7 @@ StreamName: TypeAlias = Literal["o", "e", "l"]
 
 
 class Printed(bytes):
-    """What was printed, in order.
+    """Captured output, in order.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Printed(bytes):
 
     @classmethod
     def of(cls, text: bytes, streams: Iterable[Sequence[Any]]) -> Printed:
-        """Put together what has come as text and streams; what nothing is said of is standard output.
+        """Join text and streams from a message; text without a stream is standard output.
 
         Examples
         --------
@@ -87,11 +87,11 @@ class FileOutput:
         self._streams: dict[StreamName, TextIO] = {}
 
     def install(self) -> None:
-        """Let this process's streams be these files, so that it is known in which order they were written."""
+        """Make these files this process's streams, and note the order of writes."""
         sys.stdout, sys.stderr = self.stream("o", 1), self.stream("e", 2)
 
     def log(self, shown: int, quiet: int) -> None:
-        """Let what is logged be lines: of standard error from a level on, below it of another file."""
+        """Write log records as lines: to standard error from a level on, below it to another file."""
         self._files["l"] = quiet
         root = logging.getLogger()
         root.addHandler(_Lines(self, shown))
@@ -118,6 +118,7 @@ class FileOutput:
                     setattr(sys, name, self.stream(key, 1 if key == "o" else 2))
                 continue
             try:
+                # What is still in a buffer now would pass for output of the next call.
                 stream.flush()  # type: ignore[union-attr]
             except (AttributeError, OSError, ValueError):
                 continue  # the function has replaced it: what it wrote there is not ours to keep
@@ -271,7 +272,7 @@ class _Copy:
 
 
 class _Copied:
-    """A text stream that also writes to a copy; whatever else is asked, the stream answers."""
+    """Text stream that also writes to a copy."""
 
     def __init__(self, stream: TextIO, copy: _Copy, name: StreamName) -> None:
         self._stream = stream
@@ -333,5 +334,7 @@ def take_file(descriptor: int) -> bytes:
         half = _MOST // 2
         note = f"\n… {size - 2 * half} bytes of output left out …\n".encode()
         text = os.pread(descriptor, half, 0) + note + os.pread(descriptor, half, size - half)
+    # What a program that the function has left behind writes between the two is lost: a file has no lock for
+    # that, and to stop such a program is not ours to do.
     os.ftruncate(descriptor, 0)
     return text

@@ -1,4 +1,4 @@
-"""Call context: the call id, cancellation and store that a running function can ask for."""
+"""Call context: call id, cancellation and store of a running function."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def running(context: CallContext) -> Iterator[None]:
 
 
 def cancelled() -> bool:
-    """Tell a function, while it runs, whether its call has been told to stop.
+    """Return whether the call of the running function should stop.
 
     A function that takes long and has something to clear up may ask now and then. In a worker process it is
     also interrupted (by a `SystemExit`), and killed if it does not end soon; a thread cannot be.

@@ -18,7 +18,7 @@ _LIMIT = 64 << 10
 
 
 class RemoteTraceback(Exception):
-    """Where an exception was raised on the other side: the `__cause__` of the one that is raised here."""
+    """Traceback of the other side: the `__cause__` of the exception that is raised here."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)

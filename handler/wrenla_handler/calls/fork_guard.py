@@ -39,11 +39,12 @@ def _end(error: BaseException | None) -> None:
             with suppress(AttributeError, OSError, ValueError):  # closed, or replaced by something else
                 stream.flush()  # type: ignore[union-attr]
     finally:
+        # Not `sys.exit`: exit handlers and finalizers would remove files and end processes of the parent.
         os._exit(code)
 
 
 def _told(error: BaseException | None) -> int:
-    """Say on standard error why a process ends, if there is something to say, and return its exit status."""
+    """Print why a process ends to standard error, and return its exit status."""
     if error is None:
         return 0
     if not isinstance(error, SystemExit):

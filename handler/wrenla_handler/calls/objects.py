@@ -23,7 +23,7 @@ _BEYOND = 64 << 10
 
 @dataclass(frozen=True, slots=True, repr=False)
 class StoredObject:
-    r"""An object of a store, or a part of one, to be read where a function runs.
+    r"""Reader of an object of a store, or of a part of one, for use where a function runs.
 
     It is small, can be pickled, and opens its store when it is read. The object should not change meanwhile.
 

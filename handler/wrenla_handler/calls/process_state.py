@@ -59,6 +59,7 @@ class Surroundings:
         return False
 
     def _restore_signals(self) -> None:
+        # Timers first: else an alarm of the function meets the handler from before, or ends the process.
         for timer in self._timers:
             signal.setitimer(timer, 0)
         if (now := tuple(map(getsignal, _SIGNALS))) != self._handlers:

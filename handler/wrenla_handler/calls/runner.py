@@ -161,7 +161,7 @@ class Runner:
             store.close()
 
     def forget_functions(self) -> None:
-        """Let go of all functions: they only save time."""
+        """Drop all functions: they only save time."""
         self._functions.clear()
 
     def _call(
@@ -187,6 +187,7 @@ class Runner:
             # whatever it makes of our interruption: it has not ended by itself
             return "told to end" if self.told else "exception", Failure.of(error)
         finally:
+            # `raised`, too: its traceback has this frame, and the circle would keep the call's arguments.
             self.context = raised = None
 
     def _function(self, request: Request) -> Callable[..., Any] | None:
@@ -269,7 +270,8 @@ class Runner:
             return _last_words(printed)
 
     def _record(self, request: Request, response: Response) -> None:
-        # a failing store is told by the driver's not finding the record; the answer itself is on its way
+        # Ignore errors of the store: the answer is also sent directly, and the driver notices that there is
+        # no record.
         with suppress(OSError, ValueError):  # ValueError: an address that is none
             data = sealed(response.encode(), request.secret)
             self._store(request).put(request.record, data, create=True)

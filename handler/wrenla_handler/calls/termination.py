@@ -44,6 +44,7 @@ class Listener:
     def interruptible(self, do: Callable[..., _T], *arguments: Any) -> _T | None:
         """Call something; return None if the signal comes before it has returned."""
         try:
+            # Inside of `try`: the signal may strike right after this line.
             self._may_interrupt = True
             if self.told:  # before the line above
                 return None

@@ -32,6 +32,7 @@ def limited(seconds: float) -> Iterator[None]:
         if not over:
             raise OutOfTime(f"still running after {seconds:g} s")
 
+    # The handler before the timer: without one the signal ends the process.
     before = signal.signal(signal.SIGALRM, end)
     began = time.monotonic()
     left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)

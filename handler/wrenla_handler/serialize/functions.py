@@ -37,5 +37,5 @@ class Functions:
             gc.collect()  # Python itself looks when there are many objects, not when they are large
 
     def clear(self) -> None:
-        """Let go of all of them: they only save time."""
+        """Drop all functions: they only save time."""
         self._kept.clear()

@@ -33,7 +33,7 @@ _MOST_LINES = 128 << 10
 
 
 class Reductions:
-    """What a kind of cloudpickle's pickler does otherwise, as the class before it.
+    """Reductions in which our pickler differs from cloudpickle's; a base class before cloudpickle's.
 
     Functions take their source lines along, share the variables around them, and may be cached or dispatched;
     classes have slots; exceptions come back as they were, whatever their `__init__` wants.

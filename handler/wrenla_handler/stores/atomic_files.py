@@ -30,11 +30,12 @@ def write(descriptor: int, data: memoryview, durable: bool) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
     if durable:
+        # Before the file gets its name: after a power cut a name could stand on an empty file.
         os.fsync(descriptor)
 
 
 def sync_folder(folder: int) -> None:
-    """Let the name of a new file survive a power cut, too."""
+    """Sync a folder, so that the name of a new file survives a power cut."""
     descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
     try:
         os.fsync(descriptor)
@@ -100,5 +101,6 @@ def check_replaceable(folder: int, name: str) -> None:
 def replace(folder: int, name: str, data: memoryview, durable: bool) -> bool:
     check_replaceable(folder, name)
     with named_file(folder, data, durable) as temporary:
+        # A link that was put here since the check is replaced itself; what it leads to is not touched.
         os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     return True

@@ -56,7 +56,7 @@ class Reach(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a listing tells of an object.
+    """Entry of a listing.
 
     Attributes
     ----------
@@ -177,7 +177,7 @@ class CopyingStore(Protocol):
     """A store that can take an object over from another one of its kind, without reading it."""
 
     def copy_from(self, source: Any, key: str, new: str, owner: str = "") -> bool:
-        """Let an object of another store stand here, too, unless something stands there.
+        """Copy an object of another store, unless its key here is taken.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ class CopyingStore(Protocol):
 
 @runtime_checkable
 class OwningStore(Protocol):
-    """A store whose objects can say which result they belong to.
+    """Store with an owner for each object: the result that it belongs to.
 
     It is needed where a writer may be late by minutes, and nothing stops it: an object of another result
     does not stand in the way of ours, and is not taken for ours.

@@ -36,7 +36,7 @@ def check_key(key: str) -> str:
 
 
 def why_no_key(text: str) -> str:
-    """Say why `text`, which may be the name of a file, can name no object.
+    """Return why `text`, which may be the name of a file, is no key.
 
     Examples
     --------

@@ -217,6 +217,7 @@ class LocalStore:
             regular_status(folder, name)
             with self._in_folder_of(new, make=True) as (new_folder, new_name):
                 try:
+                    # A link fails if the name is taken, so the first object stands; a rename replaces it.
                     os.link(name, new_name, src_dir_fd=folder, dst_dir_fd=new_folder, follow_symlinks=False)
                 except FileExistsError:
                     regular_status(new_folder, new_name)  # a folder, or a link, is no object that could stand

@@ -68,6 +68,7 @@ class MemoryStore:
         space_name, _, folder = self._name.partition("/")
         self._prefix = f"{folder}/" if folder else ""
         with _registry_lock:
+            # Found or made in one step: two stores of one name must have the same objects.
             space = _spaces.get(space_name)
             if space is None:
                 space = _spaces[space_name] = _Space()
@@ -177,7 +178,7 @@ class MemoryStore:
         return True
 
     def copy_from(self, source: MemoryStore, key: str, new: str, owner: str = "") -> bool:
-        """Let an object of another store stand here, too, unless something stands there."""
+        """Copy an object of another store, unless its key here is taken."""
         return self.put(new, source._object(key).data, create=True)
 
     def remove_empty_folders(self, ours: Callable[[str], bool], *, root: bool = False) -> None:
@@ -188,6 +189,7 @@ class MemoryStore:
 
     def _object(self, key: str) -> _Object:
         try:
+            # Without the lock: a look into a dict is one operation, and objects are replaced, not changed.
             return self._space.objects[self._prefix + check_key(key)]
         except KeyError:
             raise KeyError(key) from None

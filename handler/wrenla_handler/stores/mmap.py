@@ -96,7 +96,7 @@ def _forget(address: int) -> None:
 
 
 def guard(array: npt.NDArray[Any], name: str = "") -> None:
-    """Let an array that NumPy has mapped survive that its file is cut short, too.
+    """Guard an array that NumPy has mapped against the truncation of its file.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def _install() -> None:
 
 
 def _survive(number: int, info: int, context: int) -> None:
-    """Put zeros in the place of what is gone of a map, if somebody will ask; else answer as before."""
+    """Handle SIGBUS: map zeros over lost pages if a block checks later; else answer as before."""
     address = ctypes.c_size_t.from_address(info + _ADDRESS_OFFSET).value
     for found in list(_maps.values()) if _watchers else ():
         if found.address <= address < found.address + found.length:

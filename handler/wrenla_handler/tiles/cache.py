@@ -51,6 +51,7 @@ class TileCache:
                 mine: Future[Tile] = Future()
                 self._loading[key] = mine
         if future is not None:
+            # Without the lock, which the loading thread takes to hand the tile over.
             return future.result(), True
         try:
             tile = load()
@@ -61,6 +62,7 @@ class TileCache:
             raise
         with self._lock:
             del self._loading[key]
+            # In one step from `_loading` to `_tiles`: whoever looks in between would load it again.
             gone = self._insert(key, tile)
         mine.set_result(tile)
         self._hand_on(gone)
@@ -130,7 +132,7 @@ class TileCache:
         return gone
 
     def _hand_on(self, gone: list[tuple[CacheKey, Tile]]) -> None:
-        """Not with the lock held: to write a tile to a file takes a while."""
+        """Pass evicted tiles on, without the lock: writing a tile to a file takes a while."""
         if self._evicted is not None:
             for key, tile in gone:
                 self._evicted(key, tile)

@@ -21,7 +21,7 @@ _READERS = {
 
 
 def in_place_of_a_matrix(store: Store) -> str:
-    """Say what is at the address of a store, and which function takes it; "" if that is not known.
+    """Return what is at an address, and the function that reads it; "" if unknown.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Tile reader: tiles from cache, spill files and sources, read ahead of whoever takes them."""
+"""Tile reader: tiles from cache, spill files and sources, read ahead of their use."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WORTH_PREFETCHING = 1 << 18
 
 @dataclass(slots=True)
 class Report:
-    """What one task took: seconds waiting for tiles, in kernels, and writing; bytes and requests.
+    """Report of one task: seconds waiting for tiles, in kernels, and writing; bytes and requests.
 
     `pivots` are the smallest and the largest |entry| on the diagonal of a triangle that was solved with.
     """
@@ -98,6 +98,7 @@ class TileReader:
 
     def close(self) -> None:
         """End the reading threads and close the stores."""
+        # The readers first: they use all that is closed below.
         self._readers.shutdown(wait=True, cancel_futures=True)
         self.sources.close()
         self.cache.clear()
@@ -105,14 +106,14 @@ class TileReader:
             self.files.close()
 
     def forget(self) -> None:
-        """Let go of all tiles, and of memory for more: they only save time."""
+        """Drop all tiles and buffers: they only save time."""
         self.cache.clear()
         self.buffers.clear()
         if self.files is not None:
             self.files.clear()
 
     def holding(self, hosts: Mapping[str, Tile]) -> AbstractContextManager[None]:
-        """Have arrays at hand in a block, by identity."""
+        """Hold arrays for a block, by identity."""
         return self.sources.holding(hosts)
 
     def store(self, url: str) -> Store:

@@ -115,7 +115,7 @@ class Sources:
 
     @contextmanager
     def holding(self, hosts: Mapping[str, Tile]) -> Iterator[None]:
-        """Have arrays at hand in a block. Equal ones have one name, so several blocks may need the same."""
+        """Hold arrays for a block. Equal ones have one name, so several blocks may need the same."""
         with self._lock:
             for identity, array in hosts.items():
                 self.hosts[identity] = array
@@ -136,6 +136,7 @@ class Sources:
             store = self._stores.get(url)
             if store is not None:
                 return store
+            # With the lock held: all threads get one store, and with it one set of connections.
             store = open_store(url)
             gone = self._stores.put(url, store)
         for unused in gone:  # whoever has one in hand may go on: see Store
@@ -149,6 +150,7 @@ class Sources:
         """
         name = f"{digest} {url}"
         with self._lock:
+            # Before the look: functions of modules that were replaced must not be found any more.
             if self._finder is not None and self._purges != self._finder.purges:
                 self._functions.clear()
                 self._purges = self._finder.purges
@@ -167,6 +169,7 @@ class Sources:
         sources = install_lines(sources)
         if self._finder is not None and sources:
             self._finder.install(sources)
+        # Without the lock: to load a function imports modules, and all other tasks would wait for that.
         function = _Watched(cloudpickle.loads(pickled))
         with self._lock:
             known = self._functions.get(name)

@@ -55,6 +55,7 @@ class SpillFiles:
             while self.used + tile.nbytes > self.limit:
                 self._remove(next(iter(self._kept)))
             path = os.path.join(self._folder, str(next(self._number)))
+            # The lock is held until the file is written: `get` must not map a part of it.
             self._kept[key] = path, tile.nbytes
             self.used += tile.nbytes
             try:
@@ -111,4 +112,5 @@ class SpillFiles:
         path, nbytes = self._kept.pop(key)
         self.used -= nbytes
         with suppress(OSError):
+            # Tiles that are mapped from it stay: the system keeps the file until the last map goes.
             os.unlink(path)

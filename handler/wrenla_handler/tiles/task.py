@@ -59,7 +59,7 @@ class TileRef:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """What is read instead of a stored tile: ``function(*args)``, entry by entry, made where it is read.
+    """Elementwise function in place of a stored tile: ``function(*args)``, made where it is read.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Apply:
 
     @property
     def claim(self) -> str:
-        """What is said of the matrix whose tiles these are; "" if nobody looks at them."""
+        """Claimed structure of the matrix; "" if its tiles are not checked."""
         return self.function.removeprefix("is ") if self.function.startswith("is ") else ""
 
     def moved(self, t: int) -> Apply:
@@ -101,7 +101,7 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """How a tile is read: ``diag(rows) · (scale · op(mask(tile)) + shift · I) · diag(cols)``, then `window`.
+    """Read of a tile: ``diag(rows) · (scale · op(mask(tile)) + shift · I) · diag(cols)``, then `window`.
 
     In this order, and in `dtype` ("": that of the task), so that each number is rounded as NumPy does it.
     What does not fit is a read of an `Apply`. `offset` is where the result goes in the base; with
@@ -260,7 +260,7 @@ class Task:
 
     @property
     def kernel(self) -> str:
-        """What it does, in a word: the finishing kernel, else `gemm` for products, `add` for sums, `copy`.
+        """Name of its work: the finishing kernel, else `gemm` for products, `add` for sums, `copy`.
 
         The lower triangle of a product A Aᴴ, which is mirrored at the end, is a `syrk`.
         """

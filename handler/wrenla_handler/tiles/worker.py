@@ -1,4 +1,4 @@
-"""Task worker: the same few lines in a thread, a Dask worker and a Lambda sandbox."""
+"""Task worker: the same few lines in a thread, a Dask worker and a Lambda environment."""
 
 from __future__ import annotations
 
@@ -122,6 +122,7 @@ class _Execution:
     def _commit(self, spec: StoredArray, buffer: Tile, inner: Tile) -> None:
         out = self.task.out
         store = self.worker.store(spec.url)
+        # The store before the cache: if another attempt has stored the tile, its bytes count, not ours.
         self.report.committed = put_tile(store, spec, out, as_bytes(buffer))
         if self.report.committed:
             self.report.bytes_written = buffer.nbytes
@@ -191,5 +192,5 @@ def _check_meant(store: Store, owner: str) -> None:
 
 
 def _factor(read: Read) -> float | complex:
-    """What `_operand` leaves for BLAS's alpha."""
+    """Return the scale that `_operand` leaves for BLAS's alpha."""
     return read.scale if read.plain else 1

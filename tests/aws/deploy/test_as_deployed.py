@@ -218,7 +218,9 @@ def test_looking_and_destroying_need_no_requirements(
     assert "delete function wrenla" in run("destroy", "--yes").output
 
 
-def test_what_excludes_each_other(run: Callable[..., Result], account: Account, tmp_path: Path) -> None:
+def test_options_that_exclude_each_other_are_refused(
+    run: Callable[..., Result], account: Account, tmp_path: Path
+) -> None:
     (file := tmp_path / "more.txt").write_text("pandas\n")
     done = run("deploy", "--requirements", str(file), "--no-requirements")
     assert (done.exit_code, "exclude each other" in done.output) == (2, True)

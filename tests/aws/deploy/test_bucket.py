@@ -85,7 +85,7 @@ def test_a_new_bucket_is_waited_for(account: Account, package: Packaging, slept:
         ),
     ],
 )
-def test_but_not_for_ever(
+def test_wait_for_new_bucket_ends(
     account: Account,
     package: Packaging,
     monkeypatch: pytest.MonkeyPatch,

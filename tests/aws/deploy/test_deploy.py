@@ -30,7 +30,7 @@ FOREIGN_RULES = [
 ]
 
 
-def test_it_makes_all_that_a_function_needs(account: Account, package: Packaging) -> None:
+def test_first_deploy_makes_all_resources(account: Account, package: Packaging) -> None:
     made = package("code")
     spec = DeploySpec(memory=3008, storage=1024, tags=(("team", "algebra"),), environment={"LEVEL": "3"})
     done = deploy(account.admin, spec)
@@ -125,7 +125,7 @@ def test_every_request_to_the_bucket_names_its_owner(account: Account, package: 
     assert {call.parameters.get("ExpectedBucketOwner") for call in asked} == {account.number}
 
 
-def test_what_was_interrupted_goes_on(account: Account, package: Packaging) -> None:
+def test_interrupted_deploy_is_continued(account: Account, package: Packaging) -> None:
     """Every deployment is killed after one change: each goes on where the one before was, to the same end."""
     whole = deploy(account.admin, dry_run=True).changed
     assert one_at_a_time(partial(deploy, account.admin), len(whole)) == whole
@@ -181,7 +181,7 @@ def test_two_functions_share_a_bucket(account: Account, package: Packaging) -> N
     assert deploy(account.admin, DeploySpec(function="one")).changed == ()
 
 
-def test_who_forgets_the_bucket_keeps_it(account: Account, package: Packaging) -> None:
+def test_deploy_without_bucket_keeps_the_deployed_one(account: Account, package: Packaging) -> None:
     bucket = f"mine-{account.number}"
     deploy(account.admin, DeploySpec(bucket=bucket))
     done = deploy(account.admin, DeploySpec(memory=2000))
@@ -189,7 +189,7 @@ def test_who_forgets_the_bucket_keeps_it(account: Account, package: Packaging) -
     assert done.changed == ("change function wrenla: MemorySize 1769 → 2000",)
 
 
-def test_who_forgets_the_prefix_keeps_it(account: Account, package: Packaging) -> None:
+def test_deploy_without_prefix_keeps_the_deployed_one(account: Account, package: Packaging) -> None:
     bucket = f"mine-{account.number}"
     spec = DeploySpec(bucket=bucket, prefix="team/x")
     deploy(account.admin, spec)
@@ -236,7 +236,7 @@ def test_a_role_that_somebody_widened_is_narrowed_again(account: Account, packag
     assert iam.get_role_policy(RoleName=name, PolicyName="wrenla")["PolicyDocument"] == right
 
 
-def test_what_others_have_made_under_our_names_is_refused(account: Account, package: Packaging) -> None:
+def test_deploy_over_resources_of_others_is_refused(account: Account, package: Packaging) -> None:
     iam, lambda_ = account.admin.client("iam"), account.admin.client("lambda")
     trust = {"Version": "2012-10-17", "Statement": []}
     iam.create_role(RoleName="wrenla-taken-eu-central-1", AssumeRolePolicyDocument=json.dumps(trust))

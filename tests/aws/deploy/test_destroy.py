@@ -54,7 +54,7 @@ def make_bucket(account: Account, name: str) -> Any:
     return s3
 
 
-def test_nothing_is_left_with_data(account: Account, package: Packaging) -> None:
+def test_destroy_with_data_leaves_nothing(account: Account, package: Packaging) -> None:
     bucket = deploy(account.admin).bucket
     put(account, bucket, "wrenla/m/zarr.json", "wrenla/m/c/0/0", f"wrenla/{RUN}/{LEASE}00000000")
     lines: list[str] = []
@@ -212,7 +212,7 @@ def test_a_rule_that_was_rewritten_may_be_for_the_same_prefix(account: Account, 
         destroy(account.admin, DeploySpec(function="a"), data=True)
 
 
-def test_whatever_fails_the_same_call_goes_on(account: Account, package: Packaging) -> None:
+def test_failed_destroy_is_continued_by_the_same_call(account: Account, package: Packaging) -> None:
     """The function, which alone knows bucket and prefix, goes after what is in them, and then its role."""
     bucket = f"mine-{account.number}"
     deploy(account.admin, DeploySpec(bucket=bucket, prefix="team/x"))
@@ -231,7 +231,7 @@ def test_whatever_fails_the_same_call_goes_on(account: Account, package: Packagi
     }
 
 
-def test_what_is_written_meanwhile_goes_at_the_next_call(account: Account, package: Packaging) -> None:
+def test_objects_written_during_destroy_go_at_the_next_call(account: Account, package: Packaging) -> None:
     bucket = deploy(account.admin).bucket
 
     def tell(line: str) -> None:
@@ -301,5 +301,5 @@ def test_a_function_of_others_is_not_deleted(account: Account, package: Packagin
     assert account.changes() == []
 
 
-def test_where_nothing_is_deployed_there_is_nothing_to_do(account: Account) -> None:
+def test_destroy_without_deployment_does_nothing(account: Account) -> None:
     assert destroy(account.admin, data=True) == ()

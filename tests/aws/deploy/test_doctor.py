@@ -65,7 +65,7 @@ def checks(account: Account, invoke: Any = None, **options: Any) -> dict[str, Ch
     return {check.name: check for check in found}
 
 
-def test_all_is_well(account: Account, package: Packaging) -> None:
+def test_doctor_of_working_deployment_is_ok(account: Account, package: Packaging) -> None:
     done = deploy(account.admin)
     account.changes()
     found = checks(account)
@@ -95,7 +95,7 @@ def only(state: str, name: str, ok: tuple[str, ...] = ()) -> dict[str, str]:
     return {each: state if each == name else "ok" if each in ok else "skipped" for each in CHECKS}
 
 
-def test_where_nothing_is_deployed(account: Account) -> None:
+def test_doctor_without_deployment_names_what_is_missing(account: Account) -> None:
     found = checks(account)
     wanted = only("failed", "bucket", ("region", "network", "credentials"))
     assert states(found) == {**wanted, "function": "failed"}
@@ -126,7 +126,7 @@ def test_a_misspelt_bucket_or_function(account: Account, package: Packaging) -> 
         ("a b", "boto3 knows no region 'a b': check --region"),
     ],
 )
-def test_regions_that_are_none(account: Account, region: str | None, said: str) -> None:
+def test_doctor_of_bad_region_fails_the_region(account: Account, region: str | None, said: str) -> None:
     found = {check.name: check for check in examine(boto3.Session("key", "secret", region_name=region))}
     assert states(found) == only("failed", "region")
     assert re.match(said, found["region"].text)
@@ -138,7 +138,7 @@ def test_without_credentials(account: Account) -> None:
     assert found["credentials"].text.startswith("there are no AWS credentials; name a profile")
 
 
-def test_where_nobody_answers(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_without_network_fails_the_network(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:  # bound, but nobody listens
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{taken.getsockname()[1]}")
@@ -148,7 +148,7 @@ def test_where_nobody_answers(account: Account, monkeypatch: pytest.MonkeyPatch)
     assert "AWS_ENDPOINT_URL" in found["network"].text
 
 
-def test_where_only_lambda_does_not_answer(account: Account) -> None:
+def test_doctor_without_lambda_endpoint_fails_the_function(account: Account) -> None:
     def refuse(**_: Any) -> None:
         raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
 
@@ -159,7 +159,7 @@ def test_where_only_lambda_does_not_answer(account: Account) -> None:
     assert found["bucket"].text == f"there is no bucket any-{account.number}"
 
 
-def test_where_only_lambda_looks_at_signatures(account: Account) -> None:
+def test_doctor_with_keys_refused_by_lambda_fails_the_credentials(account: Account) -> None:
     """As an emulator does, whose other services take any secret key."""
 
     def refuse(**_: Any) -> None:
@@ -182,7 +182,7 @@ def test_where_only_lambda_looks_at_signatures(account: Account) -> None:
         (503, "503", "<!DOCTYPE html>\n<p>Bad gateway", "network", "is not AWS (503, a page of HTML); check"),
     ],
 )
-def test_the_line_that_is_to_blame(
+def test_doctor_of_refusal_fails_the_line_of_its_cause(
     account: Account, status: int, code: str, message: str, name: str, said: str
 ) -> None:
     def refuse(**_: Any) -> None:
@@ -210,7 +210,7 @@ ANSWERS: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-def test_what_the_function_says(account: Account, package: Packaging) -> None:
+def test_doctor_of_other_versions_fails_their_line(account: Account, package: Packaging) -> None:
     deploy(account.admin)
     for changes, name, text in ANSWERS:
         found = checks(account, answering(pong(**changes)))

@@ -64,9 +64,7 @@ MADE_UNBOUND: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("bounded", [True, False])
-def test_who_deploys_and_destroys_becomes_no_administrator(
-    bounded: bool, account: Account, package: Packaging
-) -> None:
+def test_deployer_cannot_become_administrator(bounded: bool, account: Account, package: Packaging) -> None:
     """With exactly what is printed; a boundary that is asked for is the only way to write policies."""
     iam = account.admin.client("iam")
     given = resolved(account)

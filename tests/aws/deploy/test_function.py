@@ -179,7 +179,7 @@ def test_a_function_whose_role_is_gone_is_made_again(account: Account, package: 
     assert deploy(account.admin).changed == ()
 
 
-def test_it_is_made_again_also_if_that_is_interrupted(account: Account, package: Packaging) -> None:
+def test_interrupted_recreation_of_function_is_continued(account: Account, package: Packaging) -> None:
     deploy(account.admin)
     remove_role(account)
     whole = deploy(account.admin, dry_run=True).changed
@@ -188,7 +188,7 @@ def test_it_is_made_again_also_if_that_is_interrupted(account: Account, package:
     assert deploy(account.admin, dry_run=True).changed == ()
 
 
-def test_what_is_lost_with_it_is_told(account: Account, package: Packaging) -> None:
+def test_recreation_of_function_names_lost_settings(account: Account, package: Packaging) -> None:
     deploy(account.admin)
     remove_role(account)
     vpc = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": [], "VpcId": "vpc-1"}

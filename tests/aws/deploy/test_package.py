@@ -91,7 +91,9 @@ def entries(package: Package) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def test_what_goes_in(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_has_wheels_and_our_sources(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own_packages = module._own_packages
     stub({"alpha-1.0": ALPHA, "beta-2.5": BETA})
     monkeypatch.setattr(module, "_own_packages", own_packages)
@@ -165,7 +167,7 @@ def test_programs_stay_programs(stub: Stub, tmp_path: Path) -> None:
     assert any(name.startswith("gamma/__pycache__/run.") for name in found)
 
 
-def test_the_same_bytes_again(stub: Stub, tmp_path: Path) -> None:
+def test_package_of_equal_input_has_equal_bytes(stub: Stub, tmp_path: Path) -> None:
     """In whatever order the wheel has its members, and with other strings' hashes."""
     stub({"alpha-1.0": ALPHA, "beta-2.5": BETA})
     first = build_package(cache=tmp_path / "1")
@@ -227,14 +229,14 @@ def test_without_room_byte_code_stays_out(
     assert build_package(cache=tmp_path).remark == package.remark  # it is said each time, not only when built
 
 
-def test_nothing_is_remarked_otherwise(stub: Stub, tmp_path: Path) -> None:
+def test_package_without_peculiarity_has_no_remark(stub: Stub, tmp_path: Path) -> None:
     stub({"beta-2.5": BETA})
     assert build_package(cache=tmp_path).remark == ""
     other = "3.13" if running_python() != "3.13" else "3.12"
     assert build_package(cache=tmp_path, python=other).remark == ""  # there is none to leave out
 
 
-def test_what_only_the_driver_imports_stays_out(stub: Stub, tmp_path: Path) -> None:
+def test_package_leaves_out_imports_of_the_driver_only(stub: Stub, tmp_path: Path) -> None:
     about = "Metadata-Version: 2.1\nName: {0}\nVersion: 1\n{1}"
     requires = {"rich": "Requires-Dist: pygments>=2\n", "pygments": "", "beta": ""}
     stub(
@@ -265,7 +267,7 @@ def test_too_large_names_the_largest(stub: Stub, tmp_path: Path, monkeypatch: py
     assert list(tmp_path.glob("package-*")) == []
 
 
-def test_it_is_built_once(
+def test_package_is_built_once_and_logged(
     stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And says what it does, since that takes a minute."""
@@ -300,7 +302,7 @@ def test_a_damaged_cache_is_mended(stub: Stub, tmp_path: Path) -> None:
         assert hashlib.sha256(first.path.read_bytes()).hexdigest() == first.sha256
 
 
-def test_many_at_once(stub: Stub, tmp_path: Path) -> None:
+def test_package_built_by_many_threads_is_one(stub: Stub, tmp_path: Path) -> None:
     stub({"alpha-1.0": ALPHA, "beta-2.5": BETA})
     found: list[Package] = []
     threads = [threading.Thread(target=lambda: found.append(build_package(cache=tmp_path))) for _ in range(4)]

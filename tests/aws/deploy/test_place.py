@@ -42,7 +42,9 @@ def versioned_bucket(account: Account) -> str:
 
 
 @pytest.mark.parametrize("named", [{"bucket": "new"}, {"prefix": "new"}, {"bucket": "new", "prefix": "new"}])
-def test_another_place_is_refused(account: Account, package: Packaging, named: dict[str, str]) -> None:
+def test_deploy_to_another_bucket_or_prefix_is_refused(
+    account: Account, package: Packaging, named: dict[str, str]
+) -> None:
     bucket = deploy(account.admin, DeploySpec(prefix="old")).bucket
     put(account, bucket, "old/m/zarr.json")
     before = what_is_there(account)
@@ -81,14 +83,14 @@ def test_a_prefix_in_use_is_refused(account: Account, package: Packaging) -> Non
 
 
 @pytest.mark.parametrize("key", ["p/runs/2019.csv", "p/runs/r/lease", "p/zarr.json", "p/a/c/0/0", "p/"])
-def test_what_looks_a_little_like_ours_is_in_use_too(account: Account, package: Packaging, key: str) -> None:
+def test_prefix_with_lookalike_objects_is_in_use(account: Account, package: Packaging, key: str) -> None:
     s3 = make_bucket(account, bucket := f"company-{account.number}")
     s3.put_object(Bucket=bucket, Key=key, Body=FOREIGN_ARRAY)
     with pytest.raises(DeployError, match="is in use"):
         deploy(account.admin, DeploySpec(bucket=bucket, prefix="p"))
 
 
-def test_what_a_deployment_before_has_left_is_taken_over(account: Account, package: Packaging) -> None:
+def test_prefix_of_earlier_deployment_is_taken_over(account: Account, package: Packaging) -> None:
     make_bucket(account, bucket := f"mine-{account.number}")
     spec = DeploySpec(bucket=bucket, prefix="p")
     deploy(account.admin, spec)
@@ -119,7 +121,7 @@ def test_who_may_not_look_into_matrices_takes_another_prefix(account: Account, p
 # only what is ours goes
 
 
-def test_what_wrenla_has_not_written_stays(account: Account, package: Packaging) -> None:
+def test_destroy_keeps_foreign_objects(account: Account, package: Packaging) -> None:
     s3, bucket = account.admin.client("s3"), deploy(account.admin).bucket
     put(account, bucket, "wrenla/m/zarr.json", "wrenla/m/c/0/0")
     put(account, bucket, f"wrenla/{RUN}/run.json", f"wrenla/{RUN}/{LEASE}00000003")
@@ -152,7 +154,7 @@ def test_what_wrenla_has_not_written_stays(account: Account, package: Packaging)
     assert what_is_there(account)["functions"] == []
 
 
-def test_beside_packages_too(account: Account, package: Packaging) -> None:
+def test_destroy_keeps_foreign_objects_beside_packages(account: Account, package: Packaging) -> None:
     bucket = deploy(account.admin).bucket
     put(account, bucket, "deploy/wrenla/notes.txt")
     destroy(account.admin, data=True)
@@ -179,7 +181,7 @@ def test_what_an_interruption_leaves_is_still_known(
     monkeypatch.undo()
 
 
-def test_what_saving_writes_is_known_to_be_ours(tmp_path: Any) -> None:
+def test_objects_of_saving_are_known_as_ours(tmp_path: Any) -> None:
     A = wl.from_array(np.eye(6), tile=4)
     A.save(str(tmp_path / "a"))
     A.save(str(tmp_path / "deep/c"))

@@ -62,7 +62,7 @@ boto3.client("s3", region_name="us-east-1", aws_access_key_id="a", aws_secret_ac
 
 
 @pytest.mark.slow
-def test_its_numbers(real: Package) -> None:
+def test_real_package_fits_into_lambda(real: Package) -> None:
     assert 100e6 < real.unzipped <= 250 << 20
     assert real.versions["numpy"] == importlib.metadata.version("numpy")
     assert not real.versions.keys() & {"awslambdaric", *ONLY_THE_DRIVERS}

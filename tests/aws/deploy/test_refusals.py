@@ -177,7 +177,9 @@ def test_a_new_role_is_waited_for(
     assert left == [0]
 
 
-def test_but_not_for_ever(account: Account, package: Packaging, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wait_for_new_role_ends(
+    account: Account, package: Packaging, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(function_module, "_ROLE_SECONDS", 0.0)
     message = UNKNOWN_ROLES[0]
     refuse, _ = refusing(9, "CreateFunction", "InvalidParameterValueException", message)
@@ -248,6 +250,6 @@ def test_waiting_ends() -> None:
         ({"tags": (("wrenla", "x"),)}, "wrenla's own tag"),
     ],
 )
-def test_what_cannot_be_deployed(options: dict[str, Any], said: str) -> None:
+def test_deploy_of_bad_specification_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingError, match=said):
         DeploySpec(**options)

@@ -185,7 +185,7 @@ def test_the_drivers_own_are_left_out(tmp_path: Path) -> None:
         ({"own": []}, ["own==1.0 --hash=sha256:0", "click; python_version < '3'"], {"own"}),
     ],
 )
-def test_what_the_users_requirements_lead_to_stays(
+def test_wheels_required_by_the_user_are_kept(
     more: Mapping[str, Sequence[str]], lines: Sequence[str], also: set[str], tmp_path: Path
 ) -> None:
     assert names(tmp_path, more, *lines) == NEEDED | also

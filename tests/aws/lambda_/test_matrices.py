@@ -86,7 +86,7 @@ def test_numerical_failures_are_told_with_their_indices(executor: wl.LambdaExecu
         wl.from_function(lopsided, (60, 60), 30, structure="pos").cholesky().compute(executor)
 
 
-def test_what_is_out_of_reach_is_refused_before_anything_starts(
+def test_unreachable_matrix_is_refused_before_the_run(
     executor: wl.LambdaExecutor, aws: LambdaEmulator, tmp_path: Path
 ) -> None:
     with wl.LocalExecutor(1, allowed_mem="300 MiB") as here:
@@ -99,7 +99,7 @@ def test_what_is_out_of_reach_is_refused_before_anything_starts(
     assert aws.counts()["invocations"] - before <= 1  # its ping
 
 
-def test_what_does_not_fit_is_refused_before_anything_starts(executor: wl.LambdaExecutor) -> None:
+def test_task_too_large_for_function_is_refused_before_the_run(executor: wl.LambdaExecutor) -> None:
     with pytest.raises(PlanError, match="use tile="):
         wl.random((20_000, 20_000), tile=10_000).cholesky().compute(executor)
 

@@ -95,7 +95,7 @@ values = st.recursive(
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(values, st.sampled_from([0, 100, 70 << 10, INLINE]))
-def test_what_goes_in_comes_out(value: Any, inline: int) -> None:
+def test_dumped_value_is_loaded_equal(value: Any, inline: int) -> None:
     assert same(round_trip(value, inline=inline), value)
 
 
@@ -155,7 +155,7 @@ class Trap:
         return Path.touch, (self.path,)
 
 
-def test_no_bytes_are_loaded_that_have_another_hash(tmp_path: Path) -> None:
+def test_load_of_other_hash_is_refused(tmp_path: Path) -> None:
     sprung = tmp_path / "sprung"
     evil = pickle.dumps(Trap(sprung), 5)
     honest = dump("honest")[0]
@@ -197,7 +197,7 @@ def test_a_truncated_or_padded_object_is_refused(damage: Callable[[bytes], bytes
         load(packed, objects.get)
 
 
-def test_what_is_inside_the_message_is_limited_as_a_whole() -> None:
+def test_inline_limit_is_for_all_parts_together() -> None:
     objects = Objects()
     value = [np.full(100 << 10, number, np.uint8) for number in range(4)]
     packed = pack(dump(value), objects.put)

@@ -30,7 +30,7 @@ def answer(function: Callable[[int], Any], limit: float = 0.0, retries: int = 0)
 
 @pytest.mark.parametrize("retries", [0, 2])
 @pytest.mark.parametrize("at", [1, 2])
-def test_a_limit_ends_all_of_it(retries: int, at: int, tmp_path: Path) -> None:
+def test_limit_of_chunk_ends_all_its_inputs(retries: int, at: int, tmp_path: Path) -> None:
     """It is that of all inputs together, and strikes once: who goes on has none."""
     began = time.monotonic()
 
@@ -47,13 +47,13 @@ def test_a_limit_ends_all_of_it(retries: int, at: int, tmp_path: Path) -> None:
     assert (tmp_path / "ran").read_text() == "123"[:at]
 
 
-def test_a_limit_that_is_not_reached() -> None:
+def test_chunk_within_limit_returns_all_values() -> None:
     response = answer(lambda x: x * x, 20.0)
     assert (response.ending, load(response.value, str.encode)) == ("value", [(True, 1), (True, 4), (True, 9)])
 
 
 @pytest.mark.parametrize(("error", "runs"), [(ValueError, 3), (MemoryError, 1), (OutOfMemory, 3)])
-def test_what_the_function_raises(error: type[Exception], runs: int) -> None:
+def test_chunk_retries_exceptions_but_not_out_of_memory(error: type[Exception], runs: int) -> None:
     """An OutOfMemory comes from an executor of its own, and need not come again."""
     ran = []
 

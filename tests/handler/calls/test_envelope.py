@@ -102,12 +102,12 @@ def test_the_order_of_fields_and_more_fields_do_not_matter() -> None:
         Request("a", 1, ()).encode()[:-1],
     ],
 )
-def test_what_is_no_request_of_ours_is_refused(text: bytes) -> None:
+def test_decode_of_foreign_request_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError):
         Request.decode(text)
 
 
-def test_what_is_no_answer_of_ours_is_refused() -> None:
+def test_decode_of_foreign_response_is_refused() -> None:
     for text in (b"", b"{}", Request("a", 1, ()).encode()):
         with pytest.raises(ValueError):
             Response.decode(text)
@@ -116,12 +116,12 @@ def test_what_is_no_answer_of_ours_is_refused() -> None:
 
 
 @given(st.binary(), st.text())
-def test_what_is_sealed_is_unsealed(text: bytes, secret: str) -> None:
+def test_sealed_answer_is_unsealed_equal(text: bytes, secret: str) -> None:
     assert unsealed(sealed(text, secret), secret) == text
 
 
 @given(st.binary(min_size=1, max_size=30), st.text(min_size=1), st.data())
-def test_what_was_changed_is_not(text: bytes, secret: str, data: st.DataObject) -> None:
+def test_unsealing_of_changed_answer_is_refused(text: bytes, secret: str, data: st.DataObject) -> None:
     good = sealed(text, secret)
     place = data.draw(st.integers(0, len(good) - 1))
     bit = data.draw(st.integers(0, 7))
@@ -139,6 +139,6 @@ def test_what_was_changed_is_not(text: bytes, secret: str, data: st.DataObject) 
 
 
 @pytest.mark.parametrize("bad", [b"", b"\n", b"\n\n", b"0" * 64, b"0" * 64 + b"\n", "ä\n".encode()])
-def test_what_was_never_sealed_is_refused(bad: bytes) -> None:
+def test_unsealing_of_unsealed_answer_is_refused(bad: bytes) -> None:
     with pytest.raises(IntegrityError):
         unsealed(bad, "secret")

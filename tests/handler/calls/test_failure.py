@@ -138,7 +138,7 @@ def test_groups_come_back_as_groups() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_cannot_be_raised_here_is_told(error: BaseException) -> None:
+def test_failure_that_cannot_be_raised_is_remote_error(error: BaseException) -> None:
     found = sent(caught(lambda: fail(error)))
     assert isinstance(found, RemoteError)
     assert found.type_name.endswith(type(error).__qualname__)

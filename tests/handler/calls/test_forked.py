@@ -49,7 +49,7 @@ def fail() -> None:
     ],
     ids=["returns", "exit()", "exit(7)", "exit(-1)", "exit('why')", "raises"],
 )
-def test_a_child_ends_as_a_program_does(act: Callable[[], object], status: int) -> None:
+def test_forked_child_ends_with_a_programs_status(act: Callable[[], object], status: int) -> None:
     assert status_of_child(act) == status
 
 
@@ -57,7 +57,9 @@ def test_a_child_ends_as_a_program_does(act: Callable[[], object], status: int) 
 @pytest.mark.parametrize(
     ("act", "said"), [(fail, "ValueError: the child's own"), (lambda: sys.exit("why"), "why"), (sys.exit, "")]
 )
-def test_it_says_why(act: Callable[[], object], said: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_forked_child_prints_why_it_ends(
+    act: Callable[[], object], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     real = sys.__stderr__
     with os.fdopen(os.dup(2), "w") as captured:
         sys.__stderr__ = captured  # type: ignore[misc]  # pytest's own would be lost
@@ -69,7 +71,7 @@ def test_it_says_why(act: Callable[[], object], said: str, capfd: pytest.Capture
     assert (error.strip().splitlines() or [""])[-1] == said
 
 
-def test_what_the_block_raises_in_its_own_process_is_raised() -> None:
+def test_parent_only_block_raises_in_parent() -> None:
     with pytest.raises(ValueError, match="mine"), ParentOnly():
         raise ValueError("mine")
 

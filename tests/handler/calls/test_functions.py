@@ -20,7 +20,7 @@ from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.urls import open_store
 
 
-def test_the_least_recently_used_go() -> None:
+def test_lru_beyond_count_drops_least_recently_used() -> None:
     kept = LRU[str](3)
     assert [kept.put(name, name.upper()) for name in "abc"] == [[], [], []]
     assert kept.get("a") == "A"
@@ -31,7 +31,7 @@ def test_the_least_recently_used_go() -> None:
     assert kept.get("a") is None
 
 
-def test_those_go_for_which_there_is_no_room() -> None:
+def test_lru_beyond_bytes_drops_least_recently_used() -> None:
     kept = LRU[str](10, 100)
     for name in "abc":
         assert kept.put(name, name, 30) == []

@@ -28,12 +28,12 @@ def nothing_pending() -> Iterator[None]:
     assert signal.getsignal(signal.SIGALRM) is handler
 
 
-def test_one_that_is_quick() -> None:
+def test_limit_of_quick_block_does_nothing() -> None:
     with limited(5.0):
         pass
 
 
-def test_no_limit() -> None:
+def test_limit_of_zero_sets_no_handler() -> None:
     handler = signal.getsignal(signal.SIGALRM)
     with limited(0):
         assert signal.getsignal(signal.SIGALRM) is handler
@@ -58,7 +58,7 @@ def compute(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sleeping", "computing", "waiting"])
-def test_one_that_is_not(kind: str) -> None:
+def test_limit_ends_slow_block(kind: str) -> None:
     cleared, began = [], time.monotonic()
     with pytest.raises(OutOfTime, match=r"still running after 0\.1 s"), limited(0.1):  # noqa: PT012
         try:
@@ -73,14 +73,14 @@ def test_one_that_is_not(kind: str) -> None:
     assert time.monotonic() - began < slowed(5)
 
 
-def test_functions_that_catch_exceptions_are_ended_too() -> None:
+def test_limit_ends_function_that_catches_exceptions() -> None:
     with pytest.raises(OutOfTime), limited(0.05):  # noqa: PT012
         for _ in range(100):
             with contextlib.suppress(Exception):
                 time.sleep(0.1)
 
 
-def test_one_that_clears_up_slowly_is_struck_once() -> None:
+def test_limit_strikes_slow_clear_up_once() -> None:
     cleared = []
     with pytest.raises(OutOfTime), limited(0.05):  # noqa: PT012
         try:
@@ -91,12 +91,12 @@ def test_one_that_clears_up_slowly_is_struck_once() -> None:
     assert cleared == [True]
 
 
-def test_an_exception_of_its_own() -> None:
+def test_exception_within_limit_is_raised() -> None:
     with pytest.raises(KeyError), limited(5.0):
         raise KeyError("mine")
 
 
-def test_a_signal_of_its_own_comes_back() -> None:
+def test_limit_restores_sigalrm_handler() -> None:
     mine = lambda *_: None  # noqa: E731
     before = signal.signal(signal.SIGALRM, mine)
     try:
@@ -107,7 +107,7 @@ def test_a_signal_of_its_own_comes_back() -> None:
         signal.signal(signal.SIGALRM, before)
 
 
-def test_in_another_thread_there_is_none() -> None:
+def test_limit_in_other_thread_does_nothing() -> None:
     ended = []
 
     def work() -> None:
@@ -121,7 +121,7 @@ def test_in_another_thread_there_is_none() -> None:
     assert ended == [True]
 
 
-def test_one_that_is_on_its_way_already(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limit_signal_after_the_block_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The function has ended just when its time is over: nothing happens outside the block."""
     handlers: list[Any] = []
     monkeypatch.setattr(time_limit.signal, "signal", lambda number, handler: handlers.append(handler))
@@ -131,7 +131,7 @@ def test_one_that_is_on_its_way_already(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("seconds", [0.001 * n for n in range(1, 21)])
-def test_many_that_end_just_in_time(seconds: float) -> None:
+def test_limit_at_end_of_block_strikes_inside_or_never(seconds: float) -> None:
     """Whenever it strikes: either the block ends by it, or nothing does."""
     try:
         with limited(seconds):

@@ -87,7 +87,7 @@ def test_a_traceback_shows_the_line_as_it_is_now(finder: Finder) -> None:
         assert f"# {word}" in "".join(traceback.format_exception(caught.value))
 
 
-def test_what_has_changed_is_forgotten_with_all_that_came(finder: Finder) -> None:
+def test_changed_module_purges_all_sent_modules(finder: Finder) -> None:
     finder.install(PACKAGE)
     importlib.import_module("shipped_alone")
     unrelated = importlib.import_module("json.tool")
@@ -98,7 +98,7 @@ def test_what_has_changed_is_forgotten_with_all_that_came(finder: Finder) -> Non
     assert importlib.import_module("shipped_alone").TWICE == 200
 
 
-def test_nothing_is_forgotten_when_more_comes(finder: Finder) -> None:
+def test_new_module_purges_nothing(finder: Finder) -> None:
     finder.install(PACKAGE)
     package = importlib.import_module("shipped")
     assert not finder.install([source("shipped_more", "import shipped\n")])
@@ -107,7 +107,7 @@ def test_nothing_is_forgotten_when_more_comes(finder: Finder) -> None:
     assert sum(found is finder for found in sys.meta_path) == 1
 
 
-def test_what_was_imported_from_a_file_gives_way_to_what_came_later(
+def test_sent_module_replaces_one_imported_from_file(
     finder: Finder, tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

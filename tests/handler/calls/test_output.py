@@ -25,11 +25,11 @@ def descriptor() -> Iterator[int]:
         yield file.fileno()
 
 
-def test_nothing_was_printed(descriptor: int) -> None:
+def test_take_without_output_is_empty(descriptor: int) -> None:
     assert FileOutput(descriptor).take() == b""
 
 
-def test_each_time_what_is_new(descriptor: int) -> None:
+def test_take_returns_output_since_last_take(descriptor: int) -> None:
     output = FileOutput(descriptor)
     for text in (b"one\n", b"two\n" * 1000, b"\xff\0"):
         os.write(descriptor, text)
@@ -38,7 +38,7 @@ def test_each_time_what_is_new(descriptor: int) -> None:
     assert os.fstat(descriptor).st_size == 0
 
 
-def test_what_is_in_the_streams_is_flushed_first(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_take_flushes_the_streams_first(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
     out, err = (open(os.dup(descriptor), "w", buffering=1 << 20) for _ in range(2))  # noqa: SIM115
     with out, err:
         monkeypatch.setattr(sys, "stdout", out)
@@ -49,7 +49,7 @@ def test_what_is_in_the_streams_is_flushed_first(descriptor: int, monkeypatch: p
 
 
 @pytest.mark.process
-def test_what_a_program_prints_is_kept_too(descriptor: int) -> None:
+def test_take_has_output_of_child_programs(descriptor: int) -> None:
     subprocess.run([sys.executable, "-c", "print('from a program')"], stdout=descriptor, check=True)
     assert FileOutput(descriptor).take() == b"from a program\n"
 
@@ -66,7 +66,7 @@ def test_streams_that_a_function_has_replaced(
     assert FileOutput(descriptor).take() == b"still here"
 
 
-def test_of_too_much_the_beginning_and_the_end_are_kept(descriptor: int) -> None:
+def test_take_of_large_file_keeps_beginning_and_end(descriptor: int) -> None:
     piece = b"x" * (1 << 20)
     os.write(descriptor, b"first")
     for _ in range(20):
@@ -103,7 +103,7 @@ def test_both_streams_are_copied_in_order(monkeypatch: pytest.MonkeyPatch) -> No
     assert (streams[0].getvalue(), streams[1].getvalue()) == ("one\nthree\n", "two\n")
 
 
-def test_other_things_are_the_streams_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copied_stream_passes_other_attributes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     host(monkeypatch)
     output = CopiedOutput()
     assert not sys.stdout.isatty()
@@ -117,7 +117,7 @@ def test_other_things_are_the_streams_own(monkeypatch: pytest.MonkeyPatch) -> No
     assert output.take() == b"\\ud800 and more"
 
 
-def test_of_much_output_beginning_and_end_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copied_output_keeps_beginning_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
     streams = host(monkeypatch)
     output = CopiedOutput()
     print("the beginning")  # noqa: T201
@@ -180,7 +180,7 @@ class Stream(Sink):
 
 
 @pytest.mark.parametrize("kind", [Sink, Stream, None])
-def test_what_is_logged_is_copied_once(kind: type[Sink] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_record_is_copied_once(kind: type[Sink] | None, monkeypatch: pytest.MonkeyPatch) -> None:
     root = logging.getLogger()
     there = [] if kind is None else [kind()]
     monkeypatch.setattr(root, "handlers", list(there))

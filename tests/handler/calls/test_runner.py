@@ -75,7 +75,7 @@ def f() -> Iterator[Fixture]:
     sys.meta_path[:] = path
 
 
-def test_a_value(f: Fixture) -> None:
+def test_runner_answers_with_value(f: Fixture) -> None:
     response = f.answer(f.request(lambda a, b=1: a * b, 6, b=7))
     assert (response.id, response.attempt, response.ending, response.worker) == (
         "call-1",
@@ -108,7 +108,7 @@ def test_large_arguments_and_results_go_through_the_store(f: Fixture) -> None:
         (lambda x: x, TypeError),
     ],
 )
-def test_an_exception(f: Fixture, fn: Callable[..., Any], kind: type[Exception]) -> None:
+def test_runner_answers_with_exception(f: Fixture, fn: Callable[..., Any], kind: type[Exception]) -> None:
     response = f.answer(f.request(fn))
     assert response.ending == "exception"
     assert type(f.error(response)) is kind
@@ -123,7 +123,7 @@ def test_a_result_that_cannot_travel_says_so(f: Fixture, fn: Callable[..., Any])
     assert "while pickling the result of the call" in f.error(response).__notes__
 
 
-def test_a_function_that_is_only_named(f: Fixture) -> None:
+def test_runner_answers_unknown_function_until_sent(f: Fixture) -> None:
     full = f.request(lambda: "here")
     named = replace(full, function=bare(full.function))
     assert f.answer(named).ending == "unknown function"
@@ -162,7 +162,7 @@ def test_a_kept_function_is_the_same_object(f: Fixture) -> None:
     assert [f.value(f.answer(request)) for _ in range(3)] == [1, 2, 3]
 
 
-def test_what_is_missing_is_refused(f: Fixture, tmp_path: Any) -> None:
+def test_request_with_missing_object_is_refused(f: Fixture, tmp_path: Any) -> None:
     ran = tmp_path / "ran"
     request = f.request(lambda a: ran.touch(), np.zeros(100_000))
     f.store.delete(request.arguments[1].key)
@@ -174,7 +174,7 @@ def test_what_is_missing_is_refused(f: Fixture, tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize("part", ["function", "arguments", "modules"])
-def test_what_has_another_hash_is_refused(f: Fixture, part: str) -> None:
+def test_request_with_other_hash_is_refused(f: Fixture, part: str) -> None:
     request = f.request(abs, -1)
     bad = Blob("0" * 64, 3, b"abc", "")
     response = f.answer(replace(request, **{part: (bad,)}))
@@ -205,7 +205,7 @@ def test_a_result_that_cannot_be_stored_is_unsaved(f: Fixture, tmp_path: Any) ->
     assert response.seconds > 0
 
 
-def test_results_of_other_calls_are_one_list(f: Fixture) -> None:
+def test_values_of_request_arrive_as_one_list(f: Fixture) -> None:
     values = tuple(f.packed(value) for value in (1, np.arange(100_000), "three", Ref("memory://x", ())))
     response = f.answer(
         Request(
@@ -238,7 +238,7 @@ def test_a_record_that_cannot_be_written_does_not_hide_the_answer(f: Fixture, tm
     assert f.value(f.answer(request)) == 2
 
 
-def test_what_is_printed_comes_with_the_answer(f: Fixture) -> None:
+def test_answer_has_what_the_function_printed(f: Fixture) -> None:
     f.callee = Runner("someone", lambda: b"printed \xff")
     response = f.answer(f.request(abs, -1))
     assert [blob.data for blob in response.logs] == [b"printed \xff"]
@@ -267,7 +267,7 @@ def test_the_function_knows_its_call_and_its_store(f: Fixture) -> None:
     assert f.callee.context is None
 
 
-def test_references_arrive_as_values(f: Fixture) -> None:
+def test_broadcast_reference_arrives_as_value(f: Fixture) -> None:
     ref = Ref(f.url, f.packed(np.arange(100_000), inline=0))
     request = f.request(
         lambda a, *, b, c: (a is b, a.flags.writeable, type(c[0]).__name__), ref, b=ref, c=[ref]
@@ -314,7 +314,7 @@ def test_our_own_error_is_not_taken_for_the_functions(f: Fixture) -> None:
     assert isinstance(f.error(response), WrenlaError)
 
 
-def test_logging_is_left_alone(f: Fixture) -> None:
+def test_runner_leaves_logging_handlers_unchanged(f: Fixture) -> None:
     before = list(logging.getLogger().handlers)
     f.answer(f.request(logging.getLogger("x").info, "hello"))
     assert logging.getLogger().handlers == before

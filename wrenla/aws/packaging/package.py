@@ -74,7 +74,7 @@ class Package:
 
     @property
     def remark(self) -> str:
-        """What whoever deploys it should know, in one line; empty if there is nothing to say."""
+        """Remark for the deployer, in one line; empty if there is none."""
         if not self.crowded:
             return ""
         return (

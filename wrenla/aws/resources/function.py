@@ -94,7 +94,7 @@ class MarkForRecreation:
 
 
 class Function:
-    """The function: code, configuration, tags, and that Lambda runs no failed call again by itself.
+    """The function: code, configuration, tags, and no retries by Lambda itself.
 
     Parameters
     ----------
@@ -300,7 +300,7 @@ class Function:
 
 @contextmanager
 def _adding(text: str) -> Iterator[None]:
-    """Add to what a refusal says what else there is to know."""
+    """Add a hint to the message of a refusal."""
     try:
         with translating():
             yield
@@ -324,7 +324,7 @@ def _reason(found: Mapping[str, Any]) -> str:
 
 
 def _is_set(value: Any) -> bool:
-    """Tell whether a setting says something: some are there with nothing in them."""
+    """Tell whether a setting has a value: some are present and empty."""
     return any(value.values()) if isinstance(value, Mapping) else bool(value)
 
 

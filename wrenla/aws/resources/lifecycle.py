@@ -1,4 +1,4 @@
-"""Rules by which S3 removes objects by itself: ours among those of others."""
+"""Lifecycle rules of the bucket: ours among those of others."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def _is_text(value: object) -> bool:
 
 
 def _violations(changes: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is not as the model of the service says, whatever else is wrong."""
+    """Yield violations of the service's model, all of them."""
     for path, (least, most) in _RANGES.items():
         value: Any = changes
         for name in path:

@@ -140,7 +140,7 @@ class ControlPlane:
         self._learn()
 
     def _with_status(self, answer: Answer) -> Answer:
-        """Say which functions are not ready, wherever an answer speaks of them."""
+        """Add the state of functions that are not ready to an answer that names them."""
         unready = {
             name: status
             for name, function in list(self._functions.items())
@@ -205,6 +205,8 @@ class ControlPlane:
             reserved = found["Reserved"]
             function.reserved = None if reserved is None else int(reserved)
             with function.lock:
+                # With the lock of `Pool._execute`: an environment of the old configuration either lies idle
+                # here, or is ended there.
                 keeps_old = function.transition is not None and function.transition.keeps_old
                 if function.config != config and not keeps_old:
                     function.config = config

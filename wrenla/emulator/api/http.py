@@ -18,7 +18,7 @@ _PHRASES = {100: "Continue", 200: "OK", 201: "Created", 202: "Accepted", 204: "N
 
 
 class BadRequest(ValueError):
-    """What came is not HTTP as we know it: the connection is of no use any more."""
+    """Malformed request: the connection cannot be used any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +41,17 @@ class Request:
 
     @property
     def path(self) -> str:
-        """What stands before the query."""
+        """Part before the query."""
         return self.target.partition("?")[0]
 
     @property
     def query(self) -> str:
-        """What stands behind the question mark."""
+        """Part behind the question mark."""
         return self.target.partition("?")[2]
 
 
 class Parser:
-    """Makes requests of bytes that come in pieces, and keeps no more of them than somebody wants.
+    """Parser of requests from bytes in pieces; it keeps a bounded part of a body.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ def refused_creation(fault: Fault | None, role: str) -> Refusal | None:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What becomes of a function that was created or updated.
+    """Pending state of a function that was created or updated.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Transition:
         return self.operation == "update" and (self.fails or self.lasts)
 
     def status(self) -> dict[str, str]:
-        """Return what the function's configuration says of it now."""
+        """Return the state fields of the function's configuration now."""
         if self.lasts:
             name = "State" if self.operation == "creation" else "LastUpdateStatus"
             status, code = ("Pending" if name == "State" else "InProgress"), "Creating"

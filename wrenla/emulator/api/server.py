@@ -65,6 +65,7 @@ class Server:
         with self._lock:
             self._over = True
             threads = list(self._open.values())
+            # With the lock held: `_serve` takes it to close a socket, whose number may then be another's.
             for connection in self._open:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
@@ -72,6 +73,7 @@ class Server:
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`
         self._thread.join()
         self._listener.close()
+        # After `_accept`, which may just have entered a thread that it has yet to start.
         for thread in threads:
             thread.join()
 
@@ -96,6 +98,7 @@ class Server:
                 if self._over:
                     connection.close()
                     return
+                # Before the thread begins: its end takes the entry out.
                 self._open[connection] = thread
             thread.start()
 
@@ -139,7 +142,7 @@ def _failure(error: Exception, what: str) -> Answer:
 
 
 def _dismiss(connection: socket.socket, answer: Answer) -> None:
-    """Answer somebody whose body is not wanted.
+    """Answer a request without reading its body.
 
     What he still sends is read for a while, and forgotten: a connection that is closed with something unread
     is reset, and the answer may be lost.

@@ -111,7 +111,7 @@ class AuthMiddleware:
 
 
 def _head(environ: dict[str, Any]) -> tuple[Request, Claim]:
-    """Return a request without its body, and who says that he has signed it."""
+    """Return a request without its body, and the claimed signer."""
     headers = {key[5:].replace("_", "-").lower(): environ[key] for key in environ if key.startswith("HTTP_")}
     headers |= {name: environ[_key(name)] for name in _WITHOUT_PREFIX if environ.get(_key(name))}
     request = Request(environ["REQUEST_METHOD"], environ["RAW_URI"], headers, b"")

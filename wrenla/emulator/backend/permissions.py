@@ -174,7 +174,7 @@ _BOUNDED_AS_IT_IS = frozenset(
 
 
 def _bounded(sent: Sent) -> dict[str, str]:
-    """Return the boundary that a role is to have, or has, for conditions; nothing if there is none."""
+    """Return the requested or present boundary of a role, for conditions; nothing without one."""
     boundary = ""
     if sent.operation in _BOUNDED_BY_REQUEST:
         boundary = sent.field("PermissionsBoundary")
@@ -184,7 +184,7 @@ def _bounded(sent: Sent) -> dict[str, str]:
 
 
 def _boundary_of(account: str, name: str) -> str:
-    """Return the boundary of a role: the one thing that is asked for here and stands in no request."""
+    """Return the boundary of a role, which no request contains."""
     from moto.iam.models import iam_backends
 
     roles = iam_backends[account]["aws"].roles.values()

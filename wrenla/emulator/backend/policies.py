@@ -12,7 +12,7 @@ __all__ = ["Asked", "allowed"]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One permission that a request needs.
+    """Permission that a request needs.
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ SecretOf = Callable[[str, str | None], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who says that he has signed a request, and what of it.
+    """Claimed signer of a request, and the signed parts.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What signatures must be made for.
+    """Scope of valid signatures: region and services.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def verify(request: Request, secret_of: SecretOf, scope: Scope | None = None) ->
 
 
 def claim_of(request: Request, links: bool = False) -> Claim:
-    """Return who says that he has sent a request.
+    """Return the claimed sender of a request.
 
     Parameters
     ----------

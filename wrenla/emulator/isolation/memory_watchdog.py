@@ -58,10 +58,12 @@ class MemoryWatchdog:
         pause = threading.Event()
         while self._some.wait() and not self._over:
             with self._lock:
+                # With the lock held, also while it kills: after `forget` the number may be another process's.
                 for process, limit in self._limits.items():
                     used = process.memory()
                     process.observe(used)
                     if used > limit:
+                        # Before it is killed: whoever waits for its end asks `has_killed` at once.
                         self._killed.add(process)
                         process.kill()
             pause.wait(_EVERY)

@@ -17,7 +17,7 @@ __all__ = ["Protection", "find_protection"]
 
 @dataclass(frozen=True)
 class Protection:
-    """What this machine can do.
+    """Protection that this machine offers.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Protection:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What the real Lambda does and this does not, in words."""
+        """Differences from the real Lambda, in words."""
         missing = []
         if not self.bubblewrap:
             missing += [
@@ -54,7 +54,7 @@ class Protection:
 
 
 def find_protection(isolation: Isolation, guard: MemoryGuard) -> Protection:
-    """Return what was asked for, or the best there is.
+    """Return the requested protection, or the best available.
 
     Raises
     ------

@@ -45,7 +45,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a call came to.
+    """Outcome of a call.
 
     Parameters
     ----------
@@ -138,6 +138,7 @@ class Environment:
     def _start(self, until: float) -> Event:
         """Start a process, and wait until it can be called or has failed."""
         with self._closing:
+            # With the lock held until there is a process: a `kill` that comes meanwhile finds it.
             if self._over:
                 return Event("exit")
             self._process = self._host.spawn(self.config, self.name, self._api.address)
@@ -160,6 +161,8 @@ class Environment:
         if self._host.watcher is not None:
             self._host.watcher.forget(process)  # before its number can be another's
         with self._closing:
+            # With the lock held: once it has been waited for, `kill` might strike another process of that
+            # number.
             self._process = None
             process.close()
 

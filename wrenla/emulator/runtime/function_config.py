@@ -11,7 +11,7 @@ __all__ = ["FunctionConfig"]
 
 @dataclass(frozen=True, slots=True)
 class FunctionConfig:
-    """What an environment is made from: another one means new environments.
+    """Configuration of environments; a change means new environments.
 
     Parameters
     ----------

@@ -70,7 +70,7 @@ class Launcher:
         name : str
             Of the environment.
         api : str
-            Launcher and port of its Runtime API.
+            Host and port of its Runtime API.
         """
         variables = self._variables(config, name, api)
         if self.protection.bubblewrap:

@@ -15,7 +15,7 @@ RESPONSE_LIMIT = 6 * (1 << 20) + 100
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a call ended.
+    """Ending of a call: its answer, and its line of the log.
 
     Parameters
     ----------

@@ -14,9 +14,9 @@ from wrenla.emulator.runtime.environment import Call, Environment, Outcome
 from wrenla.emulator.runtime.functions import Function
 from wrenla.emulator.runtime.launcher import Launcher
 
-__all__ = ["Pool", "ScratchSpace"]
+__all__ = ["Concurrency", "Pool"]
 
-ScratchSpace = Literal["account's", "function's"]
+Concurrency = Literal["account's", "function's"]
 """Whose concurrency a call takes."""
 
 _RESERVED = "ReservedFunctionConcurrentInvocationLimitExceeded"
@@ -51,11 +51,11 @@ class Pool:
         self._over = False
 
     def reserve(self, reserved: Callable[[], int]) -> None:
-        """Say how to ask how much of the account's concurrency belongs to single functions."""
+        """Set the callable that returns the concurrency reserved by functions."""
         self._reserved = reserved
 
-    def admit(self, function: Function) -> ScratchSpace:
-        """Take a place for one call; whoever got it calls `run` with it.
+    def admit(self, function: Function) -> Concurrency:
+        """Take concurrency for one call; pass it to `run`.
 
         Raises
         ------
@@ -63,7 +63,8 @@ class Pool:
             With status 429.
         """
         with self._lock:
-            place: ScratchSpace = "account's" if function.reserved is None else "function's"
+            # Looked at and taken with one lock: the limit holds for calls that come at the same time, too.
+            place: Concurrency = "account's" if function.reserved is None else "function's"
             if function.reserved is not None:
                 if function.running >= function.reserved:
                     self._throttle(_RESERVED)
@@ -78,7 +79,7 @@ class Pool:
         self._counts.add("throttles")
         raise Refusal(429, "TooManyRequestsException", "Rate Exceeded.", reason)
 
-    def run(self, function: Function, call: Call, place: ScratchSpace, fault: Fault | None = None) -> Outcome:
+    def run(self, function: Function, call: Call, place: Concurrency, fault: Fault | None = None) -> Outcome:
         """Run a call that was admitted to a place, which is free afterwards."""
         twin = None
         try:
@@ -103,6 +104,7 @@ class Pool:
         self._counts.add("executions")
         self._done(function.config.name, environment.name, outcome.log)
         with function.lock:
+            # In one step: a change of the function empties `idle` with this lock, and must not miss this one.
             keep = environment.alive and environment.config is function.config and not function.deleted
             if keep:
                 function.idle.append(environment)
@@ -121,6 +123,7 @@ class Pool:
             self._end(environment)
         environment = Environment(function.config, self._host)
         with self._lock:
+            # Together with the entry: `close`, which has made its list by now, would not end this one.
             if self._over:
                 environment.close()
                 raise Refusal(500, "ServiceException", "The emulator is being closed.")
@@ -148,6 +151,7 @@ class Pool:
             self._over = True
             environments = list(self._environments)
         for environment in environments:
+            # Only killed: the threads of their calls still use them, and `free` comes when these have ended.
             environment.kill()
         self._helpers.shutdown()
 

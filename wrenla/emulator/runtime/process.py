@@ -93,6 +93,7 @@ class RuntimeProcess:
 
     def freeze(self) -> None:
         """Stop it and all that it has started, as Lambda does between calls."""
+        # The runtime first: what is stopped starts nothing more.
         self._stopped = list(self._own)
         _send(self._stopped, signal.SIGSTOP)
         while fresh := [pid for pid in self._inside() if pid not in self._stopped]:
@@ -100,7 +101,7 @@ class RuntimeProcess:
             self._stopped += fresh
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Continue it after `freeze`."""
         _send(self._stopped, signal.SIGCONT)
         self._stopped = []
 

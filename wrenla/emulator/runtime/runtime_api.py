@@ -145,6 +145,7 @@ class RuntimeApi:
             event = self._receive(number)
             if event is not None:
                 return event
+        # What it has sent comes before its end: a response that is there counts.
         if process.ended in ready and not (ready.keys() & self._clients.keys()):
             return Event("exit")
         return None
@@ -206,7 +207,7 @@ class RuntimeApi:
         return Event(kind, found[2], request.body, error_type)
 
     def _refusal(self, request: Request, found: re.Match[str] | None) -> tuple[int, str] | None:
-        """Return status and error of what AWS's emulator refuses, too."""
+        """Return status and error of requests that AWS's Runtime API refuses, too."""
         if found is None:
             return 404, ""
         asks = found[1] == "next"

@@ -57,11 +57,11 @@ class Budget:
 
     @property
     def risked(self) -> float:
-        """Dollars that invocations which were lost may still cost, so that no other one gets them."""
+        """Dollars reserved for lost invocations, which may still be running."""
         return float(self._risked)
 
     def price(self, seconds: float) -> float:
-        """Return what an invocation costs that is billed so many seconds."""
+        """Return the price of an invocation by its billed seconds."""
         facts = self._facts
         return self._prices.call(seconds, facts.memory, arm=facts.arm, storage=facts.storage)
 
@@ -77,6 +77,7 @@ class Budget:
             If told not to wait.
         """
         with self._ended:
+            # Looked at and taken with one lock: two calls must not both get what is left for one.
             while not self._fits(label):
                 if told.is_set():
                     raise NeverStarted(f"{label}: told to stop before it began")
@@ -86,6 +87,7 @@ class Budget:
             yield Reserved(self)
         finally:
             with self._ended:
+                # The price was counted before (`pay`, `lose`): in no moment does the money look free.
                 self._flying -= 1
                 self._ended.notify_all()
 
@@ -109,7 +111,7 @@ class Budget:
         raise OverBudget(f"{label}: not begun: {self._why()}")
 
     def _say(self) -> None:
-        """Say once that it is the money that calls wait for."""
+        """Warn once that calls wait for money."""
         if not self._said:
             self._said = True
             logger.warning(
@@ -138,7 +140,7 @@ class Budget:
 
 
 class Reserved:
-    """What is kept for one invocation, and what it has come to cost. Belongs to one thread.
+    """Reservation for one invocation, and its cost so far. Belongs to one thread.
 
     Attributes
     ----------
@@ -160,7 +162,7 @@ class Reserved:
         return self._note(billing.billed or min(elapsed, self._budget.longest), unknown=False)
 
     def lose(self, elapsed: float) -> tuple[float, float]:
-        """Note that nobody knows any more whether it runs: it may do so for as long as it can.
+        """Reserve the worst-case cost of an invocation whose connection was lost: it may run on to its limit.
 
         A time limit of a call does not count here: what never returns to Python is not interrupted by it.
         """

@@ -77,7 +77,7 @@ class LambdaChannel:
             yield call, attempt, self._perform(call, attempt)
 
     def stop(self, attempt: Attempt, *, gently: bool) -> None:
-        """Wait no longer for an attempt. A function that runs cannot be told: it goes on for itself.
+        """Stop waiting for an attempt. A function that runs cannot be stopped: it runs on.
 
         Where another attempt was faster we do wait: what this one stores when it ends has to be removed.
         """
@@ -89,6 +89,8 @@ class LambdaChannel:
     def leave(self, attempt: Attempt | None = None) -> None:
         """Break the connection on which an attempt is waited for, or whatever is."""
         with self._lock:
+            # With the lock held the thread cannot go on to its next call, whose connection would be cut
+            # instead.
             if self._attempt is not None and attempt in (None, self._attempt):
                 self._told.set()
                 self._transport.invoked.hang_up(self.thread)
@@ -100,6 +102,7 @@ class LambdaChannel:
         with self._lock:
             self._attempt, self._late, self._until = attempt, False, float("inf")
             self._superseded = float("inf")
+            # Together with the new attempt: a stop that was meant for the one before must not end this one.
             self._told.clear()
         transport = self._transport
         try:
@@ -180,7 +183,8 @@ class LambdaChannel:
         if not request.record or call.options.idempotent:  # to run it again is quicker
             return None
         now = time.monotonic()
-        # one that has run for so long that it will be stored may run on; otherwise most likely nothing comes
+        # If it ran longer than `unrecorded`, its answer will be stored: wait up to its limit. Otherwise most
+        # likely nothing comes: wait a few seconds only.
         ran = now - attempt.started
         limit = request.limit or self._transport.invoked.facts.timeout
         until = attempt.started + limit + _GRACE if ran >= request.unrecorded else now + _AWAIT
@@ -197,8 +201,9 @@ class LambdaChannel:
         with self._lock:
             self._until = when
             if self._armed <= when:
-                return  # the clock will come by before
+                return  # the timer comes by before, and sets itself again
             self._armed = when
+        # The clock outlives channels: it must not keep one whose thread has ended.
         mine = weakref.ref(self)
 
         def look() -> None:
@@ -215,6 +220,7 @@ class LambdaChannel:
             attempt, until = self._attempt, self._until
             late = attempt is not None and time.monotonic() >= until
             self._late = self._late or late
+        # Without the lock, which `stop` takes.
         if late and attempt is not None:
             self.stop(attempt, gently=False)
         elif until < float("inf"):
@@ -270,6 +276,7 @@ class LambdaChannel:
         while True:
             while (pause := transport.limiter.take()) > 0:
                 self._pause(call, min(pause, 1.0), began)
+            # After the pause: it tells the function how much of the call's time is left.
             message = payload()
             if len(message) > MOST_SENT:
                 raise ServiceError(
@@ -281,6 +288,7 @@ class LambdaChannel:
                 with transport.limiter.offering():
                     reply = transport.invoked.invoke(message, self._told)
             except (Throttled, NeverStarted) as error:  # NeverStarted: it cannot be reached at all
+                # Nothing runs there that could be late; `_pause` looks at the call's deadline itself.
                 self._until = float("inf")
                 if isinstance(error, Throttled):
                     transport.limiter.refused()

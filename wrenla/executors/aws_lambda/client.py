@@ -79,7 +79,7 @@ class FunctionFacts:
 
 @dataclass(frozen=True, slots=True)
 class Billing:
-    """What the log says of an invocation: seconds billed and of a cold start, bytes of memory, and output."""
+    """Billing of an invocation by its log: seconds, those of a cold start, memory, and output."""
 
     billed: float = 0.0
     init: float = 0.0
@@ -114,7 +114,7 @@ class Billing:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an invocation came to: the function's answer, or why there is none."""
+    """Reply of an invocation: the function's answer, or the error in its place."""
 
     body: bytes
     error: WrenlaError | None
@@ -175,6 +175,8 @@ class Function:
         ServiceError
             AWS refuses to invoke it, for the reason that the message tells.
         """
+        # Before there is a connection: a `hang_up` that comes until then finds nothing to cut, and `told`
+        # stops us.
         self._lines.take(told)
         try:
             with self._translated():

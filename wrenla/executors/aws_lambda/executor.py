@@ -80,7 +80,7 @@ _FLOPS = 30e9
 
 
 class LambdaExecutor(Executor):
-    """Runs calls and tile tasks as invocations of a function on AWS Lambda, that `wrenla deploy` has made.
+    """Executor on AWS Lambda: calls and tile tasks invoke a function that `wrenla deploy` has made.
 
     Calls are synchronous invocations: an answer tells by itself that a call has ended, so nothing is polled.
     A call that the service refuses (429) is offered again, more slowly. Functions cannot be stopped: what
@@ -186,7 +186,7 @@ class LambdaExecutor(Executor):
 
     @property
     def model(self) -> ExecutorModel:
-        """What Lambda gives for the function's memory; 75 MB/s to and from S3, 30 ms for an invocation."""
+        """Cost model by the function's memory; 75 MB/s to and from S3, 30 ms for an invocation."""
         threads = threads_of(self.facts.memory)
         return ExecutorModel(
             workers=self.workers,
@@ -209,7 +209,7 @@ class LambdaExecutor(Executor):
         return self._home
 
     def numerics(self) -> dict[str, Any]:
-        """Return what the function says of its BLAS and NumPy; the first time it is asked."""
+        """Return the function's BLAS and NumPy, from its first ping."""
         pong = self._transport.handshake.ready()
         return {"blas": pong["blas"], "numpy": pong["packages"]["numpy"]}
 
@@ -230,13 +230,13 @@ class LambdaExecutor(Executor):
         return self._run.submit(tasks, arrays)
 
     def forget(self, spec: ArraySpec, ref: TileRef) -> None:
-        """Do nothing: what workers keep goes by itself."""
+        """Do nothing: caches of workers drop old tiles by themselves."""
 
     def forget_array(self, spec: ArraySpec) -> None:
         self._home.cache.drop_array(array_key(spec))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Return when what was submitted has ended, and remove what was stored for it.
+        """End the executor when all submitted calls have ended, and remove what was stored for them.
 
         Parameters
         ----------

@@ -25,7 +25,7 @@ _GATHERED = 2 << 20
 
 
 class LambdaService(RemoteTransport):
-    """What channels need for their calls.
+    """Service that channels share: function, budget, limiter, handshake, timer.
 
     Parameters
     ----------

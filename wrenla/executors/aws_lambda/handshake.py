@@ -41,7 +41,7 @@ _LOOK = 1.0
 
 
 class Handshake:
-    """Asks a function what it is, once, whoever needs to know first.
+    """Ping of a function, once, by the first channel that needs it.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Handshake:
         self._comparing = threading.Lock()
 
     def ready(self, told: threading.Event | None = None) -> Mapping[str, Any]:
-        """Compare both sides, once, and return what the function says of itself.
+        """Compare both sides, once, and return the function's answer.
 
         Parameters
         ----------
@@ -77,6 +77,7 @@ class Handshake:
             If there is no answer; a later call asks again: keys are renewed, an update of the function ends.
         """
         told = told or threading.Event()
+        # Before the wait: whoever asks from now on asks for us, too.
         asked = self._asked
         while self._pong is None:
             if told.is_set():
@@ -84,7 +85,8 @@ class Handshake:
             if not self._comparing.acquire(timeout=_LOOK):
                 continue
             try:
-                # it was asked while we waited, or just before: or thousands would ask one after the other
+                # Another channel has asked while we waited, or just before, and got no answer: that is our
+                # answer, too. Otherwise thousands of channels would ask one after the other.
                 if self._pong is None and (self._asked != asked or time.monotonic() < self._again):
                     raise _anew(self._unanswered)
                 if self._pong is None:

@@ -15,7 +15,7 @@ _OTHER_FILES = 200
 
 
 def allow_open_files(connections: int) -> None:
-    """See to it that this process may have so many connections beside the files that it has.
+    """Raise the limit of open files for so many connections.
 
     Raises
     ------
@@ -47,7 +47,7 @@ class Connections:
             pools[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": self._noting(pool.ConnectionCls)})
 
     def take(self, told: threading.Event | None) -> None:
-        """Note what tells this thread not to wait for an answer."""
+        """Set the event that stops this thread's wait for an answer."""
         self._told[threading.get_ident()] = told
 
     def free(self) -> None:
@@ -61,6 +61,8 @@ class Connections:
         sock = getattr(line, "sock", None)
         if sock is not None:
             try:
+                # Not `close`: the waiting thread still reads from this descriptor, whose number another one
+                # could get. To shut it down wakes that thread, which closes it.
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 return  # it has ended by itself
@@ -70,6 +72,8 @@ class Connections:
 
         class Noted(kind):  # type: ignore[misc]
             def getresponse(self, *args: Any, **kwargs: Any) -> Any:
+                # First the entry, then the look: a `cut` between the two finds the socket, one before them
+                # has set `told`.
                 waiting[threading.get_ident()] = self
                 told = tellers.get(threading.get_ident())
                 if told is not None and told.is_set():  # just before there was anything to cut

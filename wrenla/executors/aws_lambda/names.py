@@ -16,13 +16,13 @@ _FUNCTION = re.compile(
 
 
 def check_bucket(bucket: Any) -> None:
-    """Refuse what cannot be the name of a bucket, before AWS is asked."""
+    """Refuse an invalid name of a bucket before any request to AWS."""
     if not (isinstance(bucket, str) and BUCKET.fullmatch(bucket)):
         raise ValueError(f"bucket={bucket!r}: the name alone, {BUCKET_RULE}, or None for the deployment's")
 
 
 def check_function(function: Any) -> None:
-    """Refuse what can be neither name nor ARN of a function, before AWS is asked."""
+    """Refuse an invalid name or ARN of a function before any request to AWS."""
     if not (isinstance(function, str) and _FUNCTION.fullmatch(function)):
         raise ValueError(
             f"function={function!r}: the name of a function (letters, digits, '-' and '_'), or its ARN"

@@ -38,10 +38,10 @@ class Prices:
     get: float = 0.4e-6
 
     def per_second(self, memory: int, *, arm: bool, storage: int = _FREE_STORAGE) -> float:
-        """Return what a function of so many megabytes of memory and storage costs while it runs."""
+        """Return the price per second of a function by its megabytes of memory and storage."""
         of_memory = memory / 1024 * (self.gb_second_arm if arm else self.gb_second_x86)
         return of_memory + max(0, storage - _FREE_STORAGE) / 1024 * self.storage_gb_second
 
     def call(self, seconds: float, memory: int, *, arm: bool, storage: int = _FREE_STORAGE) -> float:
-        """Return what one call costs that is billed so many seconds."""
+        """Return the price of one call by its billed seconds."""
         return self.invocation + seconds * self.per_second(memory, arm=arm, storage=storage)

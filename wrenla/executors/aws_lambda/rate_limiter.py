@@ -57,11 +57,12 @@ class AdaptiveRateLimiter:
         return self._rate
 
     def take(self) -> float:
-        """Take a token. Returns 0, or the seconds after which to ask again."""
+        """Take a token. Returns 0, or the seconds until the next try."""
         with self._lock:
             if self._rate is None:
                 return 0.0
             now = self._timer()
+            # Not more than a tenth of a second's calls: a service refuses a burst after a pause.
             self._tokens = min(max(1.0, 0.1 * self._rate), self._tokens + self._rate * (now - self._filled))
             self._filled = now
             if self._tokens >= 1:
@@ -94,6 +95,7 @@ class AdaptiveRateLimiter:
         with self._lock:
             now = self._served = self._timer()
             self._accepted.append(now)
+            # Right after a change answers are to calls of the old rate: they say nothing about the new one.
             if self._rate is None or now - max(self._refused, self._changed) < _WINDOW:
                 return
             self._changed = now
@@ -106,15 +108,18 @@ class AdaptiveRateLimiter:
             self.refusals += 1
             first = self._rate is None
             self._refused = now
+            # Many calls are under way when the first one is refused. Their refusals say the same, and to cut
+            # for each would end at the least rate.
             if not first and now - self._changed < _WINDOW:
                 return
             lately = sum(now - when <= 1.0 for when in self._accepted)
             before = max(float(lately), _LEAST) if self._rate is None else self._rate
             self._rate = max(_LEAST, _CUT * before)
             self._changed = self._filled = now
+            # What was saved up at the old rate would be refused as well.
             self._tokens = 0.0
 
 
 def backoff(refusals: int) -> float:
-    """Return the seconds to wait after a call has been refused so many times: longer and longer, jittered."""
+    """Return the seconds to wait after so many refusals: exponential backoff with jitter."""
     return random.uniform(0.5, 1.5) * min(_LONGEST, _FIRST * 2.0 ** min(refusals - 1, 10))

@@ -48,8 +48,9 @@ class LambdaTransport(LambdaService):
         return channel
 
     def ending(self) -> None:
-        """Wait for invocations whose answers nobody needs, but not for ever."""
+        """Wait for superseded invocations, but not for ever."""
         with self._lock:
+            # A copy: to break a connection takes the channel's own lock, and new channels come meanwhile.
             channels = list(self._channels)
         now = time.monotonic()
         for channel in channels:

@@ -79,7 +79,7 @@ _LEAST_PER_WORKER = 64 << 20
 
 
 class LocalExecutor(Executor):
-    """Runs calls in processes or threads of this machine, and tile tasks in threads.
+    """Executor on this machine: calls run in processes or threads, tile tasks in threads.
 
     The kernels let go of the GIL, so threads are as good as processes for tile tasks, and share their tiles.
     For your own functions they mostly are not, hence processes: fresh ones, started when the first call needs
@@ -201,7 +201,7 @@ class LocalExecutor(Executor):
 
     @property
     def model(self) -> ExecutorModel:
-        """Two gigabytes a second to a local disk's cache, and a tenth of a millisecond for a task."""
+        """Cost model: 2 GB/s to the cache of a local disk, and 0.1 ms for a task."""
         return ExecutorModel(
             workers=self.workers,
             flops_per_second=60e9 * self.blas_threads,
@@ -246,7 +246,7 @@ class LocalExecutor(Executor):
         self._home.cache.drop_array(array_key(spec))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End processes and threads, when what was submitted has ended.
+        """End processes and threads when all submitted calls have ended.
 
         Parameters
         ----------
@@ -270,7 +270,7 @@ class LocalExecutor(Executor):
 
 @cache
 def _warn_of_core_type() -> None:
-    """Say once if OpenBLAS runs on less than the processor has; to change it is up to the user."""
+    """Warn once if OpenBLAS uses slower kernels than the processor allows."""
     warning = core_type_warning()
     if warning is not None:
         logger.warning(warning)

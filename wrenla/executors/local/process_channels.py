@@ -103,7 +103,7 @@ class ProcessChannel:
 
     @property
     def has_child(self) -> bool:
-        """There is a process, which may be alive."""
+        """Whether there is a process, which may be alive."""
         return self._child is not None
 
     @property
@@ -126,7 +126,7 @@ class ProcessChannel:
         return min(_AHEAD, int(_AHEAD_SECONDS / max(self._seconds, 1e-6)))
 
     def perform(self, work: Sequence[Work]) -> Iterator[Ended]:
-        """Have the child carry attempts out, and see to a child that is of no more use."""
+        """Run attempts in the child, and end a child that cannot be used any more."""
         try:
             child = self._ready([attempt for _, attempt in work])
             requests = self._requests(child, work)
@@ -163,6 +163,7 @@ class ProcessChannel:
                 if (response.id, response.attempt) not in left:
                     raise Lost("the worker answered another request: the function used its pipe")
                 call, attempt, request = left.pop((response.id, response.attempt))
+                # Before the outcome is handed on: a late stop would end a child that has done its work.
                 if not left:
                     self._no_more_stops()
                 yield call, attempt, self._read(child, request, response, call)
@@ -189,6 +190,8 @@ class ProcessChannel:
                 # a child takes them in turn: when it has died, these have certainly not begun
                 unknown = Outcome(error=Lost(f"{call.label}: {lost}")) if isinstance(lost, Lost) else None
                 yield call, attempt, unknown
+        # A stop came while the last answer was on its way: the child has a signal that must not end another
+        # call.
         elif self._told:
             self._child = None
             child.kill()
@@ -208,7 +211,7 @@ class ProcessChannel:
         return show
 
     def _read(self, child: Child, request: Request, response: Response, call: Call) -> Outcome | None:
-        """Return what a response says, None if the call has not begun."""
+        """Return the outcome in a response, None if the call has not begun."""
         if response.ending == "not begun":
             self._seconds = 1.0
             return None
@@ -245,7 +248,7 @@ class ProcessChannel:
         time.sleep(min(1.0, 0.1 * 2**self._failures))
 
     def _no_more_stops(self) -> None:
-        """From now on nobody else ends this child."""
+        """Forbid `stop` to end this child from now on."""
         with self._lock:
             self._attempts = []
 
@@ -262,7 +265,7 @@ class ProcessChannel:
                     self._child.kill_soon()
 
     def close(self) -> None:
-        """Let the child end."""
+        """Close the child."""
         child, self._child = self._child, None
         if child is not None:
             child.close()
@@ -281,6 +284,8 @@ class ProcessChannel:
                 self._starting = False
         self._failures = 0
         with self._lock:
+            # In one step: `stop`, in another thread, either finds the child with these attempts or notes the
+            # attempt.
             self._child, self._attempts, self._told = child, attempts, False
         for attempt in attempts:
             attempt.worker = f"process {child.pid}"
@@ -298,6 +303,7 @@ class ProcessChannel:
             self._child = None
             printed = child.kill(grace=_GRACE if lost is None else 0.0)
         if lost is not None and response is None:
+            # After the child's end: until then it may still store its answer.
             response = self._transport.recorded(request)
         self._transport.forget_record(request)
         if response is not None:

@@ -115,6 +115,8 @@ class Child:
         for name in _STREAMS:
             file = self._logs[name] = tempfile.TemporaryFile(prefix="wrenla-log-")  # noqa: SIM115
             undo.enter_context(file)
+            # `take_file` empties it while the worker has it open: without O_APPEND the next write would go to
+            # its old position, behind a hole of zeros.
             fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
         quiet = self._logs["l"].fileno()
         answers, theirs = os.pipe()
@@ -137,6 +139,7 @@ class Child:
             )
         finally:
             os.close(theirs)
+        # An ExitStack goes backwards: it kills the process, and then waits for it.
         undo.enter_context(self._process)  # waits for it
         undo.callback(self._process.kill)
         assert self._process.stdin is not None
@@ -160,6 +163,8 @@ class Child:
         if said is None:
             raise NeverStarted(f"not ready within {_START:g} s")
         self.pid = int(json.loads(said)["pid"])
+        # The keeper waits for the worker, not we, so its number may soon be another process's; a descriptor
+        # stays that of the worker.
         self._worker = os.pidfd_open(self.pid)
         self._poll.register(self._worker, select.POLLIN)
 
@@ -172,6 +177,7 @@ class Child:
             The child is of no use any more: `kill` it.
         """
         self.calls += len(requests)
+        # Before the call: if the system's count is higher after the worker's death, that was the reason.
         if (now := time.monotonic()) - self._counted > _COUNT:
             self._counted, self._oom_kills = now, _oom_kills()
         text = b",".join([request.encode() for request in requests])
@@ -181,7 +187,7 @@ class Child:
             raise NeverStarted(f"the worker process could not be given the call: {error}") from error
 
     def receive(self, limit: float | None, meanwhile: Callable[[], None] | None = None) -> Response | None:
-        """Return the next answer, None if there is none after `limit` seconds.
+        """Return the next answer, None after `limit` seconds without one.
 
         Parameters
         ----------
@@ -207,6 +213,7 @@ class Child:
 
     def printed(self) -> Iterator[tuple[StreamName, bytes]]:
         """Yield what the call that is running has printed since the last time."""
+        # Read first, then look for an answer: if there is none yet, all of it is of the call that still runs.
         found = [(name, os.pread(self._logs[name].fileno(), _PIECE, self._looked[name])) for name in _SHOWN]
         # what follows an answer belongs to the next call
         if not self._poll.poll(0):
@@ -225,6 +232,7 @@ class Child:
 
     def kill_soon(self) -> None:
         """End the process and all that it has started from any thread, without waiting."""
+        # Popen sends nothing to a process that it has waited for: the number may be another's by then.
         self._process.send_signal(keeper.END)
 
     def kill(self, grace: float = 0.0) -> Printed:
@@ -236,7 +244,7 @@ class Child:
         return self._free()
 
     def close(self) -> None:
-        """Let the process end by itself, or end it if it does not."""
+        """End the process: by the end of its input, or by force if it goes on."""
         with contextlib.suppress(OSError):
             self._requests.close()
         _is_over(self._ended, 2.0)
@@ -285,6 +293,7 @@ class Child:
                 if self._rest and patience == _REST:
                     raise Lost("the worker's answer broke off: the function has written to its pipe")
                 return None
+            # The pipe before the end of the process: a worker that has answered and ended has done its work.
             if self._answers in ready:
                 piece = self._read()
                 if piece == b"":
@@ -312,7 +321,8 @@ class Child:
         return frame
 
     def _end(self) -> CallError:
-        """Say how the process has ended, or that only the pipe has."""
+        """Return the error for the end of the process, or of its pipe only."""
+        # The pipe closes a moment before the process has ended: without a wait, a death is a lost answer.
         if not _is_over(self._ended if self._worker < 0 else self._worker, 0.5):
             return Lost("the worker's pipe was closed while it had the call: whether it ran is not known")
         if not _is_over(self._ended, _LAST):

@@ -51,7 +51,7 @@ class ThreadTransport:
         return arguments[0]
 
     def explain(self, error: BaseException) -> None:
-        """Do nothing: what is said of it is true here."""
+        """Do nothing: errors name their cause already."""
 
     def gathered(self, results: Sequence[Any]) -> Any:
         return (list(results),), {}
@@ -120,6 +120,7 @@ class ThreadChannel:
 
     def stop(self, attempt: Attempt, *, gently: bool) -> None:
         """Tell the function, which may ask `cancelled`; more cannot be done to a thread."""
+        # Read once: the thread may begin another call at any moment, which must not be cancelled instead.
         current = self._context
         if current is not None and current[0] is attempt:
             current[1].cancelled.set()
@@ -129,7 +130,7 @@ class ThreadChannel:
 
 
 class _Heard:
-    """What one thread has printed and logged."""
+    """Captured output and log records of one thread."""
 
     def __init__(self, show: Callable[[StreamName, str], None]) -> None:
         self.parts: list[tuple[StreamName, str]] = []
@@ -200,6 +201,8 @@ def _captured(show: Callable[[StreamName, str], None]) -> Iterator[_Heard]:
     """Listen to this thread. Routers stand in for the standard streams while anybody is listened to."""
     mine = _Heard(show)
     with _listening:
+        # With the lock held: two first listeners would each put a router before the other's, and one would
+        # stay.
         if not _heard:
             sys.stdout = cast("TextIO", Router(sys.stdout, _route("o")))
             sys.stderr = cast("TextIO", Router(sys.stderr, _route("e")))

@@ -67,6 +67,7 @@ class TileThreads:
         """
         future: Future[_T] = Future()
         with self._lock:
+            # With the lock held: what is put behind the None of `shutdown` may find no thread any more.
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             self._work.put((future, lambda: fn(*args, **kwargs)))
@@ -95,7 +96,7 @@ class TileThreads:
 
 
 class _TileThread(threading.Thread):
-    """It knows neither the pool nor its executor, which end when nobody else knows them."""
+    """Thread of a pool, without a reference to pool or executor, so that both can be collected."""
 
     def __init__(self, name: str, work: _Work, inside: threading.local) -> None:
         super().__init__(name=name, daemon=True)
@@ -105,6 +106,7 @@ class _TileThread(threading.Thread):
     def run(self) -> None:
         self._inside.worker = True
         while (work := self._work.get()) is not None:
+            # `leave_behind` is about what ran when it was called: the next task is waited for again.
             self.busy, self.left = True, False
             _carry_out(*work)
             del work  # or else it would live until there is more

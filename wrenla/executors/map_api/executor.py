@@ -254,7 +254,7 @@ class CallingExecutor(concurrent.futures.Executor, ABC):
         exclude_modules: Sequence[str] | EllipsisType = ...,
         **unknown: Never,
     ) -> Self:
-        """Return a view on this executor, on the same workers, whose calls are carried out differently.
+        """Return a view of this executor with other options for calls, on the same workers.
 
         What is not said stays as it is; at first there is no limit, and nothing is tried again.
 
@@ -338,7 +338,7 @@ class CallingExecutor(concurrent.futures.Executor, ABC):
         return self.calls.transport.scratch.data()
 
     def stats(self) -> Stats:
-        """Return how many calls there have been, how they ended, and what they took."""
+        """Return the statistics of calls: their number, endings, and cost."""
         return self.calls.stats()
 
     def __reduce__(self) -> Any:

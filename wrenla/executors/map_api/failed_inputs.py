@@ -1,4 +1,4 @@
-"""Failed inputs: a note on the exception says which input the call had."""
+"""Failed inputs: a note on the exception names the input of the call."""
 
 from __future__ import annotations
 

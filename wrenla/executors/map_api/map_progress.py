@@ -18,7 +18,7 @@ _LAST = 1.0
 
 
 class MapCounts:
-    """Inputs whose calls have ended, and how.
+    """Counts of ended, failed and cancelled inputs of a `map`.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class MapCounts:
         picture.begin(self)
 
     def add(self, future: Future[Any], inputs: int | None = None) -> None:
-        """Count a call, or a chunk of so many inputs, when it ends."""
+        """Count a call, or a chunk of inputs, when it ends."""
         with self._lock:
             self._submitted += inputs or 1
         future.add_done_callback(lambda ended: self._count(ended, inputs))
@@ -57,7 +57,7 @@ class MapCounts:
 
     @property
     def erased(self) -> str:
-        """As of `Picture`."""
+        """Text that erases the drawing, see `Picture`."""
         return self._picture.erased
 
     def leave(self, *, at_the_end: bool) -> None:

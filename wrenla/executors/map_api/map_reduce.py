@@ -1,4 +1,4 @@
-"""`map_reduce`: a tree of calls whose intermediate results never come home."""
+"""`map_reduce`: a tree of calls; intermediate results never come home."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Reduction:
         self._lock = threading.Lock()
 
     def start(self, leaves: Sequence[Future[Any]]) -> None:
-        """Begin with the results of the map, of which there is at least one."""
+        """Begin with the results of the map, at least one."""
         count = len(leaves)
         while True:
             self._levels.append([None] * count)
@@ -131,6 +131,7 @@ class Reduction:
         with self._lock:
             self._calls.add(future)
             failed = self._failed
+        # The failure came before this call was known, so nobody else cancels it.
         if failed:
             future.cancel()
         future.add_done_callback(lambda ended: self._there(future, level, index))
@@ -145,6 +146,7 @@ class Reduction:
         with self._lock:
             self._calls.discard(future)
             failed = self._failed
+            # In one step: of results that end at the same time exactly one completes the group.
             group = [] if failed else self._complete(future, level, index)
         if failed:
             return discard_result(future, self._discard)
@@ -180,6 +182,7 @@ class Reduction:
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
+            # Only the first failure is told: the cancellations that follow from it come here as well.
             first, self._failed = not self._failed, True
             calls, self._calls = self._calls, set()
             there = [future for level in self._levels for future in level if future is not None]
@@ -188,6 +191,7 @@ class Reduction:
             self._outer.set_exception(error)
         for future in there:
             discard_result(future, self._discard)
+        # Without the lock: a call that is cancelled comes here again, in this thread, and takes it.
         for call in calls:
             call.cancel()
 

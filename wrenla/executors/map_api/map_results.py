@@ -144,6 +144,7 @@ def results(
         try:
             while window:
                 window.wait(None if end is None else end - time.monotonic())
+                # The next call before this result: a consumer that takes long must not leave a worker idle.
                 if buffersize is not None:
                     for arguments in itertools.islice(inputs, 1):
                         window.add(submit(arguments))
@@ -207,6 +208,8 @@ class _AsTheyEnd(_InOrder):
 
     def add(self, future: Future[Any]) -> None:
         self._left.add(future)
+        # It is called by the thread that ends the call, or by a finalizer in the middle of anything: a
+        # SimpleQueue allows both.
         future.add_done_callback(self._ended.put)  # type: ignore[arg-type]
 
     def wait(self, timeout: float | None) -> None:
@@ -229,6 +232,7 @@ def _wait(future: Future[Any], timeout: float | None) -> None:
     try:
         future.exception(None if timeout is None else max(0.0, timeout))
     except TimeoutError:
+        # It may have ended a moment after the time was over: then there is a result.
         if not future.done():
             raise
     except BaseException:

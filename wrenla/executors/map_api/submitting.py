@@ -80,6 +80,7 @@ class Submitter:
         call.repeats_itself = self._repeats_itself
         if self._repeats_itself:
             call.inputs = len(positional[0])
+        # Before the call is in the queue: one that ends at once would free what it has not counted yet.
         call.release = transport.needs(self._function, arguments)
         try:
             calls.submit(call)
@@ -90,7 +91,7 @@ class Submitter:
         return future
 
     def close(self) -> None:
-        """Note that no more calls come."""
+        """Drop the function: no more calls come."""
         if not self._closed:
             self._closed = True
             self._calls.transport.forget(self._function)

@@ -61,7 +61,7 @@ def imports_relatively(code: types.CodeType) -> bool:
 
 
 def imports_by_name(parts: Iterable[types.CodeType]) -> bool:
-    """Tell whether code calls what imports a module whose name is a string."""
+    """Tell whether code calls a function that imports a module by name."""
     return any(not _BY_NAME.isdisjoint((*part.co_names, *part.co_freevars)) for part in parts)
 
 
@@ -105,7 +105,7 @@ def _named(values: Iterable[Any], package: str) -> set[str]:
 
 
 def absolute(name: str, package: str) -> str:
-    """Return the full name of a module, whose name may begin with dots."""
+    """Return the full name of a module from a name that may begin with dots."""
     bare = name.lstrip(".")
     level = len(name) - len(bare)
     around = package.split(".") if package else []

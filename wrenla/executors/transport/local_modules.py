@@ -44,7 +44,7 @@ _SPAWNED = "__mp_main__"
 
 
 class Naming(Reductions):
-    """What makes a pickler note the modules that are needed to load its pickle, and to run what is in it.
+    """Mixin of a pickler: note the modules that its pickle needs to load and run.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class NamingPickler(Naming, cloudpickle.Pickler):  # type: ignore[misc]
 
 
 def by_value_if_run(name: str = _SPAWNED) -> None:
-    """Let all that is defined in a module travel by value, as from ``__main__``, if it was not imported.
+    """Pickle a module's contents by value, as from ``__main__``, if it was run and not imported.
 
     So it is with the script of a process that multiprocessing has spawned, and with what `runpy` runs under
     some name: no worker could import it.

@@ -34,7 +34,7 @@ _UNSEEN = {
 
 
 class _Shared:
-    """An object that several need: how many, and whether it is there."""
+    """Shared object: number of its users, and whether it is stored."""
 
     def __init__(self) -> None:
         self.users = 0
@@ -43,7 +43,7 @@ class _Shared:
 
 
 class ScratchSpace:
-    """A folder, in the store for temporaries, that is made when it is first needed and removed at the end.
+    """Folder in the store for temporaries; made at its first use, removed at the end.
 
     Parameters
     ----------
@@ -113,11 +113,12 @@ class ScratchSpace:
         return tuple(named)
 
     def keep(self, packed: Packed) -> bool:
-        """Need something shared once more. Returns False, and does nothing, if it is not stored (now)."""
+        """Add a use of something shared. Returns False, and does nothing, if it is not stored (now)."""
         keys = [blob.key for blob in packed if blob.key]
         if not keys:
             return False
         with self._counting:
+            # All keys or none: a part that is missing would make the others useless.
             if not all(key in self._shared for key in keys):
                 return False
             for key in keys:
@@ -125,7 +126,7 @@ class ScratchSpace:
         return True
 
     def drop(self, packed: Iterable[Blob]) -> None:
-        """Need something shared no more. Who is the last one to say so removes it."""
+        """Drop a use of something shared. The last user removes it."""
         if os.getpid() != self._process:  # a fork, which unwinds what its parent is still at
             return
         for blob in packed:
@@ -168,7 +169,7 @@ class ScratchSpace:
             logger.warning("%s: not removed yet: %s", key, error)
 
     def free_results(self, call: str, attempt: int) -> None:
-        """Remove what a worker may have stored that could not say so."""
+        """Remove results that a worker may have stored without being able to report them."""
         try:
             keys = list(self.store.list(results_of(call, attempt)))
         except StoreError as error:
@@ -193,6 +194,7 @@ class ScratchSpace:
 
     def _share(self, key: str, part: Data) -> None:
         with self._counting:
+            # Counted before it is stored: whoever drops it at this moment sees that it is not the last.
             shared = self._shared.setdefault(key, _Shared())
             shared.users += 1
         try:
@@ -212,11 +214,13 @@ class ScratchSpace:
             shared.users -= 1
             if shared.users:
                 return
+        # Without `_counting`, for which all other calls would wait: to remove an object takes a request.
         with shared.storing:
             if not shared.users and shared.stored:  # who comes from now on waits, and stores it again
                 self.delete(key)
                 shared.stored = False
         with self._counting:
+            # Looked at again: between the locks somebody may have come, or put a new one in its place.
             if not shared.users and self._shared.get(key) is shared:
                 del self._shared[key]
 

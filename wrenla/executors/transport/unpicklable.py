@@ -33,7 +33,7 @@ _REMEDIES: tuple[tuple[tuple[type, ...] | str, str], ...] = (
 
 
 def blame(what: str, value: Any) -> str:
-    """Return a line that says what of a value cannot be pickled, and what to do.
+    """Return a line that names the unpicklable part of a value, and the remedy.
 
     Parameters
     ----------

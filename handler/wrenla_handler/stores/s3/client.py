@@ -49,7 +49,7 @@ def expect_owner(bucket: str, account: str) -> None:
 
 
 def owner(bucket: str) -> str | None:
-    """Return the account that a bucket is expected to belong to, None if nobody has said."""
+    """Return the expected owner account of a bucket, None if none was set."""
     account = _owners.get(bucket)
     if account is None and bucket == os.environ.get("WRENLA_BUCKET"):
         account = os.environ.get("WRENLA_BUCKET_OWNER") or None

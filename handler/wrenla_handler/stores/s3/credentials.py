@@ -1,4 +1,4 @@
-"""Credentials of AWS that are looked at again with each request: whoever renews them need not start anew.
+"""Renewing AWS credentials: read again with each request.
 
 boto3 reads static keys once for each session, from the environment or the files in ``~/.aws``, and goes on
 with them when they have expired, although others are there. What expires by itself (roles, SSO, a machine's
@@ -36,7 +36,7 @@ _FILES = (
 
 
 def renewing_session(profile: str | None = None, region: str | None = None) -> Any:
-    """Return a boto3 session whose clients use what credentials there are now.
+    """Return a boto3 session that signs each request with the credentials of the moment.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def renewing_session(profile: str | None = None, region: str | None = None) -> A
 
 @dataclass(frozen=True, slots=True)
 class _Provider:
-    """What a session asks for its credentials, once."""
+    """Provider of a session's credentials, called once."""
 
     profile: str | None
 

@@ -1,4 +1,4 @@
-"""Connections that stay open while nothing is said on them, and that end when the other side is gone."""
+"""TCP keep-alive: idle connections stay open, and end when the other side is gone."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class _DamagedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ObjectReader:
-    """How to read one object.
+    """Reader of one object.
 
     Parameters
     ----------
@@ -87,6 +87,7 @@ class ObjectReader:
 
         # Not zeroed, as a bytearray would be.
         content = np.empty(stop - start, np.uint8).data
+        # All other parts must be of this version: somebody may overwrite the object between two requests.
         etag = first["ETag"]
         parts: list[Future[None]] = []
         try:
@@ -100,6 +101,7 @@ class ObjectReader:
             for future in parts:
                 future.result()
         finally:
+            # Before the memory goes: a part that is still read would be written into it.
             for future in parts:
                 future.cancel()
             wait(parts)

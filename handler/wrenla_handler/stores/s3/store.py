@@ -135,7 +135,7 @@ class S3Store:
         return str(standing["Metadata"].get(_OWNER_NAME, ""))
 
     def copy_from(self, source: S3Store, key: str, new: str, owner: str = "") -> bool:
-        """Let S3 copy an object, unless something stands there: none of its bytes come here."""
+        """Let S3 copy an object, unless its key here is taken: none of its bytes come here."""
         request: dict[str, Any] = {
             "Bucket": self._bucket,
             "Key": self._prefix + check_key(new),

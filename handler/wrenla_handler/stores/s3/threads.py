@@ -42,6 +42,7 @@ def leave(user: object) -> None:
         if _users:
             return
         pool, _pool = _pool, None
+    # Without the lock: it waits for reads that go on, and other stores may begin theirs meanwhile.
     if pool is not None:
         pool.shutdown()
 

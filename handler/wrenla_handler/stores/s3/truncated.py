@@ -8,7 +8,7 @@ __all__ = ["refuse_cut_answers"]
 
 
 def refuse_cut_answers(client: Any) -> None:
-    """Let an S3 client take an answer that was cut for a failure of the server: it asks again.
+    """Make an S3 client retry an answer that was cut.
 
     botocore does not compare lengths. It asks again if it cannot parse an answer, but one that was cut to
     nothing it takes for an empty one: a list without keys. Where the head of an answer ends too early, the
