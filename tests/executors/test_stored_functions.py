@@ -167,7 +167,7 @@ def test_many_threads_share_and_drop(stored: Callable[[], list[str]]) -> None:
     place.close()
 
 
-def test_what_cannot_be_stored_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_function_that_cannot_be_stored_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     place = ScratchSpace("calls-failing", Reach.HOST)
     with monkeypatch.context() as patch:
         patch.setattr(type(place.store), "put", lambda *_, **__: (_ for _ in ()).throw(OSError("full")))

@@ -29,7 +29,7 @@ def matrix() -> wl.BigMatrix:
 # calls
 
 
-def test_as_many_calls_at_a_time_as_workers() -> None:
+def test_calls_run_on_as_many_workers_as_given() -> None:
     at_once, most, lock = 0, 0, threading.Lock()
 
     def call() -> None:

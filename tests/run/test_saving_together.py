@@ -71,7 +71,7 @@ def test_second_save_while_first_lives_is_refused(
 
 @pytest.mark.parametrize("same", [False, True])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_who_was_taken_for_dead_is_told_and_mixes_nothing(
+def test_save_taken_over_is_save_conflict_and_mixes_no_tiles(
     url: str, executor: wl.LocalExecutor, overwrite: bool, same: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A driver stands still (a stopped process, a sleeping machine), and goes on when another one is done."""
@@ -121,7 +121,7 @@ def test_tiles_of_late_writer_are_not_used(s3_bucket: str, executor: wl.LocalExe
     assert values(url, executor) == [3.0]
 
 
-def test_who_goes_on_in_the_middle_of_a_renewal_does_not_take_the_place_back(
+def test_holder_stopped_during_renewal_does_not_take_the_place_back(
     tmp_path: Path, executor: wl.LocalExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A driver is stopped between its look at the lease and its count, and another one is done meanwhile."""

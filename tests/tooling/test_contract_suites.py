@@ -17,7 +17,7 @@ _ENDED = re.compile(r"^(FAILED|ERROR) \S+?::(\w+)::(\w+)", re.MULTILINE)
 BROKEN_STORES = """
 import pytest
 from wrenla.testing import StoreTests
-from wrenla_handler.stores import MemoryStore
+from wrenla_handler.stores.memory import MemoryStore
 
 
 class Ranges(MemoryStore):

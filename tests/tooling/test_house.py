@@ -53,6 +53,18 @@ def test_first_lines_of_modules_name_a_thing() -> None:
     assert {path: line for path, line in firsts.items() if not line or _QUESTION.match(line)} == {}
 
 
+def test_first_lines_of_classes_and_functions_name_a_thing() -> None:
+    """Only attributes that are true or false may begin with Whether."""
+    questions = re.compile(r"(What|Where|Who|Whose|Whom|How|Which) ")
+    found = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and questions.match(ast.get_docstring(node) or "")
+    ]
+    assert found == []
+
+
 def test_documents_name_files_that_are_there() -> None:
     files = [path.relative_to(ROOT).as_posix() for path in [*SOURCES, *(ROOT / "tests").rglob("*.py")]]
     missing = [

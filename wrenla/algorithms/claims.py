@@ -93,7 +93,7 @@ def _small(A: Node) -> npt.NDArray[Any] | None:
 
 @dataclass(frozen=True)
 class Looked(View):
-    """A, and whoever reads a diagonal tile looks whether A is what is said of it.
+    """A, with its claimed structure checked at each read of a diagonal tile.
 
     With each diagonal tile A[k, k] one pair of others is read, A[p, k] and A[k, p], and A[p, p], which tells
     how large entries are there. Tasks: none of its own.

@@ -21,7 +21,7 @@ class Cell:
 
 
 class SameTiles(View):
-    """What a view does that reads as its argument."""
+    """View with the tiles of its argument, unchanged."""
 
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
         return view.args[0].reads(i, j)

@@ -177,7 +177,7 @@ def _folded(grid: Grid, axis: int, length: int, group: int) -> Grid:
 
 
 class _Together(Operation):
-    """What `AddUp` and `Lay` share: parts along an axis that are put together, in groups or all at once."""
+    """Shared part of `AddUp` and `Lay`: parts along an axis put together, in groups or all at once."""
 
     axis: Literal[0, 1]
     group: int

@@ -278,7 +278,7 @@ class _Examination:
         return "first {:.2f} s, second {:.3f} s".format(*seconds)
 
     def _tile_there(self) -> str:
-        """Let the function itself look for, put, get and delete a tile: what it may, only it can tell."""
+        """Let the function itself look for, put, get and delete a tile, to test its rights."""
         url = f"s3://{self._spec.bucket}/{self._spec.temporaries.rstrip('/')}"
         found = self._invoke(self._spec.function, {**PING, "store": url}).get("store")
         if not isinstance(found, Mapping):

@@ -13,7 +13,7 @@ __all__ = ["document", "none_if", "tags_of"]
 
 
 def none_if(call: Callable[..., Any], *none: str, **arguments: Any) -> Any:
-    """Call an operation; return None if the answer is one of the codes that mean "there is none"."""
+    """Call an operation; return None for error codes that mean "does not exist"."""
     from botocore.exceptions import ClientError
 
     try:

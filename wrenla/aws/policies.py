@@ -80,7 +80,7 @@ def deployer_policy(spec: ResolvedSpec) -> Policy:
 
 
 def role_maker_policy(spec: ResolvedSpec) -> Policy | None:
-    """Return what making the role needs beside what deploying needs; None if deploying says it all.
+    """Return the rights to make the role beside those to deploy; None if those are enough.
 
     Without a boundary it makes an administrator of who has it: they deploy first, and when the role has to
     be changed, and all others deploy after them.
@@ -172,7 +172,7 @@ def _role_making(spec: ResolvedSpec) -> list[Policy]:
 
 
 def _bounded(spec: ResolvedSpec) -> Policy | None:
-    """Return the condition that a role has, or is being given, the boundary that is asked for, if one is."""
+    """Return the condition that a role has, or gets, the requested boundary, if one is requested."""
     boundary = spec.permissions_boundary
     return {"StringEquals": {"iam:PermissionsBoundary": boundary}} if boundary else None
 

@@ -95,7 +95,7 @@ class DeploySpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedSpec:
-    """What to deploy with nothing left open, and what its parts are called. Defaults are those "at first".
+    """Specification with nothing left open, and the names of its parts. Defaults are those "at first".
 
     Attributes
     ----------
@@ -191,7 +191,7 @@ class ResolvedSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment(ResolvedSpec):
-    """What is deployed.
+    """Deployment as it is on AWS.
 
     Attributes
     ----------

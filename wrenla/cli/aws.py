@@ -164,7 +164,7 @@ def deploy_command(
 
 
 class _NamedPolicy(NamedTuple):
-    """A policy, the name of a file for it, and whose it is."""
+    """Policy, its file name, and its owner."""
 
     file: str
     who: str

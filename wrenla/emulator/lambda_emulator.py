@@ -174,6 +174,7 @@ class LambdaEmulator:
             # Before the function is made: deploying finds the emulator by these variables.
             undo.enter_context(_environment(self.variables))
             self._provision()
+            # Last: whatever fails above ends what has been started.
             self._stack = undo.pop_all()
         return self
 

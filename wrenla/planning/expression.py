@@ -65,7 +65,7 @@ class Leaf:
 
     @property
     def kind(self) -> type[ArraySpec]:
-        """Where its tiles come from."""
+        """Source of its tiles."""
         return type(self.spec)
 
 
@@ -195,7 +195,7 @@ class Node:
 
     @cached_property
     def carries(self) -> frozenset[str]:
-        """What reading this node already does: shift, rows, cols, mask, sum."""
+        """Operations that reading this node already does: shift, rows, cols, mask, sum."""
         if self._view is not None:
             return self._view.carries(*self.args)
         # the other triangle of a leaf is masked when it is read

@@ -211,7 +211,7 @@ def _forget(executor: Executor, arrays: Mapping[str, ArraySpec]) -> None:
 
 
 def _advice(plan: Plan, nodes: Iterable[Node], targets: Sequence[Target], folder: Workspace) -> str:
-    """Say where finished tiles are, and what can be done with them."""
+    """Return the advice for a failed run: where finished tiles are, how to resume and to clean."""
     persisted = list(folders_of(nodes)) if folder.store.reach != Reach.PROCESS else []
     for other in persisted:
         other.resumable = True

@@ -18,7 +18,7 @@ from wrenla.planning.cut import Cut
 from wrenla.planning.expression import leaf
 from wrenla.planning.plan import make_plan
 from wrenla.run.events import Event, TaskFinished
-from wrenla_handler.tiles.task import ArraySpec
+from wrenla_handler.tiles.task import StoredArray
 
 __all__ = ["AlgorithmTests", "Counts"]
 
@@ -146,7 +146,7 @@ class AlgorithmTests:
 def _stored(matrix: wl.BigMatrix) -> wl.BigMatrix:
     """Return a matrix like this one whose tiles are in a store, which nobody reads."""
     node = matrix._node
-    spec = ArraySpec("tiles", node.grid, node.dtype, node.ndim, uuid.uuid4().hex, "memory://nowhere")
+    spec = StoredArray(node.grid, node.dtype, node.ndim, uuid.uuid4().hex, "memory://nowhere")
     return wl.BigMatrix(leaf(spec, node.structure))
 
 

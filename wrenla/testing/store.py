@@ -12,15 +12,8 @@ from typing import Any, get_args
 import pytest
 
 from wrenla_handler.errors import StoreError
-from wrenla_handler.stores import (
-    CopyingStore,
-    MovingStore,
-    OwningStore,
-    Reach,
-    Store,
-    join,
-    open_store,
-)
+from wrenla_handler.stores.base import CopyingStore, MovingStore, OwningStore, Reach, Store
+from wrenla_handler.stores.urls import join, open_store
 
 __all__ = ["StoreTests"]
 
@@ -62,7 +55,7 @@ class StoreTests:
 
     Examples
     --------
-    >>> from wrenla_handler.stores import MemoryStore
+    >>> from wrenla_handler.stores.memory import MemoryStore
     >>> class TestMemoryStore(StoreTests):
     ...     @pytest.fixture
     ...     def store(self):

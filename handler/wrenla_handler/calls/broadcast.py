@@ -140,7 +140,7 @@ _values = _Values()
 
 
 def keep_at_most(nbytes: int) -> None:
-    """Say how many bytes of values this process may keep."""
+    """Limit the bytes of values that this process keeps."""
     _values.known.nbytes = nbytes
 
 

@@ -43,7 +43,7 @@ Streams: TypeAlias = tuple[tuple[str, int], ...]
 
 
 class Message(msgspec.Struct, kw_only=True, tag_field="kind"):
-    """What travels between driver and workers: fields by their names, bytes in base 64.
+    """Message between driver and workers: fields by their names, bytes in base 64.
 
     What is received has the types that are said here; more fields do not matter.
     """
@@ -122,7 +122,7 @@ class Request(Message, tag="call"):
 
 
 class Response(Message, tag="answer"):
-    """What became of one attempt.
+    """Outcome of one attempt.
 
     Attributes
     ----------

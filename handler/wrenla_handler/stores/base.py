@@ -92,7 +92,7 @@ class Store(Protocol):
 
     @property
     def reach(self) -> Reach:
-        """How far away what this store holds can be seen."""
+        """Reach of the store: the processes that can see its objects."""
 
     def get(self, key: str, start: int = 0, stop: int | None = None) -> memoryview:
         """Return bytes `[start, stop)` of an object, the whole one by default, as a read-only view.

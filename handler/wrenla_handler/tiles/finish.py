@@ -28,7 +28,7 @@ class Operand(NamedTuple):
 
 
 class Inputs(Protocol):
-    """What a kernel may take beside the sum, and where it reports."""
+    """Context of a finishing kernel: its operands beside the sum, and its report."""
 
     task: Task
     report: Report

@@ -63,7 +63,7 @@ class TaskRequest:
 
 
 class TaskAnswer(Message, tag="done"):
-    """What became of some tasks.
+    """Outcomes of some tasks.
 
     Attributes
     ----------

@@ -193,7 +193,7 @@ class Sources:
         return tile
 
     def _check(self, spec: FunctionArray | HostArray, ref: TileRef, tile: Tile) -> None:
-        """Look at what is said of the matrix, as far as this tile shows it: see `claims`."""
+        """Check the claimed structure, as far as this tile shows it: see `claims`."""
         (r, c), counts = spec.grid.origin(ref.i, ref.j), spec.grid.counts
         if ref.i == ref.j:
             check_diagonal(tile, spec.claim, r)

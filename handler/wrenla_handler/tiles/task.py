@@ -204,7 +204,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """What is done with a sum before it is stored: nothing, if it names no kernel.
+    """Finish of a sum before it is stored: nothing, if it names no kernel.
 
     Parameters
     ----------
@@ -290,7 +290,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class _Array:
-    """What fills one array name of a plan during a run.
+    """Source of one array name of a plan during a run.
 
     Parameters
     ----------

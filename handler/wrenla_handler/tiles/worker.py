@@ -127,6 +127,7 @@ class _Execution:
         if self.report.committed:
             self.report.bytes_written = buffer.nbytes
         if self.report.committed and store.reach == Reach.ANYWHERE:
+            # From here on other tasks get this very array.
             inner.flags.writeable = False
             self.worker.cache.put(cache_key(spec, out), inner)
         else:  # what is in a near store is read as fast from there: memory need not hold it twice

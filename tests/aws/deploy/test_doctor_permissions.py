@@ -60,7 +60,9 @@ def states(found: Mapping[str, Check]) -> dict[str, str]:
     return {name: check.state for name, check in found.items() if check.state != "ok"}
 
 
-def test_who_runs_passes(account: Account, deployed: ResolvedSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_with_runners_rights_is_ok(
+    account: Account, deployed: ResolvedSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     driver = account.user("driver", driver_policy(deployed))
     found = examined(driver, working_as(account, deployed, monkeypatch))
     assert states(found) == {"clearing up": "skipped"}
@@ -69,7 +71,7 @@ def test_who_runs_passes(account: Account, deployed: ResolvedSpec, monkeypatch: 
     assert keys["KeyCount"] == 0
 
 
-def test_who_deploys_passes(
+def test_doctor_with_deployers_rights_is_ok(
     account: Account, deployed: ResolvedSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployer = account.user("deployer", deployer_policy(deployed))
@@ -107,7 +109,7 @@ def test_a_role_that_may_not_use_the_bucket(
     assert found["function's tile"].remedy.startswith("run wrenla deploy; if it stays")
 
 
-def test_who_may_not_look_at_the_function(
+def test_doctor_without_right_to_read_function_fails_its_line(
     account: Account, deployed: ResolvedSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = without(driver_policy(deployed), "lambda:GetFunctionConfiguration")

@@ -336,7 +336,7 @@ BUCKET = "arn:aws:s3:::wrenla-123456789012-eu-central-1"
         (asks("iam:PassRole", SPEC.role_arn), False),
     ],
 )
-def test_who_runs_needs_little(asked: Asked, may: bool) -> None:
+def test_policy_of_runners_has_few_rights(asked: Asked, may: bool) -> None:
     assert allowed([driver_policy(SPEC)], asked) is may
 
 

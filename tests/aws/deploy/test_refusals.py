@@ -113,7 +113,7 @@ def answer(operation: str, code: str, message: str = "", status: int = 400, **he
     ],
     ids=str,
 )
-def test_in_one_line(error: Exception, said: str) -> None:
+def test_refusal_of_aws_is_one_line(error: Exception, said: str) -> None:
     with pytest.raises(DeployError) as raised, translating():
         raise error
     assert said in str(raised.value)
@@ -121,7 +121,7 @@ def test_in_one_line(error: Exception, said: str) -> None:
     assert raised.value.__cause__ is error
 
 
-def test_no_region(account: Account) -> None:
+def test_deploy_without_region_is_refused(account: Account) -> None:
     with pytest.raises(DeployError, match="no AWS region; set AWS_DEFAULT_REGION"):
         deploy(boto3.Session("a", "b"))
 

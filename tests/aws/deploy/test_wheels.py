@@ -21,7 +21,17 @@ HERE = here(running_python(), "x86_64")
 
 def test_versions_are_those_installed_here() -> None:
     pins = wheel_spec(None, HERE).pins
-    for name in ("numpy", "scipy", "boto3", "botocore", "cloudpickle", "msgspec", "rich", "click", "threadpoolctl"):
+    for name in (
+        "numpy",
+        "scipy",
+        "boto3",
+        "botocore",
+        "cloudpickle",
+        "msgspec",
+        "rich",
+        "click",
+        "threadpoolctl",
+    ):
         assert pins[name] == importlib.metadata.version(name)
     assert not pins.keys() & {"wrenla", "moto", "pytest", "awslambdaric", "distributed", "zarr"}
 
@@ -98,7 +108,7 @@ def test_targets() -> None:
         ),
     ],
 )
-def test_what_pip_says_in_one_line(output: str, python: str, message: str) -> None:
+def test_failure_of_pip_is_one_line(output: str, python: str, message: str) -> None:
     spec = WheelSpec({"numpy": "2.4.6"}, Path("r.txt"), "")
     said = _explained(output, spec, lambda_target(python, "x86_64"))
     assert message in said

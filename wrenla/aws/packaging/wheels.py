@@ -47,7 +47,7 @@ _OLD_GLIBC_REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class WheelSpec:
-    """What a package shall hold beside wrenla.
+    """Wanted content of a package beside wrenla.
 
     Attributes
     ----------
@@ -208,7 +208,7 @@ def _required_by_wheel(wheel: Path) -> tuple[Any, ...]:
 
 
 def _explained(output: str, spec: WheelSpec, target: Target) -> str:
-    """Say in one line why pip has failed, and what to do."""
+    """Return cause and remedy of a failure of pip, in one line."""
     if "No module named pip" in output:
         return f"pip is not installed beside {sys.executable}: run {sys.executable} -m ensurepip"
     if clash := re.search(r"Cannot install (.+?) because", output):

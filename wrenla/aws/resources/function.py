@@ -69,7 +69,7 @@ def has_code(function: Mapping[str, Any]) -> str | None:
 
 
 def reason_to_recreate(function: Mapping[str, Any]) -> str:
-    """Say why the function cannot be mended by an update; "" if it can."""
+    """Return why an update cannot mend the function; "" if it can."""
     if _MARK in function["Tags"]:
         # What decrypts the variables is granted to the role that was, not to one of the same name.
         return "its role was gone, and it does not work with a new one"
@@ -79,7 +79,7 @@ def reason_to_recreate(function: Mapping[str, Any]) -> str:
 
 
 class MarkForRecreation:
-    """A tag at the function, before its role is made again: afterwards nothing else would tell."""
+    """Mark for recreation: a tag, set before the role is made again, as nothing shows it afterwards."""
 
     def __init__(self, clients: Clients, spec: ResolvedSpec, function: Mapping[str, Any]) -> None:
         self._lambda, self._spec, self._function = clients.lambda_, spec, function

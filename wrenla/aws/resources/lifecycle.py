@@ -37,7 +37,7 @@ class Lifecycle:
 
     @classmethod
     def of(cls, clients: Clients, spec: ResolvedSpec) -> Lifecycle:
-        """Return the rules of the bucket, whoever has made them."""
+        """Return all rules of the bucket, ours and others'."""
         found = none_if(
             clients.s3.get_bucket_lifecycle_configuration,
             "NoSuchLifecycleConfiguration",

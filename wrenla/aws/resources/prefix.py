@@ -12,7 +12,7 @@ from wrenla.aws.resolve import variables_of
 from wrenla.aws.resources.lifecycle import Lifecycle
 from wrenla.aws.spec import FIRST_PREFIX, ResolvedSpec, bucket_args
 from wrenla.workspace.ownership import Kinds
-from wrenla_handler.stores import RUNS
+from wrenla_handler.stores.base import RUNS
 
 __all__ = ["check_free", "check_not_moved", "kinds_of_objects"]
 

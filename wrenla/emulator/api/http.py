@@ -1,4 +1,4 @@
-"""As much of HTTP/1.1 as the AWS clients and Lambda's runtime client speak, without waiting for anything."""
+"""HTTP/1.1 parser for AWS clients and Lambda's runtime client; it never waits."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ class Call:
 
 @dataclass(slots=True)
 class Outcome:
-    """What one attempt came to: a value or an error, and what is known of it."""
+    """Outcome of one attempt: a value or an error, and its figures."""
 
     value: Any = None
     error: Exception | None = None
@@ -212,7 +212,7 @@ class Channel(Protocol):
 
 
 class Transport(Protocol):
-    """How functions and arguments get to workers, and what those are."""
+    """Transport of functions and arguments to workers."""
 
     keeps_limits: bool
     """Its channels end attempts at their limit themselves."""

@@ -48,7 +48,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class CallStats:
-    """What one call took.
+    """Figures of one call.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class _Account:
 
 
 class Stoppable(Protocol):
-    """Who carries calls out, and can end some of them, running ones, too."""
+    """Queue that can end some of its calls, running ones too."""
 
     def stop(self, calls: Container[Future[Any]] | None = None) -> None: ...
 
@@ -108,7 +108,7 @@ class _Those:
 
 
 class _Waiters(list[Any]):
-    """Who waits for a future by `concurrent.futures.wait` or `as_completed`, so that Ctrl-C reaches us."""
+    """Waiters for a future by `concurrent.futures.wait` or `as_completed`, so that Ctrl-C reaches us."""
 
     def __init__(self, future: Future[Any]) -> None:
         super().__init__()
@@ -224,10 +224,10 @@ class Future(concurrent.futures.Future[_T], Generic[_T]):
 
     @property
     def stats(self) -> CallStats:
-        """What the call took; complete when it has ended."""
+        """Figures of the call; complete when it has ended."""
         return self._account.stats
 
     @property
     def logs(self) -> str:
-        """What the function printed and logged, in the attempt that counts; complete when it has ended."""
+        """Output and log of the function, in the attempt that counts; complete when it has ended."""
         return self._account.logs.decode("utf-8", "replace")

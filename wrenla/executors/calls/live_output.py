@@ -34,7 +34,7 @@ Mode: TypeAlias = Literal["show", "quiet", "stderr"]
 
 @dataclass(slots=True)
 class _Shown:
-    """What has been shown of one attempt."""
+    """Shown part of one attempt's output."""
 
     mode: Mode
     prefix: bytes

@@ -30,7 +30,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
-    """How calls are carried out; `Executor.options` says what each of them means."""
+    """Options of calls; `Executor.options` explains each of them."""
 
     timeout: float | None = None
     deadline: float | None = None

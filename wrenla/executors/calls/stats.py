@@ -15,7 +15,7 @@ __all__ = ["CallStatistics", "Stats", "ending_of"]
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What an executor's calls have come to so far.
+    """Statistics of an executor's calls so far.
 
     Attributes
     ----------
