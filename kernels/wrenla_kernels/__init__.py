@@ -26,11 +26,12 @@ from wrenla_kernels.reductions import (
     row_sums,
     sum_squares,
 )
-from wrenla_kernels.threads import BlasInfo, blas_threads, core_type_warning, scipy_blas_info
+from wrenla_kernels.threads import OLD_CORES, BlasInfo, blas_threads, core_type_warning, scipy_blas_info
 from wrenla_kernels.ufuncs import UFUNCS, apply_ufunc, ufunc_dtypes
 
 __all__ = [
     "DTYPES",
+    "OLD_CORES",
     "UFUNCS",
     "BlasInfo",
     "Matrix",

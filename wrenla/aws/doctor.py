@@ -20,7 +20,7 @@ from wrenla.aws.resources.lifecycle import DAYS, Lifecycle
 from wrenla.aws.spec import DeploySpec, ResolvedSpec, bucket_args
 from wrenla.executors.aws_lambda.handshake import PING, differences
 from wrenla_handler.aws_errors import error_status, is_not_accepted
-from wrenla_kernels.threads import OLD_CORES
+from wrenla_kernels import OLD_CORES
 
 __all__ = ["Check", "examine"]
 

@@ -28,7 +28,7 @@ CUTS = (Cut(), Cut("fixed", 1), Cut("fixed", 3), Cut("doubling", 1), Cut("doubli
 
 
 class Counts(NamedTuple):
-    """What a plan takes whose sums are not cut."""
+    """Counts of a plan with uncut sums: tasks, reads of tiles, waves."""
 
     tasks: int
     reads: int
