@@ -265,3 +265,16 @@ def test_two_processes_have_different_seeds(processes: wl.LocalExecutor) -> None
     assert len({pid for pid, _, _ in drawn}) == 2
     assert len({a for _, a, _ in drawn}) == 4
     assert len({b for _, _, b in drawn}) == 4
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_an_exception_that_takes_no_note_ends_its_call(kind: Any) -> None:
+    def fail(number: int) -> None:
+        error = ValueError(number)
+        error.__notes__ = 5  # type: ignore[assignment]
+        raise error
+
+    with wl.LocalExecutor(1, kind=kind, allowed_mem="300 MiB") as executor:
+        calls = executor.submit_many(fail, range(3))
+        assert [type(call.exception(timeout=60)) for call in calls] == 3 * [ValueError]
+        assert executor.submit(abs, -1).result(timeout=60) == 1

@@ -217,9 +217,17 @@ class Simulation:
     def stop(self, calls: set[Any] | None) -> None:
         for call, record in self.records.items():
             record.told |= not call.ended and (calls is None or call.future in calls)
+        running = {
+            attempt
+            for call, record in self.records.items()
+            if record.told and not call.ended
+            for attempt in call.running
+            if attempt in self.state.active
+        }
         rest = self.at_once(self.state.stopped(calls, self.now))
         self.others.append(deque(rest))
         self.graces.append([action.attempt for action in rest if isinstance(action, do.StopAttempt)])
+        assert running <= set(self.graces[-1]), "what runs is told to stop, also if its call waits again"
 
     def shut(self, cancel: bool) -> None:
         rest = self.at_once(self.state.shut(cancel=cancel))
@@ -445,12 +453,8 @@ def test_every_call_ends_once_whatever_happens_when(sim: Simulation, numbers: li
     sim.finish()
 
 
-@settings(BUSY, max_examples=200)
-@given(st.booleans(), st.lists(st.integers(0, 1 << 10), min_size=20, max_size=100))
-def test_of_a_call_and_its_copy_one_counts(keeps_limits: bool, numbers: list[int]) -> None:
-    script, batch = Script(numbers), Batch(1, complete=True)
-    sim = Simulation(2, keeps_limits, keeps_channels=True, threads=1000)
-    options = CallOptions(idempotent=True, retries=script.pick([0, 1]))
+def with_a_copy(sim: Simulation, batch: Batch, options: CallOptions) -> Call:
+    """Let the second of two workers have a copy of what the first one works at; return the call."""
     for _ in range(4):
         sim.submit(options, batch, held=False, chunk=False)
     sim.ready(1)  # has one for long, while the other worker is done with three
@@ -466,6 +470,27 @@ def test_of_a_call_and_its_copy_one_counts(keeps_limits: bool, numbers: list[int
     straggler = sim.workers[1].work[0].call
     assert sim.workers[2].work[0].call is straggler
     assert len(straggler.running) == 2
+    return straggler
+
+
+@pytest.mark.parametrize("keeps_limits", [False, True])
+def test_a_call_whose_copy_was_given_back_is_told_to_stop(keeps_limits: bool) -> None:
+    sim = Simulation(2, keeps_limits, keeps_channels=True, threads=1000)
+    straggler = with_a_copy(sim, Batch(1, complete=True), CallOptions(idempotent=True))
+    sim.answer(2, None)
+    assert len(straggler.running) == 1
+    sim.stop(None)
+    assert len(sim.graces[-1]) == 1
+    sim.finish()
+
+
+@settings(BUSY, max_examples=200)
+@given(st.booleans(), st.lists(st.integers(0, 1 << 10), min_size=20, max_size=100))
+def test_of_a_call_and_its_copy_one_counts(keeps_limits: bool, numbers: list[int]) -> None:
+    script, batch = Script(numbers), Batch(1, complete=True)
+    sim = Simulation(2, keeps_limits, keeps_channels=True, threads=1000)
+    options = CallOptions(idempotent=True, retries=script.pick([0, 1]))
+    with_a_copy(sim, batch, options)
     with suppress(StopIteration):
         while True:
             act(sim, script, batch, options)

@@ -56,7 +56,7 @@ class Message(msgspec.Struct, kw_only=True, tag_field="kind"):
 
     @classmethod
     def decode(cls, text: bytes) -> Self:
-        """Read a message that a wrenla has written. Raises ValueError if this is none of our version."""
+        """Read a message of our own side. Raises ValueError if its version or a type is another."""
         try:
             return msgspec.json.decode(text, type=cls)
         except ValueError as error:

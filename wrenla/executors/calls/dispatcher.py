@@ -1,18 +1,5 @@
 """Dispatcher of calls: threads that take calls from a queue to their workers, around a `State` that decides.
 
-::
-
-    caller's thread             a worker's thread                              worker process or function
-    ───────────────             ─────────────────                              ──────────────────────────
-    Submitter → submit          _take ───→ Channel.perform ──── Request ─────→ Runner → user's function
-                  │              ↑               │                                │
-         submitted│         ready│               └─→ _ended ←── Outcome ←──── Response
-                  ↓   claimed    ↓                      ↓ attempt_ended
-                 State: queue, attempts, retries, copies, deadlines, workers
-                  │ Hire, Wake   │ Begin, Wait, Leave   │ Resolve, Release
-                  ↓              ↓                      ↓
-               Thread         _take                  _resolve ──→ Future.result()
-
 A `Transport` makes channels and what they send. Calls also end from outside of their thread: a `Timer` ends
 those that are late, `stop` those that are cancelled. The first event that ends a call sets `call.ended`, with
 the lock held; later ones find it so, free what they hold and say nothing.
@@ -44,6 +31,9 @@ from wrenla_handler.threads import no_thread
 __all__ = ["Dispatcher"]
 
 logger = logging.getLogger("wrenla.calls")
+
+_LONGEST_WAIT = 10.0
+"""Seconds after which a worker looks again though nobody woke it: a finalizer ran just before its wait."""
 
 
 class Dispatcher:
@@ -127,12 +117,16 @@ class Dispatcher:
         """
         if self.forked:
             return
+        rest: list[Action] = []
         with self._lock:
-            rest = self._now(self._state.stopped(calls, time.monotonic()))
             self._stopping += 1
-        told = [action.attempt for action in rest if isinstance(action, do.StopAttempt)]
         try:
-            self._later(rest)
+            try:
+                with self._lock:
+                    rest += self._now(self._state.stopped(calls, time.monotonic()))
+            finally:  # a Ctrl-C that comes here must not lose what is decided: calls would never end
+                told = [action.attempt for action in rest if isinstance(action, do.StopAttempt)]
+                self._later(rest)
             with self._lock:
                 self._changed.wait_for(lambda: self._state.active.keys().isdisjoint(told), grace)
         finally:  # a second Ctrl-C ends the patience
@@ -219,18 +213,18 @@ class Dispatcher:
 
     def _resolve(self, call: Call, outcome: Outcome, alone: bool) -> None:
         """End a call."""
-        note_inputs(call, outcome, self.transport)
-        if alone:
-            self._release(call)
-        else:
-            self._tell(self._state.noted, call)
-        if outcome.logs:
-            level = logging.INFO if mode_of(call) == "quiet" else logging.DEBUG  # not twice
-            logger.log(level, "%s: %s printed:\n%s", call.future.id, call.label, call.future.logs.rstrip())
-        if outcome.error is not None:
-            call.future.set_exception(outcome.error)
-        else:
-            call.future.set_result(outcome.value)
+        try:
+            note_inputs(call, outcome, self.transport)
+            self._release(call) if alone else self._tell(self._state.noted, call)
+            if outcome.logs:
+                level = logging.INFO if mode_of(call) == "quiet" else logging.DEBUG  # not twice
+                printed = call.future.logs.rstrip()
+                logger.log(level, "%s: %s printed:\n%s", call.future.id, call.label, printed)
+        finally:  # also after Ctrl-C, or if the user's exception takes no note: somebody waits for the future
+            if outcome.error is not None:
+                call.future.set_exception(outcome.error)
+            else:
+                call.future.set_result(outcome.value)
 
     def _release(self, call: Call) -> None:
         release, call.release = call.release, None
@@ -253,20 +247,25 @@ class Dispatcher:
             return
         with self._lock:
             rest = self._now(event(who, time.monotonic()))
-        for action in rest:
-            if isinstance(action, do.Resolve | do.Fail):
+        apart = [action for action in rest if isinstance(action, do.Resolve | do.Fail)]
+        try:
+            self._later([action for action in rest if action not in apart])
+        finally:
+            for action in apart:
                 run_apart(self._later, [action])
-            else:
-                self._later([action])
 
     # one worker
 
     def _hire(self, hire: do.Hire) -> list[Action]:
         name, of = f"{self._name}-channel", (hire.worker,)
-        thread = threading.Thread(target=self._serve, args=of, name=name, daemon=True)
-        self._threads[hire.worker] = thread
+        thread = self._threads[hire.worker] = threading.Thread(None, self._serve, name, of, daemon=True)
         try:
             thread.start()
+        except KeyboardInterrupt:
+            if thread.ident is None:  # it will never say that it has left
+                del self._threads[hire.worker]
+                self._state.working.discard(hire.worker)
+            raise
         except RuntimeError as error:
             del self._threads[hire.worker]
             return self._now(self._state.not_hired(hire, no_thread("a thread for calls", error)))
@@ -320,12 +319,15 @@ class Dispatcher:
                     work += [action for action in ahead if isinstance(action, do.Begin)]
                     actions += ahead
                 elif isinstance(actions[0], do.Wait):
-                    # unless a finalizer has shut us down since, in this very thread: it woke nobody
+                    # unless a finalizer has shut us down since, in this very thread, and woke nobody
                     if closed == self._state.closed:
-                        self._work.wait(actions[0].seconds)
+                        self._work.wait(actions[0].seconds or _LONGEST_WAIT)
                 elif isinstance(actions[0], do.Leave):
                     return None
-            self._later([action for action in actions if isinstance(action, do.Release)])
+            try:
+                self._later([action for action in actions if isinstance(action, do.Release)])
+            except Exception:  # of a store: the attempts that have begun go on
+                logger.exception("freeing what a cancelled call of %s held", self._name)
             if work:
                 return list(work)
 

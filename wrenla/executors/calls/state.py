@@ -347,7 +347,8 @@ class State:
         mine = [call for call in self.queue if calls is None or call.future in calls]
         if mine:
             self.queue = deque(call for call in self.queue if not (calls is None or call.future in calls))
-        waiting = [call for call in mine if not call.ended]
+        # one that was given back may have a copy at work: then it does not wait
+        waiting = [call for call in mine if not call.ended and not call.running]
         for call in waiting:
             call.ended = True
         self.statistics.counts["cancelled"] += len(waiting)

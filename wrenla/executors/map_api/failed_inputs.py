@@ -75,7 +75,8 @@ def note(error: BaseException, text: str) -> None:
         ]
     if notes is None:
         object.__setattr__(error, "__notes__", [])  # which a frozen dataclass does not let `add_note` do
-    error.add_note(text)
+    if notes is None or isinstance(notes, list):  # who has put something else there gets no note
+        error.add_note(text)
 
 
 def note_inputs(call: Call, outcome: Outcome, transport: Transport) -> None:
