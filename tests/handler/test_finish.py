@@ -69,8 +69,3 @@ def test_potrf_counts_what_the_loops_do() -> None:
 )
 def test_counts(name: str, count: int) -> None:
     assert FINISHES[name].flops(3, 4) == count
-
-
-def test_only_finishes_that_say_so_do_something() -> None:
-    assert not Finish()
-    assert Finish("mirror")

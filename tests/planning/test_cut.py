@@ -76,7 +76,7 @@ TASK = st.builds(
     st.just("float64"),
     st.lists(a_read("D"), max_size=2).map(tuple),
     st.lists(TERM, max_size=4).map(tuple),
-    st.sampled_from(["", "potrf"]),
+    st.sampled_from([Finish(), Finish("potrf")]),
     st.lists(a_read("E"), max_size=1).map(tuple),
     st.just((7, 8)),
 )
@@ -88,7 +88,7 @@ def applied(task: Task) -> list[tuple[Read, Read, object]]:
 
 @given(TASK, CUTS, st.sampled_from([(5, 6), (9, 6)]))
 def test_pieces_of_a_task_are_the_task(task: Task, cut: Cut, extent: tuple[int, int]) -> None:
-    bounds = cut.bounds(task.length, bool(task.finish))
+    bounds = cut.bounds(task.length, bool(task.finish.kernel))
     pieces = [piece(task, a, b, c == len(bounds) - 1, extent) for c, (a, b) in enumerate(bounds)]
     assert [one for part in pieces for one in applied(part)] == applied(task)
     assert pieces[0].base == task.base

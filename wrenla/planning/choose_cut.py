@@ -54,7 +54,7 @@ def _longest_group(tiles: TileGraph, model: ExecutorModel) -> int:
     """Return how many terms fit into the seconds that one task may last, beside its base and its finish."""
     kinds: dict[object, Task] = {}
     for task in tiles.tasks:
-        kind = task.out.array, task.shape, task.finish
+        kind = task.out.array, task.shape, task.finish.kernel
         if task.terms and (kind not in kinds or kinds[kind].length < task.length):
             kinds[kind] = task
     fitting = math.inf
@@ -115,7 +115,7 @@ class _TileCosts:
         total = 0.0
         for number, task in enumerate(self.tiles.tasks):
             during = self.tiles.during[number]
-            pieces, terms, groups = _groups(cut, len(during), bool(task.finish))
+            pieces, terms, groups = _groups(cut, len(during), bool(task.finish.kernel))
             term, extra, end = self.term[number], self.extra[number], self.end[number]
             spent = len(during) * term + (pieces - 1) * extra + end
             total += spent

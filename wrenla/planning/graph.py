@@ -236,7 +236,7 @@ class Graph:
         counts: list[int] = []
         costs: list[tuple[float, float, float, int]] = []
         for number, task in enumerate(tiles.tasks):
-            bounds = cut.bounds(len(tiles.during[number]), bool(task.finish))
+            bounds = cut.bounds(len(tiles.during[number]), bool(task.finish.kernel))
             first = len(tile)
             final[number] = first + len(bounds) - 1
             flops, nbytes, reads = tiles.term_costs(task)

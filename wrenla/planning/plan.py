@@ -272,7 +272,7 @@ def _memory_kind(task: Task) -> object:
     factors = (read for term in task.terms for read in (term.a, term.b))
     ends = sum(len(list(read.refs())) for read in (*task.base, *task.args))
     reads = ends + 2 * task.length
-    sizes = task.out.array, task.shape, task.finish, len(task.args), min(reads, LOOKAHEAD + 1)
+    sizes = task.out.array, task.shape, task.finish.kernel, len(task.args), min(reads, LOOKAHEAD + 1)
     return sizes, kinds(task.base), kinds(task.args), kinds(factors)
 
 

@@ -21,7 +21,7 @@ from wrenla_handler.tiles.buffers import Buffers
 from wrenla_handler.tiles.cache import CacheKey, Tile, TileCache
 from wrenla_handler.tiles.sources import Sources, padded_bytes
 from wrenla_handler.tiles.spill import SpillFiles
-from wrenla_handler.tiles.task import ArraySpec, FunctionArray, HostArray, Read, StoredArray, TileRef
+from wrenla_handler.tiles.task import ArraySpec, Read, StoredArray, TileRef
 from wrenla_handler.tiles.values import Values
 
 __all__ = ["ReadAhead", "Report", "TileReader", "array_key", "cache_key"]
@@ -53,15 +53,12 @@ class Report:
 
 def cache_key(spec: ArraySpec, ref: TileRef) -> CacheKey:
     """Name a tile by its content, and, unless it was there before, by the run that makes it."""
-    return array_key(spec), ref.i, ref.j, ref.partial
+    return spec.name, ref.i, ref.j, ref.partial
 
 
 def array_key(spec: ArraySpec) -> str:
     """Name the tiles of an array as `cache_key` does."""
-    # what was read when nothing was said of it was not looked at
-    claim = spec.claim if isinstance(spec, FunctionArray | HostArray) else ""
-    run = spec.run if isinstance(spec, StoredArray | FunctionArray) else ""
-    return f"{run} {spec.identity} {claim}" if run or claim else spec.identity
+    return spec.name
 
 
 class TileReader:

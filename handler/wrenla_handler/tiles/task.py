@@ -217,9 +217,6 @@ class Finish:
     kernel: str = ""
     function: str = ""
 
-    def __bool__(self) -> bool:
-        return bool(self.kernel)
-
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -264,11 +261,11 @@ class Task:
 
         The lower triangle of a product A Aᴴ, which is mirrored at the end, is a `syrk`.
         """
-        if self.finish and self.finish.kernel != "mirror":
+        if self.finish.kernel not in ("", "mirror"):
             return self.finish.kernel
         if not self.terms and any(read.accumulate for read in self.base):
             return "add"
-        return "syrk" if self.finish else "gemm" if self.terms else "copy"
+        return "syrk" if self.finish.kernel else "gemm" if self.terms else "copy"
 
     def reads(self) -> Iterator[Read]:
         """Yield every read, in the order in which the worker makes them."""
@@ -307,6 +304,11 @@ class _Array:
     ndim: int = 2
     identity: str = ""
 
+    @property
+    def name(self) -> str:
+        """Name of its tiles in caches: the content, the run that makes it, and what nobody has looked at."""
+        return self.identity
+
     def place(self, ref: TileRef) -> str:
         """Say where a tile is, for messages."""
         return f"tile ({ref.i}, {ref.j})"
@@ -325,6 +327,10 @@ class StoredArray(_Array):
     owner: str = ""
     separator: Separator = "/"
     run: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.run} {self.identity} " if self.run else self.identity
 
     def key(self, ref: TileRef) -> str:
         """Return the key of a tile, below `url`."""
@@ -349,6 +355,11 @@ class FunctionArray(_Array):
     run: str = ""
     claim: str = ""
 
+    @property
+    def name(self) -> str:
+        # what was read when nothing was said of it was not looked at
+        return f"{self.run} {self.identity} {self.claim}" if self.run or self.claim else self.identity
+
 
 @dataclass(frozen=True, slots=True)
 class FormulaArray(_Array):
@@ -362,6 +373,10 @@ class HostArray(_Array):
     """An array in the memory of this process; `claim` is as of a `FunctionArray`."""
 
     claim: str = ""
+
+    @property
+    def name(self) -> str:
+        return f" {self.identity} {self.claim}" if self.claim else self.identity
 
 
 ArraySpec: TypeAlias = StoredArray | FunctionArray | FormulaArray | HostArray
