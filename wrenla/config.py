@@ -225,7 +225,11 @@ def _value(key: str, value: Any, source: str) -> Any:
                 raise ValueError(f"one of {', '.join(get_args(_CHOICES[key]))}")
             return value
         if key in ("store", "shared_folders"):
-            return os.fspath(value)
+            path = os.fspath(value)
+            folders = path.split(os.pathsep) if key == "shared_folders" else []
+            if not all(map(os.path.isabs, filter(None, folders))):
+                raise ValueError(f"whole paths of folders, separated by {os.pathsep!r}")
+            return path
         if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
             raise ValueError("a whole number")
         number = int(parse_bytes(value)) if key in _BYTES else int(value)

@@ -165,6 +165,8 @@ def test_unknown_key_without_near_name_lists_all() -> None:
         ("progress", "perhaps"),
         ("logs", "perhaps"),
         ("store", 7),
+        ("shared_folders", 7),
+        ("shared_folders", "/scratch:data"),
     ],
 )
 def test_a_bad_value_is_named_with_its_source(key: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:

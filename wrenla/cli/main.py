@@ -24,6 +24,7 @@ from wrenla_handler.tiles.layout import TileLayout
 __all__ = ["main"]
 
 _CHOSEN = {
+    "shared_folders": "none",
     "workers": "one for each processor",
     "allowed_mem": "half of what there is",
     "tile": "chosen for each matrix",
@@ -127,7 +128,7 @@ def show_settings() -> None:
     for name, origin in origins().items():
         value = getattr(now, name)
         text = format_bytes(value) if name in ("allowed_mem", "max_compute_bytes") else str(value)
-        if value is None or (value == 0 and value is not False):
+        if value is None or value == "" or (value == 0 and value is not False):
             text = _CHOSEN[name]
         source = f"WRENLA_{name.upper()}" if origin == "environment variable" else origin
         click.echo(f"{name:<18} {text:<36} {source}")
