@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 from wrenla.aws.packaging.target import running_python
 from wrenla.errors import SettingError
@@ -129,7 +128,7 @@ class ResolvedSpec:
     permissions_boundary: str = ""
     requirements: Path | None = None
     remembered: str = ""
-    environment: Mapping[str, str] = MappingProxyType({})
+    environment: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str]
     python: str = field(default_factory=running_python)
 
