@@ -14,6 +14,7 @@ import wrenla as wl
 from tests.processes import children, open_files
 from tests.settings import own_settings_in
 from tests.waiting import until
+from wrenla.executors.local.process_channels import ProcessTransport
 from wrenla_handler.stores.urls import open_store
 
 from .gate import Gate
@@ -98,5 +99,9 @@ def shared(
         made.store()
         # with a function of the module if there is one: to load it a worker has to import the module
         list(made.map(getattr(request.module, "slow", time.sleep), [0.3] * 4))
+        transport = made.calls.transport
+        # on a busy machine one worker may be done with all of them while the other one still starts
+        while isinstance(transport, ProcessTransport) and sum(c.has_child for c in transport.channels) < 2:
+            list(made.map(time.sleep, [0.3] * 4))
     yield made
     made.shutdown()
