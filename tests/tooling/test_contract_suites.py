@@ -229,6 +229,7 @@ FAILING = {
 """What has to fail, of each; the class `TestFine` passes."""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("text", FAILING, ids=["stores", "executors", "algorithms"])
 def test_what_is_broken_fails_where_it_is(text: str, tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from wrenla.testing import ExecutorTests
 
 
+@pytest.mark.slow  # each of its parts is tested on the emulator in its own file, too
 class TestLambdaExecutor(ExecutorTests):
     """Of the fixture `executor` of this folder."""
