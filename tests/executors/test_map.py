@@ -18,6 +18,7 @@ import pytest
 import wrenla as wl
 from tests.waiting import until, until_idle
 from wrenla.errors import OutOfMemory, RemoteError, WorkerDied
+from wrenla.testing.calls import Counted
 
 from .gate import Gate
 
@@ -29,22 +30,6 @@ def slow(x: float) -> float:
 
 def inverse(x: float) -> float:
     return 1 / x
-
-
-class Counted:
-    """Inputs, and how many have been asked for."""
-
-    def __init__(self, inputs: Any) -> None:
-        self.inputs = iter(inputs)
-        self.taken = 0
-
-    def __iter__(self) -> Counted:
-        return self
-
-    def __next__(self) -> Any:
-        found = next(self.inputs)
-        self.taken += 1
-        return found
 
 
 def test_a_slow_one_comes_last_if_order_does_not_matter(shared: wl.LocalExecutor) -> None:

@@ -120,13 +120,13 @@ def _look(name: str, url: str, older_than: float) -> tuple[Leftover, Standing | 
     store = open_store(url)
     try:
         found = standing(store, LEASE)
-        infos = list(store.scan())
-        if found is None and not infos:
-            # a process was killed between making the folder and taking the lease, or while removing it; one
-            # that is just there makes the folder again if it goes
-            return Leftover(name, url), None
-        if found is None or not lease_is_of(found.data, name):
+        if found is None:
+            # if it is empty, a process was killed between making the folder and taking the lease, or while
+            # removing it; one that is just there makes the folder again if it goes
+            return (Leftover(name, url), None) if next(store.list(), None) is None else None
+        if not lease_is_of(found.data, name):
             return None
+        infos = list(store.scan())
         saves = saves_of(store)
     finally:
         store.close()

@@ -50,14 +50,14 @@ def _functions() -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
 slow, inverse = _functions()
 
 
-class _Counted:
+class Counted:
     """Inputs, and how many have been asked for."""
 
     def __init__(self, inputs: Any) -> None:
         self.inputs = iter(inputs)
         self.taken = 0
 
-    def __iter__(self) -> _Counted:
+    def __iter__(self) -> Counted:
         return self
 
     def __next__(self) -> Any:
@@ -256,7 +256,7 @@ class CallTests:
     def test_map_consumes_inputs_as_results_are(
         self, executor: Executor, buffersize: int, ordered: bool
     ) -> None:
-        inputs = _Counted(itertools.count())
+        inputs = Counted(itertools.count())
         found: Any = executor.map(abs, inputs, buffersize=buffersize, ordered=ordered)
         assert inputs.taken == buffersize
         for taken in range(1, 30):
@@ -270,7 +270,7 @@ class CallTests:
     def test_map_consumes_all_inputs_and_no_more(
         self, executor: Executor, count: int, buffersize: int | None
     ) -> None:
-        inputs = _Counted(range(count))
+        inputs = Counted(range(count))
         found = executor.map(abs, inputs, buffersize=buffersize)
         assert inputs.taken == min(count, buffersize or count)
         assert list(found) == list(range(count))

@@ -238,7 +238,7 @@ class LocalStore:
         if root:
             with contextlib.suppress(OSError):
                 if self._below:
-                    self._remove_folder(self._below)
+                    self._remove(os.rmdir, self._below)
                 else:
                     os.rmdir(self._anchor)
 
@@ -250,24 +250,18 @@ class LocalStore:
             path = f"{below}{name}"
             if status is not None and HALF_WRITTEN.fullmatch(name):
                 with contextlib.suppress(OSError):
-                    self._unlink(below, name)
+                    self._remove(os.unlink, [*self._below, *path.split("/")])
             elif status is None and ours(path):
                 self._prune(f"{path}/", ours)
                 # fails where there still is something, or where someone else was faster
                 with contextlib.suppress(OSError):
-                    self._remove_folder([*self._below, *path.split("/")])
+                    self._remove(os.rmdir, [*self._below, *path.split("/")])
 
-    def _unlink(self, below: str, name: str) -> None:
-        folder = open_folder(self._anchor, [*self._below, *below.split("/")[:-1]])
-        try:
-            os.unlink(name, dir_fd=folder)
-        finally:
-            os.close(folder)
-
-    def _remove_folder(self, parts: Sequence[str]) -> None:
+    def _remove(self, by: Callable[..., None], parts: Sequence[str]) -> None:
+        """Remove a file or an empty folder, by `os.unlink` or `os.rmdir`."""
         parent = open_folder(self._anchor, parts[:-1])
         try:
-            os.rmdir(parts[-1], dir_fd=parent)
+            by(parts[-1], dir_fd=parent)
         finally:
             os.close(parent)
 

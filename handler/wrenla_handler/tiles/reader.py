@@ -24,7 +24,7 @@ from wrenla_handler.tiles.spill import SpillFiles
 from wrenla_handler.tiles.task import ArraySpec, Read, StoredArray, TileRef
 from wrenla_handler.tiles.values import Values
 
-__all__ = ["ReadAhead", "Report", "TileReader", "array_key", "cache_key"]
+__all__ = ["ReadAhead", "Report", "TileReader", "cache_key"]
 
 _LOOKAHEAD = 4
 """How many tiles are read ahead of the kernels."""
@@ -54,11 +54,6 @@ class Report:
 def cache_key(spec: ArraySpec, ref: TileRef) -> CacheKey:
     """Name a tile by its content, and, unless it was there before, by the run that makes it."""
     return spec.name, ref.i, ref.j, ref.partial
-
-
-def array_key(spec: ArraySpec) -> str:
-    """Name the tiles of an array as `cache_key` does."""
-    return spec.name
 
 
 class TileReader:

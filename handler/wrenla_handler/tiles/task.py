@@ -309,6 +309,10 @@ class _Array:
         """Name of its tiles in caches: the content, the run that makes it, and what nobody has looked at."""
         return self.identity
 
+    def _name(self, run: str, claim: str) -> str:
+        # what was read when nothing was said of it was not looked at
+        return f"{run} {self.identity} {claim}" if run or claim else self.identity
+
     def place(self, ref: TileRef) -> str:
         """Say where a tile is, for messages."""
         return f"tile ({ref.i}, {ref.j})"
@@ -330,7 +334,7 @@ class StoredArray(_Array):
 
     @property
     def name(self) -> str:
-        return f"{self.run} {self.identity} " if self.run else self.identity
+        return self._name(self.run, "")
 
     def key(self, ref: TileRef) -> str:
         """Return the key of a tile, below `url`."""
@@ -357,8 +361,7 @@ class FunctionArray(_Array):
 
     @property
     def name(self) -> str:
-        # what was read when nothing was said of it was not looked at
-        return f"{self.run} {self.identity} {self.claim}" if self.run or self.claim else self.identity
+        return self._name(self.run, self.claim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,7 +379,7 @@ class HostArray(_Array):
 
     @property
     def name(self) -> str:
-        return f" {self.identity} {self.claim}" if self.claim else self.identity
+        return self._name("", self.claim)
 
 
 ArraySpec: TypeAlias = StoredArray | FunctionArray | FormulaArray | HostArray

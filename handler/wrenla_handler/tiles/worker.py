@@ -18,12 +18,12 @@ from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.finish import Operand, finish_kernel
-from wrenla_handler.tiles.reader import ReadAhead, Report, TileReader, array_key, cache_key
+from wrenla_handler.tiles.reader import ReadAhead, Report, TileReader, cache_key
 from wrenla_handler.tiles.sources import as_bytes
 from wrenla_handler.tiles.task import ArraySpec, FunctionArray, Read, StoredArray, Task, Term, TileRef, stored
 from wrenla_handler.tiles.values import Values, simplest
 
-__all__ = ["Report", "Worker", "array_key", "cache_key", "put_tile"]
+__all__ = ["Report", "Worker", "cache_key", "put_tile"]
 
 
 class Worker(TileReader):
@@ -31,8 +31,9 @@ class Worker(TileReader):
 
     def run(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Report:
         """Execute one task and commit its tile, unless another worker has done so first."""
-        with memory_for(stored(arrays, task.out.array).place(task.out)):
-            return _Execution(self, task, arrays).run()
+        spec = stored(arrays, task.out.array)
+        with memory_for(spec.place(task.out)):
+            return _Execution(self, task, arrays).run(spec)
 
 
 class _Execution:
@@ -46,10 +47,10 @@ class _Execution:
         self.ahead = ReadAhead(worker, refs, arrays, self.report)
         self.values = Values(self.ahead.take, self.dtype)
 
-    def run(self) -> Report:
+    def run(self, spec: StoredArray) -> Report:
+        """Make the tile and commit it to the array that it is of."""
         start = time.perf_counter()
         task, report, buffers = self.task, self.report, self.worker.buffers
-        spec = stored(self.arrays, task.out.array)
         rows, cols = spec.grid.extent(task.out.i, task.out.j)
         buffer = buffers.take(*spec.grid.tile, spec.dtype)
         inner = buffer[:rows, :cols]

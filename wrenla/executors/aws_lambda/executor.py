@@ -36,7 +36,7 @@ from wrenla_handler.stores.s3.client import expect_owner, use_session
 from wrenla_handler.stores.urls import join
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.task import ArraySpec, Task, TileRef
-from wrenla_handler.tiles.worker import Report, Worker, array_key
+from wrenla_handler.tiles.worker import Report, Worker
 
 __all__ = ["LambdaExecutor"]
 
@@ -233,7 +233,7 @@ class LambdaExecutor(Executor):
         """Do nothing: caches of workers drop old tiles by themselves."""
 
     def forget_array(self, spec: ArraySpec) -> None:
-        self._home.cache.drop_array(array_key(spec))
+        self._home.cache.drop_array(spec.name)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the executor when all submitted calls have ended, and remove what was stored for them.

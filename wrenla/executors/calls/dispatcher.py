@@ -118,6 +118,7 @@ class Dispatcher:
         if self.forked:
             return
         rest: list[Action] = []
+        told: list[Attempt] = []
         with self._lock:
             self._stopping += 1
         try:
@@ -125,7 +126,7 @@ class Dispatcher:
                 with self._lock:
                     rest += self._now(self._state.stopped(calls, time.monotonic()))
             finally:  # a Ctrl-C that comes here must not lose what is decided: calls would never end
-                told = [action.attempt for action in rest if isinstance(action, do.StopAttempt)]
+                told += [action.attempt for action in rest if isinstance(action, do.StopAttempt)]
                 self._later(rest)
             with self._lock:
                 self._changed.wait_for(lambda: self._state.active.keys().isdisjoint(told), grace)
@@ -171,8 +172,7 @@ class Dispatcher:
         """Take one step of the state, and do all that follows."""
         with self._lock:
             rest = self._now(event(*of))
-        if rest:
-            self._later(rest)
+        self._later(rest)
 
     def _now(self, actions: Sequence[Action]) -> list[Action]:
         """Do with the lock held what must be done before the next step; return the other actions.
@@ -247,11 +247,11 @@ class Dispatcher:
             return
         with self._lock:
             rest = self._now(event(who, time.monotonic()))
-        apart = [action for action in rest if isinstance(action, do.Resolve | do.Fail)]
+        ends = (do.Resolve, do.Fail)
         try:
-            self._later([action for action in rest if action not in apart])
+            self._later([action for action in rest if not isinstance(action, ends)])
         finally:
-            for action in apart:
+            for action in (action for action in rest if isinstance(action, ends)):
                 run_apart(self._later, [action])
 
     # one worker

@@ -36,7 +36,7 @@ from wrenla_handler.machine import memory_of_this_machine, processors
 from wrenla_handler.stores.base import Reach
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.task import ArraySpec, Task, TileRef
-from wrenla_handler.tiles.worker import Report, Worker, array_key, cache_key
+from wrenla_handler.tiles.worker import Report, Worker, cache_key
 from wrenla_kernels import blas_threads, core_type_warning
 
 __all__ = ["LocalExecutor", "memory_of_this_machine"]
@@ -243,7 +243,7 @@ class LocalExecutor(Executor):
         self._home.cache.drop(cache_key(spec, ref))
 
     def forget_array(self, spec: ArraySpec) -> None:
-        self._home.cache.drop_array(array_key(spec))
+        self._home.cache.drop_array(spec.name)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End processes and threads when all submitted calls have ended.
