@@ -19,6 +19,8 @@ S3_TESTS := tests/s3 tests/handler tests/run -k s3
 # Tests run beside each other: most of them wait for something. `make test BESIDE=` runs one after the other.
 BESIDE ?= -n 6 --dist worksteal
 BESIDE_SLOW ?= -n 2 --dist worksteal
+# Not even looked at: each of these processes would load the test suites of others.
+NO_PEERS = --ignore=tests/peers
 
 # Tests start hundreds of interpreters: none of them may have to compile the sources first.
 unexport PYTHONDONTWRITEBYTECODE
@@ -50,10 +52,10 @@ demo: $(VENV)/.dev
 	$(BIN)/python examples/kriging.py
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow and not peers" $(BESIDE)
+	$(BIN)/python -m pytest -m "not slow" $(NO_PEERS) $(BESIDE)
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "slow and not peers" $(BESIDE_SLOW)
+	$(BIN)/python -m pytest -m slow $(NO_PEERS) $(BESIDE_SLOW)
 
 test-all: test test-slow
 
@@ -79,7 +81,7 @@ test-pythons:
 # What starts no process and opens no socket: half of all tests.
 test-unit: $(VENV)/.dev
 	@echo "unit tests on $$($(BIN)/python --version)"
-	$(BIN)/python -m pytest -m "unit and not slow and not peers" $(BESIDE)
+	$(BIN)/python -m pytest -m "unit and not slow" $(NO_PEERS) $(BESIDE)
 
 # The test suites of CPython, NumPy, SciPy and Lithops, run against wrenla; those that are not installed are skipped.
 test-peers: $(VENV)/.dev

@@ -10,10 +10,12 @@ import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import botocore.httpsession
 import botocore.session
 import hypothesis
 import pytest
 
+from tests.moto_server import moto_server
 from tests.tiers import kept_to, tier_of
 from wrenla_handler.stores.s3.client import close_clients, shared_client
 
@@ -23,10 +25,12 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("tests")
 
-_WITH_AN_EMULATOR = Path(__file__).parent / "aws/lambda_"
+_WITH_AN_EMULATOR = f"{Path(__file__).parent}/aws/lambda_/"
 
 # Tests make hundreds of clients, and every session would parse the descriptions of AWS's services again.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+# … and read its certificates, though what is here speaks HTTP
+botocore.httpsession.create_urllib3_context = functools.cache(botocore.httpsession.create_urllib3_context)
 
 
 def pytest_configure() -> None:
@@ -47,7 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         item.add_marker(tier_of(item))
-    items.sort(key=lambda item: not item.path.is_relative_to(_WITH_AN_EMULATOR))
+    items.sort(key=lambda item: not str(item.path).startswith(_WITH_AN_EMULATOR))
 
 
 def pytest_collection_finish() -> None:
@@ -71,15 +75,10 @@ def s3_endpoint() -> Iterator[str]:
         yield os.environ["TEST_S3_ENDPOINT"]
         close_clients()
         return
-    from moto.server import ThreadedMotoServer  # half a second, which most tests do not need
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    pytest_collection_finish()
-    yield f"http://{host}:{port}"
-    close_clients()
-    server.stop()
+    with moto_server() as url:
+        pytest_collection_finish()
+        yield url
+        close_clients()
 
 
 @pytest.fixture

@@ -11,11 +11,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import scipy.linalg
 
 Array: TypeAlias = npt.NDArray[Any]
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
+
+ONE_REAL_ONE_COMPLEX = [
+    pytest.param(dtype, marks=[pytest.mark.slow] if dtype in ("float32", "complex128") else [])
+    for dtype in DTYPES
+]
+"""For tests in which precisions hardly differ: float64 and complex64 every day, the others are slow."""
 
 TILINGS = (
     (1, 1),

@@ -14,7 +14,7 @@ from wrenla.planning.cut import Cut
 
 from . import gallery
 from .conftest import ForceCut, Workers
-from .gallery import DTYPES, Array
+from .gallery import DTYPES, ONE_REAL_ONE_COMPLEX, Array
 
 CUTS = (Cut(), Cut("fixed", 1), Cut("fixed", 3), Cut("doubling", 1), Cut("doubling", 4), Cut("doubling", 16))
 
@@ -73,7 +73,7 @@ def expected(workers: Workers) -> Callable[[str], list[Array]]:
     return of
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ONE_REAL_ONE_COMPLEX)
 @pytest.mark.parametrize("cut", CUTS, ids=str)
 def test_bits_are_equal_for_cuts_schedules_and_workers(
     cut: Cut, dtype: str, workers: Workers, force_cut: ForceCut, expected: Callable[[str], list[Array]]

@@ -123,7 +123,7 @@ def test_run_on_unreachable_matrix_is_reach_error(function: Endpoint, make: Make
     assert [event["kind"] for event in function.asked if event["kind"] != "ping"] == []
 
 
-def test_what_functions_of_tiles_print_and_lack(
+def test_output_and_missing_module_of_tile_functions_are_reported(
     function: Endpoint, make: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def ones(i: Any, j: Any) -> Any:

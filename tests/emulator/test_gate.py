@@ -74,7 +74,7 @@ KEY = "a b/c+d=é~*'()!&?%41;,:@$/."
 
 
 @pytest.mark.parametrize("style", ["path", "virtual"])
-def test_whatever_is_signed_well_is_let_through(
+def test_well_signed_requests_are_let_through(
     stand: Stand, style: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket = stand.bucket()

@@ -102,7 +102,7 @@ def test_a_failure_inside_leaves_nothing_either(zipped: Path) -> None:
     assert dict(os.environ) == before
 
 
-def test_what_cannot_be_had_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_impossible_options_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"go together"):
         LambdaEmulator(handler="a.b")
     with pytest.raises(ValueError, match=r"runtime='python2\.7'"):
@@ -161,7 +161,9 @@ with LambdaEmulator(handler="handlers.sleeps", **options) as aws:
     ],
 )
 @pytest.mark.parametrize("victim", ["parent", "emulator", "both"])
-def test_what_is_killed_leaves_nothing(zipped: Path, victim: str, protection: tuple[str, str]) -> None:
+def test_killed_emulator_leaves_no_processes_or_folders(
+    zipped: Path, victim: str, protection: tuple[str, str]
+) -> None:
     """The parent: its emulator ends in order. The emulator: its parent sweeps up. Both: the next one does."""
     parent = subprocess.Popen(
         [sys.executable, "-c", _PARENT, str(zipped), *protection],
@@ -190,9 +192,7 @@ def test_what_is_killed_leaves_nothing(zipped: Path, victim: str, protection: tu
     assert _folders(emulator) == []
 
 
-def test_what_does_not_end_is_killed_and_leaves_nothing(
-    zipped: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopped_emulator_is_killed_and_leaves_nothing(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wrenla.emulator.client._END", 0.2)
     with LambdaEmulator(package=zipped, handler="handlers.echo", isolation="plain") as aws:
         boto3.client("lambda").invoke(FunctionName=aws.function, Payload=b"{}")

@@ -176,7 +176,7 @@ def test_there_is_no_shared_memory(stand: Stand) -> None:
     assert "made" not in stand.call(stand.function("locks")).value
 
 
-def test_what_plain_functions_have_more_is_said(plain: Stand) -> None:
+def test_plain_isolation_lists_its_gaps(plain: Stand) -> None:
     assert plain.call(plain.function("locks")).value == "made"
     assert [each for each in plain.ready.missing if each.startswith("/dev/shm can be written")]
 

@@ -160,7 +160,7 @@ def test_objects_of_others_are_not_deleted(strict: Stand, driver: tuple[boto3.Se
     assert strict.s3.list_objects_v2(Bucket=spec.bucket, Prefix="other/y")["KeyCount"] == 1
 
 
-def test_who_may_list_a_bucket_may_ask_whether_it_is_there(strict: Stand) -> None:
+def test_list_bucket_permission_allows_head_bucket(strict: Stand) -> None:
     bucket = strict.bucket()
     policy = json.loads(_policy("s3:ListBucket", f"arn:aws:s3:::{bucket}"))
     client = strict.client("s3", _user(strict, "lister", policy))
@@ -170,7 +170,7 @@ def test_who_may_list_a_bucket_may_ask_whether_it_is_there(strict: Stand) -> Non
         client.head_bucket(Bucket=strict.bucket())
 
 
-def test_whoever_makes_functions_must_be_allowed_to_pass_their_roles(strict: Stand) -> None:
+def test_create_function_needs_pass_role(strict: Stand) -> None:
     policy = json.loads(_policy("lambda:*", "*"))
     client = strict.client("lambda", _user(strict, "maker", policy))
     role = strict.role()

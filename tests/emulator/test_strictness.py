@@ -226,7 +226,7 @@ def test_body_of_refused_request_is_not_read(stand: Stand) -> None:
     assert _unread(wrong[0], "PUT", f"/{bucket}/key", headers, 700 << 20)[0] == 403
 
 
-def test_who_sends_all_the_same_is_answered(stand: Stand) -> None:
+def test_large_unsigned_bodies_are_answered(stand: Stand) -> None:
     """The connection is not reset while he is sending: he might not see the answer."""
     for url in (stand.ready.lambda_url, stand.ready.s3_url):
         connection = HTTPConnection(urlsplit(url).netloc, timeout=20)

@@ -93,7 +93,7 @@ def test_logs_are_what_was_printed(where: str, envelopes: RemoteTransport) -> No
         envelopes.forget_record(envelopes.request(call, Attempt(1, 0.0)))
 
 
-def test_what_was_stored_of_an_answer_that_could_not_be_is_removed(envelopes: RemoteTransport) -> None:
+def test_parts_of_unsaved_result_are_removed(envelopes: RemoteTransport) -> None:
     store = envelopes.scratch.store
     for key in ("a-1-value-0", "a-1-value-1", "a-11-value-0", "a-2-value-0"):
         store.put(f"results/{key}", b"x")

@@ -115,7 +115,7 @@ def test_timeouts_of_others_stay_as_they_are(executor: wl.LocalExecutor) -> None
         list(executor.map(abs, inputs(), timeout=60, buffersize=1))
 
 
-def test_what_is_closed_cancels_the_rest_with_a_timeout_too(executor: wl.LocalExecutor) -> None:
+def test_closing_results_with_timeout_cancels_the_rest(executor: wl.LocalExecutor) -> None:
     results = executor.map(nap, [0.0] + [0.5] * 20, timeout=60)
     assert next(results) == 0.0
     results.close()  # type: ignore[attr-defined]

@@ -109,7 +109,7 @@ def closure() -> Callable[[int], int]:
         (Adder, (3,), None),
     ],
 )
-def test_whatever_can_be_called(
+def test_submit_takes_any_callable(
     shared: wl.LocalExecutor, fn: Callable[..., Any], args: tuple[Any, ...], expected: Any
 ) -> None:
     result = shared.submit(fn, *args).result(timeout=30)
@@ -155,7 +155,7 @@ def test_arguments_of_a_process_are_copies(processes: wl.LocalExecutor) -> None:
     assert x[0] == 0
 
 
-def test_what_cannot_be_pickled_is_refused_at_once(processes: wl.LocalExecutor) -> None:
+def test_unpicklable_functions_and_arguments_are_refused_at_once(processes: wl.LocalExecutor) -> None:
     lock = threading.Lock()
     before = processes.stats().submitted
     with pytest.raises((TypeError, pickle.PicklingError)) as caught:

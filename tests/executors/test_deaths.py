@@ -51,7 +51,9 @@ def test_killed_before_the_call(
 
 
 @pytest.mark.parametrize("act", [hangs_in_a_process_of_its_own, None], ids=["timeout", "killed"])
-def test_what_a_function_has_started_goes_with_it(act: Callable[[Path], None] | None, tmp_path: Path) -> None:
+def test_subprocess_of_a_function_ends_with_its_worker(
+    act: Callable[[Path], None] | None, tmp_path: Path
+) -> None:
     def starts_and_dies(folder: Path) -> None:
         (folder / "pid").write_text(str(subprocess.Popen(["sleep", "1000"]).pid))
         kill_myself()

@@ -112,7 +112,7 @@ def test_each_sort_of_failure_has_attempts_of_its_own() -> None:
     assert ends(a_call(retries=1, idempotent=True), LOST, LOST, RAISED, RAISED) == [True] * 3 + [False]
 
 
-def test_what_runs_too_long_is_a_failure_of_the_function() -> None:
+def test_timeouts_count_as_failures_of_the_function() -> None:
     assert ends(a_call(retries=2, idempotent=True), LATE, RAISED, LATE) == [True, True, False]
 
 

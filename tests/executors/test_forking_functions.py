@@ -81,7 +81,7 @@ def test_a_child_goes_with_its_worker() -> None:
     assert until(lambda: not os.path.exists(f"/proc/{child}") or _is_dead(child))
 
 
-def test_what_a_child_raises_is_printed() -> None:
+def test_traceback_of_forked_child_is_in_logs() -> None:
     with wl.LocalExecutor(1, allowed_mem="300 MiB") as executor:
         future = executor.submit(status_of_child_that_raises)
         assert future.result(timeout=20) == 1

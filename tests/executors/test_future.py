@@ -142,7 +142,7 @@ def test_the_worker_is_named(processes: wl.LocalExecutor) -> None:
     assert future.attempts[0].worker == f"process {future.result()}"
 
 
-def test_what_it_took(shared: wl.LocalExecutor) -> None:
+def test_future_stats_give_seconds_and_bytes(shared: wl.LocalExecutor) -> None:
     block = [shared.submit(slow, 0.2) for _ in range(2)]
     future = shared.submit(lambda x: (time.sleep(0.1), x)[1], np.zeros(100_000))
     future.result(timeout=10)

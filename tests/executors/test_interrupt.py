@@ -34,28 +34,28 @@ import wrenla as wl
 folder = Path(sys.argv[1])
 
 def slow(x, more=bytes(1 << 20)):
-    (folder / f"began-{x}").write_text(str(os.getpid()))
-    try:
+    try:  # the interrupt may come as soon as the file is there
+        (folder / f"began-{x}").write_text(str(os.getpid()))
         time.sleep(60)
     finally:
         (folder / f"finally-{x}").touch()
 
 def slow_and_deaf(x):
-    (folder / f"began-{x}").write_text(str(os.getpid()))
     while True:
         try:
+            (folder / f"began-{x}").write_text(str(os.getpid()))
             time.sleep(60)
         except BaseException:
             (folder / f"finally-{x}").touch()
 
 def slow_thread(x):
-    (folder / f"began-{x}").touch()
+    (folder / f"began-{x}").write_text(str(os.getpid()))
     while not wl.cancelled():
         time.sleep(0.01)
     (folder / f"finally-{x}").touch()
 
 def sleeping_thread(x):
-    (folder / f"began-{x}").touch()
+    (folder / f"began-{x}").write_text(str(os.getpid()))
     time.sleep(60)
 """
 
@@ -203,8 +203,7 @@ def stored(folder: Path) -> list[str]:
 
 def interrupted(process: subprocess.Popen[str], folder: Path) -> str:
     """Interrupt a script when its functions run; return what it said."""
-    assert until(lambda: len(began(folder)) == 2)
-    time.sleep(0.1)  # the files are there before they say anything
+    assert until(lambda: len([pid for pid in began(folder) if pid]) == 2)
     at = time.monotonic()
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)
@@ -281,8 +280,7 @@ with wl.LocalExecutor(2, {kind!r}) as executor:
 
 def test_killed(script: Script, tmp_path: Path) -> None:
     process = script(SLOW + PROCESS_SCRIPTS["result"])
-    assert until(lambda: len(began(tmp_path)) == 2)
-    time.sleep(0.1)
+    assert until(lambda: len([pid for pid in began(tmp_path) if pid]) == 2)
     pids = began(tmp_path)
     process.kill()
     process.wait()

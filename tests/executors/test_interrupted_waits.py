@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, as_completed, wait
+from pathlib import Path
 from typing import Any
 
 import wrenla as wl
@@ -19,10 +20,11 @@ def until_told(_: object = None) -> None:
         time.sleep(0.01)
 
 
-def deaf(_: object = None) -> None:
+def deaf(mark: Path) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
+            mark.touch()
             time.sleep(60)
         except BaseException:
             continue
@@ -44,7 +46,7 @@ SUBMITS: dict[str, Callable[[wl.LocalExecutor], list[Any]]] = {
 }
 
 
-def test_what_is_waited_for_ends(executor: wl.LocalExecutor) -> None:
+def test_interrupted_waits_cancel_their_futures(executor: wl.LocalExecutor) -> None:
     pairs = [("submit", way) for way in WAITS] + [(how, way) for how in SUBMITS for way in ("result", "wait")]
     for how, way in pairs[:5] + pairs[7:]:
         futures = SUBMITS[how](executor)
@@ -80,11 +82,10 @@ def test_futures_of_two_executors(executor: wl.LocalExecutor) -> None:
         assert until_idle(another)
 
 
-def test_a_second_ctrl_c_ends_the_patience(processes: wl.LocalExecutor) -> None:
+def test_a_second_ctrl_c_ends_the_patience(processes: wl.LocalExecutor, tmp_path: Path) -> None:
     """Functions that do not care get a second to clear up, unless somebody cannot wait so long."""
-    future = processes.submit(deaf)
-    assert until(lambda: processes.stats().running)
-    time.sleep(0.2)  # the function is to be deaf by now
+    future = processes.submit(deaf, tmp_path / "deaf")
+    assert until((tmp_path / "deaf").exists)
     with interrupts("result", "stop"):
         future.result()
     assert until_idle(processes)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from tests.waiting import until, until_idle
+from tests.waiting import slowed, until, until_idle
 from wrenla.errors import OutOfMemory, RemoteError, WorkerDied
 from wrenla.testing.calls import Counted
 
@@ -123,7 +123,11 @@ def test_calls_begin_before_anybody_asks(shared: wl.LocalExecutor, tmp_path: Pat
 @pytest.mark.parametrize("chunksize", [1, 2])
 def test_a_timeout_is_of_waiting(shared: wl.LocalExecutor, chunksize: int, ordered: bool, gate: Gate) -> None:
     found = shared.map(
-        lambda x: x and gate.wait(x), [0, 0, *range(1, 7)], timeout=0.6, chunksize=chunksize, ordered=ordered
+        lambda x: x and gate.wait(x),
+        [0, 0, *range(1, 7)],
+        timeout=slowed(0.6),
+        chunksize=chunksize,
+        ordered=ordered,
     )
     assert [next(found), next(found)] == [0, 0]
     with pytest.raises(TimeoutError):

@@ -78,7 +78,7 @@ def test_the_order_is_kept_and_the_tree_is_as_it_should_be(
     assert shared.stats().submitted - before.submitted == n + reductions(n, fan_in)
 
 
-def test_what_the_reduction_gets(shared: wl.LocalExecutor) -> None:
+def test_map_reduce_passes_lists_of_fan_in_values(shared: wl.LocalExecutor) -> None:
     def group(values: list[Any]) -> tuple[Any, ...]:
         assert type(values) is list
         return tuple(values)
@@ -154,7 +154,7 @@ def test_intermediate_results_never_come_home(
     assert result.nbytes > INLINE
 
 
-def test_when_a_call_fails_so_does_the_whole(processes: wl.LocalExecutor) -> None:
+def test_map_reduce_fails_with_its_call(processes: wl.LocalExecutor) -> None:
     def some_fail(x: int) -> np.ndarray:
         if x == 5:
             raise LookupError("no five")
@@ -172,7 +172,7 @@ def test_when_a_call_fails_so_does_the_whole(processes: wl.LocalExecutor) -> Non
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_when_a_reduction_fails_so_does_the_whole(processes: wl.LocalExecutor, first: bool) -> None:
+def test_map_reduce_fails_with_its_reduction(processes: wl.LocalExecutor, first: bool) -> None:
     def fails(arrays: list[np.ndarray]) -> np.ndarray:
         total = np.sum(arrays, axis=0)
         if first or total[0] > 20:

@@ -76,7 +76,9 @@ def test_nothing_unless_asked_for(
         pool.map(abs, [1], progress="yes")  # type: ignore[arg-type]
 
 
-def test_it_ends_with_the_map(pool: wl.LocalExecutor, capsys: pytest.CaptureFixture[str], gate: Any) -> None:
+def test_progress_line_ends_with_the_map(
+    pool: wl.LocalExecutor, capsys: pytest.CaptureFixture[str], gate: Any
+) -> None:
     """By a break, an exception, or when the last call has ended whose results nobody wants."""
     release = threading.Event()
     taken = pool.map(lambda x: x and release.wait(20), [0, 1, 1, 1, 1], progress=True)

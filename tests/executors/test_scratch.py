@@ -37,7 +37,7 @@ def test_calls_and_driver_share_a_store(executor: wl.LocalExecutor, stored: Call
 
 
 @pytest.mark.parametrize("kind", ["process", "thread"])
-def test_what_was_stored_goes_with_the_executor(kind: Any, stored: Callable[[], list[str]]) -> None:
+def test_scratch_objects_are_removed_with_the_executor(kind: Any, stored: Callable[[], list[str]]) -> None:
     with wl.LocalExecutor(1, kind, allowed_mem="300 MiB") as executor:
         executor.submit(lambda: wl.store().put("a/b", b"c")).result()
         assert len(stored()) == 1

@@ -64,7 +64,7 @@ def test_in_threads_nothing_is_sent(nothing_left: None) -> None:
         assert (executor.stats().bytes_sent, executor.stats().bytes_received) == (0, 0)
 
 
-def test_what_is_usual_is_found_quickly() -> None:
+def test_straggler_threshold_is_found_quickly() -> None:
     """A channel looks for stragglers ten times a second, with the queue's lock held."""
     batch = Batch(submitted=100_000, complete=True)
     for number in range(90_000):

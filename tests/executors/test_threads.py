@@ -21,7 +21,7 @@ def threads(nothing_left: None) -> Iterator[wl.LocalExecutor]:
         yield made
 
 
-def test_what_they_refer_to_is_shared(threads: wl.LocalExecutor) -> None:
+def test_globals_and_closures_of_threads_are_shared(threads: wl.LocalExecutor) -> None:
     lock, seen = threading.Lock(), []
 
     def note(x: int) -> object:

@@ -33,7 +33,7 @@ def test_in_the_order_of_their_times(clock: Timer) -> None:
     assert done == [1, 2, 3]
 
 
-def test_what_is_dropped_is_not_done_and_not_kept(clock: Timer) -> None:
+def test_dropped_alarms_do_not_ring_and_are_not_kept(clock: Timer) -> None:
     done: list[int] = []
     alarms = [clock.at(time.monotonic() + 3600, lambda: done.append(1)) for _ in range(10_000)]
     soon = clock.at(time.monotonic() + 0.1, lambda: done.append(2))
@@ -47,7 +47,7 @@ def test_what_is_dropped_is_not_done_and_not_kept(clock: Timer) -> None:
     assert len(clock._times) < 100
 
 
-def test_what_goes_wrong_does_not_stop_it(clock: Timer, caplog: pytest.LogCaptureFixture) -> None:
+def test_timer_goes_on_after_an_exception(clock: Timer, caplog: pytest.LogCaptureFixture) -> None:
     over = threading.Event()
     clock.at(time.monotonic(), lambda: 1 / 0)  # type: ignore[arg-type, return-value]
     clock.at(time.monotonic() + 0.05, over.set)

@@ -119,7 +119,7 @@ def test_word_count(texts: Path) -> None:
         assert reduced.result() == expected(words, 66, 12)
 
 
-@pytest.mark.parametrize("way", ["map", "map_reduce"])
+@pytest.mark.parametrize("way", [pytest.param("map", marks=pytest.mark.slow), "map_reduce"])
 def test_memory_is_bounded(texts: Path, way: str) -> None:
     """Sixty megabytes in one file: neither the driver nor a worker keeps a notable part of it."""
     text, words = block(64 << 10)

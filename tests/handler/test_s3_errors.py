@@ -53,7 +53,7 @@ def test_a_bucket_that_is_not_there(key: str, monkeypatch: pytest.MonkeyPatch) -
     ],
     ids=str,
 )
-def test_what_is_not_the_objects_fault_does_not_name_it(error: Exception) -> None:
+def test_errors_of_the_connection_do_not_name_the_object(error: Exception) -> None:
     assert {said(error, key) for key in ("", "lease/", "m/c/0/0")} == {said(error, "")}
     assert said(error, "").startswith((f"{URL}: th", f"{URL}: SSL"))
 

@@ -396,7 +396,7 @@ def test_errors_say_what_to_do(
         assert "\n" not in str(caught.value)
 
 
-def test_what_the_server_says_is_quoted_as_one_line(store: S3Store, faults: Faults) -> None:
+def test_message_of_the_server_is_quoted_as_one_line(store: S3Store, faults: Faults) -> None:
     message = "{no}\n  {region} %s \\1"
     faults.add_forever("GetObject", answers(418, "Teapot", message=message))
     with pytest.raises(StoreError, match="key: S3 answered 418 Teapot: ") as caught:

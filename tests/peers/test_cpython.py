@@ -202,7 +202,9 @@ def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
 
 
 @pytest.mark.parametrize("name", TESTS, ids=list(TESTS))
-def test_it_passes_or_differs_as_documented(name: str, ours: Callable[[ModuleType, str], None]) -> None:
+def test_cpythons_test_passes_or_differs_as_documented(
+    name: str, ours: Callable[[ModuleType, str], None]
+) -> None:
     module, case, method, kind = TESTS[name]
     ours(module, kind)
     if kind:

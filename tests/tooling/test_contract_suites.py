@@ -232,7 +232,7 @@ FAILING = {
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("text", FAILING, ids=["stores", "executors", "algorithms"])
-def test_what_is_broken_fails_where_it_is(text: str, tmp_path: Path) -> None:
+def test_broken_implementations_fail_in_the_tests_named_for_it(text: str, tmp_path: Path) -> None:
     expected = FAILING[text]
     named = set().union(*expected.values())
     failed, summary = ended_badly(text, tmp_path, "-k", " or ".join(named))

@@ -104,7 +104,7 @@ class CallTests:
         assert (after.submitted - before.submitted, after.succeeded - before.succeeded) == (3, 3)
 
     @pytest.mark.parametrize("thing", [None, 3, "abs", [abs]])
-    def test_what_cannot_be_called_is_refused(self, executor: Executor, thing: Any) -> None:
+    def test_objects_that_are_not_callable_are_refused(self, executor: Executor, thing: Any) -> None:
         before = executor.stats().submitted
         for ask in (
             lambda: executor.submit(thing),
@@ -147,7 +147,7 @@ class CallTests:
         assert error.__cause__ is not None
 
     @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
-    def test_what_is_no_exception_comes_back_as_one(
+    def test_base_exceptions_come_back_as_remote_error(
         self, executor: Executor, kind: type[BaseException]
     ) -> None:
         def fail() -> None:
@@ -166,7 +166,7 @@ class CallTests:
             executor.options(retries=3).submit(fail).result(PATIENCE)
         assert isinstance(caught.value, MemoryError)
 
-    def test_what_is_printed_and_logged_is_kept(self, executor: Executor) -> None:
+    def test_printed_and_logged_lines_are_in_logs(self, executor: Executor) -> None:
         def talk(n: int) -> None:
             print(f"hello {n} ä")  # noqa: T201
             print("to stderr", file=sys.stderr)  # noqa: T201
@@ -185,7 +185,7 @@ class CallTests:
         silent.result(PATIENCE)
         assert silent.logs == ""
 
-    def test_what_was_printed_before_an_exception_is_kept(self, executor: Executor) -> None:
+    def test_lines_printed_before_an_exception_are_in_logs(self, executor: Executor) -> None:
         future = executor.submit(lambda: (print("before"), 1 / 0))  # noqa: T201
         assert isinstance(future.exception(PATIENCE), ZeroDivisionError)
         assert future.logs == "before\n"

@@ -162,7 +162,7 @@ def test_the_policies(run: Callable[..., Result], account: Account) -> None:
         (("doctor",), 1, "there is no function wrenla in eu-central-1"),
     ],
 )
-def test_how_they_end(
+def test_exit_codes_of_deployment_commands(
     run: Callable[..., Result], account: Account, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     done = run(*arguments)

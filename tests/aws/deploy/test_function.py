@@ -201,7 +201,7 @@ def test_recreation_of_function_names_lost_settings(account: Account, package: P
     )
 
 
-def test_what_only_the_function_knew_is_told_if_it_cannot_be_made(
+def test_deploy_error_after_deletion_names_options_of_the_deleted_function(
     account: Account, package: Packaging
 ) -> None:
     deploy(account.admin, DeploySpec(bucket=f"mine-{account.number}", prefix="team/x"))

@@ -108,7 +108,7 @@ def test_a_prefix_that_another_function_of_ours_has(account: Account, package: P
         deploy(account.admin, DeploySpec(function=f"b{len(prefix)}", bucket=bucket, prefix=prefix))
 
 
-def test_who_may_not_look_into_matrices_takes_another_prefix(account: Account, package: Packaging) -> None:
+def test_prefix_with_unreadable_objects_counts_as_in_use(account: Account, package: Packaging) -> None:
     make_bucket(account, bucket := f"mine-{account.number}")
     put(account, bucket, "p/m/zarr.json")
     account.enforced()
@@ -161,7 +161,7 @@ def test_destroy_keeps_foreign_objects_beside_packages(account: Account, package
     assert what_is_there(account)["objects"] == ["deploy/wrenla/notes.txt"]
 
 
-def test_what_an_interruption_leaves_is_still_known(
+def test_objects_left_by_interrupted_destroy_are_still_ours(
     account: Account, package: Packaging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of half a matrix nothing would tell whose it is: its description goes last."""
@@ -248,7 +248,9 @@ def test_a_bucket_of_ours_that_keeps_old_versions_does_not_hold_up_the_rest(
     assert (left["buckets"], left["objects"], left["functions"], left["roles"]) == ([bucket], [], [], [])
 
 
-def test_who_may_not_see_whether_there_are_versions_is_told(account: Account, package: Packaging) -> None:
+def test_destroy_without_get_bucket_versioning_names_the_permission(
+    account: Account, package: Packaging
+) -> None:
     make_bucket(account, bucket := f"mine-{account.number}")
     account.enforced()
     statements = [

@@ -113,7 +113,7 @@ LEFT: dict[str, Callable[[], None]] = {
 }
 
 
-def test_the_next_call_finds_all_as_it_was() -> None:
+def test_state_of_the_worker_is_restored_after_each_call() -> None:
     suffered = []
     with wl.LocalExecutor(1, allowed_mem="300 MiB") as executor:
         expected = executor.submit(innocent).result(timeout=30)
@@ -141,10 +141,11 @@ class Told:
 
     def __call__(self) -> int:
         number = len(list(self.folder.glob("began-*")))
-        (self.folder / f"began-{number}").write_text(str(os.getpid()))
-        if number:
-            return number
         try:
+            # The signal may come as soon as the file is there.
+            (self.folder / f"began-{number}").write_text(str(os.getpid()))
+            if number:
+                return number
             self.gate.wait()
         except SystemExit as error:
             (self.folder / "cleared").touch()
