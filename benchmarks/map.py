@@ -31,7 +31,8 @@ WORKERS = len(os.sched_getaffinity(0))
 
 def figures(rounds: int) -> list[Figure]:
     """Run all contests."""
-    return [*_trivial(rounds), *_example(rounds), *_stream(rounds), *_broadcast(rounds), *_words(rounds)]
+    parts = (_trivial, _uneven, _example, _stream, _broadcast, _words)
+    return [figure for part in parts for figure in part(rounds)]
 
 
 def _trivial(rounds: int) -> list[Figure]:
@@ -51,6 +52,25 @@ def _trivial(rounds: int) -> list[Figure]:
         for name in ("pool_calls", "dask_calls", "lithops_calls")
         if c[name].runs
     ]
+
+
+def _uneven(rounds: int) -> list[Figure]:
+    """Calls sent ahead, which can be given back, beside chunks: those hold up what is behind a long call."""
+    found = []
+    for slow, work in ((0, "1,000 trivial calls"), (16, "984 trivial calls, then 16 of 0.1 s")):
+        print(f"{work}: sent ahead, or in chunks of 16; beside ProcessPoolExecutor")
+        names = ["wrenla_ahead", "wrenla_chunks", "pool_uneven"]
+        c = compete(names, {"slow": slow}, rounds=rounds, module=__spec__.name)
+        ours = c["wrenla_ahead"]
+        for name in names[1:]:
+            said = f"{c[name].seconds:.3f} s against {ours.seconds:.3f} s"
+            ratio = c[name].seconds / ours.seconds
+            found.append(Figure(work, f"{name} / wrenla", ratio, None, None, "×", True, said))
+        found += [
+            Figure(work, f"driver's time, {name}", c[name].median_run["cpu"], None, None, "s")
+            for name in names[:2]
+        ]
+    return found
 
 
 def _example(rounds: int) -> list[Figure]:
@@ -132,6 +152,35 @@ def _same(x: int) -> int:
 def wrenla_calls(calls: int) -> dict[str, Any]:
     with _executor() as executor:
         return _timed(lambda: list(executor.map(_same, range(calls))), calls)
+
+
+def _sleep(x: tuple[int, float]) -> int:
+    if x[1]:
+        time.sleep(x[1])
+    return x[0]
+
+
+def _uneven_inputs(slow: int) -> list[tuple[int, float]]:
+    return [(x, 0.1 if x >= 1000 - slow else 0.0) for x in range(1000)]
+
+
+def wrenla_ahead(slow: int, chunksize: int = 1) -> dict[str, Any]:
+    inputs = _uneven_inputs(slow)
+    with _executor() as executor:
+        list(executor.map(_sleep, inputs[:50], chunksize=chunksize))
+        began = time.process_time()
+        timed = _timed(lambda: list(executor.map(_sleep, inputs, chunksize=chunksize)), 1000)
+        return {**timed, "cpu": time.process_time() - began}
+
+
+def wrenla_chunks(slow: int) -> dict[str, Any]:
+    return wrenla_ahead(slow, 16)
+
+
+def pool_uneven(slow: int) -> dict[str, Any]:
+    with ProcessPoolExecutor(WORKERS) as pool:
+        list(pool.map(_same, range(10 * WORKERS)))
+        return _timed(lambda: list(pool.map(_sleep, _uneven_inputs(slow))), 1000)
 
 
 def wrenla_threads(calls: int) -> dict[str, Any]:

@@ -30,6 +30,9 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP)
 
+_AGAIN, _SENT_FOR = 0.2, 1.0
+"""Seconds after which a signal is sent on again, and how long: what the function has to clear up."""
+
 _LAST = 5.0
 """Seconds in which all must have ended: the system may keep a process that waits for a dead disk."""
 
@@ -54,14 +57,21 @@ def main(arguments: list[str]) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for ours in (0, 1, int(answers)):  # whoever reads at the other end must see the worker's end
         os.dup2(null, ours)
-    status = None
+    change = select.poll()
+    change.register(woken, select.POLLIN)
+    status, number, until = None, signal.SIGTERM, 0.0
     while status is None:
-        told = os.read(woken, 1 << 10)
+        ready = change.poll(_AGAIN * 1000 if time.monotonic() < until else None)
+        told = os.read(woken, 1 << 10) if ready else b""
         if END in told:
             break
-        for number in _FORWARDED:
-            if number in told:
-                os.kill(worker, number)
+        for another in _FORWARDED:
+            if another in told:
+                number, until = another, time.monotonic() + _SENT_FOR
+        # Again and again: Python sees a signal that comes right before it waits (in `time.sleep`, for a lock)
+        # when the wait is over. The worker ends its call at the first one that it sees.
+        if time.monotonic() < until:
+            os.kill(worker, number)
         status = dict(_ended()).get(worker)
     _end_as(_end_all(woken, worker, status))
 

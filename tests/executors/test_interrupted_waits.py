@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, as_completed, wait
@@ -92,3 +93,32 @@ def test_a_second_ctrl_c_ends_the_patience(processes: wl.LocalExecutor, tmp_path
     assert until_idle(processes)
     processes.shutdown()
     assert isinstance(future.exception(), Cancelled)
+
+
+class FirstLost:
+    """Runs until it is told to end; the first signal is one that Python does not see, as happens."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self) -> None:
+        told = signal.getsignal(signal.SIGTERM)
+        assert callable(told)
+        seen: list[int] = []
+        signal.signal(signal.SIGTERM, lambda *of: told(*of) if seen else seen.append(1))
+        try:
+            (self.folder / "began").touch()
+            time.sleep(60)
+        finally:
+            (self.folder / "cleared").touch()
+
+
+def test_lost_signal_is_sent_again_so_that_functions_clear_up(
+    processes: wl.LocalExecutor, tmp_path: Path
+) -> None:
+    future = processes.submit(FirstLost(tmp_path))
+    assert until((tmp_path / "began").exists)
+    processes.calls.stop()
+    assert isinstance(future.exception(timeout=30), Cancelled)
+    assert until_idle(processes)
+    assert (tmp_path / "cleared").exists()

@@ -218,4 +218,18 @@ def test_buffers_are_used_again_for_tiles_of_their_size() -> None:
     assert buffers.take(512, 512, "float64").ctypes.data != address, "it is in use"
     buffers.give(other)
     buffers.clear()
-    assert buffers._free == {}
+    assert buffers.free == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 5)), max_size=40))
+def test_buffers_hold_no_more_than_was_in_use_at_once(steps: list[tuple[int, int]]) -> None:
+    """Also for tasks that become smaller and smaller, as the panels of a factorization do."""
+    buffers, used, most = Buffers(), list[Any](), 0
+    for give, size in steps:
+        if give < len(used):
+            buffers.give(used.pop(give))
+        else:
+            used.append(buffers.take(size * 256, 256, "float64"))
+        in_use = sum(tile.nbytes for tile in used)
+        most = max(most, in_use)
+        assert in_use + buffers.free <= most

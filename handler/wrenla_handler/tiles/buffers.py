@@ -45,22 +45,30 @@ class Buffers:
     """Tiles that tasks work in, one after the other.
 
     Fresh memory costs a task more than copying its result: the system clears each page, and a virtual machine
-    may have to ask its host for it first. There are never more buffers than were in use at the same time.
+    may have to ask its host for it first. What is held, in use or free, is never more than was in use at the
+    same time: for a buffer of a new size, free ones of other sizes go.
     """
 
     def __init__(self) -> None:
-        self._free: dict[int, list[npt.NDArray[np.uint8]]] = {}
+        self._free: dict[int, list[npt.NDArray[np.uint8]]] = {}  # by their bytes; no list is empty
         self._lock = threading.Lock()
+
+    @property
+    def free(self) -> int:
+        """Bytes of those that nobody uses."""
+        with self._lock:
+            return sum(nbytes * len(free) for nbytes, free in self._free.items())
 
     def take(self, rows: int, cols: int, dtype: npt.DTypeLike) -> Tile:
         """Return a Fortran-order tile with undefined content."""
         dtype = np.dtype(dtype)
         nbytes = rows * cols * dtype.itemsize
         with self._lock:
-            free = self._free.get(nbytes)
-            if free:
-                used: npt.NDArray[Any] = free.pop()
+            if nbytes in self._free:
+                used: npt.NDArray[Any] = self._pop(nbytes)
                 return used.view(dtype).reshape((rows, cols), order="F")
+            if nbytes >= _MAP_ABOVE:
+                self._make_room(nbytes)
         return empty_tile(rows, cols, dtype)
 
     def give(self, tile: Tile) -> None:
@@ -68,6 +76,18 @@ class Buffers:
         if tile.nbytes >= _MAP_ABOVE:
             with self._lock:
                 self._free.setdefault(tile.nbytes, []).append(tile.reshape(-1, order="F").view(np.uint8))
+
+    def _pop(self, nbytes: int) -> npt.NDArray[np.uint8]:
+        free = self._free[nbytes]
+        buffer = free.pop()
+        if not free:
+            del self._free[nbytes]
+        return buffer
+
+    def _make_room(self, nbytes: int) -> None:
+        """Give at least so much back to the system, if there is so much: the size first that came first."""
+        while nbytes > 0 and self._free:
+            nbytes -= self._pop(next(iter(self._free))).nbytes
 
     def clear(self) -> None:
         """Give the memory back to the system."""
