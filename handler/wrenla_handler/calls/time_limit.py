@@ -12,6 +12,10 @@ from types import FrameType
 __all__ = ["OutOfTime", "limited"]
 
 
+_AGAIN = 0.2
+"""Seconds after which a signal is sent again that may not have been seen."""
+
+
 class OutOfTime(BaseException):
     """A function has reached its limit. No `Exception`: functions catch those."""
 
@@ -29,13 +33,16 @@ def limited(seconds: float) -> Iterator[None]:
     over = False
 
     def end(number: int, frame: FrameType | None) -> None:
+        nonlocal over
         if not over:
+            over = True  # once: the next one must not strike what the function clears up
             raise OutOfTime(f"still running after {seconds:g} s")
 
-    # The handler before the timer: without one the signal ends the process.
+    # The handler before the timer: without one the signal ends the process. Again and again, since Python sees
+    # a signal that comes right before it waits when the wait is over.
     before = signal.signal(signal.SIGALRM, end)
     began = time.monotonic()
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
     try:
         yield
     finally:

@@ -139,3 +139,27 @@ def test_limit_at_end_of_block_strikes_inside_or_never(seconds: float) -> None:
     except OutOfTime:
         pass
     time.sleep(0.002)
+
+
+def test_limit_strikes_again_if_python_missed_the_signal() -> None:
+    """It misses one that comes right before it waits, and sees it when the wait is over."""
+    began = time.monotonic()
+    with pytest.raises(OutOfTime), limited(0.05):
+        strike = signal.getsignal(signal.SIGALRM)
+        assert callable(strike)
+        seen: list[int] = []
+        signal.signal(signal.SIGALRM, lambda *of: strike(*of) if seen else seen.append(1))
+        time.sleep(30)
+    assert time.monotonic() - began < 20
+    assert seen
+
+
+def test_limit_strikes_once_so_that_functions_clear_up() -> None:
+    cleared = []
+    with pytest.raises(OutOfTime), limited(0.05):
+        try:
+            time.sleep(30)
+        finally:
+            time.sleep(0.6)
+            cleared.append(1)
+    assert cleared == [1]
