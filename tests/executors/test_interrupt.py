@@ -27,7 +27,7 @@ _SOON = 3.5
 Script = Callable[..., subprocess.Popen[str]]
 
 SLOW = """
-import concurrent.futures, os, sys, time
+import concurrent.futures, os, sys, threading, time
 from pathlib import Path
 import wrenla as wl
 
@@ -48,13 +48,30 @@ def slow_and_deaf(x):
         except BaseException:
             (folder / f"finally-{x}").touch()
 
+def settle():
+    "Let the main thread submit all its calls first: threads begin at once."
+    deadline = time.monotonic() + 2
+    while not waits() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+
+def waits():
+    frame, names = sys._current_frames()[threading.main_thread().ident], []
+    while frame is not None:
+        names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    at_rest = ("wait", "_wait", "<module>", "_shutdown", "_wait_for_tstate_lock")
+    return names[0] in at_rest and "start" not in names
+
 def slow_thread(x):
+    settle()
     (folder / f"began-{x}").write_text(str(os.getpid()))
     while not wl.cancelled():
         time.sleep(0.01)
     (folder / f"finally-{x}").touch()
 
 def sleeping_thread(x):
+    settle()
     (folder / f"began-{x}").write_text(str(os.getpid()))
     time.sleep(60)
 """

@@ -19,6 +19,7 @@ from tests.waiting import slowed
 from wrenla.errors import ReachError
 from wrenla.run.events import Event, RunFinished, RunStarted, TaskFinished, TaskStarted
 from wrenla_handler.stores.base import RUNS, Reach
+from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.urls import join, open_store
 
 
@@ -240,3 +241,26 @@ def test_run_of_empty_matrix_has_no_tasks(executor: wl.LocalExecutor, left: Any)
     assert empty.compute(executor, on_event=events.append).shape == (0, 0)
     assert all(isinstance(event, RunStarted | RunFinished) for event in events)
     assert left() == []
+
+
+def test_number_of_listings_is_independent_of_the_number_of_arrays(
+    executor: wl.LocalExecutor, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A factorization has hundreds of arrays, and each request to S3 takes as long as a tile."""
+    listings: list[str] = []
+    scan_noting = LocalStore.scan_noting
+
+    def counted(store: LocalStore, prefix: str, note: Any) -> Any:
+        listings.append(f"{store.url} {prefix}")
+        return scan_noting(store, prefix, note)
+
+    monkeypatch.setattr(LocalStore, "scan_noting", counted)
+    counts = []
+    for length in (2, 12):
+        A = wl.random((8, 8), tile=4)
+        for k in range(length):
+            A = A @ wl.random((8, 8), tile=4, seed=k)
+        listings.clear()
+        A.compute(executor)
+        counts.append(len(listings))
+    assert counts[0] == counts[1], listings

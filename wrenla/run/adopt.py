@@ -20,14 +20,14 @@ from wrenla.run.scheduler import needed_tasks
 from wrenla.workspace.lease import WATCH_SECONDS
 from wrenla.workspace.workspace import DeadRun, Workspace, dead_runs
 from wrenla_handler.errors import StoreError, ThreadLimitError
-from wrenla_handler.stores.base import CopyingStore, Reach, Store
+from wrenla_handler.stores.base import CopyingStore, ObjectInfo, Reach, Store
 from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.sources import padded_bytes
 from wrenla_handler.tiles.task import ArraySpec, StoredArray, TileRef, stored
 from wrenla_handler.tiles.worker import put_tile
 
-__all__ = ["adopt", "whole_tiles"]
+__all__ = ["adopt", "listed", "whole_tiles"]
 
 logger = logging.getLogger("wrenla.run")
 
@@ -91,22 +91,38 @@ def adopt(
     return adopted
 
 
-def whole_tiles(store: Store, spec: StoredArray, folder: str = "") -> tuple[set[str], set[str]]:
+def listed(store: Store) -> dict[str, list[ObjectInfo]]:
+    """Return what is in the folder of a run by array, with keys as they are below the array's address.
+
+    All arrays at once: a factorization may have hundreds, and a listing takes as long as a tile.
+    """
+    found: dict[str, list[ObjectInfo]] = {}
+    for info in store.scan():
+        name, _, key = info.key.partition("/")
+        if key:
+            found.setdefault(name, []).append(replace(info, key=key))
+    return found
+
+
+def whole_tiles(
+    found: Iterable[ObjectInfo], spec: StoredArray, folder: str = ""
+) -> tuple[set[str], set[str]]:
     """Return the keys of an array's tiles, and of what is there instead of one.
 
     After a power cut a local file may be shorter than what was written to it.
 
     Parameters
     ----------
-    store : Store
-        At the array's address.
+    found : iterable of ObjectInfo
+        What is below the array's address.
     spec : StoredArray
     folder : str
         Where its partial sums are, with a ``/`` at the end.
     """
-    found = [*store.scan(f"{folder}partial/"), *store.scan(spec.key(TileRef("", 0, 0))[:1])]
-    whole = {info.key for info in found if info.nbytes == padded_bytes(spec)}
-    return whole, {info.key for info in found} - whole
+    places = (f"{folder}partial/", spec.key(TileRef("", 0, 0))[:1])
+    tiles = {info.key: info.nbytes for info in found if info.key.startswith(places)}
+    whole = {key for key, nbytes in tiles.items() if nbytes == padded_bytes(spec)}
+    return whole, tiles.keys() - whole
 
 
 def _tiles_of(
@@ -115,9 +131,10 @@ def _tiles_of(
     """Return the tasks whose tiles a dead run has, each with the tile's key in its array's folder."""
     keys: dict[str, set[str]] = {}
     plain = {made[node]: _plain(stored(arrays, made[node])) for node in dead.arrays}
+    with closing(open_store(dead.url)) as store:
+        found = listed(store)
     for node in dead.arrays:
-        with closing(open_store(join(dead.url, node))) as store:
-            keys[made[node]], _ = whole_tiles(store, plain[made[node]])
+        keys[made[node]], _ = whole_tiles(found.get(node, ()), plain[made[node]])
     refs = ((p, graph.out(p)) for p in range(len(graph)))
     named = ((p, ref.array, plain[ref.array].key(ref)) for p, ref in refs if ref.array in keys)
     return {p: key for p, array, key in named if key in keys[array]}

@@ -20,7 +20,7 @@ from wrenla.executors.base import Executor
 from wrenla.planning.expression import Leaf, Node
 from wrenla.planning.graph import Graph
 from wrenla.planning.plan import Plan, make_plan
-from wrenla.run.adopt import adopt, whole_tiles
+from wrenla.run.adopt import adopt, listed, whole_tiles
 from wrenla.run.conditioning import Conditioning
 from wrenla.run.events import Listener
 from wrenla.run.loop import Job, run_job
@@ -31,13 +31,13 @@ from wrenla.workspace.ownership import MANIFEST
 from wrenla.workspace.workspace import Workspace
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.linalg_errors import LinAlgError
-from wrenla_handler.stores.base import OwningStore, Reach, Store
+from wrenla_handler.stores.base import ObjectInfo, OwningStore, Reach, Store
 from wrenla_handler.stores.urls import open_store, reach_of
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.layout import NUMBER_KEY, TILE_KEYS, Separator, owned_folder
 from wrenla_handler.tiles.sources import function_key
-from wrenla_handler.tiles.task import ArraySpec, FunctionArray, HostArray, StoredArray, stored
+from wrenla_handler.tiles.task import ArraySpec, FunctionArray, HostArray, StoredArray, TileRef, stored
 
 __all__ = ["Finished", "Placed", "Target", "execute"]
 
@@ -163,7 +163,7 @@ def execute(
         made = (stored(arrays, twin.key) for twin in plan.results)
         results = [Finished(target.node, spec) for target, spec in zip(targets, made, strict=True)]
         wanted = _wanted(plan)
-        present = list(_present(plan.graph, arrays))
+        present = list(_present(plan.graph, arrays, folder))
         present += adopt(plan.graph, arrays, wanted, present, folder, executor.workers)
         if present:
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
@@ -327,23 +327,30 @@ def _check_reach(
         )
 
 
-def _present(graph: Graph, arrays: Mapping[str, ArraySpec]) -> Iterator[int]:
+def _present(graph: Graph, arrays: Mapping[str, ArraySpec], folder: Workspace) -> Iterator[int]:
     """Yield the tasks whose tiles are in the store already."""
     there: dict[str, set[str]] = {}
+    temporary = listed(folder.store)
     for name in {task.out.array for task in graph.tiles.tasks}:
         spec = stored(arrays, name)
         with closing(open_store(spec.url)) as store:
-            there[name] = _whole_tiles(store, spec)
+            mine = spec.url == folder.place(spec.identity)
+            there[name] = _whole_tiles(store, spec, temporary.get(spec.identity, ()) if mine else None)
     for p in range(len(graph)):
         ref = graph.out(p)
         if stored(arrays, ref.array).key(ref) in there[ref.array]:
             yield p
 
 
-def _whole_tiles(store: Store, spec: StoredArray) -> set[str]:
-    """Return the keys of an array's tiles, and remove what is there instead of one."""
+def _whole_tiles(store: Store, spec: StoredArray, found: Iterable[ObjectInfo] | None) -> set[str]:
+    """Return the keys of an array's tiles, and remove what is there instead of one.
+
+    None: it is not known what is found there.
+    """
     folder = f"{owned_folder(spec.owner)}/" if spec.owner else ""
-    whole, other = whole_tiles(store, spec, folder)
+    if found is None:
+        found = [*store.scan(f"{folder}partial/"), *store.scan(spec.key(TileRef("", 0, 0))[:1])]
+    whole, other = whole_tiles(found, spec, folder)
     if not spec.owner:
         for key in other:
             if _OF_A_TILE.fullmatch(key):

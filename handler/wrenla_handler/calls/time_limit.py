@@ -38,8 +38,8 @@ def limited(seconds: float) -> Iterator[None]:
             over = True  # once: the next one must not strike what the function clears up
             raise OutOfTime(f"still running after {seconds:g} s")
 
-    # The handler before the timer: without one the signal ends the process. Again and again, since Python sees
-    # a signal that comes right before it waits when the wait is over.
+    # The handler before the timer: without one the signal ends the process. Again and again: Python sees a
+    # signal that comes right before it waits when the wait is over.
     before = signal.signal(signal.SIGALRM, end)
     began = time.monotonic()
     left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)

@@ -144,7 +144,7 @@ def test_limit_at_end_of_block_strikes_inside_or_never(seconds: float) -> None:
 def test_limit_strikes_again_if_python_missed_the_signal() -> None:
     """It misses one that comes right before it waits, and sees it when the wait is over."""
     began = time.monotonic()
-    with pytest.raises(OutOfTime), limited(0.05):
+    with pytest.raises(OutOfTime), limited(0.05):  # noqa: PT012
         strike = signal.getsignal(signal.SIGALRM)
         assert callable(strike)
         seen: list[int] = []
@@ -156,7 +156,7 @@ def test_limit_strikes_again_if_python_missed_the_signal() -> None:
 
 def test_limit_strikes_once_so_that_functions_clear_up() -> None:
     cleared = []
-    with pytest.raises(OutOfTime), limited(0.05):
+    with pytest.raises(OutOfTime), limited(0.05):  # noqa: PT012
         try:
             time.sleep(30)
         finally:
