@@ -4,7 +4,7 @@
 What the worker's programs leave behind, in whatever session, Linux gives to this process, as the nearest
 "subreaper" above them. When the worker has ended, or the driver's thread that started us, or the driver says
 so by the signal END, it kills its children until there are none, and ends as the worker has. Other signals
-that are meant to end it are the worker's business.
+that are meant to end it are the worker's business; NUDGE lets it see them.
 
 It has nothing but the standard library, without `site`: there is one for each worker.
 """
@@ -21,17 +21,20 @@ import sys
 import time
 from collections.abc import Iterator
 
-__all__ = ["END", "main"]
+__all__ = ["END", "NUDGE", "main"]
 
 END = signal.SIGUSR2
 """Ends the worker and all that it has started, at once."""
+
+NUDGE = signal.SIGWINCH
+"""Means nothing, but ends a wait of the worker's main thread, so that Python looks for signals."""
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP)
 
-_AGAIN, _SENT_FOR = 0.2, 1.0
-"""Seconds after which a signal is sent on again, and how long: what the function has to clear up."""
+_NUDGE_EVERY, _NUDGE_FOR = 0.2, 1.0
+"""Seconds between nudges after a signal, and how long there are some: what the function has to clear up."""
 
 _LAST = 5.0
 """Seconds in which all must have ended: the system may keep a process that waits for a dead disk."""
@@ -59,19 +62,20 @@ def main(arguments: list[str]) -> None:
         os.dup2(null, ours)
     change = select.poll()
     change.register(woken, select.POLLIN)
-    status, number, until = None, signal.SIGTERM, 0.0
+    status, until = None, 0.0
     while status is None:
-        ready = change.poll(_AGAIN * 1000 if time.monotonic() < until else None)
+        ready = change.poll(_NUDGE_EVERY * 1000 if time.monotonic() < until else None)
         told = os.read(woken, 1 << 10) if ready else b""
         if END in told:
             break
-        for another in _FORWARDED:
-            if another in told:
-                number, until = another, time.monotonic() + _SENT_FOR
-        # Again and again: Python sees a signal that comes right before it waits (in `time.sleep`, for a lock)
-        # when the wait is over. The worker ends its call at the first one that it sees.
-        if time.monotonic() < until:
-            os.kill(worker, number)
+        for number in _FORWARDED:
+            if number in told:
+                os.kill(worker, number)
+                until = time.monotonic() + _NUDGE_FOR
+        # Python sees a signal that comes right before it waits (in `time.sleep`, for a lock) when the wait is
+        # over. The signal itself is not sent again: a function's own handler would strike its clearing up.
+        if not ready:
+            os.kill(worker, NUDGE)
         status = dict(_ended()).get(worker)
     _end_as(_end_all(woken, worker, status))
 

@@ -22,6 +22,7 @@ from collections import deque
 
 import msgspec
 
+from wrenla_handler import keeper
 from wrenla_handler.calls.capture import FileOutput
 from wrenla_handler.calls.messages import Request, Response
 from wrenla_handler.calls.runner import Runner
@@ -144,6 +145,7 @@ def _leave_interrupts_to_the_driver() -> None:
 
     Not by ignoring it, which programs that functions start would inherit: they could not be interrupted.
     """
+    signal.signal(keeper.NUDGE, lambda number, frame: None)
     signal.signal(signal.SIGINT, lambda number, frame: None)
     signal.siginterrupt(signal.SIGINT, False)  # system calls of C libraries go on, as Python's do anyway
 

@@ -39,6 +39,22 @@ def test_workers_that_cannot_start_leave_the_calls_to_others(few_files: None) ->
         executor.shutdown()
 
 
+def test_scratch_space_is_taken_before_workers_take_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise those that start at the same time may leave none for it, and the call would fail."""
+    taken: list[str] = []
+
+    class Watched(Child):
+        def __init__(self, variables: dict[str, str]) -> None:
+            taken.append(executor.calls.transport.scratch._url)  # type: ignore[attr-defined]
+            super().__init__(variables)
+
+    monkeypatch.setattr(process_channels, "Child", Watched)
+    with wl.LocalExecutor(2, allowed_mem="600 MiB") as executor:
+        assert list(executor.map(abs, range(9))) == list(range(9))
+    assert taken
+    assert all(taken)
+
+
 def test_calls_wait_for_a_worker_that_starts_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Others that cannot start leave their calls to it, however long it takes."""
     begun = threading.Event()

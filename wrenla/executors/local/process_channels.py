@@ -128,6 +128,7 @@ class ProcessChannel:
     def perform(self, work: Sequence[Work]) -> Iterator[Ended]:
         """Run attempts in the child, and end a child that cannot be used any more."""
         try:
+            self._transport.scratch.take()  # before children take all the descriptors that there are
             child = self._ready([attempt for _, attempt in work])
             requests = self._requests(child, work)
         except NeverStarted as error:

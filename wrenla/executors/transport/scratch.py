@@ -76,9 +76,12 @@ class ScratchSpace:
         Any worker that knows it may put a large result there, and what lies in a folder without a lease is
         nobody's: `clean` would never remove it if this process were killed.
         """
-        if not self._url:
-            self._url = self._opened().url
+        self.take()
         return self._url
+
+    def take(self) -> None:
+        """Take the folder now, as long as there are descriptors for it."""
+        self._url = self._url or self._opened().url
 
     @property
     def store(self) -> Store:
