@@ -10,12 +10,11 @@ from contextlib import contextmanager
 def moto_server() -> Iterator[str]:
     """Serve requests for as long as this takes; yield the address."""
     # half a second, which most tests do not need
-    from moto import backends
     from moto.server import ThreadedMotoServer
 
-    # For each request moto would list the folders of all services again: half of the time that it takes.
-    services = tuple(backends.list_of_moto_modules())
-    setattr(backends, "list_of_moto_modules", lambda: services)  # noqa: B010
+    from wrenla.emulator.backend.moto_backend import list_services_once
+
+    list_services_once()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

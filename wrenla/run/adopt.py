@@ -23,11 +23,12 @@ from wrenla_handler.errors import StoreError, ThreadLimitError
 from wrenla_handler.stores.base import CopyingStore, ObjectInfo, Reach, Store
 from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.threads import Threads
+from wrenla_handler.tiles.layout import owned_folder
 from wrenla_handler.tiles.sources import padded_bytes
 from wrenla_handler.tiles.task import ArraySpec, StoredArray, TileRef, stored
 from wrenla_handler.tiles.worker import put_tile
 
-__all__ = ["adopt", "listed", "whole_tiles"]
+__all__ = ["adopt", "listed", "tile_prefixes", "whole_tiles"]
 
 logger = logging.getLogger("wrenla.run")
 
@@ -104,9 +105,13 @@ def listed(store: Store) -> dict[str, list[ObjectInfo]]:
     return found
 
 
-def whole_tiles(
-    found: Iterable[ObjectInfo], spec: StoredArray, folder: str = ""
-) -> tuple[set[str], set[str]]:
+def tile_prefixes(spec: StoredArray) -> tuple[str, str]:
+    """Return what the keys of an array's partial sums and tiles begin with, below its address."""
+    folder = f"{owned_folder(spec.owner)}/" if spec.owner else ""
+    return f"{folder}partial/", spec.key(TileRef("", 0, 0))[:1]
+
+
+def whole_tiles(found: Iterable[ObjectInfo], spec: StoredArray) -> tuple[set[str], set[str]]:
     """Return the keys of an array's tiles, and of what is there instead of one.
 
     After a power cut a local file may be shorter than what was written to it.
@@ -116,12 +121,10 @@ def whole_tiles(
     found : iterable of ObjectInfo
         What is below the array's address.
     spec : StoredArray
-    folder : str
-        Where its partial sums are, with a ``/`` at the end.
     """
-    places = (f"{folder}partial/", spec.key(TileRef("", 0, 0))[:1])
-    tiles = {info.key: info.nbytes for info in found if info.key.startswith(places)}
-    whole = {key for key, nbytes in tiles.items() if nbytes == padded_bytes(spec)}
+    prefixes, nbytes = tile_prefixes(spec), padded_bytes(spec)
+    tiles = {info.key: info.nbytes for info in found if info.key.startswith(prefixes)}
+    whole = {key for key, held in tiles.items() if held == nbytes}
     return whole, tiles.keys() - whole
 
 

@@ -20,7 +20,7 @@ from wrenla.executors.base import Executor
 from wrenla.planning.expression import Leaf, Node
 from wrenla.planning.graph import Graph
 from wrenla.planning.plan import Plan, make_plan
-from wrenla.run.adopt import adopt, listed, whole_tiles
+from wrenla.run.adopt import adopt, listed, tile_prefixes, whole_tiles
 from wrenla.run.conditioning import Conditioning
 from wrenla.run.events import Listener
 from wrenla.run.loop import Job, run_job
@@ -35,9 +35,9 @@ from wrenla_handler.stores.base import ObjectInfo, OwningStore, Reach, Store
 from wrenla_handler.stores.urls import open_store, reach_of
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.cache import Tile
-from wrenla_handler.tiles.layout import NUMBER_KEY, TILE_KEYS, Separator, owned_folder
+from wrenla_handler.tiles.layout import NUMBER_KEY, TILE_KEYS, Separator
 from wrenla_handler.tiles.sources import function_key
-from wrenla_handler.tiles.task import ArraySpec, FunctionArray, HostArray, StoredArray, TileRef, stored
+from wrenla_handler.tiles.task import ArraySpec, FunctionArray, HostArray, StoredArray, stored
 
 __all__ = ["Finished", "Placed", "Target", "execute"]
 
@@ -334,30 +334,26 @@ def _present(graph: Graph, arrays: Mapping[str, ArraySpec], folder: Workspace) -
     for name in {task.out.array for task in graph.tiles.tasks}:
         spec = stored(arrays, name)
         with closing(open_store(spec.url)) as store:
-            mine = spec.url == folder.place(spec.identity)
-            there[name] = _whole_tiles(store, spec, temporary.get(spec.identity, ()) if mine else None)
+            found: Iterable[ObjectInfo] = temporary.get(spec.identity, ())
+            if spec.url != folder.place(spec.identity):
+                found = (info for prefix in tile_prefixes(spec) for info in store.scan(prefix))
+            there[name] = _whole_tiles(store, spec, found)
     for p in range(len(graph)):
         ref = graph.out(p)
         if stored(arrays, ref.array).key(ref) in there[ref.array]:
             yield p
 
 
-def _whole_tiles(store: Store, spec: StoredArray, found: Iterable[ObjectInfo] | None) -> set[str]:
-    """Return the keys of an array's tiles, and remove what is there instead of one.
-
-    None: it is not known what is found there.
-    """
-    folder = f"{owned_folder(spec.owner)}/" if spec.owner else ""
-    if found is None:
-        found = [*store.scan(f"{folder}partial/"), *store.scan(spec.key(TileRef("", 0, 0))[:1])]
-    whole, other = whole_tiles(found, spec, folder)
+def _whole_tiles(store: Store, spec: StoredArray, found: Iterable[ObjectInfo]) -> set[str]:
+    """Return the keys of an array's tiles, and remove what is found instead of one."""
+    whole, other = whole_tiles(found, spec)
     if not spec.owner:
         for key in other:
             if _OF_A_TILE.fullmatch(key):
                 store.delete(key)
         return whole
     assert isinstance(store, OwningStore), "only there tiles of two results can meet"
-    final = sorted(key for key in whole if not key.startswith(f"{folder}partial/"))
+    final = sorted(key for key in whole if not key.startswith(tile_prefixes(spec)[0]))
     with Threads(_LOOKERS, "wrenla-look") as pool:
         owners = pool.map(lambda key: _owner(store, key), final)
         return whole - {key for key, owner in zip(final, owners, strict=True) if owner != spec.owner}

@@ -20,7 +20,7 @@ from wrenla.emulator.backend.auth import PASS, AuthMiddleware
 from wrenla.emulator.backend.permissions import Sent, permissions_for
 from wrenla.emulator.backend.policies import Asked, allowed
 
-__all__ = ["ADMINISTRATOR", "MotoBackend", "check_permitted"]
+__all__ = ["ADMINISTRATOR", "MotoBackend", "check_permitted", "list_services_once"]
 
 ADMINISTRATOR = "wrenla-emulator"
 """The user whose keys are handed out."""
@@ -28,6 +28,14 @@ ADMINISTRATOR = "wrenla-emulator"
 _RANDOM = random.SystemRandom()
 
 _EVERYTHING = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}'
+
+
+def list_services_once() -> None:
+    """Keep moto from listing the folders of its services for each request: much of what a request takes."""
+    from moto import backends
+
+    services = tuple(backends.list_of_moto_modules())
+    setattr(backends, "list_of_moto_modules", lambda: services)  # noqa: B010
 
 
 class MotoBackend:
@@ -51,7 +59,7 @@ class MotoBackend:
 
     def __init__(self, region: str, account_concurrency: int, enforce_iam: bool) -> None:
         os.environ["MOTO_LAMBDA_CONCURRENCY_QUOTA"] = str(account_concurrency)
-        from moto import backends, settings
+        from moto import settings
         from moto.awslambda.responses import LambdaResponse
         from moto.core.config import default_user_config
         from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -63,9 +71,7 @@ class MotoBackend:
         # whoever has seen some of moto's own numbers can tell the others: from a role's keys the user's
         setattr(MotoRandom, "random", _RANDOM.random)  # noqa: B010
         setattr(MotoRandom, "getrandbits", _RANDOM.getrandbits)  # noqa: B010
-        # moto would list its folders again for each request: half of the time that a request takes
-        services = tuple(backends.list_of_moto_modules())
-        setattr(backends, "list_of_moto_modules", lambda: services)  # noqa: B010
+        list_services_once()
         default_user_config["lambda"]["use_docker"] = False
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self.account = str(DEFAULT_ACCOUNT_ID)
