@@ -277,6 +277,7 @@ def _bind(
                 to.owner,
                 to.separator,
                 run=folder.lease.holder.owner,
+                bundle=node.bundle,
             )
         arrays[name] = spec
     return arrays, hosts

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 import wrenla_kernels as kernels
 from wrenla_handler.linalg_errors import NotPositiveDefiniteError, SingularMatrixError
@@ -61,7 +62,8 @@ class FinishKernel:
     Attributes
     ----------
     call : callable
-        ``call(work, inputs)`` returns the finished tile, `work` itself if it is made in place.
+        ``call(work, inputs)`` returns the finished tile, `work` itself if it is made in place; of a bundle
+        the column of tiles as one array, and the parts.
     flops : callable
         Operations in real arithmetic, for a sum of m × n. On complex tiles they count four times.
     in_place : bool
@@ -72,7 +74,7 @@ class FinishKernel:
         Tiles of the sum's size that it may need beside it.
     """
 
-    call: Callable[[Tile, Inputs], Tile]
+    call: Callable[[Tile, Inputs], Any]
     flops: Flops = _entries
     in_place: bool = False
     real: bool = False
@@ -91,14 +93,40 @@ def _trsm(side: kernels.Side, work: Tile, inputs: Inputs) -> Tile:
     """X of T X = work, or of X T = work."""
     task = inputs.task
     t, op, mask = inputs.triangle(task.args[0])
-    diagonal = t.diagonal()
-    if side == "L" and np.isfinite(pivots := np.abs(diagonal)).all():  # JSON has no NaN
-        inputs.report.pivots = (float(pivots.min()), float(pivots.max()))
-    zeros = np.flatnonzero(diagonal == 0)
-    if zeros.size:  # BLAS would divide by them
-        raise SingularMatrixError(task.origin[0 if side == "L" else 1] + int(zeros[0]))
-    kernels.trsm(side, t, work, uplo="L" if mask == "lower" else "U", op=op)
+    if mask != "unit":
+        diagonal = t.diagonal()
+        if side == "L" and np.isfinite(pivots := np.abs(diagonal)).all():  # JSON has no NaN
+            inputs.report.pivots = (float(pivots.min()), float(pivots.max()))
+        zeros = np.flatnonzero(diagonal == 0)
+        if zeros.size:  # BLAS would divide by them
+            raise SingularMatrixError(task.origin[0 if side == "L" else 1] + int(zeros[0]))
+    kernels.trsm(side, t, work, uplo="U" if mask == "upper" else "L", op=op, unit=mask == "unit")
     return work
+
+
+def _getrf(work: Tile, inputs: Inputs) -> tuple[Tile, Tile]:
+    """L and U of P work = L U, and the pivots as rows of the whole matrix."""
+    (first,) = inputs.task.finish.numbers
+    return work, kernels.getrf(work)[:, np.newaxis] + first
+
+
+def _laswp(work: Tile, inputs: Inputs) -> tuple[Tile]:
+    """P work, or P⁻¹ work."""
+    first, back = inputs.task.finish.numbers
+    kernels.laswp(work, _pivots(inputs) - first, back=bool(back))
+    return (work,)
+
+
+def _pivots(inputs: Inputs) -> npt.NDArray[np.int64]:
+    """Return pivots that lie in several tiles."""
+    return np.concatenate([inputs.value(read)[:, 0] for read in inputs.task.args])
+
+
+def _parity(work: Tile, inputs: Inputs) -> Tile:
+    """Determinant of the permutation that pivots are: each that is not its own row changes the sign."""
+    pivots = _pivots(inputs)
+    moved = np.count_nonzero(pivots != np.arange(pivots.size))
+    return np.full((1, 1), -1.0 if moved % 2 else 1.0, order="F")
 
 
 def _mirror(work: Tile, inputs: Inputs) -> Tile:
@@ -146,6 +174,9 @@ FINISHES: dict[str, FinishKernel] = {
     "potrf": FinishKernel(_potrf, lambda m, n: n**3 / 3 + n**2 / 2 + n / 6, in_place=True),
     "trsm_left": FinishKernel(partial(_trsm, "L"), lambda m, n: m * n * m, in_place=True),
     "trsm_right": FinishKernel(partial(_trsm, "R"), lambda m, n: m * n * n, in_place=True),
+    "getrf": FinishKernel(_getrf, lambda m, n: m * n * min(m, n) - (m + n) * min(m, n) ** 2 / 2 + min(m, n) ** 3 / 3),
+    "laswp": FinishKernel(_laswp, _none),
+    "parity": FinishKernel(_parity, _none, real=True),
     "mirror": FinishKernel(_mirror, _none, in_place=True),
     "diagonal": FinishKernel(_of(kernels.diagonal), _none),
     "row_maxima": FinishKernel(_of(kernels.row_maxima)),

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, get_args
 
 from wrenla_handler.calls.messages import VERSION, Message, Streams
 from wrenla_handler.serialize.blobs import Packed
+from wrenla_handler.tiles.bundle import Bundle, Part
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Apply, ArraySpec, Finish, Read, Task, Term, TileRef
 from wrenla_handler.tiles.worker import Report
@@ -86,7 +87,7 @@ class TaskAnswer(Message, tag="done"):
 
 
 _TYPES: dict[str, type] = {
-    cls.__name__: cls for cls in (TileRef, Apply, Read, Term, Finish, Task, Grid, *get_args(ArraySpec))
+    cls.__name__: cls for cls in (TileRef, Apply, Read, Term, Finish, Task, Grid, Bundle, Part, *get_args(ArraySpec))
 }
 
 

@@ -6,10 +6,13 @@ a run's table of `ArraySpec` explains, so the same plan serves every iteration o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
+from wrenla_handler.tiles.bundle import Bundle, Span, object_bytes, span_of
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import Separator, owned_folder, tile_key
 
@@ -36,8 +39,9 @@ __all__ = [
 Op: TypeAlias = Literal["N", "T", "C", "R"]
 """BLAS's letters: as it is, transposed, conjugate transposed; R is conjugated, not transposed."""
 
-Mask: TypeAlias = Literal["", "lower", "upper"]
-"""The triangle of the stored tile that counts; the other one reads as zero, whatever is there."""
+Mask: TypeAlias = Literal["", "lower", "upper", "unit"]
+"""The triangle of the stored tile that counts; the other one reads as zero, whatever is there. "unit" is the
+lower one with ones on its diagonal: L of a tile that holds L and U."""
 
 Scalar: TypeAlias = float | complex
 Step: TypeAlias = tuple[int, int, int, int]
@@ -49,7 +53,11 @@ Window: TypeAlias = tuple[int, int, int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class TileRef:
-    """One tile of an array; with `partial` = p > 0 its sum after the first p terms, an intermediate."""
+    """One tile of an array; with `partial` = p > 0 its sum after the first p terms, an intermediate.
+
+    What a task of a bundle makes is named by its first tile, `(0, j)`; parts come behind the last: see
+    `Bundle`.
+    """
 
     array: str
     i: int
@@ -212,15 +220,18 @@ class Finish:
         A key of `wrenla_handler.tiles.finish.FINISHES`.
     function : str
         Array name of the user's function that the kernel calls, if it calls one.
+    numbers : tuple of int
+        Further parameters of the kernel.
     """
 
     kernel: str = ""
     function: str = ""
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One tile: ``out = finish(base + Σ terms, args)``.
+    """One tile, or a bundle: ``out = finish(base + Σ terms, args)``.
 
     Parameters
     ----------
@@ -239,6 +250,8 @@ class Task:
         Further tiles that the finishing kernel takes.
     origin : (int, int)
         Global index of the tile's corner, for error messages.
+
+    A bundle has no terms: its sum, of the shape of the column of tiles, is cut into tiles at its end.
     """
 
     out: TileRef
@@ -317,6 +330,10 @@ class _Array:
         """Say where a tile is, for messages."""
         return f"tile ({ref.i}, {ref.j})"
 
+    def tiles_with(self, ref: TileRef) -> Sequence[TileRef]:
+        """Return the tiles and parts that are in the object of a tile."""
+        return (ref,)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredArray(_Array):
@@ -331,14 +348,38 @@ class StoredArray(_Array):
     owner: str = ""
     separator: Separator = "/"
     run: str = ""
+    bundle: Bundle | None = None
 
     @property
     def name(self) -> str:
         return self._name(self.run, "")
 
+    @property
+    def object_bytes(self) -> int:
+        """Number of bytes of one object."""
+        return object_bytes(self.grid, self.dtype, self.bundle)
+
+    def tile_bytes(self, ref: TileRef) -> int:
+        """Return the bytes that reading a tile takes."""
+        if self.bundle is None:
+            rows, cols = self.grid.tile
+            return rows * cols * np.dtype(self.dtype).itemsize
+        span = self.span(ref)
+        return span.stop - span.start
+
+    def span(self, ref: TileRef) -> Span:
+        """Return where in its object a tile lies."""
+        return span_of(self.grid, self.dtype, self.bundle, ref.i, ref.j)
+
+    def tiles_with(self, ref: TileRef) -> Sequence[TileRef]:
+        if self.bundle is None:
+            return (ref,)
+        return [TileRef(ref.array, i, ref.j) for i in range(self.grid.counts[0] + len(self.bundle.parts))]
+
     def key(self, ref: TileRef) -> str:
-        """Return the key of a tile, below `url`."""
-        key = tile_key(ref.i, ref.j, self.ndim, ref.partial, self.separator)
+        """Return the key of the object that a tile is in, below `url`."""
+        row = ref.i if self.bundle is None else 0
+        key = tile_key(row, ref.j, self.ndim, ref.partial, self.separator)
         # intermediates are nobody else's business, and a reader of the matrix need not see them
         return f"{owned_folder(self.owner)}/{key}" if ref.partial and self.owner else key
 

@@ -54,7 +54,8 @@ class Values:
         value = _turned(source, simplest(read.op, source.array.dtype), made)
         if read.mask:
             flipped = read.op in "TC"
-            kernels.keep_triangle(value, "L" if (read.mask == "lower") != flipped else "U")
+            side: kernels.Triangle = "L" if (read.mask != "upper") != flipped else "U"
+            kernels.keep_triangle(value, side, unit=read.mask == "unit")
         if read.scale == -1:
             kernels.apply_ufunc("negative", (value,), value)
         elif read.scale != 1:

@@ -240,7 +240,8 @@ class LocalExecutor(Executor):
                 self._home.buffers.clear()
 
     def forget(self, spec: ArraySpec, ref: TileRef) -> None:
-        self._home.cache.drop(cache_key(spec, ref))
+        for tile in spec.tiles_with(ref):
+            self._home.cache.drop(cache_key(spec, tile))
 
     def forget_array(self, spec: ArraySpec) -> None:
         self._home.cache.drop_array(spec.name)
