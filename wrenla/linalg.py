@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Any, Literal
 
+from wrenla.algorithms import solve as systems
 from wrenla.algorithms.triangular import solve_triangular as triangular_node
 from wrenla.algorithms.views import flip
 from wrenla.array_like import flag
 from wrenla.errors import LinAlgError, NotPositiveDefiniteError, SingularMatrixError, StructureError
 from wrenla.matrices.factors import CholeskyFactor, pair_solve
+from wrenla.matrices.lu_factor import LUFactor, lu_pair, trans_of
 from wrenla.matrices.matrix import BigMatrix, SlogdetResult
 from wrenla.matrices.operands import Operand, as_node
 from wrenla.tracebacks import short
 from wrenla.vocabulary import refuse_others
-from wrenla_handler.tiles.task import Op
 
 __all__ = [
     "CholeskyFactor",
+    "LUFactor",
     "LinAlgError",
     "NotPositiveDefiniteError",
     "SingularMatrixError",
@@ -25,8 +26,13 @@ __all__ = [
     "cho_factor",
     "cho_solve",
     "cholesky",
+    "det",
     "diagonal",
     "gram",
+    "inv",
+    "lu",
+    "lu_factor",
+    "lu_solve",
     "matmul",
     "matrix_norm",
     "matrix_transpose",
@@ -36,9 +42,6 @@ __all__ = [
     "solve_triangular",
     "trace",
 ]
-
-
-_TRANS: dict[str | int, Op] = {"N": "N", "T": "T", "C": "C", 0: "N", 1: "T", 2: "C"}
 
 
 def _matrix(value: Operand) -> BigMatrix:
@@ -126,12 +129,13 @@ def solve(
     ----------
     a : BigMatrix or array_like, (n, n)
     b : BigMatrix or array_like, (n,) or (n, k)
-    assume_a : {None, "pos", "lower", "upper", "diagonal"}, or another word of SciPy's
+    assume_a : {None, "pos", "gen", "sym", "her", "lower", "upper", "diagonal"}, or another word of SciPy's
         What `a` is; by default what its `structure` says. "pos" (or "positive definite") is Hermitian
         positive definite, of which only the lower triangle is read (LAPACK: posv); "lower" and "upper"
-        ("lower triangular", …) are triangular (trtrs). With "gen" it is solved by its structure. Of an array
-        up to 16 MiB nothing need be said: it is looked at whether it is triangular, or symmetric with a
-        positive diagonal, to the last bit.
+        ("lower triangular", …) are triangular (trtrs). All else is solved by LU with partial pivoting across
+        tiles (gesv), "sym" and "her" too: all of such a matrix is read. Of an array up to 16 MiB nothing need
+        be said: it is looked at whether it is triangular, or symmetric with a positive diagonal, to the last
+        bit.
     check : bool
         Look whether `assume_a` is true, unless that is known: at all of an array up to 16 MiB, of all else at
         the diagonal tiles and a sample of the others. Say False if the part that is not read holds something
@@ -146,12 +150,10 @@ def solve(
 
     Raises
     ------
-    NotImplementedError
-        A general or indefinite matrix: LU and LDLᵀ are not there yet.
     NotPositiveDefiniteError
         When computed, if the matrix is not positive definite.
     SingularMatrixError
-        When computed, if a triangular one has a zero on its diagonal.
+        When computed, if there is a zero on the diagonal of a triangle, or of the factor U.
     StructureError
         The matrix is not what `assume_a` says; the message shows two entries.
 
@@ -201,9 +203,7 @@ def solve_triangular(
     array([1., 2.])
     """
     refuse_others("solve_triangular", others, ["trans", "lower"], ["overwrite_b", "check_finite"])
-    op = _TRANS.get(trans) if isinstance(trans, Hashable) else None
-    if op is None:
-        raise ValueError(f"trans is 'N', 'T' or 'C', not {trans!r}")
+    op = trans_of(trans)
     A, lower = _matrix(a)._node, flag(lower, "solve_triangular: lower")
     if A.structure == ("upper" if lower else "lower"):
         raise ValueError(
@@ -244,6 +244,164 @@ def matrix_transpose(a: Operand, /) -> BigMatrix:
             f"matrix_transpose: the array must be at least 2-dimensional, not {A.ndim}-dimensional"
         )
     return A.T
+
+
+@short
+def lu_factor(a: Operand, **others: Any) -> LUFactor:
+    """Return the LU factorization of a matrix with partial pivoting, to solve with it repeatedly.
+
+    Nothing is computed until a solution is.
+
+    Parameters
+    ----------
+    a : BigMatrix or array_like, (m, n)
+    **others
+        SciPy's ``overwrite_a`` and ``check_finite`` may be given and change nothing: inputs are never
+        overwritten, and NaN travels into the result.
+
+    Returns
+    -------
+    LUFactor
+        As SciPy's result it unpacks to the factors in one matrix and the pivots.
+
+    Notes
+    -----
+    LAPACK: getrf. Rows are exchanged across all tiles, and pivots are those of LAPACK wherever entries do not
+    differ by rounding alone. A zero on the diagonal of U is no error until a system is solved.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> factor = wl.linalg.lu_factor(np.array([[0.0, 2.0], [1.0, 4.0]]))
+    >>> factor.solve(np.array([2.0, 5.0])).compute()
+    array([1., 1.])
+    >>> lu, piv = factor
+    >>> lu.compute()
+    array([[1., 4.],
+           [0., 2.]])
+    """
+    refuse_others("lu_factor", others, [], ["overwrite_a", "check_finite"])
+    return LUFactor.of_matrix(_matrix(a)._node)
+
+
+@short
+def lu_solve(
+    factor: LUFactor | tuple[Operand, Any],
+    b: Operand,
+    trans: Literal["N", "T", "C", 0, 1, 2] = "N",
+    **others: Any,
+) -> BigMatrix:
+    """Return x with op(A) x = b, given the LU factorization of a square A.
+
+    Parameters
+    ----------
+    factor : LUFactor, or (lu, piv)
+        What `lu_factor` returns, or SciPy's.
+    b : BigMatrix or array_like, (n,) or (n, k)
+    trans : {"N", "T", "C"} or {0, 1, 2}
+        A, its transpose, or its conjugate transpose.
+    **others
+        SciPy's ``overwrite_b`` and ``check_finite`` may be given and change nothing: inputs are never
+        overwritten, and NaN travels into the result.
+
+    Raises
+    ------
+    TypeError
+        For a matrix alone: whether it is A or its factors cannot be known.
+    SingularMatrixError
+        When computed, if there is a zero on the diagonal of U.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> factor = wl.linalg.lu_factor(np.array([[0.0, 2.0], [1.0, 4.0]]))
+    >>> wl.linalg.lu_solve(factor, np.array([1.0, 6.0]), trans="T").compute()
+    array([1., 1.])
+    """
+    refuse_others("lu_solve", others, ["factor", "b", "trans"], ["overwrite_b", "check_finite"])
+    return (factor if isinstance(factor, LUFactor) else lu_pair(factor)).solve(b, trans)
+
+
+@short
+def lu(a: Operand, permute_l: bool = False, **others: Any) -> tuple[BigMatrix, ...]:
+    """Return P, L and U with A = P L U.
+
+    Parameters
+    ----------
+    a : BigMatrix or array_like, (m, n)
+    permute_l : bool
+        Return P L and U instead.
+    **others
+        ``p_indices=True`` makes P a vector p of integers with A = L[p] U. SciPy's ``overwrite_a`` and
+        ``check_finite`` may be given and change nothing.
+
+    Returns
+    -------
+    P : BigMatrix, (m, m), or (m,)
+    L : BigMatrix, (m, k), with ones on its diagonal, k = min(m, n)
+    U : BigMatrix, (k, n)
+        They share the factorization: it is computed once.
+
+    Notes
+    -----
+    LAPACK: getrf. `lu_factor` keeps the factorization, and solves with it.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> P, L, U = wl.compute(*wl.linalg.lu(np.array([[0.0, 2.0], [1.0, 4.0], [2.0, 4.0]])))
+    >>> L
+    array([[1. , 0. ],
+           [0. , 1. ],
+           [0.5, 1. ]])
+    >>> P @ L @ U
+    array([[0., 2.],
+           [1., 4.],
+           [2., 4.]])
+    """
+    refuse_others("lu", others, ["permute_l", "p_indices"], ["overwrite_a", "check_finite", "p_indices"])
+    permuted, indices = flag(permute_l, "lu: permute_l"), flag(others.get("p_indices", False), "lu: p_indices")
+    return LUFactor.of_matrix(_matrix(a)._node).unpacked(permuted=permuted, indices=indices)
+
+
+@short
+def det(a: Operand, /, **others: Any) -> BigMatrix:
+    """Return the determinant, a number that is not computed yet.
+
+    A product of many numbers may overflow, or come to zero, where `slogdet` gives its logarithm. SciPy's
+    ``overwrite_a`` and ``check_finite`` may be given and change nothing.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> float(wl.linalg.det(np.array([[0.0, 2.0], [1.0, 4.0]])))
+    -2.0
+    """
+    refuse_others("det", others, [], ["overwrite_a", "check_finite"])
+    return BigMatrix(systems.det(_matrix(a)._node))
+
+
+@short
+def inv(a: Operand, /, **others: Any) -> BigMatrix:
+    """Return the inverse.
+
+    To solve a system, `solve` takes a third of the time and is more accurate. SciPy's ``overwrite_a`` and
+    ``check_finite`` may be given and change nothing.
+
+    Raises
+    ------
+    SingularMatrixError
+        When computed, if the matrix is singular.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> wl.linalg.inv(np.array([[0.0, 2.0], [1.0, 4.0]])).compute()
+    array([[-2. ,  1. ],
+           [ 0.5,  0. ]])
+    """
+    refuse_others("inv", others, [], ["overwrite_a", "check_finite"])
+    return BigMatrix(systems.inv(_matrix(a)._node))
 
 
 @short

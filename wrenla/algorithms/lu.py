@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from wrenla.algorithms.assemble import rechunk, take
 from wrenla.algorithms.tile_views import blocks, columns, part, rows, tiles_of
 from wrenla.algorithms.triangular import solve_triangular, solve_unit
-from wrenla.algorithms.views import flip
-from wrenla.planning.expression import Description, Node, Operation, make, result_dtype
-from wrenla.planning.strips import products
+from wrenla.algorithms.views import around, flip
+from wrenla.planning.expression import Description, Node, Operation, View, leaf, make, result_dtype
+from wrenla.planning.strips import Strip, products
 from wrenla_handler.tiles.bundle import Bundle, Part
 from wrenla_handler.tiles.grid import Grid
-from wrenla_handler.tiles.task import Op, Read, Task
+from wrenla_handler.tiles.layout import Structure
+from wrenla_handler.tiles.task import FormulaArray, Op, Read, Task
 
-__all__ = ["LU", "exchange", "lu", "lu_solve", "parity"]
+__all__ = ["LU", "exchange", "identity", "lu", "lu_solve", "parity", "permutation", "trapezoid"]
 
 
 class LU(NamedTuple):
@@ -90,6 +91,8 @@ def exchange(A: Node, pivots: Node, first: int = 0, *, back: bool = False) -> No
 def lu_solve(factors: LU, B: Node, op: Op = "N") -> Node:
     """Return X with op(A) X = B, given the factors of a square A (LAPACK: getrs)."""
     F, pivots = factors
+    edge = min(F.grid.tile)
+    F = rechunk(F, (edge, edge))
     if B.grid.tile[0] != F.grid.tile[0]:
         B = rechunk(B, (F.grid.tile[0], B.grid.tile[1]))
     if op == "N":
@@ -101,9 +104,26 @@ def lu_solve(factors: LU, B: Node, op: Op = "N") -> Node:
     return exchange(solve_unit(T, solve_triangular(T, B, "lower"), "upper"), pivots, back=True)
 
 
-def parity(pivots: Node) -> Node:
+def parity(pivots: Node, dtype: str) -> Node:
     """Return the determinant of the permutation that pivots are, 1 or −1, a number."""
-    return make(Parity(), pivots)
+    return make(Parity(dtype), pivots)
+
+
+def permutation(pivots: Node, rows: int) -> Node:
+    """Return the vector p of integers with A = L[p] U, for A of so many rows."""
+    return make(Permutation(rows), pivots)
+
+
+def identity(A: Node) -> Node:
+    """Return the identity with as many rows as A, in tiles as high and in its dtype."""
+    m, edge = A.grid.shape[0], A.grid.tile[0]
+    grid = Grid((m, m), (edge, edge))
+    return leaf(FormulaArray(grid, A.dtype, 2, f"eye {grid.shape} {grid.tile} {A.dtype} ", "eye"), "pos")
+
+
+def trapezoid(F: Node, mask: Literal["unit", "upper"]) -> Node:
+    """Return what lies below the diagonal of F and ones on it, or what lies on and above it."""
+    return make(Trapezoid(mask), F)
 
 
 def _column(A: Node, j: int) -> Iterator[Read]:
@@ -111,6 +131,11 @@ def _column(A: Node, j: int) -> Iterator[Read]:
     for i in range(A.grid.counts[0]):
         for read in A.reads(i, j):
             yield replace(read, offset=(read.offset[0] + i * A.grid.tile[0], read.offset[1]))
+
+
+def _all(pivots: Node) -> tuple[Read, ...]:
+    """Return the reads of all tiles of a column."""
+    return tuple(read for i in range(pivots.grid.counts[0]) for read in pivots.reads(i, 0))
 
 
 @dataclass(frozen=True)
@@ -157,7 +182,7 @@ class Exchange(Operation):
 
     def tasks(self, out: Node) -> Iterator[Task]:
         A, pivots = out.args
-        args = tuple(read for i in range(pivots.grid.counts[0]) for read in pivots.reads(i, 0))
+        args = _all(pivots)
         for j in range(out.grid.counts[1]):
             yield out.task(
                 *(0, j),
@@ -185,13 +210,51 @@ class Schur(Operation):
 
 
 @dataclass(frozen=True)
+class Trapezoid(View):
+    """L, with ones on its diagonal, or U of a matrix that holds both."""
+
+    mask: Literal["unit", "upper"]
+
+    def describe(self, *args: Node) -> Description:
+        F = args[0].description
+        triangle: Structure = "lower" if self.mask == "unit" else "upper"
+        square = F.grid.shape[0] == F.grid.shape[1]
+        return Description(F.grid, F.dtype, triangle if square else "general")
+
+    def carries(self, *args: Node) -> frozenset[str]:
+        return args[0].carries | {"mask"}
+
+    def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
+        before = (self.mask == "unit") == (axis == 1)  # the diagonal is where the run ends, or begins
+        first, last = (start, min(stop, fixed + 1)) if before else (max(start, fixed), stop)
+        for strip in view.args[0].strips(axis, fixed, first, last) if first < last else ():
+            for piece in around(strip, fixed):
+                on_diagonal = piece.start == fixed
+                yield replace(piece, read=replace(piece.read, mask=self.mask)) if on_diagonal else piece
+
+
+@dataclass(frozen=True)
+class Permutation(Operation):
+    """Permutation as a vector of integers, from its pivots."""
+
+    rows: int
+
+    def describe(self, *args: Node) -> Description:
+        return Description(Grid((self.rows, 1), (max(1, self.rows), 1)), "int64", "general", 1)
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        if self.rows:
+            yield out.task(0, 0, finish="permutation", args=_all(out.args[0]))
+
+
+@dataclass(frozen=True)
 class Parity(Operation):
     """Determinant of a permutation, from its pivots."""
 
+    dtype: str
+
     def describe(self, *args: Node) -> Description:
-        return Description(Grid((1, 1), (1, 1)), "float64", "general", 0)
+        return Description(Grid((1, 1), (1, 1)), self.dtype, "general", 0)
 
     def tasks(self, out: Node) -> Iterator[Task]:
-        (pivots,) = out.args
-        args = tuple(read for i in range(pivots.grid.counts[0]) for read in pivots.reads(i, 0))
-        yield out.task(0, 0, finish="parity", args=args)
+        yield out.task(0, 0, finish="parity", args=_all(out.args[0]))

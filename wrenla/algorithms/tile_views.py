@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 from wrenla.planning.expression import Description, Node, View, make
 from wrenla.planning.strips import Strip
@@ -71,6 +72,7 @@ class TileSlice(View):
 
     rows: Pair
     cols: Pair
+    moves: ClassVar[bool] = True
 
     def describe(self, *args: Node) -> Description:
         A = args[0].description
@@ -94,6 +96,7 @@ class Blocks(View):
     """Block matrix: each argument at a tile row and a tile column, and how many of each it has."""
 
     places: tuple[tuple[int, int, int, int], ...]
+    moves: ClassVar[bool] = True
 
     def describe(self, *args: Node) -> Description:
         first = args[0].description
@@ -134,6 +137,7 @@ class BundlePart(View):
     """Part of the objects of a bundle, as tiles one below the other."""
 
     number: int
+    moves: ClassVar[bool] = True
 
     def describe(self, *args: Node) -> Description:
         A = args[0]

@@ -77,7 +77,7 @@ class CholeskyFactor:
 
     def _keep(self, L: Node, given: bool = False) -> None:
         self._lower, self._given, self._cell = True, given, Cell()
-        self._node = L if _is_there(L) else memoized(L, self._cell)
+        (self._node,) = (L,) if _is_there(L) else memoized([L], self._cell)
 
     @property
     def L(self) -> BigMatrix:
@@ -126,7 +126,7 @@ class CholeskyFactor:
         )
 
     def __repr__(self) -> str:
-        there = self._cell.stored is not None or _is_there(self._node)
+        there = bool(self._cell.stored) or _is_there(self._node)
         return f"CholeskyFactor({self.shape}, {self.L.dtype}, {'computed' if there else 'not computed yet'})"
 
 

@@ -121,6 +121,8 @@ class View(ABC):
     version: ClassVar[int] = 0
     fills: ClassVar[bool] = False
     """Whether there is a read for every tile, also where an argument has none."""
+    moves: ClassVar[bool] = False
+    """Whether it only says where tiles lie: what is kept of it is what it looks at."""
 
     @abstractmethod
     def describe(self, *args: Node) -> Description:

@@ -55,6 +55,14 @@ def _entries(m: int, n: int) -> float:
     return m * n
 
 
+def _getrf_flops(m: int, n: int) -> float:
+    """Step j divides m−j−1 entries of a column, and adds a product to (m−j−1)(n−j−1) entries."""
+    k = min(m, n)
+    divided = k * (m - 1) - k * (k - 1) / 2
+    updated = k * (m - 1) * (n - 1) - (m + n - 2) * k * (k - 1) / 2 + (k - 1) * k * (2 * k - 1) / 6
+    return divided + 2 * updated
+
+
 @dataclass(frozen=True, slots=True)
 class FinishKernel:
     """A row of the table: all that a worker and a plan know of a kernel.
@@ -122,6 +130,14 @@ def _pivots(inputs: Inputs) -> npt.NDArray[np.int64]:
     return np.concatenate([inputs.value(read)[:, 0] for read in inputs.task.args])
 
 
+def _permutation(work: Tile, inputs: Inputs) -> Tile:
+    """The vector p with A = L[p] U: the exchanges undone, the last one first."""
+    rows = np.arange(work.shape[0])
+    for k, row in reversed(list(enumerate(_pivots(inputs).tolist()))):
+        rows[k], rows[row] = rows[row], rows[k]
+    return rows[:, np.newaxis]
+
+
 def _parity(work: Tile, inputs: Inputs) -> Tile:
     """Determinant of the permutation that pivots are: each that is not its own row changes the sign."""
     pivots = _pivots(inputs)
@@ -174,8 +190,9 @@ FINISHES: dict[str, FinishKernel] = {
     "potrf": FinishKernel(_potrf, lambda m, n: n**3 / 3 + n**2 / 2 + n / 6, in_place=True),
     "trsm_left": FinishKernel(partial(_trsm, "L"), lambda m, n: m * n * m, in_place=True),
     "trsm_right": FinishKernel(partial(_trsm, "R"), lambda m, n: m * n * n, in_place=True),
-    "getrf": FinishKernel(_getrf, lambda m, n: m * n * min(m, n) - (m + n) * min(m, n) ** 2 / 2 + min(m, n) ** 3 / 3),
+    "getrf": FinishKernel(_getrf, _getrf_flops),
     "laswp": FinishKernel(_laswp, _none),
+    "permutation": FinishKernel(_permutation, _none, real=True),
     "parity": FinishKernel(_parity, _none, real=True),
     "mirror": FinishKernel(_mirror, _none, in_place=True),
     "diagonal": FinishKernel(_of(kernels.diagonal), _none),
@@ -195,6 +212,7 @@ FINISHES: dict[str, FinishKernel] = {
     "minimum": FinishKernel(_extreme(np.min), real=True),
     "sign_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[:1])),
     "logabs_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[1:].real), real=True),
+    "diagonal_product": FinishKernel(_of(lambda work: np.prod(work.diagonal(), keepdims=True)[np.newaxis])),
     "cast": FinishKernel(_of(lambda work: work)),
     "product": FinishKernel(_of(lambda work: np.prod(work, keepdims=True))),
     "call": FinishKernel(_call, spare=2),
