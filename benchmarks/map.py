@@ -10,12 +10,13 @@ import json
 import os
 import re
 import resource
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,24 @@ def _trivial(rounds: int) -> list[Figure]:
 
 
 def _uneven(rounds: int) -> list[Figure]:
-    """Calls sent ahead, which can be given back, beside chunks: those hold up what is behind a long call."""
+    """Calls sent ahead, which can be given back, beside two kinds of chunks; what each loses with a worker.
+
+    Chunks of `map` hold up what is behind a long call. Those that end early return what is behind it when it
+    has ended, and it is sent again.
+    """
     found = []
-    for slow, work in ((0, "1,000 trivial calls"), (16, "984 trivial calls, then 16 of 0.1 s")):
-        print(f"{work}: sent ahead, or in chunks of 16; beside ProcessPoolExecutor")
-        names = ["wrenla_ahead", "wrenla_chunks", "pool_uneven"]
+    for slow, work in (
+        (0, "1,000 trivial calls"),
+        (984, "984 trivial calls, then 16 of 0.1 s"),
+        (480, "1,000 trivial calls but 16 of 0.1 s, one after the other in the middle"),
+        (-1, "1,000 trivial calls, one of which kills its worker"),
+    ):
+        print(f"{work}: sent ahead, in chunks of 16, and in chunks that end early; ProcessPoolExecutor")
+        names = ["wrenla_ahead", "wrenla_chunks", "wrenla_early", "pool_uneven"]
+        if slow < 0:
+            c = compete(names[:2], {"slow": slow}, rounds=1, module=__spec__.name)
+            found += [Figure(work, f"lost, {name}", c[name].runs[0]["lost"], None, None, "") for name in c]
+            continue
         c = compete(names, {"slow": slow}, rounds=rounds, module=__spec__.name)
         ours = c["wrenla_ahead"]
         for name in names[1:]:
@@ -68,7 +82,7 @@ def _uneven(rounds: int) -> list[Figure]:
             found.append(Figure(work, f"{name} / wrenla", ratio, None, None, "×", True, said))
         found += [
             Figure(work, f"driver's time, {name}", c[name].median_run["cpu"], None, None, "s")
-            for name in names[:2]
+            for name in names[:3]
         ]
     return found
 
@@ -155,26 +169,73 @@ def wrenla_calls(calls: int) -> dict[str, Any]:
 
 
 def _sleep(x: tuple[int, float]) -> int:
+    if x[1] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
     if x[1]:
         time.sleep(x[1])
     return x[0]
 
 
 def _uneven_inputs(slow: int) -> list[tuple[int, float]]:
-    return [(x, 0.1 if x >= 1000 - slow else 0.0) for x in range(1000)]
+    """Return inputs, of which 16 take long from a number on; if it is negative, one kills its worker."""
+    if slow < 0:
+        return [(x, -1.0 if x == 500 else 0.0) for x in range(1000)]
+    return [(x, 0.1 if slow and slow <= x < slow + 16 else 0.0) for x in range(1000)]
+
+
+def _timed_calls(run: Callable[[], list[int]]) -> dict[str, Any]:
+    began = time.process_time()
+    timed = _timed(run, 1000)
+    return {**timed, "cpu": time.process_time() - began}
 
 
 def wrenla_ahead(slow: int, chunksize: int = 1) -> dict[str, Any]:
     inputs = _uneven_inputs(slow)
     with _executor() as executor:
         list(executor.map(_sleep, inputs[:50], chunksize=chunksize))
-        began = time.process_time()
-        timed = _timed(lambda: list(executor.map(_sleep, inputs, chunksize=chunksize)), 1000)
-        return {**timed, "cpu": time.process_time() - began}
+        if slow >= 0:
+            return _timed_calls(lambda: list(executor.map(_sleep, inputs, chunksize=chunksize)))
+        start = time.perf_counter()
+        results = list(executor.map(_sleep, inputs, chunksize=chunksize, return_exceptions=True))
+        lost = sum(isinstance(result, Exception) for result in results)
+        return {"seconds": time.perf_counter() - start, "lost": lost}
 
 
 def wrenla_chunks(slow: int) -> dict[str, Any]:
     return wrenla_ahead(slow, 16)
+
+
+_EARLY = 5e-3
+"""Seconds after which a chunk begins no other call."""
+
+
+def _until_late(inputs: list[tuple[int, float]]) -> list[int]:
+    end, done = time.monotonic() + _EARLY, list[int]()
+    while len(done) < len(inputs) and (not done or time.monotonic() < end):
+        done.append(_sleep(inputs[len(done)]))
+    return done
+
+
+def wrenla_early(slow: int) -> dict[str, Any]:
+    """Chunks that end early: what they have not done is sent again, one by one."""
+    inputs = _uneven_inputs(slow)
+
+    def mapped(executor: Any, inputs: list[tuple[int, float]]) -> list[int]:
+        results = dict[int, int]()
+        chunks = [inputs[start : start + 16] for start in range(0, len(inputs), 16)]
+        waiting = dict(zip(executor.submit_many(_until_late, chunks), chunks, strict=True))
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                chunk, done = waiting.pop(future), future.result()
+                results.update((number, number) for number in done)
+                rest = [[one] for one in chunk[len(done) :]]
+                if rest:
+                    waiting |= zip(executor.submit_many(_until_late, rest), rest, strict=True)
+        return [results[number] for number, _ in inputs]
+
+    with _executor() as executor:
+        mapped(executor, inputs[:50])
+        return _timed_calls(lambda: mapped(executor, inputs))
 
 
 def pool_uneven(slow: int) -> dict[str, Any]:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import errno
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 __all__ = ["memory_for", "no_memory"]
 
 
 @contextmanager
-def memory_for(what: str) -> Iterator[None]:
-    """Name what the memory is for that cannot be had in the block."""
+def memory_for(what: str | Callable[[], str]) -> Iterator[None]:
+    """Name what the memory is for that cannot be had in the block; a function makes the name then."""
     try:
         yield
     except (MemoryError, OSError) as error:
         if _is_the_systems(error):
-            raise no_memory(what, error) from error
+            raise no_memory(what if isinstance(what, str) else what(), error) from error
         raise
 
 

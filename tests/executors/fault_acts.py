@@ -194,15 +194,5 @@ def cannot_store(folder: Path) -> Any:
     return np.ones(1 << 18)
 
 
-def forges(then: Callable[[Path], Any], folder: Path) -> Any:
-    """Write an answer in the worker's name, whose value would leave a trace if it was loaded."""
-    call = current_call()
-    assert call is not None
-    path = place() / "outcomes" / f"{call.id}-{call.attempt}"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"0" * 64 + b"\n" + b'{"version":2,"kind":"answer","ending":"value"}')
-    return then(folder)
-
-
 def large(x: int) -> bytes:
     return bytes(1 << 20)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from wrenla.errors import (
-    IntegrityError,
     Lost,
     OutOfMemory,
     RemoteError,
@@ -34,7 +33,6 @@ from .fault_acts import (
     dies_once,
     exits,
     exits_at_once,
-    forges,
     group,
     hangs,
     hangs_and_does_not_listen,
@@ -111,10 +109,9 @@ PROCESS_ROWS = [
     Row("killed once", dies_once, endings=("WorkerDied", "value"), options=_SAFE),
     Row("killed always", dies, WorkerDied, "SIGKILL", ("WorkerDied",) * 3, _SAFE),
     Row("killed after", dies_before_the_answer, WorkerDied, "SIGKILL", ("WorkerDied",)),
-    Row("killed after, recorded", dies_before_the_answer, options=_RECORD, value=np.ones(1 << 18)),
+    Row("killed after, not recorded", dies_before_the_answer, WorkerDied, "", ("WorkerDied",), _RECORD),
     # it cannot be heard
     Row("pipe closed", closes_its_pipe, Lost, "pipe", ("Lost",)),
-    Row("pipe closed, recorded", closes_its_pipe, options=_RECORD),
     Row("all closed", closes_everything, Lost, "pipe", ("Lost",)),
     Row("garbage", partial(writes, b"garbage!"), Lost, "pipe", ("Lost",)),
     Row("garbage that stays", partial(writes_and_stays, b"garbage!"), Lost, "pipe", ("Lost",)),
@@ -122,7 +119,6 @@ PROCESS_ROWS = [
     Row("garbage as frame", partial(writes, b"\0\0\0\5hello"), Lost, "pipe", ("Lost",)),
     Row("garbage as list", partial(writes, b"\0\0\0\2[]"), Lost, "pipe", ("Lost",)),
     Row("garbage of half a frame", partial(writes, b"\3\0\0\0hello"), Lost, "pipe", ("Lost",)),
-    Row("garbage, recorded", partial(writes_and_stays, b"garbage!"), options=_RECORD),
     # it does not end
     Row("hangs", hangs, TimedOut, "timeout of 0.5 s", ("TimedOut",), _HALF, within=12),
     Row("deaf", hangs_and_does_not_listen, TimedOut, "timeout", ("TimedOut",), _HALF, within=12),
@@ -216,12 +212,6 @@ PROCESS_ROWS = [
         "could not be stored",
         ("Lost",),
         check=lambda error: isinstance(error.__cause__, StoreError),
-    ),
-    # somebody else writes its answer
-    Row("forged", partial(forges, dies), (IntegrityError, WorkerDied), "", (), _RECORD),
-    Row("forged, lost", partial(forges, closes_its_pipe), (IntegrityError, Lost), "", (), _RECORD),
-    Row(
-        "forged in vain", partial(forges, dies_once), endings=("WorkerDied", "value"), options=_RECORD | _SAFE
     ),
 ]
 

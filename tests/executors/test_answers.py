@@ -28,7 +28,9 @@ def envelopes() -> Iterator[RemoteTransport]:
     """An executor's, with a store of its own."""
     name = uuid.uuid4().hex
     place = ScratchSpace("x", Reach.PROCESS, lambda: f"memory://{name}")
-    yield RemoteTransport(place)
+    transport = RemoteTransport(place)
+    transport.unrecorded = 0.0
+    yield transport
     place.close()
     MemoryStore.drop(name)
 

@@ -49,22 +49,6 @@ def test_intermediate_results_of_a_reduction(url: str) -> None:
     assert list(open_store(url).list()) == []
 
 
-def test_a_stored_answer_outlives_its_worker(url: str) -> None:
-    """The function ends its process just when its answer would go into the pipe."""
-
-    def function() -> str:
-        import os
-
-        import wrenla_handler.worker_process
-
-        wrenla_handler.worker_process._write = lambda *_: os._exit(1)
-        return "answer"
-
-    with wl.LocalExecutor(1, allowed_mem="600 MiB") as executor:
-        assert executor.options(record=True).submit(function).result(timeout=60) == "answer"
-    assert list(open_store(url).list()) == []
-
-
 def test_objects_stored_by_functions_are_shared_and_removed(url: str) -> None:
     with wl.LocalExecutor(2, allowed_mem="600 MiB") as executor:
         assert all(executor.map(lambda k: wl.store().put(f"seen/{k}", b"yes"), range(3)))

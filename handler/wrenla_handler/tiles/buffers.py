@@ -31,7 +31,7 @@ def empty_tile(rows: int, cols: int, dtype: npt.DTypeLike) -> Tile:
     """
     dtype = np.dtype(dtype)
     nbytes = rows * cols * dtype.itemsize
-    with memory_for(f"a tile of {rows} × {cols} {dtype}, {nbytes / (1 << 20):.3g} MiB"):
+    with memory_for(lambda: f"a tile of {rows} × {cols} {dtype}, {nbytes / (1 << 20):.3g} MiB"):
         if nbytes < _MAP_ABOVE:
             return np.zeros((rows, cols), dtype, order="F")
         # private, not Python's default of shared: shared memory is a file to Linux, in small pages

@@ -32,7 +32,7 @@ class Worker(TileReader):
     def run(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Report:
         """Execute one task and commit its tile, unless another worker has done so first."""
         spec = stored(arrays, task.out.array)
-        with memory_for(spec.place(task.out)):
+        with memory_for(lambda: spec.place(task.out)):
             return _Execution(self, task, arrays).run(spec)
 
 

@@ -27,9 +27,6 @@ _AHEAD, _AHEAD_SECONDS = 15, 5e-3
 _STARTS = 3
 """How often a channel tries to start a child before it says so."""
 
-_AWAIT = 10.0
-"""Seconds for which the stored answer of a worker that cannot be reached any more is awaited."""
-
 
 class ProcessTransport(RemoteTransport):
     """Carries calls to processes of this machine.
@@ -117,7 +114,6 @@ class ProcessChannel:
             self._child is None
             or call.function.name not in self._child.known
             or call.options.idempotent  # its copies could not be ended one by one
-            or call.options.record
             or call.options.timeout is not None
             or call.options.deadline is not None
             or self._transport.wears_out
@@ -186,7 +182,7 @@ class ProcessChannel:
         self._no_more_stops()
         if left:
             (call, attempt, request), *behind = left.values()
-            yield call, attempt, self._given_up(child, request, call, attempt, lost)
+            yield call, attempt, self._given_up(child, call, attempt, lost)
             for call, attempt, _ in behind:
                 # a child takes them in turn: when it has died, these have certainly not begun
                 unknown = Outcome(error=Lost(f"{call.label}: {lost}")) if isinstance(lost, Lost) else None
@@ -224,7 +220,6 @@ class ProcessChannel:
         if request.modules:
             child.modules = request.modules[0].sha256
         child.peak = response.peak
-        self._transport.forget_record(request)
         outcome = self._transport.read(response, call)
         outcome.sent = size(request.function) + size(request.arguments)
         self._seconds += 0.2 * (response.seconds - self._seconds)
@@ -292,35 +287,11 @@ class ProcessChannel:
             attempt.worker = f"process {child.pid}"
         return child
 
-    def _given_up(
-        self, child: Child, request: Request, call: Call, attempt: Attempt, lost: CallError | None
-    ) -> Outcome:
-        """End a child that has not answered in time, or cannot any more; its answer may have been stored."""
-        response = None
-        try:
-            if isinstance(lost, Lost):
-                response = self._awaited(child, request, call, attempt)
-        finally:
-            self._child = None
-            printed = child.kill(grace=_GRACE if lost is None else 0.0)
-        if lost is not None and response is None:
-            # After the child's end: until then it may still store its answer.
-            response = self._transport.recorded(request)
-        self._transport.forget_record(request)
-        if response is not None:
-            return self._transport.read(response, call)
+    def _given_up(self, child: Child, call: Call, attempt: Attempt, lost: CallError | None) -> Outcome:
+        """End a child that has not answered in time, or cannot any more."""
+        self._child = None
+        printed = child.kill(grace=_GRACE if lost is None else 0.0)
+        # after the child's end: until then it may still store its result
         self._transport.scratch.free_results(call.future.id, attempt.number)
         cause = call.late(time.monotonic()) if lost is None else type(lost)(f"{call.label}: {lost}")
         return Outcome(error=cause, logs=printed, worker=attempt.worker)
-
-    def _awaited(self, child: Child, request: Request, call: Call, attempt: Attempt) -> Response | None:
-        """Wait for the stored answer of a child that is alive and cannot be heard any more."""
-        if not request.record:
-            return None
-        limit = call.limit(attempt.started)
-        until = time.monotonic() + _AWAIT if limit is None else attempt.started + limit
-        while (response := self._transport.recorded(request)) is None:
-            if time.monotonic() > until or not child.alive():
-                break
-            time.sleep(0.05)
-        return response

@@ -271,8 +271,8 @@ class CallingExecutor(concurrent.futures.Executor, ABC):
             The function may run twice, also at the same time: a call whose worker died is tried again, and a
             second copy of a straggler is started when most of its batch is done.
         record : bool, optional
-            Workers also store their answers, so that they survive a worker that dies just then, or a
-            connection that breaks. None: where workers are far away, if the function has run for a second.
+            On Lambda, workers also store their answers, so that they survive a worker that dies just then, or
+            a connection that breaks. None: if the function has run for a second. Elsewhere none is stored.
         logs : {"show", "quiet", "stderr"}, optional
             What functions print is shown where this process prints, line by line: what went to standard
             output there, what to standard error there, or all of it on standard error; "quiet": it is not.

@@ -89,7 +89,7 @@ class RemoteTransport:
     """
 
     unrecorded: float | None = None
-    """Seconds from which on an answer is worth storing if nothing is said; None: none is."""
+    """Seconds from which on an answer is worth storing if nothing is said; None: none is stored at all."""
 
     showing: Showing
     """Shows what functions print; set by whoever has the calls."""
@@ -180,9 +180,7 @@ class RemoteTransport:
         """
         function, arguments = call.function, call.arguments
         sources = self._modules(function, arguments.needs)
-        wanted = call.options.record
-        if wanted is None:
-            wanted = self.unrecorded is not None
+        wanted = self.unrecorded is not None and call.options.record is not False
         record = f"outcomes/{call.future.id}-{attempt.number}" if wanted else ""
         return Request(
             call.future.id,
