@@ -8,7 +8,13 @@ from wrenla.algorithms import solve as systems
 from wrenla.algorithms.triangular import solve_triangular as triangular_node
 from wrenla.algorithms.views import flip
 from wrenla.array_like import flag
-from wrenla.errors import LinAlgError, NotPositiveDefiniteError, SingularMatrixError, StructureError
+from wrenla.errors import (
+    LinAlgError,
+    NotFiniteError,
+    NotPositiveDefiniteError,
+    SingularMatrixError,
+    StructureError,
+)
 from wrenla.matrices.factors import CholeskyFactor, pair_solve
 from wrenla.matrices.lu_factor import LUFactor, lu_pair, trans_of
 from wrenla.matrices.matrix import BigMatrix, SlogdetResult
@@ -20,6 +26,7 @@ __all__ = [
     "CholeskyFactor",
     "LUFactor",
     "LinAlgError",
+    "NotFiniteError",
     "NotPositiveDefiniteError",
     "SingularMatrixError",
     "StructureError",
@@ -154,6 +161,8 @@ def solve(
         When computed, if the matrix is not positive definite.
     SingularMatrixError
         When computed, if there is a zero on the diagonal of a triangle, or of the factor U.
+    NotFiniteError
+        When computed, if a matrix that is solved by LU holds NaN or infinity.
     StructureError
         The matrix is not what `assume_a` says; the message shows two entries.
 
@@ -257,7 +266,7 @@ def lu_factor(a: Operand, **others: Any) -> LUFactor:
     a : BigMatrix or array_like, (m, n)
     **others
         SciPy's ``overwrite_a`` and ``check_finite`` may be given and change nothing: inputs are never
-        overwritten, and NaN travels into the result.
+        overwritten, and NaN and infinity are a `NotFiniteError` when the factor is computed.
 
     Returns
     -------
@@ -280,7 +289,7 @@ def lu_factor(a: Operand, **others: Any) -> LUFactor:
     array([[1., 4.],
            [0., 2.]])
     """
-    refuse_others("lu_factor", others, [], ["overwrite_a", "check_finite"])
+    refuse_others("lu_factor", others, ["a"], ["overwrite_a", "check_finite"])
     return LUFactor.of_matrix(_matrix(a)._node)
 
 
@@ -360,7 +369,10 @@ def lu(a: Operand, permute_l: bool = False, **others: Any) -> tuple[BigMatrix, .
            [2., 4.]])
     """
     refuse_others("lu", others, ["permute_l", "p_indices"], ["overwrite_a", "check_finite", "p_indices"])
-    permuted, indices = flag(permute_l, "lu: permute_l"), flag(others.get("p_indices", False), "lu: p_indices")
+    permuted, indices = (
+        flag(permute_l, "lu: permute_l"),
+        flag(others.get("p_indices", False), "lu: p_indices"),
+    )
     return LUFactor.of_matrix(_matrix(a)._node).unpacked(permuted=permuted, indices=indices)
 
 
@@ -377,7 +389,7 @@ def det(a: Operand, /, **others: Any) -> BigMatrix:
     >>> float(wl.linalg.det(np.array([[0.0, 2.0], [1.0, 4.0]])))
     -2.0
     """
-    refuse_others("det", others, [], ["overwrite_a", "check_finite"])
+    refuse_others("det", others, ["a"], ["overwrite_a", "check_finite"])
     return BigMatrix(systems.det(_matrix(a)._node))
 
 
@@ -400,7 +412,7 @@ def inv(a: Operand, /, **others: Any) -> BigMatrix:
     array([[-2. ,  1. ],
            [ 0.5,  0. ]])
     """
-    refuse_others("inv", others, [], ["overwrite_a", "check_finite"])
+    refuse_others("inv", others, ["a"], ["overwrite_a", "check_finite"])
     return BigMatrix(systems.inv(_matrix(a)._node))
 
 

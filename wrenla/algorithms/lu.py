@@ -60,7 +60,7 @@ def lu(A: Node) -> LU:
 
 
 def _lu(A: Node, first: int) -> LU:
-    """Return the factors of what is left of a matrix from row `first` on, with pivots as rows of the whole."""
+    """Return the factors of the rows of a matrix from `first` on, with pivots as rows of the whole."""
     M, N = A.grid.counts
     if N <= 1:
         panel = make(Panel(first), A)
@@ -69,11 +69,13 @@ def _lu(A: Node, first: int) -> LU:
     left = _lu(columns(A, 0, h), first)
     right = exchange(columns(A, h, N), left.pivots, first)
     L11 = tiles_of(left.factors, (0, h), (0, h))
-    if L11.grid.shape[0] < L11.grid.shape[1]:  # all rows of a wide matrix, the last tile row of which is short
+    if (
+        L11.grid.shape[0] < L11.grid.shape[1]
+    ):  # all rows of a wide matrix, the last tile row of which is short
         whole = slice(L11.grid.shape[0])
         L11 = take(L11, whole, whole, L11.grid.tile)
     U12 = solve_unit(L11, rows(right, 0, h))
-    if M == h:
+    if h == M:
         return LU(blocks([(0, 0, left.factors), (0, h, U12)]), left.pivots)
     S = make(Schur(), rows(right, h, M), rows(left.factors, h, M), U12)
     below = first + h * A.grid.tile[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -29,7 +29,7 @@ _TRANS: dict[str | int, Op] = {"N": "N", "T": "T", "C": "C", 0: "N", 1: "T", 2: 
 
 def trans_of(trans: Any) -> Op:
     """Return BLAS's letter for SciPy's `trans`."""
-    op = _TRANS.get(trans) if isinstance(trans, Hashable) else None
+    op: Op | None = _TRANS.get(trans) if isinstance(trans, str | int) else None
     if op is None:
         raise ValueError(f"trans is 'N', 'T' or 'C', not {trans!r}")
     return op
@@ -142,8 +142,8 @@ class LUFactor:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
         raise TypeError(
-            "a matrix is needed, not an LUFactor: factor.solve(b), factor.det() and factor.inv() are those of "
-            "A; factor.lu holds L and U"
+            "a matrix is needed, not an LUFactor: factor.solve(b), factor.det() and factor.inv() are those "
+            "of A; factor.lu holds L and U"
         )
 
     def __repr__(self) -> str:
@@ -154,7 +154,9 @@ class LUFactor:
 def lu_pair(pair: Any) -> LUFactor:
     """Return the factorization that SciPy's ``(lu, piv)`` is."""
     if not isinstance(pair, tuple | list) or len(pair) != 2:
-        hint = "; if this is the matrix itself, lu_factor(A) makes them" if isinstance(pair, BigMatrix) else ""
+        hint = (
+            "; if this is the matrix itself, lu_factor(A) makes them" if isinstance(pair, BigMatrix) else ""
+        )
         raise TypeError(
             f"lu_solve: what lu_factor returns, or (lu, piv) as SciPy's, is needed, not "
             f"{type(pair).__name__}{hint}"
@@ -162,9 +164,16 @@ def lu_pair(pair: Any) -> LUFactor:
     F, piv = as_node(pair[0]), np.asarray(pair[1])
     m, n = F.grid.shape
     if piv.ndim != 1 or piv.dtype.kind not in "iu" or piv.size != min(m, n):
-        raise ValueError(f"lu_solve: {min(m, n)} integers are needed as pivots, not {piv.dtype} of {piv.shape}")
+        raise ValueError(
+            f"lu_solve: {min(m, n)} integers are needed as pivots, not {piv.dtype} of {piv.shape}"
+        )
     if piv.size and not 0 <= piv.min() <= piv.max() < m:
         raise ValueError(f"lu_solve: a pivot is no row of {m}: {piv.min()} to {piv.max()}")
     column = piv.astype(np.int64)[:, np.newaxis]
-    spec = HostArray(Grid(column.shape, (max(1, piv.size), 1)), "int64", 2, f"pivots {hashlib.sha256(column.tobytes()).hexdigest()}")
+    spec = HostArray(
+        Grid(column.shape, (max(1, piv.size), 1)),
+        "int64",
+        2,
+        f"pivots {hashlib.sha256(column.tobytes()).hexdigest()}",
+    )
     return LUFactor(LU(F, leaf(spec, payload=column)), Cell())

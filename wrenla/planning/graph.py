@@ -112,8 +112,10 @@ class TileGraph:
             table[row : row + len(part), : part.shape[1]] = part
             row += len(part)
         self.during.append(table)
-        row = task.out.i if self.arrays[task.out.array].bundle is None else slice(None)
-        self._where[task.out.array][row, task.out.j] = number
+        first, stop = task.out.i, task.out.i + 1
+        if self.arrays[task.out.array].bundle is not None:  # all of a tile column is there at once
+            stop = len(self._where[task.out.array])
+        self._where[task.out.array][first:stop, task.out.j] = number
 
     def _producers(self, read: Read) -> Iterable[int]:
         for ref in read.refs():

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import wrenla_kernels as kernels
-from wrenla_handler.linalg_errors import NotPositiveDefiniteError, SingularMatrixError
+from wrenla_handler.linalg_errors import NotFiniteError, NotPositiveDefiniteError, SingularMatrixError
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.reader import Report
 from wrenla_handler.tiles.task import Mask, Op, Read, Task
@@ -115,6 +115,13 @@ def _trsm(side: kernels.Side, work: Tile, inputs: Inputs) -> Tile:
 def _getrf(work: Tile, inputs: Inputs) -> tuple[Tile, Tile]:
     """L and U of P work = L U, and the pivots as rows of the whole matrix."""
     (first,) = inputs.task.finish.numbers
+    # Sums of columns show what is not finite at the rate of memory. LAPACK would pivot on infinity, and
+    # return a solution without a trace of it.
+    with np.errstate(all="ignore"):
+        sums = work.sum(axis=0)
+    for column in np.flatnonzero(~np.isfinite(sums)):
+        if not np.isfinite(work[:, column]).all():  # or else only their sum overflows
+            raise NotFiniteError(first + int(column))
     return work, kernels.getrf(work)[:, np.newaxis] + first
 
 
@@ -127,7 +134,8 @@ def _laswp(work: Tile, inputs: Inputs) -> tuple[Tile]:
 
 def _pivots(inputs: Inputs) -> npt.NDArray[np.int64]:
     """Return pivots that lie in several tiles."""
-    return np.concatenate([inputs.value(read)[:, 0] for read in inputs.task.args])
+    none = np.empty(0, np.int64)
+    return np.concatenate([none, *(inputs.value(read)[:, 0] for read in inputs.task.args)])
 
 
 def _permutation(work: Tile, inputs: Inputs) -> Tile:

@@ -87,7 +87,8 @@ class TaskAnswer(Message, tag="done"):
 
 
 _TYPES: dict[str, type] = {
-    cls.__name__: cls for cls in (TileRef, Apply, Read, Term, Finish, Task, Grid, Bundle, Part, *get_args(ArraySpec))
+    cls.__name__: cls
+    for cls in (TileRef, Apply, Read, Term, Finish, Task, Grid, Bundle, Part, *get_args(ArraySpec))
 }
 
 

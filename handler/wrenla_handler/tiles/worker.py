@@ -20,7 +20,17 @@ from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.finish import Operand, finish_kernel
 from wrenla_handler.tiles.reader import ReadAhead, Report, TileReader, cache_key
 from wrenla_handler.tiles.sources import as_bytes, tile_from_bytes
-from wrenla_handler.tiles.task import ArraySpec, FunctionArray, Mask, Read, StoredArray, Task, Term, TileRef, stored
+from wrenla_handler.tiles.task import (
+    ArraySpec,
+    FunctionArray,
+    Mask,
+    Read,
+    StoredArray,
+    Task,
+    Term,
+    TileRef,
+    stored,
+)
 from wrenla_handler.tiles.values import Values, simplest
 
 __all__ = ["Report", "Worker", "cache_key", "put_tile"]
