@@ -79,7 +79,7 @@ class SingularMatrixError(LinAlgError):
         self.index = index
 
     def __str__(self) -> str:
-        return f"the matrix is singular: entry {self.index} on the diagonal of its triangle is zero"
+        return f"the matrix is singular: in its triangle, entry {self.index} of the diagonal is zero"
 
 
 class StructureError(LinAlgError):

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wrenla_handler.tiles.arrays import TileRef
 from wrenla_handler.tiles.finish import FINISHES, Operand
 from wrenla_handler.tiles.reader import Report
-from wrenla_handler.tiles.task import Finish, Read, Task, TileRef
+from wrenla_handler.tiles.task import Finish, Read, Task
 
 pytestmark = pytest.mark.unit
 

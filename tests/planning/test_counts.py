@@ -10,7 +10,7 @@ from math import ceil
 import pytest
 
 from wrenla.algorithms.assemble import block, copy, full, rechunk, take
-from wrenla.algorithms.cholesky import cholesky
+from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.gram import gram
 from wrenla.algorithms.map_tiles import map_tiles
 from wrenla.algorithms.matmul import matmul
@@ -22,8 +22,8 @@ from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node, leaf
 from wrenla.planning.plan import Plan, make_plan
+from wrenla_handler.tiles.arrays import FunctionArray
 from wrenla_handler.tiles.grid import Grid
-from wrenla_handler.tiles.task import FunctionArray
 
 Stored = Callable[..., Node]
 PlanOf = Callable[..., Plan]

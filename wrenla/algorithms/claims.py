@@ -16,8 +16,9 @@ from wrenla.algorithms.views import Shift, around, view
 from wrenla.planning.expression import Description, Leaf, Node, View, make
 from wrenla.planning.strips import Strip, nested
 from wrenla.vocabulary import Solver
+from wrenla_handler.tiles.arrays import FunctionArray, HostArray
 from wrenla_handler.tiles.claims import check_diagonal
-from wrenla_handler.tiles.task import FunctionArray, HostArray, Read, Scalar
+from wrenla_handler.tiles.task import Read, Scalar
 
 __all__ = ["claimed", "found"]
 

@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 
 from wrenla.algorithms.assemble import copy
-from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.claims import claimed, found
 from wrenla.algorithms.elementwise import elementwise
+from wrenla.algorithms.factorizations.cholesky import cholesky
+from wrenla.algorithms.factorizations.lu import LU, identity, lu, lu_solve, parity
 from wrenla.algorithms.flips import Flip
-from wrenla.algorithms.lu import LU, identity, lu, lu_solve, parity
 from wrenla.algorithms.reductions import det_triangular, slogdet_triangular
 from wrenla.algorithms.triangular import solve_triangular
 from wrenla.algorithms.views import flip, triangle

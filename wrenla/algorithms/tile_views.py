@@ -12,8 +12,9 @@ from typing import ClassVar
 
 from wrenla.planning.expression import Description, Node, View, make
 from wrenla.planning.strips import Strip
+from wrenla_handler.tiles.arrays import TileRef
 from wrenla_handler.tiles.grid import Grid, Pair
-from wrenla_handler.tiles.task import Read, TileRef
+from wrenla_handler.tiles.task import Read
 
 __all__ = ["blocks", "columns", "part", "rows", "tiles_of"]
 

@@ -33,8 +33,8 @@ from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.stores.urls import open_store
+from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, HostArray, StoredArray
 from wrenla_handler.tiles.layout import DTYPES, TileLayout
-from wrenla_handler.tiles.task import ArraySpec, FunctionArray, HostArray, StoredArray
 
 _ELSEWHERE = {
     "workers": "an executor has it: wrenla.LocalExecutor(workers=…), or WRENLA_WORKERS",

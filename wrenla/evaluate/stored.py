@@ -11,8 +11,8 @@ from wrenla.planning.canonical import topological
 from wrenla.planning.expression import Leaf, Node
 from wrenla_handler.stores.base import ObjectInfo, Store
 from wrenla_handler.stores.urls import open_store
+from wrenla_handler.tiles.arrays import StoredArray
 from wrenla_handler.tiles.layout import METADATA_KEY, TileLayout
-from wrenla_handler.tiles.task import StoredArray
 
 __all__ = ["check_current", "is_whole", "needed_tiles", "stored_leaves", "stored_spec", "tile_infos"]
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, NoReturn
 
 from wrenla.algorithms import solve as systems
 from wrenla.algorithms.assemble import copy
-from wrenla.algorithms.cholesky import cholesky
+from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.memo import Cell, Memo, memoized
 from wrenla.algorithms.reductions import norm, slogdet_triangular
 from wrenla.algorithms.views import flip, triangle

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from wrenla.algorithms import solve as systems
 from wrenla.algorithms.assemble import take
-from wrenla.algorithms.lu import LU, exchange, identity, lu, lu_solve, permutation, trapezoid
+from wrenla.algorithms.factorizations.lu import LU, exchange, identity, lu, lu_solve, permutation, trapezoid
 from wrenla.algorithms.memo import Cell, memoized
 from wrenla.evaluate.evaluation import Options, compute_nodes
 from wrenla.executors.base import Executor
@@ -19,8 +19,9 @@ from wrenla.matrices.matrix import BigMatrix, SlogdetResult
 from wrenla.matrices.operands import Operand, as_node
 from wrenla.planning.expression import Node, leaf
 from wrenla.tracebacks import short_methods
+from wrenla_handler.tiles.arrays import HostArray
 from wrenla_handler.tiles.grid import Grid
-from wrenla_handler.tiles.task import HostArray, Op
+from wrenla_handler.tiles.task import Op
 
 __all__ = ["LUFactor", "lu_pair", "trans_of"]
 

@@ -19,10 +19,10 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from wrenla.planning.strips import Strip
-from wrenla_handler.tiles.bundle import Bundle
+from wrenla_handler.tiles.arrays import ArraySpec, Bundle, StoredArray, TileRef
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import Structure
-from wrenla_handler.tiles.task import ArraySpec, Finish, Mask, Op, Read, StoredArray, Task, Term, TileRef
+from wrenla_handler.tiles.task import Finish, Mask, Op, Read, Task, Term
 
 __all__ = [
     "Description",

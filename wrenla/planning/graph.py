@@ -19,9 +19,10 @@ from wrenla.planning.cut import Cut, piece
 from wrenla.planning.expression import Leaf, Node, Operation, Slot
 from wrenla.planning.memory import Tiles, held
 from wrenla.units import format_bytes
+from wrenla_handler.tiles.arrays import FunctionArray, StoredArray, TileRef
 from wrenla_handler.tiles.finish import finish_kernel
 from wrenla_handler.tiles.grid import Grid, Pair
-from wrenla_handler.tiles.task import Apply, FunctionArray, Read, Step, StoredArray, Task, Term, TileRef
+from wrenla_handler.tiles.task import Apply, Read, Step, Task, Term
 
 __all__ = ["Floats", "Graph", "TileGraph", "Tiles"]
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wrenla_handler.tiles.bundle import Bundle, Span, object_bytes, span_of
+from wrenla_handler.tiles.arrays import Bundle, Span, TileRef, object_bytes, span_of
 from wrenla_handler.tiles.grid import Grid
-from wrenla_handler.tiles.task import Apply, Read, TileRef
+from wrenla_handler.tiles.task import Apply, Read
 from wrenla_kernels import ufunc_dtypes
 
 __all__ = ["Held", "Tiles", "held"]

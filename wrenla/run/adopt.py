@@ -23,8 +23,8 @@ from wrenla_handler.errors import StoreError, ThreadLimitError
 from wrenla_handler.stores.base import CopyingStore, ObjectInfo, Reach, Store
 from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.threads import Threads
+from wrenla_handler.tiles.arrays import ArraySpec, StoredArray, TileRef, stored
 from wrenla_handler.tiles.layout import owned_folder
-from wrenla_handler.tiles.task import ArraySpec, StoredArray, TileRef, stored
 from wrenla_handler.tiles.worker import put_tile
 
 __all__ = ["adopt", "listed", "tile_prefixes", "whole_tiles"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from wrenla.executors.base import Executor
 from wrenla.planning.expression import Leaf, Node
 from wrenla.workspace.workspace import Workspace
-from wrenla_handler.tiles.task import ArraySpec
+from wrenla_handler.tiles.arrays import ArraySpec
 
 __all__ = ["Owner", "folders_of"]
 

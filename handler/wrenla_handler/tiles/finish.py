@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 import wrenla_kernels as kernels
 from wrenla_handler.linalg_errors import NotFiniteError, NotPositiveDefiniteError, SingularMatrixError
+from wrenla_handler.plain_arrays import as_block
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.reader import Report
 from wrenla_handler.tiles.task import Mask, Op, Read, Task
-from wrenla_handler.tiles.user_blocks import as_block
 
 __all__ = ["FINISHES", "FinishKernel", "Inputs", "Operand", "finish_kernel"]
 
@@ -110,6 +110,11 @@ def _trsm(side: kernels.Side, work: Tile, inputs: Inputs) -> Tile:
             raise SingularMatrixError(task.origin[0 if side == "L" else 1] + int(zeros[0]))
     kernels.trsm(side, t, work, uplo="U" if mask == "upper" else "L", op=op, unit=mask == "unit")
     return work
+
+
+def _product(entries: Tile) -> Tile:
+    with np.errstate(all="ignore"):  # a determinant may be too large for its dtype: then it is infinity
+        return np.prod(entries, keepdims=True).reshape(1, 1)
 
 
 def _getrf(work: Tile, inputs: Inputs) -> tuple[Tile, Tile]:
@@ -220,9 +225,9 @@ FINISHES: dict[str, FinishKernel] = {
     "minimum": FinishKernel(_extreme(np.min), real=True),
     "sign_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[:1])),
     "logabs_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[1:].real), real=True),
-    "diagonal_product": FinishKernel(_of(lambda work: np.prod(work.diagonal(), keepdims=True)[np.newaxis])),
+    "diagonal_product": FinishKernel(_of(lambda work: _product(work.diagonal()))),
     "cast": FinishKernel(_of(lambda work: work)),
-    "product": FinishKernel(_of(lambda work: np.prod(work, keepdims=True))),
+    "product": FinishKernel(_of(_product)),
     "call": FinishKernel(_call, spare=2),
 }
 """By name. A new kernel is one row more."""

@@ -17,11 +17,12 @@ from wrenla_handler.serialize.modules import Finder
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.threads import Threads
+from wrenla_handler.tiles.arrays import ArraySpec, StoredArray, TileRef
 from wrenla_handler.tiles.buffers import Buffers
 from wrenla_handler.tiles.cache import CacheKey, Tile, TileCache
 from wrenla_handler.tiles.sources import Sources
 from wrenla_handler.tiles.spill import SpillFiles
-from wrenla_handler.tiles.task import ArraySpec, Read, StoredArray, TileRef
+from wrenla_handler.tiles.task import Read
 from wrenla_handler.tiles.values import Values
 
 __all__ = ["ReadAhead", "Report", "TileReader", "cache_key"]

@@ -23,28 +23,27 @@ from wrenla_handler.errors import (
     TruncatedTileError,
 )
 from wrenla_handler.lru import LRU
-from wrenla_handler.plain_arrays import loaded, refuse_lossy
+from wrenla_handler.plain_arrays import as_block, loaded, refuse_lossy
 from wrenla_handler.serialize.functions import Functions
 from wrenla_handler.serialize.lines import install_lines
 from wrenla_handler.serialize.modules import Finder, split_function
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.mmap import guard
 from wrenla_handler.stores.urls import open_store
-from wrenla_handler.tiles.buffers import empty_tile
-from wrenla_handler.tiles.bundle import Span
-from wrenla_handler.tiles.cache import Tile
-from wrenla_handler.tiles.claims import SAMPLE, check_diagonal, check_pair, is_sampled
-from wrenla_handler.tiles.grid import Grid, Pair
-from wrenla_handler.tiles.layout import TileLayout
-from wrenla_handler.tiles.task import (
+from wrenla_handler.tiles.arrays import (
     ArraySpec,
     FormulaArray,
     FunctionArray,
     HostArray,
+    Span,
     StoredArray,
     TileRef,
 )
-from wrenla_handler.tiles.user_blocks import as_block
+from wrenla_handler.tiles.buffers import empty_tile
+from wrenla_handler.tiles.cache import Tile
+from wrenla_handler.tiles.claims import SAMPLE, check_diagonal, check_pair, is_sampled
+from wrenla_handler.tiles.grid import Grid, Pair
+from wrenla_handler.tiles.layout import TileLayout
 
 __all__ = ["Sources", "as_bytes", "fill", "function_key", "tile_from_bytes"]
 

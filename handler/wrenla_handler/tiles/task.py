@@ -6,34 +6,24 @@ a run's table of `ArraySpec` explains, so the same plan serves every iteration o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-
-from wrenla_handler.tiles.bundle import Bundle, Span, object_bytes, span_of
-from wrenla_handler.tiles.grid import Grid, Pair
-from wrenla_handler.tiles.layout import Separator, owned_folder, tile_key
+from wrenla_handler.tiles.arrays import TileRef
+from wrenla_handler.tiles.grid import Pair
 
 __all__ = [
     "Apply",
-    "ArraySpec",
     "Finish",
-    "FormulaArray",
-    "FunctionArray",
-    "HostArray",
     "Mask",
     "Op",
     "Read",
     "Scalar",
     "Step",
-    "StoredArray",
     "Task",
     "Term",
-    "TileRef",
     "Window",
-    "stored",
 ]
 
 Op: TypeAlias = Literal["N", "T", "C", "R"]
@@ -49,20 +39,6 @@ Step: TypeAlias = tuple[int, int, int, int]
 
 Window: TypeAlias = tuple[int, int, int, int, int, int]
 """Part of a tile: row start, stop, step, column start, stop, step (steps may be negative)."""
-
-
-@dataclass(frozen=True, slots=True)
-class TileRef:
-    """One tile of an array; with `partial` = p > 0 its sum after the first p terms, an intermediate.
-
-    What a task of a bundle makes is named by its first tile, `(0, j)`; parts come behind the last: see
-    `Bundle`.
-    """
-
-    array: str
-    i: int
-    j: int
-    partial: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,138 +272,3 @@ class Task:
         names = {ref.array for read in (*self.base, *factors, *self.args) for ref in read.refs()}
         names.add(self.out.array)
         return names | {self.finish.function} if self.finish.function else names
-
-
-@dataclass(frozen=True, slots=True)
-class _Array:
-    """Source of one array name of a plan during a run.
-
-    Parameters
-    ----------
-    grid : Grid
-    dtype : str
-    ndim : int
-        0, 1 or 2; a vector is held as one tile column.
-    identity : str
-        Names the content: two arrays with the same identity hold the same numbers.
-    """
-
-    grid: Grid
-    dtype: str
-    ndim: int = 2
-    identity: str = ""
-
-    @property
-    def name(self) -> str:
-        """Name of its tiles in caches: the content, the run that makes it, and what nobody has looked at."""
-        return self.identity
-
-    def _name(self, run: str, claim: str) -> str:
-        # what was read when nothing was said of it was not looked at
-        return f"{run} {self.identity} {claim}" if run or claim else self.identity
-
-    def place(self, ref: TileRef) -> str:
-        """Say where a tile is, for messages."""
-        return f"tile ({ref.i}, {ref.j})"
-
-    def tiles_with(self, ref: TileRef) -> Sequence[TileRef]:
-        """Return the tiles and parts that are in the object of a tile."""
-        return (ref,)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredArray(_Array):
-    """Tiles at an address, with `separator` in their keys.
-
-    `owner` is who writes them, where another result may have been written too. `run` is the run that makes
-    them, if one does. What a function reads beside its arguments (a data file) may change between two runs,
-    and no name tells: so no run takes tiles that another left at hand.
-    """
-
-    url: str = ""
-    owner: str = ""
-    separator: Separator = "/"
-    run: str = ""
-    bundle: Bundle | None = None
-
-    @property
-    def name(self) -> str:
-        return self._name(self.run, "")
-
-    @property
-    def object_bytes(self) -> int:
-        """Number of bytes of one object."""
-        return object_bytes(self.grid, self.dtype, self.bundle)
-
-    def tile_bytes(self, ref: TileRef) -> int:
-        """Return the bytes that reading a tile takes."""
-        if self.bundle is None:
-            rows, cols = self.grid.tile
-            return rows * cols * np.dtype(self.dtype).itemsize
-        span = self.span(ref)
-        return span.stop - span.start
-
-    def span(self, ref: TileRef) -> Span:
-        """Return where in its object a tile lies."""
-        return span_of(self.grid, self.dtype, self.bundle, ref.i, ref.j)
-
-    def tiles_with(self, ref: TileRef) -> Sequence[TileRef]:
-        if self.bundle is None:
-            return (ref,)
-        return [TileRef(ref.array, i, ref.j) for i in range(self.grid.counts[0] + len(self.bundle.parts))]
-
-    def key(self, ref: TileRef) -> str:
-        """Return the key of the object that a tile is in, below `url`."""
-        row = ref.i if self.bundle is None else 0
-        key = tile_key(row, ref.j, self.ndim, ref.partial, self.separator)
-        # intermediates are nobody else's business, and a reader of the matrix need not see them
-        return f"{owned_folder(self.owner)}/{key}" if ref.partial and self.owner else key
-
-    def place(self, ref: TileRef) -> str:
-        return f"{self.url}: {self.key(ref)}"
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionArray(_Array):
-    """A user's function of global indices; its pickle is at `url` and has the SHA-256 `digest`.
-
-    `claim` is the structure that somebody says it has, if nobody has looked yet: whoever reads its tiles
-    does. `run` is as of a `StoredArray`.
-    """
-
-    url: str = ""
-    digest: str = ""
-    run: str = ""
-    claim: str = ""
-
-    @property
-    def name(self) -> str:
-        return self._name(self.run, self.claim)
-
-
-@dataclass(frozen=True, slots=True)
-class FormulaArray(_Array):
-    """A formula (`eye`, `zeros`, `random`), as `sources.fill` takes it."""
-
-    formula: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HostArray(_Array):
-    """An array in the memory of this process; `claim` is as of a `FunctionArray`."""
-
-    claim: str = ""
-
-    @property
-    def name(self) -> str:
-        return self._name("", self.claim)
-
-
-ArraySpec: TypeAlias = StoredArray | FunctionArray | FormulaArray | HostArray
-
-
-def stored(arrays: Mapping[str, ArraySpec], name: str) -> StoredArray:
-    """Return where the tiles of an array are that tasks make."""
-    spec = arrays[name]
-    assert isinstance(spec, StoredArray), f"{name}: tasks make stored tiles, not a {type(spec).__name__}"
-    return spec

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 import wrenla_kernels as kernels
+from wrenla_handler.tiles.arrays import TileRef
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.claims import check_tiles
-from wrenla_handler.tiles.task import Apply, Op, Read, TileRef
+from wrenla_handler.tiles.task import Apply, Op, Read
 
 __all__ = ["Source", "Values", "simplest"]
 

@@ -15,22 +15,13 @@ from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileErr
 from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.stores.base import LEASE, SAVING, OwningStore, Reach, Store
 from wrenla_handler.stores.mmap import refuse_truncated
+from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, StoredArray, TileRef, stored
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.finish import Operand, finish_kernel
 from wrenla_handler.tiles.reader import ReadAhead, Report, TileReader, cache_key
 from wrenla_handler.tiles.sources import as_bytes, tile_from_bytes
-from wrenla_handler.tiles.task import (
-    ArraySpec,
-    FunctionArray,
-    Mask,
-    Read,
-    StoredArray,
-    Task,
-    Term,
-    TileRef,
-    stored,
-)
+from wrenla_handler.tiles.task import Mask, Read, Task, Term
 from wrenla_handler.tiles.values import Values, simplest
 
 __all__ = ["Report", "Worker", "cache_key", "put_tile"]

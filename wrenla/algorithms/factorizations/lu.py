@@ -12,10 +12,10 @@ from wrenla.algorithms.triangular import solve_triangular, solve_unit
 from wrenla.algorithms.views import around, flip
 from wrenla.planning.expression import Description, Node, Operation, View, leaf, make, result_dtype
 from wrenla.planning.strips import Strip, products
-from wrenla_handler.tiles.bundle import Bundle, Part
+from wrenla_handler.tiles.arrays import Bundle, FormulaArray, Part
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import Structure
-from wrenla_handler.tiles.task import FormulaArray, Op, Read, Task
+from wrenla_handler.tiles.task import Op, Read, Task
 
 __all__ = ["LU", "exchange", "identity", "lu", "lu_solve", "parity", "permutation", "trapezoid"]
 
