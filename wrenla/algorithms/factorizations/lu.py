@@ -49,8 +49,9 @@ def lu(A: Node) -> LU:
     down to a single tile column, a panel, which is one task (LAPACK: getrf). So pivots are those that LAPACK
     finds, wherever entries do not differ by rounding alone.
 
-    With N × N tiles about 2.1 N² tasks, ¾ N³ reads of tiles for large N, and N² log₂ N writes; N/2 log₂ N +
-    4N − 3 waves. Panels and exchanges hold a tile column twice: 2 m b entries of memory.
+    With N × N tiles, N a power of two, about 2.1 N² tasks, ¾ N³ reads of tiles for large N, N² log₂ N tiles
+    written, and N/2 log₂ N + 3N − 1 waves. Panels and exchanges hold a tile column twice: 2 m b
+    entries of memory.
     """
     if A.ndim != 2:
         raise ValueError(f"lu: a matrix is needed, not one of {A.ndim} dimensions")
