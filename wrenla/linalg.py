@@ -86,9 +86,9 @@ def solve(
         What `a` is; by default what its `structure` says. "pos" (or "positive definite") is Hermitian
         positive definite, of which only the lower triangle is read (LAPACK: posv); "lower" and "upper"
         ("lower triangular", …) are triangular (trtrs). All else is solved by LU with partial pivoting across
-        tiles (gesv), "sym" and "her" too: all of such a matrix is read. Of an array up to 16 MiB nothing need
-        be said: it is looked at whether it is triangular, or symmetric with a positive diagonal, to the last
-        bit.
+        tiles (gesv), "sym" and "her" too, of which the lower triangle is read. Of an array up to 16 MiB
+        nothing need be said: it is looked at whether it is triangular, or symmetric and positive definite, to
+        the last bit.
     check : bool
         Look whether `assume_a` is true, unless that is known: at all of an array up to 16 MiB, of all else at
         the diagonal tiles and a sample of the others. Say False if the part that is not read holds something

@@ -13,6 +13,7 @@ from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.factorizations.lu import LU, identity, lu, lu_solve, parity
 from wrenla.algorithms.flips import Flip
 from wrenla.algorithms.reductions import det_triangular, slogdet_triangular
+from wrenla.algorithms.tile_views import from_lower
 from wrenla.algorithms.triangular import solve_triangular
 from wrenla.algorithms.views import flip, triangle
 from wrenla.planning.expression import Leaf, Node, result_dtype
@@ -37,7 +38,7 @@ def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> N
     kind = _kind(A, solver)
     if kind == "general" and check:
         kind = found(A)
-    elif check and kind != A.structure and (kind in _PARTS or (kind, A.structure) == ("pos", "general")):
+    elif check and kind != A.structure and (kind in _PARTS or A.structure == "general"):
         A = claimed(A, kind)
     match kind:
         case "lower" | "upper":
@@ -46,7 +47,9 @@ def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> N
             return solve_triangular(triangle(A, "lower"), B, "upper")
         case "pos":
             return cho_solve(cholesky(_as_precise(A, B)), B)
-    return lu_solve(lu(_as_precise(A, B)), B)  # Hermitian matrices too
+        case "hermitian" | "symmetric":
+            A = from_lower(A, kind)
+    return lu_solve(lu(_as_precise(A, B)), B)
 
 
 def _refuse_factor(what: str, A: Node) -> None:

@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from wrenla.planning.expression import Description, Node, View, make
+import numpy as np
+
+from wrenla.algorithms.assemble import rechunk
+from wrenla.algorithms.flips import flip
+from wrenla.planning.expression import Description, Node, Operation, View, make
 from wrenla.planning.strips import Strip
 from wrenla_handler.tiles.arrays import TileRef
 from wrenla_handler.tiles.grid import Grid, Pair
-from wrenla_handler.tiles.task import Read
+from wrenla_handler.tiles.task import Read, Task
 
-__all__ = ["blocks", "columns", "part", "rows", "tiles_of"]
+__all__ = ["blocks", "columns", "from_lower", "part", "rows", "tiles_of"]
 
 
 def rows(A: Node, start: int, stop: int) -> Node:
@@ -60,6 +64,17 @@ def blocks(parts: Sequence[tuple[int, int, Node]]) -> Node:
         return flat[0][2]
     places = tuple((i, j, *A.grid.counts) for i, j, A in flat)
     return make(Blocks(places), *(A for _, _, A in flat))
+
+
+def from_lower(A: Node, kind: Literal["hermitian", "symmetric"]) -> Node:
+    """Return the matrix that is Hermitian or symmetric and has the lower triangle of a square A."""
+    if A.structure in ("hermitian", "pos") and (kind == "hermitian" or np.dtype(A.dtype).kind != "c"):
+        return A
+    edge = min(A.grid.tile)
+    A = rechunk(A, (edge, edge))
+    return make(
+        FromLower(kind), A, make(MirrorDiagonal(kind), A), flip(A, "C" if kind == "hermitian" else "T")
+    )
 
 
 def part(A: Node, number: int) -> Node:
@@ -131,6 +146,49 @@ class Blocks(View):
             first, last = max(start, along) - along, min(stop, along + length) - along
             for strip in view.args[number].strips(axis, fixed - across, first, last):
                 yield replace(strip, start=strip.start + along)
+
+
+@dataclass(frozen=True)
+class MirrorDiagonal(Operation):
+    """Diagonal tiles made Hermitian or symmetric from their lower triangles. Tasks: one each; waves: 1."""
+
+    kind: Literal["hermitian", "symmetric"]
+    holes: ClassVar[bool] = True
+
+    def describe(self, *args: Node) -> Description:
+        return Description(args[0].grid, args[0].dtype)
+
+    def absent(self, out: Node, i: int, j: int) -> bool:
+        return i != j
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        for k in range(out.grid.counts[0]):
+            yield out.task(k, k, base=out.args[0].reads(k, k), finish=f"{self.kind}_from_lower")
+
+
+@dataclass(frozen=True)
+class FromLower(View):
+    """Lower tiles of a matrix, its diagonal tiles mirrored, and the lower tiles in place of the upper ones.
+
+    Its arguments are the matrix, `MirrorDiagonal` of it, and its (conjugate) transpose.
+    """
+
+    kind: Literal["hermitian", "symmetric"]
+
+    def describe(self, *args: Node) -> Description:
+        return Description(
+            args[0].grid, args[0].dtype, "hermitian" if self.kind == "hermitian" else "general"
+        )
+
+    def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
+        A, diagonal, turned = view.args
+        before, after = (A, turned) if axis == 1 else (turned, A)
+        for part_of, first, last in (
+            (before, 0, fixed),
+            (diagonal, fixed, fixed + 1),
+            (after, fixed + 1, stop),
+        ):
+            yield from part_of.strips(axis, fixed, max(first, start), min(last, stop))
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class LUFactor:
     >>> factor.solve(np.array([2.0, 5.0])).compute()
     array([1., 1.])
     >>> factor.piv()
-    array([1, 1])
+    array([1, 1], dtype=int32)
     >>> float(factor.det())
     -2.0
     """
@@ -79,10 +79,10 @@ class LUFactor:
     def shape(self) -> tuple[int, ...]:
         return self.lu.shape
 
-    def piv(self, executor: Executor | None = None, **options: Any) -> npt.NDArray[np.int64]:
+    def piv(self, executor: Executor | None = None, **options: Any) -> npt.NDArray[np.int32]:
         """Compute and return the pivots: row k was exchanged with row ``piv[k]``, from 0, k = 0 first."""
         (pivots,) = compute_nodes([self._factors.pivots], executor, Options.of(**options))
-        return np.asarray(pivots)[:, 0]
+        return np.asarray(pivots[:, 0], np.int32)  # as LAPACK has them
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the factors in one matrix, and the pivots, as SciPy's `lu_factor` returns them."""
@@ -133,7 +133,7 @@ class LUFactor:
             return BigMatrix(exchange(L, pivots, back=True)), BigMatrix(U)
         if indices:
             return BigMatrix(permutation(pivots, m)), BigMatrix(L), BigMatrix(U)
-        P = exchange(identity(F), pivots, back=True)
+        P = exchange(identity(F, np.empty(0, F.dtype).real.dtype.name), pivots, back=True)
         return BigMatrix(P), BigMatrix(L), BigMatrix(U)
 
     def _needs_square(self, what: str) -> None:
@@ -164,7 +164,7 @@ def lu_pair(pair: Any) -> LUFactor:
         )
     F, piv = as_node(pair[0]), np.asarray(pair[1])
     m, n = F.grid.shape
-    if piv.ndim != 1 or piv.dtype.kind not in "iu" or piv.size != min(m, n):
+    if piv.ndim != 1 or piv.size != min(m, n) or (piv.size and piv.dtype.kind not in "iu"):
         raise ValueError(
             f"lu_solve: {min(m, n)} integers are needed as pivots, not {piv.dtype} of {piv.shape}"
         )

@@ -158,8 +158,8 @@ def _parity(work: Tile, inputs: Inputs) -> Tile:
     return np.full((1, 1), -1.0 if moved % 2 else 1.0, order="F")
 
 
-def _mirror(work: Tile, inputs: Inputs) -> Tile:
-    kernels.mirror(work)
+def _mirror(conjugate: bool, work: Tile, inputs: Inputs) -> Tile:
+    kernels.mirror(work, conjugate=conjugate)
     return work
 
 
@@ -207,7 +207,9 @@ FINISHES: dict[str, FinishKernel] = {
     "laswp": FinishKernel(_laswp, _none),
     "permutation": FinishKernel(_permutation, _none, real=True),
     "parity": FinishKernel(_parity, _none, real=True),
-    "mirror": FinishKernel(_mirror, _none, in_place=True),
+    "mirror": FinishKernel(partial(_mirror, True), _none, in_place=True),
+    "hermitian_from_lower": FinishKernel(partial(_mirror, True), _none, in_place=True),
+    "symmetric_from_lower": FinishKernel(partial(_mirror, False), _none, in_place=True),
     "diagonal": FinishKernel(_of(kernels.diagonal), _none),
     "row_maxima": FinishKernel(_of(kernels.row_maxima)),
     "row_minima": FinishKernel(_of(kernels.row_minima)),

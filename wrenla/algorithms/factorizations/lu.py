@@ -117,11 +117,12 @@ def permutation(pivots: Node, rows: int) -> Node:
     return make(Permutation(rows), pivots)
 
 
-def identity(A: Node) -> Node:
-    """Return the identity with as many rows as A, in tiles as high and in its dtype."""
+def identity(A: Node, dtype: str = "") -> Node:
+    """Return the identity with as many rows as A, in tiles as high, and in its dtype unless one is given."""
     m, edge = A.grid.shape[0], A.grid.tile[0]
     grid = Grid((m, m), (edge, edge))
-    return leaf(FormulaArray(grid, A.dtype, 2, f"eye {grid.shape} {grid.tile} {A.dtype} ", "eye"), "pos")
+    dtype = dtype or A.dtype
+    return leaf(FormulaArray(grid, dtype, 2, f"eye {grid.shape} {grid.tile} {dtype} ", "eye"), "pos")
 
 
 def trapezoid(F: Node, mask: Literal["unit", "upper"]) -> Node:
