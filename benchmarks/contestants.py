@@ -364,7 +364,7 @@ def _status(name: str) -> int:
 def plan_cholesky(N: int, workers: int, **_: Any) -> dict[str, Any]:
     """Planning only; memory is the process's own peak over that after the imports."""
     import wrenla as wl
-    from wrenla.algorithms.cholesky import cholesky
+    from wrenla.algorithms.factorizations.cholesky import cholesky
     from wrenla.planning.cost_model import ExecutorModel
     from wrenla.planning.plan import make_plan
 

@@ -18,9 +18,9 @@ from wrenla.errors import ChangedArrayError
 from wrenla.planning.canonical import topological
 from wrenla.planning.expression import Leaf, Node, leaf
 from wrenla_handler.stores.mmap import guard, refuse_truncated
+from wrenla_handler.tiles.arrays import HostArray
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import Structure
-from wrenla_handler.tiles.task import HostArray
 
 __all__ = ["Given", "array_leaf", "check_arrays", "watched"]
 

@@ -20,6 +20,7 @@ from wrenla_handler.errors import (
 )
 from wrenla_handler.linalg_errors import (
     LinAlgError,
+    NotFiniteError,
     NotPositiveDefiniteError,
     SingularMatrixError,
     StructureError,
@@ -38,6 +39,7 @@ __all__ = [
     "NestedCallError",
     "NeverStarted",
     "NotAMatrixError",
+    "NotFiniteError",
     "NotPositiveDefiniteError",
     "OutOfMemory",
     "OverBudget",

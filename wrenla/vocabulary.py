@@ -14,7 +14,7 @@ from wrenla_handler.tiles.layout import Structure
 __all__ = ["Solver", "did_you_mean", "refuse_others", "solver_of", "structure_of"]
 
 Solver: TypeAlias = Literal["general", "symmetric", "hermitian", "pos", "lower", "upper", "diagonal"]
-"""What `assume_a` can come to; without LU, "general" goes by the structure."""
+"""What `assume_a` can come to; "general" goes by the structure."""
 
 _KINDS: dict[str, Solver] = {
     "general": "general",

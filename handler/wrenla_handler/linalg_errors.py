@@ -9,7 +9,13 @@ import numpy as np
 
 from wrenla_handler.errors import WrenlaError
 
-__all__ = ["LinAlgError", "NotPositiveDefiniteError", "SingularMatrixError", "StructureError"]
+__all__ = [
+    "LinAlgError",
+    "NotFiniteError",
+    "NotPositiveDefiniteError",
+    "SingularMatrixError",
+    "StructureError",
+]
 
 
 class LinAlgError(WrenlaError, np.linalg.LinAlgError):
@@ -39,8 +45,28 @@ class NotPositiveDefiniteError(LinAlgError):
         )
 
 
+class NotFiniteError(LinAlgError, ValueError):
+    """A matrix that is factored holds NaN or infinity.
+
+    Parameters
+    ----------
+    column : int
+        The first column where they are (counted from 0, over the whole matrix).
+    """
+
+    def __init__(self, column: int) -> None:
+        super().__init__(column)
+        self.column = column
+
+    def __str__(self) -> str:
+        return (
+            f"column {self.column} (counted from 0) of the matrix holds NaN or infinity, or its elimination "
+            "has overflowed: look at its data there; divide a matrix of very large numbers by the largest"
+        )
+
+
 class SingularMatrixError(LinAlgError):
-    """A triangular matrix has a zero on its diagonal.
+    """A triangular matrix, or a triangular factor, has a zero on its diagonal.
 
     Parameters
     ----------
@@ -53,7 +79,7 @@ class SingularMatrixError(LinAlgError):
         self.index = index
 
     def __str__(self) -> str:
-        return f"the triangular matrix is singular: entry {self.index} of the diagonal is zero"
+        return f"the matrix is singular: in its triangle, entry {self.index} of the diagonal is zero"
 
 
 class StructureError(LinAlgError):

@@ -10,7 +10,7 @@ from wrenla_kernels.elementwise import (
     scale_columns,
     scale_rows,
 )
-from wrenla_kernels.lapack import potrf
+from wrenla_kernels.lapack import getrf, laswp, potrf
 from wrenla_kernels.layout import DTYPES, Matrix, Op, Triangle
 from wrenla_kernels.reductions import (
     abs_column_sums,
@@ -49,8 +49,10 @@ __all__ = [
     "core_type_warning",
     "diagonal",
     "gemm",
+    "getrf",
     "herk",
     "keep_triangle",
+    "laswp",
     "logdet_part",
     "max_abs",
     "mirror",

@@ -164,7 +164,7 @@ def keep_triangle(c: Matrix, uplo: Triangle, offset: int = 0, unit: bool = False
         c[_diagonal(c, offset)] = 1
 
 
-def mirror(c: Matrix) -> None:
+def mirror(c: Matrix, *, conjugate: bool = True) -> None:
     """Make a matrix Hermitian from its lower triangle.
 
     Parameters
@@ -172,6 +172,8 @@ def mirror(c: Matrix) -> None:
     c
         (n, n) matrix. The strict upper triangle becomes the conjugate transpose of the strict lower one, and
         the diagonal becomes real.
+    conjugate
+        False: the upper triangle becomes the transpose of the lower one, and the diagonal stays.
 
     Examples
     --------
@@ -187,9 +189,11 @@ def mirror(c: Matrix) -> None:
     for j in range(0, n, _BLOCK):
         block = slice(j, j + _BLOCK)
         corner = c[block, block]
-        np.copyto(corner, np.conjugate(corner.T), where=above[: corner.shape[0], : corner.shape[0]])
-        _transpose(c[j + _BLOCK :, block], c[block, j + _BLOCK :], conjugate=True)
-    c[_diagonal(c, 0)] = c.diagonal().real
+        across = np.conjugate(corner.T) if conjugate else corner.T.copy()
+        np.copyto(corner, across, where=above[: corner.shape[0], : corner.shape[0]])
+        _transpose(c[j + _BLOCK :, block], c[block, j + _BLOCK :], conjugate=conjugate)
+    if conjugate:
+        c[_diagonal(c, 0)] = c.diagonal().real
 
 
 def add_diagonal(value: complex, c: Matrix, offset: int = 0) -> None:

@@ -43,7 +43,7 @@ TILINGS = (
 FEW_TILINGS = ((1, 4), (5, 8), (8, 8), (24, 8), (21, 5))
 """The same in short: n below a tile, one tile, three, five ragged ones."""
 
-CHOLESKY_GATE, SOLVE_GATE, ALARM = 30.0, 16.0, 1.0
+CHOLESKY_GATE, LU_GATE, SOLVE_GATE, ALARM = 30.0, 30.0, 16.0, 1.0
 ALARM_FROM = 5
 """Order from which healthy errors are far below the alarm: they are divided by it."""
 
@@ -147,6 +147,62 @@ POSITIVE: dict[str, Callable[[int, str], Array]] = {
 }
 
 
+def orthogonal(n: int, dtype: str) -> Array:
+    """Growth of pivots is largest here among the usual random matrices."""
+    double = "complex128" if np.dtype(dtype).kind == "c" else "float64"
+    return np.asarray(np.linalg.qr(normal((n, n), double, 6))[0], dtype)
+
+
+def permutation(n: int, dtype: str) -> Array:
+    return np.eye(n, dtype=dtype)[rng(8).permutation(n)]
+
+
+def exchange(n: int, dtype: str) -> Array:
+    """[[0, I], [I, 0]], or the exchange of all rows if n is odd: no pivot is in its own tile."""
+    return np.roll(np.eye(n, dtype=dtype), n // 2, axis=0)
+
+
+def small_leading_block(n: int, dtype: str) -> Array:
+    """Pivots in the diagonal tile would lose ten digits."""
+    a = normal((n, n), dtype, 9)
+    h = max(1, n // 2)
+    a[:h, :h] *= 1e-12 if unit_roundoff(dtype) < 1e-10 else 1e-5
+    return a
+
+
+def graded(n: int, dtype: str) -> Array:
+    """Rows of sizes from 1 to u, which are no reason to lose digits."""
+    sizes = np.geomspace(1, unit_roundoff(dtype), n)[rng(10).permutation(n)]
+    return np.asarray(normal((n, n), dtype, 10) * sizes[:, None], dtype)
+
+
+def vandermonde(n: int, dtype: str) -> Array:
+    points = np.exp(2j * np.pi * np.arange(n) / n) if np.dtype(dtype).kind == "c" else np.linspace(-1, 1, n)
+    return np.asarray(np.vander(points), dtype)
+
+
+def nearly_singular(n: int, dtype: str) -> Array:
+    """κ = 0.01/u, not symmetric."""
+    double = "complex128" if np.dtype(dtype).kind == "c" else "float64"
+    q, _ = np.linalg.qr(normal((n, n), double, 11))
+    r, _ = np.linalg.qr(normal((n, n), double, 12))
+    return np.asarray((q * np.geomspace(1, 100 * unit_roundoff(dtype), n)) @ r, dtype)
+
+
+GENERAL: dict[str, Callable[[int, str], Array]] = {
+    "random": lambda n, dtype: normal((n, n), dtype, 7),
+    "orthogonal": orthogonal,
+    "permutation": permutation,
+    "exchange": exchange,
+    "small leading block": small_leading_block,
+    "graded": graded,
+    "Vandermonde": vandermonde,
+    "nearly singular": nearly_singular,
+    "Fiedler": lambda n, dtype: fiedler(n + 1, dtype)[1:, :-1],
+    "indefinite": lambda n, dtype: with_eigenvalues(np.linspace(-1, 1, n + n % 2)[:n], dtype),
+}
+
+
 # criteria
 
 
@@ -167,6 +223,17 @@ def cholesky_error(a: Array, L: Array) -> float:
     whole = lower + np.tril(lower, -1).conj().T
     L = wide(L)
     return norm1(whole - L @ L.conj().T) / (len(a) * norm1(whole) * u)
+
+
+def lu_error(a: Array, lu: Array, piv: Array) -> float:
+    """‖P A − L U‖₁ / (n ‖A‖₁ u), for n the larger side."""
+    (m, n), k = a.shape, min(a.shape)
+    exchanged = wide(a).copy()
+    for row, other in enumerate(piv):
+        exchanged[[row, other]] = exchanged[[other, row]]
+    L, U = np.tril(wide(lu)[:, :k], -1) + np.eye(m, k), np.triu(wide(lu)[:k])
+    error, size = norm1(exchanged - L @ U), norm1(wide(a)) * unit_roundoff(lu.dtype.name)
+    return error / (max(m, n) * size) if error or np.isnan(error) else 0.0
 
 
 def solve_error(a: Array, x: Array, b: Array, dtype: str | None = None) -> float:

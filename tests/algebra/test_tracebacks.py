@@ -48,7 +48,7 @@ def test_errors_of_ours_end_at_the_users_line(place: Callable[[str], str]) -> No
         ("FileExistsError", lambda: wl.zeros((3, 3)).save(place("there"))),
         ("NotAMatrixError", lambda: wl.open(place("nowhere"))),
         ("TooLargeError", lambda: wl.zeros((3, 3)).compute(max_compute_bytes=1)),
-        ("NotImplementedError", lambda: wl.linalg.solve(np.array([[1.0, 2], [3, 4]]), np.ones(2))),
+        ("NotImplementedError", lambda: wl.linalg.solve(np.eye(2), np.ones(2), assume_a="banded")),
         ("ValueError", lambda: wl.eye(3) @ np.ones(4)),
         ("ValueError", lambda: wl.eye(3) + np.ones((2, 2))),
         ("ValueError", lambda: wl.eye(3) - np.ma.array([1.0])),

@@ -30,12 +30,13 @@ from wrenla_handler.errors import EventError, IntegrityError, MissingTileError
 from wrenla_handler.linalg_errors import NotPositiveDefiniteError
 from wrenla_handler.serialize.blobs import Blob, Packed, dump, load, pack
 from wrenla_handler.stores.urls import open_store
+from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, StoredArray, TileRef
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
 from wrenla_handler.tiles.messages import TaskAnswer, TaskRequest
 from wrenla_handler.tiles.sources import as_bytes, function_key
-from wrenla_handler.tiles.task import ArraySpec, Finish, FunctionArray, Read, StoredArray, Task, Term, TileRef
+from wrenla_handler.tiles.task import Finish, Read, Task, Term
 from wrenla_handler.tiles.worker import Report
 
 Make = Callable[..., lambda_entry._Environment]

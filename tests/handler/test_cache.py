@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from wrenla_handler.stores.local import LocalStore
+from wrenla_handler.tiles.arrays import ArraySpec, StoredArray, TileRef
 from wrenla_handler.tiles.buffers import Buffers, empty_tile
 from wrenla_handler.tiles.cache import CacheKey, Tile, TileCache
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.sources import Sources, as_bytes
-from wrenla_handler.tiles.task import ArraySpec, StoredArray, TileRef
 
 KEYS: list[CacheKey] = [("A", i, j, 0) for i in range(3) for j in range(2)] + [
     ("B", 0, 0, p) for p in range(3)

@@ -12,21 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wrenla_handler.tiles.grid import Grid
-from wrenla_handler.tiles.messages import decode, encode
-from wrenla_handler.tiles.task import (
-    Apply,
+from wrenla_handler.tiles.arrays import (
     ArraySpec,
-    Finish,
     FormulaArray,
     FunctionArray,
     HostArray,
-    Read,
     StoredArray,
-    Task,
-    Term,
     TileRef,
 )
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.messages import decode, encode
+from wrenla_handler.tiles.task import Apply, Finish, Read, Task, Term
 
 INDEX = st.integers(0, 1 << 20)
 NAME = st.text(max_size=20)

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 
 from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.urls import open_store
+from wrenla_handler.tiles.arrays import StoredArray, TileRef
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import TileCache
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
 from wrenla_handler.tiles.sources import as_bytes
 from wrenla_handler.tiles.spill import SpillFiles
-from wrenla_handler.tiles.task import Read, StoredArray, Task, TileRef
+from wrenla_handler.tiles.task import Read, Task
 from wrenla_handler.tiles.worker import Worker
 
 DTYPES = ["float32", "float64", "complex64", "complex128"]

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores.base import LEASE, SAVING, Reach
 from wrenla_handler.stores.urls import open_store
+from wrenla_handler.tiles.arrays import ArraySpec, HostArray, StoredArray, TileRef
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
 from wrenla_handler.tiles.sources import as_bytes
-from wrenla_handler.tiles.task import ArraySpec, HostArray, Read, StoredArray, Task, Term, TileRef
+from wrenla_handler.tiles.task import Read, Task, Term
 from wrenla_handler.tiles.worker import Report, Worker
 
 T = 4

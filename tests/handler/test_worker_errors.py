@@ -16,19 +16,11 @@ from wrenla_handler.linalg_errors import NotPositiveDefiniteError
 from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.urls import open_store
+from wrenla_handler.tiles.arrays import ArraySpec, FormulaArray, FunctionArray, StoredArray, TileRef
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import tile_key
 from wrenla_handler.tiles.sources import as_bytes, function_key
-from wrenla_handler.tiles.task import (
-    ArraySpec,
-    Finish,
-    FormulaArray,
-    FunctionArray,
-    Read,
-    StoredArray,
-    Task,
-    TileRef,
-)
+from wrenla_handler.tiles.task import Finish, Read, Task
 from wrenla_handler.tiles.worker import Worker
 
 T = 4

@@ -11,9 +11,9 @@ from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node, leaf
 from wrenla.planning.plan import Plan, make_plan
+from wrenla_handler.tiles.arrays import StoredArray
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import Structure
-from wrenla_handler.tiles.task import StoredArray
 
 Stored = Callable[..., Node]
 PlanOf = Callable[..., Plan]

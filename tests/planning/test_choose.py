@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wrenla.algorithms.cholesky import cholesky
+from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.gram import gram
 from wrenla.algorithms.matmul import matmul
 from wrenla.algorithms.triangular import solve_triangular
@@ -19,9 +19,9 @@ from wrenla.planning.cost_model import ExecutorModel, choose_tile
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node, leaf
 from wrenla.planning.graph import Graph, TileGraph
+from wrenla_handler.tiles.arrays import StoredArray
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import Structure
-from wrenla_handler.tiles.task import StoredArray
 
 LOCAL = ExecutorModel(2, 60e9, 2e9, 1e-4, 60.0, 4 << 30)
 CUTS = st.sampled_from([Cut(), Cut("fixed", 1), Cut("fixed", 4), Cut("doubling", 2), Cut("doubling", 16)])

@@ -10,7 +10,8 @@ from math import ceil
 import pytest
 
 from wrenla.algorithms.assemble import block, copy, full, rechunk, take
-from wrenla.algorithms.cholesky import cholesky
+from wrenla.algorithms.factorizations.cholesky import cholesky
+from wrenla.algorithms.factorizations.lu import lu
 from wrenla.algorithms.gram import gram
 from wrenla.algorithms.map_tiles import map_tiles
 from wrenla.algorithms.matmul import matmul
@@ -22,8 +23,8 @@ from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node, leaf
 from wrenla.planning.plan import Plan, make_plan
+from wrenla_handler.tiles.arrays import FunctionArray
 from wrenla_handler.tiles.grid import Grid
-from wrenla_handler.tiles.task import FunctionArray
 
 Stored = Callable[..., Node]
 PlanOf = Callable[..., Plan]
@@ -99,6 +100,44 @@ def test_cholesky_of_64_tiles_a_side(
     plan, _ = make_plan([cholesky(stored(64 * B, 64 * B, B, "pos"))], only_arithmetic, cut=cut)
     assert counts(plan) == expected[:3]
     assert plan.parallelism == pytest.approx(expected[3], rel=5e-3)
+
+
+def of_lu(M: int, N: int) -> tuple[int, int]:
+    """Tasks of an LU of M × N tiles, and tiles that they write: a column of them is one object."""
+    if N == 1:
+        return 1, M
+    h = min(N // 2, M)
+    tasks, tiles = of_lu(M, h)
+    tasks, tiles = tasks + (N - h) + h * (N - h), tiles + (N - h) * M + h * (N - h)
+    if h < M:
+        below = of_lu(M - h, N - h)
+        tasks += (M - h) * (N - h) + below[0] + h
+        tiles += (M - h) * (N - h) + below[1] + h * (M - h)
+    return tasks, tiles
+
+
+@pytest.mark.parametrize(("M", "N"), [(1, 1), (2, 2), (5, 5), (8, 8), (7, 3), (3, 7), (1, 4), (4, 1)])
+def test_lu(M: int, N: int, stored: Stored, plan_of: PlanOf) -> None:
+    plan = plan_of(*lu(stored(M * B, N * B, B)), cut=UNCUT)
+    tasks, tiles = of_lu(M, N)
+    assert plan.tasks == tasks
+    assert int(plan.bytes_written) // (8 * B * B) == tiles  # pivots are a few bytes
+    n, m = N * B, M * B
+    flops = 2 * m * n * min(m, n) - (m + n) * min(m, n) ** 2 + 2 / 3 * min(m, n) ** 3
+    assert plan.flops == pytest.approx(flops, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("N", "expected"), [(16, (456, 1144, 79)), (32, (1968, 5360, 175)), (64, (8608, 24_544, 383))]
+)
+def test_lu_of_many_tiles(
+    N: int, expected: tuple[int, int, int], stored: Stored, model: ExecutorModel
+) -> None:
+    plan, _ = make_plan(list(lu(stored(N * B, N * B, B))), model, cut=UNCUT)
+    tiles = int(plan.bytes_written) // (8 * B * B)
+    assert (plan.tasks, tiles, plan.waves) == expected
+    assert plan.waves == N // 2 * int(math.log2(N)) + 3 * N - 1
+    assert plan.reads <= 1.0 * N**3
 
 
 @pytest.mark.parametrize(("M", "N", "K"), [(1, 1, 1), (2, 3, 4), (5, 1, 2), (12, 12, 12)])

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wrenla.planning.cut import Cut, piece
-from wrenla_handler.tiles.task import Finish, Read, Task, Term, TileRef
+from wrenla_handler.tiles.arrays import TileRef
+from wrenla_handler.tiles.task import Finish, Read, Task, Term
 
 CUTS = st.one_of(
     st.just(Cut()),

@@ -16,7 +16,8 @@ from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
 from wrenla.planning.graph import Graph, TileGraph
-from wrenla_handler.tiles.task import Apply, TileRef
+from wrenla_handler.tiles.arrays import TileRef
+from wrenla_handler.tiles.task import Apply
 
 MODEL = ExecutorModel(2, 60e9, 2e9, 1e-4, 60.0, 1 << 40)
 

@@ -105,6 +105,24 @@ def test_factor_of_dead_run_is_adopted_by_other_expressions(
         assert tiles(url) == [], what
 
 
+def test_factors_of_dead_general_solve_are_adopted(
+    K: wl.BigMatrix, url: str, executor: wl.LocalExecutor
+) -> None:
+    """Bundles too: a panel and its pivots lie in one object, a column of exchanged rows in another."""
+    A = K[:, ::-1]
+    solved, other = A.solve(B1).compute(executor), A.solve(B2).compute(executor)
+    for after in (10, 40, 90):
+        kill(A.solve(B1), executor, after)
+        result, found = run(A.solve(B2), executor)
+        np.testing.assert_array_equal(result, other)
+        assert found > 0
+        kill(A.solve(B1), executor, after)
+        result, found = run(A.solve(B1), executor)
+        np.testing.assert_array_equal(result, solved)
+        assert found > 0
+        assert tiles(url) == []
+
+
 def test_save_adopts_tiles_of_dead_solve(K: wl.BigMatrix, url: str, executor: wl.LocalExecutor) -> None:
     name, expected = K.cholesky()._node.key, K.cholesky().compute(executor)
     kill(K.solve(B1), executor, 20)

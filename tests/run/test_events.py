@@ -37,6 +37,7 @@ def stored(request: pytest.FixtureRequest, executor: wl.LocalExecutor, tmp_path:
 EXPRESSIONS = {
     "cholesky": lambda A: A.cholesky(),
     "solve": lambda A: A.solve(A[:, :40].rechunk(30)),
+    "general solve": lambda A: A[:, ::-1].solve(A[:, :40].rechunk(30)),
     "product": lambda A: A @ A,
     "shifted": lambda A: A.shift(2.0).cholesky(),
 }
@@ -79,7 +80,9 @@ def test_events_come_in_order_and_add_up_to_the_plan(
     assert totals.puts == plan.tasks  # exactly one object for each task
     assert totals.gets + totals.cache_hits == plan.reads
     assert totals.bytes_written == plan.bytes_written
-    assert totals.bytes_read == totals.gets * 30 * 30 * 8 <= plan.bytes_read
+    assert totals.bytes_read <= plan.bytes_read
+    if "getrf" not in kernels:  # of parts there are smaller ones
+        assert totals.bytes_read == totals.gets * 30 * 30 * 8
     assert totals.flops == pytest.approx(plan.flops)
     assert left() == []
 

@@ -21,7 +21,8 @@ from wrenla_handler.errors import MissingTileError, StoreError, TransientStoreEr
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles import sources
-from wrenla_handler.tiles.task import ArraySpec, Task
+from wrenla_handler.tiles.arrays import ArraySpec
+from wrenla_handler.tiles.task import Task
 from wrenla_handler.tiles.worker import Report
 
 ATTEMPTS = Policy().attempts

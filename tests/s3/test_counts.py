@@ -33,24 +33,24 @@ def tiles(proxy: FaultProxy, method: str) -> Counter[str]:
     return Counter(target for target in targets if re.search(r"/(c|partial)/", target))
 
 
-def factor(
-    A: wl.BigMatrix, url: str, proxy: FaultProxy, executor: wl.Executor, schedule: str
+def saved(
+    result: wl.BigMatrix, url: str, proxy: FaultProxy, executor: wl.Executor, schedule: str
 ) -> wl.BigMatrix:
-    """Store the Cholesky factor; see that S3 was asked for what the plan says."""
-    plan = wl.plan(A.cholesky(), executor=executor)
+    """Store a result; see that S3 was asked for what the plan says."""
+    plan = wl.plan(result, executor=executor)
     events: list[Event] = []
     proxy.start_over()
-    L = A.cholesky().save(url, executor, schedule=schedule, on_event=events.append)
+    stored = result.save(url, executor, schedule=schedule, on_event=events.append)
     last = events[-1]
     assert isinstance(last, RunFinished)
     written, read = tiles(proxy, "PUT"), tiles(proxy, "GET")
-    # each task writes one tile, once
+    # each task writes one object, once
     assert written.total() == len(written) == last.totals.puts == last.totals.tasks == plan.tasks
     # each tile that a task reads is asked for, or at hand
     assert read.total() == last.totals.gets
     assert last.totals.gets + last.totals.cache_hits == plan.reads
     assert tiles(proxy, "HEAD").total() == 0
-    return L
+    return stored
 
 
 @pytest.mark.parametrize("schedule", ["dataflow", "waves"])
@@ -59,7 +59,22 @@ def test_requests_are_those_of_the_plan(
 ) -> None:
     monkeypatch.setenv("WRENLA_STORE", f"s3://{bucket}/tmp")
     A = wl.random((n, n), tile=TILE, seed=1).gram().shift(float(n)).save(f"s3://{bucket}/A", executor)
-    L = factor(A, f"s3://{bucket}/L", proxy, executor, schedule)
+    L = saved(A.cholesky(), f"s3://{bucket}/L", proxy, executor, schedule)
     assert {key.partition("/")[0] for key in open_store(f"s3://{bucket}").list()} == {"A", "L"}
     a, low = A.compute(executor), L.compute(executor)
     assert np.linalg.norm(a - low @ low.T, 1) / (n * np.linalg.norm(a, 1) * U) <= 30
+
+
+@pytest.mark.parametrize("schedule", ["dataflow", pytest.param("waves", marks=pytest.mark.slow)])
+def test_requests_of_lu_are_those_of_the_plan(
+    schedule: str, bucket: str, proxy: FaultProxy, executor: wl.LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tiles of bundles, and pivots, are read by their ranges of bytes."""
+    monkeypatch.setenv("WRENLA_STORE", f"s3://{bucket}/tmp")
+    A = wl.random((n, n), tile=TILE, seed=1).save(f"s3://{bucket}/A", executor)
+    B = wl.random((n, 3), tile=TILE, seed=2).save(f"s3://{bucket}/B", executor)
+    X = saved(A.solve(B, "gen"), f"s3://{bucket}/X", proxy, executor, schedule)
+    assert {key.partition("/")[0] for key in open_store(f"s3://{bucket}").list()} == {"A", "B", "X"}
+    a, b, x = A.compute(executor), B.compute(executor), X.compute(executor)
+    size = np.linalg.norm(a, np.inf) * np.abs(x).max() + np.abs(b).max()
+    assert np.abs(a @ x - b).max() / (n * size * U) <= 16

@@ -126,6 +126,24 @@ def test_cholesky_survives_faults(
     assert {key.partition("/")[0] for key in open_store(url).list()} == {"A", "L"}
 
 
+@pytest.mark.slow
+def test_general_solve_survives_faults(
+    url: str, executor: wl.LocalExecutor, proxy: FaultProxy, rules: list[Rule], slept: list[float]
+) -> None:
+    """A fault in the middle of a bundle, or of a range of it."""
+    A, b = wl.random((n, n), tile=TILE, seed=1), np.ones(n)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WRENLA_STORE", "memory://expected-of-lu")
+        expected = A.solve(b, "gen").compute(executor)
+    A = A.save(f"{url}/A", executor)
+    proxy.start_over(*rules)
+    x = A.solve(b, "gen").compute(executor)
+    assert all(rule.fired for rule in rules)
+    proxy.start_over()
+    assert x.tobytes() == expected.tobytes()
+    assert {key.partition("/")[0] for key in open_store(url).list()} == {"A"}
+
+
 def test_solve_survives_faults(
     url: str,
     executor: wl.LocalExecutor,

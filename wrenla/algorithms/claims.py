@@ -16,8 +16,9 @@ from wrenla.algorithms.views import Shift, around, view
 from wrenla.planning.expression import Description, Leaf, Node, View, make
 from wrenla.planning.strips import Strip, nested
 from wrenla.vocabulary import Solver
+from wrenla_handler.tiles.arrays import FunctionArray, HostArray
 from wrenla_handler.tiles.claims import check_diagonal
-from wrenla_handler.tiles.task import FunctionArray, HostArray, Read, Scalar
+from wrenla_handler.tiles.task import Read, Scalar
 
 __all__ = ["claimed", "found"]
 
@@ -30,8 +31,9 @@ _FLIPPED = {"lower": "upper", "upper": "lower"}
 def found(A: Node) -> Solver:
     """Return the structure of a small array that has none, by its entries.
 
-    As in SciPy's `solve` a Hermitian one whose diagonal is positive is taken for positive definite. Nobody
-    has said that small entries do not count: so zeros are zeros, and equal is equal to the last bit.
+    As in SciPy's `solve` a Hermitian one whose diagonal is positive is positive definite if it has a Cholesky
+    factor. Nobody has said that small entries do not count: so zeros are zeros, and equal is equal to the
+    last bit.
     """
     array = _small(A)
     if array is None:
@@ -41,7 +43,13 @@ def found(A: Node) -> Solver:
     if lower or upper:
         return "diagonal" if lower and upper else "lower" if lower else "upper"
     positive = (array.diagonal().real > 0).all() and not array.diagonal().imag.any()
-    return "pos" if positive and all(map(partial(_mirrors, array), range(len(array)))) else "general"
+    if not (positive and all(map(partial(_mirrors, array), range(len(array))))):
+        return "general"
+    try:
+        np.linalg.cholesky(array)
+    except np.linalg.LinAlgError:
+        return "hermitian"
+    return "pos"
 
 
 def _mirrors(array: npt.NDArray[Any], i: int) -> bool:

@@ -13,9 +13,10 @@ from wrenla.algorithms.memo import SameTiles
 from wrenla.algorithms.views import add, flip, masked, negative, scale, view
 from wrenla.planning.expression import Description, Node, View, leaf, make, result_dtype
 from wrenla.planning.strips import Strip, combined, nested
+from wrenla_handler.tiles.arrays import FormulaArray
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import DTYPES, Structure
-from wrenla_handler.tiles.task import Apply, FormulaArray, Mask, Read, Scalar
+from wrenla_handler.tiles.task import Apply, Mask, Read, Scalar
 from wrenla_kernels import UFUNCS, ufunc_dtypes
 
 __all__ = ["Number", "broadcast_shape", "elementwise", "filled", "with_dimensions"]

@@ -20,7 +20,7 @@ from wrenla_handler.tiles.finish import FINISHES
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import Read, Task
 
-__all__ = ["NORMS", "diagonal", "norm", "slogdet_triangular", "sum_over", "trace"]
+__all__ = ["NORMS", "det_triangular", "diagonal", "norm", "slogdet_triangular", "sum_over", "trace"]
 
 NORMS = ("fro", "1", "-1", "inf", "-inf", "max", "1/fro")
 
@@ -75,6 +75,11 @@ def slogdet_triangular(T: Node, power: int = 1) -> tuple[Node, Node]:
     sign = _laid(make(DiagonalParts("sign_part", 1), T), Lay(0, "product", (1, 1), 0))
     logabs = _added_up(make(DiagonalParts("logabs_part", 1), T), 0, 0)
     return sign, scale(logabs, power)
+
+
+def det_triangular(T: Node) -> Node:
+    """Return det T of a triangular matrix."""
+    return _laid(make(DiagonalParts("diagonal_product", 1), _square_tiles(T)), Lay(0, "product", (1, 1), 0))
 
 
 def _added_up(P: Node, axis: Literal[0, 1], ndim: int) -> Node:

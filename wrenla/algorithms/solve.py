@@ -7,16 +7,19 @@ from typing import Literal
 import numpy as np
 
 from wrenla.algorithms.assemble import copy
-from wrenla.algorithms.cholesky import cholesky
 from wrenla.algorithms.claims import claimed, found
+from wrenla.algorithms.elementwise import elementwise
+from wrenla.algorithms.factorizations.cholesky import cholesky
+from wrenla.algorithms.factorizations.lu import LU, identity, lu, lu_solve, parity
 from wrenla.algorithms.flips import Flip
-from wrenla.algorithms.reductions import slogdet_triangular
+from wrenla.algorithms.reductions import det_triangular, slogdet_triangular
+from wrenla.algorithms.tile_views import from_lower
 from wrenla.algorithms.triangular import solve_triangular
 from wrenla.algorithms.views import flip, triangle
 from wrenla.planning.expression import Leaf, Node, result_dtype
 from wrenla.vocabulary import Solver
 
-__all__ = ["cho_solve", "slogdet", "solve"]
+__all__ = ["cho_solve", "det", "det_lu", "inv", "slogdet", "slogdet_lu", "solve"]
 
 
 _PARTS = ("lower", "upper", "diagonal")
@@ -35,7 +38,7 @@ def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> N
     kind = _kind(A, solver)
     if kind == "general" and check:
         kind = found(A)
-    elif check and kind != A.structure and (kind in _PARTS or (kind, A.structure) == ("pos", "general")):
+    elif check and kind != A.structure and (kind in _PARTS or A.structure == "general"):
         A = claimed(A, kind)
     match kind:
         case "lower" | "upper":
@@ -44,15 +47,9 @@ def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> N
             return solve_triangular(triangle(A, "lower"), B, "upper")
         case "pos":
             return cho_solve(cholesky(_as_precise(A, B)), B)
-        case "symmetric" | "hermitian":
-            raise NotImplementedError(
-                f"solve: a {kind} matrix that is not positive definite needs LDLᵀ, which is not there yet; "
-                'if it is positive definite say assume_a="pos", or give it structure="pos" when you make it'
-            )
-    raise NotImplementedError(
-        "solve: a general matrix needs LU, which is not there yet; if it is positive definite "
-        'say assume_a="pos", or give it structure="pos" when you make it'
-    )
+        case "hermitian" | "symmetric":
+            A = from_lower(A, kind)
+    return lu_solve(lu(_as_precise(A, B)), B)
 
 
 def _refuse_factor(what: str, A: Node) -> None:
@@ -103,6 +100,38 @@ def slogdet(A: Node) -> tuple[Node, Node]:
         case "lower" | "upper":
             return slogdet_triangular(A)
         case "pos":
-            sign, logabs = slogdet_triangular(cholesky(A), power=2)
-            return sign, logabs
-    raise NotImplementedError(f"slogdet: a {A.structure} matrix needs LU, which is not there yet")
+            return slogdet_triangular(cholesky(A), power=2)
+    return slogdet_lu(lu(A))
+
+
+def slogdet_lu(factors: LU) -> tuple[Node, Node]:
+    """Return sign and logarithm of |det A|, given the factors of A."""
+    F, pivots = factors
+    sign, logabs = slogdet_triangular(F)
+    return elementwise("multiply", sign, parity(pivots, F.dtype)), logabs
+
+
+def det(A: Node) -> Node:
+    """Return the determinant, a product: it may overflow where its logarithm does not."""
+    if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
+        raise ValueError(f"det: the matrix must be square, not {A.grid.shape[: A.ndim]}")
+    _refuse_factor("det", A)
+    match A.structure:
+        case "lower" | "upper":
+            return det_triangular(A)
+        case "pos":
+            return elementwise("square", det_triangular(cholesky(A)))
+    return det_lu(lu(A))
+
+
+def det_lu(factors: LU) -> Node:
+    """Return the determinant of A, given its factors."""
+    F, pivots = factors
+    return elementwise("multiply", det_triangular(F), parity(pivots, F.dtype))
+
+
+def inv(A: Node) -> Node:
+    """Return the inverse of A."""
+    if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
+        raise ValueError(f"inv: the matrix must be square, not {A.grid.shape[: A.ndim]}")
+    return solve(A, identity(A), A.structure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import factor, flip, materialize
@@ -12,7 +12,7 @@ from wrenla.planning.expression import Description, Node, Operation, make, resul
 from wrenla.planning.strips import products, reverse
 from wrenla_handler.tiles.task import Mask, Read, Task
 
-__all__ = ["solve_triangular"]
+__all__ = ["solve_triangular", "solve_unit"]
 
 
 def solve_triangular(T: Node, B: Node, uplo: Literal["lower", "upper"]) -> Node:
@@ -36,6 +36,14 @@ def solve_triangular(T: Node, B: Node, uplo: Literal["lower", "upper"]) -> Node:
     return make(SolveTriangular(uplo), T, B)
 
 
+def solve_unit(T: Node, B: Node, uplo: Literal["lower", "upper"] = "lower") -> Node:
+    """Return X with T X = B for a triangle with ones on its diagonal, which are not read.
+
+    The tiles of T hold such a lower triangle L, and others above it: T is read as it is, or transposed.
+    """
+    return make(SolveUnitTriangular(uplo), T, B)
+
+
 @dataclass(frozen=True)
 class SolveTriangular(Operation):
     """X with T X = B.
@@ -50,6 +58,7 @@ class SolveTriangular(Operation):
     """
 
     uplo: Literal["lower", "upper"]
+    unit: ClassVar[bool] = False
 
     def describe(self, *args: Node) -> Description:
         T, B = args
@@ -76,11 +85,23 @@ class SolveTriangular(Operation):
                     # oldest first: backward substitution finishes the last rows first
                     terms=terms if lower else reverse(terms),
                     finish="trsm_left",
-                    args=(_diagonal_tile(T[i, i], self.uplo),),
+                    args=(_diagonal_tile(T[i, i], self.uplo, self.unit),),
                 )
 
 
-def _diagonal_tile(read: Read, uplo: Literal["lower", "upper"]) -> Read:
+@dataclass(frozen=True)
+class SolveUnitTriangular(SolveTriangular):
+    """X with T X = B, with ones on the diagonal of T."""
+
+    unit: ClassVar[bool] = True
+
+    def factor_power(self, X: Node) -> int:
+        return 0
+
+
+def _diagonal_tile(read: Read, uplo: Literal["lower", "upper"], unit: bool) -> Read:
     """Name the triangle of the STORED tile that counts: the other one if the tile is read transposed."""
+    if unit:
+        return replace(read, mask="unit")
     other: Mask = "upper" if uplo == "lower" else "lower"
     return replace(read, mask=other if read.op in "TC" else uplo)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla.algorithms.assemble import copy
-from wrenla.algorithms.memo import resolve
+from wrenla.algorithms.memo import resolve, with_args
 from wrenla.arrays import check_arrays
 from wrenla.config import Settings, settings, store_for
 from wrenla.errors import SettingError, TooLargeError
@@ -20,7 +20,7 @@ from wrenla.evaluate.saving import AlreadySaved, Claim, check_address, claim, sa
 from wrenla.evaluate.stored import check_current, stored_spec
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
-from wrenla.planning.expression import Leaf, Node, leaf
+from wrenla.planning.expression import Leaf, Node, View, leaf
 from wrenla.planning.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import Listener
@@ -33,8 +33,8 @@ from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.stores.urls import open_store
-from wrenla_handler.tiles.layout import TileLayout
-from wrenla_handler.tiles.task import ArraySpec, FunctionArray, HostArray, StoredArray
+from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, HostArray, StoredArray
+from wrenla_handler.tiles.layout import DTYPES, TileLayout
 
 _ELSEWHERE = {
     "workers": "an executor has it: wrenla.LocalExecutor(workers=…), or WRENLA_WORKERS",
@@ -92,7 +92,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
     for node in nodes:
         _refuse_too_large(node, options.settings.max_compute_bytes)
     executor = check_executor(executor) or default_executor()
-    nodes = resolve(nodes, lambda node: persist_node(node, executor, options))
+    nodes = resolve(nodes, lambda inner: persist_nodes(inner, executor, options))
     _check_same(nodes)
     # functions are evaluated by the workers, everything else can be read here
     nodes = [made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in nodes]
@@ -127,25 +127,63 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
 
 def persist_node(node: Node, executor: Executor | None, options: Options) -> Node:
     """Compute a result and return it as data, kept as long as the returned node."""
-    if isinstance(node.op, Leaf) and isinstance(node.op.spec, StoredArray):
-        return node
+    return persist_nodes([node], executor, options)[0]
+
+
+def persist_nodes(nodes: Sequence[Node], executor: Executor | None, options: Options) -> list[Node]:
+    """Compute some results in one run and return them as data, kept as long as one of the returned nodes.
+
+    Of what only says where tiles lie, the tiles stay where they are made, and it is one of those.
+    """
+    if all(map(_is_stored, nodes)):
+        return list(nodes)
     executor = check_executor(executor) or default_executor()
-    (node,) = resolve([node], lambda inner: persist_node(inner, executor, options))
-    _check_same([node])
+    nodes = resolve(nodes, lambda inner: persist_nodes(inner, executor, options))
+    _check_same(nodes)
+    order = {part.key: part for node in nodes for part in _parts(node)}
+    kept = {key: node for key, node in order.items() if _is_stored(node)}
+    targets = {
+        key: Target(node if node.bundle else made(node))
+        for key, node in order.items()
+        if not (_moves(node) or key in kept)
+    }
     with (
         options.listeners() as listeners,
         execute(
-            [Target(made(node))],
+            list(targets.values()),
             executor,
             root=store_for(executor.own_store),
             shared=options.settings.shared_folders,
             schedule=options.settings.schedule,
             listeners=listeners,
-            unchanged=lambda: _check_same([node]),
-        ) as ((result,), folder),
+            unchanged=lambda: _check_same(nodes),
+        ) as (finished, folder),
     ):
         folder.keep()
-    return leaf(result.spec, result.node.structure, None, Owner(folder, executor, result.spec))
+    owner = Owner(folder, executor, [result.spec for result in finished])
+    for key, result in zip(targets, finished, strict=True):
+        kept[key] = leaf(result.spec, result.node.structure, None, owner)
+    for key, node in order.items():
+        if _moves(node):
+            kept[key] = with_args(node, tuple(kept[arg.key] for arg in node.args))
+    return [kept[node.key] for node in nodes]
+
+
+def _is_stored(node: Node) -> bool:
+    return isinstance(node.op, Leaf) and isinstance(node.op.spec, StoredArray)
+
+
+def _moves(node: Node) -> bool:
+    """Tell whether a node is a view that only says where tiles lie."""
+    return isinstance(node.op, View) and node.op.moves
+
+
+def _parts(node: Node) -> Iterator[Node]:
+    """Yield a node after what it looks at, if it only says where tiles lie."""
+    if _moves(node):
+        for arg in node.args:
+            yield from _parts(arg)
+    yield node
 
 
 def save_node(
@@ -153,9 +191,11 @@ def save_node(
 ) -> Node:
     """Compute a result, store it at an address, maybe as a factor, and return it as data."""
     executor = check_executor(executor) or default_executor()
-    (node,) = resolve([node], lambda inner: persist_node(inner, executor, options))
+    (node,) = resolve([node], lambda inner: persist_nodes(inner, executor, options))
     _check_same([node])
     result = made(node)
+    if result.dtype not in DTYPES:
+        raise TypeError(f"a matrix of {result.dtype} cannot be saved: there are {', '.join(DTYPES)}")
     with closing(open_store(url)) as store:
         check_address(store)
         wanted = TileLayout(
@@ -228,8 +268,8 @@ def _refuse_too_large(node: Node, limit: int) -> None:
 
 
 def made(node: Node) -> Node:
-    """Return a node that has tiles of its own: data and views are copied."""
-    return copy(node) if node.is_leaf or node.is_view else node
+    """Return a node that has an object for each of its tiles: data, views and bundles are copied."""
+    return copy(node) if node.is_leaf or node.is_view or node.bundle is not None else node
 
 
 def _owners(node: Node) -> Iterator[Node]:

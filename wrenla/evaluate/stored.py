@@ -11,9 +11,8 @@ from wrenla.planning.canonical import topological
 from wrenla.planning.expression import Leaf, Node
 from wrenla_handler.stores.base import ObjectInfo, Store
 from wrenla_handler.stores.urls import open_store
+from wrenla_handler.tiles.arrays import StoredArray
 from wrenla_handler.tiles.layout import METADATA_KEY, TileLayout
-from wrenla_handler.tiles.sources import padded_bytes
-from wrenla_handler.tiles.task import StoredArray
 
 __all__ = ["check_current", "is_whole", "needed_tiles", "stored_leaves", "stored_spec", "tile_infos"]
 
@@ -62,7 +61,7 @@ def needed_tiles(layout: TileLayout) -> set[str]:
 def is_whole(store: Store, layout: TileLayout) -> bool:
     """Tell whether every tile of a stored matrix is there, in its full size."""
     spec = StoredArray(layout.grid, layout.dtype)
-    whole = {info.key for info in tile_infos(store, layout) if info.nbytes == padded_bytes(spec)}
+    whole = {info.key for info in tile_infos(store, layout) if info.nbytes == spec.object_bytes}
     return needed_tiles(layout) <= whole
 
 

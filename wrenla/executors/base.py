@@ -16,9 +16,10 @@ import numpy as np
 from wrenla.executors.map_api.executor import CallingExecutor
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.stores.base import Reach
+from wrenla_handler.tiles.arrays import ArraySpec, TileRef
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.reader import Report, TileReader
-from wrenla_handler.tiles.task import ArraySpec, Task, TileRef
+from wrenla_handler.tiles.task import Task
 from wrenla_kernels import scipy_blas_info
 
 __all__ = ["Executor", "check_executor", "current_executor", "set_executor"]

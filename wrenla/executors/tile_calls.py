@@ -16,8 +16,9 @@ from wrenla.workspace.ownership import MANIFEST, run_of
 from wrenla_handler.serialize.blobs import load
 from wrenla_handler.stores.base import Data
 from wrenla_handler.stores.urls import open_store
+from wrenla_handler.tiles.arrays import ArraySpec, stored
 from wrenla_handler.tiles.messages import TaskAnswer, TaskRequest
-from wrenla_handler.tiles.task import ArraySpec, Task, stored
+from wrenla_handler.tiles.task import Task
 from wrenla_handler.tiles.worker import Report
 
 __all__ = ["TILES", "TileRun", "TileWork"]

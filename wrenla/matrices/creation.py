@@ -26,9 +26,9 @@ from wrenla.tracebacks import short
 from wrenla.vocabulary import refuse_others, structure_of
 from wrenla_handler.plain_arrays import cast_hint
 from wrenla_handler.stores.urls import open_store
+from wrenla_handler.tiles.arrays import FormulaArray, FunctionArray
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import DTYPES, Structure, TileLayout
-from wrenla_handler.tiles.task import FormulaArray, FunctionArray
 
 __all__ = [
     "Tile",

@@ -8,7 +8,7 @@ from typing import Any, Literal, NoReturn
 
 from wrenla.algorithms import solve as systems
 from wrenla.algorithms.assemble import copy
-from wrenla.algorithms.cholesky import cholesky
+from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.memo import Cell, Memo, memoized
 from wrenla.algorithms.reductions import norm, slogdet_triangular
 from wrenla.algorithms.views import flip, triangle
@@ -77,7 +77,7 @@ class CholeskyFactor:
 
     def _keep(self, L: Node, given: bool = False) -> None:
         self._lower, self._given, self._cell = True, given, Cell()
-        self._node = L if _is_there(L) else memoized(L, self._cell)
+        (self._node,) = (L,) if _is_there(L) else memoized([L], self._cell)
 
     @property
     def L(self) -> BigMatrix:
@@ -126,7 +126,7 @@ class CholeskyFactor:
         )
 
     def __repr__(self) -> str:
-        there = self._cell.stored is not None or _is_there(self._node)
+        there = bool(self._cell.stored) or _is_there(self._node)
         return f"CholeskyFactor({self.shape}, {self.L.dtype}, {'computed' if there else 'not computed yet'})"
 
 

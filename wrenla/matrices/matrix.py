@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from wrenla.algorithms import assemble, reductions, views
 from wrenla.algorithms import solve as systems
-from wrenla.algorithms.cholesky import cholesky
+from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.gram import gram
 from wrenla.array_like import flag
 from wrenla.evaluate.evaluation import Options, compute_nodes, persist_node, save_node

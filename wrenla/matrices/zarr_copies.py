@@ -31,8 +31,8 @@ from wrenla.vocabulary import structure_of
 from wrenla_handler.errors import NotAMatrixError
 from wrenla_handler.plain_arrays import loaded
 from wrenla_handler.stores.urls import folder_of, open_store
+from wrenla_handler.tiles.arrays import HostArray
 from wrenla_handler.tiles.grid import Grid, Pair
-from wrenla_handler.tiles.task import HostArray
 
 __all__ = ["from_zarr"]
 

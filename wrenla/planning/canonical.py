@@ -36,7 +36,7 @@ def canonical(results: Iterable[Node]) -> tuple[list[Node], dict[str, Node]]:
     slots = 0
     for node in topological(results):
         if isinstance(node.op, Leaf):
-            twin = Node(Slot(slots, node.op.kind, node.description), (), node.description)
+            twin = Node(Slot(slots, node.op.kind, node.description, node.op.bundle), (), node.description)
             slots += 1
         else:
             twin = Node(node.op, tuple(replaced[arg.key] for arg in node.args), node.description)

@@ -19,9 +19,10 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from wrenla.planning.strips import Strip
+from wrenla_handler.tiles.arrays import ArraySpec, Bundle, StoredArray, TileRef
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import Structure
-from wrenla_handler.tiles.task import ArraySpec, Finish, Mask, Op, Read, Task, Term, TileRef
+from wrenla_handler.tiles.task import Finish, Mask, Op, Read, Task, Term
 
 __all__ = [
     "Description",
@@ -68,6 +69,11 @@ class Leaf:
         """Source of its tiles."""
         return type(self.spec)
 
+    @property
+    def bundle(self) -> Bundle | None:
+        """Storage of its tiles, if a column of them is one object."""
+        return self.spec.bundle if isinstance(self.spec, StoredArray) else None
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -76,6 +82,7 @@ class Slot:
     number: int
     kind: type[ArraySpec]
     description: Description
+    bundle: Bundle | None = None
     version: ClassVar[int] = 0
 
 
@@ -93,7 +100,11 @@ class Operation(ABC):
 
     @abstractmethod
     def tasks(self, out: Node) -> Iterator[Task]:
-        """Yield one task per tile of the result, inputs first."""
+        """Yield one task per tile of the result, inputs first; of a bundle one per tile column."""
+
+    def bundle(self, out: Node) -> Bundle | None:
+        """Return the parts that are made with each tile column, in one object; None: a tile is an object."""
+        return None
 
     def absent(self, out: Node, i: int, j: int) -> bool:
         """Tell whether tile `(i, j)` is zero and not there. Nobody asks unless there are `holes`."""
@@ -110,6 +121,8 @@ class View(ABC):
     version: ClassVar[int] = 0
     fills: ClassVar[bool] = False
     """Whether there is a read for every tile, also where an argument has none."""
+    moves: ClassVar[bool] = False
+    """Whether it only says where tiles lie: what is kept of it is what it looks at."""
 
     @abstractmethod
     def describe(self, *args: Node) -> Description:
@@ -163,6 +176,13 @@ class Node:
     @cached_property
     def _view(self) -> View | None:
         return self.op if isinstance(self.op, View) else None
+
+    @cached_property
+    def bundle(self) -> Bundle | None:
+        """Storage of its own array, if a column of tiles is one object."""
+        if isinstance(self.op, Operation):
+            return self.op.bundle(self)
+        return None if isinstance(self.op, View) else self.op.bundle
 
     @cached_property
     def _with_holes(self) -> Operation | None:
@@ -246,6 +266,7 @@ class Node:
         terms: tuple[Term, ...] = (),
         finish: str = "",
         function: str = "",
+        numbers: tuple[int, ...] = (),
         args: tuple[Read, ...] = (),
         shape: Pair | None = None,
         dtype: str | None = None,
@@ -257,7 +278,7 @@ class Node:
             dtype or self.dtype,
             base,
             terms,
-            Finish(finish, function),
+            Finish(finish, function, numbers),
             args,
             self.grid.origin(i, j),
         )

@@ -19,9 +19,10 @@ from wrenla.planning.cut import Cut, piece
 from wrenla.planning.expression import Leaf, Node, Operation, Slot
 from wrenla.planning.memory import Tiles, held
 from wrenla.units import format_bytes
+from wrenla_handler.tiles.arrays import FunctionArray, StoredArray, TileRef
 from wrenla_handler.tiles.finish import finish_kernel
 from wrenla_handler.tiles.grid import Grid, Pair
-from wrenla_handler.tiles.task import Apply, FunctionArray, Read, Step, StoredArray, Task, Term, TileRef
+from wrenla_handler.tiles.task import Apply, Read, Step, Task, Term
 
 __all__ = ["Floats", "Graph", "TileGraph", "Tiles"]
 
@@ -63,18 +64,18 @@ class TileGraph:
         self._where: dict[str, Ints] = {}
         self._needed = 0
         for node in nodes:
-            itemsize = np.dtype(node.dtype).itemsize
             op = node.op
             if isinstance(op, Leaf | Slot):
                 stored, called = op.kind is StoredArray, op.kind is FunctionArray
-                self.arrays[node.key] = Tiles(node.grid, itemsize, stored, called)
+                self.arrays[node.key] = Tiles(node.grid, node.dtype, stored, called, node.bundle)
             elif isinstance(op, Operation):
-                self.arrays[node.key] = Tiles(node.grid, itemsize, True)
+                self.arrays[node.key] = Tiles(node.grid, node.dtype, True, bundle=node.bundle)
                 rows, cols = node.grid.counts
                 self._need(
                     node.grid, rows * cols * (_TASK_BYTES // (1 if node.structure == "general" else 2))
                 )
-                self._where[node.key] = np.full(node.grid.counts, -1, np.int32)
+                parts = 0 if node.bundle is None else len(node.bundle.parts)
+                self._where[node.key] = np.full((rows + parts, cols), -1, np.int32)
                 for task in op.tasks(node):
                     self._append(task)
                 if node.key in whole:
@@ -112,7 +113,10 @@ class TileGraph:
             table[row : row + len(part), : part.shape[1]] = part
             row += len(part)
         self.during.append(table)
-        self._where[task.out.array][task.out.i, task.out.j] = number
+        first, stop = task.out.i, task.out.i + 1
+        if self.arrays[task.out.array].bundle is not None:  # all of a tile column is there at once
+            stop = len(self._where[task.out.array])
+        self._where[task.out.array][first:stop, task.out.j] = number
 
     def _producers(self, read: Read) -> Iterable[int]:
         for ref in read.refs():
@@ -163,8 +167,7 @@ class TileGraph:
         return np.minimum(grid.tile[axis], grid.shape[axis] - index * grid.tile[axis]).astype(np.float64)
 
     def _stored_bytes(self, ref: TileRef) -> int:
-        array = self.arrays[ref.array]
-        return array.nbytes if array.stored else 0
+        return self.arrays[ref.array].stored_bytes(ref)
 
     def end_costs(self, task: Task) -> tuple[float, float, float, int, int]:
         """Return flops of the finish, and bytes and counts of the reads of base and arguments."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from wrenla_handler.tiles.arrays import Bundle, Span, TileRef, object_bytes, span_of
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Apply, Read
 from wrenla_kernels import ufunc_dtypes
@@ -17,22 +19,35 @@ __all__ = ["Held", "Tiles", "held"]
 _FUNCTION_BYTES = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tiles:
     """Array as the plan knows it: its grid, and whether its tiles come from a store."""
 
     grid: Grid
-    itemsize: int
+    dtype: str
     stored: bool
     called: bool = False
+    bundle: Bundle | None = None
 
-    @property
-    def entries(self) -> int:
-        return self.grid.tile[0] * self.grid.tile[1]
+    @cached_property
+    def itemsize(self) -> int:
+        return np.dtype(self.dtype).itemsize
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
-        return self.entries * self.itemsize
+        """Number of bytes of one object."""
+        return object_bytes(self.grid, self.dtype, self.bundle)
+
+    def span(self, ref: TileRef) -> Span:
+        """Return where in its object a tile lies."""
+        return span_of(self.grid, self.dtype, self.bundle, ref.i, ref.j)
+
+    def stored_bytes(self, ref: TileRef) -> int:
+        """Return the bytes that are read from a store for a tile."""
+        if self.bundle is None or not self.stored:
+            return self.nbytes if self.stored else 0
+        span = self.span(ref)
+        return span.stop - span.start
 
 
 class Held(NamedTuple):
@@ -53,7 +68,7 @@ class Held(NamedTuple):
 def held(read: Read, arrays: Mapping[str, Tiles], dtype: str, *, factor: bool = False) -> Held:
     """Return what a read takes; BLAS takes a `factor` transposed and negative, but in one dtype only."""
     itemsize = np.dtype(dtype).itemsize
-    source = _applied(read.tile, arrays) if isinstance(read.tile, Apply) else _stored(arrays[read.tile.array])
+    source = _applied(read.tile, arrays) if isinstance(read.tile, Apply) else _stored(arrays, read.tile)
     made = np.dtype(read.dtype).itemsize if read.dtype else itemsize
     same = source.itemsize == made or not read.dtype
     bare = source.itemsize == itemsize if factor else read.op == "N" and read.scale == 1 and same
@@ -66,10 +81,13 @@ def held(read: Read, arrays: Mapping[str, Tiles], dtype: str, *, factor: bool = 
     return Held(max(source.peak, kept), kept, rows, cols, itemsize, True)
 
 
-def _stored(array: Tiles) -> Held:
+def _stored(arrays: Mapping[str, Tiles], ref: TileRef) -> Held:
+    array = arrays[ref.array]
+    span = array.span(ref)
+    nbytes = span.stop - span.start
     # a user's function is asked for small pieces and makes intermediates of their size
-    nbytes = array.nbytes + (min(2 * array.nbytes, _FUNCTION_BYTES) if array.called else 0)
-    return Held(nbytes, nbytes, *array.grid.tile, array.itemsize)
+    nbytes += min(2 * nbytes, _FUNCTION_BYTES) if array.called else 0
+    return Held(nbytes, nbytes, *span.shape, np.dtype(span.dtype).itemsize)
 
 
 def _applied(apply: Apply, arrays: Mapping[str, Tiles]) -> Held:

@@ -59,16 +59,19 @@ def products(
 ) -> tuple[Term, ...]:
     """Return Σ_t a[t] b[t] over the indices that both have: runs of products, first index first.
 
-    The strips of each side are in the order of their (ascending or descending) indices.
+    The strips of each side are in ascending order, and none of one side overlap.
     """
     terms = []
-    right = list(b)
-    for x in a:
-        for y in right:
-            start, stop = max(x.start, y.start), min(x.start + x.n, y.start + y.n)
-            if start < stop:
-                p, q = x.part(start, stop), y.part(start, stop)
-                terms.append(Term(p.read, q.read, alpha, stop - start, p.step, q.step, lower))
+    left, right = list(a), list(b)
+    n = m = 0
+    while n < len(left) and m < len(right):
+        x, y = left[n], right[m]
+        start, stop = max(x.start, y.start), min(x.start + x.n, y.start + y.n)
+        if start < stop:
+            p, q = x.part(start, stop), y.part(start, stop)
+            terms.append(Term(p.read, q.read, alpha, stop - start, p.step, q.step, lower))
+        # whichever ends first meets nothing any more
+        n, m = n + (x.start + x.n == stop), m + (y.start + y.n == stop)
     return tuple(terms)
 
 

@@ -23,9 +23,8 @@ from wrenla_handler.errors import StoreError, ThreadLimitError
 from wrenla_handler.stores.base import CopyingStore, ObjectInfo, Reach, Store
 from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.threads import Threads
+from wrenla_handler.tiles.arrays import ArraySpec, StoredArray, TileRef, stored
 from wrenla_handler.tiles.layout import owned_folder
-from wrenla_handler.tiles.sources import padded_bytes
-from wrenla_handler.tiles.task import ArraySpec, StoredArray, TileRef, stored
 from wrenla_handler.tiles.worker import put_tile
 
 __all__ = ["adopt", "listed", "tile_prefixes", "whole_tiles"]
@@ -122,7 +121,7 @@ def whole_tiles(found: Iterable[ObjectInfo], spec: StoredArray) -> tuple[set[str
         What is below the array's address.
     spec : StoredArray
     """
-    prefixes, nbytes = tile_prefixes(spec), padded_bytes(spec)
+    prefixes, nbytes = tile_prefixes(spec), spec.object_bytes
     tiles = {info.key: info.nbytes for info in found if info.key.startswith(prefixes)}
     whole = {key for key, held in tiles.items() if held == nbytes}
     return whole, tiles.keys() - whole

@@ -34,10 +34,10 @@ from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.stores.base import ObjectInfo, OwningStore, Reach, Store
 from wrenla_handler.stores.urls import open_store, reach_of
 from wrenla_handler.threads import Threads
+from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, HostArray, StoredArray, stored
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.layout import NUMBER_KEY, TILE_KEYS, Separator
 from wrenla_handler.tiles.sources import function_key
-from wrenla_handler.tiles.task import ArraySpec, FunctionArray, HostArray, StoredArray, stored
 
 __all__ = ["Finished", "Placed", "Target", "execute"]
 
@@ -277,6 +277,7 @@ def _bind(
                 to.owner,
                 to.separator,
                 run=folder.lease.holder.owner,
+                bundle=node.bundle,
             )
         arrays[name] = spec
     return arrays, hosts

@@ -47,7 +47,7 @@ from wrenla.run.scheduler import (
 from wrenla_handler.errors import StoreError, ThreadLimitError, TransientStoreError
 from wrenla_handler.stores.base import Reach, Store
 from wrenla_handler.threads import Threads
-from wrenla_handler.tiles.task import ArraySpec, stored
+from wrenla_handler.tiles.arrays import ArraySpec, stored
 from wrenla_handler.tiles.worker import Report
 
 __all__ = ["Job", "run_job"]

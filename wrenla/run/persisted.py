@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from wrenla.executors.base import Executor
 from wrenla.planning.expression import Leaf, Node
 from wrenla.workspace.workspace import Workspace
-from wrenla_handler.tiles.task import ArraySpec
+from wrenla_handler.tiles.arrays import ArraySpec
 
 __all__ = ["Owner", "folders_of"]
 
@@ -20,13 +20,14 @@ class Owner:
     the same script goes on with these tiles, too.
     """
 
-    def __init__(self, folder: Workspace, executor: Executor, spec: ArraySpec) -> None:
+    def __init__(self, folder: Workspace, executor: Executor, specs: Sequence[ArraySpec]) -> None:
         self.folder = folder
-        weakref.finalize(self, _disown, folder, executor, spec)
+        weakref.finalize(self, _disown, folder, executor, specs)
 
 
-def _disown(folder: Workspace, executor: Executor, spec: ArraySpec) -> None:
-    executor.forget_array(spec)  # a mapped file takes space even when it is deleted
+def _disown(folder: Workspace, executor: Executor, specs: Sequence[ArraySpec]) -> None:
+    for spec in specs:
+        executor.forget_array(spec)  # a mapped file takes space even when it is deleted
     if folder.resumable:
         folder.close()
     else:

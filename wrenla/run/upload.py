@@ -10,10 +10,10 @@ from wrenla.workspace.workspace import Workspace
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.urls import open_store
 from wrenla_handler.threads import Threads
+from wrenla_handler.tiles.arrays import ArraySpec, HostArray, StoredArray, TileRef
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.sources import Sources, as_bytes
-from wrenla_handler.tiles.task import ArraySpec, HostArray, StoredArray, TileRef
 
 __all__ = ["upload"]
 

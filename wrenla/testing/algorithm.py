@@ -18,7 +18,7 @@ from wrenla.planning.cut import Cut
 from wrenla.planning.expression import leaf
 from wrenla.planning.plan import make_plan
 from wrenla.run.events import Event, TaskFinished
-from wrenla_handler.tiles.task import StoredArray
+from wrenla_handler.tiles.arrays import StoredArray
 
 __all__ = ["AlgorithmTests", "Counts"]
 

@@ -42,6 +42,15 @@ def is_sampled(i: int, j: int, n: int) -> bool:
     return low < high == low + 1 + low * 2654435761 % 2**32 % (n - low - 1)
 
 
+_MIRRORED = ("hermitian", "pos", "symmetric")
+"""Claims that say what is across the diagonal."""
+
+
+def _across(part: Array, claim: str) -> Array:
+    """Return what stands across the diagonal if the claim is true."""
+    return part.T if claim == "symmetric" else part.conj().T
+
+
 def check_diagonal(tile: Array, claim: str, corner: int) -> None:
     """Raise StructureError unless a diagonal tile, or a whole matrix, has the structure that is said.
 
@@ -59,9 +68,11 @@ def check_diagonal(tile: Array, claim: str, corner: int) -> None:
         for r in range(c, n, _BLOCK):
             low = tile[r : r + _BLOCK, c : c + _BLOCK]
             up = tile[c : c + _BLOCK, r : r + _BLOCK]
-            if claim in ("hermitian", "pos"):
-                if not np.array_equal(low, up.conj().T):
-                    _compare(low, up.conj().T, scales.of(r, c, low.shape), claim, (corner + r, corner + c))
+            if claim in _MIRRORED:
+                if not np.array_equal(low, _across(up, claim)):
+                    _compare(
+                        low, _across(up, claim), scales.of(r, c, low.shape), claim, (corner + r, corner + c)
+                    )
                 continue
             if claim in ("lower", "diagonal"):
                 part = up if r > c else np.triu(up, 1)
@@ -91,8 +102,8 @@ def check_pair(block: Array, mate: Array, diagonals: tuple[Array, Array], claim:
     rows = np.fmax(_largest(block, 1), np.abs(diagonals[0]))
     columns = np.fmax(_largest(block, 0), np.abs(diagonals[1]))
     scale = np.sqrt(rows)[:, None] * np.sqrt(columns)
-    if claim in ("hermitian", "pos"):
-        _compare(block, mate.conj().T, scale, claim, at)
+    if claim in _MIRRORED:
+        _compare(block, _across(mate, claim), scale, claim, at)
     else:
         _compare(mate, None, scale.T, claim, (at[1], at[0]))
 
@@ -119,7 +130,7 @@ def check_tiles(claim: str, parts: Sequence[Any]) -> None:
         low, up, r, c, pivots = up, low, c, r, pivots[::-1]
     m, n = map(len, pivots)
     low, up = np.broadcast_to(low, (m, n)), np.broadcast_to(up, (n, m))
-    if claim in ("hermitian", "pos"):
+    if claim in _MIRRORED:
         s, t = (37 * r + c) % max(1, m - SAMPLE + 1), (r + 37 * c) % max(1, n - SAMPLE + 1)
         rows, columns = slice(s, s + SAMPLE), slice(t, t + SAMPLE)
         diagonals = pivots[0][rows], pivots[1][columns]

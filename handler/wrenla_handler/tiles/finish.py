@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 import wrenla_kernels as kernels
-from wrenla_handler.linalg_errors import NotPositiveDefiniteError, SingularMatrixError
+from wrenla_handler.linalg_errors import NotFiniteError, NotPositiveDefiniteError, SingularMatrixError
+from wrenla_handler.plain_arrays import as_block
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.reader import Report
 from wrenla_handler.tiles.task import Mask, Op, Read, Task
-from wrenla_handler.tiles.user_blocks import as_block
 
 __all__ = ["FINISHES", "FinishKernel", "Inputs", "Operand", "finish_kernel"]
 
@@ -54,6 +55,14 @@ def _entries(m: int, n: int) -> float:
     return m * n
 
 
+def _getrf_flops(m: int, n: int) -> float:
+    """Step j divides m−j−1 entries of a column, and adds a product to (m−j−1)(n−j−1) entries."""
+    k = min(m, n)
+    divided = k * (m - 1) - k * (k - 1) / 2
+    updated = k * (m - 1) * (n - 1) - (m + n - 2) * k * (k - 1) / 2 + (k - 1) * k * (2 * k - 1) / 6
+    return divided + 2 * updated
+
+
 @dataclass(frozen=True, slots=True)
 class FinishKernel:
     """A row of the table: all that a worker and a plan know of a kernel.
@@ -61,7 +70,8 @@ class FinishKernel:
     Attributes
     ----------
     call : callable
-        ``call(work, inputs)`` returns the finished tile, `work` itself if it is made in place.
+        ``call(work, inputs)`` returns the finished tile, `work` itself if it is made in place; of a bundle
+        the column of tiles as one array, and the parts.
     flops : callable
         Operations in real arithmetic, for a sum of m × n. On complex tiles they count four times.
     in_place : bool
@@ -72,7 +82,7 @@ class FinishKernel:
         Tiles of the sum's size that it may need beside it.
     """
 
-    call: Callable[[Tile, Inputs], Tile]
+    call: Callable[[Tile, Inputs], Any]
     flops: Flops = _entries
     in_place: bool = False
     real: bool = False
@@ -91,18 +101,65 @@ def _trsm(side: kernels.Side, work: Tile, inputs: Inputs) -> Tile:
     """X of T X = work, or of X T = work."""
     task = inputs.task
     t, op, mask = inputs.triangle(task.args[0])
-    diagonal = t.diagonal()
-    if side == "L" and np.isfinite(pivots := np.abs(diagonal)).all():  # JSON has no NaN
-        inputs.report.pivots = (float(pivots.min()), float(pivots.max()))
-    zeros = np.flatnonzero(diagonal == 0)
-    if zeros.size:  # BLAS would divide by them
-        raise SingularMatrixError(task.origin[0 if side == "L" else 1] + int(zeros[0]))
-    kernels.trsm(side, t, work, uplo="L" if mask == "lower" else "U", op=op)
+    if mask != "unit":
+        diagonal = t.diagonal()
+        if side == "L" and np.isfinite(pivots := np.abs(diagonal)).all():  # JSON has no NaN
+            inputs.report.pivots = (float(pivots.min()), float(pivots.max()))
+        zeros = np.flatnonzero(diagonal == 0)
+        if zeros.size:  # BLAS would divide by them
+            raise SingularMatrixError(task.origin[0 if side == "L" else 1] + int(zeros[0]))
+    kernels.trsm(side, t, work, uplo="U" if mask == "upper" else "L", op=op, unit=mask == "unit")
     return work
 
 
-def _mirror(work: Tile, inputs: Inputs) -> Tile:
-    kernels.mirror(work)
+def _product(entries: Tile) -> Tile:
+    with np.errstate(all="ignore"):  # a determinant may be too large for its dtype: then it is infinity
+        return np.prod(entries, keepdims=True).reshape(1, 1)
+
+
+def _getrf(work: Tile, inputs: Inputs) -> tuple[Tile, Tile]:
+    """L and U of P work = L U, and the pivots as rows of the whole matrix."""
+    (first,) = inputs.task.finish.numbers
+    # Sums of columns show what is not finite at the rate of memory. LAPACK would pivot on infinity, and
+    # return a solution without a trace of it.
+    with np.errstate(all="ignore"):
+        sums = work.sum(axis=0)
+    for column in np.flatnonzero(~np.isfinite(sums)):
+        if not np.isfinite(work[:, column]).all():  # or else only their sum overflows
+            raise NotFiniteError(first + int(column))
+    return work, kernels.getrf(work)[:, np.newaxis] + first
+
+
+def _laswp(work: Tile, inputs: Inputs) -> tuple[Tile]:
+    """P work, or P⁻¹ work."""
+    first, back = inputs.task.finish.numbers
+    kernels.laswp(work, _pivots(inputs) - first, back=bool(back))
+    return (work,)
+
+
+def _pivots(inputs: Inputs) -> npt.NDArray[np.int64]:
+    """Return pivots that lie in several tiles."""
+    none = np.empty(0, np.int64)
+    return np.concatenate([none, *(inputs.value(read)[:, 0] for read in inputs.task.args)])
+
+
+def _permutation(work: Tile, inputs: Inputs) -> Tile:
+    """The vector p with A = L[p] U: the exchanges undone, the last one first."""
+    rows = np.arange(work.shape[0])
+    for k, row in reversed(list(enumerate(_pivots(inputs).tolist()))):
+        rows[k], rows[row] = rows[row], rows[k]
+    return rows[:, np.newaxis]
+
+
+def _parity(work: Tile, inputs: Inputs) -> Tile:
+    """Determinant of the permutation that pivots are: each that is not its own row changes the sign."""
+    pivots = _pivots(inputs)
+    moved = np.count_nonzero(pivots != np.arange(pivots.size))
+    return np.full((1, 1), -1.0 if moved % 2 else 1.0, order="F")
+
+
+def _mirror(conjugate: bool, work: Tile, inputs: Inputs) -> Tile:
+    kernels.mirror(work, conjugate=conjugate)
     return work
 
 
@@ -146,7 +203,13 @@ FINISHES: dict[str, FinishKernel] = {
     "potrf": FinishKernel(_potrf, lambda m, n: n**3 / 3 + n**2 / 2 + n / 6, in_place=True),
     "trsm_left": FinishKernel(partial(_trsm, "L"), lambda m, n: m * n * m, in_place=True),
     "trsm_right": FinishKernel(partial(_trsm, "R"), lambda m, n: m * n * n, in_place=True),
-    "mirror": FinishKernel(_mirror, _none, in_place=True),
+    "getrf": FinishKernel(_getrf, _getrf_flops),
+    "laswp": FinishKernel(_laswp, _none),
+    "permutation": FinishKernel(_permutation, _none, real=True),
+    "parity": FinishKernel(_parity, _none, real=True),
+    "mirror": FinishKernel(partial(_mirror, True), _none, in_place=True),
+    "hermitian_from_lower": FinishKernel(partial(_mirror, True), _none, in_place=True),
+    "symmetric_from_lower": FinishKernel(partial(_mirror, False), _none, in_place=True),
     "diagonal": FinishKernel(_of(kernels.diagonal), _none),
     "row_maxima": FinishKernel(_of(kernels.row_maxima)),
     "row_minima": FinishKernel(_of(kernels.row_minima)),
@@ -164,8 +227,9 @@ FINISHES: dict[str, FinishKernel] = {
     "minimum": FinishKernel(_extreme(np.min), real=True),
     "sign_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[:1])),
     "logabs_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[1:].real), real=True),
+    "diagonal_product": FinishKernel(_of(lambda work: _product(work.diagonal()))),
     "cast": FinishKernel(_of(lambda work: work)),
-    "product": FinishKernel(_of(lambda work: np.prod(work, keepdims=True))),
+    "product": FinishKernel(_of(_product)),
     "call": FinishKernel(_call, spare=2),
 }
 """By name. A new kernel is one row more."""

@@ -9,8 +9,9 @@ from typing import Any, TypeAlias, get_args
 
 from wrenla_handler.calls.messages import VERSION, Message, Streams
 from wrenla_handler.serialize.blobs import Packed
+from wrenla_handler.tiles.arrays import ArraySpec, Bundle, Part, TileRef
 from wrenla_handler.tiles.grid import Grid
-from wrenla_handler.tiles.task import Apply, ArraySpec, Finish, Read, Task, Term, TileRef
+from wrenla_handler.tiles.task import Apply, Finish, Read, Task, Term
 from wrenla_handler.tiles.worker import Report
 
 __all__ = ["TaskAnswer", "TaskOutcome", "TaskRequest", "decode", "encode"]
@@ -86,7 +87,8 @@ class TaskAnswer(Message, tag="done"):
 
 
 _TYPES: dict[str, type] = {
-    cls.__name__: cls for cls in (TileRef, Apply, Read, Term, Finish, Task, Grid, *get_args(ArraySpec))
+    cls.__name__: cls
+    for cls in (TileRef, Apply, Read, Term, Finish, Task, Grid, Bundle, Part, *get_args(ArraySpec))
 }
 
 

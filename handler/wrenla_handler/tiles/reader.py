@@ -17,11 +17,12 @@ from wrenla_handler.serialize.modules import Finder
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.threads import Threads
+from wrenla_handler.tiles.arrays import ArraySpec, StoredArray, TileRef
 from wrenla_handler.tiles.buffers import Buffers
 from wrenla_handler.tiles.cache import CacheKey, Tile, TileCache
-from wrenla_handler.tiles.sources import Sources, padded_bytes
+from wrenla_handler.tiles.sources import Sources
 from wrenla_handler.tiles.spill import SpillFiles
-from wrenla_handler.tiles.task import ArraySpec, Read, StoredArray, TileRef
+from wrenla_handler.tiles.task import Read
 from wrenla_handler.tiles.values import Values
 
 __all__ = ["ReadAhead", "Report", "TileReader", "cache_key"]
@@ -54,6 +55,14 @@ class Report:
 def cache_key(spec: ArraySpec, ref: TileRef) -> CacheKey:
     """Name a tile by its content, and, unless it was there before, by the run that makes it."""
     return spec.name, ref.i, ref.j, ref.partial
+
+
+def _kind(spec: ArraySpec, ref: TileRef) -> tuple[int, int, str]:
+    """Return rows, columns and dtype of a tile."""
+    if isinstance(spec, StoredArray) and spec.bundle is not None:
+        span = spec.span(ref)
+        return *span.extent, span.dtype
+    return *spec.grid.extent(ref.i, ref.j), spec.dtype
 
 
 class TileReader:
@@ -118,11 +127,7 @@ class TileReader:
 
         def load() -> Tile:
             nonlocal filed
-            tile = (
-                None
-                if self.files is None
-                else self.files.get(key, *spec.grid.extent(ref.i, ref.j), spec.dtype)
-            )
+            tile = None if self.files is None else self.files.get(key, *_kind(spec, ref))
             filed = tile is not None
             return self.sources.read(spec, ref) if tile is None else tile
 
@@ -135,7 +140,7 @@ class TileReader:
         """Begin to read a tile, if it comes from a store and is worth it."""
         if (
             not isinstance(spec, StoredArray)
-            or padded_bytes(spec) < _WORTH_PREFETCHING
+            or spec.tile_bytes(ref) < _WORTH_PREFETCHING
             or cache_key(spec, ref) in self.cache
         ):
             return None
@@ -196,7 +201,7 @@ class ReadAhead:
             self._report.cache_hits += 1
         elif isinstance(spec, StoredArray):
             self._report.gets += 1
-            self._report.bytes_read += padded_bytes(spec)
+            self._report.bytes_read += spec.tile_bytes(ref)
         self._report.read_seconds += time.perf_counter() - start
         return tile
 

@@ -23,41 +23,35 @@ from wrenla_handler.errors import (
     TruncatedTileError,
 )
 from wrenla_handler.lru import LRU
-from wrenla_handler.plain_arrays import loaded, refuse_lossy
+from wrenla_handler.plain_arrays import as_block, loaded, refuse_lossy
 from wrenla_handler.serialize.functions import Functions
 from wrenla_handler.serialize.lines import install_lines
 from wrenla_handler.serialize.modules import Finder, split_function
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.mmap import guard
 from wrenla_handler.stores.urls import open_store
+from wrenla_handler.tiles.arrays import (
+    ArraySpec,
+    FormulaArray,
+    FunctionArray,
+    HostArray,
+    Span,
+    StoredArray,
+    TileRef,
+)
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.claims import SAMPLE, check_diagonal, check_pair, is_sampled
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import TileLayout
-from wrenla_handler.tiles.task import (
-    ArraySpec,
-    FormulaArray,
-    FunctionArray,
-    HostArray,
-    StoredArray,
-    TileRef,
-)
-from wrenla_handler.tiles.user_blocks import as_block
 
-__all__ = ["Sources", "as_bytes", "fill", "function_key", "padded_bytes", "tile_from_bytes"]
+__all__ = ["Sources", "as_bytes", "fill", "function_key", "tile_from_bytes"]
 
 _PIECE = 1 << 19
 """Bytes that a user's function is asked for at a time: so few that its intermediates stay in the cache."""
 
 _STORES = 64
 """How many stores are kept open: one for each array that the tasks of the moment read or write."""
-
-
-def padded_bytes(spec: ArraySpec) -> int:
-    """Number of bytes of one stored tile."""
-    rows, cols = spec.grid.tile
-    return rows * cols * np.dtype(spec.dtype).itemsize
 
 
 def check_generation(store: Store, spec: StoredArray) -> None:
@@ -81,10 +75,10 @@ def as_bytes(tile: Tile) -> memoryview:
     return tile.reshape(-1, order="F").view(np.uint8).data
 
 
-def tile_from_bytes(data: memoryview, spec: ArraySpec, i: int, j: int) -> Tile:
-    """Return tile `(i, j)` as a view of its stored bytes, without the padding."""
-    rows, cols = spec.grid.extent(i, j)
-    whole: Tile = np.frombuffer(data, spec.dtype).reshape(spec.grid.tile, order="F")
+def tile_from_bytes(data: memoryview, span: Span) -> Tile:
+    """Return a tile as a view of its stored bytes, without the padding."""
+    rows, cols = span.extent
+    whole: Tile = np.frombuffer(data, span.dtype).reshape(span.shape, order="F")
     return whole[:rows, :cols]
 
 
@@ -231,20 +225,20 @@ class Sources:
 
     def _stored(self, spec: StoredArray, ref: TileRef) -> Tile:
         store = self.store(spec.url)
-        key = spec.key(ref)
+        key, span = spec.key(ref), spec.span(ref)
         try:
-            data = store.get(key)
+            data = store.get(key) if spec.bundle is None else store.get(key, span.start, span.stop)
         except KeyError:
             check_generation(store, spec)
             raise MissingTileError(
                 f"{store.url}: {key}: tile ({ref.i}, {ref.j}) is missing, and nothing says that it is zero"
             ) from None
-        if len(data) != padded_bytes(spec):
+        if len(data) != span.stop - span.start:
             raise TruncatedTileError(
-                f"{store.url}: {key}: {len(data)} bytes where {padded_bytes(spec)} belong "
-                f"({spec.grid.tile[0]} × {spec.grid.tile[1]} of {spec.dtype})"
+                f"{store.url}: {key}: {len(data)} bytes where {span.stop - span.start} belong "
+                f"({span.shape[0]} × {span.shape[1]} of {span.dtype})"
             )
-        return tile_from_bytes(data, spec, ref.i, ref.j)
+        return tile_from_bytes(data, span)
 
     def _called(self, spec: FunctionArray, ref: TileRef) -> Tile:
         """Make a tile piece by piece, in memory of our own: the function may keep and change its blocks."""

@@ -6,38 +6,32 @@ a run's table of `ArraySpec` explains, so the same plan serves every iteration o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-from wrenla_handler.tiles.grid import Grid, Pair
-from wrenla_handler.tiles.layout import Separator, owned_folder, tile_key
+from wrenla_handler.tiles.arrays import TileRef
+from wrenla_handler.tiles.grid import Pair
 
 __all__ = [
     "Apply",
-    "ArraySpec",
     "Finish",
-    "FormulaArray",
-    "FunctionArray",
-    "HostArray",
     "Mask",
     "Op",
     "Read",
     "Scalar",
     "Step",
-    "StoredArray",
     "Task",
     "Term",
-    "TileRef",
     "Window",
-    "stored",
 ]
 
 Op: TypeAlias = Literal["N", "T", "C", "R"]
 """BLAS's letters: as it is, transposed, conjugate transposed; R is conjugated, not transposed."""
 
-Mask: TypeAlias = Literal["", "lower", "upper"]
-"""The triangle of the stored tile that counts; the other one reads as zero, whatever is there."""
+Mask: TypeAlias = Literal["", "lower", "upper", "unit"]
+"""The triangle of the stored tile that counts; the other one reads as zero, whatever is there. "unit" is the
+lower one with ones on its diagonal: L of a tile that holds L and U."""
 
 Scalar: TypeAlias = float | complex
 Step: TypeAlias = tuple[int, int, int, int]
@@ -45,16 +39,6 @@ Step: TypeAlias = tuple[int, int, int, int]
 
 Window: TypeAlias = tuple[int, int, int, int, int, int]
 """Part of a tile: row start, stop, step, column start, stop, step (steps may be negative)."""
-
-
-@dataclass(frozen=True, slots=True)
-class TileRef:
-    """One tile of an array; with `partial` = p > 0 its sum after the first p terms, an intermediate."""
-
-    array: str
-    i: int
-    j: int
-    partial: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,15 +196,18 @@ class Finish:
         A key of `wrenla_handler.tiles.finish.FINISHES`.
     function : str
         Array name of the user's function that the kernel calls, if it calls one.
+    numbers : tuple of int
+        Further parameters of the kernel.
     """
 
     kernel: str = ""
     function: str = ""
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One tile: ``out = finish(base + Σ terms, args)``.
+    """One tile, or a bundle: ``out = finish(base + Σ terms, args)``.
 
     Parameters
     ----------
@@ -239,6 +226,8 @@ class Task:
         Further tiles that the finishing kernel takes.
     origin : (int, int)
         Global index of the tile's corner, for error messages.
+
+    A bundle has no terms: its sum, of the shape of the column of tiles, is cut into tiles at its end.
     """
 
     out: TileRef
@@ -283,110 +272,3 @@ class Task:
         names = {ref.array for read in (*self.base, *factors, *self.args) for ref in read.refs()}
         names.add(self.out.array)
         return names | {self.finish.function} if self.finish.function else names
-
-
-@dataclass(frozen=True, slots=True)
-class _Array:
-    """Source of one array name of a plan during a run.
-
-    Parameters
-    ----------
-    grid : Grid
-    dtype : str
-    ndim : int
-        0, 1 or 2; a vector is held as one tile column.
-    identity : str
-        Names the content: two arrays with the same identity hold the same numbers.
-    """
-
-    grid: Grid
-    dtype: str
-    ndim: int = 2
-    identity: str = ""
-
-    @property
-    def name(self) -> str:
-        """Name of its tiles in caches: the content, the run that makes it, and what nobody has looked at."""
-        return self.identity
-
-    def _name(self, run: str, claim: str) -> str:
-        # what was read when nothing was said of it was not looked at
-        return f"{run} {self.identity} {claim}" if run or claim else self.identity
-
-    def place(self, ref: TileRef) -> str:
-        """Say where a tile is, for messages."""
-        return f"tile ({ref.i}, {ref.j})"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredArray(_Array):
-    """Tiles at an address, with `separator` in their keys.
-
-    `owner` is who writes them, where another result may have been written too. `run` is the run that makes
-    them, if one does. What a function reads beside its arguments (a data file) may change between two runs,
-    and no name tells: so no run takes tiles that another left at hand.
-    """
-
-    url: str = ""
-    owner: str = ""
-    separator: Separator = "/"
-    run: str = ""
-
-    @property
-    def name(self) -> str:
-        return self._name(self.run, "")
-
-    def key(self, ref: TileRef) -> str:
-        """Return the key of a tile, below `url`."""
-        key = tile_key(ref.i, ref.j, self.ndim, ref.partial, self.separator)
-        # intermediates are nobody else's business, and a reader of the matrix need not see them
-        return f"{owned_folder(self.owner)}/{key}" if ref.partial and self.owner else key
-
-    def place(self, ref: TileRef) -> str:
-        return f"{self.url}: {self.key(ref)}"
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionArray(_Array):
-    """A user's function of global indices; its pickle is at `url` and has the SHA-256 `digest`.
-
-    `claim` is the structure that somebody says it has, if nobody has looked yet: whoever reads its tiles
-    does. `run` is as of a `StoredArray`.
-    """
-
-    url: str = ""
-    digest: str = ""
-    run: str = ""
-    claim: str = ""
-
-    @property
-    def name(self) -> str:
-        return self._name(self.run, self.claim)
-
-
-@dataclass(frozen=True, slots=True)
-class FormulaArray(_Array):
-    """A formula (`eye`, `zeros`, `random`), as `sources.fill` takes it."""
-
-    formula: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HostArray(_Array):
-    """An array in the memory of this process; `claim` is as of a `FunctionArray`."""
-
-    claim: str = ""
-
-    @property
-    def name(self) -> str:
-        return self._name("", self.claim)
-
-
-ArraySpec: TypeAlias = StoredArray | FunctionArray | FormulaArray | HostArray
-
-
-def stored(arrays: Mapping[str, ArraySpec], name: str) -> StoredArray:
-    """Return where the tiles of an array are that tasks make."""
-    spec = arrays[name]
-    assert isinstance(spec, StoredArray), f"{name}: tasks make stored tiles, not a {type(spec).__name__}"
-    return spec

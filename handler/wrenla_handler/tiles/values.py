@@ -7,10 +7,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 import wrenla_kernels as kernels
+from wrenla_handler.tiles.arrays import TileRef
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.claims import check_tiles
-from wrenla_handler.tiles.task import Apply, Op, Read, TileRef
+from wrenla_handler.tiles.task import Apply, Op, Read
 
 __all__ = ["Source", "Values", "simplest"]
 
@@ -54,7 +55,8 @@ class Values:
         value = _turned(source, simplest(read.op, source.array.dtype), made)
         if read.mask:
             flipped = read.op in "TC"
-            kernels.keep_triangle(value, "L" if (read.mask == "lower") != flipped else "U")
+            side: kernels.Triangle = "L" if (read.mask != "upper") != flipped else "U"
+            kernels.keep_triangle(value, side, unit=read.mask == "unit")
         if read.scale == -1:
             kernels.apply_ufunc("negative", (value,), value)
         elif read.scale != 1:

@@ -15,12 +15,13 @@ from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileErr
 from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.stores.base import LEASE, SAVING, OwningStore, Reach, Store
 from wrenla_handler.stores.mmap import refuse_truncated
+from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, StoredArray, TileRef, stored
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.finish import Operand, finish_kernel
 from wrenla_handler.tiles.reader import ReadAhead, Report, TileReader, cache_key
-from wrenla_handler.tiles.sources import as_bytes
-from wrenla_handler.tiles.task import ArraySpec, FunctionArray, Read, StoredArray, Task, Term, TileRef, stored
+from wrenla_handler.tiles.sources import as_bytes, tile_from_bytes
+from wrenla_handler.tiles.task import Mask, Read, Task, Term
 from wrenla_handler.tiles.values import Values, simplest
 
 __all__ = ["Report", "Worker", "cache_key", "put_tile"]
@@ -50,21 +51,10 @@ class _Execution:
     def run(self, spec: StoredArray) -> Report:
         """Make the tile and commit it to the array that it is of."""
         start = time.perf_counter()
-        task, report, buffers = self.task, self.report, self.worker.buffers
-        rows, cols = spec.grid.extent(task.out.i, task.out.j)
-        buffer = buffers.take(*spec.grid.tile, spec.dtype)
-        inner = buffer[:rows, :cols]
-        kernel = finish_kernel(task)
-        if kernel.in_place:  # its sum may fill a corner of the tile only
-            inner[task.shape[0] :], inner[:, task.shape[1] :] = 0, 0
-        corner = inner[: task.shape[0], : task.shape[1]]
-        work = corner if kernel.in_place else empty_tile(*task.shape, task.dtype)
+        report = self.report
         try:
             with refuse_truncated():
-                self._assemble(work)
-                for term in task.terms:
-                    self._accumulate(term, work)
-                result = kernel.call(work, self)
+                made = self._made(spec) if spec.bundle is None else self._bundled(spec)
         except TruncatedTileError:
             self.worker.forget()  # pages of zeros may be among what is at hand
             raise
@@ -74,15 +64,52 @@ class _Execution:
             return report
         finally:
             self.ahead.abandon()
+        computed = time.perf_counter()
+        report.compute_seconds = computed - start - report.read_seconds
+        self._commit(spec, *made)
+        report.write_seconds = time.perf_counter() - computed
+        return report
+
+    def _made(self, spec: StoredArray) -> tuple[Tile, Tile | None]:
+        """Return the finished tile as it is stored, and without what pads it."""
+        task = self.task
+        rows, cols = spec.grid.extent(task.out.i, task.out.j)
+        buffer = self.worker.buffers.take(*spec.grid.tile, spec.dtype)
+        inner = buffer[:rows, :cols]
+        kernel = finish_kernel(task)
+        if kernel.in_place:  # its sum may fill a corner of the tile only
+            inner[task.shape[0] :], inner[:, task.shape[1] :] = 0, 0
+        corner = inner[: task.shape[0], : task.shape[1]]
+        work = corner if kernel.in_place else empty_tile(*task.shape, task.dtype)
+        self._assemble(work)
+        for term in task.terms:
+            self._accumulate(term, work)
+        result = kernel.call(work, self)
         if not kernel.in_place:
             with np.errstate(all="ignore"):
                 inner[...] = result
         buffer[rows:], buffer[:, cols:] = 0, 0  # what pads a ragged tile on disk
-        computed = time.perf_counter()
-        report.compute_seconds = computed - start - report.read_seconds
-        self._commit(spec, buffer, inner)
-        report.write_seconds = time.perf_counter() - computed
-        return report
+        return buffer, inner
+
+    def _bundled(self, spec: StoredArray) -> tuple[Tile, Tile | None]:
+        """Return a finished column of tiles, with its parts behind it, as it is stored.
+
+        None of it is kept at hand: as views of one object, each would hold all of it in memory.
+        """
+        task, buffers = self.task, self.worker.buffers
+        work = buffers.take(*task.shape, task.dtype)
+        self._assemble(work)
+        column, *parts = finish_kernel(task).call(work, self)
+        buffer = buffers.take(spec.object_bytes, 1, np.uint8)
+        buffer[...] = 0  # between parts, and in what pads ragged tiles
+        edge = spec.grid.tile[0]
+        for ref in spec.tiles_with(task.out):
+            span = spec.span(ref)
+            tile = tile_from_bytes(buffer[span.start : span.stop, 0].data, span)
+            last = ref.i - spec.grid.counts[0]
+            tile[...] = column[ref.i * edge : (ref.i + 1) * edge] if last < 0 else parts[last]
+        buffers.give(work)
+        return buffer, None
 
     def _assemble(self, work: Tile) -> None:
         """Lay the base into the tile, whose content is undefined."""
@@ -120,14 +147,14 @@ class _Execution:
         else:  # BLAS has no Hermitian product of a merely transposed or conjugated matrix
             kernels.gemm(alpha, a.tile, a.op, a.tile, "R" if a.op == "T" else "T", work)
 
-    def _commit(self, spec: StoredArray, buffer: Tile, inner: Tile) -> None:
+    def _commit(self, spec: StoredArray, buffer: Tile, inner: Tile | None) -> None:
         out = self.task.out
         store = self.worker.store(spec.url)
         # The store before the cache: if another attempt has stored the tile, its bytes count, not ours.
         self.report.committed = put_tile(store, spec, out, as_bytes(buffer))
         if self.report.committed:
             self.report.bytes_written = buffer.nbytes
-        if self.report.committed and store.reach == Reach.ANYWHERE:
+        if inner is not None and self.report.committed and store.reach == Reach.ANYWHERE:
             # From here on other tasks get this very array.
             inner.flags.writeable = False
             self.worker.cache.put(cache_key(spec, out), inner)
@@ -164,7 +191,8 @@ class _Execution:
         bare = replace(read, mask="")
         if bare.plain and read.scale == 1 and tile.array.dtype == self.dtype:
             return Operand(tile.array, simplest(read.op, self.dtype), read.mask)
-        mask = read.mask if read.op in "NR" else ("upper" if read.mask == "lower" else "lower")
+        # the ones of "unit" are there then
+        mask: Mask = "lower" if (read.mask != "upper") == (read.op in "NR") else "upper"
         return Operand(self.values.modified(read, tile, self.dtype).array, "N", mask)
 
     def function(self) -> Callable[..., Any]:

@@ -215,6 +215,7 @@ def test_our_own_errors_travel(name: str) -> None:
     known = {
         "StructureError": ("pos", 2, 1, 3.0, 4.0),
         "NotPositiveDefiniteError": (3,),
+        "NotFiniteError": (1,),
         "SingularMatrixError": (1,),
     }
     error = kind(*known.get(name, ("what", "where")))

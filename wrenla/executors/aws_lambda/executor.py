@@ -34,8 +34,9 @@ from wrenla_handler.lambda_entry import threads_of
 from wrenla_handler.stores.base import Reach
 from wrenla_handler.stores.s3.client import expect_owner, use_session
 from wrenla_handler.stores.urls import join
+from wrenla_handler.tiles.arrays import ArraySpec, TileRef
 from wrenla_handler.tiles.cache import Tile
-from wrenla_handler.tiles.task import ArraySpec, Task, TileRef
+from wrenla_handler.tiles.task import Task
 from wrenla_handler.tiles.worker import Report, Worker
 
 __all__ = ["LambdaExecutor"]

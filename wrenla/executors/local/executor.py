@@ -34,8 +34,9 @@ from wrenla.units import format_bytes
 from wrenla_handler.calls.context import current_call
 from wrenla_handler.machine import memory_of_this_machine, processors
 from wrenla_handler.stores.base import Reach
+from wrenla_handler.tiles.arrays import ArraySpec, TileRef
 from wrenla_handler.tiles.cache import Tile
-from wrenla_handler.tiles.task import ArraySpec, Task, TileRef
+from wrenla_handler.tiles.task import Task
 from wrenla_handler.tiles.worker import Report, Worker, cache_key
 from wrenla_kernels import blas_threads, core_type_warning
 
@@ -240,7 +241,8 @@ class LocalExecutor(Executor):
                 self._home.buffers.clear()
 
     def forget(self, spec: ArraySpec, ref: TileRef) -> None:
-        self._home.cache.drop(cache_key(spec, ref))
+        for tile in spec.tiles_with(ref):
+            self._home.cache.drop(cache_key(spec, tile))
 
     def forget_array(self, spec: ArraySpec) -> None:
         self._home.cache.drop_array(spec.name)

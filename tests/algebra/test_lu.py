@@ -1,0 +1,268 @@
+"""LU factors with pivots across tiles, and what is solved with them, by backward error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import scipy.linalg
+from hypothesis import given
+from hypothesis import strategies as st
+
+import wrenla as wl
+
+from . import gallery
+from .conftest import Workers
+from .gallery import ALARM, ALARM_FROM, DTYPES, FEW_TILINGS, LU_GATE, SOLVE_GATE, TILINGS, Array
+
+SHAPES = ((1, 1, 1), (7, 7, 9), (24, 24, 8), (50, 50, 7), (33, 9, 4), (9, 33, 4), (30, 12, 4), (12, 30, 7))
+"""Rows, columns and tile edge: square, tall and wide, ragged and not, one tile and many."""
+
+
+def check_factors(a: Array, lu: Array, piv: Array, healthy: float = ALARM) -> None:
+    assert lu.dtype == a.dtype
+    assert lu.shape == a.shape
+    assert piv.dtype == np.int32
+    assert piv.shape == (min(a.shape),)
+    assert np.all(piv >= np.arange(piv.size))
+    assert np.all(piv < max(1, len(a)))
+    error = gallery.lu_error(a, lu, piv)
+    assert error <= LU_GATE
+    if min(a.shape) >= ALARM_FROM:
+        assert error <= healthy, "within the gate, but a hundred times what is usual"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_lu_factor_finds_scipys_pivots(shape: tuple[int, int, int], dtype: str) -> None:
+    m, n, tile = shape
+    a = gallery.normal((m, n), dtype, m + n)
+    lu, piv = wl.linalg.lu_factor(wl.from_array(a, tile=tile))
+    check_factors(a, lu.compute(), piv)
+    assert np.array_equal(piv, scipy.linalg.lu_factor(a)[1])
+
+
+@given(
+    st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(1, 12), st.sampled_from(DTYPES)
+)
+def test_lu_factor_of_any_shape_and_tiling(m: int, n: int, rows: int, cols: int, dtype: str) -> None:
+    a = gallery.normal((m, n), dtype, 41 * m + n)
+    lu, piv = wl.linalg.lu_factor(wl.from_array(a, tile=(rows, cols)))
+    check_factors(a, lu.compute(), piv)
+    assert np.array_equal(piv, scipy.linalg.lu_factor(a)[1])
+
+
+@pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", gallery.GENERAL)
+def test_solve_of_general_matrix_is_backward_stable(name: str, dtype: str) -> None:
+    """Rows have to be exchanged across tiles: without it most of these fail, or lose all digits."""
+    for n, tile in FEW_TILINGS:
+        a = gallery.GENERAL[name](n, dtype)
+        for columns in ((), (1,), (15,)):
+            b = gallery.normal((n, *columns), dtype, 5)
+            x = wl.from_array(a, tile=tile).solve(b, "gen", check=False).compute()
+            assert x.shape == b.shape
+            assert x.dtype == b.dtype
+            error = gallery.solve_error(a, x, b)
+            assert error <= SOLVE_GATE
+            assert n < ALARM_FROM or error <= ALARM
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("word", ["her", "sym"])
+def test_solve_of_indefinite_matrix_reads_its_lower_triangle(word: str, dtype: str) -> None:
+    """Whatever is in the other one, unless it is looked at."""
+    for n, tile in FEW_TILINGS:
+        half = np.tril(gallery.normal((n, n), dtype, 13))
+        if word == "her":
+            half[np.diag_indices(n)] = half.diagonal().real
+        across = half.conj().T if word == "her" else half.T
+        whole = half + np.triu(across, 1)
+        b = gallery.normal((n, 2), dtype, 1)
+        for a, check in ((whole, True), (half, False), (np.triu(np.full((n, n), np.nan), 1) + half, False)):
+            for A in (wl.from_array(a, tile=tile), wl.from_array(a, tile=(tile, tile + 1))):
+                x = A.solve(b, word, check=check).compute()
+                assert gallery.solve_error(whole, x, b) <= SOLVE_GATE
+        if n > 1:
+            with pytest.raises(wl.linalg.StructureError, match="entry"):
+                wl.from_array(half, tile=tile).solve(b, word).compute()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("trans", ["N", "T", "C", 0, 1, 2])
+def test_factor_solves_with_transposes(trans: str | int, dtype: str) -> None:
+    for n, tile in TILINGS:
+        a, b = gallery.normal((n, n), dtype, n), gallery.normal((n, 3), dtype, 1)
+        op: Array = {"N": a, "T": a.T, "C": a.conj().T}[{0: "N", 1: "T", 2: "C"}.get(trans, trans)]  # type: ignore[arg-type, index]
+        factor = wl.linalg.lu_factor(wl.from_array(a, tile=tile))
+        x = wl.linalg.lu_solve(factor, b, trans).compute()  # type: ignore[arg-type]
+        assert gallery.solve_error(op, x, b) <= SOLVE_GATE
+        x = wl.linalg.lu_solve(scipy.linalg.lu_factor(a), b, trans).compute()  # type: ignore[arg-type]
+        assert gallery.solve_error(op, x, b) <= SOLVE_GATE
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_lu_unpacks_as_scipys(shape: tuple[int, int, int], dtype: str) -> None:
+    m, n, tile = shape
+    a = gallery.normal((m, n), dtype, 7)
+    A = wl.from_array(a, tile=tile)
+    P, L, U = wl.compute(*wl.linalg.lu(A))
+    p, low, up = wl.compute(*wl.linalg.lu(A, p_indices=True))
+    PL, U2 = wl.compute(*wl.linalg.lu(A, permute_l=True))
+    expected = scipy.linalg.lu(a)
+    assert [x.shape for x in (P, L, U)] == [x.shape for x in expected]
+    assert np.array_equal(P, expected[0])
+    assert np.array_equal(p, scipy.linalg.lu(a, p_indices=True)[0])
+    for one, other in ((L, low), (U, up), (U, U2), (L, np.tril(L)), (U, np.triu(U)), (PL, L[p]), (PL, P @ L)):
+        assert np.array_equal(one, other)
+    assert np.all(L.diagonal() == 1)
+    u = gallery.unit_roundoff(dtype)
+    error = gallery.wide(a) - gallery.wide(PL) @ gallery.wide(U)
+    assert gallery.norm1(error) <= LU_GATE * u * max(m, n) * gallery.norm1(a)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_determinant_and_inverse(dtype: str) -> None:
+    for n, tile in TILINGS:
+        a = gallery.normal((n, n), dtype, n) / np.sqrt(n).astype(dtype).real
+        A = wl.from_array(a, tile=tile)
+        tol = 500 * n * gallery.unit_roundoff(dtype) * float(np.linalg.cond(a.astype(np.complex128)))
+        sign, logabs = wl.compute(*A.slogdet())
+        expected = np.linalg.slogdet(a.astype(np.complex128 if a.dtype.kind == "c" else np.float64))
+        assert sign.dtype == a.dtype
+        assert abs(sign - expected.sign) <= tol
+        assert abs(logabs - expected.logabsdet) <= tol
+        for det in (wl.linalg.det(A), wl.linalg.lu_factor(A).det()):
+            got = det.compute()
+            assert got.dtype == a.dtype
+            assert abs(got - np.linalg.det(a)) <= tol * abs(np.linalg.det(a))
+        for inverse in (wl.linalg.inv(A), wl.linalg.lu_factor(A).inv()):
+            x = inverse.compute()
+            assert gallery.solve_error(a, x, np.eye(n, dtype=dtype)) <= SOLVE_GATE
+
+
+def test_determinant_of_integers_is_exact() -> None:
+    swapped, turned = np.eye(7)[::-1], np.eye(6)[[1, 2, 0, 4, 5, 3]]
+    for a in ([[0.0, 1.0], [1.0, 0.0]], [[0.0, 2.0], [1.0, 4.0]], swapped, turned):
+        assert float(wl.linalg.det(wl.from_array(np.array(a), tile=2))) == round(np.linalg.det(a))
+    spd = wl.from_array(np.array([[4.0, 2.0], [2.0, 5.0]]), tile=1, structure="pos")
+    assert abs(float(wl.linalg.det(spd)) - 16) <= 1e-14 * 16
+    assert float(wl.linalg.det(np.triu(np.full((5, 5), 2.0)))) == 32
+
+
+@pytest.mark.parametrize("make", [wl.linalg.inv, lambda A: wl.linalg.lu_factor(A).solve(np.ones(9))])
+def test_singular_matrix_names_zero_pivot(make: Callable[[wl.BigMatrix], wl.BigMatrix]) -> None:
+    for column in (0, 4, 8):
+        a = gallery.normal((9, 9), "float64", 3)
+        a[:, column] = 0
+        A = wl.from_array(a, tile=2)
+        with pytest.raises(wl.linalg.SingularMatrixError, match=f" {column}\\b"):
+            make(A).compute()
+        assert wl.compute(*A.slogdet()) == (0, -np.inf)
+        assert float(wl.linalg.det(A)) == 0
+
+
+def test_nearly_singular_matrix_warns() -> None:
+    a = gallery.normal((12, 12), "float64", 3)
+    a[:, 7] = a[:, 2] * (1 + 1e-17)
+    with pytest.warns(scipy.linalg.LinAlgWarning, match="Ill-conditioned"):
+        wl.from_array(a, tile=5).solve(np.ones(12)).compute()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1j * np.inf])
+def test_not_finite_number_names_its_column(value: complex) -> None:
+    """LAPACK pivots on infinity, and returns a solution without a trace of it."""
+    for dtype in DTYPES if np.isreal(value) else ("complex64", "complex128"):
+        for i, j in ((0, 0), (8, 1), (3, 7), (8, 8), (0, 8)):
+            a = gallery.normal((9, 9), dtype, 3)
+            a[i, j] = value
+            with pytest.raises(wl.linalg.NotFiniteError, match=f"column {j} "):
+                wl.from_array(a, tile=4).solve(np.ones(9), check=False).compute()
+
+
+def test_large_numbers_are_finite() -> None:
+    """Though the sum of a column is not."""
+    a = (gallery.normal((9, 9), "float64", 3) + 10 * np.eye(9)) * 1e307
+    x = wl.from_array(a, tile=4).solve(np.ones(9), check=False).compute()
+    assert gallery.solve_error(a, x, np.ones(9)) <= ALARM
+
+
+def test_not_finite_right_hand_side_is_seen_in_the_solution() -> None:
+    a, b = gallery.normal((9, 9), "float64", 3), np.ones(9)
+    for value in (np.nan, np.inf):
+        b[4] = value
+        assert not np.isfinite(wl.from_array(a, tile=4).solve(b, check=False).compute()).all()
+
+
+def test_factor_is_computed_once_and_kept(workers: Workers) -> None:
+    executor = workers(2)
+    a = gallery.normal((20, 20), "float64", 3)
+    factor = wl.linalg.lu_factor(wl.from_array(a, tile=6))
+    assert repr(factor) == "LUFactor((20, 20), float64, not computed yet)"
+    done: list[str] = []
+
+    def listen(event: object) -> None:
+        done.extend([event.kernel] if type(event).__name__ == "TaskFinished" else [])
+
+    for k in range(2):
+        b = gallery.normal(20, "float64", k)
+        x = factor.solve(b).compute(executor, on_event=listen)
+        assert gallery.solve_error(a, x, b) <= SOLVE_GATE
+    assert done.count("getrf") == 4, "a panel for each of four tile columns, in the first run only"
+    assert repr(factor) == "LUFactor((20, 20), float64, computed)"
+    assert np.array_equal(factor.piv(executor), scipy.linalg.lu_factor(a)[1])
+    kept = factor.lu.compute(executor)
+    assert gallery.lu_error(a, kept, factor.piv(executor)) <= ALARM
+
+
+def test_unfit_arguments_of_lu_are_refused() -> None:
+    A = wl.from_array(gallery.normal((6, 4), "float64"), tile=3)
+    b = np.ones(6)
+    for refused in (A.slogdet, lambda: wl.linalg.det(A), lambda: wl.linalg.inv(A), lambda: A.solve(b)):
+        with pytest.raises(ValueError, match="square"):
+            refused()
+    factor = wl.linalg.lu_factor(A)
+    for refused in (factor.slogdet, factor.det, factor.inv, lambda: factor.solve(b)):
+        with pytest.raises(ValueError, match="square"):
+            refused()
+    whole = wl.linalg.lu_factor(np.eye(4))
+    with pytest.raises(ValueError, match="4 equations"):
+        whole.solve(np.ones(5))
+    with pytest.raises(ValueError, match="trans is"):
+        whole.solve(np.ones(4), "H")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="lu_factor"):
+        wl.linalg.lu_solve(A, b)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="4 integers"):
+        wl.linalg.lu_solve((np.eye(4), np.arange(3)), np.ones(4))
+    with pytest.raises(ValueError, match="no row"):
+        wl.linalg.lu_solve((np.eye(4), np.array([0, 1, 2, 4])), np.ones(4))
+    with pytest.raises(TypeError, match="LUFactor"):
+        np.asarray(whole)
+    with pytest.raises(TypeError, match="there is no overwrite="):
+        wl.linalg.lu_factor(A, overwrite=True)
+    with pytest.raises(ValueError, match="matrix is needed"):
+        wl.linalg.lu_factor(np.ones(3))
+    with pytest.raises(TypeError, match="int64 cannot be saved"):
+        wl.linalg.lu(np.eye(3), p_indices=True)[0].save("memory://lu/p")
+
+
+def test_factors_are_saved_as_one_matrix() -> None:
+    a = gallery.normal((11, 11), "float64", 3)
+    factor = wl.linalg.lu_factor(wl.from_array(a, tile=4))
+    lu = factor.lu.save("memory://lu/saved")
+    assert gallery.lu_error(a, wl.open("memory://lu/saved").compute(), factor.piv()) <= ALARM
+    x = wl.linalg.lu_solve((lu, factor.piv()), np.ones(11)).compute()
+    assert gallery.solve_error(a, x, np.ones(11)) <= ALARM
+
+
+def test_empty_matrix() -> None:
+    for shape in ((0, 0), (0, 3), (3, 0)):
+        lu, piv = wl.linalg.lu_factor(np.zeros(shape))
+        assert lu.compute().shape == shape
+        assert piv.size == 0
+    assert wl.linalg.inv(np.zeros((0, 0))).compute().shape == (0, 0)
+    assert float(wl.linalg.det(np.zeros((0, 0)))) == 1
+    assert wl.linalg.solve(np.zeros((0, 0)), np.zeros(0), assume_a="gen").compute().shape == (0,)

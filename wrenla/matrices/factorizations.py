@@ -1,0 +1,191 @@
+"""Factorizations of matrices and arrays, by SciPy's names: part of `wrenla.linalg`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from wrenla.array_like import flag
+from wrenla.matrices.factors import CholeskyFactor, pair_solve
+from wrenla.matrices.lu_factor import LUFactor, lu_pair
+from wrenla.matrices.matrix import BigMatrix
+from wrenla.matrices.operands import Operand, as_node
+from wrenla.tracebacks import short
+from wrenla.vocabulary import refuse_others
+
+__all__ = ["cho_factor", "cho_solve", "lu", "lu_factor", "lu_solve"]
+
+
+@short
+def cho_factor(a: Operand, lower: bool = True, **others: Any) -> CholeskyFactor:
+    """Return the Cholesky factorization of a Hermitian positive definite matrix, to solve with it repeatedly.
+
+    Nothing is computed until a solution is.
+
+    Parameters
+    ----------
+    a : BigMatrix or array_like, (n, n)
+    lower : bool
+        Which triangle of `a` is read, and which factor the result is unpacked to. (SciPy's default is the
+        upper one.)
+    **others
+        SciPy's ``overwrite_a`` and ``check_finite`` may be given and change nothing: inputs are never
+        overwritten, and NaN travels into the result, or is an error.
+
+    Returns
+    -------
+    CholeskyFactor
+        As SciPy's result it unpacks to the factor and `lower`.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> c, low = wl.linalg.cho_factor(np.array([[4.0, 2.0], [2.0, 5.0]]))
+    >>> wl.linalg.cho_solve((c, low), np.array([8.0, 12.0])).compute()
+    array([1., 2.])
+    """
+    refuse_others("cho_factor", others, ["lower"], ["overwrite_a", "check_finite"])
+    return CholeskyFactor.of_matrix(as_node(a), lower)
+
+
+@short
+def cho_solve(factor: CholeskyFactor | tuple[Operand, bool], b: Operand, **others: Any) -> BigMatrix:
+    """Return x with A x = b, given the factorization of A.
+
+    Parameters
+    ----------
+    factor : CholeskyFactor, or (c, lower)
+        What `cho_factor` returns; or, as in SciPy, a triangular factor (BigMatrix or array) and whether it is
+        the lower one, L with L Lᴴ = A, or the upper one, U with Uᴴ U = A. Its other triangle is not read.
+    b : BigMatrix or array_like, (n,) or (n, k)
+    **others
+        SciPy's ``overwrite_b`` and ``check_finite`` may be given and change nothing: inputs are never
+        overwritten, and NaN travels into the result, or is an error.
+
+    Raises
+    ------
+    TypeError
+        For a matrix alone: whether it is A or its factor cannot be known.
+    """
+    refuse_others("cho_solve", others, ["factor", "b"], ["overwrite_b", "check_finite"])
+    return factor.solve(b) if isinstance(factor, CholeskyFactor) else pair_solve(factor, b)
+
+
+@short
+def lu_factor(a: Operand, **others: Any) -> LUFactor:
+    """Return the LU factorization of a matrix with partial pivoting, to solve with it repeatedly.
+
+    Nothing is computed until a solution is.
+
+    Parameters
+    ----------
+    a : BigMatrix or array_like, (m, n)
+    **others
+        SciPy's ``overwrite_a`` and ``check_finite`` may be given and change nothing: inputs are never
+        overwritten, and NaN and infinity are a `NotFiniteError` when the factor is computed.
+
+    Returns
+    -------
+    LUFactor
+        As SciPy's result it unpacks to the factors in one matrix and the pivots.
+
+    Notes
+    -----
+    LAPACK: getrf. Rows are exchanged across all tiles, and pivots are those of LAPACK wherever entries do not
+    differ by rounding alone. A zero on the diagonal of U is no error until a system is solved.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> factor = wl.linalg.lu_factor(np.array([[0.0, 2.0], [1.0, 4.0]]))
+    >>> factor.solve(np.array([2.0, 5.0])).compute()
+    array([1., 1.])
+    >>> lu, piv = factor
+    >>> lu.compute()
+    array([[1., 4.],
+           [0., 2.]])
+    """
+    refuse_others("lu_factor", others, ["a"], ["overwrite_a", "check_finite"])
+    return LUFactor.of_matrix(as_node(a))
+
+
+@short
+def lu_solve(
+    factor: LUFactor | tuple[Operand, Any],
+    b: Operand,
+    trans: Literal["N", "T", "C", 0, 1, 2] = "N",
+    **others: Any,
+) -> BigMatrix:
+    """Return x with op(A) x = b, given the LU factorization of a square A.
+
+    Parameters
+    ----------
+    factor : LUFactor, or (lu, piv)
+        What `lu_factor` returns, or SciPy's.
+    b : BigMatrix or array_like, (n,) or (n, k)
+    trans : {"N", "T", "C"} or {0, 1, 2}
+        A, its transpose, or its conjugate transpose.
+    **others
+        SciPy's ``overwrite_b`` and ``check_finite`` may be given and change nothing: inputs are never
+        overwritten, and NaN travels into the result.
+
+    Raises
+    ------
+    TypeError
+        For a matrix alone: whether it is A or its factors cannot be known.
+    SingularMatrixError
+        When computed, if there is a zero on the diagonal of U.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> factor = wl.linalg.lu_factor(np.array([[0.0, 2.0], [1.0, 4.0]]))
+    >>> wl.linalg.lu_solve(factor, np.array([1.0, 6.0]), trans="T").compute()
+    array([1., 1.])
+    """
+    refuse_others("lu_solve", others, ["factor", "b", "trans"], ["overwrite_b", "check_finite"])
+    return (factor if isinstance(factor, LUFactor) else lu_pair(factor)).solve(b, trans)
+
+
+@short
+def lu(a: Operand, permute_l: bool = False, **others: Any) -> tuple[BigMatrix, ...]:
+    """Return P, L and U with A = P L U.
+
+    Parameters
+    ----------
+    a : BigMatrix or array_like, (m, n)
+    permute_l : bool
+        Return P L and U instead.
+    **others
+        ``p_indices=True`` makes P a vector p of integers with A = L[p] U. SciPy's ``overwrite_a`` and
+        ``check_finite`` may be given and change nothing.
+
+    Returns
+    -------
+    P : BigMatrix, (m, m), or (m,)
+    L : BigMatrix, (m, k), with ones on its diagonal, k = min(m, n)
+    U : BigMatrix, (k, n)
+        They share the factorization: it is computed once.
+
+    Notes
+    -----
+    LAPACK: getrf. `lu_factor` keeps the factorization, and solves with it.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> P, L, U = wl.compute(*wl.linalg.lu(np.array([[0.0, 2.0], [1.0, 4.0], [2.0, 4.0]])))
+    >>> L
+    array([[1. , 0. ],
+           [0.5, 1. ],
+           [0. , 1. ]])
+    >>> P @ L @ U
+    array([[0., 2.],
+           [1., 4.],
+           [2., 4.]])
+    """
+    refuse_others("lu", others, ["permute_l", "p_indices"], ["overwrite_a", "check_finite", "p_indices"])
+    permuted, indices = (
+        flag(permute_l, "lu: permute_l"),
+        flag(others.get("p_indices", False), "lu: p_indices"),
+    )
+    return LUFactor.of_matrix(as_node(a)).unpacked(permuted=permuted, indices=indices)

@@ -1,0 +1,180 @@
+"""LU factorization as an object: factor once, solve many times."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from wrenla.algorithms import solve as systems
+from wrenla.algorithms.assemble import take
+from wrenla.algorithms.factorizations.lu import LU, exchange, identity, lu, lu_solve, permutation, trapezoid
+from wrenla.algorithms.memo import Cell, memoized
+from wrenla.evaluate.evaluation import Options, compute_nodes
+from wrenla.executors.base import Executor
+from wrenla.matrices.matrix import BigMatrix, SlogdetResult
+from wrenla.matrices.operands import Operand, as_node
+from wrenla.planning.expression import Node, leaf
+from wrenla.tracebacks import short_methods
+from wrenla_handler.tiles.arrays import HostArray
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.task import Op
+
+__all__ = ["LUFactor", "lu_pair", "trans_of"]
+
+_TRANS: dict[str | int, Op] = {"N": "N", "T": "T", "C": "C", 0: "N", 1: "T", 2: "C"}
+
+
+def trans_of(trans: Any) -> Op:
+    """Return BLAS's letter for SciPy's `trans`."""
+    op: Op | None = _TRANS.get(trans) if isinstance(trans, str | int) else None
+    if op is None:
+        raise ValueError(f"trans is 'N', 'T' or 'C', not {trans!r}")
+    return op
+
+
+@short_methods
+class LUFactor:
+    """LU factorization P A = L U, made by `wrenla.linalg.lu_factor`.
+
+    The factors are computed by the first run that needs them and kept as long as this object, or anything
+    made of it, is in use. As SciPy's it can be unpacked: ``lu, piv = wl.linalg.lu_factor(A)``.
+
+    Attributes
+    ----------
+    lu : BigMatrix, (m, n)
+        L below the diagonal, without the ones on it, and U on and above it.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> factor = wl.linalg.lu_factor(np.array([[0.0, 2.0], [1.0, 4.0]]))
+    >>> factor.solve(np.array([2.0, 5.0])).compute()
+    array([1., 1.])
+    >>> factor.piv()
+    array([1, 1], dtype=int32)
+    >>> float(factor.det())
+    -2.0
+    """
+
+    __array_ufunc__ = None  # array @ factor is an error, not an array of objects
+
+    def __init__(self, factors: LU, cell: Cell) -> None:
+        self._factors, self._cell = factors, cell
+
+    @classmethod
+    def of_matrix(cls, A: Node) -> LUFactor:
+        """Return the factorization of A."""
+        cell = Cell()
+        return cls(LU(*memoized(lu(A), cell)), cell)
+
+    @property
+    def lu(self) -> BigMatrix:
+        return BigMatrix(self._factors.factors)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.lu.shape
+
+    def piv(self, executor: Executor | None = None, **options: Any) -> npt.NDArray[np.int32]:
+        """Compute and return the pivots: row k was exchanged with row ``piv[k]``, from 0, k = 0 first."""
+        (pivots,) = compute_nodes([self._factors.pivots], executor, Options.of(**options))
+        return np.asarray(pivots[:, 0], np.int32)  # as LAPACK has them
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the factors in one matrix, and the pivots, as SciPy's `lu_factor` returns them."""
+        yield self.lu
+        yield self.piv()
+
+    def solve(self, b: Operand, trans: Literal["N", "T", "C", 0, 1, 2] = "N") -> BigMatrix:
+        """Return x with op(A) x = b.
+
+        Parameters
+        ----------
+        b : BigMatrix or array_like, (n,) or (n, k)
+        trans : {"N", "T", "C"} or {0, 1, 2}
+            A, its transpose, or its conjugate transpose.
+        """
+        op, (m, n) = trans_of(trans), self.lu._node.grid.shape
+        if m != n:
+            raise ValueError(f"solve: the matrix must be square, not {m} × {n}")
+        B = as_node(b, rows=self.lu._node.grid.tile[0])
+        if B.ndim not in (1, 2) or B.grid.shape[0] != n:
+            raise ValueError(f"solve: {n} equations, but a right-hand side of shape {B.grid.shape[: B.ndim]}")
+        return BigMatrix(lu_solve(self._factors, B, op))
+
+    def slogdet(self) -> SlogdetResult:
+        """Return sign and logarithm of |det A|, of a square A."""
+        self._needs_square("slogdet")
+        sign, logabs = systems.slogdet_lu(self._factors)
+        return SlogdetResult(BigMatrix(sign), BigMatrix(logabs))
+
+    def det(self) -> BigMatrix:
+        """Return the determinant of a square A."""
+        self._needs_square("det")
+        return BigMatrix(systems.det_lu(self._factors))
+
+    def inv(self) -> BigMatrix:
+        """Return the inverse of a square A."""
+        self._needs_square("inv")
+        return BigMatrix(lu_solve(self._factors, identity(self.lu._node)))
+
+    def unpacked(self, *, permuted: bool = False, indices: bool = False) -> tuple[BigMatrix, ...]:
+        """Return P, L and U; P L and U if L is `permuted`; p instead of P for `indices`: A = L[p] U."""
+        F, pivots = self._factors
+        (m, n), k = F.grid.shape, min(F.grid.shape)
+        L, U = trapezoid(F, "unit"), trapezoid(F, "upper")
+        L = L if k == n else take(L, slice(m), slice(k), F.grid.tile)
+        U = U if k == m else take(U, slice(k), slice(n), F.grid.tile)
+        if permuted:
+            return BigMatrix(exchange(L, pivots, back=True)), BigMatrix(U)
+        if indices:
+            return BigMatrix(permutation(pivots, m)), BigMatrix(L), BigMatrix(U)
+        P = exchange(identity(F, np.empty(0, F.dtype).real.dtype.name), pivots, back=True)
+        return BigMatrix(P), BigMatrix(L), BigMatrix(U)
+
+    def _needs_square(self, what: str) -> None:
+        m, n = self.lu._node.grid.shape
+        if m != n:
+            raise ValueError(f"{what}: the matrix must be square, not {m} × {n}")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        raise TypeError(
+            "a matrix is needed, not an LUFactor: factor.solve(b), factor.det() and factor.inv() are those "
+            "of A; factor.lu holds L and U"
+        )
+
+    def __repr__(self) -> str:
+        there = "computed" if self._cell.stored else "not computed yet"
+        return f"LUFactor({self.shape}, {self.lu.dtype}, {there})"
+
+
+def lu_pair(pair: Any) -> LUFactor:
+    """Return the factorization that SciPy's ``(lu, piv)`` is."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        hint = (
+            "; if this is the matrix itself, lu_factor(A) makes them" if isinstance(pair, BigMatrix) else ""
+        )
+        raise TypeError(
+            f"lu_solve: what lu_factor returns, or (lu, piv) as SciPy's, is needed, not "
+            f"{type(pair).__name__}{hint}"
+        )
+    F, piv = as_node(pair[0]), np.asarray(pair[1])
+    m, n = F.grid.shape
+    if piv.ndim != 1 or piv.size != min(m, n) or (piv.size and piv.dtype.kind not in "iu"):
+        raise ValueError(
+            f"lu_solve: {min(m, n)} integers are needed as pivots, not {piv.dtype} of {piv.shape}"
+        )
+    if piv.size and not 0 <= piv.min() <= piv.max() < m:
+        raise ValueError(f"lu_solve: a pivot is no row of {m}: {piv.min()} to {piv.max()}")
+    column = piv.astype(np.int64)[:, np.newaxis]
+    spec = HostArray(
+        Grid(column.shape, (max(1, piv.size), 1)),
+        "int64",
+        2,
+        f"pivots {hashlib.sha256(column.tobytes()).hexdigest()}",
+    )
+    return LUFactor(LU(F, leaf(spec, payload=column)), Cell())
