@@ -15,7 +15,7 @@ from typing import Any
 import click
 from threadpoolctl import threadpool_info
 
-from benchmarks import against, aws, imports, long_sum
+from benchmarks import against, aws, imports, long_sum, lu
 from benchmarks import map as calls
 from benchmarks.contest import Contestant, compete
 from benchmarks.figure import Figure
@@ -222,6 +222,7 @@ BENCHMARKS: dict[str, Callable[[int], list[Figure]]] = {
     "out_of_core": out_of_core,
     "page_cache": page_cache,
     "long_sum": long_sum.figures,
+    "lu": lu.figures,
     "map": calls.figures,
     "aws": aws.figures,
     "imports": imports.figures,

@@ -47,6 +47,7 @@ WAYS: dict[str, Callable[[Tile], wl.BigMatrix]] = {
     "sum": lambda t: R(N, N, t) + R(N, N, t).T if isinstance(t, int) else R(N, N, t) + R(N, N, t),
     "mixed": lambda t: R(N, N, t, "float32") @ R(N, N, t),
     "block": lambda t: wl.block([[R(N, N, t), R(N, N, t)]]),
+    "lu": lambda t: wl.linalg.lu_factor(R(N // 3, N // 3, t)).lu,
     "norm": lambda t: R(N, N, t).norm(1),
     "function": lambda t: wl.from_function(lambda i, j: i[:, None] - j, (N, N), tile=t) @ R(N, N, t),
     "long": lambda t: R(60 * N, 80, t).T.gram(),

@@ -49,6 +49,8 @@ class TileGraph:
     ----------
     tasks : list of Task
     arrays : dict of str to Tiles
+    nbytes : int
+        Memory that it takes, about.
     before : list of int32 arrays
         Per tile, the producers (tile numbers) of its base and arguments.
     during : list of int32 arrays, (terms, factors)
@@ -62,7 +64,7 @@ class TileGraph:
         self.args: list[list[int]] = []
         self.during: list[Ints] = []
         self._where: dict[str, Ints] = {}
-        self._needed = 0
+        self.nbytes = 0
         for node in nodes:
             op = node.op
             if isinstance(op, Leaf | Slot):
@@ -90,12 +92,12 @@ class TileGraph:
 
     def _need(self, grid: Grid, nbytes: int) -> None:
         """Refuse what surely needs more memory than this machine has, before it takes it."""
-        self._needed += nbytes
-        if self._needed > (most := _memory()):
+        self.nbytes += nbytes
+        if self.nbytes > (most := _memory()):
             (m, n), (a, b) = grid.shape, grid.tile
             raise PlanError(
                 f"the plan alone, for {m} × {n} in tiles of {a} × {b} and what it is made of, would take "
-                f"{format_bytes(self._needed)} of memory or more, and this machine has {format_bytes(most)}: "
+                f"{format_bytes(self.nbytes)} of memory or more, and this machine has {format_bytes(most)}: "
                 "use larger tiles (tile=), or take a part of it by slicing"
             )
 

@@ -20,7 +20,7 @@ from wrenla.planning.graph import Graph, TileGraph
 from wrenla.units import format_bytes
 from wrenla_handler.tiles.task import Apply, Read, Scalar, Task
 
-__all__ = ["LOOKAHEAD", "Plan", "make_plan"]
+__all__ = ["LOOKAHEAD", "Plan", "make_plan", "plans_bytes"]
 
 LOOKAHEAD = 4
 """Tiles that a worker reads ahead of its kernels."""
@@ -177,7 +177,12 @@ class Plan:
         held = 4 if any(array.called for array in tiles.arrays.values()) else 2
         most = 3 + held * max(2, *map(_together, tiles.tasks)) + LOOKAHEAD
         itemsize = max(array.itemsize for array in tiles.arrays.values())
-        edge = math.isqrt(self.model.allowed_bytes // (most * itemsize))
+        # a task of a bundle holds a column of tiles twice, and the others beside it
+        heights = [array.grid.shape[0] for array in tiles.arrays.values() if array.bundle is not None]
+        rows = max(heights, default=0)
+        most += 2 if heights else 0
+        entries = self.model.allowed_bytes // itemsize  # at least 2 rows · edge + most · edge²
+        edge = (math.isqrt(rows**2 + most * entries) - rows) // most
         return max(1, edge // 32 * 32 or edge)
 
     def _sums(self) -> str:
@@ -323,3 +328,8 @@ def make_plan(
     while len(_KNOWN) > _KEEP:
         _KNOWN.popitem(last=False)
     return plan, originals
+
+
+def plans_bytes() -> int:
+    """Return the memory that the plans take that are kept, about."""
+    return sum(plan.graph.tiles.nbytes for plan in list(_KNOWN.values()))

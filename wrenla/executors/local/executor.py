@@ -220,7 +220,7 @@ class LocalExecutor(Executor):
         return self._pool.submit(self._home.run, task, arrays)
 
     @contextmanager
-    def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
+    def session(self, hosts: Mapping[str, Tile], projected: int, beside: int = 0) -> Iterator[None]:
         self._calls.check_open()
         call = current_call()
         nested = call is not None and call.owner is self._calls.transport
@@ -233,7 +233,8 @@ class LocalExecutor(Executor):
         with self._lock, blas_threads(self.blas_threads), self._home.holding(hosts):
             try:
                 self._inside.run = True
-                self._home.cache.resize(max(0, self._for_tiles - self.workers * projected))
+                room = self._for_tiles - self.workers * projected - beside
+                self._home.cache.resize(max(0, room))
                 yield
             finally:
                 self._inside.run = False

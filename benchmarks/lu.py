@@ -1,0 +1,161 @@
+"""LU with pivots across tiles: from a folder to a folder, beside LAPACK in memory; a solve beside SciPy's.
+
+Each contestant is a function below, run in a process of its own, that prints one JSON line.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contest import Contestant, compete
+from benchmarks.contestants import Array, Memory, U, Watch, core, scratch, warm_memory
+from benchmarks.figure import Figure
+
+N, LARGE, ALLOWED, EDGE = 8192, 20_000, "1 GiB", 576
+"""The tile edge is what the error names that the default one gives."""
+
+
+def figures(rounds: int) -> list[Figure]:
+    """Run all contests."""
+    work = f"LU n = {N}, folder to folder"
+    print(f"{work}: peer is LAPACK's getrf in memory, in place; solve: scipy.linalg.solve(assume_a='gen')")
+    names = ["wrenla_lu", "lapack_getrf", "wrenla_solve", "scipy_solve"]
+    c = compete(names, {"n": N}, rounds=rounds, module=__spec__.name)
+    found = _ratio(work, c["wrenla_lu"], c["lapack_getrf"], 0.75, 0.95)
+    found += _ratio(f"general solve n = {N}, no report", c["wrenla_solve"], c["scipy_solve"], 0.75, 1.0)
+    for name in ("wrenla_lu", "wrenla_solve"):
+        if c[name].runs:
+            run = c[name].median_run
+            print(f"  {name}, tile {run['tile']}: {json.dumps(run['profile'])}")
+    return found + _large(c["wrenla_lu"])
+
+
+def _ratio(work: str, ours: Contestant, peer: Contestant, must: float, goal: float) -> list[Figure]:
+    if not (ours.runs and peer.runs):
+        print(f"  {work}: no figure: {'; '.join(ours.failures[:1] + peer.failures[:1])}")
+        return []
+    for run in ours.runs + peer.runs:
+        assert run["residual"] <= 1, run  # NaN fails
+    note = f"{ours.seconds:.2f} s against {peer.seconds:.2f} s on {ours.median_run['core']}"
+    return [Figure(work, f"wrenla / {peer.name}", peer.seconds / ours.seconds, must, goal, note=note)]
+
+
+def _large(small: Contestant) -> list[Figure]:
+    work = f"LU n = {LARGE} within {ALLOWED}"
+    print(f"{work}: its peer is our own n = {N}")
+    arguments = {"n": LARGE, "allowed": ALLOWED, "tile": EDGE}
+    large = compete(["wrenla_lu"], arguments, rounds=1, timeout=1200, module=__spec__.name)["wrenla_lu"]
+    if not (large.runs and small.runs):
+        return []
+    run = large.median_run
+    assert run["residual"] <= 1, run
+    print(f"  tile {run['tile']}: {json.dumps(run['profile'])}")
+    rate = (LARGE / N) ** 3 * small.seconds / large.seconds
+    note = f"{2 * LARGE**3 / 3 / large.seconds / 1e9:.0f} GFLOP/s, {large.seconds:.1f} s"
+    return [
+        Figure(work, "peak memory over the interpreter's", run["peak"] / 2**30, 1, 1, "GiB", True),
+        Figure(work, f"rate / rate at n = {N}", rate, 0.7, 0.95, note=note),
+    ]
+
+
+# contestants
+
+
+def _matrix(n: int) -> Array:
+    return np.asarray(np.random.default_rng(0).standard_normal((n, n)).T)
+
+
+def _exchanged(v: Array, piv: Any) -> Array:
+    for k, row in enumerate(piv.tolist()):
+        v[k], v[row] = v[row], v[k]
+    return v
+
+
+def _solve_residual(product: Array, x: Array, b: Array, norm: float) -> float:
+    """HPL's criterion over its gate."""
+    size = norm * np.abs(x).max() + np.abs(b).max()
+    return float(np.abs(product - b).max() / (U * size * len(b)) / 16)
+
+
+def wrenla_lu(n: int, tile: int | None = None, allowed: str | None = None) -> dict[str, Any]:
+    import wrenla as wl
+
+    memory = Memory()
+    with scratch() as folder, wl.LocalExecutor(allowed_mem=allowed) as executor:
+        A = wl.random((n, n), tile=tile, seed=1).persist(executor)
+        watch = Watch()
+        warm_memory()
+        start = time.perf_counter()
+        with memory:
+            factor = wl.linalg.lu_factor(A)
+            factor.lu.save(folder + "/LU", executor, on_event=watch)
+        seconds = time.perf_counter() - start
+        # P A v beside L (U v), for one v: their distance over what rounding explains
+        _, L, up = factor.unpacked()
+        moved = _exchanged((A @ np.ones(n)).compute(executor), factor.piv(executor))
+        again = (L @ (up @ np.ones(n))).compute(executor)
+        norm = float(A.norm(np.inf).compute(executor))
+        return {
+            "seconds": seconds,
+            "residual": float(np.abs(again - moved).max() / (U * norm * n) / 30),
+            "tile": A.tile[0],
+            "profile": watch.profile(seconds),
+            "peak": memory.peak,
+        }
+
+
+def lapack_getrf(n: int) -> dict[str, Any]:
+    import scipy.linalg
+
+    a = _matrix(n)
+    moved = a @ np.ones(n)
+    norm = np.abs(a).sum(axis=1).max()
+    warm_memory()
+    start = time.perf_counter()
+    lu, piv = scipy.linalg.lu_factor(a, overwrite_a=True, check_finite=False)
+    seconds = time.perf_counter() - start
+    moved = _exchanged(moved, piv)
+    above = np.triu(lu) @ np.ones(n)
+    again = np.tril(lu, -1) @ above + above
+    return {"seconds": seconds, "residual": float(np.abs(again - moved).max() / (U * norm * n) / 30)}
+
+
+def wrenla_solve(n: int, tile: int | None = None) -> dict[str, Any]:
+    import wrenla as wl
+
+    with scratch(), wl.LocalExecutor() as executor:
+        A, b = wl.random((n, n), tile=tile, seed=1).persist(executor), np.ones(n)
+        watch = Watch()
+        warm_memory()
+        start = time.perf_counter()
+        x = A.solve(b).compute(executor, on_event=watch)
+        seconds = time.perf_counter() - start
+        norm = float(A.norm(np.inf).compute(executor))
+        residual = _solve_residual((A @ x).compute(executor), x, b, norm)
+        profile = watch.profile(seconds)
+        return {"seconds": seconds, "residual": residual, "tile": A.tile[0], "profile": profile}
+
+
+def scipy_solve(n: int) -> dict[str, Any]:
+    import scipy.linalg
+
+    a, b = _matrix(n), np.ones(n)
+    warm_memory()
+    start = time.perf_counter()
+    x = scipy.linalg.solve(a, b, assume_a="gen")
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "residual": _solve_residual(a @ x, x, b, float(np.abs(a).sum(axis=1).max()))}
+
+
+def main() -> None:
+    name, arguments = sys.argv[1], json.loads(sys.argv[2])
+    print(json.dumps({**globals()[name](**arguments), "core": core()}))
+
+
+if __name__ == "__main__":
+    main()
