@@ -15,7 +15,15 @@ from wrenla.errors import (
     SingularMatrixError,
     StructureError,
 )
-from wrenla.matrices.factorizations import cho_factor, cho_solve, lu, lu_factor, lu_solve
+from wrenla.matrices.factorizations import (
+    cho_factor,
+    cho_solve,
+    cond,
+    lu,
+    lu_factor,
+    lu_solve,
+    rcond,
+)
 from wrenla.matrices.factors import CholeskyFactor
 from wrenla.matrices.lu_factor import LUFactor, trans_of
 from wrenla.matrices.matrix import BigMatrix, SlogdetResult
@@ -34,6 +42,7 @@ __all__ = [
     "cho_factor",
     "cho_solve",
     "cholesky",
+    "cond",
     "det",
     "diagonal",
     "gram",
@@ -45,6 +54,7 @@ __all__ = [
     "matrix_norm",
     "matrix_transpose",
     "norm",
+    "rcond",
     "slogdet",
     "solve",
     "solve_triangular",

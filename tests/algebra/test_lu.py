@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wrenla as wl
+from wrenla.matrices.lu_factor import lu_pair
 
 from . import gallery
 from .conftest import Workers
@@ -266,3 +267,64 @@ def test_empty_matrix() -> None:
     assert wl.linalg.inv(np.zeros((0, 0))).compute().shape == (0, 0)
     assert float(wl.linalg.det(np.zeros((0, 0)))) == 1
     assert wl.linalg.solve(np.zeros((0, 0)), np.zeros(0), assume_a="gen").compute().shape == (0,)
+
+
+def exact_rcond(a: Array) -> float:
+    inverse = np.linalg.inv(a.astype("complex128" if a.dtype.kind == "c" else "float64"))
+    return 1 / (gallery.norm1(a) * gallery.norm1(inverse))
+
+
+@pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", gallery.GENERAL)
+def test_rcond_is_within_three_of_the_true_one(name: str, dtype: str) -> None:
+    for n, tile in ((1, 4), (21, 5)):
+        a = gallery.GENERAL[name](n, dtype)
+        exact = exact_rcond(a)
+        if exact < 100 * gallery.unit_roundoff(dtype):
+            continue  # the inverse of NumPy is as uncertain as ours
+        A = wl.from_array(a, tile=tile)
+        for found in (wl.linalg.rcond(A), wl.linalg.lu_factor(A).rcond(), 1 / wl.linalg.cond(A, 1)):
+            assert exact * 0.9 <= found <= 3 * exact
+        assert 1 / wl.linalg.cond(A, np.inf) <= 3 * exact_rcond(a.T)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_rcond_of_structures(dtype: str) -> None:
+    a = gallery.well_conditioned(23, dtype)
+    half = np.tril(a)
+    rows = ((a, "pos", a), (half, "lower", half), (half.conj().T, "upper", half.conj().T))
+    for array, structure, whole in rows:
+        A = wl.from_array(array, tile=5, structure=structure)  # type: ignore[arg-type]
+        exact = exact_rcond(whole)
+        assert exact * 0.9 <= wl.linalg.rcond(A) <= 3 * exact
+    exact = exact_rcond(a)
+    factor = wl.linalg.cho_factor(wl.from_array(a, tile=5))
+    given = wl.linalg.CholeskyFactor(factor.L.compute(), lower=True)
+    upper = wl.linalg.cho_factor(wl.from_array(np.triu(a), tile=5), lower=False)
+    for found in (factor.rcond(), given.rcond(), given.rcond(norm=gallery.norm1(a)), upper.rcond()):
+        assert exact * 0.9 <= found <= 9 * exact  # norms may be estimates, too
+
+
+def test_rcond_of_special_matrices() -> None:
+    assert wl.linalg.rcond(np.eye(7)) == 1
+    assert wl.linalg.rcond(np.zeros((0, 0))) == 1
+    assert wl.linalg.rcond(np.zeros((3, 3))) == 0
+    singular = gallery.normal((6, 6), "float64")
+    singular[:, 2] = 0
+    assert wl.linalg.rcond(wl.from_array(singular, tile=2)) == 0
+    assert wl.linalg.cond(wl.from_array(singular, tile=2), 1) == np.inf
+    A = wl.from_array(gallery.normal((6, 6), "float64"), tile=2)
+    assert wl.linalg.rcond(A) == wl.linalg.rcond(A), "the same numbers at each call"
+    state = np.random.get_state()[1].tolist()  # type: ignore[union-attr]
+    wl.linalg.rcond(A)
+    assert np.random.get_state()[1].tolist() == state  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match="square"):
+        wl.linalg.rcond(np.ones((2, 3)))
+    with pytest.raises(NotImplementedError, match="p is 1 or inf"):
+        wl.linalg.cond(A)
+    with pytest.raises(ValueError, match="p is 1 or inf"):
+        wl.linalg.cond(A, "one")
+    with pytest.raises(ValueError, match="norm="):
+        lu_pair((np.eye(3), np.arange(3))).rcond()
+    assert lu_pair((np.eye(3), np.arange(3))).rcond(norm=2.0) == 0.5

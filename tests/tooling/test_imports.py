@@ -35,7 +35,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "matrices.zarr_copies matrices.blocks",
         "matrices.factorizations",
         "matrices.factors matrices.lu_factor matrices.creation matrices.compute_many",
-        "matrices.matrix",
+        "matrices.matrix matrices.one_norm",
         "matrices.reductions",
         "matrices.arithmetic",
         "matrices.operands",
@@ -94,7 +94,7 @@ LAZY = {
 
 LATE = {
     *(("wrenla_handler.stores.mmap", "numpy"), ("wrenla_handler.stores.s3.read", "numpy")),
-    *(("wrenla", "importlib"), ("wrenla.run.conditioning", "scipy")),
+    *(("wrenla", "importlib"), ("wrenla.run.conditioning", "scipy"), ("wrenla.matrices.one_norm", "scipy")),
 }
 """What is needed always, but not here: a worker process that handles no array starts in half the time."""
 

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
+
+from wrenla.algorithms import solve as systems
+from wrenla.algorithms.flips import flip
+from wrenla.algorithms.reductions import norm
 from wrenla.array_like import flag
+from wrenla.evaluate.evaluation import Options, compute_nodes
+from wrenla.executors.base import Executor
 from wrenla.matrices.factors import CholeskyFactor, pair_solve
 from wrenla.matrices.lu_factor import LUFactor, lu_pair
 from wrenla.matrices.matrix import BigMatrix
+from wrenla.matrices.one_norm import reciprocal
 from wrenla.matrices.operands import Operand, as_node
+from wrenla.planning.expression import Node
 from wrenla.tracebacks import short
 from wrenla.vocabulary import refuse_others
 
-__all__ = ["cho_factor", "cho_solve", "lu", "lu_factor", "lu_solve"]
+__all__ = ["cho_factor", "cho_solve", "cond", "lu", "lu_factor", "lu_solve", "rcond"]
 
 
 @short
@@ -189,3 +198,85 @@ def lu(a: Operand, permute_l: bool = False, **others: Any) -> tuple[BigMatrix, .
         flag(others.get("p_indices", False), "lu: p_indices"),
     )
     return LUFactor.of_matrix(as_node(a)).unpacked(permuted=permuted, indices=indices)
+
+
+@short
+def rcond(a: Operand, /, executor: Executor | None = None, **options: Any) -> float:
+    """Compute and return an estimate of 1 / (‖A‖₁ ‖A⁻¹‖₁), the reciprocal condition number.
+
+    Parameters
+    ----------
+    a : BigMatrix or array_like, (n, n)
+        Factored by Cholesky or LU by its structure, unless it is triangular. To solve with it as well, factor
+        first: `lu_factor(a).rcond()`.
+    executor : Executor, optional
+    **options
+        As of `BigMatrix.compute`.
+
+    Returns
+    -------
+    float
+        Rarely more than three times too large (Higham and Tisseur 2000; LAPACK: gecon, pocon, trcon), and 0
+        for a singular matrix. Below the precision of the dtype, no digit of a solution need be right.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> round(wl.linalg.rcond(np.diag([1.0, 8.0])), 6)
+    0.125
+    """
+    A = as_node(a)
+    if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
+        raise ValueError(f"rcond: the matrix must be square, not {A.grid.shape[: A.ndim]}")
+    match A.structure:
+        case "pos":
+            return CholeskyFactor.of_matrix(A).rcond(executor, **options)
+        case "lower" | "upper":
+            return _triangular_rcond(A, executor, Options.of(**options))
+    return LUFactor.of_matrix(A).rcond(executor, **options)
+
+
+def _triangular_rcond(T: Node, executor: Executor | None, options: Options) -> float:
+    def computed(node: Node) -> Any:
+        return np.asarray(compute_nodes([node], executor, options)[0])
+
+    def solved(A: Node) -> Any:
+        return lambda X: computed(systems.solve(A, as_node(X, rows=T.grid.tile[0])))
+
+    if not T.grid.shape[0]:
+        return 1.0  # as LAPACK has it
+    one = float(computed(norm(T, "1")))
+    return reciprocal(one, solved(T), solved(flip(T, "C")), T.grid.shape[0], T.dtype)
+
+
+@short
+def cond(a: Operand, /, p: Any = None, executor: Executor | None = None, **options: Any) -> float:
+    """Compute and return an estimate of a condition number, ‖A‖ ‖A⁻¹‖.
+
+    Parameters
+    ----------
+    a : BigMatrix or array_like, (n, n)
+    p : {1, inf}
+        Of which norm: the largest sum of absolute values of a column, or of a row. NumPy's default, 2, needs
+        singular values, which are not there yet.
+    executor, **options
+        As of `rcond`.
+
+    Returns
+    -------
+    float
+        Rarely less than a third of it, see `rcond`; infinity for a singular matrix.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> round(wl.linalg.cond(np.diag([1.0, 8.0]), 1), 6)
+    8.0
+    """
+    if p not in (1, np.inf):
+        known = p in (None, 2, -2, "fro", "nuc", -1, -np.inf)
+        error = NotImplementedError if known else ValueError
+        raise error(f"cond: p is 1 or inf, not {p!r}: other norms of the inverse are not there yet")
+    A = as_node(a)
+    reciprocal_of = rcond(BigMatrix(A if p == 1 else flip(A, "C")), executor, **options)
+    return 1 / reciprocal_of if reciprocal_of else float("inf")
