@@ -21,7 +21,7 @@ from wrenla_handler.stores.s3.client import close_clients
 from wrenla_handler.stores.urls import open_store
 
 from .fault_proxy import FaultProxy, Request
-from .test_counts import TILE, U, factor, n
+from .test_counts import TILE, U, n, saved
 
 
 class KnownSigner(S3SigV4Auth):
@@ -79,7 +79,7 @@ def test_requests_are_those_of_the_plan(
         return 0.9 ** abs(i[:, None] - j)
 
     A = wl.from_function(entries, (n, n), TILE, structure="pos").save(f"s3://{s3_bucket}/A", executor)
-    L = factor(A, f"s3://{s3_bucket}/L", proxy, executor, schedule)
+    L = saved(A.cholesky(), f"s3://{s3_bucket}/L", proxy, executor, schedule)
     low = L.compute(executor)
     a = np.fromfunction(lambda i, j: 0.9 ** abs(i - j), (n, n))
     assert np.linalg.norm(a - low @ low.T, 1) / (n * np.linalg.norm(a, 1) * U) <= 1

@@ -167,9 +167,7 @@ class Executor(CallingExecutor):
         return {"blas": asdict(scipy_blas_info()), "numpy": np.__version__}
 
     @abstractmethod
-    def session(
-        self, hosts: Mapping[str, Tile], projected: int, beside: int = 0
-    ) -> AbstractContextManager[None]:
+    def session(self, hosts: Mapping[str, Tile], projected: int) -> AbstractContextManager[None]:
         """Make ready for a run, and clear up after it.
 
         Parameters
@@ -178,8 +176,6 @@ class Executor(CallingExecutor):
             Arrays in the memory of this process that tasks read, by identity.
         projected : int
             Bytes of memory that the largest task needs.
-        beside : int
-            Bytes of this process that plans take.
         """
 
     @abstractmethod

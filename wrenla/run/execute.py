@@ -19,7 +19,7 @@ from wrenla.errors import ReachError
 from wrenla.executors.base import Executor
 from wrenla.planning.expression import Leaf, Node
 from wrenla.planning.graph import Graph
-from wrenla.planning.plan import Plan, make_plan, plans_bytes
+from wrenla.planning.plan import Plan, make_plan
 from wrenla.run.adopt import adopt, listed, tile_prefixes, whole_tiles
 from wrenla.run.conditioning import Conditioning
 from wrenla.run.events import Listener
@@ -171,7 +171,7 @@ def execute(
         conditioning = Conditioning(plan.graph, originals)
         told: Sequence[Listener] = [*listeners, conditioning] if conditioning else listeners
         job = Job(folder.key, plan.graph, arrays, wanted, present, plan.batch)
-        with executor.session(hosts, plan.projected, plans_bytes()), watched(originals.values()):
+        with executor.session(hosts, plan.projected), watched(originals.values()):
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), told)
             unchanged()
             yield results, folder

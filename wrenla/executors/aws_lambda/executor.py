@@ -215,7 +215,7 @@ class LambdaExecutor(Executor):
         return {"blas": pong["blas"], "numpy": pong["packages"]["numpy"]}
 
     @contextmanager
-    def session(self, hosts: Mapping[str, Tile], projected: int, beside: int = 0) -> Iterator[None]:
+    def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
         # one run at a time: a second one would only wait for the same invocations
         with self._lock, self._home.holding(hosts):
             self._run = TileRun(self._calls, projected, self._options)

@@ -30,6 +30,7 @@ from wrenla.executors.local.threads import ThreadTransport
 from wrenla.executors.local.tile_threads import TileThreads
 from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla.planning.cost_model import ExecutorModel
+from wrenla.planning.plan import plans_bytes
 from wrenla.units import format_bytes
 from wrenla_handler.calls.context import current_call
 from wrenla_handler.machine import memory_of_this_machine, processors
@@ -220,7 +221,7 @@ class LocalExecutor(Executor):
         return self._pool.submit(self._home.run, task, arrays)
 
     @contextmanager
-    def session(self, hosts: Mapping[str, Tile], projected: int, beside: int = 0) -> Iterator[None]:
+    def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
         self._calls.check_open()
         call = current_call()
         nested = call is not None and call.owner is self._calls.transport
@@ -233,7 +234,7 @@ class LocalExecutor(Executor):
         with self._lock, blas_threads(self.blas_threads), self._home.holding(hosts):
             try:
                 self._inside.run = True
-                room = self._for_tiles - self.workers * projected - beside
+                room = self._for_tiles - self.workers * projected - plans_bytes()
                 self._home.cache.resize(max(0, room))
                 yield
             finally:
