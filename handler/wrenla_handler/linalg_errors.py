@@ -88,7 +88,7 @@ class StructureError(LinAlgError):
     Parameters
     ----------
     claim : str
-        What is said of it: "pos", "hermitian", "lower", "upper" or "diagonal".
+        What is said of it: "pos", "hermitian", "symmetric", "lower", "upper" or "diagonal".
     i, j : int
         Row and column (counted from 0, over the whole matrix) of an entry that contradicts.
     value, mate : float or complex
@@ -101,14 +101,17 @@ class StructureError(LinAlgError):
 
     def __str__(self) -> str:
         entry = f"entry ({self.i}, {self.j}) is {self.value}"
-        if self.claim in ("hermitian", "pos"):
-            said = "positive definite" if self.claim == "pos" else "Hermitian (symmetric)"
+        if self.claim in ("hermitian", "pos", "symmetric"):
+            said = {"pos": "positive definite", "hermitian": "Hermitian (symmetric)"}.get(
+                self.claim, "symmetric"
+            )
             wrong = (
                 f"{entry}, not real"
                 if self.i == self.j
                 else f"{entry}, entry ({self.j}, {self.i}) is {self.mate}"
             )
-            remedy = "(A + A.H) / 2 is Hermitian; if only the lower triangle holds the data, say check=False"
+            mean = "(A + A.T) / 2 is symmetric" if self.claim == "symmetric" else "(A + A.H) / 2 is Hermitian"
+            remedy = f"{mean}; if only the lower triangle holds the data, say check=False"
         else:
             said = self.claim if self.claim == "diagonal" else f"{self.claim} triangular"
             wrong = f"{entry}, not zero"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,13 +58,13 @@ def test_lu_factor_of_any_shape_and_tiling(m: int, n: int, rows: int, cols: int,
 
 
 @pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ONE_REAL_ONE_COMPLEX)
 @pytest.mark.parametrize("name", gallery.GENERAL)
 def test_solve_of_general_matrix_is_backward_stable(name: str, dtype: str) -> None:
     """Rows have to be exchanged across tiles: without it most of these fail, or lose all digits."""
     for n, tile in FEW_TILINGS:
         a = gallery.GENERAL[name](n, dtype)
-        for columns in ((), (1,), (15,)):
+        for columns in ((), (15,)):
             b = gallery.normal((n, *columns), dtype, 5)
             x = wl.from_array(a, tile=tile).solve(b, "gen", check=False).compute()
             assert x.shape == b.shape
@@ -278,14 +281,13 @@ def exact_rcond(a: Array) -> float:
 @pytest.mark.parametrize("dtype", ONE_REAL_ONE_COMPLEX)
 @pytest.mark.parametrize("name", gallery.GENERAL)
 def test_rcond_is_within_three_of_the_true_one(name: str, dtype: str) -> None:
-    for n, tile in ((1, 4), (21, 5)):
+    for n, tile in ((21, 5),):
         a = gallery.GENERAL[name](n, dtype)
         exact = exact_rcond(a)
         if exact < 100 * gallery.unit_roundoff(dtype):
             continue  # the inverse of NumPy is as uncertain as ours
         A = wl.from_array(a, tile=tile)
-        for found in (wl.linalg.rcond(A), wl.linalg.lu_factor(A).rcond(), 1 / wl.linalg.cond(A, 1)):
-            assert exact * 0.9 <= found <= 3 * exact
+        assert exact * 0.9 <= wl.linalg.rcond(A) <= 3 * exact
         assert 1 / wl.linalg.cond(A, np.inf) <= 3 * exact_rcond(a.T)
 
 
@@ -357,3 +359,91 @@ def test_lazy_expressions_are_factored_as_they_are_read(dtype: str) -> None:
     array = np.block([[a, c], [c.T, a.conj().T]])
     x = parts.solve(np.ones(2 * n, dtype), check=False).compute()
     assert gallery.solve_error(array, x, np.ones(2 * n, dtype)) <= SOLVE_GATE
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex64"])
+def test_unpacked_factors_are_solved_with_as_they_are(dtype: str) -> None:
+    """On the diagonal of L's stored tiles stands that of U."""
+    a, b = gallery.normal((23, 23), dtype, 3), gallery.normal((23, 2), dtype, 4)
+    _, L, U = wl.linalg.lu(wl.from_array(a, tile=5))
+    low, up = L.compute(), U.compute()
+    rows: list[tuple[wl.BigMatrix, Array]] = [
+        (L, low), (L.T, low.T), (L.H, low.conj().T), (2 * L, 2 * low), (L.shift(2), low + 2 * np.eye(23)),
+        (U, up), (U.H, up.conj().T), (-U, -up),
+    ]  # fmt: skip
+    for lazy, array in rows:
+        assert gallery.solve_error(array.astype(dtype), lazy.solve(b).compute(), b) <= SOLVE_GATE
+    x = wl.linalg.solve_triangular(L, b, trans="C", lower=True).compute()
+    assert gallery.solve_error(low.conj().T, x, b) <= SOLVE_GATE
+    assert gallery.solve_error(low, wl.linalg.inv(L).compute(), np.eye(23, dtype=dtype)) <= SOLVE_GATE
+    product = low @ low.conj().T
+    assert gallery.solve_error(product, wl.linalg.cho_solve((L, True), b).compute(), b) <= SOLVE_GATE
+
+
+@pytest.mark.parametrize("trans", ["N", "T", "C"])
+def test_given_factors_may_be_seen_through_views(trans: Any) -> None:
+    a, b = gallery.normal((13, 13), "complex128", 3), gallery.normal((13, 2), "complex128", 4)
+    lu, piv = scipy.linalg.lu_factor(a)
+    op = {"N": a, "T": a.T, "C": a.conj().T}[trans]
+    ours = wl.linalg.lu_factor(wl.from_array(a, tile=4)).lu
+    views = (
+        wl.from_array(np.ascontiguousarray(lu.T), tile=4).T,
+        wl.from_array(np.ascontiguousarray(lu.conj().T), tile=4).H,
+        0.5 * wl.from_array(2 * lu, tile=4),
+        wl.from_array(lu - np.eye(13), tile=4).shift(1),
+        wl.from_array(lu, tile=(4, 7)),
+        ours,
+    )
+    for view in views:
+        x = wl.linalg.lu_solve((view, piv), b, trans).compute()
+        assert gallery.solve_error(op, x, b) <= SOLVE_GATE
+
+
+def test_symmetric_is_checked_whatever_structure_is_known() -> None:
+    low = np.tril(gallery.normal((9, 9), "float64", 3)) + 3 * np.eye(9)
+    c = gallery.normal((9, 9), "complex128", 3)
+    lower = wl.from_array(low, tile=4, structure="lower")
+    hermitian = wl.from_array(c + c.conj().T, tile=4, structure="hermitian")
+    for A, word in ((lower, "sym"), (lower, "her"), (lower.T, "sym"), (hermitian, "sym")):
+        with pytest.raises(wl.linalg.StructureError, match="entry"):
+            A.solve(np.ones(9), word).compute()
+    with pytest.raises(wl.linalg.StructureError, match=r"said to be symmetric,.*\(A \+ A.T\) / 2"):
+        wl.from_array(c, tile=4).solve(np.ones(9), "sym").compute()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_not_finite_number_of_wide_matrix_names_its_column(value: float) -> None:
+    for column in (0, 4, 5, 9, 12):
+        a = gallery.normal((5, 13), "float64", 3)
+        a[3, column] = value
+        for tile in (2, 3, 5, 13):
+            with pytest.raises(wl.linalg.NotFiniteError, match=f"column {column} "):
+                wl.linalg.lu_factor(wl.from_array(a, tile=tile)).lu.compute()
+
+
+def test_factor_taken_for_the_matrix_is_refused() -> None:
+    a = gallery.well_conditioned(9, "float64")
+    factor = wl.linalg.cho_factor(wl.from_array(a, tile=4, structure="pos"))
+    factor.save("memory://lu/factor")
+    opened = wl.open("memory://lu/factor")
+    for what in ("inv", "det", "rcond"):
+        with pytest.raises(ValueError, match=rf"CholeskyFactor\(L\)\.{what}"):
+            getattr(wl.linalg, what)(opened)
+    assert abs(float(factor.det()) - np.linalg.det(a)) <= 1e-12 * np.linalg.det(a)
+    assert gallery.solve_error(a, factor.inv().compute(), np.eye(9)) <= ALARM
+    with pytest.raises(ValueError, match="not negative"):
+        factor.rcond(norm=-1.0)
+
+
+def test_planned_factor_is_not_kept_by_its_plan(workers: Workers, tmp_path: Path) -> None:
+    executor = workers(2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WRENLA_STORE", str(tmp_path / "store"))
+        factor = wl.linalg.lu_factor(wl.from_array(gallery.normal((9, 9), "float64", 3), tile=4))
+        x = factor.solve(np.ones(9))
+        wl.plan(x, executor=executor)
+        x.compute(executor)
+        assert any(path.is_file() for path in (tmp_path / "store").rglob("*"))
+        del factor, x
+        gc.collect()
+        assert not any(path.is_file() for path in (tmp_path / "store").rglob("*"))

@@ -44,10 +44,7 @@ def expressions(dtype: str) -> list[wl.BigMatrix]:
         A.norm(1),
         A.sum(),
         factor.slogdet().logabsdet,
-        wl.linalg.lu_factor(A).lu,
-        A.solve(B, "gen", check=False),
-        wl.linalg.lu_factor(A).solve(B, "C"),
-        wl.linalg.det(A),
+        A[:30, :30].solve(B[:30], "gen", check=False),
         tall.H @ tall,  # long sums, which are trees
         tall.T @ np.ones(201, dtype),
     ]

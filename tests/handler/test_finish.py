@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 
 N = 6
 
-NUMBERS = {"getrf": (0,), "laswp": (0, 0)}
+NUMBERS = {"getrf": (0,), "laswp": (0, 0, -1)}
 OF_PIVOTS = ("laswp", "parity", "permutation")
 
 

@@ -40,6 +40,9 @@ class Memo(View):
     def __repr__(self) -> str:  # part of the node's name
         return f"Memo({self.number or ''})"
 
+    def twin(self) -> Memo:
+        return Memo(Cell(), self.number)
+
     def describe(self, *args: Node) -> Description:
         return args[self.number].description
 

@@ -19,10 +19,11 @@ from wrenla.algorithms.views import flip, triangle
 from wrenla.planning.expression import Leaf, Node, result_dtype
 from wrenla.vocabulary import Solver
 
-__all__ = ["cho_solve", "det", "det_lu", "inv", "slogdet", "slogdet_lu", "solve"]
+__all__ = ["cho_solve", "det", "det_lu", "inv", "refuse_factor", "slogdet", "slogdet_lu", "solve"]
 
 
-_PARTS = ("lower", "upper", "diagonal")
+_CHECKED = ("lower", "upper", "diagonal", "hermitian", "symmetric")
+"""Words that a matrix of another structure does not fit; a positive definite one is Hermitian."""
 
 
 def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> Node:
@@ -34,11 +35,11 @@ def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> N
             f"solve: {A.grid.shape[0]} equations, but a right-hand side of shape {B.grid.shape[: B.ndim]}"
         )
     if solver not in ("lower", "upper"):
-        _refuse_factor("solve", A)
+        refuse_factor("solve", A)
     kind = _kind(A, solver)
     if kind == "general" and check:
         kind = found(A)
-    elif check and kind != A.structure and (kind in _PARTS or A.structure == "general"):
+    elif check and kind != A.structure and (kind in _CHECKED or A.structure == "general"):
         A = claimed(A, kind)
     match kind:
         case "lower" | "upper":
@@ -52,14 +53,19 @@ def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> N
     return lu_solve(lu(_as_precise(A, B)), B)
 
 
-def _refuse_factor(what: str, A: Node) -> None:
+def refuse_factor(what: str, A: Node) -> None:
     """Refuse what was saved as a factor: whether L or A = L Lᴴ is meant cannot be known."""
     while isinstance(A.op, Flip):
         (A,) = A.args
     if isinstance(A.op, Leaf) and A.op.factor:
         raise ValueError(
             f"{what}: this matrix was saved as a factor L of A = L Lᴴ; of A it is "
-            f"wrenla.linalg.CholeskyFactor(L).{what}, of the triangle CholeskyFactor(L).L.{what}"
+            f"wrenla.linalg.CholeskyFactor(L).{what}, of the triangle "
+            + (
+                f"CholeskyFactor(L).L.{what}"
+                if what in ("solve", "slogdet")
+                else f"wrenla.linalg.{what}(CholeskyFactor(L).L)"
+            )
         )
 
 
@@ -95,7 +101,7 @@ def slogdet(A: Node) -> tuple[Node, Node]:
     """Return sign and logarithm of |det A|."""
     if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
         raise ValueError(f"slogdet: the matrix must be square, not {A.grid.shape}")
-    _refuse_factor("slogdet", A)
+    refuse_factor("slogdet", A)
     match A.structure:
         case "lower" | "upper":
             return slogdet_triangular(A)
@@ -115,7 +121,7 @@ def det(A: Node) -> Node:
     """Return the determinant, a product: it may overflow where its logarithm does not."""
     if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
         raise ValueError(f"det: the matrix must be square, not {A.grid.shape[: A.ndim]}")
-    _refuse_factor("det", A)
+    refuse_factor("det", A)
     match A.structure:
         case "lower" | "upper":
             return det_triangular(A)
@@ -134,4 +140,5 @@ def inv(A: Node) -> Node:
     """Return the inverse of A."""
     if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
         raise ValueError(f"inv: the matrix must be square, not {A.grid.shape[: A.ndim]}")
+    refuse_factor("inv", A)
     return solve(A, identity(A), A.structure)

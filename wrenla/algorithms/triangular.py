@@ -101,7 +101,7 @@ class SolveUnitTriangular(SolveTriangular):
 
 def _diagonal_tile(read: Read, uplo: Literal["lower", "upper"], unit: bool) -> Read:
     """Name the triangle of the STORED tile that counts: the other one if the tile is read transposed."""
-    if unit:
+    if unit or read.mask == "unit":  # L of a matrix that holds L and U: what is on its diagonal is U's
         return replace(read, mask="unit")
     other: Mask = "upper" if uplo == "lower" else "lower"
     return replace(read, mask=other if read.op in "TC" else uplo)

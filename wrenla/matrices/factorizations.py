@@ -228,6 +228,8 @@ def rcond(a: Operand, /, executor: Executor | None = None, **options: Any) -> fl
     A = as_node(a)
     if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
         raise ValueError(f"rcond: the matrix must be square, not {A.grid.shape[: A.ndim]}")
+    systems.refuse_factor("rcond", A)
+    Options.of(**options)  # before anything is computed
     match A.structure:
         case "pos":
             return CholeskyFactor.of_matrix(A).rcond(executor, **options)
@@ -273,8 +275,8 @@ def cond(a: Operand, /, p: Any = None, executor: Executor | None = None, **optio
     >>> round(wl.linalg.cond(np.diag([1.0, 8.0]), 1), 6)
     8.0
     """
-    if p not in (1, np.inf):
-        known = p in (None, 2, -2, "fro", "nuc", -1, -np.inf)
+    if not isinstance(p, str | float | int | None) or p not in (1, np.inf):
+        known = isinstance(p, str | float | int | None) and p in (None, 2, -2, "fro", "nuc", -1, -np.inf)
         error = NotImplementedError if known else ValueError
         raise error(f"cond: p is 1 or inf, not {p!r}: other norms of the inverse are not there yet")
     A = as_node(a)

@@ -10,11 +10,13 @@ import numpy as np
 
 from wrenla.algorithms import solve as systems
 from wrenla.algorithms.assemble import copy
+from wrenla.algorithms.elementwise import elementwise
 from wrenla.algorithms.factorizations.cholesky import cholesky
+from wrenla.algorithms.factorizations.lu import identity
 from wrenla.algorithms.matmul import matmul
 from wrenla.algorithms.memo import Cell, Memo, memoized
+from wrenla.algorithms.reductions import det_triangular, slogdet_triangular
 from wrenla.algorithms.reductions import norm as matrix_norm
-from wrenla.algorithms.reductions import slogdet_triangular
 from wrenla.algorithms.tile_views import from_lower
 from wrenla.algorithms.views import flip, triangle
 from wrenla.array_like import flag, is_flag
@@ -107,6 +109,14 @@ class CholeskyFactor:
         b : BigMatrix or array_like, (n,) or (n, k)
         """
         return BigMatrix(systems.cho_solve(self._node, as_node(b, rows=self._node.grid.tile[0])))
+
+    def det(self) -> BigMatrix:
+        """Return det A."""
+        return BigMatrix(elementwise("square", elementwise("absolute", det_triangular(self._node))))
+
+    def inv(self) -> BigMatrix:
+        """Return the inverse of A."""
+        return BigMatrix(systems.cho_solve(self._node, identity(self._node)))
 
     def slogdet(self) -> SlogdetResult:
         """Return sign (1) and logarithm of det A."""

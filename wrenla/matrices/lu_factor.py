@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla.algorithms import solve as systems
-from wrenla.algorithms.assemble import take
+from wrenla.algorithms.assemble import full, take
 from wrenla.algorithms.factorizations.lu import LU, exchange, identity, lu, lu_solve, permutation, trapezoid
-from wrenla.algorithms.memo import Cell, memoized
+from wrenla.algorithms.memo import Cell, Memo, memoized
 from wrenla.algorithms.reductions import norm as matrix_norm
 from wrenla.evaluate.evaluation import Options, compute_nodes
 from wrenla.executors.base import Executor
 from wrenla.matrices.matrix import BigMatrix, SlogdetResult
 from wrenla.matrices.one_norm import reciprocal
 from wrenla.matrices.operands import Operand, as_node
-from wrenla.planning.expression import Node, leaf
+from wrenla.planning.expression import Node, View, leaf
 from wrenla.tracebacks import short_methods
 from wrenla_handler.tiles.arrays import HostArray
 from wrenla_handler.tiles.grid import Grid
@@ -32,7 +32,7 @@ _TRANS: dict[str | int, Op] = {"N": "N", "T": "T", "C": "C", 0: "N", 1: "T", 2: 
 
 def trans_of(trans: Any) -> Op:
     """Return BLAS's letter for SciPy's `trans`."""
-    op: Op | None = _TRANS.get(trans) if isinstance(trans, str | int) else None
+    op: Op | None = _TRANS.get(trans) if isinstance(trans, str | int | np.integer) else None
     if op is None:
         raise ValueError(f"trans is 'N', 'T' or 'C', not {trans!r}")
     return op
@@ -193,6 +193,13 @@ class LUFactor:
         return f"LUFactor({self.shape}, {self.lu.dtype}, {there})"
 
 
+def _is_bare(A: Node) -> bool:
+    """Tell whether tiles are read as they are stored: nothing is transposed, scaled or added on the way."""
+    if isinstance(A.op, View):
+        return (A.op.moves or isinstance(A.op, Memo)) and all(map(_is_bare, A.args))
+    return True
+
+
 def lu_pair(pair: Any) -> LUFactor:
     """Return the factorization that SciPy's ``(lu, piv)`` is."""
     if not isinstance(pair, tuple | list) or len(pair) != 2:
@@ -204,6 +211,8 @@ def lu_pair(pair: Any) -> LUFactor:
             f"{type(pair).__name__}{hint}"
         )
     F, piv = as_node(pair[0]), np.asarray(pair[1])
+    if F.structure != "general" or not _is_bare(F):  # its two triangles are read as they are stored
+        F = full(F)
     m, n = F.grid.shape
     if piv.ndim != 1 or piv.size != min(m, n) or (piv.size and piv.dtype.kind not in "iu"):
         raise ValueError(

@@ -27,8 +27,10 @@ def reciprocal(
     dtype: npt.DTypeLike,
 ) -> float:
     """Return 1 / (‖A‖₁ ‖A⁻¹‖₁), given ‖A‖₁ and functions that solve with A and Aᴴ; 0 if A is singular."""
-    if not norm:
-        return 0.0
+    if norm < 0:
+        raise ValueError(f"rcond: a norm is not negative: {norm}")
+    if not norm or np.isnan(norm):
+        return norm
     from scipy.linalg import LinAlgWarning
 
     with warnings.catch_warnings():

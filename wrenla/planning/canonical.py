@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from wrenla.planning.expression import Leaf, Node, Slot
+from wrenla.planning.expression import Leaf, Node, Slot, View
 
 __all__ = ["canonical", "topological"]
 
@@ -39,7 +39,8 @@ def canonical(results: Iterable[Node]) -> tuple[list[Node], dict[str, Node]]:
             twin = Node(Slot(slots, node.op.kind, node.description, node.op.bundle), (), node.description)
             slots += 1
         else:
-            twin = Node(node.op, tuple(replaced[arg.key] for arg in node.args), node.description)
+            op = node.op.twin() if isinstance(node.op, View) else node.op
+            twin = Node(op, tuple(replaced[arg.key] for arg in node.args), node.description)
         replaced[node.key] = twin
         originals[twin.key] = node
     return [replaced[node.key] for node in results], originals

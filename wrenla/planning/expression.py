@@ -128,6 +128,10 @@ class View(ABC):
     def describe(self, *args: Node) -> Description:
         """Check the arguments and say what the result looks like."""
 
+    def twin(self) -> View:
+        """Return the same for a plan that is kept, and must not keep what this one holds."""
+        return self
+
     def carries(self, *args: Node) -> frozenset[str]:
         """Name what the reads of this view already do: it decides what can still be put on top."""
         return args[0].carries

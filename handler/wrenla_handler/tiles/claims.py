@@ -159,7 +159,7 @@ def _compare(a: Array, b: Array | None, scale: Array, claim: str, at: Pair) -> N
     if same.all():
         return
     i, j = divmod(int(np.argmin(same)), same.shape[1])
-    mate = a.dtype.type(0) if b is None else np.conj(b[i, j])
+    mate = a.dtype.type(0) if b is None else b[i, j] if claim == "symmetric" else np.conj(b[i, j])
     found = (at[0] + i, at[1] + j, a[i, j].item(), mate.item())
     if b is not None and found[0] < found[1]:  # of two, the one below the diagonal comes first
         found = (found[1], found[0], found[3], found[2])

@@ -117,22 +117,29 @@ def _product(entries: Tile) -> Tile:
         return np.prod(entries, keepdims=True).reshape(1, 1)
 
 
-def _getrf(work: Tile, inputs: Inputs) -> tuple[Tile, Tile]:
-    """L and U of P work = L U, and the pivots as rows of the whole matrix."""
-    (first,) = inputs.task.finish.numbers
-    # Sums of columns show what is not finite at the rate of memory. LAPACK would pivot on infinity, and
-    # return a solution without a trace of it.
+def _refuse_not_finite(work: Tile, first: int) -> None:
+    """Raise NotFiniteError if a column is not finite; sums show it at the rate of memory."""
     with np.errstate(all="ignore"):
         sums = work.sum(axis=0)
     for column in np.flatnonzero(~np.isfinite(sums)):
         if not np.isfinite(work[:, column]).all():  # or else only their sum overflows
             raise NotFiniteError(first + int(column))
+
+
+def _getrf(work: Tile, inputs: Inputs) -> tuple[Tile, Tile]:
+    """L and U of P work = L U, and the pivots as rows of the whole matrix."""
+    (first,) = inputs.task.finish.numbers
+    _refuse_not_finite(
+        work, first
+    )  # LAPACK would pivot on infinity, and return a solution without a trace of it
     return work, kernels.getrf(work)[:, np.newaxis] + first
 
 
 def _laswp(work: Tile, inputs: Inputs) -> tuple[Tile]:
     """P work, or P⁻¹ work."""
-    first, back = inputs.task.finish.numbers
+    first, back, beyond = inputs.task.finish.numbers
+    if beyond >= 0:
+        _refuse_not_finite(work, beyond + inputs.task.origin[1])
     kernels.laswp(work, _pivots(inputs) - first, back=bool(back))
     return (work,)
 
@@ -146,8 +153,9 @@ def _pivots(inputs: Inputs) -> npt.NDArray[np.int64]:
 def _permutation(work: Tile, inputs: Inputs) -> Tile:
     """The vector p with A = L[p] U: the exchanges undone, the last one first."""
     rows = np.arange(work.shape[0])
-    for k, row in reversed(list(enumerate(_pivots(inputs).tolist()))):
-        rows[k], rows[row] = rows[row], rows[k]
+    pivots = _pivots(inputs)
+    for k in range(pivots.size - 1, -1, -1):
+        rows[k], rows[pivots[k]] = rows[pivots[k]], rows[k]
     return rows[:, np.newaxis]
 
 

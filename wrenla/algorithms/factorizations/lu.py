@@ -68,7 +68,9 @@ def _lu(A: Node, first: int) -> LU:
         return LU(panel, part(panel, 0))
     h = min(N // 2, M)
     left = _lu(columns(A, 0, h), first)
-    right = exchange(columns(A, h, N), left.pivots, first)
+    # columns beyond the last row are in no panel, which would look for NaN and infinity
+    beyond = first + h * A.grid.tile[1] if h == M else -1
+    right = make(Exchange(first, beyond=beyond), columns(A, h, N), left.pivots)
     L11 = tiles_of(left.factors, (0, h), (0, h))
     if (
         L11.grid.shape[0] < L11.grid.shape[1]
@@ -170,11 +172,13 @@ class Panel(Operation):
 class Exchange(Operation):
     """Rows of a matrix exchanged as pivots say, a tile column a task (LAPACK: laswp).
 
-    Which rows move is known when the task runs; which tiles it reads is known before.
+    Which rows move is known when the task runs; which tiles it reads is known before. If `beyond` is not
+    negative, it is the first column's index in the whole, and what is not finite is an error.
     """
 
     first: int
     back: bool = False
+    beyond: int = -1
     held: ClassVar[Bundle] = Bundle()
 
     def describe(self, *args: Node) -> Description:
@@ -192,7 +196,7 @@ class Exchange(Operation):
                 *(0, j),
                 base=tuple(_column(A, j)),
                 finish="laswp",
-                numbers=(self.first, int(self.back)),
+                numbers=(self.first, int(self.back), self.beyond),
                 args=args,
                 shape=(A.grid.shape[0], A.grid.extent(0, j)[1]),
             )
