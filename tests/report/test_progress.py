@@ -90,7 +90,7 @@ def test_bar_moves_while_the_run_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
         deadline = time.monotonic() + 10
         while "60/120 tasks" not in out.getvalue() and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert "60/120 tasks, 0:00 left" in out.getvalue()
+        assert re.search(r"60/120 tasks, \d+:\d\d left", out.getvalue())
         tell(listener, finished())
 
 
@@ -329,7 +329,7 @@ def test_a_notebook_has_one_line_that_changes(
         while "\rwrenla: 3/120 tasks" not in text and time.monotonic() < deadline:
             time.sleep(0.01)
             text += capsys.readouterr().err
-        assert "\rwrenla: 3/120 tasks, 0:0" in text
+        assert re.search(r"\rwrenla: 3/120 tasks, \d+:\d\d left", text)
         assert "\n" not in text
         tell(listener, *tasks_done(117), finished())
     (last,) = capsys.readouterr().err.splitlines()[-1:]

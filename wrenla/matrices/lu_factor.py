@@ -32,7 +32,8 @@ _TRANS: dict[str | int, Op] = {"N": "N", "T": "T", "C": "C", 0: "N", 1: "T", 2: 
 
 def trans_of(trans: Any) -> Op:
     """Return BLAS's letter for SciPy's `trans`."""
-    op: Op | None = _TRANS.get(trans) if isinstance(trans, str | int | np.integer) else None
+    word = int(trans) if isinstance(trans, np.integer) else trans
+    op: Op | None = _TRANS.get(word) if isinstance(word, str | int) else None
     if op is None:
         raise ValueError(f"trans is 'N', 'T' or 'C', not {trans!r}")
     return op
