@@ -128,7 +128,12 @@ def test_lu(M: int, N: int, stored: Stored, plan_of: PlanOf) -> None:
 
 
 @pytest.mark.parametrize(
-    ("N", "expected"), [(16, (456, 1144, 79)), (32, (1968, 5360, 175)), (64, (8608, 24_544, 383))]
+    ("N", "expected"),
+    [
+        (16, (456, 1144, 79)),
+        (32, (1968, 5360, 175)),
+        pytest.param(64, (8608, 24_544, 383), marks=pytest.mark.slow),
+    ],
 )
 def test_lu_of_many_tiles(
     N: int, expected: tuple[int, int, int], stored: Stored, model: ExecutorModel

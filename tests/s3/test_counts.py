@@ -65,7 +65,8 @@ def test_requests_are_those_of_the_plan(
     assert np.linalg.norm(a - low @ low.T, 1) / (n * np.linalg.norm(a, 1) * U) <= 30
 
 
-@pytest.mark.parametrize("schedule", ["dataflow", pytest.param("waves", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("schedule", ["dataflow", "waves"])
 def test_requests_of_lu_are_those_of_the_plan(
     schedule: str, bucket: str, proxy: FaultProxy, executor: wl.LocalExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
