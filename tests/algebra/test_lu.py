@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.linalg
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wrenla as wl
@@ -47,6 +47,7 @@ def test_lu_factor_finds_scipys_pivots(shape: tuple[int, int, int], dtype: str) 
     assert np.array_equal(piv, scipy.linalg.lu_factor(a)[1])
 
 
+@settings(max_examples=30)
 @given(
     st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(1, 12), st.sampled_from(DTYPES)
 )

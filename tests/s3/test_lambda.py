@@ -71,7 +71,8 @@ def executor(
         close_clients()
 
 
-@pytest.mark.parametrize("schedule", ["dataflow", pytest.param("waves", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("schedule", ["dataflow", "waves"])
 def test_requests_are_those_of_the_plan(
     schedule: str, proxy: FaultProxy, executor: wl.LambdaExecutor, s3_bucket: str
 ) -> None:
