@@ -20,13 +20,14 @@ from wrenla.executors.default import default_executor
 from wrenla.executors.transport.dependencies import packed_function
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.operands import as_node, clipped, tile_pair
+from wrenla.planning import expression
 from wrenla.planning.cost_model import choose_tile
 from wrenla.planning.expression import leaf
 from wrenla.tracebacks import short
 from wrenla.vocabulary import refuse_others, structure_of
 from wrenla_handler.plain_arrays import cast_hint
 from wrenla_handler.stores.urls import open_store
-from wrenla_handler.tiles.arrays import FormulaArray, FunctionArray
+from wrenla_handler.tiles.arrays import FunctionArray
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import DTYPES, Structure, TileLayout
 
@@ -339,8 +340,8 @@ def _filled(
     name = _dtype(np.dtype(dtype))
     grid = Grid(two, chosen_tile(tile, two, name))
     # streams of random numbers may change from one NumPy to another
-    identity = f"{formula} {grid.shape} {grid.tile} {name} {np.__version__ if 'random' in formula else ''}"
-    return BigMatrix(leaf(FormulaArray(grid, name, ndim, identity, formula), structure))
+    version = np.__version__ if "random" in formula else ""
+    return BigMatrix(expression.formula(formula, grid, name, structure, ndim, version))
 
 
 def _shape(shape: int | tuple[int, ...]) -> tuple[Pair, int]:

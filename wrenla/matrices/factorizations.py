@@ -10,14 +10,13 @@ from wrenla.algorithms import solve as systems
 from wrenla.algorithms.flips import flip
 from wrenla.algorithms.reductions import norm
 from wrenla.array_like import flag
-from wrenla.evaluate.evaluation import Options, compute_nodes
+from wrenla.evaluate.evaluation import Options
 from wrenla.executors.base import Executor
 from wrenla.matrices.factors import CholeskyFactor, pair_solve
 from wrenla.matrices.lu_factor import LUFactor, lu_pair
 from wrenla.matrices.matrix import BigMatrix
-from wrenla.matrices.one_norm import reciprocal
+from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
-from wrenla.planning.expression import Node
 from wrenla.tracebacks import short
 from wrenla.vocabulary import refuse_others
 
@@ -229,26 +228,15 @@ def rcond(a: Operand, /, executor: Executor | None = None, **options: Any) -> fl
     if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
         raise ValueError(f"rcond: the matrix must be square, not {A.grid.shape[: A.ndim]}")
     systems.refuse_factor("rcond", A)
-    Options.of(**options)  # before anything is computed
+    evaluation = Options.of(**options)  # before anything is computed
     match A.structure:
         case "pos":
             return CholeskyFactor.of_matrix(A).rcond(executor, **options)
         case "lower" | "upper":
-            return _triangular_rcond(A, executor, Options.of(**options))
+            H = flip(A, "C")
+            ways = (lambda B: systems.solve(A, B)), (lambda B: systems.solve(H, B))
+            return rcond_of(A, norm(A, "1"), *ways, executor, evaluation)
     return LUFactor.of_matrix(A).rcond(executor, **options)
-
-
-def _triangular_rcond(T: Node, executor: Executor | None, options: Options) -> float:
-    def computed(node: Node) -> Any:
-        return np.asarray(compute_nodes([node], executor, options)[0])
-
-    def solved(A: Node) -> Any:
-        return lambda X: computed(systems.solve(A, as_node(X, rows=T.grid.tile[0])))
-
-    if not T.grid.shape[0]:
-        return 1.0  # as LAPACK has it
-    one = float(computed(norm(T, "1")))
-    return reciprocal(one, solved(T), solved(flip(T, "C")), T.grid.shape[0], T.dtype)
 
 
 @short
@@ -275,8 +263,9 @@ def cond(a: Operand, /, p: Any = None, executor: Executor | None = None, **optio
     >>> round(wl.linalg.cond(np.diag([1.0, 8.0]), 1), 6)
     8.0
     """
-    if not isinstance(p, str | float | int | None) or p not in (1, np.inf):
-        known = isinstance(p, str | float | int | None) and p in (None, 2, -2, "fro", "nuc", -1, -np.inf)
+    word = p if isinstance(p, str | float | int | None) else "unknown"
+    if word not in (1, np.inf):
+        known = word in (None, 2, -2, "fro", "nuc", -1, -np.inf)
         error = NotImplementedError if known else ValueError
         raise error(f"cond: p is 1 or inf, not {p!r}: other norms of the inverse are not there yet")
     A = as_node(a)

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal, NoReturn
 
-import numpy as np
-
 from wrenla.algorithms import solve as systems
 from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.elementwise import elementwise
@@ -20,10 +18,10 @@ from wrenla.algorithms.reductions import norm as matrix_norm
 from wrenla.algorithms.tile_views import from_lower
 from wrenla.algorithms.views import flip, triangle
 from wrenla.array_like import flag, is_flag
-from wrenla.evaluate.evaluation import Options, compute_nodes, save_node
+from wrenla.evaluate.evaluation import Options, save_node
 from wrenla.executors.base import Executor
 from wrenla.matrices.matrix import BigMatrix, SlogdetResult
-from wrenla.matrices.one_norm import one_norm, reciprocal
+from wrenla.matrices.one_norm import applied, one_norm, rcond_of
 from wrenla.matrices.operands import Operand, as_node
 from wrenla.planning.expression import Leaf, Node
 from wrenla.tracebacks import short_methods
@@ -145,27 +143,20 @@ class CholeskyFactor:
         -----
         LAPACK: pocon. At most ten solves with two right-hand sides.
         """
-        evaluation, (n, dtype) = Options.of(**options), (self.shape[0], self.L.dtype)
-        if not n:
-            return 1.0  # as LAPACK has it
+        L, evaluation = self._node, Options.of(**options)
+        of_A: Node | float
+        if norm is not None:
+            of_A = norm
+        elif self._matrix is not None:
+            of_A = matrix_norm(self._matrix, "1")
+        else:
+            product = applied(lambda X: matmul(L, matmul(flip(L, "C"), X)), L, executor, evaluation)
+            of_A = one_norm(product, product, self.shape[0], self.L.dtype)
 
-        def computed(node: Node) -> Any:
-            return np.asarray(compute_nodes([node], executor, evaluation)[0])
+        def solved(B: Node) -> Node:
+            return systems.cho_solve(L, B)
 
-        if norm is None and self._matrix is not None:
-            norm = float(computed(matrix_norm(self._matrix, "1")))
-        if norm is None:
-            L, H = self._node, flip(self._node, "C")
-
-            def product(X: Any) -> Any:
-                return computed(matmul(L, matmul(H, as_node(X, rows=L.grid.tile[0]))))
-
-            norm = one_norm(product, product, n, dtype)
-
-        def solved(X: Any) -> Any:
-            return computed(systems.cho_solve(self._node, as_node(X, rows=self._node.grid.tile[0])))
-
-        return reciprocal(norm, solved, solved, n, dtype)
+        return rcond_of(L, of_A, solved, solved, executor, evaluation)
 
     def save(
         self, url: str, executor: Executor | None = None, *, overwrite: bool = False, **options: Any

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -17,7 +17,7 @@ from wrenla.algorithms.reductions import norm as matrix_norm
 from wrenla.evaluate.evaluation import Options, compute_nodes
 from wrenla.executors.base import Executor
 from wrenla.matrices.matrix import BigMatrix, SlogdetResult
-from wrenla.matrices.one_norm import reciprocal
+from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
 from wrenla.planning.expression import Node, View, leaf
 from wrenla.tracebacks import short_methods
@@ -146,23 +146,14 @@ class LUFactor:
         LAPACK: gecon. At most ten solves with two right-hand sides.
         """
         self._needs_square("rcond")
-        if not self.shape[0]:
-            return 1.0  # as LAPACK has it
-        if norm is None and self._matrix is None:
-            raise ValueError("rcond: say norm=‖A‖₁: of these factors the matrix is not known")
-        evaluation = Options.of(**options)
-        if norm is None:
-            assert self._matrix is not None
-            norm = float(compute_nodes([matrix_norm(self._matrix, "1")], executor, evaluation)[0])
-
-        edge = self.lu._node.grid.tile[0]
-
-        def solved(op: Op) -> Callable[[npt.NDArray[Any]], npt.NDArray[Any]]:
-            return lambda X: np.asarray(
-                compute_nodes([lu_solve(self._factors, as_node(X, rows=edge), op)], executor, evaluation)[0]
-            )
-
-        return reciprocal(norm, solved("N"), solved("C"), self.shape[0], self.lu.dtype)
+        return rcond_of(
+            self._factors.factors,
+            self._norm() if norm is None else norm,
+            lambda B: lu_solve(self._factors, B),
+            lambda B: lu_solve(self._factors, B, "C"),
+            executor,
+            Options.of(**options),
+        )
 
     def unpacked(self, *, permuted: bool = False, indices: bool = False) -> tuple[BigMatrix, ...]:
         """Return P, L and U; P L and U if L is `permuted`; p instead of P for `indices`: A = L[p] U."""
@@ -177,6 +168,13 @@ class LUFactor:
             return BigMatrix(permutation(pivots, m)), BigMatrix(L), BigMatrix(U)
         P = exchange(identity(F, np.empty(0, F.dtype).real.dtype.name), pivots, back=True)
         return BigMatrix(P), BigMatrix(L), BigMatrix(U)
+
+    def _norm(self) -> Node | float:
+        if self._matrix is not None:
+            return matrix_norm(self._matrix, "1")
+        if not self.shape[0]:
+            return 0.0
+        raise ValueError("rcond: say norm=‖A‖₁: of these factors the matrix is not known")
 
     def _needs_square(self, what: str) -> None:
         m, n = self.lu._node.grid.shape

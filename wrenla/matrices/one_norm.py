@@ -10,8 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla.errors import SingularMatrixError
+from wrenla.evaluate.evaluation import Options, compute_nodes
+from wrenla.executors.base import Executor
+from wrenla.matrices.operands import as_node
+from wrenla.planning.expression import Node
 
-__all__ = ["one_norm", "reciprocal"]
+__all__ = ["applied", "one_norm", "rcond_of"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -19,14 +23,31 @@ _COLUMNS, _STEPS = 2, 5
 """Vectors at a time, and how often the operator is applied at most. LAPACK has 1 and 5."""
 
 
-def reciprocal(
-    norm: float,
-    solve: Callable[[Array], Array],
-    solve_adjoint: Callable[[Array], Array],
-    n: int,
-    dtype: npt.DTypeLike,
+def applied(
+    expression: Callable[[Node], Node], like: Node, executor: Executor | None, options: Options
+) -> Callable[[Array], Array]:
+    """Return a function of arrays that computes an expression of them, in tiles as high as a matrix has."""
+    rows = like.grid.tile[0]
+    return lambda X: np.asarray(compute_nodes([expression(as_node(X, rows=rows))], executor, options)[0])
+
+
+def rcond_of(
+    A: Node,
+    norm: Node | float,
+    solve: Callable[[Node], Node],
+    solve_adjoint: Callable[[Node], Node],
+    executor: Executor | None,
+    options: Options,
 ) -> float:
-    """Return 1 / (‖A‖₁ ‖A⁻¹‖₁), given ‖A‖₁ and functions that solve with A and Aᴴ; 0 if A is singular."""
+    """Compute 1 / (‖A‖₁ ‖A⁻¹‖₁), given ‖A‖₁ and expressions that solve with A and Aᴴ; 0 if A is singular.
+
+    Of A only shape, tiles and dtype are looked at: its factor may stand for it.
+    """
+    n = A.grid.shape[0]
+    if not n:
+        return 1.0  # as LAPACK has it
+    if isinstance(norm, Node):
+        norm = float(compute_nodes([norm], executor, options)[0])
     if norm < 0:
         raise ValueError(f"rcond: a norm is not negative: {norm}")
     if not norm or np.isnan(norm):
@@ -36,7 +57,9 @@ def reciprocal(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LinAlgWarning)  # that is what we are here to find out
         try:
-            inverse = one_norm(solve, solve_adjoint, n, dtype)
+            forth = applied(solve, A, executor, options)
+            back = applied(solve_adjoint, A, executor, options)
+            inverse = one_norm(forth, back, n, A.dtype)
         except SingularMatrixError:
             return 0.0
     return 1 / norm / inverse if np.isfinite(inverse) and inverse else 0.0

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from wrenla.planning.strips import Strip
-from wrenla_handler.tiles.arrays import ArraySpec, Bundle, StoredArray, TileRef
+from wrenla_handler.tiles.arrays import ArraySpec, Bundle, FormulaArray, StoredArray, TileRef
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import Structure
 from wrenla_handler.tiles.task import Finish, Mask, Op, Read, Task, Term
@@ -31,6 +31,7 @@ __all__ = [
     "Operation",
     "Slot",
     "View",
+    "formula",
     "leaf",
     "make",
     "result_dtype",
@@ -350,6 +351,14 @@ def leaf(
         )
     description = Description(spec.grid, spec.dtype, structure, spec.ndim)
     return Node(Leaf(spec, structure, payload, keepers, factor), (), description)
+
+
+def formula(
+    name: str, grid: Grid, dtype: str, structure: Structure = "general", ndim: int = 2, version: str = ""
+) -> Node:
+    """Return the node of a matrix given by a formula, as `sources.fill` takes it."""
+    identity = f"{name} {grid.shape} {grid.tile} {dtype} {version}"
+    return leaf(FormulaArray(grid, dtype, ndim, identity, name), structure)
 
 
 def result_dtype(*dtypes: str | np.dtype[Any] | type) -> str:

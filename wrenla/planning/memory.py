@@ -44,10 +44,9 @@ class Tiles:
 
     def stored_bytes(self, ref: TileRef) -> int:
         """Return the bytes that are read from a store for a tile."""
-        if self.bundle is None or not self.stored:
-            return self.nbytes if self.stored else 0
-        span = self.span(ref)
-        return span.stop - span.start
+        if not self.stored:
+            return 0
+        return self.nbytes if self.bundle is None else self.span(ref).nbytes
 
 
 class Held(NamedTuple):
@@ -84,7 +83,7 @@ def held(read: Read, arrays: Mapping[str, Tiles], dtype: str, *, factor: bool = 
 def _stored(arrays: Mapping[str, Tiles], ref: TileRef) -> Held:
     array = arrays[ref.array]
     span = array.span(ref)
-    nbytes = span.stop - span.start
+    nbytes = span.nbytes
     # a user's function is asked for small pieces and makes intermediates of their size
     nbytes += min(2 * nbytes, _FUNCTION_BYTES) if array.called else 0
     return Held(nbytes, nbytes, *span.shape, np.dtype(span.dtype).itemsize)

@@ -65,6 +65,11 @@ class Span(NamedTuple):
     extent: Pair
     dtype: str
 
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes of the tile."""
+        return self.stop - self.start
+
 
 def span_of(grid: Grid, dtype: str, bundle: Bundle | None, i: int, j: int) -> Span:
     """Return where tile `(i, j)` of an array lies in its object.
@@ -189,10 +194,8 @@ class StoredArray(_Array):
     def tile_bytes(self, ref: TileRef) -> int:
         """Return the bytes that reading a tile takes."""
         if self.bundle is None:
-            rows, cols = self.grid.tile
-            return rows * cols * np.dtype(self.dtype).itemsize
-        span = self.span(ref)
-        return span.stop - span.start
+            return _nbytes(self.grid.tile, self.dtype)
+        return self.span(ref).nbytes
 
     def span(self, ref: TileRef) -> Span:
         """Return where in its object a tile lies."""

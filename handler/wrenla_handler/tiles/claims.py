@@ -69,10 +69,9 @@ def check_diagonal(tile: Array, claim: str, corner: int) -> None:
             low = tile[r : r + _BLOCK, c : c + _BLOCK]
             up = tile[c : c + _BLOCK, r : r + _BLOCK]
             if claim in _MIRRORED:
-                if not np.array_equal(low, _across(up, claim)):
-                    _compare(
-                        low, _across(up, claim), scales.of(r, c, low.shape), claim, (corner + r, corner + c)
-                    )
+                across = _across(up, claim)
+                if not np.array_equal(low, across):
+                    _compare(low, across, scales.of(r, c, low.shape), claim, (corner + r, corner + c))
                 continue
             if claim in ("lower", "diagonal"):
                 part = up if r > c else np.triu(up, 1)

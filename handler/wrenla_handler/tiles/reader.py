@@ -59,7 +59,7 @@ def cache_key(spec: ArraySpec, ref: TileRef) -> CacheKey:
 
 def _kind(spec: ArraySpec, ref: TileRef) -> tuple[int, int, str]:
     """Return rows, columns and dtype of a tile."""
-    if isinstance(spec, StoredArray) and spec.bundle is not None:
+    if isinstance(spec, StoredArray):
         span = spec.span(ref)
         return *span.extent, span.dtype
     return *spec.grid.extent(ref.i, ref.j), spec.dtype
@@ -153,7 +153,7 @@ class TileReader:
         """Return what a read stands for as an array of its own: for gathering results."""
         ref = next(read.refs())
         spec = arrays[ref.array]
-        with refuse_truncated(), memory_for(spec.place(ref)):
+        with refuse_truncated(), memory_for(lambda: spec.place(ref)):
             ahead = ReadAhead(self, read.refs(), arrays, Report())
             try:
                 return Values(ahead.take, np.dtype(dtype)).of(read)

@@ -233,9 +233,9 @@ class Sources:
             raise MissingTileError(
                 f"{store.url}: {key}: tile ({ref.i}, {ref.j}) is missing, and nothing says that it is zero"
             ) from None
-        if len(data) != span.stop - span.start:
+        if len(data) != span.nbytes:
             raise TruncatedTileError(
-                f"{store.url}: {key}: {len(data)} bytes where {span.stop - span.start} belong "
+                f"{store.url}: {key}: {len(data)} bytes where {span.nbytes} belong "
                 f"({span.shape[0]} × {span.shape[1]} of {span.dtype})"
             )
         return tile_from_bytes(data, span)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from wrenla.algorithms.assemble import rechunk, take
 from wrenla.algorithms.tile_views import blocks, columns, part, rows, tiles_of
 from wrenla.algorithms.triangular import solve_triangular, solve_unit
 from wrenla.algorithms.views import around, flip
-from wrenla.planning.expression import Description, Node, Operation, View, leaf, make, result_dtype
+from wrenla.planning.expression import Description, Node, Operation, View, formula, make, result_dtype
 from wrenla.planning.strips import Strip, products
-from wrenla_handler.tiles.arrays import Bundle, FormulaArray, Part
+from wrenla_handler.tiles.arrays import Bundle, Part
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import Structure
 from wrenla_handler.tiles.task import Op, Read, Task
@@ -72,9 +72,7 @@ def _lu(A: Node, first: int) -> LU:
     beyond = first + h * A.grid.tile[1] if h == M else -1
     right = make(Exchange(first, beyond=beyond), columns(A, h, N), left.pivots)
     L11 = tiles_of(left.factors, (0, h), (0, h))
-    if (
-        L11.grid.shape[0] < L11.grid.shape[1]
-    ):  # all rows of a wide matrix, the last tile row of which is short
+    if L11.grid.shape[0] < L11.grid.shape[1]:  # a wide matrix, the last tile row of which is short
         whole = slice(L11.grid.shape[0])
         L11 = take(L11, whole, whole, L11.grid.tile)
     U12 = solve_unit(L11, rows(right, 0, h))
@@ -123,8 +121,7 @@ def identity(A: Node, dtype: str = "") -> Node:
     """Return the identity with as many rows as A, in tiles as high, and in its dtype unless one is given."""
     m, edge = A.grid.shape[0], A.grid.tile[0]
     grid = Grid((m, m), (edge, edge))
-    dtype = dtype or A.dtype
-    return leaf(FormulaArray(grid, dtype, 2, f"eye {grid.shape} {grid.tile} {dtype} ", "eye"), "pos")
+    return formula("eye", grid, dtype or A.dtype, "pos")
 
 
 def trapezoid(F: Node, mask: Literal["unit", "upper"]) -> Node:
@@ -179,14 +176,13 @@ class Exchange(Operation):
     first: int
     back: bool = False
     beyond: int = -1
-    held: ClassVar[Bundle] = Bundle()
 
     def describe(self, *args: Node) -> Description:
         A = args[0]
         return Description(A.grid, A.dtype, "general", A.ndim)
 
     def bundle(self, out: Node) -> Bundle:
-        return self.held
+        return Bundle()
 
     def tasks(self, out: Node) -> Iterator[Task]:
         A, pivots = out.args

@@ -181,7 +181,7 @@ class ProcessChannel:
             raise
         self._no_more_stops()
         if left:
-            (call, attempt, request), *behind = left.values()
+            (call, attempt, _), *behind = left.values()
             yield call, attempt, self._given_up(child, call, attempt, lost)
             for call, attempt, _ in behind:
                 # a child takes them in turn: when it has died, these have certainly not begun
