@@ -17,41 +17,11 @@ from threadpoolctl import threadpool_info
 
 from benchmarks import against, aws, imports, long_sum, lu
 from benchmarks import map as calls
-from benchmarks.contest import Contestant, compete
+from benchmarks.contest import compete, ratio, show_profile
 from benchmarks.figure import Figure
 
 GIB = 2.0**30
 RESULTS = Path(__file__).parent / "results"
-
-
-def ratio(work: str, ours: Contestant, peer: Contestant, must: float, goal: float) -> list[Figure]:
-    """Return our speed over a peer's, if both ran, and on the same core type."""
-    if not (ours.runs and peer.runs):
-        why = "; ".join(ours.failures[:1] + peer.failures[:1])
-        print(f"  {work}: no figure against {peer.name}: {why}")
-        return []
-    cores = {run["core"] for run in ours.runs + peer.runs}
-    if len(cores) > 1:
-        print(f"  {work}: not valid against {peer.name}: OpenBLAS ran on {' and '.join(sorted(cores))}")
-        return []
-    for run in ours.runs + peer.runs:
-        assert run["residual"] <= 1, run  # NaN fails
-    note = f"{ours.seconds:.2f} s against {peer.seconds:.2f} s on {cores.pop()}"
-    return [Figure(work, f"wrenla / {peer.name}", peer.seconds / ours.seconds, must, goal, note=note)]
-
-
-def show_profile(contestant: Contestant) -> None:
-    """Say where the worker-seconds of the median run went."""
-    if not contestant.runs:
-        return
-    run = contestant.median_run
-    parts = []
-    for name, spent in run["profile"].items():
-        if isinstance(spent, dict):
-            parts.append(f"{name} {spent['seconds']:.2f} s ({spent['gflops']:.0f} GFLOP/s)")
-        else:
-            parts.append(f"{name} {spent:.2f} s")
-    print(f"  {contestant.name}, tile {run.get('tile', '-')}, worker-seconds: {', '.join(parts)}")
 
 
 def cholesky(rounds: int) -> list[Figure]:

@@ -16,6 +16,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.figure import Figure
+
 
 @dataclass
 class Contestant:
@@ -73,3 +75,33 @@ def compete(
                     text += f", residual {outcome['residual']:.2g}"
                 print(f"    round {number + 1}: {name}: {text}", flush=True)
     return contestants
+
+
+def ratio(work: str, ours: Contestant, peer: Contestant, must: float, goal: float) -> list[Figure]:
+    """Return our speed over a peer's, if both ran, and on the same core type."""
+    if not (ours.runs and peer.runs):
+        why = "; ".join(ours.failures[:1] + peer.failures[:1])
+        print(f"  {work}: no figure against {peer.name}: {why}")
+        return []
+    cores = {run["core"] for run in ours.runs + peer.runs}
+    if len(cores) > 1:
+        print(f"  {work}: not valid against {peer.name}: OpenBLAS ran on {' and '.join(sorted(cores))}")
+        return []
+    for run in ours.runs + peer.runs:
+        assert run["residual"] <= 1, run  # NaN fails
+    note = f"{ours.seconds:.2f} s against {peer.seconds:.2f} s on {cores.pop()}"
+    return [Figure(work, f"wrenla / {peer.name}", peer.seconds / ours.seconds, must, goal, note=note)]
+
+
+def show_profile(contestant: Contestant) -> None:
+    """Say where the worker-seconds of the median run went."""
+    if not contestant.runs:
+        return
+    run = contestant.median_run
+    parts = []
+    for name, spent in run["profile"].items():
+        if isinstance(spent, dict):
+            parts.append(f"{name} {spent['seconds']:.2f} s ({spent['gflops']:.0f} GFLOP/s)")
+        else:
+            parts.append(f"{name} {spent:.2f} s")
+    print(f"  {contestant.name}, tile {run.get('tile', '-')}, worker-seconds: {', '.join(parts)}")

@@ -217,7 +217,8 @@ class Watch:
             case "RunFinished":
                 from dataclasses import asdict
 
-                self.totals = asdict(event.totals)
+                for name, number in asdict(event.totals).items():  # a result may take several runs
+                    self.totals[name] = self.totals.get(name, 0) + number
 
     def profile(self, seconds: float) -> dict[str, Any]:
         """Return worker-seconds by what they went to; `outside` is planning, opening and closing."""

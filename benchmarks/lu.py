@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contest import Contestant, compete
+from benchmarks.contest import Contestant, compete, ratio, show_profile
 from benchmarks.contestants import Array, Memory, U, Watch, core, scratch, warm_memory
 from benchmarks.figure import Figure
 
@@ -26,23 +26,11 @@ def figures(rounds: int) -> list[Figure]:
     print(f"{work}: peer is LAPACK's getrf in memory, in place; solve: scipy.linalg.solve(assume_a='gen')")
     names = ["wrenla_lu", "lapack_getrf", "wrenla_solve", "scipy_solve"]
     c = compete(names, {"n": N}, rounds=rounds, module=__spec__.name)
-    found = _ratio(work, c["wrenla_lu"], c["lapack_getrf"], 0.75, 0.95)
-    found += _ratio(f"general solve n = {N}, no report", c["wrenla_solve"], c["scipy_solve"], 0.75, 1.0)
+    found = ratio(work, c["wrenla_lu"], c["lapack_getrf"], 0.75, 0.95)
+    found += ratio(f"general solve n = {N}, no report", c["wrenla_solve"], c["scipy_solve"], 0.75, 1.0)
     for name in ("wrenla_lu", "wrenla_solve"):
-        if c[name].runs:
-            run = c[name].median_run
-            print(f"  {name}, tile {run['tile']}: {json.dumps(run['profile'])}")
+        show_profile(c[name])
     return found + _large(c["wrenla_lu"])
-
-
-def _ratio(work: str, ours: Contestant, peer: Contestant, must: float, goal: float) -> list[Figure]:
-    if not (ours.runs and peer.runs):
-        print(f"  {work}: no figure: {'; '.join(ours.failures[:1] + peer.failures[:1])}")
-        return []
-    for run in ours.runs + peer.runs:
-        assert run["residual"] <= 1, run  # NaN fails
-    note = f"{ours.seconds:.2f} s against {peer.seconds:.2f} s on {ours.median_run['core']}"
-    return [Figure(work, f"wrenla / {peer.name}", peer.seconds / ours.seconds, must, goal, note=note)]
 
 
 def _large(small: Contestant) -> list[Figure]:
@@ -54,7 +42,7 @@ def _large(small: Contestant) -> list[Figure]:
         return []
     run = large.median_run
     assert run["residual"] <= 1, run
-    print(f"  tile {run['tile']}: {json.dumps(run['profile'])}")
+    show_profile(large)
     rate = (LARGE / N) ** 3 * small.seconds / large.seconds
     note = f"{2 * LARGE**3 / 3 / large.seconds / 1e9:.0f} GFLOP/s, {large.seconds:.1f} s"
     return [
