@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import wrenla as wl
-from wrenla.evaluate.evaluation import made
+from wrenla.evaluate.storing import made
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.plan import Plan, make_plan

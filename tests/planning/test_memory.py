@@ -17,7 +17,7 @@ import wrenla as wl
 from wrenla.planning.cut import Cut
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.plan import make_plan
-from wrenla.evaluate.evaluation import made
+from wrenla.evaluate.storing import made
 from wrenla.run.execute import _bind
 from wrenla.workspace.workspace import Workspace
 from wrenla_handler.tiles.worker import Worker

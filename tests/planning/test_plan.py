@@ -16,17 +16,25 @@ from hypothesis import strategies as st
 import wrenla as wl
 from benchmarks.clocked import clocked
 from wrenla.errors import PlanError
-from wrenla.evaluate.evaluation import made
+from wrenla.evaluate.settle import rehearse
+from wrenla.evaluate.storing import made
 from wrenla.planning import plan as plan_module
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
+from wrenla.planning.expression import Node
 from wrenla.planning.plan import Plan, make_plan
 
 MODEL = ExecutorModel(2, 60e9, 2e9, 1e-4, 60.0, 1 << 50)
 
 
 def plan_of(A: wl.BigMatrix, allowed: int = 1 << 50, cut: Cut | None = None) -> Plan:
-    return make_plan([made(A._node)], replace(MODEL, allowed_bytes=allowed), cut=cut)[0]
+    return make_plan([settled(A)], replace(MODEL, allowed_bytes=allowed), cut=cut)[0]
+
+
+def settled(A: wl.BigMatrix) -> Node:
+    """Return what an evaluation makes a plan for."""
+    (node,) = rehearse([A._node]).nodes
+    return made(node)
 
 
 Tile = int | tuple[int, int]
@@ -142,7 +150,7 @@ def test_the_seconds_are_those_of_a_run(way: str, monkeypatch: pytest.MonkeyPatc
     for workers in (1, 2, 20, 200):
         model = replace(MODEL, workers=workers)
         for cut in (None, Cut(), Cut("fixed", 1)):
-            plan, _ = make_plan([made(WAYS[way](60)._node)], model, cut=cut)
+            plan, _ = make_plan([settled(WAYS[way](60))], model, cut=cut)
             seconds = plan.seconds
             assert seconds == pytest.approx(clocked(plan), rel=0.01)
             assert seconds >= max(plan.work / workers, plan.critical_path) * (1 - 1e-9)

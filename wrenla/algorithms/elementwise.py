@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 
 from wrenla.algorithms.assemble import Copy, copy, rechunk
-from wrenla.algorithms.memo import SameTiles
+from wrenla.algorithms.procedure import SameTiles
 from wrenla.algorithms.views import add, flip, masked, negative, scale, view
 from wrenla.planning.expression import Description, Node, View, leaf, make, result_dtype
 from wrenla.planning.strips import Strip, combined, nested

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wrenla.algorithms.assemble import copy
-from wrenla.algorithms.memo import resolve, with_args
 from wrenla.arrays import check_arrays
 from wrenla.config import Settings, settings, store_for
 from wrenla.errors import SettingError, TooLargeError
 from wrenla.evaluate.saving import AlreadySaved, Claim, check_address, claim, saved_already
+from wrenla.evaluate.settle import Run, Settled, is_data, rehearse, settle
 from wrenla.evaluate.stored import check_current, stored_spec
+from wrenla.evaluate.storing import Storing, made
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
-from wrenla.planning.expression import Leaf, Node, View, leaf
+from wrenla.planning.expression import Leaf, Node, leaf
 from wrenla.planning.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
-from wrenla.run.events import Listener
+from wrenla.run.events import Event, Listener, RunFinished, Totals
 from wrenla.run.execute import Placed, Target, execute
-from wrenla.run.persisted import Owner
 from wrenla.units import format_bytes
+from wrenla.workspace.workspace import Workspace
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.stores.urls import open_store
-from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, HostArray, StoredArray
+from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, HostArray
 from wrenla_handler.tiles.layout import DTYPES, TileLayout
 
 _ELSEWHERE = {
@@ -48,7 +49,7 @@ _ELSEWHERE = {
 _AHEAD = 4
 """Tiles that are read ahead while a result is gathered."""
 
-__all__ = ["Options", "compute_nodes", "made", "persist_node", "plan_of", "save_node"]
+__all__ = ["Options", "compute_nodes", "persist_node", "plan_of", "save_node"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,142 +83,185 @@ class Options:
 def plan_of(nodes: Sequence[Node], executor: Executor | None) -> Plan:
     """Return the plan for some results."""
     model = (check_executor(executor) or default_executor()).model
-    plan, _ = make_plan([made(node) for node in nodes], model)
+    rehearsed = rehearse(nodes)
+    results = [made(node) for node in rehearsed.nodes]
+    others = Storing(rehearsed.others).targets.values()
+    plan, _ = make_plan([*results, *others], model)
     plan.check()
-    return plan
+    return replace(plan, results=plan.results[: len(results)], follows=tuple(rehearsed.follows))
 
 
 def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Options) -> list[Any]:
     """Compute some results and return them as NumPy arrays."""
     for node in nodes:
         _refuse_too_large(node, options.settings.max_compute_bytes)
-    executor = check_executor(executor) or default_executor()
-    nodes = resolve(nodes, lambda inner: persist_nodes(inner, executor, options))
-    _check_same(nodes)
-    # functions are evaluated by the workers, everything else can be read here
-    nodes = [made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in nodes]
-    owners = {owner.key: owner for node in nodes for owner in _owners(node)}
-    targets = [Target(owner) for owner in owners.values() if not owner.is_leaf]
-    leaves = {key: owner.op for key, owner in owners.items() if isinstance(owner.op, Leaf)}
-    specs = {key: op.spec for key, op in leaves.items()}
-    hosts = {op.spec.identity: op.payload for op in leaves.values() if isinstance(op.spec, HostArray)}
-    if not targets:
-        with executor.session(hosts, 0):
-            gathered = [_gather(node, specs, executor) for node in nodes]
-        _check_same(nodes)
-        return gathered
-    with (
-        options.listeners() as listeners,
-        execute(
-            targets,
-            executor,
-            root=store_for(executor.own_store),
-            shared=options.settings.shared_folders,
-            schedule=options.settings.schedule,
-            listeners=listeners,
-            unchanged=lambda: _check_same(nodes),
-        ) as (finished, _),
-    ):
-        specs |= {result.node.key: result.spec for result in finished}
-        with executor.home.holding(hosts):
-            gathered = [_gather(node, specs, executor) for node in nodes]
-        _check_same(nodes)  # views of stored matrices were read just now
-        return gathered
+    with _evaluating(executor, options) as evaluation:
+        settled = settle(nodes, evaluation.advance)
+        _check_same(settled.nodes)
+        # functions are evaluated by the workers, everything else can be read here
+        nodes = [
+            made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in settled.nodes
+        ]
+        with evaluation.run(nodes, settled.keep) as (arrays, data):
+            settled.remember(data)
+            return arrays
 
 
 def persist_node(node: Node, executor: Executor | None, options: Options) -> Node:
     """Compute a result and return it as data, kept as long as the returned node."""
-    return persist_nodes([node], executor, options)[0]
+    if is_data(node):
+        return node
+    with _evaluating(executor, options) as evaluation:
+        settled = settle([node], evaluation.advance)
+        _check_same(settled.nodes)
+        with evaluation.run([], [*settled.nodes, *settled.keep]) as (_, data):
+            settled.remember(data)
+        return data[settled.nodes[0].key]
 
 
-def persist_nodes(nodes: Sequence[Node], executor: Executor | None, options: Options) -> list[Node]:
-    """Compute some results in one run and return them as data, kept as long as one of the returned nodes.
+@contextmanager
+def _evaluating(executor: Executor | None, options: Options) -> Iterator[_Evaluation]:
+    """Hand out an evaluation, and end it: what is done stays if it is cut short by what may not last."""
+    with options.listeners() as listeners:
+        evaluation = _Evaluation(check_executor(executor) or default_executor(), options, listeners)
+        try:
+            yield evaluation
+        except BaseException as error:
+            evaluation.end(not isinstance(error, LinAlgError | np.linalg.LinAlgError | StaleMatrixError))
+            raise
+        evaluation.end(False)
 
-    Of what only says where tiles lie, the tiles stay where they are made, and it is one of those.
-    """
-    if all(map(_is_stored, nodes)):
-        return list(nodes)
-    executor = check_executor(executor) or default_executor()
-    nodes = resolve(nodes, lambda inner: persist_nodes(inner, executor, options))
-    _check_same(nodes)
-    order = {part.key: part for node in nodes for part in _parts(node)}
-    kept = {key: node for key, node in order.items() if _is_stored(node)}
-    targets = {
-        key: Target(node if node.bundle else made(node))
-        for key, node in order.items()
-        if not (_moves(node) or key in kept)
-    }
-    with (
-        options.listeners() as listeners,
-        execute(
+
+class _Evaluation:
+    """Runs of one evaluation, which follow each other in one folder, under one lease."""
+
+    def __init__(self, executor: Executor, options: Options, listeners: list[Listener]) -> None:
+        self.executor, self._options = executor, options
+        self.totals = Totals()
+        self._listeners = [*listeners, self._count]
+        self._root = store_for(executor.own_store)
+        self._folder: Workspace | None = None
+
+    def _count(self, event: Event) -> None:
+        if isinstance(event, RunFinished):
+            self.totals = event.totals
+
+    def _opened(self, key: str) -> Workspace:
+        if self._folder is None:
+            self._folder = Workspace(self._root, key)
+        return self._folder
+
+    def end(self, cut_short: bool) -> None:
+        """End the folder: what is kept stays, and all if it is `cut_short`."""
+        if self._folder is not None:
+            self._folder.resumable |= cut_short
+            self._folder.end()
+
+    @contextmanager
+    def run(
+        self,
+        fetch: Sequence[Node],
+        keep: Sequence[Node],
+        quiet: Container[str] = (),
+        saved: Target | None = None,
+        claimed: Callable[[], Mapping[str, Placed]] = dict,
+    ) -> Iterator[tuple[list[Any], dict[str, Node]]]:
+        """Compute some results in one run.
+
+        Parameters
+        ----------
+        fetch, keep : sequences of Node
+        quiet : container of str
+        saved : Target, optional
+            What is to be saved.
+        claimed : callable
+            As in `wrenla.run.execute.execute`, which `quiet` is for, too.
+
+        Yields
+        ------
+        list of ndarray
+            What was to be fetched.
+        dict of str to Node
+            What was to be kept, and what it looks at, as data, by its key.
+        """
+        storing = Storing(keep)
+        owners = {owner.key: owner for node in fetch for owner in _owners(node)}
+        leaves = {key: owner.op for key, owner in owners.items() if isinstance(owner.op, Leaf)}
+        specs: dict[str, ArraySpec] = {key: op.spec for key, op in leaves.items()}
+        hosts = {op.spec.identity: op.payload for op in leaves.values() if isinstance(op.spec, HostArray)}
+        made_here = [owner for owner in owners.values() if not owner.is_leaf]
+        targets = {node.key: Target(node) for node in [*made_here, *storing.targets.values()]}
+        if saved is not None:
+            targets[saved.node.key] = saved
+        if not targets:
+            with self.executor.session(hosts, 0):
+                gathered = [_gather(node, specs, self.executor) for node in fetch]
+            _check_same(fetch)
+            yield gathered, storing.stored({}, self._folder, self.executor)
+            return
+        nodes = [*fetch, *keep, *([] if saved is None else [saved.node])]
+        settings = self._options.settings
+        with execute(
             list(targets.values()),
-            executor,
-            root=store_for(executor.own_store),
-            shared=options.settings.shared_folders,
-            schedule=options.settings.schedule,
-            listeners=listeners,
+            self.executor,
+            self._opened,
+            root=self._root,
+            shared=settings.shared_folders,
+            schedule=settings.schedule,
+            listeners=self._listeners,
+            claimed=claimed,
             unchanged=lambda: _check_same(nodes),
-        ) as (finished, folder),
-    ):
-        folder.keep()
-    owner = Owner(folder, executor, [result.spec for result in finished])
-    for key, result in zip(targets, finished, strict=True):
-        kept[key] = leaf(result.spec, result.node.structure, None, owner)
-    for key, node in order.items():
-        if _moves(node):
-            kept[key] = with_args(node, tuple(kept[arg.key] for arg in node.args))
-    return [kept[node.key] for node in nodes]
+            quiet=quiet,
+        ) as finished:
+            specs |= {result.node.key: result.spec for result in finished}
+            with self.executor.home.holding(hosts):
+                gathered = [_gather(node, specs, self.executor) for node in fetch]
+            _check_same(nodes)  # views of stored matrices were read just now
+            done = {result.node.key: result.spec for result in finished}
+            yield gathered, storing.stored(done, self._folder, self.executor)
 
-
-def _is_stored(node: Node) -> bool:
-    return isinstance(node.op, Leaf) and isinstance(node.op.spec, StoredArray)
-
-
-def _moves(node: Node) -> bool:
-    """Tell whether a node is a view that only says where tiles lie."""
-    return isinstance(node.op, View) and node.op.moves
-
-
-def _parts(node: Node) -> Iterator[Node]:
-    """Yield a node after what it looks at, if it only says where tiles lie."""
-    if _moves(node):
-        for arg in node.args:
-            yield from _parts(arg)
-    yield node
+    def advance(self, request: Run) -> tuple[dict[str, Node], dict[str, Any], Totals]:
+        """Run a step of procedures: see `wrenla.evaluate.settle.Runner`."""
+        self.totals = Totals()
+        try:
+            with self.run(request.fetch, request.keep, request.quiet) as (arrays, data):
+                pass
+        except (LinAlgError, np.linalg.LinAlgError):
+            if self._folder is not None:
+                self._folder.sweep()
+            raise
+        fetched = dict(zip((node.key for node in request.fetch), arrays, strict=True))
+        return data, fetched, self.totals
 
 
 def save_node(
     node: Node, url: str, executor: Executor | None, overwrite: bool, options: Options, factor: str = ""
 ) -> Node:
     """Compute a result, store it at an address, maybe as a factor, and return it as data."""
-    executor = check_executor(executor) or default_executor()
-    (node,) = resolve([node], lambda inner: persist_nodes(inner, executor, options))
-    _check_same([node])
-    result = made(node)
-    if result.dtype not in DTYPES:
-        raise TypeError(f"a matrix of {result.dtype} cannot be saved: there are {', '.join(DTYPES)}")
-    with closing(open_store(url)) as store:
-        check_address(store)
-        wanted = TileLayout(
-            result.grid, result.dtype, result.ndim, result.structure, result=result.key, factor=factor
-        )
-        layout = None if overwrite else saved_already(store, wanted)
-        if layout is None:
-            try:
-                layout = _save(result, node, wanted, store, executor, overwrite, options)
-            except AlreadySaved:
-                layout = TileLayout.read(store)
-        return leaf(stored_spec(store, layout), layout.structure)
+    with _evaluating(executor, options) as evaluation:
+        settled = settle([node], evaluation.advance)
+        (node,) = settled.nodes
+        _check_same([node])
+        # what is kept has tiles of its own beside the saved ones, which somebody may replace
+        result = copy(node) if node.key in {kept.key for kept in settled.keep} else made(node)
+        if result.dtype not in DTYPES:
+            raise TypeError(f"a matrix of {result.dtype} cannot be saved: there are {', '.join(DTYPES)}")
+        with closing(open_store(url)) as store:
+            check_address(store)
+            wanted = TileLayout(
+                result.grid, result.dtype, result.ndim, result.structure, result=result.key, factor=factor
+            )
+            layout = None if overwrite else saved_already(store, wanted)
+            if layout is None:
+                try:
+                    layout = _save(result, settled, wanted, store, evaluation, overwrite)
+                except AlreadySaved:
+                    layout = TileLayout.read(store)
+            return leaf(stored_spec(store, layout), layout.structure)
 
 
 def _save(
-    result: Node,
-    node: Node,
-    layout: TileLayout,
-    store: Store,
-    executor: Executor,
-    overwrite: bool,
-    options: Options,
+    result: Node, settled: Settled, layout: TileLayout, store: Store, evaluation: _Evaluation, overwrite: bool
 ) -> TileLayout:
     claimed: list[Claim] = []
 
@@ -226,19 +270,8 @@ def _save(
         return {result.key: claimed[0].placed}
 
     try:
-        with (
-            options.listeners() as listeners,
-            execute(
-                [Target(result, store.url)],
-                executor,
-                root=store_for(executor.own_store),
-                shared=options.settings.shared_folders,
-                schedule=options.settings.schedule,
-                listeners=listeners,
-                claimed=take,
-                unchanged=lambda: _check_same([node]),
-            ),
-        ):
+        with evaluation.run([], settled.keep, saved=Target(result, store.url), claimed=take) as (_, data):
+            settled.remember(data)
             # Inside of the run: if it fails, the run has its tiles yet, and keeps them for the next attempt.
             return claimed[0].publish()
     except (LinAlgError, np.linalg.LinAlgError, StaleMatrixError):
@@ -265,11 +298,6 @@ def _refuse_too_large(node: Node, limit: int) -> None:
             f"{format_bytes(limit)}: store it with .save(url), take a part of it by slicing, "
             "or raise the limit (WRENLA_MAX_COMPUTE_BYTES)"
         )
-
-
-def made(node: Node) -> Node:
-    """Return a node that has an object for each of its tiles: data, views and bundles are copied."""
-    return copy(node) if node.is_leaf or node.is_view or node.bundle is not None else node
 
 
 def _owners(node: Node) -> Iterator[Node]:

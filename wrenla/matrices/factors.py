@@ -12,7 +12,7 @@ from wrenla.algorithms.elementwise import elementwise
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.factorizations.lu import identity
 from wrenla.algorithms.matmul import matmul
-from wrenla.algorithms.memo import Cell, Memo, memoized
+from wrenla.algorithms.procedure import Cell, Memo, memoized
 from wrenla.algorithms.reductions import det_triangular, slogdet_triangular
 from wrenla.algorithms.reductions import norm as matrix_norm
 from wrenla.algorithms.tile_views import from_lower

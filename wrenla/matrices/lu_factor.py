@@ -12,7 +12,7 @@ import numpy.typing as npt
 from wrenla.algorithms import solve as systems
 from wrenla.algorithms.assemble import full, take
 from wrenla.algorithms.factorizations.lu import LU, exchange, identity, lu, lu_solve, permutation, trapezoid
-from wrenla.algorithms.memo import Cell, Memo, memoized
+from wrenla.algorithms.procedure import Cell, Memo, memoized
 from wrenla.algorithms.reductions import norm as matrix_norm
 from wrenla.evaluate.evaluation import Options, compute_nodes
 from wrenla.executors.base import Executor

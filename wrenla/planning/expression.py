@@ -64,6 +64,8 @@ class Leaf:
     """What must not be garbage-collected while this leaf is in use, e.g. the owner of persisted tiles."""
     factor: str = field(default="", compare=False)
     """Of which factorization it was saved as the factor: whoever opens it may take it for the matrix."""
+    name: str = field(default="", compare=False, repr=False)
+    """Key of the expression that it is the result of: what is made of either has the same names."""
 
     @property
     def kind(self) -> type[ArraySpec]:
@@ -213,6 +215,8 @@ class Node:
     def key(self) -> str:
         """Structural identity: operation, version, parameters, arguments; of a leaf, its content's name."""
         if isinstance(self.op, Leaf):
+            if self.op.name:
+                return self.op.name
             text = f"leaf {self.op.spec.identity} {self.description}"
         else:
             text = f"{self.op!r} {self.op.version} {self.description} {[arg.key for arg in self.args]}"
@@ -339,7 +343,12 @@ def make(op: View | Operation, *args: Node) -> Node:
 
 
 def leaf(
-    spec: ArraySpec, structure: Structure = "general", payload: Any = None, *keepers: Any, factor: str = ""
+    spec: ArraySpec,
+    structure: Structure = "general",
+    payload: Any = None,
+    *keepers: Any,
+    factor: str = "",
+    name: str = "",
 ) -> Node:
     """Return the node of data that is there."""
     if structure != "general" and (
@@ -350,7 +359,7 @@ def leaf(
             f"this one is {spec.grid.shape} in tiles of {spec.grid.tile}"
         )
     description = Description(spec.grid, spec.dtype, structure, spec.ndim)
-    return Node(Leaf(spec, structure, payload, keepers, factor), (), description)
+    return Node(Leaf(spec, structure, payload, keepers, factor, name), (), description)
 
 
 def formula(

@@ -46,12 +46,15 @@ class Plan:
         How sums are cut into tasks.
     model : ExecutorModel
         The executor that it was made for.
+    follows : tuple of str
+        What may follow, as numbers decide.
     """
 
     results: tuple[Node, ...]
     graph: Graph
     cut: Cut
     model: ExecutorModel
+    follows: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> int:
@@ -221,6 +224,7 @@ class Plan:
             rows.append(("together", f"up to {self.batch} tasks go to a worker at once"))
         if self.dollars:
             rows.append(("cost", f"about ${self.dollars:.2g}"))
+        rows += [("may follow", text) for text in self.follows]
         return "\n".join([self._header(), *(f"  {name:<11}{text}" for name, text in rows)])
 
     __repr__ = __str__  # what a notebook shows of it

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from wrenla.planning.expression import Node, Operation
 from wrenla.planning.graph import Graph
 from wrenla.run.events import Event, TaskFinished
 
-__all__ = ["Conditioning"]
+__all__ = ["Conditioning", "warn_ill_conditioned"]
 
 
 class Conditioning:
@@ -28,14 +28,16 @@ class Conditioning:
     graph : Graph
     originals : mapping of str to Node
         What the arrays of the graph are.
+    quiet : container of str
+        Keys of nodes that are left out.
     """
 
-    def __init__(self, graph: Graph, originals: Mapping[str, Node]) -> None:
+    def __init__(self, graph: Graph, originals: Mapping[str, Node], quiet: Container[str] = ()) -> None:
         self._graph = graph
         self._solved: dict[str, tuple[int, str]] = {}
         for name in graph.tiles.arrays:
             op = (node := originals[name]).op
-            if isinstance(op, Operation) and (power := op.factor_power(node)):
+            if node.key not in quiet and isinstance(op, Operation) and (power := op.factor_power(node)):
                 self._solved[name] = power, node.dtype
         self._pivots: dict[str, tuple[float, float]] = {}
 
@@ -58,14 +60,19 @@ class Conditioning:
             bound = (low / high) ** power
             rcond = min(rcond, bound) if bound < np.finfo(dtype).eps else rcond
         if rcond < 1:
-            from scipy.linalg import LinAlgWarning
+            warn_ill_conditioned(f"rcond is at most {rcond:.3g}")
 
-            warnings.warn(
-                f"Ill-conditioned matrix: rcond is at most {rcond:.3g}, below the precision of its dtype, so "
-                "the solution may have no correct digit",
-                LinAlgWarning,
-                stacklevel=_depth(),
-            )
+
+def warn_ill_conditioned(why: str) -> None:
+    """Emit a `scipy.linalg.LinAlgWarning`, in the line of the user's that has asked for the solution."""
+    from scipy.linalg import LinAlgWarning
+
+    warnings.warn(
+        f"Ill-conditioned matrix: {why}, below the precision of its dtype, so the solution may have no "
+        "correct digit",
+        LinAlgWarning,
+        stacklevel=_depth(),
+    )
 
 
 def _depth() -> int:

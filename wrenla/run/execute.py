@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -111,6 +111,7 @@ class Finished:
 def execute(
     targets: Sequence[Target],
     executor: Executor,
+    opened: Callable[[str], Workspace],
     *,
     root: str,
     shared: str = "",
@@ -118,20 +119,22 @@ def execute(
     listeners: Sequence[Listener] = (),
     claimed: Callable[[], Mapping[str, Placed]] = dict,
     unchanged: Callable[[], None] = lambda: None,
-) -> Iterator[tuple[list[Finished], Workspace]]:
+    quiet: Container[str] = (),
+) -> Iterator[list[Finished]]:
     """Run what is needed for some results and hand out their tiles.
 
-    When the block ends well the run's folder is removed, unless the block has closed it to keep it. A
-    numerical failure removes it as well; any other keeps what is done, so that the same run can go on from
-    there.
+    Whoever has opened the folder ends it. A failure that is not numerical marks it as resumable, so that the
+    same run can go on from there.
 
     Parameters
     ----------
     targets : sequence of Target
         Their nodes are operations: they have tiles of their own.
     executor : Executor
+    opened : callable
+        Called with the key of the run when nothing speaks against it; returns its folder.
     root : str
-        URL of the store for temporaries.
+        URL of the store for temporaries, where the folder is.
     shared : str
         Folders that several machines have, as `reach_of` takes them.
     schedule : {"dataflow", "waves"}
@@ -141,8 +144,9 @@ def execute(
         Called when nothing speaks against the run, and before anything is written. Returns where the tiles
         of targets with an address go, by the keys of their nodes.
     unchanged : callable
-        Called when all tasks are done. Raises StaleMatrixError if what they have read has changed meanwhile:
-        then nothing of the run is kept.
+        Called when all tasks are done. Raises StaleMatrixError if what they have read has changed meanwhile.
+    quiet : container of str
+        Keys of nodes whose solutions nobody need be warned of: somebody looks at them.
     """
     plan, originals = make_plan(
         [target.node for target in targets],
@@ -152,7 +156,7 @@ def execute(
     plan.check()
     _check_reach(plan, originals, targets, root, shared, executor.reach)
     places = claimed()
-    folder = Workspace(root, _run_key(targets))
+    folder = opened(_run_key(targets))
     arrays: dict[str, ArraySpec] = {}
     try:
         # from now on what is there is in use: late copies of an earlier run's tasks do not clear up after it
@@ -168,15 +172,14 @@ def execute(
         if present:
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
         folder.store.put(MANIFEST, json.dumps(_manifest(plan, targets, executor), indent=1).encode())
-        conditioning = Conditioning(plan.graph, originals)
+        conditioning = Conditioning(plan.graph, originals, quiet)
         told: Sequence[Listener] = [*listeners, conditioning] if conditioning else listeners
         job = Job(folder.key, plan.graph, arrays, wanted, present, plan.batch)
         with executor.session(hosts, plan.projected), watched(originals.values()):
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), told)
             unchanged()
-            yield results, folder
+            yield results
     except (LinAlgError, np.linalg.LinAlgError):
-        folder.remove()
         try:
             unchanged()  # or else that may be why
         except StaleMatrixError:
@@ -185,23 +188,19 @@ def execute(
         raise
     except StaleMatrixError:  # tiles of old and new numbers may stand under one name, in the cache as well
         _forget(executor, arrays)
-        folder.remove()
         raise
     except BaseException as error:
-        folder.close()
+        folder.resumable = True
         if folder.lease.lost:
             error.add_note(f"another process has taken this one for dead and its place over: {folder.url}")
         error.add_note(_advice(plan, originals.values(), targets, folder))
         raise
     for other in folders_of(originals.values()):
         other.resumable = False
-    if folder.kept:
-        conditioning.warn()
-        return
     for spec in arrays.values():
-        if isinstance(spec, StoredArray | FunctionArray) and spec.url.startswith(folder.url):
+        ours = isinstance(spec, StoredArray | FunctionArray) and spec.url.startswith(folder.url)
+        if ours and not folder.keeps(spec.identity):
             executor.forget_array(spec)
-    folder.remove()
     conditioning.warn()
 
 
@@ -212,7 +211,9 @@ def _forget(executor: Executor, arrays: Mapping[str, ArraySpec]) -> None:
 
 def _advice(plan: Plan, nodes: Iterable[Node], targets: Sequence[Target], folder: Workspace) -> str:
     """Return the advice for a failed run: where finished tiles are, how to resume and to clean."""
-    persisted = list(folders_of(nodes)) if folder.store.reach != Reach.PROCESS else []
+    persisted = [other for other in folders_of(nodes) if other is not folder]
+    if folder.store.reach == Reach.PROCESS:
+        persisted = []
     for other in persisted:
         other.resumable = True
     urls = [target.url for target in targets if target.url]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from wrenla.executors.base import Executor
 from wrenla.planning.expression import Leaf, Node
 from wrenla.workspace.workspace import Workspace
-from wrenla_handler.tiles.arrays import ArraySpec
+from wrenla_handler.tiles.arrays import StoredArray
 
 __all__ = ["Owner", "folders_of"]
 
@@ -16,22 +16,20 @@ __all__ = ["Owner", "folders_of"]
 class Owner:
     """Ends with the last node over some persisted tiles, at the latest when the interpreter does.
 
-    Then it removes their folder. If a run that has used them was cut short, the folder is given back instead:
-    the same script goes on with these tiles, too.
+    Then it removes them, and their folder with the last of its tiles. If a run that has used them was cut
+    short, the folder is given back instead: the same script goes on with these tiles, too.
     """
 
-    def __init__(self, folder: Workspace, executor: Executor, specs: Sequence[ArraySpec]) -> None:
+    def __init__(self, folder: Workspace, executor: Executor, specs: Sequence[StoredArray]) -> None:
         self.folder = folder
-        weakref.finalize(self, _disown, folder, executor, specs)
+        token = folder.keep(spec.identity for spec in specs)
+        weakref.finalize(self, _disown, folder, token, executor, specs)
 
 
-def _disown(folder: Workspace, executor: Executor, specs: Sequence[ArraySpec]) -> None:
+def _disown(folder: Workspace, token: int, executor: Executor, specs: Sequence[StoredArray]) -> None:
     for spec in specs:
         executor.forget_array(spec)  # a mapped file takes space even when it is deleted
-    if folder.resumable:
-        folder.close()
-    else:
-        folder.remove()
+    folder.let_go(token)
 
 
 def folders_of(nodes: Iterable[Node]) -> Iterator[Workspace]:

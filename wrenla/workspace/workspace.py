@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
 import uuid
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -43,7 +44,9 @@ _open_here: set[str] = set()
 
 
 class Workspace:
-    """A run's own prefix, held by a lease until the folder is closed.
+    """Prefix of a run, or of several that follow each other, held by a lease until the folder is closed.
+
+    It ends when the runs have, and with the last of what is kept of them.
 
     Parameters
     ----------
@@ -63,17 +66,69 @@ class Workspace:
         if lease is None:
             raise StoreError(f"{self.url}: a lease with a name of our own is somebody else's; try again")
         self.lease = lease
-        self.kept = False
-        self.resumable = False  # a run that needs what is here was cut short
+        self.resumable = False
+        """Whether a run that needs what is here was cut short: then it stays when the folder ends."""
+        # The garbage collector lets go of what is kept, in any thread and between any two lines. So what is
+        # shared with it changes in single steps: one of a dict, one of a list.
+        self._kept: dict[int, frozenset[str]] = {}
+        self._runs, self._ends, self._tokens = [True], [True], itertools.count()
         _open_here.add(self.url)
 
     def place(self, name: str) -> str:
         """Return the URL of an array of this run."""
         return join(self.url, name)
 
-    def keep(self) -> None:
-        """Do not remove the folder when the run ends; the caller then must."""
-        self.kept = True
+    def keep(self, arrays: Iterable[str]) -> int:
+        """Keep some arrays beyond the runs, until `let_go` of the number that is returned."""
+        token = next(self._tokens)
+        self._kept[token] = frozenset(arrays)
+        return token
+
+    def keeps(self, array: str) -> bool:
+        """Tell whether an array is kept beyond the runs."""
+        return any(array in arrays for arrays in list(self._kept.values()))
+
+    def let_go(self, token: int) -> None:
+        """Remove what was kept, unless a run that needs it was cut short."""
+        arrays = self._kept.pop(token, frozenset())
+        if not (self._runs or self._kept):
+            self._end()
+        elif not self.resumable:
+            self._drop(lambda name: name in arrays and not self.keeps(name))
+
+    def end(self) -> None:
+        """End the runs: what is not kept goes, unless they were cut short."""
+        self._runs.clear()
+        if not self._kept:
+            self._end()
+        elif not self.resumable:
+            self._drop(lambda name: not self.keeps(name), uploads=True)
+
+    def sweep(self) -> None:
+        """Remove what is not kept: the runs go on another way."""
+        self._drop(lambda name: not self.keeps(name))
+
+    def _end(self) -> None:
+        try:
+            self._ends.pop()
+        except IndexError:
+            return  # the other one does it
+        if self.resumable:
+            self.close()
+        else:
+            self.remove()
+
+    def _drop(self, goes: Callable[[str], bool], uploads: bool = False) -> None:
+        """Remove the tiles of some arrays, and maybe the arrays that were brought to the workers."""
+        if os.getpid() != self._process or not self.lease.still_held():
+            return
+        named = ((key, key.partition("/")[0]) for key in self.store.list())
+        tiles = [
+            key
+            for key, name in named
+            if (has_tiles(name) and goes(name)) or (uploads and name.startswith("array-"))
+        ]
+        delete_all(self.store, tiles)
 
     def close(self) -> None:
         """Give the lease back and keep the tiles: another run may go on from here."""

@@ -1,0 +1,312 @@
+"""Settling: run the procedures in some expressions, step by step, until only expressions are left.
+
+The steps of several procedures go together: what they share is computed once, as in one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wrenla.algorithms.procedure import Cell, Fetch, Outcome, Pending, Steps, with_args
+from wrenla.planning.canonical import topological
+from wrenla.planning.expression import Leaf, Node, View
+from wrenla.run.events import Totals
+from wrenla_handler.linalg_errors import LinAlgError
+from wrenla_handler.tiles.arrays import StoredArray
+
+__all__ = ["Rehearsed", "Run", "Settled", "is_data", "rehearse", "settle"]
+
+
+class Run(NamedTuple):
+    """One run of an evaluation.
+
+    Attributes
+    ----------
+    keep : sequence of Node
+        What is computed and comes back as data.
+    fetch : sequence of Node
+        What comes back as arrays.
+    quiet : frozenset of str
+        Keys of nodes whose solutions nobody need be warned of.
+    """
+
+    keep: Sequence[Node]
+    fetch: Sequence[Node]
+    quiet: frozenset[str]
+
+
+Runner = Callable[[Run], tuple[dict[str, Node], dict[str, Any], Totals]]
+"""Runs, and returns by key what is data now, also parts of what was asked for; arrays; sums over tasks."""
+
+
+class Settled(NamedTuple):
+    """Expressions without procedures.
+
+    Attributes
+    ----------
+    nodes : list of Node
+    keep : list of Node
+        What they read that is to be kept when they are computed.
+    remember : callable
+        To be told, by key, what is data then.
+    """
+
+    nodes: list[Node]
+    keep: list[Node]
+    remember: Callable[[dict[str, Node]], None]
+
+
+class Rehearsed(NamedTuple):
+    """What a plan shows: the results, what is computed for procedures beside them, and what may follow."""
+
+    nodes: list[Node]
+    others: list[Node]
+    follows: list[str]
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A procedure at work."""
+
+    cell: Cell
+    steps: Steps
+    request: list[Node | Fetch] | None = None
+    outcome: Outcome | None = None
+    totals: Totals = field(default_factory=Totals)
+
+    def go_on(self, move: Callable[[], Sequence[Node | Fetch]]) -> None:
+        try:
+            self.request = list(move())
+        except StopIteration as end:
+            self.request, self.outcome = None, end.value
+
+    def expressions(self) -> list[Node]:
+        return [each.node if isinstance(each, Fetch) else each for each in self.request or ()]
+
+
+class _Settling:
+    """Procedures in some expressions, and what they have come to."""
+
+    def __init__(self, nodes: Sequence[Node], dry: bool = False) -> None:
+        self.roots, self.dry = list(nodes), dry
+        self.running: dict[int, _Running] = {}
+        self.follows: dict[str, None] = {}
+        self._kept: list[_Running] = []
+        self._known: dict[str, Node] = {}
+
+    def close(self) -> None:
+        for running in self.running.values():
+            running.steps.close()
+
+    def replace(self) -> list[bool]:
+        """Put what is known in the place of procedures, begin new ones, and tell which roots have to wait."""
+        self.roots, waits = self._replaced(self.roots)
+        return waits
+
+    def ready(self) -> list[_Running]:
+        """Return the procedures whose requests wait for no other one."""
+        ready: list[_Running] = []
+        while True:
+            begun = len(self.running)
+            ready.clear()
+            for running in list(self.running.values()):
+                if running.request is None:
+                    continue
+                nodes, waits = self._replaced(running.expressions())
+                running.request = [
+                    Fetch(node) if isinstance(each, Fetch) else node
+                    for each, node in zip(running.request, nodes, strict=True)
+                ]
+                if not any(waits):
+                    ready.append(running)
+            if len(self.running) == begun:
+                return ready
+
+    def keep(self) -> list[Node]:
+        """Return results that are expressions: to be kept by the next run."""
+        return [node for running in self._kept for node in self._nodes(running)]
+
+    def remember(self, data: dict[str, Node]) -> None:
+        """Take note of what is data now."""
+        kept = {node.key for node in self.keep()}
+        self._known.update(data)
+        if kept <= self._known.keys():
+            for running in self._kept:
+                nodes, _ = self._replaced(self._nodes(running))
+                self._finish(running, nodes)
+            self._kept.clear()
+
+    def send(self, running: _Running, items: Sequence[Any]) -> None:
+        running.go_on(lambda: running.steps.send(items))
+        self._ended(running)
+
+    def throw(self, running: _Running, error: Exception) -> None:
+        running.go_on(lambda: running.steps.throw(error))
+        self._ended(running)
+
+    def _replaced(self, nodes: Sequence[Node]) -> tuple[list[Node], list[bool]]:
+        done: dict[str, tuple[Node, bool]] = {}
+        for node in topological(nodes):
+            if (data := self._known.get(node.key)) is not None:
+                done[node.key] = data, False
+                continue
+            args = [done[arg.key] for arg in node.args]
+            new, waits = with_args(node, tuple(arg for arg, _ in args)), any(waiting for _, waiting in args)
+            if isinstance(new.op, Pending) and not waits:
+                found = self._result(new, new.op)
+                if found is None:
+                    waits = True
+                else:
+                    (new,), (waits,) = self._replaced([found])
+            done[node.key] = new, waits
+        pairs = [done[node.key] for node in nodes]
+        return [node for node, _ in pairs], [waiting for _, waiting in pairs]
+
+    def _result(self, node: Node, op: Pending) -> Node | None:
+        """Return what a procedure has come to, None while it is at work."""
+        if op.cell.stored:
+            return op.cell.stored[op.number]
+        running = self.running.get(id(op.cell))
+        if running is None:
+            if op.follows:
+                self.follows[op.follows] = None
+            running = self.running[id(op.cell)] = _Running(op.cell, op.steps(*node.args))
+            running.go_on(lambda: next(running.steps))
+            self._ended(running)
+        return None if running.outcome is None else running.outcome.nodes[op.number]
+
+    def _ended(self, running: _Running) -> None:
+        if running.outcome is not None and not self.dry:
+            nodes, waits = self._replaced(self._nodes(running))
+            if all(map(is_data, nodes)) and not any(waits):
+                self._finish(running, nodes)
+            else:
+                self._kept.append(running)
+        elif running.outcome is not None:
+            self._kept.append(running)
+
+    def _nodes(self, running: _Running) -> list[Node]:
+        assert running.outcome is not None
+        return self._replaced(list(running.outcome.nodes))[0]
+
+    def _finish(self, running: _Running, nodes: Sequence[Node]) -> None:
+        assert running.outcome is not None
+        # Without a lock, which would be held for a whole run: of two threads that need it at once both
+        # compute it, to the same bits, and the copy that is not remembered goes with its last user.
+        running.cell.stored = tuple(nodes)
+        report = running.outcome.report
+        running.cell.report = None if report is None else report(running.totals)
+
+
+def is_data(node: Node) -> bool:
+    """Tell whether all tiles of a node are stored, maybe elsewhere than it says itself."""
+    if isinstance(node.op, View):
+        return node.op.moves and all(map(is_data, node.args))
+    return isinstance(node.op, Leaf) and isinstance(node.op.spec, StoredArray)
+
+
+def settle(nodes: Sequence[Node], run: Runner) -> Settled:
+    """Run the procedures in some expressions.
+
+    Parameters
+    ----------
+    nodes : sequence of Node
+    run : callable
+        See `Runner`.
+    """
+    settling = _Settling(nodes)
+    try:
+        while True:
+            waits = settling.replace()
+            if not any(waits):
+                return Settled(settling.roots, settling.keep(), settling.remember)
+            ready = settling.ready()
+            # what does not wait may share parts with what procedures ask for
+            beside = [
+                node
+                for node, waiting in zip(settling.roots, waits, strict=True)
+                if not (waiting or is_data(node) or node.is_leaf)
+            ]
+            assert ready, "a procedure waits for itself"
+            try:
+                _together(settling, ready, beside, run)
+            except (LinAlgError, np.linalg.LinAlgError) as error:
+                if len(ready) == 1 and not beside:
+                    settling.throw(ready[0], error)
+                else:
+                    _one_by_one(settling, ready, run)
+    finally:
+        settling.close()
+
+
+def _together(settling: _Settling, ready: Sequence[_Running], beside: Sequence[Node], run: Runner) -> None:
+    keep, fetch = settling.keep(), []
+    for running in ready:
+        for each in running.request or ():
+            if isinstance(each, Fetch):
+                fetch.append(each.node)
+            else:
+                keep.append(each)
+    heard = {node.key for node in topological(beside)}
+    quiet = frozenset(node.key for node in topological([*keep, *fetch])) - heard
+    lasting = {*settling.keep(), *beside}
+    data, arrays, totals = run(Run([*keep, *beside], fetch, quiet))
+    settling.remember({key: node for key, node in data.items() if key in _names(lasting)})
+    for running in ready:
+        _add(running.totals, totals)
+        settling.send(
+            running,
+            [
+                arrays[each.node.key] if isinstance(each, Fetch) else data[each.key]
+                for each in running.request or ()
+            ],
+        )
+
+
+def _names(nodes: set[Node]) -> set[str]:
+    """Return the keys of nodes, and of what they look at."""
+    names: set[str] = set()
+    for node in nodes:
+        names.add(node.key)
+        if isinstance(node.op, View) and node.op.moves:
+            names |= _names(set(node.args))
+    return names
+
+
+def _one_by_one(settling: _Settling, ready: Sequence[_Running], run: Runner) -> None:
+    """Run requests alone, so that each procedure learns of its own failure."""
+    for running in ready:
+        try:
+            _together(settling, [running], [], run)
+        except (LinAlgError, np.linalg.LinAlgError) as error:
+            settling.throw(running, error)
+
+
+def _add(totals: Totals, more: Totals) -> None:
+    for each in fields(Totals):
+        setattr(totals, each.name, getattr(totals, each.name) + getattr(more, each.name))
+
+
+def rehearse(nodes: Sequence[Node]) -> Rehearsed:
+    """Go through procedures without data: as if every number were 0, and each first attempt good enough."""
+    settling = _Settling(nodes, dry=True)
+    others: dict[str, Node] = {}
+    try:
+        while any(settling.replace()):
+            for running in settling.ready():
+                others |= {node.key: node for node in running.expressions()}
+                items = [
+                    np.zeros(each.node.grid.shape[: each.node.ndim], each.node.dtype)[()]
+                    if isinstance(each, Fetch)
+                    else each
+                    for each in running.request or ()
+                ]
+                settling.send(running, items)
+        others |= {node.key: node for node in settling.keep()}
+        return Rehearsed(settling.roots, list(others.values()), list(settling.follows))
+    finally:
+        settling.close()

@@ -1,0 +1,91 @@
+"""Storing: results as data, kept as long as somebody uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from wrenla.algorithms.assemble import copy
+from wrenla.algorithms.procedure import with_args
+from wrenla.evaluate.settle import is_data
+from wrenla.executors.base import Executor
+from wrenla.planning.expression import Node, View, leaf
+from wrenla.run.persisted import Owner
+from wrenla.workspace.workspace import Workspace
+from wrenla_handler.tiles.arrays import StoredArray
+
+__all__ = ["Storing", "made"]
+
+
+def made(node: Node) -> Node:
+    """Return a node that has an object for each of its tiles: data, views and bundles are copied."""
+    return copy(node) if node.is_leaf or node.is_view or node.bundle is not None else node
+
+
+class Storing:
+    """What a run has to make so that some results are data.
+
+    Of what only says where tiles lie, the tiles stay where they are made, and it is one of those.
+
+    Attributes
+    ----------
+    targets : dict of str to Node
+        Operations, by the keys of what they stand for.
+    """
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._nodes = nodes
+        self._order = {part.key: part for node in nodes for part in _parts(node)}
+        self.targets = {
+            key: node if node.bundle else made(node)
+            for key, node in self._order.items()
+            if not (_moves(node) or is_data(node))
+        }
+
+    def stored(
+        self, specs: Mapping[str, StoredArray], folder: Workspace | None, executor: Executor
+    ) -> dict[str, Node]:
+        """Return all that is data now, by key.
+
+        Parameters
+        ----------
+        specs : mapping of str to StoredArray
+            What the targets have come to, by their own keys.
+        folder : Workspace
+            Where they are.
+        executor : Executor
+        """
+        kept = {key: node for key, node in self._order.items() if is_data(node)}
+        for group in self._groups():
+            assert folder is not None
+            here = {key: specs[self.targets[key].key] for key in group}
+            owner = Owner(folder, executor, list(here.values()))
+            for key, spec in here.items():
+                kept[key] = leaf(spec, self.targets[key].structure, None, owner, name=key)
+        for key, node in self._order.items():
+            if _moves(node):
+                kept[key] = with_args(node, tuple(kept[arg.key] for arg in node.args))
+        return kept
+
+    def _groups(self) -> list[set[str]]:
+        """Return the targets that go together, as one result is made of them."""
+        groups: list[set[str]] = []
+        for node in self._nodes:
+            own = {part.key for part in _parts(node)} & self.targets.keys()
+            shared = [group for group in groups if group & own]
+            groups = [group for group in groups if not group & own]
+            if own:
+                groups.append(own.union(*shared))
+        return groups
+
+
+def _moves(node: Node) -> bool:
+    """Tell whether a node is a view that only says where tiles lie."""
+    return isinstance(node.op, View) and node.op.moves
+
+
+def _parts(node: Node) -> Iterator[Node]:
+    """Yield a node after what it looks at, if it only says where tiles lie."""
+    if _moves(node):
+        for arg in node.args:
+            yield from _parts(arg)
+    yield node
