@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 __all__ = ["Figure"]
 
@@ -10,6 +11,9 @@ __all__ = ["Figure"]
 @dataclass(frozen=True)
 class Figure:
     """One line of the table: a measured figure beside what it must reach and what we want."""
+
+    HEAD: ClassVar = ("work", "figure", "measured", "must", "goal", "verdict", "note")
+    ABOUT: ClassVar = ""
 
     work: str
     figure: str
@@ -29,3 +33,10 @@ class Figure:
             return self.value <= bound if self.smaller_is_better else self.value >= bound
 
         return "goal" if reached(self.goal) else "reached" if reached(self.must) else "MISSED"
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        """The cells of its line."""
+        sign = "≤" if self.smaller_is_better else "≥"
+        bounds = ("" if bound is None else f"{sign} {bound:g}" for bound in (self.must, self.goal))
+        return (self.work, self.figure, f"{self.value:.3g} {self.unit}", *bounds, self.verdict, self.note)

@@ -176,6 +176,54 @@ def graded(n: int, dtype: str) -> Array:
     return np.asarray(normal((n, n), dtype, 10) * sizes[:, None], dtype)
 
 
+def graded_columns(n: int, dtype: str) -> Array:
+    sizes = np.geomspace(1, unit_roundoff(dtype), n)[rng(14).permutation(n)]
+    return np.asarray(normal((n, n), dtype, 14) * sizes, dtype)
+
+
+def kahan(n: int, dtype: str) -> Array:
+    """Upper triangular, and much worse conditioned than its diagonal says."""
+    s, c = np.sin(1.2), np.cos(1.2)
+    return turned((s ** np.arange(n))[:, None] * (np.eye(n) - c * np.triu(np.ones((n, n)), 1)), dtype)
+
+
+def wilkinson(n: int, dtype: str, multiplier: float = 1.0) -> Array:
+    """Partial pivoting exchanges no row, and the last column grows to (1 + multiplier)ⁿ⁻¹; condition n."""
+    a = np.eye(n) - np.tril(np.full((n, n), multiplier), -1)
+    a[:, -1] = 1
+    if np.dtype(dtype).kind == "c":
+        a = a * np.exp(1j * np.arange(n))  # |re| + |im| decides on a pivot: all of a column have one phase
+    return np.asarray(a, dtype)
+
+
+def foster(n: int, dtype: str, length: float = 40.0) -> Array:
+    """A Volterra equation by the trapezoidal rule (Foster 1994, k = c = 1); growth is about e^length."""
+    h = length / (n - 1)
+    a = np.tril(np.full((n, n), -h), -1)
+    a[1:, 0] = -h / 2
+    a[np.diag_indices(n)] = 1 - h / 2
+    a[0, 0] = 1
+    a[:, -1] -= 1
+    return turned(a, dtype)
+
+
+def zero_row_and_column(n: int, dtype: str, at: int) -> Array:
+    a = well_conditioned(n, dtype)
+    a[at], a[:, at] = 0, 0
+    return a
+
+
+def one_negative_eigenvalue(n: int, dtype: str) -> Array:
+    return with_eigenvalues([*np.linspace(1, 2, n - 1), -0.5], dtype, seed=n)
+
+
+def last_pivot_is_minus_one(n: int, dtype: str) -> Array:
+    L = np.tril(np.ones((n, n)))
+    signs = np.ones(n)
+    signs[-1] = -1
+    return turned((L * signs) @ L.T, dtype)  # small integers: every pivot is exact
+
+
 def vandermonde(n: int, dtype: str) -> Array:
     points = np.exp(2j * np.pi * np.arange(n) / n) if np.dtype(dtype).kind == "c" else np.linspace(-1, 1, n)
     return np.asarray(np.vander(points), dtype)

@@ -14,7 +14,7 @@ from wrenla.linalg import NotPositiveDefiniteError
 from wrenla_handler.stores.memory import MemoryStore
 
 from . import gallery
-from .gallery import DTYPES, Array
+from .gallery import DTYPES, Array, last_pivot_is_minus_one, one_negative_eigenvalue, zero_row_and_column
 
 TILES = (1, 3, 8, 64)
 
@@ -22,23 +22,6 @@ TILES = (1, 3, 8, 64)
 def lapack_info(a: Array) -> int:
     (potrf,) = get_lapack_funcs(("potrf",), (a,))
     return int(potrf(a, lower=True)[1])
-
-
-def one_negative_eigenvalue(n: int, dtype: str) -> Array:
-    return gallery.with_eigenvalues([*np.linspace(1, 2, n - 1), -0.5], dtype, seed=n)
-
-
-def zero_row_and_column(n: int, dtype: str, at: int) -> Array:
-    a = gallery.well_conditioned(n, dtype)
-    a[at], a[:, at] = 0, 0
-    return a
-
-
-def last_pivot_is_minus_one(n: int, dtype: str) -> Array:
-    L = np.tril(np.ones((n, n)))
-    signs = np.ones(n)
-    signs[-1] = -1
-    return gallery.turned((L * signs) @ L.T, dtype)  # small integers: every pivot is exact
 
 
 def bad_cases(dtype: str) -> dict[str, Array]:
