@@ -46,22 +46,26 @@ class NotPositiveDefiniteError(LinAlgError):
 
 
 class NotFiniteError(LinAlgError, ValueError):
-    """A matrix that is factored holds NaN or infinity.
+    """A matrix that is factored, or a right-hand side, holds NaN or infinity.
 
     Parameters
     ----------
     column : int
         The first column where they are (counted from 0, over the whole matrix).
+    what : {"matrix", "right-hand side"}
     """
 
-    def __init__(self, column: int) -> None:
-        super().__init__(column)
-        self.column = column
+    def __init__(self, column: int, what: str = "matrix") -> None:
+        super().__init__(column, what)
+        self.column, self.what = column, what
 
     def __str__(self) -> str:
+        place = f"column {self.column} (counted from 0) of the {self.what} holds NaN or infinity"
+        if self.what != "matrix":
+            return f"{place}: look at its data there"
         return (
-            f"column {self.column} (counted from 0) of the matrix holds NaN or infinity, or its elimination "
-            "has overflowed: look at its data there; divide a matrix of very large numbers by the largest"
+            f"{place}, or its elimination has overflowed: look at its data there; divide a matrix of very "
+            "large numbers by the largest"
         )
 
 

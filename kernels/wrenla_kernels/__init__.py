@@ -15,6 +15,7 @@ from wrenla_kernels.layout import DTYPES, Matrix, Op, Triangle
 from wrenla_kernels.reductions import (
     abs_column_sums,
     abs_row_sums,
+    abs_sizes,
     column_sums,
     combine_sum_squares,
     diagonal,
@@ -40,6 +41,7 @@ __all__ = [
     "Triangle",
     "abs_column_sums",
     "abs_row_sums",
+    "abs_sizes",
     "add_diagonal",
     "apply_op",
     "apply_ufunc",

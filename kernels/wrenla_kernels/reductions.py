@@ -18,6 +18,7 @@ from wrenla_kernels.layout import PANEL_ENTRIES, Matrix, checked, columns_in_pan
 __all__ = [
     "abs_column_sums",
     "abs_row_sums",
+    "abs_sizes",
     "column_sums",
     "combine_sum_squares",
     "diagonal",
@@ -128,6 +129,43 @@ def abs_column_sums(a: Matrix) -> Matrix:
         for panel in columns_in_panels(a):
             np.abs(a[:, panel]).sum(axis=0, keepdims=True, out=sums[:, panel])
     return sums
+
+
+def abs_sizes(a: Matrix) -> tuple[Matrix, Matrix, Any]:
+    """Return `abs_row_sums`, `abs_column_sums` and the largest absolute value, in one pass.
+
+    Parameters
+    ----------
+    a
+        (m, n) matrix. Never written.
+
+    Returns
+    -------
+    Matrix
+        (m, 1) matrix, real.
+    Matrix
+        (1, n) matrix, real.
+    real number
+        NaN if there is one; 0 for a matrix without entries.
+
+    Examples
+    --------
+    >>> rows, columns, largest = abs_sizes(np.array([[3 + 4j, -1]], order="F"))
+    >>> rows.item(), columns.tolist(), largest.item()
+    (6.0, [[5.0, 1.0]], 5.0)
+    """
+    a = checked("a", a)
+    real = a.real.dtype
+    rows = np.zeros(a.shape[0], real)
+    columns, largest = np.zeros((1, a.shape[1]), real, order="F"), real.type(0)
+    with np.errstate(all="ignore"):
+        for panel in columns_in_panels(a):
+            sizes = np.abs(a[:, panel])
+            # by BLAS, which adds along rows in two thirds of NumPy's time
+            rows += sizes @ np.ones(sizes.shape[1], real)
+            columns[0, panel] = np.ones(sizes.shape[0], real) @ sizes
+            largest = np.maximum(largest, sizes.max(initial=0))
+    return rows[:, np.newaxis], columns, largest
 
 
 def max_abs(a: Matrix) -> Matrix:

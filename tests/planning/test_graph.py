@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import wrenla as wl
+from wrenla.evaluate.settle import rehearse
 from wrenla.evaluate.storing import made
 from wrenla.planning.canonical import topological
 from wrenla.planning.cost_model import ExecutorModel
@@ -59,6 +60,7 @@ def matrices(draw: st.DrawFn) -> wl.BigMatrix:
 
 
 def graph_of(node: Node, cut: Cut, whole: bool = False) -> Graph:
+    (node,) = rehearse([node]).nodes
     node = made(node)
     tiles = TileGraph(topological([node]), frozenset({node.key} if whole else ()))
     return Graph(tiles, cut, MODEL)

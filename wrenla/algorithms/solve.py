@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -19,15 +19,45 @@ from wrenla.algorithms.views import flip, triangle
 from wrenla.planning.expression import Leaf, Node, result_dtype
 from wrenla.vocabulary import Solver
 
-__all__ = ["cho_solve", "det", "det_lu", "inv", "refuse_factor", "slogdet", "slogdet_lu", "solve"]
+__all__ = [
+    "System",
+    "cho_solve",
+    "det",
+    "det_lu",
+    "inv",
+    "refuse_factor",
+    "slogdet",
+    "slogdet_lu",
+    "solve",
+    "system",
+]
 
 
 _CHECKED = ("lower", "upper", "diagonal", "hermitian", "symmetric")
 """Words that a matrix of another structure does not fit; a positive definite one is Hermitian."""
 
 
-def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> Node:
-    """Return X with A X = B, by the known or claimed structure of A; a claim is checked in data."""
+class System(NamedTuple):
+    """A linear system A X = B, and how it is to be solved.
+
+    Attributes
+    ----------
+    kind : Solver
+    A : Node
+        What is factored: a claim is checked when its tiles are read.
+    whole : Node
+        The same matrix as one that products read.
+    B : Node
+    """
+
+    kind: Solver
+    A: Node
+    whole: Node
+    B: Node
+
+
+def system(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> System:
+    """Return how A X = B is solved, by the known or claimed structure of A; a claim is checked in data."""
     if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
         raise ValueError(f"solve: the matrix must be square, not {A.grid.shape}")
     if B.ndim not in (1, 2) or B.grid.shape[0] != A.grid.shape[0]:
@@ -36,21 +66,34 @@ def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> N
         )
     if solver not in ("lower", "upper"):
         refuse_factor("solve", A)
-    kind = _kind(A, solver)
+    kind, whole = _kind(A, solver), A
     if kind == "general" and check:
         kind = found(A)
     elif check and kind != A.structure and (kind in _CHECKED or A.structure == "general"):
         A = claimed(A, kind)
+    match kind:
+        case "pos":
+            whole = from_lower(whole, "hermitian")
+        case "hermitian" | "symmetric":
+            A, whole = from_lower(A, kind), from_lower(whole, kind)
+        case "general":
+            pass
+        case _:
+            return System(kind, A, whole, B)
+    return System(kind, _as_precise(A, B), whole, B)
+
+
+def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> Node:
+    """Return X with A X = B, as the factorization gives it: nobody looks at the residual."""
+    kind, A, _, B = system(A, B, solver, check)
     match kind:
         case "lower" | "upper":
             return solve_triangular(A, B, kind)
         case "diagonal":  # of the lower triangle's upper one the diagonal is left
             return solve_triangular(triangle(A, "lower"), B, "upper")
         case "pos":
-            return cho_solve(cholesky(_as_precise(A, B)), B)
-        case "hermitian" | "symmetric":
-            A = from_lower(A, kind)
-    return lu_solve(lu(_as_precise(A, B)), B)
+            return cho_solve(cholesky(A), B)
+    return lu_solve(lu(A), B)
 
 
 def refuse_factor(what: str, A: Node) -> None:

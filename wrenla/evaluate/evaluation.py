@@ -21,7 +21,7 @@ from wrenla.evaluate.stored import check_current, stored_spec
 from wrenla.evaluate.storing import Storing, made
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
-from wrenla.planning.expression import Leaf, Node, leaf
+from wrenla.planning.expression import Leaf, Node, leaf, with_report
 from wrenla.planning.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import Event, Listener, RunFinished, Totals
@@ -257,7 +257,8 @@ def save_node(
                     layout = _save(result, settled, wanted, store, evaluation, overwrite)
                 except AlreadySaved:
                     layout = TileLayout.read(store)
-            return leaf(stored_spec(store, layout), layout.structure)
+            report = node.op.report if isinstance(node.op, Leaf) else None
+            return with_report(leaf(stored_spec(store, layout), layout.structure), report)
 
 
 def _save(

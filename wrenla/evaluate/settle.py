@@ -13,7 +13,7 @@ import numpy as np
 
 from wrenla.algorithms.procedure import Cell, Fetch, Outcome, Pending, Steps, with_args
 from wrenla.planning.canonical import topological
-from wrenla.planning.expression import Leaf, Node, View
+from wrenla.planning.expression import Leaf, Node, View, with_report
 from wrenla.run.events import Totals
 from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.tiles.arrays import StoredArray
@@ -197,9 +197,10 @@ class _Settling:
         assert running.outcome is not None
         # Without a lock, which would be held for a whole run: of two threads that need it at once both
         # compute it, to the same bits, and the copy that is not remembered goes with its last user.
+        if running.outcome.report is not None:
+            running.cell.report = running.outcome.report(running.totals)
+            nodes = [with_report(node, running.cell.report) for node in nodes]
         running.cell.stored = tuple(nodes)
-        report = running.outcome.report
-        running.cell.report = None if report is None else report(running.totals)
 
 
 def is_data(node: Node) -> bool:

@@ -20,7 +20,8 @@ from wrenla.algorithms.views import flip, triangle
 from wrenla.array_like import flag, is_flag
 from wrenla.evaluate.evaluation import Options, save_node
 from wrenla.executors.base import Executor
-from wrenla.matrices.matrix import BigMatrix, SlogdetResult
+from wrenla.matrices.linear_algebra import SlogdetResult
+from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import applied, one_norm, rcond_of
 from wrenla.matrices.operands import Operand, as_node
 from wrenla.planning.expression import Leaf, Node

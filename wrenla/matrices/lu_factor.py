@@ -16,7 +16,8 @@ from wrenla.algorithms.procedure import Cell, Memo, memoized
 from wrenla.algorithms.reductions import norm as matrix_norm
 from wrenla.evaluate.evaluation import Options, compute_nodes
 from wrenla.executors.base import Executor
-from wrenla.matrices.matrix import BigMatrix, SlogdetResult
+from wrenla.matrices.linear_algebra import SlogdetResult
+from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
 from wrenla.planning.expression import Node, View, leaf

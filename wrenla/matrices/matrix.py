@@ -3,48 +3,35 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from wrenla.algorithms import assemble, reductions, views
-from wrenla.algorithms import solve as systems
-from wrenla.algorithms.factorizations.cholesky import cholesky
-from wrenla.algorithms.gram import gram
-from wrenla.array_like import flag
+from wrenla.algorithms import assemble, views
 from wrenla.evaluate.evaluation import Options, compute_nodes, persist_node, save_node
 from wrenla.executors.base import Executor
+from wrenla.matrices.linear_algebra import LinearAlgebra
 from wrenla.matrices.operands import (
     Index,
     Operand,
     as_node,
     clipped,
     is_answered,
-    norm_order,
     number,
     sliced,
     tile_pair,
     times,
     vector,
 )
-from wrenla.matrices.reductions import Reductions
 from wrenla.tracebacks import short_methods
-from wrenla.vocabulary import refuse_others, solver_of
 from wrenla_handler.tiles.layout import DTYPES, Structure
 
-__all__ = ["BigMatrix", "SlogdetResult"]
-
-
-class SlogdetResult(NamedTuple):
-    """Sign of a determinant and logarithm of its absolute value, not computed yet."""
-
-    sign: BigMatrix
-    logabsdet: BigMatrix
+__all__ = ["BigMatrix"]
 
 
 @short_methods
-class BigMatrix(Reductions):
+class BigMatrix(LinearAlgebra):
     """Lazy matrix (or vector, or number) in tiles: computed on request.
 
     Not made directly: see `from_array`, `open`, `from_function`, `eye`, `zeros`, `random`. Methods return new
@@ -180,122 +167,6 @@ class BigMatrix(Reductions):
     def __getitem__(self, index: Index | tuple[Index, ...]) -> BigMatrix:
         return BigMatrix(sliced(self._node, index if isinstance(index, tuple) else (index,)))
 
-    # linear algebra
-
-    def gram(self, weights: Operand | None = None) -> BigMatrix:
-        """Return A Aᴴ, or A diag(weights) Aᴴ without forming A diag(weights).
-
-        Parameters
-        ----------
-        weights : vector, optional
-            One real number for each column.
-
-        Returns
-        -------
-        BigMatrix, (m, m)
-            Marked positive definite, as it is if `A` has full row rank and the weights are positive;
-            otherwise `shift` it.
-        """
-        w = None if weights is None else vector(weights, self._node, 1)
-        if w is not None and np.dtype(w.dtype).kind == "c":
-            raise TypeError("gram: weights are real")
-        return BigMatrix(gram(self._node, w))
-
-    def cholesky(self, upper: bool = False, *, lower: bool | None = None, **others: Any) -> BigMatrix:
-        """Return the Cholesky factor of a Hermitian positive definite matrix.
-
-        Parameters
-        ----------
-        upper : bool
-            Return U with Uᴴ U = A instead of L with L Lᴴ = A.
-        lower : bool, optional
-            The contrary of `upper`, as SciPy has it; but the default is the lower factor.
-        **others
-            SciPy's ``overwrite_a`` and ``check_finite`` may be given and change nothing: inputs are never
-            overwritten, and NaN is a `NotPositiveDefiniteError`, or travels into the result.
-
-        Returns
-        -------
-        BigMatrix, (n, n), lower or upper
-            `L.solve(b)` solves with the triangle; `cho_factor` gives an object that solves with A.
-
-        Raises
-        ------
-        NotPositiveDefiniteError
-            When computed, if A is not positive definite; `minor` is the order of the failing leading minor.
-
-        Notes
-        -----
-        As in LAPACK's ``potrf`` only the lower triangle of A is read. Backward stable:
-        ‖A − L Lᴴ‖ is a small multiple of n u ‖A‖.
-
-        Examples
-        --------
-        >>> import numpy as np, wrenla as wl
-        >>> wl.from_array(np.array([[4.0, 2.0], [2.0, 5.0]])).cholesky().compute()
-        array([[2., 0.],
-               [1., 2.]])
-        """
-        refuse_others("cholesky", others, ["upper", "lower"], ["overwrite_a", "check_finite"])
-        if upper and lower:
-            raise TypeError("cholesky: lower=True and upper=True: one factor is needed, not both")
-        upper = flag(upper, "cholesky: upper")
-        upper = upper if lower is None else not flag(lower, "cholesky: lower")
-        L = cholesky(self._node)
-        return BigMatrix(views.flip(L, "C") if upper else L)
-
-    def solve(
-        self, b: Operand, assume_a: str | None = None, *, check: bool = True, **others: Any
-    ) -> BigMatrix:
-        """Return x with A x = b; see `wrenla.linalg.solve`."""
-        refuse_others("solve", others, ["assume_a", "check"], ["overwrite_a", "overwrite_b", "check_finite"])
-        B = as_node(b, rows=self._node.grid.tile[0])
-        return BigMatrix(systems.solve(self._node, B, solver_of(assume_a), check))
-
-    def norm(
-        self,
-        ord: Literal["fro", "max", 1, -1, 2] | float | None = None,
-        axis: int | tuple[int, int] | None = None,
-        keepdims: bool = False,
-    ) -> BigMatrix:
-        """Return a norm, a number that is not computed yet.
-
-        Parameters
-        ----------
-        ord : {None, "fro", 1, -1, 2, inf, -inf, "max"}
-            As in `numpy.linalg.norm`: by default the Frobenius norm of a matrix, the Euclidean one (2) of a
-            vector. "fro" and -1 are of matrices. "max" is the largest absolute value. Norms of what is empty
-            are NumPy's, of all orders.
-        axis : int or tuple of int, optional
-            All axes, as ``(0, 1)``. Norms of single rows or columns are not there yet.
-        keepdims : bool
-            Keep axes of length 1.
-
-        Raises
-        ------
-        ValueError
-            There is no such norm, or no such axis (`numpy.exceptions.AxisError`).
-        NotImplementedError
-            It is not there yet, as those that need singular values.
-        """
-        order = norm_order(ord, self._node, axis)
-        return BigMatrix(reductions.norm(self._node, order, self.ndim if keepdims else 0))
-
-    def trace(self) -> BigMatrix:
-        """Return the sum of the diagonal."""
-        self._needs_matrix("trace")
-        return BigMatrix(reductions.trace(self._node))
-
-    def diagonal(self) -> BigMatrix:
-        """Return the main diagonal, a vector."""
-        self._needs_matrix("diagonal")
-        return BigMatrix(reductions.diagonal(self._node))
-
-    def slogdet(self) -> SlogdetResult:
-        """Return sign and logarithm of |det A|, for positive definite and triangular matrices."""
-        sign, logabs = systems.slogdet(self._node)
-        return SlogdetResult(BigMatrix(sign), BigMatrix(logabs))
-
     # evaluation
 
     def compute(self, executor: Executor | None = None, **options: Any) -> Any:
@@ -394,7 +265,3 @@ class BigMatrix(Reductions):
                 "A.compute() is an array"
             )
         return self.compute()
-
-    def _needs_matrix(self, what: str) -> None:
-        if self.ndim != 2:
-            raise ValueError(f"{what}: a matrix is needed, not {self.ndim} dimensions")

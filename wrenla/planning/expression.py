@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, TypeAlias
 
@@ -35,6 +35,7 @@ __all__ = [
     "leaf",
     "make",
     "result_dtype",
+    "with_report",
 ]
 
 Nodes: TypeAlias = "tuple[Node, ...]"
@@ -66,6 +67,8 @@ class Leaf:
     """Of which factorization it was saved as the factor: whoever opens it may take it for the matrix."""
     name: str = field(default="", compare=False, repr=False)
     """Key of the expression that it is the result of: what is made of either has the same names."""
+    report: Any = field(default=None, compare=False, repr=False)
+    """What the procedure that it comes from says of it."""
 
     @property
     def kind(self) -> type[ArraySpec]:
@@ -360,6 +363,11 @@ def leaf(
         )
     description = Description(spec.grid, spec.dtype, structure, spec.ndim)
     return Node(Leaf(spec, structure, payload, keepers, factor, name), (), description)
+
+
+def with_report(node: Node, report: Any) -> Node:
+    """Return the node of data with the report of its procedure; all else as it is."""
+    return replace(node, op=replace(node.op, report=report)) if isinstance(node.op, Leaf) else node
 
 
 def formula(

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pytest
 
 import wrenla as wl
+from wrenla.evaluate.settle import rehearse
+from wrenla.evaluate.storing import Storing
 from wrenla.executors.base import Executor
 from wrenla.planning import plan as plan_module
 from wrenla.planning.cost_model import ExecutorModel
@@ -122,7 +124,9 @@ class AlgorithmTests:
         for shape, tile, expected in self.counts():
             matrices = self.matrices(self.arrays(shape, dtype), tile)
             expression = self.apply(*(_stored(matrix) for matrix in matrices))
-            plan, _ = make_plan([expression._node], model, cut=Cut())
+            rehearsed = rehearse([expression._node])
+            results = [*rehearsed.nodes, *Storing(rehearsed.others).targets.values()]
+            plan, _ = make_plan(results, model, cut=Cut())
             place = f"{shape} in tiles of {tile}"
             assert Counts(plan.tasks, plan.reads, plan.waves) == expected, place
             assert plan.requests == plan.reads + plan.tasks, f"{place}: one task writes one tile"

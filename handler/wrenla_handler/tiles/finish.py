@@ -80,6 +80,8 @@ class FinishKernel:
         The result is real for complex tiles, too.
     spare : int
         Tiles of the sum's size that it may need beside it.
+    looks : bool
+        It never writes to the sum, which may be a tile that others read, too.
     """
 
     call: Callable[[Tile, Inputs], Any]
@@ -87,6 +89,7 @@ class FinishKernel:
     in_place: bool = False
     real: bool = False
     spare: int = 1
+    looks: bool = False
 
 
 def _potrf(work: Tile, inputs: Inputs) -> Tile:
@@ -166,6 +169,52 @@ def _parity(work: Tile, inputs: Inputs) -> Tile:
     return np.full((1, 1), -1.0 if moved % 2 else 1.0, order="F")
 
 
+def _largest_units(work: Tile, inputs: Inputs) -> tuple[Tile]:
+    """Unit vectors, one a column, of the rows in which the largest entries are."""
+    sizes = np.abs(work).max(axis=1, initial=0)
+    rows = np.argsort(-sizes, kind="stable")[: work.shape[1]]
+    units = np.zeros(work.shape, work.dtype, order="F")
+    units[rows, range(rows.size)] = 1
+    return (units,)
+
+
+def _tile_sizes(work: Tile, inputs: Inputs) -> Tile:
+    """Sums of absolute values along each row, then down each column, then the largest one: a column.
+
+    In diagonal tiles of a Hermitian matrix, of which the lower ones are read, columns are not counted.
+    """
+    height, width, hermitian = inputs.task.finish.numbers
+    (m, n), (i, j) = work.shape, inputs.task.origin
+    rows, columns, largest = kernels.abs_sizes(work)
+    sizes = np.zeros((height + width + 1, 1), rows.dtype, order="F")
+    sizes[:m], sizes[-1] = rows, largest
+    if not (hermitian and i == j):
+        sizes[height : height + n] = columns.T
+    return sizes
+
+
+def _row_sizes(work: Tile, inputs: Inputs) -> Tile:
+    """`_tile_sizes` of a row of tiles, side by side: rows added up, columns one below the other."""
+    height, _ = inputs.task.finish.numbers
+    with np.errstate(all="ignore"):
+        rows = work[:height].sum(axis=1)
+    columns = work[height:-1].reshape(-1, order="F")
+    largest = np.max(work[-1], initial=0)
+    return np.concatenate([rows, columns, [largest]]).astype(work.dtype)[:, np.newaxis]
+
+
+def _all_sizes(work: Tile, inputs: Inputs) -> Tile:
+    """Largest sum along a row and down a column, and the largest entry, of `_row_sizes` side by side."""
+    height, hermitian = inputs.task.finish.numbers
+    with np.errstate(all="ignore"):
+        rows, columns = work[:height].reshape(-1, order="F"), work[height:-1].sum(axis=1)
+        if hermitian:
+            n = max(rows.size, columns.size)
+            rows = columns = np.pad(rows, (0, n - rows.size)) + np.pad(columns, (0, n - columns.size))
+    found = [np.max(rows, initial=0), np.max(columns, initial=0), np.max(work[-1], initial=0)]
+    return np.asfortranarray(np.array(found, work.dtype)[:, np.newaxis])
+
+
 def _mirror(conjugate: bool, work: Tile, inputs: Inputs) -> Tile:
     kernels.mirror(work, conjugate=conjugate)
     return work
@@ -214,28 +263,32 @@ FINISHES: dict[str, FinishKernel] = {
     "getrf": FinishKernel(_getrf, _getrf_flops),
     "laswp": FinishKernel(_laswp, _none),
     "permutation": FinishKernel(_permutation, _none, real=True),
+    "tile_sizes": FinishKernel(_tile_sizes, real=True, looks=True),
+    "row_sizes": FinishKernel(_row_sizes, _none, real=True, looks=True),
+    "all_sizes": FinishKernel(_all_sizes, _none, real=True, looks=True),
+    "largest_units": FinishKernel(_largest_units, spare=2),
     "parity": FinishKernel(_parity, _none, real=True),
     "mirror": FinishKernel(partial(_mirror, True), _none, in_place=True),
     "hermitian_from_lower": FinishKernel(partial(_mirror, True), _none, in_place=True),
     "symmetric_from_lower": FinishKernel(partial(_mirror, False), _none, in_place=True),
-    "diagonal": FinishKernel(_of(kernels.diagonal), _none),
-    "row_maxima": FinishKernel(_of(kernels.row_maxima)),
-    "row_minima": FinishKernel(_of(kernels.row_minima)),
-    "row_sums": FinishKernel(_of(kernels.row_sums)),
-    "column_sums": FinishKernel(_of(kernels.column_sums)),
-    "abs_row_sums": FinishKernel(_of(kernels.abs_row_sums), real=True),
-    "abs_column_sums": FinishKernel(_of(kernels.abs_column_sums), real=True),
-    "sum_squares": FinishKernel(_of(kernels.sum_squares), real=True),
+    "diagonal": FinishKernel(_of(kernels.diagonal), _none, looks=True),
+    "row_maxima": FinishKernel(_of(kernels.row_maxima), looks=True),
+    "row_minima": FinishKernel(_of(kernels.row_minima), looks=True),
+    "row_sums": FinishKernel(_of(kernels.row_sums), looks=True),
+    "column_sums": FinishKernel(_of(kernels.column_sums), looks=True),
+    "abs_row_sums": FinishKernel(_of(kernels.abs_row_sums), real=True, looks=True),
+    "abs_column_sums": FinishKernel(_of(kernels.abs_column_sums), real=True, looks=True),
+    "sum_squares": FinishKernel(_of(kernels.sum_squares), real=True, looks=True),
     "combine_sum_squares": FinishKernel(_of(kernels.combine_sum_squares)),
     "norm_from_sum_squares": FinishKernel(
         _of(lambda parts: kernels.norm_from_sum_squares(kernels.combine_sum_squares(parts)))
     ),
-    "max_abs": FinishKernel(_of(kernels.max_abs), real=True),
-    "maximum": FinishKernel(_extreme(np.max), real=True),
-    "minimum": FinishKernel(_extreme(np.min), real=True),
-    "sign_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[:1])),
-    "logabs_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[1:].real), real=True),
-    "diagonal_product": FinishKernel(_of(lambda work: _product(work.diagonal()))),
+    "max_abs": FinishKernel(_of(kernels.max_abs), real=True, looks=True),
+    "maximum": FinishKernel(_extreme(np.max), real=True, looks=True),
+    "minimum": FinishKernel(_extreme(np.min), real=True, looks=True),
+    "sign_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[:1]), looks=True),
+    "logabs_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[1:].real), real=True, looks=True),
+    "diagonal_product": FinishKernel(_of(lambda work: _product(work.diagonal())), looks=True),
     "cast": FinishKernel(_of(lambda work: work)),
     "product": FinishKernel(_of(_product)),
     "call": FinishKernel(_call, spare=2),

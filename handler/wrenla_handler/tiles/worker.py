@@ -80,8 +80,10 @@ class _Execution:
         if kernel.in_place:  # its sum may fill a corner of the tile only
             inner[task.shape[0] :], inner[:, task.shape[1] :] = 0, 0
         corner = inner[: task.shape[0], : task.shape[1]]
-        work = corner if kernel.in_place else empty_tile(*task.shape, task.dtype)
-        self._assemble(work)
+        work = self._seen() if kernel.looks else None
+        if work is None:
+            work = corner if kernel.in_place else empty_tile(*task.shape, task.dtype)
+            self._assemble(work)
         for term in task.terms:
             self._accumulate(term, work)
         result = kernel.call(work, self)
@@ -110,6 +112,23 @@ class _Execution:
             tile[...] = column[ref.i * edge : (ref.i + 1) * edge] if last < 0 else parts[last]
         buffers.give(work)
         return buffer, None
+
+    def _seen(self) -> Tile | None:
+        """Return the sum without a copy of its own, if it is all of one tile."""
+        task = self.task
+        if task.terms or len(task.base) != 1 or task.base[0].offset != (0, 0) or task.base[0].accumulate:
+            return None
+        # the dtype of what is read is known when it is, and then it is too late to read it again
+        value = self.values.of(task.base[0], again=False)
+        if value.shape != task.shape or value.dtype != self.dtype:
+            work = empty_tile(*task.shape, task.dtype)
+            work[...] = 0
+            with np.errstate(all="ignore"):
+                work[: value.shape[0], : value.shape[1]] = value
+            return work
+        value = value.view()
+        value.flags.writeable = False
+        return value
 
     def _assemble(self, work: Tile) -> None:
         """Lay the base into the tile, whose content is undefined."""

@@ -14,8 +14,11 @@ from wrenla_handler.tiles.task import Task
 __all__ = ["cholesky"]
 
 
-def cholesky(A: Node) -> Node:
-    """Return the lower triangular L with L Lᴴ = A; of A only the lower triangle is read."""
+def cholesky(A: Node, dtype: str = "") -> Node:
+    """Return the lower triangular L with L Lᴴ = A; of A only the lower triangle is read.
+
+    In another `dtype` than that of A its tiles are rounded as they are read.
+    """
     rows, cols = A.grid.shape
     if rows != cols or A.ndim != 2:
         raise ValueError(f"cholesky: the matrix must be square, not {rows} × {cols}")
@@ -28,7 +31,7 @@ def cholesky(A: Node) -> Node:
     if A.grid.tile[0] != A.grid.tile[1]:
         edge = min(A.grid.tile)
         A = rechunk(A, (edge, edge))
-    return make(Cholesky(), A)
+    return make(RoundedCholesky(dtype) if dtype and dtype != A.dtype else Cholesky(), A)
 
 
 @dataclass(frozen=True)
@@ -61,3 +64,13 @@ class Cholesky(Operation):
             for i in range(k + 1, N):
                 terms = products(L.row(i, 0, k), H.column(k, 0, k), -1)
                 yield L.task(i, k, base=A.reads(i, k), terms=terms, finish="trsm_right", args=(Hkk,))
+
+
+@dataclass(frozen=True)
+class RoundedCholesky(Cholesky):
+    """L with L Lᴴ = A, for the tiles of A rounded to a dtype when they are read."""
+
+    dtype: str
+
+    def describe(self, *args: Node) -> Description:
+        return replace(super().describe(*args), dtype=self.dtype)

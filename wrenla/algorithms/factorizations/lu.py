@@ -17,7 +17,18 @@ from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import Structure
 from wrenla_handler.tiles.task import Op, Read, Task
 
-__all__ = ["LU", "exchange", "identity", "lu", "lu_solve", "parity", "permutation", "trapezoid"]
+__all__ = [
+    "LU",
+    "Schur",
+    "exchange",
+    "identity",
+    "laid_column",
+    "lu",
+    "lu_solve",
+    "parity",
+    "permutation",
+    "trapezoid",
+]
 
 
 class LU(NamedTuple):
@@ -129,7 +140,7 @@ def trapezoid(F: Node, mask: Literal["unit", "upper"]) -> Node:
     return make(Trapezoid(mask), F)
 
 
-def _column(A: Node, j: int) -> Iterator[Read]:
+def laid_column(A: Node, j: int) -> Iterator[Read]:
     """Yield the reads that lay a column of tiles, one below the other."""
     for i in range(A.grid.counts[0]):
         for read in A.reads(i, j):
@@ -158,7 +169,7 @@ class Panel(Operation):
         if F.grid.counts[1]:
             yield F.task(
                 *(0, 0),
-                base=tuple(_column(A, 0)),
+                base=tuple(laid_column(A, 0)),
                 finish="getrf",
                 numbers=(self.first,),
                 shape=A.grid.shape,
@@ -190,7 +201,7 @@ class Exchange(Operation):
         for j in range(out.grid.counts[1]):
             yield out.task(
                 *(0, j),
-                base=tuple(_column(A, j)),
+                base=tuple(laid_column(A, j)),
                 finish="laswp",
                 numbers=(self.first, int(self.back), self.beyond),
                 args=args,

@@ -1,0 +1,169 @@
+"""Checks of a solution: its residual, and how far the inverse of the matrix can enlarge an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from wrenla.algorithms.assemble import rechunk
+from wrenla.algorithms.elementwise import elementwise, with_dimensions
+from wrenla.algorithms.factorizations.lu import Schur, laid_column
+from wrenla.algorithms.statistics import extreme
+from wrenla.planning.expression import Description, Node, Operation, leaf, make
+from wrenla_handler.tiles.arrays import Bundle, HostArray
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.task import Task
+
+__all__ = ["START_COLUMNS", "column_maxima", "inverse_columns", "residual", "sizes", "starts"]
+
+START_COLUMNS = 2
+"""Vectors that an inverse is applied to at a time, to estimate its norm."""
+
+
+def residual(A: Node, X: Node, B: Node, dtype: str = "") -> Node:
+    """Return B − A X, computed in a dtype that is at least as precise."""
+    if B.grid.tile != X.grid.tile:
+        B = rechunk(B, X.grid.tile)
+    if A.grid.tile[1] != X.grid.tile[0]:
+        A = rechunk(A, (X.grid.tile[0], X.grid.tile[0]))
+    return make(Residual(dtype or X.dtype), B, A, X)
+
+
+def column_maxima(A: Node) -> Node:
+    """Return the largest absolute value of each column, a vector; NaN stays NaN."""
+    return extreme(elementwise("absolute", with_dimensions(A, 2, column=True)), 0, "maximum")
+
+
+def sizes(A: Node) -> Node:
+    """Return a vector of three: of |A| the largest sum along a row, down a column, and the largest entry."""
+    if A.grid.tile[0] != A.grid.tile[1]:
+        edge = min(A.grid.tile)
+        A = rechunk(A, (edge, edge))
+    return make(AllSizes(), make(RowSizes(), make(TileSizes(), A)))
+
+
+def starts(n: int, edge: int, dtype: str) -> Node:
+    """Return the vectors with which the estimate of a norm begins: the same at each call.
+
+    The first is 1/n everywhere, the other one of random signs.
+    """
+    columns = min(START_COLUMNS, n)
+    signs = np.random.default_rng(0).integers(0, 2, (n, columns)) * 2 - 1
+    signs[:, 0] = 1
+    array = np.asfortranarray((signs / n).astype(dtype))
+    grid = Grid(array.shape, (edge, columns))
+    return leaf(HostArray(grid, dtype, 2, f"starts {grid} {dtype}"), payload=array)
+
+
+def inverse_columns(Y: Node, solve: Callable[[Node], Node], solve_adjoint: Callable[[Node], Node]) -> Node:
+    """Return columns of A⁻¹ that are probably its largest ones, given Y = A⁻¹ X for X of `starts`.
+
+    Algorithm: the first two steps of Higham and Tisseur 2000, 2.4 (LAPACK: lacn2), without looking at a
+    number in between. The one-norms of Y and of what is returned are lower bounds of that of A⁻¹.
+    """
+    return solve(make(LargestUnits(), solve_adjoint(elementwise("sign", Y))))
+
+
+@dataclass(frozen=True)
+class Residual(Schur):
+    """R = B − A X, a tile a task (BLAS: gemm), in a dtype of its own."""
+
+    dtype: str
+
+    def describe(self, *args: Node) -> Description:
+        return replace(super().describe(*args), dtype=self.dtype, ndim=args[0].ndim)
+
+
+@dataclass(frozen=True)
+class LargestUnits(Operation):
+    """Unit vectors, one a column, of the rows in which a tall matrix has its largest entries. Tasks: 1."""
+
+    def describe(self, *args: Node) -> Description:
+        return Description(args[0].grid, args[0].dtype)
+
+    def bundle(self, out: Node) -> Bundle:
+        return Bundle()
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        A = out.args[0]
+        yield out.task(
+            *(0, 0),
+            base=tuple(laid_column(A, 0)),
+            finish="largest_units",
+            shape=A.grid.shape,
+        )
+
+
+@dataclass(frozen=True)
+class TileSizes(Operation):
+    """Sums of absolute values of each tile, in one pass over it; of a Hermitian matrix of the lower ones.
+
+    Each is a column of a + b + 1 numbers for tiles of a × b: along rows, down columns, the largest entry.
+    Tasks: one per tile of A that is stored, or known not to be zero; waves: 1.
+    """
+
+    holes: ClassVar[bool] = True
+
+    def describe(self, *args: Node) -> Description:
+        grid = args[0].grid
+        part = sum(grid.tile) + 1
+        real = np.empty(0, args[0].dtype).real.dtype.name
+        return Description(Grid((grid.counts[0] * part, grid.counts[1]), (part, 1)), real)
+
+    def absent(self, out: Node, i: int, j: int) -> bool:
+        A = out.args[0]
+        return (_is_hermitian(A) and i < j) or A.zero(i, j)
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        A = out.args[0]
+        for i, j in out.own_tiles():
+            task = out.task(
+                *(i, j),
+                base=A.reads(i, j),
+                finish="tile_sizes",
+                numbers=(*A.grid.tile, int(_is_hermitian(A))),
+                shape=A.grid.extent(i, j),
+                dtype=A.dtype,
+            )
+            yield replace(task, origin=A.grid.origin(i, j))
+
+
+@dataclass(frozen=True)
+class RowSizes(Operation):
+    """`TileSizes` of a row of tiles put together. Tasks: one per row; waves: 1."""
+
+    def describe(self, *args: Node) -> Description:
+        S, A = args[0], args[0].args[0]
+        length = A.grid.tile[0] + A.grid.counts[1] * A.grid.tile[1] + 1
+        return Description(Grid((S.grid.counts[0] * length, 1), (length, 1)), S.dtype)
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        S = out.args[0]
+        part, count = S.grid.tile[0], S.grid.counts[1]
+        numbers = S.args[0].grid.tile
+        for i in range(S.grid.counts[0]):
+            base = tuple(replace(read, offset=(0, j)) for j in range(count) for read in S.reads(i, j))
+            yield out.task(i, 0, base=base, finish="row_sizes", numbers=numbers, shape=(part, count))
+
+
+@dataclass(frozen=True)
+class AllSizes(Operation):
+    """Norms from `RowSizes`. Tasks: 1."""
+
+    def describe(self, *args: Node) -> Description:
+        return Description(Grid((3, 1), (3, 1)), args[0].dtype, "general", 1)
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        R = out.args[0]
+        A = R.args[0].args[0]
+        base = tuple(replace(read, offset=(0, i)) for i in range(R.grid.counts[0]) for read in R.reads(i, 0))
+        numbers = (A.grid.tile[0], int(_is_hermitian(A)))
+        shape = (R.grid.tile[0], R.grid.counts[0])
+        yield out.task(0, 0, base=base, finish="all_sizes", numbers=numbers, shape=shape)
+
+
+def _is_hermitian(A: Node) -> bool:
+    return A.structure in ("hermitian", "pos")

@@ -1,0 +1,163 @@
+"""Linear algebra of a matrix: products with itself, factors, systems, norms and determinants."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+
+from wrenla.algorithms import reductions, views
+from wrenla.algorithms import solve as systems
+from wrenla.algorithms.factorizations.cholesky import cholesky
+from wrenla.algorithms.gram import gram
+from wrenla.array_like import flag
+from wrenla.matrices.operands import Operand, as_node, norm_order, vector
+from wrenla.matrices.reductions import Reductions
+from wrenla.procedures.report import SolveReport, report_of
+from wrenla.procedures.solve import solve
+from wrenla.tracebacks import short_methods
+from wrenla.vocabulary import refuse_others, solver_of
+
+__all__ = ["LinearAlgebra", "SlogdetResult"]
+
+
+class SlogdetResult(NamedTuple):
+    """Sign of a determinant and logarithm of its absolute value, not computed yet."""
+
+    sign: Any
+    logabsdet: Any
+
+
+@short_methods
+class LinearAlgebra(Reductions):
+    """Something that is multiplied, factored, solved with."""
+
+    __slots__ = ()
+
+    @property
+    def ndim(self) -> int:
+        return self._node.ndim
+
+    def gram(self, weights: Operand | None = None) -> Self:
+        """Return A Aᴴ, or A diag(weights) Aᴴ without forming A diag(weights).
+
+        Parameters
+        ----------
+        weights : vector, optional
+            One real number for each column.
+
+        Returns
+        -------
+        BigMatrix, (m, m)
+            Marked positive definite, as it is if `A` has full row rank and the weights are positive;
+            otherwise `shift` it.
+        """
+        w = None if weights is None else vector(weights, self._node, 1)
+        if w is not None and np.dtype(w.dtype).kind == "c":
+            raise TypeError("gram: weights are real")
+        return type(self)(gram(self._node, w))
+
+    def cholesky(self, upper: bool = False, *, lower: bool | None = None, **others: Any) -> Self:
+        """Return the Cholesky factor of a Hermitian positive definite matrix.
+
+        Parameters
+        ----------
+        upper : bool
+            Return U with Uᴴ U = A instead of L with L Lᴴ = A.
+        lower : bool, optional
+            The contrary of `upper`, as SciPy has it; but the default is the lower factor.
+        **others
+            SciPy's ``overwrite_a`` and ``check_finite`` may be given and change nothing: inputs are never
+            overwritten, and NaN is a `NotPositiveDefiniteError`, or travels into the result.
+
+        Returns
+        -------
+        BigMatrix, (n, n), lower or upper
+            `L.solve(b)` solves with the triangle; `cho_factor` gives an object that solves with A.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            When computed, if A is not positive definite; `minor` is the order of the failing leading minor.
+
+        Notes
+        -----
+        As in LAPACK's ``potrf`` only the lower triangle of A is read. Backward stable:
+        ‖A − L Lᴴ‖ is a small multiple of n u ‖A‖.
+
+        Examples
+        --------
+        >>> import numpy as np, wrenla as wl
+        >>> wl.from_array(np.array([[4.0, 2.0], [2.0, 5.0]])).cholesky().compute()
+        array([[2., 0.],
+               [1., 2.]])
+        """
+        refuse_others("cholesky", others, ["upper", "lower"], ["overwrite_a", "check_finite"])
+        if upper and lower:
+            raise TypeError("cholesky: lower=True and upper=True: one factor is needed, not both")
+        upper = flag(upper, "cholesky: upper")
+        upper = upper if lower is None else not flag(lower, "cholesky: lower")
+        L = cholesky(self._node)
+        return type(self)(views.flip(L, "C") if upper else L)
+
+    def solve(self, b: Operand, assume_a: str | None = None, *, check: bool = True, **others: Any) -> Self:
+        """Return x with A x = b; see `wrenla.linalg.solve`."""
+        refuse_others("solve", others, ["assume_a", "check"], ["overwrite_a", "overwrite_b", "check_finite"])
+        B = as_node(b, rows=self._node.grid.tile[0])
+        return type(self)(solve(self._node, B, solver_of(assume_a), check))
+
+    @property
+    def report(self) -> SolveReport | None:
+        """Report of a solution: how it was found, and how far it can be trusted.
+
+        None before it is computed, and of what is no solution of a system that was factored.
+        """
+        return report_of(self._node)
+
+    def norm(
+        self,
+        ord: Literal["fro", "max", 1, -1, 2] | float | None = None,
+        axis: int | tuple[int, int] | None = None,
+        keepdims: bool = False,
+    ) -> Self:
+        """Return a norm, a number that is not computed yet.
+
+        Parameters
+        ----------
+        ord : {None, "fro", 1, -1, 2, inf, -inf, "max"}
+            As in `numpy.linalg.norm`: by default the Frobenius norm of a matrix, the Euclidean one (2) of a
+            vector. "fro" and -1 are of matrices. "max" is the largest absolute value. Norms of what is empty
+            are NumPy's, of all orders.
+        axis : int or tuple of int, optional
+            All axes, as ``(0, 1)``. Norms of single rows or columns are not there yet.
+        keepdims : bool
+            Keep axes of length 1.
+
+        Raises
+        ------
+        ValueError
+            There is no such norm, or no such axis (`numpy.exceptions.AxisError`).
+        NotImplementedError
+            It is not there yet, as those that need singular values.
+        """
+        order = norm_order(ord, self._node, axis)
+        return type(self)(reductions.norm(self._node, order, self.ndim if keepdims else 0))
+
+    def trace(self) -> Self:
+        """Return the sum of the diagonal."""
+        self._needs_matrix("trace")
+        return type(self)(reductions.trace(self._node))
+
+    def diagonal(self) -> Self:
+        """Return the main diagonal, a vector."""
+        self._needs_matrix("diagonal")
+        return type(self)(reductions.diagonal(self._node))
+
+    def slogdet(self) -> SlogdetResult:
+        """Return sign and logarithm of |det A|, for positive definite and triangular matrices."""
+        sign, logabs = systems.slogdet(self._node)
+        return SlogdetResult(type(self)(sign), type(self)(logabs))
+
+    def _needs_matrix(self, what: str) -> None:
+        if self.ndim != 2:
+            raise ValueError(f"{what}: a matrix is needed, not {self.ndim} dimensions")
