@@ -92,6 +92,7 @@ def solve(
     *,
     assume_a: str | None = None,
     check: bool = True,
+    precision: Literal["full", "mixed"] = "full",
     full_output: bool = False,
     **others: Any,
 ) -> Any:
@@ -112,6 +113,11 @@ def solve(
         Look whether `assume_a` is true, unless that is known: at all of an array up to 16 MiB, of all else at
         the diagonal tiles and a sample of the others. Say False if the part that is not read holds something
         else.
+    precision : {"full", "mixed"}
+        "mixed" factors in float32 or complex64 and refines the solution in double precision (LAPACK: dsgesv,
+        dsposv), which large matrices gain by. If the refinement stalls, as it does above a condition number
+        of about 1e7, the matrix is factored anew in double precision. The solution is as good in either case.
+        Matrices of single precision and triangles are solved as ever.
     full_output : bool
         Compute now, and return the solution, which is kept as by `BigMatrix.persist`, and its report.
     **others
@@ -159,7 +165,7 @@ def solve(
     >>> report.method, report.refinements, report.hpl < 1
     ('LU with partial pivoting', 0, True)
     """
-    x = _matrix(a).solve(b, assume_a, check=check, **others)
+    x = _matrix(a).solve(b, assume_a, check=check, precision=precision, **others)
     if not flag(full_output, "solve: full_output"):
         return x
     x = x.persist()

@@ -17,8 +17,11 @@ pytestmark = pytest.mark.unit
 N = 6
 
 NUMBERS = {
-    **{"getrf": (0,), "laswp": (0, 0, -1)},
-    **{"tile_sizes": (N, N, 0), "row_sizes": (2, 2), "all_sizes": (2, 0)},
+    "getrf": (0,),
+    "laswp": (0, 0, -1),
+    "tile_sizes": (N, N, 0),
+    "row_sizes": (2, 2),
+    "all_sizes": (2, 0),
 }
 OF_PIVOTS = ("laswp", "parity", "permutation")
 

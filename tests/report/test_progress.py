@@ -203,12 +203,14 @@ def test_the_bar_ends_if_the_run_never_says_that_it_did() -> None:
     assert out.getvalue().endswith(SHOW_CURSOR)
 
 
-def test_several_runs_one_after_the_other() -> None:
+def test_runs_of_one_evaluation_have_one_picture() -> None:
     console, out = screen(terminal=False)
     with progress_listener(True, console) as listener:
-        for _ in range(2):
-            tell(listener, started(), *tasks_done(120), finished())
-    assert out.getvalue().count("120/120 tasks, in") == 2
+        tell(listener, started(), *tasks_done(120), finished(), started(todo=20), *tasks_done(20), finished())
+    first, *notes, last = out.getvalue().splitlines()
+    assert first.startswith("wrenla: 120 tasks")
+    assert "resuming: 100 of 240 tiles" in "".join(notes)
+    assert last.startswith("wrenla: 240/240 tasks, in 4.00 s")
 
 
 def test_a_run_with_nothing_to_do() -> None:

@@ -36,6 +36,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "matrices.factorizations",
         "matrices.factors matrices.lu_factor matrices.creation matrices.compute_many",
         "matrices.matrix matrices.one_norm",
+        "matrices.linear_algebra",
         "matrices.reductions",
         "matrices.arithmetic",
         "matrices.operands",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 
@@ -14,9 +14,9 @@ from wrenla.array_like import flag
 from wrenla.matrices.operands import Operand, as_node, norm_order, vector
 from wrenla.matrices.reductions import Reductions
 from wrenla.procedures.report import SolveReport, report_of
-from wrenla.procedures.solve import solve
+from wrenla.procedures.solve import Precision, solve
 from wrenla.tracebacks import short_methods
-from wrenla.vocabulary import refuse_others, solver_of
+from wrenla.vocabulary import did_you_mean, refuse_others, solver_of
 
 __all__ = ["LinearAlgebra", "SlogdetResult"]
 
@@ -100,11 +100,23 @@ class LinearAlgebra(Reductions):
         L = cholesky(self._node)
         return type(self)(views.flip(L, "C") if upper else L)
 
-    def solve(self, b: Operand, assume_a: str | None = None, *, check: bool = True, **others: Any) -> Self:
+    def solve(
+        self,
+        b: Operand,
+        assume_a: str | None = None,
+        *,
+        check: bool = True,
+        precision: Literal["full", "mixed"] = "full",
+        **others: Any,
+    ) -> Self:
         """Return x with A x = b; see `wrenla.linalg.solve`."""
-        refuse_others("solve", others, ["assume_a", "check"], ["overwrite_a", "overwrite_b", "check_finite"])
+        known = ["assume_a", "check", "precision"]
+        refuse_others("solve", others, known, ["overwrite_a", "overwrite_b", "check_finite"])
+        if precision not in get_args(Precision):
+            hint = did_you_mean(precision, get_args(Precision))
+            raise ValueError(f"solve: precision is 'full' or 'mixed', not {precision!r}; {hint}")
         B = as_node(b, rows=self._node.grid.tile[0])
-        return type(self)(solve(self._node, B, solver_of(assume_a), check))
+        return type(self)(solve(self._node, B, solver_of(assume_a), check, precision))
 
     @property
     def report(self) -> SolveReport | None:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from wrenla.algorithms import solve as systems
 from wrenla.algorithms.assemble import full, take
+from wrenla.algorithms.factorizations.checks import sizes
 from wrenla.algorithms.factorizations.lu import LU, exchange, identity, lu, lu_solve, permutation, trapezoid
-from wrenla.algorithms.procedure import Cell, Memo, memoized
-from wrenla.algorithms.reductions import norm as matrix_norm
+from wrenla.algorithms.flips import flip
+from wrenla.algorithms.procedure import Cell, Memo, memoized, results_of
 from wrenla.evaluate.evaluation import Options, compute_nodes
 from wrenla.executors.base import Executor
 from wrenla.matrices.linear_algebra import SlogdetResult
@@ -21,6 +22,8 @@ from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
 from wrenla.planning.expression import Node, View, leaf
+from wrenla.procedures.solve import SolveFactored
+from wrenla.procedures.ways import largest_of_u
 from wrenla.tracebacks import short_methods
 from wrenla_handler.tiles.arrays import HostArray
 from wrenla_handler.tiles.grid import Grid
@@ -68,6 +71,10 @@ class LUFactor:
 
     def __init__(self, factors: LU, cell: Cell, A: Node | None = None) -> None:
         self._factors, self._cell, self._matrix = factors, cell, A
+        # what tells how much entries have grown, and norms of A: computed once, too
+        self._sizes: tuple[Node, ...] = ()
+        if A is not None and min(A.grid.shape):
+            self._sizes = memoized([largest_of_u(factors), sizes(A)], Cell())
 
     @classmethod
     def of_matrix(cls, A: Node) -> LUFactor:
@@ -101,6 +108,19 @@ class LUFactor:
         b : BigMatrix or array_like, (n,) or (n, k)
         trans : {"N", "T", "C"} or {0, 1, 2}
             A, its transpose, or its conjugate transpose.
+
+        Raises
+        ------
+        SingularMatrixError
+            When computed, if there is a zero on the diagonal of U.
+        LinAlgError
+            When computed, if entries have grown so much in the elimination that no way gives a residual that
+            HPL's criterion accepts. If factors were given and not A, nobody can look.
+
+        Notes
+        -----
+        The growth is looked at once. Where it is large, each solution is refined, or found another way, as by
+        `wrenla.linalg.solve`, and has a `report`.
         """
         op, (m, n) = trans_of(trans), self.lu._node.grid.shape
         if m != n:
@@ -108,7 +128,10 @@ class LUFactor:
         B = as_node(b, rows=self.lu._node.grid.tile[0])
         if B.ndim not in (1, 2) or B.grid.shape[0] != n:
             raise ValueError(f"solve: {n} equations, but a right-hand side of shape {B.grid.shape[: B.ndim]}")
-        return BigMatrix(lu_solve(self._factors, B, op))
+        if self._matrix is None or not self._sizes or not min(B.grid.shape):
+            return BigMatrix(lu_solve(self._factors, B, op))
+        args = (*self._factors, *self._sizes, flip(self._matrix, op), B)
+        return BigMatrix(results_of(SolveFactored(op), *args)[0])
 
     def slogdet(self) -> SlogdetResult:
         """Return sign and logarithm of |det A|, of a square A."""
@@ -171,8 +194,8 @@ class LUFactor:
         return BigMatrix(P), BigMatrix(L), BigMatrix(U)
 
     def _norm(self) -> Node | float:
-        if self._matrix is not None:
-            return matrix_norm(self._matrix, "1")
+        if self._sizes:  # of three numbers the second one
+            return take(self._sizes[1], slice(1, 2), slice(0, 1), (1, 1), 0)
         if not self.shape[0]:
             return 0.0
         raise ValueError("rcond: say norm=‖A‖₁: of these factors the matrix is not known")

@@ -30,17 +30,31 @@ def progress_listener(wanted: bool | None, console: Console | None = None) -> It
 
 
 class _Counts:
-    """Counts of a run: the loop writes, the drawing thread reads."""
+    """Counts of a run, or of several that follow each other: the loop writes, the drawing thread reads."""
 
     def __init__(self, started: RunStarted) -> None:
-        self.started = started
-        self.tasks = started.tasks
+        self.workers = started.workers
+        self.tasks, self.todo, self.all_flops = started.tasks, started.todo, started.flops
         self.there = started.tasks - started.todo
         self.began = time.monotonic()
+        self.spent = 0.0
         self.ended: RunFinished | None = None
         self.finished = self.bytes_read = self.bytes_written = self.retries = 0
         self.flops = 0.0
         self.retried = ""
+
+    def go_on(self, started: RunStarted) -> None:
+        """Count another run, too."""
+        self.tasks += started.tasks
+        self.todo += started.todo
+        self.there += started.tasks - started.todo
+        self.all_flops += started.flops
+        self.began, self.ended = time.monotonic(), None
+
+    def end(self, finished: RunFinished) -> None:
+        """Note that a run has ended; there may be another one."""
+        self.spent += finished.seconds
+        self.ended = finished
 
     @property
     def done(self) -> int:
@@ -56,19 +70,18 @@ class _Counts:
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self.began if self.ended is None else self.ended.seconds
+        return self.spent + (time.monotonic() - self.began if self.ended is None else 0.0)
 
     @property
     def seconds_left(self) -> float | None:
         """Estimate by flops if no tile was there, else by tasks; None without progress."""
-        share = self.finished / self.started.todo if self.started.todo else 1.0
-        if self.started.flops and not self.there:
-            share = self.flops / self.started.flops
+        share = self.finished / self.todo if self.todo else 1.0
+        if self.all_flops and not self.there:
+            share = self.flops / self.all_flops
         return self.seconds * (1 - share) / share if share > 0 else None
 
     def first(self) -> str:
-        run = self.started
-        return f"{run.todo:,} tasks on {run.workers:,} workers, {run.flops / 1e9:,.3g} GFLOP in all"
+        return f"{self.todo:,} tasks on {self.workers:,} workers, {self.all_flops / 1e9:,.3g} GFLOP in all"
 
     def words(self) -> list[str]:
         """Return the parts of a line of text."""
@@ -116,12 +129,13 @@ class _Progress:
                     self._counts.retries += 1
                     self._counts.retried = _first_line(error)
             case RunStarted():
-                self._counts = _Counts(event)
-                self._picture.begin(self._counts)
-            case RunFinished():
-                if self._counts is not None:
-                    self._counts.ended = event
-                self.end()
+                if self._counts is None:
+                    self._counts = _Counts(event)
+                    self._picture.begin(self._counts)
+                else:
+                    self._counts.go_on(event)
+            case RunFinished() if self._counts is not None:
+                self._counts.end(event)
 
     def end(self) -> None:
         """Draw the last state and give the terminal back."""

@@ -1,0 +1,147 @@
+"""An attempt to solve: one run that factors, solves, and measures what has come out; then refinement."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from wrenla.algorithms.assemble import block, take
+from wrenla.algorithms.elementwise import elementwise
+from wrenla.algorithms.factorizations.checks import column_maxima, inverse_columns, residual, sizes, starts
+from wrenla.algorithms.procedure import Fetch
+from wrenla.algorithms.reductions import norm
+from wrenla.algorithms.views import scale_columns
+from wrenla.planning.expression import Node, result_dtype
+from wrenla.procedures.ways import Way, weights
+
+__all__ = ["ACCEPTED", "Asking", "Attempt", "attempt", "refine"]
+
+ACCEPTED = 16.0
+"""Residual up to which a solution is accepted, in units of u (‖A‖ ‖x‖ + ‖b‖) n: HPL's criterion."""
+
+_GOOD = 1.0
+"""Residual up to which nothing is refined, in the same units. Healthy ones are a hundredth of it."""
+
+_MOST_STEPS = 10
+"""Steps of refinement at most. Each has to halve the residual, and one or two are mostly enough."""
+
+_NARROW = 64
+"""Right-hand sides up to which the vectors of the condition estimate are solved for beside them."""
+
+Array: TypeAlias = npt.NDArray[Any]
+T = TypeVar("T")
+Asking: TypeAlias = Generator[Sequence[Node | Fetch], Sequence[Any], T]
+
+
+class Norms(NamedTuple):
+    """Norms of a system: of A the largest sum of a row, of a column, and entry; of each right-hand side."""
+
+    rows: float
+    columns: float
+    entry: float
+    sides: Array
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What one way has come to.
+
+    Attributes
+    ----------
+    way : Way
+    factor : sequence of Node
+        The factor as data.
+    norms : Norms
+    X, R : Node
+        Solution and residual B − A X.
+    r, x : ndarray
+        Their largest entries, of each right-hand side.
+    growth : float or None
+    rcond : float
+    steps : int
+        Of refinement.
+    """
+
+    way: Way
+    factor: Sequence[Node]
+    norms: Norms
+    X: Node
+    R: Node
+    r: Array
+    x: Array
+    growth: float | None
+    rcond: float
+    steps: int = 0
+
+    def errors(self) -> Array:
+        """Return the residual of each right-hand side, in units of HPL's criterion."""
+        u = float(np.finfo(self.X.dtype).eps) / 2
+        return _ratio(self.r, self.x, self.norms.rows, self.norms.sides) / (self.X.grid.shape[0] * u)
+
+    def backward(self) -> tuple[float, float]:
+        """Return the largest ‖b − A x‖ / (‖A‖ ‖x‖ + ‖b‖), and the same without ‖b‖."""
+        sides = (self.norms.sides, np.zeros(self.r.shape))
+        hpl, lapack = (float(_ratio(self.r, self.x, self.norms.rows, b).max()) for b in sides)
+        return hpl, lapack
+
+
+def attempt(way: Way, A: Node, B: Node, sides: Array | None = None) -> Asking[Attempt]:
+    """Factor and solve in one run, with all that tells how good the solution is.
+
+    `sides` are the largest entries of the right-hand sides; a factor of half the precision needs them.
+    """
+    (n, k), edge, dtype = B.grid.shape, way.factor[0].grid.tile[0], way.factor[0].dtype
+    known = np.ones(k) if sides is None else sides
+    C, S = way.rounded(B, known), starts(n, edge, dtype)
+    t = S.grid.shape[1]
+    if k <= _NARROW:  # the factor is read once for both
+        both = way.solve(way.factor, block([[C, S]], (edge, k + t)))
+        X = take(both, slice(n), slice(k), (edge, B.grid.tile[1]), B.ndim)
+        Y = take(both, slice(n), slice(k, k + t), (edge, t))
+    else:
+        X, Y = way.solve(way.factor, C), way.solve(way.factor, S)
+    X = way.raised(X, known, result_dtype(A.dtype, B.dtype, dtype))
+    Z = inverse_columns(
+        Y, lambda right: way.solve(way.factor, right), lambda right: way.adjoint(way.factor, right)
+    )
+    R = residual(A, X, B, result_dtype(X.dtype, "float64"))
+    numbers = [sizes(A), column_maxima(B), column_maxima(R), column_maxima(X), norm(Y, "1"), norm(Z, "1")]
+    numbers += [] if way.grown is None else [way.grown]
+    found = yield [*way.factor, X, R, *map(Fetch, numbers)]
+    size = len(way.factor)
+    (X, R), ((rows, columns, entry), sides, r, x, y, z, *grown) = found[size : size + 2], found[size + 2 :]
+    inverse = max(float(y), float(z)) if np.isfinite(y) and np.isfinite(z) else np.inf
+    with np.errstate(all="ignore"):
+        rcond = float(np.float64(1) / columns / (way.scale * inverse))
+        growth = float(grown[0] / entry / way.scale) if grown else None
+    norms = Norms(float(rows), float(columns), float(entry), sides)
+    return Attempt(way, found[:size], norms, X, R, r, x, growth, rcond)
+
+
+def refine(found: Attempt, A: Node, B: Node, good: float = _GOOD, most: int = _MOST_STEPS) -> Asking[None]:
+    """Refine what is not good, as long as each step at least halves the error of a right-hand side."""
+    errors = found.errors()
+    active = ~(errors <= good)
+    while active.any() and found.steps < most:
+        D = found.way.solve(found.factor, found.way.rounded(found.R, found.r))
+        D = found.way.raised(D, found.r, found.X.dtype)
+        X = elementwise("add", found.X, scale_columns(D, weights(active.astype(float), D)))
+        R = residual(A, X, B, found.R.dtype)
+        X, R, r, x = yield [X, R, Fetch(column_maxima(R)), Fetch(column_maxima(X))]
+        after = replace(found, X=X, R=R, r=r, x=x).errors()
+        if not (after[active] < errors[active]).any():
+            return
+        found.X, found.R, found.r, found.x, found.steps = X, R, r, x, found.steps + 1
+        active &= (after <= errors / 2) & ~(after <= good)
+        errors = after
+
+
+def _ratio(r: Array, x: Array, a: float, b: Array) -> Array:
+    """Return r / (a x + b) without overflow on the way; 0 for no residual, infinity if it is not finite."""
+    with np.errstate(all="ignore"):
+        ratio = (r / np.float64(a)) / (x.astype(float) + b / np.float64(a))
+    return np.where(r == 0, 0.0, np.where(np.isfinite(ratio), ratio, np.inf))

@@ -1,0 +1,150 @@
+"""Ways to solve a linear system: factorizations of A, of Aᴴ, and of A in half the precision."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from wrenla.algorithms.assemble import copy
+from wrenla.algorithms.factorizations.cholesky import cholesky
+from wrenla.algorithms.factorizations.lu import LU, lu, lu_solve, trapezoid
+from wrenla.algorithms.reductions import norm
+from wrenla.algorithms.solve import cho_solve
+from wrenla.algorithms.views import flip, scale, scale_columns
+from wrenla.planning.expression import Node, leaf, result_dtype
+from wrenla.vocabulary import Solver
+from wrenla_handler.tiles.arrays import HostArray
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.task import Op
+
+__all__ = ["Way", "by_cholesky", "by_lu", "by_transposed_lu", "in_half_precision", "largest_of_u", "weights"]
+
+Array: TypeAlias = npt.NDArray[Any]
+
+HALF = {"float64": "float32", "complex128": "complex64"}
+"""Precision in which `precision="mixed"` factors."""
+
+_ADJOINT: dict[Op, Op] = {"N": "C", "T": "R", "C": "N", "R": "T"}
+
+_SAFE = 2.0**40
+"""Entries between this and its reciprocal are rounded to float32 as they are: nothing overflows there."""
+
+
+class Way(NamedTuple):
+    """One way to solve.
+
+    Attributes
+    ----------
+    method, why : str
+    factor : tuple of Node
+    solve, adjoint : callable
+        Expressions for (c A)⁻¹ B and (c A)⁻ᴴ B, of the factor and B.
+    grown : Node or None
+        What entries have grown to in the elimination.
+    scale : float
+        The power of two c, 1 unless A had to be brought into the range of float32.
+    half : bool
+        Whether the factor has half the precision of A.
+    """
+
+    method: str
+    why: str
+    factor: tuple[Node, ...]
+    solve: Callable[[Sequence[Node], Node], Node]
+    adjoint: Callable[[Sequence[Node], Node], Node]
+    grown: Node | None = None
+    scale: float = 1.0
+    half: bool = False
+
+    def rounded(self, R: Node, r: Array) -> Node:
+        """Return right-hand sides, the largest entries of which are r, in the precision of the factor."""
+        is_complex = np.dtype(R.dtype).kind == "c"
+        dtype = result_dtype(self.factor[0].dtype, *(["complex64"] if is_complex else []))
+        if not self.half:
+            return R if R.dtype == dtype else copy(R, dtype)
+        return copy(scale_columns(R, weights(_powers(r), R)), dtype)
+
+    def raised(self, X: Node, r: Array, dtype: str) -> Node:
+        """Return the solutions for `rounded` right-hand sides as those for what they were."""
+        if not self.half:
+            return X if X.dtype == dtype else copy(X, dtype)
+        return copy(scale_columns(X, weights(self.scale / _powers(r), X, dtype)), dtype)
+
+
+_WHY = {
+    "pos": "positive definite",
+    "general": "no structure is known",
+    "hermitian": "Hermitian, not known to be positive definite",
+    "symmetric": "symmetric, not known to be positive definite",
+}
+
+
+def by_cholesky(L: Node) -> Way:
+    """Return the solution by a Cholesky factor."""
+
+    def solved(factor: Sequence[Node], B: Node) -> Node:
+        return cho_solve(factor[0], B)
+
+    return Way("Cholesky", _WHY["pos"], (L,), solved, solved)
+
+
+def by_lu(F: LU, kind: Solver, op: Op = "N") -> Way:
+    """Return the solution of op(A) X = B by LU factors of A."""
+    adjoint: Op = _ADJOINT[op]
+    return Way(
+        "LU with partial pivoting",
+        _WHY[kind],
+        tuple(F),
+        lambda factor, B: lu_solve(LU(*factor), B, op),
+        lambda factor, B: lu_solve(LU(*factor), B, adjoint),
+        largest_of_u(F),
+    )
+
+
+def largest_of_u(F: LU) -> Node:
+    """Return the largest absolute value in U: beside that in A it tells how much entries have grown."""
+    return norm(trapezoid(F.factors, "upper"), "max")
+
+
+def by_transposed_lu(A: Node) -> Way:
+    """Return the solution by LU factors of Aᴴ."""
+    way = by_lu(lu(flip(A, "C")), "general")
+    return way._replace(
+        method="LU of the adjoint with partial pivoting",
+        why="its entries grow less",
+        solve=way.adjoint,
+        adjoint=way.solve,
+    )
+
+
+def in_half_precision(A: Node, kind: Solver, largest: float) -> Way:
+    """Return the solution by a factor of half the precision of A, the largest entry of which is known."""
+    half = HALF[A.dtype]
+    # a power of two: nothing is rounded by it
+    c = 1.0 if 1 / _SAFE < largest < _SAFE else 2.0 ** -math.frexp(largest)[1] if largest else 1.0
+    S = A if c == 1.0 else scale(A, c)
+    if kind == "pos":
+        way = by_cholesky(cholesky(S, half) if c == 1.0 else cholesky(copy(S, half)))
+    else:
+        way = by_lu(lu(copy(S, half)), kind)
+    return way._replace(method=f"{way.method} in {half}", scale=c, half=True)
+
+
+def weights(values: Array, X: Node, dtype: str = "") -> Node:
+    """Return real numbers, one for each column of X, as a vector of the precision of X or another dtype."""
+    real = np.empty(0, dtype or X.dtype).real.dtype
+    column = np.asfortranarray(values.astype(real)[:, np.newaxis])
+    grid = Grid(column.shape, (X.grid.tile[1], 1))
+    name = hashlib.sha256(column.tobytes()).hexdigest()
+    return leaf(HostArray(grid, real.name, 1, f"weights {grid} {real} {name}"), payload=column)
+
+
+def _powers(r: Array) -> Array:
+    """Return powers of two that bring numbers near 1."""
+    exponents = np.frexp(np.where((r > 0) & np.isfinite(r), r, 1.0).astype(float))[1]
+    return np.ldexp(1.0, -exponents)
