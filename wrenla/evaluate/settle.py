@@ -201,6 +201,7 @@ class _Settling:
             running.cell.report = running.outcome.report(running.totals)
             nodes = [with_report(node, running.cell.report) for node in nodes]
         running.cell.stored = tuple(nodes)
+        running.outcome = Outcome(nodes)  # what the report was made of need not be kept
 
 
 def is_data(node: Node) -> bool:
@@ -233,18 +234,22 @@ def settle(nodes: Sequence[Node], run: Runner) -> Settled:
                 if not (waiting or is_data(node) or node.is_leaf)
             ]
             assert ready, "a procedure waits for itself"
-            try:
-                _together(settling, ready, beside, run)
-            except (LinAlgError, np.linalg.LinAlgError) as error:
-                if len(ready) == 1 and not beside:
-                    settling.throw(ready[0], error)
-                else:
-                    _one_by_one(settling, ready, run)
+            if len(ready) == 1 and not beside:
+                _together(settling, ready, [], run)
+            elif not _together(settling, ready, beside, run, alone=False):
+                for running in ready:  # each alone, so that it learns of its own failure
+                    _together(settling, [running], [], run)
     finally:
         settling.close()
 
 
-def _together(settling: _Settling, ready: Sequence[_Running], beside: Sequence[Node], run: Runner) -> None:
+def _together(
+    settling: _Settling, ready: Sequence[_Running], beside: Sequence[Node], run: Runner, alone: bool = True
+) -> bool:
+    """Run the requests of some procedures and hand out what they come to.
+
+    A failure is thrown into the only procedure, if it is `alone`; else nothing was done: return False.
+    """
     keep, fetch = settling.keep(), []
     for running in ready:
         for each in running.request or ():
@@ -255,7 +260,13 @@ def _together(settling: _Settling, ready: Sequence[_Running], beside: Sequence[N
     heard = {node.key for node in topological(beside)}
     quiet = frozenset(node.key for node in topological([*keep, *fetch])) - heard
     lasting = {*settling.keep(), *beside}
-    data, arrays, totals = run(Run([*keep, *beside], fetch, quiet))
+    try:
+        data, arrays, totals = run(Run([*keep, *beside], fetch, quiet))
+    except (LinAlgError, np.linalg.LinAlgError) as error:
+        if alone:
+            settling.throw(ready[0], error)
+        error.__traceback__ = None  # it is in a circle with the frames of the run, which hold tiles
+        return alone
     settling.remember({key: node for key, node in data.items() if key in _names(lasting)})
     for running in ready:
         _add(running.totals, totals)
@@ -266,6 +277,7 @@ def _together(settling: _Settling, ready: Sequence[_Running], beside: Sequence[N
                 for each in running.request or ()
             ],
         )
+    return True
 
 
 def _names(nodes: set[Node]) -> set[str]:
@@ -276,15 +288,6 @@ def _names(nodes: set[Node]) -> set[str]:
         if isinstance(node.op, View) and node.op.moves:
             names |= _names(set(node.args))
     return names
-
-
-def _one_by_one(settling: _Settling, ready: Sequence[_Running], run: Runner) -> None:
-    """Run requests alone, so that each procedure learns of its own failure."""
-    for running in ready:
-        try:
-            _together(settling, [running], [], run)
-        except (LinAlgError, np.linalg.LinAlgError) as error:
-            settling.throw(running, error)
 
 
 def _add(totals: Totals, more: Totals) -> None:
