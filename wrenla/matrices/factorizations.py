@@ -113,7 +113,9 @@ def lu_factor(a: Operand, **others: Any) -> LUFactor:
            [0., 2.]])
     """
     refuse_others("lu_factor", others, ["a"], ["overwrite_a", "check_finite"])
-    return LUFactor.of_matrix(as_node(a))
+    A = as_node(a)
+    systems.refuse_factor("lu_factor", A)
+    return LUFactor.of_matrix(A)
 
 
 @short
@@ -196,7 +198,9 @@ def lu(a: Operand, permute_l: bool = False, **others: Any) -> tuple[BigMatrix, .
         flag(permute_l, "lu: permute_l"),
         flag(others.get("p_indices", False), "lu: p_indices"),
     )
-    return LUFactor.of_matrix(as_node(a)).unpacked(permuted=permuted, indices=indices)
+    A = as_node(a)
+    systems.refuse_factor("lu", A)
+    return LUFactor.of_matrix(A).unpacked(permuted=permuted, indices=indices)
 
 
 @short
