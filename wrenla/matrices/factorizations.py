@@ -166,8 +166,9 @@ def lu(a: Operand, permute_l: bool = False, **others: Any) -> tuple[BigMatrix, .
     permute_l : bool
         Return P L and U instead.
     **others
-        ``p_indices=True`` makes P a vector p of integers with A = L[p] U. SciPy's ``overwrite_a`` and
-        ``check_finite`` may be given and change nothing.
+        ``p_indices=True`` makes P a vector p of integers (int64) with A = L[p] U. Its slices are integers,
+        too; arithmetic with it is that of float64. SciPy's ``overwrite_a`` and ``check_finite`` may be given
+        and change nothing.
 
     Returns
     -------

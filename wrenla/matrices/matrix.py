@@ -133,11 +133,11 @@ class BigMatrix(Reductions):
     def __matmul__(self, other: Operand) -> BigMatrix:
         if is_answered(other, "__rmatmul__"):
             return NotImplemented
-        A = self._node
+        A = self._numbers
         return BigMatrix(times(A, as_node(other, rows=A.grid.tile[1], beside=A.dtype)))
 
     def __rmatmul__(self, other: Operand) -> BigMatrix:
-        A = self._node
+        A = self._numbers
         return BigMatrix(times(as_node(other, cols=A.grid.tile[0], beside=A.dtype), A))
 
     def dot(self, other: Any) -> BigMatrix:
@@ -146,28 +146,28 @@ class BigMatrix(Reductions):
 
     def shift(self, c: complex) -> BigMatrix:
         """Return A + c I; A is not rewritten."""
-        return BigMatrix(views.shift(self._node, *number(c, "shift")))
+        return BigMatrix(views.shift(self._numbers, *number(c, "shift")))
 
     def scale_rows(self, w: Operand) -> BigMatrix:
         """Return diag(w) A, for a vector `w` with one entry for each row."""
-        return BigMatrix(views.scale_rows(self._node, vector(w, self._node, 0)))
+        return BigMatrix(views.scale_rows(self._numbers, vector(w, self._numbers, 0)))
 
     def scale_columns(self, w: Operand) -> BigMatrix:
         """Return A diag(w), for a vector `w` with one entry for each column."""
-        return BigMatrix(views.scale_columns(self._node, vector(w, self._node, 1)))
+        return BigMatrix(views.scale_columns(self._numbers, vector(w, self._numbers, 1)))
 
     def tril(self) -> BigMatrix:
         """Return the lower triangle, diagonal included."""
-        return BigMatrix(views.triangle(self._node, "lower"))
+        return BigMatrix(views.triangle(self._numbers, "lower"))
 
     def triu(self) -> BigMatrix:
         """Return the upper triangle, diagonal included."""
-        return BigMatrix(views.triangle(self._node, "upper"))
+        return BigMatrix(views.triangle(self._numbers, "upper"))
 
     def astype(self, dtype: npt.DTypeLike) -> BigMatrix:
         """Return the matrix in another dtype. Complex to real is an error, as information would be lost."""
         name = np.dtype(dtype).name
-        if name not in DTYPES:
+        if name not in (*DTYPES, self.dtype.name):
             raise TypeError(f"dtype {name} is not one of {', '.join(DTYPES)}")
         if self.dtype.kind == "c" and np.dtype(name).kind != "c":
             raise TypeError(f"{self.dtype} to {name} would drop the imaginary part")
@@ -196,10 +196,10 @@ class BigMatrix(Reductions):
             Marked positive definite, as it is if `A` has full row rank and the weights are positive;
             otherwise `shift` it.
         """
-        w = None if weights is None else vector(weights, self._node, 1)
+        w = None if weights is None else vector(weights, self._numbers, 1)
         if w is not None and np.dtype(w.dtype).kind == "c":
             raise TypeError("gram: weights are real")
-        return BigMatrix(gram(self._node, w))
+        return BigMatrix(gram(self._numbers, w))
 
     def cholesky(self, upper: bool = False, *, lower: bool | None = None, **others: Any) -> BigMatrix:
         """Return the Cholesky factor of a Hermitian positive definite matrix.
@@ -241,7 +241,7 @@ class BigMatrix(Reductions):
             raise TypeError("cholesky: lower=True and upper=True: one factor is needed, not both")
         upper = flag(upper, "cholesky: upper")
         upper = upper if lower is None else not flag(lower, "cholesky: lower")
-        L = cholesky(self._node)
+        L = cholesky(self._numbers)
         return BigMatrix(views.flip(L, "C") if upper else L)
 
     def solve(
@@ -249,8 +249,8 @@ class BigMatrix(Reductions):
     ) -> BigMatrix:
         """Return x with A x = b; see `wrenla.linalg.solve`."""
         refuse_others("solve", others, ["assume_a", "check"], ["overwrite_a", "overwrite_b", "check_finite"])
-        B = as_node(b, rows=self._node.grid.tile[0])
-        return BigMatrix(systems.solve(self._node, B, solver_of(assume_a), check))
+        B = as_node(b, rows=self._numbers.grid.tile[0])
+        return BigMatrix(systems.solve(self._numbers, B, solver_of(assume_a), check))
 
     def norm(
         self,
@@ -278,22 +278,22 @@ class BigMatrix(Reductions):
         NotImplementedError
             It is not there yet, as those that need singular values.
         """
-        order = norm_order(ord, self._node, axis)
-        return BigMatrix(reductions.norm(self._node, order, self.ndim if keepdims else 0))
+        order = norm_order(ord, self._numbers, axis)
+        return BigMatrix(reductions.norm(self._numbers, order, self.ndim if keepdims else 0))
 
     def trace(self) -> BigMatrix:
         """Return the sum of the diagonal."""
         self._needs_matrix("trace")
-        return BigMatrix(reductions.trace(self._node))
+        return BigMatrix(reductions.trace(self._numbers))
 
     def diagonal(self) -> BigMatrix:
         """Return the main diagonal, a vector."""
         self._needs_matrix("diagonal")
-        return BigMatrix(reductions.diagonal(self._node))
+        return BigMatrix(reductions.diagonal(self._numbers))
 
     def slogdet(self) -> SlogdetResult:
         """Return sign and logarithm of |det A|, for positive definite and triangular matrices."""
-        sign, logabs = systems.slogdet(self._node)
+        sign, logabs = systems.slogdet(self._numbers)
         return SlogdetResult(BigMatrix(sign), BigMatrix(logabs))
 
     # evaluation
