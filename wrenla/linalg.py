@@ -210,7 +210,7 @@ def solve_triangular(
     """
     refuse_others("solve_triangular", others, ["trans", "lower"], ["overwrite_b", "check_finite"])
     op = trans_of(trans)
-    A, lower = _matrix(a)._node, flag(lower, "solve_triangular: lower")
+    A, lower = as_node(a), flag(lower, "solve_triangular: lower")
     if A.structure == ("upper" if lower else "lower"):
         raise ValueError(
             f"solve_triangular: lower={lower}, but a is known to be {A.structure} triangular: its other "
@@ -266,7 +266,7 @@ def det(a: Operand, /, **others: Any) -> BigMatrix:
     -2.0
     """
     refuse_others("det", others, ["a"], ["overwrite_a", "check_finite"])
-    return BigMatrix(systems.det(_matrix(a)._node))
+    return BigMatrix(systems.det(as_node(a)))
 
 
 @short
@@ -289,7 +289,7 @@ def inv(a: Operand, /, **others: Any) -> BigMatrix:
            [ 0.5,  0. ]])
     """
     refuse_others("inv", others, ["a"], ["overwrite_a", "check_finite"])
-    return BigMatrix(systems.inv(_matrix(a)._node))
+    return BigMatrix(systems.inv(as_node(a)))
 
 
 @short

@@ -77,6 +77,9 @@ def test_a_saved_factor_is_not_taken_for_a_matrix(place: Callable[[str], str]) -
         lambda: C.solve(b, "gen"),
         lambda: C.H.solve(b),
         lambda: C.slogdet(),
+        lambda: wl.linalg.lu(C),
+        lambda: wl.linalg.lu_factor(C),
+        lambda: wl.linalg.lu_factor(C.T),
     ):
         with pytest.raises(ValueError, match=r"saved as a factor.*CholeskyFactor\(L\)"):
             use()
@@ -86,6 +89,7 @@ def test_a_saved_factor_is_not_taken_for_a_matrix(place: Callable[[str], str]) -
     assert np.allclose(low @ C.solve(b, "lower").compute(), b)
     assert solves(a, CholeskyFactor(C).solve(b), b)
     assert solves(a, cho_solve((C, True), b), b)
+    assert np.allclose(low @ wl.linalg.lu_factor(CholeskyFactor(C).L).solve(b).compute(), b)
     C.save(place("copy"))  # of which nobody has said that it is a factor
     assert np.allclose(low @ wl.open(place("copy")).solve(b).compute(), b)
 

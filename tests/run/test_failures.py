@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -41,20 +41,37 @@ def matrix(executor: wl.LocalExecutor, tmp_path: Path) -> wl.BigMatrix:
     return A.save(str(tmp_path / "A"), executor)
 
 
+@pytest.fixture
+def general(executor: wl.LocalExecutor, tmp_path: Path) -> wl.BigMatrix:
+    """A stored matrix of 8 × 8 ragged tiles, whose rows are exchanged across all of them."""
+    return wl.random((187, 187), tile=24, seed=1).save(str(tmp_path / "G"), executor)
+
+
+def by_lu(request: pytest.FixtureRequest) -> wl.BigMatrix:
+    """Return what is solved with the stored general matrix."""
+    A: wl.BigMatrix = request.getfixturevalue("general")
+    return A.solve(np.ones(187), "gen")
+
+
 Run = Callable[[], Report]
+Name = tuple[str | int, ...]
 Fault = Callable[[Run, int], Report]
 """What happens to one attempt at a task: it gets the true one and the number of the attempt."""
 
 
 class Faulty(wl.LocalExecutor):
-    """Some tasks do not go as they should."""
+    """Some tasks do not go as they should.
 
-    def __init__(self, faults: Mapping[tuple[str, int, int], Fault]) -> None:
+    They are named by kernel, place and numbers: of LU several are at one place, each of another array.
+    """
+
+    def __init__(self, faults: Mapping[Name, Fault]) -> None:
         super().__init__(2, "thread", allowed_mem="600 MiB")
-        self.faults, self.attempts = faults, Counter[tuple[str, int, int]]()
+        self.faults, self.attempts = faults, Counter[Name]()
 
     def submit_task(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Future[Report]:
-        name = task.finish.kernel.split("_")[0] or "sum", task.out.i, task.out.j
+        kernel = task.finish.kernel.split("_")[0] or "sum"
+        name = kernel, task.out.i, task.out.j, *task.finish.numbers
         self.attempts[name] += 1
         run: Run = functools.partial(self.home.run, task, arrays)
         fault = self.faults.get(name)
@@ -107,6 +124,23 @@ HARMLESS = {
 }
 
 
+def check_transient_failure(
+    name: str, schedule: str, expression: wl.BigMatrix, tasks: Sequence[Name], executor: wl.LocalExecutor
+) -> None:
+    """Compute it while some tasks fail and are tried again."""
+    fault, failures = HARMLESS[name]
+    events: list[Event] = []
+    expected = expression.compute(executor)
+    with Faulty(dict.fromkeys(tasks, fault)) as faulty:
+        result = expression.compute(faulty, schedule=schedule, on_event=events.append)
+    np.testing.assert_array_equal(result, expected)
+    assert {name: faulty.attempts[name] for name in tasks} == dict.fromkeys(tasks, failures + 1)
+    last = events[-1]
+    assert isinstance(last, RunFinished)
+    assert last.totals.retries == failures * len(tasks)
+    assert last.totals.tasks == sum(isinstance(event, TaskFinished) for event in events)
+
+
 @pytest.mark.parametrize("name", sorted(HARMLESS))
 @pytest.mark.parametrize("schedule", ["dataflow", "waves"])
 def test_transient_failure_changes_no_bit(
@@ -116,18 +150,24 @@ def test_transient_failure_changes_no_bit(
     executor: wl.LocalExecutor,
     left: Callable[[], list[str]],
 ) -> None:
-    fault, failures = HARMLESS[name]
-    events: list[Event] = []
-    expected = matrix.cholesky().compute(executor)
     tasks = [("potrf", 0, 0), ("trsm", 2, 1), ("potrf", 4, 4)]
-    with Faulty(dict.fromkeys(tasks, fault)) as faulty:
-        result = matrix.cholesky().compute(faulty, schedule=schedule, on_event=events.append)
-    np.testing.assert_array_equal(result, expected)
-    assert {name: faulty.attempts[name] for name in tasks} == dict.fromkeys(tasks, failures + 1)
-    last = events[-1]
-    assert isinstance(last, RunFinished)
-    assert last.totals.retries == failures * len(tasks)
-    assert last.totals.tasks == sum(isinstance(event, TaskFinished) for event in events)
+    check_transient_failure(name, schedule, matrix.cholesky(), tasks, executor)
+    assert left() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(HARMLESS))
+@pytest.mark.parametrize("schedule", ["dataflow", "waves"])
+def test_transient_failure_changes_no_bit_of_lu(
+    name: str,
+    schedule: str,
+    request: pytest.FixtureRequest,
+    executor: wl.LocalExecutor,
+    left: Callable[[], list[str]],
+) -> None:
+    """Panels and exchanges commit a column of tiles at once; the last panel is a ragged one."""
+    tasks = [("getrf", 0, 0, 0), ("laswp", 0, 3, 0, 0, -1), ("getrf", 0, 0, 96), ("getrf", 0, 0, 168)]
+    check_transient_failure(name, schedule, by_lu(request), tasks, executor)
     assert left() == []
 
 
@@ -186,17 +226,27 @@ def test_lasting_failure_is_raised_unchanged(
 
 
 @pytest.mark.parametrize("schedule", ["dataflow", "waves"])
+@pytest.mark.parametrize("what", ["cholesky", pytest.param("lu", marks=pytest.mark.slow)])
 def test_run_after_failure_does_only_missing_tasks(
-    schedule: str, matrix: wl.BigMatrix, executor: wl.LocalExecutor, left: Any
+    what: str,
+    schedule: str,
+    request: pytest.FixtureRequest,
+    executor: wl.LocalExecutor,
+    left: Any,
 ) -> None:
-    expected = matrix.cholesky().compute(executor)
+    fatal: Name
+    if what == "cholesky":
+        fatal, expression = ("trsm", 3, 2), request.getfixturevalue("matrix").cholesky()
+    else:
+        fatal, expression = ("getrf", 0, 0, 120), by_lu(request)
+    expected = expression.compute(executor)
     failed: list[Event] = []
-    with Faulty({("trsm", 3, 2): raising(OwnError("own"))}) as faulty, pytest.raises(OwnError):
-        matrix.cholesky().compute(faulty, schedule=schedule, on_event=failed.append)
+    with Faulty({fatal: raising(OwnError("own"))}) as faulty, pytest.raises(OwnError):
+        expression.compute(faulty, schedule=schedule, on_event=failed.append)
     done = sum("/c/" in key or "/partial/" in key for key in left())
     events: list[Event] = []
     with wl.LocalExecutor(2, allowed_mem="600 MiB") as other:
-        result = matrix.cholesky().compute(other, schedule=schedule, on_event=events.append)
+        result = expression.compute(other, schedule=schedule, on_event=events.append)
     np.testing.assert_array_equal(result, expected)
     first, last = events[0], events[-1]
     assert isinstance(last, RunFinished)
@@ -241,26 +291,37 @@ class Deaf:
 
 
 @pytest.mark.parametrize("error", [TransientStoreError, StoreError])
-@pytest.mark.parametrize("fault", ["get c/3/0", "put c/3/1", "get c/4/3", "put c/4/4", "delete c/1/0"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *("get c/3/0", "put c/3/1", "get c/4/3", "put c/4/4", "delete c/1/0"),
+        *(
+            pytest.param(f"{fault} of lu", marks=pytest.mark.slow)
+            for fault in ("get c/0/0", "put c/0/0", "get c/0/3", "put c/0/3", "delete c/0/3")
+        ),
+    ],
+)
 def test_store_without_answer_is_retried_or_raised(
     fault: str,
     error: type[Exception],
-    matrix: wl.BigMatrix,
+    request: pytest.FixtureRequest,
     executor: wl.LocalExecutor,
     monkeypatch: pytest.MonkeyPatch,
     left: Any,
 ) -> None:
-    b = np.ones(150)
-    expected = matrix.solve(b).compute(executor)
+    """What LU exchanges lies in bundles, one for each column of tiles."""
+    fault, lu, _ = fault.partition(" of lu")
+    x = by_lu(request) if lu else request.getfixturevalue("matrix").solve(np.ones(150))
+    expected = x.compute(executor)
     faults = Counter({fault: 2})
     real = sources.open_store
     monkeypatch.setattr(sources, "open_store", lambda url: Deaf(real(url), faults, error))
     with wl.LocalExecutor(2, allowed_mem="600 MiB") as other:
         if error is TransientStoreError or fault.startswith("delete"):
             # a tile that is not needed any more goes with the run's folder at the latest
-            np.testing.assert_array_equal(matrix.solve(b).compute(other), expected)
+            np.testing.assert_array_equal(x.compute(other), expected)
             assert left() == []
         else:
             with pytest.raises(error, match="no answer"):
-                matrix.solve(b).compute(other)
+                x.compute(other)
     assert faults[fault] < 2

@@ -43,7 +43,7 @@ def kernel(rows, cols):
 def expression():
     if what == "function":
         return wl.from_function(kernel, (200, 200), 32, structure="pos").cholesky()
-    A = wl.open(f"{folder}/A")
+    A = wl.open(f"{folder}/{'G' if what == 'general' else 'A'}")
     return A.cholesky() if what == "cholesky" else A.solve(wl.open(f"{folder}/B"))
 
 with wl.LocalExecutor(3, allowed_mem="300 MiB") as executor:
@@ -77,7 +77,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def places(what: str, folder: Path, out: str) -> list[str]:
     """For each task of the plan, the end of the path of its tile."""
-    A = wl.open(folder / "A")
+    A = wl.open(folder / ("G" if what == "general" else "A"))
     X = A.cholesky() if what == "cholesky" else A.solve(wl.open(folder / "B"))
     with wl.LocalExecutor(3, allowed_mem="300 MiB") as executor:
         plan, originals = make_plan([X._node], executor.model, whole=[X._node])
@@ -117,6 +117,7 @@ def kill_until_done(what: str, seed: int, times: int, latest: int, folder: Path,
 def folder(executor: wl.LocalExecutor, tmp_path: Path) -> Path:
     wl.random((200, 200), tile=32, seed=1).gram().shift(200.0).save(tmp_path / "A", executor)
     wl.random((200, 40), tile=32, seed=2).save(tmp_path / "B", executor)
+    wl.random((200, 200), tile=26, seed=3).save(tmp_path / "G", executor)
     return tmp_path
 
 
@@ -148,6 +149,12 @@ def test_killed_three_times(folder: Path) -> None:
 @pytest.mark.parametrize("what", ["cholesky", "solve", "function"])
 def test_killed_twenty_times(what: str, folder: Path) -> None:
     check(what, 20, 5 if what == "solve" else 3, folder)
+
+
+@pytest.mark.slow
+def test_lu_killed_eight_times(folder: Path) -> None:
+    """Of 8 × 8 ragged tiles, in bundles and alone."""
+    check("general", 8, 16, folder)
 
 
 @pytest.mark.process

@@ -15,7 +15,7 @@ from wrenla_handler.stores.urls import open_store
 from .fault_proxy import Cut, Drop, Fault, FaultProxy, Request, Rule, Slow, s3_error
 
 TILE, N = 24, 5
-n = TILE * N - 5
+n, m = TILE * N - 5, TILE * 8 - 5
 CALLS = 30
 LARGE = 40_000  # float64 numbers: more than a message holds
 AT = (1, 6, 20)
@@ -103,6 +103,19 @@ def expected() -> tuple[np.ndarray, np.ndarray]:
         return A.cholesky().compute(made), A.solve(np.ones(n)).compute(made)
 
 
+def general() -> wl.BigMatrix:
+    """8 × 8 tiles, the last ones ragged; rows are exchanged across all of them."""
+    return wl.random((m, m), tile=TILE, seed=1)
+
+
+@pytest.fixture(scope="module")
+def expected_of_lu() -> np.ndarray:
+    """Its solution, computed in memory."""
+    with pytest.MonkeyPatch.context() as patch, wl.LocalExecutor(2, allowed_mem="600 MiB") as made:
+        patch.setenv("WRENLA_STORE", "memory://expected-of-lu")
+        return np.asarray(general().solve(np.ones(m), "gen").compute(made))
+
+
 def test_cholesky_survives_faults(
     url: str,
     executor: wl.LocalExecutor,
@@ -128,19 +141,26 @@ def test_cholesky_survives_faults(
 
 @pytest.mark.slow
 def test_general_solve_survives_faults(
-    url: str, executor: wl.LocalExecutor, proxy: FaultProxy, rules: list[Rule], slept: list[float]
+    url: str,
+    executor: wl.LocalExecutor,
+    proxy: FaultProxy,
+    rules: list[Rule],
+    expected_of_lu: np.ndarray,
+    slept: list[float],
 ) -> None:
     """A fault in the middle of a bundle, or of a range of it."""
-    A, b = wl.random((n, n), tile=TILE, seed=1), np.ones(n)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WRENLA_STORE", "memory://expected-of-lu")
-        expected = A.solve(b, "gen").compute(executor)
-    A = A.save(f"{url}/A", executor)
+    x = general().save(f"{url}/A", executor).solve(np.ones(m), "gen")
+    plan = wl.plan(x, executor=executor)
+    events: list[Event] = []
     proxy.start_over(*rules)
-    x = A.solve(b, "gen").compute(executor)
+    found = x.compute(executor, on_event=events.append)
     assert all(rule.fired for rule in rules)
     proxy.start_over()
-    assert x.tobytes() == expected.tobytes()
+    assert found.tobytes() == expected_of_lu.tobytes()
+    last = events[-1]
+    assert isinstance(last, RunFinished)
+    assert last.totals.puts == last.totals.tasks == plan.tasks
+    assert last.totals.gets + last.totals.cache_hits == plan.reads - 8  # those of b are in memory
     assert {key.partition("/")[0] for key in open_store(url).list()} == {"A"}
 
 

@@ -1,4 +1,4 @@
-"""A factorization by functions takes the requests to S3 that its plan says, and no others.
+"""Factorizations by functions take the requests to S3 that their plans say, and no others.
 
 Functions sign with the keys of their role, which nobody but the emulator knows: the proxy signs anew.
 """
@@ -21,7 +21,7 @@ from wrenla_handler.stores.s3.client import close_clients
 from wrenla_handler.stores.urls import open_store
 
 from .fault_proxy import FaultProxy, Request
-from .test_counts import TILE, U, n, saved
+from .test_counts import TILE, U, check_lu, general, n, saved
 
 
 class KnownSigner(S3SigV4Auth):
@@ -85,3 +85,17 @@ def test_requests_are_those_of_the_plan(
     a = np.fromfunction(lambda i, j: 0.9 ** abs(i - j), (n, n))
     assert np.linalg.norm(a - low @ low.T, 1) / (n * np.linalg.norm(a, 1) * U) <= 1
     assert {key.partition("/")[0] for key in open_store(f"s3://{s3_bucket}").list()} == {"A", "L"}
+
+
+@pytest.mark.slow
+def test_requests_of_lu_are_those_of_the_plan(
+    proxy: FaultProxy, executor: wl.LambdaExecutor, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the bits are those of threads."""
+    found = check_lu(f"s3://{s3_bucket}", proxy, executor, "dataflow")
+    monkeypatch.setenv("WRENLA_STORE", "memory://lu-in-threads")
+    with wl.LocalExecutor(2, allowed_mem="1 GiB") as threads:
+        factor = wl.linalg.lu_factor(general())
+        expected = np.vstack([factor.lu.compute(threads), factor.piv(threads)])
+        del factor
+    assert found.tobytes() == expected.tobytes()

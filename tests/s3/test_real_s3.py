@@ -114,3 +114,16 @@ def test_a_run_survives_503_slow_down(
         assert statuses[503] > 0
         assert np.array_equal(L.compute(executor), A.cholesky().compute(executor))
     assert {key.partition("/")[0] for key in open_store(f"s3://{s3_bucket}").list()} == {"L"}
+
+
+def test_lu_survives_503_slow_down(
+    s3_bucket: str, statuses: Counter[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WRENLA_STORE", f"s3://{s3_bucket}/tmp")
+    A, b = wl.random((795, 795), tile=100, seed=3), np.ones(795)
+    with wl.LocalExecutor(4, allowed_mem="600 MiB") as executor:
+        x = A.solve(b, "gen").compute(executor)
+        assert statuses[503] > 0
+        monkeypatch.setenv("WRENLA_STORE", "memory://lu-without-503")
+        assert np.array_equal(x, A.solve(b, "gen").compute(executor))
+    assert list(open_store(f"s3://{s3_bucket}").list()) == []

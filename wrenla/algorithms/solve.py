@@ -101,13 +101,15 @@ def refuse_factor(what: str, A: Node) -> None:
     while isinstance(A.op, Flip):
         (A,) = A.args
     if isinstance(A.op, Leaf) and A.op.factor:
+        of_A = f"of A it is wrenla.linalg.CholeskyFactor(L).{what}"
+        if what in ("lu", "lu_factor"):
+            of_A = "to solve with A it is wrenla.linalg.CholeskyFactor(L).solve"
         raise ValueError(
-            f"{what}: this matrix was saved as a factor L of A = L Lᴴ; of A it is "
-            f"wrenla.linalg.CholeskyFactor(L).{what}, of the triangle "
+            f"{what}: this matrix was saved as a factor L of A = L Lᴴ; {of_A}, of the triangle "
             + (
                 f"CholeskyFactor(L).L.{what}"
                 if what in ("solve", "slogdet")
-                else f"wrenla.linalg.{what}(CholeskyFactor(L).L)"
+                else f"it is wrenla.linalg.{what}(CholeskyFactor(L).L)"
             )
         )
 

@@ -41,7 +41,11 @@ def block(blocks: Sequence[Any], tile: Tile = None) -> BigMatrix:
     table = _table(blocks)
     known = [entry.dtype for line in table for entry in line if str(getattr(entry, "dtype", "")) in DTYPES]
     beside = result_dtype(*known) if known else ""
-    nodes = [[as_node(entry, beside=beside) for entry in line] for line in table]
+    # as they are: of nothing but integers a block is one of integers
+    nodes = [
+        [entry._node if isinstance(entry, Handle) else as_node(entry, beside=beside) for entry in line]
+        for line in table
+    ]
     if not nodes or not all(nodes):
         raise ValueError("block: a table of at least one matrix is needed")
     heights = [{node.grid.shape[0] for node in line} for line in nodes]

@@ -310,7 +310,7 @@ def map_tiles(
     _check_callable(f, "map_tiles(f, A, …)", "the function comes first")
     if not matrices:
         raise ValueError("map_tiles: at least one matrix is needed")
-    nodes = tuple(as_node(A) for A in matrices)
+    nodes = tuple(A._node if isinstance(A, BigMatrix) else as_node(A) for A in matrices)
     packed = packed_function(f, version)
     identity = f"function {packed.name}"
     spec = FunctionArray(Grid((1, 1), (1, 1)), "float64", 2, identity, digest=packed.digest)

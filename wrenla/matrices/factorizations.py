@@ -113,7 +113,9 @@ def lu_factor(a: Operand, **others: Any) -> LUFactor:
            [0., 2.]])
     """
     refuse_others("lu_factor", others, ["a"], ["overwrite_a", "check_finite"])
-    return LUFactor.of_matrix(as_node(a))
+    A = as_node(a)
+    systems.refuse_factor("lu_factor", A)
+    return LUFactor.of_matrix(A)
 
 
 @short
@@ -164,8 +166,9 @@ def lu(a: Operand, permute_l: bool = False, **others: Any) -> tuple[BigMatrix, .
     permute_l : bool
         Return P L and U instead.
     **others
-        ``p_indices=True`` makes P a vector p of integers with A = L[p] U. SciPy's ``overwrite_a`` and
-        ``check_finite`` may be given and change nothing.
+        ``p_indices=True`` makes P a vector p of integers (int64) with A = L[p] U. Its slices are integers,
+        too; arithmetic with it is that of float64. SciPy's ``overwrite_a`` and ``check_finite`` may be given
+        and change nothing.
 
     Returns
     -------
@@ -196,7 +199,9 @@ def lu(a: Operand, permute_l: bool = False, **others: Any) -> tuple[BigMatrix, .
         flag(permute_l, "lu: permute_l"),
         flag(others.get("p_indices", False), "lu: p_indices"),
     )
-    return LUFactor.of_matrix(as_node(a)).unpacked(permuted=permuted, indices=indices)
+    A = as_node(a)
+    systems.refuse_factor("lu", A)
+    return LUFactor.of_matrix(A).unpacked(permuted=permuted, indices=indices)
 
 
 @short

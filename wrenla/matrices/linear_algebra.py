@@ -52,10 +52,10 @@ class LinearAlgebra(Reductions):
             Marked positive definite, as it is if `A` has full row rank and the weights are positive;
             otherwise `shift` it.
         """
-        w = None if weights is None else vector(weights, self._node, 1)
+        w = None if weights is None else vector(weights, self._numbers, 1)
         if w is not None and np.dtype(w.dtype).kind == "c":
             raise TypeError("gram: weights are real")
-        return type(self)(gram(self._node, w))
+        return type(self)(gram(self._numbers, w))
 
     def cholesky(self, upper: bool = False, *, lower: bool | None = None, **others: Any) -> Self:
         """Return the Cholesky factor of a Hermitian positive definite matrix.
@@ -97,7 +97,7 @@ class LinearAlgebra(Reductions):
             raise TypeError("cholesky: lower=True and upper=True: one factor is needed, not both")
         upper = flag(upper, "cholesky: upper")
         upper = upper if lower is None else not flag(lower, "cholesky: lower")
-        L = cholesky(self._node)
+        L = cholesky(self._numbers)
         return type(self)(views.flip(L, "C") if upper else L)
 
     def solve(
@@ -115,8 +115,8 @@ class LinearAlgebra(Reductions):
         if precision not in get_args(Precision):
             hint = did_you_mean(precision, get_args(Precision))
             raise ValueError(f"solve: precision is 'full' or 'mixed', not {precision!r}; {hint}")
-        B = as_node(b, rows=self._node.grid.tile[0])
-        return type(self)(solve(self._node, B, solver_of(assume_a), check, precision))
+        B = as_node(b, rows=self._numbers.grid.tile[0])
+        return type(self)(solve(self._numbers, B, solver_of(assume_a), check, precision))
 
     @property
     def report(self) -> SolveReport | None:
@@ -152,22 +152,22 @@ class LinearAlgebra(Reductions):
         NotImplementedError
             It is not there yet, as those that need singular values.
         """
-        order = norm_order(ord, self._node, axis)
-        return type(self)(reductions.norm(self._node, order, self.ndim if keepdims else 0))
+        order = norm_order(ord, self._numbers, axis)
+        return type(self)(reductions.norm(self._numbers, order, self.ndim if keepdims else 0))
 
     def trace(self) -> Self:
         """Return the sum of the diagonal."""
         self._needs_matrix("trace")
-        return type(self)(reductions.trace(self._node))
+        return type(self)(reductions.trace(self._numbers))
 
     def diagonal(self) -> Self:
         """Return the main diagonal, a vector."""
         self._needs_matrix("diagonal")
-        return type(self)(reductions.diagonal(self._node))
+        return type(self)(reductions.diagonal(self._numbers))
 
     def slogdet(self) -> SlogdetResult:
         """Return sign and logarithm of |det A|, for positive definite and triangular matrices."""
-        sign, logabs = systems.slogdet(self._node)
+        sign, logabs = systems.slogdet(self._numbers)
         return SlogdetResult(type(self)(sign), type(self)(logabs))
 
     def _needs_matrix(self, what: str) -> None:

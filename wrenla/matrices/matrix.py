@@ -120,11 +120,11 @@ class BigMatrix(LinearAlgebra):
     def __matmul__(self, other: Operand) -> BigMatrix:
         if is_answered(other, "__rmatmul__"):
             return NotImplemented
-        A = self._node
+        A = self._numbers
         return BigMatrix(times(A, as_node(other, rows=A.grid.tile[1], beside=A.dtype)))
 
     def __rmatmul__(self, other: Operand) -> BigMatrix:
-        A = self._node
+        A = self._numbers
         return BigMatrix(times(as_node(other, cols=A.grid.tile[0], beside=A.dtype), A))
 
     def dot(self, other: Any) -> BigMatrix:
@@ -133,28 +133,28 @@ class BigMatrix(LinearAlgebra):
 
     def shift(self, c: complex) -> BigMatrix:
         """Return A + c I; A is not rewritten."""
-        return BigMatrix(views.shift(self._node, *number(c, "shift")))
+        return BigMatrix(views.shift(self._numbers, *number(c, "shift")))
 
     def scale_rows(self, w: Operand) -> BigMatrix:
         """Return diag(w) A, for a vector `w` with one entry for each row."""
-        return BigMatrix(views.scale_rows(self._node, vector(w, self._node, 0)))
+        return BigMatrix(views.scale_rows(self._numbers, vector(w, self._numbers, 0)))
 
     def scale_columns(self, w: Operand) -> BigMatrix:
         """Return A diag(w), for a vector `w` with one entry for each column."""
-        return BigMatrix(views.scale_columns(self._node, vector(w, self._node, 1)))
+        return BigMatrix(views.scale_columns(self._numbers, vector(w, self._numbers, 1)))
 
     def tril(self) -> BigMatrix:
         """Return the lower triangle, diagonal included."""
-        return BigMatrix(views.triangle(self._node, "lower"))
+        return BigMatrix(views.triangle(self._numbers, "lower"))
 
     def triu(self) -> BigMatrix:
         """Return the upper triangle, diagonal included."""
-        return BigMatrix(views.triangle(self._node, "upper"))
+        return BigMatrix(views.triangle(self._numbers, "upper"))
 
     def astype(self, dtype: npt.DTypeLike) -> BigMatrix:
         """Return the matrix in another dtype. Complex to real is an error, as information would be lost."""
         name = np.dtype(dtype).name
-        if name not in DTYPES:
+        if name not in (*DTYPES, self.dtype.name):
             raise TypeError(f"dtype {name} is not one of {', '.join(DTYPES)}")
         if self.dtype.kind == "c" and np.dtype(name).kind != "c":
             raise TypeError(f"{self.dtype} to {name} would drop the imaginary part")

@@ -47,6 +47,11 @@ class Handle:
     def __init__(self, node: Node) -> None:
         self._node = node
 
+    @property
+    def _numbers(self) -> Node:
+        """The expression as what is computed with takes it: integers, which indices are, become float64."""
+        return self._node if self._node.dtype in DTYPES else assemble.copy(self._node, "float64")
+
 
 _GRAM: tuple[Structure, ...] = ("general", "lower", "upper")
 """Of such X a product with Xᴴ is known to be positive (semi)definite, and costs half."""
@@ -73,7 +78,7 @@ def as_node(value: Operand, rows: int | None = None, cols: int | None = None, be
         The dtype that it meets: small integers do not raise float32, as NumPy has it.
     """
     if isinstance(value, Handle):
-        return value._node
+        return value._numbers
     array, own = as_array(value)
     if array.ndim > 2:
         raise ValueError(
@@ -139,13 +144,13 @@ def apply(name: str, *values: Any) -> Node:
         One of them is none of these.
     """
     # arrays are cut into the tiles of the first matrix
-    first = next((value._node for value in values if isinstance(value, Handle)), None)
+    first = next((value._numbers for value in values if isinstance(value, Handle)), None)
     return elementwise(name, *(_entries(value, first) for value in values))
 
 
 def _entries(value: Any, first: Node | None) -> Node | Number:
     if isinstance(value, Handle):
-        return value._node
+        return value._numbers
     refuse_lossy(value)
     if isinstance(value, np.matrix):
         raise TypeError(

@@ -39,12 +39,12 @@ class Reductions(Arithmetic):
     def sum(self, axis: int | None = None, *, keepdims: bool = False, **numpy: Any) -> Self:
         """Return the sum of all entries, or of each column (axis 0) or row (axis 1)."""
         along = self._axis("sum", axis, numpy)
-        return self._reduced(reductions.sum_over(self._node, along), along, keepdims)
+        return self._reduced(reductions.sum_over(self._numbers, along), along, keepdims)
 
     def mean(self, axis: int | None = None, *, keepdims: bool = False, **numpy: Any) -> Self:
         """Return the mean of all entries, or of each column (axis 0) or row (axis 1)."""
         along = self._axis("mean", axis, numpy)
-        return self._reduced(statistics.mean(self._node, along), along, keepdims)
+        return self._reduced(statistics.mean(self._numbers, along), along, keepdims)
 
     def var(
         self,
@@ -61,7 +61,7 @@ class Reductions(Arithmetic):
         """
         along = self._axis("var", axis, numpy)
         ddof = _one_of(ddof, correction)
-        return self._reduced(statistics.variance(self._node, along, ddof), along, keepdims)
+        return self._reduced(statistics.variance(self._numbers, along, ddof), along, keepdims)
 
     def std(
         self,
@@ -79,15 +79,15 @@ class Reductions(Arithmetic):
     def max(self, axis: int | None = None, *, keepdims: bool = False, **numpy: Any) -> Self:
         """Return the largest entry, of all or of each column (axis 0) or row (axis 1); NaN stays NaN."""
         along = self._axis("max", axis, numpy)
-        return self._reduced(statistics.extreme(self._node, along, "maximum"), along, keepdims)
+        return self._reduced(statistics.extreme(self._numbers, along, "maximum"), along, keepdims)
 
     def min(self, axis: int | None = None, *, keepdims: bool = False, **numpy: Any) -> Self:
         """Return the smallest entry, as `max` does the largest."""
         along = self._axis("min", axis, numpy)
-        return self._reduced(statistics.extreme(self._node, along, "minimum"), along, keepdims)
+        return self._reduced(statistics.extreme(self._numbers, along, "minimum"), along, keepdims)
 
     def _axis(self, what: str, axis: Any, numpy: dict[str, Any]) -> Axis:
-        dtype, ours = numpy.pop("dtype", None), np.dtype(self._node.dtype)
+        dtype, ours = numpy.pop("dtype", None), np.dtype(self._numbers.dtype)
         if what in ("var", "std"):
             ours = ours.type(0).real.dtype
         if dtype is not None and np.dtype(dtype) != ours:

@@ -190,7 +190,7 @@ class TileGraph:
 
     def projected(self, task: Task, lookahead: int) -> int:
         """Return the bytes that one task needs at its worst, cut or not."""
-        itemsize = np.dtype(task.dtype).itemsize
+        itemsize, kernel = np.dtype(task.dtype).itemsize, finish_kernel(task)
 
         def peak(read: Read, *, factor: bool = False) -> int:
             return held(read, self.arrays, task.dtype, factor=factor).peak
@@ -200,7 +200,7 @@ class TileGraph:
         stages = [max(map(peak, task.base), default=0)]
         if task.length > 1:  # a partial sum may be read, and of one in the corner of a tile a copy is made
             stages += [out if task.shape == self.extent(task) else out + work]
-        stages += [sum(map(peak, task.args))]
+        stages += [(1 + kernel.copies) * sum(map(peak, task.args))]
         stages += [
             peak(term.a, factor=True) + (0 if term.lower else peak(term.b, factor=True))
             for term in task.terms
@@ -211,7 +211,7 @@ class TileGraph:
         tiles = [self._stored_bytes(ref) for read in (*ends, *factors) for ref in read.refs()]
         more = sum(map(_refs, ends)) - 1 + sum((_refs(t.a) + _refs(t.b)) * t.n for t in task.terms)
         ahead = min(lookahead, more) * max(tiles, default=0)
-        return out + finish_kernel(task).spare * work + max(stages) + max(0, ahead)
+        return out + kernel.spare * work + max(stages) + max(0, ahead)
 
 
 class Graph:

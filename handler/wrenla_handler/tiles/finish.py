@@ -82,6 +82,8 @@ class FinishKernel:
         Tiles of the sum's size that it may need beside it.
     looks : bool
         It never writes to the sum, which may be a tile that others read, too.
+    copies : int
+        How often it may have all of its arguments in memory beside themselves.
     """
 
     call: Callable[[Tile, Inputs], Any]
@@ -90,6 +92,7 @@ class FinishKernel:
     real: bool = False
     spare: int = 1
     looks: bool = False
+    copies: int = 0
 
 
 def _potrf(work: Tile, inputs: Inputs) -> Tile:
@@ -143,12 +146,14 @@ def _laswp(work: Tile, inputs: Inputs) -> tuple[Tile]:
     first, back, beyond = inputs.task.finish.numbers
     if beyond >= 0:
         _refuse_not_finite(work, beyond + inputs.task.origin[1])
-    kernels.laswp(work, _pivots(inputs) - first, back=bool(back))
+    pivots = _pivots(inputs)
+    pivots -= first
+    kernels.laswp(work, pivots, back=bool(back))
     return (work,)
 
 
 def _pivots(inputs: Inputs) -> npt.NDArray[np.int64]:
-    """Return pivots that lie in several tiles."""
+    """Return pivots that lie in several tiles, as an array of its own."""
     none = np.empty(0, np.int64)
     return np.concatenate([none, *(inputs.value(read)[:, 0] for read in inputs.task.args)])
 
@@ -261,13 +266,13 @@ FINISHES: dict[str, FinishKernel] = {
     "trsm_left": FinishKernel(partial(_trsm, "L"), lambda m, n: m * n * m, in_place=True),
     "trsm_right": FinishKernel(partial(_trsm, "R"), lambda m, n: m * n * n, in_place=True),
     "getrf": FinishKernel(_getrf, _getrf_flops),
-    "laswp": FinishKernel(_laswp, _none),
-    "permutation": FinishKernel(_permutation, _none, real=True),
     "tile_sizes": FinishKernel(_tile_sizes, real=True, looks=True),
     "row_sizes": FinishKernel(_row_sizes, _none, real=True, looks=True),
     "all_sizes": FinishKernel(_all_sizes, _none, real=True, looks=True),
     "largest_units": FinishKernel(_largest_units, spare=2),
-    "parity": FinishKernel(_parity, _none, real=True),
+    "laswp": FinishKernel(_laswp, _none, copies=2),
+    "permutation": FinishKernel(_permutation, _none, real=True, spare=2, copies=1),
+    "parity": FinishKernel(_parity, _none, real=True, copies=2),
     "mirror": FinishKernel(partial(_mirror, True), _none, in_place=True),
     "hermitian_from_lower": FinishKernel(partial(_mirror, True), _none, in_place=True),
     "symmetric_from_lower": FinishKernel(partial(_mirror, False), _none, in_place=True),

@@ -116,9 +116,9 @@ def _turned(source: Source, op: Op, dtype: np.dtype[Any]) -> Tile:
         return tile
     rows, cols = tile.shape if op in "NR" else tile.shape[::-1]
     value = empty_tile(rows, cols, dtype)
-    if tile.dtype == dtype:
+    if tile.dtype == dtype and dtype.kind in "fc":
         kernels.apply_op(tile, op, value)
-    else:  # numbers of another precision are converted on the way
+    else:  # numbers of another precision are converted on the way; the kernels know no integers
         value[...] = tile if op in "NR" else tile.T
         if op in "CR":
             np.conjugate(value, out=value)

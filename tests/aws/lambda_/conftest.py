@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 import wrenla as wl
+from tests.algebra import gallery
 from tests.settings import forget_settings
 from wrenla.emulator import LambdaEmulator
 from wrenla_handler.stores.s3.client import close_clients
 from wrenla_handler.stores.urls import open_store
 
-from .system import matrix, n
+from .system import general, matrix, n
 
 WORKERS = 4
 
@@ -55,3 +56,21 @@ def expected() -> tuple[np.ndarray, np.ndarray]:
     with pytest.MonkeyPatch.context() as patch, wl.LocalExecutor(2, allowed_mem="600 MiB") as made:
         patch.setenv("WRENLA_STORE", "memory://expected")
         return matrix().cholesky().compute(made), matrix().solve(np.ones(n)).compute(made)
+
+
+@pytest.fixture(scope="package")
+def expected_of_lu() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """L and U in one, the pivots, and the solution, computed in memory; they are right."""
+    with pytest.MonkeyPatch.context() as patch, wl.LocalExecutor(2, allowed_mem="600 MiB") as made:
+        patch.setenv("WRENLA_STORE", "memory://expected-of-lu")
+        A, b = general(), np.ones(n)
+        factor = wl.linalg.lu_factor(A)
+        a, lu, piv, x = (
+            A.compute(made),
+            factor.lu.compute(made),
+            factor.piv(made),
+            factor.solve(b).compute(made),
+        )
+    assert gallery.lu_error(a, lu, piv) < gallery.LU_GATE
+    assert gallery.solve_error(a, x, b) < gallery.SOLVE_GATE
+    return lu, piv, x

@@ -1,4 +1,4 @@
-"""The matrix that the fault tables factor, 8 × 8 tiles with ragged ones at the edges."""
+"""The matrices that the fault tables factor, 8 × 8 tiles with ragged ones at the edges."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def matrix() -> wl.BigMatrix:
         return 0.9 ** abs(i[:, None] - j)
 
     return wl.from_function(entries, (n, n), TILE, structure="pos")
+
+
+def general() -> wl.BigMatrix:
+    """Its rows are exchanged across all tiles."""
+    return wl.random((n, n), tile=TILE, seed=1)

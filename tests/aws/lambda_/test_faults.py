@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 import numpy as np
@@ -12,7 +13,7 @@ from tests.waiting import slowed
 from wrenla.emulator import LambdaEmulator
 from wrenla.errors import Lost, WorkerDied
 
-from .system import matrix, n
+from .system import general, matrix, n
 
 CALLS = 200
 
@@ -28,6 +29,10 @@ FAULTS = {
 
 _NOT_IDEMPOTENT = {"kill before", "kill during", "kill after", "connection dropped"}
 """What a function may have begun before, so that only those calls are tried again of which that is said."""
+
+
+EVERY_DAY_OF_LU = ("kill after",)
+"""The others take too long for that."""
 
 
 @pytest.fixture(params=FAULTS)
@@ -79,3 +84,24 @@ def test_solve(
 ) -> None:
     A = matrix()
     assert A.solve(np.ones(n)).compute(warm).tobytes() == expected[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(name, marks=[] if name in EVERY_DAY_OF_LU else [pytest.mark.slow]) for name in FAULTS],
+    indirect=True,
+)
+def test_lu(
+    warm: wl.LambdaExecutor,
+    aws: LambdaEmulator,
+    fault: str,
+    expected_of_lu: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    """A panel's tiles and its pivots are one object: there together, and once."""
+    factor = wl.linalg.lu_factor(general())
+    before = aws.counts()["faults"]
+    found = factor.lu.compute(warm), factor.piv(warm)
+    assert aws.counts()["faults"] > before
+    assert [array.tobytes() for array in found] == [array.tobytes() for array in expected_of_lu[:2]]
+    del factor
+    gc.collect()  # with it go its tiles

@@ -15,7 +15,7 @@ from wrenla.emulator import LambdaEmulator
 from wrenla_handler.stores.s3.client import close_clients
 from wrenla_handler.stores.urls import open_store
 
-from .system import matrix, n
+from .system import general, matrix, n
 
 EVERY_DAY = ("503", "answer lost")
 """The others take too long for that."""
@@ -64,6 +64,15 @@ def test_factorization(
 
 def test_solution(broken: str, executor: wl.LambdaExecutor, expected: tuple[np.ndarray, np.ndarray]) -> None:
     assert matrix().solve(np.ones(n)).compute(executor).tobytes() == expected[1].tobytes()
+
+
+@pytest.mark.slow
+def test_solution_by_lu(
+    broken: str, executor: wl.LambdaExecutor, expected_of_lu: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> None:
+    """A fault in the middle of a bundle, or of a range of it."""
+    x = wl.linalg.solve(general(), np.ones(n), assume_a="gen").compute(executor)
+    assert x.tobytes() == expected_of_lu[2].tobytes()
 
 
 @pytest.mark.slow
