@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import click
 from threadpoolctl import threadpool_info
 
-from benchmarks import accuracy, against, aws, imports, long_sum, lu
+from benchmarks import accuracy, against, aws, imports, long_sum, lu, solve
 from benchmarks import map as calls
 from benchmarks.accuracy import Accuracy
 from benchmarks.contest import compete, ratio, show_profile
@@ -54,17 +54,6 @@ def matmul(rounds: int) -> list[Figure]:
     figures = ratio(work, ours, c["numpy_matmul"], 0.85, 0.95)
     figures += ratio(work, ours, c["dask_matmul"], 1, 1)
     show_profile(ours)
-    return figures
-
-
-def solve(rounds: int) -> list[Figure]:
-    figures = []
-    for rhs in (1, 64):
-        work = f"solve n = 14336, {rhs} right-hand side{'s' if rhs > 1 else ''}"
-        print(f"{work}: peer is SciPy's cho_factor + cho_solve in memory")
-        c = compete(["wrenla_solve", "scipy_cho_solve"], {"n": 14336, "rhs": rhs}, rounds=rounds)
-        figures += ratio(work, c["wrenla_solve"], c["scipy_cho_solve"], 0.9, 1.1)
-        show_profile(c["wrenla_solve"])
     return figures
 
 
@@ -192,7 +181,7 @@ BENCHMARKS: dict[str, Callable[[int], Sequence[Row]]] = {
     "overhead": overhead,
     "cholesky": cholesky,
     "matmul": matmul,
-    "solve": solve,
+    "solve": solve.figures,
     "out_of_core": out_of_core,
     "page_cache": page_cache,
     "long_sum": long_sum.figures,

@@ -68,17 +68,6 @@ def factor_residual(L_times: Callable[[Array], Array], LT_times: Callable[[Array
     return float(np.abs(gap).sum() / (n * norm_one(n) * np.abs(v).sum() * U))
 
 
-def solve_residual(x: Array, b: Array) -> float:
-    """Return the HPL criterion, which is to be below 16."""
-    n, a = len(b), norm_one(len(b))
-    gap = np.abs(kms_times(x) - b).max()
-    return float(gap / (U * (a * np.abs(x).max() + np.abs(b).max()) * n))
-
-
-def right_hand_sides(n: int, count: int) -> Array:
-    return np.random.default_rng(2).standard_normal((n, count) if count > 1 else n)
-
-
 # what a user would take instead
 
 
@@ -151,17 +140,6 @@ def product_residual(times: Callable[[Array], Array], n: int) -> float:
     gap = np.linalg.norm(times(v) - kms_times(kms_times(v)))
     # the 2-norm of the matrix is at most its 1-norm
     return float(gap / (6 * U * np.sqrt(n + 2) * norm_one(n) ** 2 * np.linalg.norm(v)))
-
-
-def scipy_cho_solve(n: int, rhs: int, **_: Any) -> dict[str, Any]:
-    import scipy.linalg
-
-    a, b = kms_array(n), right_hand_sides(n, rhs)
-    warm_memory()
-    start = time.perf_counter()
-    x = scipy.linalg.cho_solve(scipy.linalg.cho_factor(a, lower=True), b)
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "residual": solve_residual(x, b)}
 
 
 # wrenla
@@ -279,25 +257,6 @@ def wrenla_matmul(n: int, tile: int | None = None, **_: Any) -> dict[str, Any]:
         return {
             "seconds": seconds,
             "residual": residual,
-            "tile": A.tile[0],
-            "profile": watch.profile(seconds),
-        }
-
-
-def wrenla_solve(n: int, rhs: int, tile: int | None = None, **_: Any) -> dict[str, Any]:
-    import wrenla as wl
-
-    with scratch(), wl.LocalExecutor() as executor:
-        A = wl.from_function(kms, (n, n), tile, structure="pos").persist(executor)
-        b = right_hand_sides(n, rhs)
-        watch = Watch()
-        warm_memory()
-        start = time.perf_counter()
-        x = A.solve(b).compute(executor, on_event=watch)
-        seconds = time.perf_counter() - start
-        return {
-            "seconds": seconds,
-            "residual": solve_residual(x, b),
             "tile": A.tile[0],
             "profile": watch.profile(seconds),
         }
