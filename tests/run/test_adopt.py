@@ -45,6 +45,12 @@ def K(url: str, executor: wl.LocalExecutor, monkeypatch: pytest.MonkeyPatch) -> 
     return wl.random((N, N), tile=TILE, seed=0).gram().shift(float(N)).save(url, executor)
 
 
+def solution(A: wl.BigMatrix, b: Any) -> wl.BigMatrix:
+    """Return the solution of A x = b by Cholesky and two substitutions; what looks at it has tasks, too."""
+    L = A.cholesky()
+    return L.H.solve(L.solve(b))
+
+
 def store_beside(url: str) -> str:
     return f"{url.rpartition('/')[0]}/runs"
 
@@ -74,25 +80,25 @@ def test_factor_of_dead_run_is_adopted_by_other_expressions(
 ) -> None:
     name = K.cholesky()._node.key
     others: dict[str, Callable[[], wl.BigMatrix]] = {
-        "another right-hand side": lambda: K.solve(B2),
-        "a vector": lambda: K.solve(B2[:, 0]),
+        "another right-hand side": lambda: solution(K, B2),
+        "a vector": lambda: solution(K, B2[:, 0]),
         "a determinant": lambda: wl.linalg.slogdet(K)[1],
         "the factor": lambda: K.cholesky(),
         "a factor that is kept": lambda: wl.linalg.cho_factor(K).solve(B2),
         "a part of it": lambda: K.cholesky()[40:100, 20:60],
         "more after it": lambda: K.cholesky().T @ B2,
     }
-    solved = K.solve(B1).compute(executor)
+    solved = solution(K, B1).compute(executor)
     expected = {what: make().compute(executor) for what, make in others.items()}
     assert tiles(url) == []
     kill(K.cholesky(), executor, 10)
-    result, found = run(K.solve(B1), executor)
+    result, found = run(solution(K, B1), executor)
     np.testing.assert_array_equal(result, solved)
     assert found > 5
     with closing(open_store(store_beside(url))) as store:
         assert list(store.list()) == [], "who has lost all its tiles to others goes as well"
     for what, make in others.items():
-        kill(K.solve(B1), executor, 20)
+        kill(solution(K, B1), executor, 20)
         there = len(tiles(url, name))
         assert there > 8, what
         result, found = run(make(), executor)
@@ -100,7 +106,7 @@ def test_factor_of_dead_run_is_adopted_by_other_expressions(
         assert found > 0, what
         # what was taken over went with the run, and the rest is for whoever began it
         assert len(tiles(url, name)) < there, what
-        result, _ = run(K.solve(B1), executor)
+        result, _ = run(solution(K, B1), executor)
         np.testing.assert_array_equal(result, solved, err_msg=what)
         assert tiles(url) == [], what
 
@@ -125,7 +131,7 @@ def test_factors_of_dead_general_solve_are_adopted(
 
 def test_save_adopts_tiles_of_dead_solve(K: wl.BigMatrix, url: str, executor: wl.LocalExecutor) -> None:
     name, expected = K.cholesky()._node.key, K.cholesky().compute(executor)
-    kill(K.solve(B1), executor, 20)
+    kill(solution(K, B1), executor, 20)
     there = len(tiles(url, name))
     events: list[Event] = []
     L = K.cholesky().save(f"{url}-L", executor, on_event=events.append)
@@ -147,14 +153,14 @@ def test_tiles_of_dead_adopter_are_adopted_again(
     made: wl.BigMatrix, tmp_path: Path, executor: wl.LocalExecutor, left: Callable[[], list[str]]
 ) -> None:
     url, name = str(tmp_path / "m"), made.cholesky()._node.key
-    expected = made.solve(B1).compute(executor)
-    kill(made.solve(B1), executor, 12)
+    expected = solution(made, B1).compute(executor)
+    kill(solution(made, B1), executor, 12)
     before = len(tiles(url, name))
-    kill(made.solve(B2), executor, 6)
+    kill(solution(made, B2), executor, 6)
     after = len(tiles(url, name))
     assert after > before
     # each script finds its own and the other's
-    result, found = run(made.solve(B1), executor)
+    result, found = run(solution(made, B1), executor)
     np.testing.assert_array_equal(result, expected)
     assert found >= after
     assert tiles(url, name) == []
@@ -165,10 +171,10 @@ def test_tiles_of_dead_adopter_are_adopted_again(
 def test_cuts_of_sums_do_not_matter(
     made: wl.BigMatrix, tmp_path: Path, executor: wl.LocalExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = made.solve(B2).compute(executor)
+    expected = solution(made, B2).compute(executor)
     cuts = [Cut(), Cut("fixed", 1), Cut("fixed", 3), Cut("doubling", 4)]
     for first, second in zip(cuts, [*cuts[2:], *cuts[:2]], strict=True):
-        for chosen, x in ((first, made.solve(B1)), (second, made.solve(B2))):
+        for chosen, x in ((first, solution(made, B1)), (second, solution(made, B2))):
             monkeypatch.setattr(plan_module, "choose_cut", lambda tiles, model, chosen=chosen: chosen)
             monkeypatch.setattr(plan_module, "_KNOWN", type(plan_module._KNOWN)())
             if chosen is first:
@@ -184,7 +190,7 @@ def test_tiles_of_other_work_or_owner_are_not_adopted(
     made: wl.BigMatrix, tmp_path: Path, executor: wl.LocalExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, name = tmp_path / "runs", made.cholesky()._node.key
-    kill(made.solve(B1), executor, 20)
+    kill(solution(made, B1), executor, 20)
     (lease,) = root.glob(f"{RUNS}/*/{LEASE}*")
     text, folder = lease.read_bytes(), lease.parents[1]
     holder = Holder.decode(text)
@@ -196,30 +202,30 @@ def test_tiles_of_other_work_or_owner_are_not_adopted(
         assert np.isfinite(result).all()
         return count
 
-    assert found(made.shift(1.0).solve(B1)) == 0, "another matrix"
-    assert found(made.rechunk(40).solve(B1)) == 0, "other tiles"
-    assert found(made.astype("float32").solve(B1)) == 0, "other numbers"
-    assert found(wl.random((N, N), tile=TILE, seed=0).gram().solve(B1)) == 0, "another expression"
+    assert found(solution(made.shift(1.0), B1)) == 0, "another matrix"
+    assert found(solution(made.rechunk(40), B1)) == 0, "other tiles"
+    assert found(solution(made.astype("float32"), B1)) == 0, "other numbers"
+    assert found(solution(wl.random((N, N), tile=TILE, seed=0).gram(), B1)) == 0, "another expression"
     # whose owner is at work, and whose owner nobody can see from here: to watch takes longer than the work
     lives = replace(Holder.mine(holder.owner, holder.note))
     for other in (lives, replace(holder, ended=False, boot="another")):
         lease.write_bytes(other.encode())
         with monkeypatch.context() as patch:
             patch.setattr("wrenla.workspace.lease._held", {holder.owner})
-            assert found(made.solve(B2)) == 0
+            assert found(solution(made, B2)) == 0
     lease.write_bytes(text)
     # what is shorter than it was written
     whole = tile.read_bytes()
     tile.write_bytes(whole[:1000])
     count = len(tiles(str(tmp_path / "m"), name))
-    assert 0 < found(made.solve(B2)) < count
+    assert 0 < found(solution(made, B2)) < count
     assert tile.exists(), "and it stays where it is"
 
 
 def test_a_store_that_fails_is_no_reason_to_fail(
     made: wl.BigMatrix, executor: wl.LocalExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = made.solve(B2).compute(executor)
+    expected = solution(made, B2).compute(executor)
 
     def fail(store: LocalStore, source: LocalStore, key: str, new: str, owner: str = "") -> bool:
         raise StoreError("no more links")
@@ -228,10 +234,10 @@ def test_a_store_that_fails_is_no_reason_to_fail(
         raise KeyError(key)
 
     for broken in (fail, vanish):
-        kill(made.solve(B1), executor, 5)  # the second one goes on with what the first one has left
+        kill(solution(made, B1), executor, 5)  # the second one goes on with what the first one has left
         with monkeypatch.context() as patch:
             patch.setattr(LocalStore, "copy_from", broken)
-            result, found = run(made.solve(B2), executor)
+            result, found = run(solution(made, B2), executor)
         np.testing.assert_array_equal(result, expected)
         assert found == 0
 
@@ -239,7 +245,7 @@ def test_a_store_that_fails_is_no_reason_to_fail(
 def test_a_factor_that_is_kept_outlives_a_run_that_was_cut_short(
     made: wl.BigMatrix, executor: wl.LocalExecutor, left: Callable[[], list[str]]
 ) -> None:
-    expected = made.solve(B1).compute(executor)
+    expected = wl.linalg.cho_factor(made).solve(B1).compute(executor)
     factor = wl.linalg.cho_factor(made)
     factor.solve(B2).compute(executor)
     kept = left()
@@ -266,11 +272,11 @@ def test_each_tile_is_adopted_by_one_of_many_runs(
 ) -> None:
     """They share one process: what a run holds, another one of the same process leaves alone, too."""
     sides = [np.random.default_rng(seed).standard_normal(N) for seed in range(6)]
-    expected = [made.solve(side).compute(executor) for side in sides]
-    kill(made.solve(B1), executor, 20)
+    expected = [solution(made, side).compute(executor) for side in sides]
+    kill(solution(made, B1), executor, 20)
     there = len(tiles(str(tmp_path / "m")))
     with ThreadPoolExecutor(6) as pool:
-        results = list(pool.map(lambda side: run(made.solve(side), executor), sides))
+        results = list(pool.map(lambda side: run(solution(made, side), executor), sides))
     for (result, _), right in zip(results, expected, strict=True):
         np.testing.assert_array_equal(result, right)
     assert 0 < sum(found for _, found in results) <= there

@@ -130,12 +130,12 @@ def test_steps_go_on_until_a_number_says_enough(root: str, threads: wl.Executor)
         assert len({event.run for event in runs_of(events)}) == 1
         number, tasks = x._node.op.cell.report  # type: ignore[union-attr]
         assert (number, tasks) == (steps, sum(kernels_of(events).values()))
-        again: list[Event] = []
-        x.compute(threads, on_event=again.append)
-        assert not kernels_of(again), "what it has come to is kept"
+        assert folders(root) == [], "an evaluation that has ended leaves nothing"
+        kept = x.persist(threads)
+        np.testing.assert_allclose(kept.compute(threads), X, rtol=1e-15)
         assert len(folders(root)) == 1
-        del x
-        assert folders(root) == [], "and goes with its last user"
+        del kept
+        assert folders(root) == [], "and what is kept goes with its last user"
 
 
 def test_only_what_is_in_use_is_kept(root: str, threads: wl.Executor) -> None:
@@ -147,11 +147,12 @@ def test_only_what_is_in_use_is_kept(root: str, threads: wl.Executor) -> None:
         tiles = [key for key in open_store(f"{root}/{RUNS}/{folder}").list() if "/c/" in key]
         most = max(most, len(tiles))
 
-    x.compute(threads, on_event=listen)
+    kept = x.persist(threads, on_event=listen)
     assert most <= 4 * 9, "two matrices, and what their norms are made of"
     (folder,) = folders(root)
-    kept = [key for key in open_store(f"{root}/{RUNS}/{folder}").list() if "/c/" in key]
-    assert len(kept) == 9
+    tiles = [key for key in open_store(f"{root}/{RUNS}/{folder}").list() if "/c/" in key]
+    assert len(tiles) == 9
+    del kept
 
 
 def test_errors_are_thrown_in_where_they_belong(threads: wl.Executor) -> None:
@@ -191,9 +192,15 @@ def test_plan_shows_the_first_attempt(threads: wl.Executor) -> None:
         if len(runs_of(events)) == 1:
             assert plan.tasks == sum(kernels_of(events).values())
             assert plan.kernels == kernels_of(events)
-        known = wl.plan(x, executor=threads)
+        kept = x.persist(threads)
+        known = wl.plan(kept, executor=threads)
         assert known.tasks <= 9, "what it has come to is there now"
         assert "may follow" not in str(known)
+    factor = wl.linalg.cho_factor(S)
+    whole = wl.plan(factor.solve(np.ones(N)), executor=threads)
+    factor.solve(np.ones(N)).compute(threads)
+    assert whole.kernels["potrf"] == N // TILE
+    assert "potrf" not in wl.plan(factor.solve(np.ones(N)), executor=threads).kernels
 
 
 def test_what_procedures_share_is_computed_once(threads: wl.Executor) -> None:

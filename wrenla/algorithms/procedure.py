@@ -59,7 +59,7 @@ an array for a `Fetch`, data (a node) for all else."""
 
 @dataclass(slots=True, eq=False)
 class Cell:
-    """Remembers what a procedure came to: stored tiles, and a report."""
+    """Remembers what a procedure came to: stored tiles if they are kept, and a report."""
 
     stored: tuple[Node, ...] = ()
     report: Any = None
@@ -99,6 +99,8 @@ class SameTiles(View):
 class Pending(View):
     """Result that an evaluation replaces, before it plans, by what its procedure has come to."""
 
+    lasts: ClassVar[bool] = False
+    """Whether results are kept for later evaluations, as long as the cell is."""
     cell: Cell
     number: int
 
@@ -108,7 +110,7 @@ class Pending(View):
 
     @property
     def follows(self) -> str:
-        """What may follow the steps that a plan shows, in words."""
+        """Steps that may follow those which a plan shows, in words."""
         return ""
 
     def reads(self, view: Node, i: int, j: int) -> tuple[Read, ...]:
@@ -149,6 +151,7 @@ class Result(Pending):
 class Memo(Pending):
     """One of its arguments, which are computed together by the first run that needs one, and then kept."""
 
+    lasts: ClassVar[bool] = True
     cell: Cell = field(compare=False)
     number: int = 0
 

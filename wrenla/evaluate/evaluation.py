@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from wrenla.arrays import check_arrays
 from wrenla.config import Settings, settings, store_for
 from wrenla.errors import SettingError, TooLargeError
 from wrenla.evaluate.saving import AlreadySaved, Claim, check_address, claim, saved_already
-from wrenla.evaluate.settle import Run, Settled, is_data, rehearse, settle
+from wrenla.evaluate.settle import Run, has_steps, is_data, rehearse, settle
 from wrenla.evaluate.stored import check_current, stored_spec
 from wrenla.evaluate.storing import Storing, made
 from wrenla.executors.base import Executor, check_executor
@@ -26,6 +27,7 @@ from wrenla.planning.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import Event, Listener, RunFinished, Totals
 from wrenla.run.execute import Placed, Target, execute
+from wrenla.run.persisted import Owner, let_last
 from wrenla.units import format_bytes
 from wrenla.workspace.workspace import Workspace
 from wrenla_handler.errors import StaleMatrixError
@@ -81,14 +83,23 @@ class Options:
 
 
 def plan_of(nodes: Sequence[Node], executor: Executor | None) -> Plan:
-    """Return the plan for some results."""
+    """Return the plan for some results; of procedures, for their first attempt."""
     model = (check_executor(executor) or default_executor()).model
     rehearsed = rehearse(nodes)
     results = [made(node) for node in rehearsed.nodes]
-    others = Storing(rehearsed.others).targets.values()
-    plan, _ = make_plan([*results, *others], model)
+    # in the order in which a run has them
+    targets = {node.key: node for node in _made_for(rehearsed.fetch, rehearsed.keep)}
+    places = {key: number for number, key in enumerate(targets | {node.key: node for node in results})}
+    plan, _ = make_plan([*(targets | {node.key: node for node in results}).values()], model)
     plan.check()
-    return replace(plan, results=plan.results[: len(results)], follows=tuple(rehearsed.follows))
+    shown = tuple(plan.results[places[node.key]] for node in results)
+    return replace(plan, results=shown, follows=tuple(rehearsed.follows))
+
+
+def _made_for(fetch: Sequence[Node], keep: Sequence[Node]) -> list[Node]:
+    """Return the operations that are the targets of a run: what is fetched is read from them."""
+    owners = (owner for node in fetch for owner in _owners(node) if not owner.is_leaf)
+    return [*owners, *Storing(keep).targets.values()]
 
 
 def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Options) -> list[Any]:
@@ -116,6 +127,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
         _check_same(settled.nodes)
         with evaluation.run([], [*settled.nodes, *settled.keep]) as (_, data):
             settled.remember(data)
+        let_last([data[settled.nodes[0].key]])
         return data[settled.nodes[0].key]
 
 
@@ -141,6 +153,14 @@ class _Evaluation:
         self._listeners = [*listeners, self._count]
         self._root = store_for(executor.own_store)
         self._folder: Workspace | None = None
+        self._owners: weakref.WeakSet[Owner] = weakref.WeakSet()
+        self.saves: dict[str, str] = {}
+        """Where a result is being saved, and its name: for whoever cleans up after a killed process."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether there has been a run, so that something may be there to go on with."""
+        return self._folder is not None
 
     def _count(self, event: Event) -> None:
         if isinstance(event, RunFinished):
@@ -155,7 +175,8 @@ class _Evaluation:
         """End the folder: what is kept stays, and all if it is `cut_short`."""
         if self._folder is not None:
             self._folder.resumable |= cut_short
-            self._folder.end()
+            # Not by the garbage collector: a traceback that somebody keeps would keep the tiles, too.
+            self._folder.end(owner.token for owner in self._owners if not owner.lasts)
 
     @contextmanager
     def run(
@@ -189,15 +210,14 @@ class _Evaluation:
         leaves = {key: owner.op for key, owner in owners.items() if isinstance(owner.op, Leaf)}
         specs: dict[str, ArraySpec] = {key: op.spec for key, op in leaves.items()}
         hosts = {op.spec.identity: op.payload for op in leaves.values() if isinstance(op.spec, HostArray)}
-        made_here = [owner for owner in owners.values() if not owner.is_leaf]
-        targets = {node.key: Target(node) for node in [*made_here, *storing.targets.values()]}
+        targets = {node.key: Target(node) for node in _made_for(fetch, keep)}
         if saved is not None:
             targets[saved.node.key] = saved
         if not targets:
             with self.executor.session(hosts, 0):
                 gathered = [_gather(node, specs, self.executor) for node in fetch]
             _check_same(fetch)
-            yield gathered, storing.stored({}, self._folder, self.executor)
+            yield gathered, storing.stored({}, self._folder, self.executor)[0]
             return
         nodes = [*fetch, *keep, *([] if saved is None else [saved.node])]
         settings = self._options.settings
@@ -212,13 +232,16 @@ class _Evaluation:
             claimed=claimed,
             unchanged=lambda: _check_same(nodes),
             quiet=quiet,
+            saves=self.saves,
         ) as finished:
             specs |= {result.node.key: result.spec for result in finished}
             with self.executor.home.holding(hosts):
                 gathered = [_gather(node, specs, self.executor) for node in fetch]
             _check_same(nodes)  # views of stored matrices were read just now
             done = {result.node.key: result.spec for result in finished}
-            yield gathered, storing.stored(done, self._folder, self.executor)
+            data, made_now = storing.stored(done, self._folder, self.executor)
+            self._owners.update(made_now)
+            yield gathered, data
 
     def advance(self, request: Run) -> tuple[dict[str, Node], dict[str, Any], Totals]:
         """Run a step of procedures: see `wrenla.evaluate.settle.Runner`."""
@@ -239,49 +262,64 @@ def save_node(
 ) -> Node:
     """Compute a result, store it at an address, maybe as a factor, and return it as data."""
     with _evaluating(executor, options) as evaluation:
-        settled = settle([node], evaluation.advance)
-        (node,) = settled.nodes
         _check_same([node])
-        # what is kept has tiles of its own beside the saved ones, which somebody may replace
-        result = copy(node) if node.key in {kept.key for kept in settled.keep} else made(node)
-        if result.dtype not in DTYPES:
-            raise TypeError(f"a matrix of {result.dtype} cannot be saved: there are {', '.join(DTYPES)}")
+        # the name of the result: the same before and after its procedures have run
+        named = made(node)
+        if named.dtype not in DTYPES:
+            raise TypeError(f"a matrix of {named.dtype} cannot be saved: there are {', '.join(DTYPES)}")
         with closing(open_store(url)) as store:
             check_address(store)
             wanted = TileLayout(
-                result.grid, result.dtype, result.ndim, result.structure, result=result.key, factor=factor
+                named.grid, named.dtype, named.ndim, named.structure, result=named.key, factor=factor
             )
-            layout = None if overwrite else saved_already(store, wanted)
+            layout, report = None if overwrite else saved_already(store, wanted), None
             if layout is None:
                 try:
-                    layout = _save(result, settled, wanted, store, evaluation, overwrite)
+                    layout, report = _save(node, named, wanted, store, evaluation, overwrite)
                 except AlreadySaved:
                     layout = TileLayout.read(store)
-            report = node.op.report if isinstance(node.op, Leaf) else None
             return with_report(leaf(stored_spec(store, layout), layout.structure), report)
 
 
 def _save(
-    result: Node, settled: Settled, layout: TileLayout, store: Store, evaluation: _Evaluation, overwrite: bool
-) -> TileLayout:
+    node: Node, named: Node, layout: TileLayout, store: Store, evaluation: _Evaluation, overwrite: bool
+) -> tuple[TileLayout, Any]:
     claimed: list[Claim] = []
 
-    def take() -> dict[str, Placed]:
-        claimed.append(claim(store, result, layout, overwrite))
-        return {result.key: claimed[0].placed}
+    def take() -> Claim:
+        if not claimed:
+            claimed.append(claim(store, named, layout, overwrite))
+        return claimed[0]
 
+    evaluation.saves = {store.url: named.key}
     try:
-        with evaluation.run([], settled.keep, saved=Target(result, store.url), claimed=take) as (_, data):
+        if has_steps(node):  # before hours of work, not after them
+            take()
+        settled = settle([node], evaluation.advance)
+        (found,) = settled.nodes
+        _check_same([found])
+        # what is kept has tiles of its own beside the saved ones, which somebody may replace
+        result = copy(found) if found.key in {kept.key for kept in settled.keep} else made(found)
+        with evaluation.run(
+            [],
+            settled.keep,
+            saved=Target(result, store.url),
+            claimed=lambda: {result.key: take().placed},
+        ) as (_, data):
             settled.remember(data)
+            report = found.op.report if isinstance(found.op, Leaf) else None
             # Inside of the run: if it fails, the run has its tiles yet, and keeps them for the next attempt.
-            return claimed[0].publish()
+            return claimed[0].publish(), report
     except (LinAlgError, np.linalg.LinAlgError, StaleMatrixError):
         for place in claimed:
             place.abandon()
         raise
     except BaseException:
         for place in claimed:
-            place.release()
+            if evaluation.begun:
+                place.release()
+            else:
+                place.abandon()
         raise
 
 

@@ -15,10 +15,11 @@ from wrenla.algorithms.procedure import Cell, Fetch, Outcome, Pending, Steps, wi
 from wrenla.planning.canonical import topological
 from wrenla.planning.expression import Leaf, Node, View, with_report
 from wrenla.run.events import Totals
+from wrenla.run.persisted import let_last
 from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.tiles.arrays import StoredArray
 
-__all__ = ["Rehearsed", "Run", "Settled", "is_data", "rehearse", "settle"]
+__all__ = ["Rehearsed", "Run", "Settled", "has_steps", "is_data", "rehearse", "settle"]
 
 
 class Run(NamedTuple):
@@ -61,10 +62,11 @@ class Settled(NamedTuple):
 
 
 class Rehearsed(NamedTuple):
-    """What a plan shows: the results, what is computed for procedures beside them, and what may follow."""
+    """Parts of a plan: the results, what is fetched and kept for procedures, and what may follow."""
 
     nodes: list[Node]
-    others: list[Node]
+    fetch: list[Node]
+    keep: list[Node]
     follows: list[str]
 
 
@@ -74,6 +76,7 @@ class _Running:
 
     cell: Cell
     steps: Steps
+    lasts: bool
     request: list[Node | Fetch] | None = None
     outcome: Outcome | None = None
     totals: Totals = field(default_factory=Totals)
@@ -174,7 +177,7 @@ class _Settling:
         if running is None:
             if op.follows:
                 self.follows[op.follows] = None
-            running = self.running[id(op.cell)] = _Running(op.cell, op.steps(*node.args))
+            running = self.running[id(op.cell)] = _Running(op.cell, op.steps(*node.args), op.lasts)
             running.go_on(lambda: next(running.steps))
             self._ended(running)
         return None if running.outcome is None else running.outcome.nodes[op.number]
@@ -195,13 +198,20 @@ class _Settling:
 
     def _finish(self, running: _Running, nodes: Sequence[Node]) -> None:
         assert running.outcome is not None
-        # Without a lock, which would be held for a whole run: of two threads that need it at once both
-        # compute it, to the same bits, and the copy that is not remembered goes with its last user.
         if running.outcome.report is not None:
             running.cell.report = running.outcome.report(running.totals)
             nodes = [with_report(node, running.cell.report) for node in nodes]
-        running.cell.stored = tuple(nodes)
+        if running.lasts:
+            # Without a lock, which would be held for a whole run: of two threads that need it at once both
+            # compute it, to the same bits, and the copy that is not remembered goes with its last user.
+            running.cell.stored = tuple(nodes)
+            let_last(nodes)
         running.outcome = Outcome(nodes)  # what the report was made of need not be kept
+
+
+def has_steps(node: Node) -> bool:
+    """Tell whether procedures have to run before a result can be: of what is only kept, none."""
+    return any(isinstance(each.op, Pending) and not each.op.lasts for each in topological([node]))
 
 
 def is_data(node: Node) -> bool:
@@ -298,19 +308,22 @@ def _add(totals: Totals, more: Totals) -> None:
 def rehearse(nodes: Sequence[Node]) -> Rehearsed:
     """Go through procedures without data: as if every number were 0, and each first attempt good enough."""
     settling = _Settling(nodes, dry=True)
-    others: dict[str, Node] = {}
+    fetched: dict[str, Node] = {}
+    kept: dict[str, Node] = {}
     try:
         while any(settling.replace()):
             for running in settling.ready():
-                others |= {node.key: node for node in running.expressions()}
-                items = [
-                    np.zeros(each.node.grid.shape[: each.node.ndim], each.node.dtype)[()]
-                    if isinstance(each, Fetch)
-                    else each
-                    for each in running.request or ()
-                ]
-                settling.send(running, items)
-        others |= {node.key: node for node in settling.keep()}
-        return Rehearsed(settling.roots, list(others.values()), list(settling.follows))
+                request = list(running.request or ())
+                fetched |= {each.node.key: each.node for each in request if isinstance(each, Fetch)}
+                kept |= {each.key: each for each in request if not isinstance(each, Fetch)}
+                settling.send(running, [_zero(each) for each in request])
+        kept |= {node.key: node for node in settling.keep()}
+        return Rehearsed(settling.roots, [*fetched.values()], [*kept.values()], list(settling.follows))
     finally:
         settling.close()
+
+
+def _zero(request: Node | Fetch) -> Any:
+    if isinstance(request, Fetch):
+        return np.zeros(request.node.grid.shape[: request.node.ndim], request.node.dtype)[()]
+    return request

@@ -22,7 +22,7 @@ def made(node: Node) -> Node:
 
 
 class Storing:
-    """What a run has to make so that some results are data.
+    """Targets of a run that make some results data.
 
     Of what only says where tiles lie, the tiles stay where they are made, and it is one of those.
 
@@ -43,8 +43,8 @@ class Storing:
 
     def stored(
         self, specs: Mapping[str, StoredArray], folder: Workspace | None, executor: Executor
-    ) -> dict[str, Node]:
-        """Return all that is data now, by key.
+    ) -> tuple[dict[str, Node], list[Owner]]:
+        """Return all that is data now, by key, and the owners of what is new.
 
         Parameters
         ----------
@@ -55,16 +55,18 @@ class Storing:
         executor : Executor
         """
         kept = {key: node for key, node in self._order.items() if is_data(node)}
+        owners: list[Owner] = []
         for group in self._groups():
             assert folder is not None
             here = {key: specs[self.targets[key].key] for key in group}
             owner = Owner(folder, executor, list(here.values()))
+            owners.append(owner)
             for key, spec in here.items():
                 kept[key] = leaf(spec, self.targets[key].structure, None, owner, name=key)
         for key, node in self._order.items():
             if _moves(node):
                 kept[key] = with_args(node, tuple(kept[arg.key] for arg in node.args))
-        return kept
+        return kept, owners
 
     def _groups(self) -> list[set[str]]:
         """Return the targets that go together, as one result is made of them."""

@@ -48,7 +48,7 @@ class Norms(NamedTuple):
 
 @dataclass(slots=True)
 class Attempt:
-    """What one way has come to.
+    """Solution that one way has come to, and its residual.
 
     Attributes
     ----------

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,7 @@ def execute(
     claimed: Callable[[], Mapping[str, Placed]] = dict,
     unchanged: Callable[[], None] = lambda: None,
     quiet: Container[str] = (),
+    saves: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[list[Finished]]:
     """Run what is needed for some results and hand out their tiles.
 
@@ -147,6 +149,8 @@ def execute(
         Called when all tasks are done. Raises StaleMatrixError if what they have read has changed meanwhile.
     quiet : container of str
         Keys of nodes whose solutions nobody need be warned of: somebody looks at them.
+    saves : mapping of str to str
+        Addresses where the results of this run, or of one that follows it, are saved, and their names.
     """
     plan, originals = make_plan(
         [target.node for target in targets],
@@ -171,7 +175,7 @@ def execute(
         present += adopt(plan.graph, arrays, wanted, present, folder, executor.workers)
         if present:
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
-        folder.store.put(MANIFEST, json.dumps(_manifest(plan, targets, executor), indent=1).encode())
+        folder.store.put(MANIFEST, json.dumps(_manifest(plan, saves, executor), indent=1).encode())
         conditioning = Conditioning(plan.graph, originals, quiet)
         told: Sequence[Listener] = [*listeners, conditioning] if conditioning else listeners
         job = Job(folder.key, plan.graph, arrays, wanted, present, plan.batch)
@@ -368,7 +372,6 @@ def _owner(store: OwningStore, key: str) -> str:
         return ""
 
 
-def _manifest(plan: Plan, targets: Sequence[Target], executor: Executor) -> dict[str, Any]:
+def _manifest(plan: Plan, saves: Mapping[str, str], executor: Executor) -> dict[str, Any]:
     """Return the manifest: what the bits depend on, the plan, and addresses of saves."""
-    saves = {target.url: target.node.key for target in targets if target.url}
-    return {"plan": str(plan), "cut": str(plan.cut), "saves": saves, **executor.numerics()}
+    return {"plan": str(plan), "cut": str(plan.cut), "saves": dict(saves), **executor.numerics()}

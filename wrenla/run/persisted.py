@@ -6,11 +6,12 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 
 from wrenla.executors.base import Executor
+from wrenla.planning.canonical import topological
 from wrenla.planning.expression import Leaf, Node
 from wrenla.workspace.workspace import Workspace
 from wrenla_handler.tiles.arrays import StoredArray
 
-__all__ = ["Owner", "folders_of"]
+__all__ = ["Owner", "folders_of", "let_last"]
 
 
 class Owner:
@@ -22,14 +23,24 @@ class Owner:
 
     def __init__(self, folder: Workspace, executor: Executor, specs: Sequence[StoredArray]) -> None:
         self.folder = folder
-        token = folder.keep(spec.identity for spec in specs)
-        weakref.finalize(self, _disown, folder, token, executor, specs)
+        self.lasts = False
+        """Whether it is wanted beyond the evaluation that has made it: else it ends with that."""
+        self.token = folder.keep(spec.identity for spec in specs)
+        self.disown = weakref.finalize(self, _disown, folder, self.token, executor, specs)
 
 
 def _disown(folder: Workspace, token: int, executor: Executor, specs: Sequence[StoredArray]) -> None:
     for spec in specs:
         executor.forget_array(spec)  # a mapped file takes space even when it is deleted
     folder.let_go(token)
+
+
+def let_last(nodes: Iterable[Node]) -> None:
+    """Let results outlast the evaluation that has made them."""
+    for node in topological(nodes):
+        for keeper in node.op.keepers if isinstance(node.op, Leaf) else ():
+            if isinstance(keeper, Owner):
+                keeper.lasts = True
 
 
 def folders_of(nodes: Iterable[Node]) -> Iterator[Workspace]:

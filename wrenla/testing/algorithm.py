@@ -125,7 +125,8 @@ class AlgorithmTests:
             matrices = self.matrices(self.arrays(shape, dtype), tile)
             expression = self.apply(*(_stored(matrix) for matrix in matrices))
             rehearsed = rehearse([expression._node])
-            results = [*rehearsed.nodes, *Storing(rehearsed.others).targets.values()]
+            kept = Storing([*rehearsed.fetch, *rehearsed.keep])
+            results = [*rehearsed.nodes, *kept.targets.values()]
             plan, _ = make_plan(results, model, cut=Cut())
             place = f"{shape} in tiles of {tile}"
             assert Counts(plan.tasks, plan.reads, plan.waves) == expected, place

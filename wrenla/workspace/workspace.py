@@ -93,11 +93,13 @@ class Workspace:
         arrays = self._kept.pop(token, frozenset())
         if not (self._runs or self._kept):
             self._end()
-        elif not self.resumable:
+        elif arrays and not self.resumable:
             self._drop(lambda name: name in arrays and not self.keeps(name))
 
-    def end(self) -> None:
-        """End the runs: what is not kept goes, unless they were cut short."""
+    def end(self, tokens: Iterable[int] = ()) -> None:
+        """End the runs and let go of some of what is kept. All else goes, unless they were cut short."""
+        for token in tokens:
+            self._kept.pop(token, None)
         self._runs.clear()
         if not self._kept:
             self._end()
