@@ -100,6 +100,10 @@ def refuse_factor(what: str, A: Node) -> None:
     """Refuse what was saved as a factor: whether L or A = L Lᴴ is meant cannot be known."""
     while isinstance(A.op, Flip):
         (A,) = A.args
+    if isinstance(A.op, Leaf) and A.op.factor == "lu":
+        raise ValueError(
+            f"{what}: this matrix was saved as factors L and U of A; wrenla.open_factor(url) has {what} of A"
+        )
     if isinstance(A.op, Leaf) and A.op.factor:
         of_A = f"of A it is wrenla.linalg.CholeskyFactor(L).{what}"
         if what in ("lu", "lu_factor"):

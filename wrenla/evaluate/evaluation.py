@@ -37,7 +37,7 @@ from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, HostArray
-from wrenla_handler.tiles.layout import DTYPES, TileLayout
+from wrenla_handler.tiles.layout import DTYPES, TileLayout, pivots_in_text
 
 _ELSEWHERE = {
     "workers": "an executor has it: wrenla.LocalExecutor(workers=…), or WRENLA_WORKERS",
@@ -258,9 +258,18 @@ class _Evaluation:
 
 
 def save_node(
-    node: Node, url: str, executor: Executor | None, overwrite: bool, options: Options, factor: str = ""
+    node: Node,
+    url: str,
+    executor: Executor | None,
+    overwrite: bool,
+    options: Options,
+    factor: str = "",
+    pivots: Node | None = None,
 ) -> Node:
-    """Compute a result, store it at an address, maybe as a factor, and return it as data."""
+    """Compute a result, store it at an address, maybe as a factor, and return it as data.
+
+    `pivots` are those of LU factors.
+    """
     with _evaluating(executor, options) as evaluation:
         _check_same([node])
         # the name of the result: the same before and after its procedures have run
@@ -275,41 +284,50 @@ def save_node(
             layout, report = None if overwrite else saved_already(store, wanted), None
             if layout is None:
                 try:
-                    layout, report = _save(node, named, wanted, store, evaluation, overwrite)
+                    layout, report = _save(node, named, wanted, store, evaluation, overwrite, pivots)
                 except AlreadySaved:
                     layout = TileLayout.read(store)
             return with_report(leaf(stored_spec(store, layout), layout.structure), report)
 
 
 def _save(
-    node: Node, named: Node, layout: TileLayout, store: Store, evaluation: _Evaluation, overwrite: bool
+    node: Node,
+    named: Node,
+    layout: TileLayout,
+    store: Store,
+    evaluation: _Evaluation,
+    overwrite: bool,
+    pivots: Node | None,
 ) -> tuple[TileLayout, Any]:
     claimed: list[Claim] = []
+    # pivots are known at the end, and a description of LU factors is none without them
+    first = layout if pivots is None else replace(layout, factor="")
 
     def take() -> Claim:
         if not claimed:
-            claimed.append(claim(store, named, layout, overwrite))
+            claimed.append(claim(store, named, first, overwrite))
         return claimed[0]
 
     evaluation.saves = {store.url: named.key}
     try:
         if has_steps(node):  # before hours of work, not after them
             take()
-        settled = settle([node], evaluation.advance)
-        (found,) = settled.nodes
+        settled = settle([node] if pivots is None else [node, pivots], evaluation.advance)
+        found, *pivots_found = settled.nodes
         _check_same([found])
         # what is kept has tiles of its own beside the saved ones, which somebody may replace
         result = copy(found) if found.key in {kept.key for kept in settled.keep} else made(found)
         with evaluation.run(
-            [],
+            pivots_found,
             settled.keep,
             saved=Target(result, store.url),
             claimed=lambda: {result.key: take().placed},
-        ) as (_, data):
+        ) as (arrays, data):
             settled.remember(data)
+            known = {"factor": layout.factor, "pivots": pivots_in_text(arrays[0][:, 0])} if arrays else {}
             report = found.op.report if isinstance(found.op, Leaf) else None
             # Inside of the run: if it fails, the run has its tiles yet, and keeps them for the next attempt.
-            return claimed[0].publish(), report
+            return claimed[0].publish(**known), report
     except (LinAlgError, np.linalg.LinAlgError, StaleMatrixError):
         for place in claimed:
             place.abandon()

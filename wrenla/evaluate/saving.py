@@ -176,15 +176,17 @@ class Claim:
             return Placed(self.store.url, self._new.separator, self._new.generation)
         return Placed(join(self.store.url, self._folder))
 
-    def publish(self) -> TileLayout:
+    def publish(self, **known: str) -> TileLayout:
         """Put the new matrix in the place of the old one, and return its description.
+
+        What is `known` of it now, and was not when it was claimed, goes into its description.
 
         Raises
         ------
         SaveConflictError
             Somebody has taken this process for dead, and the address over. Nothing was changed.
         """
-        layout = self._new
+        layout = replace(self._new, **known)  # type: ignore[arg-type]  # fields of text
         # Before the first tile is moved to its final place: that place may be somebody else's by now.
         self._check_held()
         self._bring_home(layout.separator)

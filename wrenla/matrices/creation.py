@@ -22,7 +22,7 @@ from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.operands import as_node, clipped, tile_pair
 from wrenla.planning import expression
 from wrenla.planning.cost_model import choose_tile
-from wrenla.planning.expression import leaf
+from wrenla.planning.expression import Node, leaf
 from wrenla.tracebacks import short
 from wrenla.vocabulary import refuse_others, structure_of
 from wrenla_handler.plain_arrays import cast_hint
@@ -136,8 +136,8 @@ def from_array(
 def open(url: str | os.PathLike[str]) -> BigMatrix:
     """Open a stored matrix.
 
-    Of a factor that `CholeskyFactor.save` has stored this is the triangle L. `solve` and `slogdet` refuse it,
-    as A = L Lᴴ may be meant: `CholeskyFactor(wl.open(url))` is the factor.
+    Of a factor that `CholeskyFactor.save` has stored this is the triangle L, of LU factors L and U in one
+    matrix. `solve` and `slogdet` refuse it, as A may be meant: `open_factor` opens the factor.
 
     Parameters
     ----------
@@ -158,13 +158,18 @@ def open(url: str | os.PathLike[str]) -> BigMatrix:
     >>> float(wl.open("memory://docs/eye").trace())
     4.0
     """
+    return BigMatrix(opened(url)[0])
+
+
+def opened(url: str | os.PathLike[str]) -> tuple[Node, TileLayout]:
+    """Return a stored matrix as data, and its description."""
     store = open_store(url)
     try:
         layout = TileLayout.read(store)
         spec = stored_spec(store, layout)
     finally:
         store.close()
-    return BigMatrix(leaf(spec, layout.structure, factor=layout.factor))
+    return leaf(spec, layout.structure, factor=layout.factor), layout
 
 
 @short

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Literal
 
 import numpy as np
@@ -12,15 +13,17 @@ from wrenla.algorithms.reductions import norm
 from wrenla.array_like import flag
 from wrenla.evaluate.evaluation import Options
 from wrenla.executors.base import Executor
+from wrenla.matrices.creation import opened
 from wrenla.matrices.factors import CholeskyFactor, pair_solve
-from wrenla.matrices.lu_factor import LUFactor, lu_pair
+from wrenla.matrices.lu_factor import LUFactor, bare_factor, given_factors, lu_pair
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
 from wrenla.tracebacks import short
 from wrenla.vocabulary import refuse_others
+from wrenla_handler.tiles.layout import rows_of_pivots
 
-__all__ = ["cho_factor", "cho_solve", "cond", "lu", "lu_factor", "lu_solve", "rcond"]
+__all__ = ["cho_factor", "cho_solve", "cond", "lu", "lu_factor", "lu_solve", "open_factor", "rcond"]
 
 
 @short
@@ -202,6 +205,44 @@ def lu(a: Operand, permute_l: bool = False, **others: Any) -> tuple[BigMatrix, .
     A = as_node(a)
     systems.refuse_factor("lu", A)
     return LUFactor.of_matrix(A).unpacked(permuted=permuted, indices=indices)
+
+
+@short
+def open_factor(url: str | os.PathLike[str]) -> CholeskyFactor | LUFactor:
+    """Open a factorization that `CholeskyFactor.save` or `LUFactor.save` has stored.
+
+    Parameters
+    ----------
+    url : str or path
+        A folder, ``file:///…``, ``s3://bucket/prefix`` or ``memory://name/…``.
+
+    Raises
+    ------
+    ValueError
+        There is a matrix that was not saved as a factor.
+    NotAMatrixError
+        There is none (or one that is not finished).
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> _ = wl.linalg.lu_factor(np.array([[0.0, 2.0], [1.0, 4.0]])).save("memory://docs/lu")
+    >>> factor = wl.open_factor("memory://docs/lu")
+    >>> factor
+    LUFactor((2, 2), float64, computed)
+    >>> factor.solve(np.array([2.0, 5.0])).compute()
+    array([1., 1.])
+    """
+    node, layout = opened(url)
+    if layout.factor == "cholesky":
+        return CholeskyFactor(BigMatrix(node), lower=True)
+    pivots = rows_of_pivots(layout.pivots, layout.grid.shape)
+    if layout.factor != "lu" or pivots is None:
+        raise ValueError(
+            f"{os.fspath(url)}: this matrix was not saved as a factor: wl.open opens it; of a matrix A, "
+            "wl.linalg.cho_factor(A).save(url) and lu_factor(A).save(url) store factors"
+        )
+    return given_factors(bare_factor(node), pivots)
 
 
 @short

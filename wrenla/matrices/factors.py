@@ -13,9 +13,10 @@ from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.factorizations.lu import identity
 from wrenla.algorithms.matmul import matmul
 from wrenla.algorithms.procedure import Cell, Memo, memoized
-from wrenla.algorithms.reductions import det_triangular, slogdet_triangular
+from wrenla.algorithms.reductions import det_triangular, slogdet_triangular, sum_over
 from wrenla.algorithms.reductions import norm as matrix_norm
 from wrenla.algorithms.tile_views import from_lower
+from wrenla.algorithms.triangular import solve_triangular
 from wrenla.algorithms.views import flip, triangle
 from wrenla.array_like import flag, is_flag
 from wrenla.evaluate.evaluation import Options, save_node
@@ -64,7 +65,7 @@ class CholeskyFactor:
     A saved factor is one again:
 
     >>> _ = factor.save("memory://docs/factor")
-    >>> again = wl.linalg.CholeskyFactor(wl.open("memory://docs/factor"))
+    >>> again = wl.open_factor("memory://docs/factor")
     >>> again.solve(np.array([8.0, 12.0])).compute()
     array([1., 2.])
     """
@@ -117,6 +118,15 @@ class CholeskyFactor:
         """Return the inverse of A."""
         return BigMatrix(systems.cho_solve(self._node, identity(self._node)))
 
+    def diagonal_of_inverse(self) -> BigMatrix:
+        """Return the diagonal of the inverse, a vector, without storing the inverse.
+
+        For A = L Lᴴ these are the sums of squares down the columns of L⁻¹.
+        """
+        inverse = solve_triangular(self._node, identity(self._node), "lower")
+        squares = elementwise("square", elementwise("absolute", inverse))
+        return BigMatrix(copy(sum_over(squares, 0), self.L.dtype.name))
+
     def slogdet(self) -> SlogdetResult:
         """Return sign (1) and logarithm of det A."""
         sign, logabs = slogdet_triangular(self._node, power=2)
@@ -164,8 +174,8 @@ class CholeskyFactor:
     ) -> CholeskyFactor:
         """Store L at an address, and return the stored factor; see `BigMatrix.save`.
 
-        ``CholeskyFactor(wl.open(url))`` is the same factor, in another process too. That it is one is stored
-        with it: ``wl.open(url).solve(b)`` is an error, as it would solve with L.
+        `wrenla.open_factor` opens it again, in another process too. That it is a factor is stored with it:
+        ``wl.open(url).solve(b)`` is an error, as it would solve with L.
         """
         return CholeskyFactor(
             BigMatrix(save_node(self._node, url, executor, overwrite, Options.of(**options), "cholesky"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -15,13 +16,14 @@ from wrenla.algorithms.factorizations.checks import sizes
 from wrenla.algorithms.factorizations.lu import LU, exchange, identity, lu, lu_solve, permutation, trapezoid
 from wrenla.algorithms.flips import flip
 from wrenla.algorithms.procedure import Cell, Memo, memoized, results_of
-from wrenla.evaluate.evaluation import Options, compute_nodes
+from wrenla.evaluate.evaluation import Options, compute_nodes, save_node
+from wrenla.evaluate.settle import is_data
 from wrenla.executors.base import Executor
 from wrenla.matrices.linear_algebra import SlogdetResult
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
-from wrenla.planning.expression import Node, View, leaf
+from wrenla.planning.expression import Leaf, Node, View, leaf
 from wrenla.procedures.solve import SolveFactored
 from wrenla.procedures.ways import largest_of_u
 from wrenla.tracebacks import short_methods
@@ -29,7 +31,7 @@ from wrenla_handler.tiles.arrays import HostArray
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Op
 
-__all__ = ["LUFactor", "lu_pair", "trans_of"]
+__all__ = ["LUFactor", "bare_factor", "given_factors", "lu_pair", "trans_of"]
 
 _TRANS: dict[str | int, Op] = {"N": "N", "T": "T", "C": "C", 0: "N", 1: "T", 2: "C"}
 
@@ -133,6 +135,27 @@ class LUFactor:
         args = (*self._factors, *self._sizes, flip(self._matrix, op), B)
         return BigMatrix(results_of(SolveFactored(op), *args)[0])
 
+    def save(
+        self, url: str, executor: Executor | None = None, *, overwrite: bool = False, **options: Any
+    ) -> LUFactor:
+        """Store the factors at an address, and return the stored factorization; see `BigMatrix.save`.
+
+        `wrenla.open_factor` opens it again, in another process too. Any Zarr v3 reader sees L and U in one
+        matrix there; the pivots stand in its description.
+        """
+        evaluation = Options.of(**options)
+        F, pivots = self._factors
+        saved = save_node(F, url, executor, overwrite, evaluation, "lu", pivots)
+        return LUFactor(LU(bare_factor(saved), pivots), self._cell, self._matrix)
+
+    def diagonal_of_inverse(self) -> BigMatrix:
+        """Return the diagonal of the inverse, a vector, without storing the inverse.
+
+        All of its columns are solved for.
+        """
+        self._needs_square("diagonal_of_inverse")
+        return self.inv().diagonal()
+
     def slogdet(self) -> SlogdetResult:
         """Return sign and logarithm of |det A|, of a square A."""
         self._needs_square("slogdet")
@@ -212,8 +235,8 @@ class LUFactor:
         )
 
     def __repr__(self) -> str:
-        there = "computed" if self._cell.stored else "not computed yet"
-        return f"LUFactor({self.shape}, {self.lu.dtype}, {there})"
+        there = bool(self._cell.stored) or is_data(self.lu._node)
+        return f"LUFactor({self.shape}, {self.lu.dtype}, {'computed' if there else 'not computed yet'})"
 
 
 def _is_bare(A: Node) -> bool:
@@ -243,6 +266,11 @@ def lu_pair(pair: Any) -> LUFactor:
         )
     if piv.size and not 0 <= piv.min() <= piv.max() < m:
         raise ValueError(f"lu_solve: a pivot is no row of {m}: {piv.min()} to {piv.max()}")
+    return given_factors(F, piv)
+
+
+def given_factors(F: Node, piv: npt.NDArray[Any]) -> LUFactor:
+    """Return the factorization with these factors and pivots."""
     column = piv.astype(np.int64)[:, np.newaxis]
     spec = HostArray(
         Grid(column.shape, (max(1, piv.size), 1)),
@@ -251,3 +279,8 @@ def lu_pair(pair: Any) -> LUFactor:
         f"pivots {hashlib.sha256(column.tobytes()).hexdigest()}",
     )
     return LUFactor(LU(F, leaf(spec, payload=column)), Cell())
+
+
+def bare_factor(A: Node) -> Node:
+    """Return data that was saved as a factor, without the mark that says so: it is used as one."""
+    return replace(A, op=replace(A.op, factor="")) if isinstance(A.op, Leaf) else A

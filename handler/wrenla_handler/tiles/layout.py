@@ -6,6 +6,7 @@ Fortran order (Zarr's `transpose` codec says so), padded to full size at the rag
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import uuid
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeGuard, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from wrenla_handler.errors import MetadataError, NotAMatrixError
 from wrenla_handler.stores.base import SAVING, Store
@@ -32,6 +34,8 @@ __all__ = [
     "new_generation",
     "other_separator",
     "owned_folder",
+    "pivots_in_text",
+    "rows_of_pivots",
     "tile_key",
 ]
 
@@ -113,8 +117,10 @@ class TileLayout:
         Of the keys of its tiles.
     result : str
         Which expression it is the result of, "" if that is not known.
-    factor : {"", "cholesky"}
+    factor : {"", "cholesky", "lu"}
         Of which factorization it is the factor, if it was saved as one.
+    pivots : str
+        Of LU, as `pivots_in_text` has them.
     """
 
     grid: Grid
@@ -125,6 +131,7 @@ class TileLayout:
     separator: Separator = "/"
     result: str = ""
     factor: str = ""
+    pivots: str = ""
 
     def key(self, i: int, j: int) -> str:
         """Return the key of a tile."""
@@ -165,6 +172,7 @@ class TileLayout:
         known = {"structure": self.structure, "generation": self.generation}
         known |= {"result": self.result} if self.result else {}
         known |= {"factor": self.factor} if self.factor else {}
+        known |= {"pivots": self.pivots} if self.factor == "lu" else {}
         return json.dumps(
             {
                 "zarr_format": 3,
@@ -278,10 +286,35 @@ def _parse(meta: dict[str, Any], where: str) -> TileLayout:
         raise MetadataError(f"{where}: generation {generation!r} is not a name")
     if not isinstance(result, str):
         raise MetadataError(f"{where}: result {result!r} is not a name")
-    if factor not in ("", "cholesky"):
+    if factor not in ("", "cholesky", "lu"):
         raise MetadataError(f"{where}: unknown factor {factor!r}")
-    grid = Grid(_two_dimensional(shape), _two_dimensional(chunk))
-    return TileLayout(grid, dtype, len(shape), structure, generation, separator, result, factor)
+    grid, pivots = Grid(_two_dimensional(shape), _two_dimensional(chunk)), wrenla.get("pivots", "")
+    if factor == "lu" and rows_of_pivots(pivots, grid.shape) is None:
+        raise MetadataError(f"{where}: its pivots are not {min(grid.shape)} rows of {grid.shape[0]}")
+    return TileLayout(grid, dtype, len(shape), structure, generation, separator, result, factor, pivots)
+
+
+def pivots_in_text(rows: npt.NDArray[Any]) -> str:
+    """Return pivots as they stand in a description: four bytes each, little-endian, in base 64."""
+    return base64.b64encode(np.ascontiguousarray(rows, "<i4").tobytes()).decode()
+
+
+def rows_of_pivots(text: object, shape: Pair) -> npt.NDArray[np.int64] | None:
+    """Return the pivots of a matrix of some shape, None if the text is not such.
+
+    Examples
+    --------
+    >>> rows_of_pivots(pivots_in_text(np.array([2, 1])), (3, 2)), rows_of_pivots("AAAA", (3, 2))
+    (array([2, 1]), None)
+    """
+    if not isinstance(text, str):
+        return None
+    try:
+        rows = np.frombuffer(base64.b64decode(text, validate=True), "<i4").astype(np.int64)
+    except ValueError:  # binascii's is one
+        return None
+    fits = rows.size == min(shape) and bool(((np.arange(rows.size) <= rows) & (rows < shape[0])).all())
+    return rows if fits else None
 
 
 def _lengths(value: object, least: int) -> TypeGuard[list[int]]:
