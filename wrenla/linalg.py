@@ -115,8 +115,8 @@ def solve(
         else.
     precision : {"full", "mixed"}
         "mixed" factors in float32 or complex64 and refines the solution in double precision (LAPACK: dsgesv,
-        dsposv), which large matrices gain by. If the refinement stalls, as it does above a condition number
-        of about 1e7, the matrix is factored anew in double precision. The solution is as good in either case.
+        dsposv), which large matrices gain by. Above a condition number of about 1e7 it goes on by GMRES, and
+        if that stalls, the matrix is factored anew in double precision. The solution is as good in any case.
         Matrices of single precision and triangles are solved as ever.
     full_output : bool
         Compute now, and return the solution, which is kept as by `BigMatrix.persist`, and its report.

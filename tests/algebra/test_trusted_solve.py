@@ -186,6 +186,22 @@ def test_half_the_precision_falls_back_and_says_so(way: str) -> None:
         assert "in float32: " in why
 
 
+def test_gmres_goes_on_where_refinement_stalls() -> None:
+    """Few eigenvalues are too small for float32. The estimate of the condition sees them all the same."""
+    for small in (1e-9, 1e-12):
+        d = np.linspace(1, 2, N)
+        d[:3] = small * np.arange(1, 4)
+        a = gallery.orthogonal(N, "float64") @ gallery.with_eigenvalues(d, "float64", 12)
+        for scale in (1.0, 1e150):
+            for columns in (None, 3):
+                b = gallery.normal(N if columns is None else (N, columns), "float64", 13)
+                _, report = solved(a * scale, b, precision="mixed")
+                assert report.method == "LU with partial pivoting in float32"
+                assert report.hpl <= 1 / np.sqrt(N)
+                known = 1 / (gallery.norm1(a) * gallery.norm1(np.linalg.inv(a)))
+                assert known / 1.1 <= report.rcond <= 3 * known
+
+
 def test_each_right_hand_side_has_its_own_state() -> None:
     a = with_condition(N, 1e3)
     b = np.stack([np.ones(N), 1e-200 * np.ones(N), 1e200 * np.ones(N), np.zeros(N)], axis=1)

@@ -271,7 +271,10 @@ def save_node(
     `pivots` are those of LU factors.
     """
     with _evaluating(executor, options) as evaluation:
-        _check_same([node])
+        # what is there already does not need what it was made of any more
+        needed = rehearse([node] if pivots is None else [node, pivots])
+        inputs = [*needed.nodes, *needed.fetch, *needed.keep]
+        _check_same(inputs)
         # the name of the result: the same before and after its procedures have run
         named = made(node)
         if named.dtype not in DTYPES:
@@ -284,7 +287,7 @@ def save_node(
             layout, report = None if overwrite else saved_already(store, wanted), None
             if layout is None:
                 try:
-                    layout, report = _save(node, named, wanted, store, evaluation, overwrite, pivots)
+                    layout, report = _save(node, named, inputs, wanted, store, evaluation, overwrite, pivots)
                 except AlreadySaved:
                     layout = TileLayout.read(store)
             return with_report(leaf(stored_spec(store, layout), layout.structure), report)
@@ -293,6 +296,7 @@ def save_node(
 def _save(
     node: Node,
     named: Node,
+    inputs: Sequence[Node],
     layout: TileLayout,
     store: Store,
     evaluation: _Evaluation,
@@ -305,7 +309,7 @@ def _save(
 
     def take() -> Claim:
         if not claimed:
-            claimed.append(claim(store, named, first, overwrite))
+            claimed.append(claim(store, named.key, inputs, first, overwrite))
         return claimed[0]
 
     evaluation.saves = {store.url: named.key}

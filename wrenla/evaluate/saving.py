@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 
 from wrenla.errors import MetadataError, NotAMatrixError, SaveConflictError, StoreError
@@ -78,8 +79,18 @@ def saved_already(store: Store, wanted: TileLayout) -> TileLayout | None:
     return layout if same and is_whole(store, layout) else None
 
 
-def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Claim:
+def claim(store: Store, result: str, inputs: Sequence[Node], layout: TileLayout, overwrite: bool) -> Claim:
     """Take an address, so that nobody else saves there until the claim is given back.
+
+    Parameters
+    ----------
+    store : Store
+    result : str
+        Name of what is to be saved.
+    inputs : sequence of Node
+        What it is made of.
+    layout : TileLayout
+    overwrite : bool
 
     Raises
     ------
@@ -105,12 +116,12 @@ def claim(store: Store, result: Node, layout: TileLayout, overwrite: bool) -> Cl
                 raise StoreError(f"{store.url}: what the matrix there has replaced cannot be removed")
             _remove_leases(store, found.number)
             continue
-        _check_free(store, result, layout, overwrite, old, found, note)
-        same = note.get("result") == result.key
+        _check_free(store, result, inputs, layout, overwrite, old, found, note)
+        same = note.get("result") == result
         separator = _separator(store, old, note)
         owner = note["owner"] if same else uuid.uuid4().hex
         new = replace(layout, generation=owner, separator=separator)
-        mine = {"result": result.key, "owner": owner, "new": new.to_json()}
+        mine = {"result": result, "owner": owner, "new": new.to_json()}
         if old is not None:
             mine["old"] = old.to_json()
         lease = Lease.succeed(store, CLAIM, found, mine, durable=True)
@@ -304,7 +315,8 @@ def _description(store: Store) -> TileLayout | None:
 
 def _check_free(
     store: Store,
-    result: Node,
+    result: str,
+    inputs: Sequence[Node],
     wanted: TileLayout,
     overwrite: bool,
     old: TileLayout | None,
@@ -317,12 +329,12 @@ def _check_free(
             if saved_already(store, wanted):
                 raise AlreadySaved
             raise FileExistsError(f"{store.url}: there is a matrix already; overwrite=True replaces it")
-        if any(same_place(spec.url, store.url) for spec in stored_leaves([result])):
+        if any(same_place(spec.url, store.url) for spec in stored_leaves(inputs)):
             raise ValueError(
                 f"{store.url}: the matrix to be replaced is needed to compute the new one; save it elsewhere"
             )
     elif found is not None:
-        if note.get("result") != result.key and not overwrite:
+        if note.get("result") != result and not overwrite:
             raise FileExistsError(
                 f"{store.url}: there is something already, an unfinished matrix; overwrite=True replaces it, "
                 "running its script again finishes it, and `wrenla clean` removes it"

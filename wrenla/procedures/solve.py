@@ -19,6 +19,7 @@ from wrenla.algorithms.solve import solve as unchecked
 from wrenla.algorithms.solve import system
 from wrenla.planning.expression import Description, Node, result_dtype
 from wrenla.procedures.attempt import ACCEPTED, Asking, Attempt, attempt, refine
+from wrenla.procedures.gmres import estimate_condition, refine_by_gmres
 from wrenla.procedures.report import SolveReport
 from wrenla.procedures.ways import HALF, Way, by_cholesky, by_lu, by_transposed_lu, in_half_precision
 from wrenla.run.conditioning import warn_ill_conditioned
@@ -118,13 +119,15 @@ class SolveMixed(Procedure):
     """X with A X = B by a factor of half the precision, and refinement. Its arguments are A twice, and B.
 
     The second A is the one that products read. Algorithm: LAPACK's dsgesv, each right-hand side with its own
-    state: until ‖b − A x‖ ≤ √n u ‖A‖ ‖x‖, as long as a step halves the residual. Else the factor is made
-    anew in the precision of A, as by `Solve`.
+    state: until ‖b − A x‖ ≤ √n u ‖A‖ ‖x‖, as long as a step halves the residual. Then by GMRES with the
+    factor as preconditioner. If that stalls as well, A is factored in its own precision, as by `Solve`.
     """
 
     kind: Solver
     follows: str = field(
-        default="refinement; if it stalls, a factor in the precision of the matrix", init=False, repr=False
+        default="refinement; if it stalls, GMRES, then a factor in full precision",
+        init=False,
+        repr=False,
     )
 
     def describe(self, *args: Node) -> Sequence[Description]:
@@ -139,6 +142,10 @@ class SolveMixed(Procedure):
         try:
             found = yield from attempt(way, A, B, sides)
             yield from refine(found, A, B, good, most=30)
+            if not (found.errors() <= good).all():
+                yield from refine_by_gmres(found, A, B, good)
+                if (found.errors() <= good).all():
+                    found.rcond = yield from estimate_condition(found, A, good)
         except (NotFiniteError, NotPositiveDefiniteError, SingularMatrixError) as error:
             yield from _refuse_not_finite(A, B)
             given_up.append(f"{way.method}: {_in_short(error)}")

@@ -17,9 +17,16 @@ from wrenla_handler.tiles.arrays import Bundle, HostArray
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Task
 
-__all__ = ["START_COLUMNS", "column_maxima", "inverse_columns", "residual", "sizes", "starts"]
+__all__ = [
+    "column_maxima",
+    "inverse_columns",
+    "largest_units",
+    "residual",
+    "sizes",
+    "starts",
+]
 
-START_COLUMNS = 2
+_COLUMNS = 2
 """Vectors that an inverse is applied to at a time, to estimate its norm."""
 
 
@@ -50,7 +57,7 @@ def starts(n: int, edge: int, dtype: str) -> Node:
 
     The first is 1/n everywhere, the other one of random signs.
     """
-    columns = min(START_COLUMNS, n)
+    columns = min(_COLUMNS, n)
     signs = np.random.default_rng(0).integers(0, 2, (n, columns)) * 2 - 1
     signs[:, 0] = 1
     array = np.asfortranarray((signs / n).astype(dtype))
@@ -64,7 +71,12 @@ def inverse_columns(Y: Node, solve: Callable[[Node], Node], solve_adjoint: Calla
     Algorithm: the first two steps of Higham and Tisseur 2000, 2.4 (LAPACK: lacn2), without looking at a
     number in between. The one-norms of Y and of what is returned are lower bounds of that of A⁻¹.
     """
-    return solve(make(LargestUnits(), solve_adjoint(elementwise("sign", Y))))
+    return solve(largest_units(solve_adjoint(elementwise("sign", Y))))
+
+
+def largest_units(Z: Node) -> Node:
+    """Return unit vectors, one a column, of the rows in which a tall matrix has its largest entries."""
+    return make(LargestUnits(), Z)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,145 @@
+"""GMRES, preconditioned by a factor of half the precision, for where plain refinement stalls."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+
+from wrenla.algorithms.assemble import copy
+from wrenla.algorithms.elementwise import elementwise
+from wrenla.algorithms.factorizations.checks import column_maxima, largest_units, residual, starts
+from wrenla.algorithms.flips import flip
+from wrenla.algorithms.matmul import matmul
+from wrenla.algorithms.procedure import Fetch
+from wrenla.algorithms.reductions import norm
+from wrenla.planning.expression import Node, formula, leaf
+from wrenla.procedures.attempt import Array, Asking, Attempt, refine
+from wrenla_handler.tiles.arrays import HostArray
+from wrenla_handler.tiles.grid import Grid
+
+__all__ = ["estimate_condition", "refine_by_gmres"]
+
+_MEMORY = 1 << 30
+"""Bytes that the vectors may take in the memory of this process."""
+
+_LEAST, _A_THOUSAND = 10, 1000
+"""Products with A at most: so many, and one for each thousand rows. More take longer than another factor."""
+
+_ENOUGH = 1e-4
+"""By how much a cycle reduces the residual, if it need not end before."""
+
+
+def refine_by_gmres(found: Attempt, A: Node, B: Node, good: float) -> Asking[None]:
+    """Refine an attempt in cycles of GMRES, until it is good or stalls.
+
+    Algorithm: GMRES-IR (Carson and Higham 2018), with the factor on the right, in its flexible form (Saad
+    1993), as what it does depends on rounding. Each right-hand side has a Krylov space of its own, and all
+    go forward together: a step multiplies A, and solves with the factor, for all of them. The vectors lie in
+    the memory of this process. It helps where few eigenvalues are too small for the factor's precision.
+    """
+    n, k = B.grid.shape
+    most = _LEAST + n // _A_THOUSAND
+    if n * k * (2 * most + 3) * np.dtype(found.R.dtype).itemsize > _MEMORY:
+        return
+    errors = found.errors()
+    while most > 0 and not (errors <= good).all():
+        D, taken = yield from _cycle(found, A, most)
+        most -= taken
+        X = elementwise("add", found.X, _given(D, found.X))
+        R = residual(A, X, B, found.R.dtype)
+        X, R, r, x = yield [X, R, Fetch(column_maxima(R)), Fetch(column_maxima(X))]
+        after = replace(found, X=X, R=R, r=r, x=x).errors()
+        better = after < errors
+        if not better[~(errors <= good)].any() or (after[errors <= good] > good).any():
+            return
+        found.X, found.R, found.r, found.x, found.steps = X, R, r, x, found.steps + 1
+        if not (after <= np.maximum(errors / 2, good)).all():
+            return
+        errors = after
+
+
+def estimate_condition(found: Attempt, A: Node, good: float) -> Asking[float]:
+    """Return 1 / (‖A‖₁ ‖A⁻¹‖₁), estimated by solutions that are refined.
+
+    The factor alone says nothing here: it has half the precision, and sees no eigenvalue below that.
+    """
+    n, dtype = A.grid.shape[0], found.R.dtype
+    S = starts(n, found.factor[0].grid.tile[0], dtype)
+    Y = yield from _solved(found, A, S, good)
+    adjoint = found.way._replace(solve=found.way.adjoint)
+    turned = replace(found, way=adjoint, norms=found.norms._replace(rows=found.norms.columns))
+    Z = yield from _solved(turned, flip(A, "C"), elementwise("sign", Y), good)
+    W = yield from _solved(found, A, largest_units(Z), good)
+    sizes = yield [Fetch(norm(Y, "1")), Fetch(norm(W, "1"))]
+    with np.errstate(all="ignore"):
+        return float(np.float64(1) / found.norms.columns / max(map(float, sizes)))
+
+
+def _solved(found: Attempt, A: Node, C: Node, good: float) -> Asking[Node]:
+    """Return A⁻¹ C, refined, by the factor of an attempt."""
+    C, r = yield [copy(C), Fetch(column_maxima(C))]
+    nothing = formula("zeros", C.grid, C.dtype)
+    own = replace(
+        found, X=nothing, R=C, r=r, x=np.zeros(r.shape), norms=found.norms._replace(sides=r), steps=0
+    )
+    yield from refine(own, A, C, good, most=30)
+    if not (own.errors() <= good).all():
+        yield from refine_by_gmres(own, A, C, good)
+    return own.X
+
+
+def _cycle(found: Attempt, A: Node, most: int) -> Asking[tuple[Array, int]]:
+    """Return corrections of the solutions, and how many products with A they have taken."""
+    way = found.way
+    (first,) = yield [Fetch(found.R)]
+    V = _columns(first)
+    lengths = np.linalg.norm(V, axis=0)
+    space = [np.divide(V, lengths, out=np.zeros_like(V), where=lengths > 0)]
+    directions: list[Array] = []
+    H = np.zeros((most + 1, most, V.shape[1]), V.dtype)
+    for j in range(most):
+        # The factor is rounded, what it is applied to is not: else each step would go astray by itself.
+        Z = elementwise("multiply", way.solve(found.factor, _given(space[j], found.R)), (way.scale, ""))
+        solved, product = yield [Fetch(Z), Fetch(matmul(A, Z))]
+        directions.append(_columns(solved))
+        W = np.array(_columns(product))
+        for _ in range(2):  # twice is enough
+            for i, Q in enumerate(space):
+                h = (Q.conj() * W).sum(axis=0)
+                H[i, j] += h
+                W -= Q * h
+        size = np.linalg.norm(W, axis=0)
+        H[j + 1, j] = size
+        space.append(np.divide(W, size, out=np.zeros_like(W), where=size > 0))
+        Y, left = _least_squares(H[: j + 2, : j + 1], lengths)
+        if (left <= _ENOUGH * lengths).all():
+            break
+    D = sum((Z * y for Z, y in zip(directions, Y, strict=True)), np.zeros_like(V))
+    return D, j + 1
+
+
+def _least_squares(H: Array, lengths: Array) -> tuple[Array, Array]:
+    """Return the y that minimize ‖length e₁ − H y‖, one for each right-hand side, and these norms."""
+    rows, columns, k = H.shape
+    Y, left = np.zeros((columns, k), H.dtype), np.zeros(k)
+    for c in range(k):
+        g = np.zeros(rows, H.dtype)
+        g[0] = lengths[c]
+        Y[:, c] = np.linalg.lstsq(H[:, :, c], g, rcond=None)[0]
+        left[c] = np.linalg.norm(g - H[:, :, c] @ Y[:, c])
+    return Y, left
+
+
+def _columns(array: Array) -> Array:
+    return array if array.ndim == 2 else array[:, np.newaxis]
+
+
+def _given(array: Array, like: Node) -> Node:
+    """Return an array of this process as a matrix in the tiles of another one."""
+    column_major = np.asfortranarray(array)
+    grid = Grid(array.shape, like.grid.tile)
+    name = hashlib.sha256(column_major.tobytes(order="F")).hexdigest()
+    spec = HostArray(grid, array.dtype.name, like.ndim, f"vectors {grid} {name}")
+    return leaf(spec, payload=column_major)
