@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import click
 from threadpoolctl import threadpool_info
 
-from benchmarks import accuracy, against, aws, imports, long_sum, lu, solve
+from benchmarks import accuracy, against, aws, imports, kernels, long_sum, lu, solve
 from benchmarks import map as calls
 from benchmarks.accuracy import Accuracy
 from benchmarks.contest import compete, ratio, show_profile
@@ -162,11 +162,11 @@ def planning(rounds: int) -> list[Figure]:
 
 
 def gemm_threads(rounds: int) -> list[Figure]:
-    from benchmarks import gemm_threads as kernels
+    from benchmarks import gemm_threads as threads
 
     print("gemm in two threads; beside it SciPy's wrapper, which keeps the GIL")
     figures = []
-    for order, measured in kernels.run()["orders"].items():
+    for order, measured in threads.run()["orders"].items():
         ours, wrapped = measured["kernels"]["speedup"], measured["with_gil"]["speedup"]
         print(f"  {order}: " + json.dumps(measured["single_thread"]))
         figures.append(
@@ -186,6 +186,7 @@ BENCHMARKS: dict[str, Callable[[int], Sequence[Row]]] = {
     "page_cache": page_cache,
     "long_sum": long_sum.figures,
     "lu": lu.figures,
+    "kernels": kernels.figures,
     "map": calls.figures,
     "aws": aws.figures,
     "imports": imports.figures,

@@ -6,17 +6,26 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from wrenla_kernels.choice import leaf_order_here
 from wrenla_kernels.layout import Matrix, Op, Triangle, checked, leading_dimension
 from wrenla_kernels.pointers import blas, flag, integer, scalar
 
-__all__ = ["Op", "Side", "Triangle", "gemm", "herk", "split", "trsm"]
+__all__ = [
+    "Op",
+    "Side",
+    "Triangle",
+    "gemm",
+    "herk",
+    "library_gemm",
+    "library_trsm",
+    "recursive_trsm",
+    "split",
+    "trsm",
+]
 
 Side: TypeAlias = Literal["L", "R"]
 
 _OPS = ("N", "T", "C", "R")
-
-# OpenBLAS's trsm reaches 60 % of its gemm's rate, so all but triangles of this order are left to gemm.
-_TRSM_LEAF = 64
 
 
 def gemm(alpha: complex, a: Matrix, op_a: Op, b: Matrix, op_b: Op, c: Matrix) -> None:
@@ -62,7 +71,7 @@ def gemm(alpha: complex, a: Matrix, op_a: Op, b: Matrix, op_b: Op, c: Matrix) ->
     c = checked("c", c, dtype=a.dtype, shape=(m, n), writable=True)
     a, op_a = _without_conjugate(a, op_a)
     b, op_b = _without_conjugate(b, op_b)
-    _gemm(alpha, a, op_a, b, op_b, c)
+    library_gemm(alpha, a, op_a, b, op_b, c)
 
 
 def herk(alpha: float, a: Matrix, op: Literal["N", "C"], c: Matrix) -> None:
@@ -142,8 +151,8 @@ def trsm(side: Side, t: Matrix, b: Matrix, *, uplo: Triangle, op: Op, unit: bool
 
     Notes
     -----
-    BLAS `?trsm` on diagonal blocks of order 64, and `?gemm` between them. As there, a zero on the diagonal
-    is not looked for: it gives inf and NaN.
+    BLAS `?trsm`, on all of it or on diagonal blocks with `?gemm` between them: see `leaf_order`. As there, a
+    zero on the diagonal is not looked for: it gives inf and NaN.
 
     Examples
     --------
@@ -159,46 +168,53 @@ def trsm(side: Side, t: Matrix, b: Matrix, *, uplo: Triangle, op: Op, unit: bool
     if uplo not in ("L", "U"):
         raise ValueError(f"uplo must be 'L' or 'U', not {uplo!r}")
     b = checked("b", b, writable=True)
-    order = b.shape[0 if side == "L" else 1]
+    order, width = b.shape if side == "L" else b.shape[::-1]
     t = checked("t", t, dtype=b.dtype, shape=(order, order))
     _shape_of("op", op, t)
     t, op = _without_conjugate(t, op)
-    if b.size:
-        _trsm(side, t, b, uplo, op, unit)
+    if not b.size:
+        return
+    leaf = leaf_order_here("trsm left" if side == "L" else "trsm right", b.dtype, order, width)
+    if leaf is None:
+        library_trsm(side, t, b, uplo, op, unit)
+    else:
+        recursive_trsm(side, t, b, uplo, op, unit, leaf)
 
 
-def split(n: int, leaf: int) -> int:
-    """Return where a triangle of order `n > leaf` is cut in two: about the middle, at a multiple of `leaf`.
+def split(n: int, block: int) -> int:
+    """Return where a triangle of order `n > block` is cut in two: about the middle, at a multiple of `block`.
 
     Examples
     --------
     >>> split(1000, 64)
     512
     """
-    return leaf * -(-n // (2 * leaf))
+    return block * -(-n // (2 * block))
 
 
-def _trsm(side: Side, t: Matrix, b: Matrix, uplo: Triangle, op: Op, unit: bool) -> None:
+def recursive_trsm(side: Side, t: Matrix, b: Matrix, uplo: Triangle, op: Op, unit: bool, leaf: int) -> None:
+    """Solve as `trsm`, unchecked: triangles of order `leaf` by the library, the rest by `gemm`."""
     n = t.shape[0]
-    if n <= _TRSM_LEAF:
-        _trsm_leaf(side, t, b, uplo, op, unit)
+    if n <= leaf:
+        library_trsm(side, t, b, uplo, op, unit)
         return
-    h = split(n, _TRSM_LEAF)
+    h = split(n, leaf)
     coupling = t[h:, :h] if uplo == "L" else t[:h, h:]
     head = (t[:h, :h], b[:h] if side == "L" else b[:, :h])
     tail = (t[h:, h:], b[h:] if side == "L" else b[:, h:])
     lower = (uplo == "L") == (op == "N")
     # op(t) x = b with a lower triangle goes forwards, with an upper one backwards; x op(t) = b the other way.
     (t1, b1), (t2, b2) = (head, tail) if lower == (side == "L") else (tail, head)
-    _trsm(side, t1, b1, uplo, op, unit)
+    recursive_trsm(side, t1, b1, uplo, op, unit, leaf)
     if side == "L":
-        _gemm(-1, coupling, op, b1, "N", b2)  # b2 −= op(coupling) x1
+        library_gemm(-1, coupling, op, b1, "N", b2)  # b2 −= op(coupling) x1
     else:
-        _gemm(-1, b1, "N", coupling, op, b2)  # b2 −= x1 op(coupling)
-    _trsm(side, t2, b2, uplo, op, unit)
+        library_gemm(-1, b1, "N", coupling, op, b2)  # b2 −= x1 op(coupling)
+    recursive_trsm(side, t2, b2, uplo, op, unit, leaf)
 
 
-def _trsm_leaf(side: Side, t: Matrix, b: Matrix, uplo: Triangle, op: Op, unit: bool) -> None:
+def library_trsm(side: Side, t: Matrix, b: Matrix, uplo: Triangle, op: Op, unit: bool) -> None:
+    """Solve as `trsm`, unchecked, by BLAS's own."""
     m, n = b.shape
     blas("trsm", b.dtype)(
         *(flag(side), flag(uplo), flag(op), flag("U" if unit else "N"), integer(m), integer(n)),
@@ -207,7 +223,8 @@ def _trsm_leaf(side: Side, t: Matrix, b: Matrix, uplo: Triangle, op: Op, unit: b
     )
 
 
-def _gemm(alpha: complex, a: Matrix, op_a: Op, b: Matrix, op_b: Op, c: Matrix) -> None:
+def library_gemm(alpha: complex, a: Matrix, op_a: Op, b: Matrix, op_b: Op, c: Matrix) -> None:
+    """Add a product as `gemm`, unchecked, and without "R"."""
     m, n = c.shape
     k = a.shape[1] if op_a == "N" else a.shape[0]
     if m == 0 or n == 0 or k == 0:

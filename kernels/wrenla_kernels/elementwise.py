@@ -7,6 +7,8 @@ not fit, and for an output that is read-only. Nothing here warns: inf and NaN co
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +26,8 @@ __all__ = [
 
 # A transpose reads along one side and writes along the other: squares of this order keep both in cache.
 _BLOCK = 64
+# Near the diagonal entries are set one by one, elsewhere by columns: narrow panels have few of the former.
+_PANEL = 32
 
 
 def scale(alpha: complex, c: Matrix) -> None:
@@ -152,14 +156,15 @@ def keep_triangle(c: Matrix, uplo: Triangle, offset: int = 0, unit: bool = False
     if uplo not in ("L", "U"):
         raise ValueError(f"uplo must be 'L' or 'U', not {uplo!r}")
     c = checked("c", c, writable=True)
-    keep = np.tril if uplo == "L" else np.triu
-    for j in range(0, c.shape[1], _BLOCK):
+    m, n = c.shape
+    for j in range(0, n, _PANEL):
         # The diagonal enters this panel of columns in one row and leaves it in another.
-        panel, entry = c[:, j : j + _BLOCK], j - offset
-        top, bottom = np.clip((entry, entry + panel.shape[1]), 0, c.shape[0])
+        panel, entry = c[:, j : j + _PANEL], j - offset
+        width = min(_PANEL, n - j)
+        top, bottom = min(max(entry, 0), m), min(max(entry + width, 0), m)
         outside = panel[:top] if uplo == "L" else panel[bottom:]
         outside[...] = 0
-        panel[top:bottom] = keep(panel[top:bottom], top - entry)
+        np.copyto(panel[top:bottom], 0, where=_outside(uplo, bottom - top, width, top - entry))
     if unit:
         c[_diagonal(c, offset)] = 1
 
@@ -230,6 +235,14 @@ def _transpose(a: Matrix, out: Matrix, *, conjugate: bool) -> None:
             block[...] = a[j : j + _BLOCK, i : i + _BLOCK].T
             if conjugate:
                 np.conjugate(block, out=block)
+
+
+@lru_cache(maxsize=64)  # of all panels but the last it is the same, and takes longer than to use it
+def _outside(uplo: Triangle, rows: int, columns: int, offset: int) -> npt.NDArray[np.bool_]:
+    """Return which entries of a panel lie outside a triangle, in the order of the panel's memory."""
+    if uplo == "L":
+        return np.asfortranarray(~np.tri(rows, columns, offset, dtype=bool))
+    return np.asfortranarray(np.tri(rows, columns, offset - 1, dtype=bool))
 
 
 def _diagonal(c: Matrix, offset: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

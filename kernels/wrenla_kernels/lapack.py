@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from ctypes import byref, c_int
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from wrenla_kernels.blas3 import herk, split, trsm
+from wrenla_kernels.blas3 import herk, library_gemm, split, trsm
+from wrenla_kernels.choice import leaf_order_here
 from wrenla_kernels.elementwise import keep_triangle
 from wrenla_kernels.layout import Matrix, checked, checked_square, leading_dimension
 from wrenla_kernels.pointers import flag, integer, lapack
 
-__all__ = ["getrf", "laswp", "potrf"]
+__all__ = [
+    "getrf",
+    "laswp",
+    "library_getrf",
+    "library_potrf",
+    "potrf",
+    "recursive_getrf",
+    "recursive_potrf",
+]
 
-# Below this order OpenBLAS's own potrf is as fast; above, our trsm makes the difference.
-_POTRF_LEAF = 256
+# Halves of a recursion are cut at a multiple of this.
+_BLOCK = 64
+
+_Pivots: TypeAlias = npt.NDArray[np.int32]
 
 
 def potrf(a: Matrix) -> int:
@@ -42,7 +54,7 @@ def potrf(a: Matrix) -> int:
 
     Notes
     -----
-    LAPACK `?potrf` on diagonal blocks of order 256, `trsm` and `herk` between them.
+    LAPACK `?potrf`, on all of it or on diagonal blocks with `trsm` and `herk` between them: see `leaf_order`.
 
     Examples
     --------
@@ -57,7 +69,9 @@ def potrf(a: Matrix) -> int:
     2
     """
     a = checked_square("a", a)
-    info = _potrf(a)
+    n = a.shape[0]
+    leaf = leaf_order_here("potrf", a.dtype, n, n)
+    info = library_potrf(a) if leaf is None else recursive_potrf(a, leaf)
     keep_triangle(a, "L")
     return info
 
@@ -86,7 +100,7 @@ def getrf(a: Matrix) -> npt.NDArray[np.int64]:
 
     Notes
     -----
-    LAPACK `?getrf`.
+    LAPACK `?getrf`, on all of it or on panels with `trsm` and `gemm` between them: see `leaf_order`.
 
     Examples
     --------
@@ -99,13 +113,12 @@ def getrf(a: Matrix) -> npt.NDArray[np.int64]:
            [0.5, 1. ]])
     """
     a = checked("a", a, writable=True)
-    m, n = a.shape
-    pivots, info = np.empty(min(m, n), np.int32), c_int()
-    if pivots.size:
-        lapack("getrf", a.dtype)(
-            *(integer(m), integer(n), a.ctypes.data, integer(leading_dimension(a))),
-            *(pivots.ctypes.data, byref(info)),
-        )
+    pivots = np.empty(min(a.shape), np.int32)
+    leaf = leaf_order_here("getrf", a.dtype, min(a.shape), max(a.shape))
+    if leaf is None:
+        library_getrf(a, pivots)
+    else:
+        recursive_getrf(a, pivots, leaf)
     return pivots.astype(np.int64) - 1
 
 
@@ -147,29 +160,27 @@ def laswp(a: Matrix, pivots: npt.NDArray[np.int64], *, back: bool = False) -> No
     if pivots.size > m or (pivots.size and not 0 <= pivots.min() <= pivots.max() < m):
         raise ValueError(f"{pivots.size} pivots for {m} rows, or some that are no rows")
     if pivots.size and n:
-        ones_based = np.ascontiguousarray(pivots + 1, np.int32)
-        lapack("laswp", a.dtype)(
-            *(integer(n), a.ctypes.data, integer(leading_dimension(a)), integer(1)),
-            *(integer(pivots.size), ones_based.ctypes.data, integer(-1 if back else 1)),
-        )
+        _exchange(a, np.ascontiguousarray(pivots + 1, np.int32), back)
 
 
-def _potrf(a: Matrix) -> int:
+def recursive_potrf(a: Matrix, leaf: int) -> int:
+    """Factor as `potrf`, unchecked and without the zeros: halves until LAPACK takes those of order `leaf`."""
     n = a.shape[0]
-    if n <= _POTRF_LEAF:
-        return _potrf_leaf(a)
-    h = split(n, _POTRF_LEAF)
+    if n <= leaf:
+        return library_potrf(a)
+    h = split(n, min(_BLOCK, leaf))
     a11, a21, a22 = a[:h, :h], a[h:, :h], a[h:, h:]
-    info = _potrf(a11)
+    info = recursive_potrf(a11, leaf)
     if info:
         return info
     trsm("R", a11, a21, uplo="L", op="C")  # L21 = A21 L11⁻ᴴ
     herk(-1, a21, "N", a22)  # A22 −= L21 L21ᴴ
-    info = _potrf(a22)
+    info = recursive_potrf(a22, leaf)
     return h + info if info else 0
 
 
-def _potrf_leaf(a: Matrix) -> int:
+def library_potrf(a: Matrix) -> int:
+    """Factor as `potrf`, unchecked and without the zeros, by LAPACK's own."""
     n = a.shape[0]
     if n == 0:
         return 0
@@ -178,3 +189,39 @@ def _potrf_leaf(a: Matrix) -> int:
         *(flag("L"), integer(n), a.ctypes.data, integer(leading_dimension(a)), byref(info))
     )
     return info.value
+
+
+def recursive_getrf(a: Matrix, pivots: _Pivots, leaf: int) -> None:
+    """Factor as `getrf`, unchecked, with pivots from 1: halves until LAPACK takes those of order `leaf`."""
+    k = min(a.shape)
+    if k <= leaf:
+        library_getrf(a, pivots)
+        return
+    h = split(k, min(_BLOCK, leaf))
+    left, right, first, later = a[:, :h], a[:, h:], pivots[:h], pivots[h:]
+    recursive_getrf(left, first, leaf)  # P1 A[:, :h] = [L11; L21] U11
+    _exchange(right, first)
+    trsm("L", left[:h], right[:h], uplo="L", op="N", unit=True)  # U12 = L11⁻¹ A12
+    library_gemm(-1, left[h:], "N", right[:h], "N", right[h:])  # A22 −= L21 U12
+    recursive_getrf(right[h:], later, leaf)  # P2 A22 = L22 U22
+    _exchange(left[h:], later)
+    later += h
+
+
+def library_getrf(a: Matrix, pivots: _Pivots) -> None:
+    """Factor as `getrf`, unchecked, by LAPACK's own, with pivots from 1."""
+    m, n = a.shape
+    info = c_int()
+    if m and n:
+        lapack("getrf", a.dtype)(
+            *(integer(m), integer(n), a.ctypes.data, integer(leading_dimension(a))),
+            *(pivots.ctypes.data, byref(info)),
+        )
+
+
+def _exchange(a: Matrix, pivots: _Pivots, back: bool = False) -> None:
+    """Exchange rows by pivots from 1."""
+    lapack("laswp", a.dtype)(
+        *(integer(a.shape[1]), a.ctypes.data, integer(leading_dimension(a)), integer(1)),
+        *(integer(pivots.size), pivots.ctypes.data, integer(-1 if back else 1)),
+    )

@@ -78,15 +78,17 @@ def checked(
         raise ValueError(f"{name} must be 2-D, but has {a.ndim} dimensions")
     if shape is not None and a.shape != shape:
         raise ValueError(f"{name} has shape {a.shape}, but must have {shape}")
-    if writable and not a.flags.writeable:
+    flags = a.flags
+    if writable and not flags.writeable:
         raise ValueError(f"{name} is written to, but is read-only")
-    if not _is_fortran(a):
+    if not (flags.f_contiguous or _is_fortran(a)):
         raise ValueError(
             f"{name} must be in Fortran order (columns contiguous), but its strides are {a.strides} bytes"
         )
-    if not a.flags.aligned:
+    if not flags.aligned:
         raise ValueError(f"{name} must be aligned to its {a.itemsize}-byte entries")
-    if max(*a.shape, leading_dimension(a)) > _LARGEST_INTEGER:
+    rows, columns = a.shape
+    if rows > _LARGEST_INTEGER or columns > _LARGEST_INTEGER or leading_dimension(a) > _LARGEST_INTEGER:
         raise ValueError(f"{name} is too large for BLAS, whose integers have 32 bits")
     # A memory map stays one when it is sliced, and that is slow: ten times an ndarray's slice.
     return a if type(a) is np.ndarray else a.view(np.ndarray)

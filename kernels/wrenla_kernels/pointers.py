@@ -102,7 +102,7 @@ def blas(name: str, dtype: npt.DTypeLike) -> Routine:
     >>> x
     array([30., 40.])
     """
-    return _routine(cython_blas, name, np.dtype(dtype).name)
+    return _routine(cython_blas, name, np.dtype(dtype))
 
 
 def lapack(name: str, dtype: npt.DTypeLike) -> Routine:
@@ -115,15 +115,16 @@ def lapack(name: str, dtype: npt.DTypeLike) -> Routine:
     >>> a, info.value
     (array([[2.]]), 0)
     """
-    return _routine(cython_lapack, name, np.dtype(dtype).name)
+    return _routine(cython_lapack, name, np.dtype(dtype))
 
 
-@cache
-def _routine(module: ModuleType, name: str, dtype: str) -> Routine:
-    if dtype not in _PREFIXES:
-        raise TypeError(f"there is no BLAS for dtype {dtype}; use one of {', '.join(_PREFIXES)}")
-    real = _PREFIXES[dtype] in "sd"
-    full_name = _PREFIXES[dtype] + (_REAL_NAMES.get(name, name) if real else name)
+@cache  # by the dtype: to make its name takes as long as a tenth of a small triangle's solution
+def _routine(module: ModuleType, name: str, dtype: np.dtype[Any]) -> Routine:
+    prefix = _PREFIXES.get(dtype.name)
+    if prefix is None:
+        raise TypeError(f"there is no BLAS for dtype {dtype.name}; use one of {', '.join(_PREFIXES)}")
+    real = prefix in "sd"
+    full_name = prefix + (_REAL_NAMES.get(name, name) if real else name)
     exported: dict[str, Any] = module.__pyx_capi__
     if full_name not in exported:
         raise LookupError(f"{module.__name__} has no {full_name}")
@@ -173,7 +174,7 @@ def scalar(value: complex, dtype: npt.DTypeLike) -> Any:
     [1.0, -2.0]
     """
     dtype = np.dtype(dtype)
-    part = ctypes.c_float if dtype.name in ("float32", "complex64") else ctypes.c_double
+    part = ctypes.c_float if dtype.char in "fF" else ctypes.c_double
     if dtype.kind != "c":
         return ctypes.byref(part(value))  # type: ignore[arg-type]  # refuses a complex value, as it should
     value = complex(value)

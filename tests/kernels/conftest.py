@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.kernels.ways import WAYS, take
 from wrenla_kernels import blas_threads
 
 
@@ -9,3 +10,10 @@ from wrenla_kernels import blas_threads
 def one_blas_thread():
     with blas_threads(1):
         yield
+
+
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch):
+    """Compute by the library's own routines, and by our recursions."""
+    take(request.param, monkeypatch)
+    return request.param

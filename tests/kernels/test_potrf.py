@@ -7,6 +7,8 @@ from wrenla_kernels import DTYPES, potrf
 
 LEAF = 256
 
+pytestmark = pytest.mark.usefixtures("way")
+
 
 def hermitian(rng, eigenvalues, dtype):
     """Return a matrix with these eigenvalues, in the order of their size up to rounding."""

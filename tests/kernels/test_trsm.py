@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.kernels.ways import WAYS, take
 from wrenla_kernels import DTYPES, trsm
 
 CASES = list(itertools.product("LR", "LU", "NTCR", [False, True]))
@@ -59,6 +60,7 @@ def check(side, uplo, op, unit, n, other, dtype, seed):
     assert (frame[outside] == 7).all()
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("side", "uplo", "op", "unit"), CASES)
 def test_solves_across_the_splits(side, uplo, op, unit, dtype):
@@ -72,11 +74,15 @@ def test_solves_across_the_splits(side, uplo, op, unit, dtype):
     st.integers(0, 9),
     st.sampled_from(DTYPES),
     st.integers(0, 2**32 - 1),
+    st.sampled_from(WAYS),
 )
-def test_solves_any_shape(case, n, other, dtype, seed):
-    check(*case, n, other, dtype, seed)
+def test_solves_any_shape(case, n, other, dtype, seed, way):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        take(way, monkeypatch)
+        check(*case, n, other, dtype, seed)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(("side", "uplo"), list(itertools.product("LR", "LU")))
 def test_a_nan_in_the_right_hand_side_stays(side, uplo):
     b = np.zeros((130, 130), order="F")
@@ -86,6 +92,7 @@ def test_a_nan_in_the_right_hand_side_stays(side, uplo):
     assert np.isnan(b[64, 65])
 
 
+@pytest.mark.usefixtures("way")
 def test_a_zero_on_the_diagonal_gives_no_finite_answer():
     t = np.eye(100, order="F")
     t[80, 80] = 0

@@ -21,6 +21,7 @@ from wrenla.run.events import Event, RunFinished, RunStarted, TaskFinished, Task
 from wrenla_handler.stores.base import RUNS, Reach
 from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.urls import join, open_store
+from wrenla_kernels import scipy_blas_info
 
 
 @pytest.fixture
@@ -57,6 +58,7 @@ def test_manifest_of_live_run_names_its_plan(
     assert seen["cut"] == str(wl.plan(matrix.cholesky(), executor=executor).cut)
     assert seen["plan"].startswith("plan for 160 × 160")
     assert seen["blas"]["internal_api"]
+    assert seen["blas"]["architecture"] == scipy_blas_info().architecture  # decides which kernels compute
     assert seen["numpy"] == np.__version__
     assert left() == []
 
