@@ -171,3 +171,14 @@ def test_a_product_with_its_own_transpose_is_positive_definite() -> None:
         assert solves(a, (L @ L.H).solve(b), b)
         assert (L @ L).structure == "lower"
     assert (L @ L.T).structure == "general", "of complex numbers that is only symmetric"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_factor_solves_with_the_transposes(dtype: str) -> None:
+    a, b = gallery.well_conditioned(N, dtype), gallery.normal((N, 2), dtype, 5)
+    factor = cho_factor(wl.from_array(a, tile=4))
+    for trans, op in (("N", a), ("T", a.T), ("C", a.conj().T), (1, a.T)):
+        x = factor.solve(b, trans).compute()  # type: ignore[arg-type]
+        assert gallery.solve_error(op, x, b) <= gallery.SOLVE_GATE
+    with pytest.raises(ValueError, match="trans is 'N', 'T' or 'C'"):
+        factor.solve(b, "X")  # type: ignore[arg-type]

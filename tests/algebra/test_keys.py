@@ -40,7 +40,7 @@ KEYS = {
     "array": "0ecbbecbc69e7f0d6c92ffcf",
     "zeros": "836e72a77d0393bc239724af",
     "cholesky": "0e56a8f710a14fd2d4b6b82c",
-    "solve": "3592130f1517f5f634970f50",
+    "solve": "8539cdb3f05774c709a1577b",
     "gram": "b14dec10ba3afbc94db887d0",
     "weighted gram": "7edc5712aa29846b57a8bc57",
     "product": "910249b8c891eac97aea93aa",

@@ -22,6 +22,7 @@ from wrenla.array_like import flag, is_flag
 from wrenla.evaluate.evaluation import Options, save_node
 from wrenla.executors.base import Executor
 from wrenla.matrices.linear_algebra import SlogdetResult
+from wrenla.matrices.lu_factor import trans_of
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import applied, one_norm, rcond_of
 from wrenla.matrices.operands import Operand, as_node
@@ -101,14 +102,19 @@ class CholeskyFactor:
         """Yield the factor and whether it is the lower one, as SciPy's `cho_factor` returns them."""
         return iter((self.L if self._lower else self.L.H, self._lower))
 
-    def solve(self, b: Operand) -> BigMatrix:
-        """Return x with A x = b.
+    def solve(self, b: Operand, trans: Literal["N", "T", "C", 0, 1, 2] = "N") -> BigMatrix:
+        """Return x with op(A) x = b.
 
         Parameters
         ----------
         b : BigMatrix or array_like, (n,) or (n, k)
+        trans : {"N", "T", "C"} or {0, 1, 2}
+            A, its transpose, which is its conjugate, or its conjugate transpose, which is A.
         """
-        return BigMatrix(systems.cho_solve(self._node, as_node(b, rows=self._node.grid.tile[0])))
+        op, B = trans_of(trans), as_node(b, rows=self._node.grid.tile[0])
+        if op != "T":
+            return BigMatrix(systems.cho_solve(self._node, B))
+        return BigMatrix(flip(systems.cho_solve(self._node, flip(B, "R")), "R"))
 
     def det(self) -> BigMatrix:
         """Return det A."""

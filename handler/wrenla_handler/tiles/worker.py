@@ -103,10 +103,12 @@ class _Execution:
         self._assemble(work)
         column, *parts = finish_kernel(task).call(work, self)
         buffer = buffers.take(spec.object_bytes, 1, np.uint8)
-        buffer[...] = 0  # between parts, and in what pads ragged tiles
-        edge = spec.grid.tile[0]
+        edge, end = spec.grid.tile[0], 0
         for ref in spec.tiles_with(task.out):
             span = spec.span(ref)
+            # what lies between two parts, and what pads a ragged tile
+            buffer[end : span.start if span.extent == span.shape else span.stop] = 0
+            end = span.stop
             tile = tile_from_bytes(buffer[span.start : span.stop, 0].data, span)
             last = ref.i - spec.grid.counts[0]
             tile[...] = column[ref.i * edge : (ref.i + 1) * edge] if last < 0 else parts[last]

@@ -12,6 +12,7 @@ from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.elementwise import elementwise, with_dimensions
 from wrenla.algorithms.factorizations.lu import Schur, laid_column
 from wrenla.algorithms.statistics import extreme
+from wrenla.algorithms.views import factor
 from wrenla.planning.expression import Description, Node, Operation, leaf, make
 from wrenla_handler.tiles.arrays import Bundle, HostArray
 from wrenla_handler.tiles.grid import Grid
@@ -36,6 +37,7 @@ def residual(A: Node, X: Node, B: Node, dtype: str = "") -> Node:
         B = rechunk(B, X.grid.tile)
     if A.grid.tile[1] != X.grid.tile[0]:
         A = rechunk(A, (X.grid.tile[0], X.grid.tile[0]))
+    A, X = factor(A, X.grid.counts[1]), factor(X, A.grid.counts[0])
     return make(Residual(dtype or X.dtype), B, A, X)
 
 
