@@ -224,6 +224,18 @@ def test_what_procedures_share_is_computed_once(threads: wl.Executor) -> None:
     assert kernels_of(saved)["getrf"] == N // TILE
 
 
+def test_equal_procedures_are_one(threads: wl.Executor) -> None:
+    S, b, events = A.gram().shift(1.0), np.ones(N), list[Event]()
+    x, y = S.solve(b), S.solve(b)
+    wl.compute(x, y + 1, executor=threads, on_event=events.append)
+    assert kernels_of(events)["potrf"] == N // TILE
+    assert x.report is y.report is not None
+    one, other = wl.linalg.cho_factor(S), wl.linalg.cho_factor(S)
+    wl.compute(one.solve(b), other.det(), executor=threads)
+    assert repr(one).endswith(", computed)")
+    assert repr(other) == repr(one)
+
+
 def test_one_singular_matrix_of_two_is_named(threads: wl.Executor, root: str) -> None:
     a = np.array(A.compute())
     a[:, 20] = 0

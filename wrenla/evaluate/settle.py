@@ -74,7 +74,7 @@ class Rehearsed(NamedTuple):
 class _Running:
     """A procedure at work."""
 
-    cell: Cell
+    cells: set[Cell]
     steps: Steps
     lasts: bool
     request: list[Node | Fetch] | None = None
@@ -100,6 +100,7 @@ class _Settling:
         self.follows: dict[str, None] = {}
         self._kept: list[_Running] = []
         self._known: dict[str, Node] = {}
+        self._cells = _cells_of(self.roots)
 
     def close(self) -> None:
         for running in self.running.values():
@@ -160,7 +161,7 @@ class _Settling:
             args = [done[arg.key] for arg in node.args]
             new, waits = with_args(node, tuple(arg for arg, _ in args)), any(waiting for _, waiting in args)
             if isinstance(new.op, Pending) and not waits:
-                found = self._result(new, new.op)
+                found = self._result(new, new.op, node.key)
                 if found is None:
                     waits = True
                 else:
@@ -169,15 +170,16 @@ class _Settling:
         pairs = [done[node.key] for node in nodes]
         return [node for node, _ in pairs], [waiting for _, waiting in pairs]
 
-    def _result(self, node: Node, op: Pending) -> Node | None:
-        """Return what a procedure has come to, None while it is at work."""
+    def _result(self, node: Node, op: Pending, name: str) -> Node | None:
+        """Return what a procedure has come to, None while it is at work; `name` was its key at first."""
         if op.cell.stored:
             return op.cell.stored[op.number]
         running = self.running.get(id(op.cell))
         if running is None:
             if op.follows:
                 self.follows[op.follows] = None
-            running = self.running[id(op.cell)] = _Running(op.cell, op.steps(*node.args), op.lasts)
+            cells = {op.cell, *self._cells.get(name, ())}
+            running = self.running[id(op.cell)] = _Running(cells, op.steps(*node.args), op.lasts)
             running.go_on(lambda: next(running.steps))
             self._ended(running)
         return None if running.outcome is None else running.outcome.nodes[op.number]
@@ -198,15 +200,34 @@ class _Settling:
 
     def _finish(self, running: _Running, nodes: Sequence[Node]) -> None:
         assert running.outcome is not None
-        if running.outcome.report is not None:
-            running.cell.report = running.outcome.report(running.totals)
-            nodes = [with_report(node, running.cell.report) for node in nodes]
+        report = None if running.outcome.report is None else running.outcome.report(running.totals)
+        if report is not None:
+            nodes = [with_report(node, report) for node in nodes]
+        for cell in running.cells:
+            cell.report = report
+            if running.lasts:
+                # Without a lock, which would be held for a whole run: of two threads that need it at once
+                # both compute it, to the same bits, and the copy that is not remembered goes with its last
+                # user.
+                cell.stored = tuple(nodes)
         if running.lasts:
-            # Without a lock, which would be held for a whole run: of two threads that need it at once both
-            # compute it, to the same bits, and the copy that is not remembered goes with its last user.
-            running.cell.stored = tuple(nodes)
             let_last(nodes)
         running.outcome = Outcome(nodes)  # what the report was made of need not be kept
+
+
+def _cells_of(nodes: Sequence[Node]) -> dict[str, list[Cell]]:
+    """Return the cells of equal procedures, by their names: of equal nodes all but one are not looked at."""
+    cells: dict[str, list[Cell]] = {}
+    seen: set[int] = set()
+    stack = list(nodes)
+    while stack:
+        node = stack.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            stack.extend(node.args)
+            if isinstance(node.op, Pending):
+                cells.setdefault(node.key, []).append(node.op.cell)
+    return cells
 
 
 def has_steps(node: Node) -> bool:
