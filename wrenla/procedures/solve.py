@@ -153,7 +153,7 @@ class SolveMixed(Procedure):
             worst = float(found.errors().max())
             if worst <= good:
                 return _accepted(found, given_up)
-            given_up.append(f"{way.method}: refinement stalled at {worst:.2g} units")
+            given_up.append(f"{way.method}: refinement stalled at {worst:.2g} units of HPL's criterion")
         first = by_cholesky(cholesky(claimed)) if self.kind == "pos" else by_lu(lu(claimed), self.kind)
         return (yield from _trusted(first, A, B, given_up))
 
@@ -181,10 +181,14 @@ def _trusted(first: Way, A: Node, B: Node, given_up: list[str]) -> Steps:
         if worst <= ACCEPTED:
             return _accepted(found, given_up)
         yield from _refuse_not_finite(A, B)
-        given_up.append(f"{way.method}: residual of {worst:.2g} units")
+        given_up.append(
+            f"{way.method}: residual of {worst:.2g} units of HPL's criterion"
+            if np.isfinite(worst)
+            else f"{way.method}: a solution that is not finite"
+        )
     raise LinAlgError(
-        f"solve: no solution that can be trusted was found ({'; '.join(given_up)} of HPL's criterion, at "
-        f"most {ACCEPTED:g} are accepted)"
+        f"solve: no solution that can be trusted was found ({'; '.join(given_up)}): at most "
+        f"{ACCEPTED:g} units are accepted. If numbers are very large or small, scale the system"
     )
 
 
