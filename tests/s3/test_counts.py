@@ -34,7 +34,9 @@ def tiles(proxy: FaultProxy, method: str) -> Counter[str]:
     """How often each tile was asked for; what else is in a store (metadata, leases, arrays) is no tile."""
     targets = (request.target for request in proxy.requests if request.method == method)
     paths = (target.partition("?")[0] for target in targets)
-    return Counter(path for path in paths if re.search(r"/(c|partial)(/|$)", path) and "/array-" not in path)
+    return Counter(
+        path for path in paths if re.search(r"/(c|partial)/|/[0-9a-f]{24}/c$", path) and "/array-" not in path
+    )
 
 
 def saved(
