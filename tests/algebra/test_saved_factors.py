@@ -15,7 +15,7 @@ import zarr
 
 import wrenla as wl
 from wrenla.errors import MetadataError
-from wrenla.run.events import Event, RunStarted
+from wrenla.run.events import Event, RunStarted, TaskFinished
 from wrenla_handler.tiles.layout import pivots_in_text, rows_of_pivots
 
 from . import gallery
@@ -48,6 +48,19 @@ def test_lu_factors_are_saved_with_their_pivots(dtype: str, tmp_path: Path) -> N
     with pytest.raises(ValueError, match="say norm"):
         again.rcond()
     assert 0 < again.rcond(norm=gallery.norm1(a)) < 1
+
+
+def test_saved_factor_is_used_as_it_lies_there(tmp_path: Path) -> None:
+    """Factor and pivots belong together: another processor may have chosen other ones."""
+    a = gallery.normal((N, N), "float64", 4)
+    wl.linalg.lu_factor(wl.from_array(a, tile=TILE)).save(str(tmp_path / "F"))
+    events: list[Event] = []
+    saved = wl.linalg.lu_factor(wl.from_array(a, tile=TILE)).save(str(tmp_path / "F"))
+    x = saved.solve(np.ones(N)).compute(on_event=events.append)
+    kernels = {event.kernel for event in events if isinstance(event, TaskFinished)}
+    assert "getrf" not in kernels
+    assert gallery.solve_error(a, x, np.ones(N)) <= SOLVE_GATE
+    assert 0 < saved.rcond() < 1, "of which the matrix is known"
 
 
 def test_factor_and_its_copy_are_one_run(tmp_path: Path) -> None:

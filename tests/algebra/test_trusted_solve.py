@@ -227,6 +227,7 @@ def test_half_the_precision_of_what_has_no_half_is_the_same() -> None:
 @given(
     n=st.integers(1, 30),
     tile=st.integers(1, 40),
+    other=st.integers(1, 40),
     columns=st.sampled_from([None, 1, 2, 7, 70]),
     wide=st.integers(1, 80),
     way=st.sampled_from(["pos", "gen"]),
@@ -234,12 +235,13 @@ def test_half_the_precision_of_what_has_no_half_is_the_same() -> None:
     dtype=st.sampled_from(DTYPES),
 )
 def test_solutions_in_any_tiles(
-    n: int, tile: int, columns: int | None, wide: int, way: str, mixed: bool, dtype: str
+    n: int, tile: int, other: int, columns: int | None, wide: int, way: str, mixed: bool, dtype: str
 ) -> None:
     a = gallery.well_conditioned(n, dtype)
     b = gallery.normal(n if columns is None else (n, columns), dtype, n)
     B = wl.from_array(b, tile=tile if columns is None else (tile, wide))
-    x = wl.from_array(a, tile=tile).solve(B, way, check=False, precision="mixed" if mixed else "full")
+    A = wl.from_array(a, tile=(tile, other))
+    x = A.solve(B, way, check=False, precision="mixed" if mixed else "full")
     found = x.compute()
     assert (found.shape, found.dtype) == (b.shape, b.dtype)
     assert gallery.solve_error(a, found, b) <= SOLVE_GATE
@@ -257,3 +259,63 @@ def test_factor_with_growth_is_looked_at_and_others_are_not() -> None:
     x = good.solve(np.ones(N))
     x.compute()
     assert x.report is None
+
+
+@pytest.mark.parametrize("precision", ["full", "mixed"])
+def test_numbers_at_the_ends_of_their_range(precision: str) -> None:
+    """Norms overflow where no entry does, powers of two would, and right-hand sides differ by 1e305."""
+    a, b = gallery.normal((N, N), "float64", 20), gallery.normal((N, 2), "float64", 21)
+    for scale, factor in ((2.0**1018, 1.0), (2.0**1018, 1e290), (2.0**-960, 1e-290), (1.0, 1e-305)):
+        right = b * np.array([scale if scale < 1 else 1.0, factor])
+        x = wl.from_array(a * scale, tile=TILE).solve(right, precision=precision)  # type: ignore[arg-type]
+        found, report = x.compute(), x.report
+        assert np.isfinite(found).all()
+        assert report is not None
+        assert 0 < report.hpl <= 16
+        assert report.rcond > 1e-6, "it is well conditioned, however it is scaled"
+
+
+def test_two_nearly_equal_rows_are_seen() -> None:
+    """Vectors of signs alone may be orthogonal to their difference."""
+    a = 0.7 * np.eye(8)
+    a[2, 3] = a[3, 2] = np.nextafter(0.7, 0)
+    known = 1 / np.linalg.cond(a, 1)
+    x = wl.from_array(a, tile=4).solve(gallery.normal(8, "float64", 22))
+    with pytest.warns(scipy.linalg.LinAlgWarning, match="rcond is about"):
+        x.compute()
+    assert x.report is not None
+    for rcond in (x.report.rcond, wl.linalg.rcond(a), wl.linalg.cho_factor(a).rcond()):
+        assert rcond <= 3 * known
+
+
+def test_condition_is_not_that_of_a_factor_with_growth() -> None:
+    for n in (60, 100, 140):
+        a = gallery.wilkinson(n, "float64")
+        for b in (np.ones(n), gallery.normal(n, "float64", 23)):  # one of which is solved as by chance
+            _, report = solved(a, b)
+            assert report.rcond == pytest.approx(1 / n)
+
+
+def test_not_finite_in_half_the_precision_is_named_too() -> None:
+    a = np.array(gallery.well_conditioned(40, "float64"))
+    a[30, 5] = a[5, 30] = np.nan
+    x = wl.from_array(a, tile=16).solve(np.ones(40), "pos", precision="mixed", check=False)
+    with pytest.raises(NotFiniteError) as raised:
+        x.compute()
+    assert raised.value.column == 5
+    large = np.full((2, 2), 1e308) + np.diag([0, 1e307])
+    assert np.isfinite(wl.from_array(large).solve(np.ones(2), precision="mixed", check=False).compute()).all()
+
+
+def test_solutions_that_are_given_are_warned_of_as_ever() -> None:
+    a, ill = gallery.normal((20, 20), "float64", 24), np.diag(np.logspace(0, -20, 20))
+    given = wl.linalg.cho_factor(wl.from_array(ill, tile=8, structure="pos")).solve(np.ones(20))
+    with pytest.warns(scipy.linalg.LinAlgWarning, match="rcond is at most"):
+        wl.from_array(a, tile=8).solve(given, "gen").compute()
+
+
+def test_factor_of_less_precision_is_refined() -> None:
+    a, b = gallery.normal((N, N), "float32", 25), gallery.normal(N, "float64", 26)
+    x = wl.linalg.lu_factor(wl.from_array(a, tile=TILE)).solve(b)
+    assert gallery.solve_error(a.astype("float64"), x.compute(), b) <= SOLVE_GATE
+    assert x.report is not None

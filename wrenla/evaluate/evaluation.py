@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import weakref
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -10,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from wrenla.algorithms.assemble import copy
 from wrenla.arrays import check_arrays
@@ -19,22 +17,20 @@ from wrenla.errors import SettingError, TooLargeError
 from wrenla.evaluate.saving import AlreadySaved, Claim, check_address, claim, saved_already
 from wrenla.evaluate.settle import Run, has_steps, is_data, rehearse, settle
 from wrenla.evaluate.stored import check_current, stored_spec
-from wrenla.evaluate.storing import Storing, made
+from wrenla.evaluate.storing import Storing, gather, made
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.planning.expression import Leaf, Node, leaf, with_report
 from wrenla.planning.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import Event, Listener, RunFinished, Totals
-from wrenla.run.execute import Placed, Target, execute
+from wrenla.run.execute import Placed, Target, check_place, execute
 from wrenla.run.persisted import Owner, let_last
 from wrenla.units import format_bytes
 from wrenla.workspace.workspace import Workspace
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.linalg_errors import LinAlgError
-from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.stores.base import Store
-from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, HostArray
 from wrenla_handler.tiles.layout import DTYPES, TileLayout, pivots_in_text
@@ -47,9 +43,6 @@ _ELSEWHERE = {
     "tile": "whatever makes a matrix has it, such as wrenla.random(shape, tile=…)",
 }
 """Settings that an evaluation cannot have for itself, and where they are made."""
-
-_AHEAD = 4
-"""Tiles that are read ahead while a result is gathered."""
 
 __all__ = ["Options", "compute_nodes", "persist_node", "plan_of", "save_node"]
 
@@ -162,6 +155,10 @@ class _Evaluation:
         """Whether there has been a run, so that something may be there to go on with."""
         return self._folder is not None
 
+    def check_place(self, url: str) -> None:
+        """Refuse to save where the workers cannot write."""
+        check_place(url, self._options.settings.shared_folders, self.executor.reach)
+
     def _count(self, event: Event) -> None:
         if isinstance(event, RunFinished):
             self.totals = event.totals
@@ -215,7 +212,7 @@ class _Evaluation:
             targets[saved.node.key] = saved
         if not targets:
             with self.executor.session(hosts, 0):
-                gathered = [_gather(node, specs, self.executor) for node in fetch]
+                gathered = [gather(node, specs, self.executor) for node in fetch]
             _check_same(fetch)
             yield gathered, storing.stored({}, self._folder, self.executor)[0]
             return
@@ -236,7 +233,7 @@ class _Evaluation:
         ) as finished:
             specs |= {result.node.key: result.spec for result in finished}
             with self.executor.home.holding(hosts):
-                gathered = [_gather(node, specs, self.executor) for node in fetch]
+                gathered = [gather(node, specs, self.executor) for node in fetch]
             _check_same(nodes)  # views of stored matrices were read just now
             done = {result.node.key: result.spec for result in finished}
             data, made_now = storing.stored(done, self._folder, self.executor)
@@ -315,6 +312,7 @@ def _save(
     evaluation.saves = {store.url: named.key}
     try:
         if has_steps(node):  # before hours of work, not after them
+            evaluation.check_place(store.url)
             take()
         settled = settle([node] if pivots is None else [node, pivots], evaluation.advance)
         found, *pivots_found = settled.nodes
@@ -372,28 +370,3 @@ def _owners(node: Node) -> Iterator[Node]:
 
 def _calls(node: Node) -> bool:
     return isinstance(node.op, Leaf) and isinstance(node.op.spec, FunctionArray)
-
-
-def _gather(node: Node, specs: Mapping[str, ArraySpec], executor: Executor) -> npt.NDArray[Any] | np.generic:
-    """Bring a result together from its tiles."""
-    with memory_for(f"the result, {node.grid.shape} of {node.dtype}"):
-        out = np.zeros(node.grid.shape, node.dtype, order="F")
-    rows, cols = node.grid.counts
-    reads = [(i, j, read) for j in range(cols) for i in range(rows) for read in node.reads(i, j)]
-    coming = iter([ref for _, _, read in reads for ref in read.refs()])
-    with refuse_truncated():
-        for number, (i, j, read) in enumerate(reads):
-            # what follows is on its way meanwhile, if it comes from far away
-            for ref in itertools.islice(coming, _AHEAD if number == 0 else 1):
-                executor.home.prefetch(specs[ref.array], ref)
-            (r, c), (m, n) = node.grid.origin(i, j), node.grid.extent(i, j)
-            value = executor.home.value(read, specs, node.dtype)
-            with np.errstate(all="ignore"):
-                if read.accumulate:
-                    out[r : r + m, c : c + n] += value
-                else:
-                    out[r : r + m, c : c + n] = value
-    if node.ndim == 2:
-        return out
-    flat: npt.NDArray[Any] = out.reshape(-1, order="F")
-    return flat if node.ndim == 1 else flat[0]

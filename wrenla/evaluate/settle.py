@@ -77,6 +77,7 @@ class _Running:
     cells: set[Cell]
     steps: Steps
     lasts: bool
+    args: tuple[Node, ...]
     request: list[Node | Fetch] | None = None
     outcome: Outcome | None = None
     totals: Totals = field(default_factory=Totals)
@@ -179,7 +180,7 @@ class _Settling:
             if op.follows:
                 self.follows[op.follows] = None
             cells = {op.cell, *self._cells.get(name, ())}
-            running = self.running[id(op.cell)] = _Running(cells, op.steps(*node.args), op.lasts)
+            running = self.running[id(op.cell)] = _Running(cells, op.steps(*node.args), op.lasts, node.args)
             running.go_on(lambda: next(running.steps))
             self._ended(running)
         return None if running.outcome is None else running.outcome.nodes[op.number]
@@ -288,7 +289,9 @@ def _together(
                 fetch.append(each.node)
             else:
                 keep.append(each)
-    heard = {node.key for node in topological(beside)}
+    # a procedure looks at what it makes, not at what it is given
+    given = [arg for running in ready for arg in running.args]
+    heard = {node.key for node in topological([*beside, *given])}
     quiet = frozenset(node.key for node in topological([*keep, *fetch])) - heard
     lasting = {*settling.keep(), *beside}
     try:

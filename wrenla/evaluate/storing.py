@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.procedure import with_args
@@ -11,9 +16,14 @@ from wrenla.executors.base import Executor
 from wrenla.planning.expression import Node, View, leaf
 from wrenla.run.persisted import Owner
 from wrenla.workspace.workspace import Workspace
-from wrenla_handler.tiles.arrays import StoredArray
+from wrenla_handler.out_of_memory import memory_for
+from wrenla_handler.stores.mmap import refuse_truncated
+from wrenla_handler.tiles.arrays import ArraySpec, StoredArray
 
-__all__ = ["Storing", "made"]
+__all__ = ["Storing", "gather", "made"]
+
+_AHEAD = 4
+"""Tiles that are read ahead while a result is gathered."""
 
 
 def made(node: Node) -> Node:
@@ -91,3 +101,28 @@ def _parts(node: Node) -> Iterator[Node]:
         for arg in node.args:
             yield from _parts(arg)
     yield node
+
+
+def gather(node: Node, specs: Mapping[str, ArraySpec], executor: Executor) -> npt.NDArray[Any] | np.generic:
+    """Bring a result together from its tiles."""
+    with memory_for(f"the result, {node.grid.shape} of {node.dtype}"):
+        out = np.zeros(node.grid.shape, node.dtype, order="F")
+    rows, cols = node.grid.counts
+    reads = [(i, j, read) for j in range(cols) for i in range(rows) for read in node.reads(i, j)]
+    coming = iter([ref for _, _, read in reads for ref in read.refs()])
+    with refuse_truncated():
+        for number, (i, j, read) in enumerate(reads):
+            # what follows is on its way meanwhile, if it comes from far away
+            for ref in itertools.islice(coming, _AHEAD if number == 0 else 1):
+                executor.home.prefetch(specs[ref.array], ref)
+            (r, c), (m, n) = node.grid.origin(i, j), node.grid.extent(i, j)
+            value = executor.home.value(read, specs, node.dtype)
+            with np.errstate(all="ignore"):
+                if read.accumulate:
+                    out[r : r + m, c : c + n] += value
+                else:
+                    out[r : r + m, c : c + n] = value
+    if node.ndim == 2:
+        return out
+    flat: npt.NDArray[Any] = out.reshape(-1, order="F")
+    return flat if node.ndim == 1 else flat[0]

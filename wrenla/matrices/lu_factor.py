@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Literal, NoReturn
 
@@ -18,6 +19,7 @@ from wrenla.algorithms.flips import flip
 from wrenla.algorithms.procedure import Cell, Memo, memoized, results_of
 from wrenla.evaluate.evaluation import Options, compute_nodes, save_node
 from wrenla.evaluate.settle import is_data
+from wrenla.evaluate.stored import stored_spec
 from wrenla.executors.base import Executor
 from wrenla.matrices.linear_algebra import SlogdetResult
 from wrenla.matrices.matrix import BigMatrix
@@ -27,8 +29,11 @@ from wrenla.planning.expression import Leaf, Node, View, leaf
 from wrenla.procedures.solve import SolveFactored
 from wrenla.procedures.ways import largest_of_u
 from wrenla.tracebacks import short_methods
+from wrenla_handler.errors import StaleMatrixError
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.arrays import HostArray
 from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.layout import TileLayout, rows_of_pivots
 from wrenla_handler.tiles.task import Op
 
 __all__ = ["LUFactor", "bare_factor", "given_factors", "lu_pair", "trans_of"]
@@ -145,8 +150,15 @@ class LUFactor:
         """
         evaluation = Options.of(**options)
         F, pivots = self._factors
-        saved = save_node(F, url, executor, overwrite, evaluation, "lu", pivots)
-        return LUFactor(LU(bare_factor(saved), pivots), self._cell, self._matrix)
+        save_node(F, url, executor, overwrite, evaluation, "lu", pivots)
+        # of what is there, which another processor may have made: F and pivots belong together
+        with closing(open_store(url)) as store:
+            layout = TileLayout.read(store)
+            saved = leaf(stored_spec(store, layout))
+        rows = rows_of_pivots(layout.pivots, layout.grid.shape)
+        if rows is None:
+            raise StaleMatrixError(f"{store.url}: the factors were overwritten since they were saved")
+        return given_factors(saved, rows, self._matrix)
 
     def diagonal_of_inverse(self) -> BigMatrix:
         """Return the diagonal of the inverse, a vector, without storing the inverse.
@@ -269,8 +281,8 @@ def lu_pair(pair: Any) -> LUFactor:
     return given_factors(F, piv)
 
 
-def given_factors(F: Node, piv: npt.NDArray[Any]) -> LUFactor:
-    """Return the factorization with these factors and pivots."""
+def given_factors(F: Node, piv: npt.NDArray[Any], A: Node | None = None) -> LUFactor:
+    """Return the factorization with these factors and pivots, of A if that is known."""
     column = piv.astype(np.int64)[:, np.newaxis]
     spec = HostArray(
         Grid(column.shape, (max(1, piv.size), 1)),
@@ -278,7 +290,7 @@ def given_factors(F: Node, piv: npt.NDArray[Any]) -> LUFactor:
         2,
         f"pivots {hashlib.sha256(column.tobytes()).hexdigest()}",
     )
-    return LUFactor(LU(F, leaf(spec, payload=column)), Cell())
+    return LUFactor(LU(F, leaf(spec, payload=column)), Cell(), A)
 
 
 def bare_factor(A: Node) -> Node:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from wrenla.algorithms.factorizations.checks import start_vectors
 from wrenla.errors import SingularMatrixError
 from wrenla.evaluate.evaluation import Options, compute_nodes
 from wrenla.executors.base import Executor
@@ -19,8 +20,8 @@ __all__ = ["applied", "one_norm", "rcond_of"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
-_COLUMNS, _STEPS = 2, 5
-"""Vectors at a time, and how often the operator is applied at most. LAPACK has 1 and 5."""
+_STEPS = 5
+"""How often the operator is applied at most, as in LAPACK."""
 
 
 def applied(
@@ -88,10 +89,8 @@ def one_norm(
     """
     if n == 0:
         return 0.0
-    columns = min(_COLUMNS, n)
-    signs = np.random.default_rng(0).integers(0, 2, (n, columns)) * 2 - 1
-    signs[:, 0] = 1
-    X = (signs / n).astype(dtype)
+    X = start_vectors(n).astype(dtype)
+    columns = X.shape[1]
     largest, best, tried = 0.0, -1, set[int]()
     chosen: list[int] = []
     for step in range(_STEPS):

@@ -18,12 +18,12 @@ from wrenla.algorithms.views import scale_columns
 from wrenla.planning.expression import Node, result_dtype
 from wrenla.procedures.ways import Way, weights
 
-__all__ = ["ACCEPTED", "Asking", "Attempt", "attempt", "refine"]
+__all__ = ["ACCEPTED", "GOOD", "Asking", "Attempt", "attempt", "refine"]
 
 ACCEPTED = 16.0
 """Residual up to which a solution is accepted, in units of u (‖A‖ ‖x‖ + ‖b‖) n: HPL's criterion."""
 
-_GOOD = 1.0
+GOOD = 1.0
 """Residual up to which nothing is refined, in the same units. Healthy ones are a hundredth of it."""
 
 _MOST_STEPS = 10
@@ -115,6 +115,8 @@ def attempt(way: Way, A: Node, B: Node, sides: Array | None = None) -> Asking[At
     size = len(way.factor)
     (X, R), ((rows, columns, entry), sides, r, x, y, z, *grown) = found[size : size + 2], found[size + 2 :]
     inverse = max(float(y), float(z)) if np.isfinite(y) and np.isfinite(z) else np.inf
+    # A sum along a row may overflow where no entry does: what is smaller only makes the criterion stricter.
+    rows, columns = (entry if np.isinf(each) else each for each in (rows, columns))
     with np.errstate(all="ignore"):
         rcond = float(np.float64(1) / columns / (way.scale * inverse))
         growth = float(grown[0] / entry / way.scale) if grown else None
@@ -122,7 +124,7 @@ def attempt(way: Way, A: Node, B: Node, sides: Array | None = None) -> Asking[At
     return Attempt(way, found[:size], norms, X, R, r, x, growth, rcond)
 
 
-def refine(found: Attempt, A: Node, B: Node, good: float = _GOOD, most: int = _MOST_STEPS) -> Asking[None]:
+def refine(found: Attempt, A: Node, B: Node, good: float = GOOD, most: int = _MOST_STEPS) -> Asking[None]:
     """Refine what is not good, as long as each step at least halves the error of a right-hand side."""
     errors = found.errors()
     active = ~(errors <= good)
@@ -142,6 +144,8 @@ def refine(found: Attempt, A: Node, B: Node, good: float = _GOOD, most: int = _M
 
 def _ratio(r: Array, x: Array, a: float, b: Array) -> Array:
     """Return r / (a x + b) without overflow on the way; 0 for no residual, infinity if it is not finite."""
+    wide = np.longdouble  # products of the largest and smallest numbers are within its range
     with np.errstate(all="ignore"):
-        ratio = (r / np.float64(a)) / (x.astype(float) + b / np.float64(a))
-    return np.where(r == 0, 0.0, np.where(np.isfinite(ratio), ratio, np.inf))
+        ratio = np.asarray(r.astype(wide) / (wide(a) * x.astype(wide) + b.astype(wide)))
+    fine = np.isfinite(ratio) & np.isfinite(a) & np.isfinite(x)
+    return np.where(r == 0, 0.0, np.where(fine, ratio, np.inf)).astype(np.float64)

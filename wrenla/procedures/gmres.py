@@ -44,6 +44,8 @@ def refine_by_gmres(found: Attempt, A: Node, B: Node, good: float) -> Asking[Non
     if n * k * (2 * most + 3) * np.dtype(found.R.dtype).itemsize > _MEMORY:
         return
     errors = found.errors()
+    if not np.isfinite(errors).all():
+        return
     while most > 0 and not (errors <= good).all():
         D, taken = yield from _cycle(found, A, most)
         most -= taken
@@ -61,24 +63,27 @@ def refine_by_gmres(found: Attempt, A: Node, B: Node, good: float) -> Asking[Non
 
 
 def estimate_condition(found: Attempt, A: Node, good: float) -> Asking[float]:
-    """Return 1 / (‖A‖₁ ‖A⁻¹‖₁), estimated by solutions that are refined.
+    """Return 1 / (‖A‖₁ ‖A⁻¹‖₁), estimated by solutions that are refined; NaN if they do not get good.
 
-    The factor alone says nothing here: it has half the precision, and sees no eigenvalue below that.
+    The factor alone says nothing here: it has half the precision, and sees no eigenvalue below that, or
+    entries have grown in it.
     """
     n, dtype = A.grid.shape[0], found.R.dtype
     S = starts(n, found.factor[0].grid.tile[0], dtype)
-    Y = yield from _solved(found, A, S, good)
     adjoint = found.way._replace(solve=found.way.adjoint)
     turned = replace(found, way=adjoint, norms=found.norms._replace(rows=found.norms.columns))
-    Z = yield from _solved(turned, flip(A, "C"), elementwise("sign", Y), good)
-    W = yield from _solved(found, A, largest_units(Z), good)
+    Y = yield from _solved(found, A, S, good)
+    Z = None if Y is None else (yield from _solved(turned, flip(A, "C"), elementwise("sign", Y), good))
+    W = None if Z is None else (yield from _solved(found, A, largest_units(Z), good))
+    if Y is None or W is None:
+        return float("nan")
     sizes = yield [Fetch(norm(Y, "1")), Fetch(norm(W, "1"))]
     with np.errstate(all="ignore"):
         return float(np.float64(1) / found.norms.columns / max(map(float, sizes)))
 
 
-def _solved(found: Attempt, A: Node, C: Node, good: float) -> Asking[Node]:
-    """Return A⁻¹ C, refined, by the factor of an attempt."""
+def _solved(found: Attempt, A: Node, C: Node, good: float) -> Asking[Node | None]:
+    """Return A⁻¹ C, refined, by the factor of an attempt; None if it does not get good."""
     C, r = yield [copy(C), Fetch(column_maxima(C))]
     nothing = formula("zeros", C.grid, C.dtype)
     own = replace(
@@ -87,7 +92,7 @@ def _solved(found: Attempt, A: Node, C: Node, good: float) -> Asking[Node]:
     yield from refine(own, A, C, good, most=30)
     if not (own.errors() <= good).all():
         yield from refine_by_gmres(own, A, C, good)
-    return own.X
+    return own.X if (own.errors() <= good).all() else None
 
 
 def _cycle(found: Attempt, A: Node, most: int) -> Asking[tuple[Array, int]]:
@@ -95,7 +100,8 @@ def _cycle(found: Attempt, A: Node, most: int) -> Asking[tuple[Array, int]]:
     way = found.way
     (first,) = yield [Fetch(found.R)]
     V = _columns(first)
-    lengths = np.linalg.norm(V, axis=0)
+    largest = np.abs(V).max(axis=0)  # squares of the numbers themselves might overflow
+    lengths = largest * np.linalg.norm(np.divide(V, largest, out=np.zeros_like(V), where=largest > 0), axis=0)
     space = [np.divide(V, lengths, out=np.zeros_like(V), where=lengths > 0)]
     directions: list[Array] = []
     H = np.zeros((most + 1, most, V.shape[1]), V.dtype)
@@ -105,6 +111,8 @@ def _cycle(found: Attempt, A: Node, most: int) -> Asking[tuple[Array, int]]:
         solved, product = yield [Fetch(Z), Fetch(matmul(A, Z))]
         directions.append(_columns(solved))
         W = np.array(_columns(product))
+        if not np.isfinite(W).all():
+            return np.zeros_like(V), j + 1
         for _ in range(2):  # twice is enough
             for i, Q in enumerate(space):
                 h = (Q.conj() * W).sum(axis=0)
@@ -113,20 +121,22 @@ def _cycle(found: Attempt, A: Node, most: int) -> Asking[tuple[Array, int]]:
         size = np.linalg.norm(W, axis=0)
         H[j + 1, j] = size
         space.append(np.divide(W, size, out=np.zeros_like(W), where=size > 0))
-        Y, left = _least_squares(H[: j + 2, : j + 1], lengths)
-        if (left <= _ENOUGH * lengths).all():
+        if not np.isfinite(H).all():
+            return np.zeros_like(V), j + 1
+        Y, left = _least_squares(H[: j + 2, : j + 1])
+        if ((left <= _ENOUGH) | (lengths == 0)).all():
             break
     D = sum((Z * y for Z, y in zip(directions, Y, strict=True)), np.zeros_like(V))
-    return D, j + 1
+    return D * lengths, j + 1
 
 
-def _least_squares(H: Array, lengths: Array) -> tuple[Array, Array]:
-    """Return the y that minimize ‖length e₁ − H y‖, one for each right-hand side, and these norms."""
+def _least_squares(H: Array) -> tuple[Array, Array]:
+    """Return the y that minimize ‖e₁ − H y‖, one for each right-hand side, and these norms."""
     rows, columns, k = H.shape
     Y, left = np.zeros((columns, k), H.dtype), np.zeros(k)
     for c in range(k):
         g = np.zeros(rows, H.dtype)
-        g[0] = lengths[c]
+        g[0] = 1
         Y[:, c] = np.linalg.lstsq(H[:, :, c], g, rcond=None)[0]
         left[c] = np.linalg.norm(g - H[:, :, c] @ Y[:, c])
     return Y, left

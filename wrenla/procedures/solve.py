@@ -9,16 +9,14 @@ from typing import Literal
 
 import numpy as np
 
-from wrenla.algorithms.elementwise import elementwise, with_dimensions
 from wrenla.algorithms.factorizations.checks import column_maxima, sizes
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.factorizations.lu import LU, lu, lu_solve
 from wrenla.algorithms.procedure import Fetch, Outcome, Procedure, Steps, results_of
-from wrenla.algorithms.reductions import sum_over
 from wrenla.algorithms.solve import solve as unchecked
 from wrenla.algorithms.solve import system
 from wrenla.planning.expression import Description, Node, result_dtype
-from wrenla.procedures.attempt import ACCEPTED, Asking, Attempt, attempt, refine
+from wrenla.procedures.attempt import ACCEPTED, GOOD, Asking, Attempt, attempt, refine
 from wrenla.procedures.gmres import estimate_condition, refine_by_gmres
 from wrenla.procedures.report import SolveReport
 from wrenla.procedures.ways import HALF, Way, by_cholesky, by_lu, by_transposed_lu, in_half_precision
@@ -109,7 +107,8 @@ class SolveFactored(Procedure):
     def steps(self, *args: Node) -> Steps:
         F, pivots, of_u, of_a, A, B = args
         grown, norms = yield [Fetch(of_u), Fetch(of_a)]
-        if grown <= _GROWTH * norms[2]:
+        precise = np.finfo(result_dtype(F.dtype, B.dtype)).eps == np.finfo(F.dtype).eps
+        if grown <= _GROWTH * norms[2] and precise:
             return Outcome([lu_solve(LU(F, pivots), B, self.op)])
         return (yield from _trusted(by_lu(LU(F, pivots), "general", self.op), A, B, []))
 
@@ -153,6 +152,7 @@ class SolveMixed(Procedure):
             worst = float(found.errors().max())
             if worst <= good:
                 return _accepted(found, given_up)
+            yield from _refuse_not_finite(A, B)
             given_up.append(f"{way.method}: refinement stalled at {worst:.2g} units of HPL's criterion")
         first = by_cholesky(cholesky(claimed)) if self.kind == "pos" else by_lu(lu(claimed), self.kind)
         return (yield from _trusted(first, A, B, given_up))
@@ -179,7 +179,12 @@ def _trusted(first: Way, A: Node, B: Node, given_up: list[str]) -> Steps:
             continue
         worst = float(found.errors().max())
         if worst <= ACCEPTED:
-            return _accepted(found, given_up)
+            if found.steps or (found.growth or 0) > _GROWTH:  # the factor says nothing of the condition
+                found.rcond = yield from estimate_condition(found, A, GOOD)
+            if not np.isnan(found.rcond):
+                return _accepted(found, given_up)
+            given_up.append(f"{way.method}: other right-hand sides are not solved for")
+            continue
         yield from _refuse_not_finite(A, B)
         given_up.append(
             f"{way.method}: residual of {worst:.2g} units of HPL's criterion"
@@ -210,9 +215,9 @@ def _accepted(found: Attempt, given_up: Sequence[str]) -> Outcome:
 
 def _refuse_not_finite(A: Node, B: Node) -> Asking[None]:
     """Raise NotFiniteError if a system holds NaN or infinity, with the column."""
-    sums = [sum_over(elementwise("absolute", C), 0) for C in (A, with_dimensions(B, 2, column=True))]
+    largest = [column_maxima(A), column_maxima(B)]
     for found, what in zip(
-        (yield [Fetch(node) for node in sums]), ("matrix", "right-hand side"), strict=True
+        (yield [Fetch(node) for node in largest]), ("matrix", "right-hand side"), strict=True
     ):
         bad = np.flatnonzero(~np.isfinite(found))
         if bad.size:

@@ -31,6 +31,9 @@ HALF = {"float64": "float32", "complex128": "complex64"}
 
 _ADJOINT: dict[Op, Op] = {"N": "C", "T": "R", "C": "N", "R": "T"}
 
+_FAR = 1000
+"""Largest exponent of a power of two that numbers are scaled by."""
+
 _SAFE = 2.0**40
 """Entries between this and its reciprocal are rounded to float32 as they are: nothing overflows there."""
 
@@ -67,13 +70,14 @@ class Way(NamedTuple):
         dtype = result_dtype(self.factor[0].dtype, *(["complex64"] if is_complex else []))
         if not self.half:
             return R if R.dtype == dtype else copy(R, dtype)
-        return copy(scale_columns(R, weights(_powers(r), R)), dtype)
+        return copy(scale_columns(R, weights(_two_to(-_exponents(r)), R)), dtype)
 
     def raised(self, X: Node, r: Array, dtype: str) -> Node:
         """Return the solutions for `rounded` right-hand sides as those for what they were."""
         if not self.half:
             return X if X.dtype == dtype else copy(X, dtype)
-        return copy(scale_columns(X, weights(self.scale / _powers(r), X, dtype)), dtype)
+        exponents = _exponents(r) + math.frexp(self.scale)[1] - 1
+        return copy(scale_columns(X, weights(_two_to(exponents), X, dtype)), dtype)
 
 
 _WHY = {
@@ -126,7 +130,8 @@ def in_half_precision(A: Node, kind: Solver, largest: float) -> Way:
     """Return the solution by a factor of half the precision of A, the largest entry of which is known."""
     half = HALF[A.dtype]
     # a power of two: nothing is rounded by it
-    c = 1.0 if 1 / _SAFE < largest < _SAFE else 2.0 ** -math.frexp(largest)[1] if largest else 1.0
+    within = 1 / _SAFE < largest < _SAFE or not largest or not np.isfinite(largest)
+    c = 1.0 if within else math.ldexp(1.0, min(_FAR, -math.frexp(largest)[1]))
     S = A if c == 1.0 else scale(A, c)
     if kind == "pos":
         way = by_cholesky(cholesky(S, half) if c == 1.0 else cholesky(copy(S, half)))
@@ -144,7 +149,11 @@ def weights(values: Array, X: Node, dtype: str = "") -> Node:
     return leaf(HostArray(grid, real.name, 1, f"weights {grid} {real} {name}"), payload=column)
 
 
-def _powers(r: Array) -> Array:
-    """Return powers of two that bring numbers near 1."""
-    exponents = np.frexp(np.where((r > 0) & np.isfinite(r), r, 1.0).astype(float))[1]
-    return np.ldexp(1.0, -exponents)
+def _exponents(r: Array) -> npt.NDArray[np.int64]:
+    """Return the exponents of the powers of two by which numbers are to be divided to be near 1."""
+    return np.frexp(np.where((r > 0) & np.isfinite(r), r, 1.0).astype(float))[1].astype(np.int64)
+
+
+def _two_to(exponents: npt.NDArray[np.int64]) -> Array:
+    """Return powers of two within float64. Who would need more is told by the residual."""
+    return np.ldexp(1.0, np.clip(exponents, -_FAR, _FAR))

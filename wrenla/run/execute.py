@@ -40,7 +40,7 @@ from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.layout import NUMBER_KEY, TILE_KEYS, Separator
 from wrenla_handler.tiles.sources import function_key
 
-__all__ = ["Finished", "Placed", "Target", "execute"]
+__all__ = ["Finished", "Placed", "Target", "check_place", "execute"]
 
 logger = logging.getLogger("wrenla.run")
 
@@ -303,14 +303,10 @@ def _check_reach(
     reach: Reach,
 ) -> None:
     """Refuse data and places that the workers cannot see, before anything has begun."""
-    away = f"the executor's workers are further away ({reach!s})"
-    also = ", or say by WRENLA_SHARED_FOLDERS which folders they share" if reach == Reach.SHARED else ""
+    away, also = _in_words(reach)
     for target in targets:
-        if target.url and reach_of(target.url, shared) < reach:
-            raise ReachError(
-                f"{target.url}: {away} and cannot write there: save the matrix where they can, e.g. "
-                f'matrix.save("s3://bucket/name"){also}, or compute it here: executor=wrenla.LocalExecutor()'
-            )
+        if target.url:
+            check_place(target.url, shared, reach)
     seen: dict[str, Reach] = {}
     for name in plan.graph.tiles.arrays:
         op = originals[name].op
@@ -330,6 +326,21 @@ def _check_reach(
         raise ReachError(
             f"{root}: {away} and cannot see the store for temporaries: set it (WRENLA_STORE) to "
             f"s3://bucket/prefix{also}"
+        )
+
+
+def _in_words(reach: Reach) -> tuple[str, str]:
+    also = ", or say by WRENLA_SHARED_FOLDERS which folders they share" if reach == Reach.SHARED else ""
+    return f"the executor's workers are further away ({reach!s})", also
+
+
+def check_place(url: str, shared: str, reach: Reach) -> None:
+    """Refuse to save where the workers cannot write."""
+    away, also = _in_words(reach)
+    if reach_of(url, shared) < reach:
+        raise ReachError(
+            f"{url}: {away} and cannot write there: save the matrix where they can, e.g. "
+            f'matrix.save("s3://bucket/name"){also}, or compute it here: executor=wrenla.LocalExecutor()'
         )
 
 
