@@ -1,4 +1,4 @@
-"""Test matrices of the literature for the table of accuracy, by order and dtype."""
+"""Test matrices of the literature, by order and dtype, and the table of accuracy's among them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,22 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-__all__ = ["CASES", "Array", "Case", "unit_roundoff"]
+__all__ = [
+    "CASES",
+    "Array",
+    "Case",
+    "exchange",
+    "foster",
+    "kac_murdock_szego",
+    "kahan",
+    "lehmer",
+    "minij",
+    "moler",
+    "pei",
+    "turned",
+    "unit_roundoff",
+    "wilkinson",
+]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -49,7 +64,7 @@ def _unitary(n: int, dtype: str, seed: int) -> Array:
     return np.asarray(np.linalg.qr(_normal(n, dtype, seed))[0])
 
 
-def _turned(a: Array, dtype: str) -> Array:
+def turned(a: Array, dtype: str) -> Array:
     """Give a real matrix complex phases if the dtype is complex: D A Dᴴ has the minors of A."""
     if not _is_complex(dtype):
         return a.astype(dtype)
@@ -80,7 +95,7 @@ def _permutation(n: int, dtype: str) -> Array:
     return np.eye(n, dtype=dtype)[np.random.default_rng(4).permutation(n)]
 
 
-def _exchange(n: int, dtype: str) -> Array:
+def exchange(n: int, dtype: str) -> Array:
     """[[0, I], [I, 0]]: no pivot is in the diagonal tile."""
     return np.roll(np.eye(n, dtype=dtype), n // 2, axis=0)
 
@@ -106,7 +121,7 @@ def _zero_row_and_column(n: int, dtype: str) -> Array:
     return a.astype(dtype)
 
 
-def _wilkinson(n: int, dtype: str, multiplier: float = 1.0) -> Array:
+def wilkinson(n: int, dtype: str, multiplier: float = 1.0) -> Array:
     """Partial pivoting exchanges no row, and the last column grows to (1 + multiplier)ⁿ⁻¹; condition n."""
     a = np.eye(n) - np.tril(np.full((n, n), multiplier), -1)
     a[:, -1] = 1
@@ -117,10 +132,10 @@ def _wilkinson(n: int, dtype: str, multiplier: float = 1.0) -> Array:
 
 def _wilkinson_of_growth_60(n: int, dtype: str) -> Array:
     """Between the identity and Wilkinson's matrix: its growth is 2⁶⁰ whatever its order."""
-    return _wilkinson(n, dtype, 2 ** (60 / (n - 1)) - 1)
+    return wilkinson(n, dtype, 2 ** (60 / (n - 1)) - 1)
 
 
-def _foster(n: int, dtype: str, length: float = 40.0) -> Array:
+def foster(n: int, dtype: str, length: float = 40.0) -> Array:
     """A Volterra equation by the trapezoidal rule (Foster 1994, k = c = 1): growth e⁴⁰ on [0, 40]."""
     h = length / (n - 1)
     a = np.tril(np.full((n, n), -h), -1)
@@ -128,7 +143,7 @@ def _foster(n: int, dtype: str, length: float = 40.0) -> Array:
     a[np.diag_indices(n)] = 1 - h / 2
     a[0, 0] = 1
     a[:, -1] -= 1
-    return _turned(a, dtype)
+    return turned(a, dtype)
 
 
 def _vandermonde(n: int, dtype: str) -> Array:
@@ -153,12 +168,12 @@ def _nearly_singular(n: int, dtype: str) -> Array:
 
 
 def _hilbert(n: int, dtype: str) -> Array:
-    return _turned(scipy.linalg.hilbert(n), dtype)
+    return turned(scipy.linalg.hilbert(n), dtype)
 
 
-def _kahan(n: int, dtype: str, angle: float = 1.2) -> Array:
+def kahan(n: int, dtype: str, angle: float = 1.2) -> Array:
     s, c = np.sin(angle), np.cos(angle)
-    return _turned((s ** np.arange(n))[:, None] * (np.eye(n) - c * np.triu(np.ones((n, n)), 1)), dtype)
+    return turned((s ** np.arange(n))[:, None] * (np.eye(n) - c * np.triu(np.ones((n, n)), 1)), dtype)
 
 
 def _indefinite(n: int, dtype: str) -> Array:
@@ -172,30 +187,30 @@ def _ill_conditioned(n: int, dtype: str) -> Array:
     return _hermitian(np.geomspace(1, 100 * unit_roundoff(dtype), n), dtype)
 
 
-def _lehmer(n: int, dtype: str) -> Array:
+def lehmer(n: int, dtype: str) -> Array:
     i = np.arange(1, n + 1)
-    return _turned(np.minimum.outer(i, i) / np.maximum.outer(i, i), dtype)
+    return turned(np.minimum.outer(i, i) / np.maximum.outer(i, i), dtype)
 
 
-def _minij(n: int, dtype: str) -> Array:
+def minij(n: int, dtype: str) -> Array:
     i = np.arange(1.0, n + 1)
-    return _turned(np.minimum.outer(i, i), dtype)
+    return turned(np.minimum.outer(i, i), dtype)
 
 
-def _pei(n: int, dtype: str) -> Array:
-    return _turned(np.ones((n, n)) + np.eye(n), dtype)
+def pei(n: int, dtype: str) -> Array:
+    return turned(np.ones((n, n)) + np.eye(n), dtype)
 
 
-def _moler(n: int, dtype: str) -> Array:
+def moler(n: int, dtype: str) -> Array:
     """Mᵀ M for the unit upper triangular M of −1."""
     i = np.arange(n)
     a = np.minimum.outer(i, i) - 1.0
     a[np.diag_indices(n)] = i + 1.0
-    return _turned(a, dtype)
+    return turned(a, dtype)
 
 
-def _kac_murdock_szego(n: int, dtype: str) -> Array:
-    return _turned(scipy.linalg.toeplitz(0.5 ** np.arange(n)), dtype)
+def kac_murdock_szego(n: int, dtype: str) -> Array:
+    return turned(scipy.linalg.toeplitz(0.5 ** np.arange(n)), dtype)
 
 
 def _scaled(power: float) -> Callable[[int, str], Array]:
@@ -220,30 +235,30 @@ CASES = (
     Case("random", _random, dtypes=_ALL),
     Case("orthogonal", _orthogonal, dtypes=_ALL),
     Case("permutation", _permutation, dtypes=_REAL),
-    Case("exchange [[0, I], [I, 0]]", _exchange, dtypes=("float64", "complex64")),
+    Case("exchange [[0, I], [I, 0]]", exchange, dtypes=("float64", "complex64")),
     Case("leading block × 1e-12", _small_leading_block, dtypes=_ALL),
     Case("leading rows and columns × 1e-12", _small_leading_rows_and_columns, dtypes=_DOUBLE),
-    Case("Wilkinson, growth 2^599", _wilkinson),
-    Case("Wilkinson, growth 2^59", _wilkinson, n=60, dtypes=_ALL),
-    Case("Wilkinson, growth 2^39", _wilkinson, n=40),
+    Case("Wilkinson, growth 2^599", wilkinson),
+    Case("Wilkinson, growth 2^59", wilkinson, n=60, dtypes=_ALL),
+    Case("Wilkinson, growth 2^39", wilkinson, n=40),
     Case("between I and Wilkinson, growth 2^60", _wilkinson_of_growth_60, dtypes=_DOUBLE),
-    Case("Foster, growth e^40", _foster, dtypes=_DOUBLE),
+    Case("Foster, growth e^40", foster, dtypes=_DOUBLE),
     Case("Vandermonde", _vandermonde, dtypes=_DOUBLE),
     Case("graded rows", _graded_rows, dtypes=_REAL),
     Case("graded columns", _graded_columns, dtypes=_REAL),
     Case("nearly singular, κ = 0.01/u", _nearly_singular, dtypes=_ALL),
     Case("Hilbert", _hilbert),
-    Case("Kahan", _kahan),
+    Case("Kahan", kahan),
     Case("Hermitian, indefinite", _indefinite, dtypes=_ALL),
     Case("zero row and column", _zero_row_and_column),
     Case("positive definite, κ = 0.01/u", _ill_conditioned, dtypes=_ALL, assume_a="pos"),
     Case("Hilbert", _hilbert, n=11, assume_a="pos"),
     Case("Hilbert", _hilbert, n=16, assume_a="pos"),
-    Case("Lehmer", _lehmer, dtypes=_DOUBLE, assume_a="pos"),
-    Case("minij", _minij, dtypes=_REAL, assume_a="pos"),
-    Case("Pei", _pei, assume_a="pos"),
-    Case("Moler", _moler, n=300, assume_a="pos"),
-    Case("Kac-Murdock-Szegő", _kac_murdock_szego, dtypes=("float64", "complex64"), assume_a="pos"),
+    Case("Lehmer", lehmer, dtypes=_DOUBLE, assume_a="pos"),
+    Case("minij", minij, dtypes=_REAL, assume_a="pos"),
+    Case("Pei", pei, assume_a="pos"),
+    Case("Moler", moler, n=300, assume_a="pos"),
+    Case("Kac-Murdock-Szegő", kac_murdock_szego, dtypes=("float64", "complex64"), assume_a="pos"),
     Case("positive definite × 1e-10", _scaled_1e_10, dtypes=_REAL, assume_a="pos"),
     Case("positive definite × huge^0.9", _scaled(0.9), dtypes=_REAL, assume_a="pos"),
     Case("positive definite × huge^-0.9", _scaled(-0.9), dtypes=_REAL, assume_a="pos"),

@@ -14,6 +14,35 @@ import numpy.typing as npt
 import pytest
 import scipy.linalg
 
+from benchmarks.matrices import (
+    exchange,
+    foster,
+    kac_murdock_szego,
+    kahan,
+    lehmer,
+    minij,
+    moler,
+    pei,
+    turned,
+    unit_roundoff,
+    wilkinson,
+)
+
+__all__ = [
+    "exchange",
+    "foster",
+    "kac_murdock_szego",
+    "kahan",
+    "lehmer",
+    "minij",
+    "moler",
+    "pei",
+    "turned",
+    "unit_roundoff",
+    "wilkinson",
+]
+"""What is shared with the table of accuracy."""
+
 Array: TypeAlias = npt.NDArray[Any]
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
@@ -48,10 +77,6 @@ ALARM_FROM = 5
 """Order from which healthy errors are far below the alarm: they are divided by it."""
 
 
-def unit_roundoff(dtype: str) -> float:
-    return float(np.finfo(dtype).eps) / 2
-
-
 def wide(a: npt.ArrayLike) -> Array:
     """Return an array in extended precision."""
     array = np.asarray(a)
@@ -74,16 +99,6 @@ def normal(shape: int | tuple[int, ...], dtype: str = "float64", seed: int = 0) 
 # matrices
 
 
-def turned(a: Array, dtype: str) -> Array:
-    """Give a real symmetric matrix complex phases if the dtype is complex; its minors stay the same."""
-    if np.dtype(dtype).kind != "c":
-        return a.astype(dtype)
-    phases = np.exp(1j * np.arange(len(a)))
-    result = (phases[:, None] * a * phases.conj()).astype(dtype)
-    result[np.diag_indices_from(result)] = result.diagonal().real
-    return np.asarray(result)
-
-
 def with_eigenvalues(values: npt.ArrayLike, dtype: str, seed: int = 0) -> Array:
     """Return a Hermitian matrix with given eigenvalues and random eigenvectors."""
     values = np.asarray(values, np.float64)
@@ -100,32 +115,6 @@ def ill_conditioned(n: int, dtype: str) -> Array:
 
 def well_conditioned(n: int, dtype: str) -> Array:
     return with_eigenvalues(np.linspace(1, 3, n), dtype)
-
-
-def lehmer(n: int, dtype: str) -> Array:
-    i = np.arange(1, n + 1)
-    return turned(np.minimum.outer(i, i) / np.maximum.outer(i, i), dtype)
-
-
-def minij(n: int, dtype: str) -> Array:
-    i = np.arange(1.0, n + 1)
-    return turned(np.minimum.outer(i, i), dtype)
-
-
-def pei(n: int, dtype: str) -> Array:
-    return turned(np.ones((n, n)) + np.eye(n), dtype)
-
-
-def moler(n: int, dtype: str) -> Array:
-    """Mᴴ M for the unit upper triangular M of −1: one tiny eigenvalue (order limited to stay above u)."""
-    i = np.arange(n)
-    a = np.minimum.outer(i, i) - 1.0
-    a[np.diag_indices(n)] = i + 1.0
-    return turned(a, dtype)
-
-
-def kac_murdock_szego(n: int, dtype: str) -> Array:
-    return turned(scipy.linalg.toeplitz(0.5 ** np.arange(n)), dtype)
 
 
 def hilbert(n: int, dtype: str = "float64") -> Array:
@@ -157,11 +146,6 @@ def permutation(n: int, dtype: str) -> Array:
     return np.eye(n, dtype=dtype)[rng(8).permutation(n)]
 
 
-def exchange(n: int, dtype: str) -> Array:
-    """[[0, I], [I, 0]], or the exchange of all rows if n is odd: no pivot is in its own tile."""
-    return np.roll(np.eye(n, dtype=dtype), n // 2, axis=0)
-
-
 def small_leading_block(n: int, dtype: str) -> Array:
     """Pivots in the diagonal tile would lose ten digits."""
     a = normal((n, n), dtype, 9)
@@ -179,32 +163,6 @@ def graded(n: int, dtype: str) -> Array:
 def graded_columns(n: int, dtype: str) -> Array:
     sizes = np.geomspace(1, unit_roundoff(dtype), n)[rng(14).permutation(n)]
     return np.asarray(normal((n, n), dtype, 14) * sizes, dtype)
-
-
-def kahan(n: int, dtype: str) -> Array:
-    """Upper triangular, and much worse conditioned than its diagonal says."""
-    s, c = np.sin(1.2), np.cos(1.2)
-    return turned((s ** np.arange(n))[:, None] * (np.eye(n) - c * np.triu(np.ones((n, n)), 1)), dtype)
-
-
-def wilkinson(n: int, dtype: str, multiplier: float = 1.0) -> Array:
-    """Partial pivoting exchanges no row, and the last column grows to (1 + multiplier)ⁿ⁻¹; condition n."""
-    a = np.eye(n) - np.tril(np.full((n, n), multiplier), -1)
-    a[:, -1] = 1
-    if np.dtype(dtype).kind == "c":
-        a = a * np.exp(1j * np.arange(n))  # |re| + |im| decides on a pivot: all of a column have one phase
-    return np.asarray(a, dtype)
-
-
-def foster(n: int, dtype: str, length: float = 40.0) -> Array:
-    """A Volterra equation by the trapezoidal rule (Foster 1994, k = c = 1); growth is about e^length."""
-    h = length / (n - 1)
-    a = np.tril(np.full((n, n), -h), -1)
-    a[1:, 0] = -h / 2
-    a[np.diag_indices(n)] = 1 - h / 2
-    a[0, 0] = 1
-    a[:, -1] -= 1
-    return turned(a, dtype)
 
 
 def zero_row_and_column(n: int, dtype: str, at: int) -> Array:
