@@ -5,7 +5,7 @@ The steps of several procedures go together: what they share is computed once, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from wrenla.run.persisted import let_last
 from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.tiles.arrays import StoredArray
 
-__all__ = ["Rehearsed", "Run", "Settled", "has_steps", "is_data", "rehearse", "settle"]
+__all__ = ["Rehearsed", "Run", "Settled", "has_steps", "is_data", "moves", "parts", "rehearse", "settle"]
 
 
 class Run(NamedTuple):
@@ -109,6 +109,8 @@ class _Settling:
 
     def replace(self) -> list[bool]:
         """Put what is known in the place of procedures, begin new ones, and tell which roots have to wait."""
+        if not self._cells:  # most expressions have no procedures
+            return [False] * len(self.roots)
         self.roots, waits = self._replaced(self.roots)
         return waits
 
@@ -141,8 +143,7 @@ class _Settling:
         self._known.update(data)
         if kept <= self._known.keys():
             for running in self._kept:
-                nodes, _ = self._replaced(self._nodes(running))
-                self._finish(running, nodes)
+                self._finish(running, self._nodes(running))
             self._kept.clear()
 
     def send(self, running: _Running, items: Sequence[Any]) -> None:
@@ -186,13 +187,12 @@ class _Settling:
         return None if running.outcome is None else running.outcome.nodes[op.number]
 
     def _ended(self, running: _Running) -> None:
-        if running.outcome is not None and not self.dry:
-            nodes, waits = self._replaced(self._nodes(running))
-            if all(map(is_data, nodes)) and not any(waits):
-                self._finish(running, nodes)
-            else:
-                self._kept.append(running)
-        elif running.outcome is not None:
+        if running.outcome is None:
+            return
+        nodes = self._nodes(running)
+        if all(map(is_data, nodes)) and not self.dry:
+            self._finish(running, nodes)
+        else:
             self._kept.append(running)
 
     def _nodes(self, running: _Running) -> list[Node]:
@@ -236,10 +236,23 @@ def has_steps(node: Node) -> bool:
     return any(isinstance(each.op, Pending) and not each.op.lasts for each in topological([node]))
 
 
+def moves(node: Node) -> bool:
+    """Tell whether a node is a view that only says where tiles lie."""
+    return isinstance(node.op, View) and node.op.moves
+
+
+def parts(node: Node) -> Iterator[Node]:
+    """Yield a node after what it looks at, if it only says where tiles lie."""
+    if moves(node):
+        for arg in node.args:
+            yield from parts(arg)
+    yield node
+
+
 def is_data(node: Node) -> bool:
     """Tell whether all tiles of a node are stored, maybe elsewhere than it says itself."""
-    if isinstance(node.op, View):
-        return node.op.moves and all(map(is_data, node.args))
+    if moves(node):
+        return all(map(is_data, node.args))
     return isinstance(node.op, Leaf) and isinstance(node.op.spec, StoredArray)
 
 
@@ -293,7 +306,7 @@ def _together(
     given = [arg for running in ready for arg in running.args]
     heard = {node.key for node in topological([*beside, *given])}
     quiet = frozenset(node.key for node in topological([*keep, *fetch])) - heard
-    lasting = {*settling.keep(), *beside}
+    lasting = {part.key for node in (*settling.keep(), *beside) for part in parts(node)}
     try:
         data, arrays, totals = run(Run([*keep, *beside], fetch, quiet))
     except (LinAlgError, np.linalg.LinAlgError) as error:
@@ -301,7 +314,7 @@ def _together(
             settling.throw(ready[0], error)
         error.__traceback__ = None  # it is in a circle with the frames of the run, which hold tiles
         return alone
-    settling.remember({key: node for key, node in data.items() if key in _names(lasting)})
+    settling.remember({key: node for key, node in data.items() if key in lasting})
     for running in ready:
         _add(running.totals, totals)
         settling.send(
@@ -312,16 +325,6 @@ def _together(
             ],
         )
     return True
-
-
-def _names(nodes: set[Node]) -> set[str]:
-    """Return the keys of nodes, and of what they look at."""
-    names: set[str] = set()
-    for node in nodes:
-        names.add(node.key)
-        if isinstance(node.op, View) and node.op.moves:
-            names |= _names(set(node.args))
-    return names
 
 
 def _add(totals: Totals, more: Totals) -> None:

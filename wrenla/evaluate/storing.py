@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.procedure import with_args
-from wrenla.evaluate.settle import is_data
+from wrenla.evaluate.settle import is_data, moves, parts
 from wrenla.executors.base import Executor
-from wrenla.planning.expression import Node, View, leaf
+from wrenla.planning.expression import Node, leaf
 from wrenla.run.persisted import Owner
 from wrenla.workspace.workspace import Workspace
 from wrenla_handler.out_of_memory import memory_for
@@ -44,11 +44,11 @@ class Storing:
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self._nodes = nodes
-        self._order = {part.key: part for node in nodes for part in _parts(node)}
+        self._order = {part.key: part for node in nodes for part in parts(node)}
         self.targets = {
             key: node if node.bundle else made(node)
             for key, node in self._order.items()
-            if not (_moves(node) or is_data(node))
+            if not (moves(node) or is_data(node))
         }
 
     def stored(
@@ -74,7 +74,7 @@ class Storing:
             for key, spec in here.items():
                 kept[key] = leaf(spec, self.targets[key].structure, None, owner, name=key)
         for key, node in self._order.items():
-            if _moves(node):
+            if moves(node):
                 kept[key] = with_args(node, tuple(kept[arg.key] for arg in node.args))
         return kept, owners
 
@@ -82,25 +82,12 @@ class Storing:
         """Return the targets that go together, as one result is made of them."""
         groups: list[set[str]] = []
         for node in self._nodes:
-            own = {part.key for part in _parts(node)} & self.targets.keys()
+            own = {part.key for part in parts(node)} & self.targets.keys()
             shared = [group for group in groups if group & own]
             groups = [group for group in groups if not group & own]
             if own:
                 groups.append(own.union(*shared))
         return groups
-
-
-def _moves(node: Node) -> bool:
-    """Tell whether a node is a view that only says where tiles lie."""
-    return isinstance(node.op, View) and node.op.moves
-
-
-def _parts(node: Node) -> Iterator[Node]:
-    """Yield a node after what it looks at, if it only says where tiles lie."""
-    if _moves(node):
-        for arg in node.args:
-            yield from _parts(arg)
-    yield node
 
 
 def gather(node: Node, specs: Mapping[str, ArraySpec], executor: Executor) -> npt.NDArray[Any] | np.generic:

@@ -34,10 +34,6 @@ class LinearAlgebra(Reductions):
 
     __slots__ = ()
 
-    @property
-    def ndim(self) -> int:
-        return self._node.ndim
-
     def gram(self, weights: Operand | None = None) -> Self:
         """Return A Aᴴ, or A diag(weights) Aᴴ without forming A diag(weights).
 
@@ -153,7 +149,7 @@ class LinearAlgebra(Reductions):
             It is not there yet, as those that need singular values.
         """
         order = norm_order(ord, self._numbers, axis)
-        return type(self)(reductions.norm(self._numbers, order, self.ndim if keepdims else 0))
+        return type(self)(reductions.norm(self._numbers, order, self._node.ndim if keepdims else 0))
 
     def trace(self) -> Self:
         """Return the sum of the diagonal."""
@@ -171,5 +167,5 @@ class LinearAlgebra(Reductions):
         return SlogdetResult(type(self)(sign), type(self)(logabs))
 
     def _needs_matrix(self, what: str) -> None:
-        if self.ndim != 2:
-            raise ValueError(f"{what}: a matrix is needed, not {self.ndim} dimensions")
+        if self._node.ndim != 2:
+            raise ValueError(f"{what}: a matrix is needed, not {self._node.ndim} dimensions")

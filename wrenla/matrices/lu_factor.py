@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -17,6 +16,7 @@ from wrenla.algorithms.factorizations.checks import sizes
 from wrenla.algorithms.factorizations.lu import LU, exchange, identity, lu, lu_solve, permutation, trapezoid
 from wrenla.algorithms.flips import flip
 from wrenla.algorithms.procedure import Cell, Memo, memoized, results_of
+from wrenla.arrays import array_leaf
 from wrenla.evaluate.evaluation import Options, compute_nodes, save_node
 from wrenla.evaluate.settle import is_data
 from wrenla.evaluate.stored import stored_spec
@@ -31,8 +31,6 @@ from wrenla.procedures.ways import largest_of_u
 from wrenla.tracebacks import short_methods
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.stores.urls import open_store
-from wrenla_handler.tiles.arrays import HostArray
-from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.layout import TileLayout, rows_of_pivots
 from wrenla_handler.tiles.task import Op
 
@@ -284,13 +282,7 @@ def lu_pair(pair: Any) -> LUFactor:
 def given_factors(F: Node, piv: npt.NDArray[Any], A: Node | None = None) -> LUFactor:
     """Return the factorization with these factors and pivots, of A if that is known."""
     column = piv.astype(np.int64)[:, np.newaxis]
-    spec = HostArray(
-        Grid(column.shape, (max(1, piv.size), 1)),
-        "int64",
-        2,
-        f"pivots {hashlib.sha256(column.tobytes()).hexdigest()}",
-    )
-    return LUFactor(LU(F, leaf(spec, payload=column)), Cell(), A)
+    return LUFactor(LU(F, array_leaf(column, (max(1, piv.size), 1), own=True)), Cell(), A)
 
 
 def bare_factor(A: Node) -> Node:

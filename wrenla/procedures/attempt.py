@@ -18,7 +18,7 @@ from wrenla.algorithms.views import scale_columns
 from wrenla.planning.expression import Node, result_dtype
 from wrenla.procedures.ways import Way, weights
 
-__all__ = ["ACCEPTED", "GOOD", "Asking", "Attempt", "attempt", "refine"]
+__all__ = ["ACCEPTED", "GOOD", "Asking", "Attempt", "attempt", "corrected", "refine"]
 
 ACCEPTED = 16.0
 """Residual up to which a solution is accepted, in units of u (‖A‖ ‖x‖ + ‖b‖) n: HPL's criterion."""
@@ -46,7 +46,7 @@ class Norms(NamedTuple):
     sides: Array
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """Solution that one way has come to, and its residual.
 
@@ -124,22 +124,29 @@ def attempt(way: Way, A: Node, B: Node, sides: Array | None = None) -> Asking[At
     return Attempt(way, found[:size], norms, X, R, r, x, growth, rcond)
 
 
-def refine(found: Attempt, A: Node, B: Node, good: float = GOOD, most: int = _MOST_STEPS) -> Asking[None]:
+def corrected(found: Attempt, A: Node, B: Node, D: Node) -> Asking[Attempt]:
+    """Return an attempt with D added to its solution."""
+    X = elementwise("add", found.X, D)
+    R = residual(A, X, B, found.R.dtype)
+    X, R, r, x = yield [X, R, Fetch(column_maxima(R)), Fetch(column_maxima(X))]
+    return replace(found, X=X, R=R, r=r, x=x, steps=found.steps + 1)
+
+
+def refine(found: Attempt, A: Node, B: Node, good: float = GOOD, most: int = _MOST_STEPS) -> Asking[Attempt]:
     """Refine what is not good, as long as each step at least halves the error of a right-hand side."""
     errors = found.errors()
     active = ~(errors <= good)
     while active.any() and found.steps < most:
         D = found.way.solve(found.factor, found.way.rounded(found.R, found.r))
         D = found.way.raised(D, found.r, found.X.dtype)
-        X = elementwise("add", found.X, scale_columns(D, weights(active.astype(float), D)))
-        R = residual(A, X, B, found.R.dtype)
-        X, R, r, x = yield [X, R, Fetch(column_maxima(R)), Fetch(column_maxima(X))]
-        after = replace(found, X=X, R=R, r=r, x=x).errors()
+        better = yield from corrected(found, A, B, scale_columns(D, weights(active.astype(float), D)))
+        after = better.errors()
         if not (after[active] < errors[active]).any():
-            return
-        found.X, found.R, found.r, found.x, found.steps = X, R, r, x, found.steps + 1
+            return found
+        found = better
         active &= (after <= errors / 2) & ~(after <= good)
         errors = after
+    return found
 
 
 def _ratio(r: Array, x: Array, a: float, b: Array) -> Array:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 
 import numpy as np
 
 from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.elementwise import elementwise
-from wrenla.algorithms.factorizations.checks import column_maxima, largest_units, residual, starts
+from wrenla.algorithms.factorizations.checks import column_maxima, largest_units, starts
 from wrenla.algorithms.flips import flip
 from wrenla.algorithms.matmul import matmul
 from wrenla.algorithms.procedure import Fetch
 from wrenla.algorithms.reductions import norm
-from wrenla.planning.expression import Node, formula, leaf
-from wrenla.procedures.attempt import Array, Asking, Attempt, refine
-from wrenla_handler.tiles.arrays import HostArray
-from wrenla_handler.tiles.grid import Grid
+from wrenla.arrays import array_leaf
+from wrenla.planning.expression import Node, formula
+from wrenla.procedures.attempt import Array, Asking, Attempt, corrected, refine
 
 __all__ = ["estimate_condition", "refine_by_gmres"]
 
@@ -31,7 +29,7 @@ _ENOUGH = 1e-4
 """By how much a cycle reduces the residual, if it need not end before."""
 
 
-def refine_by_gmres(found: Attempt, A: Node, B: Node, good: float) -> Asking[None]:
+def refine_by_gmres(found: Attempt, A: Node, B: Node, good: float) -> Asking[Attempt]:
     """Refine an attempt in cycles of GMRES, until it is good or stalls.
 
     Algorithm: GMRES-IR (Carson and Higham 2018), with the factor on the right, in its flexible form (Saad
@@ -42,24 +40,22 @@ def refine_by_gmres(found: Attempt, A: Node, B: Node, good: float) -> Asking[Non
     n, k = B.grid.shape
     most = _LEAST + n // _A_THOUSAND
     if n * k * (2 * most + 3) * np.dtype(found.R.dtype).itemsize > _MEMORY:
-        return
+        return found
     errors = found.errors()
     if not np.isfinite(errors).all():
-        return
+        return found
     while most > 0 and not (errors <= good).all():
         D, taken = yield from _cycle(found, A, most)
         most -= taken
-        X = elementwise("add", found.X, _given(D, found.X))
-        R = residual(A, X, B, found.R.dtype)
-        X, R, r, x = yield [X, R, Fetch(column_maxima(R)), Fetch(column_maxima(X))]
-        after = replace(found, X=X, R=R, r=r, x=x).errors()
-        better = after < errors
-        if not better[~(errors <= good)].any() or (after[errors <= good] > good).any():
-            return
-        found.X, found.R, found.r, found.x, found.steps = X, R, r, x, found.steps + 1
+        better = yield from corrected(found, A, B, _given(D, found.X))
+        after = better.errors()
+        if not (after < errors)[~(errors <= good)].any() or (after[errors <= good] > good).any():
+            return found
+        found = better
         if not (after <= np.maximum(errors / 2, good)).all():
-            return
+            return found
         errors = after
+    return found
 
 
 def estimate_condition(found: Attempt, A: Node, good: float) -> Asking[float]:
@@ -89,9 +85,9 @@ def _solved(found: Attempt, A: Node, C: Node, good: float) -> Asking[Node | None
     own = replace(
         found, X=nothing, R=C, r=r, x=np.zeros(r.shape), norms=found.norms._replace(sides=r), steps=0
     )
-    yield from refine(own, A, C, good, most=30)
+    own = yield from refine(own, A, C, good, most=30)
     if not (own.errors() <= good).all():
-        yield from refine_by_gmres(own, A, C, good)
+        own = yield from refine_by_gmres(own, A, C, good)
     return own.X if (own.errors() <= good).all() else None
 
 
@@ -147,9 +143,5 @@ def _columns(array: Array) -> Array:
 
 
 def _given(array: Array, like: Node) -> Node:
-    """Return an array of this process as a matrix in the tiles of another one."""
-    column_major = np.asfortranarray(array)
-    grid = Grid(array.shape, like.grid.tile)
-    name = hashlib.sha256(column_major.tobytes(order="F")).hexdigest()
-    spec = HostArray(grid, array.dtype.name, like.ndim, f"vectors {grid} {name}")
-    return leaf(spec, payload=column_major)
+    """Return columns of this process as a matrix, or a vector, in the tiles of another one."""
+    return array_leaf(array if like.ndim == 2 else array[:, 0], like.grid.tile, own=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -140,11 +140,11 @@ class SolveMixed(Procedure):
         given_up: list[str] = []
         try:
             found = yield from attempt(way, A, B, sides)
-            yield from refine(found, A, B, good, most=30)
+            found = yield from refine(found, A, B, good, most=30)
             if not (found.errors() <= good).all():
-                yield from refine_by_gmres(found, A, B, good)
+                found = yield from refine_by_gmres(found, A, B, good)
                 if (found.errors() <= good).all():
-                    found.rcond = yield from estimate_condition(found, A, good)
+                    found = replace(found, rcond=(yield from estimate_condition(found, A, good)))
         except (NotFiniteError, NotPositiveDefiniteError, SingularMatrixError) as error:
             yield from _refuse_not_finite(A, B)
             given_up.append(f"{way.method}: {_in_short(error)}")
@@ -170,7 +170,7 @@ def _trusted(first: Way, A: Node, B: Node, given_up: list[str]) -> Steps:
         way = make()
         try:
             found = yield from attempt(way, A, B)
-            yield from refine(found, A, B)
+            found = yield from refine(found, A, B)
         except (NotFiniteError, NotPositiveDefiniteError, SingularMatrixError) as error:
             yield from _refuse_not_finite(A, B)
             if way is first and not isinstance(error, NotFiniteError):
@@ -180,7 +180,7 @@ def _trusted(first: Way, A: Node, B: Node, given_up: list[str]) -> Steps:
         worst = float(found.errors().max())
         if worst <= ACCEPTED:
             if found.steps or (found.growth or 0) > _GROWTH:  # the factor says nothing of the condition
-                found.rcond = yield from estimate_condition(found, A, GOOD)
+                found = replace(found, rcond=(yield from estimate_condition(found, A, GOOD)))
             if not np.isnan(found.rcond):
                 return _accepted(found, given_up)
             given_up.append(f"{way.method}: other right-hand sides are not solved for")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -16,13 +15,21 @@ from wrenla.algorithms.factorizations.lu import LU, lu, lu_solve, trapezoid
 from wrenla.algorithms.reductions import norm
 from wrenla.algorithms.solve import cho_solve
 from wrenla.algorithms.views import flip, scale, scale_columns
-from wrenla.planning.expression import Node, leaf, result_dtype
+from wrenla.arrays import array_leaf
+from wrenla.planning.expression import Node, result_dtype
 from wrenla.vocabulary import Solver
-from wrenla_handler.tiles.arrays import HostArray
-from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Op
 
-__all__ = ["Way", "by_cholesky", "by_lu", "by_transposed_lu", "in_half_precision", "largest_of_u", "weights"]
+__all__ = [
+    "HALF",
+    "Way",
+    "by_cholesky",
+    "by_lu",
+    "by_transposed_lu",
+    "in_half_precision",
+    "largest_of_u",
+    "weights",
+]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -143,10 +150,7 @@ def in_half_precision(A: Node, kind: Solver, largest: float) -> Way:
 def weights(values: Array, X: Node, dtype: str = "") -> Node:
     """Return real numbers, one for each column of X, as a vector of the precision of X or another dtype."""
     real = np.empty(0, dtype or X.dtype).real.dtype
-    column = np.asfortranarray(values.astype(real)[:, np.newaxis])
-    grid = Grid(column.shape, (X.grid.tile[1], 1))
-    name = hashlib.sha256(column.tobytes()).hexdigest()
-    return leaf(HostArray(grid, real.name, 1, f"weights {grid} {real} {name}"), payload=column)
+    return array_leaf(values.astype(real), (X.grid.tile[1], 1), own=True)
 
 
 def _exponents(r: Array) -> npt.NDArray[np.int64]:

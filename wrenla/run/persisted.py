@@ -26,7 +26,7 @@ class Owner:
         self.lasts = False
         """Whether it is wanted beyond the evaluation that has made it: else it ends with that."""
         self.token = folder.keep(spec.identity for spec in specs)
-        self.disown = weakref.finalize(self, _disown, folder, self.token, executor, specs)
+        weakref.finalize(self, _disown, folder, self.token, executor, specs)
 
 
 def _disown(folder: Workspace, token: int, executor: Executor, specs: Sequence[StoredArray]) -> None:

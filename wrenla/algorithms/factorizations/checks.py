@@ -14,8 +14,9 @@ from wrenla.algorithms.elementwise import elementwise, with_dimensions
 from wrenla.algorithms.factorizations.lu import Schur, laid_column
 from wrenla.algorithms.statistics import extreme
 from wrenla.algorithms.views import factor
-from wrenla.planning.expression import Description, Node, Operation, leaf, make
-from wrenla_handler.tiles.arrays import Bundle, HostArray
+from wrenla.arrays import array_leaf
+from wrenla.planning.expression import Description, Node, Operation, make
+from wrenla_handler.tiles.arrays import Bundle
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Task
 
@@ -33,7 +34,7 @@ _COLUMNS = 2
 """Vectors that an inverse is applied to at a time, to estimate its norm."""
 
 
-def residual(A: Node, X: Node, B: Node, dtype: str = "") -> Node:
+def residual(A: Node, X: Node, B: Node, dtype: str) -> Node:
     """Return B − A X, computed in a dtype that is at least as precise."""
     if B.grid.tile != X.grid.tile:
         B = rechunk(B, X.grid.tile)
@@ -41,7 +42,7 @@ def residual(A: Node, X: Node, B: Node, dtype: str = "") -> Node:
     if A.grid.tile != (edge, edge):
         A = rechunk(A, (edge, edge))
     A, X = factor(A, X.grid.counts[1]), factor(X, A.grid.counts[0])
-    return make(Residual(dtype or X.dtype), B, A, X)
+    return make(Residual(dtype), B, A, X)
 
 
 def column_maxima(A: Node) -> Node:
@@ -62,9 +63,8 @@ def starts(n: int, edge: int, dtype: str) -> Node:
 
     The first is 1/n everywhere, the other one of random numbers.
     """
-    array = np.asfortranarray(start_vectors(n).astype(dtype))
-    grid = Grid(array.shape, (edge, array.shape[1]))
-    return leaf(HostArray(grid, dtype, 2, f"starts 2 {grid} {dtype}"), payload=array)
+    vectors = start_vectors(n).astype(dtype)
+    return array_leaf(vectors, (edge, vectors.shape[1]), own=True)
 
 
 def start_vectors(n: int) -> npt.NDArray[np.float64]:
