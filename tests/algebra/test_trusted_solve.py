@@ -62,14 +62,26 @@ def test_a_growth_that_overflows_is_no_end() -> None:
     assert report.method == "LU of the adjoint with partial pivoting"
 
 
-def test_no_way_is_an_error() -> None:
-    """In a matrix with such a block each way, entries grow in A and in Aᴴ."""
+def test_entries_that_grow_both_ways_are_mixed() -> None:
+    """With such a block each way, entries grow in A and in Aᴴ; random butterflies leave nothing of that."""
     w = gallery.wilkinson(100, "float64")
-    a = scipy.linalg.block_diag(w, w.T)
-    x = wl.from_array(a, tile=TILE).solve(gallery.normal(200, "float64", 3))
+    _, report = solved(scipy.linalg.block_diag(w, w.T), gallery.normal(200, "float64", 3))
+    assert report.method == "LU after random butterflies"
+    assert [text.partition(":")[0] for text in report.fallbacks] == [
+        "LU with partial pivoting",
+        "LU of the adjoint with partial pivoting",
+    ]
+
+
+def test_no_way_is_an_error() -> None:
+    """The inverse has entries beyond float64, and so has every solution."""
+    w = gallery.wilkinson(100, "float64")
+    a = scipy.linalg.block_diag(w, w.T) * 1e-300
+    x = wl.from_array(a, tile=TILE).solve(gallery.normal(200, "float64", 3) * 1e300)
     with pytest.raises(LinAlgError, match="no solution that can be trusted") as raised:
         x.compute()
-    assert "LU of the adjoint" in str(raised.value)
+    for way in ("LU with partial pivoting", "LU of the adjoint", "random butterflies"):
+        assert way in str(raised.value)
     assert x.report is None
 
 

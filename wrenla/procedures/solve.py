@@ -19,7 +19,15 @@ from wrenla.planning.expression import Description, Node, result_dtype
 from wrenla.procedures.attempt import ACCEPTED, GOOD, Asking, Attempt, attempt, refine
 from wrenla.procedures.gmres import estimate_condition, refine_by_gmres
 from wrenla.procedures.report import SolveReport
-from wrenla.procedures.ways import HALF, Way, by_cholesky, by_lu, by_transposed_lu, in_half_precision
+from wrenla.procedures.ways import (
+    HALF,
+    Way,
+    by_butterflies,
+    by_cholesky,
+    by_lu,
+    by_transposed_lu,
+    in_half_precision,
+)
 from wrenla.run.conditioning import warn_ill_conditioned
 from wrenla.run.events import Totals
 from wrenla.vocabulary import Solver
@@ -57,6 +65,12 @@ def solve(
     return solved_with(kind, factor, whole, B)
 
 
+def solved_by_butterflies(kind: Solver, claimed: Node, A: Node, B: Node) -> Node:
+    """Return X with A X = B by random butterflies; the first A is the one that is factored."""
+    (X,) = results_of(SolveMixing(kind), claimed, A, B)
+    return X
+
+
 def solved_with(kind: Solver, factor: Sequence[Node], A: Node, B: Node) -> Node:
     """Return X with A X = B, given the Cholesky factor of A, or LU and pivots."""
     (X,) = results_of(Solve(kind), *factor, A, B)
@@ -87,7 +101,35 @@ class Solve(Procedure):
     def steps(self, *args: Node) -> Steps:
         *factor, A, B = args
         first = by_cholesky(*factor) if self.kind == "pos" else by_lu(LU(*factor), self.kind)
-        return (yield from _trusted(first, A, B, []))
+        return (yield from _trusted([lambda: first, *_others(A)], A, B, []))
+
+
+@dataclass(frozen=True)
+class SolveMixing(Procedure):
+    """X with A X = B by random butterflies, looked at. Its arguments are A twice, and B.
+
+    The second A is the one that products read. Uᵀ A V with random butterflies U and V is factored by blocks
+    without exchanges of rows between tiles, and the solution is refined until it is good. If it does not come
+    to that, or A is nearly singular, LU with partial pivoting has the last word.
+
+    With N × N tiles and one tile column of B, beside what `Solve` has: N² + 2 N tasks for the factor, as wide
+    as Cholesky's.
+    """
+
+    kind: Solver
+    follows: str = field(
+        default="refinement; LU with partial pivoting, if it stalls or A is nearly singular",
+        init=False,
+        repr=False,
+    )
+
+    def describe(self, *args: Node) -> Sequence[Description]:
+        return (_described(args[0], args[-1]),)
+
+    def steps(self, *args: Node) -> Steps:
+        claimed, A, B = args
+        ways = partial(by_butterflies, claimed, self.kind), lambda: by_lu(lu(claimed), self.kind)
+        return (yield from _trusted([*ways, partial(by_transposed_lu, A)], A, B, []))
 
 
 @dataclass(frozen=True)
@@ -110,7 +152,8 @@ class SolveFactored(Procedure):
         precise = np.finfo(result_dtype(F.dtype, B.dtype)).eps == np.finfo(F.dtype).eps
         if grown <= _GROWTH * norms[2] and precise:
             return Outcome([lu_solve(LU(F, pivots), B, self.op)])
-        return (yield from _trusted(by_lu(LU(F, pivots), "general", self.op), A, B, []))
+        first = by_lu(LU(F, pivots), "general", self.op)
+        return (yield from _trusted([lambda: first, *_others(A)], A, B, []))
 
 
 @dataclass(frozen=True)
@@ -155,7 +198,12 @@ class SolveMixed(Procedure):
             yield from _refuse_not_finite(A, B)
             given_up.append(f"{way.method}: refinement stalled at {worst:.2g} units of HPL's criterion")
         first = by_cholesky(cholesky(claimed)) if self.kind == "pos" else by_lu(lu(claimed), self.kind)
-        return (yield from _trusted(first, A, B, given_up))
+        return (yield from _trusted([lambda: first, *_others(A)], A, B, given_up))
+
+
+def _others(A: Node) -> tuple[Callable[[], Way], ...]:
+    """Return what is tried where entries grow in LU of A."""
+    return partial(by_transposed_lu, A), partial(by_butterflies, A, "general")
 
 
 def _described(F: Node, B: Node) -> Description:
@@ -163,38 +211,52 @@ def _described(F: Node, B: Node) -> Description:
     return Description(grid, result_dtype(F.dtype, B.dtype), "general", B.ndim)
 
 
-def _trusted(first: Way, A: Node, B: Node, given_up: list[str]) -> Steps:
-    """Solve the first way, or another one, until the solution can be trusted."""
-    ways: tuple[Callable[[], Way], ...] = (lambda: first, partial(by_transposed_lu, A))
-    for make in ways:
-        way = make()
+def _trusted(ways: Sequence[Callable[[], Way]], A: Node, B: Node, given_up: list[str]) -> Steps:
+    """Solve by the first of some ways, or by another one, until the solution can be trusted."""
+    judged = False
+    for number, make in enumerate(ways):
+        way, is_last = make(), number == len(ways) - 1
+        first_judge, judged = way.certain and not judged, judged or way.certain
         try:
-            found = yield from attempt(way, A, B)
-            found = yield from refine(found, A, B)
+            first = yield from attempt(way, A, B)
+            found = yield from refine(first, A, B)
         except (NotFiniteError, NotPositiveDefiniteError, SingularMatrixError) as error:
             yield from _refuse_not_finite(A, B)
-            if way is first and not isinstance(error, NotFiniteError):
+            if first_judge and not isinstance(error, NotFiniteError):
                 raise
             given_up.append(f"{way.method}: {_in_short(error)}")
             continue
         worst = float(found.errors().max())
-        if worst <= ACCEPTED:
-            if found.steps or (found.growth or 0) > _GROWTH:  # the factor says nothing of the condition
-                found = replace(found, rcond=(yield from estimate_condition(found, A, GOOD)))
-            if not np.isnan(found.rcond):
-                return _accepted(found, given_up)
-            given_up.append(f"{way.method}: other right-hand sides are not solved for")
+        if worst > ACCEPTED or np.isnan(worst):
+            yield from _refuse_not_finite(A, B)
+            given_up.append(
+                f"{way.method}: residual of {worst:.2g} units of HPL's criterion"
+                if np.isfinite(worst)
+                else f"{way.method}: a solution that is not finite"
+            )
             continue
-        yield from _refuse_not_finite(A, B)
-        given_up.append(
-            f"{way.method}: residual of {worst:.2g} units of HPL's criterion"
-            if np.isfinite(worst)
-            else f"{way.method}: a solution that is not finite"
-        )
+        told, grown = _tells_condition(first), (found.growth or 0) > _GROWTH
+        if not (told or way.certain or is_last):
+            given_up.append(f"{way.method}: nearly singular (rcond about {first.rcond:.2g})")
+            continue
+        if grown or (found.steps and not told):  # with growth a right-hand side is solved for by chance
+            found = replace(found, rcond=(yield from estimate_condition(found, A, GOOD)))
+        if not np.isnan(found.rcond):
+            return _accepted(found, given_up)
+        given_up.append(f"{way.method}: other right-hand sides are not solved for")
     raise LinAlgError(
         f"solve: no solution that can be trusted was found ({'; '.join(given_up)}): at most "
         f"{ACCEPTED:g} units are accepted. If numbers are very large or small, scale the system"
     )
+
+
+def _tells_condition(first: Attempt) -> bool:
+    """Tell whether a factor is that of a matrix near enough: its condition is that of A, then.
+
+    Of a singular A the factor of a matrix nearby may say as much as the distance between the two.
+    """
+    u = float(np.finfo(first.X.dtype).eps) / 2
+    return first.rcond > 100 * max(first.backward()[0], 10 * u)
 
 
 def _in_short(error: LinAlgError) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from wrenla.algorithms.assemble import copy
+from wrenla.algorithms.assemble import copy, rechunk
+from wrenla.algorithms.factorizations.block_lu import Symmetry, block_lu, block_solve, butterfly, mixed
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.factorizations.lu import LU, lu, lu_solve, trapezoid
 from wrenla.algorithms.reductions import norm
@@ -23,6 +25,7 @@ from wrenla_handler.tiles.task import Op
 __all__ = [
     "HALF",
     "Way",
+    "by_butterflies",
     "by_cholesky",
     "by_lu",
     "by_transposed_lu",
@@ -60,6 +63,8 @@ class Way(NamedTuple):
         The power of two c, 1 unless A had to be brought into the range of float32.
     half : bool
         Whether the factor has half the precision of A.
+    certain : bool
+        Whether A is singular, or nearly, if the factor is.
     """
 
     method: str
@@ -70,6 +75,7 @@ class Way(NamedTuple):
     grown: Node | None = None
     scale: float = 1.0
     half: bool = False
+    certain: bool = True
 
     def rounded(self, R: Node, r: Array) -> Node:
         """Return right-hand sides, the largest entries of which are r, in the precision of the factor."""
@@ -130,6 +136,35 @@ def by_transposed_lu(A: Node) -> Way:
         why="its entries grow less",
         solve=way.adjoint,
         adjoint=way.solve,
+    )
+
+
+def by_butterflies(A: Node, kind: Solver) -> Way:
+    """Return the solution by block factors of A that random butterflies have mixed: Uᵀ A V = L U, or L D Lᴴ.
+
+    A x = b then has the solution V (Uᵀ A V)⁻¹ Uᵀ b. Of a Hermitian or symmetric A the two are the same.
+    """
+    symmetry: Symmetry = "symmetric" if kind == "symmetric" else "hermitian"
+    if kind not in ("symmetric", "hermitian", "pos"):
+        symmetry = "general"
+    left, right = (1, 2) if symmetry == "general" else (1, 1)
+    name = "LU" if symmetry == "general" else "LDLᵀ" if symmetry == "symmetric" else "LDLᴴ"
+
+    def solved(adjoint: bool, factor: Sequence[Node], B: Node) -> Node:
+        first, last = (left, right) if not adjoint else (right, left)
+        edge = factor[0].grid.tile[0]
+        if B.grid.tile[0] != edge:
+            B = rechunk(B, (edge, B.grid.tile[1]))
+        mixed_b = butterfly(B, first, transposed=True)
+        return butterfly(block_solve(factor[0], mixed_b, adjoint), last)
+
+    return Way(
+        f"{name} after random butterflies",
+        _WHY[kind],
+        (block_lu(mixed(A, left, right), symmetry),),
+        partial(solved, False),
+        partial(solved, True),
+        certain=False,
     )
 
 

@@ -158,6 +158,40 @@ def _pivots(inputs: Inputs) -> npt.NDArray[np.int64]:
     return np.concatenate([none, *(inputs.value(read)[:, 0] for read in inputs.task.args)])
 
 
+def _butterfly(work: Tile, inputs: Inputs) -> tuple[Tile]:
+    """W work, or Wᵀ work."""
+    seed, depth, transposed = inputs.task.finish.numbers
+    kernels.butterfly(work, seed, depth, transposed=bool(transposed))
+    return (work,)
+
+
+_INVERSES: dict[int, Callable[[Tile], int]] = {
+    0: kernels.getri,
+    1: kernels.hetri,
+    2: partial(kernels.hetri, conjugate=False),
+}
+
+
+def _inverse(work: Tile, inputs: Inputs) -> Tile:
+    """Inverse of a general (0), Hermitian (1) or symmetric (2) tile."""
+    (kind,) = inputs.task.finish.numbers
+    info = _INVERSES[kind](work)
+    if info:
+        raise SingularMatrixError(inputs.task.origin[0] + info - 1)
+    return work
+
+
+def _times(side: kernels.Side, work: Tile, inputs: Inputs) -> Tile:
+    """T work, or work T."""
+    t, op, _ = inputs.triangle(inputs.task.args[0])
+    product = np.zeros(work.shape, work.dtype, order="F")
+    if side == "L":
+        kernels.gemm(1, t, op, work, "N", product)
+    else:
+        kernels.gemm(1, work, "N", t, op, product)
+    return product
+
+
 def _permutation(work: Tile, inputs: Inputs) -> Tile:
     """The vector p with A = L[p] U: the exchanges undone, the last one first."""
     rows = np.arange(work.shape[0])
@@ -271,6 +305,10 @@ FINISHES: dict[str, FinishKernel] = {
     "all_sizes": FinishKernel(_all_sizes, _none, real=True, looks=True),
     "largest_units": FinishKernel(_largest_units, spare=2),
     "laswp": FinishKernel(_laswp, _none, copies=2),
+    "butterfly": FinishKernel(_butterfly, _none),
+    "inverse": FinishKernel(_inverse, lambda m, n: 2 * n**3, in_place=True),
+    "times_left": FinishKernel(partial(_times, "L"), lambda m, n: 2 * m * n * m, spare=2),
+    "times_right": FinishKernel(partial(_times, "R"), lambda m, n: 2 * m * n * n, spare=2),
     "permutation": FinishKernel(_permutation, _none, real=True, spare=2, copies=1),
     "parity": FinishKernel(_parity, _none, real=True, copies=2),
     "mirror": FinishKernel(partial(_mirror, True), _none, in_place=True),
