@@ -78,7 +78,7 @@ class Options:
 def plan_of(nodes: Sequence[Node], executor: Executor | None) -> Plan:
     """Return the plan for some results; of procedures, for their first attempt."""
     model = (check_executor(executor) or default_executor()).model
-    rehearsed = rehearse(nodes)
+    rehearsed = rehearse(nodes, model)
     results = [made(node) for node in rehearsed.nodes]
     # in the order in which a run has them
     targets = {node.key: node for node in _made_for(rehearsed.fetch, rehearsed.keep)}
@@ -100,7 +100,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
     for node in nodes:
         _refuse_too_large(node, options.settings.max_compute_bytes)
     with _evaluating(executor, options) as evaluation:
-        settled = settle(nodes, evaluation.advance)
+        settled = settle(nodes, evaluation.advance, evaluation.executor.model)
         _check_same(settled.nodes)
         # functions are evaluated by the workers, everything else can be read here
         nodes = [
@@ -116,7 +116,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
     if is_data(node):
         return node
     with _evaluating(executor, options) as evaluation:
-        settled = settle([node], evaluation.advance)
+        settled = settle([node], evaluation.advance, evaluation.executor.model)
         _check_same(settled.nodes)
         with evaluation.run([], [*settled.nodes, *settled.keep]) as (_, data):
             settled.remember(data)
@@ -314,7 +314,8 @@ def _save(
         if has_steps(node):  # before hours of work, not after them
             evaluation.check_place(store.url)
             take()
-        settled = settle([node] if pivots is None else [node, pivots], evaluation.advance)
+        asked = [node] if pivots is None else [node, pivots]
+        settled = settle(asked, evaluation.advance, evaluation.executor.model)
         found, *pivots_found = settled.nodes
         _check_same([found])
         # what is kept has tiles of its own beside the saved ones, which somebody may replace

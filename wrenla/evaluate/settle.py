@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wrenla.algorithms.procedure import Cell, Fetch, Outcome, Pending, Steps, with_args
+from wrenla.algorithms.procedure import Cell, Engine, Fetch, Outcome, Pending, Steps, with_args
 from wrenla.planning.canonical import topological
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.expression import Leaf, Node, View, with_report
 from wrenla.run.events import Totals
 from wrenla.run.persisted import let_last
@@ -78,13 +79,18 @@ class _Running:
     steps: Steps
     lasts: bool
     args: tuple[Node, ...]
+    model: ExecutorModel | None
     request: list[Node | Fetch] | None = None
     outcome: Outcome | None = None
     totals: Totals = field(default_factory=Totals)
 
-    def go_on(self, move: Callable[[], Sequence[Node | Fetch]]) -> None:
+    def go_on(self, move: Callable[[], Sequence[Node | Fetch | Engine]]) -> None:
         try:
-            self.request = list(move())
+            request = list(move())
+            while any(isinstance(each, Engine) for each in request):
+                assert len(request) == 1, "the engine is asked for alone"
+                request = list(self.steps.send([self.model]))
+            self.request = [each for each in request if not isinstance(each, Engine)]
         except StopIteration as end:
             self.request, self.outcome = None, end.value
 
@@ -95,8 +101,8 @@ class _Running:
 class _Settling:
     """Procedures in some expressions, and what they have come to."""
 
-    def __init__(self, nodes: Sequence[Node], dry: bool = False) -> None:
-        self.roots, self.dry = list(nodes), dry
+    def __init__(self, nodes: Sequence[Node], model: ExecutorModel | None, dry: bool = False) -> None:
+        self.roots, self.dry, self._model = list(nodes), dry, model
         self.running: dict[int, _Running] = {}
         self.follows: dict[str, None] = {}
         self._kept: list[_Running] = []
@@ -181,7 +187,9 @@ class _Settling:
             if op.follows:
                 self.follows[op.follows] = None
             cells = {op.cell, *self._cells.get(name, ())}
-            running = self.running[id(op.cell)] = _Running(cells, op.steps(*node.args), op.lasts, node.args)
+            running = self.running[id(op.cell)] = _Running(
+                cells, op.steps(*node.args), op.lasts, node.args, self._model
+            )
             running.go_on(lambda: next(running.steps))
             self._ended(running)
         return None if running.outcome is None else running.outcome.nodes[op.number]
@@ -256,7 +264,7 @@ def is_data(node: Node) -> bool:
     return isinstance(node.op, Leaf) and isinstance(node.op.spec, StoredArray)
 
 
-def settle(nodes: Sequence[Node], run: Runner) -> Settled:
+def settle(nodes: Sequence[Node], run: Runner, model: ExecutorModel) -> Settled:
     """Run the procedures in some expressions.
 
     Parameters
@@ -264,8 +272,10 @@ def settle(nodes: Sequence[Node], run: Runner) -> Settled:
     nodes : sequence of Node
     run : callable
         See `Runner`.
+    model : ExecutorModel
+        Of the executor that runs them, for procedures that ask.
     """
-    settling = _Settling(nodes)
+    settling = _Settling(nodes, model)
     try:
         while True:
             waits = settling.replace()
@@ -332,9 +342,9 @@ def _add(totals: Totals, more: Totals) -> None:
         setattr(totals, each.name, getattr(totals, each.name) + getattr(more, each.name))
 
 
-def rehearse(nodes: Sequence[Node]) -> Rehearsed:
+def rehearse(nodes: Sequence[Node], model: ExecutorModel | None = None) -> Rehearsed:
     """Go through procedures without data: as if every number were 0, and each first attempt good enough."""
-    settling = _Settling(nodes, dry=True)
+    settling = _Settling(nodes, model, dry=True)
     fetched: dict[str, Node] = {}
     kept: dict[str, Node] = {}
     try:

@@ -103,16 +103,22 @@ class LinearAlgebra(Reductions):
         *,
         check: bool = True,
         precision: Literal["full", "mixed"] = "full",
+        method: Literal["lu", "rbt"] | None = None,
         **others: Any,
     ) -> Self:
         """Return x with A x = b; see `wrenla.linalg.solve`."""
-        known = ["assume_a", "check", "precision"]
+        known = ["assume_a", "check", "precision", "method"]
         refuse_others("solve", others, known, ["overwrite_a", "overwrite_b", "check_finite"])
         if precision not in get_args(Precision):
             hint = did_you_mean(precision, get_args(Precision))
             raise ValueError(f"solve: precision is 'full' or 'mixed', not {precision!r}; {hint}")
+        if method not in (None, "lu", "rbt"):
+            raise ValueError(
+                f"solve: method is 'lu' (with partial pivoting), 'rbt' (random butterflies) or None, not "
+                f"{method!r}; the structure of the matrix is said by assume_a"
+            )
         B = as_node(b, rows=self._numbers.grid.tile[0])
-        return type(self)(solve(self._numbers, B, solver_of(assume_a), check, precision))
+        return type(self)(solve(self._numbers, B, solver_of(assume_a), check, precision, method or ""))
 
     @property
     def report(self) -> SolveReport | None:

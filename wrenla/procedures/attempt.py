@@ -64,6 +64,9 @@ class Attempt:
     rcond : float
     steps : int
         Of refinement.
+    moved : float
+        How far the first of them moved the solution of a right-hand side, at most, as a part of its size.
+        Infinity if nothing was refined.
     """
 
     way: Way
@@ -76,6 +79,7 @@ class Attempt:
     growth: float | None
     rcond: float
     steps: int = 0
+    moved: float = np.inf
 
     def errors(self) -> Array:
         """Return the residual of each right-hand side, in units of HPL's criterion."""
@@ -128,21 +132,28 @@ def corrected(found: Attempt, A: Node, B: Node, D: Node) -> Asking[Attempt]:
     """Return an attempt with D added to its solution."""
     X = elementwise("add", found.X, D)
     R = residual(A, X, B, found.R.dtype)
-    X, R, r, x = yield [X, R, Fetch(column_maxima(R)), Fetch(column_maxima(X))]
-    return replace(found, X=X, R=R, r=r, x=x, steps=found.steps + 1)
+    X, R, r, x, d = yield [X, R, *(Fetch(column_maxima(each)) for each in (R, X, D))]
+    with np.errstate(all="ignore"):
+        moved = float(np.max(np.where(d == 0, 0, d / x))) if np.isinf(found.moved) else found.moved
+    return replace(found, X=X, R=R, r=r, x=x, steps=found.steps + 1, moved=moved)
 
 
-def refine(found: Attempt, A: Node, B: Node, good: float = GOOD, most: int = _MOST_STEPS) -> Asking[Attempt]:
-    """Refine what is not good, as long as each step at least halves the error of a right-hand side."""
+def refine(
+    found: Attempt, A: Node, B: Node, good: float = GOOD, most: int = _MOST_STEPS, anyway: bool = False
+) -> Asking[Attempt]:
+    """Refine what is not good, as long as each step at least halves the error of a right-hand side.
+
+    With `anyway` a first step is tried in any case, to see how far it moves the solution.
+    """
     errors = found.errors()
-    active = ~(errors <= good)
+    active = ~(errors <= good) | anyway
     while active.any() and found.steps < most:
         D = found.way.solve(found.factor, found.way.rounded(found.R, found.r))
         D = found.way.raised(D, found.r, found.X.dtype)
         better = yield from corrected(found, A, B, scale_columns(D, weights(active.astype(float), D)))
         after = better.errors()
         if not (after[active] < errors[active]).any():
-            return found
+            return replace(found, moved=better.moved)
         found = better
         active &= (after <= errors / 2) & ~(after <= good)
         errors = after

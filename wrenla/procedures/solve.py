@@ -12,16 +12,19 @@ import numpy as np
 from wrenla.algorithms.factorizations.checks import column_maxima, sizes
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.factorizations.lu import LU, lu, lu_solve
-from wrenla.algorithms.procedure import Fetch, Outcome, Procedure, Steps, results_of
+from wrenla.algorithms.procedure import Engine, Fetch, Outcome, Procedure, Steps, results_of
 from wrenla.algorithms.solve import solve as unchecked
 from wrenla.algorithms.solve import system
+from wrenla.algorithms.tile_views import from_lower
 from wrenla.planning.expression import Description, Node, result_dtype
 from wrenla.procedures.attempt import ACCEPTED, GOOD, Asking, Attempt, attempt, refine
+from wrenla.procedures.choice import butterflies_win
 from wrenla.procedures.gmres import estimate_condition, refine_by_gmres
 from wrenla.procedures.report import SolveReport
 from wrenla.procedures.ways import (
     HALF,
     Way,
+    butterfly_factor,
     by_butterflies,
     by_cholesky,
     by_lu,
@@ -40,40 +43,61 @@ from wrenla_handler.linalg_errors import (
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Op
 
-__all__ = ["Precision", "SolveFactored", "solve", "solved_with"]
+__all__ = ["Method", "Precision", "SolveFactored", "solve", "solved_by_butterflies", "solved_with"]
 
 Precision = Literal["full", "mixed"]
+Method = Literal["", "lu", "rbt"]
 
 _GROWTH = 1e4
 """Growth of entries up to which LU is not looked at: residuals are about 1e-4 of it, in HPL's units."""
 
+_WORTH_MIXING = 4
+"""Tile rows from which half of the work is worth mixing and refining for. LU of few tiles is more exact."""
+
 
 def solve(
-    A: Node, B: Node, solver: Solver = "general", check: bool = True, precision: Precision = "full"
+    A: Node,
+    B: Node,
+    solver: Solver = "general",
+    check: bool = True,
+    precision: Precision = "full",
+    method: Method = "",
 ) -> Node:
     """Return X with A X = B, by the known or claimed structure of A; a claim is checked in data.
 
     A triangular matrix is solved with by substitution, which is backward stable. All else is a procedure.
     """
     kind, claimed, whole, B = system(A, B, solver, check)
-    if kind in ("lower", "upper", "diagonal") or not min(*A.grid.shape, *B.grid.shape):
+    if kind in ("lower", "upper", "diagonal"):
+        if method:
+            raise ValueError(f"solve: a matrix that is {kind} is not factored; leave method={method!r} out")
         return unchecked(A, B, solver, check)
-    factor = (cholesky(claimed),) if kind == "pos" else lu(claimed)  # which checks it, too
+    if not min(*A.grid.shape, *B.grid.shape):
+        return unchecked(A, B, solver, check)
     if precision == "mixed" and claimed.dtype in HALF:
+        if method == "rbt":
+            raise ValueError('solve: precision="mixed" factors in its own way; leave method="rbt" out')
         (X,) = results_of(SolveMixed(kind), claimed, whole, B)
         return X
-    return solved_with(kind, factor, whole, B)
+    if kind == "pos" and not method:
+        return solved_with(kind, (cholesky(claimed),), whole, B)
+    if kind == "pos":  # somebody wants to see another way
+        kind, claimed = "hermitian", from_lower(claimed, "hermitian")
+    halves = kind in ("hermitian", "symmetric") and claimed.grid.counts[0] >= _WORTH_MIXING
+    if method == "rbt" or (halves and method != "lu"):
+        return solved_by_butterflies(kind, butterfly_factor(claimed, kind), claimed, whole, B)
+    return solved_with(kind, lu(claimed), whole, B, fixed=method == "lu")
 
 
-def solved_by_butterflies(kind: Solver, claimed: Node, A: Node, B: Node) -> Node:
-    """Return X with A X = B by random butterflies; the first A is the one that is factored."""
-    (X,) = results_of(SolveMixing(kind), claimed, A, B)
+def solved_by_butterflies(kind: Solver, factor: Node, claimed: Node, A: Node, B: Node) -> Node:
+    """Return X with A X = B by random butterflies; of A twice the first one is what LU would factor."""
+    (X,) = results_of(SolveMixing(kind), factor, claimed, A, B)
     return X
 
 
-def solved_with(kind: Solver, factor: Sequence[Node], A: Node, B: Node) -> Node:
-    """Return X with A X = B, given the Cholesky factor of A, or LU and pivots."""
-    (X,) = results_of(Solve(kind), *factor, A, B)
+def solved_with(kind: Solver, factor: Sequence[Node], A: Node, B: Node, fixed: bool = True) -> Node:
+    """Return X with A X = B, given the Cholesky factor of A, or LU and pivots, if the way is `fixed`."""
+    (X,) = results_of(Solve(kind, fixed), *factor, A, B)
     return X
 
 
@@ -91,6 +115,7 @@ class Solve(Procedure):
     """
 
     kind: Solver
+    fixed: bool = True
     follows: str = field(
         default="refinement, and LU of the adjoint, if the residual is too large", init=False, repr=False
     )
@@ -100,17 +125,22 @@ class Solve(Procedure):
 
     def steps(self, *args: Node) -> Steps:
         *factor, A, B = args
+        if not self.fixed:
+            (model,) = yield [Engine()]
+            if model is not None and butterflies_win(LU(*factor), A, B, model):
+                F = butterfly_factor(A, self.kind)
+                return (yield from SolveMixing(self.kind).steps(F, A, A, B))
         first = by_cholesky(*factor) if self.kind == "pos" else by_lu(LU(*factor), self.kind)
         return (yield from _trusted([lambda: first, *_others(A)], A, B, []))
 
 
 @dataclass(frozen=True)
 class SolveMixing(Procedure):
-    """X with A X = B by random butterflies, looked at. Its arguments are A twice, and B.
+    """X with A X = B by random butterflies, looked at. Its arguments are the factor, A twice, and B.
 
     The second A is the one that products read. Uᵀ A V with random butterflies U and V is factored by blocks
-    without exchanges of rows between tiles, and the solution is refined until it is good. If it does not come
-    to that, or A is nearly singular, LU with partial pivoting has the last word.
+    without exchanges of rows between tiles, and the solution is refined until it is good (LAPACK: dsgesv's
+    rule). If it does not come to that, or A is nearly singular, LU with partial pivoting has the last word.
 
     With N × N tiles and one tile column of B, beside what `Solve` has: N² + 2 N tasks for the factor, as wide
     as Cholesky's.
@@ -127,8 +157,8 @@ class SolveMixing(Procedure):
         return (_described(args[0], args[-1]),)
 
     def steps(self, *args: Node) -> Steps:
-        claimed, A, B = args
-        ways = partial(by_butterflies, claimed, self.kind), lambda: by_lu(lu(claimed), self.kind)
+        F, claimed, A, B = args
+        ways = lambda: by_butterflies(F, self.kind), lambda: by_lu(lu(claimed), self.kind)
         return (yield from _trusted([*ways, partial(by_transposed_lu, A)], A, B, []))
 
 
@@ -203,7 +233,7 @@ class SolveMixed(Procedure):
 
 def _others(A: Node) -> tuple[Callable[[], Way], ...]:
     """Return what is tried where entries grow in LU of A."""
-    return partial(by_transposed_lu, A), partial(by_butterflies, A, "general")
+    return partial(by_transposed_lu, A), lambda: by_butterflies(butterfly_factor(A, "general"), "general")
 
 
 def _described(F: Node, B: Node) -> Description:
@@ -219,7 +249,9 @@ def _trusted(ways: Sequence[Callable[[], Way]], A: Node, B: Node, given_up: list
         first_judge, judged = way.certain and not judged, judged or way.certain
         try:
             first = yield from attempt(way, A, B)
-            found = yield from refine(first, A, B)
+            good = GOOD if way.certain else 1 / np.sqrt(A.grid.shape[0])
+            anyway = not (way.certain or _tells_condition(first))
+            found = yield from refine(first, A, B, good, anyway=anyway)
         except (NotFiniteError, NotPositiveDefiniteError, SingularMatrixError) as error:
             yield from _refuse_not_finite(A, B)
             if first_judge and not isinstance(error, NotFiniteError):
@@ -235,7 +267,7 @@ def _trusted(ways: Sequence[Callable[[], Way]], A: Node, B: Node, given_up: list
                 else f"{way.method}: a solution that is not finite"
             )
             continue
-        told, grown = _tells_condition(first), (found.growth or 0) > _GROWTH
+        told, grown = _tells_condition(first, found.moved), (found.growth or 0) > _GROWTH
         if not (told or way.certain or is_last):
             given_up.append(f"{way.method}: nearly singular (rcond about {first.rcond:.2g})")
             continue
@@ -250,13 +282,16 @@ def _trusted(ways: Sequence[Callable[[], Way]], A: Node, B: Node, given_up: list
     )
 
 
-def _tells_condition(first: Attempt) -> bool:
-    """Tell whether a factor is that of a matrix near enough: its condition is that of A, then.
+def _tells_condition(first: Attempt, moved: float = np.inf) -> bool:
+    """Tell whether a factor is that of a matrix near enough to A to have its condition.
 
-    Of a singular A the factor of a matrix nearby may say as much as the distance between the two.
+    That is so if A is much farther from a singular matrix than the two are from each other; or a little
+    farther, and a step of refinement hardly `moved` the solution. If A is singular, the factor of a matrix
+    nearby has a condition of the order of their distance, and a step moves the solution by its own size.
     """
     u = float(np.finfo(first.X.dtype).eps) / 2
-    return first.rcond > 100 * max(first.backward()[0], 10 * u)
+    apart = max(first.backward()[0], 100 * u)
+    return first.rcond > 10 * apart or (first.rcond > apart and moved < 0.1)
 
 
 def _in_short(error: LinAlgError) -> str:

@@ -25,6 +25,7 @@ from wrenla_handler.tiles.task import Op
 __all__ = [
     "HALF",
     "Way",
+    "butterfly_factor",
     "by_butterflies",
     "by_cholesky",
     "by_lu",
@@ -93,6 +94,11 @@ class Way(NamedTuple):
         return copy(scale_columns(X, weights(_two_to(exponents), X, dtype)), dtype)
 
 
+_SYMMETRY: dict[str, Symmetry] = {"pos": "hermitian", "hermitian": "hermitian", "symmetric": "symmetric"}
+
+_SEEDS: dict[Symmetry, tuple[int, int]] = {"general": (1, 2), "hermitian": (1, 1), "symmetric": (1, 1)}
+"""Butterflies from the left and from the right. They are part of what a saved factor means."""
+
 _WHY = {
     "pos": "positive definite",
     "general": "no structure is known",
@@ -139,19 +145,16 @@ def by_transposed_lu(A: Node) -> Way:
     )
 
 
-def by_butterflies(A: Node, kind: Solver) -> Way:
-    """Return the solution by block factors of A that random butterflies have mixed: Uᵀ A V = L U, or L D Lᴴ.
+def by_butterflies(F: Node, kind: Solver) -> Way:
+    """Return the solution by a `butterfly_factor`, of Uᵀ A V.
 
-    A x = b then has the solution V (Uᵀ A V)⁻¹ Uᵀ b. Of a Hermitian or symmetric A the two are the same.
+    A x = b has the solution V (Uᵀ A V)⁻¹ Uᵀ b.
     """
-    symmetry: Symmetry = "symmetric" if kind == "symmetric" else "hermitian"
-    if kind not in ("symmetric", "hermitian", "pos"):
-        symmetry = "general"
-    left, right = (1, 2) if symmetry == "general" else (1, 1)
-    name = "LU" if symmetry == "general" else "LDLᵀ" if symmetry == "symmetric" else "LDLᴴ"
+    symmetry = _SYMMETRY.get(kind, "general")
+    left, right = _SEEDS[symmetry]
+    name = {"general": "LU", "hermitian": "LDLᴴ", "symmetric": "LDLᵀ"}[symmetry]
 
-    def solved(adjoint: bool, factor: Sequence[Node], B: Node) -> Node:
-        first, last = (left, right) if not adjoint else (right, left)
+    def solved(first: int, last: int, adjoint: bool, factor: Sequence[Node], B: Node) -> Node:
         edge = factor[0].grid.tile[0]
         if B.grid.tile[0] != edge:
             B = rechunk(B, (edge, B.grid.tile[1]))
@@ -161,11 +164,17 @@ def by_butterflies(A: Node, kind: Solver) -> Way:
     return Way(
         f"{name} after random butterflies",
         _WHY[kind],
-        (block_lu(mixed(A, left, right), symmetry),),
-        partial(solved, False),
-        partial(solved, True),
+        (F,),
+        partial(solved, left, right, False),
+        partial(solved, right, left, True),
         certain=False,
     )
+
+
+def butterfly_factor(A: Node, kind: Solver) -> Node:
+    """Return block factors of A that random butterflies have mixed: Uᵀ A V = L U, or L D Lᴴ with U = V."""
+    symmetry = _SYMMETRY.get(kind, "general")
+    return block_lu(mixed(A, *_SEEDS[symmetry]), symmetry)
 
 
 def in_half_precision(A: Node, kind: Solver, largest: float) -> Way:

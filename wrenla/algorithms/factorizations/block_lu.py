@@ -95,8 +95,8 @@ class Butterfly(Operation):
 class BlockLU(Operation):
     """Factors of A = L U by blocks: see `block_lu`.
 
-    Algorithm: block LU (Demmel, Higham, Schreiber 1995), each tile one sum S[i, j] = A[i, j] − Σ_{k<min(i, j)}
-    L[i, k] U[k, j]:
+    Algorithm: block LU (Demmel, Higham, Schreiber 1995), each tile one sum, over k < min(i, j),
+    S[i, j] = A[i, j] − Σ_k L[i, k] U[k, j]:
 
         D[k] = S[k, k]⁻¹                 by LAPACK's getri with exchanges inside of the tile, hetri, or sytri
         U[k, j] = S[k, j]                k < j
@@ -130,9 +130,7 @@ class BlockLU(Operation):
                     yield F.task(i, k, terms=products(H.row(i, k, k + 1), F.column(k, k, k + 1)))
                     continue
                 terms = products(F.row(i, 0, k), F.column(k, 0, k), -1)
-                yield F.task(
-                    i, k, base=A.reads(i, k), terms=terms, finish="times_right", args=(F[k, k],)
-                )
+                yield F.task(i, k, base=A.reads(i, k), terms=terms, finish="times_right", args=(F[k, k],))
 
 
 @dataclass(frozen=True)
@@ -163,6 +161,4 @@ class SolveBlocks(Operation):
                 if self.unit:
                     yield X.task(i, r, base=B.reads(i, r), terms=terms)
                 else:
-                    yield X.task(
-                        i, r, base=B.reads(i, r), terms=terms, finish="times_left", args=(T[i, i],)
-                    )
+                    yield X.task(i, r, base=B.reads(i, r), terms=terms, finish="times_left", args=(T[i, i],))
