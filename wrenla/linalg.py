@@ -19,12 +19,14 @@ from wrenla.matrices.factorizations import (
     cho_factor,
     cho_solve,
     cond,
+    ldl_factor,
     lu,
     lu_factor,
     lu_solve,
     rcond,
 )
 from wrenla.matrices.factors import CholeskyFactor
+from wrenla.matrices.ldl_factor import LDLFactor
 from wrenla.matrices.linear_algebra import SlogdetResult
 from wrenla.matrices.lu_factor import LUFactor, trans_of
 from wrenla.matrices.matrix import BigMatrix
@@ -35,6 +37,7 @@ from wrenla.vocabulary import refuse_others
 
 __all__ = [
     "CholeskyFactor",
+    "LDLFactor",
     "LUFactor",
     "LinAlgError",
     "NotFiniteError",
@@ -50,6 +53,7 @@ __all__ = [
     "diagonal",
     "gram",
     "inv",
+    "ldl_factor",
     "lu",
     "lu_factor",
     "lu_solve",
@@ -164,7 +168,7 @@ def solve(
     refined (LAPACK: gerfs); if that does not help, LU of Aᴴ is tried, then random butterflies. A solution by
     substitution with a triangle is not looked at: it always meets the criterion.
 
-    Random butterflies: Parker 1995; Baboulin, Dongarra, Herrmann, Tomov 2013; of symmetric matrices: Baboulin,
+    Random butterflies: Parker 1995; Baboulin, Dongarra, Herrmann, Tomov 2013; symmetric: Baboulin,
     Becker, Dongarra 2012.
 
     Examples

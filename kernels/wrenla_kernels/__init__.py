@@ -1,7 +1,7 @@
 """Kernels on tiles: numbers in, numbers out."""
 
 from wrenla_kernels.blas3 import Side, gemm, herk, trsm
-from wrenla_kernels.butterflies import butterfly
+from wrenla_kernels.butterflies import butterfly, butterfly_logdet
 from wrenla_kernels.elementwise import (
     add_diagonal,
     apply_op,
@@ -49,6 +49,7 @@ __all__ = [
     "apply_ufunc",
     "blas_threads",
     "butterfly",
+    "butterfly_logdet",
     "column_sums",
     "combine_sum_squares",
     "core_type_warning",

@@ -35,6 +35,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "matrices.zarr_copies matrices.blocks",
         "matrices.factorizations",
         "matrices.factors",
+        "matrices.ldl_factor",
         "matrices.lu_factor matrices.creation matrices.compute_many",
         "matrices.matrix matrices.one_norm",
         "matrices.linear_algebra",

@@ -104,6 +104,10 @@ def refuse_factor(what: str, A: Node) -> None:
         raise ValueError(
             f"{what}: this matrix was saved as factors L and U of A; wrenla.open_factor(url) has {what} of A"
         )
+    if isinstance(A.op, Leaf) and A.op.factor in ("ldlh", "ldlt"):
+        raise ValueError(
+            f"{what}: this matrix was saved as an LDL factor of A; wrenla.open_factor(url, A) has {what} of A"
+        )
     if isinstance(A.op, Leaf) and A.op.factor:
         of_A = f"of A it is wrenla.linalg.CholeskyFactor(L).{what}"
         if what in ("lu", "lu_factor"):

@@ -8,22 +8,36 @@ from typing import Any, Literal
 import numpy as np
 
 from wrenla.algorithms import solve as systems
+from wrenla.algorithms.factorizations.block_lu import Mirrored
 from wrenla.algorithms.flips import flip
 from wrenla.algorithms.reductions import norm
+from wrenla.algorithms.tile_views import from_lower
 from wrenla.array_like import flag
 from wrenla.evaluate.evaluation import Options
 from wrenla.executors.base import Executor
 from wrenla.matrices.creation import opened
 from wrenla.matrices.factors import CholeskyFactor, pair_solve
+from wrenla.matrices.ldl_factor import LDLFactor
 from wrenla.matrices.lu_factor import LUFactor, bare_factor, given_factors, lu_pair
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
+from wrenla.planning.expression import Node
 from wrenla.tracebacks import short
 from wrenla.vocabulary import refuse_others
 from wrenla_handler.tiles.layout import rows_of_pivots
 
-__all__ = ["cho_factor", "cho_solve", "cond", "lu", "lu_factor", "lu_solve", "open_factor", "rcond"]
+__all__ = [
+    "cho_factor",
+    "cho_solve",
+    "cond",
+    "ldl_factor",
+    "lu",
+    "lu_factor",
+    "lu_solve",
+    "open_factor",
+    "rcond",
+]
 
 
 @short
@@ -208,18 +222,78 @@ def lu(a: Operand, permute_l: bool = False, **others: Any) -> tuple[BigMatrix, .
 
 
 @short
-def open_factor(url: str | os.PathLike[str]) -> CholeskyFactor | LUFactor:
-    """Open a factorization that `CholeskyFactor.save` or `LUFactor.save` has stored.
+def ldl_factor(a: Operand, hermitian: bool = True, **others: Any) -> LDLFactor:
+    """Return the LDLᴴ factorization of a Hermitian or symmetric matrix, to solve with it repeatedly.
+
+    Nothing is computed until a solution is. It is half the work of `lu_factor`.
+
+    Parameters
+    ----------
+    a : BigMatrix or array_like, (n, n)
+        May be indefinite. Its lower triangle is read.
+    hermitian : bool
+        False: a complex matrix that is symmetric and not Hermitian, LDLᵀ.
+    **others
+        SciPy's ``lower=True``, ``overwrite_a`` and ``check_finite`` may be given and change nothing: inputs
+        are never overwritten, and NaN and infinity are a `NotFiniteError` when a system is solved.
+
+    Returns
+    -------
+    LDLFactor
+
+    Notes
+    -----
+    Baboulin, Becker, Dongarra 2012: rows and columns are mixed by a random butterfly, and the result is
+    factored by blocks with exchanges inside of diagonal tiles only (LAPACK: hetrf, sytrf). Solutions are
+    refined until they are good; if they do not come to it, or A is nearly singular, LU with partial pivoting
+    follows.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> factor = wl.linalg.ldl_factor(np.array([[0.0, 2.0], [2.0, 3.0]]))
+    >>> np.round(factor.solve(np.array([2.0, 5.0])).compute(), 12)
+    array([1., 1.])
+    """
+    refuse_others("ldl_factor", others, ["hermitian"], ["lower", "overwrite_a", "check_finite"])
+    if not flag(others.get("lower", True), "ldl_factor: lower"):
+        raise NotImplementedError("ldl_factor: the lower triangle is read; of the upper one ldl_factor(a.T)")
+    A = as_node(a)
+    if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
+        raise ValueError(f"ldl_factor: the matrix must be square, not {A.grid.shape[: A.ndim]}")
+    if A.structure in ("lower", "upper"):
+        raise ValueError(
+            f"ldl_factor: a matrix that is known to be {A.structure} triangular is not symmetric"
+        )
+    systems.refuse_factor("ldl_factor", A)
+    kind = _kind_of(A, flag(hermitian, "ldl_factor: hermitian"))
+    A = from_lower(A, kind)
+    return LDLFactor(kind, A, A)
+
+
+def _kind_of(A: Node, hermitian: bool) -> Mirrored:
+    return "hermitian" if hermitian or np.dtype(A.dtype).kind != "c" else "symmetric"
+
+
+@short
+def open_factor(
+    url: str | os.PathLike[str], a: Operand | None = None
+) -> CholeskyFactor | LUFactor | LDLFactor:
+    """Open a factorization that the method `save` of a factor has stored.
 
     Parameters
     ----------
     url : str or path
         A folder, ``file:///…``, ``s3://bucket/prefix`` or ``memory://name/…``.
+    a : BigMatrix or array_like, optional
+        The matrix A of which it is the factorization. An `LDLFactor` needs it to refine solutions, and an
+        `LUFactor` to look at them where entries have grown in the elimination.
 
     Raises
     ------
     ValueError
-        There is a matrix that was not saved as a factor.
+        There is a matrix that was not saved as a factor, or a factor of a matrix of another shape or dtype
+        than `a`, or one that needs `a`.
     NotAMatrixError
         There is none (or one that is not finished).
 
@@ -234,15 +308,30 @@ def open_factor(url: str | os.PathLike[str]) -> CholeskyFactor | LUFactor:
     array([1., 1.])
     """
     node, layout = opened(url)
+    A = None if a is None else as_node(a)
+    if A is not None and (A.grid.shape, A.dtype, A.ndim) != (node.grid.shape, node.dtype, node.ndim):
+        raise ValueError(
+            f"{os.fspath(url)}: a factor of a matrix of {node.dtype}, {node.grid.shape}, not of one of "
+            f"{A.dtype}, {A.grid.shape[: A.ndim]}"
+        )
     if layout.factor == "cholesky":
         return CholeskyFactor(BigMatrix(node), lower=True)
+    if layout.factor in ("ldlh", "ldlt"):
+        if A is None:
+            raise ValueError(
+                f"{os.fspath(url)}: an LDL factorization refines its solutions with the matrix itself: "
+                "open_factor(url, A)"
+            )
+        kind: Mirrored = "hermitian" if layout.factor == "ldlh" else "symmetric"
+        A = from_lower(A, kind)
+        return LDLFactor(kind, A, A, node)
     pivots = rows_of_pivots(layout.pivots, layout.grid.shape)
     if layout.factor != "lu" or pivots is None:
         raise ValueError(
             f"{os.fspath(url)}: this matrix was not saved as a factor: wl.open opens it; of a matrix A, "
             "wl.linalg.cho_factor(A).save(url) and lu_factor(A).save(url) store factors"
         )
-    return given_factors(bare_factor(node), pivots)
+    return given_factors(bare_factor(node), pivots, A)
 
 
 @short

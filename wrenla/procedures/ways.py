@@ -24,6 +24,7 @@ from wrenla_handler.tiles.task import Op
 
 __all__ = [
     "HALF",
+    "SEEDS",
     "Way",
     "butterfly_factor",
     "by_butterflies",
@@ -96,7 +97,7 @@ class Way(NamedTuple):
 
 _SYMMETRY: dict[str, Symmetry] = {"pos": "hermitian", "hermitian": "hermitian", "symmetric": "symmetric"}
 
-_SEEDS: dict[Symmetry, tuple[int, int]] = {"general": (1, 2), "hermitian": (1, 1), "symmetric": (1, 1)}
+SEEDS: dict[Symmetry, tuple[int, int]] = {"general": (1, 2), "hermitian": (1, 1), "symmetric": (1, 1)}
 """Butterflies from the left and from the right. They are part of what a saved factor means."""
 
 _WHY = {
@@ -151,7 +152,7 @@ def by_butterflies(F: Node, kind: Solver) -> Way:
     A x = b has the solution V (Uᵀ A V)⁻¹ Uᵀ b.
     """
     symmetry = _SYMMETRY.get(kind, "general")
-    left, right = _SEEDS[symmetry]
+    left, right = SEEDS[symmetry]
     name = {"general": "LU", "hermitian": "LDLᴴ", "symmetric": "LDLᵀ"}[symmetry]
 
     def solved(first: int, last: int, adjoint: bool, factor: Sequence[Node], B: Node) -> Node:
@@ -174,7 +175,7 @@ def by_butterflies(F: Node, kind: Solver) -> Way:
 def butterfly_factor(A: Node, kind: Solver) -> Node:
     """Return block factors of A that random butterflies have mixed: Uᵀ A V = L U, or L D Lᴴ with U = V."""
     symmetry = _SYMMETRY.get(kind, "general")
-    return block_lu(mixed(A, *_SEEDS[symmetry]), symmetry)
+    return block_lu(mixed(A, *SEEDS[symmetry]), symmetry)
 
 
 def in_half_precision(A: Node, kind: Solver, largest: float) -> Way:

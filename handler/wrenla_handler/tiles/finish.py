@@ -192,6 +192,14 @@ def _times(side: kernels.Side, work: Tile, inputs: Inputs) -> Tile:
     return product
 
 
+def _triangular(work: Tile) -> Tile:
+    """Return a triangular matrix with the determinant of a square one, which is overwritten."""
+    pivots = kernels.getrf(work)
+    if np.count_nonzero(pivots != np.arange(pivots.size)) % 2:
+        work[0] = -work[0]
+    return work
+
+
 def _permutation(work: Tile, inputs: Inputs) -> Tile:
     """The vector p with A = L[p] U: the exchanges undone, the last one first."""
     rows = np.arange(work.shape[0])
@@ -331,6 +339,10 @@ FINISHES: dict[str, FinishKernel] = {
     "minimum": FinishKernel(_extreme(np.min), real=True, looks=True),
     "sign_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[:1]), looks=True),
     "logabs_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[1:].real), real=True, looks=True),
+    "sign_of_tile": FinishKernel(_of(lambda work: kernels.logdet_part(_triangular(work))[:1]), _getrf_flops),
+    "logabs_of_tile": FinishKernel(
+        _of(lambda work: kernels.logdet_part(_triangular(work))[1:].real), _getrf_flops, real=True
+    ),
     "diagonal_product": FinishKernel(_of(lambda work: _product(work.diagonal())), looks=True),
     "cast": FinishKernel(_of(lambda work: work)),
     "product": FinishKernel(_of(_product)),

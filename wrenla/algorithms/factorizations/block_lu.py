@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from wrenla.algorithms.assemble import rechunk
+from wrenla.algorithms.elementwise import elementwise
 from wrenla.algorithms.factorizations.lu import laid_column
+from wrenla.algorithms.reductions import slogdet_of_tiles
 from wrenla.algorithms.views import factor, flip
 from wrenla.planning.expression import Description, Node, Operation, make, result_dtype
 from wrenla.planning.strips import products, reverse
 from wrenla_handler.tiles.arrays import Bundle
 from wrenla_handler.tiles.task import Task
+from wrenla_kernels import butterfly_logdet
 
-__all__ = ["Symmetry", "block_lu", "block_solve", "butterfly", "mixed"]
+__all__ = ["Mirrored", "Symmetry", "block_lu", "block_solve", "butterfly", "mixed", "slogdet_mixed"]
 
+Mirrored: TypeAlias = Literal["hermitian", "symmetric"]
 Symmetry: TypeAlias = Literal["general", "hermitian", "symmetric"]
 
 _DEPTH = 2
@@ -59,6 +63,15 @@ def block_solve(F: Node, B: Node, adjoint: bool = False) -> Node:
         return make(SolveBlocks("upper", False), F, make(SolveBlocks("lower", True), F, B))
     H = flip(F, "C")  # Aᴴ = Uᴴ Lᴴ
     return make(SolveBlocks("upper", True), H, make(SolveBlocks("lower", False), H, B))
+
+
+def slogdet_mixed(F: Node, seed: int) -> tuple[Node, Node]:
+    """Return sign and logarithm of |det A|, given `block_lu` of Wᵀ A W for the butterfly W of a seed."""
+    sign, logabs = slogdet_of_tiles(F)  # of the inverses
+    W = butterfly_logdet(seed, _DEPTH, F.grid.shape[0])
+    return elementwise("conjugate", sign), elementwise(
+        "subtract", elementwise("negative", logabs), (2 * W, "float64")
+    )
 
 
 @dataclass(frozen=True)
