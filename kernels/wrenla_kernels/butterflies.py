@@ -58,12 +58,13 @@ def butterfly(a: Matrix, seed: int, depth: int, *, transposed: bool = False) -> 
         return
     layers = [(_weights(seed, layer, m, a.dtype), list(_segments(m, layer))) for layer in range(depth)]
     step = max(1, _AT_ONCE // m)
-    for j in range(0, n, step):
-        columns = a[:, j] if step == 1 else a[:, j : j + step]
-        for weights, segments in reversed(layers) if transposed else layers:
-            for start, stop in segments:
-                across = weights[start:stop] if step == 1 else weights[start:stop, np.newaxis]
-                (_transposed_layer if transposed else _layer)(columns[start:stop], across)
+    with np.errstate(all="ignore"):  # inf and NaN come and go as in other kernels
+        for j in range(0, n, step):
+            columns = a[:, j] if step == 1 else a[:, j : j + step]
+            for weights, segments in reversed(layers) if transposed else layers:
+                for start, stop in segments:
+                    across = weights[start:stop] if step == 1 else weights[start:stop, np.newaxis]
+                    (_transposed_layer if transposed else _layer)(columns[start:stop], across)
 
 
 def butterfly_logdet(seed: int, depth: int, m: int) -> float:

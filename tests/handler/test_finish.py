@@ -22,7 +22,10 @@ NUMBERS = {
     "tile_sizes": (N, N, 0),
     "row_sizes": (2, 2),
     "all_sizes": (2, 0),
+    "butterfly": (1, 2, 0),
+    "inverse": (1,),
 }
+TWO = ("call", "largest_units", "permutation", "times_left", "times_right")
 OF_PIVOTS = ("laswp", "parity", "permutation")
 
 
@@ -69,7 +72,7 @@ def test_every_count_is_a_count(name: str) -> None:
     row = FINISHES[name]
     assert row.flops(10, 10) >= 0
     assert row.flops(0, 0) == 0
-    assert row.spare == (0 if name == "" else 2 if name in ("call", "largest_units", "permutation") else 1)
+    assert row.spare == (0 if name == "" else 2 if name in TWO else 1)
 
 
 def test_potrf_counts_what_the_loops_do() -> None:

@@ -32,7 +32,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "aws",
         "__init__",
         "linalg",
-        "matrices.zarr_copies matrices.blocks",
+        "matrices.zarr_copies matrices.blocks matrices.saved_factors",
         "matrices.factorizations",
         "matrices.factors",
         "matrices.ldl_factor",

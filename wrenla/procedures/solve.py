@@ -68,11 +68,7 @@ def solve(
     A triangular matrix is solved with by substitution, which is backward stable. All else is a procedure.
     """
     kind, claimed, whole, B = system(A, B, solver, check)
-    if kind in ("lower", "upper", "diagonal"):
-        if method:
-            raise ValueError(f"solve: a matrix that is {kind} is not factored; leave method={method!r} out")
-        return unchecked(A, B, solver, check)
-    if not min(*A.grid.shape, *B.grid.shape):
+    if kind in ("lower", "upper", "diagonal") or not min(*A.grid.shape, *B.grid.shape):
         return unchecked(A, B, solver, check)
     if precision == "mixed" and claimed.dtype in HALF:
         if method == "rbt":
@@ -86,7 +82,7 @@ def solve(
     halves = kind in ("hermitian", "symmetric") and claimed.grid.counts[0] >= _WORTH_MIXING
     if method == "rbt" or (halves and method != "lu"):
         return solved_by_butterflies(kind, butterfly_factor(claimed, kind), claimed, whole, B)
-    return solved_with(kind, lu(claimed), whole, B, fixed=method == "lu")
+    return solved_with(kind, lu(claimed), whole, B, Solve if method == "lu" else SolveAsPlanned)
 
 
 def solved_by_butterflies(kind: Solver, factor: Node, claimed: Node, A: Node, B: Node) -> Node:
@@ -95,9 +91,11 @@ def solved_by_butterflies(kind: Solver, factor: Node, claimed: Node, A: Node, B:
     return X
 
 
-def solved_with(kind: Solver, factor: Sequence[Node], A: Node, B: Node, fixed: bool = True) -> Node:
-    """Return X with A X = B, given the Cholesky factor of A, or LU and pivots, if the way is `fixed`."""
-    (X,) = results_of(Solve(kind, fixed), *factor, A, B)
+def solved_with(
+    kind: Solver, factor: Sequence[Node], A: Node, B: Node, way: type[Solve] | None = None
+) -> Node:
+    """Return X with A X = B, given the Cholesky factor of A, or LU and pivots."""
+    (X,) = results_of((way or Solve)(kind), *factor, A, B)
     return X
 
 
@@ -115,7 +113,6 @@ class Solve(Procedure):
     """
 
     kind: Solver
-    fixed: bool = True
     follows: str = field(
         default="refinement, and LU of the adjoint, if the residual is too large", init=False, repr=False
     )
@@ -125,11 +122,6 @@ class Solve(Procedure):
 
     def steps(self, *args: Node) -> Steps:
         *factor, A, B = args
-        if not self.fixed:
-            (model,) = yield [Engine()]
-            if model is not None and butterflies_win(LU(*factor), A, B, model):
-                F = butterfly_factor(A, self.kind)
-                return (yield from SolveMixing(self.kind).steps(F, A, A, B))
         first = by_cholesky(*factor) if self.kind == "pos" else by_lu(LU(*factor), self.kind)
         return (yield from _trusted([lambda: first, *_others(A)], A, B, []))
 
@@ -160,6 +152,19 @@ class SolveMixing(Procedure):
         F, claimed, A, B = args
         ways = lambda: by_butterflies(F, self.kind), lambda: by_lu(lu(claimed), self.kind)
         return (yield from _trusted([*ways, partial(by_transposed_lu, A)], A, B, []))
+
+
+@dataclass(frozen=True)
+class SolveAsPlanned(Solve):
+    """X with A X = B by LU with partial pivoting, or by random butterflies where the plan expects to gain."""
+
+    def steps(self, *args: Node) -> Steps:
+        *factor, A, B = args
+        (model,) = yield [Engine()]
+        if model is None or not butterflies_win(LU(*factor), A, B, model):
+            return (yield from super().steps(*args))
+        mixing = SolveMixing(self.kind)
+        return (yield from mixing.steps(butterfly_factor(A, self.kind), A, A, B))
 
 
 @dataclass(frozen=True)
