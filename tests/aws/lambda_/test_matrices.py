@@ -40,6 +40,8 @@ def locally(matrix: wl.BigMatrix) -> np.ndarray:
         lambda A, B: (A @ A.T).shift(500.0).cholesky(),
         lambda A, B: (A @ A.T).shift(500.0).solve(B[:, 3]),
         lambda A, B: A.solve(B[:, 3], "gen", check=False),
+        lambda A, B: A.solve(B[:, 3], "gen", check=False, method="rbt"),
+        lambda A, B: wl.linalg.ldl_factor(A + A.T).det(),
         lambda A, B: (np.exp(A.T) / 3 + 2 * B).max(axis=0),
         lambda A, B: A.sum(),
         lambda A, B: A[3:200, ::2],

@@ -118,8 +118,8 @@ class BlockLU(Operation):
     D of a Hermitian matrix has to be the inverse of a Hermitian one, as hetri's is: the mirrored half of
     another inverse loses the square of the condition of S[k, k].
 
-    With N × N tiles, uncut: N² tasks and writes, 3N − 2 waves, and N(N−1)(2N−1)/3 products, N(N−1)/2 more for
-    L; of a Hermitian matrix N(N−1)(N+1)/6 of them, and as many more.
+    With N × N tiles, uncut: N² tasks and writes, 2N − 1 waves, N(N−1)(2N−1)/6 products and N(N−1)/2 more for
+    L; of a Hermitian matrix N(N−1)(N+1)/6, and as many more.
     """
 
     kind: Symmetry
