@@ -20,7 +20,16 @@ from wrenla_handler.tiles.finish import FINISHES
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import Read, Task
 
-__all__ = ["NORMS", "det_triangular", "diagonal", "norm", "slogdet_triangular", "sum_over", "trace"]
+__all__ = [
+    "NORMS",
+    "added_in_groups",
+    "det_triangular",
+    "diagonal",
+    "norm",
+    "slogdet_triangular",
+    "sum_over",
+    "trace",
+]
 
 NORMS = ("fro", "1", "-1", "inf", "-inf", "max", "1/fro")
 
@@ -82,9 +91,14 @@ def det_triangular(T: Node) -> Node:
     return _laid(make(DiagonalParts("diagonal_product", 1), _square_tiles(T)), Lay(0, "product", (1, 1), 0))
 
 
+def added_in_groups(P: Node, axis: Literal[0, 1]) -> Node:
+    """Return parts along an axis, added up in groups until one task can add up what is left."""
+    return _grouped(P, AddUp(axis, 2, _FAN_IN))
+
+
 def _added_up(P: Node, axis: Literal[0, 1], ndim: int) -> Node:
     """Return the sum of all parts along an axis."""
-    return make(AddUp(axis, ndim), _grouped(P, AddUp(axis, 2, _FAN_IN)))
+    return make(AddUp(axis, ndim), added_in_groups(P, axis))
 
 
 def _laid(P: Node, lay: Lay) -> Node:

@@ -72,8 +72,9 @@ class Solve(Procedure):
     which they hardly grow then. What comes back meets HPL's criterion, ‖b − A x‖ ≤ 16 u (‖A‖ ‖x‖ + ‖b‖) n in
     the maximum norm, for each right-hand side; or there is an error.
 
-    With N × N tiles and one tile column of B, beside Cholesky and two substitutions: N(N+1)/2 + 14 N + 11
-    tasks, 7 N² + 22 N + 4 reads of tiles, and 4 N + 6 waves.
+    With N × N tiles, N up to 64, and one tile column of B, beside Cholesky and two substitutions:
+    N(N+1)/2 + 14 N + 11 tasks, 7 N² + 22 N + 4 reads of tiles, and 4 N + 6 waves. With more, reductions take
+    64 parts at a time.
     """
 
     kind: Solver
