@@ -161,11 +161,11 @@ class CholeskyFactor:
         LAPACK: pocon. At most ten solves with two right-hand sides.
         """
         L, evaluation = self._node, Options.of(**options)
-        of_A: Node | float
+        of_A: list[Node] | float
         if norm is not None:
             of_A = norm
         elif self._matrix is not None:
-            of_A = matrix_norm(self._matrix, "1")
+            of_A = [matrix_norm(self._matrix, order) for order in ("1", "max")]
         else:
             product = applied(lambda X: matmul(L, matmul(flip(L, "C"), X)), L, executor, evaluation)
             of_A = one_norm(product, product, self.shape[0], self.L.dtype)

@@ -205,7 +205,7 @@ class LUFactor:
         self._needs_square("rcond")
         return rcond_of(
             self._factors.factors,
-            self._norm() if norm is None else norm,
+            self._norms() if norm is None else norm,
             lambda B: lu_solve(self._factors, B),
             lambda B: lu_solve(self._factors, B, "C"),
             executor,
@@ -226,9 +226,9 @@ class LUFactor:
         P = exchange(identity(F, np.empty(0, F.dtype).real.dtype.name), pivots, back=True)
         return BigMatrix(P), BigMatrix(L), BigMatrix(U)
 
-    def _norm(self) -> Node | float:
-        if self._sizes:  # of three numbers the second one
-            return take(self._sizes[1], slice(1, 2), slice(0, 1), (1, 1), 0)
+    def _norms(self) -> list[Node] | float:
+        if self._sizes:  # of three numbers the second one, and the largest entry
+            return [take(self._sizes[1], slice(k, k + 1), slice(0, 1), (1, 1), 0) for k in (1, 2)]
         if not self.shape[0]:
             return 0.0
         raise ValueError("rcond: say norm=‖A‖₁: of these factors the matrix is not known")

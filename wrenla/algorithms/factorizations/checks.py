@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -22,6 +23,7 @@ from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Task
 
 __all__ = [
+    "balance",
     "column_maxima",
     "inverse_columns",
     "largest_units",
@@ -84,6 +86,11 @@ def start_vectors(n: int) -> npt.NDArray[np.float64]:
     vectors *= np.random.default_rng(1).integers(0, 2, vectors.shape) * 2 - 1
     vectors[:, 0] = 1
     return np.asarray(vectors / np.abs(vectors).sum(axis=0))
+
+
+def balance(norm: float) -> float:
+    """Return a power of two c with c² about ‖A‖: c ‖A⁻¹‖ is far from overflow where ‖A⁻¹‖ is not."""
+    return math.ldexp(1.0, math.frexp(norm)[1] // 2) if 0 < norm < math.inf else 1.0
 
 
 def inverse_columns(Y: Node, solve: Callable[[Node], Node], solve_adjoint: Callable[[Node], Node]) -> Node:
