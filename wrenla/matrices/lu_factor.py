@@ -26,6 +26,7 @@ from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
 from wrenla.planning.expression import Leaf, Node, View, leaf
+from wrenla.procedures.inverse import Determinant
 from wrenla.procedures.solve import SolveFactored
 from wrenla.procedures.ways import largest_of_u
 from wrenla.tracebacks import short_methods
@@ -169,18 +170,23 @@ class LUFactor:
     def slogdet(self) -> SlogdetResult:
         """Return sign and logarithm of |det A|, of a square A."""
         self._needs_square("slogdet")
-        sign, logabs = systems.slogdet_lu(self._factors)
+        if self._matrix is None or not self._sizes:
+            sign, logabs = systems.slogdet_lu(self._factors)
+        else:
+            sign, logabs = results_of(Determinant(True), *self._factors, *self._sizes, self._matrix)
         return SlogdetResult(BigMatrix(sign), BigMatrix(logabs))
 
     def det(self) -> BigMatrix:
         """Return the determinant of a square A."""
         self._needs_square("det")
-        return BigMatrix(systems.det_lu(self._factors))
+        if self._matrix is None or not self._sizes:
+            return BigMatrix(systems.det_lu(self._factors))
+        return BigMatrix(*results_of(Determinant(False), *self._factors, *self._sizes, self._matrix))
 
     def inv(self) -> BigMatrix:
         """Return the inverse of a square A."""
         self._needs_square("inv")
-        return BigMatrix(lu_solve(self._factors, identity(self.lu._node)))
+        return self.solve(BigMatrix(identity(self.lu._node)))
 
     def rcond(self, executor: Executor | None = None, *, norm: float | None = None, **options: Any) -> float:
         """Compute and return an estimate of 1 / (‖A‖₁ ‖A⁻¹‖₁), rarely more than three times too large.

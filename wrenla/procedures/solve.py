@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from wrenla_handler.linalg_errors import (
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Op
 
-__all__ = ["Precision", "SolveFactored", "solve", "solved_with"]
+__all__ = ["Precision", "SolveFactored", "has_grown", "solve", "solved_with"]
 
 Precision = Literal["full", "mixed"]
 
@@ -61,6 +61,11 @@ def solved_with(kind: Solver, factor: Sequence[Node], A: Node, B: Node) -> Node:
     """Return X with A X = B, given the Cholesky factor of A, or LU and pivots."""
     (X,) = results_of(Solve(kind), *factor, A, B)
     return X
+
+
+def has_grown(largest: Any, norms: Any) -> bool:
+    """Tell whether LU is to be looked at, by the largest entry of U and `sizes` of A."""
+    return not largest <= _GROWTH * norms[2]
 
 
 @dataclass(frozen=True)
@@ -96,10 +101,12 @@ class SolveFactored(Procedure):
     """X with op(A) X = B by LU factors that are kept; looked at only if entries have grown much in them.
 
     Its arguments are the factors, the largest entry of U, `sizes` of A, op(A) and B. Without growth LU is
-    backward stable. With it the solution is one of `Solve`.
+    backward stable. With it the solution is one of `Solve`, as it is if the elimination overflows and there
+    is `another` way: for factors that are kept there is none, as each run would make them again.
     """
 
     op: Op = "N"
+    another: bool = False
     follows: str = field(default="refinement, if entries have grown in LU", init=False, repr=False)
 
     def describe(self, *args: Node) -> Sequence[Description]:
@@ -107,9 +114,14 @@ class SolveFactored(Procedure):
 
     def steps(self, *args: Node) -> Steps:
         F, pivots, of_u, of_a, A, B = args
-        grown, norms = yield [Fetch(of_u), Fetch(of_a)]
+        try:
+            F, pivots, grown, norms = yield [F, pivots, Fetch(of_u), Fetch(of_a)]
+        except NotFiniteError:
+            if not self.another:
+                raise
+            return (yield from _trusted(by_lu(LU(F, pivots), "general", self.op), A, B, []))
         precise = np.finfo(result_dtype(F.dtype, B.dtype)).eps == np.finfo(F.dtype).eps
-        if grown <= _GROWTH * norms[2] and precise:
+        if precise and not has_grown(grown, norms):
             return Outcome([lu_solve(LU(F, pivots), B, self.op)])
         return (yield from _trusted(by_lu(LU(F, pivots), "general", self.op), A, B, []))
 

@@ -17,7 +17,7 @@ from wrenla.planning.expression import Node, Operation
 from wrenla.planning.graph import Graph
 from wrenla.run.events import Event, TaskFinished
 
-__all__ = ["Conditioning", "warn_ill_conditioned"]
+__all__ = ["Conditioning", "warn_growth", "warn_ill_conditioned"]
 
 
 class Conditioning:
@@ -65,14 +65,24 @@ class Conditioning:
 
 def warn_ill_conditioned(why: str) -> None:
     """Emit a `scipy.linalg.LinAlgWarning`, in the line of the user's that has asked for the solution."""
+    _warn(
+        f"Ill-conditioned matrix: {why}, below the precision of its dtype, so the solution may have no "
+        "correct digit"
+    )
+
+
+def warn_growth(growth: float) -> None:
+    """Emit a `scipy.linalg.LinAlgWarning`: a determinant is found by factors whose entries have grown."""
+    _warn(
+        f"Determinant: entries grow to {growth:.2g} times their size in the elimination of the matrix, and "
+        "in that of its adjoint, so it may have no correct digit"
+    )
+
+
+def _warn(text: str) -> None:
     from scipy.linalg import LinAlgWarning
 
-    warnings.warn(
-        f"Ill-conditioned matrix: {why}, below the precision of its dtype, so the solution may have no "
-        "correct digit",
-        LinAlgWarning,
-        stacklevel=_depth(),
-    )
+    warnings.warn(text, LinAlgWarning, stacklevel=_depth())
 
 
 def _depth() -> int:
