@@ -15,7 +15,7 @@ from wrenla.evaluate.evaluation import Options
 from wrenla.executors.base import Executor
 from wrenla.matrices.creation import opened
 from wrenla.matrices.factors import CholeskyFactor, pair_solve
-from wrenla.matrices.lu_factor import LUFactor, bare_factor, given_factors, lu_pair
+from wrenla.matrices.lu_factor import LUFactor, given_factors, lu_pair
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
@@ -242,7 +242,7 @@ def open_factor(url: str | os.PathLike[str]) -> CholeskyFactor | LUFactor:
             f"{os.fspath(url)}: this matrix was not saved as a factor: wl.open opens it; of a matrix A, "
             "wl.linalg.cho_factor(A).save(url) and lu_factor(A).save(url) store factors"
         )
-    return given_factors(bare_factor(node), pivots)
+    return given_factors(systems.bare_factor(node), pivots)
 
 
 @short

@@ -9,6 +9,7 @@ import numpy as np
 from wrenla.algorithms import reductions, views
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.gram import gram
+from wrenla.algorithms.solve import refuse_factor
 from wrenla.array_like import flag
 from wrenla.matrices.operands import Operand, as_node, norm_order, vector
 from wrenla.matrices.reductions import Reductions
@@ -93,6 +94,7 @@ class LinearAlgebra(Reductions):
             raise TypeError("cholesky: lower=True and upper=True: one factor is needed, not both")
         upper = flag(upper, "cholesky: upper")
         upper = upper if lower is None else not flag(lower, "cholesky: lower")
+        refuse_factor("cholesky", self._numbers)
         L = cholesky(self._numbers)
         return type(self)(views.flip(L, "C") if upper else L)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -25,7 +24,7 @@ from wrenla.matrices.linear_algebra import SlogdetResult
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
-from wrenla.planning.expression import Leaf, Node, View, leaf
+from wrenla.planning.expression import Node, View, leaf
 from wrenla.procedures.inverse import Determinant
 from wrenla.procedures.solve import SolveFactored
 from wrenla.procedures.ways import largest_of_u
@@ -35,7 +34,7 @@ from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.layout import TileLayout, rows_of_pivots
 from wrenla_handler.tiles.task import Op
 
-__all__ = ["LUFactor", "bare_factor", "given_factors", "lu_pair", "trans_of"]
+__all__ = ["LUFactor", "given_factors", "lu_pair", "trans_of"]
 
 _TRANS: dict[str | int, Op] = {"N": "N", "T": "T", "C": "C", 0: "N", 1: "T", 2: "C"}
 
@@ -289,8 +288,3 @@ def given_factors(F: Node, piv: npt.NDArray[Any], A: Node | None = None) -> LUFa
     """Return the factorization with these factors and pivots, of A if that is known."""
     column = piv.astype(np.int64)[:, np.newaxis]
     return LUFactor(LU(F, array_leaf(column, (max(1, piv.size), 1), own=True)), Cell(), A)
-
-
-def bare_factor(A: Node) -> Node:
-    """Return data that was saved as a factor, without the mark that says so: it is used as one."""
-    return replace(A, op=replace(A.op, factor="")) if isinstance(A.op, Leaf) else A
