@@ -189,12 +189,14 @@ def _without_subnormals(t: Matrix, b: Matrix, side: Side, rows: bool) -> Matrix:
 
     They are `rows` of t, or columns, and rows of b for "L". Powers of two round nothing.
     """
-    diagonal = t.diagonal()
-    sizes = np.maximum(abs(diagonal.real), abs(diagonal.imag))
-    limits = np.finfo(t.dtype)
-    small = np.flatnonzero((sizes > 0) & (sizes < limits.tiny))
-    if not small.size:
+    diagonal, limits = t.diagonal(), np.finfo(t.dtype)
+    sizes = abs(diagonal.real)
+    if t.dtype.kind == "c":
+        sizes = np.maximum(sizes, abs(diagonal.imag))
+    below = sizes < limits.tiny
+    if not below.any():
         return t
+    small = np.flatnonzero(below & (sizes > 0))
     t = t.copy(order="F")
     c = 2.0 ** (limits.nmant + 2)
     with np.errstate(all="ignore"):  # what overflows is a solution that does
