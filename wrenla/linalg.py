@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from wrenla.algorithms import solve as systems
 from wrenla.algorithms.triangular import solve_triangular as triangular_node
 from wrenla.algorithms.views import flip
 from wrenla.array_like import flag
@@ -31,6 +30,7 @@ from wrenla.matrices.linear_algebra import SlogdetResult
 from wrenla.matrices.lu_factor import LUFactor, trans_of
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.operands import Operand, as_node
+from wrenla.procedures import inverse as determinants
 from wrenla.procedures.report import SolveReport
 from wrenla.tracebacks import short
 from wrenla.vocabulary import refuse_others
@@ -274,6 +274,12 @@ def det(a: Operand, /, **others: Any) -> BigMatrix:
     A product of many numbers may overflow, or come to zero, where `slogdet` gives its logarithm. SciPy's
     ``overwrite_a`` and ``check_finite`` may be given and change nothing.
 
+    Warns
+    -----
+    scipy.linalg.LinAlgWarning
+        When computed, if entries grow much in the elimination of `a` and in that of its adjoint, which is
+        tried then.
+
     Examples
     --------
     >>> import numpy as np, wrenla as wl
@@ -281,7 +287,7 @@ def det(a: Operand, /, **others: Any) -> BigMatrix:
     -2.0
     """
     refuse_others("det", others, ["a"], ["overwrite_a", "check_finite"])
-    return BigMatrix(systems.det(as_node(a)))
+    return BigMatrix(determinants.det(as_node(a)))
 
 
 @short
@@ -295,6 +301,9 @@ def inv(a: Operand, /, **others: Any) -> BigMatrix:
     ------
     SingularMatrixError
         When computed, if the matrix is singular.
+    LinAlgError
+        When computed, if entries have grown so much in the elimination that no way gives residuals that HPL's
+        criterion accepts. Without growth LU is backward stable, and nobody looks.
 
     Examples
     --------
@@ -304,7 +313,7 @@ def inv(a: Operand, /, **others: Any) -> BigMatrix:
            [ 0.5,  0. ]])
     """
     refuse_others("inv", others, ["a"], ["overwrite_a", "check_finite"])
-    return BigMatrix(systems.inv(as_node(a)))
+    return BigMatrix(determinants.inv(as_node(a)))
 
 
 @short

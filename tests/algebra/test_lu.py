@@ -177,6 +177,20 @@ def test_nearly_singular_matrix_warns() -> None:
         wl.from_array(a, tile=5).solve(np.ones(12)).compute()
 
 
+@pytest.mark.parametrize("trans", ["N", "T", "C"])
+def test_warning_of_given_factors_is_about_the_factor(trans: Any) -> None:
+    """Of this matrix rcond is 1/60; of its U it is less than 1e-17, and the matrix is not known."""
+    pair = scipy.linalg.lu_factor(gallery.wilkinson(60, "complex128"))
+    with pytest.warns(scipy.linalg.LinAlgWarning) as told:
+        wl.linalg.lu_solve(pair, np.ones(60), trans).compute()
+    assert [str(each.message).partition(",")[0] for each in told] == [
+        "Ill-conditioned factor U of P A = L U: rcond is at most 1.73e-18"
+    ]
+    triangle = np.diag(np.logspace(0, -20, 9))
+    with pytest.warns(scipy.linalg.LinAlgWarning, match="Ill-conditioned matrix: rcond is at most 1e-20,"):
+        wl.linalg.solve_triangular(wl.from_array(triangle, tile=4), np.ones(9)).compute()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1j * np.inf])
 def test_not_finite_number_names_its_column(value: complex) -> None:
     """LAPACK pivots on infinity, and returns a solution without a trace of it."""

@@ -331,3 +331,48 @@ def test_factor_of_less_precision_is_refined() -> None:
     x = wl.linalg.lu_factor(wl.from_array(a, tile=TILE)).solve(b)
     assert gallery.solve_error(a.astype("float64"), x.compute(), b) <= SOLVE_GATE
     assert x.report is not None
+
+
+ENDS = [
+    ("pos", 1e10, 2.0**-1000, "float64"),
+    ("gen", 1e10, 2.0**-987, "float64"),  # pivots are not smaller than normal numbers
+    ("pos", 1e3, 2.0**-120, "complex64"),
+    ("gen", 1e3, 2.0**-116, "complex64"),
+    ("pos", 1e3, 2.0**1013, "float64"),
+    ("gen", 1e3, 2.0**117, "float32"),
+]
+"""Matrices whose inverses are beyond the range, or at its other end."""
+
+
+@pytest.mark.parametrize(("way", "kappa", "scale", "dtype"), ENDS)
+def test_condition_does_not_depend_on_the_scale(way: str, kappa: float, scale: float, dtype: str) -> None:
+    a = with_condition(N, kappa, dtype)
+    if way == "gen":
+        a = gallery.orthogonal(N, dtype) @ a
+    A = wl.from_array((a * scale).astype(dtype), tile=TILE)
+    x = A.solve((a @ np.ones(N, dtype) * scale).astype(dtype), way)
+    x.compute()  # which warns of nothing
+    assert x.report is not None
+    factor = wl.linalg.cho_factor(A) if way == "pos" else wl.linalg.lu_factor(A)
+    known = 1 / (gallery.norm1(a) * gallery.norm1(np.linalg.inv(a.astype("complex128"))))
+    for rcond in (x.report.rcond, factor.rcond()):
+        assert known / 1.1 <= rcond <= 3 * known
+    if way == "pos":
+        t = np.tril(a).astype("complex128")
+        known = 1 / (gallery.norm1(t) * gallery.norm1(np.linalg.inv(t)))
+        assert known / 1.1 <= wl.linalg.rcond(A.tril()) <= 3 * known
+
+
+def test_condition_does_not_depend_on_the_scale_where_entries_grow() -> None:
+    slow = np.eye(100) - np.eye(100, k=1)  # its pivots are 1, and the largest sum in its inverse is 100
+    a = scipy.linalg.block_diag(gallery.wilkinson(60, "float64"), slow)
+    known = 1 / (gallery.norm1(a) * gallery.norm1(np.linalg.inv(a)))
+    _, report = solved(a * 2.0**-1022, a @ np.ones(160) * 2.0**-1022)
+    assert known / 1.1 <= report.rcond <= 3 * known
+
+
+def test_sums_of_columns_overflow_and_the_condition_does_not() -> None:
+    a = gallery.well_conditioned(N, "float64") * 2.0**1022
+    assert 0.01 < wl.linalg.lu_factor(wl.from_array(a, tile=TILE)).rcond() <= 1
+    assert 0.01 < wl.linalg.cho_factor(wl.from_array(a, tile=TILE)).rcond() <= 1
+    assert 0.001 < wl.linalg.rcond(wl.from_array(a, tile=TILE).tril()) <= 1

@@ -20,8 +20,8 @@ NUMBERS = {
     "getrf": (0,),
     "laswp": (0, 0, -1),
     "tile_sizes": (N, N, 0),
-    "row_sizes": (2, 2),
-    "all_sizes": (2, 0),
+    "row_sizes": (1, 1, 0, 1),
+    "all_sizes": (0, 1),
     "butterfly": (1, 2, 0),
     "inverse": (1,),
 }
@@ -55,7 +55,7 @@ def test_a_row_says_what_its_kernel_makes(name: str) -> None:
     work = np.asfortranarray(a @ a.conj().T + N * np.eye(N))
     takes_real = name in ("combine_sum_squares", "norm_from_sum_squares", "row_sizes", "all_sizes")
     if takes_real:
-        work = np.ones((2, N), order="F")
+        work = np.ones((3 if name == "row_sizes" else 2, N), order="F")
     inputs = Inputs(name, np.asfortranarray(np.tril(a) + 3 * N * np.eye(N)))
     before = work.copy()
     result = FINISHES[name].call(work, inputs)

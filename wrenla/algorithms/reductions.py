@@ -22,6 +22,7 @@ from wrenla_handler.tiles.task import Read, Task
 
 __all__ = [
     "NORMS",
+    "added_in_groups",
     "det_triangular",
     "diagonal",
     "norm",
@@ -98,9 +99,14 @@ def _slogdet(T: Node, sign: str, logabs: str, power: int) -> tuple[Node, Node]:
     return signs, scale(_added_up(make(DiagonalParts(logabs, 1), T), 0, 0), power)
 
 
+def added_in_groups(P: Node, axis: Literal[0, 1]) -> Node:
+    """Return parts along an axis, added up in groups until one task can add up what is left."""
+    return _grouped(P, AddUp(axis, 2, _FAN_IN))
+
+
 def _added_up(P: Node, axis: Literal[0, 1], ndim: int) -> Node:
     """Return the sum of all parts along an axis."""
-    return make(AddUp(axis, ndim), _grouped(P, AddUp(axis, 2, _FAN_IN)))
+    return make(AddUp(axis, ndim), added_in_groups(P, axis))
 
 
 def _laid(P: Node, lay: Lay) -> Node:

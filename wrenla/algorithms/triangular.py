@@ -12,11 +12,13 @@ from wrenla.planning.expression import Description, Node, Operation, make, resul
 from wrenla.planning.strips import products, reverse
 from wrenla_handler.tiles.task import Mask, Read, Task
 
-__all__ = ["solve_triangular", "solve_unit"]
+__all__ = ["SolveFactorU", "solve_triangular", "solve_unit"]
 
 
-def solve_triangular(T: Node, B: Node, uplo: Literal["lower", "upper"]) -> Node:
-    """Return X with T X = B; of T only the named triangle is read."""
+def solve_triangular(
+    T: Node, B: Node, uplo: Literal["lower", "upper"], op: type[SolveTriangular] | None = None
+) -> Node:
+    """Return X with T X = B; of T only the named triangle is read. `op` is by default `SolveTriangular`."""
     rows, cols = T.grid.shape
     if rows != cols:
         raise ValueError(f"solve_triangular: the matrix must be square, not {rows} × {cols}")
@@ -33,7 +35,7 @@ def solve_triangular(T: Node, B: Node, uplo: Literal["lower", "upper"]) -> Node:
     # of the other triangle the diagonal is left: it must not read what is masked there
     if T.structure != uplo:
         T = materialize(T, "mask")
-    return make(SolveTriangular(uplo), T, B)
+    return make((op or SolveTriangular)(uplo), T, B)
 
 
 def solve_unit(T: Node, B: Node, uplo: Literal["lower", "upper"] = "lower") -> Node:
@@ -97,6 +99,13 @@ class SolveUnitTriangular(SolveTriangular):
 
     def factor_power(self, X: Node) -> int:
         return 0
+
+
+@dataclass(frozen=True)
+class SolveFactorU(SolveTriangular):
+    """X with U X = B, or Uᴴ X = B, for the U of P A = L U: it may be ill-conditioned where A is not."""
+
+    factor_name: ClassVar[str] = "factor U of P A = L U"
 
 
 def _diagonal_tile(read: Read, uplo: Literal["lower", "upper"], unit: bool) -> Read:

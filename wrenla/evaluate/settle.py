@@ -23,6 +23,10 @@ from wrenla_handler.tiles.arrays import StoredArray
 __all__ = ["Rehearsed", "Run", "Settled", "has_steps", "is_data", "moves", "parts", "rehearse", "settle"]
 
 
+_FEW = 64
+"""Numbers that are remembered for procedures that ask for the same, as for norms of one matrix."""
+
+
 class Run(NamedTuple):
     """One run of an evaluation.
 
@@ -107,6 +111,9 @@ class _Settling:
         self.follows: dict[str, None] = {}
         self._kept: list[_Running] = []
         self._known: dict[str, Node] = {}
+        self._shared: dict[str, Node] = {}
+        self.numbers: dict[str, Any] = {}
+        """Few numbers each, by key, which procedures have asked for."""
         self._cells = _cells_of(self.roots)
 
     def close(self) -> None:
@@ -152,6 +159,24 @@ class _Settling:
                 self._finish(running, self._nodes(running))
             self._kept.clear()
 
+    def share(self, data: dict[str, Node], ready: Sequence[_Running]) -> None:
+        """Take note of data that is needed again, after the step that has made it.
+
+        Until the next step only: what needs it has it then. To keep it longer would keep its tiles.
+        """
+        needed = set[str]()
+        stack = [node for each in self.running.values() if each not in ready for node in each.expressions()]
+        stack += self.roots
+        while stack:
+            node = stack.pop()
+            if node.key in needed:
+                continue
+            needed.add(node.key)
+            # one at work has been given what it needs
+            if not (isinstance(node.op, Pending) and id(node.op.cell) in self.running):
+                stack.extend(node.args)
+        self._shared = {key: node for key, node in data.items() if key in needed}
+
     def send(self, running: _Running, items: Sequence[Any]) -> None:
         running.go_on(lambda: running.steps.send(items))
         self._ended(running)
@@ -163,7 +188,7 @@ class _Settling:
     def _replaced(self, nodes: Sequence[Node]) -> tuple[list[Node], list[bool]]:
         done: dict[str, tuple[Node, bool]] = {}
         for node in topological(nodes):
-            if (data := self._known.get(node.key)) is not None:
+            if (data := self._known.get(node.key, self._shared.get(node.key))) is not None:
                 done[node.key] = data, False
                 continue
             args = [done[arg.key] for arg in node.args]
@@ -308,10 +333,10 @@ def _together(
     keep, fetch = settling.keep(), []
     for running in ready:
         for each in running.request or ():
-            if isinstance(each, Fetch):
-                fetch.append(each.node)
-            else:
+            if not isinstance(each, Fetch):
                 keep.append(each)
+            elif each.node.key not in settling.numbers:
+                fetch.append(each.node)
     # a procedure looks at what it makes, not at what it is given
     given = [arg for running in ready for arg in running.args]
     heard = {node.key for node in topological([*beside, *given])}
@@ -325,12 +350,15 @@ def _together(
         error.__traceback__ = None  # it is in a circle with the frames of the run, which hold tiles
         return alone
     settling.remember({key: node for key, node in data.items() if key in lasting})
+    settling.share(data, ready)
+    settling.numbers |= {key: array for key, array in arrays.items() if np.size(array) <= _FEW}
+    found = arrays | settling.numbers
     for running in ready:
         _add(running.totals, totals)
         settling.send(
             running,
             [
-                arrays[each.node.key] if isinstance(each, Fetch) else data[each.key]
+                found[each.node.key] if isinstance(each, Fetch) else data[each.key]
                 for each in running.request or ()
             ],
         )

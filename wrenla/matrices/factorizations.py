@@ -307,7 +307,8 @@ def rcond(a: Operand, /, executor: Executor | None = None, **options: Any) -> fl
         case "lower" | "upper":
             H = flip(A, "C")
             ways = (lambda B: systems.solve(A, B)), (lambda B: systems.solve(H, B))
-            return rcond_of(A, norm(A, "1"), *ways, executor, evaluation)
+            norms = [norm(A, order) for order in ("1", "max")]
+            return rcond_of(A, norms, *ways, executor, evaluation)
     return LUFactor.of_matrix(A).rcond(executor, **options)
 
 

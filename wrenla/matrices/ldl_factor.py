@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NoReturn
 
+from wrenla.algorithms import solve as systems
 from wrenla.algorithms.elementwise import elementwise
 from wrenla.algorithms.factorizations.block_lu import Mirrored, slogdet_mixed
 from wrenla.algorithms.factorizations.lu import identity
@@ -14,7 +15,7 @@ from wrenla.evaluate.evaluation import Options, save_node
 from wrenla.evaluate.settle import is_data
 from wrenla.executors.base import Executor
 from wrenla.matrices.linear_algebra import SlogdetResult
-from wrenla.matrices.lu_factor import bare_factor, trans_of
+from wrenla.matrices.lu_factor import trans_of
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
@@ -56,7 +57,7 @@ class LDLFactor:
     def __init__(self, kind: Mirrored, claimed: Node, A: Node, factor: Node | None = None) -> None:
         self._kind, self._claimed, self._matrix, self._cell = kind, claimed, A, Cell()
         if factor is not None:
-            self._factor = bare_factor(factor)
+            self._factor = systems.bare_factor(factor)
         else:
             (self._factor,) = memoized([butterfly_factor(claimed, kind)], self._cell)
 
@@ -138,7 +139,7 @@ class LDLFactor:
         way = by_butterflies(self._factor, self._kind)
         return rcond_of(
             self._factor,
-            matrix_norm(self._matrix, "1") if norm is None else norm,
+            [matrix_norm(self._matrix, "1"), matrix_norm(self._matrix, "max")] if norm is None else norm,
             lambda B: way.solve(way.factor, B),
             lambda B: way.adjoint(way.factor, B),
             executor,

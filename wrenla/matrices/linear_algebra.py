@@ -7,12 +7,13 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 import numpy as np
 
 from wrenla.algorithms import reductions, views
-from wrenla.algorithms import solve as systems
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.gram import gram
+from wrenla.algorithms.solve import refuse_factor
 from wrenla.array_like import flag
 from wrenla.matrices.operands import Operand, as_node, norm_order, vector
 from wrenla.matrices.reductions import Reductions
+from wrenla.procedures.inverse import slogdet
 from wrenla.procedures.report import SolveReport, report_of
 from wrenla.procedures.solve import Precision, solve
 from wrenla.tracebacks import short_methods
@@ -93,6 +94,7 @@ class LinearAlgebra(Reductions):
             raise TypeError("cholesky: lower=True and upper=True: one factor is needed, not both")
         upper = flag(upper, "cholesky: upper")
         upper = upper if lower is None else not flag(lower, "cholesky: lower")
+        refuse_factor("cholesky", self._numbers)
         L = cholesky(self._numbers)
         return type(self)(views.flip(L, "C") if upper else L)
 
@@ -168,8 +170,8 @@ class LinearAlgebra(Reductions):
         return type(self)(reductions.diagonal(self._numbers))
 
     def slogdet(self) -> SlogdetResult:
-        """Return sign and logarithm of |det A|, for positive definite and triangular matrices."""
-        sign, logabs = systems.slogdet(self._numbers)
+        """Return sign and logarithm of |det A|; see `wrenla.linalg.det` for what is warned of."""
+        sign, logabs = slogdet(self._numbers)
         return SlogdetResult(type(self)(sign), type(self)(logabs))
 
     def _needs_matrix(self, what: str) -> None:

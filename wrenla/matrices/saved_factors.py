@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 
+from wrenla.algorithms import solve as systems
 from wrenla.algorithms.factorizations.block_lu import Mirrored
 from wrenla.algorithms.tile_views import from_lower
 from wrenla.matrices.creation import opened
 from wrenla.matrices.factors import CholeskyFactor
 from wrenla.matrices.ldl_factor import LDLFactor
-from wrenla.matrices.lu_factor import LUFactor, bare_factor, given_factors
+from wrenla.matrices.lu_factor import LUFactor, given_factors
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.operands import Operand, as_node
 from wrenla.tracebacks import short
@@ -74,4 +75,4 @@ def open_factor(
             f"{os.fspath(url)}: this matrix was not saved as a factor: wl.open opens it; of a matrix A, "
             "wl.linalg.cho_factor(A).save(url) and lu_factor(A).save(url) store factors"
         )
-    return given_factors(bare_factor(node), pivots, A)
+    return given_factors(systems.bare_factor(node), pivots, A)

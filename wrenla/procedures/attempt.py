@@ -11,10 +11,17 @@ import numpy.typing as npt
 
 from wrenla.algorithms.assemble import block, take
 from wrenla.algorithms.elementwise import elementwise
-from wrenla.algorithms.factorizations.checks import column_maxima, inverse_columns, residual, sizes, starts
+from wrenla.algorithms.factorizations.checks import (
+    balance,
+    column_maxima,
+    inverse_columns,
+    residual,
+    sizes,
+    starts,
+)
 from wrenla.algorithms.procedure import Fetch
 from wrenla.algorithms.reductions import norm
-from wrenla.algorithms.views import scale_columns
+from wrenla.algorithms.views import scale, scale_columns
 from wrenla.planning.expression import Node, result_dtype
 from wrenla.procedures.ways import Way, weights
 
@@ -109,23 +116,35 @@ def attempt(way: Way, A: Node, B: Node, sides: Array | None = None) -> Asking[At
     else:
         X, Y = way.solve(way.factor, C), way.solve(way.factor, S)
     X = way.raised(X, known, result_dtype(A.dtype, B.dtype, dtype))
-    Z = inverse_columns(
-        Y, lambda right: way.solve(way.factor, right), lambda right: way.adjoint(way.factor, right)
-    )
+    Z = _second_bound(way, way.factor, Y)
     R = residual(A, X, B, result_dtype(X.dtype, "float64"))
     numbers = [sizes(A), column_maxima(B), column_maxima(R), column_maxima(X), norm(Y, "1"), norm(Z, "1")]
     numbers += [] if way.grown is None else [way.grown]
     found = yield [*way.factor, X, R, *map(Fetch, numbers)]
     size = len(way.factor)
     (X, R), ((rows, columns, entry), sides, r, x, y, z, *grown) = found[size : size + 2], found[size + 2 :]
-    inverse = max(float(y), float(z)) if np.isfinite(y) and np.isfinite(z) else np.inf
     # A sum along a row may overflow where no entry does: what is smaller only makes the criterion stricter.
     rows, columns = (entry if np.isinf(each) else each for each in (rows, columns))
+    c = 1.0
+    if not (np.isfinite(y) and np.isfinite(z)) and not way.half:  # the inverse may be too large, not rcond
+        c = balance(float(columns))
+        Y = way.solve(found[:size], scale(S, c))
+        y, z = yield [Fetch(norm(Y, "1")), Fetch(norm(_second_bound(way, found[:size], Y, c), "1"))]
+    inverse = max(float(y), float(z)) if np.isfinite(y) and np.isfinite(z) else np.inf
     with np.errstate(all="ignore"):
-        rcond = float(np.float64(1) / columns / (way.scale * inverse))
+        rcond = float(np.float64(c) / (columns * way.scale) / inverse)
         growth = float(grown[0] / entry / way.scale) if grown else None
     norms = Norms(float(rows), float(columns), float(entry), sides)
     return Attempt(way, found[:size], norms, X, R, r, x, growth, rcond)
+
+
+def _second_bound(way: Way, factor: Sequence[Node], Y: Node, c: float = 1.0) -> Node:
+    """Return columns of c A⁻¹ that are probably its largest ones, given Y = c A⁻¹ S."""
+    return inverse_columns(
+        Y,
+        lambda right: way.solve(factor, scale(right, c)),
+        lambda right: way.adjoint(factor, scale(right, c)),
+    )
 
 
 def corrected(found: Attempt, A: Node, B: Node, D: Node) -> Asking[Attempt]:

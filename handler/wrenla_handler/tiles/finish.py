@@ -241,25 +241,31 @@ def _tile_sizes(work: Tile, inputs: Inputs) -> Tile:
 
 
 def _row_sizes(work: Tile, inputs: Inputs) -> Tile:
-    """`_tile_sizes` of a row of tiles, side by side: rows added up, columns one below the other."""
-    height, _ = inputs.task.finish.numbers
+    """`_tile_sizes` of a row of tiles, side by side: what has to be added to that of other rows.
+
+    First the sums down columns, one for each column of the matrix; of a Hermitian one along rows, too, in
+    their places. Then the largest sum along a row, and the largest entry, in the row's place among all.
+    """
+    height, hermitian, row, rows = inputs.task.finish.numbers
     with np.errstate(all="ignore"):
-        rows = work[:height].sum(axis=1)
-    columns = work[height:-1].reshape(-1, order="F")
-    largest = np.max(work[-1], initial=0)
-    return np.concatenate([rows, columns, [largest]]).astype(work.dtype)[:, np.newaxis]
+        along = work[:height].sum(axis=1)
+        columns = work[height:-1].flatten(order="F")
+        if hermitian:  # sums down columns stop at the diagonal, and beyond it those along rows go on
+            part = columns[row * height : (row + 1) * height]
+            part += along[: part.size]
+    peaks = np.zeros((2, rows), work.dtype)
+    peaks[0, row], peaks[1, row] = np.max(along, initial=0), np.max(work[-1], initial=0)
+    return np.concatenate([columns, *peaks])[:, np.newaxis]
 
 
 def _all_sizes(work: Tile, inputs: Inputs) -> Tile:
-    """Largest sum along a row and down a column, and the largest entry, of `_row_sizes` side by side."""
-    height, hermitian = inputs.task.finish.numbers
-    with np.errstate(all="ignore"):
-        rows, columns = work[:height].reshape(-1, order="F"), work[height:-1].sum(axis=1)
-        if hermitian:
-            n = max(rows.size, columns.size)
-            rows = columns = np.pad(rows, (0, n - rows.size)) + np.pad(columns, (0, n - columns.size))
-    found = [np.max(rows, initial=0), np.max(columns, initial=0), np.max(work[-1], initial=0)]
-    return np.asfortranarray(np.array(found, work.dtype)[:, np.newaxis])
+    """Largest sum along a row and down a column, and the largest entry, of the sum of all `_row_sizes`."""
+    hermitian, rows = inputs.task.finish.numbers
+    columns, along, largest = np.split(work[:, 0], [len(work) - 2 * rows, len(work) - rows])
+    column = np.max(columns, initial=0)
+    row = column if hermitian else np.max(along, initial=0)
+    found = np.array([row, column, np.max(largest, initial=0)], work.dtype)
+    return np.asfortranarray(found[:, np.newaxis])
 
 
 def _mirror(conjugate: bool, work: Tile, inputs: Inputs) -> Tile:
