@@ -44,12 +44,12 @@ def getri(a: Matrix) -> int:
     Examples
     --------
     >>> import numpy as np
-    >>> a = np.array([[0.0, 2.0], [4.0, 0.0]], order="F")
+    >>> a = np.array([[1.0, 1.0], [1.0, 3.0]], order="F")
     >>> getri(a)
     0
     >>> a
-    array([[0.  , 0.25],
-           [0.5 , 0.  ]])
+    array([[ 1.5, -0.5],
+           [-0.5,  0.5]])
     >>> getri(np.array([[1.0, 2.0], [0.0, 0.0]], order="F"))
     2
     """
@@ -96,12 +96,12 @@ def hetri(a: Matrix, *, conjugate: bool = True) -> int:
     Examples
     --------
     >>> import numpy as np
-    >>> a = np.array([[0.0, 9.0], [2.0, 0.0]], order="F")
+    >>> a = np.array([[1.0, 9.0], [1.0, -1.0]], order="F")
     >>> hetri(a)
     0
     >>> a
-    array([[0. , 0.5],
-           [0.5, 0. ]])
+    array([[ 0.5,  0.5],
+           [ 0.5, -0.5]])
     """
     a = checked_square("a", a)
     n = a.shape[0]
