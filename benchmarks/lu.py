@@ -34,7 +34,33 @@ def figures(rounds: int) -> list[Figure]:
     found += ratio(f"indefinite solve n = {N}, report included", ours, theirs, 0.75, 1.0)
     for name in ("wrenla_lu", "wrenla_solve", "wrenla_rbt", "wrenla_indefinite"):
         show_profile(c[name])
-    return found + _large(c["wrenla_lu"])
+    return found + _large(c["wrenla_lu"]) + _planned()
+
+
+def _planned() -> list[Figure]:
+    """Plan both ways for many workers, as `butterflies_win` does: nothing is computed."""
+    import wrenla as wl
+    from wrenla.algorithms.factorizations.checks import residual
+    from wrenla.algorithms.factorizations.lu import lu, lu_solve
+    from wrenla.planning.cost_model import ExecutorModel
+    from wrenla.planning.plan import make_plan
+    from wrenla.procedures.ways import butterfly_factor, by_butterflies
+
+    found, sides, edge = [], 32, 2048
+    A = wl.random((sides * edge, sides * edge), tile=edge, seed=1)._node
+    b = wl.zeros((sides * edge, 1), tile=(edge, 1))._node
+    for workers in (16, 64, 256):
+        functions = ExecutorModel(workers, 20e9, 75e6, 0.15, 900, 10 << 30)
+        by_lu = make_plan([lu_solve(lu(A), b)], functions)[0].seconds
+        for kind in ("general", "hermitian"):
+            way = by_butterflies(butterfly_factor(A, kind), kind)
+            X = way.solve(way.factor, b)
+            refined = way.solve(way.factor, residual(A, X, b, X.dtype))
+            planned = make_plan([refined], functions)[0].seconds
+            work = f"{sides} x {sides} tiles of {edge}, {workers} functions, {way.method}, planned"
+            note = f"{by_lu:.0f} s, {planned:.0f} s"
+            found.append(Figure(work, "seconds of LU / of this", by_lu / planned, 1, 2, note=note))
+    return found
 
 
 def _large(small: Contestant) -> list[Figure]:

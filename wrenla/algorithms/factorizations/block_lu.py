@@ -14,9 +14,10 @@ from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.elementwise import elementwise
 from wrenla.algorithms.factorizations.lu import laid_column
 from wrenla.algorithms.reductions import slogdet_of_tiles
+from wrenla.algorithms.triangular import substitution
 from wrenla.algorithms.views import factor, flip
 from wrenla.planning.expression import Description, Node, Operation, make, result_dtype
-from wrenla.planning.strips import products, reverse
+from wrenla.planning.strips import products
 from wrenla_handler.tiles.arrays import Bundle
 from wrenla_handler.tiles.task import Task
 from wrenla_kernels import butterfly_logdet
@@ -163,15 +164,8 @@ class SolveBlocks(Operation):
 
     def tasks(self, X: Node) -> Iterator[Task]:
         T, B = X.args
-        N, R = X.grid.counts
-        lower = self.uplo == "lower"
-        for i in range(N) if lower else reversed(range(N)):
-            start, stop = (0, i) if lower else (i + 1, N)
-            for r in range(R):
-                terms = products(T.row(i, start, stop), X.column(r, start, stop), -1)
-                if not lower:  # oldest first: the last rows are finished first
-                    terms = reverse(terms)
-                if self.unit:
-                    yield X.task(i, r, base=B.reads(i, r), terms=terms)
-                else:
-                    yield X.task(i, r, base=B.reads(i, r), terms=terms, finish="times_left", args=(T[i, i],))
+        for i, r, terms in substitution(X, self.uplo):
+            if self.unit:
+                yield X.task(i, r, base=B.reads(i, r), terms=terms)
+            else:
+                yield X.task(i, r, base=B.reads(i, r), terms=terms, finish="times_left", args=(T[i, i],))
