@@ -15,7 +15,7 @@ from wrenla.errors import Lost, WorkerDied
 
 from .system import general, matrix, n
 
-CALLS = 200
+CALLS = 80
 
 FAULTS = {
     "throttle 30 %": {"kind": "throttle", "share": 0.3, "seed": 1},
