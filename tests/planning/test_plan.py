@@ -65,7 +65,7 @@ WAYS: dict[str, Callable[[Tile], wl.BigMatrix]] = {
 
 
 @pytest.mark.parametrize("way", sorted(WAYS))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     tile=st.one_of(st.integers(150, N), st.tuples(*[st.sampled_from([60, 200, N])] * 2)),
     allowed=st.integers(1 << 18, 1 << 22),
