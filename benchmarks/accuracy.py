@@ -69,8 +69,8 @@ class Accuracy:
         "computed in extended precision, for two right-hand sides: random numbers, and A times ones. The "
         f"larger one counts. At most {GATE:g} passes (reached), at most {HEALTHY:g} is healthy (goal). "
         "Refused: wrenla raises, and SciPy raises or misses. `said` is `assume_a`; `warns` is a "
-        "LinAlgWarning; `rbt` is ours after random butterflies. dask.array's LU takes equal chunks only: its chunk, the divisor of n that is nearest "
-        "to our tile, is in parentheses."
+        "LinAlgWarning; `rbt` is ours after random butterflies. dask.array's LU takes equal chunks only: its "
+        "chunk, the divisor of n that is nearest to our tile, is in parentheses."
     )
 
     matrix: str
