@@ -134,6 +134,34 @@ def test_nearly_singular_matrix_is_left_to_pivoting() -> None:
     assert given_up.startswith("LU after random butterflies: nearly singular")
 
 
+def same_rows(n: int, kind: str, seed: int) -> Array:
+    """Return a matrix with two equal rows, which is singular to the last bit."""
+    a = indefinite(n, "float64", seed=seed) if kind == "her" else gallery.normal((n, n), "float64", seed)
+    a[7] = a[3]
+    if kind == "her":
+        a[:, 7] = a[:, 3]
+        a[7, 7] = a[3, 3] = a[3, 7] = a[7, 3]
+    return a
+
+
+@pytest.mark.parametrize("kind", ["gen", "her"])
+def test_a_singular_matrix_is_noticed_whatever_the_right_hand_side(kind: str) -> None:
+    """In the range of A a step of refinement hardly moves a solution, and zero says nothing at all."""
+    for seed in {"gen": (2, 65), "her": (0, 62)}[kind]:  # about one in twenty is not noticed by such a step
+        a = same_rows(100, kind, seed)
+        for b in (a @ np.ones(100), a[:, 11], np.zeros(100), a @ np.ones((100, 70))):
+            x = wl.from_array(a, tile=4).solve(b, kind, method="rbt")
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                try:
+                    kept = x.persist()
+                except SingularMatrixError:
+                    continue
+            assert any(issubclass(each.category, scipy.linalg.LinAlgWarning) for each in caught)
+            assert kept.report is not None
+            assert kept.report.rcond < gallery.unit_roundoff("float64")
+
+
 def test_not_finite_numbers_are_named() -> None:
     for kind in ("gen", "her"):
         a, b = indefinite(N, "float64"), np.ones(N)

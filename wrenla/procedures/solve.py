@@ -112,8 +112,8 @@ class Solve(Procedure):
 
     The first way is Cholesky or LU with partial pivoting. If the residual is not small, it is refined
     (LAPACK: gerfs); if that does not help, as where entries grow in the elimination, LU of Aᴴ is tried, in
-    which they hardly grow then, and random butterflies after that. What comes back meets HPL's criterion, ‖b − A x‖ ≤ 16 u (‖A‖ ‖x‖ + ‖b‖) n in
-    the maximum norm, for each right-hand side; or there is an error.
+    which they hardly grow then, and random butterflies after that. What comes back meets HPL's criterion,
+    ‖b − A x‖ ≤ 16 u (‖A‖ ‖x‖ + ‖b‖) n in the maximum norm, for each right-hand side; or there is an error.
 
     With N × N tiles, N up to 64, and one tile column of B, beside Cholesky and two substitutions:
     N(N+1)/2 + 14 N + 11 tasks, 7 N² + 22 N + 4 reads of tiles, and 4 N + 6 waves. With more, reductions take
