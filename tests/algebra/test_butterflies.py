@@ -265,6 +265,48 @@ def test_determinant_of_a_small_matrix_has_its_size_and_sign() -> None:
         assert factor.det().compute() == pytest.approx(np.linalg.det(a))
 
 
+SINGULAR_TILES: dict[str, Array] = {
+    "zero": np.zeros((12, 12)),
+    "all ones": np.ones((12, 12)),
+    "zeros on the diagonal": np.diag([1.0, 2, 3, 0, 0, 0, 1, 1, 1, 1, 1, 1]),
+    "subnormal": np.diag([-1e-310] + [1e-310] * 11),
+}
+
+
+@pytest.mark.parametrize("name", SINGULAR_TILES)
+def test_a_singular_tile_of_a_factor_is_left_to_pivoting(name: str) -> None:
+    a, b = SINGULAR_TILES[name], np.full(12, 1e-310)
+    factor = wl.linalg.ldl_factor(wl.from_array(a, tile=4))
+    sign, logabs = np.linalg.slogdet(a)
+    assert factor.slogdet().sign.compute() == sign
+    assert factor.slogdet().logabsdet.compute() == pytest.approx(logabs)
+    assert factor.det().compute() == 0
+    if sign:
+        assert np.array_equal(factor.solve(b).compute(), np.r_[-1.0, np.ones(11)])
+        return
+    with pytest.raises(SingularMatrixError) as raised:
+        factor.solve(b).compute()
+    assert scipy.linalg.lu(a)[2][(raised.value.index,) * 2] == 0, "a pivot of A, not of what was mixed"
+
+
+@pytest.mark.parametrize("entry", [np.nan, np.inf])
+def test_what_is_not_finite_in_a_factored_matrix_is_named(entry: float) -> None:
+    factor = wl.linalg.ldl_factor(wl.from_array(np.diag([1.0] * 11 + [entry]), tile=4))
+    for result in (factor.solve(np.ones(12)), factor.inv(), factor.det(), factor.slogdet().sign):
+        with pytest.raises(NotFiniteError) as raised:
+            result.compute()
+        assert raised.value.column == 11
+
+
+def test_logarithm_of_a_determinant_has_the_precision_of_its_matrix() -> None:
+    for dtype in DTYPES:
+        factor = wl.linalg.ldl_factor(wl.from_array(indefinite(20, dtype), tile=8))
+        expected = np.linalg.slogdet(indefinite(20, dtype))
+        found = factor.slogdet()
+        assert found.sign.dtype == expected.sign.dtype
+        assert found.logabsdet.dtype == expected.logabsdet.dtype
+
+
 def test_saved_factor_is_opened_with_its_matrix(tmp_path: Path) -> None:
     for dtype, hermitian in (("float64", True), ("complex128", True), ("complex128", False)):
         a = indefinite(N, dtype, "her" if hermitian else "sym")

@@ -122,7 +122,9 @@ class Solve(Procedure):
 
     kind: Solver
     follows: str = field(
-        default="refinement, and LU of the adjoint, if the residual is too large", init=False, repr=False
+        default="refinement, LU of the adjoint, random butterflies, if the residual is too large",
+        init=False,
+        repr=False,
     )
 
     def describe(self, *args: Node) -> Sequence[Description]:
