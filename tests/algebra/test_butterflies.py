@@ -307,6 +307,12 @@ def test_logarithm_of_a_determinant_has_the_precision_of_its_matrix() -> None:
         assert found.logabsdet.dtype == expected.logabsdet.dtype
 
 
+def test_no_right_hand_side_has_a_solution_of_its_dtype() -> None:
+    for n, k, b, expected in ((4, 0, "float32", "float64"), (0, 2, "complex64", "complex128")):
+        x = wl.linalg.ldl_factor(np.eye(n)).solve(np.zeros((n, k), b)).compute()
+        assert (x.shape, x.dtype) == ((n, k), expected)
+
+
 def test_saved_factor_is_opened_with_its_matrix(tmp_path: Path) -> None:
     for dtype, hermitian in (("float64", True), ("complex128", True), ("complex128", False)):
         a = indefinite(N, dtype, "her" if hermitian else "sym")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, NoReturn
 
 from wrenla.algorithms import solve as systems
+from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.elementwise import elementwise
 from wrenla.algorithms.factorizations.block_lu import Mirrored, slogdet_mixed
 from wrenla.algorithms.factorizations.lu import identity
@@ -19,7 +20,7 @@ from wrenla.matrices.lu_factor import trans_of
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
-from wrenla.planning.expression import Node
+from wrenla.planning.expression import Node, result_dtype
 from wrenla.procedures.inverse import DeterminantMixed
 from wrenla.procedures.solve import solved_by_butterflies
 from wrenla.procedures.ways import SEEDS, butterfly_factor, by_butterflies
@@ -92,7 +93,7 @@ class LDLFactor:
 
     def _solved(self, B: Node) -> Node:
         if not min(*self.shape, *B.grid.shape):
-            return B
+            return copy(B, result_dtype(self._factor.dtype, B.dtype))
         return solved_by_butterflies(self._kind, self._factor, self._claimed, self._matrix, B)
 
     def slogdet(self) -> SlogdetResult:
