@@ -84,9 +84,9 @@ def slogdet_triangular(T: Node, power: int = 1) -> tuple[Node, Node]:
     return _slogdet(_square_tiles(T), "sign_part", "logabs_part", power)
 
 
-def slogdet_of_tiles(D: Node, power: int = 1) -> tuple[Node, Node]:
+def slogdet_of_tiles(D: Node) -> tuple[Node, Node]:
     """Return the same of the block diagonal matrix that the diagonal tiles of a matrix are."""
-    return _slogdet(_square_tiles(D), "sign_of_tile", "logabs_of_tile", power)
+    return _slogdet(_square_tiles(D), "sign_of_tile", "logabs_of_tile", 1)
 
 
 def det_triangular(T: Node) -> Node:

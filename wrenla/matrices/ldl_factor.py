@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Literal, NoReturn
 
 from wrenla.algorithms import solve as systems
+from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.elementwise import elementwise
 from wrenla.algorithms.factorizations.block_lu import Mirrored, slogdet_mixed
 from wrenla.algorithms.factorizations.lu import identity
 from wrenla.algorithms.flips import flip
-from wrenla.algorithms.procedure import Cell, memoized
+from wrenla.algorithms.procedure import Cell, memoized, results_of
 from wrenla.algorithms.reductions import norm as matrix_norm
 from wrenla.evaluate.evaluation import Options, save_node
 from wrenla.evaluate.settle import is_data
@@ -19,7 +20,8 @@ from wrenla.matrices.lu_factor import trans_of
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
-from wrenla.planning.expression import Node
+from wrenla.planning.expression import Node, result_dtype
+from wrenla.procedures.inverse import DeterminantMixed
 from wrenla.procedures.solve import solved_by_butterflies
 from wrenla.procedures.ways import SEEDS, butterfly_factor, by_butterflies
 from wrenla.tracebacks import short_methods
@@ -91,22 +93,27 @@ class LDLFactor:
 
     def _solved(self, B: Node) -> Node:
         if not min(*self.shape, *B.grid.shape):
-            return B
+            return copy(B, result_dtype(self._factor.dtype, B.dtype))
         return solved_by_butterflies(self._kind, self._factor, self._claimed, self._matrix, B)
 
     def slogdet(self) -> SlogdetResult:
         """Return sign and logarithm of |det A|.
 
         The determinant is that of a matrix nearby: its relative error is about the condition number times
-        the `backward_error` of a solution before refinement, mostly 1e-14 to 1e-11.
+        the `backward_error` of a solution before refinement, mostly 1e-14 to 1e-11. If a tile is singular,
+        as in a singular matrix, it is found by LU with partial pivoting.
         """
-        sign, logabs = slogdet_mixed(self._factor, SEEDS[self._kind][0])
+        sign, logabs = self._slogdet()
         return SlogdetResult(BigMatrix(sign), BigMatrix(logabs))
 
     def det(self) -> BigMatrix:
         """Return the determinant of A, as precise as `slogdet`."""
-        sign, logabs = slogdet_mixed(self._factor, SEEDS[self._kind][0])
+        sign, logabs = self._slogdet()
         return BigMatrix(elementwise("multiply", sign, elementwise("exp", logabs)))
+
+    def _slogdet(self) -> tuple[Node, ...]:
+        found = slogdet_mixed(self._factor, SEEDS[self._kind][0])
+        return results_of(DeterminantMixed(), *found, self._claimed) if min(self.shape) else found
 
     def inv(self) -> BigMatrix:
         """Return the inverse of A: each column is a solution, looked at."""

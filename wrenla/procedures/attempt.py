@@ -25,7 +25,17 @@ from wrenla.algorithms.views import scale, scale_columns
 from wrenla.planning.expression import Node, result_dtype
 from wrenla.procedures.ways import Way, weights
 
-__all__ = ["ACCEPTED", "GOOD", "Asking", "Attempt", "attempt", "corrected", "refine"]
+__all__ = [
+    "ACCEPTED",
+    "GOOD",
+    "Asking",
+    "Attempt",
+    "attempt",
+    "corrected",
+    "of_columns",
+    "refine",
+    "with_starts",
+]
 
 ACCEPTED = 16.0
 """Residual up to which a solution is accepted, in units of u (‖A‖ ‖x‖ + ‖b‖) n: HPL's criterion."""
@@ -103,13 +113,17 @@ class Attempt:
 def attempt(way: Way, A: Node, B: Node, sides: Array | None = None) -> Asking[Attempt]:
     """Factor and solve in one run, with all that tells how good the solution is.
 
-    `sides` are the largest entries of the right-hand sides; a factor of half the precision needs them.
+    `sides` are the largest entries of the right-hand sides; a factor of half the precision needs them. If the
+    way is not certain, B is what `with_starts` returns.
     """
     (n, k), edge, dtype = B.grid.shape, way.factor[0].grid.tile[0], way.factor[0].dtype
     known = np.ones(k) if sides is None else sides
     C, S = way.rounded(B, known), starts(n, edge, dtype)
     t = S.grid.shape[1]
-    if k <= _NARROW:  # the factor is read once for both
+    if not way.certain:
+        X = way.solve(way.factor, C)
+        Y = take(X, slice(n), slice(k - t, k), (edge, t))
+    elif k <= _NARROW:  # the factor is read once for both
         both = way.solve(way.factor, block([[C, S]], (edge, k + t)))
         X = take(both, slice(n), slice(k), (edge, B.grid.tile[1]), B.ndim)
         Y = take(both, slice(n), slice(k, k + t), (edge, t))
@@ -136,6 +150,25 @@ def attempt(way: Way, A: Node, B: Node, sides: Array | None = None) -> Asking[At
         growth = float(grown[0] / entry / way.scale) if grown else None
     norms = Norms(float(rows), float(columns), float(entry), sides)
     return Attempt(way, found[:size], norms, X, R, r, x, growth, rcond)
+
+
+def with_starts(way: Way, B: Node) -> Node:
+    """Return right-hand sides, and beside them the vectors that the estimate of the condition begins with.
+
+    They tell how far a factor is from A where B does not: it may be zero, or in the range of a singular A.
+    """
+    (n, k), edge = B.grid.shape, way.factor[0].grid.tile[0]
+    S = starts(n, edge, way.factor[0].dtype)
+    width = k + S.grid.shape[1]
+    return block([[B, S]], (edge, width if width <= _NARROW else B.grid.tile[1]))
+
+
+def of_columns(found: Attempt, B: Node) -> Attempt:
+    """Return an attempt for `with_starts` of B as one for B alone."""
+    (n, k), edge = B.grid.shape, found.X.grid.tile[0]
+    X, R = (take(each, slice(n), slice(k), (edge, B.grid.tile[1]), B.ndim) for each in (found.X, found.R))
+    norms = found.norms._replace(sides=found.norms.sides[:k])
+    return replace(found, X=X, R=R, r=found.r[:k], x=found.x[:k], norms=norms)
 
 
 def _second_bound(way: Way, factor: Sequence[Node], Y: Node, c: float = 1.0) -> Node:

@@ -21,7 +21,7 @@ from wrenla.procedures.ways import largest_of_u
 from wrenla.run.conditioning import warn_growth
 from wrenla_handler.linalg_errors import NotFiniteError
 
-__all__ = ["Determinant", "det", "inv", "slogdet"]
+__all__ = ["Determinant", "DeterminantMixed", "det", "inv", "slogdet"]
 
 
 def inv(A: Node) -> Node:
@@ -109,6 +109,27 @@ class Determinant(Procedure):
         parts = _parts(F, self.logarithm)
         *found, grown, norms = yield [*parts, Fetch(of_u), Fetch(of_a)]
         return found, float(grown), norms
+
+
+@dataclass(frozen=True)
+class DeterminantMixed(Procedure):
+    """Sign and logarithm of a determinant that block factors tell; by LU if one of their tiles is singular.
+
+    Its arguments are sign and logarithm by the block factors, and A.
+    """
+
+    follows: str = field(default="LU with partial pivoting, if a tile is singular", init=False, repr=False)
+
+    def describe(self, *args: Node) -> Sequence[Description]:
+        return [node.description for node in args[:2]]
+
+    def steps(self, *args: Node) -> Steps:
+        sign, logabs, A = args
+        *found, s, value = yield [sign, logabs, Fetch(sign), Fetch(logabs)]
+        if np.isfinite(s) and np.isfinite(value):
+            return Outcome(found)
+        F = lu(A)
+        return (yield from Determinant(True).steps(*F, largest_of_u(F), sizes(A), A))
 
 
 def _parts(F: LU, logarithm: bool) -> list[Node]:

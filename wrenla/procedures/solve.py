@@ -122,7 +122,9 @@ class Solve(Procedure):
 
     kind: Solver
     follows: str = field(
-        default="refinement, and LU of the adjoint, if the residual is too large", init=False, repr=False
+        default="refinement, LU of the adjoint, random butterflies, if the residual is too large",
+        init=False,
+        repr=False,
     )
 
     def describe(self, *args: Node) -> Sequence[Description]:
@@ -237,19 +239,27 @@ class SolveMixed(Procedure):
         try:
             found = yield from attempt(way, A, B, sides)
             found = yield from refine(found, A, B, good, most=30)
-            if not (found.errors() <= good).all():
+            stalled = not (found.errors() <= good).all()
+            if stalled:
                 found = yield from refine_by_gmres(found, A, B, good)
-                if (found.errors() <= good).all():
-                    found = replace(found, rcond=(yield from estimate_condition(found, A, good)))
+            # nearer to a singular matrix the factor has a condition of its own, and not that of A
+            near = 10 * np.sqrt(A.grid.shape[0]) * np.finfo(way.factor[0].dtype).eps
+            untold = stalled or not found.rcond > near or (found.growth or 0) > GROWTH
+            if untold and (found.errors() <= good).all():
+                found = replace(found, rcond=(yield from estimate_condition(found, A, good)))
         except (NotFiniteError, NotPositiveDefiniteError, SingularMatrixError) as error:
             yield from refuse_not_finite(A, B)
             given_up.append(f"{way.method}: {in_short(error)}")
         else:
             worst = float(found.errors().max())
-            if worst <= good:
+            if worst <= good and not np.isnan(found.rcond):
                 return accepted(found, given_up)
             yield from refuse_not_finite(A, B)
-            given_up.append(f"{way.method}: refinement stalled at {worst:.2g} units of HPL's criterion")
+            given_up.append(
+                f"{way.method}: other right-hand sides are not solved for"
+                if worst <= good
+                else f"{way.method}: refinement stalled at {worst:.2g} units of HPL's criterion"
+            )
         first = by_cholesky(cholesky(claimed)) if self.kind == "pos" else by_lu(lu(claimed), self.kind)
         return (yield from trusted([lambda: first, *_others(A)], A, B, given_up))
 

@@ -11,7 +11,16 @@ import numpy as np
 from wrenla.algorithms.factorizations.checks import column_maxima
 from wrenla.algorithms.procedure import Fetch, Outcome, Steps
 from wrenla.planning.expression import Node
-from wrenla.procedures.attempt import ACCEPTED, GOOD, Asking, Attempt, attempt, refine
+from wrenla.procedures.attempt import (
+    ACCEPTED,
+    GOOD,
+    Asking,
+    Attempt,
+    attempt,
+    of_columns,
+    refine,
+    with_starts,
+)
 from wrenla.procedures.gmres import estimate_condition
 from wrenla.procedures.report import SolveReport
 from wrenla.procedures.ways import Way
@@ -37,16 +46,19 @@ def trusted(ways: Sequence[Callable[[], Way]], A: Node, B: Node, given_up: list[
         way, is_last = make(), number == len(ways) - 1
         first_judge, judged = way.certain and not judged, judged or way.certain
         try:
-            first = yield from attempt(way, A, B)
+            asked = B if way.certain else with_starts(way, B)
+            first = yield from attempt(way, A, asked)
             good = GOOD if way.certain else 1 / np.sqrt(A.grid.shape[0])
             anyway = not (way.certain or _tells_condition(first))
-            found = yield from refine(first, A, B, good, anyway=anyway)
+            found = yield from refine(first, A, asked, good, anyway=anyway)
         except (NotFiniteError, NotPositiveDefiniteError, SingularMatrixError) as error:
             yield from refuse_not_finite(A, B)
             if first_judge and not isinstance(error, NotFiniteError):
                 raise
             given_up.append(f"{way.method}: {in_short(error)}")
             continue
+        told = _tells_condition(first, found.moved) and bool((found.errors() <= ACCEPTED).all())
+        found = found if way.certain else of_columns(found, B)
         worst = float(found.errors().max())
         if worst > ACCEPTED or np.isnan(worst):
             yield from refuse_not_finite(A, B)
@@ -56,13 +68,16 @@ def trusted(ways: Sequence[Callable[[], Way]], A: Node, B: Node, given_up: list[
                 else f"{way.method}: a solution that is not finite"
             )
             continue
-        told, grown = _tells_condition(first, found.moved), (found.growth or 0) > GROWTH
         if not (told or way.certain or is_last):
             given_up.append(f"{way.method}: nearly singular (rcond about {first.rcond:.2g})")
             continue
-        if grown or (found.steps and not told):  # with growth a right-hand side is solved for by chance
+        # with growth a right-hand side is solved for by chance
+        if (found.growth or 0) > GROWTH or (not told and (found.steps or not way.certain)):
             found = replace(found, rcond=(yield from estimate_condition(found, A, GOOD)))
         if not np.isnan(found.rcond):
+            if not way.certain:
+                (X,) = yield [found.X]  # a part of others' so far
+                found = replace(found, X=X)
             return accepted(found, given_up)
         given_up.append(f"{way.method}: other right-hand sides are not solved for")
     raise LinAlgError(
@@ -76,7 +91,8 @@ def _tells_condition(first: Attempt, moved: float = np.inf) -> bool:
 
     That is so if A is much farther from a singular matrix than the two are from each other; or a little
     farther, and a step of refinement hardly `moved` the solution. If A is singular, the factor of a matrix
-    nearby has a condition of the order of their distance, and a step moves the solution by its own size.
+    nearby has a condition of the order of their distance, and a step moves the solution by its own size;
+    but not that of a right-hand side in the range of A, so others are looked at, too: see `with_starts`.
     """
     u = float(np.finfo(first.X.dtype).eps) / 2
     apart = max(first.backward()[0], 100 * u)

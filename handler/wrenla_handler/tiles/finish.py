@@ -173,11 +173,14 @@ _INVERSES: dict[int, Callable[[Tile], int]] = {
 
 
 def _inverse(work: Tile, inputs: Inputs) -> Tile:
-    """Inverse of a general (0), Hermitian (1) or symmetric (2) tile."""
+    """Inverse of a general (0), Hermitian (1) or symmetric (2) tile; NaN if there is none.
+
+    That is no error: a tile of a matrix that has been mixed may be singular where the matrix is not, and an
+    error would keep who uses the factor from another way.
+    """
     (kind,) = inputs.task.finish.numbers
-    info = _INVERSES[kind](work)
-    if info:
-        raise SingularMatrixError(inputs.task.origin[0] + info - 1)
+    if _INVERSES[kind](work):
+        work[...] = np.nan
     return work
 
 

@@ -71,7 +71,7 @@ def slogdet_mixed(F: Node, seed: int) -> tuple[Node, Node]:
     sign, logabs = slogdet_of_tiles(F)  # of the inverses
     W = butterfly_logdet(seed, _DEPTH, F.grid.shape[0])
     return elementwise("conjugate", sign), elementwise(
-        "subtract", elementwise("negative", logabs), (2 * W, "float64")
+        "subtract", elementwise("negative", logabs), (2 * W, "")
     )
 
 
@@ -115,6 +115,8 @@ class BlockLU(Operation):
         D[k] = S[k, k]⁻¹                 by LAPACK's getri with exchanges inside of the tile, hetri, or sytri
         U[k, j] = S[k, j]                k < j
         L[i, k] = S[i, k] D[k]           i > k; of a Hermitian A it is U[k, i]ᴴ D[k]: one product
+
+    If S[k, k] is singular, D[k] is NaN, and so is what is made of it.
 
     D of a Hermitian matrix has to be the inverse of a Hermitian one, as hetri's is: the mirrored half of
     another inverse loses the square of the condition of S[k, k].
