@@ -12,8 +12,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from wrenla.algorithms.assemble import rechunk
-from wrenla.algorithms.elementwise import elementwise
+from wrenla.algorithms.assemble import copy, rechunk, take
 from wrenla.algorithms.views import flip, scale
 from wrenla.planning.expression import Description, Node, Operation, make
 from wrenla_handler.tiles.finish import FINISHES
@@ -32,7 +31,7 @@ __all__ = [
     "trace",
 ]
 
-NORMS = ("fro", "1", "-1", "inf", "-inf", "max", "1/fro")
+NORMS = ("fro", "1", "-1", "inf", "-inf", "max")
 
 _FAN_IN = 64
 """Parts that one task puts together: they are small, so it is their number that takes time."""
@@ -47,24 +46,30 @@ def sum_over(A: Node, axis: Literal[0, 1] | None) -> Node:
     return _added_up(make(Parts("column_sums", 1, 1), sum_over(A, 1)), 0, 0)
 
 
-def diagonal(A: Node) -> Node:
-    """Return the diagonal as a vector."""
-    return make(DiagonalParts("diagonal", None), _square_tiles(A))
+def diagonal(A: Node, offset: int = 0) -> Node:
+    """Return the entries (i, i + offset) as a vector; none if they are outside of the matrix."""
+    return make(DiagonalParts("diagonal", None), _square_tiles(A) if offset == 0 else _from(A, offset))
 
 
-def trace(A: Node) -> Node:
-    """Return the sum of the diagonal."""
-    return sum_over(diagonal(A), None)
+def _from(A: Node, offset: int) -> Node:
+    """Return the part of A whose main diagonal is another one of A; only its diagonal tiles are ever read."""
+    r, c = max(0, -offset), max(0, offset)
+    n = max(0, min(A.grid.shape[0] - r, A.grid.shape[1] - c))
+    edge = max(1, min(n, *A.grid.tile))
+    return take(A, slice(r, r + n), slice(c, c + n), (edge, edge))
+
+
+def trace(A: Node, offset: int = 0, dtype: str = "") -> Node:
+    """Return the sum of a diagonal, in another dtype if one is given."""
+    D = diagonal(A, offset)
+    return sum_over(D if dtype in ("", D.dtype) else copy(D, dtype), None)
 
 
 def norm(A: Node, order: str, ndim: int = 0) -> Node:
     """Return one of `NORMS`: Frobenius, largest or smallest absolute column or row sum, largest entry.
 
-    The result is a number, or has `ndim` axes of length 1. "1/fro" is the reciprocal of the Frobenius norm:
-    infinity, which is what negative powers of nothing are added up to.
+    The result is a number, or has `ndim` axes of length 1.
     """
-    if order == "1/fro":
-        return elementwise("reciprocal", norm(A, "fro", ndim))
     if order == "fro":
         rows = _laid(make(Parts("sum_squares", 2, 1), A), Lay(1, "combine_sum_squares", (2, 1), 2))
         columns = _grouped(rows, Lay(0, "combine_sum_squares", (2, 1), 2, _FAN_IN))
