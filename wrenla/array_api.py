@@ -334,7 +334,7 @@ def _pairs(axes: Any, m: int, n: int) -> tuple[tuple[int, ...], tuple[int, ...]]
             ) from None
         if not 0 <= count <= min(m, n):
             raise np.exceptions.AxisError(
-                f"tensordot: axes={count}, but of arrays of {m} and {n} dimensions 0 to {min(m, n)} are summed"
+                f"tensordot: axes={count}, but of {m} and {n} dimensions 0 to {min(m, n)} can be summed"
             )
         return tuple(range(m - count, m)), tuple(range(count))
     pair = tuple(axes)

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from wrenla.algorithms.assemble import copy, rechunk, take
+from wrenla.algorithms.assemble import Piece, copy, overlap, rechunk
 from wrenla.algorithms.views import flip, scale
 from wrenla.planning.expression import Description, Node, Operation, make
 from wrenla_handler.tiles.finish import FINISHES
@@ -48,15 +48,9 @@ def sum_over(A: Node, axis: Literal[0, 1] | None) -> Node:
 
 def diagonal(A: Node, offset: int = 0) -> Node:
     """Return the entries (i, i + offset) as a vector; none if they are outside of the matrix."""
-    return make(DiagonalParts("diagonal", None), _square_tiles(A) if offset == 0 else _from(A, offset))
-
-
-def _from(A: Node, offset: int) -> Node:
-    """Return the part of A whose main diagonal is another one of A; only its diagonal tiles are ever read."""
-    r, c = max(0, -offset), max(0, offset)
-    n = max(0, min(A.grid.shape[0] - r, A.grid.shape[1] - c))
-    edge = max(1, min(n, *A.grid.tile))
-    return take(A, slice(r, r + n), slice(c, c + n), (edge, edge))
+    if offset == 0 and A.grid.tile[0] == A.grid.tile[1]:
+        return make(DiagonalParts("diagonal", None), A)
+    return make(Diagonal(offset), A)
 
 
 def trace(A: Node, offset: int = 0, dtype: str = "") -> Node:
@@ -189,6 +183,37 @@ class DiagonalParts(Operation):
         for k in range(out.grid.counts[0]):
             base = A.reads(k, k)
             yield out.task(k, 0, base=base, finish=self.kernel, shape=A.grid.extent(k, k), dtype=A.dtype)
+
+
+@dataclass(frozen=True)
+class Diagonal(Operation):
+    """Diagonal across tiles, the entries (i, i + offset): D[k] = diagonal([A[i, j] A[i, j+1] …]).
+
+    Each task lays a square of A that has a part of the diagonal for its own. Tasks: one per tile of the
+    result, which is as long as a tile of A in its shorter direction; reads: the tiles that the square
+    overlaps, two each if the tiles are square; waves: 1.
+    """
+
+    offset: int
+
+    def describe(self, *args: Node) -> Description:
+        grid = self._squares(args[0])
+        return Description(Grid((grid.shape[0], 1), (grid.tile[0], 1)), args[0].dtype, "general", 1)
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        A = out.args[0]
+        squares = self._squares(A)
+        whole = Piece(0, (max(0, -self.offset), 1), (max(0, self.offset), 1), squares.shape, (0, 0))
+        for k in range(out.grid.counts[0]):
+            base = tuple(overlap(A, whole, squares, k, k))
+            yield out.task(k, 0, base=base, finish="diagonal", shape=squares.extent(k, k), dtype=A.dtype)
+
+    def _squares(self, A: Node) -> Grid:
+        """Return the grid of the part of A whose main diagonal this is."""
+        (m, n), k = A.grid.shape, self.offset
+        length = max(0, min(m + min(0, k), n - max(0, k)))
+        edge = max(1, min(length, *A.grid.tile))
+        return Grid((length, length), (edge, edge))
 
 
 def _along(axis: int, fixed: int, t: int) -> Pair:
