@@ -10,7 +10,7 @@ import pytest
 
 import wrenla as wl
 
-from .stand_in import Module, NotThere, StandIn, known, matrix
+from .stand_in import Module, StandIn, known, matrix
 
 upstream = pytest.importorskip(
     "numpy.linalg.tests.test_linalg", reason="NumPy was installed without its tests"
