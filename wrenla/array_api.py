@@ -12,6 +12,7 @@ import numpy.typing as npt
 from wrenla.algorithms.elementwise import outer as outer_node
 from wrenla.algorithms.factorizations.lu import identity
 from wrenla.array_like import flag
+from wrenla.errors import LinAlgError
 from wrenla.matrices.linear_algebra import vector_norm as vector_norm_node
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.operands import Operand, as_node, axis_places
@@ -180,8 +181,8 @@ def matrix_power(x: Operand, n: int, /) -> BigMatrix:
     ------
     TypeError
         `n` is no integer.
-    ValueError
-        The matrix is not square.
+    LinAlgError
+        The matrix is not square, as in NumPy: a ValueError, too.
     SingularMatrixError
         When computed, if `n` is negative and the matrix is singular.
 
@@ -198,7 +199,7 @@ def matrix_power(x: Operand, n: int, /) -> BigMatrix:
         raise TypeError(f"matrix_power: the exponent is an integer, not {n!r}") from None
     A = as_node(x)
     if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
-        raise ValueError(f"matrix_power: the matrix must be square, not {A.grid.shape[: A.ndim]}")
+        raise LinAlgError(f"matrix_power: the matrix must be square, not {A.grid.shape[: A.ndim]}")
     if n == 0:
         return BigMatrix(identity(A))
     square, power = BigMatrix(inverse(A) if n < 0 else A), None

@@ -371,8 +371,8 @@ WRONG: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (ValueError, "two different ones", lambda: linalg.tensordot(MATRIX, MATRIX, axes=([0, 0], [0, 1]))),
     (IndexError, "out of bounds", lambda: linalg.tensordot(MATRIX, MATRIX, axes=(2, 0))),
     (TypeError, "the exponent is an integer", lambda: linalg.matrix_power(MATRIX, 1.5)),  # type: ignore[arg-type]
-    (ValueError, "must be square", lambda: linalg.matrix_power(np.ones((2, 3)), 0)),
-    (ValueError, "must be square", lambda: linalg.matrix_power(VECTOR, 2)),
+    (np.linalg.LinAlgError, "must be square", lambda: linalg.matrix_power(np.ones((2, 3)), 0)),
+    (np.linalg.LinAlgError, "must be square", lambda: linalg.matrix_power(VECTOR, 2)),
     (ValueError, "a matrix is needed, not 1", lambda: linalg.diagonal(VECTOR, offset=1)),
     (ValueError, "a matrix is needed, not 1", lambda: linalg.trace(VECTOR)),
     (ValueError, "inner lengths", lambda: linalg.matmul(np.ones((2, 2)), wl.zeros((3, 3)))),
