@@ -6,6 +6,19 @@ from typing import Any, Literal
 
 from wrenla.algorithms.triangular import solve_triangular as triangular_node
 from wrenla.algorithms.views import flip
+from wrenla.array_api import (
+    as_matrix,
+    diagonal,
+    matmul,
+    matrix_norm,
+    matrix_power,
+    matrix_transpose,
+    outer,
+    tensordot,
+    trace,
+    vecdot,
+    vector_norm,
+)
 from wrenla.array_like import flag
 from wrenla.errors import (
     LinAlgError,
@@ -59,34 +72,29 @@ __all__ = [
     "lu_solve",
     "matmul",
     "matrix_norm",
+    "matrix_power",
     "matrix_transpose",
     "norm",
+    "outer",
     "rcond",
     "slogdet",
     "solve",
     "solve_triangular",
+    "tensordot",
     "trace",
+    "vecdot",
+    "vector_norm",
 ]
-
-
-def _matrix(value: Operand) -> BigMatrix:
-    return value if isinstance(value, BigMatrix) else BigMatrix(as_node(value))
-
-
-@short
-def matmul(a: Operand, b: Operand) -> BigMatrix:
-    """Return the product of two matrices, or of a matrix and a vector; `BigMatrix.__matmul__`."""
-    return _matrix(a) @ b
 
 
 @short
 def cholesky(
-    a: Operand, /, *unnamed: bool, upper: bool = False, lower: bool | None = None, **others: Any
+    x: Operand, /, *unnamed: bool, upper: bool = False, lower: bool | None = None, **others: Any
 ) -> BigMatrix:
     """Return the Cholesky factor of a Hermitian positive definite matrix; see `BigMatrix.cholesky`."""
     if unnamed:  # SciPy's `lower`, our method's `upper`
         raise TypeError("cholesky: say which factor is meant: lower=True (the default) or upper=True")
-    return _matrix(a).cholesky(upper, lower=lower, **others)
+    return as_matrix(x).cholesky(upper, lower=lower, **others)
 
 
 @short
@@ -180,7 +188,7 @@ def solve(
     >>> report.method, report.refinements, report.hpl < 1
     ('LU with partial pivoting', 0, True)
     """
-    x = _matrix(a).solve(b, assume_a, check=check, precision=precision, method=method, **others)
+    x = as_matrix(a).solve(b, assume_a, check=check, precision=precision, method=method, **others)
     if not flag(full_output, "solve: full_output"):
         return x
     x = x.persist()
@@ -239,13 +247,7 @@ def solve_triangular(
 @short
 def gram(a: Operand, weights: Operand | None = None) -> BigMatrix:
     """Return A Aᴴ or A diag(weights) Aᴴ; see `BigMatrix.gram`."""
-    return _matrix(a).gram(weights)
-
-
-@short
-def matrix_norm(a: Operand, /, *, keepdims: bool = False, ord: Any = "fro") -> BigMatrix:
-    """Return a norm of a matrix, a number that is not computed yet; see `BigMatrix.norm`."""
-    return _matrix(a).norm(ord, None, keepdims)
+    return as_matrix(a).gram(weights)
 
 
 @short
@@ -253,22 +255,11 @@ def norm(
     a: Operand, ord: Any = None, axis: int | tuple[int, int] | None = None, keepdims: bool = False
 ) -> BigMatrix:
     """Return a norm of a matrix or vector, a number that is not computed yet; see `BigMatrix.norm`."""
-    return _matrix(a).norm(ord, axis, keepdims)
+    return as_matrix(a).norm(ord, axis, keepdims)
 
 
 @short
-def matrix_transpose(a: Operand, /) -> BigMatrix:
-    """Return the transpose of a matrix, which costs nothing."""
-    A = _matrix(a)
-    if A.ndim != 2:
-        raise ValueError(
-            f"matrix_transpose: the array must be at least 2-dimensional, not {A.ndim}-dimensional"
-        )
-    return A.T
-
-
-@short
-def det(a: Operand, /, **others: Any) -> BigMatrix:
+def det(x: Operand, /, **others: Any) -> BigMatrix:
     """Return the determinant, a number that is not computed yet.
 
     A product of many numbers may overflow, or come to zero, where `slogdet` gives its logarithm. SciPy's
@@ -277,7 +268,7 @@ def det(a: Operand, /, **others: Any) -> BigMatrix:
     Warns
     -----
     scipy.linalg.LinAlgWarning
-        When computed, if entries grow much in the elimination of `a` and in that of its adjoint, which is
+        When computed, if entries grow much in the elimination of `x` and in that of its adjoint, which is
         tried then.
 
     Examples
@@ -286,12 +277,12 @@ def det(a: Operand, /, **others: Any) -> BigMatrix:
     >>> float(wl.linalg.det(np.array([[0.0, 2.0], [1.0, 4.0]])))
     -2.0
     """
-    refuse_others("det", others, ["a"], ["overwrite_a", "check_finite"])
-    return BigMatrix(determinants.det(as_node(a)))
+    refuse_others("det", others, ["x"], ["overwrite_a", "check_finite"])
+    return BigMatrix(determinants.det(as_node(x)))
 
 
 @short
-def inv(a: Operand, /, **others: Any) -> BigMatrix:
+def inv(x: Operand, /, **others: Any) -> BigMatrix:
     """Return the inverse.
 
     To solve a system, `solve` takes a third of the time and is more accurate. SciPy's ``overwrite_a`` and
@@ -312,23 +303,11 @@ def inv(a: Operand, /, **others: Any) -> BigMatrix:
     array([[-2. ,  1. ],
            [ 0.5,  0. ]])
     """
-    refuse_others("inv", others, ["a"], ["overwrite_a", "check_finite"])
-    return BigMatrix(determinants.inv(as_node(a)))
+    refuse_others("inv", others, ["x"], ["overwrite_a", "check_finite"])
+    return BigMatrix(determinants.inv(as_node(x)))
 
 
 @short
-def slogdet(a: Operand, /) -> SlogdetResult:
+def slogdet(x: Operand, /) -> SlogdetResult:
     """Return sign and logarithm of |det A|; see `BigMatrix.slogdet`."""
-    return _matrix(a).slogdet()
-
-
-@short
-def trace(a: Operand, /) -> BigMatrix:
-    """Return the sum of the diagonal."""
-    return _matrix(a).trace()
-
-
-@short
-def diagonal(a: Operand, /) -> BigMatrix:
-    """Return the main diagonal, a vector."""
-    return _matrix(a).diagonal()
+    return as_matrix(x).slogdet()

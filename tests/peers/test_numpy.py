@@ -27,13 +27,15 @@ CLASSES = (
     "TestCholesky",
     "TestDet",
     "TestInv",
+    "TestMatrixPower",
 )
 FUNCTIONS = (
     *("test_diagonal", "test_trace", "test_matmul", "test_matrix_transpose", "test_matrix_norm"),
     *("test_matrix_norm_empty", "test_vector_norm", "test_vector_norm_empty", "test_byteorder_check"),
+    "test_tensordot",
 )
-"""Not here, since there is nothing to run: eigenvalues, SVD, QR, least squares, powers, tensors,
-`multi_dot`."""
+"""Not here, since there is nothing to run: eigenvalues, SVD, QR, least squares, tensors
+of more dimensions, `multi_dot`."""
 
 DIFFERENCES: dict[str, str] = {"TestInv.test_0_size": "results are arrays, not of a subclass of theirs"}
 
@@ -48,7 +50,8 @@ def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         names = functions(stand_in)
         linalg = Module(np.linalg, names)
         monkeypatch.setattr(upstream, "linalg", linalg)
-        monkeypatch.setattr(upstream, "norm", names["norm"])
+        for name in ("norm", "matrix_power"):
+            monkeypatch.setattr(upstream, name, names[name])
         monkeypatch.setattr(upstream, "np", Module(np, {"linalg": linalg}))
         yield
 
@@ -62,10 +65,13 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 
 
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
-    A = matrix(x)
-    if A.ndim == 2 and (axis is not None or ord != 2):
-        raise NotThere("norms of all entries of a matrix but the Euclidean one")
-    return A.norm(None if ord == 2 else ord, axis, keepdims).compute()
+    return wl.linalg.vector_norm(matrix(x), axis=axis, keepdims=keepdims, ord=ord).compute()
+
+
+def matrix_power(x: Any, n: int) -> Any:
+    if np.asarray(x).dtype.kind not in "fc":
+        raise NotThere("results of integers and objects")
+    return wl.linalg.matrix_power(matrix(x), n).compute()
 
 
 def functions(stand_in: StandIn) -> dict[str, Any]:
@@ -79,8 +85,12 @@ def functions(stand_in: StandIn) -> dict[str, Any]:
         "det": lambda a: wl.linalg.det(matrix(a)).compute(),
         "inv": lambda a: wl.linalg.inv(matrix(a)).compute(),
         "slogdet": lambda a: type(np.linalg.slogdet(np.eye(1)))(*wl.compute(*matrix(a).slogdet())),
-        "trace": lambda a, /: wl.linalg.trace(matrix(a)).compute(),
-        "diagonal": lambda a, /: wl.linalg.diagonal(matrix(a)).compute(),
+        "trace": lambda a, /, **k: wl.linalg.trace(matrix(a), **k).compute(),
+        "diagonal": lambda a, /, **k: wl.linalg.diagonal(matrix(a), **k).compute(),
+        "outer": lambda a, b, /: wl.linalg.outer(matrix(a), matrix(b)).compute(),
+        "tensordot": lambda a, b, /, **k: wl.linalg.tensordot(matrix(a), matrix(b), **k).compute(),
+        "vecdot": lambda a, b, /, **k: wl.linalg.vecdot(matrix(a), matrix(b), **k).compute(),
+        "matrix_power": matrix_power,
         "matrix_transpose": lambda a, /: wl.linalg.matrix_transpose(matrix(a)).compute(),
     }
     return {

@@ -12,7 +12,7 @@ from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import Structure
 from wrenla_handler.tiles.task import Read, Task
 
-__all__ = ["Copy", "Piece", "block", "copy", "full", "rechunk", "take"]
+__all__ = ["Copy", "Piece", "block", "copy", "full", "overlap", "rechunk", "take"]
 
 
 _REVERSED: dict[Structure, Structure] = {"lower": "upper", "upper": "lower"}
@@ -129,31 +129,35 @@ class Assemble(Operation):
 
     def tasks(self, out: Node) -> Iterator[Task]:
         for i, j in out.own_tiles():
-            base = tuple(read for piece in self.pieces for read in self._overlap(out, piece, i, j))
+            base = tuple(
+                read
+                for piece in self.pieces
+                for read in overlap(out.args[piece.source], piece, self.grid, i, j)
+            )
             yield out.task(i, j, base=base)
 
-    def _overlap(self, out: Node, piece: Piece, i: int, j: int) -> Iterator[Read]:
-        """Yield the reads that lay one piece into tile `(i, j)`."""
-        A = out.args[piece.source]
-        origin, extent = self.grid.origin(i, j), self.grid.extent(i, j)
-        rows = list(_runs(piece.rows, piece.shape[0], piece.at[0], origin[0], extent[0], A.grid.tile[0]))
-        cols = list(_runs(piece.cols, piece.shape[1], piece.at[1], origin[1], extent[1], A.grid.tile[1]))
-        for p, r0, r1, rs, to_row in rows:
-            for q, c0, c1, cs, to_col in cols:
-                whole = (r0, r1, rs, c0, c1, cs) == (
-                    0,
-                    A.grid.extent(p, q)[0],
-                    1,
-                    0,
-                    A.grid.extent(p, q)[1],
-                    1,
+
+def overlap(A: Node, piece: Piece, grid: Grid, i: int, j: int) -> Iterator[Read]:
+    """Yield the reads that lay a piece of A into tile `(i, j)` of a grid."""
+    origin, extent = grid.origin(i, j), grid.extent(i, j)
+    rows = list(_runs(piece.rows, piece.shape[0], piece.at[0], origin[0], extent[0], A.grid.tile[0]))
+    cols = list(_runs(piece.cols, piece.shape[1], piece.at[1], origin[1], extent[1], A.grid.tile[1]))
+    for p, r0, r1, rs, to_row in rows:
+        for q, c0, c1, cs, to_col in cols:
+            whole = (r0, r1, rs, c0, c1, cs) == (
+                0,
+                A.grid.extent(p, q)[0],
+                1,
+                0,
+                A.grid.extent(p, q)[1],
+                1,
+            )
+            for read in A.reads(p, q):
+                yield replace(
+                    read,
+                    window=None if whole else (r0, r1, rs, c0, c1, cs),
+                    offset=(to_row, to_col),
                 )
-                for read in A.reads(p, q):
-                    yield replace(
-                        read,
-                        window=None if whole else (r0, r1, rs, c0, c1, cs),
-                        offset=(to_row, to_col),
-                    )
 
 
 def _runs(

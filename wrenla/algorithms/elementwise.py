@@ -19,7 +19,7 @@ from wrenla_handler.tiles.layout import DTYPES, Structure
 from wrenla_handler.tiles.task import Apply, Mask, Read, Scalar
 from wrenla_kernels import UFUNCS, ufunc_dtypes
 
-__all__ = ["Number", "broadcast_shape", "elementwise", "filled", "with_dimensions"]
+__all__ = ["Number", "broadcast_shape", "elementwise", "filled", "outer", "with_dimensions"]
 
 Number: TypeAlias = "tuple[Scalar, str]"
 """A number and its dtype, "" for one of Python's, which does not raise that of a matrix."""
@@ -88,6 +88,14 @@ def elementwise(name: str, *operands: Node | Number) -> Node:
     stays = structure in _TRIANGLES and (len(aligned) == 1 or name == "multiply")
     aligned = [A if stays and A.structure in _TRIANGLES else filled(A) for A in aligned]
     return view(replace(op, result=replace(op.result, structure=structure)), *_once(aligned))
+
+
+def outer(v: Node, w: Node) -> Node:
+    """Return v wᵀ for two vectors; that of a real one with itself is symmetric to the last bit."""
+    made = elementwise("multiply", with_dimensions(v, 2, column=True), w)
+    if v.key != w.key or np.dtype(v.dtype).kind == "c" or not isinstance(made.op, Elementwise):
+        return made
+    return view(replace(made.op, result=replace(made.op.result, structure="hermitian")), *made.args)
 
 
 def _once(nodes: list[Node]) -> list[Node]:

@@ -12,8 +12,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from wrenla.algorithms.assemble import rechunk
-from wrenla.algorithms.elementwise import elementwise
+from wrenla.algorithms.assemble import Piece, copy, overlap, rechunk
 from wrenla.algorithms.views import flip, scale
 from wrenla.planning.expression import Description, Node, Operation, make
 from wrenla_handler.tiles.finish import FINISHES
@@ -32,7 +31,7 @@ __all__ = [
     "trace",
 ]
 
-NORMS = ("fro", "1", "-1", "inf", "-inf", "max", "1/fro")
+NORMS = ("fro", "1", "-1", "inf", "-inf", "max")
 
 _FAN_IN = 64
 """Parts that one task puts together: they are small, so it is their number that takes time."""
@@ -47,24 +46,24 @@ def sum_over(A: Node, axis: Literal[0, 1] | None) -> Node:
     return _added_up(make(Parts("column_sums", 1, 1), sum_over(A, 1)), 0, 0)
 
 
-def diagonal(A: Node) -> Node:
-    """Return the diagonal as a vector."""
-    return make(DiagonalParts("diagonal", None), _square_tiles(A))
+def diagonal(A: Node, offset: int = 0) -> Node:
+    """Return the entries (i, i + offset) as a vector; none if they are outside of the matrix."""
+    if offset == 0 and A.grid.tile[0] == A.grid.tile[1]:
+        return make(DiagonalParts("diagonal", None), A)
+    return make(Diagonal(offset), A)
 
 
-def trace(A: Node) -> Node:
-    """Return the sum of the diagonal."""
-    return sum_over(diagonal(A), None)
+def trace(A: Node, offset: int = 0, dtype: str = "") -> Node:
+    """Return the sum of a diagonal, in another dtype if one is given."""
+    D = diagonal(A, offset)
+    return sum_over(D if dtype in ("", D.dtype) else copy(D, dtype), None)
 
 
 def norm(A: Node, order: str, ndim: int = 0) -> Node:
     """Return one of `NORMS`: Frobenius, largest or smallest absolute column or row sum, largest entry.
 
-    The result is a number, or has `ndim` axes of length 1. "1/fro" is the reciprocal of the Frobenius norm:
-    infinity, which is what negative powers of nothing are added up to.
+    The result is a number, or has `ndim` axes of length 1.
     """
-    if order == "1/fro":
-        return elementwise("reciprocal", norm(A, "fro", ndim))
     if order == "fro":
         rows = _laid(make(Parts("sum_squares", 2, 1), A), Lay(1, "combine_sum_squares", (2, 1), 2))
         columns = _grouped(rows, Lay(0, "combine_sum_squares", (2, 1), 2, _FAN_IN))
@@ -184,6 +183,37 @@ class DiagonalParts(Operation):
         for k in range(out.grid.counts[0]):
             base = A.reads(k, k)
             yield out.task(k, 0, base=base, finish=self.kernel, shape=A.grid.extent(k, k), dtype=A.dtype)
+
+
+@dataclass(frozen=True)
+class Diagonal(Operation):
+    """Diagonal across tiles, the entries (i, i + offset): D[k] = diagonal([A[i, j] A[i, j+1] …]).
+
+    Each task lays a square of A that has a part of the diagonal for its own. Tasks: one per tile of the
+    result, which is as long as a tile of A in its shorter direction; reads: the tiles that the square
+    overlaps, two each if the tiles are square; waves: 1.
+    """
+
+    offset: int
+
+    def describe(self, *args: Node) -> Description:
+        grid = self._squares(args[0])
+        return Description(Grid((grid.shape[0], 1), (grid.tile[0], 1)), args[0].dtype, "general", 1)
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        A = out.args[0]
+        squares = self._squares(A)
+        whole = Piece(0, (max(0, -self.offset), 1), (max(0, self.offset), 1), squares.shape, (0, 0))
+        for k in range(out.grid.counts[0]):
+            base = tuple(overlap(A, whole, squares, k, k))
+            yield out.task(k, 0, base=base, finish="diagonal", shape=squares.extent(k, k), dtype=A.dtype)
+
+    def _squares(self, A: Node) -> Grid:
+        """Return the grid of the part of A whose main diagonal this is."""
+        (m, n), k = A.grid.shape, self.offset
+        length = max(0, min(m + min(0, k), n - max(0, k)))
+        edge = max(1, min(length, *A.grid.tile))
+        return Grid((length, length), (edge, edge))
 
 
 def _along(axis: int, fixed: int, t: int) -> Pair:

@@ -1,4 +1,4 @@
-"""Mean, variance and extremes along an axis, composed of sums and elementwise functions."""
+"""Mean, variance, extremes and norms along an axis, composed of sums and elementwise functions."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Literal
 import numpy as np
 
 from wrenla.algorithms.elementwise import elementwise, filled, with_dimensions
-from wrenla.algorithms.reductions import Parts, sum_over
+from wrenla.algorithms.reductions import Parts, norm, sum_over
 from wrenla.algorithms.views import flip
 from wrenla.planning.expression import Description, Node, Operation, make
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Task
 
-__all__ = ["extreme", "kept", "mean", "variance"]
+__all__ = ["extreme", "kept", "mean", "variance", "vector_norm"]
 
 Axis = Literal[0, 1] | None
 
@@ -50,6 +50,26 @@ def extreme(A: Node, axis: Axis, which: Literal["maximum", "minimum"]) -> Node:
     if axis == 1:
         return rows
     return make(Beside(kernel, 0), make(Parts(kernel, None, 1), flip(rows, "T")))
+
+
+def vector_norm(A: Node, axis: Axis, order: float) -> Node:
+    """Return (Σ |a|^order)^(1/order) along an axis: 0 counts what is not zero, ±inf is an extreme.
+
+    The Euclidean norm of all entries is safe from overflow; all others are as NumPy's.
+    """
+    if order == 2 and axis is None:
+        return norm(A, "fro")
+    sizes = elementwise("absolute", A)
+    if np.isinf(order) and not (order > 0 and _count(A, axis) == 0):
+        return extreme(sizes, axis, "maximum" if order > 0 else "minimum")
+    if order == 0:  # fmin: NaN is not zero
+        sizes = elementwise("fmin", elementwise("sign", sizes), (1.0, ""))
+    if order in (0, 1) or np.isinf(order):  # of nothing the largest is 0, as is the sum
+        return sum_over(sizes, axis)
+    if order == 2:
+        return elementwise("sqrt", sum_over(elementwise("square", sizes), axis))
+    total = sum_over(elementwise("power", sizes, (order, "")), axis)
+    return elementwise("power", total, (1 / order, ""))
 
 
 def _count(A: Node, axis: Axis) -> int:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
+import numpy.typing as npt
 
-from wrenla.algorithms import reductions, views
+from wrenla.algorithms import reductions, statistics, views
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.gram import gram
 from wrenla.algorithms.solve import refuse_factor
 from wrenla.array_like import flag
-from wrenla.matrices.operands import Operand, as_node, norm_order, vector
+from wrenla.matrices.operands import Operand, as_node, axis_places, norm_order, vector
 from wrenla.matrices.reductions import Reductions
+from wrenla.planning.expression import Node
 from wrenla.procedures.inverse import slogdet
 from wrenla.procedures.report import SolveReport, report_of
 from wrenla.procedures.solve import Precision, solve
 from wrenla.tracebacks import short_methods
 from wrenla.vocabulary import did_you_mean, refuse_others, solver_of
+from wrenla_handler.tiles.layout import DTYPES
 
-__all__ = ["LinearAlgebra", "SlogdetResult"]
+__all__ = ["LinearAlgebra", "SlogdetResult", "vector_norm"]
 
 
 class SlogdetResult(NamedTuple):
@@ -140,12 +145,12 @@ class LinearAlgebra(Reductions):
 
         Parameters
         ----------
-        ord : {None, "fro", 1, -1, 2, inf, -inf, "max"}
+        ord : {None, "fro", 1, -1, inf, -inf, "max"} or float
             As in `numpy.linalg.norm`: by default the Frobenius norm of a matrix, the Euclidean one (2) of a
-            vector. "fro" and -1 are of matrices. "max" is the largest absolute value. Norms of what is empty
-            are NumPy's, of all orders.
+            vector, which takes any number. "max" is the largest absolute value. Norms of what is empty are
+            NumPy's, of all orders.
         axis : int or tuple of int, optional
-            All axes, as ``(0, 1)``. Norms of single rows or columns are not there yet.
+            All axes, as ``(0, 1)``, or one: 0 for the norm of each column, 1 for that of each row.
         keepdims : bool
             Keep axes of length 1.
 
@@ -156,24 +161,62 @@ class LinearAlgebra(Reductions):
         NotImplementedError
             It is not there yet, as those that need singular values.
         """
-        order = norm_order(ord, self._numbers, axis)
-        return type(self)(reductions.norm(self._numbers, order, self._node.ndim if keepdims else 0))
+        A, keep = self._numbers, flag(keepdims, "norm: keepdims")
+        if (A.ndim == 2 and _is_one_axis(axis)) or (A.ndim == 1 and isinstance(ord, int | float | np.number)):
+            return type(self)(vector_norm(A, 2 if ord is None else ord, axis, keep))
+        order = norm_order(ord, A, axis)
+        return type(self)(reductions.norm(A, order, A.ndim if keep else 0))
 
-    def trace(self) -> Self:
-        """Return the sum of the diagonal."""
-        self._needs_matrix("trace")
-        return type(self)(reductions.trace(self._numbers))
+    def trace(self, offset: int = 0, *, dtype: npt.DTypeLike | None = None) -> Self:
+        """Return the sum of a diagonal, added up in `dtype`; see `wrenla.linalg.trace`."""
+        A, offset = self._matrix("trace"), _offset("trace", offset)
+        name = A.dtype if dtype is None else np.dtype(dtype).name
+        if name not in DTYPES or (A.dtype[0] == "c" and name[0] != "c"):
+            raise TypeError(
+                f"trace: dtype={name}, but the sum of {A.dtype} is one of {', '.join(DTYPES)}, and complex "
+                "numbers keep their imaginary part"
+            )
+        return type(self)(reductions.trace(A, offset, name))
 
-    def diagonal(self) -> Self:
-        """Return the main diagonal, a vector."""
-        self._needs_matrix("diagonal")
-        return type(self)(reductions.diagonal(self._numbers))
+    def diagonal(self, offset: int = 0) -> Self:
+        """Return a diagonal, a vector; see `wrenla.linalg.diagonal`."""
+        A, offset = self._matrix("diagonal"), _offset("diagonal", offset)
+        return type(self)(reductions.diagonal(A, offset))
 
     def slogdet(self) -> SlogdetResult:
         """Return sign and logarithm of |det A|; see `wrenla.linalg.det` for what is warned of."""
         sign, logabs = slogdet(self._numbers)
         return SlogdetResult(type(self)(sign), type(self)(logabs))
 
-    def _needs_matrix(self, what: str) -> None:
+    def _matrix(self, what: str) -> Node:
         if self._node.ndim != 2:
             raise ValueError(f"{what}: a matrix is needed, not {self._node.ndim} dimensions")
+        return self._numbers
+
+
+def vector_norm(A: Node, order: Any, axis: Any, keepdims: bool) -> Node:
+    """Return the norm of the vectors along an axis, or of the one that all entries are."""
+    if not isinstance(order, int | float | np.integer | np.floating):
+        raise ValueError(f"norm: {order!r} is no order of a norm of a vector; there are: real numbers, ±inf")
+    axes = tuple(axis) if isinstance(axis, Iterable) else axis
+    places = tuple(range(A.ndim)) if axis is None else axis_places(axes, A.ndim)
+    if not places and A.ndim:
+        raise ValueError("norm: axis=() names no axis, and the norms along none are abs(A)")
+    if order == -np.inf and 0 in [A.grid.shape[place] for place in places]:
+        raise ValueError(f"norm: the smallest of no entries is asked for: {A.grid.shape[: A.ndim]}, {axis=}")
+    along: Literal[0, 1] | None = None
+    if len(places) < A.ndim:
+        along = 0 if places == (0,) else 1
+    result = statistics.vector_norm(A, along, float(order))
+    return statistics.kept(result, along, A.ndim) if keepdims else result
+
+
+def _is_one_axis(axis: Any) -> bool:
+    return axis is not None and (not isinstance(axis, Iterable) or len(tuple(axis)) == 1)
+
+
+def _offset(what: str, offset: Any) -> int:
+    try:
+        return operator.index(offset)
+    except TypeError:
+        raise TypeError(f"{what}: offset={offset!r}: a whole number is needed") from None

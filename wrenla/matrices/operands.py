@@ -231,8 +231,7 @@ def norm_order(ord: Any, A: Node, axis: Any = None) -> str:
     if swapped:  # rows are taken for columns
         name = {"1": "inf", "-1": "-inf", "inf": "1", "-inf": "-1"}.get(str(name), name)
     of_singular_values = name is None and A.ndim == 2 and (ord == "nuc" or ord == 2 or ord == -2)
-    power = name is None and A.ndim == 1 and isinstance(ord, int | float | np.number)
-    if name is None and not of_singular_values and not power:
+    if name is None and not of_singular_values:
         raise ValueError(f"norm: {ord!r} is no order of a norm of a {what}; {_orders(known)}")
     if 0 in A.grid.shape:
         m, n = A.grid.shape
@@ -240,14 +239,12 @@ def norm_order(ord: Any, A: Node, axis: Any = None) -> str:
             raise ValueError(
                 f"norm: the smallest of no entries is asked for (order {ord!r} of an empty {what})"
             )
-        return "1/fro" if power and ord < 0 else "fro"  # all others are 0 too
+        return "fro"  # all others are 0 too
     if of_singular_values:
         raise NotImplementedError(
             f"norm of order {ord!r} of a matrix needs its singular values: not there yet"
         )
-    if name is None:
-        raise NotImplementedError(f"norm of order {ord!r} of a vector is not there yet; {_orders(known)}")
-    return name
+    return str(name)
 
 
 def _orders(known: Iterable[Any]) -> str:
@@ -255,15 +252,12 @@ def _orders(known: Iterable[Any]) -> str:
 
 
 def _norm_axes(axis: Any, ndim: int) -> bool:
-    """Tell whether NumPy's `axis` names both axes of a matrix in the other order; refuse all but all axes."""
+    """Tell whether NumPy's `axis` names both axes of a matrix in the other order; refuse none at all."""
     if axis is None:
         return False
     places = axis_places(tuple(axis) if isinstance(axis, Iterable) else axis, ndim)
     if len(places) < ndim:
-        raise NotImplementedError(
-            "norm: norms of single rows or columns are not there yet; of a matrix that fits into memory "
-            f"numpy.linalg.norm(A.compute(), axis={axis!r})"
-        )
+        raise ValueError(f"norm: axis={axis!r} names no axis; 0, 1 or (0, 1) are needed, or None for all")
     return places == (1, 0)
 
 
