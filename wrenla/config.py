@@ -18,7 +18,7 @@ from wrenla.config_files import Ignored, read_settings
 from wrenla.errors import SettingError
 from wrenla.units import parse_bytes
 
-__all__ = ["Settings", "ignored_files", "origins", "settings", "store_for"]
+__all__ = ["Settings", "ignored_files", "origins", "settings", "store_for", "store_is_chosen"]
 
 logger = logging.getLogger("wrenla.settings")
 
@@ -128,6 +128,11 @@ def origins() -> dict[str, str]:
 def store_for(own: str) -> str:
     """Return where temporaries go: where the settings say; otherwise to an executor's `own` place."""
     return own if own and origins()["store"] == "default" else settings().store
+
+
+def store_is_chosen(own: str) -> bool:
+    """Tell whether somebody has said where temporaries go: the settings, or an executor by its `own` place."""
+    return bool(own) or origins()["store"] != "default"
 
 
 def ignored_files() -> list[Ignored]:

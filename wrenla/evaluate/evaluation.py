@@ -12,7 +12,7 @@ import numpy as np
 
 from wrenla.algorithms.assemble import copy
 from wrenla.arrays import check_arrays
-from wrenla.config import Settings, settings, store_for
+from wrenla.config import Settings, settings, store_for, store_is_chosen
 from wrenla.errors import SettingError, TooLargeError
 from wrenla.evaluate.saving import AlreadySaved, Claim, check_address, claim, saved_already
 from wrenla.evaluate.settle import Run, has_steps, is_data, rehearse, settle
@@ -20,6 +20,7 @@ from wrenla.evaluate.stored import check_current, stored_spec
 from wrenla.evaluate.storing import Storing, gather, made
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.expression import Leaf, Node, leaf, with_report
 from wrenla.planning.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
@@ -77,7 +78,7 @@ class Options:
 
 def plan_of(nodes: Sequence[Node], executor: Executor | None) -> Plan:
     """Return the plan for some results; of procedures, for their first attempt."""
-    model = (check_executor(executor) or default_executor()).model
+    model = _model(check_executor(executor) or default_executor())
     rehearsed = rehearse(nodes)
     results = [made(node) for node in rehearsed.nodes]
     # in the order in which a run has them
@@ -142,6 +143,7 @@ class _Evaluation:
 
     def __init__(self, executor: Executor, options: Options, listeners: list[Listener]) -> None:
         self.executor, self._options = executor, options
+        self._model = _model(executor)
         self.totals = Totals()
         self._listeners = [*listeners, self._count]
         self._root = store_for(executor.own_store)
@@ -207,7 +209,8 @@ class _Evaluation:
         leaves = {key: owner.op for key, owner in owners.items() if isinstance(owner.op, Leaf)}
         specs: dict[str, ArraySpec] = {key: op.spec for key, op in leaves.items()}
         hosts = {op.spec.identity: op.payload for op in leaves.values() if isinstance(op.spec, HostArray)}
-        targets = {node.key: Target(node) for node in _made_for(fetch, keep)}
+        targets = {node.key: Target(node) for node in _made_for(fetch, [])}
+        targets |= {node.key: Target(node, kept=True) for node in storing.targets.values()}
         if saved is not None:
             targets[saved.node.key] = saved
         if not targets:
@@ -223,6 +226,7 @@ class _Evaluation:
             self.executor,
             self._opened,
             root=self._root,
+            model=self._model,
             shared=settings.shared_folders,
             schedule=settings.schedule,
             listeners=self._listeners,
@@ -341,6 +345,12 @@ def _save(
             else:
                 place.abandon()
         raise
+
+
+def _model(executor: Executor) -> ExecutorModel:
+    """Return the model that plans are made for: where a store is chosen, all temporaries go there."""
+    model = executor.model
+    return replace(model, tile_bytes=0) if store_is_chosen(executor.own_store) else model
 
 
 def _check_same(nodes: Sequence[Node]) -> None:

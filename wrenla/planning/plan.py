@@ -26,6 +26,9 @@ LOOKAHEAD = 4
 """Tiles that a worker reads ahead of its kernels."""
 
 
+_SHORT = 30.0
+"""Seconds that may be lost: temporary tiles of a longer run are kept for whoever resumes it."""
+
 _LARGEST_BATCH = 64
 """Tasks of one batch at most: more would be too much to lose, and to wait for."""
 
@@ -130,6 +133,15 @@ class Plan:
         if self.tasks <= _SIMULATE_TASKS:
             return simulate(self.graph, self.model.workers)
         return max(self.work / self.model.workers, self.critical_path)
+
+    @cached_property
+    def room(self) -> int:
+        """Bytes of memory that temporary tiles take at most; 0 if they all go to a store."""
+        model = self.model
+        if not model.tile_bytes or max(self.work / model.workers, self.critical_path) > _SHORT:
+            return 0
+        left = model.workers * (model.allowed_bytes - self.projected)
+        return max(0, min(model.tile_bytes, left, self.bytes_written))
 
     @cached_property
     def dollars(self) -> float:

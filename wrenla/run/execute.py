@@ -18,6 +18,7 @@ import numpy as np
 from wrenla.arrays import watched
 from wrenla.errors import ReachError
 from wrenla.executors.base import Executor
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.expression import Leaf, Node
 from wrenla.planning.graph import Graph
 from wrenla.planning.plan import Plan, make_plan
@@ -33,7 +34,8 @@ from wrenla.workspace.workspace import Workspace
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.stores.base import ObjectInfo, OwningStore, Reach, Store
-from wrenla_handler.stores.urls import open_store, reach_of
+from wrenla_handler.stores.room import Room
+from wrenla_handler.stores.urls import join, open_store, reach_of
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, HostArray, StoredArray, stored
 from wrenla_handler.tiles.cache import Tile
@@ -67,10 +69,13 @@ class Target:
     node : Node
     url : str
         Address of the matrix; "" for the run's own folder.
+    kept : bool
+        Whether it is needed beyond the run.
     """
 
     node: Node
     url: str = ""
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ def execute(
     opened: Callable[[str], Workspace],
     *,
     root: str,
+    model: ExecutorModel,
     shared: str = "",
     schedule: Schedule = "dataflow",
     listeners: Sequence[Listener] = (),
@@ -137,6 +143,8 @@ def execute(
         Called with the key of the run when nothing speaks against it; returns its folder.
     root : str
         URL of the store for temporaries, where the folder is.
+    model : ExecutorModel
+        What the plan is made for.
     shared : str
         Folders that several machines have, as `reach_of` takes them.
     schedule : {"dataflow", "waves"}
@@ -154,7 +162,7 @@ def execute(
     """
     plan, originals = make_plan(
         [target.node for target in targets],
-        executor.model,
+        model,
         whole=[target.node for target in targets if target.url],
     )
     plan.check()
@@ -168,8 +176,6 @@ def execute(
         arrays, hosts = _bind(plan, originals, places, folder)
         if executor.reach > Reach.HOST:
             arrays, hosts = upload(arrays, hosts, folder), {}
-        made = (stored(arrays, twin.key) for twin in plan.results)
-        results = [Finished(target.node, spec) for target, spec in zip(targets, made, strict=True)]
         wanted = _wanted(plan)
         present = list(_present(plan.graph, arrays, folder))
         present += adopt(plan.graph, arrays, wanted, present, folder, executor.workers)
@@ -178,11 +184,16 @@ def execute(
         folder.store.put(MANIFEST, json.dumps(_manifest(plan, saves, executor), indent=1).encode())
         conditioning = Conditioning(plan.graph, originals, quiet)
         told: Sequence[Listener] = [*listeners, conditioning] if conditioning else listeners
-        job = Job(folder.key, plan.graph, arrays, wanted, present, plan.batch)
-        with executor.session(hosts, plan.projected), watched(originals.values()):
+        with (
+            _in_memory(plan, targets, folder, arrays, executor) as places,
+            executor.session(hosts, plan.projected + -(-plan.room // model.workers)),
+            watched(originals.values()),
+        ):
+            job = Job(folder.key, plan.graph, places, wanted, present, plan.batch)
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), told)
             unchanged()
-            yield results
+            made = (stored(places, twin.key) for twin in plan.results)
+            yield [Finished(target.node, spec) for target, spec in zip(targets, made, strict=True)]
     except (LinAlgError, np.linalg.LinAlgError):
         try:
             unchanged()  # or else that may be why
@@ -206,6 +217,28 @@ def execute(
         if ours and not folder.keeps(spec.identity):
             executor.forget_array(spec)
     conditioning.warn()
+
+
+@contextmanager
+def _in_memory(
+    plan: Plan, targets: Sequence[Target], folder: Workspace, arrays: dict[str, ArraySpec], executor: Executor
+) -> Iterator[dict[str, ArraySpec]]:
+    """Yield the arrays of a run, those in memory that nobody needs beyond it, if there is room for them."""
+    lasting = {twin.key for twin, target in zip(plan.results, targets, strict=True) if target.kept}
+    if not plan.room:
+        yield arrays
+        return
+    with Room(plan.room, folder.store) as room:
+        moved: dict[str, ArraySpec] = {
+            name: replace(spec, url=join(room.url, spec.identity))
+            for name, spec in arrays.items()
+            if isinstance(spec, StoredArray) and name not in lasting and spec.url == folder.place(spec.identity)
+        }
+        try:
+            yield arrays | moved
+        finally:
+            for spec in moved.values():
+                executor.forget_array(spec)
 
 
 def _forget(executor: Executor, arrays: Mapping[str, ArraySpec]) -> None:

@@ -211,6 +211,7 @@ class LocalExecutor(Executor):
             latency=1e-4,
             longest_task=60.0,
             allowed_bytes=self._for_tiles // self.workers,
+            tile_bytes=self._for_tiles // 4,
         )
 
     @property
