@@ -131,7 +131,7 @@ def store_for(own: str) -> str:
 
 
 def store_is_chosen(own: str) -> bool:
-    """Tell whether somebody has said where temporaries go: the settings, or an executor by its `own` place."""
+    """Tell whether the settings, or an executor by its `own` place, say where temporaries go."""
     return bool(own) or origins()["store"] != "default"
 
 

@@ -209,8 +209,7 @@ class _Evaluation:
         leaves = {key: owner.op for key, owner in owners.items() if isinstance(owner.op, Leaf)}
         specs: dict[str, ArraySpec] = {key: op.spec for key, op in leaves.items()}
         hosts = {op.spec.identity: op.payload for op in leaves.values() if isinstance(op.spec, HostArray)}
-        targets = {node.key: Target(node) for node in _made_for(fetch, [])}
-        targets |= {node.key: Target(node, kept=True) for node in storing.targets.values()}
+        targets = {node.key: Target(node) for node in _made_for(fetch, keep)}
         if saved is not None:
             targets[saved.node.key] = saved
         if not targets:

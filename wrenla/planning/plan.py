@@ -136,12 +136,16 @@ class Plan:
 
     @cached_property
     def room(self) -> int:
-        """Bytes of memory that temporary tiles take at most; 0 if they all go to a store."""
+        """Bytes of memory that tiles take at most instead of a store; 0 if they all go there."""
+        return self.room_beside(0)
+
+    def room_beside(self, held: int) -> int:
+        """Return the room for tiles if those of other runs hold so many bytes of memory."""
         model = self.model
         if not model.tile_bytes or max(self.work / model.workers, self.critical_path) > _SHORT:
             return 0
-        left = model.workers * (model.allowed_bytes - self.projected)
-        return max(0, min(model.tile_bytes, left, self.bytes_written))
+        left = min(model.tile_bytes, model.workers * (model.allowed_bytes - self.projected)) - held
+        return max(0, min(left, self.bytes_written))
 
     @cached_property
     def dollars(self) -> float:
@@ -216,6 +220,12 @@ class Plan:
             f"{self.critical_path:.3g} s on any number (the longest chain of tasks)"
         )
 
+    def _temporaries(self) -> str:
+        """Return the place of temporary tiles, in words."""
+        if not self.room:
+            return "in the store: a run that is killed goes on from there"
+        return f"in memory, up to {format_bytes(self.room)}: a run that is killed begins again"
+
     def __str__(self) -> str:
         rows = [
             ("tasks", f"{self.tasks:,}  ({', '.join(f'{n:,} {k}' for k, n in self.kernels.items())})"),
@@ -230,6 +240,7 @@ class Plan:
                 f"{format_bytes(self.projected)} a worker (projected) of "
                 f"{format_bytes(self.model.allowed_bytes)} (allowed)",
             ),
+            ("temporary", self._temporaries()),
             ("time", self._time()),
         ]
         if self.batch > 1:

@@ -34,8 +34,8 @@ from wrenla.workspace.workspace import Workspace
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.stores.base import ObjectInfo, OwningStore, Reach, Store
-from wrenla_handler.stores.room import Room
-from wrenla_handler.stores.urls import join, open_store, reach_of
+from wrenla_handler.stores.room import rooms_bytes
+from wrenla_handler.stores.urls import open_store, reach_of
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, HostArray, StoredArray, stored
 from wrenla_handler.tiles.cache import Tile
@@ -69,13 +69,10 @@ class Target:
     node : Node
     url : str
         Address of the matrix; "" for the run's own folder.
-    kept : bool
-        Whether it is needed beyond the run.
     """
 
     node: Node
     url: str = ""
-    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +167,17 @@ def execute(
     places = claimed()
     folder = opened(_run_key(targets))
     arrays: dict[str, ArraySpec] = {}
+    room = plan.room_beside(rooms_bytes())
     try:
+        if room:
+            folder.make_room(room)
         # from now on what is there is in use: late copies of an earlier run's tasks do not clear up after it
         folder.store.put(MANIFEST, b"{}", create=True)
-        arrays, hosts = _bind(plan, originals, places, folder)
+        arrays, hosts = _bind(plan, originals, places, folder, room > 0)
         if executor.reach > Reach.HOST:
             arrays, hosts = upload(arrays, hosts, folder), {}
+        made = (stored(arrays, twin.key) for twin in plan.results)
+        results = [Finished(target.node, spec) for target, spec in zip(targets, made, strict=True)]
         wanted = _wanted(plan)
         present = list(_present(plan.graph, arrays, folder))
         present += adopt(plan.graph, arrays, wanted, present, folder, executor.workers)
@@ -184,16 +186,12 @@ def execute(
         folder.store.put(MANIFEST, json.dumps(_manifest(plan, saves, executor), indent=1).encode())
         conditioning = Conditioning(plan.graph, originals, quiet)
         told: Sequence[Listener] = [*listeners, conditioning] if conditioning else listeners
-        with (
-            _in_memory(plan, targets, folder, arrays, executor) as places,
-            executor.session(hosts, plan.projected + -(-plan.room // model.workers)),
-            watched(originals.values()),
-        ):
-            job = Job(folder.key, plan.graph, places, wanted, present, plan.batch)
+        job = Job(folder.key, plan.graph, arrays, wanted, present, plan.batch)
+        projected = plan.projected + -(-room // model.workers)
+        with executor.session(hosts, projected), watched(originals.values()):
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), told)
             unchanged()
-            made = (stored(places, twin.key) for twin in plan.results)
-            yield [Finished(target.node, spec) for target, spec in zip(targets, made, strict=True)]
+            yield results
     except (LinAlgError, np.linalg.LinAlgError):
         try:
             unchanged()  # or else that may be why
@@ -210,35 +208,23 @@ def execute(
             error.add_note(f"another process has taken this one for dead and its place over: {folder.url}")
         error.add_note(_advice(plan, originals.values(), targets, folder))
         raise
+    finally:
+        if folder.room is not None:
+            folder.room.limit = 0  # until the next run
+            _forget_own(executor, arrays, folder)
     for other in folders_of(originals.values()):
         other.resumable = False
-    for spec in arrays.values():
-        ours = isinstance(spec, StoredArray | FunctionArray) and spec.url.startswith(folder.url)
-        if ours and not folder.keeps(spec.identity):
-            executor.forget_array(spec)
+    _forget_own(executor, arrays, folder)
     conditioning.warn()
 
 
-@contextmanager
-def _in_memory(
-    plan: Plan, targets: Sequence[Target], folder: Workspace, arrays: dict[str, ArraySpec], executor: Executor
-) -> Iterator[dict[str, ArraySpec]]:
-    """Yield the arrays of a run, those in memory that nobody needs beyond it, if there is room for them."""
-    lasting = {twin.key for twin, target in zip(plan.results, targets, strict=True) if target.kept}
-    if not plan.room:
-        yield arrays
-        return
-    with Room(plan.room, folder.store) as room:
-        moved: dict[str, ArraySpec] = {
-            name: replace(spec, url=join(room.url, spec.identity))
-            for name, spec in arrays.items()
-            if isinstance(spec, StoredArray) and name not in lasting and spec.url == folder.place(spec.identity)
-        }
-        try:
-            yield arrays | moved
-        finally:
-            for spec in moved.values():
-                executor.forget_array(spec)
+def _forget_own(executor: Executor, arrays: Mapping[str, ArraySpec], folder: Workspace) -> None:
+    """Let workers forget what nobody needs beyond the run: mapped files and tiles in memory take space."""
+    urls = (folder.url,) if folder.room is None else (folder.url, folder.room.url)
+    for spec in arrays.values():
+        ours = isinstance(spec, StoredArray | FunctionArray) and spec.url.startswith(urls)
+        if ours and not folder.keeps(spec.identity):
+            executor.forget_array(spec)
 
 
 def _forget(executor: Executor, arrays: Mapping[str, ArraySpec]) -> None:
@@ -290,7 +276,11 @@ def _wanted(plan: Plan) -> list[int]:
 
 
 def _bind(
-    plan: Plan, originals: Mapping[str, Node], places: Mapping[str, Placed], folder: Workspace
+    plan: Plan,
+    originals: Mapping[str, Node],
+    places: Mapping[str, Placed],
+    folder: Workspace,
+    in_room: bool,
 ) -> tuple[dict[str, ArraySpec], dict[str, Tile]]:
     """Bind each array name of the plan to data, and list the arrays of this process among them."""
     arrays: dict[str, ArraySpec] = {}
@@ -305,7 +295,7 @@ def _bind(
             elif isinstance(spec, HostArray):
                 hosts[spec.identity] = node.op.payload
         else:
-            to = places.get(node.key) or Placed(folder.place(node.key))
+            to = places.get(node.key) or Placed(folder.place(node.key, in_room=in_room))
             spec = StoredArray(
                 node.grid,
                 node.dtype,
@@ -385,7 +375,7 @@ def _present(graph: Graph, arrays: Mapping[str, ArraySpec], folder: Workspace) -
         spec = stored(arrays, name)
         with closing(open_store(spec.url)) as store:
             found: Iterable[ObjectInfo] = temporary.get(spec.identity, ())
-            if spec.url != folder.place(spec.identity):
+            if spec.url not in (folder.place(spec.identity), folder.place(spec.identity, in_room=True)):
                 found = (info for prefix in tile_prefixes(spec) for info in store.scan(prefix))
             there[name] = _whole_tiles(store, spec, found)
     for p in range(len(graph)):

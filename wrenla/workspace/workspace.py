@@ -16,6 +16,7 @@ from wrenla.workspace.lease import Lease, Standing, is_free, standing
 from wrenla.workspace.ownership import MANIFEST, has_tiles, in_run, is_run, is_run_folder, lease_is_of
 from wrenla_handler.errors import StoreError, ThreadLimitError
 from wrenla_handler.stores.base import LEASE, RUNS, Reach, Store
+from wrenla_handler.stores.room import Room
 from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.threads import Threads
 
@@ -66,6 +67,8 @@ class Workspace:
         if lease is None:
             raise StoreError(f"{self.url}: a lease with a name of our own is somebody else's; try again")
         self.lease = lease
+        self.room: Room | None = None
+        """Memory for tiles that need not be there when the process is killed."""
         self.resumable = False
         """Whether a run that needs what is here was cut short: then it stays when the folder ends."""
         # The garbage collector lets go of what is kept, in any thread and between any two lines. So what is
@@ -74,9 +77,22 @@ class Workspace:
         self._runs, self._ends, self._tokens = [True], [True], itertools.count()
         _open_here.add(self.url)
 
-    def place(self, name: str) -> str:
-        """Return the URL of an array of this run."""
-        return join(self.url, name)
+    def place(self, name: str, *, in_room: bool = False) -> str:
+        """Return the URL of an array of this run, in the folder or in the room."""
+        return join(self.room.url if in_room and self.room else self.url, name)
+
+    def make_room(self, more: int) -> None:
+        """Let tiles take so many bytes of memory, beside those that are there."""
+        if self.room is None:
+            self.room = Room(self.store)
+            self.store = open_store(self.room.url)
+        self.room.limit = self.room.used + more
+
+    @property
+    def in_folder(self) -> bool:
+        """Whether there are tiles that outlive the process."""
+        store = self.store if self.room is None else self.room.beyond
+        return any(has_tiles(folder) for folder in store.list_folders())
 
     def keep(self, arrays: Iterable[str]) -> int:
         """Keep some arrays beyond the runs, until `let_go` of the number that is returned."""
@@ -115,7 +131,7 @@ class Workspace:
             self._ends.pop()
         except IndexError:
             return  # the other one does it
-        if self.resumable:
+        if self.resumable and (self.room is None or self.in_folder):
             self.close()
         else:
             self.remove()
@@ -135,7 +151,7 @@ class Workspace:
     def close(self) -> None:
         """Give the lease back and keep the tiles: another run may go on from here."""
         self.lease.release()
-        self.store.close()
+        self._close_stores()
         _open_here.discard(self.url)
 
     def remove(self) -> None:
@@ -146,8 +162,13 @@ class Workspace:
             self.lease.end_renewing()
             empty(self.store, self.key)
         self.lease.stop()
-        self.store.close()
+        self._close_stores()
         _open_here.discard(self.url)
+
+    def _close_stores(self) -> None:
+        self.store.close()
+        if self.room is not None:
+            self.room.close()
 
 
 def _open(root: str, key: str) -> tuple[str, str, Store, Lease | None]:

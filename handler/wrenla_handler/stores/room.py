@@ -1,26 +1,21 @@
-"""Room: memory of bounded size for the temporary tiles of one run; beyond it they go to another store."""
+"""Room: memory of bounded size for tiles of a run; beyond it they go to another store."""
 
 from __future__ import annotations
 
 import itertools
-import mmap
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from types import TracebackType
-from typing import NamedTuple, Self
-from weakref import WeakValueDictionary
+from typing import NamedTuple
 
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores.base import Data, ObjectInfo, Reach, Store
-from wrenla_handler.stores.checks import check_key, check_range, flat_view
+from wrenla_handler.stores.checks import check_key, check_range
 
-__all__ = ["Room", "RoomStore"]
-
-_MAP_ABOVE = 1 << 18
-"""Bytes from which an object is an anonymous map: malloc would keep freed ones, and memory would not be bounded."""
+__all__ = ["Room", "RoomStore", "rooms_bytes", "spill_rooms"]
 
 
 class _Object(NamedTuple):
@@ -29,70 +24,85 @@ class _Object(NamedTuple):
     modified: float
 
 
-_rooms: WeakValueDictionary[str, Room] = WeakValueDictionary()
+_rooms: weakref.WeakValueDictionary[str, Room] = weakref.WeakValueDictionary()
 _numbers = itertools.count()
 
 
 class Room:
-    """Objects in memory, at most `limit` bytes of them; what does not fit goes to the store `beyond`.
+    """Objects in memory, at most `limit` bytes of them; all others are in the store `beyond`.
 
-    Inside its ``with`` block `RoomStore` finds it by its address. At the end the memory is free, and whoever
-    comes late writes nothing. Objects in `beyond` stay there; those that were there before count, too.
+    `RoomStore` finds it by its address until it is closed.
 
     Parameters
     ----------
-    limit : int
-        Bytes.
     beyond : Store
-        Nobody else writes there meanwhile.
+        Nobody else writes there meanwhile. It is closed with the room.
 
     Attributes
     ----------
+    limit : int
+        Bytes; 0 at first.
     url : str
-    used, most : int
-        Bytes of the objects in memory, now and at most until now.
-
-    Examples
-    --------
-    >>> from wrenla_handler.stores.memory import MemoryStore
-    >>> folder = MemoryStore()
-    >>> with Room(4, folder) as room:
-    ...     store = RoomStore(room.url.removeprefix("room://"))
-    ...     store.put("c/0/0", b"tile") and store.put("c/0/1", b"late")
-    ...     list(store.list()), list(folder.list())
-    True
-    (['c/0/0', 'c/0/1'], ['c/0/1'])
+    used : int
+        Bytes of the objects in memory.
     """
 
-    def __init__(self, limit: int, beyond: Store) -> None:
-        self.limit, self.beyond = limit, beyond
-        self.used = self.most = 0
-        self.objects: dict[str, _Object] = {}
-        self.outside: set[str] = set()
-        """Keys of the objects in `beyond`: where an object lies is known without a look there."""
-        self.lock = threading.Lock()
+    def __init__(self, beyond: Store) -> None:
+        self.limit = self.used = 0
+        self.beyond = beyond
         self.closed = False
+        self.objects: dict[str, _Object] = {}
+        self.outside = set(beyond.list())
+        # Entered again by the garbage collector: it lets go of kept arrays between any two lines.
+        self.lock = threading.RLock()
         self._name = uuid.uuid4().hex
+        _rooms[self._name] = self
 
     @property
     def url(self) -> str:
-        """Address of the store, in this process, and as long as the block lasts."""
+        """Address of the store, in this process, and as long as it is not closed."""
         return f"room://{self._name}"
 
-    def __enter__(self) -> Self:
-        self.outside.update(self.beyond.list())
-        _rooms[self._name] = self
-        return self
+    def forget(self, key: str) -> bool:
+        """Free an object if it is in memory, and return whether it was. The caller holds the lock."""
+        found = self.objects.pop(key, None)
+        self.used -= 0 if found is None else len(found.data)
+        return found is not None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def spill(self, most: int) -> None:
+        """Write objects to the store beyond, the oldest first, until those in memory take `most` bytes."""
+        for key in list(self.objects):
+            with self.lock:
+                found = self.objects.get(key)
+                if self.used <= most or found is None:
+                    continue
+                # Before it is forgotten: whoever does not find it here looks there.
+                self.outside.add(key)
+                self.beyond.put(key, found.data, create=True)
+                self.forget(key)
+
+    def close(self) -> None:
+        """Free the memory. Whoever comes late writes nothing; what is beyond stays."""
         with self.lock:
             # With the lock: a task that was left behind must not put a tile where nobody removes it.
             self.closed = True
             self.objects.clear()
-            self.used = 0
+            self.limit = self.used = 0
         _rooms.pop(self._name, None)
+        self.beyond.close()
+
+
+def rooms_bytes() -> int:
+    """Return the memory that all rooms of this process take, or may take yet."""
+    return sum(max(room.used, room.limit) for room in list(_rooms.values()))
+
+
+def spill_rooms(most: int) -> None:
+    """Have all rooms of this process write objects to stores until those in memory take `most` bytes."""
+    for room in list(_rooms.values()):
+        over = rooms_bytes() - most
+        if over > 0:
+            room.spill(max(0, room.used - over))
 
 
 class RoomStore:
@@ -136,33 +146,48 @@ class RoomStore:
             return found.data[start:stop]
         return self._room.beyond.get(self._prefix + key, start, stop)
 
-    def put(self, key: str, data: Data, *, create: bool = False, durable: bool = False) -> bool:
-        """Write a copy of `data`; with `create`, only if the key is free."""
-        full_key, view, room = self._prefix + check_key(key), flat_view(data), self._room
-        # A look without the lock saves a copy that there is no room for; the lock decides.
-        copied = _copy(view) if room.used + len(view) <= room.limit else None
+    def keep(self, key: str, data: memoryview, freed: Callable[[], None]) -> bool:
+        """Keep `data` itself as an object, if there is room for it and the key is free.
+
+        Parameters
+        ----------
+        key : str
+        data : memoryview
+            Of a NumPy array that nobody else looks at or changes, unless it is not kept.
+        freed : callable
+            Called, in any thread and between any two lines, when nobody looks at it any more: its memory can
+            be used again.
+
+        Returns
+        -------
+        bool
+            Whether it was kept.
+        """
+        full_key, room = self._prefix + check_key(key), self._room
         with room.lock:
-            old = room.objects.get(full_key)
-            if room.closed or (create and old is not None):
+            taken = full_key in room.objects or full_key in room.outside
+            if room.closed or taken or room.used + len(data) > room.limit:
                 return False
-            used = room.used - (0 if old is None else len(old.data))
-            if full_key not in room.outside and copied is not None and used + len(view) <= room.limit:
-                room.objects[full_key] = _Object(copied, f"{next(_numbers):x}", time.time())
-                room.used = used + len(view)
-                room.most = max(room.most, room.used)
-                return True
-            # Before the object is there: of two writers of one key both go to the same place, which decides.
+            room.objects[full_key] = _Object(data.toreadonly(), f"{next(_numbers):x}", time.time())
+            room.used += len(data)
+        # All views hold the array, whoever has them: when it goes nobody can look at its memory.
+        weakref.finalize(data.obj, freed).atexit = False
+        return True
+
+    def put(self, key: str, data: Data, *, create: bool = False, durable: bool = False) -> bool:
+        """Write an object to the store beyond; with `create`, only if the key is free."""
+        full_key, room = self._prefix + check_key(key), self._room
+        with room.lock:
+            if room.closed or (create and full_key in room.objects):
+                return False
+            # Before the object is there: from now on nobody keeps another one of this key.
             room.outside.add(full_key)
-            room.objects.pop(full_key, None)
-            room.used = used
+            room.forget(full_key)
         return room.beyond.put(full_key, data, create=create, durable=durable)
 
     def exists(self, key: str) -> bool:
         """Tell whether there is such an object."""
-        full_key = self._prefix + check_key(key)
-        return full_key in self._room.objects or (
-            full_key in self._room.outside and self._room.beyond.exists(full_key)
-        )
+        return self._found(key) is not None or self._room.beyond.exists(self._prefix + key)
 
     def size(self, key: str) -> int:
         """Return the number of bytes of an object. Raises KeyError if there is no such object."""
@@ -198,34 +223,19 @@ class RoomStore:
         """Remove an object. Removing one that is not there is not an error."""
         full_key, room = self._prefix + check_key(key), self._room
         with room.lock:
-            found = room.objects.pop(full_key, None)
-            room.used -= 0 if found is None else len(found.data)
-            is_outside = full_key in room.outside
-        if is_outside:
-            room.beyond.delete(full_key)
+            if room.forget(full_key):
+                return
+        room.beyond.delete(full_key)
 
     def remove_empty_folders(self, ours: Callable[[str], bool], *, root: bool = False) -> None:
-        """Do nothing: whoever owns the store beyond does that."""
+        """Remove those of the store beyond."""
+        if not self._prefix:
+            self._room.beyond.remove_empty_folders(ours, root=root)
 
     def close(self) -> None:
-        """Do nothing: the room ends with its block."""
+        """Do nothing: who has made the room closes it."""
 
     def _found(self, key: str) -> _Object | None:
-        """Return an object in memory, None if it is outside."""
-        full_key = self._prefix + check_key(key)
+        """Return an object in memory."""
         # Without the lock: a look into a dict is one operation, and objects are replaced, not changed.
-        found = self._room.objects.get(full_key)
-        if found is None and full_key not in self._room.outside:
-            raise KeyError(key)
-        return found
-
-
-def _copy(view: memoryview) -> memoryview:
-    """Return a read-only copy in memory that goes back to the system with its last user."""
-    if len(view) < _MAP_ABOVE:
-        return memoryview(bytes(view))
-    pages = mmap.mmap(-1, len(view), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        pages.madvise(mmap.MADV_HUGEPAGE)
-    pages[:] = view
-    return memoryview(pages).toreadonly()
+        return self._room.objects.get(self._prefix + check_key(key))
