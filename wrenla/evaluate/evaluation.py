@@ -25,8 +25,9 @@ from wrenla.planning.expression import Leaf, Node, leaf, with_report
 from wrenla.planning.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import Event, Listener, RunFinished, Totals
-from wrenla.run.execute import Placed, Target, check_place, execute
+from wrenla.run.execute import Placed, Target, execute
 from wrenla.run.persisted import Owner, let_last
+from wrenla.run.reach import check_place
 from wrenla.units import format_bytes
 from wrenla.workspace.workspace import Workspace
 from wrenla_handler.errors import StaleMatrixError
@@ -116,7 +117,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
     """Compute a result and return it as data, kept as long as the returned node."""
     if is_data(node):
         return node
-    with _evaluating(executor, options) as evaluation:
+    with _evaluating(executor, options, in_store=True) as evaluation:
         settled = settle([node], evaluation.advance)
         _check_same(settled.nodes)
         with evaluation.run([], [*settled.nodes, *settled.keep]) as (_, data):
@@ -126,10 +127,14 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
 
 
 @contextmanager
-def _evaluating(executor: Executor | None, options: Options) -> Iterator[_Evaluation]:
-    """Hand out an evaluation, and end it: what is done stays if it is cut short by what may not last."""
+def _evaluating(executor: Executor | None, options: Options, in_store: bool = False) -> Iterator[_Evaluation]:
+    """Hand out an evaluation, and end it: what is done stays if it is cut short by what may not last.
+
+    `in_store`: all tiles go there, however short it is.
+    """
     with options.listeners() as listeners:
-        evaluation = _Evaluation(check_executor(executor) or default_executor(), options, listeners)
+        found = check_executor(executor) or default_executor()
+        evaluation = _Evaluation(found, options, listeners, _model(found, in_store))
         try:
             yield evaluation
         except BaseException as error:
@@ -141,9 +146,10 @@ def _evaluating(executor: Executor | None, options: Options) -> Iterator[_Evalua
 class _Evaluation:
     """Runs of one evaluation, which follow each other in one folder, under one lease."""
 
-    def __init__(self, executor: Executor, options: Options, listeners: list[Listener]) -> None:
-        self.executor, self._options = executor, options
-        self._model = _model(executor)
+    def __init__(
+        self, executor: Executor, options: Options, listeners: list[Listener], model: ExecutorModel
+    ) -> None:
+        self.executor, self._options, self._model = executor, options, model
         self.totals = Totals()
         self._listeners = [*listeners, self._count]
         self._root = store_for(executor.own_store)
@@ -346,10 +352,10 @@ def _save(
         raise
 
 
-def _model(executor: Executor) -> ExecutorModel:
+def _model(executor: Executor, in_store: bool = False) -> ExecutorModel:
     """Return the model that plans are made for: where a store is chosen, all temporaries go there."""
-    model = executor.model
-    return replace(model, tile_bytes=0) if store_is_chosen(executor.own_store) else model
+    in_store = in_store or store_is_chosen(executor.own_store)
+    return replace(executor.model, tile_bytes=0) if in_store else executor.model
 
 
 def _check_same(nodes: Sequence[Node]) -> None:

@@ -142,7 +142,7 @@ class Plan:
     def room_beside(self, held: int) -> int:
         """Return the room for tiles if those of other runs hold so many bytes of memory."""
         model = self.model
-        if not model.tile_bytes or max(self.work / model.workers, self.critical_path) > _SHORT:
+        if not model.tile_bytes or self.work > _SHORT * model.workers or self.critical_path > _SHORT:
             return 0
         left = min(model.tile_bytes, model.workers * (model.allowed_bytes - self.projected)) - held
         return max(0, min(left, self.bytes_written))

@@ -89,10 +89,12 @@ class Workspace:
         self.room.limit = self.room.used + more
 
     @property
-    def in_folder(self) -> bool:
-        """Whether there are tiles that outlive the process."""
-        store = self.store if self.room is None else self.room.beyond
-        return any(has_tiles(folder) for folder in store.list_folders())
+    def lasts_on(self) -> bool:
+        """Whether something is there that a run of another process would go on with, or has to remove."""
+        if self.room is None:
+            return True
+        tiles = any(has_tiles(key.partition("/")[0]) for key in self.room.beyond.list())
+        return tiles or bool(saves_of(self.store))
 
     def keep(self, arrays: Iterable[str]) -> int:
         """Keep some arrays beyond the runs, until `let_go` of the number that is returned."""
@@ -121,6 +123,8 @@ class Workspace:
             self._end()
         elif not self.resumable:
             self._drop(lambda name: not self.keeps(name), uploads=True)
+        elif self.room is not None:
+            self.room.discard(lambda key: not self.keeps(key.partition("/")[0]))
 
     def sweep(self) -> None:
         """Remove what is not kept: the runs go on another way."""
@@ -131,7 +135,7 @@ class Workspace:
             self._ends.pop()
         except IndexError:
             return  # the other one does it
-        if self.resumable and (self.room is None or self.in_folder):
+        if self.resumable and self.lasts_on:
             self.close()
         else:
             self.remove()

@@ -69,6 +69,12 @@ class Room:
         self.used -= 0 if found is None else len(found.data)
         return found is not None
 
+    def discard(self, goes: Callable[[str], bool]) -> None:
+        """Free the objects in memory whose keys are named."""
+        with self.lock:
+            for key in filter(goes, list(self.objects)):
+                self.forget(key)
+
     def spill(self, most: int) -> None:
         """Write objects to the store beyond, the oldest first, until those in memory take `most` bytes."""
         for key in list(self.objects):
