@@ -118,8 +118,8 @@ def test_a_plan_prints_what_it_will_take() -> None:
     ):
         assert str(plan_of(x, 1 << 30, Cut())).startswith(f"plan for {header}\n")
     table = {line[2:13].strip(): line[13:] for line in lines[1:]}
-    names = ["tasks", "waves", "sums", "arithmetic", "read", "written", "requests", "memory", "time"]
-    assert list(table) == names
+    names = ["tasks", "waves", "sums", "arithmetic", "read", "written", "requests", "memory"]
+    assert list(table) == [*names, "temporary", "time"]
     assert table["tasks"].startswith(f"{plan.tasks:,}  (")
     kernels = {name: int(n) for n, name in re.findall(r"(\d+) (\w+)", table["tasks"].partition("(")[2])}
     assert kernels == plan.kernels
