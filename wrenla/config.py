@@ -47,7 +47,7 @@ class Settings:
     ----------
     store : str
         URL for temporary tiles (``WRENLA_STORE``); by default the executor's own place (the bucket of a
-        function on AWS), or a folder ``wrenla`` in the user's cache folder.
+        function on AWS), or a folder ``wrenla`` in the user's cache folder, and memory for short runs.
     shared_folders : str
         Folders that other machines have, too, at the same paths (``WRENLA_SHARED_FOLDERS``, separated as in
         ``PATH``): workers there can use what is in them.

@@ -134,6 +134,9 @@ class RoomStore:
         self._room = room
         self._prefix = f"{folder}/" if folder else ""
 
+    def __repr__(self) -> str:
+        return f"RoomStore({self._name!r})"
+
     @property
     def url(self) -> str:
         """Address that opens the same store again, in this process."""
