@@ -189,7 +189,11 @@ def test_save_cut_short_goes_on_at_its_address(executor: wl.LocalExecutor, root:
     for clean in (True, False):
         with pytest.raises(KeyboardInterrupt) as raised:
             L.save(tmp_path / "L", executor, on_event=stopping_after(25, KeyboardInterrupt()))
-        assert str(tmp_path / "L") in raised.value.__notes__[-1]
+        note = raised.value.__notes__[-1]
+        assert note.startswith(
+            f"finished tiles are kept in {open_store(tmp_path / 'L').url}\n  its temporary"
+        )
+        assert f"clean --store {root}" in note
         assert rooms_bytes() == 0
         assert tiles(root) == []
         if clean:  # the run's folder says where it has saved
@@ -260,3 +264,20 @@ def test_run_in_memory_goes_on_with_tiles_in_the_folder(
     np.testing.assert_array_equal(found, x.compute(executor))
     if not other:
         assert list(open_store(root).list()) == []
+
+
+def test_run_cut_short_beside_a_kept_factor_leaves_only_that(executor: wl.LocalExecutor, root: str) -> None:
+    factor = wl.linalg.lu_factor(general())
+    with pytest.raises(Failed):
+        (factor.solve(np.ones(N)) * 2).compute(executor, on_event=fail_in_last_run)
+    gc.collect()
+    x = factor.solve(np.ones(N)).compute(executor)
+    np.testing.assert_allclose(general().compute(executor) @ x, np.ones(N), atol=1e-8)
+    del factor
+    gc.collect()
+    assert (rooms_bytes(), list(open_store(root).list())) == (0, [])
+
+
+def fail_in_last_run(event: Event) -> None:
+    if isinstance(event, TaskFinished) and event.kernel.startswith("trsm"):
+        raise Failed

@@ -32,9 +32,9 @@ def advice(plan: Plan, nodes: Iterable[Node], saved: Sequence[str], folder: Work
     for other in persisted:
         other.resumable = True
     urls = list(saved)
-    if folder.lasts_on and len({task.out.array for task in plan.graph.tiles.tasks}) > len(urls):
+    if folder.is_useful and len({task.out.array for task in plan.graph.tiles.tasks}) > len(urls):
         urls.append(folder.url)  # as some are on the way to the results
-    urls += sorted({other.url for other in persisted if other.lasts_on})
+    urls += sorted({other.url for other in persisted if other.is_useful})
     where = f"finished tiles are kept in {' and '.join(urls)}"
     if in_process:
         return f"{where} until this process ends\n  to resume: compute the same again"

@@ -89,12 +89,9 @@ class Workspace:
         self.room.limit = self.room.used + more
 
     @property
-    def lasts_on(self) -> bool:
-        """Whether something is there that a run of another process would go on with, or has to remove."""
-        if self.room is None:
-            return True
-        tiles = any(has_tiles(key.partition("/")[0]) for key in self.room.beyond.list())
-        return tiles or bool(saves_of(self.store))
+    def is_useful(self) -> bool:
+        """Whether tiles are in the folder that another process may go on with."""
+        return self.room is None or any(has_tiles(key.partition("/")[0]) for key in self.room.beyond.list())
 
     def keep(self, arrays: Iterable[str]) -> int:
         """Keep some arrays beyond the runs, until `let_go` of the number that is returned."""
@@ -111,8 +108,8 @@ class Workspace:
         arrays = self._kept.pop(token, frozenset())
         if not (self._runs or self._kept):
             self._end()
-        elif arrays and not self.resumable:
-            self._drop(lambda name: name in arrays and not self.keeps(name))
+        elif arrays:
+            self._let_go(lambda name: name in arrays and not self.keeps(name))
 
     def end(self, tokens: Iterable[int] = ()) -> None:
         """End the runs and let go of some of what is kept. All else goes, unless they were cut short."""
@@ -121,21 +118,26 @@ class Workspace:
         self._runs.clear()
         if not self._kept:
             self._end()
-        elif not self.resumable:
-            self._drop(lambda name: not self.keeps(name), uploads=True)
-        elif self.room is not None:
-            self.room.discard(lambda key: not self.keeps(key.partition("/")[0]))
+        else:
+            self._let_go(lambda name: not self.keeps(name), uploads=True)
 
     def sweep(self) -> None:
         """Remove what is not kept: the runs go on another way."""
         self._drop(lambda name: not self.keeps(name))
+
+    def _let_go(self, goes: Callable[[str], bool], uploads: bool = False) -> None:
+        """Remove some arrays; if a run was cut short, only what would be gone with the process anyway."""
+        if not self.resumable:
+            self._drop(goes, uploads)
+        elif self.room is not None:
+            self.room.discard(lambda key: goes(key.partition("/")[0]))
 
     def _end(self) -> None:
         try:
             self._ends.pop()
         except IndexError:
             return  # the other one does it
-        if self.resumable and self.lasts_on:
+        if self.resumable and (self.is_useful or saves_of(self.store)):
             self.close()
         else:
             self.remove()
