@@ -19,6 +19,8 @@ S3_TESTS := tests/s3 tests/handler tests/run -k s3
 # Tests run beside each other: most of them wait for something. `make test BESIDE=` runs one after the other.
 BESIDE ?= -n 6 --dist worksteal
 BESIDE_SLOW ?= -n 2 --dist worksteal
+# On a disk each of the many small files that tests make costs a hundred times as much as in memory.
+IN_MEMORY = sh tools/in-memory.sh /dev/shm 6000000
 # Not even looked at: each of these processes would load the test suites of others.
 NO_PEERS = --ignore=tests/peers
 
@@ -52,7 +54,7 @@ demo: $(VENV)/.dev
 	$(BIN)/python examples/kriging.py
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow" $(NO_PEERS) $(BESIDE)
+	$(IN_MEMORY) $(BIN)/python -m pytest -m "not slow" $(NO_PEERS) $(BESIDE)
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow $(NO_PEERS) $(BESIDE_SLOW)

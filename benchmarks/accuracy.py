@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, Literal
 
 import numpy as np
 import scipy.linalg
@@ -49,16 +50,27 @@ class Answer:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """One line of the table: a matrix, and what three solvers made of it."""
+    """One line of the table: a matrix, and what each solver made of it."""
 
-    HEAD: ClassVar = ("matrix", "n", "tile", "dtype", "said", "wrenla", "SciPy", "dask.array", "verdict")
+    HEAD: ClassVar = (
+        "matrix",
+        "n",
+        "tile",
+        "dtype",
+        "said",
+        "wrenla",
+        "rbt",
+        "SciPy",
+        "dask.array",
+        "verdict",
+    )
     ABOUT: ClassVar = (
         "HPL's scaled residual ‖A x − b‖∞ / (u (‖A‖∞ ‖x‖∞ + ‖b‖∞) n) of `solve` in three libraries. It is "
         "computed in extended precision, for two right-hand sides: random numbers, and A times ones. The "
         f"larger one counts. At most {GATE:g} passes (reached), at most {HEALTHY:g} is healthy (goal). "
         "Refused: wrenla raises, and SciPy raises or misses. `said` is `assume_a`; `warns` is a "
-        "LinAlgWarning. dask.array's LU takes equal chunks only: its chunk, the divisor of n that is nearest "
-        "to our tile, is in parentheses."
+        "LinAlgWarning; `rbt` is ours after random butterflies. dask.array's LU takes equal chunks only: its "
+        "chunk, the divisor of n that is nearest to our tile, is in parentheses."
     )
 
     matrix: str
@@ -68,12 +80,15 @@ class Accuracy:
     dtype: str
     said: str
     wrenla: Answer
+    rbt: Answer
     scipy: Answer
     dask: Answer
 
     @property
     def verdict(self) -> str:
         ours = self.wrenla
+        if not (self.rbt.passes or self.rbt.raised):
+            return "MISSED"
         if ours.residual is not None and ours.residual <= HEALTHY:
             return "goal"
         if ours.passes:
@@ -84,7 +99,7 @@ class Accuracy:
 
     @property
     def row(self) -> tuple[str, ...]:
-        answers = (str(answer) for answer in (self.wrenla, self.scipy, self.dask))
+        answers = (str(answer) for answer in (self.wrenla, self.rbt, self.scipy, self.dask))
         tile = f"{self.tile} ({self.chunk})"
         return (self.matrix, str(self.n), tile, self.dtype, self.said, *answers, self.verdict)
 
@@ -101,13 +116,13 @@ def figures(rounds: int) -> list[Accuracy]:
         stack.enter_context(scratch())
         executor = stack.enter_context(wl.LocalExecutor(2))
 
-        def ours(a: Array, b: Array, tile: int, said: str | None) -> Array:
+        def ours(method: Literal["rbt"] | None, a: Array, b: Array, tile: int, said: str | None) -> Array:
             A = wl.from_array(a, tile=tile)
-            return np.asarray(wl.linalg.solve(A, b, assume_a=said).compute(executor))
+            return np.asarray(wl.linalg.solve(A, b, assume_a=said, method=method).compute(executor))
 
         for case in CASES:
             for dtype in case.dtypes:
-                found.append(_measured(case, dtype, ours))
+                found.append(_measured(case, dtype, partial(ours, None), partial(ours, "rbt")))
                 print("  " + " | ".join(found[-1].row), flush=True)
     return found
 
@@ -129,7 +144,7 @@ def _wide(a: Array) -> Array:
     return a.astype(np.clongdouble if a.dtype.kind == "c" else np.longdouble)
 
 
-def _measured(case: Case, dtype: str, ours: Solve) -> Accuracy:
+def _measured(case: Case, dtype: str, ours: Solve, mixing: Solve) -> Accuracy:
     n, tile, said = case.n, case.n // 6 + 1, case.assume_a
     assert n % tile, "the last tile is to be smaller"
     chunk = min((d for d in range(1, n + 1) if n % d == 0), key=lambda d: abs(d - tile))
@@ -137,6 +152,7 @@ def _measured(case: Case, dtype: str, ours: Solve) -> Accuracy:
     b = np.stack([np.random.default_rng(0).standard_normal(n), _wide(a).sum(axis=1)], axis=1).astype(dtype)
     answers = (
         _answer(ours, a, b, tile, said),
+        _answer(mixing, a, b, tile, said),
         _answer(_scipy, a, b, tile, said),
         _answer(_dask, a, b, chunk, said),
     )

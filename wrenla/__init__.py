@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from wrenla.matrices.blocks import block
     from wrenla.matrices.compute_many import compute, plan
     from wrenla.matrices.creation import eye, from_array, from_function, map_tiles, open, random, zeros
-    from wrenla.matrices.factorizations import open_factor
     from wrenla.matrices.matrix import BigMatrix
+    from wrenla.matrices.saved_factors import open_factor
     from wrenla.matrices.zarr_copies import from_zarr
     from wrenla_handler.calls.broadcast import Ref
     from wrenla_handler.calls.context import cancelled
@@ -60,7 +60,7 @@ __all__ = [
 _PLACES = {
     "wrenla.matrices.blocks": "block",
     "wrenla.matrices.creation": "eye from_array from_function map_tiles open random zeros",
-    "wrenla.matrices.factorizations": "open_factor",
+    "wrenla.matrices.saved_factors": "open_factor",
     "wrenla.errors": "LinAlgError WrenlaError",
     "wrenla.executors.aws_lambda.executor": "LambdaExecutor",
     "wrenla.executors.base": "Executor set_executor",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from wrenla.algorithms import solve as systems
 from wrenla.algorithms.triangular import solve_triangular as triangular_node
 from wrenla.algorithms.views import flip
 from wrenla.array_like import flag
@@ -19,22 +18,26 @@ from wrenla.matrices.factorizations import (
     cho_factor,
     cho_solve,
     cond,
+    ldl_factor,
     lu,
     lu_factor,
     lu_solve,
     rcond,
 )
 from wrenla.matrices.factors import CholeskyFactor
+from wrenla.matrices.ldl_factor import LDLFactor
 from wrenla.matrices.linear_algebra import SlogdetResult
 from wrenla.matrices.lu_factor import LUFactor, trans_of
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.operands import Operand, as_node
+from wrenla.procedures import inverse as determinants
 from wrenla.procedures.report import SolveReport
 from wrenla.tracebacks import short
 from wrenla.vocabulary import refuse_others
 
 __all__ = [
     "CholeskyFactor",
+    "LDLFactor",
     "LUFactor",
     "LinAlgError",
     "NotFiniteError",
@@ -50,6 +53,7 @@ __all__ = [
     "diagonal",
     "gram",
     "inv",
+    "ldl_factor",
     "lu",
     "lu_factor",
     "lu_solve",
@@ -93,6 +97,7 @@ def solve(
     assume_a: str | None = None,
     check: bool = True,
     precision: Literal["full", "mixed"] = "full",
+    method: Literal["lu", "rbt"] | None = None,
     full_output: bool = False,
     **others: Any,
 ) -> Any:
@@ -105,10 +110,10 @@ def solve(
     assume_a : {None, "pos", "gen", "sym", "her", "lower", "upper", "diagonal"}, or another word of SciPy's
         What `a` is; by default what its `structure` says. "pos" (or "positive definite") is Hermitian
         positive definite, of which only the lower triangle is read (LAPACK: posv); "lower" and "upper"
-        ("lower triangular", …) are triangular (trtrs). All else is solved by LU with partial pivoting across
-        tiles (gesv), "sym" and "her" too, of which the lower triangle is read. Of an array up to 16 MiB
-        nothing need be said: it is looked at whether it is triangular, or symmetric and positive definite, to
-        the last bit.
+        ("lower triangular", …) are triangular (trtrs); of "sym" and "her", which may be indefinite, the lower
+        triangle is read, and half of the work of "gen" done (sysv, hesv). Of an array up to 16 MiB nothing
+        need be said: it is looked at whether it is triangular, or symmetric and positive definite, to the
+        last bit.
     check : bool
         Look whether `assume_a` is true, unless that is known: at all of an array up to 16 MiB, of all else at
         the diagonal tiles and a sample of the others. Say False if the part that is not read holds something
@@ -118,6 +123,13 @@ def solve(
         dsposv), which large matrices gain by. Above a condition number of about 1e7 it goes on by GMRES, and
         if that stalls, the matrix is factored anew in double precision. The solution is as good in any case.
         Matrices of single precision and triangles are solved as ever.
+    method : {None, "lu", "rbt"}
+        How a matrix is factored that is neither triangular nor positive definite. "lu" is LU with partial
+        pivoting across tiles. "rbt" mixes rows and columns by random butterflies, factors without exchanges
+        (LU, or LDLᴴ for "sym" and "her"), which many workers do sooner, and refines; if that does not come to
+        a good solution, or the matrix is nearly singular, LU follows. By default "rbt" for "sym" and "her" of
+        four tile rows or more, and for "gen" where its plan on the executor takes less than 80 % of the time
+        of LU, if that is more than a minute.
     full_output : bool
         Compute now, and return the solution, which is kept as by `BigMatrix.persist`, and its report.
     **others
@@ -153,8 +165,11 @@ def solve(
     -----
     For each right-hand side ‖b − A x‖ ≤ 16 u (‖A‖ ‖x‖ + ‖b‖) n in the maximum norm, where u is the unit
     roundoff (HPL's criterion); healthy solutions come to a hundredth of it. If the residual is larger it is
-    refined (LAPACK: gerfs); if that does not help, LU of Aᴴ is tried. A solution by substitution with a
-    triangle is not looked at: it always meets the criterion.
+    refined (LAPACK: gerfs); if that does not help, LU of Aᴴ is tried, then random butterflies. A solution by
+    substitution with a triangle is not looked at: it always meets the criterion.
+
+    Random butterflies: Parker 1995; Baboulin, Dongarra, Herrmann, Tomov 2013; symmetric: Baboulin,
+    Becker, Dongarra 2012.
 
     Examples
     --------
@@ -165,7 +180,7 @@ def solve(
     >>> report.method, report.refinements, report.hpl < 1
     ('LU with partial pivoting', 0, True)
     """
-    x = _matrix(a).solve(b, assume_a, check=check, precision=precision, **others)
+    x = _matrix(a).solve(b, assume_a, check=check, precision=precision, method=method, **others)
     if not flag(full_output, "solve: full_output"):
         return x
     x = x.persist()
@@ -259,6 +274,12 @@ def det(a: Operand, /, **others: Any) -> BigMatrix:
     A product of many numbers may overflow, or come to zero, where `slogdet` gives its logarithm. SciPy's
     ``overwrite_a`` and ``check_finite`` may be given and change nothing.
 
+    Warns
+    -----
+    scipy.linalg.LinAlgWarning
+        When computed, if entries grow much in the elimination of `a` and in that of its adjoint, which is
+        tried then.
+
     Examples
     --------
     >>> import numpy as np, wrenla as wl
@@ -266,7 +287,7 @@ def det(a: Operand, /, **others: Any) -> BigMatrix:
     -2.0
     """
     refuse_others("det", others, ["a"], ["overwrite_a", "check_finite"])
-    return BigMatrix(systems.det(as_node(a)))
+    return BigMatrix(determinants.det(as_node(a)))
 
 
 @short
@@ -280,6 +301,9 @@ def inv(a: Operand, /, **others: Any) -> BigMatrix:
     ------
     SingularMatrixError
         When computed, if the matrix is singular.
+    LinAlgError
+        When computed, if entries have grown so much in the elimination that no way gives residuals that HPL's
+        criterion accepts. Without growth LU is backward stable, and nobody looks.
 
     Examples
     --------
@@ -289,7 +313,7 @@ def inv(a: Operand, /, **others: Any) -> BigMatrix:
            [ 0.5,  0. ]])
     """
     refuse_others("inv", others, ["a"], ["overwrite_a", "check_finite"])
-    return BigMatrix(systems.inv(as_node(a)))
+    return BigMatrix(determinants.inv(as_node(a)))
 
 
 @short

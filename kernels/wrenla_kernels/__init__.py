@@ -1,6 +1,7 @@
 """Kernels on tiles: numbers in, numbers out."""
 
 from wrenla_kernels.blas3 import Side, gemm, herk, trsm
+from wrenla_kernels.butterflies import butterfly, butterfly_logdet
 from wrenla_kernels.elementwise import (
     add_diagonal,
     apply_op,
@@ -10,6 +11,7 @@ from wrenla_kernels.elementwise import (
     scale_columns,
     scale_rows,
 )
+from wrenla_kernels.inverses import getri, hetri
 from wrenla_kernels.lapack import getrf, laswp, potrf
 from wrenla_kernels.layout import DTYPES, Matrix, Op, Triangle
 from wrenla_kernels.reductions import (
@@ -46,13 +48,17 @@ __all__ = [
     "apply_op",
     "apply_ufunc",
     "blas_threads",
+    "butterfly",
+    "butterfly_logdet",
     "column_sums",
     "combine_sum_squares",
     "core_type_warning",
     "diagonal",
     "gemm",
     "getrf",
+    "getri",
     "herk",
+    "hetri",
     "keep_triangle",
     "laswp",
     "logdet_part",

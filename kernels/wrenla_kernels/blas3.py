@@ -152,7 +152,8 @@ def trsm(side: Side, t: Matrix, b: Matrix, *, uplo: Triangle, op: Op, unit: bool
     Notes
     -----
     BLAS `?trsm`, on all of it or on diagonal blocks with `?gemm` between them: see `leaf_order`. As there, a
-    zero on the diagonal is not looked for: it gives inf and NaN.
+    zero on the diagonal is not looked for: it gives inf and NaN. Where an entry of the diagonal is subnormal,
+    a copy of `t` is made, and its equation scaled: the library multiplies by reciprocals, which overflow.
 
     Examples
     --------
@@ -174,11 +175,34 @@ def trsm(side: Side, t: Matrix, b: Matrix, *, uplo: Triangle, op: Op, unit: bool
     t, op = _without_conjugate(t, op)
     if not b.size:
         return
+    if not unit:
+        t = _without_subnormals(t, b, side, rows=(side == "L") == (op == "N"))
     leaf = leaf_order_here("trsm left" if side == "L" else "trsm right", b.dtype, order, width)
     if leaf is None:
         library_trsm(side, t, b, uplo, op, unit)
     else:
         recursive_trsm(side, t, b, uplo, op, unit, leaf)
+
+
+def _without_subnormals(t: Matrix, b: Matrix, side: Side, rows: bool) -> Matrix:
+    """Scale the equations whose entry on the diagonal is subnormal, in `b` and in a copy of `t`.
+
+    They are `rows` of t, or columns, and rows of b for "L". Powers of two round nothing.
+    """
+    diagonal, limits = t.diagonal(), np.finfo(t.dtype)
+    sizes = abs(diagonal.real)
+    if t.dtype.kind == "c":
+        sizes = np.maximum(sizes, abs(diagonal.imag))
+    below = sizes < limits.tiny
+    if not below.any():
+        return t
+    small = np.flatnonzero(below & (sizes > 0))
+    t = t.copy(order="F")
+    c = 2.0 ** (limits.nmant + 2)
+    with np.errstate(all="ignore"):  # what overflows is a solution that does
+        t[small if rows else (slice(None), small)] *= c
+        b[small if side == "L" else (slice(None), small)] *= c
+    return t
 
 
 def split(n: int, block: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ctypes import byref, c_int
 from typing import TypeAlias
 
@@ -100,7 +101,8 @@ def getrf(a: Matrix) -> npt.NDArray[np.int64]:
 
     Notes
     -----
-    LAPACK `?getrf`, on all of it or on panels with `trsm` and `gemm` between them: see `leaf_order`.
+    LAPACK `?getrf`, on all of it or on panels with `trsm` and `gemm` between them: see `leaf_order`. If all
+    numbers are subnormal, or nearly, they are scaled for it.
 
     Examples
     --------
@@ -115,11 +117,40 @@ def getrf(a: Matrix) -> npt.NDArray[np.int64]:
     a = checked("a", a, writable=True)
     pivots = np.empty(min(a.shape), np.int32)
     leaf = leaf_order_here("getrf", a.dtype, min(a.shape), max(a.shape))
+    c = _enlarging(a)
+    if c != 1:
+        a *= c
     if leaf is None:
         library_getrf(a, pivots)
     else:
         recursive_getrf(a, pivots, leaf)
+    if c != 1:
+        for j in range(a.shape[1]):  # L is that of the smaller matrix, too
+            a[: j + 1, j] *= 1 / c
     return pivots.astype(np.int64) - 1
+
+
+def _enlarging(a: Matrix) -> float:
+    """Return a power of two by which a matrix of very small numbers is to be multiplied, else 1.
+
+    By a subnormal pivot the library does not divide, and its factors are wrong. The error is of the pivot's
+    size: it counts where all numbers are as small.
+    """
+    limits = np.finfo(a.dtype)
+    bound, largest = float(limits.tiny / limits.eps), 0.0
+    for part in (a[:, :1], a):  # nearly always the first column is enough to see that they are not
+        largest = max((abs(end) for end in _ends(part)), default=0.0)
+        if not largest < bound:
+            return 1.0
+    return float(2.0 ** -(limits.minexp // 2)) if largest else 1.0
+
+
+def _ends(a: Matrix) -> Iterator[float]:
+    """Yield the largest and the smallest of real and imaginary parts."""
+    for part in (a.real, a.imag) if a.dtype.kind == "c" else (a,):
+        if part.size:
+            yield float(part.max())
+            yield float(part.min())
 
 
 def laswp(a: Matrix, pivots: npt.NDArray[np.int64], *, back: bool = False) -> None:

@@ -61,8 +61,8 @@ else:
 
 _PREFIXES = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 
-# BLAS calls the conjugating rank-k update of a real matrix "syrk".
-_REAL_NAMES = {"herk": "syrk"}
+# What conjugates has another name where nothing is conjugated.
+_REAL_NAMES = {"herk": "syrk", "hetrf": "sytrf", "hetri": "sytri"}
 
 _capsule_name = ctypes.pythonapi.PyCapsule_GetName
 _capsule_name.restype = ctypes.c_char_p
@@ -78,7 +78,7 @@ def blas(name: str, dtype: npt.DTypeLike) -> Routine:
     Parameters
     ----------
     name
-        The name without its type letter, such as "gemm"; "herk" is `syrk` for real types.
+        The name without its type letter, such as "gemm"; "herk" is `syrk` for real types, "hetrf" `sytrf`.
     dtype
         float32, float64, complex64 or complex128.
 

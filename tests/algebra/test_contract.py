@@ -48,13 +48,17 @@ class TestCholesky(AlgorithmTests):
 
 
 class TestPositiveDefiniteSolve(AlgorithmTests):
-    """Of the whole gallery; a shape is a name, an order and a number of columns, None for a vector."""
+    """The matrices are in `test_gallery`. A shape is a name, an order and columns, None for a vector."""
 
     tilings: ClassVar[Any] = tuple(
         ((name, n, columns), tile)
-        for columns in (None, 1, 2, 15)
-        for name in POSITIVE
-        for n, tile in (TILINGS if (name, columns) == ("well conditioned", 2) else FEW_TILINGS[2:])
+        for name, columns, tilings in (
+            ("well conditioned", 2, TILINGS),
+            ("well conditioned", None, FEW_TILINGS[2:]),
+            ("well conditioned", 1, FEW_TILINGS[2:]),
+            ("kappa 0.01/u", 15, FEW_TILINGS[2:]),
+        )
+        for n, tile in tilings
     )
 
     def arrays(self, shape: tuple[str, int, int | None], dtype: str) -> tuple[Array, ...]:

@@ -169,13 +169,12 @@ def test_reductions(axis: Any, keepdims: bool) -> None:
             A, a = claimed(structure, dtype) if structure != "general" else (None, normal((7, 5), dtype))
             A = wl.from_array(a, tile=(3, 2)) if A is None else A
             for name in ("sum", "mean", "var", "std", "max", "min"):
-                x, expected = (getattr(y, name)(axis=axis, keepdims=keepdims) for y in (A, a))
+                x, expected = (getattr(y, name)(axis, keepdims=keepdims) for y in (A, a))
                 assert (x.shape, x.dtype) == (expected.shape, expected.dtype), name
                 value = x.compute()
                 assert np.allclose(value, expected, rtol=50 * np.finfo(dtype).eps), name
-                assert np.array_equal(
-                    getattr(np, name)(A, axis=axis).compute(), getattr(A, name)(axis).compute()
-                )
+                if not keepdims:
+                    assert np.array_equal(getattr(np, name)(A, axis=axis).compute(), value), name
 
 
 def test_reductions_of_vectors_nan_and_empty_agree_with_numpy() -> None:

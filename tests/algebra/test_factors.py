@@ -94,6 +94,53 @@ def test_a_saved_factor_is_not_taken_for_a_matrix(place: Callable[[str], str]) -
     assert np.allclose(low @ wl.open(place("copy")).solve(b).compute(), b)
 
 
+def test_parts_and_multiples_of_a_saved_factor_are_not_taken_for_a_matrix(
+    place: Callable[[str], str],
+) -> None:
+    a, b = gallery.well_conditioned(N, "float64"), gallery.normal(N, "float64", 1)
+    cho_factor(wl.from_array(a, tile=4)).save(place("L"))
+    wl.linalg.lu_factor(wl.from_array(a, tile=4)).save(place("F"))
+    k = N // 2
+    for C, message in ((wl.open(place("L")), r"CholeskyFactor\(L\)"), (wl.open(place("F")), "open_factor")):
+        for made in (2 * C, -C, C / 2, (2 * C).T, C[:k, :k], C[4:8, 4:8], C[::-1, ::-1], 3 * C[:k, :k].T):
+            with pytest.raises(ValueError, match=f"was saved as.*{message}"):
+                made.solve(b[: made.shape[0]])
+        for made in (C.rechunk((3, 4)), C.shift(1.0), C.astype("complex128"), C.scale_rows(b)):
+            for use in (made.solve, wl.linalg.lu_factor, lambda b, made=made: wl.linalg.det(made)):
+                with pytest.raises(ValueError, match=f"was saved as.*{message}"):
+                    use(b if use == made.solve else made)
+    with pytest.raises(ValueError, match=r"was saved as.*open_factor"):
+        wl.open(place("F")).cholesky()
+    with pytest.raises(ValueError, match=r"was saved as.*open_factor"):
+        cho_factor(wl.open(place("F")))
+
+
+def test_what_is_made_of_a_saved_factor_is_a_matrix(place: Callable[[str], str]) -> None:
+    a, b = gallery.well_conditioned(N, "float64"), gallery.normal(N, "float64", 1)
+    cho_factor(wl.from_array(a, tile=4)).save(place("L"))
+    wl.linalg.lu_factor(wl.from_array(a, tile=4)).save(place("F"))
+    L, F, low = wl.open(place("L")), wl.open(place("F")), np.linalg.cholesky(a)
+    k = N // 2
+    for matrix, known in (
+        (L @ L.H, a),
+        (L.gram(), a),
+        (L + L.T, low + low.T),
+        (F.triu(), np.triu(scipy.linalg.lu(a)[2])),
+        (L[k : 2 * k, :k] + wl.eye(k, tile=4), low[k : 2 * k, :k] + np.eye(k)),
+    ):
+        n = matrix.shape[0]
+        assert solves(known, matrix.solve(b[:n]), b[:n])
+    # that a triangle, or the factor, is meant has been said
+    for triangle, known in (
+        (CholeskyFactor(2 * L).L, 2 * low),
+        (CholeskyFactor(L[:k, :k]).L, low[:k, :k]),
+        (CholeskyFactor(L.H).L, low),
+    ):
+        assert np.allclose(known @ triangle.solve(b[: len(known)]).compute(), b[: len(known)])
+    assert np.allclose(2 * low @ (2 * L).solve(b, "lower").compute(), b)
+    assert solves(a[:k, :k], CholeskyFactor(L[:k, :k]).solve(b[:k]), b[:k])
+
+
 def test_a_factor_is_computed_once() -> None:
     calls = []
 

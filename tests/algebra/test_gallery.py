@@ -38,6 +38,12 @@ WAYS: tuple[tuple[int, int, int, Schedule], ...] = (
 )
 """Order, tile edge, right-hand sides, schedule: n below a tile, two and three tiles a side, ragged ones."""
 
+
+def ways(dtype: str) -> tuple[tuple[int, int, int, Schedule], ...]:
+    """Return all of them for one real and one complex precision, two for the others."""
+    return WAYS if dtype in ("float64", "complex64") else WAYS[1::2]
+
+
 N, TILE = 21, 8
 TILE_OF_LAST = N - N % TILE
 SCHEDULES: tuple[Schedule, ...] = ("waves", "dataflow")
@@ -101,7 +107,7 @@ def check(a: Array, x: Array, b: Array) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", BY_CHOLESKY)
 def test_positive_definite_matrix_is_solved(name: str, dtype: str) -> None:
-    for order, tile, columns, schedule in WAYS:
+    for order, tile, columns, schedule in ways(dtype):
         a = BY_CHOLESKY[name](order, dtype)
         b = gallery.normal((len(a), columns), dtype, 5)
         check(a, wl.from_array(a, tile=tile).solve(b, "pos").compute(schedule=schedule), b)
@@ -112,7 +118,7 @@ def test_positive_definite_matrix_is_solved(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("name", BY_LU)
 def test_general_matrix_is_solved(name: str, dtype: str) -> None:
     """With nothing said of it, and with no look at its entries either."""
-    for order, tile, columns, schedule in WAYS:
+    for order, tile, columns, schedule in ways(dtype):
         a = BY_LU[name](order, dtype)
         b = gallery.normal((len(a), columns), dtype, 5)
         look = schedule == "waves"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import inspect
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +19,9 @@ from wrenla.run.events import Event, TaskFinished
 from wrenla_handler.stores.memory import MemoryStore
 
 from . import gallery
+
+STEPS = 100
+"""Of a long expression."""
 
 
 class Counted(Counter[str]):
@@ -212,21 +217,31 @@ def test_large_results_are_refused(monkeypatch: pytest.MonkeyPatch, place: Calla
 @pytest.mark.parametrize(
     ("step", "expected"),
     [
-        (lambda x, A: x + 0.5 * A, 1 + 0.5 * 400),
+        (lambda x, A: x + 0.5 * A, 1 + 0.5 * STEPS),
         (lambda x, A: (1.0625 * x).T.scale_rows(np.full(6, 1 / 1.0625)), 1),
         (lambda x, A: 0.5 * (x + x), 1),
         (lambda x, A: x[::-1], 1),
         (lambda x, A: wl.eye(6, tile=4).solve(x), 1),
         (lambda x, A: x @ wl.eye(6, tile=4), 1),
-        (lambda x, A: wl.map_tiles(np.add, x, A), 401),
+        (lambda x, A: wl.map_tiles(np.add, x, A), 1 + STEPS),
     ],
 )
 def test_long_expressions(step: Any, expected: float) -> None:
-    """Those that a loop makes: neither planning nor reading is a recursion through all of it."""
+    """Those that a loop makes: neither planning nor reading is a recursion through all of it.
+
+    With a quarter of the frames that Python allows, as what needs all of them takes seconds.
+    """
     A = x = wl.from_array(np.ones((6, 6)), tile=4)
-    for _ in range(400):
-        x = step(x, A)
-    assert np.allclose(x.compute(), expected)
+    step(x, A).compute()  # what is imported where it is first used
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 9 * STEPS // 4)
+    try:
+        for _ in range(STEPS):
+            x = step(x, A)
+        found = x.compute()
+    finally:
+        sys.setrecursionlimit(usual)
+    assert np.allclose(found, expected)
 
 
 def test_compute_options_are_checked_and_used() -> None:

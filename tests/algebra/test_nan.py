@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,8 @@ NUMBERS: dict[str, Callable[[wl.BigMatrix], wl.BigMatrix]] = {
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NUMBERS)
 def test_nan_of_an_entry_reaches_each_result(name: str, dtype: str) -> None:
-    for A in operands(dtype, PLACES if dtype == "float64" else PLACES[1:4]):
+    matrices = operands(dtype, PLACES if dtype == "float64" else PLACES[1:4])
+    for A in islice(matrices, None, None, 1 if dtype == "float64" else 3):
         assert has_nan(NUMBERS[name](A).compute())
 
 

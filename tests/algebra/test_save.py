@@ -43,7 +43,8 @@ def test_round_trip(dtype: str, place: Place, tmp_path: Path) -> None:
         for tile in (1, 5, (8, 3), 64)
     ]
     for number, (a, tile) in enumerate(cases):
-        for url in (place(str(number)), str(tmp_path / str(number))):
+        urls = (place(str(number)), str(tmp_path / str(number)))
+        for url in urls if dtype == "float64" else urls[number % 2 :][:1]:
             saved = wl.from_array(a, tile=tile).save(url)
             for A in (saved, wl.open(url)):
                 assert (A.shape, A.dtype, A.structure) == (a.shape, a.dtype, "general")

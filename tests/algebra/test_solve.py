@@ -384,3 +384,13 @@ def test_solve_of_unfit_arguments_is_refused() -> None:
         A[:, :3].slogdet()
     with pytest.raises(ValueError, match="square"):
         wl.linalg.cho_factor(A[:, :3])
+
+
+def test_subnormal_pivots_and_several_right_hand_sides() -> None:
+    least = np.finfo("float64").tiny / 4
+    t = np.tril(np.arange(81.0).reshape(9, 9) % 3) * least
+    np.fill_diagonal(t, least)
+    x = np.arange(27.0).reshape(9, 3) % 4
+    for b, known in ((t @ x, x), (t @ x[:, 0], x[:, 0])):
+        found = wl.linalg.solve_triangular(wl.from_array(t, tile=4), b, lower=True).compute()
+        np.testing.assert_array_equal(found, known)

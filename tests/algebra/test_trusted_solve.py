@@ -62,14 +62,26 @@ def test_a_growth_that_overflows_is_no_end() -> None:
     assert report.method == "LU of the adjoint with partial pivoting"
 
 
-def test_no_way_is_an_error() -> None:
-    """In a matrix with such a block each way, entries grow in A and in Aᴴ."""
+def test_entries_that_grow_both_ways_are_mixed() -> None:
+    """With such a block each way, entries grow in A and in Aᴴ; random butterflies leave nothing of that."""
     w = gallery.wilkinson(100, "float64")
-    a = scipy.linalg.block_diag(w, w.T)
-    x = wl.from_array(a, tile=TILE).solve(gallery.normal(200, "float64", 3))
+    _, report = solved(scipy.linalg.block_diag(w, w.T), gallery.normal(200, "float64", 3))
+    assert report.method == "LU after random butterflies"
+    assert [text.partition(":")[0] for text in report.fallbacks] == [
+        "LU with partial pivoting",
+        "LU of the adjoint with partial pivoting",
+    ]
+
+
+def test_no_way_is_an_error() -> None:
+    """The inverse has entries beyond float64, and so has every solution."""
+    w = gallery.wilkinson(100, "float64")
+    a = scipy.linalg.block_diag(w, w.T) * 1e-300
+    x = wl.from_array(a, tile=TILE).solve(gallery.normal(200, "float64", 3) * 1e300)
     with pytest.raises(LinAlgError, match="no solution that can be trusted") as raised:
         x.compute()
-    assert "LU of the adjoint" in str(raised.value)
+    for way in ("LU with partial pivoting", "LU of the adjoint", "random butterflies"):
+        assert way in str(raised.value)
     assert x.report is None
 
 
@@ -188,18 +200,20 @@ def test_half_the_precision_falls_back_and_says_so(way: str) -> None:
 
 def test_gmres_goes_on_where_refinement_stalls() -> None:
     """Few eigenvalues are too small for float32. The estimate of the condition sees them all the same."""
-    for small in (1e-9, 1e-12):
+    for small, scale, shape in (
+        (1e-9, 1.0, (N,)),
+        (1e-9, 1e150, (N, 3)),
+        (1e-12, 1.0, (N, 3)),
+        (1e-12, 1e150, (N,)),
+    ):
         d = np.linspace(1, 2, N)
         d[:3] = small * np.arange(1, 4)
         a = gallery.orthogonal(N, "float64") @ gallery.with_eigenvalues(d, "float64", 12)
-        for scale in (1.0, 1e150):
-            for columns in (None, 3):
-                b = gallery.normal(N if columns is None else (N, columns), "float64", 13)
-                _, report = solved(a * scale, b, precision="mixed")
-                assert report.method == "LU with partial pivoting in float32"
-                assert report.hpl <= 1 / np.sqrt(N)
-                known = 1 / (gallery.norm1(a) * gallery.norm1(np.linalg.inv(a)))
-                assert known / 1.1 <= report.rcond <= 3 * known
+        _, report = solved(a * scale, gallery.normal(shape, "float64", 13), precision="mixed")
+        assert report.method == "LU with partial pivoting in float32"
+        assert report.hpl <= 1 / np.sqrt(N)
+        known = 1 / (gallery.norm1(a) * gallery.norm1(np.linalg.inv(a)))
+        assert known / 1.1 <= report.rcond <= 3 * known
 
 
 def test_each_right_hand_side_has_its_own_state() -> None:
@@ -225,7 +239,7 @@ def test_half_the_precision_of_what_has_no_half_is_the_same() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(
-    n=st.integers(1, 30),
+    n=st.integers(1, 16),
     tile=st.integers(1, 40),
     other=st.integers(1, 40),
     columns=st.sampled_from([None, 1, 2, 7, 70]),
@@ -319,3 +333,48 @@ def test_factor_of_less_precision_is_refined() -> None:
     x = wl.linalg.lu_factor(wl.from_array(a, tile=TILE)).solve(b)
     assert gallery.solve_error(a.astype("float64"), x.compute(), b) <= SOLVE_GATE
     assert x.report is not None
+
+
+ENDS = [
+    ("pos", 1e10, 2.0**-1000, "float64"),
+    ("gen", 1e10, 2.0**-987, "float64"),  # pivots are not smaller than normal numbers
+    ("pos", 1e3, 2.0**-120, "complex64"),
+    ("gen", 1e3, 2.0**-116, "complex64"),
+    ("pos", 1e3, 2.0**1013, "float64"),
+    ("gen", 1e3, 2.0**117, "float32"),
+]
+"""Matrices whose inverses are beyond the range, or at its other end."""
+
+
+@pytest.mark.parametrize(("way", "kappa", "scale", "dtype"), ENDS)
+def test_condition_does_not_depend_on_the_scale(way: str, kappa: float, scale: float, dtype: str) -> None:
+    a = with_condition(N, kappa, dtype)
+    if way == "gen":
+        a = gallery.orthogonal(N, dtype) @ a
+    A = wl.from_array((a * scale).astype(dtype), tile=TILE)
+    x = A.solve((a @ np.ones(N, dtype) * scale).astype(dtype), way)
+    x.compute()  # which warns of nothing
+    assert x.report is not None
+    factor = wl.linalg.cho_factor(A) if way == "pos" else wl.linalg.lu_factor(A)
+    known = 1 / (gallery.norm1(a) * gallery.norm1(np.linalg.inv(a.astype("complex128"))))
+    for rcond in (x.report.rcond, factor.rcond()):
+        assert known / 1.1 <= rcond <= 3 * known
+    if way == "pos":
+        t = np.tril(a).astype("complex128")
+        known = 1 / (gallery.norm1(t) * gallery.norm1(np.linalg.inv(t)))
+        assert known / 1.1 <= wl.linalg.rcond(A.tril()) <= 3 * known
+
+
+def test_condition_does_not_depend_on_the_scale_where_entries_grow() -> None:
+    slow = np.eye(100) - np.eye(100, k=1)  # its pivots are 1, and the largest sum in its inverse is 100
+    a = scipy.linalg.block_diag(gallery.wilkinson(60, "float64"), slow)
+    known = 1 / (gallery.norm1(a) * gallery.norm1(np.linalg.inv(a)))
+    _, report = solved(a * 2.0**-1022, a @ np.ones(160) * 2.0**-1022)
+    assert known / 1.1 <= report.rcond <= 3 * known
+
+
+def test_sums_of_columns_overflow_and_the_condition_does_not() -> None:
+    a = gallery.well_conditioned(N, "float64") * 2.0**1022
+    assert 0.01 < wl.linalg.lu_factor(wl.from_array(a, tile=TILE)).rcond() <= 1
+    assert 0.01 < wl.linalg.cho_factor(wl.from_array(a, tile=TILE)).rcond() <= 1
+    assert 0.001 < wl.linalg.rcond(wl.from_array(a, tile=TILE).tril()) <= 1

@@ -71,7 +71,7 @@ def spd(n: int) -> Any:
 
 def test_solve(function: Endpoint, make: Make) -> None:
     """Arrays of this process are brought along and removed; tasks travel without pickles, some at a time."""
-    A, b = spd(26), np.ones(26)
+    A, b = spd(18), np.ones(18)
     executor = make(concurrency=3)
     x = wl.linalg.solve(wl.from_array(A, tile=4), wl.from_array(b, tile=4), assume_a="pos").compute(executor)
     assert np.linalg.norm(A @ x - b) < 1e-13 * np.linalg.norm(A) * np.linalg.norm(x)

@@ -17,13 +17,16 @@ from wrenla.errors import TimedOut, WorkerDied
 from wrenla.executors.local.processes import Child
 
 from .fault_acts import hangs_in_a_process_of_its_own, kill_myself
-from .faulty_calls import WAIT, WAYS, Way, faulty, pool
+from .faulty_calls import WAIT, Way, by_map, by_map_reduce, by_submit, faulty, pool
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("by_value")]
 
 
-@WAYS
-@pytest.mark.parametrize("noticed", [True, False], ids=["seen", "while it is sent"])
+@pytest.mark.parametrize(
+    ("way", "noticed"),
+    [(by_submit, False), (by_map, True), (by_map_reduce, False)],
+    ids=["submit-while it is sent", "map-seen", "map_reduce-while it is sent"],
+)
 def test_killed_before_the_call(
     noticed: bool, way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

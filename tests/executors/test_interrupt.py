@@ -228,7 +228,14 @@ def interrupted(process: subprocess.Popen[str], folder: Path) -> str:
     return output + errors
 
 
-@pytest.mark.parametrize("name", PROCESS_SCRIPTS)
+_MUCH_ALIKE = ("with map, at its end", "with result", "with something else", "view", "loop", "loop, default")
+"""What waits where another one does; each takes two seconds."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in _MUCH_ALIKE else []) for name in PROCESS_SCRIPTS],
+)
 def test_interrupt(name: str, script: Script, tmp_path: Path) -> None:
     process = script(SLOW + PROCESS_SCRIPTS[name])
     said = interrupted(process, tmp_path)

@@ -53,6 +53,21 @@ def test_factors_squares_and_panels(shape, dtype):
     assert (frame[outside] == 7).all()
 
 
+@pytest.mark.parametrize("scale", [2.0, 2.0**-3, 2.0**-8])
+@pytest.mark.parametrize("shape", [(40, 40), (150, 40), (40, 150)], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_factors_of_subnormal_numbers(shape, dtype, scale):
+    """The library divides by no subnormal pivot, and returns other factors without a word."""
+    tiny = float(np.finfo(dtype).tiny)
+    a = (random(*shape, dtype) * np.array(tiny * scale, dtype)).astype(dtype, order="F")
+    factors = a.copy(order="F")
+    pivots = getrf(factors)
+    up = np.array(1 / tiny, dtype)  # so that norms do not vanish; L is as it is
+    found = np.where(np.tri(*shape, -1, dtype=bool), factors, factors * up)
+    spacing = float(np.finfo(dtype).smallest_subnormal) / tiny / scale / np.finfo(dtype).eps
+    assert backward_error(a * up, found, pivots) <= 30 + 4 * spacing
+
+
 def test_column_without_a_pivot_gives_a_zero_on_the_diagonal():
     a = random(150, 100, np.float64)
     a[:, 70] = a[:, 20] * 2

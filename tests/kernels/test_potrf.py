@@ -1,5 +1,7 @@
 """potrf by its backward error, on hard matrices, and what it says of those that have no factor."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -10,13 +12,19 @@ LEAF = 256
 pytestmark = pytest.mark.usefixtures("way")
 
 
-def hermitian(rng, eigenvalues, dtype):
-    """Return a matrix with these eigenvalues, in the order of their size up to rounding."""
-    n = len(eigenvalues)
+@functools.cache
+def orthogonal(n, kind):
+    """Return a random unitary matrix, a real one unless the kind of the dtype is complex."""
+    rng = np.random.default_rng(n)
     g = rng.standard_normal((n, n))
-    if np.dtype(dtype).kind == "c":
+    if kind == "c":
         g = g + 1j * rng.standard_normal((n, n))
-    q = np.linalg.qr(g)[0]
+    return np.linalg.qr(g)[0]
+
+
+def hermitian(eigenvalues, dtype):
+    """Return a matrix with these eigenvalues, in the order of their size up to rounding."""
+    q = orthogonal(len(eigenvalues), np.dtype(dtype).kind)
     a = (q * eigenvalues) @ q.conj().T
     return np.asfortranarray(((a + a.conj().T) / 2).astype(dtype))
 
@@ -35,14 +43,13 @@ def backward_error(a, factor):
 @pytest.mark.parametrize("n", [1, 2, 255, 256, 257, 600])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_factors_what_can_be_factored(dtype, n, kind):
-    rng = np.random.default_rng(n)
     finfo = np.finfo(dtype)
     kappa = 0.01 / float(finfo.eps / 2) if kind == "hard" else 10.0
     eigenvalues = np.geomspace(1, 1 / kappa if n > 1 else 1, n)
     factor = {"huge": float(finfo.max) ** 0.9, "tiny": float(finfo.max) ** -0.9, "small": 1e-10}.get(
         kind, 1.0
     )
-    a = hermitian(rng, eigenvalues * factor, dtype)
+    a = hermitian(eigenvalues * factor, dtype)
     frame = np.full((n + 4, n + 3), 7, dtype, order="F")
     factored = frame[2 : 2 + n, 1 : 1 + n]
     factored[...] = np.where(np.tri(n, dtype=bool), a, np.nan)  # what lies above is never read
@@ -88,7 +95,7 @@ def test_a_nan_never_gives_a_clean_factor(n, dtype):
 
 @pytest.mark.parametrize("n", [3, LEAF + 100])
 def test_imaginary_parts_of_the_diagonal_are_ignored(n):
-    a = hermitian(np.random.default_rng(0), np.linspace(1, 2, n), np.complex128)
+    a = hermitian(np.linspace(1, 2, n), np.complex128)
     crooked = a.copy(order="F")
     crooked[np.diag_indices(n)] += 1j
     assert potrf(crooked) == 0

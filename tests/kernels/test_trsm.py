@@ -101,6 +101,33 @@ def test_a_zero_on_the_diagonal_gives_no_finite_answer():
     assert not np.isfinite(b[80, 0])
 
 
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("side", "uplo", "op"), list(itertools.product("LR", "LU", "NTCR")))
+@pytest.mark.parametrize("other", [1, 5])
+def test_subnormal_numbers_on_the_diagonal(side, uplo, op, dtype, other):
+    """The library multiplies by reciprocals, which overflow."""
+    n, least = 70, np.finfo(dtype).tiny / 8
+    rng = np.random.default_rng(1)
+    t = np.tril(rng.integers(-2, 3, (n, n))) * least  # all sums below are exact
+    np.fill_diagonal(t, least)
+    t[3, 3], t[40, 40] = 1, -least
+    t = (t if uplo == "L" else t.T).astype(dtype)
+    if dtype.kind == "c":
+        t = t * dtype.type(1j)
+    shape = (n, other) if side == "L" else (other, n)
+    x = rng.integers(-3, 4, shape).astype(dtype)
+    wide = {"N": t, "T": t.T, "C": t.conj().T, "R": t.conj()}[op].astype(WIDE[dtype.kind])
+    b = np.asfortranarray((wide @ x if side == "L" else x @ wide).astype(dtype))
+    t = np.asfortranarray(t)
+    before = t.copy()
+    trsm(side, t, b, uplo=uplo, op=op)
+    np.testing.assert_array_equal(t, before)
+    exact, found = (wide @ x, wide @ b) if side == "L" else (x @ wide, b @ wide)
+    size = abs(wide) @ abs(b) if side == "L" else abs(b) @ abs(wide)
+    assert (abs(found - exact) <= n * np.finfo(dtype).eps * size).all()
+
+
 @pytest.mark.parametrize(
     ("side", "uplo", "op", "message"),
     [("X", "L", "N", "side"), ("L", "X", "N", "uplo"), ("L", "L", "X", "op")],

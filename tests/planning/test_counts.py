@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
+from typing import Any
 
 import pytest
 
 from wrenla.algorithms.assemble import block, copy, full, rechunk, take
+from wrenla.algorithms.factorizations.block_lu import block_lu, block_solve, mixed
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.factorizations.lu import lu
 from wrenla.algorithms.gram import gram
@@ -186,6 +188,36 @@ def test_triangular_solve(N: int, R: int, uplo: str, stored: Stored, plan_of: Pl
     # a base, a triangle and N − 1 pairs of factors on average
     assert counts(plan) == (R * N, R * N * (N + 1), N)
     assert plan.kernels == {"trsm_left": R * N}
+
+
+@pytest.mark.parametrize("N", SIDES)
+@pytest.mark.parametrize("kind", ["general", "hermitian", "symmetric"])
+def test_lu_by_blocks(N: int, kind: Any, stored: Stored, plan_of: PlanOf) -> None:
+    plan = plan_of(block_lu(stored(N * B, N * B, B), kind), cut=UNCUT)
+    pairs, below = N * (N - 1) * (2 * N - 1) // 6, N * (N - 1) // 2
+    if kind == "general":
+        assert counts(plan) == (N * N, N * N + 2 * pairs + below, 2 * N - 1)
+        assert plan.kernels.get("times_right", 0) == below
+    else:  # a tile below the diagonal is one product
+        half = N * (N - 1) * (N + 1) // 6
+        assert counts(plan) == (N * N, N * (N + 1) // 2 + 2 * half + 2 * below, 2 * N - 1)
+    assert plan.kernels["inverse"] == N
+
+
+@pytest.mark.parametrize("N", SIDES)
+@pytest.mark.parametrize("R", [1, 3])
+@pytest.mark.parametrize("adjoint", [False, True])
+def test_substitution_by_blocks(N: int, R: int, adjoint: bool, stored: Stored, plan_of: PlanOf) -> None:
+    F, rhs = stored(N * B, N * B, B), stored(N * B, R * B, B)
+    plan = plan_of(block_solve(F, rhs, adjoint), cut=UNCUT)
+    assert counts(plan) == (2 * R * N, R * N * N + R * N * (N + 1), 2 * N)
+    assert plan.kernels["times_left"] == R * N
+
+
+@pytest.mark.parametrize("N", [1, 3])
+def test_butterflies(N: int, stored: Stored, plan_of: PlanOf) -> None:
+    plan = plan_of(mixed(stored(N * B, N * B, B), 1, 2), cut=UNCUT)
+    assert plan.kernels["butterfly"] == 2 * N
 
 
 @pytest.mark.parametrize("N", [1, 2, 5])

@@ -15,7 +15,8 @@ from wrenla_handler.stores.base import LEASE, SAVING
 from wrenla_handler.stores.urls import open_store
 
 FIRST = f"{SAVING}/{LEASE}00000000"
-N, TILE = 40, 8
+SIDE, TILE = 4, 8
+N = SIDE * TILE
 
 WITHOUT_S3 = pytest.mark.parametrize(
     "url", ["file", "memory", pytest.param("s3", marks=pytest.mark.slow)], indirect=True
@@ -24,7 +25,7 @@ WITHOUT_S3 = pytest.mark.parametrize(
 
 
 def full(value: float) -> wl.BigMatrix:
-    """Return a matrix of 5 × 5 tiles that is made by tasks."""
+    """Return a matrix of 4 × 4 tiles that is made by tasks."""
     return wl.from_function(lambda i, j: np.full((len(i), len(j)), value), (N, N), tile=TILE)
 
 
@@ -49,7 +50,7 @@ def stop_after(count: int, error: BaseException) -> Callable[[Event], None]:
 
 
 def whole(separator: str = "/") -> set[str]:
-    return {"zarr.json", *(separator.join(("c", str(i), str(j))) for i in range(5) for j in range(5))}
+    return {"zarr.json", *(separator.join(("c", str(i), str(j))) for i in range(SIDE) for j in range(SIDE))}
 
 
 def dead(url: str) -> None:

@@ -56,7 +56,7 @@ def test_changed_input_is_stale_matrix_error(url: str, executor: wl.LocalExecuto
 
     def change_in_the_middle(event: Event) -> None:
         if isinstance(event, TaskFinished):
-            edit(store, "c/4/4", next(values))
+            edit(store, "c/3/3", next(values))
 
     for run in (
         lambda A: wl.map_tiles(np.negative, A).compute(executor, on_event=change_in_the_middle),

@@ -45,7 +45,9 @@ EXPRESSIONS = {
 }
 
 
-@pytest.mark.parametrize("schedule", ["dataflow", "waves"])
+@pytest.mark.parametrize(
+    ("stored", "schedule"), [("memory", "dataflow"), ("folder", "waves")], indirect=["stored"]
+)
 @pytest.mark.parametrize("what", sorted(EXPRESSIONS))
 def test_events_come_in_order_and_add_up_to_the_plan(
     what: str, schedule: str, stored: wl.BigMatrix, executor: wl.LocalExecutor, left: Any

@@ -224,6 +224,24 @@ def test_what_procedures_share_is_computed_once(threads: wl.Executor) -> None:
     assert kernels_of(saved)["getrf"] == N // TILE
 
 
+def test_what_a_procedure_has_made_is_found_by_the_one_that_waits_for_it(
+    threads: wl.Executor, root: str
+) -> None:
+    S, b, F = A.gram().shift(1.0), np.ones(N), wl.linalg.lu_factor(A).lu
+    nested = {
+        "getrf": (A.solve(A.solve(b)), A.solve(A.solve(A.solve(b)) + 1), A.solve(A.solve(b)[:, None] * F)),
+        "potrf": (S.solve(S.solve(b)), wl.linalg.inv(S) @ S.solve(b), S.cholesky() @ S.solve(b)),
+    }
+    for kernel, expressions in nested.items():
+        for x in expressions:
+            plan, events = wl.plan(x, executor=threads), list[Event]()
+            x.compute(threads, on_event=events.append)
+            assert kernels_of(events)[kernel] == plan.kernels[kernel] == N // TILE
+            assert kernels_of(events)["tile_sizes"] == plan.kernels["tile_sizes"]
+    del F, nested, expressions, x
+    assert folders(root) == []
+
+
 def test_equal_procedures_are_one(threads: wl.Executor) -> None:
     S, b, events = A.gram().shift(1.0), np.ones(N), list[Event]()
     x, y = S.solve(b), S.solve(b)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from tests.run.saves import FIRST, TILE, WITHOUT_S3, N, dead, full, objects, stop_after, values, whole
+from tests.run.saves import FIRST, SIDE, TILE, WITHOUT_S3, N, dead, full, objects, stop_after, values, whole
 from wrenla.errors import StaleMatrixError, StoreError, TransientStoreError
 from wrenla.evaluate import saving
 from wrenla.run import execute
@@ -147,7 +147,7 @@ def test_save_killed_anywhere_is_finished_by_its_script(
         lambda: killed_at("delete", 1),
         lambda: killed_at("write", 1, saving.TileLayout),
         lambda: killed_at("clear_up", 1),
-        *[(lambda n=n: killed_at("move", n)) for n in (1, 2, 25)],
+        *[(lambda n=n: killed_at("move", n)) for n in (1, 2, SIDE**2)],
     ]
     for value, old in ((2.0, None), (3.0, 2.0)):
         for number, point in enumerate(points):
@@ -171,7 +171,7 @@ def test_save_killed_anywhere_is_finished_by_its_script(
             assert values(url, executor) == [value + number / 8]
             assert objects(url) in (whole(), whole("."))
             if number == 0:
-                assert sum(isinstance(event, TaskStarted) for event in events) <= 25 - 9
+                assert sum(isinstance(event, TaskStarted) for event in events) <= SIDE**2 - 9
     assert left() == []
 
 
@@ -187,7 +187,7 @@ def test_script_with_two_saves_resumes_at_the_second(
     assert events == []
     assert np.unique(again.compute(executor)).tolist() == [1.0]
     second.save(f"{url}2", executor, on_event=events.append)
-    assert sum(isinstance(event, TaskStarted) for event in events) <= 20
+    assert sum(isinstance(event, TaskStarted) for event in events) <= SIDE**2 - 5
     # one that is not whole is no result
     open_store(url).delete("c/2/2")
     with pytest.raises(FileExistsError, match="overwrite=True"):

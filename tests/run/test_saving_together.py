@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
-from tests.run.saves import TILE, N, dead, full, objects, stop_after, values, whole
+from tests.run.saves import SIDE, TILE, N, dead, full, objects, stop_after, values, whole
 from wrenla.errors import SaveConflictError
 from wrenla.run.events import Event, TaskFinished, TaskStarted
 from wrenla.workspace import lease as lease_module
@@ -99,7 +99,7 @@ def test_tiles_of_late_writer_are_not_used(s3_bucket: str, executor: wl.LocalExe
 
     def write_late(event: Event) -> None:
         if isinstance(event, TaskStarted) and event.task == 0:
-            for i in range(5):
+            for i in range(SIDE):
                 store.put_owned(f"c/{i}/{i}", late, 32 * "b", lambda: None)
 
     full(1).save(url, executor, on_event=write_late)
@@ -113,7 +113,7 @@ def test_tiles_of_late_writer_are_not_used(s3_bucket: str, executor: wl.LocalExe
     # nor does it count as done when a save goes on
     with pytest.raises(KeyboardInterrupt):
         full(3).save(url, executor, overwrite=True, on_event=stop_after(5, KeyboardInterrupt()))
-    for i in range(5):
+    for i in range(SIDE):
         store.put_owned(f"c.{i}.{i}", late, 32 * "b", lambda: None)
     full(3).save(url, executor, overwrite=True)
     assert values(url, executor) == [3.0]

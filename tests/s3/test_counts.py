@@ -97,7 +97,7 @@ def check_lu(url: str, proxy: FaultProxy, executor: wl.Executor, schedule: str) 
     return np.vstack([lu, piv])
 
 
-@pytest.mark.parametrize("schedule", ["dataflow", "waves"])
+@pytest.mark.parametrize("schedule", ["dataflow", pytest.param("waves", marks=pytest.mark.slow)])
 def test_requests_are_those_of_the_plan(
     schedule: str, bucket: str, proxy: FaultProxy, executor: wl.LocalExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

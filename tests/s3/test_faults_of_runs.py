@@ -64,6 +64,12 @@ OF_CALLS = [
 ]
 """Each starts two processes, which load boto3."""
 
+OF_SOLVES = [
+    pytest.param(name, marks=[] if name in ("503", "answer lost", "cut") else [pytest.mark.slow])
+    for name in FAULTS
+]
+"""The others are those of a factorization, whose requests are the same."""
+
 
 @pytest.fixture(
     params=[pytest.param(name, marks=[pytest.mark.slow] if name in VARIANTS else []) for name in FAULTS]
@@ -166,6 +172,7 @@ def test_general_solve_survives_faults(
     assert {key.partition("/")[0] for key in open_store(url).list()} == {"A", "b"}
 
 
+@pytest.mark.parametrize("rules", OF_SOLVES, indirect=True)
 def test_solve_survives_faults(
     url: str,
     executor: wl.LocalExecutor,

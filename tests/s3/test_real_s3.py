@@ -127,3 +127,14 @@ def test_lu_survives_503_slow_down(
         monkeypatch.setenv("WRENLA_STORE", "memory://lu-without-503")
         assert np.array_equal(x, A.solve(b, "gen").compute(executor))
     assert list(open_store(f"s3://{s3_bucket}").list()) == []
+
+
+def test_solution_by_butterflies_is_the_same(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    A, b = wl.random((395, 395), tile=100, seed=3), np.ones(395)
+    systems = A.solve(b, "gen", method="rbt"), wl.linalg.ldl_factor(A + A.T).solve(b)
+    with wl.LocalExecutor(4, allowed_mem="600 MiB") as executor:
+        expected = wl.compute(*systems, executor=executor)
+        monkeypatch.setenv("WRENLA_STORE", f"s3://{s3_bucket}/tmp")
+        for x, found in zip(expected, wl.compute(*systems, executor=executor), strict=True):
+            assert np.array_equal(x, found)
+    assert list(open_store(f"s3://{s3_bucket}").list()) == []

@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from packaging.requirements import Requirement
@@ -83,6 +85,32 @@ def test_a_python_is_taken_only_if_it_starts(tmp_path: Path) -> None:
     assert find_python(tmp_path, "3.11", "3.12", "python3").stdout == "3.12.10\n"
     program(tmp_path / "bin/python3.12", f'exec {sys.executable} "$@"')
     assert find_python(tmp_path, "3.12").stdout == f"{sys.executable}\n"  # from PATH before pyenv's
+
+
+def test_temporary_files_are_in_memory_if_there_is_room_and_go_at_the_end(tmp_path: Path) -> None:
+    def folder_of(memory: Path, kilobytes: int, variables: Mapping[str, str] = MappingProxyType({})) -> str:
+        leave = "'TMPDIR' in os.environ and tempfile.mkstemp()"
+        code = f"import os, sys, tempfile; {leave}; print(tempfile.gettempdir()); sys.exit(3)"
+        done = subprocess.run(
+            ["sh", str(ROOT / "tools/in-memory.sh"), str(memory), str(kilobytes), sys.executable, "-c", code],
+            env={name: value for name, value in os.environ.items() if name != "TMPDIR"} | dict(variables),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (3, "")
+        return done.stdout.strip()
+
+    memory, elsewhere = tmp_path / "memory", tmp_path / "elsewhere"
+    memory.mkdir()
+    elsewhere.mkdir()
+    assert Path(folder_of(memory, 1)).parent == memory
+    assert list(memory.iterdir()) == []
+    assert folder_of(memory, 1, {"TMPDIR": str(elsewhere)}) == str(elsewhere)
+    usual = folder_of(tmp_path / "none", 1)
+    assert folder_of(memory, 10**12) == usual
+    assert not usual.startswith(str(tmp_path))
+    assert list(memory.iterdir()) == []
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

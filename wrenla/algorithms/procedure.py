@@ -18,6 +18,7 @@ from wrenla_handler.tiles.task import Read
 
 __all__ = [
     "Cell",
+    "Engine",
     "Fetch",
     "Memo",
     "Outcome",
@@ -37,6 +38,13 @@ class Fetch(NamedTuple):
     node: Node
 
 
+class Engine(NamedTuple):
+    """A request of a procedure, alone, that comes back as what the plan knows of the executor.
+
+    So a procedure can choose what is faster there. It is None where nothing is going to run.
+    """
+
+
 class Outcome(NamedTuple):
     """End of a procedure.
 
@@ -52,9 +60,9 @@ class Outcome(NamedTuple):
     report: Any = None
 
 
-Steps: TypeAlias = Generator[Sequence[Node | Fetch], Sequence[Any], Outcome]
+Steps: TypeAlias = Generator[Sequence[Node | Fetch | Engine], Sequence[Any], Outcome]
 """Steps of a procedure: each yields expressions, which are computed in one run, and is sent one item each:
-an array for a `Fetch`, data (a node) for all else."""
+an array for a `Fetch`, an `ExecutorModel` for an `Engine`, data (a node) for all else."""
 
 
 @dataclass(slots=True, eq=False)

@@ -20,7 +20,17 @@ from wrenla_handler.tiles.finish import FINISHES
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import Read, Task
 
-__all__ = ["NORMS", "det_triangular", "diagonal", "norm", "slogdet_triangular", "sum_over", "trace"]
+__all__ = [
+    "NORMS",
+    "added_in_groups",
+    "det_triangular",
+    "diagonal",
+    "norm",
+    "slogdet_of_tiles",
+    "slogdet_triangular",
+    "sum_over",
+    "trace",
+]
 
 NORMS = ("fro", "1", "-1", "inf", "-inf", "max", "1/fro")
 
@@ -71,10 +81,12 @@ def norm(A: Node, order: str, ndim: int = 0) -> Node:
 
 def slogdet_triangular(T: Node, power: int = 1) -> tuple[Node, Node]:
     """Return the sign of det T and `power` times the logarithm of |det T|, of a triangular matrix."""
-    T = _square_tiles(T)
-    sign = _laid(make(DiagonalParts("sign_part", 1), T), Lay(0, "product", (1, 1), 0))
-    logabs = _added_up(make(DiagonalParts("logabs_part", 1), T), 0, 0)
-    return sign, scale(logabs, power)
+    return _slogdet(_square_tiles(T), "sign_part", "logabs_part", power)
+
+
+def slogdet_of_tiles(D: Node, power: int = 1) -> tuple[Node, Node]:
+    """Return the same of the block diagonal matrix that the diagonal tiles of a matrix are."""
+    return _slogdet(_square_tiles(D), "sign_of_tile", "logabs_of_tile", power)
 
 
 def det_triangular(T: Node) -> Node:
@@ -82,9 +94,19 @@ def det_triangular(T: Node) -> Node:
     return _laid(make(DiagonalParts("diagonal_product", 1), _square_tiles(T)), Lay(0, "product", (1, 1), 0))
 
 
+def _slogdet(T: Node, sign: str, logabs: str, power: int) -> tuple[Node, Node]:
+    signs = _laid(make(DiagonalParts(sign, 1), T), Lay(0, "product", (1, 1), 0))
+    return signs, scale(_added_up(make(DiagonalParts(logabs, 1), T), 0, 0), power)
+
+
+def added_in_groups(P: Node, axis: Literal[0, 1]) -> Node:
+    """Return parts along an axis, added up in groups until one task can add up what is left."""
+    return _grouped(P, AddUp(axis, 2, _FAN_IN))
+
+
 def _added_up(P: Node, axis: Literal[0, 1], ndim: int) -> Node:
     """Return the sum of all parts along an axis."""
-    return make(AddUp(axis, ndim), _grouped(P, AddUp(axis, 2, _FAN_IN)))
+    return make(AddUp(axis, ndim), added_in_groups(P, axis))
 
 
 def _laid(P: Node, lay: Lay) -> Node:

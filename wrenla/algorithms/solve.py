@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from wrenla.algorithms.assemble import copy
+from wrenla.algorithms.assemble import Assemble, Copy, Piece, copy
 from wrenla.algorithms.claims import claimed, found
-from wrenla.algorithms.elementwise import elementwise
+from wrenla.algorithms.elementwise import Elementwise, elementwise
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.factorizations.lu import LU, identity, lu, lu_solve, parity
 from wrenla.algorithms.flips import Flip
 from wrenla.algorithms.reductions import det_triangular, slogdet_triangular
 from wrenla.algorithms.tile_views import from_lower
 from wrenla.algorithms.triangular import solve_triangular
-from wrenla.algorithms.views import flip, triangle
+from wrenla.algorithms.views import Negative, Scale, Shift, Weigh, flip, triangle
 from wrenla.planning.expression import Leaf, Node, result_dtype
 from wrenla.vocabulary import Solver
 
 __all__ = [
     "System",
+    "bare_factor",
     "cho_solve",
     "det",
     "det_lu",
@@ -97,25 +99,59 @@ def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> N
 
 
 def refuse_factor(what: str, A: Node) -> None:
-    """Refuse what was saved as a factor: whether L or A = L Lᴴ is meant cannot be known."""
-    while isinstance(A.op, Flip):
-        (A,) = A.args
-    if isinstance(A.op, Leaf) and A.op.factor == "lu":
-        raise ValueError(
-            f"{what}: this matrix was saved as factors L and U of A; wrenla.open_factor(url) has {what} of A"
+    """Refuse what was saved as a factor, parts and multiples too: L may be meant, or A = L Lᴴ."""
+    whole = A
+    while (inner := _looked_at(whole)) is not None:
+        whole = inner
+    if not isinstance(whole.op, Leaf) or not whole.op.factor:
+        return
+    this = (
+        "this matrix was saved as" if isinstance(A.op, Leaf | Flip) else "what this is made of was saved as"
+    )
+    if whole.op.factor == "lu":
+        does = "solves with" if what in ("cholesky", "lu", "lu_factor") else f"has {what} of"
+        raise ValueError(f"{what}: {this} factors L and U of A; wrenla.open_factor(url) {does} A")
+    if whole.op.factor in ("ldlh", "ldlt"):
+        does = "solves with" if what in ("cholesky", "lu", "lu_factor", "ldl_factor") else f"has {what} of"
+        raise ValueError(f"{what}: {this} an LDL factor of A; wrenla.open_factor(url, A) {does} A")
+    if what == "cholesky":
+        return  # which refuses all triangles
+    of_A = f"of A it is wrenla.linalg.CholeskyFactor(L).{what}"
+    if what in ("lu", "lu_factor"):
+        of_A = "to solve with A it is wrenla.linalg.CholeskyFactor(L).solve"
+    raise ValueError(
+        f"{what}: {this} a factor L of A = L Lᴴ; {of_A}, of the triangle "
+        + (
+            f"CholeskyFactor(L).L.{what}"
+            if what in ("solve", "slogdet")
+            else f"it is wrenla.linalg.{what}(CholeskyFactor(L).L)"
         )
-    if isinstance(A.op, Leaf) and A.op.factor:
-        of_A = f"of A it is wrenla.linalg.CholeskyFactor(L).{what}"
-        if what in ("lu", "lu_factor"):
-            of_A = "to solve with A it is wrenla.linalg.CholeskyFactor(L).solve"
-        raise ValueError(
-            f"{what}: this matrix was saved as a factor L of A = L Lᴴ; {of_A}, of the triangle "
-            + (
-                f"CholeskyFactor(L).L.{what}"
-                if what in ("solve", "slogdet")
-                else f"it is wrenla.linalg.{what}(CholeskyFactor(L).L)"
-            )
-        )
+    )
+
+
+def bare_factor(A: Node) -> Node:
+    """Return what was saved as a factor, or is made of one, without the mark that says so."""
+    if isinstance(A.op, Leaf):
+        return replace(A, op=replace(A.op, factor=""))
+    inner = _looked_at(A)
+    return A if inner is None else replace(A, args=(bare_factor(inner), *A.args[1:]))
+
+
+def _looked_at(A: Node) -> Node | None:
+    """Return the matrix of which this is a principal part or a multiple, or differs by little else.
+
+    Products, and sums of matrices, are matrices of their own; so is a triangle of what holds two.
+    """
+    match A.op:
+        case Flip() | Scale() | Negative() | Shift() | Weigh() | Copy():
+            pass
+        case Elementwise() if len(A.args) == 1 and A.structure == A.args[0].structure:
+            pass
+        case Assemble(pieces=(Piece(rows=rows, cols=cols),)) if rows == cols:
+            pass
+        case _:
+            return None
+    return A.args[0]
 
 
 def _kind(A: Node, solver: Solver) -> Solver:

@@ -10,13 +10,15 @@ from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.views import factor, flip, materialize
 from wrenla.planning.expression import Description, Node, Operation, make, result_dtype
 from wrenla.planning.strips import products, reverse
-from wrenla_handler.tiles.task import Mask, Read, Task
+from wrenla_handler.tiles.task import Mask, Read, Task, Term
 
-__all__ = ["solve_triangular", "solve_unit"]
+__all__ = ["SolveFactorU", "solve_triangular", "solve_unit", "substitution"]
 
 
-def solve_triangular(T: Node, B: Node, uplo: Literal["lower", "upper"]) -> Node:
-    """Return X with T X = B; of T only the named triangle is read."""
+def solve_triangular(
+    T: Node, B: Node, uplo: Literal["lower", "upper"], op: type[SolveTriangular] | None = None
+) -> Node:
+    """Return X with T X = B; of T only the named triangle is read. `op` is by default `SolveTriangular`."""
     rows, cols = T.grid.shape
     if rows != cols:
         raise ValueError(f"solve_triangular: the matrix must be square, not {rows} × {cols}")
@@ -33,7 +35,7 @@ def solve_triangular(T: Node, B: Node, uplo: Literal["lower", "upper"]) -> Node:
     # of the other triangle the diagonal is left: it must not read what is masked there
     if T.structure != uplo:
         T = materialize(T, "mask")
-    return make(SolveTriangular(uplo), T, B)
+    return make((op or SolveTriangular)(uplo), T, B)
 
 
 def solve_unit(T: Node, B: Node, uplo: Literal["lower", "upper"] = "lower") -> Node:
@@ -72,21 +74,9 @@ class SolveTriangular(Operation):
 
     def tasks(self, X: Node) -> Iterator[Task]:
         T, B = X.args
-        N, R = X.grid.counts
-        lower = self.uplo == "lower"
-        for i in range(N) if lower else reversed(range(N)):
-            start, stop = (0, i) if lower else (i + 1, N)
-            for r in range(R):
-                terms = products(T.row(i, start, stop), X.column(r, start, stop), -1)
-                yield X.task(
-                    i,
-                    r,
-                    base=B.reads(i, r),
-                    # oldest first: backward substitution finishes the last rows first
-                    terms=terms if lower else reverse(terms),
-                    finish="trsm_left",
-                    args=(_diagonal_tile(T[i, i], self.uplo, self.unit),),
-                )
+        for i, r, terms in substitution(X, self.uplo):
+            diagonal = _diagonal_tile(T[i, i], self.uplo, self.unit)
+            yield X.task(i, r, base=B.reads(i, r), terms=terms, finish="trsm_left", args=(diagonal,))
 
 
 @dataclass(frozen=True)
@@ -97,6 +87,26 @@ class SolveUnitTriangular(SolveTriangular):
 
     def factor_power(self, X: Node) -> int:
         return 0
+
+
+@dataclass(frozen=True)
+class SolveFactorU(SolveTriangular):
+    """X with U X = B, or Uᴴ X = B, for the U of P A = L U: it may be ill-conditioned where A is not."""
+
+    factor_name: ClassVar[str] = "factor U of P A = L U"
+
+
+def substitution(X: Node, uplo: Literal["lower", "upper"]) -> Iterator[tuple[int, int, tuple[Term, ...]]]:
+    """Yield, in the order in which tiles X[i, r] of T X = B can be made, i, r and −Σ T[i, j] X[j, r]."""
+    T = X.args[0]
+    N, R = X.grid.counts
+    lower = uplo == "lower"
+    for i in range(N) if lower else reversed(range(N)):
+        start, stop = (0, i) if lower else (i + 1, N)
+        for r in range(R):
+            terms = products(T.row(i, start, stop), X.column(r, start, stop), -1)
+            # oldest first: backward substitution finishes the last rows first
+            yield i, r, terms if lower else reverse(terms)
 
 
 def _diagonal_tile(read: Read, uplo: Literal["lower", "upper"], unit: bool) -> Read:

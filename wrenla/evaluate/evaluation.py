@@ -80,7 +80,7 @@ class Options:
 def plan_of(nodes: Sequence[Node], executor: Executor | None) -> Plan:
     """Return the plan for some results; of procedures, for their first attempt."""
     model = _model(check_executor(executor) or default_executor())
-    rehearsed = rehearse(nodes)
+    rehearsed = rehearse(nodes, model)
     results = [made(node) for node in rehearsed.nodes]
     # in the order in which a run has them
     targets = {node.key: node for node in _made_for(rehearsed.fetch, rehearsed.keep)}
@@ -102,7 +102,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
     for node in nodes:
         _refuse_too_large(node, options.settings.max_compute_bytes)
     with _evaluating(executor, options) as evaluation:
-        settled = settle(nodes, evaluation.advance)
+        settled = settle(nodes, evaluation.advance, evaluation.model)
         _check_same(settled.nodes)
         # functions are evaluated by the workers, everything else can be read here
         nodes = [
@@ -118,7 +118,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
     if is_data(node):
         return node
     with _evaluating(executor, options, in_store=True) as evaluation:
-        settled = settle([node], evaluation.advance)
+        settled = settle([node], evaluation.advance, evaluation.model)
         _check_same(settled.nodes)
         with evaluation.run([], [*settled.nodes, *settled.keep]) as (_, data):
             settled.remember(data)
@@ -149,7 +149,7 @@ class _Evaluation:
     def __init__(
         self, executor: Executor, options: Options, listeners: list[Listener], model: ExecutorModel
     ) -> None:
-        self.executor, self._options, self._model = executor, options, model
+        self.executor, self._options, self.model = executor, options, model
         self.totals = Totals()
         self._listeners = [*listeners, self._count]
         self._root = store_for(executor.own_store)
@@ -231,7 +231,7 @@ class _Evaluation:
             self.executor,
             self._opened,
             root=self._root,
-            model=self._model,
+            model=self.model,
             shared=settings.shared_folders,
             schedule=settings.schedule,
             listeners=self._listeners,
@@ -323,7 +323,8 @@ def _save(
         if has_steps(node):  # before hours of work, not after them
             evaluation.check_place(store.url)
             take()
-        settled = settle([node] if pivots is None else [node, pivots], evaluation.advance)
+        asked = [node] if pivots is None else [node, pivots]
+        settled = settle(asked, evaluation.advance, evaluation.model)
         found, *pivots_found = settled.nodes
         _check_same([found])
         # what is kept has tiles of its own beside the saved ones, which somebody may replace

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wrenla.algorithms.procedure import Cell, Fetch, Outcome, Pending, Steps, with_args
+from wrenla.algorithms.procedure import Cell, Engine, Fetch, Outcome, Pending, Steps, with_args
 from wrenla.planning.canonical import topological
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.expression import Leaf, Node, View, with_report
 from wrenla.run.events import Totals
 from wrenla.run.persisted import let_last
@@ -20,6 +21,10 @@ from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.tiles.arrays import StoredArray
 
 __all__ = ["Rehearsed", "Run", "Settled", "has_steps", "is_data", "moves", "parts", "rehearse", "settle"]
+
+
+_FEW = 64
+"""Numbers that are remembered for procedures that ask for the same, as for norms of one matrix."""
 
 
 class Run(NamedTuple):
@@ -78,13 +83,18 @@ class _Running:
     steps: Steps
     lasts: bool
     args: tuple[Node, ...]
+    model: ExecutorModel | None
     request: list[Node | Fetch] | None = None
     outcome: Outcome | None = None
     totals: Totals = field(default_factory=Totals)
 
-    def go_on(self, move: Callable[[], Sequence[Node | Fetch]]) -> None:
+    def go_on(self, move: Callable[[], Sequence[Node | Fetch | Engine]]) -> None:
         try:
-            self.request = list(move())
+            request = list(move())
+            while any(isinstance(each, Engine) for each in request):
+                assert len(request) == 1, "the engine is asked for alone"
+                request = list(self.steps.send([self.model]))
+            self.request = [each for each in request if not isinstance(each, Engine)]
         except StopIteration as end:
             self.request, self.outcome = None, end.value
 
@@ -95,12 +105,15 @@ class _Running:
 class _Settling:
     """Procedures in some expressions, and what they have come to."""
 
-    def __init__(self, nodes: Sequence[Node], dry: bool = False) -> None:
-        self.roots, self.dry = list(nodes), dry
+    def __init__(self, nodes: Sequence[Node], model: ExecutorModel | None, dry: bool = False) -> None:
+        self.roots, self.dry, self._model = list(nodes), dry, model
         self.running: dict[int, _Running] = {}
         self.follows: dict[str, None] = {}
         self._kept: list[_Running] = []
         self._known: dict[str, Node] = {}
+        self._shared: dict[str, Node] = {}
+        self.numbers: dict[str, Any] = {}
+        """Few numbers each, by key, which procedures have asked for."""
         self._cells = _cells_of(self.roots)
 
     def close(self) -> None:
@@ -146,6 +159,24 @@ class _Settling:
                 self._finish(running, self._nodes(running))
             self._kept.clear()
 
+    def share(self, data: dict[str, Node], ready: Sequence[_Running]) -> None:
+        """Take note of data that is needed again, after the step that has made it.
+
+        Until the next step only: what needs it has it then. To keep it longer would keep its tiles.
+        """
+        needed = set[str]()
+        stack = [node for each in self.running.values() if each not in ready for node in each.expressions()]
+        stack += self.roots
+        while stack:
+            node = stack.pop()
+            if node.key in needed:
+                continue
+            needed.add(node.key)
+            # one at work has been given what it needs
+            if not (isinstance(node.op, Pending) and id(node.op.cell) in self.running):
+                stack.extend(node.args)
+        self._shared = {key: node for key, node in data.items() if key in needed}
+
     def send(self, running: _Running, items: Sequence[Any]) -> None:
         running.go_on(lambda: running.steps.send(items))
         self._ended(running)
@@ -157,7 +188,7 @@ class _Settling:
     def _replaced(self, nodes: Sequence[Node]) -> tuple[list[Node], list[bool]]:
         done: dict[str, tuple[Node, bool]] = {}
         for node in topological(nodes):
-            if (data := self._known.get(node.key)) is not None:
+            if (data := self._known.get(node.key, self._shared.get(node.key))) is not None:
                 done[node.key] = data, False
                 continue
             args = [done[arg.key] for arg in node.args]
@@ -181,7 +212,9 @@ class _Settling:
             if op.follows:
                 self.follows[op.follows] = None
             cells = {op.cell, *self._cells.get(name, ())}
-            running = self.running[id(op.cell)] = _Running(cells, op.steps(*node.args), op.lasts, node.args)
+            running = self.running[id(op.cell)] = _Running(
+                cells, op.steps(*node.args), op.lasts, node.args, self._model
+            )
             running.go_on(lambda: next(running.steps))
             self._ended(running)
         return None if running.outcome is None else running.outcome.nodes[op.number]
@@ -256,7 +289,7 @@ def is_data(node: Node) -> bool:
     return isinstance(node.op, Leaf) and isinstance(node.op.spec, StoredArray)
 
 
-def settle(nodes: Sequence[Node], run: Runner) -> Settled:
+def settle(nodes: Sequence[Node], run: Runner, model: ExecutorModel) -> Settled:
     """Run the procedures in some expressions.
 
     Parameters
@@ -264,8 +297,10 @@ def settle(nodes: Sequence[Node], run: Runner) -> Settled:
     nodes : sequence of Node
     run : callable
         See `Runner`.
+    model : ExecutorModel
+        Of the executor that runs them, for procedures that ask.
     """
-    settling = _Settling(nodes)
+    settling = _Settling(nodes, model)
     try:
         while True:
             waits = settling.replace()
@@ -298,10 +333,10 @@ def _together(
     keep, fetch = settling.keep(), []
     for running in ready:
         for each in running.request or ():
-            if isinstance(each, Fetch):
-                fetch.append(each.node)
-            else:
+            if not isinstance(each, Fetch):
                 keep.append(each)
+            elif each.node.key not in settling.numbers:
+                fetch.append(each.node)
     # a procedure looks at what it makes, not at what it is given
     given = [arg for running in ready for arg in running.args]
     heard = {node.key for node in topological([*beside, *given])}
@@ -315,12 +350,15 @@ def _together(
         error.__traceback__ = None  # it is in a circle with the frames of the run, which hold tiles
         return alone
     settling.remember({key: node for key, node in data.items() if key in lasting})
+    settling.share(data, ready)
+    settling.numbers |= {key: array for key, array in arrays.items() if np.size(array) <= _FEW}
+    found = arrays | settling.numbers
     for running in ready:
         _add(running.totals, totals)
         settling.send(
             running,
             [
-                arrays[each.node.key] if isinstance(each, Fetch) else data[each.key]
+                found[each.node.key] if isinstance(each, Fetch) else data[each.key]
                 for each in running.request or ()
             ],
         )
@@ -332,9 +370,9 @@ def _add(totals: Totals, more: Totals) -> None:
         setattr(totals, each.name, getattr(totals, each.name) + getattr(more, each.name))
 
 
-def rehearse(nodes: Sequence[Node]) -> Rehearsed:
+def rehearse(nodes: Sequence[Node], model: ExecutorModel | None = None) -> Rehearsed:
     """Go through procedures without data: as if every number were 0, and each first attempt good enough."""
-    settling = _Settling(nodes, dry=True)
+    settling = _Settling(nodes, model, dry=True)
     fetched: dict[str, Node] = {}
     kept: dict[str, Node] = {}
     try:

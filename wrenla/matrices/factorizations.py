@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Literal
 
 import numpy as np
 
 from wrenla.algorithms import solve as systems
+from wrenla.algorithms.factorizations.block_lu import Mirrored
 from wrenla.algorithms.flips import flip
 from wrenla.algorithms.reductions import norm
+from wrenla.algorithms.tile_views import from_lower
 from wrenla.array_like import flag
 from wrenla.evaluate.evaluation import Options
 from wrenla.executors.base import Executor
-from wrenla.matrices.creation import opened
 from wrenla.matrices.factors import CholeskyFactor, pair_solve
-from wrenla.matrices.lu_factor import LUFactor, bare_factor, given_factors, lu_pair
+from wrenla.matrices.ldl_factor import LDLFactor
+from wrenla.matrices.lu_factor import LUFactor, lu_pair
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
+from wrenla.planning.expression import Node
 from wrenla.tracebacks import short
 from wrenla.vocabulary import refuse_others
-from wrenla_handler.tiles.layout import rows_of_pivots
 
-__all__ = ["cho_factor", "cho_solve", "cond", "lu", "lu_factor", "lu_solve", "open_factor", "rcond"]
+__all__ = [
+    "cho_factor",
+    "cho_solve",
+    "cond",
+    "ldl_factor",
+    "lu",
+    "lu_factor",
+    "lu_solve",
+    "rcond",
+]
 
 
 @short
@@ -208,41 +218,57 @@ def lu(a: Operand, permute_l: bool = False, **others: Any) -> tuple[BigMatrix, .
 
 
 @short
-def open_factor(url: str | os.PathLike[str]) -> CholeskyFactor | LUFactor:
-    """Open a factorization that `CholeskyFactor.save` or `LUFactor.save` has stored.
+def ldl_factor(a: Operand, hermitian: bool = True, **others: Any) -> LDLFactor:
+    """Return the LDLᴴ factorization of a Hermitian or symmetric matrix, to solve with it repeatedly.
+
+    Nothing is computed until a solution is. It is half the work of `lu_factor`.
 
     Parameters
     ----------
-    url : str or path
-        A folder, ``file:///…``, ``s3://bucket/prefix`` or ``memory://name/…``.
+    a : BigMatrix or array_like, (n, n)
+        May be indefinite. Its lower triangle is read.
+    hermitian : bool
+        False: a complex matrix that is symmetric and not Hermitian, LDLᵀ.
+    **others
+        SciPy's ``lower=True``, ``overwrite_a`` and ``check_finite`` may be given and change nothing: inputs
+        are never overwritten, and NaN and infinity are a `NotFiniteError` when a system is solved.
 
-    Raises
-    ------
-    ValueError
-        There is a matrix that was not saved as a factor.
-    NotAMatrixError
-        There is none (or one that is not finished).
+    Returns
+    -------
+    LDLFactor
+
+    Notes
+    -----
+    Baboulin, Becker, Dongarra 2012: rows and columns are mixed by a random butterfly, and the result is
+    factored by blocks with exchanges inside of diagonal tiles only (LAPACK: hetrf, sytrf). Solutions are
+    refined until they are good; if they do not come to it, or A is nearly singular, LU with partial pivoting
+    follows.
 
     Examples
     --------
     >>> import numpy as np, wrenla as wl
-    >>> _ = wl.linalg.lu_factor(np.array([[0.0, 2.0], [1.0, 4.0]])).save("memory://docs/lu")
-    >>> factor = wl.open_factor("memory://docs/lu")
-    >>> factor
-    LUFactor((2, 2), float64, computed)
-    >>> factor.solve(np.array([2.0, 5.0])).compute()
+    >>> factor = wl.linalg.ldl_factor(np.array([[0.0, 2.0], [2.0, 3.0]]))
+    >>> np.round(factor.solve(np.array([2.0, 5.0])).compute(), 12)
     array([1., 1.])
     """
-    node, layout = opened(url)
-    if layout.factor == "cholesky":
-        return CholeskyFactor(BigMatrix(node), lower=True)
-    pivots = rows_of_pivots(layout.pivots, layout.grid.shape)
-    if layout.factor != "lu" or pivots is None:
+    refuse_others("ldl_factor", others, ["hermitian"], ["lower", "overwrite_a", "check_finite"])
+    if not flag(others.get("lower", True), "ldl_factor: lower"):
+        raise NotImplementedError("ldl_factor: the lower triangle is read; of the upper one ldl_factor(a.T)")
+    A = as_node(a)
+    if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
+        raise ValueError(f"ldl_factor: the matrix must be square, not {A.grid.shape[: A.ndim]}")
+    if A.structure in ("lower", "upper"):
         raise ValueError(
-            f"{os.fspath(url)}: this matrix was not saved as a factor: wl.open opens it; of a matrix A, "
-            "wl.linalg.cho_factor(A).save(url) and lu_factor(A).save(url) store factors"
+            f"ldl_factor: a matrix that is known to be {A.structure} triangular is not symmetric"
         )
-    return given_factors(bare_factor(node), pivots)
+    systems.refuse_factor("ldl_factor", A)
+    kind = _kind_of(A, flag(hermitian, "ldl_factor: hermitian"))
+    A = from_lower(A, kind)
+    return LDLFactor(kind, A, A)
+
+
+def _kind_of(A: Node, hermitian: bool) -> Mirrored:
+    return "hermitian" if hermitian or np.dtype(A.dtype).kind != "c" else "symmetric"
 
 
 @short
@@ -281,7 +307,8 @@ def rcond(a: Operand, /, executor: Executor | None = None, **options: Any) -> fl
         case "lower" | "upper":
             H = flip(A, "C")
             ways = (lambda B: systems.solve(A, B)), (lambda B: systems.solve(H, B))
-            return rcond_of(A, norm(A, "1"), *ways, executor, evaluation)
+            norms = [norm(A, order) for order in ("1", "max")]
+            return rcond_of(A, norms, *ways, executor, evaluation)
     return LUFactor.of_matrix(A).rcond(executor, **options)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Literal, NoReturn
 
 from wrenla.algorithms import solve as systems
@@ -26,7 +25,7 @@ from wrenla.matrices.lu_factor import trans_of
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import applied, one_norm, rcond_of
 from wrenla.matrices.operands import Operand, as_node
-from wrenla.planning.expression import Leaf, Node
+from wrenla.planning.expression import Node
 from wrenla.tracebacks import short_methods
 
 __all__ = ["CholeskyFactor", "pair_solve"]
@@ -79,6 +78,7 @@ class CholeskyFactor:
     @classmethod
     def of_matrix(cls, A: Node, lower: bool = True) -> CholeskyFactor:
         """Return the factor of A, from the named triangle of A."""
+        systems.refuse_factor("cholesky", A)
         factor = cls.__new__(cls)
         A = A if flag(lower, "cho_factor: lower") else flip(A, "C")
         factor._keep(cholesky(A))
@@ -161,11 +161,11 @@ class CholeskyFactor:
         LAPACK: pocon. At most ten solves with two right-hand sides.
         """
         L, evaluation = self._node, Options.of(**options)
-        of_A: Node | float
+        of_A: list[Node] | float
         if norm is not None:
             of_A = norm
         elif self._matrix is not None:
-            of_A = matrix_norm(self._matrix, "1")
+            of_A = [matrix_norm(self._matrix, order) for order in ("1", "max")]
         else:
             product = applied(lambda X: matmul(L, matmul(flip(L, "C"), X)), L, executor, evaluation)
             of_A = one_norm(product, product, self.shape[0], self.L.dtype)
@@ -241,7 +241,5 @@ def _lower_factor(c: Node, lower: bool | None, what: str) -> Node:
             f"{what}: lower={lower}, but c is known to be {c.structure} triangular: its {part} triangle is "
             f"only the diagonal; use lower={not lower}"
         )
-    if isinstance(c.op, Leaf):  # that it is a factor has been said now
-        c = replace(c, op=replace(c.op, factor=""))
-    T = triangle(c, part)
+    T = triangle(systems.bare_factor(c), part)  # that it is a factor has been said now
     return T if lower else flip(T, "C")

@@ -7,12 +7,13 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 import numpy as np
 
 from wrenla.algorithms import reductions, views
-from wrenla.algorithms import solve as systems
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.gram import gram
+from wrenla.algorithms.solve import refuse_factor
 from wrenla.array_like import flag
 from wrenla.matrices.operands import Operand, as_node, norm_order, vector
 from wrenla.matrices.reductions import Reductions
+from wrenla.procedures.inverse import slogdet
 from wrenla.procedures.report import SolveReport, report_of
 from wrenla.procedures.solve import Precision, solve
 from wrenla.tracebacks import short_methods
@@ -93,6 +94,7 @@ class LinearAlgebra(Reductions):
             raise TypeError("cholesky: lower=True and upper=True: one factor is needed, not both")
         upper = flag(upper, "cholesky: upper")
         upper = upper if lower is None else not flag(lower, "cholesky: lower")
+        refuse_factor("cholesky", self._numbers)
         L = cholesky(self._numbers)
         return type(self)(views.flip(L, "C") if upper else L)
 
@@ -103,16 +105,22 @@ class LinearAlgebra(Reductions):
         *,
         check: bool = True,
         precision: Literal["full", "mixed"] = "full",
+        method: Literal["lu", "rbt"] | None = None,
         **others: Any,
     ) -> Self:
         """Return x with A x = b; see `wrenla.linalg.solve`."""
-        known = ["assume_a", "check", "precision"]
+        known = ["assume_a", "check", "precision", "method"]
         refuse_others("solve", others, known, ["overwrite_a", "overwrite_b", "check_finite"])
         if precision not in get_args(Precision):
             hint = did_you_mean(precision, get_args(Precision))
             raise ValueError(f"solve: precision is 'full' or 'mixed', not {precision!r}; {hint}")
+        if method not in (None, "lu", "rbt"):
+            raise ValueError(
+                f"solve: method is 'lu' (with partial pivoting), 'rbt' (random butterflies) or None, not "
+                f"{method!r}; the structure of the matrix is said by assume_a"
+            )
         B = as_node(b, rows=self._numbers.grid.tile[0])
-        return type(self)(solve(self._numbers, B, solver_of(assume_a), check, precision))
+        return type(self)(solve(self._numbers, B, solver_of(assume_a), check, precision, method or ""))
 
     @property
     def report(self) -> SolveReport | None:
@@ -162,8 +170,8 @@ class LinearAlgebra(Reductions):
         return type(self)(reductions.diagonal(self._numbers))
 
     def slogdet(self) -> SlogdetResult:
-        """Return sign and logarithm of |det A|, for positive definite and triangular matrices."""
-        sign, logabs = systems.slogdet(self._numbers)
+        """Return sign and logarithm of |det A|; see `wrenla.linalg.det` for what is warned of."""
+        sign, logabs = slogdet(self._numbers)
         return SlogdetResult(type(self)(sign), type(self)(logabs))
 
     def _needs_matrix(self, what: str) -> None:

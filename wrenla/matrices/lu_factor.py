@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -25,7 +24,8 @@ from wrenla.matrices.linear_algebra import SlogdetResult
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
-from wrenla.planning.expression import Leaf, Node, View, leaf
+from wrenla.planning.expression import Node, View, leaf
+from wrenla.procedures.inverse import Determinant
 from wrenla.procedures.solve import SolveFactored
 from wrenla.procedures.ways import largest_of_u
 from wrenla.tracebacks import short_methods
@@ -34,7 +34,7 @@ from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.layout import TileLayout, rows_of_pivots
 from wrenla_handler.tiles.task import Op
 
-__all__ = ["LUFactor", "bare_factor", "given_factors", "lu_pair", "trans_of"]
+__all__ = ["LUFactor", "given_factors", "lu_pair", "trans_of"]
 
 _TRANS: dict[str | int, Op] = {"N": "N", "T": "T", "C": "C", 0: "N", 1: "T", 2: "C"}
 
@@ -169,18 +169,23 @@ class LUFactor:
     def slogdet(self) -> SlogdetResult:
         """Return sign and logarithm of |det A|, of a square A."""
         self._needs_square("slogdet")
-        sign, logabs = systems.slogdet_lu(self._factors)
+        if self._matrix is None or not self._sizes:
+            sign, logabs = systems.slogdet_lu(self._factors)
+        else:
+            sign, logabs = results_of(Determinant(True), *self._factors, *self._sizes, self._matrix)
         return SlogdetResult(BigMatrix(sign), BigMatrix(logabs))
 
     def det(self) -> BigMatrix:
         """Return the determinant of a square A."""
         self._needs_square("det")
-        return BigMatrix(systems.det_lu(self._factors))
+        if self._matrix is None or not self._sizes:
+            return BigMatrix(systems.det_lu(self._factors))
+        return BigMatrix(*results_of(Determinant(False), *self._factors, *self._sizes, self._matrix))
 
     def inv(self) -> BigMatrix:
         """Return the inverse of a square A."""
         self._needs_square("inv")
-        return BigMatrix(lu_solve(self._factors, identity(self.lu._node)))
+        return self.solve(BigMatrix(identity(self.lu._node)))
 
     def rcond(self, executor: Executor | None = None, *, norm: float | None = None, **options: Any) -> float:
         """Compute and return an estimate of 1 / (‖A‖₁ ‖A⁻¹‖₁), rarely more than three times too large.
@@ -205,7 +210,7 @@ class LUFactor:
         self._needs_square("rcond")
         return rcond_of(
             self._factors.factors,
-            self._norm() if norm is None else norm,
+            self._norms() if norm is None else norm,
             lambda B: lu_solve(self._factors, B),
             lambda B: lu_solve(self._factors, B, "C"),
             executor,
@@ -226,9 +231,9 @@ class LUFactor:
         P = exchange(identity(F, np.empty(0, F.dtype).real.dtype.name), pivots, back=True)
         return BigMatrix(P), BigMatrix(L), BigMatrix(U)
 
-    def _norm(self) -> Node | float:
-        if self._sizes:  # of three numbers the second one
-            return take(self._sizes[1], slice(1, 2), slice(0, 1), (1, 1), 0)
+    def _norms(self) -> list[Node] | float:
+        if self._sizes:  # of three numbers the second one, and the largest entry
+            return [take(self._sizes[1], slice(k, k + 1), slice(0, 1), (1, 1), 0) for k in (1, 2)]
         if not self.shape[0]:
             return 0.0
         raise ValueError("rcond: say norm=‖A‖₁: of these factors the matrix is not known")
@@ -283,8 +288,3 @@ def given_factors(F: Node, piv: npt.NDArray[Any], A: Node | None = None) -> LUFa
     """Return the factorization with these factors and pivots, of A if that is known."""
     column = piv.astype(np.int64)[:, np.newaxis]
     return LUFactor(LU(F, array_leaf(column, (max(1, piv.size), 1), own=True)), Cell(), A)
-
-
-def bare_factor(A: Node) -> Node:
-    """Return data that was saved as a factor, without the mark that says so: it is used as one."""
-    return replace(A, op=replace(A.op, factor="")) if isinstance(A.op, Leaf) else A

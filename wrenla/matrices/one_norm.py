@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from wrenla.algorithms.factorizations.checks import start_vectors
+from wrenla.algorithms.factorizations.checks import balance, start_vectors
 from wrenla.errors import SingularMatrixError
 from wrenla.evaluate.evaluation import Options, compute_nodes
 from wrenla.executors.base import Executor
@@ -34,7 +34,7 @@ def applied(
 
 def rcond_of(
     A: Node,
-    norm: Node | float,
+    norm: Sequence[Node] | float,
     solve: Callable[[Node], Node],
     solve_adjoint: Callable[[Node], Node],
     executor: Executor | None,
@@ -42,28 +42,31 @@ def rcond_of(
 ) -> float:
     """Compute 1 / (‖A‖₁ ‖A⁻¹‖₁), given ‖A‖₁ and expressions that solve with A and Aᴴ; 0 if A is singular.
 
-    Of A only shape, tiles and dtype are looked at: its factor may stand for it.
+    Instead of ‖A‖₁ there may be expressions for norms of A: the first that does not overflow counts. Of A
+    itself only shape, tiles and dtype are looked at: its factor may stand for it.
     """
     n = A.grid.shape[0]
     if not n:
         return 1.0  # as LAPACK has it
-    if isinstance(norm, Node):
-        norm = float(compute_nodes([norm], executor, options)[0])
+    if isinstance(norm, Sequence):
+        known = (float(compute_nodes([node], executor, options)[0]) for node in norm)
+        norm = next((size for size in known if not np.isinf(size)), np.inf)
     if norm < 0:
         raise ValueError(f"rcond: a norm is not negative: {norm}")
     if not norm or np.isnan(norm):
         return norm
     from scipy.linalg import LinAlgWarning
 
+    c = balance(norm)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LinAlgWarning)  # that is what we are here to find out
         try:
             forth = applied(solve, A, executor, options)
             back = applied(solve_adjoint, A, executor, options)
-            inverse = one_norm(forth, back, n, A.dtype)
+            inverse = one_norm(lambda X: forth(X * c), lambda X: back(X * c), n, A.dtype)
         except SingularMatrixError:
             return 0.0
-    return 1 / norm / inverse if np.isfinite(inverse) and inverse else 0.0
+    return c / norm / inverse if np.isfinite(inverse) and inverse else 0.0
 
 
 def one_norm(

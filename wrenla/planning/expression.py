@@ -99,6 +99,8 @@ class Operation(ABC):
     """Part of a result's name: to be raised whenever the numbers change."""
     holes: ClassVar[bool] = False
     """Whether some tiles may be zero and not there, whatever the structure says: see `absent`."""
+    factor_name: ClassVar[str] = ""
+    """Factor that it solves with, if the matrix need not have the condition number of it."""
 
     @abstractmethod
     def describe(self, *args: Node) -> Description:

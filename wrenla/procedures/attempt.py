@@ -11,10 +11,17 @@ import numpy.typing as npt
 
 from wrenla.algorithms.assemble import block, take
 from wrenla.algorithms.elementwise import elementwise
-from wrenla.algorithms.factorizations.checks import column_maxima, inverse_columns, residual, sizes, starts
+from wrenla.algorithms.factorizations.checks import (
+    balance,
+    column_maxima,
+    inverse_columns,
+    residual,
+    sizes,
+    starts,
+)
 from wrenla.algorithms.procedure import Fetch
 from wrenla.algorithms.reductions import norm
-from wrenla.algorithms.views import scale_columns
+from wrenla.algorithms.views import scale, scale_columns
 from wrenla.planning.expression import Node, result_dtype
 from wrenla.procedures.ways import Way, weights
 
@@ -64,6 +71,9 @@ class Attempt:
     rcond : float
     steps : int
         Of refinement.
+    moved : float
+        How far the first of them moved the solution of a right-hand side, at most, as a part of its size.
+        Infinity if nothing was refined.
     """
 
     way: Way
@@ -76,6 +86,7 @@ class Attempt:
     growth: float | None
     rcond: float
     steps: int = 0
+    moved: float = np.inf
 
     def errors(self) -> Array:
         """Return the residual of each right-hand side, in units of HPL's criterion."""
@@ -105,44 +116,63 @@ def attempt(way: Way, A: Node, B: Node, sides: Array | None = None) -> Asking[At
     else:
         X, Y = way.solve(way.factor, C), way.solve(way.factor, S)
     X = way.raised(X, known, result_dtype(A.dtype, B.dtype, dtype))
-    Z = inverse_columns(
-        Y, lambda right: way.solve(way.factor, right), lambda right: way.adjoint(way.factor, right)
-    )
+    Z = _second_bound(way, way.factor, Y)
     R = residual(A, X, B, result_dtype(X.dtype, "float64"))
     numbers = [sizes(A), column_maxima(B), column_maxima(R), column_maxima(X), norm(Y, "1"), norm(Z, "1")]
     numbers += [] if way.grown is None else [way.grown]
     found = yield [*way.factor, X, R, *map(Fetch, numbers)]
     size = len(way.factor)
     (X, R), ((rows, columns, entry), sides, r, x, y, z, *grown) = found[size : size + 2], found[size + 2 :]
-    inverse = max(float(y), float(z)) if np.isfinite(y) and np.isfinite(z) else np.inf
     # A sum along a row may overflow where no entry does: what is smaller only makes the criterion stricter.
     rows, columns = (entry if np.isinf(each) else each for each in (rows, columns))
+    c = 1.0
+    if not (np.isfinite(y) and np.isfinite(z)) and not way.half:  # the inverse may be too large, not rcond
+        c = balance(float(columns))
+        Y = way.solve(found[:size], scale(S, c))
+        y, z = yield [Fetch(norm(Y, "1")), Fetch(norm(_second_bound(way, found[:size], Y, c), "1"))]
+    inverse = max(float(y), float(z)) if np.isfinite(y) and np.isfinite(z) else np.inf
     with np.errstate(all="ignore"):
-        rcond = float(np.float64(1) / columns / (way.scale * inverse))
+        rcond = float(np.float64(c) / (columns * way.scale) / inverse)
         growth = float(grown[0] / entry / way.scale) if grown else None
     norms = Norms(float(rows), float(columns), float(entry), sides)
     return Attempt(way, found[:size], norms, X, R, r, x, growth, rcond)
+
+
+def _second_bound(way: Way, factor: Sequence[Node], Y: Node, c: float = 1.0) -> Node:
+    """Return columns of c A⁻¹ that are probably its largest ones, given Y = c A⁻¹ S."""
+    return inverse_columns(
+        Y,
+        lambda right: way.solve(factor, scale(right, c)),
+        lambda right: way.adjoint(factor, scale(right, c)),
+    )
 
 
 def corrected(found: Attempt, A: Node, B: Node, D: Node) -> Asking[Attempt]:
     """Return an attempt with D added to its solution."""
     X = elementwise("add", found.X, D)
     R = residual(A, X, B, found.R.dtype)
-    X, R, r, x = yield [X, R, Fetch(column_maxima(R)), Fetch(column_maxima(X))]
-    return replace(found, X=X, R=R, r=r, x=x, steps=found.steps + 1)
+    X, R, r, x, d = yield [X, R, *(Fetch(column_maxima(each)) for each in (R, X, D))]
+    with np.errstate(all="ignore"):
+        moved = float(np.max(np.where(d == 0, 0, d / x))) if np.isinf(found.moved) else found.moved
+    return replace(found, X=X, R=R, r=r, x=x, steps=found.steps + 1, moved=moved)
 
 
-def refine(found: Attempt, A: Node, B: Node, good: float = GOOD, most: int = _MOST_STEPS) -> Asking[Attempt]:
-    """Refine what is not good, as long as each step at least halves the error of a right-hand side."""
+def refine(
+    found: Attempt, A: Node, B: Node, good: float = GOOD, most: int = _MOST_STEPS, anyway: bool = False
+) -> Asking[Attempt]:
+    """Refine what is not good, as long as each step at least halves the error of a right-hand side.
+
+    With `anyway` a first step is tried in any case, to see how far it moves the solution.
+    """
     errors = found.errors()
-    active = ~(errors <= good)
+    active = ~(errors <= good) | anyway
     while active.any() and found.steps < most:
         D = found.way.solve(found.factor, found.way.rounded(found.R, found.r))
         D = found.way.raised(D, found.r, found.X.dtype)
         better = yield from corrected(found, A, B, scale_columns(D, weights(active.astype(float), D)))
         after = better.errors()
         if not (after[active] < errors[active]).any():
-            return found
+            return replace(found, moved=better.moved)
         found = better
         active &= (after <= errors / 2) & ~(after <= good)
         errors = after

@@ -8,11 +8,12 @@ import numpy as np
 
 from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.elementwise import elementwise
-from wrenla.algorithms.factorizations.checks import column_maxima, largest_units, starts
+from wrenla.algorithms.factorizations.checks import balance, column_maxima, largest_units, starts
 from wrenla.algorithms.flips import flip
 from wrenla.algorithms.matmul import matmul
 from wrenla.algorithms.procedure import Fetch
 from wrenla.algorithms.reductions import norm
+from wrenla.algorithms.views import scale
 from wrenla.arrays import array_leaf
 from wrenla.planning.expression import Node, formula
 from wrenla.procedures.attempt import Array, Asking, Attempt, corrected, refine
@@ -65,17 +66,22 @@ def estimate_condition(found: Attempt, A: Node, good: float) -> Asking[float]:
     entries have grown in it.
     """
     n, dtype = A.grid.shape[0], found.R.dtype
-    S = starts(n, found.factor[0].grid.tile[0], dtype)
+    c = balance(found.norms.columns)
+    S = scale(starts(n, found.factor[0].grid.tile[0], dtype), c)
     adjoint = found.way._replace(solve=found.way.adjoint)
     turned = replace(found, way=adjoint, norms=found.norms._replace(rows=found.norms.columns))
     Y = yield from _solved(found, A, S, good)
-    Z = None if Y is None else (yield from _solved(turned, flip(A, "C"), elementwise("sign", Y), good))
-    W = None if Z is None else (yield from _solved(found, A, largest_units(Z), good))
+    Z = (
+        None
+        if Y is None
+        else (yield from _solved(turned, flip(A, "C"), scale(elementwise("sign", Y), c), good))
+    )
+    W = None if Z is None else (yield from _solved(found, A, scale(largest_units(Z), c), good))
     if Y is None or W is None:
         return float("nan")
     sizes = yield [Fetch(norm(Y, "1")), Fetch(norm(W, "1"))]
     with np.errstate(all="ignore"):
-        return float(np.float64(1) / found.norms.columns / max(map(float, sizes)))
+        return float(np.float64(c) / found.norms.columns / max(map(float, sizes)))
 
 
 def _solved(found: Attempt, A: Node, C: Node, good: float) -> Asking[Node | None]:

@@ -5,26 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from wrenla.algorithms.factorizations.checks import column_maxima, sizes
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.factorizations.lu import LU, lu, lu_solve
-from wrenla.algorithms.procedure import Fetch, Outcome, Procedure, Steps, results_of
+from wrenla.algorithms.procedure import Engine, Fetch, Outcome, Procedure, Steps, results_of
 from wrenla.algorithms.solve import solve as unchecked
 from wrenla.algorithms.solve import system
+from wrenla.algorithms.tile_views import from_lower
 from wrenla.planning.expression import Description, Node, result_dtype
-from wrenla.procedures.attempt import ACCEPTED, GOOD, Asking, Attempt, attempt, refine
+from wrenla.procedures.attempt import attempt, refine
+from wrenla.procedures.choice import butterflies_win
 from wrenla.procedures.gmres import estimate_condition, refine_by_gmres
-from wrenla.procedures.report import SolveReport
-from wrenla.procedures.ways import HALF, Way, by_cholesky, by_lu, by_transposed_lu, in_half_precision
-from wrenla.run.conditioning import warn_ill_conditioned
-from wrenla.run.events import Totals
+from wrenla.procedures.trusted import GROWTH, accepted, in_short, refuse_not_finite, trusted
+from wrenla.procedures.ways import (
+    HALF,
+    Way,
+    butterfly_factor,
+    by_butterflies,
+    by_cholesky,
+    by_lu,
+    by_transposed_lu,
+    in_half_precision,
+)
 from wrenla.vocabulary import Solver
 from wrenla_handler.linalg_errors import (
-    LinAlgError,
     NotFiniteError,
     NotPositiveDefiniteError,
     SingularMatrixError,
@@ -32,16 +40,30 @@ from wrenla_handler.linalg_errors import (
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Op
 
-__all__ = ["Precision", "SolveFactored", "solve", "solved_with"]
+__all__ = [
+    "Method",
+    "Precision",
+    "SolveFactored",
+    "has_grown",
+    "solve",
+    "solved_by_butterflies",
+    "solved_with",
+]
 
 Precision = Literal["full", "mixed"]
+Method = Literal["", "lu", "rbt"]
 
-_GROWTH = 1e4
-"""Growth of entries up to which LU is not looked at: residuals are about 1e-4 of it, in HPL's units."""
+_WORTH_MIXING = 4
+"""Tile rows from which half of the work is worth mixing and refining for. LU of few tiles is more exact."""
 
 
 def solve(
-    A: Node, B: Node, solver: Solver = "general", check: bool = True, precision: Precision = "full"
+    A: Node,
+    B: Node,
+    solver: Solver = "general",
+    check: bool = True,
+    precision: Precision = "full",
+    method: Method = "",
 ) -> Node:
     """Return X with A X = B, by the known or claimed structure of A; a claim is checked in data.
 
@@ -50,17 +72,38 @@ def solve(
     kind, claimed, whole, B = system(A, B, solver, check)
     if kind in ("lower", "upper", "diagonal") or not min(*A.grid.shape, *B.grid.shape):
         return unchecked(A, B, solver, check)
-    factor = (cholesky(claimed),) if kind == "pos" else lu(claimed)  # which checks it, too
     if precision == "mixed" and claimed.dtype in HALF:
+        if method == "rbt":
+            raise ValueError('solve: precision="mixed" factors in its own way; leave method="rbt" out')
         (X,) = results_of(SolveMixed(kind), claimed, whole, B)
         return X
-    return solved_with(kind, factor, whole, B)
+    if kind == "pos" and not method:
+        return solved_with(kind, (cholesky(claimed),), whole, B)
+    if kind == "pos":  # somebody wants to see another way
+        kind, claimed = "hermitian", from_lower(claimed, "hermitian")
+    halves = kind in ("hermitian", "symmetric") and claimed.grid.counts[0] >= _WORTH_MIXING
+    if method == "rbt" or (halves and method != "lu"):
+        return solved_by_butterflies(kind, butterfly_factor(claimed, kind), claimed, whole, B)
+    return solved_with(kind, lu(claimed), whole, B, Solve if method == "lu" else SolveAsPlanned)
 
 
-def solved_with(kind: Solver, factor: Sequence[Node], A: Node, B: Node) -> Node:
-    """Return X with A X = B, given the Cholesky factor of A, or LU and pivots."""
-    (X,) = results_of(Solve(kind), *factor, A, B)
+def solved_by_butterflies(kind: Solver, factor: Node, claimed: Node, A: Node, B: Node) -> Node:
+    """Return X with A X = B by random butterflies; of A twice the first one is what LU would factor."""
+    (X,) = results_of(SolveMixing(kind), factor, claimed, A, B)
     return X
+
+
+def solved_with(
+    kind: Solver, factor: Sequence[Node], A: Node, B: Node, way: type[Solve] | None = None
+) -> Node:
+    """Return X with A X = B, given the Cholesky factor of A, or LU and pivots."""
+    (X,) = results_of((way or Solve)(kind), *factor, A, B)
+    return X
+
+
+def has_grown(largest: Any, norms: Any) -> bool:
+    """Tell whether LU is to be looked at, by the largest entry of U and `sizes` of A."""
+    return not largest <= GROWTH * norms[2]
 
 
 @dataclass(frozen=True)
@@ -69,11 +112,12 @@ class Solve(Procedure):
 
     The first way is Cholesky or LU with partial pivoting. If the residual is not small, it is refined
     (LAPACK: gerfs); if that does not help, as where entries grow in the elimination, LU of Aᴴ is tried, in
-    which they hardly grow then. What comes back meets HPL's criterion, ‖b − A x‖ ≤ 16 u (‖A‖ ‖x‖ + ‖b‖) n in
-    the maximum norm, for each right-hand side; or there is an error.
+    which they hardly grow then, and random butterflies after that. What comes back meets HPL's criterion,
+    ‖b − A x‖ ≤ 16 u (‖A‖ ‖x‖ + ‖b‖) n in the maximum norm, for each right-hand side; or there is an error.
 
-    With N × N tiles and one tile column of B, beside Cholesky and two substitutions: N(N+1)/2 + 14 N + 11
-    tasks, 7 N² + 22 N + 4 reads of tiles, and 4 N + 6 waves.
+    With N × N tiles, N up to 64, and one tile column of B, beside Cholesky and two substitutions:
+    N(N+1)/2 + 14 N + 11 tasks, 7 N² + 22 N + 4 reads of tiles, and 4 N + 6 waves. With more, reductions take
+    64 parts at a time.
     """
 
     kind: Solver
@@ -87,7 +131,48 @@ class Solve(Procedure):
     def steps(self, *args: Node) -> Steps:
         *factor, A, B = args
         first = by_cholesky(*factor) if self.kind == "pos" else by_lu(LU(*factor), self.kind)
-        return (yield from _trusted(first, A, B, []))
+        return (yield from trusted([lambda: first, *_others(A)], A, B, []))
+
+
+@dataclass(frozen=True)
+class SolveMixing(Procedure):
+    """X with A X = B by random butterflies, looked at. Its arguments are the factor, A twice, and B.
+
+    The second A is the one that products read. Uᵀ A V with random butterflies U and V is factored by blocks
+    without exchanges of rows between tiles, and the solution is refined until it is good (LAPACK: dsgesv's
+    rule). If it does not come to that, or A is nearly singular, LU with partial pivoting has the last word.
+
+    With N × N tiles and one tile column of B, beside what `Solve` has: N² + 2 N tasks for the factor, as wide
+    as Cholesky's.
+    """
+
+    kind: Solver
+    follows: str = field(
+        default="refinement; LU with partial pivoting, if it stalls or A is nearly singular",
+        init=False,
+        repr=False,
+    )
+
+    def describe(self, *args: Node) -> Sequence[Description]:
+        return (_described(args[0], args[-1]),)
+
+    def steps(self, *args: Node) -> Steps:
+        F, claimed, A, B = args
+        ways = lambda: by_butterflies(F, self.kind), lambda: by_lu(lu(claimed), self.kind)
+        return (yield from trusted([*ways, partial(by_transposed_lu, A)], A, B, []))
+
+
+@dataclass(frozen=True)
+class SolveAsPlanned(Solve):
+    """X with A X = B by LU with partial pivoting, or by random butterflies where the plan expects to gain."""
+
+    def steps(self, *args: Node) -> Steps:
+        *factor, A, B = args
+        (model,) = yield [Engine()]
+        if model is None or not butterflies_win(LU(*factor), A, B, model):
+            return (yield from super().steps(*args))
+        mixing = SolveMixing(self.kind)
+        return (yield from mixing.steps(butterfly_factor(A, self.kind), A, A, B))
 
 
 @dataclass(frozen=True)
@@ -95,10 +180,12 @@ class SolveFactored(Procedure):
     """X with op(A) X = B by LU factors that are kept; looked at only if entries have grown much in them.
 
     Its arguments are the factors, the largest entry of U, `sizes` of A, op(A) and B. Without growth LU is
-    backward stable. With it the solution is one of `Solve`.
+    backward stable. With it the solution is one of `Solve`, as it is if the elimination overflows and there
+    is `another` way: for factors that are kept there is none, as each run would make them again.
     """
 
     op: Op = "N"
+    another: bool = False
     follows: str = field(default="refinement, if entries have grown in LU", init=False, repr=False)
 
     def describe(self, *args: Node) -> Sequence[Description]:
@@ -106,11 +193,20 @@ class SolveFactored(Procedure):
 
     def steps(self, *args: Node) -> Steps:
         F, pivots, of_u, of_a, A, B = args
-        grown, norms = yield [Fetch(of_u), Fetch(of_a)]
+        try:
+            F, pivots, grown, norms = yield [F, pivots, Fetch(of_u), Fetch(of_a)]
+        except NotFiniteError:
+            if not self.another:
+                raise
+            return (yield from self._looked_at(F, pivots, A, B))
         precise = np.finfo(result_dtype(F.dtype, B.dtype)).eps == np.finfo(F.dtype).eps
-        if grown <= _GROWTH * norms[2] and precise:
+        if precise and not has_grown(grown, norms):
             return Outcome([lu_solve(LU(F, pivots), B, self.op)])
-        return (yield from _trusted(by_lu(LU(F, pivots), "general", self.op), A, B, []))
+        return (yield from self._looked_at(F, pivots, A, B))
+
+    def _looked_at(self, F: Node, pivots: Node, A: Node, B: Node) -> Steps:
+        first = by_lu(LU(F, pivots), "general", self.op)
+        return (yield from trusted([lambda: first, *_others(A)], A, B, []))
 
 
 @dataclass(frozen=True)
@@ -146,103 +242,23 @@ class SolveMixed(Procedure):
                 if (found.errors() <= good).all():
                     found = replace(found, rcond=(yield from estimate_condition(found, A, good)))
         except (NotFiniteError, NotPositiveDefiniteError, SingularMatrixError) as error:
-            yield from _refuse_not_finite(A, B)
-            given_up.append(f"{way.method}: {_in_short(error)}")
+            yield from refuse_not_finite(A, B)
+            given_up.append(f"{way.method}: {in_short(error)}")
         else:
             worst = float(found.errors().max())
             if worst <= good:
-                return _accepted(found, given_up)
-            yield from _refuse_not_finite(A, B)
+                return accepted(found, given_up)
+            yield from refuse_not_finite(A, B)
             given_up.append(f"{way.method}: refinement stalled at {worst:.2g} units of HPL's criterion")
         first = by_cholesky(cholesky(claimed)) if self.kind == "pos" else by_lu(lu(claimed), self.kind)
-        return (yield from _trusted(first, A, B, given_up))
+        return (yield from trusted([lambda: first, *_others(A)], A, B, given_up))
+
+
+def _others(A: Node) -> tuple[Callable[[], Way], ...]:
+    """Return what is tried where entries grow in LU of A."""
+    return partial(by_transposed_lu, A), lambda: by_butterflies(butterfly_factor(A, "general"), "general")
 
 
 def _described(F: Node, B: Node) -> Description:
     grid = Grid(B.grid.shape, (min(F.grid.tile), B.grid.tile[1]))
     return Description(grid, result_dtype(F.dtype, B.dtype), "general", B.ndim)
-
-
-def _trusted(first: Way, A: Node, B: Node, given_up: list[str]) -> Steps:
-    """Solve the first way, or another one, until the solution can be trusted."""
-    ways: tuple[Callable[[], Way], ...] = (lambda: first, partial(by_transposed_lu, A))
-    for make in ways:
-        way = make()
-        try:
-            found = yield from attempt(way, A, B)
-            found = yield from refine(found, A, B)
-        except (NotFiniteError, NotPositiveDefiniteError, SingularMatrixError) as error:
-            yield from _refuse_not_finite(A, B)
-            if way is first and not isinstance(error, NotFiniteError):
-                raise
-            given_up.append(f"{way.method}: {_in_short(error)}")
-            continue
-        worst = float(found.errors().max())
-        if worst <= ACCEPTED:
-            if found.steps or (found.growth or 0) > _GROWTH:  # the factor says nothing of the condition
-                found = replace(found, rcond=(yield from estimate_condition(found, A, GOOD)))
-            if not np.isnan(found.rcond):
-                return _accepted(found, given_up)
-            given_up.append(f"{way.method}: other right-hand sides are not solved for")
-            continue
-        yield from _refuse_not_finite(A, B)
-        given_up.append(
-            f"{way.method}: residual of {worst:.2g} units of HPL's criterion"
-            if np.isfinite(worst)
-            else f"{way.method}: a solution that is not finite"
-        )
-    raise LinAlgError(
-        f"solve: no solution that can be trusted was found ({'; '.join(given_up)}): at most "
-        f"{ACCEPTED:g} units are accepted. If numbers are very large or small, scale the system"
-    )
-
-
-def _in_short(error: LinAlgError) -> str:
-    match error:
-        case NotPositiveDefiniteError():
-            return f"not positive definite in it (leading minor of order {error.minor})"
-        case SingularMatrixError():
-            return f"singular in it (pivot {error.index} is zero)"
-        case _:
-            return "overflow in the elimination"
-
-
-def _accepted(found: Attempt, given_up: Sequence[str]) -> Outcome:
-    if found.rcond < np.finfo(found.X.dtype).eps:
-        warn_ill_conditioned(f"rcond is about {found.rcond:.3g}")
-    return Outcome([found.X], partial(_report, found, tuple(given_up)))
-
-
-def _refuse_not_finite(A: Node, B: Node) -> Asking[None]:
-    """Raise NotFiniteError if a system holds NaN or infinity, with the column."""
-    largest = [column_maxima(A), column_maxima(B)]
-    for found, what in zip(
-        (yield [Fetch(node) for node in largest]), ("matrix", "right-hand side"), strict=True
-    ):
-        bad = np.flatnonzero(~np.isfinite(found))
-        if bad.size:
-            raise NotFiniteError(int(bad[0]), what)
-
-
-def _report(found: Attempt, given_up: tuple[str, ...], totals: Totals) -> SolveReport:
-    """Return the report of a solution."""
-    (n, k), dtype = found.X.grid.shape, found.X.dtype
-    backward, lapack = found.backward()
-    u = float(np.finfo(dtype).eps) / 2
-    return SolveReport(
-        method=found.way.method,
-        why=found.way.why,
-        shape=(n, n),
-        columns=k,
-        dtype=dtype,
-        backward_error=backward,
-        hpl=backward / (n * u),
-        lapack=lapack / u,
-        growth=found.growth,
-        rcond=found.rcond,
-        refinements=found.steps,
-        fallbacks=given_up,
-        flops=totals.flops,
-        bytes_read=totals.bytes_read,
-        bytes_written=totals.bytes_written,
-    )

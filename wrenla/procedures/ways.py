@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from wrenla.algorithms.assemble import copy
+from wrenla.algorithms.assemble import copy, rechunk
+from wrenla.algorithms.factorizations.block_lu import Symmetry, block_lu, block_solve, butterfly, mixed
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.factorizations.lu import LU, lu, lu_solve, trapezoid
 from wrenla.algorithms.reductions import norm
@@ -22,7 +24,10 @@ from wrenla_handler.tiles.task import Op
 
 __all__ = [
     "HALF",
+    "SEEDS",
     "Way",
+    "butterfly_factor",
+    "by_butterflies",
     "by_cholesky",
     "by_lu",
     "by_transposed_lu",
@@ -60,6 +65,8 @@ class Way(NamedTuple):
         The power of two c, 1 unless A had to be brought into the range of float32.
     half : bool
         Whether the factor has half the precision of A.
+    certain : bool
+        Whether A is singular, or nearly, if the factor is.
     """
 
     method: str
@@ -70,6 +77,7 @@ class Way(NamedTuple):
     grown: Node | None = None
     scale: float = 1.0
     half: bool = False
+    certain: bool = True
 
     def rounded(self, R: Node, r: Array) -> Node:
         """Return right-hand sides, the largest entries of which are r, in the precision of the factor."""
@@ -86,6 +94,11 @@ class Way(NamedTuple):
         exponents = _exponents(r) + math.frexp(self.scale)[1] - 1
         return copy(scale_columns(X, weights(_two_to(exponents), X, dtype)), dtype)
 
+
+_SYMMETRY: dict[str, Symmetry] = {"pos": "hermitian", "hermitian": "hermitian", "symmetric": "symmetric"}
+
+SEEDS: dict[Symmetry, tuple[int, int]] = {"general": (1, 2), "hermitian": (1, 1), "symmetric": (1, 1)}
+"""Butterflies from the left and from the right. They are part of what a saved factor means."""
 
 _WHY = {
     "pos": "positive definite",
@@ -131,6 +144,38 @@ def by_transposed_lu(A: Node) -> Way:
         solve=way.adjoint,
         adjoint=way.solve,
     )
+
+
+def by_butterflies(F: Node, kind: Solver) -> Way:
+    """Return the solution by a `butterfly_factor`, of Uᵀ A V.
+
+    A x = b has the solution V (Uᵀ A V)⁻¹ Uᵀ b.
+    """
+    symmetry = _SYMMETRY.get(kind, "general")
+    left, right = SEEDS[symmetry]
+    name = {"general": "LU", "hermitian": "LDLᴴ", "symmetric": "LDLᵀ"}[symmetry]
+
+    def solved(first: int, last: int, adjoint: bool, factor: Sequence[Node], B: Node) -> Node:
+        edge = factor[0].grid.tile[0]
+        if B.grid.tile[0] != edge:
+            B = rechunk(B, (edge, B.grid.tile[1]))
+        mixed_b = butterfly(B, first, transposed=True)
+        return butterfly(block_solve(factor[0], mixed_b, adjoint), last)
+
+    return Way(
+        f"{name} after random butterflies",
+        _WHY[kind],
+        (F,),
+        partial(solved, left, right, False),
+        partial(solved, right, left, True),
+        certain=False,
+    )
+
+
+def butterfly_factor(A: Node, kind: Solver) -> Node:
+    """Return block factors of A that random butterflies have mixed: Uᵀ A V = L U, or L D Lᴴ with U = V."""
+    symmetry = _SYMMETRY.get(kind, "general")
+    return block_lu(mixed(A, *SEEDS[symmetry]), symmetry)
 
 
 def in_half_precision(A: Node, kind: Solver, largest: float) -> Way:

@@ -7,7 +7,7 @@ factor that one script has half made is the one that another needs, whatever els
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -91,15 +91,21 @@ def adopt(
     return adopted
 
 
-def listed(store: Store) -> dict[str, list[ObjectInfo]]:
+def listed(store: Store, arrays: Container[str]) -> dict[str, list[ObjectInfo]]:
     """Return what is in the folder of a run by array, with keys as they are below the array's address.
 
     All arrays at once: a factorization may have hundreds, and a listing takes as long as a tile.
+
+    Parameters
+    ----------
+    store : Store
+    arrays : container of str
+        Names of those that are asked for: what a run's earlier steps have kept there may be far more.
     """
     found: dict[str, list[ObjectInfo]] = {}
     for info in store.scan():
         name, _, key = info.key.partition("/")
-        if key:
+        if key and name in arrays:
             found.setdefault(name, []).append(replace(info, key=key))
     return found
 
@@ -134,7 +140,7 @@ def _tiles_of(
     keys: dict[str, set[str]] = {}
     plain = {made[node]: _plain(stored(arrays, made[node])) for node in dead.arrays}
     with closing(open_store(dead.url)) as store:
-        found = listed(store)
+        found = listed(store, dead.arrays)
     for node in dead.arrays:
         keys[made[node]], _ = whole_tiles(found.get(node, ()), plain[made[node]])
     refs = ((p, graph.out(p)) for p in range(len(graph)))

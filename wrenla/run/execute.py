@@ -303,8 +303,9 @@ def _put_function(store: Store, key: str, blob: bytes) -> None:
 def _present(graph: Graph, arrays: Mapping[str, ArraySpec], folder: Workspace) -> Iterator[int]:
     """Yield the tasks whose tiles are in the store already."""
     there: dict[str, set[str]] = {}
-    temporary = listed(folder.store)
-    for name in {task.out.array for task in graph.tiles.tasks}:
+    names = {task.out.array for task in graph.tiles.tasks}
+    temporary = listed(folder.store, {stored(arrays, name).identity for name in names})
+    for name in names:
         spec = stored(arrays, name)
         with closing(open_store(spec.url)) as store:
             found: Iterable[ObjectInfo] = temporary.get(spec.identity, ())

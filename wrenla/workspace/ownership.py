@@ -42,6 +42,7 @@ _CALLS = (
     rf"(?:functions|modules|broadcasts)/{_HEX}{{64}}|arguments/{_HEX}{{8,}}-\d+"
     r"|(?:results|outcomes)/[^/]+|data/.+"
 )
+_WITH_TILES = re.compile(rf"{_HEX}{{24}}(?:-{_HEX}{{8}})?", re.A)
 _IN_RUN = re.compile(rf"{MANIFEST}|{_LEASES}|{_TILES}|functions/{_HEX}{{64}}", re.S | re.A)
 _IN_CALLS = re.compile(rf"{_LEASES}|{_CALLS}", re.S | re.A)
 _PROBE = rf"doctor-{_HEX}{{32}}"
@@ -82,7 +83,7 @@ def has_tiles(folder: str) -> bool:
     >>> has_tiles("0123456789abcdef01234567"), has_tiles("functions"), has_tiles("calls-0123456789ab")
     (True, False, False)
     """
-    return re.fullmatch(rf"{_HEX}{{24}}(?:-{_HEX}{{8}})?", folder, re.A) is not None
+    return _WITH_TILES.fullmatch(folder) is not None
 
 
 def in_run(key: str, run: str) -> bool:

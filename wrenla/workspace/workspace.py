@@ -146,13 +146,15 @@ class Workspace:
         """Remove the tiles of some arrays, and maybe the arrays that were brought to the workers."""
         if os.getpid() != self._process or not self.lease.still_held():
             return
-        named = ((key, key.partition("/")[0]) for key in self.store.list())
-        tiles = [
-            key
-            for key, name in named
+        by_name: dict[str, list[str]] = {}
+        for key in self.store.list():
+            by_name.setdefault(key.partition("/")[0], []).append(key)
+        gone = [
+            keys
+            for name, keys in by_name.items()
             if (has_tiles(name) and goes(name)) or (uploads and name.startswith("array-"))
         ]
-        delete_all(self.store, tiles)
+        delete_all(self.store, itertools.chain.from_iterable(gone))
 
     def close(self) -> None:
         """Give the lease back and keep the tiles: another run may go on from here."""

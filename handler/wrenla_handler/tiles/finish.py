@@ -158,6 +158,48 @@ def _pivots(inputs: Inputs) -> npt.NDArray[np.int64]:
     return np.concatenate([none, *(inputs.value(read)[:, 0] for read in inputs.task.args)])
 
 
+def _butterfly(work: Tile, inputs: Inputs) -> tuple[Tile]:
+    """W work, or Wᵀ work."""
+    seed, depth, transposed = inputs.task.finish.numbers
+    kernels.butterfly(work, seed, depth, transposed=bool(transposed))
+    return (work,)
+
+
+_INVERSES: dict[int, Callable[[Tile], int]] = {
+    0: kernels.getri,
+    1: kernels.hetri,
+    2: partial(kernels.hetri, conjugate=False),
+}
+
+
+def _inverse(work: Tile, inputs: Inputs) -> Tile:
+    """Inverse of a general (0), Hermitian (1) or symmetric (2) tile."""
+    (kind,) = inputs.task.finish.numbers
+    info = _INVERSES[kind](work)
+    if info:
+        raise SingularMatrixError(inputs.task.origin[0] + info - 1)
+    return work
+
+
+def _times(side: kernels.Side, work: Tile, inputs: Inputs) -> Tile:
+    """T work, or work T."""
+    t, op, _ = inputs.triangle(inputs.task.args[0])
+    product = np.zeros(work.shape, work.dtype, order="F")
+    if side == "L":
+        kernels.gemm(1, t, op, work, "N", product)
+    else:
+        kernels.gemm(1, work, "N", t, op, product)
+    return product
+
+
+def _triangular(work: Tile) -> Tile:
+    """Return a triangular matrix with the determinant of a square one, which is overwritten."""
+    pivots = kernels.getrf(work)
+    if np.count_nonzero(pivots != np.arange(pivots.size)) % 2:
+        work[0] = -work[0]
+    return work
+
+
 def _permutation(work: Tile, inputs: Inputs) -> Tile:
     """The vector p with A = L[p] U: the exchanges undone, the last one first."""
     rows = np.arange(work.shape[0])
@@ -199,25 +241,31 @@ def _tile_sizes(work: Tile, inputs: Inputs) -> Tile:
 
 
 def _row_sizes(work: Tile, inputs: Inputs) -> Tile:
-    """`_tile_sizes` of a row of tiles, side by side: rows added up, columns one below the other."""
-    height, _ = inputs.task.finish.numbers
+    """`_tile_sizes` of a row of tiles, side by side: what has to be added to that of other rows.
+
+    First the sums down columns, one for each column of the matrix; of a Hermitian one along rows, too, in
+    their places. Then the largest sum along a row, and the largest entry, in the row's place among all.
+    """
+    height, hermitian, row, rows = inputs.task.finish.numbers
     with np.errstate(all="ignore"):
-        rows = work[:height].sum(axis=1)
-    columns = work[height:-1].reshape(-1, order="F")
-    largest = np.max(work[-1], initial=0)
-    return np.concatenate([rows, columns, [largest]]).astype(work.dtype)[:, np.newaxis]
+        along = work[:height].sum(axis=1)
+        columns = work[height:-1].flatten(order="F")
+        if hermitian:  # sums down columns stop at the diagonal, and beyond it those along rows go on
+            part = columns[row * height : (row + 1) * height]
+            part += along[: part.size]
+    peaks = np.zeros((2, rows), work.dtype)
+    peaks[0, row], peaks[1, row] = np.max(along, initial=0), np.max(work[-1], initial=0)
+    return np.concatenate([columns, *peaks])[:, np.newaxis]
 
 
 def _all_sizes(work: Tile, inputs: Inputs) -> Tile:
-    """Largest sum along a row and down a column, and the largest entry, of `_row_sizes` side by side."""
-    height, hermitian = inputs.task.finish.numbers
-    with np.errstate(all="ignore"):
-        rows, columns = work[:height].reshape(-1, order="F"), work[height:-1].sum(axis=1)
-        if hermitian:
-            n = max(rows.size, columns.size)
-            rows = columns = np.pad(rows, (0, n - rows.size)) + np.pad(columns, (0, n - columns.size))
-    found = [np.max(rows, initial=0), np.max(columns, initial=0), np.max(work[-1], initial=0)]
-    return np.asfortranarray(np.array(found, work.dtype)[:, np.newaxis])
+    """Largest sum along a row and down a column, and the largest entry, of the sum of all `_row_sizes`."""
+    hermitian, rows = inputs.task.finish.numbers
+    columns, along, largest = np.split(work[:, 0], [len(work) - 2 * rows, len(work) - rows])
+    column = np.max(columns, initial=0)
+    row = column if hermitian else np.max(along, initial=0)
+    found = np.array([row, column, np.max(largest, initial=0)], work.dtype)
+    return np.asfortranarray(found[:, np.newaxis])
 
 
 def _mirror(conjugate: bool, work: Tile, inputs: Inputs) -> Tile:
@@ -271,6 +319,10 @@ FINISHES: dict[str, FinishKernel] = {
     "all_sizes": FinishKernel(_all_sizes, _none, real=True, looks=True),
     "largest_units": FinishKernel(_largest_units, spare=2),
     "laswp": FinishKernel(_laswp, _none, copies=2),
+    "butterfly": FinishKernel(_butterfly, _none),
+    "inverse": FinishKernel(_inverse, lambda m, n: 2 * n**3, in_place=True),
+    "times_left": FinishKernel(partial(_times, "L"), lambda m, n: 2 * m * n * m, spare=2),
+    "times_right": FinishKernel(partial(_times, "R"), lambda m, n: 2 * m * n * n, spare=2),
     "permutation": FinishKernel(_permutation, _none, real=True, spare=2, copies=1),
     "parity": FinishKernel(_parity, _none, real=True, copies=2),
     "mirror": FinishKernel(partial(_mirror, True), _none, in_place=True),
@@ -293,6 +345,10 @@ FINISHES: dict[str, FinishKernel] = {
     "minimum": FinishKernel(_extreme(np.min), real=True, looks=True),
     "sign_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[:1]), looks=True),
     "logabs_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[1:].real), real=True, looks=True),
+    "sign_of_tile": FinishKernel(_of(lambda work: kernels.logdet_part(_triangular(work))[:1]), _getrf_flops),
+    "logabs_of_tile": FinishKernel(
+        _of(lambda work: kernels.logdet_part(_triangular(work))[1:].real), _getrf_flops, real=True
+    ),
     "diagonal_product": FinishKernel(_of(lambda work: _product(work.diagonal())), looks=True),
     "cast": FinishKernel(_of(lambda work: work)),
     "product": FinishKernel(_of(_product)),

@@ -117,8 +117,9 @@ class TileLayout:
         Of the keys of its tiles.
     result : str
         Which expression it is the result of, "" if that is not known.
-    factor : {"", "cholesky", "lu"}
-        Of which factorization it is the factor, if it was saved as one.
+    factor : {"", "cholesky", "lu", "ldlh", "ldlt"}
+        Of which factorization it is the factor, if it was saved as one: of a Hermitian matrix LDLᴴ, of a
+        symmetric one LDLᵀ.
     pivots : str
         Of LU, as `pivots_in_text` has them.
     """
@@ -286,7 +287,7 @@ def _parse(meta: dict[str, Any], where: str) -> TileLayout:
         raise MetadataError(f"{where}: generation {generation!r} is not a name")
     if not isinstance(result, str):
         raise MetadataError(f"{where}: result {result!r} is not a name")
-    if factor not in ("", "cholesky", "lu"):
+    if factor not in ("", "cholesky", "lu", "ldlh", "ldlt"):
         raise MetadataError(f"{where}: unknown factor {factor!r}")
     grid, pivots = Grid(_two_dimensional(shape), _two_dimensional(chunk)), wrenla.get("pivots", "")
     if factor == "lu" and rows_of_pivots(pivots, grid.shape) is None:

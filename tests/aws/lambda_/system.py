@@ -1,4 +1,4 @@
-"""The matrices that the fault tables factor, 8 × 8 tiles with ragged ones at the edges."""
+"""The matrices that the fault tables factor, 6 × 6 tiles with ragged ones at the edges."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 import wrenla as wl
 
-TILE, N = 24, 8
+TILE, N = 24, 6
 n = TILE * N - 5
 
 

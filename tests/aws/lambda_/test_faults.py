@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Collection
 
 import numpy as np
 import pytest
@@ -15,16 +16,16 @@ from wrenla.errors import Lost, WorkerDied
 
 from .system import general, matrix, n
 
-CALLS = 200
+CALLS = 80
 
 FAULTS = {
     "throttle 30 %": {"kind": "throttle", "share": 0.3, "seed": 1},
-    "kill before": {"kind": "kill-before", "calls": (3, 20)},
-    "kill during": {"kind": "kill-during", "calls": (3, 20), "seconds": 0.001},
-    "kill after": {"kind": "kill-after", "calls": (3, 20)},
+    "kill before": {"kind": "kill-before", "calls": (3, 12)},
+    "kill during": {"kind": "kill-during", "calls": (3, 12), "seconds": 0.001},
+    "kill after": {"kind": "kill-after", "calls": (3, 12)},
     "straggler × 20": {"kind": "delay", "calls": (5,), "seconds": 3.0},
     "duplicate": {"kind": "answer-twice", "share": 0.2, "seed": 2},
-    "connection dropped": {"kind": "drop-connection", "calls": (4, 17)},
+    "connection dropped": {"kind": "drop-connection", "calls": (4, 11)},
 }
 
 _NOT_IDEMPOTENT = {"kill before", "kill during", "kill after", "connection dropped"}
@@ -32,7 +33,15 @@ _NOT_IDEMPOTENT = {"kill before", "kill during", "kill after", "connection dropp
 
 
 EVERY_DAY_OF_LU = ("kill after",)
-"""The others take too long for that."""
+EVERY_DAY_OF_IDEMPOTENT_CALLS = (*sorted(_NOT_IDEMPOTENT), "straggler × 20")
+EVERY_DAY_OF_CHOLESKY = ("throttle 30 %", "kill during", "straggler × 20", "duplicate", "connection dropped")
+"""The others take too long for that. Each is a row of every day of another test."""
+
+
+def every_day(names: Collection[str]) -> pytest.MarkDecorator:
+    """Let a test have all faults, those that are not named with the slow tests."""
+    rows = [pytest.param(name, marks=[] if name in names else [pytest.mark.slow]) for name in FAULTS]
+    return pytest.mark.parametrize("fault", rows, indirect=True)
 
 
 @pytest.fixture(params=FAULTS)
@@ -50,6 +59,7 @@ def warm(executor: wl.LambdaExecutor) -> wl.LambdaExecutor:
     return executor
 
 
+@every_day(EVERY_DAY_OF_IDEMPOTENT_CALLS)
 def test_map_of_idempotent_calls(warm: wl.LambdaExecutor, aws: LambdaEmulator, fault: str) -> None:
     before = aws.counts()["faults"]
     start = time.monotonic()
@@ -69,6 +79,7 @@ def test_map(warm: wl.LambdaExecutor, aws: LambdaEmulator, fault: str) -> None:
         assert wrong == []
 
 
+@every_day(EVERY_DAY_OF_CHOLESKY)
 def test_cholesky(
     warm: wl.LambdaExecutor, aws: LambdaEmulator, fault: str, expected: tuple[np.ndarray, np.ndarray]
 ) -> None:
@@ -86,11 +97,7 @@ def test_solve(
     assert A.solve(np.ones(n)).compute(warm).tobytes() == expected[1].tobytes()
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [pytest.param(name, marks=[] if name in EVERY_DAY_OF_LU else [pytest.mark.slow]) for name in FAULTS],
-    indirect=True,
-)
+@every_day(EVERY_DAY_OF_LU)
 def test_lu(
     warm: wl.LambdaExecutor,
     aws: LambdaEmulator,

@@ -17,8 +17,16 @@ from wrenla_handler.stores.urls import open_store
 
 from .system import general, matrix, n
 
-EVERY_DAY = ("503", "answer lost")
-"""The others take too long for that."""
+EVERY_DAY = {"503": "factorization", "answer lost": "solution"}
+"""What meets which fault; the others take too long for that."""
+
+
+def rows(what: str) -> pytest.MarkDecorator:
+    """Let a test have all faults, but for one with the slow tests."""
+    marks = {name: [] if EVERY_DAY.get(name) == what else [pytest.mark.slow] for name in FAULTS}
+    return pytest.mark.parametrize(
+        "rules", [pytest.param(name, marks=marks[name]) for name in FAULTS], indirect=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +44,7 @@ def proxy(aws: LambdaEmulator) -> Iterator[FaultProxy]:
     client.close()
 
 
-@pytest.fixture(
-    params=[pytest.param(name, marks=[] if name in EVERY_DAY else [pytest.mark.slow]) for name in FAULTS]
-)
+@pytest.fixture(params=FAULTS)
 def rules(request: pytest.FixtureRequest) -> list[Rule]:
     """A fault, at some of the requests of each kind that it can happen to."""
     return FAULTS[request.param]()
@@ -53,6 +59,7 @@ def broken(proxy: FaultProxy, rules: list[Rule], nothing_left: str) -> Iterator[
     proxy.start_over()
 
 
+@rows("factorization")
 def test_factorization(
     broken: str, executor: wl.LambdaExecutor, expected: tuple[np.ndarray, np.ndarray], proxy: FaultProxy
 ) -> None:
@@ -62,6 +69,7 @@ def test_factorization(
     assert {key.partition("/")[0] for key in open_store(broken).list()} == {"L"}
 
 
+@rows("solution")
 def test_solution(broken: str, executor: wl.LambdaExecutor, expected: tuple[np.ndarray, np.ndarray]) -> None:
     assert matrix().solve(np.ones(n)).compute(executor).tobytes() == expected[1].tobytes()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.elementwise import elementwise, with_dimensions
 from wrenla.algorithms.factorizations.lu import Schur, laid_column
+from wrenla.algorithms.reductions import added_in_groups
 from wrenla.algorithms.statistics import extreme
 from wrenla.algorithms.views import factor
 from wrenla.arrays import array_leaf
@@ -21,6 +23,7 @@ from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Task
 
 __all__ = [
+    "balance",
     "column_maxima",
     "inverse_columns",
     "largest_units",
@@ -51,11 +54,17 @@ def column_maxima(A: Node) -> Node:
 
 
 def sizes(A: Node) -> Node:
-    """Return a vector of three: of |A| the largest sum along a row, down a column, and the largest entry."""
+    """Return a vector of three: of |A| the largest sum along a row, down a column, and the largest entry.
+
+    With M × N tiles, of a Hermitian matrix the lower ones: a task and a read for each, then M + G + 1 tasks
+    with MN + M + G reads, G = 0 up to 64 tile rows and ⌈M/64⌉ up to 4096; 3 waves, or 4. No task holds
+    more than a few columns of n numbers.
+    """
     if A.grid.tile[0] != A.grid.tile[1]:
         edge = min(A.grid.tile)
         A = rechunk(A, (edge, edge))
-    return make(AllSizes(), make(RowSizes(), make(TileSizes(), A)))
+    rows = make(RowSizes(), make(TileSizes(), A))
+    return make(AllSizes(_is_hermitian(A), A.grid.counts[0]), added_in_groups(rows, 0))
 
 
 def starts(n: int, edge: int, dtype: str) -> Node:
@@ -77,6 +86,11 @@ def start_vectors(n: int) -> npt.NDArray[np.float64]:
     vectors *= np.random.default_rng(1).integers(0, 2, vectors.shape) * 2 - 1
     vectors[:, 0] = 1
     return np.asarray(vectors / np.abs(vectors).sum(axis=0))
+
+
+def balance(norm: float) -> float:
+    """Return a power of two c with c² about ‖A‖: c ‖A⁻¹‖ is far from overflow where ‖A⁻¹‖ is not."""
+    return math.ldexp(1.0, math.frexp(norm)[1] // 2) if 0 < norm < math.inf else 1.0
 
 
 def inverse_columns(Y: Node, solve: Callable[[Node], Node], solve_adjoint: Callable[[Node], Node]) -> Node:
@@ -159,36 +173,47 @@ class TileSizes(Operation):
 
 @dataclass(frozen=True)
 class RowSizes(Operation):
-    """`TileSizes` of a row of tiles put together. Tasks: one per row; waves: 1."""
+    """`TileSizes` of a row of tiles put together, so that the sum of all of them has all sums.
+
+    Each is a column of n numbers for sums, and of two for each row of tiles: see the kernel. Tasks: one per
+    row; waves: 1.
+    """
+
+    version: ClassVar[int] = 2
 
     def describe(self, *args: Node) -> Description:
         S, A = args[0], args[0].args[0]
-        length = A.grid.tile[0] + A.grid.counts[1] * A.grid.tile[1] + 1
-        return Description(Grid((S.grid.counts[0] * length, 1), (length, 1)), S.dtype)
+        M, N = A.grid.counts
+        length = N * A.grid.tile[1] + 2 * M
+        return Description(Grid((M * length, 1), (length, 1)), S.dtype)
 
     def tasks(self, out: Node) -> Iterator[Task]:
-        S = out.args[0]
-        part, count = S.grid.tile[0], S.grid.counts[1]
-        numbers = S.args[0].grid.tile
-        for i in range(S.grid.counts[0]):
-            base = tuple(replace(read, offset=(0, j)) for j in range(count) for read in S.reads(i, j))
-            yield out.task(i, 0, base=base, finish="row_sizes", numbers=numbers, shape=(part, count))
+        S, A = out.args[0], out.args[0].args[0]
+        part, (M, N) = S.grid.tile[0], A.grid.counts
+        for i in range(M):
+            base = tuple(replace(read, offset=(0, j)) for j in range(N) for read in S.reads(i, j))
+            numbers = (A.grid.tile[0], int(_is_hermitian(A)), i, M)
+            yield out.task(i, 0, base=base, finish="row_sizes", numbers=numbers, shape=(part, N))
 
 
 @dataclass(frozen=True)
 class AllSizes(Operation):
-    """Norms from `RowSizes`. Tasks: 1."""
+    """Norms from `RowSizes`, or sums of them. Tasks: 1, which adds up one column after the other."""
+
+    hermitian: bool
+    rows: int
+    version: ClassVar[int] = 2
 
     def describe(self, *args: Node) -> Description:
         return Description(Grid((3, 1), (3, 1)), args[0].dtype, "general", 1)
 
     def tasks(self, out: Node) -> Iterator[Task]:
         R = out.args[0]
-        A = R.args[0].args[0]
-        base = tuple(replace(read, offset=(0, i)) for i in range(R.grid.counts[0]) for read in R.reads(i, 0))
-        numbers = (A.grid.tile[0], int(_is_hermitian(A)))
-        shape = (R.grid.tile[0], R.grid.counts[0])
-        yield out.task(0, 0, base=base, finish="all_sizes", numbers=numbers, shape=shape)
+        base = tuple(
+            replace(read, accumulate=True) for i in range(R.grid.counts[0]) for read in R.reads(i, 0)
+        )
+        numbers = (int(self.hermitian), self.rows)
+        yield out.task(0, 0, base=base, finish="all_sizes", numbers=numbers, shape=(R.grid.tile[0], 1))
 
 
 def _is_hermitian(A: Node) -> bool:

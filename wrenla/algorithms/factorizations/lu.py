@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from wrenla.algorithms.assemble import rechunk, take
 from wrenla.algorithms.tile_views import blocks, columns, part, rows, tiles_of
-from wrenla.algorithms.triangular import solve_triangular, solve_unit
+from wrenla.algorithms.triangular import SolveFactorU, solve_triangular, solve_unit
 from wrenla.algorithms.views import around, flip
 from wrenla.planning.expression import Description, Node, Operation, View, formula, make, result_dtype
 from wrenla.planning.strips import Strip, products
@@ -110,12 +110,13 @@ def lu_solve(factors: LU, B: Node, op: Op = "N") -> Node:
     if B.grid.tile[0] != F.grid.tile[0]:
         B = rechunk(B, (F.grid.tile[0], B.grid.tile[1]))
     if op == "N":
-        return solve_triangular(F, solve_unit(F, exchange(B, pivots)), "upper")
+        return solve_triangular(F, solve_unit(F, exchange(B, pivots)), "upper", SolveFactorU)
     # op(A) = op(U) op(L) op(P), and op(P) is P⁻¹ unless it is conjugated only
     T = flip(F, op)
     if op == "R":
-        return solve_triangular(T, solve_unit(T, exchange(B, pivots)), "upper")
-    return exchange(solve_unit(T, solve_triangular(T, B, "lower"), "upper"), pivots, back=True)
+        return solve_triangular(T, solve_unit(T, exchange(B, pivots)), "upper", SolveFactorU)
+    X = solve_unit(T, solve_triangular(T, B, "lower", SolveFactorU), "upper")
+    return exchange(X, pivots, back=True)
 
 
 def parity(pivots: Node, dtype: str) -> Node:

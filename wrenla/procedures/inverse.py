@@ -1,0 +1,123 @@
+"""Inverses and determinants by LU, and another way where entries have grown in the elimination."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wrenla.algorithms import solve as systems
+from wrenla.algorithms.elementwise import elementwise
+from wrenla.algorithms.factorizations.checks import sizes
+from wrenla.algorithms.factorizations.lu import LU, identity, lu, parity
+from wrenla.algorithms.procedure import Fetch, Outcome, Procedure, Steps, results_of
+from wrenla.algorithms.reductions import det_triangular, slogdet_triangular
+from wrenla.algorithms.views import flip
+from wrenla.planning.expression import Description, Node
+from wrenla.procedures.attempt import Asking
+from wrenla.procedures.solve import SolveFactored, has_grown
+from wrenla.procedures.ways import largest_of_u
+from wrenla.run.conditioning import warn_growth
+from wrenla_handler.linalg_errors import NotFiniteError
+
+__all__ = ["Determinant", "det", "inv", "slogdet"]
+
+
+def inv(A: Node) -> Node:
+    """Return the inverse of A."""
+    if not _is_square(A):
+        return systems.inv(A)  # which is an error, or nothing
+    systems.refuse_factor("inv", A)
+    kind, claimed, whole, B = systems.system(A, identity(A), A.structure)
+    if kind in ("lower", "upper", "diagonal", "pos"):
+        return systems.solve(A, B, A.structure)
+    F = lu(claimed)
+    (X,) = results_of(SolveFactored(another=True), *F, largest_of_u(F), sizes(whole), whole, B)
+    return X
+
+
+def det(A: Node) -> Node:
+    """Return the determinant of A."""
+    if not _is_square(A) or A.structure in ("lower", "upper", "pos"):
+        return systems.det(A)
+    systems.refuse_factor("det", A)
+    (found,) = _of_matrix(A, False)
+    return found
+
+
+def slogdet(A: Node) -> tuple[Node, Node]:
+    """Return sign and logarithm of |det A|."""
+    if not _is_square(A) or A.structure in ("lower", "upper", "pos"):
+        return systems.slogdet(A)
+    systems.refuse_factor("slogdet", A)
+    sign, logabs = _of_matrix(A, True)
+    return sign, logabs
+
+
+def _is_square(A: Node) -> bool:
+    return A.ndim == 2 and A.grid.shape[0] == A.grid.shape[1] > 0
+
+
+def _of_matrix(A: Node, logarithm: bool) -> tuple[Node, ...]:
+    F = lu(A)
+    return results_of(Determinant(logarithm), *F, largest_of_u(F), sizes(A), A)
+
+
+@dataclass(frozen=True)
+class Determinant(Procedure):
+    """Determinant, or its sign and the logarithm of its absolute value, by LU.
+
+    Its arguments are the factors, the largest entry of U, `sizes` of A, and A. Where entries have grown, it
+    is the conjugate of that of Aᴴ, in whose elimination they hardly grow then; if they do, there is a
+    warning.
+    """
+
+    logarithm: bool
+    follows: str = field(default="LU of the adjoint, if entries have grown in LU", init=False, repr=False)
+
+    def describe(self, *args: Node) -> Sequence[Description]:
+        return [node.description for node in _whole(_parts(LU(*args[:2]), self.logarithm))]
+
+    def steps(self, *args: Node) -> Steps:
+        *F, of_u, of_a, A = args
+        grown: float = np.inf
+        try:
+            parts, grown, norms = yield from self._found(LU(*F), of_u, of_a)
+        except NotFiniteError:
+            (norms,) = yield [Fetch(of_a)]
+            if not np.isfinite(norms[2]):
+                raise
+        if not has_grown(grown, norms):
+            return Outcome(_whole(parts))
+        G = lu(flip(A, "C"))
+        try:
+            turned, less, _ = yield from self._found(G, largest_of_u(G), of_a)
+        except NotFiniteError:
+            if np.isinf(grown):
+                raise
+            less = np.inf
+        if has_grown(min(less, grown), norms):
+            with np.errstate(all="ignore"):
+                warn_growth(float(min(less, grown) / norms[2]))
+        if grown <= less:
+            return Outcome(_whole(parts))
+        first, *others = _whole(turned)
+        return Outcome([elementwise("conjugate", first), *others])
+
+    def _found(self, F: LU, of_u: Node, of_a: Node) -> Asking[tuple[list[Node], float, np.ndarray]]:
+        parts = _parts(F, self.logarithm)
+        *found, grown, norms = yield [*parts, Fetch(of_u), Fetch(of_a)]
+        return found, float(grown), norms
+
+
+def _parts(F: LU, logarithm: bool) -> list[Node]:
+    """Return parts of a determinant, small ones: of the factors nothing is kept but them."""
+    of_u = slogdet_triangular(F.factors) if logarithm else (det_triangular(F.factors),)
+    return [parity(F.pivots, F.factors.dtype), *of_u]
+
+
+def _whole(parts: Sequence[Node]) -> list[Node]:
+    """Return the determinant, or its sign and logarithm, of its parts."""
+    of_rows, first, *others = parts
+    return [elementwise("multiply", first, of_rows), *others]

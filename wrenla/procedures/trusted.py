@@ -1,0 +1,134 @@
+"""Solutions that can be trusted: the first of some ways whose residual is accepted, or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from wrenla.algorithms.factorizations.checks import column_maxima
+from wrenla.algorithms.procedure import Fetch, Outcome, Steps
+from wrenla.planning.expression import Node
+from wrenla.procedures.attempt import ACCEPTED, GOOD, Asking, Attempt, attempt, refine
+from wrenla.procedures.gmres import estimate_condition
+from wrenla.procedures.report import SolveReport
+from wrenla.procedures.ways import Way
+from wrenla.run.conditioning import warn_ill_conditioned
+from wrenla.run.events import Totals
+from wrenla_handler.linalg_errors import (
+    LinAlgError,
+    NotFiniteError,
+    NotPositiveDefiniteError,
+    SingularMatrixError,
+)
+
+__all__ = ["GROWTH", "accepted", "in_short", "refuse_not_finite", "trusted"]
+
+GROWTH = 1e4
+"""Growth of entries up to which LU is not looked at: residuals are about 1e-4 of it, in HPL's units."""
+
+
+def trusted(ways: Sequence[Callable[[], Way]], A: Node, B: Node, given_up: list[str]) -> Steps:
+    """Solve by the first of some ways, or by another one, until the solution can be trusted."""
+    judged = False
+    for number, make in enumerate(ways):
+        way, is_last = make(), number == len(ways) - 1
+        first_judge, judged = way.certain and not judged, judged or way.certain
+        try:
+            first = yield from attempt(way, A, B)
+            good = GOOD if way.certain else 1 / np.sqrt(A.grid.shape[0])
+            anyway = not (way.certain or _tells_condition(first))
+            found = yield from refine(first, A, B, good, anyway=anyway)
+        except (NotFiniteError, NotPositiveDefiniteError, SingularMatrixError) as error:
+            yield from refuse_not_finite(A, B)
+            if first_judge and not isinstance(error, NotFiniteError):
+                raise
+            given_up.append(f"{way.method}: {in_short(error)}")
+            continue
+        worst = float(found.errors().max())
+        if worst > ACCEPTED or np.isnan(worst):
+            yield from refuse_not_finite(A, B)
+            given_up.append(
+                f"{way.method}: residual of {worst:.2g} units of HPL's criterion"
+                if np.isfinite(worst)
+                else f"{way.method}: a solution that is not finite"
+            )
+            continue
+        told, grown = _tells_condition(first, found.moved), (found.growth or 0) > GROWTH
+        if not (told or way.certain or is_last):
+            given_up.append(f"{way.method}: nearly singular (rcond about {first.rcond:.2g})")
+            continue
+        if grown or (found.steps and not told):  # with growth a right-hand side is solved for by chance
+            found = replace(found, rcond=(yield from estimate_condition(found, A, GOOD)))
+        if not np.isnan(found.rcond):
+            return accepted(found, given_up)
+        given_up.append(f"{way.method}: other right-hand sides are not solved for")
+    raise LinAlgError(
+        f"solve: no solution that can be trusted was found ({'; '.join(given_up)}): at most "
+        f"{ACCEPTED:g} units are accepted. If numbers are very large or small, scale the system"
+    )
+
+
+def _tells_condition(first: Attempt, moved: float = np.inf) -> bool:
+    """Tell whether a factor is that of a matrix near enough to A to have its condition.
+
+    That is so if A is much farther from a singular matrix than the two are from each other; or a little
+    farther, and a step of refinement hardly `moved` the solution. If A is singular, the factor of a matrix
+    nearby has a condition of the order of their distance, and a step moves the solution by its own size.
+    """
+    u = float(np.finfo(first.X.dtype).eps) / 2
+    apart = max(first.backward()[0], 100 * u)
+    return first.rcond > 10 * apart or (first.rcond > apart and moved < 0.1)
+
+
+def in_short(error: LinAlgError) -> str:
+    match error:
+        case NotPositiveDefiniteError():
+            return f"not positive definite in it (leading minor of order {error.minor})"
+        case SingularMatrixError():
+            return f"singular in it (pivot {error.index} is zero)"
+        case _:
+            return "overflow in the elimination"
+
+
+def accepted(found: Attempt, given_up: Sequence[str]) -> Outcome:
+    if found.rcond < np.finfo(found.X.dtype).eps:
+        warn_ill_conditioned(f"rcond is about {found.rcond:.3g}")
+    return Outcome([found.X], partial(_report, found, tuple(given_up)))
+
+
+def refuse_not_finite(A: Node, B: Node) -> Asking[None]:
+    """Raise NotFiniteError if a system holds NaN or infinity, with the column."""
+    largest = [column_maxima(A), column_maxima(B)]
+    for found, what in zip(
+        (yield [Fetch(node) for node in largest]), ("matrix", "right-hand side"), strict=True
+    ):
+        bad = np.flatnonzero(~np.isfinite(found))
+        if bad.size:
+            raise NotFiniteError(int(bad[0]), what)
+
+
+def _report(found: Attempt, given_up: tuple[str, ...], totals: Totals) -> SolveReport:
+    """Return the report of a solution."""
+    (n, k), dtype = found.X.grid.shape, found.X.dtype
+    backward, lapack = found.backward()
+    u = float(np.finfo(dtype).eps) / 2
+    return SolveReport(
+        method=found.way.method,
+        why=found.way.why,
+        shape=(n, n),
+        columns=k,
+        dtype=dtype,
+        backward_error=backward,
+        hpl=backward / (n * u),
+        lapack=lapack / u,
+        growth=found.growth,
+        rcond=found.rcond,
+        refinements=found.steps,
+        fallbacks=given_up,
+        flops=totals.flops,
+        bytes_read=totals.bytes_read,
+        bytes_written=totals.bytes_written,
+    )
