@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -154,6 +155,76 @@ def test_collector_may_let_go_of_tiles_while_one_is_kept(room: Room, store: Room
     thread.join(10)
     assert not thread.is_alive(), "it waits for itself"
     assert room.used == 0
+
+
+class Meddling(str):
+    """Key that lets the collector come where it is looked at."""
+
+    meddle = staticmethod(nothing)
+
+    def startswith(self, *args: Any) -> bool:
+        type(self).meddle()
+        return super().startswith(*args)
+
+
+@pytest.mark.parametrize("look", ["list", "scan"])
+def test_collector_may_let_go_of_tiles_while_they_are_listed(
+    look: str, room: Room, store: RoomStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        store.keep(f"c/0/{number}", block(20), nothing)
+    room.objects = {Meddling(key): found for key, found in room.objects.items()}
+    monkeypatch.setattr(Meddling, "meddle", staticmethod(lambda: store.delete("c/0/2")))
+    assert len(list(getattr(store, look)())) >= 2
+    assert list(store.list()) == ["c/0/0", "c/0/1"]
+
+
+def test_collector_may_let_go_of_a_tile_while_it_is_spilled() -> None:
+    class Slow(MemoryStore):
+        def put(self, key: str, *args: Any, **options: Any) -> bool:
+            store.delete(key)
+            return super().put(key, *args, **options)
+
+    room = Room(Slow())
+    room.limit = 100
+    store = RoomStore(room.url.removeprefix("room://"))
+    store.keep("c/0/0", block(20), nothing)
+    room.spill(0)
+    assert (room.used, list(room.beyond.list())) == (0, [])
+    room.close()
+
+
+def test_used_is_right_if_the_collector_comes_while_it_is_counted(room: Room, store: RoomStore) -> None:
+    """It may come in any call: here in that of the object that asks for the length of a tile."""
+    for number in range(3):
+        store.keep(f"c/0/{number}", block(20), nothing)
+
+    class Counted:
+        def __len__(self) -> int:
+            store.delete("c/0/1")
+            return 20
+
+    room.objects["array/c/0/0"] = room.objects["array/c/0/0"]._replace(data=Counted())  # type: ignore[arg-type]
+    store.delete("c/0/0")
+    assert room.used == 20
+
+
+def test_rooms_are_counted_while_others_are_made() -> None:
+    """By other threads, between any two lines: here between any two of the counted ones."""
+    before, made = rooms_bytes(), [Room(MemoryStore()) for _ in range(3)]
+
+    def meddle(frame: Any, event: str, _: Any) -> None:
+        if event == "return" and frame.f_code.co_name in ("values", "valuerefs") and len(made) < 50:
+            made.append(Room(MemoryStore()))
+
+    sys.setprofile(meddle)
+    try:
+        assert rooms_bytes() == before
+    finally:
+        sys.setprofile(None)
+        for room in made:
+            room.close()
+    assert len(made) > 3
 
 
 def test_used_is_right_after_many_threads(room: Room, store: RoomStore) -> None:

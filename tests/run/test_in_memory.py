@@ -266,6 +266,28 @@ def test_run_in_memory_goes_on_with_tiles_in_the_folder(
         assert list(open_store(root).list()) == []
 
 
+def test_long_step_finds_what_a_short_one_has_in_memory(
+    executor: wl.LocalExecutor, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also tiles that nobody keeps, as those of what was only looked at."""
+    G = general().gram()
+    todo: list[int] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            todo.append(event.todo)
+
+    with evaluation._evaluating(executor, evaluation.Options.of(on_event=look)) as steps:
+        with steps.run([G._node], []) as ((gram,), _):
+            assert rooms_bytes() > 0
+        monkeypatch.setattr(plan_module, "_SHORT", 0.0)
+        with steps.run([(G @ np.ones(N))._node], []) as ((found,), _):
+            assert tiles(root), "it is in the folder itself"
+    np.testing.assert_allclose(found, gram @ np.ones(N))
+    assert todo[1] < todo[0]
+    assert list(open_store(root).list()) == []
+
+
 def test_run_cut_short_beside_a_kept_factor_leaves_only_that(executor: wl.LocalExecutor, root: str) -> None:
     factor = wl.linalg.lu_factor(general())
     with pytest.raises(Failed):

@@ -35,7 +35,7 @@ from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.stores.base import ObjectInfo, OwningStore, Reach, Store
 from wrenla_handler.stores.room import rooms_bytes
-from wrenla_handler.stores.urls import open_store
+from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, HostArray, StoredArray, stored
 from wrenla_handler.tiles.cache import Tile
@@ -167,7 +167,7 @@ def execute(
             folder.make_room(room)
         # from now on what is there is in use: late copies of an earlier run's tasks do not clear up after it
         folder.store.put(MANIFEST, b"{}", create=True)
-        arrays, hosts = _bind(plan, originals, places, folder, room > 0)
+        arrays, hosts = _bind(plan, originals, places, folder)
         if executor.reach > Reach.HOST:
             arrays, hosts = upload(arrays, hosts, folder), {}
         made = (stored(arrays, twin.key) for twin in plan.results)
@@ -215,8 +215,8 @@ def execute(
 def _in_folder(arrays: Mapping[str, ArraySpec], folder: Workspace) -> dict[str, ArraySpec]:
     """Return the arrays as they are in the folder, where those in the room find them."""
     return {
-        name: replace(spec, url=folder.place(spec.identity))
-        if isinstance(spec, StoredArray) and spec.url == folder.place(spec.identity, in_room=True)
+        name: replace(spec, url=join(folder.url, spec.identity))
+        if isinstance(spec, StoredArray) and spec.url == folder.place(spec.identity)
         else spec
         for name, spec in arrays.items()
     }
@@ -263,7 +263,6 @@ def _bind(
     originals: Mapping[str, Node],
     places: Mapping[str, Placed],
     folder: Workspace,
-    in_room: bool,
 ) -> tuple[dict[str, ArraySpec], dict[str, Tile]]:
     """Bind each array name of the plan to data, and list the arrays of this process among them."""
     arrays: dict[str, ArraySpec] = {}
@@ -278,7 +277,7 @@ def _bind(
             elif isinstance(spec, HostArray):
                 hosts[spec.identity] = node.op.payload
         else:
-            to = places.get(node.key) or Placed(folder.place(node.key, in_room=in_room))
+            to = places.get(node.key) or Placed(folder.place(node.key))
             spec = StoredArray(
                 node.grid,
                 node.dtype,
@@ -309,7 +308,7 @@ def _present(graph: Graph, arrays: Mapping[str, ArraySpec], folder: Workspace) -
         spec = stored(arrays, name)
         with closing(open_store(spec.url)) as store:
             found: Iterable[ObjectInfo] = temporary.get(spec.identity, ())
-            if spec.url not in (folder.place(spec.identity), folder.place(spec.identity, in_room=True)):
+            if spec.url != folder.place(spec.identity):
                 found = (info for prefix in tile_prefixes(spec) for info in store.scan(prefix))
             there[name] = _whole_tiles(store, spec, found)
     for p in range(len(graph)):

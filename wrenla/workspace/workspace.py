@@ -77,9 +77,9 @@ class Workspace:
         self._runs, self._ends, self._tokens = [True], [True], itertools.count()
         _open_here.add(self.url)
 
-    def place(self, name: str, *, in_room: bool = False) -> str:
-        """Return the URL of an array of this run, in the folder or in the room."""
-        return join(self.room.url if in_room and self.room else self.url, name)
+    def place(self, name: str) -> str:
+        """Return the URL of an array of this run: in the room if there is one, behind which the folder is."""
+        return join(self.url if self.room is None else self.room.url, name)
 
     def make_room(self, more: int) -> None:
         """Let tiles take so many bytes of memory, beside those that are there."""

@@ -66,7 +66,9 @@ class Room:
     def forget(self, key: str) -> bool:
         """Free an object if it is in memory, and return whether it was. The caller holds the lock."""
         found = self.objects.pop(key, None)
-        self.used -= 0 if found is None else len(found.data)
+        nbytes = 0 if found is None else len(found.data)
+        # In a line without a call: in a call the garbage collector may come, and change the sum itself.
+        self.used -= nbytes
         return found is not None
 
     def discard(self, goes: Callable[[str], bool]) -> None:
@@ -85,7 +87,8 @@ class Room:
                 # Before it is forgotten: whoever does not find it here looks there.
                 self.outside.add(key)
                 self.beyond.put(key, found.data, create=True)
-                self.forget(key)
+                if not self.forget(key):  # the garbage collector has removed it meanwhile
+                    self.beyond.delete(key)
 
     def close(self) -> None:
         """Free the memory. Whoever comes late writes nothing; what is beyond stays."""
@@ -100,15 +103,20 @@ class Room:
 
 def rooms_bytes() -> int:
     """Return the memory that all rooms of this process take, or may take yet."""
-    return sum(max(room.used, room.limit) for room in list(_rooms.values()))
+    return sum(max(room.used, room.limit) for room in _all_rooms())
 
 
 def spill_rooms(most: int) -> None:
     """Have all rooms of this process write objects to stores until those in memory take `most` bytes."""
-    for room in list(_rooms.values()):
+    for room in _all_rooms():
         over = rooms_bytes() - most
         if over > 0:
             room.spill(max(0, room.used - over))
+
+
+def _all_rooms() -> list[Room]:
+    # In one step: while `values` goes on, another thread, or the garbage collector, makes or closes a room.
+    return [room for found in _rooms.valuerefs() if (room := found()) is not None]
 
 
 class RoomStore:
@@ -172,13 +180,13 @@ class RoomStore:
         bool
             Whether it was kept.
         """
-        full_key, room = self._prefix + check_key(key), self._room
+        full_key, room, nbytes = self._prefix + check_key(key), self._room, len(data)
         with room.lock:
             taken = full_key in room.objects or full_key in room.outside
-            if room.closed or taken or room.used + len(data) > room.limit:
+            if room.closed or taken or room.used + nbytes > room.limit:
                 return False
             room.objects[full_key] = _Object(data.toreadonly(), f"{next(_numbers):x}", time.time())
-            room.used += len(data)
+            room.used += nbytes
         # All views hold the array, whoever has them: when it goes nobody can look at its memory.
         weakref.finalize(data.obj, freed).atexit = False
         return True
@@ -207,7 +215,8 @@ class RoomStore:
         """Yield, sorted, the keys that begin with the string `prefix`, as they stand at the call."""
         start = self._prefix + prefix
         with self._room.lock:
-            keys = [key for key in self._room.objects if key.startswith(start)]
+            # of a copy: the garbage collector may remove objects while we look
+            keys = [key for key in list(self._room.objects) if key.startswith(start)]
         keys += self._room.beyond.list(start)
         return (key.removeprefix(self._prefix) for key in sorted(set(keys)))
 
@@ -217,7 +226,7 @@ class RoomStore:
         with self._room.lock:
             infos = [
                 ObjectInfo(key, len(found.data), found.etag, found.modified)
-                for key, found in self._room.objects.items()
+                for key, found in list(self._room.objects.items())
                 if key.startswith(start)
             ]
         infos += self._room.beyond.scan(start)
