@@ -268,6 +268,27 @@ def test_only_the_last_few_plans_are_kept(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(plan_module._KNOWN) <= 16
 
 
+class Meddling:
+    """Key that lets another thread make a plan where it is looked at."""
+
+    meddle = False
+
+    def __hash__(self) -> int:
+        if self.meddle:
+            plan_module._KNOWN[object(),] = plan_of(R(3, 3, 3).T)
+        return 1
+
+
+def test_plans_are_counted_while_others_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By other threads, which come where keys are looked at."""
+    plan = plan_of(R(3, 3, 3).T)
+    monkeypatch.setattr(plan_module, "_KNOWN", type(plan_module._KNOWN)())
+    for _ in range(3):
+        plan_module._KNOWN[Meddling(),] = plan
+    monkeypatch.setattr(Meddling, "meddle", True)
+    assert plan_module.plans_bytes() >= 3 * plan.graph.tiles.nbytes
+
+
 def test_originals_name_the_data_behind_each_array() -> None:
     A, B = R(40, 40, 20), wl.random((40, 40), tile=20, seed=1)
     for left, right in ((A, B), (B, A)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -308,7 +308,8 @@ def _memory_kind(task: Task) -> object:
     return sizes, kinds(task.base), kinds(task.args), kinds(factors)
 
 
-_KNOWN: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
+# A plain dict: to list it is one step, while an ordered one asks keys for their hashes, and other threads come.
+_KNOWN: dict[tuple[object, ...], Plan] = {}
 _KEEP = 16
 
 
@@ -352,8 +353,8 @@ def make_plan(
                 "larger tiles (tile=), take a part by slicing, or give the program more (ulimit -v)"
             ) from error
     _KNOWN[known] = plan
-    while len(_KNOWN) > _KEEP:
-        _KNOWN.popitem(last=False)
+    for oldest in list(_KNOWN)[:-_KEEP]:
+        _KNOWN.pop(oldest, None)
     return plan, originals
 
 
