@@ -18,6 +18,7 @@ from wrenla.cli.main import main
 from wrenla.errors import LinAlgError
 from wrenla.evaluate import evaluation
 from wrenla.planning import plan as plan_module
+from wrenla.planning.plan import plans_bytes
 from wrenla.run.events import Event, RunFinished, RunStarted, TaskFinished
 from wrenla_handler.stores.room import rooms_bytes, spill_rooms
 from wrenla_handler.stores.urls import open_store
@@ -135,8 +136,10 @@ def test_room_and_tasks_fit_into_the_allowed_memory(root: str) -> None:
 def test_cache_leaves_the_memory_that_tiles_may_take(executor: wl.LocalExecutor, root: str) -> None:
     plan = wl.plan(positive().cholesky(), executor=executor)
     limits = set()
-    positive().cholesky().compute(executor, on_event=lambda _: limits.add(executor.home.cache.limit))
-    assert 0 < max(limits) <= executor._for_tiles - 2 * plan.projected - plan.room
+    positive().cholesky().compute(
+        executor, on_event=lambda _: limits.add(executor.home.cache.limit + plans_bytes())
+    )
+    assert limits == {executor._for_tiles - 2 * plan.projected - plan.room}
 
 
 @pytest.mark.parametrize("room", [1, 3, 10])

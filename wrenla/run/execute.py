@@ -181,8 +181,7 @@ def execute(
         conditioning = Conditioning(plan.graph, originals, quiet)
         told: Sequence[Listener] = [*listeners, conditioning] if conditioning else listeners
         job = Job(folder.key, plan.graph, arrays, wanted, present, plan.batch)
-        projected = plan.projected + -(-room // model.workers)
-        with executor.session(hosts, projected), watched(originals.values()):
+        with executor.session(hosts, plan.projected), watched(originals.values()):
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), told)
             unchanged()
             yield results
