@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from wrenla.testing import StoreTests
 from wrenla_handler.stores.base import CopyingStore, MovingStore, OwningStore, Reach, Store
 from wrenla_handler.stores.local import LocalStore
-from wrenla_handler.stores.memory import MemoryStore
+from wrenla_handler.stores.memory import MemoryStore, _Object
 from wrenla_handler.stores.room import RoomStore
 from wrenla_handler.stores.s3.store import S3Store
 from wrenla_handler.stores.urls import join, open_store
@@ -102,3 +104,23 @@ def test_drop_forgets_a_named_memory_or_a_part_of_it() -> None:
     MemoryStore.drop("kept")
     assert list(store.list()) == []
     MemoryStore.drop("never was")
+
+
+def test_collector_may_remove_objects_while_a_store_in_memory_is_at_work() -> None:
+    """It lets go of kept arrays in any thread, between any two lines: also where this one has the lock."""
+    store = MemoryStore()
+
+    class Meddling(str):
+        def startswith(self, *args: Any) -> bool:
+            store.delete("b")
+            return super().startswith(*args)
+
+    for key in ("a", "b", "c"):
+        store._space.objects[Meddling(key)] = store._space.objects.pop(key, _Object(b"", 0, 0.0))
+    thread = threading.Thread(target=lambda: found.extend(store.list()), daemon=True)
+    found: list[str] = []
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive(), "it waits for itself"
+    assert {"a", "c"} <= set(found)
+    assert list(store.list()) == ["a", "c"]

@@ -308,7 +308,7 @@ def _memory_kind(task: Task) -> object:
     return sizes, kinds(task.base), kinds(task.args), kinds(factors)
 
 
-# A plain dict: to list it is one step, while an ordered one asks keys for their hashes, and other threads come.
+# A plain dict: to list it is one step. An ordered one asks keys for their hashes, and other threads come.
 _KNOWN: dict[tuple[object, ...], Plan] = {}
 _KEEP = 16
 
