@@ -18,7 +18,7 @@ from wrenla.config_files import Ignored, read_settings
 from wrenla.errors import SettingError
 from wrenla.units import parse_bytes
 
-__all__ = ["Settings", "ignored_files", "origins", "settings", "store_for"]
+__all__ = ["Settings", "ignored_files", "origins", "settings", "store_for", "store_is_chosen"]
 
 logger = logging.getLogger("wrenla.settings")
 
@@ -47,7 +47,7 @@ class Settings:
     ----------
     store : str
         URL for temporary tiles (``WRENLA_STORE``); by default the executor's own place (the bucket of a
-        function on AWS), or a folder ``wrenla`` in the user's cache folder.
+        function on AWS), or a folder ``wrenla`` in the user's cache folder, and memory for short runs.
     shared_folders : str
         Folders that other machines have, too, at the same paths (``WRENLA_SHARED_FOLDERS``, separated as in
         ``PATH``): workers there can use what is in them.
@@ -128,6 +128,11 @@ def origins() -> dict[str, str]:
 def store_for(own: str) -> str:
     """Return where temporaries go: where the settings say; otherwise to an executor's `own` place."""
     return own if own and origins()["store"] == "default" else settings().store
+
+
+def store_is_chosen(own: str) -> bool:
+    """Tell whether the settings, or an executor by its `own` place, say where temporaries go."""
+    return bool(own) or origins()["store"] != "default"
 
 
 def ignored_files() -> list[Ignored]:

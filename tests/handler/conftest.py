@@ -10,10 +10,11 @@ import pytest
 
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.memory import MemoryStore
+from wrenla_handler.stores.room import Room
 from wrenla_handler.stores.urls import open_store
 
 
-@pytest.fixture(params=["memory", "file", "s3"])
+@pytest.fixture(params=["memory", "room", "file", "s3"])
 def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Address of an empty store, one for each kind."""
     match request.param:
@@ -21,6 +22,10 @@ def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
             name = uuid.uuid4().hex
             yield f"memory://{name}"
             MemoryStore.drop(name)
+        case "room":
+            room = Room(MemoryStore())
+            yield room.url
+            room.close()
         case "file":
             folder: Path = request.getfixturevalue("tmp_path")
             yield (folder / "a folder").as_uri()

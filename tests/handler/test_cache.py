@@ -73,6 +73,24 @@ def test_an_array_can_be_forgotten() -> None:
     cache.drop(KEYS[6])
     cache.drop(KEYS[6])
     assert cache.used == 20
+
+
+def test_the_collector_may_forget_an_array_while_a_tile_is_put() -> None:
+    """It runs in any thread, between any two lines: also where this very thread has the lock."""
+    cache = TileCache(1000)
+    for key in KEYS:
+        cache.put(key, tile(10))
+
+    def inside() -> None:
+        with cache._lock:  # where `put` would be
+            cache.drop_array("A")
+
+    thread = threading.Thread(target=inside, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive(), "it waits for itself"
+    assert cache.get(KEYS[0], lambda: tile(20))[0].nbytes == 20, "what was forgotten is not handed out"
+    assert cache.used == 50
     cache.clear()
     assert (cache.used, KEYS[7] in cache) == (0, False)
 

@@ -305,3 +305,21 @@ def test_files_get_the_usual_permissions(any_store: LocalStore, root: Path) -> N
         os.umask(before)
     assert (root / "created").stat().st_mode & 0o777 == 0o640
     assert (root / "replaced").stat().st_mode & 0o777 == 0o640
+
+
+def test_folder_that_is_removed_before_one_is_made_in_it_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a run that ends while another thread begins the same one."""
+    real, removed = os.mkdir, []
+
+    def mkdir(name: str, *args: Any, **options: Any) -> None:
+        if name == "inner" and not removed:
+            removed.append(name)
+            os.rmdir(tmp_path / "wrenla-runs" / "outer")
+        real(name, *args, **options)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    assert LocalStore(tmp_path / "wrenla-runs" / "outer").put("inner/key", b"x", create=True)
+    assert removed
+    assert list(LocalStore(tmp_path / "wrenla-runs").list()) == ["outer/inner/key"]

@@ -118,8 +118,8 @@ def test_a_plan_prints_what_it_will_take() -> None:
     ):
         assert str(plan_of(x, 1 << 30, Cut())).startswith(f"plan for {header}\n")
     table = {line[2:13].strip(): line[13:] for line in lines[1:]}
-    names = ["tasks", "waves", "sums", "arithmetic", "read", "written", "requests", "memory", "time"]
-    assert list(table) == names
+    names = ["tasks", "waves", "sums", "arithmetic", "read", "written", "requests", "memory"]
+    assert list(table) == [*names, "temporary", "time"]
     assert table["tasks"].startswith(f"{plan.tasks:,}  (")
     kernels = {name: int(n) for n, name in re.findall(r"(\d+) (\w+)", table["tasks"].partition("(")[2])}
     assert kernels == plan.kernels
@@ -266,6 +266,27 @@ def test_only_the_last_few_plans_are_kept(monkeypatch: pytest.MonkeyPatch) -> No
         plan_of(R(n, n, n).T)
         assert plan_of(R(3, 3, 3).T) is first  # the one that is in use stays
     assert len(plan_module._KNOWN) <= 16
+
+
+class Meddling:
+    """Key that lets another thread make a plan where it is looked at."""
+
+    meddle = False
+
+    def __hash__(self) -> int:
+        if self.meddle:
+            plan_module._KNOWN[object(),] = plan_of(R(3, 3, 3).T)
+        return 1
+
+
+def test_plans_are_counted_while_others_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By other threads, which come where keys are looked at."""
+    plan = plan_of(R(3, 3, 3).T)
+    monkeypatch.setattr(plan_module, "_KNOWN", type(plan_module._KNOWN)())
+    for _ in range(3):
+        plan_module._KNOWN[Meddling(),] = plan
+    monkeypatch.setattr(Meddling, "meddle", True)
+    assert plan_module.plans_bytes() >= 3 * plan.graph.tiles.nbytes
 
 
 def test_originals_name_the_data_behind_each_array() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from wrenla.algorithms.assemble import copy
 from wrenla.arrays import check_arrays
-from wrenla.config import Settings, settings, store_for
+from wrenla.config import Settings, settings, store_for, store_is_chosen
 from wrenla.errors import SettingError, TooLargeError
 from wrenla.evaluate.saving import AlreadySaved, Claim, check_address, claim, saved_already
 from wrenla.evaluate.settle import Run, has_steps, is_data, rehearse, settle
@@ -20,12 +20,14 @@ from wrenla.evaluate.stored import check_current, stored_spec
 from wrenla.evaluate.storing import Storing, gather, made
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.expression import Leaf, Node, leaf, with_report
 from wrenla.planning.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import Event, Listener, RunFinished, Totals
-from wrenla.run.execute import Placed, Target, check_place, execute
+from wrenla.run.execute import Placed, Target, execute
 from wrenla.run.persisted import Owner, let_last
+from wrenla.run.reach import check_place
 from wrenla.units import format_bytes
 from wrenla.workspace.workspace import Workspace
 from wrenla_handler.errors import StaleMatrixError
@@ -77,7 +79,7 @@ class Options:
 
 def plan_of(nodes: Sequence[Node], executor: Executor | None) -> Plan:
     """Return the plan for some results; of procedures, for their first attempt."""
-    model = (check_executor(executor) or default_executor()).model
+    model = _model(check_executor(executor) or default_executor())
     rehearsed = rehearse(nodes, model)
     results = [made(node) for node in rehearsed.nodes]
     # in the order in which a run has them
@@ -100,7 +102,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
     for node in nodes:
         _refuse_too_large(node, options.settings.max_compute_bytes)
     with _evaluating(executor, options) as evaluation:
-        settled = settle(nodes, evaluation.advance, evaluation.executor.model)
+        settled = settle(nodes, evaluation.advance, evaluation.model)
         _check_same(settled.nodes)
         # functions are evaluated by the workers, everything else can be read here
         nodes = [
@@ -115,8 +117,8 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
     """Compute a result and return it as data, kept as long as the returned node."""
     if is_data(node):
         return node
-    with _evaluating(executor, options) as evaluation:
-        settled = settle([node], evaluation.advance, evaluation.executor.model)
+    with _evaluating(executor, options, in_store=True) as evaluation:
+        settled = settle([node], evaluation.advance, evaluation.model)
         _check_same(settled.nodes)
         with evaluation.run([], [*settled.nodes, *settled.keep]) as (_, data):
             settled.remember(data)
@@ -125,10 +127,14 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
 
 
 @contextmanager
-def _evaluating(executor: Executor | None, options: Options) -> Iterator[_Evaluation]:
-    """Hand out an evaluation, and end it: what is done stays if it is cut short by what may not last."""
+def _evaluating(executor: Executor | None, options: Options, in_store: bool = False) -> Iterator[_Evaluation]:
+    """Hand out an evaluation, and end it: what is done stays if it is cut short by what may not last.
+
+    `in_store`: all tiles go there, however short it is.
+    """
     with options.listeners() as listeners:
-        evaluation = _Evaluation(check_executor(executor) or default_executor(), options, listeners)
+        found = check_executor(executor) or default_executor()
+        evaluation = _Evaluation(found, options, listeners, _model(found, in_store))
         try:
             yield evaluation
         except BaseException as error:
@@ -140,8 +146,10 @@ def _evaluating(executor: Executor | None, options: Options) -> Iterator[_Evalua
 class _Evaluation:
     """Runs of one evaluation, which follow each other in one folder, under one lease."""
 
-    def __init__(self, executor: Executor, options: Options, listeners: list[Listener]) -> None:
-        self.executor, self._options = executor, options
+    def __init__(
+        self, executor: Executor, options: Options, listeners: list[Listener], model: ExecutorModel
+    ) -> None:
+        self.executor, self._options, self.model = executor, options, model
         self.totals = Totals()
         self._listeners = [*listeners, self._count]
         self._root = store_for(executor.own_store)
@@ -223,6 +231,7 @@ class _Evaluation:
             self.executor,
             self._opened,
             root=self._root,
+            model=self.model,
             shared=settings.shared_folders,
             schedule=settings.schedule,
             listeners=self._listeners,
@@ -315,7 +324,7 @@ def _save(
             evaluation.check_place(store.url)
             take()
         asked = [node] if pivots is None else [node, pivots]
-        settled = settle(asked, evaluation.advance, evaluation.executor.model)
+        settled = settle(asked, evaluation.advance, evaluation.model)
         found, *pivots_found = settled.nodes
         _check_same([found])
         # what is kept has tiles of its own beside the saved ones, which somebody may replace
@@ -342,6 +351,12 @@ def _save(
             else:
                 place.abandon()
         raise
+
+
+def _model(executor: Executor, in_store: bool = False) -> ExecutorModel:
+    """Return the model that plans are made for: where a store is chosen, all temporaries go there."""
+    in_store = in_store or store_is_chosen(executor.own_store)
+    return replace(executor.model, tile_bytes=0) if in_store else executor.model
 
 
 def _check_same(nodes: Sequence[Node]) -> None:

@@ -28,6 +28,9 @@ class ExecutorModel:
         Memory that one worker may use.
     worthwhile : float
         Seconds of work that are worth handing to a worker at all: shorter tasks go together. 0: any.
+    tile_bytes : int
+        Memory of this process that temporary tiles of short runs may take, if its threads are the workers and
+        nobody has chosen a store; 0: none.
     dollars_per_second, dollars_per_invocation, dollars_per_put, dollars_per_get : float
         What a worker costs while it works, handing something to it, and requests to the store.
     """
@@ -39,6 +42,7 @@ class ExecutorModel:
     longest_task: float
     allowed_bytes: int
     worthwhile: float = 0.0
+    tile_bytes: int = 0
     dollars_per_second: float = 0.0
     dollars_per_invocation: float = 0.0
     dollars_per_put: float = 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +25,9 @@ __all__ = ["LOOKAHEAD", "Plan", "make_plan", "plans_bytes"]
 LOOKAHEAD = 4
 """Tiles that a worker reads ahead of its kernels."""
 
+
+_SHORT = 30.0
+"""Seconds that may be lost: temporary tiles of a longer run are kept for whoever resumes it."""
 
 _LARGEST_BATCH = 64
 """Tasks of one batch at most: more would be too much to lose, and to wait for."""
@@ -132,6 +135,19 @@ class Plan:
         return max(self.work / self.model.workers, self.critical_path)
 
     @cached_property
+    def room(self) -> int:
+        """Bytes of memory that tiles take at most instead of a store; 0 if they all go there."""
+        return self.room_beside(0)
+
+    def room_beside(self, held: int) -> int:
+        """Return the room for tiles if those of other runs hold so many bytes of memory."""
+        model = self.model
+        if not model.tile_bytes or self.work > _SHORT * model.workers or self.critical_path > _SHORT:
+            return 0
+        left = min(model.tile_bytes, model.workers * (model.allowed_bytes - self.projected)) - held
+        return max(0, min(left, self.bytes_written))
+
+    @cached_property
     def dollars(self) -> float:
         """Expected cost of the run by the model; 0 where workers and requests cost nothing."""
         model = self.model
@@ -204,6 +220,12 @@ class Plan:
             f"{self.critical_path:.3g} s on any number (the longest chain of tasks)"
         )
 
+    def _temporaries(self) -> str:
+        """Return the place of temporary tiles, in words."""
+        if not self.room:
+            return "in the store: a run that is killed goes on from there"
+        return f"in memory, up to {format_bytes(self.room)}: a run that is killed begins again"
+
     def __str__(self) -> str:
         rows = [
             ("tasks", f"{self.tasks:,}  ({', '.join(f'{n:,} {k}' for k, n in self.kernels.items())})"),
@@ -218,6 +240,7 @@ class Plan:
                 f"{format_bytes(self.projected)} a worker (projected) of "
                 f"{format_bytes(self.model.allowed_bytes)} (allowed)",
             ),
+            ("temporary", self._temporaries()),
             ("time", self._time()),
         ]
         if self.batch > 1:
@@ -285,7 +308,8 @@ def _memory_kind(task: Task) -> object:
     return sizes, kinds(task.base), kinds(task.args), kinds(factors)
 
 
-_KNOWN: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
+# A plain dict: to list it is one step. An ordered one asks keys for their hashes, and other threads come.
+_KNOWN: dict[tuple[object, ...], Plan] = {}
 _KEEP = 16
 
 
@@ -329,8 +353,8 @@ def make_plan(
                 "larger tiles (tile=), take a part by slicing, or give the program more (ulimit -v)"
             ) from error
     _KNOWN[known] = plan
-    while len(_KNOWN) > _KEEP:
-        _KNOWN.popitem(last=False)
+    for oldest in list(_KNOWN)[:-_KEEP]:
+        _KNOWN.pop(oldest, None)
     return plan, originals
 
 

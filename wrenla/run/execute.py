@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import re
-import shlex
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -16,16 +15,18 @@ from typing import Any
 import numpy as np
 
 from wrenla.arrays import watched
-from wrenla.errors import ReachError
 from wrenla.executors.base import Executor
+from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.expression import Leaf, Node
 from wrenla.planning.graph import Graph
 from wrenla.planning.plan import Plan, make_plan
 from wrenla.run.adopt import adopt, listed, tile_prefixes, whole_tiles
+from wrenla.run.advice import advice
 from wrenla.run.conditioning import Conditioning
 from wrenla.run.events import Listener
 from wrenla.run.loop import Job, run_job
 from wrenla.run.persisted import folders_of
+from wrenla.run.reach import check_reach
 from wrenla.run.scheduler import Policy, Schedule
 from wrenla.run.upload import upload
 from wrenla.workspace.ownership import MANIFEST
@@ -33,14 +34,15 @@ from wrenla.workspace.workspace import Workspace
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.stores.base import ObjectInfo, OwningStore, Reach, Store
-from wrenla_handler.stores.urls import open_store, reach_of
+from wrenla_handler.stores.room import rooms_bytes
+from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, HostArray, StoredArray, stored
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.layout import NUMBER_KEY, TILE_KEYS, Separator
 from wrenla_handler.tiles.sources import function_key
 
-__all__ = ["Finished", "Placed", "Target", "check_place", "execute"]
+__all__ = ["Finished", "Placed", "Target", "execute"]
 
 logger = logging.getLogger("wrenla.run")
 
@@ -49,13 +51,6 @@ _OF_A_TILE = re.compile(rf"{TILE_KEYS}|{NUMBER_KEY}|partial(?:/[0-9]+){{3}}", re
 
 _LOOKERS = 16
 """Requests at a time that ask for the owners of tiles."""
-
-
-_SEEN_BY = {
-    Reach.PROCESS: "this process",
-    Reach.HOST: "this host",
-    Reach.SHARED: "the machines that share it",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +110,7 @@ def execute(
     opened: Callable[[str], Workspace],
     *,
     root: str,
+    model: ExecutorModel,
     shared: str = "",
     schedule: Schedule = "dataflow",
     listeners: Sequence[Listener] = (),
@@ -137,6 +133,8 @@ def execute(
         Called with the key of the run when nothing speaks against it; returns its folder.
     root : str
         URL of the store for temporaries, where the folder is.
+    model : ExecutorModel
+        What the plan is made for.
     shared : str
         Folders that several machines have, as `reach_of` takes them.
     schedule : {"dataflow", "waves"}
@@ -154,15 +152,19 @@ def execute(
     """
     plan, originals = make_plan(
         [target.node for target in targets],
-        executor.model,
+        model,
         whole=[target.node for target in targets if target.url],
     )
     plan.check()
-    _check_reach(plan, originals, targets, root, shared, executor.reach)
+    urls = [target.url for target in targets if target.url]
+    check_reach(plan, originals, urls, root, shared, executor.reach)
     places = claimed()
     folder = opened(_run_key(targets))
     arrays: dict[str, ArraySpec] = {}
+    room = plan.room_beside(rooms_bytes())
     try:
+        if room:
+            folder.make_room(room)
         # from now on what is there is in use: late copies of an earlier run's tasks do not clear up after it
         folder.store.put(MANIFEST, b"{}", create=True)
         arrays, hosts = _bind(plan, originals, places, folder)
@@ -172,7 +174,7 @@ def execute(
         results = [Finished(target.node, spec) for target, spec in zip(targets, made, strict=True)]
         wanted = _wanted(plan)
         present = list(_present(plan.graph, arrays, folder))
-        present += adopt(plan.graph, arrays, wanted, present, folder, executor.workers)
+        present += adopt(plan.graph, _in_folder(arrays, folder), wanted, present, folder, executor.workers)
         if present:
             logger.info("%s: %d of %d tiles are there already", folder.key, len(present), len(plan.graph))
         folder.store.put(MANIFEST, json.dumps(_manifest(plan, saves, executor), indent=1).encode())
@@ -197,41 +199,40 @@ def execute(
         folder.resumable = True
         if folder.lease.lost:
             error.add_note(f"another process has taken this one for dead and its place over: {folder.url}")
-        error.add_note(_advice(plan, originals.values(), targets, folder))
+        error.add_note(advice(plan, originals.values(), urls, folder))
         raise
+    finally:
+        if folder.room is not None:
+            folder.room.limit = 0  # until the next run
+            _forget_own(executor, arrays, folder)
     for other in folders_of(originals.values()):
         other.resumable = False
+    _forget_own(executor, arrays, folder)
+    conditioning.warn()
+
+
+def _in_folder(arrays: Mapping[str, ArraySpec], folder: Workspace) -> dict[str, ArraySpec]:
+    """Return the arrays as they are in the folder, where those in the room find them."""
+    return {
+        name: replace(spec, url=join(folder.url, spec.identity))
+        if isinstance(spec, StoredArray) and spec.url == folder.place(spec.identity)
+        else spec
+        for name, spec in arrays.items()
+    }
+
+
+def _forget_own(executor: Executor, arrays: Mapping[str, ArraySpec], folder: Workspace) -> None:
+    """Let workers forget what nobody needs beyond the run: mapped files and tiles in memory take space."""
+    urls = (folder.url,) if folder.room is None else (folder.url, folder.room.url)
     for spec in arrays.values():
-        ours = isinstance(spec, StoredArray | FunctionArray) and spec.url.startswith(folder.url)
+        ours = isinstance(spec, StoredArray | FunctionArray) and spec.url.startswith(urls)
         if ours and not folder.keeps(spec.identity):
             executor.forget_array(spec)
-    conditioning.warn()
 
 
 def _forget(executor: Executor, arrays: Mapping[str, ArraySpec]) -> None:
     for spec in arrays.values():
         executor.forget_array(spec)
-
-
-def _advice(plan: Plan, nodes: Iterable[Node], targets: Sequence[Target], folder: Workspace) -> str:
-    """Return the advice for a failed run: where finished tiles are, how to resume and to clean."""
-    persisted = [other for other in folders_of(nodes) if other is not folder]
-    if folder.store.reach == Reach.PROCESS:
-        persisted = []
-    for other in persisted:
-        other.resumable = True
-    urls = [target.url for target in targets if target.url]
-    if len({task.out.array for task in plan.graph.tiles.tasks}) > len(urls):
-        urls.append(folder.url)  # as some are on the way to the results
-    urls += sorted({other.url for other in persisted})
-    where = f"finished tiles are kept in {' and '.join(urls)}"
-    if folder.store.reach == Reach.PROCESS:
-        return f"{where} until this process ends\n  to resume: compute the same again"
-    return (
-        f"{where}\n"
-        "  to resume: run the same script again\n"
-        f"  to clean:  wrenla clean --store {shlex.quote(folder.root)}"
-    )
 
 
 def _run_key(targets: Sequence[Target]) -> str:
@@ -257,7 +258,10 @@ def _wanted(plan: Plan) -> list[int]:
 
 
 def _bind(
-    plan: Plan, originals: Mapping[str, Node], places: Mapping[str, Placed], folder: Workspace
+    plan: Plan,
+    originals: Mapping[str, Node],
+    places: Mapping[str, Placed],
+    folder: Workspace,
 ) -> tuple[dict[str, ArraySpec], dict[str, Tile]]:
     """Bind each array name of the plan to data, and list the arrays of this process among them."""
     arrays: dict[str, ArraySpec] = {}
@@ -292,56 +296,6 @@ def _put_function(store: Store, key: str, blob: bytes) -> None:
     """Store a function, also in place of one that is damaged, as after a power cut."""
     if not store.put(key, blob, create=True) and bytes(store.get(key)) != blob:
         store.put(key, blob)
-
-
-def _check_reach(
-    plan: Plan,
-    originals: Mapping[str, Node],
-    targets: Sequence[Target],
-    root: str,
-    shared: str,
-    reach: Reach,
-) -> None:
-    """Refuse data and places that the workers cannot see, before anything has begun."""
-    away, also = _in_words(reach)
-    for target in targets:
-        if target.url:
-            check_place(target.url, shared, reach)
-    seen: dict[str, Reach] = {}
-    for name in plan.graph.tiles.arrays:
-        op = originals[name].op
-        if not isinstance(op, Leaf):
-            continue
-        if isinstance(op.spec, StoredArray):
-            seen[op.spec.url] = reach_of(op.spec.url, shared)
-        elif isinstance(op.spec, HostArray) and reach == Reach.HOST:  # further away it is brought to them
-            seen["an array in the memory of this process"] = Reach.PROCESS
-    for what, offered in sorted(seen.items()):
-        if offered < reach:
-            raise ReachError(
-                f"{what} can be seen by {_SEEN_BY[offered]} only, but {away}: save the matrix where they can "
-                f'read it, e.g. matrix.save("s3://bucket/name"){also}'
-            )
-    if reach_of(root, shared) < reach:
-        raise ReachError(
-            f"{root}: {away} and cannot see the store for temporaries: set it (WRENLA_STORE) to "
-            f"s3://bucket/prefix{also}"
-        )
-
-
-def _in_words(reach: Reach) -> tuple[str, str]:
-    also = ", or say by WRENLA_SHARED_FOLDERS which folders they share" if reach == Reach.SHARED else ""
-    return f"the executor's workers are further away ({reach!s})", also
-
-
-def check_place(url: str, shared: str, reach: Reach) -> None:
-    """Refuse to save where the workers cannot write."""
-    away, also = _in_words(reach)
-    if reach_of(url, shared) < reach:
-        raise ReachError(
-            f"{url}: {away} and cannot write there: save the matrix where they can, e.g. "
-            f'matrix.save("s3://bucket/name"){also}, or compute it here: executor=wrenla.LocalExecutor()'
-        )
 
 
 def _present(graph: Graph, arrays: Mapping[str, ArraySpec], folder: Workspace) -> Iterator[int]:

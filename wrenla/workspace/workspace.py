@@ -16,6 +16,7 @@ from wrenla.workspace.lease import Lease, Standing, is_free, standing
 from wrenla.workspace.ownership import MANIFEST, has_tiles, in_run, is_run, is_run_folder, lease_is_of
 from wrenla_handler.errors import StoreError, ThreadLimitError
 from wrenla_handler.stores.base import LEASE, RUNS, Reach, Store
+from wrenla_handler.stores.room import Room
 from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.threads import Threads
 
@@ -66,6 +67,8 @@ class Workspace:
         if lease is None:
             raise StoreError(f"{self.url}: a lease with a name of our own is somebody else's; try again")
         self.lease = lease
+        self.room: Room | None = None
+        """Memory for tiles that need not be there when the process is killed."""
         self.resumable = False
         """Whether a run that needs what is here was cut short: then it stays when the folder ends."""
         # The garbage collector lets go of what is kept, in any thread and between any two lines. So what is
@@ -75,8 +78,20 @@ class Workspace:
         _open_here.add(self.url)
 
     def place(self, name: str) -> str:
-        """Return the URL of an array of this run."""
-        return join(self.url, name)
+        """Return the URL of an array of this run: in the room if there is one, behind which the folder is."""
+        return join(self.url if self.room is None else self.room.url, name)
+
+    def make_room(self, more: int) -> None:
+        """Let tiles take so many bytes of memory, beside those that are there."""
+        if self.room is None:
+            self.room = Room(self.store)
+            self.store = open_store(self.room.url)
+        self.room.limit = self.room.used + more
+
+    @property
+    def is_useful(self) -> bool:
+        """Whether tiles are in the folder that another process may go on with."""
+        return self.room is None or any(has_tiles(key.partition("/")[0]) for key in self.room.beyond.list())
 
     def keep(self, arrays: Iterable[str]) -> int:
         """Keep some arrays beyond the runs, until `let_go` of the number that is returned."""
@@ -93,8 +108,8 @@ class Workspace:
         arrays = self._kept.pop(token, frozenset())
         if not (self._runs or self._kept):
             self._end()
-        elif arrays and not self.resumable:
-            self._drop(lambda name: name in arrays and not self.keeps(name))
+        elif arrays:
+            self._let_go(lambda name: name in arrays and not self.keeps(name))
 
     def end(self, tokens: Iterable[int] = ()) -> None:
         """End the runs and let go of some of what is kept. All else goes, unless they were cut short."""
@@ -103,19 +118,26 @@ class Workspace:
         self._runs.clear()
         if not self._kept:
             self._end()
-        elif not self.resumable:
-            self._drop(lambda name: not self.keeps(name), uploads=True)
+        else:
+            self._let_go(lambda name: not self.keeps(name), uploads=True)
 
     def sweep(self) -> None:
         """Remove what is not kept: the runs go on another way."""
         self._drop(lambda name: not self.keeps(name))
+
+    def _let_go(self, goes: Callable[[str], bool], uploads: bool = False) -> None:
+        """Remove some arrays; if a run was cut short, only what would be gone with the process anyway."""
+        if not self.resumable:
+            self._drop(goes, uploads)
+        elif self.room is not None:
+            self.room.discard(lambda key: goes(key.partition("/")[0]))
 
     def _end(self) -> None:
         try:
             self._ends.pop()
         except IndexError:
             return  # the other one does it
-        if self.resumable:
+        if self.resumable and (self.is_useful or saves_of(self.store)):
             self.close()
         else:
             self.remove()
@@ -137,7 +159,7 @@ class Workspace:
     def close(self) -> None:
         """Give the lease back and keep the tiles: another run may go on from here."""
         self.lease.release()
-        self.store.close()
+        self._close_stores()
         _open_here.discard(self.url)
 
     def remove(self) -> None:
@@ -148,8 +170,13 @@ class Workspace:
             self.lease.end_renewing()
             empty(self.store, self.key)
         self.lease.stop()
-        self.store.close()
+        self._close_stores()
         _open_here.discard(self.url)
+
+    def _close_stores(self) -> None:
+        self.store.close()
+        if self.room is not None:
+            self.room.close()
 
 
 def _open(root: str, key: str) -> tuple[str, str, Store, Lease | None]:

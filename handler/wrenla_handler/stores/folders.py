@@ -77,6 +77,9 @@ def open_folder(anchor: str, parts: Sequence[str], *, make: bool = False, flags:
                 raise
         except NotADirectoryError:
             pass  # step by step we see where, and whether it is a link
+        for _ in range(_MAKE_ATTEMPTS - 1 if make else 0):
+            with contextlib.suppress(FileNotFoundError):  # somebody has removed an empty one
+                return _step_by_step(top, parts, make, flags)
         return _step_by_step(top, parts, make, flags)
     finally:
         os.close(top)

@@ -32,7 +32,8 @@ class _Space:
 
     def __init__(self) -> None:
         self.objects: dict[str, _Object] = {}
-        self.lock = threading.Lock()
+        # Entered again by the garbage collector: it lets go of kept arrays between any two lines.
+        self.lock = threading.RLock()
 
 
 # Every space that something still uses can be found by its name. Those that were given a name by
@@ -138,7 +139,8 @@ class MemoryStore:
         """Yield, sorted, the keys that begin with the string `prefix`, as they stand at the call."""
         start = self._prefix + prefix
         with self._space.lock:
-            keys = sorted(key for key in self._space.objects if key.startswith(start))
+            # of a copy: the garbage collector may remove objects while we look
+            keys = sorted(key for key in list(self._space.objects) if key.startswith(start))
         return (key.removeprefix(self._prefix) for key in keys)
 
     def scan(self, prefix: str = "") -> Iterator[ObjectInfo]:

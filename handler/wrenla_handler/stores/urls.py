@@ -12,12 +12,13 @@ from wrenla_handler.stores.base import Reach, Store
 from wrenla_handler.stores.checks import check_key
 from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.memory import MemoryStore
+from wrenla_handler.stores.room import RoomStore
 from wrenla_handler.stores.s3.store import S3Store
 
 __all__ = ["folder_of", "join", "open_store", "reach_of"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
-_SCHEMES = ("file", "s3", "memory")
+_SCHEMES = ("file", "s3", "memory", "room")
 
 
 def open_store(url: str | bytes | os.PathLike[str]) -> Store:
@@ -51,6 +52,8 @@ def open_store(url: str | bytes | os.PathLike[str]) -> Store:
             return LocalStore(text)
         case "memory":
             return MemoryStore(rest)
+        case "room":
+            return RoomStore(rest)
         case "s3":
             bucket, _, prefix = rest.partition("/")
             return S3Store(bucket, prefix)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import mmap
 import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -51,11 +54,14 @@ class Buffers:
 
     def __init__(self) -> None:
         self._free: dict[int, list[npt.NDArray[np.uint8]]] = {}  # by their bytes; no list is empty
+        self._back: deque[Tile] = deque()
+        self._times = 0
         self._lock = threading.Lock()
 
     @property
     def free(self) -> int:
         """Bytes of those that nobody uses."""
+        self._take_back()
         with self._lock:
             return sum(nbytes * len(free) for nbytes, free in self._free.items())
 
@@ -63,6 +69,7 @@ class Buffers:
         """Return a Fortran-order tile with undefined content."""
         dtype = np.dtype(dtype)
         nbytes = rows * cols * dtype.itemsize
+        self._take_back()
         with self._lock:
             if nbytes in self._free:
                 used: npt.NDArray[Any] = self._pop(nbytes)
@@ -76,6 +83,25 @@ class Buffers:
         if tile.nbytes >= _MAP_ABOVE:
             with self._lock:
                 self._free.setdefault(tile.nbytes, []).append(tile.reshape(-1, order="F").view(np.uint8))
+
+    def lend(self, tile: Tile) -> Callable[[], None]:
+        """Return what takes a tile back from somebody else, unless the memory has been given back meanwhile.
+
+        It may be called in any thread and between any two lines.
+        """
+        times = self._times
+
+        def come_back() -> None:
+            if times == self._times:
+                # Not `give`: the garbage collector may come here while this very thread holds the lock.
+                self._back.append(tile)
+
+        return come_back
+
+    def _take_back(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self.give(self._back.popleft())
 
     def _pop(self, nbytes: int) -> npt.NDArray[np.uint8]:
         free = self._free[nbytes]
@@ -91,5 +117,7 @@ class Buffers:
 
     def clear(self) -> None:
         """Give the memory back to the system."""
+        self._times += 1
+        self._back.clear()
         with self._lock:
             self._free.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeAlias
@@ -37,11 +37,13 @@ class TileCache:
         self._tiles: OrderedDict[CacheKey, Tile] = OrderedDict()
         self._of_array: dict[str, set[CacheKey]] = {}
         self._loading: dict[CacheKey, Future[Tile]] = {}
+        self._forgotten: deque[str] = deque()
         self._lock = threading.Lock()
 
     def get(self, key: CacheKey, load: Callable[[], Tile]) -> tuple[Tile, bool]:
         """Return a tile, loading it if it is not here, and whether it was (or was on its way)."""
         with self._lock:
+            self._forget()
             tile = self._tiles.get(key)
             if tile is not None:
                 self._tiles.move_to_end(key)
@@ -84,14 +86,19 @@ class TileCache:
             self._remove(key)
 
     def drop_array(self, identity: str) -> None:
-        """Forget all tiles of an array."""
-        with self._lock:
-            for key in list(self._of_array.get(identity, ())):
-                self._remove(key)
+        """Forget all tiles of an array, at the latest before the cache is used next."""
+        self._forgotten.append(identity)
+        # The garbage collector may come here, for kept arrays, while this very thread holds the lock.
+        if self._lock.acquire(blocking=False):
+            try:
+                self._forget()
+            finally:
+                self._lock.release()
 
     def resize(self, limit: int) -> None:
         """Change the limit; what no longer fits is dropped at once."""
         with self._lock:
+            self._forget()
             self.limit = limit
             gone = self._evict()
         self._hand_on(gone)
@@ -103,7 +110,14 @@ class TileCache:
             self._of_array.clear()
             self.used = 0
 
+    def _forget(self) -> None:
+        """Remove the tiles of dropped arrays. The caller holds the lock."""
+        while self._forgotten:
+            for key in list(self._of_array.get(self._forgotten.popleft(), ())):
+                self._remove(key)
+
     def _insert(self, key: CacheKey, tile: Tile) -> list[tuple[CacheKey, Tile]]:
+        self._forget()
         self._remove(key)
         if _held(tile) > self.limit:
             return [(key, tile)]

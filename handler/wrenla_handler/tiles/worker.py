@@ -15,6 +15,7 @@ from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileErr
 from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.stores.base import LEASE, SAVING, OwningStore, Reach, Store
 from wrenla_handler.stores.mmap import refuse_truncated
+from wrenla_handler.stores.room import RoomStore
 from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, StoredArray, TileRef, stored
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
@@ -171,8 +172,12 @@ class _Execution:
     def _commit(self, spec: StoredArray, buffer: Tile, inner: Tile | None) -> None:
         out = self.task.out
         store = self.worker.store(spec.url)
+        data, buffers = as_bytes(buffer), self.worker.buffers
+        if isinstance(store, RoomStore) and store.keep(spec.key(out), data, buffers.lend(buffer)):
+            self.report.committed, self.report.bytes_written = True, buffer.nbytes
+            return
         # The store before the cache: if another attempt has stored the tile, its bytes count, not ours.
-        self.report.committed = put_tile(store, spec, out, as_bytes(buffer))
+        self.report.committed = put_tile(store, spec, out, data)
         if self.report.committed:
             self.report.bytes_written = buffer.nbytes
         if inner is not None and self.report.committed and store.reach == Reach.ANYWHERE:
@@ -180,7 +185,7 @@ class _Execution:
             inner.flags.writeable = False
             self.worker.cache.put(cache_key(spec, out), inner)
         else:  # what is in a near store is read as fast from there: memory need not hold it twice
-            self.worker.buffers.give(buffer)
+            buffers.give(buffer)
 
     def _superseded(self, spec: StoredArray) -> bool:
         """Tell whether somebody else did this task, and dropped what it reads as nobody needs it any more."""

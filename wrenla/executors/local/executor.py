@@ -35,6 +35,7 @@ from wrenla.units import format_bytes
 from wrenla_handler.calls.context import current_call
 from wrenla_handler.machine import memory_of_this_machine, processors
 from wrenla_handler.stores.base import Reach
+from wrenla_handler.stores.room import rooms_bytes, spill_rooms
 from wrenla_handler.tiles.arrays import ArraySpec, TileRef
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.task import Task
@@ -211,6 +212,7 @@ class LocalExecutor(Executor):
             latency=1e-4,
             longest_task=60.0,
             allowed_bytes=self._for_tiles // self.workers,
+            tile_bytes=self._for_tiles // 4,
         )
 
     @property
@@ -234,8 +236,9 @@ class LocalExecutor(Executor):
         with self._lock, blas_threads(self.blas_threads), self._home.holding(hosts):
             try:
                 self._inside.run = True
-                room = self._for_tiles - self.workers * projected - plans_bytes()
-                self._home.cache.resize(max(0, room))
+                left = self._for_tiles - self.workers * projected
+                spill_rooms(left)
+                self._home.cache.resize(max(0, left - plans_bytes() - rooms_bytes()))
                 yield
             finally:
                 self._inside.run = False
