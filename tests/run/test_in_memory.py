@@ -20,7 +20,8 @@ from wrenla.evaluate import evaluation
 from wrenla.planning import plan as plan_module
 from wrenla.planning.plan import plans_bytes
 from wrenla.run.events import Event, RunFinished, RunStarted, TaskFinished
-from wrenla_handler.stores.room import rooms_bytes, spill_rooms
+from wrenla_handler.errors import StoreError
+from wrenla_handler.stores.room import Room, rooms_bytes, spill_rooms
 from wrenla_handler.stores.urls import open_store
 
 N, TILE = 160, 32
@@ -306,3 +307,22 @@ def test_run_cut_short_beside_a_kept_factor_leaves_only_that(executor: wl.LocalE
 def fail_in_last_run(event: Event) -> None:
     if isinstance(event, TaskFinished) and event.kernel.startswith("trsm"):
         raise Failed
+
+
+def test_a_full_disk_fails_no_run_that_needs_the_memory_of_a_factor(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    A, b = general(), np.ones(N)
+    with wl.LocalExecutor(workers=2, allowed_mem="64 MiB") as executor:
+        factor = wl.linalg.lu_factor(A)
+        first = factor.solve(b).compute(executor)
+        assert rooms_bytes() > 0
+
+        def full(self: Any, *_: Any, **__: Any) -> bool:
+            raise StoreError("no space left on device")
+
+        monkeypatch.setattr(Room, "spill", full)
+        monkeypatch.setattr("wrenla.executors.local.executor.spill_rooms", lambda most: spill_rooms(0))
+        assert np.array_equal(factor.solve(b).compute(executor), first)
+        assert "stay in memory" in caplog.text
+        del factor

@@ -33,6 +33,7 @@ from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.plan import plans_bytes
 from wrenla.units import format_bytes
 from wrenla_handler.calls.context import current_call
+from wrenla_handler.errors import StoreError
 from wrenla_handler.machine import memory_of_this_machine, processors
 from wrenla_handler.stores.base import Reach
 from wrenla_handler.stores.room import rooms_bytes, spill_rooms
@@ -237,13 +238,20 @@ class LocalExecutor(Executor):
             try:
                 self._inside.run = True
                 left = self._for_tiles - self.workers * projected
-                spill_rooms(left)
+                self._spill(left)
                 self._home.cache.resize(max(0, left - plans_bytes() - rooms_bytes()))
                 yield
             finally:
                 self._inside.run = False
                 self._pool.leave_behind()  # whoever ran them has waited for them as long as it would
                 self._home.buffers.clear()
+
+    def _spill(self, most: int) -> None:
+        """Have kept tiles of other runs leave memory for this one; if their disk is full they stay."""
+        try:
+            spill_rooms(most)
+        except StoreError as error:
+            logger.warning("tiles of kept factors stay in memory, beyond what is allowed: %s", str(error))
 
     def forget(self, spec: ArraySpec, ref: TileRef) -> None:
         for tile in spec.tiles_with(ref):
