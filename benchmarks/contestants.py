@@ -167,9 +167,14 @@ def _meminfo(name: str) -> int:
 
 @contextmanager
 def scratch() -> Iterator[str]:
-    """Hand out a folder for matrices, also for temporaries, and remove it."""
+    """Hand out a folder for matrices, and remove it.
+
+    Temporaries are where a user has them who has set nothing: in memory if a run is short, or in the cache
+    folder, which is here.
+    """
     folder = tempfile.mkdtemp(prefix="wrenla-bench-", dir=os.environ.get("WRENLA_BENCH_DIR"))
-    os.environ["WRENLA_STORE"] = folder + "/runs"
+    os.environ.pop("WRENLA_STORE", None)
+    os.environ["XDG_CACHE_HOME"] = folder + "/cache"
     try:
         yield folder
     finally:

@@ -86,14 +86,14 @@ def test_no_worker_at_all_is_an_error_with_a_name(monkeypatch: pytest.MonkeyPatc
 def test_told_to_stop_while_the_worker_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = tmp_path / "slow"
     slow.mkdir()
-    (slow / "sitecustomize.py").write_text("import time; time.sleep(20)")
+    (slow / "sitecustomize.py").write_text("import time; time.sleep(8)")
     monkeypatch.setenv("PYTHONPATH", str(slow))
     mark = tmp_path / "mark"
     with wl.LocalExecutor(1, allowed_mem="600 MiB") as executor:
         future = executor.submit(mark.write_text, "began")
         time.sleep(0.3)
         executor.calls.stop(grace=0.1)
-        assert isinstance(future.exception(timeout=10), Cancelled)
+        assert isinstance(future.exception(timeout=6), Cancelled)
     assert not mark.exists()
 
 
