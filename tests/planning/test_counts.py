@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from wrenla.algorithms.assemble import block, copy, full, rechunk, take
-from wrenla.algorithms.factorizations.block_lu import block_lu, block_solve, mixed
+from wrenla.algorithms.factorizations.block_lu import between_butterflies, block_lu, block_solve
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.factorizations.lu import lu
 from wrenla.algorithms.gram import gram
@@ -216,7 +216,7 @@ def test_substitution_by_blocks(N: int, R: int, adjoint: bool, stored: Stored, p
 
 @pytest.mark.parametrize("N", [1, 3])
 def test_butterflies(N: int, stored: Stored, plan_of: PlanOf) -> None:
-    plan = plan_of(mixed(stored(N * B, N * B, B), 1, 2), cut=UNCUT)
+    plan = plan_of(between_butterflies(stored(N * B, N * B, B), 1, 2), cut=UNCUT)
     assert plan.kernels["butterfly"] == 2 * N
 
 

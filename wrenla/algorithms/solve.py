@@ -23,6 +23,7 @@ from wrenla.vocabulary import Solver
 __all__ = [
     "System",
     "bare_factor",
+    "check_sides",
     "cho_solve",
     "det",
     "det_lu",
@@ -62,10 +63,7 @@ def system(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> 
     """Return how A X = B is solved, by the known or claimed structure of A; a claim is checked in data."""
     if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
         raise ValueError(f"solve: the matrix must be square, not {A.grid.shape}")
-    if B.ndim not in (1, 2) or B.grid.shape[0] != A.grid.shape[0]:
-        raise ValueError(
-            f"solve: {A.grid.shape[0]} equations, but a right-hand side of shape {B.grid.shape[: B.ndim]}"
-        )
+    check_sides(A.grid.shape[0], B)
     if solver not in ("lower", "upper"):
         refuse_factor("solve", A)
     kind, whole = _kind(A, solver), A
@@ -83,6 +81,12 @@ def system(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> 
         case _:
             return System(kind, A, whole, B)
     return System(kind, _as_precise(A, B), whole, B)
+
+
+def check_sides(n: int, B: Node) -> None:
+    """Refuse what is no right-hand side of so many equations, and not several."""
+    if B.ndim not in (1, 2) or B.grid.shape[0] != n:
+        raise ValueError(f"solve: {n} equations, but a right-hand side of shape {B.grid.shape[: B.ndim]}")
 
 
 def solve(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> Node:

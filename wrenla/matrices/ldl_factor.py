@@ -7,7 +7,7 @@ from typing import Any, Literal, NoReturn
 from wrenla.algorithms import solve as systems
 from wrenla.algorithms.assemble import copy
 from wrenla.algorithms.elementwise import elementwise
-from wrenla.algorithms.factorizations.block_lu import Mirrored, slogdet_mixed
+from wrenla.algorithms.factorizations.block_lu import Mirrored, slogdet_by_blocks
 from wrenla.algorithms.factorizations.lu import identity
 from wrenla.algorithms.flips import flip
 from wrenla.algorithms.procedure import Cell, memoized, results_of
@@ -21,7 +21,7 @@ from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.one_norm import rcond_of
 from wrenla.matrices.operands import Operand, as_node
 from wrenla.planning.expression import Node, result_dtype
-from wrenla.procedures.inverse import DeterminantMixed
+from wrenla.procedures.inverse import DeterminantByBlocks
 from wrenla.procedures.solve import solved_by_butterflies
 from wrenla.procedures.ways import SEEDS, butterfly_factor, by_butterflies
 from wrenla.tracebacks import short_methods
@@ -85,8 +85,7 @@ class LDLFactor:
         """
         op, n = trans_of(trans), self.shape[0]
         B = as_node(b, rows=self._factor.grid.tile[0])
-        if B.ndim not in (1, 2) or B.grid.shape[0] != n:
-            raise ValueError(f"solve: {n} equations, but a right-hand side of shape {B.grid.shape[: B.ndim]}")
+        systems.check_sides(n, B)
         if op == ("T" if self._kind == "hermitian" else "C"):  # this one is the conjugate of A
             return BigMatrix(flip(self._solved(flip(B, "R")), "R"))
         return BigMatrix(self._solved(B))
@@ -112,8 +111,8 @@ class LDLFactor:
         return BigMatrix(elementwise("multiply", sign, elementwise("exp", logabs)))
 
     def _slogdet(self) -> tuple[Node, ...]:
-        found = slogdet_mixed(self._factor, SEEDS[self._kind][0])
-        return results_of(DeterminantMixed(), *found, self._claimed) if min(self.shape) else found
+        found = slogdet_by_blocks(self._factor, SEEDS[self._kind][0])
+        return results_of(DeterminantByBlocks(), *found, self._claimed) if min(self.shape) else found
 
     def inv(self) -> BigMatrix:
         """Return the inverse of A: each column is a solution, looked at."""

@@ -131,8 +131,7 @@ class LUFactor:
         if m != n:
             raise ValueError(f"solve: the matrix must be square, not {m} × {n}")
         B = as_node(b, rows=self.lu._node.grid.tile[0])
-        if B.ndim not in (1, 2) or B.grid.shape[0] != n:
-            raise ValueError(f"solve: {n} equations, but a right-hand side of shape {B.grid.shape[: B.ndim]}")
+        systems.check_sides(n, B)
         if self._matrix is None or not self._sizes or not min(B.grid.shape):
             return BigMatrix(lu_solve(self._factors, B, op))
         args = (*self._factors, *self._sizes, flip(self._matrix, op), B)

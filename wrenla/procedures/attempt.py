@@ -46,6 +46,9 @@ GOOD = 1.0
 _MOST_STEPS = 10
 """Steps of refinement at most. Each has to halve the residual, and one or two are mostly enough."""
 
+_UNSCALED = 0.75
+"""Largest entry for which a right-hand side is not scaled: its power of two is 1."""
+
 _NARROW = 64
 """Right-hand sides up to which the vectors of the condition estimate are solved for beside them."""
 
@@ -113,14 +116,13 @@ class Attempt:
 def attempt(way: Way, A: Node, B: Node, sides: Array | None = None) -> Asking[Attempt]:
     """Factor and solve in one run, with all that tells how good the solution is.
 
-    `sides` are the largest entries of the right-hand sides; a factor of half the precision needs them. If the
-    way is not certain, B is what `with_starts` returns.
+    `sides` are what `with_starts` returns, if B is that, too.
     """
     (n, k), edge, dtype = B.grid.shape, way.factor[0].grid.tile[0], way.factor[0].dtype
     known = np.ones(k) if sides is None else sides
     C, S = way.rounded(B, known), starts(n, edge, dtype)
     t = S.grid.shape[1]
-    if not way.certain:
+    if sides is not None:
         X = way.solve(way.factor, C)
         Y = take(X, slice(n), slice(k - t, k), (edge, t))
     elif k <= _NARROW:  # the factor is read once for both
@@ -152,21 +154,36 @@ def attempt(way: Way, A: Node, B: Node, sides: Array | None = None) -> Asking[At
     return Attempt(way, found[:size], norms, X, R, r, x, growth, rcond)
 
 
-def with_starts(way: Way, B: Node) -> Node:
+def with_starts(way: Way, B: Node, sides: Array | None = None) -> tuple[Node, Array]:
     """Return right-hand sides, and beside them the vectors that the estimate of the condition begins with.
 
     They tell how far a factor is from A where B does not: it may be zero, or in the range of a singular A.
+
+    Parameters
+    ----------
+    way : Way
+    B : Node
+    sides : ndarray, optional
+        Largest entries of B, which a factor of half the precision scales by.
+
+    Returns
+    -------
+    Node
+    ndarray
+        What its columns are scaled by.
     """
     (n, k), edge = B.grid.shape, way.factor[0].grid.tile[0]
     S = starts(n, edge, way.factor[0].dtype)
-    width = k + S.grid.shape[1]
-    return block([[B, S]], (edge, width if width <= _NARROW else B.grid.tile[1]))
+    t = S.grid.shape[1]
+    asked = block([[B, S]], (edge, k + t if k + t <= _NARROW else B.grid.tile[1]))
+    return asked, np.append(np.ones(k) if sides is None else sides, np.full(t, _UNSCALED))
 
 
-def of_columns(found: Attempt, B: Node) -> Attempt:
+def of_columns(found: Attempt, B: Node) -> Asking[Attempt]:
     """Return an attempt for `with_starts` of B as one for B alone."""
     (n, k), edge = B.grid.shape, found.X.grid.tile[0]
     X, R = (take(each, slice(n), slice(k), (edge, B.grid.tile[1]), B.ndim) for each in (found.X, found.R))
+    (X,) = yield [X]
     norms = found.norms._replace(sides=found.norms.sides[:k])
     return replace(found, X=X, R=R, r=found.r[:k], x=found.x[:k], norms=norms)
 

@@ -21,7 +21,7 @@ from wrenla.procedures.ways import largest_of_u
 from wrenla.run.conditioning import warn_growth
 from wrenla_handler.linalg_errors import NotFiniteError
 
-__all__ = ["Determinant", "DeterminantMixed", "det", "inv", "slogdet"]
+__all__ = ["Determinant", "DeterminantByBlocks", "det", "inv", "slogdet"]
 
 
 def inv(A: Node) -> Node:
@@ -112,7 +112,7 @@ class Determinant(Procedure):
 
 
 @dataclass(frozen=True)
-class DeterminantMixed(Procedure):
+class DeterminantByBlocks(Procedure):
     """Sign and logarithm of a determinant that block factors tell; by LU if one of their tiles is singular.
 
     Its arguments are sign and logarithm by the block factors, and A.

@@ -20,7 +20,7 @@ from wrenla.planning.expression import Description, Node, result_dtype
 from wrenla.procedures.attempt import attempt, of_columns, refine, with_starts
 from wrenla.procedures.choice import butterflies_win
 from wrenla.procedures.gmres import estimate_condition, refine_by_gmres
-from wrenla.procedures.trusted import GROWTH, accepted, in_short, refuse_not_finite, trusted
+from wrenla.procedures.trusted import FAILED, GROWTH, accepted, in_short, refuse_not_finite, trusted
 from wrenla.procedures.ways import (
     HALF,
     Way,
@@ -34,8 +34,6 @@ from wrenla.procedures.ways import (
 from wrenla.vocabulary import Solver
 from wrenla_handler.linalg_errors import (
     NotFiniteError,
-    NotPositiveDefiniteError,
-    SingularMatrixError,
 )
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Op
@@ -89,7 +87,7 @@ def solve(
 
 def solved_by_butterflies(kind: Solver, factor: Node, claimed: Node, A: Node, B: Node) -> Node:
     """Return X with A X = B by random butterflies; of A twice the first one is what LU would factor."""
-    (X,) = results_of(SolveMixing(kind), factor, claimed, A, B)
+    (X,) = results_of(SolveByButterflies(kind), factor, claimed, A, B)
     return X
 
 
@@ -106,8 +104,17 @@ def has_grown(largest: Any, norms: Any) -> bool:
     return not largest <= GROWTH * norms[2]
 
 
+class _Solving(Procedure):
+    """Procedure whose first argument is a factor, or what is factored, and whose last one is B."""
+
+    def describe(self, *args: Node) -> Sequence[Description]:
+        F, B = args[0], args[-1]
+        grid = Grid(B.grid.shape, (min(F.grid.tile), B.grid.tile[1]))
+        return (Description(grid, result_dtype(F.dtype, B.dtype), "general", B.ndim),)
+
+
 @dataclass(frozen=True)
-class Solve(Procedure):
+class Solve(_Solving):
     """X with A X = B, looked at. Its arguments are the factor, A and B.
 
     The first way is Cholesky or LU with partial pivoting. If the residual is not small, it is refined
@@ -127,9 +134,6 @@ class Solve(Procedure):
         repr=False,
     )
 
-    def describe(self, *args: Node) -> Sequence[Description]:
-        return (_described(args[0], args[-1]),)
-
     def steps(self, *args: Node) -> Steps:
         *factor, A, B = args
         first = by_cholesky(*factor) if self.kind == "pos" else by_lu(LU(*factor), self.kind)
@@ -137,7 +141,7 @@ class Solve(Procedure):
 
 
 @dataclass(frozen=True)
-class SolveMixing(Procedure):
+class SolveByButterflies(_Solving):
     """X with A X = B by random butterflies, looked at. Its arguments are the factor, A twice, and B.
 
     The second A is the one that products read. Uᵀ A V with random butterflies U and V is factored by blocks
@@ -155,9 +159,6 @@ class SolveMixing(Procedure):
         repr=False,
     )
 
-    def describe(self, *args: Node) -> Sequence[Description]:
-        return (_described(args[0], args[-1]),)
-
     def steps(self, *args: Node) -> Steps:
         F, claimed, A, B = args
         ways = lambda: by_butterflies(F, self.kind), lambda: by_lu(lu(claimed), self.kind)
@@ -173,12 +174,12 @@ class SolveAsPlanned(Solve):
         (model,) = yield [Engine()]
         if model is None or not butterflies_win(LU(*factor), A, B, model):
             return (yield from super().steps(*args))
-        mixing = SolveMixing(self.kind)
-        return (yield from mixing.steps(butterfly_factor(A, self.kind), A, A, B))
+        butterflies = SolveByButterflies(self.kind)
+        return (yield from butterflies.steps(butterfly_factor(A, self.kind), A, A, B))
 
 
 @dataclass(frozen=True)
-class SolveFactored(Procedure):
+class SolveFactored(_Solving):
     """X with op(A) X = B by LU factors that are kept; looked at only if entries have grown much in them.
 
     Its arguments are the factors, the largest entry of U, `sizes` of A, op(A) and B. Without growth LU is
@@ -189,9 +190,6 @@ class SolveFactored(Procedure):
     op: Op = "N"
     another: bool = False
     follows: str = field(default="refinement, if entries have grown in LU", init=False, repr=False)
-
-    def describe(self, *args: Node) -> Sequence[Description]:
-        return (_described(args[0], args[-1]),)
 
     def steps(self, *args: Node) -> Steps:
         F, pivots, of_u, of_a, A, B = args
@@ -212,7 +210,7 @@ class SolveFactored(Procedure):
 
 
 @dataclass(frozen=True)
-class SolveMixed(Procedure):
+class SolveMixed(_Solving):
     """X with A X = B by a factor of half the precision, and refinement. Its arguments are A twice, and B.
 
     The second A is the one that products read. Algorithm: LAPACK's dsgesv, each right-hand side with its own
@@ -227,9 +225,6 @@ class SolveMixed(Procedure):
         repr=False,
     )
 
-    def describe(self, *args: Node) -> Sequence[Description]:
-        return (_described(args[0], args[-1]),)
-
     def steps(self, *args: Node) -> Steps:
         claimed, A, B = args
         norms, sides = yield [Fetch(sizes(A)), Fetch(column_maxima(B))]
@@ -238,20 +233,17 @@ class SolveMixed(Procedure):
         given_up: list[str] = []
         try:
             # Vectors of the condition estimate are refined beside B: of a singular A, they do not converge.
-            asked = with_starts(way, B)
-            known = np.append(sides, np.full(asked.grid.shape[1] - len(sides), 0.75))  # which are not scaled
-            every = yield from attempt(way._replace(certain=False), A, asked, known)
+            asked, scaled = with_starts(way, B, sides)
+            every = yield from attempt(way, A, asked, scaled)
             every = yield from refine(every, A, asked, good, most=30, anyway=True)
             told = every.moved < 0.1 and bool((every.errors() <= good).all())
-            found = of_columns(every, B)
+            found = yield from of_columns(every, B)
             if not (found.errors() <= good).all():
                 found = yield from refine_by_gmres(found, A, B, good)
             untold = not told or (found.growth or 0) > GROWTH
             if untold and (found.errors() <= good).all():
                 found = replace(found, rcond=(yield from estimate_condition(found, A, good)))
-            (X,) = yield [found.X]  # a part of others' so far
-            found = replace(found, X=X)
-        except (NotFiniteError, NotPositiveDefiniteError, SingularMatrixError) as error:
+        except FAILED as error:
             yield from refuse_not_finite(A, B)
             given_up.append(f"{way.method}: {in_short(error)}")
         else:
@@ -271,8 +263,3 @@ class SolveMixed(Procedure):
 def _others(A: Node) -> tuple[Callable[[], Way], ...]:
     """Return what is tried where entries grow in LU of A."""
     return partial(by_transposed_lu, A), lambda: by_butterflies(butterfly_factor(A, "general"), "general")
-
-
-def _described(F: Node, B: Node) -> Description:
-    grid = Grid(B.grid.shape, (min(F.grid.tile), B.grid.tile[1]))
-    return Description(grid, result_dtype(F.dtype, B.dtype), "general", B.ndim)

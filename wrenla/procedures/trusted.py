@@ -33,7 +33,10 @@ from wrenla_handler.linalg_errors import (
     SingularMatrixError,
 )
 
-__all__ = ["GROWTH", "accepted", "in_short", "refuse_not_finite", "trusted"]
+__all__ = ["FAILED", "GROWTH", "accepted", "in_short", "refuse_not_finite", "trusted"]
+
+FAILED = NotFiniteError, NotPositiveDefiniteError, SingularMatrixError
+"""Errors of a factorization, after which another one may do."""
 
 GROWTH = 1e4
 """Growth of entries up to which LU is not looked at: residuals are about 1e-4 of it, in HPL's units."""
@@ -46,19 +49,20 @@ def trusted(ways: Sequence[Callable[[], Way]], A: Node, B: Node, given_up: list[
         way, is_last = make(), number == len(ways) - 1
         first_judge, judged = way.certain and not judged, judged or way.certain
         try:
-            asked = B if way.certain else with_starts(way, B)
-            first = yield from attempt(way, A, asked)
+            asked, scaled = (B, None) if way.certain else with_starts(way, B)
+            first = yield from attempt(way, A, asked, scaled)
             good = GOOD if way.certain else 1 / np.sqrt(A.grid.shape[0])
             anyway = not (way.certain or _tells_condition(first))
             found = yield from refine(first, A, asked, good, anyway=anyway)
-        except (NotFiniteError, NotPositiveDefiniteError, SingularMatrixError) as error:
+        except FAILED as error:
             yield from refuse_not_finite(A, B)
             if first_judge and not isinstance(error, NotFiniteError):
                 raise
             given_up.append(f"{way.method}: {in_short(error)}")
             continue
         told = _tells_condition(first, found.moved) and bool((found.errors() <= ACCEPTED).all())
-        found = found if way.certain else of_columns(found, B)
+        if not way.certain:
+            found = yield from of_columns(found, B)
         worst = float(found.errors().max())
         if worst > ACCEPTED or np.isnan(worst):
             yield from refuse_not_finite(A, B)
@@ -75,9 +79,6 @@ def trusted(ways: Sequence[Callable[[], Way]], A: Node, B: Node, given_up: list[
         if (found.growth or 0) > GROWTH or (not told and (found.steps or not way.certain)):
             found = replace(found, rcond=(yield from estimate_condition(found, A, GOOD)))
         if not np.isnan(found.rcond):
-            if not way.certain:
-                (X,) = yield [found.X]  # a part of others' so far
-                found = replace(found, X=X)
             return accepted(found, given_up)
         given_up.append(f"{way.method}: other right-hand sides are not solved for")
     raise LinAlgError(
@@ -100,6 +101,7 @@ def _tells_condition(first: Attempt, moved: float = np.inf) -> bool:
 
 
 def in_short(error: LinAlgError) -> str:
+    """Return why a way was given up, for the report."""
     match error:
         case NotPositiveDefiniteError():
             return f"not positive definite in it (leading minor of order {error.minor})"
@@ -110,6 +112,7 @@ def in_short(error: LinAlgError) -> str:
 
 
 def accepted(found: Attempt, given_up: Sequence[str]) -> Outcome:
+    """Return the end of a procedure that has found a solution; warn if A is nearly singular."""
     if found.rcond < np.finfo(found.X.dtype).eps:
         warn_ill_conditioned(f"rcond is about {found.rcond:.3g}")
     return Outcome([found.X], partial(_report, found, tuple(given_up)))

@@ -11,7 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla.algorithms.assemble import copy, rechunk
-from wrenla.algorithms.factorizations.block_lu import Symmetry, block_lu, block_solve, butterfly, mixed
+from wrenla.algorithms.factorizations.block_lu import (
+    Symmetry,
+    between_butterflies,
+    block_lu,
+    block_solve,
+    butterfly,
+)
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.factorizations.lu import LU, lu, lu_solve, trapezoid
 from wrenla.algorithms.reductions import norm
@@ -175,7 +181,7 @@ def by_butterflies(F: Node, kind: Solver) -> Way:
 def butterfly_factor(A: Node, kind: Solver) -> Node:
     """Return block factors of A that random butterflies have mixed: Uᵀ A V = L U, or L D Lᴴ with U = V."""
     symmetry = _SYMMETRY.get(kind, "general")
-    return block_lu(mixed(A, *SEEDS[symmetry]), symmetry)
+    return block_lu(between_butterflies(A, *SEEDS[symmetry]), symmetry)
 
 
 def in_half_precision(A: Node, kind: Solver, largest: float) -> Way:

@@ -207,7 +207,8 @@ def execute(
             _forget_own(executor, arrays, folder)
     for other in folders_of(originals.values()):
         other.resumable = False
-    _forget_own(executor, arrays, folder)
+    if folder.room is None:
+        _forget_own(executor, arrays, folder)
     conditioning.warn()
 
 

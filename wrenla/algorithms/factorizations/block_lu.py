@@ -22,7 +22,15 @@ from wrenla_handler.tiles.arrays import Bundle
 from wrenla_handler.tiles.task import Task
 from wrenla_kernels import butterfly_logdet
 
-__all__ = ["Mirrored", "Symmetry", "block_lu", "block_solve", "butterfly", "mixed", "slogdet_mixed"]
+__all__ = [
+    "Mirrored",
+    "Symmetry",
+    "between_butterflies",
+    "block_lu",
+    "block_solve",
+    "butterfly",
+    "slogdet_by_blocks",
+]
 
 Mirrored: TypeAlias = Literal["hermitian", "symmetric"]
 Symmetry: TypeAlias = Literal["general", "hermitian", "symmetric"]
@@ -38,7 +46,7 @@ def butterfly(A: Node, seed: int, *, transposed: bool = False) -> Node:
     return make(Butterfly(seed, _DEPTH, transposed), A)
 
 
-def mixed(A: Node, left: int, right: int) -> Node:
+def between_butterflies(A: Node, left: int, right: int) -> Node:
     """Return Uᵀ A V with the butterflies of two seeds."""
     edge = min(A.grid.tile)
     A = butterfly(rechunk(A, (edge, edge)), left, transposed=True)
@@ -66,7 +74,7 @@ def block_solve(F: Node, B: Node, adjoint: bool = False) -> Node:
     return make(SolveBlocks("upper", True), H, make(SolveBlocks("lower", False), H, B))
 
 
-def slogdet_mixed(F: Node, seed: int) -> tuple[Node, Node]:
+def slogdet_by_blocks(F: Node, seed: int) -> tuple[Node, Node]:
     """Return sign and logarithm of |det A|, given `block_lu` of Wᵀ A W for the butterfly W of a seed."""
     sign, logabs = slogdet_of_tiles(F)  # of the inverses
     W = butterfly_logdet(seed, _DEPTH, F.grid.shape[0])
