@@ -13,6 +13,7 @@ import wrenla as wl
 from tests.processes import open_files
 from tests.settings import own_settings_in
 from tests.waiting import until
+from wrenla.planning import plan as plan_module
 from wrenla.workspace import lease as lease_module
 from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.s3.client import close_clients
@@ -23,6 +24,12 @@ from wrenla_handler.stores.urls import open_store
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's settings but ours, and a place of our own for temporaries."""
     own_settings_in(tmp_path, monkeypatch, store="runs")
+
+
+@pytest.fixture
+def no_kept_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No plans of tests before, which would take memory away from this one's tiles."""
+    monkeypatch.setattr(plan_module, "_KNOWN", {})
 
 
 @pytest.fixture

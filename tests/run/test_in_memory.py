@@ -134,6 +134,7 @@ def test_room_and_tasks_fit_into_the_allowed_memory(root: str) -> None:
         assert plan.room < executor.model.tile_bytes
 
 
+@pytest.mark.usefixtures("no_kept_plans")
 def test_cache_leaves_the_memory_that_tiles_may_take(executor: wl.LocalExecutor, root: str) -> None:
     plan = wl.plan(positive().cholesky(), executor=executor)
     limits = set()

@@ -214,7 +214,8 @@ def test_blas_threads_as_asked_for(matrix: wl.BigMatrix) -> None:
     assert set(seen) == {2}
 
 
-def test_tile_cache_stays_within_allowed_mem(tmp_path: Path, matrix: wl.BigMatrix) -> None:
+@pytest.mark.usefixtures("no_kept_plans")
+def test_tile_cache_stays_within_allowed_mem(tmp_path: Path) -> None:
     n, tile = 1200, 200
     with wl.LocalExecutor(2, allowed_mem="64 MiB") as executor:
         A = wl.random((n, n), tile=tile).gram().shift(float(n)).save(tmp_path / "A", executor)
