@@ -7,15 +7,13 @@ tiles) only saves time.
 from __future__ import annotations
 
 import gc
-import importlib.metadata
 import json
 import logging
 import math
 import os
-import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -23,22 +21,23 @@ import msgspec
 
 from wrenla_handler.calls.broadcast import forget_values, keep_at_most
 from wrenla_handler.calls.capture import CopiedOutput, Printed
-from wrenla_handler.calls.failure import Failure
+from wrenla_handler.calls.failure import packed_failure
 from wrenla_handler.calls.memory import PeakMemory
 from wrenla_handler.calls.messages import VERSION, Request, Response
 from wrenla_handler.calls.runner import Runner
 from wrenla_handler.errors import EventError
 from wrenla_handler.probe import probe
-from wrenla_handler.serialize.blobs import Packed, dump, pack, size
+from wrenla_handler.serialize.blobs import Packed, size
 from wrenla_handler.serialize.lines import here_first
 from wrenla_handler.serialize.modules import Finder
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.messages import TaskAnswer, TaskOutcome, TaskRequest
 from wrenla_handler.tiles.spill import SpillFiles
 from wrenla_handler.tiles.worker import Worker
+from wrenla_handler.versions import versions
 from wrenla_kernels import blas_threads, scipy_blas_info
 
-__all__ = ["handle", "packages", "threads_of"]
+__all__ = ["handle", "threads_of"]
 
 _MB = 1 << 20
 _PER_CPU, _MOST_CPUS = 1769, 6
@@ -60,8 +59,6 @@ _TOLD = 64 << 10
 """Bytes of what functions of tiles print that are told: the end of it."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-
-_PACKAGES = ("wrenla", "numpy", "scipy", "cloudpickle")
 
 
 def handle(event: Any, context: Any) -> Any:
@@ -103,11 +100,6 @@ def threads_of(memory: int) -> int:
     (1, 1, 2, 6)
     """
     return min(_MOST_CPUS, max(1, math.ceil(memory / _PER_CPU)))
-
-
-def packages() -> dict[str, str]:
-    """Return the versions that must be the same on both sides."""
-    return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 class _Environment:
@@ -193,7 +185,7 @@ class _Environment:
             try:
                 return worker.run(request.tasks[number], request.arrays)
             except Exception as error:
-                return _failed(error, _ANSWER // len(request.tasks))
+                return packed_failure(error, _ANSWER // len(request.tasks))
             finally:
                 longest = max(longest, time.monotonic() - begun)
 
@@ -220,7 +212,7 @@ class _Environment:
         room = self._room()
         if room is None or nbytes <= room:
             return None
-        return _failed(
+        return packed_failure(
             MemoryError(
                 f"{what} needs {nbytes >> 20} MiB, but of the function's {self._memory} MB there are "
                 f"{max(0, room) >> 20} MiB left: use smaller pieces, or more memory (wrenla deploy --memory)"
@@ -231,20 +223,11 @@ class _Environment:
         return {
             "version": VERSION,
             "kind": "pong",
-            "python": platform.python_version(),
-            "packages": packages(),
+            **versions(),
             "blas": {key: value for key, value in asdict(scipy_blas_info()).items() if key != "filepath"},
             "memory": self._memory,
             "worker": self._callee.name,
         }
-
-
-def _failed(error: Exception, most: int = _ANSWER) -> Packed:
-    """Return a failure that travels inside the message, as text only if it is larger than so many bytes."""
-    failure = Failure.of(error)
-    if len(failure.pickled) > most // 2:
-        failure = replace(failure, pickled=b"")
-    return pack(dump(failure), lambda number, part: "", inline=_ANSWER)
 
 
 def _files(folder: str) -> SpillFiles | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from wrenla_handler.calls.messages import Request
 from wrenla_handler.calls.runner import Runner
-from wrenla_handler.lambda_entry import packages
+from wrenla_handler.versions import packages
 
 REPORT = (
     "START RequestId: 1 Version: $LATEST\n{output}END RequestId: 1\n"

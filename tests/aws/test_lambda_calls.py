@@ -160,9 +160,9 @@ def test_the_workers_own_limit(stub: Endpoint, make: Make) -> None:
 
 
 def called_failure() -> Any:
-    from wrenla_handler.lambda_entry import _failed
+    from wrenla_handler.calls.failure import packed_failure
 
-    return msgspec.to_builtins(_failed(RuntimeError("still running")))
+    return msgspec.to_builtins(packed_failure(RuntimeError("still running")))
 
 
 def test_the_functions_own_limit_has_a_remedy(stub: Endpoint, make: Make) -> None:

@@ -13,7 +13,7 @@ _MOST = 400 << 20
 
 _STUB = """
 import asyncio, json, sys
-from wrenla_handler.lambda_entry import packages
+from wrenla_handler.versions import packages
 from wrenla_handler.serialize.blobs import dump, pack
 from wrenla_handler.calls.messages import Response
 import platform

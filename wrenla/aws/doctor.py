@@ -18,7 +18,8 @@ from wrenla.aws.resolve import resolve
 from wrenla.aws.resources.function import find_function
 from wrenla.aws.resources.lifecycle import DAYS, Lifecycle
 from wrenla.aws.spec import DeploySpec, ResolvedSpec, bucket_args
-from wrenla.executors.aws_lambda.handshake import PING, differences
+from wrenla.executors.aws_lambda.handshake import PING
+from wrenla.executors.transport.versions import differences
 from wrenla_handler.aws_errors import error_status, is_not_accepted
 from wrenla_kernels import OLD_CORES
 

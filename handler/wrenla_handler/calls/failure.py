@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import pickle
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wrenla_handler.errors import WrenlaError
+from wrenla_handler.serialize.blobs import Packed, dump, pack
 from wrenla_handler.serialize.pickling import Pickler, reduced_exception
 
-__all__ = ["Failure", "RemoteError", "RemoteTraceback"]
+__all__ = ["Failure", "RemoteError", "RemoteTraceback", "packed_failure"]
 
 _LIMIT = 64 << 10
 """Characters of a message or a traceback that travel."""
+
+_MOST = 4 << 20
+"""Bytes of a failure that travel: what Lambda takes as an answer, in base 64, is 6 MB."""
 
 
 class RemoteTraceback(Exception):
@@ -144,3 +148,11 @@ def _pickled(error: BaseException) -> bytes:
         return pickled if type(pickle.loads(pickled)) is type(error) else b""
     except Exception:
         return b""
+
+
+def packed_failure(error: BaseException, most: int = _MOST) -> Packed:
+    """Return a failure that travels inside a message, as text only if it is larger than so many bytes."""
+    failure = Failure.of(error)
+    if len(failure.pickled) > most // 2:
+        failure = replace(failure, pickled=b"")
+    return pack(dump(failure), lambda number, part: "", inline=_MOST)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import threading
 import time
 from collections.abc import Mapping
@@ -22,10 +21,10 @@ from wrenla.errors import (
 from wrenla.executors.aws_lambda.budget import Budget
 from wrenla.executors.aws_lambda.client import Function, Reply
 from wrenla.executors.aws_lambda.rate_limiter import backoff
+from wrenla.executors.transport.versions import differences
 from wrenla_handler.calls.messages import VERSION
-from wrenla_handler.lambda_entry import packages
 
-__all__ = ["PING", "Handshake", "compared", "differences"]
+__all__ = ["PING", "Handshake", "compared"]
 
 PING: Mapping[str, Any] = {"version": VERSION, "kind": "ping"}
 """The event that a function answers with what it is."""
@@ -162,18 +161,6 @@ def compared(pong: Any, name: str) -> Mapping[str, Any]:
     if different := differences(found):
         raise VersionError(f"{name}: {'; '.join(different)}; run: wrenla deploy")
     return found
-
-
-def differences(pong: Mapping[str, Any]) -> list[str]:
-    """Return each version that a function has answered and that is another one here."""
-    here, there = packages(), pong["packages"]
-    different = [
-        f"{what} {there.get(what)} there, {here[what]} here" for what in here if here[what] != there.get(what)
-    ]
-    minor = [text.rpartition(".")[0] for text in (str(pong.get("python")), platform.python_version())]
-    if minor[0] != minor[1]:
-        different.insert(0, f"Python {minor[0]} there, {minor[1]} here")
-    return different
 
 
 def _parsed(body: bytes) -> Any:
