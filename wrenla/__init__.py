@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from wrenla.executors.aws_lambda.prices import Prices
     from wrenla.executors.base import Executor, set_executor
     from wrenla.executors.calls.future import Future
+    from wrenla.executors.dask.executor import DaskExecutor
     from wrenla.executors.default import default_executor, store
     from wrenla.executors.local.executor import LocalExecutor
     from wrenla.executors.map_api.stored_objects import StoredObject, objects
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BigMatrix",
+    "DaskExecutor",
     "Executor",
     "Future",
     "LambdaExecutor",
@@ -66,6 +68,7 @@ _PLACES = {
     "wrenla.executors.base": "Executor set_executor",
     "wrenla.executors.default": "default_executor store",
     "wrenla.executors.calls.future": "Future",
+    "wrenla.executors.dask.executor": "DaskExecutor",
     "wrenla.executors.local.executor": "LocalExecutor",
     "wrenla.executors.aws_lambda.prices": "Prices",
     "wrenla.matrices.matrix": "BigMatrix",

@@ -16,7 +16,7 @@ from wrenla.executors.transport.reachable import ReachingPickler
 from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla_handler.serialize.blobs import dump
 from wrenla_handler.stores.base import Reach
-from wrenla_handler.stores.urls import open_store
+from wrenla_handler.stores.urls import open_store, reach_of
 
 LOCK = threading.Lock()
 
@@ -134,16 +134,16 @@ def test_other_machines_see_shared_folders_only(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("WRENLA_STORE", str(tmp_path / "calls"))
     scratch = ScratchSpace("calls-0123456789ab", Reach.SHARED)
     with pytest.raises(ReachError, match=r"texts/a: .*other machines.*WRENLA_SHARED_FOLDERS"):
-        dump([reader], ReachingPickler, modules=set(), reach=Reach.SHARED)
+        dump([reader], ReachingPickler, modules=set(), reach=Reach.SHARED, reach_of=reach_of)
     with pytest.raises(ReachError, match=r"calls: .*other machines.*WRENLA_SHARED_FOLDERS"):
         scratch.send([bytes(100)], "arguments", inline=0)
     monkeypatch.setenv("WRENLA_SHARED_FOLDERS", str(tmp_path))
-    assert dump([reader], ReachingPickler, modules=set(), reach=Reach.SHARED)
+    assert dump([reader], ReachingPickler, modules=set(), reach=Reach.SHARED, reach_of=reach_of)
     (blob,) = scratch.send([bytes(100)], "arguments", inline=0)
     assert scratch.fetch(blob.key) == bytes(100)
     scratch.close()
     with pytest.raises(ReachError, match=r"functions on AWS"):
-        dump([reader], ReachingPickler, modules=set(), reach=Reach.ANYWHERE)
+        dump([reader], ReachingPickler, modules=set(), reach=Reach.ANYWHERE, reach_of=reach_of)
 
 
 def test_readers_that_are_seen(processes: wl.LocalExecutor, in_memory: str, tmp_path: Path) -> None:

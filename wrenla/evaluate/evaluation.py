@@ -165,7 +165,7 @@ class _Evaluation:
 
     def check_place(self, url: str) -> None:
         """Refuse to save where the workers cannot write."""
-        check_place(url, self._options.settings.shared_folders, self.executor.reach)
+        check_place(url, self._options.settings.shared_folders, self.executor)
 
     def _count(self, event: Event) -> None:
         if isinstance(event, RunFinished):

@@ -16,6 +16,7 @@ import numpy as np
 from wrenla.executors.map_api.executor import CallingExecutor
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.stores.base import Reach
+from wrenla_handler.stores.urls import reach_of
 from wrenla_handler.tiles.arrays import ArraySpec, TileRef
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.reader import Report, TileReader
@@ -161,6 +162,17 @@ class Executor(CallingExecutor):
     @abstractmethod
     def home(self) -> TileReader:
         """Reader in this process, to gather results."""
+
+    def reach_of(self, url: str, shared: str = "") -> Reach:
+        """Return how far away what is at an address can be seen, as far as these workers are concerned.
+
+        Parameters
+        ----------
+        url : str
+        shared : str
+            Folders that several machines have, as in ``PATH``.
+        """
+        return reach_of(url, shared)
 
     def numerics(self) -> dict[str, Any]:
         """Return what the bits of results depend on: BLAS as the workers have it, and NumPy."""

@@ -157,7 +157,7 @@ def execute(
     )
     plan.check()
     urls = [target.url for target in targets if target.url]
-    check_reach(plan, originals, urls, root, shared, executor.reach)
+    check_reach(plan, originals, urls, root, shared, executor)
     places = claimed()
     folder = opened(_run_key(targets))
     arrays: dict[str, ArraySpec] = {}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from wrenla.errors import ReachError
+from wrenla.executors.base import Executor
 from wrenla.planning.expression import Leaf, Node
 from wrenla.planning.plan import Plan
 from wrenla_handler.stores.base import Reach
-from wrenla_handler.stores.urls import reach_of
 from wrenla_handler.tiles.arrays import HostArray, StoredArray
 
 __all__ = ["check_place", "check_reach"]
@@ -26,12 +26,13 @@ def check_reach(
     places: Sequence[str],
     root: str,
     shared: str,
-    reach: Reach,
+    executor: Executor,
 ) -> None:
     """Refuse data and places that the workers cannot see, before anything has begun."""
+    reach, reach_of = executor.reach, executor.reach_of
     away, also = _in_words(reach)
     for url in places:
-        check_place(url, shared, reach)
+        check_place(url, shared, executor)
     seen: dict[str, Reach] = {}
     for name in plan.graph.tiles.arrays:
         op = originals[name].op
@@ -59,10 +60,10 @@ def _in_words(reach: Reach) -> tuple[str, str]:
     return f"the executor's workers are further away ({reach!s})", also
 
 
-def check_place(url: str, shared: str, reach: Reach) -> None:
+def check_place(url: str, shared: str, executor: Executor) -> None:
     """Refuse to save where the workers cannot write."""
-    away, also = _in_words(reach)
-    if reach_of(url, shared) < reach:
+    away, also = _in_words(executor.reach)
+    if executor.reach_of(url, shared) < executor.reach:
         raise ReachError(
             f"{url}: {away} and cannot write there: save the matrix where they can, e.g. "
             f'matrix.save("s3://bucket/name"){also}, or compute it here: executor=wrenla.LocalExecutor()'

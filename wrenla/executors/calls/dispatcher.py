@@ -53,7 +53,6 @@ class Dispatcher:
 
     def __init__(self, channels: int, transport: Transport, name: str) -> None:
         self.transport = transport
-        self.channels = channels
         self.process = os.getpid()
         self._name = name
         self._number = itertools.count(1)
@@ -67,6 +66,15 @@ class Dispatcher:
         self._stopping = 0  # threads that wait for attempts to end
         self._timer = Timer()
         self._showing = transport.showing = Showing(channels, self._is_alone)
+
+    def resize(self, channels: int) -> None:
+        """Have another number of workers from now on: more begin if calls wait, or some end when idle."""
+        self._tell(self._state.resized, channels)
+
+    @property
+    def channels(self) -> int:
+        """Calls that run at the same time."""
+        return self._state.most
 
     def new_future(self) -> Future[Any]:
         """Return the future of a call to come."""

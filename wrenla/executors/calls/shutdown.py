@@ -17,11 +17,11 @@ _open_calls: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
 """Calls that may be under way: the threads that carry them out hold them."""
 
 
-def let_go(calls: Dispatcher, home: Worker, pool: TileThreads | None = None) -> None:
+def let_go(calls: Dispatcher, home: Worker, tiles: TileThreads | Dispatcher | None = None) -> None:
     """End an executor that nobody uses any more, when its calls have ended, and without waiting for them."""
     calls.shutdown(wait=False)
-    if pool is not None:
-        pool.shutdown(wait=False)
+    if tiles is not None:
+        tiles.shutdown(wait=False)
     home.close()
 
 

@@ -115,6 +115,9 @@ class State:
         self.idle.discard(worker)
         if worker not in self.working:  # it was given up
             return [do.Leave()]
+        if len(self.working) > self.most:
+            self.working.discard(worker)  # at once, or the next ones would leave, too
+            return [do.Leave()]
         while self.queue:
             call = self.queue.popleft()
             if not call.ended:
@@ -200,6 +203,14 @@ class State:
         return actions
 
     # workers
+
+    def resized(self, most: int) -> list[Action]:
+        """Have another number of workers: for calls that wait, or until those that are too many are idle."""
+        actions: list[Action] = [do.Wake(every=True)] if len(self.working) > most else []
+        self.most = most
+        for _ in range(min(len(self.queue), max(0, most - len(self.working)))):
+            self._hire(actions)
+        return actions
 
     def not_hired(self, hire: do.Hire, error: RuntimeError) -> list[Action]:
         """Do without a worker. Raises the error for whoever submits, if there is no other worker."""

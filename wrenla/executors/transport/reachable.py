@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wrenla.config import settings
@@ -37,18 +37,23 @@ class ReachingPickler(NamingPickler):
     ----------
     reach : Reach
         How far away the workers are.
+    reach_of : callable
+        Returns how far away an address is seen, as that of the executor.
     """
 
-    def __init__(self, file: Any, *, reach: Reach, **more: Any) -> None:
+    def __init__(
+        self, file: Any, *, reach: Reach, reach_of: Callable[[str, str], Reach], **more: Any
+    ) -> None:
         super().__init__(file, **more)
         self._reach = reach
+        self._reach_of = reach_of
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, StoredObject):
             offered = _reach_of(obj.root)
             if offered < self._reach:
                 # only now, as reading the settings for each of many inputs takes long
-                offered = reach_of(obj.root, settings().shared_folders)
+                offered = self._reach_of(obj.root, settings().shared_folders)
             if offered < self._reach:
                 raise ReachError(f"{obj.url}: {_UNSEEN[self._reach]}")
         return super().reducer_override(obj)

@@ -102,7 +102,7 @@ class RemoteTransport:
         """Pickle a function, once for all calls that get it."""
         needs: set[str] = set()
         try:
-            parts = dump(fn, ReachingPickler, modules=needs, reach=self.scratch.reach)
+            parts = self._dump(fn, needs)
         except Exception as error:
             error.add_note(f"while pickling the function {label}, to send it to a worker")
             if not isinstance(error, ReachError):  # which names the object
@@ -117,13 +117,17 @@ class RemoteTransport:
             return SentArguments(self.scratch.send([pickle.dumps((positional, keywords), 5)], "arguments"))
         needs: set[str] = set()
         try:
-            parts = dump((positional, keywords), ReachingPickler, modules=needs, reach=self.scratch.reach)
+            parts = self._dump((positional, keywords), needs)
         except Exception as error:
             error.add_note(f"while pickling the arguments of a call of {label}, to send them to a worker")
             raise
         packed = self.scratch.send(parts, "arguments")
         shown = short(positional[0] if len(positional) == 1 else positional) if _is_stored(packed) else ""
         return SentArguments(packed, needs=frozenset(needs), shown=shown)
+
+    def _dump(self, obj: Any, needs: set[str]) -> list[Data]:
+        reach, reach_of = self.scratch.reach, self.scratch.reach_of
+        return dump(obj, ReachingPickler, modules=needs, reach=reach, reach_of=reach_of)
 
     def positional(self, arguments: SentArguments) -> Any:
         """Return the positional arguments of a call, or a few words for them: for errors."""

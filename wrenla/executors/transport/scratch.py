@@ -53,11 +53,20 @@ class ScratchSpace:
         How far away the workers are.
     root : callable, optional
         Returns the URL of the store; by default the one of the settings.
+    reach_of : callable, optional
+        Returns how far away an address is seen, as `wrenla_handler.stores.urls.reach_of`.
     """
 
-    def __init__(self, name: str, reach: Reach, root: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        reach: Reach,
+        root: Callable[[], str] | None = None,
+        reach_of: Callable[[str, str], Reach] = reach_of,
+    ) -> None:
         self._name = name
         self.reach = reach
+        self.reach_of = reach_of
         self._root = root or (lambda: settings().store)
         self._folder: Workspace | None = None
         self._refs: set[Ref] = set()
@@ -237,7 +246,7 @@ class ScratchSpace:
                 raise RuntimeError("the executor has been shut down, and what it kept is gone")
             if self._folder is None:
                 root = self._root()
-                if reach_of(root, settings().shared_folders) < self.reach:
+                if self.reach_of(root, settings().shared_folders) < self.reach:
                     raise ReachError(f"{root}: {_UNSEEN[self.reach]}")
                 self._folder = Workspace(root, self._name)
             return self._folder

@@ -1,0 +1,486 @@
+"""Cluster as the driver sees it: workers that fit, what each of them has to do, and who has left."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from wrenla.errors import CallError, Lost, NeverStarted, OutOfMemory, ServiceError, VersionError, WorkerDied
+from wrenla.executors.dask import worker as theirs
+from wrenla.executors.dask.connection import PATIENCE, Connection
+from wrenla.executors.transport.versions import differences
+from wrenla_handler.stores.base import Reach
+from wrenla_handler.stores.urls import folder_of, open_store, reach_of
+
+__all__ = ["Cluster", "Remote"]
+
+logger = logging.getLogger("wrenla.calls")
+
+_LOOK, _LOOK_IDLE = 0.5, 5.0
+"""Seconds between two looks at the workers, while some have work and while none has."""
+
+_PULSE, _UNRESPONSIVE = 5.0, 60.0
+"""Seconds between two questions to a worker that has work, and after which it is not waited for any more."""
+
+_NO_WORKER = 60.0
+"""Seconds for which a call waits for a worker where there is none."""
+
+_TOLD = 0.2
+"""Seconds after which a call that waits for a worker looks whether it is told to stop."""
+
+
+@dataclass(slots=True, eq=False)
+class Remote:
+    """One worker process.
+
+    Attributes
+    ----------
+    address : str
+    facts : mapping
+        What it has said of itself.
+    threads : int
+        Of Dask's that are ours to use.
+    allowed : int
+        Bytes of memory that tile tasks may use there.
+    limit : int
+        Bytes of memory that Dask allows it; 0: no limit.
+    load : int
+        Jobs that it has.
+    """
+
+    address: str
+    facts: Mapping[str, Any]
+    threads: int
+    allowed: int
+    limit: int
+    load: int = 0
+    pilots: dict[int, Any] = field(default_factory=dict)
+    waiting: dict[str, Future[Any]] = field(default_factory=dict)
+    heard: float = field(default_factory=time.monotonic)
+    asked: bool = False
+    dropped: list[tuple[str, int, int, int]] = field(default_factory=list)
+
+
+class Cluster:
+    """Workers of a Dask cluster, for one executor. Ended by `release`, once for each `hold`.
+
+    Parameters
+    ----------
+    connection : Connection
+    name : str
+        Of the executor.
+    most : int, optional
+        Threads of workers that are used at most; as many are asked for, where a cluster grows.
+    allowed : int
+        Bytes of memory that tile tasks may use on each worker; 0: half of Dask's limit.
+    blas : int
+        Threads of BLAS for each tile task.
+    """
+
+    def __init__(
+        self, connection: Connection, name: str, *, most: int | None, allowed: int, blas: int
+    ) -> None:
+        self._connection = connection
+        self.name = name
+        self.changed: Callable[[int], None] = lambda slots: None
+        self._most = most
+        self._allowed = allowed
+        self._blas = blas
+        self._remotes: dict[str, Remote] = {}
+        self._refused: dict[str, str] = {}
+        self._seen: set[str] = set()
+        self._more: list[Any] = []
+        self._number = itertools.count()
+        self._holders = 0
+        self._there = threading.Condition()
+        self._ended = threading.Event()
+        self._monitor = threading.Thread(None, self._watch, f"{name}-monitor", daemon=True)
+        try:
+            self.look()
+            if not self._remotes and not (self._refused or most):
+                self._wait_for_one()
+            if not self._remotes and (self._refused or not most):
+                raise self._none()
+        except BaseException:
+            self._connection.close()
+            raise
+        self._monitor.start()
+
+    # what is there
+
+    @property
+    def address(self) -> str:
+        """Address of the scheduler."""
+        return self._connection.address
+
+    @property
+    def remotes(self) -> list[Remote]:
+        """The workers that are there."""
+        with self._there:
+            return list(self._remotes.values())
+
+    @property
+    def slots(self) -> int:
+        """Jobs that run at the same time."""
+        return max(1, sum(remote.threads for remote in self.remotes) or self._most or 1)
+
+    def reach_of(self, url: str, shared: str = "") -> Reach:
+        """Return how far away an address can be seen; a folder, by asking the workers whether they do."""
+        offered = reach_of(url, shared)
+        if offered != Reach.HOST:
+            return offered
+        folder = folder_of(open_store(url).url)
+        return Reach.SHARED if folder and self._sees(folder) else offered
+
+    def look(self) -> None:
+        """Find out which workers are there.
+
+        Raises
+        ------
+        ServiceError
+            The scheduler does not answer.
+        """
+        threads = self._connection.threads()
+        known = self._remotes.keys() | self._refused.keys()
+        new = {address: n for address, n in threads.items() if address not in known}
+        greeted = self._greeted(new) if new else {}
+        before = self.slots
+        with self._there:
+            gone = [self._remotes.pop(address) for address in self._remotes.keys() - threads.keys()]
+            for address in self._refused.keys() - threads.keys():
+                del self._refused[address]
+            self._remotes |= greeted
+            self._share(threads)
+            self._there.notify_all()
+        for remote in gone:
+            self._lost(remote)
+        if self.slots != before:
+            self.changed(self.slots)
+
+    def take(self, told: threading.Event, until: float | None) -> Remote:
+        """Return the worker that has the least to do, which has one job more from now on.
+
+        Raises
+        ------
+        NeverStarted
+            There is none, or whoever waits for one is told to stop.
+        VersionError
+            There are only such as do not fit.
+        """
+        give_up = time.monotonic() + _NO_WORKER
+        if until is not None:
+            give_up = min(give_up, until)
+        with self._there:
+            while True:
+                usable = [remote for remote in self._remotes.values() if remote.threads]
+                if usable:
+                    remote = min(usable, key=lambda remote: (remote.load / remote.threads, remote.load))
+                    remote.load += 1
+                    return remote
+                if self._refused and not self._remotes:
+                    raise self._none()
+                if told.is_set() or self._ended.is_set() or time.monotonic() > give_up:
+                    raise NeverStarted(str(self._none()))
+                self._there.wait(_TOLD)
+
+    def give_back(self, remote: Remote) -> None:
+        """Note that a worker has a job less."""
+        with self._there:
+            remote.load -= 1
+
+    # messages
+
+    def ask(self, remote: Remote, kind: str, payload: Sequence[Any]) -> tuple[str, Future[Any]]:
+        """Have a worker do a job. Returns the name of the job, and a future of its answer.
+
+        The future always ends: with the answer, or with a `CallError` that says what is known.
+        """
+        name = f"{self.name}-{next(self._number)}"
+        answer: Future[Any] = Future()
+        with self._there:
+            remote.waiting[name] = answer
+            gone = self._remotes.get(remote.address) is not remote
+        if gone:
+            self._settle(remote, name, NeverStarted(f"the Dask worker {remote.address} has left"))
+            return name, answer
+        asked = (self.name, remote.facts["process"], name, kind, payload, self._settings(remote))
+        sent = self._connection.run(remote.address, theirs.ask, *asked)
+        sent.add_done_callback(lambda sent: self._answered(remote, name, sent))
+        self._keep_pilots(remote)
+        return name, answer
+
+    def tell(self, remote: Remote, function: Callable[..., Any], *args: Any) -> None:
+        """Send a message that nobody waits for."""
+        self._connection.run(remote.address, function, self.name, *args)
+
+    def _sees(self, folder: str) -> bool:
+        """Tell whether all workers see a folder of this machine: a token that is put there tells."""
+        with self._there:
+            if folder in self._seen:
+                return True
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError:
+            return False
+        seen = self._connection.all_see(folder, [remote.address for remote in self.remotes])
+        if seen:
+            with self._there:
+                self._seen.add(folder)
+        return seen
+
+    def drop(self, key: tuple[str, int, int, int]) -> None:
+        """Note a tile that nobody will read again: workers hear of it with the next tasks that they get."""
+        with self._there:
+            for remote in self._remotes.values():
+                remote.dropped.append(key)
+
+    def dropped(self, remote: Remote) -> list[tuple[str, int, int, int]]:
+        """Return the tiles that a worker has not heard of that it can drop."""
+        with self._there:
+            keys, remote.dropped = remote.dropped, []
+        return keys
+
+    def drop_array(self, name: str) -> None:
+        """Have workers drop all tiles of an array."""
+        for remote in self.remotes:
+            self.tell(remote, theirs.forget, [name])
+
+    # the end
+
+    def hold(self) -> Cluster:
+        """Count one more user."""
+        self._holders += 1
+        return self
+
+    def release(self) -> None:
+        """Count a user less; with the last one all ends that we have on the workers."""
+        with self._there:
+            self._holders -= 1
+            if self._holders or self._ended.is_set():
+                return
+            self._ended.set()
+            remotes = list(self._remotes.values())
+            self._there.notify_all()
+        ends = [self._connection.run(remote.address, theirs.end, self.name) for remote in remotes]
+        until = time.monotonic() + PATIENCE
+        for ended in ends:
+            with suppress(Exception):  # it has left: then nothing of ours is there
+                ended.result(max(0.0, until - time.monotonic()))
+        for remote in remotes:
+            self._release_pilots(remote.pilots.values())
+        self._release_pilots(self._more)
+        if self._monitor is not threading.current_thread() and self._monitor.ident is not None:
+            self._monitor.join(PATIENCE)
+        self._connection.close()
+
+    def _release_pilots(self, pilots: Iterable[Any]) -> None:
+        for pilot in list(pilots):
+            with suppress(Exception):  # of a client that is closed
+                pilot.release()
+
+    # workers that come and go
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_LOOK if self._is_busy else _LOOK_IDLE):
+            try:
+                self.look()
+                self._ask_silent_ones()
+            except Exception as error:
+                if not self._ended.is_set():
+                    self._without_scheduler(error)
+
+    @property
+    def _is_busy(self) -> bool:
+        return any(remote.waiting for remote in self.remotes) or not self._remotes
+
+    def _greeted(self, threads: Mapping[str, int]) -> dict[str, Remote]:
+        """Compare new workers with this side, and return those that can be used."""
+        asked = {address: self._connection.run(address, theirs.greet) for address in threads}
+        found, until = {}, time.monotonic() + PATIENCE
+        for address, answer in asked.items():
+            try:
+                facts = answer.result(max(0.0, until - time.monotonic()))
+            except (ImportError, AttributeError) as error:
+                self._refuse(address, f"wrenla is not installed there, or another version of it ({error})")
+            except Exception as error:
+                logger.info("the Dask worker %s does not answer yet: %r", address, error)
+            else:
+                limit = int(facts["limit"])
+                allowed = self._allowed or (limit or int(facts["memory"])) // 2
+                remote = Remote(address, facts, threads[address], allowed, limit)
+                if different := differences(facts):
+                    self._refuse(address, "; ".join(different))
+                elif self._seen and not all(
+                    self._connection.all_see(folder, [address]) for folder in self._seen
+                ):
+                    self._refuse(address, f"it does not see {', '.join(sorted(self._seen))}")
+                else:
+                    found[address] = remote
+        return found
+
+    def _refuse(self, address: str, why: str) -> None:
+        logger.warning("the Dask worker %s is not used: %s", address, why)
+        with self._there:
+            self._refused[address] = why
+
+    def _settings(self, remote: Remote) -> theirs.Settings:
+        return theirs.Settings(remote.allowed, remote.limit, remote.threads, self._blas)
+
+    def _share(self, threads: Mapping[str, int]) -> None:
+        """Deal out the threads that may be used, one of each worker at a time."""
+        left = self._most if self._most is not None else sum(threads.values())
+        for remote in self._remotes.values():
+            remote.threads = 0
+        while left > 0:
+            more = [r for r in self._remotes.values() if r.threads < threads.get(r.address, 0)]
+            if not more:
+                break
+            for remote in more[:left]:
+                remote.threads += 1
+            left -= len(more[:left])
+
+    def _wait_for_one(self) -> None:
+        """Wait a little for the first worker: clusters start them one by one."""
+        until = time.monotonic() + PATIENCE
+        while not (self._remotes or self._refused) and time.monotonic() < until:
+            time.sleep(_LOOK)
+            self.look()
+
+    def _none(self) -> VersionError | ServiceError:
+        """Return the error where there is no worker."""
+        if self._refused and not self._remotes:
+            words = "; ".join(f"{address}: {why}" for address, why in sorted(self._refused.items())[:3])
+            return VersionError(
+                f"no worker of the Dask cluster {self.address} can be used: {words}. Install there what is "
+                "installed here (pip freeze), and start the workers again"
+            )
+        return ServiceError(
+            f"the Dask cluster {self.address} has no workers: start some (cluster.scale(4), or dask worker "
+            "ADDRESS), or name how many are wanted where a cluster grows (workers=4)"
+        )
+
+    def _ask_silent_ones(self) -> None:
+        """Give up workers that have work and do not answer."""
+        now = time.monotonic()
+        for remote in self.remotes:
+            if not remote.waiting:
+                remote.heard = now
+            elif now - remote.heard > _UNRESPONSIVE:
+                why = WorkerDied(
+                    f"the Dask worker {remote.address} has not answered for {_UNRESPONSIVE:g} s while it had "
+                    "the call: its machine may be overloaded, or the process stopped"
+                )
+                with self._there:
+                    self._remotes.pop(remote.address, None)
+                    self._refused[remote.address] = "it does not answer"
+                self._fail(remote, why)
+                self.changed(self.slots)
+            elif not remote.asked and now - remote.heard > _PULSE:
+                remote.asked = True
+                pulse = self._connection.run(remote.address, theirs.pulse)
+                pulse.add_done_callback(functools.partial(self._heard, remote))
+
+    def _heard(self, remote: Remote, pulse: Future[Any]) -> None:
+        remote.asked = False
+        if pulse.exception() is None:
+            remote.heard = time.monotonic()
+
+    def _lost(self, remote: Remote) -> None:
+        """End what a worker had that has left."""
+        if not remote.waiting:
+            return
+        if self._connection.ran_out_of_memory(remote.address):
+            error: CallError = OutOfMemory(
+                f"Dask has ended the worker {remote.address} as it used more than its memory limit while it "
+                "had the call: give workers more memory (memory_limit=), or do less in one call"
+            )
+        else:
+            error = WorkerDied(
+                f"the Dask worker {remote.address} ended while it had the call: its own log says why"
+            )
+        self._fail(remote, error)
+
+    def _fail(self, remote: Remote, error: CallError) -> None:
+        with self._there:
+            waiting = list(remote.waiting)
+        for name in waiting:
+            self._settle(remote, name, error)
+
+    def _without_scheduler(self, error: Exception) -> None:
+        why = "the client has been closed" if self._connection.closed else str(error)
+        for remote in self.remotes:
+            self._fail(
+                remote, Lost(f"the connection to Dask's scheduler broke: {why}; whether it ran is not known")
+            )
+
+    # pilots
+
+    def _keep_pilots(self, remote: Remote) -> None:
+        """See that a worker has the tasks that carry our jobs out: one for each thread."""
+        with self._there:
+            missing = [n for n in range(remote.threads) if n not in remote.pilots]
+            remote.pilots |= dict.fromkeys(missing)  # somebody else does not submit them, too
+            more = self._most - self.slots - len(self._more) if self._most else 0
+        for number in missing:
+            pilot = self._connection.pilot(self.name, remote.facts["process"], [remote.address])
+            remote.pilots[number] = pilot
+            pilot.add_done_callback(lambda _, number=number: self._pilot_over(remote, number))
+        for _ in range(more):  # no worker has room for them yet: that lets a cluster grow
+            self._more.append(self._connection.pilot(self.name, ""))
+
+    def _pilot_over(self, remote: Remote, number: int) -> None:
+        """Begin another one if there is something to do: none leaves a job behind, but one may come late."""
+        with self._there:
+            remote.pilots.pop(number, None)
+            needed = remote.waiting and self._remotes.get(remote.address) is remote
+        if needed and not self._ended.is_set():
+            with suppress(Exception):  # of a client that is being closed
+                self._keep_pilots(remote)
+
+    # answers
+
+    def _answered(self, remote: Remote, name: str, sent: Future[Any]) -> None:
+        error = sent.exception()
+        if error is None:
+            remote.heard = time.monotonic()
+            self._settle(remote, name, sent.result())
+        elif not self._ended.is_set() and isinstance(error, OSError | TimeoutError):
+            # who is gone, the worker or the scheduler, is found by the next look
+            threading.Thread(
+                None, self._explain, f"{self.name}-look", (remote, name, error), daemon=True
+            ).start()
+        else:
+            self._settle(
+                remote, name, Lost(f"the connection to the Dask worker {remote.address} broke: {error!r}")
+            )
+
+    def _explain(self, remote: Remote, name: str, error: BaseException) -> None:
+        """Look who has broken a connection, and end the job with it."""
+        until = time.monotonic() + _LOOK
+        try:
+            while name in remote.waiting and time.monotonic() < until:
+                self.look()  # which ends it if the worker is gone
+                time.sleep(_LOOK / 10)
+        except ServiceError as gone:
+            self._without_scheduler(gone)
+        self._settle(remote, name, Lost(f"the connection to the Dask worker {remote.address} broke: {error}"))
+
+    def _settle(self, remote: Remote, name: str, answer: Any) -> None:
+        """End a job once: by its answer, or by an error."""
+        with self._there:
+            waiting = remote.waiting.pop(name, None)
+        if waiting is None:
+            return
+        if isinstance(answer, BaseException):
+            waiting.set_exception(answer)
+        else:
+            waiting.set_result(answer)

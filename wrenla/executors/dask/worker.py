@@ -1,0 +1,375 @@
+"""Dask worker's half: messages bring calls and tile tasks, pilot tasks carry them out.
+
+    driver                        scheduler            worker process
+    Cluster.ask ── Client.run ──────▶ ─────▶ event loop: ask() ─▶ Site.jobs ─▶ pilot (a Dask task)
+          ◀──────────── answer ────── ◀───── event loop ◀───────── done() ◀──── children, tiles
+
+A pilot is a task that does whatever has come for its executor. It tells Dask that the worker is busy, and
+Dask may run it again: it is nothing by itself. Calls are no tasks of Dask's, so Dask never repeats one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from wrenla.executors.dask.children import Children, undone
+from wrenla_handler.calls.failure import packed_failure
+from wrenla_handler.machine import memory_of_this_machine
+from wrenla_handler.tiles.messages import TaskAnswer, TaskOutcome, TaskRequest
+from wrenla_handler.tiles.worker import Worker
+from wrenla_handler.versions import versions
+from wrenla_kernels import blas_threads, scipy_blas_info
+
+__all__ = ["Settings", "ask", "end", "forget", "greet", "pilot", "pulse", "see", "stop"]
+
+logger = logging.getLogger("wrenla.worker")
+
+_IDLE = 1.0
+"""Seconds after which a pilot without work leaves the worker's thread to others."""
+
+_TURN = 10.0
+"""Seconds after which a pilot lets other tasks of Dask's have a turn."""
+
+_LEFT = 600.0
+"""Seconds after which what is kept for an executor goes, whose driver has not been heard of."""
+
+_CHILDREN_IDLE = 60.0
+"""Seconds after which a process for calls ends that has none."""
+
+_LOOK = 5.0
+"""Seconds between two looks for what nobody needs any more."""
+
+_LONGEST = 3600.0
+"""Seconds that a task waits for the memory of others at most."""
+
+_READERS = 4
+"""Threads of a process that read tiles ahead."""
+
+
+@dataclass(slots=True)
+class Job:
+    """Work for a pilot: some calls, or some tile tasks.
+
+    Attributes
+    ----------
+    name : str
+        Of the job, to take it back.
+    work : callable
+        Does it, and returns the answer.
+    done : callable
+        Takes the answer, from any thread.
+    """
+
+    name: str
+    work: Callable[[], Any]
+    done: Callable[[Any], None]
+
+
+class Settings(NamedTuple):
+    """What an executor may use of a worker.
+
+    Attributes
+    ----------
+    allowed : int
+        Bytes of memory for all tile tasks.
+    limit : int
+        Bytes that the process of a call may use; 0: as many as it likes.
+    threads : int
+        Tile tasks at the same time.
+    blas : int
+        Threads of BLAS for each.
+    """
+
+    allowed: int = 1 << 30
+    limit: int = 0
+    threads: int = 1
+    blas: int = 1
+
+
+class MemoryGate:
+    """Admission by memory: tile tasks of all executors in this process share it."""
+
+    def __init__(self) -> None:
+        self._used = 0
+        self._freed = threading.Condition()
+
+    @contextmanager
+    def hold(self, nbytes: int, total: int) -> Iterator[None]:
+        """Wait until some memory is free, out of all that tasks may use; one task alone may always begin."""
+        with self._freed:
+            if not self._freed.wait_for(lambda: not self._used or self._used + nbytes <= total, _LONGEST):
+                raise MemoryError(f"{nbytes >> 20} MiB for a task have not become free in {_LONGEST:g} s")
+            self._used += nbytes
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._used -= nbytes
+                self._freed.notify_all()
+
+
+@dataclass(slots=True, eq=False)
+class Site:
+    """What one executor has in this worker process, and what it may use of it."""
+
+    settings: Settings = field(default_factory=Settings)
+    jobs: deque[Job] = field(default_factory=deque)
+    came: threading.Condition = field(default_factory=threading.Condition)
+    pilots: int = 0
+    children: Children = field(default_factory=Children)
+    heard: float = field(default_factory=time.monotonic)
+    closed: bool = False
+    _tiles: Worker | None = None
+    _limit: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def put(self, job: Job) -> None:
+        """Hand a job to the next pilot that is free."""
+        with self.came:
+            self.heard = time.monotonic()
+            self.jobs.append(job)
+            self.came.notify()
+
+    def take_back(self, name: str) -> Job | None:
+        """Return a job that has not begun, and forget it."""
+        with self.came:
+            for job in self.jobs:
+                if job.name == name:
+                    self.jobs.remove(job)
+                    return job
+        return None
+
+    def serve(self, idle: float, turn: float) -> None:
+        """Do jobs until there is none for some seconds, or others have waited for long enough."""
+        until = time.monotonic() + turn
+        with self.came:
+            self.pilots += 1
+        try:
+            while (job := self._next(idle, until)) is not None:
+                try:
+                    answer = job.work()
+                except Exception as error:  # ours: whoever waits must be told all the same
+                    logger.exception("a job of a driver")
+                    answer = ("failed", f"{type(error).__name__}: {error}")
+                job.done(answer)
+                del job
+        finally:
+            with self.came:
+                self.pilots -= 1
+                self.heard = time.monotonic()
+
+    def _next(self, idle: float, until: float) -> Job | None:
+        with self.came:
+            there = self.came.wait_for(lambda: self.jobs or self.closed, idle)
+            if not there or self.closed or time.monotonic() > until:
+                return None
+            return self.jobs.popleft()
+
+    def tasks(self, text: bytes, dropped: Sequence[tuple[str, int, int, int]]) -> bytes:
+        """Carry tile tasks out, and return their `TaskAnswer`."""
+        worker = self._worker()
+        for name, i, j, partial in dropped:
+            worker.cache.drop((name, i, j, partial))
+        request = TaskRequest.of(json.loads(text))
+        allowed, _, threads, _ = self.settings
+        with _gate.hold(request.projected, allowed):
+            worker.cache.resize(max(0, allowed - threads * request.projected))
+            outcomes: list[TaskOutcome] = []
+            for task in request.tasks:
+                try:
+                    outcomes.append(worker.run(task, request.arrays))
+                except Exception as error:
+                    outcomes.append(packed_failure(error))
+        return TaskAnswer(outcomes, f"Dask worker, process {os.getpid()}").encode()
+
+    def forget(self, arrays: Sequence[str]) -> None:
+        """Drop what is kept of some arrays."""
+        if self._tiles is not None:
+            for name in arrays:
+                self._tiles.cache.drop_array(name)
+            self._tiles.buffers.clear()
+
+    def close(self) -> None:
+        """End the pilots and the processes, and free the tiles."""
+        with self.came:
+            self.closed = True
+            left, self.jobs = list(self.jobs), deque()
+            self.came.notify_all()
+        for job in left:
+            job.done(("failed", "the executor has been shut down"))
+        self.children.close()
+        if self._tiles is not None:
+            self._tiles.close()
+        self._limit.close()
+
+    def _worker(self) -> Worker:
+        with self.came:
+            if self._tiles is None:
+                self._tiles = Worker(0, readers=_READERS)
+                self._limit.enter_context(blas_threads(self.settings.blas))
+            return self._tiles
+
+
+_sites: dict[str, Site] = {}
+_lock = threading.Lock()
+_gate = MemoryGate()
+_process = f"{os.getpid()}-{uuid.uuid4().hex}"
+_reaper: threading.Thread | None = None
+
+
+def _site(executor: str) -> Site:
+    global _reaper
+    with _lock:
+        if executor not in _sites:
+            _sites[executor] = Site()
+            if _reaper is None:
+                _reaper = threading.Thread(None, _reap, "wrenla-reaper", daemon=True)
+                _reaper.start()
+        return _sites[executor]
+
+
+def _reap() -> None:
+    """End what nobody uses: idle processes, and what drivers have left behind that were killed."""
+    global _reaper
+    while True:
+        time.sleep(_LOOK)
+        now = time.monotonic()
+        with _lock:
+            left = [
+                name
+                for name, site in _sites.items()
+                if not (site.pilots or site.jobs) and now - site.heard > _LEFT
+            ]
+            gone = [_sites.pop(name) for name in left]
+            sites = list(_sites.values())
+            if not sites:
+                _reaper = None
+        for site in gone:
+            site.close()
+        for site in sites:
+            site.children.end_idle(_CHILDREN_IDLE)
+        if not sites:
+            return
+
+
+# what the driver asks for; each runs in the worker's event loop, and must not take long there
+
+
+async def greet(dask_worker: Any = None) -> dict[str, Any]:
+    """Say what this worker is: versions, BLAS, and the memory that it may use, by Dask and by the machine."""
+    blas = {key: value for key, value in asdict(scipy_blas_info()).items() if key != "filepath"}
+    manager = getattr(dask_worker, "memory_manager", None)
+    limit = int(getattr(manager, "memory_limit", 0) or 0)
+    memory = memory_of_this_machine()
+    return {**versions(), "process": _process, "blas": blas, "limit": limit, "memory": memory}
+
+
+async def pulse() -> str:
+    """Say which process this is."""
+    return _process
+
+
+async def see(path: str) -> str:
+    """Return what is in a small file, "" if it is not there."""
+    try:
+        with open(path) as file:
+            return file.read(100)
+    except OSError:
+        return ""
+
+
+async def ask(
+    executor: str, process: str, name: str, kind: str, payload: Sequence[Any], settings: Settings
+) -> Any:
+    """Have a pilot do a job, and return its answer.
+
+    Parameters
+    ----------
+    executor, process : str
+        Whose job it is, and which process it is for: another one at the same address does not take it.
+    name : str
+        Of the job.
+    kind : {"calls", "tasks"}
+    payload : object
+        Arguments of `Children.answer`, or of `Site.tasks`.
+    settings : Settings
+        What the executor may use here now.
+    """
+    if process != _process:
+        return ("gone", "another process has this address by now")
+    site = _site(executor)
+    site.settings = Settings(*settings)
+    loop = asyncio.get_running_loop()
+    answer = loop.create_future()
+
+    def set_result(result: Any) -> None:
+        if not answer.done():
+            answer.set_result(result)
+
+    def done(result: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the worker has closed its loop, and the driver sees that
+            loop.call_soon_threadsafe(set_result, result)
+
+    came = time.monotonic()
+
+    def work() -> Any:
+        if kind == "tasks":
+            return site.tasks(*payload)
+        requests, timeout, left = payload
+        return site.children.answer(requests, timeout, left, came, site.settings.limit)
+
+    site.put(Job(name, work, done))
+    return await answer
+
+
+async def stop(executor: str, name: str, calls: Sequence[tuple[str, int]], gently: bool) -> None:
+    """Take a job back, or end the process that has it; tile tasks that have begun end by themselves."""
+    with _lock:
+        site = _sites.get(executor)
+    if site is None:
+        return
+    job = site.take_back(name)
+    if job is not None:
+        job.done([undone(told=True) for _ in calls] if calls else ("gone", "taken back"))
+    elif calls:
+        site.children.stop(calls, gently=gently)
+
+
+async def forget(executor: str, arrays: Sequence[str]) -> None:
+    """Drop tiles of some arrays."""
+    with _lock:
+        site = _sites.get(executor)
+    if site is not None:
+        site.forget(arrays)
+
+
+async def end(executor: str) -> None:
+    """End all that an executor has here."""
+    with _lock:
+        site = _sites.pop(executor, None)
+    if site is not None:  # in a thread of its own: processes take a while to end, and messages go on
+        await asyncio.to_thread(site.close)
+
+
+def pilot(executor: str, process: str) -> None:
+    """Serve an executor for a while: the one task that Dask sees of it.
+
+    Parameters
+    ----------
+    executor : str
+    process : str
+        The process that it was meant for; "" for any. Another one need not serve.
+    """
+    if process in ("", _process):
+        _site(executor).serve(_IDLE, _TURN)
