@@ -11,7 +11,6 @@ from wrenla.executors.calls.call import Call, Outcome
 from wrenla.executors.calls.future import Future
 from wrenla.executors.calls.options import CallOptions
 from wrenla.executors.calls.retry_policy import Function
-from wrenla.executors.calls.state import attempts_left
 
 
 def a_call(**options: Any) -> Call:
@@ -21,7 +20,7 @@ def a_call(**options: Any) -> Call:
 def attempts(error: Exception, function: Function = "", **options: Any) -> int:
     """How many attempts a call gets that ends like this every time."""
     call, tried = a_call(**options), 1
-    while tried < 50 and attempts_left(call, Outcome(error=error, function=function), 0.0):
+    while tried < 50 and call.attempts_left(Outcome(error=error, function=function), 0.0):
         tried += 1
     return tried
 
@@ -97,7 +96,7 @@ class TestTable:
 
 def ends(call: Call, *outcomes: Outcome) -> list[bool]:
     """Whether a call goes on each time, whose attempts end so one after the other."""
-    return [attempts_left(call, outcome, 0.0) > 0 for outcome in outcomes]
+    return [call.attempts_left(outcome, 0.0) > 0 for outcome in outcomes]
 
 
 STARTLESS = Outcome(error=errors.NeverStarted("x"))

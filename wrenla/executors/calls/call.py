@@ -6,13 +6,13 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 from wrenla.errors import NeverStarted, TimedOut
 from wrenla.executors.calls.future import Attempt, Future
 from wrenla.executors.calls.options import CallOptions
-from wrenla.executors.calls.retry_policy import Function, Sort, named
+from wrenla.executors.calls.retry_policy import Function, Sort, named, repeats
 from wrenla.executors.calls.timer import Alarm
 from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla_handler.calls.broadcast import Ref
@@ -160,6 +160,21 @@ class Call:
         if self.options.timeout is not None:
             return TimedOut(f"{self.label}: still running after its timeout of {self.options.timeout:g} s")
         return TimedOut(f"{self.label}: still running at the limit of its worker")
+
+    def attempts_left(self, outcome: Outcome, now: float) -> int:
+        """Note that the latest attempt has failed, and return how many more there may be; 0 if none.
+
+        Those under way are among them. What failed while a copy was at work counts, too: copies that die must
+        not follow each other for ever.
+        """
+        if outcome.error is None or (self.due is not None and now >= self.due):
+            return 0
+        options = self.options
+        if self.repeats_itself and outcome.function == "raised":
+            options = replace(options, retries=0)
+        sort, most = repeats(outcome.error, outcome.function, options)
+        self.failed[sort] = self.failed.get(sort, 0) + 1
+        return max(0, most - self.failed[sort] + 1)
 
 
 @dataclass(slots=True)

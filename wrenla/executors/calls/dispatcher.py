@@ -39,8 +39,7 @@ _LONGEST_WAIT = 10.0
 class Dispatcher:
     """Carries calls out, at most so many at a time, and ends every one of them.
 
-    Each worker is a thread with a channel of its own; it takes the next call when it is done with one.
-    Workers begin when they are needed, and end with `shutdown`.
+    Each worker is a thread with a channel of its own. It begins when it is needed, and ends with `shutdown`.
 
     Parameters
     ----------
@@ -52,7 +51,7 @@ class Dispatcher:
     """
 
     def __init__(self, channels: int, transport: Transport, name: str) -> None:
-        self.transport = transport
+        self.transport, self.channels = transport, channels
         self.process = os.getpid()
         self._name = name
         self._number = itertools.count(1)
@@ -68,13 +67,9 @@ class Dispatcher:
         self._showing = transport.showing = Showing(channels, self._is_alone)
 
     def resize(self, channels: int) -> None:
-        """Have another number of workers from now on: more begin if calls wait, or some end when idle."""
+        """Have another number of workers: more begin if calls wait, or some end when idle."""
+        self.channels = channels
         self._tell(self._state.resized, channels)
-
-    @property
-    def channels(self) -> int:
-        """Calls that run at the same time."""
-        return self._state.most
 
     def new_future(self) -> Future[Any]:
         """Return the future of a call to come."""
@@ -163,11 +158,8 @@ class Dispatcher:
         return len(self._state.active) + len(self._state.queue) <= 1
 
     def _is_gone(self) -> bool:
-        """Tell whether all workers have ended but those that were given up, and the current thread.
-
-        To wait for this is better than to join them: a `Thread.join` that Ctrl-C interrupts takes a thread
-        for ended that is not (Python 3.11).
-        """
+        """Tell whether all workers have ended but those that were given up, and the current thread."""
+        # not joined: a `Thread.join` that Ctrl-C interrupts takes it for ended when it is not (Python 3.11)
         return all(thread is threading.current_thread() for thread in self._threads.values())
 
     def _wait(self, timeout: float | None) -> None:

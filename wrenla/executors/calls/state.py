@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from wrenla.errors import Cancelled, NeverStarted
@@ -18,10 +18,9 @@ from wrenla.executors.calls import actions as do
 from wrenla.executors.calls.actions import Action
 from wrenla.executors.calls.call import Call, Outcome
 from wrenla.executors.calls.future import Attempt, Future
-from wrenla.executors.calls.retry_policy import repeats
 from wrenla.executors.calls.stats import CallStatistics, Stats, ending_of
 
-__all__ = ["LOOK", "State", "attempts_left"]
+__all__ = ["LOOK", "State"]
 
 LOOK = 0.1
 """Seconds between two looks of an idle worker for a straggler."""
@@ -157,7 +156,7 @@ class State:
         elif outcome.error is None:
             self._end(call, attempt, outcome, now, actions)
         else:
-            left = attempts_left(call, outcome, now)
+            left = call.attempts_left(outcome, now)
             if call.running:  # its copy is still at work
                 attempt.ending = ending_of(outcome)
                 call.may_be_copied = left > 1
@@ -205,10 +204,10 @@ class State:
     # workers
 
     def resized(self, most: int) -> list[Action]:
-        """Have another number of workers: for calls that wait, or until those that are too many are idle."""
-        actions: list[Action] = [do.Wake(every=True)] if len(self.working) > most else []
+        """Have another number of workers: at once for calls that wait; who is too much leaves when idle."""
         self.most = most
-        for _ in range(min(len(self.queue), max(0, most - len(self.working)))):
+        actions: list[Action] = [do.Wake(every=True)]
+        for _ in self.queue:
             self._hire(actions)
         return actions
 
@@ -391,19 +390,3 @@ class State:
                 may_come = True
         self._look_again = now + 0.9 * LOOK if may_come else 0.0
         return None, may_come
-
-
-def attempts_left(call: Call, outcome: Outcome, now: float) -> int:
-    """Note that the latest attempt at a call has failed, and return how many more it may have; 0 if none.
-
-    Those under way are among them. What failed while a copy was at work counts, too: copies that die must
-    not follow each other for ever.
-    """
-    if outcome.error is None or (call.due is not None and now >= call.due):
-        return 0
-    options = call.options
-    if call.repeats_itself and outcome.function == "raised":
-        options = replace(options, retries=0)
-    sort, most = repeats(outcome.error, outcome.function, options)
-    call.failed[sort] = call.failed.get(sort, 0) + 1
-    return max(0, most - call.failed[sort] + 1)

@@ -5,23 +5,22 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from wrenla.errors import CallError, Lost, NeverStarted, OutOfMemory, ServiceError, VersionError, WorkerDied
 from wrenla.executors.dask import worker as theirs
 from wrenla.executors.dask.connection import PATIENCE, Connection
+from wrenla.executors.dask.folders import SharedFolders
+from wrenla.executors.dask.pilots import Pilots
+from wrenla.executors.dask.remote import Remote
 from wrenla.executors.transport.versions import differences
-from wrenla_handler.stores.base import Reach
-from wrenla_handler.stores.urls import folder_of, open_store, reach_of
 
-__all__ = ["Cluster", "Remote"]
+__all__ = ["Cluster"]
 
 logger = logging.getLogger("wrenla.calls")
 
@@ -36,38 +35,6 @@ _NO_WORKER = 60.0
 
 _TOLD = 0.2
 """Seconds after which a call that waits for a worker looks whether it is told to stop."""
-
-
-@dataclass(slots=True, eq=False)
-class Remote:
-    """One worker process.
-
-    Attributes
-    ----------
-    address : str
-    facts : mapping
-        What it has said of itself.
-    threads : int
-        Of Dask's that are ours to use.
-    allowed : int
-        Bytes of memory that tile tasks may use there.
-    limit : int
-        Bytes of memory that Dask allows it; 0: no limit.
-    load : int
-        Jobs that it has.
-    """
-
-    address: str
-    facts: Mapping[str, Any]
-    threads: int
-    allowed: int
-    limit: int
-    load: int = 0
-    pilots: dict[int, Any] = field(default_factory=dict)
-    waiting: dict[str, Future[Any]] = field(default_factory=dict)
-    heard: float = field(default_factory=time.monotonic)
-    asked: bool = False
-    dropped: list[tuple[str, int, int, int]] = field(default_factory=list)
 
 
 class Cluster:
@@ -97,12 +64,15 @@ class Cluster:
         self._blas = blas
         self._remotes: dict[str, Remote] = {}
         self._refused: dict[str, str] = {}
-        self._seen: set[str] = set()
-        self._more: list[Any] = []
+        self.folders = SharedFolders(connection, lambda: [remote.address for remote in self.remotes])
+        self._pilots = Pilots(connection, name)
+        self._broken: list[tuple[float, Remote, str, BaseException]] = []
         self._number = itertools.count()
         self._holders = 0
         self._there = threading.Condition()
-        self._ended = threading.Event()
+        self._looking = threading.Lock()
+        self._answers = time.monotonic()
+        self._wake, self._ended = threading.Event(), threading.Event()
         self._monitor = threading.Thread(None, self._watch, f"{name}-monitor", daemon=True)
         try:
             self.look()
@@ -131,15 +101,11 @@ class Cluster:
     @property
     def slots(self) -> int:
         """Jobs that run at the same time."""
-        return max(1, sum(remote.threads for remote in self.remotes) or self._most or 1)
+        return self._threads or self._most or 1
 
-    def reach_of(self, url: str, shared: str = "") -> Reach:
-        """Return how far away an address can be seen; a folder, by asking the workers whether they do."""
-        offered = reach_of(url, shared)
-        if offered != Reach.HOST:
-            return offered
-        folder = folder_of(open_store(url).url)
-        return Reach.SHARED if folder and self._sees(folder) else offered
+    @property
+    def _threads(self) -> int:
+        return sum(remote.threads for remote in self.remotes)
 
     def look(self) -> None:
         """Find out which workers are there.
@@ -149,7 +115,12 @@ class Cluster:
         ServiceError
             The scheduler does not answer.
         """
+        with self._looking:
+            self._look()
+
+    def _look(self) -> None:
         threads = self._connection.threads()
+        self._answers = time.monotonic()
         known = self._remotes.keys() | self._refused.keys()
         new = {address: n for address, n in threads.items() if address not in known}
         greeted = self._greeted(new) if new else {}
@@ -179,8 +150,9 @@ class Cluster:
         give_up = time.monotonic() + _NO_WORKER
         if until is not None:
             give_up = min(give_up, until)
-        with self._there:
-            while True:
+        while True:
+            self._pilots.want(0 if self._most is None else self._most - self._threads)
+            with self._there:
                 usable = [remote for remote in self._remotes.values() if remote.threads]
                 if usable:
                     remote = min(usable, key=lambda remote: (remote.load / remote.threads, remote.load))
@@ -200,54 +172,36 @@ class Cluster:
     # messages
 
     def ask(self, remote: Remote, kind: str, payload: Sequence[Any]) -> tuple[str, Future[Any]]:
-        """Have a worker do a job. Returns the name of the job, and a future of its answer.
+        """Have a worker do a job. Returns its name, and a future of the answer.
 
         The future always ends: with the answer, or with a `CallError` that says what is known.
         """
-        name = f"{self.name}-{next(self._number)}"
-        answer: Future[Any] = Future()
-        with self._there:
-            remote.waiting[name] = answer
-            gone = self._remotes.get(remote.address) is not remote
-        if gone:
-            self._settle(remote, name, NeverStarted(f"the Dask worker {remote.address} has left"))
-            return name, answer
-        asked = (self.name, remote.facts["process"], name, kind, payload, self._settings(remote))
-        sent = self._connection.run(remote.address, theirs.ask, *asked)
-        sent.add_done_callback(lambda sent: self._answered(remote, name, sent))
-        self._keep_pilots(remote)
-        return name, answer
+        job = f"{self.name}-{next(self._number)}"
+        answer = remote.expect(job)
+        if self._connection.broken:
+            remote.settle(
+                job, NeverStarted(f"Dask's scheduler {self.address} is gone, or the client is closed")
+            )
+        elif (
+            self._remotes.get(remote.address) is not remote
+        ):  # looked at after `expect`, for `_lost` to find it
+            remote.settle(job, NeverStarted(f"the Dask worker {remote.address} has left"))
+        else:
+            settings = theirs.Settings(remote.allowed, remote.limit, remote.threads, self._blas)
+            asked = (self.name, remote.facts["process"], job, kind, payload, settings)
+            sent = self._connection.run(remote.address, theirs.ask, *asked)
+            sent.add_done_callback(lambda sent: self._answered(remote, job, sent))
+            self._pilots.keep(remote)
+        return job, answer
 
     def tell(self, remote: Remote, function: Callable[..., Any], *args: Any) -> None:
         """Send a message that nobody waits for."""
         self._connection.run(remote.address, function, self.name, *args)
 
-    def _sees(self, folder: str) -> bool:
-        """Tell whether all workers see a folder of this machine: a token that is put there tells."""
-        with self._there:
-            if folder in self._seen:
-                return True
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError:
-            return False
-        seen = self._connection.all_see(folder, [remote.address for remote in self.remotes])
-        if seen:
-            with self._there:
-                self._seen.add(folder)
-        return seen
-
     def drop(self, key: tuple[str, int, int, int]) -> None:
-        """Note a tile that nobody will read again: workers hear of it with the next tasks that they get."""
-        with self._there:
-            for remote in self._remotes.values():
-                remote.dropped.append(key)
-
-    def dropped(self, remote: Remote) -> list[tuple[str, int, int, int]]:
-        """Return the tiles that a worker has not heard of that it can drop."""
-        with self._there:
-            keys, remote.dropped = remote.dropped, []
-        return keys
+        """Have workers drop a tile that nobody will read again."""
+        for remote in self.remotes:
+            remote.drop(key)
 
     def drop_array(self, name: str) -> None:
         """Have workers drop all tiles of an array."""
@@ -268,6 +222,7 @@ class Cluster:
             if self._holders or self._ended.is_set():
                 return
             self._ended.set()
+            self._wake.set()
             remotes = list(self._remotes.values())
             self._there.notify_all()
         ends = [self._connection.run(remote.address, theirs.end, self.name) for remote in remotes]
@@ -275,32 +230,28 @@ class Cluster:
         for ended in ends:
             with suppress(Exception):  # it has left: then nothing of ours is there
                 ended.result(max(0.0, until - time.monotonic()))
-        for remote in remotes:
-            self._release_pilots(remote.pilots.values())
-        self._release_pilots(self._more)
+        self._pilots.close()
         if self._monitor is not threading.current_thread() and self._monitor.ident is not None:
             self._monitor.join(PATIENCE)
         self._connection.close()
 
-    def _release_pilots(self, pilots: Iterable[Any]) -> None:
-        for pilot in list(pilots):
-            with suppress(Exception):  # of a client that is closed
-                pilot.release()
-
     # workers that come and go
 
     def _watch(self) -> None:
-        while not self._ended.wait(_LOOK if self._is_busy else _LOOK_IDLE):
+        while not self._ended.is_set():
+            self._wake.wait(_LOOK if self._is_busy else _LOOK_IDLE)
+            self._wake.clear()
             try:
                 self.look()
                 self._ask_silent_ones()
+                self._settle_broken()
             except Exception as error:
                 if not self._ended.is_set():
                     self._without_scheduler(error)
 
     @property
     def _is_busy(self) -> bool:
-        return any(remote.waiting for remote in self.remotes) or not self._remotes
+        return not self._remotes or bool(self._broken) or any(remote.waiting for remote in self.remotes)
 
     def _greeted(self, threads: Mapping[str, int]) -> dict[str, Remote]:
         """Compare new workers with this side, and return those that can be used."""
@@ -319,10 +270,8 @@ class Cluster:
                 remote = Remote(address, facts, threads[address], allowed, limit)
                 if different := differences(facts):
                     self._refuse(address, "; ".join(different))
-                elif self._seen and not all(
-                    self._connection.all_see(folder, [address]) for folder in self._seen
-                ):
-                    self._refuse(address, f"it does not see {', '.join(sorted(self._seen))}")
+                elif unseen := self.folders.unseen_by(address):
+                    self._refuse(address, f"it does not see {unseen}, which is in use")
                 else:
                     found[address] = remote
         return found
@@ -331,9 +280,6 @@ class Cluster:
         logger.warning("the Dask worker %s is not used: %s", address, why)
         with self._there:
             self._refused[address] = why
-
-    def _settings(self, remote: Remote) -> theirs.Settings:
-        return theirs.Settings(remote.allowed, remote.limit, remote.threads, self._blas)
 
     def _share(self, threads: Mapping[str, int]) -> None:
         """Deal out the threads that may be used, one of each worker at a time."""
@@ -382,7 +328,7 @@ class Cluster:
                 with self._there:
                     self._remotes.pop(remote.address, None)
                     self._refused[remote.address] = "it does not answer"
-                self._fail(remote, why)
+                remote.fail(why)
                 self.changed(self.slots)
             elif not remote.asked and now - remote.heard > _PULSE:
                 remote.asked = True
@@ -407,80 +353,43 @@ class Cluster:
             error = WorkerDied(
                 f"the Dask worker {remote.address} ended while it had the call: its own log says why"
             )
-        self._fail(remote, error)
-
-    def _fail(self, remote: Remote, error: CallError) -> None:
-        with self._there:
-            waiting = list(remote.waiting)
-        for name in waiting:
-            self._settle(remote, name, error)
+        remote.fail(error)
 
     def _without_scheduler(self, error: Exception) -> None:
+        """End all if the scheduler is gone; one that is busy may take a while."""
+        if not self._connection.broken and time.monotonic() - self._answers < _UNRESPONSIVE:
+            return
         why = "the client has been closed" if self._connection.closed else str(error)
         for remote in self.remotes:
-            self._fail(
-                remote, Lost(f"the connection to Dask's scheduler broke: {why}; whether it ran is not known")
+            remote.fail(
+                Lost(f"the connection to Dask's scheduler broke: {why}; whether the call ran is not known")
             )
-
-    # pilots
-
-    def _keep_pilots(self, remote: Remote) -> None:
-        """See that a worker has the tasks that carry our jobs out: one for each thread."""
-        with self._there:
-            missing = [n for n in range(remote.threads) if n not in remote.pilots]
-            remote.pilots |= dict.fromkeys(missing)  # somebody else does not submit them, too
-            more = self._most - self.slots - len(self._more) if self._most else 0
-        for number in missing:
-            pilot = self._connection.pilot(self.name, remote.facts["process"], [remote.address])
-            remote.pilots[number] = pilot
-            pilot.add_done_callback(lambda _, number=number: self._pilot_over(remote, number))
-        for _ in range(more):  # no worker has room for them yet: that lets a cluster grow
-            self._more.append(self._connection.pilot(self.name, ""))
-
-    def _pilot_over(self, remote: Remote, number: int) -> None:
-        """Begin another one if there is something to do: none leaves a job behind, but one may come late."""
-        with self._there:
-            remote.pilots.pop(number, None)
-            needed = remote.waiting and self._remotes.get(remote.address) is remote
-        if needed and not self._ended.is_set():
-            with suppress(Exception):  # of a client that is being closed
-                self._keep_pilots(remote)
 
     # answers
 
-    def _answered(self, remote: Remote, name: str, sent: Future[Any]) -> None:
+    def _answered(self, remote: Remote, job: str, sent: Future[Any]) -> None:
         error = sent.exception()
         if error is None:
             remote.heard = time.monotonic()
-            self._settle(remote, name, sent.result())
-        elif not self._ended.is_set() and isinstance(error, OSError | TimeoutError):
-            # who is gone, the worker or the scheduler, is found by the next look
-            threading.Thread(
-                None, self._explain, f"{self.name}-look", (remote, name, error), daemon=True
-            ).start()
+            remote.settle(job, sent.result())
+        elif isinstance(error, OSError | TimeoutError) and not self._ended.is_set():
+            # the next look finds out who is gone, the worker or the scheduler
+            self._broken.append((time.monotonic(), remote, job, error))
+            self._wake.set()
         else:
-            self._settle(
-                remote, name, Lost(f"the connection to the Dask worker {remote.address} broke: {error!r}")
-            )
+            remote.settle(job, _broke(remote, error))
 
-    def _explain(self, remote: Remote, name: str, error: BaseException) -> None:
-        """Look who has broken a connection, and end the job with it."""
-        until = time.monotonic() + _LOOK
-        try:
-            while name in remote.waiting and time.monotonic() < until:
-                self.look()  # which ends it if the worker is gone
-                time.sleep(_LOOK / 10)
-        except ServiceError as gone:
-            self._without_scheduler(gone)
-        self._settle(remote, name, Lost(f"the connection to the Dask worker {remote.address} broke: {error}"))
+    def _settle_broken(self) -> None:
+        """End what was sent over connections that broke, but that of workers that are there all the same."""
+        left, self._broken = self._broken, []
+        for when, remote, job, error in left:
+            if time.monotonic() - when > _LOOK:
+                remote.settle(job, _broke(remote, error))
+            elif job in remote.waiting:
+                self._broken.append((when, remote, job, error))
 
-    def _settle(self, remote: Remote, name: str, answer: Any) -> None:
-        """End a job once: by its answer, or by an error."""
-        with self._there:
-            waiting = remote.waiting.pop(name, None)
-        if waiting is None:
-            return
-        if isinstance(answer, BaseException):
-            waiting.set_exception(answer)
-        else:
-            waiting.set_result(answer)
+
+def _broke(remote: Remote, error: BaseException) -> Lost:
+    return Lost(
+        f"the connection to the Dask worker {remote.address} broke: {error!r}; whether it ran is not known"
+    )

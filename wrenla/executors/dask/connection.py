@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
@@ -45,6 +43,11 @@ class Connection:
     def closed(self) -> bool:
         """The client has been closed."""
         return self.client.status in ("closed", "closing")
+
+    @property
+    def broken(self) -> bool:
+        """The client has lost the scheduler, or has been closed."""
+        return bool(self.client.status != "running")
 
     def close(self) -> None:
         """Close the client if it is ours."""
@@ -87,22 +90,6 @@ class Connection:
             return answer
 
         return self.soon(asked)
-
-    def all_see(self, folder: str, addresses: Sequence[str]) -> bool:
-        """Tell whether workers see a folder: whether they find a token that is put there."""
-        path, token = os.path.join(folder, f".wrenla-token-{uuid.uuid4().hex}"), uuid.uuid4().hex
-        try:
-            with open(path, "w") as file:
-                file.write(token)
-            asked = [self.run(address, theirs.see, path) for address in addresses]
-            until = time.monotonic() + PATIENCE
-            return all(answer.result(max(0.0, until - time.monotonic())) == token for answer in asked)
-        except Exception as error:
-            logger.info("%s: not seen by all workers: %r", folder, error)
-            return False
-        finally:
-            with suppress(OSError):
-                os.remove(path)
 
     def soon(self, make: Callable[[], Awaitable[Any]]) -> Future[Any]:
         """Let the client's event loop await something; return a future of it."""

@@ -129,7 +129,7 @@ class DaskExecutor(Executor):
         name = f"calls-{uuid.uuid4().hex[:12]}"
         connection = _connected(client_or_address)
         self._cluster = Cluster(connection, name, most=most, allowed=allowed, blas=self.blas_threads)
-        scratch = ScratchSpace(name, Reach.SHARED, reach_of=self._cluster.reach_of)
+        scratch = ScratchSpace(name, Reach.SHARED, reach_of=self._cluster.folders.reach_of)
         self._calls = Dispatcher(self.workers, DaskTransport(scratch, self._cluster), name)
         # twice as many: while one is carried out the next one is on its way
         self._tiles = Dispatcher(2 * self.workers, DaskTransport(scratch, self._cluster), f"{name}-tiles")
@@ -182,7 +182,7 @@ class DaskExecutor(Executor):
 
     def reach_of(self, url: str, shared: str = "") -> Reach:
         """Return how far away an address can be seen; a folder, by asking the workers whether they do."""
-        return self._cluster.reach_of(url, shared)
+        return self._cluster.folders.reach_of(url, shared)
 
     @contextmanager
     def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:

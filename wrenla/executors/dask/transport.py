@@ -15,7 +15,8 @@ from wrenla.executors.calls.call import Call, Ended, Outcome, Work
 from wrenla.executors.calls.future import Attempt
 from wrenla.executors.dask import worker as theirs
 from wrenla.executors.dask.children import Answer
-from wrenla.executors.dask.cluster import Cluster, Remote
+from wrenla.executors.dask.cluster import Cluster
+from wrenla.executors.dask.remote import Remote
 from wrenla.executors.tile_calls import TILES, TileWork
 from wrenla.executors.transport.missing_modules import explain_import
 from wrenla.executors.transport.remote import RemoteTransport
@@ -217,7 +218,7 @@ class DaskChannel:
     def _tiles(self, remote: Remote, call: Call, attempt: Attempt) -> list[Ended]:
         tiles: TileWork = call.arguments
         attempt.started, attempt.worker = time.monotonic(), remote.address
-        answer = self._sent(remote, "tasks", (tiles.request.encode(), self._cluster.dropped(remote)), [])
+        answer = self._sent(remote, "tasks", (tiles.request.encode(), remote.take_dropped()), [])
         try:
             found = self._awaited(answer, leave=True)
         except CancelledError:

@@ -1,0 +1,76 @@
+"""Pilots: the tasks that Dask sees of an executor, which hold a worker's thread while it has work."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import Any
+
+from wrenla.executors.dask.connection import Connection
+from wrenla.executors.dask.remote import Remote
+
+__all__ = ["Pilots"]
+
+
+class Pilots:
+    """Pilots of one executor: one for each thread of a worker that has work.
+
+    Parameters
+    ----------
+    connection : Connection
+    name : str
+        Of the executor.
+    """
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        self._connection = connection
+        self._name = name
+        self._pinned: dict[tuple[str, int], Any] = {}
+        self._more: list[Any] = []
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def keep(self, remote: Remote) -> None:
+        """See that a worker has pilots."""
+        process = remote.facts["process"]
+        with self._lock:
+            missing = [(process, n) for n in range(remote.threads) if (process, n) not in self._pinned]
+            self._pinned |= dict.fromkeys(missing)  # nobody else submits them, too
+        for place in missing:
+            pilot = self._connection.pilot(self._name, process, [remote.address])
+            with self._lock:
+                self._pinned[place] = pilot
+                closed = self._closed
+            if closed:
+                _release(pilot)
+            pilot.add_done_callback(lambda _, place=place: self._over(remote, place))
+
+    def want(self, more: int) -> None:
+        """Ask for so many threads of workers that are not there: pilots that wait let a cluster grow."""
+        with self._lock:
+            more = 0 if self._closed else more - len(self._more)
+            for _ in range(more):
+                self._more.append(self._connection.pilot(self._name, ""))
+
+    def close(self) -> None:
+        """Release all of them."""
+        with self._lock:
+            self._closed = True
+            pilots = [*self._pinned.values(), *self._more]
+        for pilot in pilots:
+            if pilot is not None:
+                _release(pilot)
+
+    def _over(self, remote: Remote, place: tuple[str, int]) -> None:
+        """Begin another one if there is something to do: it may have come just when this one had ended."""
+        with self._lock:
+            self._pinned.pop(place, None)
+            if self._closed or not remote.waiting:
+                return
+        with suppress(Exception):  # of a client that is being closed
+            self.keep(remote)
+
+
+def _release(pilot: Any) -> None:
+    with suppress(Exception):  # of a client that is closed
+        pilot.release()

@@ -1,0 +1,82 @@
+"""One worker process of a Dask cluster, as the driver sees it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Remote"]
+
+
+@dataclass(slots=True, eq=False)
+class Remote:
+    """One worker process.
+
+    Attributes
+    ----------
+    address : str
+    facts : mapping
+        What it has said of itself.
+    threads : int
+        Of Dask's that are ours to use.
+    allowed : int
+        Bytes of memory that tile tasks may use there.
+    limit : int
+        Bytes of memory that Dask allows it; 0: no limit.
+    load : int
+        Jobs that it has.
+    heard : float
+        When it has answered the last time, on the clock of `time.monotonic`.
+    """
+
+    address: str
+    facts: Mapping[str, Any]
+    threads: int
+    allowed: int
+    limit: int
+    load: int = 0
+    waiting: dict[str, Future[Any]] = field(default_factory=dict)
+    heard: float = field(default_factory=time.monotonic)
+    asked: bool = False
+    dropped: list[tuple[str, int, int, int]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def expect(self, job: str) -> Future[Any]:
+        """Return a future of the answer to a job."""
+        answer: Future[Any] = Future()
+        with self._lock:
+            self.waiting[job] = answer
+        return answer
+
+    def settle(self, job: str, answer: Any) -> None:
+        """End a job by its answer, or by an error; what comes second says nothing."""
+        with self._lock:
+            waiting = self.waiting.pop(job, None)
+        if waiting is None:
+            return
+        if isinstance(answer, BaseException):
+            waiting.set_exception(answer)
+        else:
+            waiting.set_result(answer)
+
+    def fail(self, error: BaseException) -> None:
+        """End all that it has to do by an error."""
+        with self._lock:
+            jobs = list(self.waiting)
+        for job in jobs:
+            self.settle(job, error)
+
+    def drop(self, key: tuple[str, int, int, int]) -> None:
+        """Note a tile that nobody will read again: the worker hears of it with the next tasks."""
+        with self._lock:
+            self.dropped.append(key)
+
+    def take_dropped(self) -> list[tuple[str, int, int, int]]:
+        """Return the tiles that it has not heard of that it can drop."""
+        with self._lock:
+            keys, self.dropped = self.dropped, []
+        return keys
