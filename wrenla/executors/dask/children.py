@@ -29,7 +29,7 @@ _CallName: TypeAlias = tuple[str, int]
 
 
 class Answer(NamedTuple):
-    """What has become of one call.
+    """Outcome of one call, as its worker saw it.
 
     Attributes
     ----------

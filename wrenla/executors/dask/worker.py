@@ -78,7 +78,7 @@ class Job:
 
 
 class Settings(NamedTuple):
-    """What an executor may use of a worker.
+    """Share of a worker that an executor may use.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class MemoryGate:
 
 @dataclass(slots=True, eq=False)
 class Site:
-    """What one executor has in this worker process, and what it may use of it."""
+    """Things of one executor in this worker process, and its share of the memory."""
 
     settings: Settings = field(default_factory=Settings)
     jobs: deque[Job] = field(default_factory=deque)
