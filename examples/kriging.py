@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from scipy.spatial.distance import cdist
 
 import wrenla as wl
-from wrenla.units import format_bytes
+from wrenla.units import format_bytes, parse_bytes
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.intp]
@@ -87,6 +87,7 @@ def predict(places: Array, points: Array, y: Array, executor: wl.Executor) -> Pr
     start = time.perf_counter()
     x = solution.compute(executor, progress=True)
     solved = time.perf_counter()
+    click.echo(f"\n{solution.report}\n")
 
     # the criterion of the LINPACK benchmark: a stable method stays below 16
     residual, norm_A = wl.compute((A @ x - b).norm(np.inf), A.norm(np.inf), executor=executor)
@@ -96,6 +97,22 @@ def predict(places: Array, points: Array, y: Array, executor: wl.Executor) -> Pr
     k = wl.from_function(matern(places, points), (len(places), n), (1024, tile))
     heights = y.mean() + (k @ x).compute(executor, progress=True)
     return Prediction(heights, backward_error, solved - start, time.perf_counter() - checked)
+
+
+@contextmanager
+def executor_of(kind: str, memory: str) -> Iterator[wl.Executor]:
+    """Hand out this machine's threads, or a Dask cluster of this machine's processes, as executor."""
+    if kind == "local":
+        with wl.LocalExecutor(allowed_mem=memory) as executor:
+            yield executor
+        return
+    import distributed
+
+    workers = len(os.sched_getaffinity(0))
+    each = parse_bytes(memory) // workers
+    with distributed.LocalCluster(workers, threads_per_worker=1, dashboard_address=None) as cluster:
+        with wl.DaskExecutor(cluster, allowed_mem=each) as executor:
+            yield executor
 
 
 @contextmanager
@@ -162,9 +179,17 @@ def draw(path: Path, terrain: Terrain, known: Indices, predicted: Array, title: 
 @click.command()
 @click.option("--points", default=12_000, show_default=True, help="Measured points: the order of the system.")
 @click.option("--memory", default="256 MiB", show_default=True, help="Memory that all workers may use.")
+@click.option(
+    "--executor",
+    "kind",
+    type=click.Choice(["local", "dask"]),
+    default="local",
+    show_default=True,
+    help="Where to compute: threads of this process, or a Dask cluster of processes on this machine.",
+)
 @click.option("--seed", default=0, show_default=True, help="Which points are measured.")
 @click.option("--picture", default="out/kriging.png", show_default=True, help="File to draw.")
-def main(points: int, memory: str, seed: int, picture: str) -> None:
+def main(points: int, memory: str, kind: str, seed: int, picture: str) -> None:
     """Predict a mountain range from some of its heights, by a dense system larger than the memory allowed."""
     terrain = load_terrain()
     truth = terrain.heights.ravel()
@@ -172,9 +197,11 @@ def main(points: int, memory: str, seed: int, picture: str) -> None:
     size = format_bytes(8 * points**2)
     click.echo(f"{truth.size:,} heights from {points:,} of them: a dense system of {size}, {memory} allowed")
 
-    with wl.LocalExecutor(allowed_mem=memory) as executor, peak_memory() as peak:
+    with executor_of(kind, memory) as executor, peak_memory() as peak:
         found = predict(terrain.places, terrain.places[known], truth[known], executor)
         peak_mib, workers = f"{peak() / 2**20:.0f} MiB", executor.workers
+        if kind == "dask":
+            peak_mib += " in this process"
 
     error = np.sqrt(np.mean((found.heights - truth)[held_out] ** 2))
     of_mean = np.sqrt(np.mean((truth[known].mean() - truth)[held_out] ** 2))

@@ -21,11 +21,19 @@ def number(pattern: str, text: str) -> float:
     return float(found[1].replace(",", ""))
 
 
-@pytest.mark.parametrize("points", [600, pytest.param(2000, marks=pytest.mark.slow)])
-def test_kriging_beats_the_mean_within_the_memory_allowed(tmp_path: Path, points: int) -> None:
+@pytest.mark.parametrize(
+    ("points", "kind"),
+    [
+        (600, "local"),
+        (600, "dask"),
+        *(pytest.param(2000, kind, marks=pytest.mark.slow) for kind in ("local", "dask")),
+    ],
+)
+def test_kriging_beats_the_mean_within_the_memory_allowed(tmp_path: Path, points: int, kind: str) -> None:
     store, picture = tmp_path / "store", tmp_path / "new" / "kriging.png"
+    how = ["--points", str(points), "--executor", kind, "--picture", str(picture)]
     run = subprocess.run(
-        [sys.executable, str(DEMO), "--points", str(points), "--picture", str(picture)],
+        [sys.executable, str(DEMO), *how],
         env={**os.environ, "WRENLA_STORE": str(store), "PYTHONUTF8": "1"},
         cwd=tmp_path,
         capture_output=True,
@@ -37,8 +45,9 @@ def test_kriging_beats_the_mean_within_the_memory_allowed(tmp_path: Path, points
     said = run.stdout
     assert f"plan for a vector of {points}, float64, from {points} × {points}" in said
     assert number(r"n\) = (\S+) < 16: passed", said) < 1
+    assert "method     Cholesky: positive definite" in said
     assert number(r"error +([\d.]+) m", said) < number(r"([\d.]+) m when predicting the mean", said) / 2
-    assert number(r"memory +(\d+) MiB at the peak", said) <= 256
+    assert number(r"memory +(\d+) MiB (?:in this process )?at the peak", said) <= 256
     assert "GFLOP/s" in run.stderr  # progress
     image = imread(picture)
     assert min(image.shape[:2]) > 1000
@@ -50,7 +59,7 @@ def test_kriging_explains_its_options() -> None:
     said = subprocess.run(
         [sys.executable, str(DEMO), "--help"], capture_output=True, text=True, check=True
     ).stdout
-    for option in ("--points", "--memory", "--seed", "--picture"):
+    for option in ("--points", "--memory", "--executor", "--seed", "--picture"):
         assert option in said
 
 

@@ -180,7 +180,7 @@ def execute(
         folder.store.put(MANIFEST, json.dumps(_manifest(plan, saves, executor), indent=1).encode())
         conditioning = Conditioning(plan.graph, originals, quiet)
         told: Sequence[Listener] = [*listeners, conditioning] if conditioning else listeners
-        job = Job(folder.key, plan.graph, arrays, wanted, present, plan.batch)
+        job = Job(folder.key, plan.graph, arrays, wanted, present, plan.batch, model.worthwhile)
         with executor.session(hosts, plan.projected), watched(originals.values()):
             run_job(job, executor, Policy(schedule, _slots(plan, executor)), told)
             unchanged()

@@ -60,6 +60,10 @@ _TRANSIENT = (
 )
 """What the next attempt need not meet again: a tile task may run any number of times."""
 
+_SLOW_START, _TOO_LONG = 8, 4
+"""A first batch has this part of the tasks that it might have; a batch that lasts so many times as long as it
+should is too long."""
+
 _REMOVERS = 8
 """Requests at a time that remove tiles from a store that is far away."""
 
@@ -84,6 +88,9 @@ class Job:
         Tasks whose tiles are results; tasks whose tiles are there already.
     batch : int
         How many tasks may be handed to a worker at once.
+    worthwhile : float
+        Seconds of work that a batch should have. Tasks may take longer than the plan believes, above all
+        functions of the user's: then fewer go together.
     """
 
     name: str
@@ -92,6 +99,7 @@ class Job:
     wanted: Sequence[int]
     present: Sequence[int]
     batch: int = 1
+    worthwhile: float = 0.0
 
 
 def run_job(job: Job, executor: Executor, policy: Policy, listeners: Sequence[Listener] = ()) -> Totals:
@@ -124,6 +132,7 @@ class _Loop:
     ready: list[int] = field(default_factory=list)
     left: dict[int, set[int]] = field(default_factory=dict)
     batches: int = 0
+    seconds: float | None = None  # of a task, lately
     removals: Threads = field(default_factory=lambda: Threads(_REMOVERS, "wrenla-drop"))
     finished: bool = False
     failed: int | None = None
@@ -202,7 +211,7 @@ class _Loop:
         """Hand out what is ready: in batches, unless there would be fewer of them than workers."""
         while self.ready:
             idle = max(1, self.executor.workers - self.batches)
-            size = max(1, min(self.job.batch, -(-len(self.ready) // idle)))
+            size = max(1, min(self._most_together(), -(-len(self.ready) // idle)))
             batch, self.ready = self.ready[:size], self.ready[size:]
             tasks = [self.job.graph.task(p) for p in batch]
             self.batches += 1
@@ -213,6 +222,15 @@ class _Loop:
                 # It is called by the thread that ends the task, or here if that is over: it only puts into a
                 # queue, so that all state belongs to the thread of the loop.
                 future.add_done_callback(self._report_to_queue(p))
+
+    def _most_together(self) -> int:
+        """Return how many tasks may go together: few until it is known how long they take."""
+        most = self.job.batch
+        if most == 1:
+            return 1
+        if self.seconds is None:
+            return max(1, most // _SLOW_START)
+        return max(1, min(most, int(_TOO_LONG * self.job.worthwhile / max(1e-6, self.seconds))))
 
     def _report_to_queue(self, p: int) -> Callable[[Future[Report]], None]:
         return lambda future: self.ended.put((p, future))
@@ -244,6 +262,8 @@ class _Loop:
             return Failed(p, isinstance(error, _TRANSIENT))
         report, flops = future.result(), float(self.job.graph.flops[p])
         self.totals.add(report, flops)
+        took = report.read_seconds + report.compute_seconds + report.write_seconds
+        self.seconds = took if self.seconds is None else self.seconds + 0.2 * (took - self.seconds)
         kernel = self.kernels.pop(p)
         if self.listeners:
             self._tell(TaskFinished(p, kernel, flops, report, time.time()))
