@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import click
 from threadpoolctl import threadpool_info
 
-from benchmarks import accuracy, against, aws, imports, kernels, long_sum, lu, solve
+from benchmarks import accuracy, against, aws, dask_cluster, imports, kernels, long_sum, lu, solve
 from benchmarks import map as calls
 from benchmarks.accuracy import Accuracy
 from benchmarks.contest import compete, ratio, show_profile
@@ -188,6 +188,7 @@ BENCHMARKS: dict[str, Callable[[int], Sequence[Row]]] = {
     "lu": lu.figures,
     "kernels": kernels.figures,
     "map": calls.figures,
+    "dask_cluster": dask_cluster.figures,
     "aws": aws.figures,
     "imports": imports.figures,
     "accuracy": accuracy.figures,

@@ -21,7 +21,7 @@ from benchmarks.figure import Figure
 from benchmarks.floor import measure
 from wrenla.emulator import LambdaEmulator
 from wrenla.run.events import Event, RunFinished
-from wrenla_handler.lambda_entry import packages
+from wrenla_handler.versions import packages
 from wrenla_kernels import scipy_blas_info
 
 MB = 1e6

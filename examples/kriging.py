@@ -110,9 +110,11 @@ def executor_of(kind: str, memory: str) -> Iterator[wl.Executor]:
 
     workers = len(os.sched_getaffinity(0))
     each = parse_bytes(memory) // workers
-    with distributed.LocalCluster(workers, threads_per_worker=1, dashboard_address=None) as cluster:
-        with wl.DaskExecutor(cluster, allowed_mem=each) as executor:
-            yield executor
+    with (
+        distributed.LocalCluster(workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        wl.DaskExecutor(cluster, allowed_mem=each) as executor,
+    ):
+        yield executor
 
 
 @contextmanager

@@ -152,3 +152,38 @@ def test_without_growth_nothing_is_warned_of() -> None:
         warnings.simplefilter("error")
         assert wl.linalg.inv(A).report is None
         assert float(wl.linalg.det(A)) == pytest.approx(np.linalg.det(a))
+
+
+def cancelled() -> Array:
+    """Return a matrix whose last pivot is exactly zero in LU: two rows grow to the same powers of two."""
+    n = 65
+    a = np.eye(n) - np.tril(np.ones((n, n)), -1)
+    a[:, -2:] = 1
+    a[-2:, -2:] = (1, 0.5), (0.5, 1)  # lost beside them
+    return a
+
+
+def test_zero_pivot_among_large_entries_does_not_tell_of_a_singular_matrix() -> None:
+    a = cancelled()
+    A, b = wl.from_array(a, tile=TILE), np.arange(1.0, 66.0)
+    assert wl.linalg.lu_factor(A).lu[-1, -1].compute() == 0
+    assert np.linalg.cond(a) < 1e4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        x = A.solve(b)
+        assert gallery.solve_error(a, x.compute(), b) <= SOLVE_GATE
+        assert "pivot 64 is zero" in x.report.fallbacks[0]
+        assert gallery.solve_error(a, wl.linalg.inv(A).compute(), np.eye(65)) <= SOLVE_GATE
+
+
+def test_zero_pivot_without_growth_is_told_by_the_first_way() -> None:
+    a = np.diag(np.arange(65.0)[::-1])
+    with pytest.raises(wl.linalg.SingularMatrixError, match="entry 64"):
+        wl.from_array(a, tile=TILE).solve(np.ones(65), "gen").compute()
+
+
+def test_grown_and_singular_is_an_error() -> None:
+    a = cancelled()
+    a[-1] = a[-2]
+    with pytest.raises((wl.LinAlgError, scipy.linalg.LinAlgWarning)):  # or a solution, with a warning
+        wl.from_array(a, tile=TILE).solve(np.ones(65)).compute()

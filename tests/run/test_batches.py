@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from wrenla.planning.cost_model import ExecutorModel
 from wrenla.run.loop import Job, _Loop
 from wrenla.run.scheduler import Policy
 
@@ -22,6 +21,5 @@ def test_few_tasks_go_together_until_it_is_known_how_long_they_take(
 
 
 def test_tasks_go_alone_where_the_plan_says_so() -> None:
-    assert not ExecutorModel(2, 1e9, 1e9, 1e-3, 60, 1 << 30).worthwhile
     loop = _Loop(Job("job", None, {}, [], []), None, Policy(), [])  # type: ignore[arg-type]
     assert loop._most_together() == 1

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from wrenla.algorithms.factorizations.checks import column_maxima
+from wrenla.algorithms.factorizations.checks import column_maxima, sizes
 from wrenla.algorithms.procedure import Fetch, Outcome, Steps
 from wrenla.planning.expression import Node
 from wrenla.procedures.attempt import (
@@ -57,7 +57,9 @@ def trusted(ways: Sequence[Callable[[], Way]], A: Node, B: Node, given_up: list[
         except FAILED as error:
             yield from refuse_not_finite(A, B)
             if first_judge and not isinstance(error, NotFiniteError):
-                raise
+                if not (yield from _has_grown(way, A)):
+                    raise
+                judged = False  # what cancels to zero among entries that have grown says nothing of A
             given_up.append(f"{way.method}: {in_short(error)}")
             continue
         told = _tells_condition(first, found.moved) and bool((found.errors() <= ACCEPTED).all())
@@ -85,6 +87,14 @@ def trusted(ways: Sequence[Callable[[], Way]], A: Node, B: Node, given_up: list[
         f"solve: no solution that can be trusted was found ({'; '.join(given_up)}): at most "
         f"{ACCEPTED:g} units are accepted. If numbers are very large or small, scale the system"
     )
+
+
+def _has_grown(way: Way, A: Node) -> Asking[bool]:
+    """Tell whether entries have grown so much in an elimination that its zeros are rounding errors."""
+    if way.grown is None:
+        return False
+    grown, norms = yield [Fetch(way.grown), Fetch(sizes(A))]
+    return not float(grown) <= GROWTH * way.scale * norms[2]
 
 
 def _tells_condition(first: Attempt, moved: float = np.inf) -> bool:
