@@ -1,0 +1,117 @@
+"""Dispatch of NumPy's functions: a table of those that take a `BigMatrix`, and an error for all others."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from wrenla.matrices.operands import Handle
+from wrenla.vocabulary import did_you_mean
+
+__all__ = ["FUNCTIONS", "NO_VALUE", "Implementation", "called", "implements"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+Implementation = Callable[..., Any]
+
+NO_VALUE: Any = getattr(np, "_NoValue", None)
+"""NumPy's default for an argument that is not given: functions of NumPy's hand it on as a value."""
+
+FUNCTIONS: dict[Any, Implementation] = {}
+"""Implementations, by NumPy's function."""
+
+_INSTEAD = {
+    "numpy.allclose": "compare arrays, numpy.allclose(A.compute(), b), or the norm of a difference, "
+    "float((A - b).norm('max'))",
+    "numpy.array_equal": "compare arrays, numpy.array_equal(A.compute(), b), or the norm of a difference, "
+    "float((A - b).norm('max'))",
+    "numpy.copy": "a BigMatrix never changes, so it needs no copy; A.compute() is an array",
+    "numpy.einsum": "write it with @, A.T, wrenla.linalg.tensordot and sums",
+    "numpy.linalg.lstsq": "solve the normal equations, (A.T @ A).solve(A.T @ b), if A is well conditioned; "
+    "or give it an array, A.compute()",
+    "numpy.load": "wrenla.open(url) opens a stored matrix",
+    "numpy.save": "A.save(url) stores the tiles as a Zarr array, A.compute() is an array",
+}
+"""What to do instead of some functions; of all others, give them an array."""
+
+
+def implements(*names: str, refused: str = "") -> Callable[[F], F]:
+    """Register a function as that of some of NumPy's names, without a leading ``numpy.``.
+
+    It has NumPy's parameters, by name and order, and NumPy's defaults. Those that are `refused` are there to
+    be named in an error if they are given another value. A name that this NumPy has not is left out.
+    """
+
+    def register(function: F) -> F:
+        parameters = inspect.signature(function).parameters
+        for name in names:
+            found = functools.reduce(lambda place, part: getattr(place, part, None), name.split("."), np)  # type: ignore[arg-type, return-value]
+            if found is not None:
+                FUNCTIONS[found] = _checked(f"numpy.{name}", function, parameters, refused.split())
+        return function
+
+    return register
+
+
+def _checked(
+    name: str,
+    function: Implementation,
+    parameters: Mapping[str, inspect.Parameter],
+    refused: Iterable[str],
+) -> Implementation:
+    """Return a function that says which argument it has not, and leaves out what has no value."""
+    defaults = {word: parameters[word].default for word in refused}
+    named = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    positional = [
+        word for word, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        kwargs = {word: value for word, value in kwargs.items() if value is not NO_VALUE}
+        for word, value in (*zip(positional, args, strict=False), *kwargs.items()):
+            if word in defaults and not _is_default(value, defaults[word]):
+                raise TypeError(f"{name}: there is no {word}= for a BigMatrix; {_remedy(name)}")
+            if word not in parameters and not named:
+                raise TypeError(f"{name}: there is no {word}=; {did_you_mean(word, parameters)}")
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    if value is NO_VALUE or value is default:
+        return True
+    return type(value) is type(default) and isinstance(value, bool | str | int) and bool(value == default)
+
+
+def called(function: Any, kinds: Iterable[type], args: Any, kwargs: Any) -> Any:
+    """Call one of NumPy's functions with matrices: `BigMatrix.__array_function__`.
+
+    Parameters
+    ----------
+    function : callable
+        NumPy's.
+    kinds : iterable of type
+        Of the arguments that have ``__array_function__``.
+    args, kwargs
+        As NumPy was called.
+
+    Raises
+    ------
+    TypeError
+        There is no such function, or argument, of matrices. Nothing is ever computed to be handed to NumPy.
+    """
+    if not all(issubclass(kind, np.ndarray | Handle) for kind in kinds):
+        return NotImplemented
+    found = FUNCTIONS.get(function)
+    name = f"{getattr(function, '__module__', None) or 'numpy'}.{function.__name__}"
+    if found is None:
+        raise TypeError(f"{name} of a BigMatrix is not there: {_remedy(name)}")
+    return found(*args, **kwargs)
+
+
+def _remedy(name: str) -> str:
+    return _INSTEAD.get(name) or f"give it an array, if that fits into memory: {name}(A.compute())"
