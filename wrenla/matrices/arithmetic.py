@@ -39,18 +39,21 @@ _METHODS = {
 _DEFAULTS = {"where": True, "casting": "same_kind", "order": "K", "subok": True, "dtype": None}
 
 
-def _asks(word: str, value: Any) -> bool:
-    """Tell whether an argument of one of NumPy's functions asks for something else than its default."""
-    return word not in _DEFAULTS or not (value is _DEFAULTS[word] or value == _DEFAULTS[word] == str(value))
+def _is_default(word: str, value: Any) -> bool:
+    """Tell whether an argument of one of NumPy's functions asks for nothing."""
+    return word in _DEFAULTS and type(value) is type(_DEFAULTS[word]) and bool(value == _DEFAULTS[word])
 
 
-def _option_hint(options: dict[str, Any]) -> str:
+def _refuse_options(name: str, options: dict[str, Any]) -> NoReturn:
     if "out" in options:
-        return (
-            "a BigMatrix is lazy, so it is not written into an array, nor changed in place: write a = a + A "
-            "instead of a += A, or a += A.compute()"
+        raise TypeError(
+            f"{name}: there is no out=: a BigMatrix is lazy, it is neither written into an array nor changed "
+            "in place: write a = a + A instead of a += A, or a += A.compute()"
         )
-    return "A.astype(dtype) has another dtype, and A * mask is zero where the mask is"
+    raise TypeError(
+        f"{name}: there is no {', '.join(options)}= of a BigMatrix: A.astype(dtype) is one of another dtype, "
+        "and A * mask is zero where the mask is"
+    )
 
 
 @short_methods
@@ -156,11 +159,11 @@ class Arithmetic(Handle):
         name = f"numpy.{ufunc.__name__}"
         if method != "__call__":
             raise TypeError(f"{name}.{method} takes no BigMatrix; {_METHODS[method]}")
-        options = {word: value for word, value in options.items() if _asks(word, value)}
+        options = {word: value for word, value in options.items() if not _is_default(word, value)}
         if ufunc.signature is not None and ufunc is not np.matmul:  # vecdot, matvec, …
             return find("array_function")(ufunc, (), inputs, options)
         if options:
-            raise TypeError(f"{name}: there is no {', '.join(options)}=: {_option_hint(options)}")
+            _refuse_options(name, options)
         if ufunc is np.matmul:
             a, b = inputs
             return a @ b if isinstance(a, Handle) else b.__rmatmul__(a)

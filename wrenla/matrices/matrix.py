@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from wrenla.algorithms import assemble, views
+from wrenla.algorithms.elementwise import with_dimensions
 from wrenla.evaluate.evaluation import Options, compute_nodes, persist_node, refuse_too_large, save_node
 from wrenla.executors.base import Executor
 from wrenla.late import find
@@ -101,11 +102,11 @@ class BigMatrix(LinearAlgebra):
 
     @property
     def T(self) -> BigMatrix:
-        return self if self.ndim < 2 else BigMatrix(views.flip(self._node, "T"))
+        return self if self.ndim < 2 else self._turned("T")
 
     @property
     def H(self) -> BigMatrix:
-        return BigMatrix(views.flip(self._node, "R" if self.ndim < 2 else "C"))
+        return self.conj() if self.ndim < 2 else self._turned("C")
 
     def conj(self) -> BigMatrix:
         """Return the complex conjugate."""
@@ -273,6 +274,10 @@ class BigMatrix(LinearAlgebra):
 
     def __contains__(self, value: object) -> NoReturn:
         raise TypeError("a BigMatrix is not iterable, nor searched with `in`: look into A.compute()")
+
+    def _turned(self, op: Literal["T", "C"]) -> BigMatrix:
+        # the row that a vector was made, v[None], turned back is a column
+        return BigMatrix(with_dimensions(views.flip(self._node, op), 2, column=True))
 
     def _refuse_real(self, dtype: np.dtype[Any]) -> None:
         if self.dtype.kind == "c" and dtype.kind in "biuf":

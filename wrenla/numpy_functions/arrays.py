@@ -114,12 +114,9 @@ def clip(
     **kwargs: Any,
 ) -> BigMatrix:
     """Return the entries, none less than `a_min` (or `min`), none greater than `a_max` (or `max`)."""
-    bounds = [None if value is NO_VALUE else value for value in (a_min, a_max)]
-    for k, value in enumerate((min, max)):
-        if value is not None and bounds[k] is not None:
-            raise ValueError("numpy.clip: a_min= and min=, a_max= and max= are two words for one thing each")
-        bounds[k] = value if bounds[k] is None else bounds[k]
-    return as_matrix(a).clip(bounds[0], bounds[1], **kwargs)
+    if (a_min is not None or a_max is not None) and (min is not None or max is not None):
+        raise ValueError("numpy.clip: say a_min= and a_max=, or min= and max=, not both")
+    return as_matrix(a).clip(min if a_min is None else a_min, max if a_max is None else a_max, **kwargs)
 
 
 # shapes, axes and types
@@ -366,4 +363,5 @@ def full_like(
     if np.ndim(fill_value):
         raise TypeError("numpy.full_like: fill_value= is a number for a BigMatrix")
     zero = zeros_like(a, dtype, shape=shape)
-    return zero + np.asarray(fill_value).astype(zero.dtype, casting="same_kind").item()
+    value: complex = np.asarray(fill_value).astype(zero.dtype, casting="same_kind").item()
+    return zero + value

@@ -9,10 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from wrenla.matrices.operands import Handle
-from wrenla.vocabulary import did_you_mean
-
-__all__ = ["FUNCTIONS", "NO_VALUE", "Implementation", "called", "implements"]
+__all__ = ["FUNCTIONS", "NO_VALUE", "implements", "name_of", "remedy"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Implementation = Callable[..., Any]
@@ -33,6 +30,7 @@ _INSTEAD = {
     "numpy.linalg.lstsq": "solve the normal equations, (A.T @ A).solve(A.T @ b), if A is well conditioned; "
     "or give it an array, A.compute()",
     "numpy.load": "wrenla.open(url) opens a stored matrix",
+    "numpy.where": "wrenla.map_tiles(numpy.where, mask, A, B) chooses tile by tile",
     "numpy.save": "A.save(url) stores the tiles as a Zarr array, A.compute() is an array",
 }
 """What to do instead of some functions; of all others, give them an array."""
@@ -50,7 +48,7 @@ def implements(*names: str, refused: str = "") -> Callable[[F], F]:
         for name in names:
             found = functools.reduce(lambda place, part: getattr(place, part, None), name.split("."), np)  # type: ignore[arg-type, return-value]
             if found is not None:
-                FUNCTIONS[found] = _checked(f"numpy.{name}", function, parameters, refused.split())
+                FUNCTIONS[found] = _checked(name_of(found), function, parameters, refused.split())
         return function
 
     return register
@@ -64,19 +62,18 @@ def _checked(
 ) -> Implementation:
     """Return a function that says which argument it has not, and leaves out what has no value."""
     defaults = {word: parameters[word].default for word in refused}
-    named = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    positional = [
-        word for word, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
 
+    @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        kwargs = {word: value for word, value in kwargs.items() if value is not NO_VALUE}
-        for word, value in (*zip(positional, args, strict=False), *kwargs.items()):
+        for word, value in (*zip(parameters, args, strict=False), *kwargs.items()):
             if word in defaults and not _is_default(value, defaults[word]):
-                raise TypeError(f"{name}: there is no {word}= for a BigMatrix; {_remedy(name)}")
-            if word not in parameters and not named:
-                raise TypeError(f"{name}: there is no {word}=; {did_you_mean(word, parameters)}")
-        return function(*args, **kwargs)
+                raise TypeError(f"{name}: there is no {word}= for a BigMatrix; {remedy(name)}")
+        # what has no value by position can be left out only by its default
+        filled = (
+            parameters[w].default if v is NO_VALUE else v for w, v in zip(parameters, args, strict=False)
+        )
+        named = {word: value for word, value in kwargs.items() if value is not NO_VALUE}
+        return function(*filled, *args[len(parameters) :], **named)
 
     return checked
 
@@ -87,31 +84,11 @@ def _is_default(value: Any, default: Any) -> bool:
     return type(value) is type(default) and isinstance(value, bool | str | int) and bool(value == default)
 
 
-def called(function: Any, kinds: Iterable[type], args: Any, kwargs: Any) -> Any:
-    """Call one of NumPy's functions with matrices: `BigMatrix.__array_function__`.
-
-    Parameters
-    ----------
-    function : callable
-        NumPy's.
-    kinds : iterable of type
-        Of the arguments that have ``__array_function__``.
-    args, kwargs
-        As NumPy was called.
-
-    Raises
-    ------
-    TypeError
-        There is no such function, or argument, of matrices. Nothing is ever computed to be handed to NumPy.
-    """
-    if not all(issubclass(kind, np.ndarray | Handle) for kind in kinds):
-        return NotImplemented
-    found = FUNCTIONS.get(function)
-    name = f"{getattr(function, '__module__', None) or 'numpy'}.{function.__name__}"
-    if found is None:
-        raise TypeError(f"{name} of a BigMatrix is not there: {_remedy(name)}")
-    return found(*args, **kwargs)
+def name_of(function: Any) -> str:
+    """Return the name of one of NumPy's functions, with its module."""
+    return f"{getattr(function, '__module__', None) or 'numpy'}.{function.__name__}"
 
 
-def _remedy(name: str) -> str:
+def remedy(name: str) -> str:
+    """Return what to do instead of calling one of NumPy's functions with a matrix."""
     return _INSTEAD.get(name) or f"give it an array, if that fits into memory: {name}(A.compute())"
