@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from wrenla.algorithms import assemble, views
 from wrenla.algorithms.elementwise import with_dimensions
+from wrenla.display.notebook import html_of
 from wrenla.evaluate.evaluation import Options, compute_nodes, persist_node, refuse_too_large, save_node
 from wrenla.executors.base import Executor
 from wrenla.late import find
@@ -116,6 +117,9 @@ class BigMatrix(LinearAlgebra):
         return (
             f"BigMatrix({self.shape}, {self.dtype}, tiles of {self.tile}, grid {self.grid}, {self.structure})"
         )
+
+    def _repr_html_(self) -> str:
+        return html_of(self._node)
 
     # arithmetic
 
