@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import overrides
 
@@ -121,6 +121,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "concat": ("np.concat([a, b], axis=-1)",),
     "hstack": ("np.hstack([a, b])", "np.hstack((v, w))"),
     "vstack": ("np.vstack([a, v])", "np.vstack((v, w))"),
+    "stack": ("np.stack([v, w])", "np.stack((v, w, v), axis=-1)"),
     "column_stack": ("np.column_stack([v, b, w])",),
     "zeros_like": (
         "np.zeros_like(b)",
@@ -302,15 +303,26 @@ def test_arguments_that_are_not_there_are_named(no_download: None) -> None:
         (lambda: np.concatenate([A, a], dtype="float32"), r"numpy.concat(enate)?: there is no dtype="),
         (lambda: np.zeros_like(A, order="C"), "numpy.zeros_like: there is no order="),
         (lambda: np.concatenate([A, A], None), "there is no axis=None"),
+        (lambda: np.vecdot(A, a, out=a[0]), "numpy.vecdot: there is no out="),
     ):
         with pytest.raises(TypeError, match=match) as caught:
             call()
         assert "\n" not in str(caught.value)
     with pytest.raises(TypeError, match="unexpected keyword"):
         np.sum(A, axes=1)  # type: ignore[call-overload]
-    for shapes in (lambda: np.concatenate([A, A[0]]), lambda: np.vdot(A, A[0]), lambda: np.matvec(A, A)):
+    shapes: tuple[Callable[[], Any], ...] = (
+        lambda: np.concatenate([A, A[0]]),
+        lambda: np.vdot(A, A[0]),
+        lambda: np.matvec(A, A),
+        lambda: np.stack([A, A]),
+        lambda: np.block([[[A, A], [A, A]]]),
+        lambda: np.linalg.multi_dot([A, A[0], A]),
+        lambda: np.transpose(A, (0,)),
+        lambda: np.outer(A, A),
+    )
+    for shape in shapes:
         with pytest.raises(ValueError, match=r"dimensions|differ"):
-            shapes()
+            shape()
 
 
 class Theirs:
@@ -352,6 +364,21 @@ def test_subclasses_of_arrays() -> None:
         np.dot(A, np.ma.masked_array(a, a > 3))
 
 
+def test_a_row_on_top_makes_no_thin_tiles() -> None:
+    A, v = wl.zeros((300, 300), tile=100), wl.zeros(300, tile=100)
+    for made in (np.vstack([v, A]), np.hstack([v[:, None], A]), np.block([[np.ones(300)], [A]])):
+        assert isinstance(made, wl.BigMatrix)
+        assert made.tile == (100, 100)
+    assert numpy.zeros_like(A).tile == (100, 100)
+
+
+def test_a_number_that_is_not_computed_fills_a_matrix(no_download: None) -> None:
+    A = wl.eye(3)
+    assert isinstance(numpy.full_like(A, A.trace()), wl.BigMatrix)
+    with pytest.raises(TypeError, match="imaginary part"):
+        numpy.full_like(A, (1j * A).trace())
+
+
 def test_a_matrix_from_a_pickle_has_all_functions() -> None:
     A = pickle.loads(pickle.dumps(wl.from_array([[4.0, 2.0], [2.0, 5.0]])))
     assert numpy.linalg.det(A).compute() == pytest.approx(16)
@@ -360,3 +387,28 @@ def test_a_matrix_from_a_pickle_has_all_functions() -> None:
 def test_texts_are_those_of_the_handle(no_download: None) -> None:
     A = wl.zeros((3, 3), tile=2)
     assert numpy.array_repr(A) == numpy.array_str(A) == numpy.array2string(A, precision=3) == repr(A)
+
+
+@settings(max_examples=40)
+@given(data=st.data())
+def test_blocks_of_any_shapes_and_tiles(data: st.DataObject) -> None:
+    heights, widths = (data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)) for _ in "ij")
+    table = [[gallery.normal((m, n), seed=m + 10 * n) for n in widths] for m in heights]
+    plain = [[x[0] if len(x) == 1 and data.draw(st.booleans()) else x for x in line] for line in table]
+    tiles = [[data.draw(st.integers(1, 4)) for _ in line] for line in plain]
+    lazy = [
+        [wl.from_array(x, tile=t) for x, t in zip(*each, strict=True)]
+        for each in zip(plain, tiles, strict=True)
+    ]
+    last: Any = lazy[-1]
+    if data.draw(st.booleans()):
+        last[-1] = plain[-1][-1]
+        lazy[0][0] = wl.from_array(plain[0][0], tile=2)
+    ours, theirs = numpy.block(lazy), np.block(plain)
+    assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
+    assert np.array_equal(ours.compute(), theirs)
+    for axis, parts in ((1, lazy[0]), (0, [line[0] for line in lazy])):
+        dims = {np.ndim(x) for x in parts}
+        if len(dims) == 1 and (axis == 0 or dims == {2}):
+            found = numpy.concatenate(parts, axis=axis).compute()
+            assert np.array_equal(found, np.concatenate([np.asarray(x) for x in parts], axis=axis))

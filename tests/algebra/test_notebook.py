@@ -84,7 +84,6 @@ def test_facts_of_lazy_matrices() -> None:
         (A[:5], "slices, blocks or other tiles"),
         (A.gram().solve(np.ones(1000)), "solve"),
         (wl.linalg.solve_triangular(A @ A.T, np.ones(1000)), "solve triangular"),
-        (wl.from_function(lambda i: 1.0 * i, 5), "a function, called for each tile"),
         (
             wl.from_function(lambda i, j: i[:, None] + j, (5, 5), structure="pos"),
             "a function, called for each tile",

@@ -160,10 +160,11 @@ class Arithmetic(Handle):
         if method != "__call__":
             raise TypeError(f"{name}.{method} takes no BigMatrix; {_METHODS[method]}")
         options = {word: value for word, value in options.items() if not _is_default(word, value)}
-        if ufunc.signature is not None and ufunc is not np.matmul:  # vecdot, matvec, …
-            return find("array_function")(ufunc, (), inputs, options)
-        if options:
+        vectors = ufunc.signature is not None and ufunc is not np.matmul  # vecdot, matvec, …
+        if options.keys() - ({"axis"} if vectors else ()):
             _refuse_options(name, options)
+        if vectors:
+            return find("array_function")(ufunc, (), inputs, options)
         if ufunc is np.matmul:
             a, b = inputs
             return a @ b if isinstance(a, Handle) else b.__rmatmul__(a)

@@ -119,6 +119,7 @@ class BigMatrix(LinearAlgebra):
         )
 
     def _repr_html_(self) -> str:
+        """Return a table and a picture of the grid, for notebooks."""
         return html_of(self._node)
 
     # arithmetic

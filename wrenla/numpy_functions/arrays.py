@@ -1,18 +1,18 @@
-"""NumPy's sums, shapes and blocks of matrices: `numpy.sum`, `numpy.transpose`, `numpy.concatenate`, …."""
+"""NumPy's sums, extremes, shapes and types of matrices: `numpy.sum`, `numpy.transpose`, `numpy.real`, …."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Any
 
 import numpy as np
 
 from wrenla.array_api import as_matrix
-from wrenla.matrices.blocks import block as block_of
-from wrenla.matrices.creation import eye, map_tiles, zeros
+from wrenla.matrices.creation import eye, map_tiles
 from wrenla.matrices.matrix import BigMatrix
-from wrenla.matrices.operands import Handle, axis_places, clipped
+from wrenla.matrices.operands import Handle, axis_places
 from wrenla.numpy_functions.dispatch import NO_VALUE, implements
+from wrenla.numpy_functions.making import zeros_like
 from wrenla_handler.tiles.layout import DTYPES
 
 _NONE: Any = NO_VALUE
@@ -137,7 +137,7 @@ def ndim(a: Any) -> int:
 def size(a: Any, axis: Any = None) -> int:
     lengths = shape(a)
     places = range(len(lengths)) if axis is None else axis_places(axis, len(lengths))
-    return int(np.prod([lengths[place] for place in places], dtype=object))
+    return math.prod(lengths[place] for place in places)
 
 
 @implements("transpose", "permute_dims")
@@ -244,124 +244,3 @@ def array_str(a: Any, max_line_width: Any = None, precision: Any = None, suppres
 @implements("array2string")
 def array2string(a: Any, *args: Any, **kwargs: Any) -> str:
     return str(a)
-
-
-# matrices of matrices
-
-
-@implements("block")
-def block(arrays: Any) -> BigMatrix:
-    """Return a matrix put together from a table, in which a vector is a row, as NumPy has it."""
-    if not isinstance(arrays, list):
-        return as_matrix(arrays)
-    if not any(isinstance(line, list) for line in arrays):
-        return concatenate(arrays, axis=-1)
-    return block_of([[_row(x) for x in (line if isinstance(line, list) else [line])] for line in arrays])
-
-
-@implements("concatenate", "concat", refused="out dtype casting")
-def concatenate(
-    arrays: Sequence[Any],
-    /,
-    axis: int | None = 0,
-    out: None = None,
-    *,
-    dtype: Any = None,
-    casting: str = "same_kind",
-) -> BigMatrix:
-    """Return matrices below each other (axis 0) or side by side (1); vectors one after the other."""
-    parts = list(arrays)
-    if not parts:
-        raise ValueError("numpy.concatenate: at least one array is needed")
-    dims = {np.ndim(x) for x in parts}
-    if len(dims) > 1 or dims == {0}:
-        raise ValueError(
-            f"numpy.concatenate: arrays of {', '.join(map(str, sorted(dims)))} dimensions do not fit: "
-            "v[None] is a row and v[:, None] is a column"
-        )
-    if axis is None:
-        if dims == {2}:
-            raise TypeError("numpy.concatenate: there is no axis=None, which makes a vector of a BigMatrix")
-        axis = 0
-    (place,) = axis_places(axis, dims.pop())
-    if np.ndim(parts[0]) == 1:
-        return block_of([[v] for v in parts])[:, 0]
-    return block_of([parts] if place else [[x] for x in parts])
-
-
-@implements("hstack", refused="dtype casting")
-def hstack(tup: Sequence[Any], *, dtype: Any = None, casting: str = "same_kind") -> BigMatrix:
-    parts = list(tup)
-    return concatenate(parts, axis=0 if parts and np.ndim(parts[0]) == 1 else 1)
-
-
-@implements("vstack", refused="dtype casting")
-def vstack(tup: Sequence[Any], *, dtype: Any = None, casting: str = "same_kind") -> BigMatrix:
-    return concatenate([_row(x) for x in tup])
-
-
-@implements("column_stack")
-def column_stack(tup: Sequence[Any]) -> BigMatrix:
-    return concatenate([_row(x).T if np.ndim(x) == 1 else x for x in tup], axis=1)
-
-
-def _row(x: Any) -> Any:
-    """Return a vector or a number as a matrix of one row."""
-    A = x if isinstance(x, BigMatrix) else np.asarray(x)
-    return A if A.ndim > 1 else A[None] if A.ndim == 1 else A[None, None]
-
-
-# matrices like another one
-
-
-@implements("zeros_like", refused="order subok device")
-def zeros_like(
-    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: None = None
-) -> BigMatrix:
-    """Return zeros of the shape, tiles and dtype of a matrix."""
-    lengths = a.shape if shape is None else shape
-    wanted = np.dtype(dtype) if dtype is not None else a.dtype if a.dtype.name in DTYPES else np.float64
-    if lengths == ():
-        return zeros(1, dtype=wanted)[0]
-    tile = clipped(a._node.grid.tile, (1 << 62, 1 << 62))
-    return zeros(lengths, tile=tile, dtype=wanted)
-
-
-@implements("empty_like", refused="order subok device")
-def empty_like(
-    prototype: Any,
-    /,
-    dtype: Any = None,
-    order: str = "K",
-    subok: bool = True,
-    shape: Any = None,
-    *,
-    device: None = None,
-) -> BigMatrix:
-    """Return zeros, as a BigMatrix cannot be filled in later."""
-    return zeros_like(prototype, dtype, shape=shape)
-
-
-@implements("ones_like", refused="order subok device")
-def ones_like(
-    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: None = None
-) -> BigMatrix:
-    return zeros_like(a, dtype, shape=shape) + 1
-
-
-@implements("full_like", refused="order subok device")
-def full_like(
-    a: Any,
-    fill_value: Any,
-    dtype: Any = None,
-    order: str = "K",
-    subok: bool = True,
-    shape: Any = None,
-    *,
-    device: None = None,
-) -> BigMatrix:
-    if np.ndim(fill_value):
-        raise TypeError("numpy.full_like: fill_value= is a number for a BigMatrix")
-    zero = zeros_like(a, dtype, shape=shape)
-    value: complex = np.asarray(fill_value).astype(zero.dtype, casting="same_kind").item()
-    return zero + value

@@ -81,7 +81,7 @@ def _checked(
 def _is_default(value: Any, default: Any) -> bool:
     if value is NO_VALUE or value is default:
         return True
-    return type(value) is type(default) and isinstance(value, bool | str | int) and bool(value == default)
+    return isinstance(default, str | int) and isinstance(value, str | int | np.integer) and value == default
 
 
 def name_of(function: Any) -> str:

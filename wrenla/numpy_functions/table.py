@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from wrenla.matrices.operands import Handle
-from wrenla.numpy_functions import arrays, linear_algebra
+from wrenla.numpy_functions import arrays, linear_algebra, making
 from wrenla.numpy_functions.dispatch import FUNCTIONS, name_of, remedy
 
 __all__ = ["FUNCTIONS", "MODULES", "array_function"]
 
-MODULES = (arrays, linear_algebra)
+MODULES = (arrays, linear_algebra, making)
 """Have filled the table when they were imported."""
 
 
