@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-import pickle
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -377,11 +376,6 @@ def test_a_number_that_is_not_computed_fills_a_matrix(no_download: None) -> None
     assert isinstance(numpy.full_like(A, A.trace()), wl.BigMatrix)
     with pytest.raises(TypeError, match="imaginary part"):
         numpy.full_like(A, (1j * A).trace())
-
-
-def test_a_matrix_from_a_pickle_has_all_functions() -> None:
-    A = pickle.loads(pickle.dumps(wl.from_array([[4.0, 2.0], [2.0, 5.0]])))
-    assert numpy.linalg.det(A).compute() == pytest.approx(16)
 
 
 def test_texts_are_those_of_the_handle(no_download: None) -> None:

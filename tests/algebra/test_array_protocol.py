@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -186,12 +187,17 @@ def test_token_names_content_and_expression() -> None:
 
 
 @pytest.mark.process
-def test_token_of_another_process() -> None:
+def test_in_another_process_the_token_is_the_same_and_a_pickle_has_all_functions() -> None:
     base = pytest.importorskip("dask.base")
     text = "wl.from_array(np.arange(36.0).reshape(6, 6), tile=2) @ wl.random((6, 6), tile=2).T"
-    script = f"import dask.base, numpy as np, wrenla as wl; print(dask.base.tokenize({text}))"
+    script = f"""
+import pickle, numpy as np
+print(np.linalg.det(pickle.loads(bytes.fromhex({pickle.dumps(wl.eye(3)).hex()!r}))))
+import dask.base, wrenla as wl
+print(dask.base.tokenize({text}))
+"""
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == base.tokenize(eval(text))
+    assert run.stdout.splitlines() == [repr(numpy.linalg.det(wl.eye(3))), base.tokenize(eval(text))]
 
 
 def test_dask_neither_downloads_nor_takes_it_for_a_collection() -> None:
