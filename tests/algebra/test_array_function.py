@@ -282,12 +282,28 @@ def test_all_others_are_type_errors_that_name_them(no_download: None) -> None:
         (lambda: np.allclose(A, A), r"numpy.allclose\(A.compute\(\), b\)"),
         (lambda: np.array_equal(np.eye(3), A), "numpy.array_equal"),
         (lambda: np.where(np.eye(3) > 0, A, 0), r"map_tiles\(numpy.where"),
+        (lambda: np.round(A, 2), r"map_tiles\(numpy.round, A\) applies it tile by tile"),
         (lambda: np.save("a.npy", A), r"A.save\(url\)"),
         (lambda: np.zeros(3, like=A), "numpy.zeros"),
     )
     for call, match in calls:
         with pytest.raises(TypeError, match=match):
             call()
+
+
+def test_what_errors_advise_works() -> None:
+    a = gallery.normal((5, 5), "complex128")
+    A, B, mask = wl.from_array(a, tile=2), wl.from_array(a.T, tile=2), a.real > 0
+    for lazy, eager in (
+        (wl.map_tiles(np.round, A), np.round(a)),
+        (wl.map_tiles(np.angle, A, dtype=float), np.angle(a)),
+        (wl.map_tiles(np.isclose, A, B, dtype=float), np.isclose(a, a.T)),
+        (wl.map_tiles(np.where, mask, A, B, dtype=complex), np.where(mask, a, a.T)),
+        ((A - B).norm("max"), abs(a - a.T).max()),
+        (A * mask, a * mask),
+        (A[:, 0][:, None] + B[0], np.add.outer(a[:, 0], a.T[0])),
+    ):
+        assert np.allclose(lazy.compute(), eager)
 
 
 def test_arguments_that_are_not_there_are_named(no_download: None) -> None:

@@ -213,7 +213,7 @@ def test_dask_neither_downloads_nor_takes_it_for_a_collection() -> None:
         assert not hasattr(A, "__dask_graph__")
         whole = array.from_array(A, chunks=3)
         assert isinstance(whole._meta, wl.BigMatrix)
-        found, shifted = whole.compute(), (whole + 1).compute()
-    for lazy, expected in ((found, a), (shifted, a + 1)):
+        found = whole.compute(), array.from_array(A, asarray=True).compute(), (whole + 1).compute()
+    for lazy, expected in zip(found, (a, a, a + 1), strict=True):
         assert isinstance(lazy, wl.BigMatrix)
         assert np.array_equal(lazy.compute(), expected)

@@ -1,4 +1,7 @@
-"""NumPy's sums, extremes, shapes and types of matrices: `numpy.sum`, `numpy.transpose`, `numpy.real`, …."""
+"""NumPy's sums, extremes, shapes and types of matrices: `numpy.sum`, `numpy.transpose`, `numpy.real`, ….
+
+Parameters are NumPy's, by name and order.
+"""
 
 from __future__ import annotations
 

@@ -30,10 +30,17 @@ _INSTEAD = {
     "numpy.linalg.lstsq": "solve the normal equations, (A.T @ A).solve(A.T @ b), if A is well conditioned; "
     "or give it an array, A.compute()",
     "numpy.load": "wrenla.open(url) opens a stored matrix",
+    "numpy.isclose": "wrenla.map_tiles(numpy.isclose, A, B) is one where they are close, and zero elsewhere",
     "numpy.where": "wrenla.map_tiles(numpy.where, mask, A, B) chooses tile by tile",
     "numpy.save": "A.save(url) stores the tiles as a Zarr array, A.compute() is an array",
 }
 """What to do instead of some functions; of all others, give them an array."""
+
+_ENTRY_BY_ENTRY = frozenset(
+    f"numpy.{name}"
+    for name in ("angle", "around", "fix", "i0", "iscomplex", "isreal", "nan_to_num", "round", "sinc")
+)
+"""Functions that work on tiles one by one."""
 
 
 def implements(*names: str, refused: str = "") -> Callable[[F], F]:
@@ -91,4 +98,6 @@ def name_of(function: Any) -> str:
 
 def remedy(name: str) -> str:
     """Return what to do instead of calling one of NumPy's functions with a matrix."""
+    if name in _ENTRY_BY_ENTRY:
+        return f"wrenla.map_tiles({name}, A) applies it tile by tile"
     return _INSTEAD.get(name) or f"give it an array, if that fits into memory: {name}(A.compute())"

@@ -1,4 +1,7 @@
-"""NumPy's products, factors, systems and norms of matrices: `numpy.linalg`, `numpy.dot` and their like."""
+"""NumPy's products, factors, systems and norms of matrices: `numpy.linalg`, `numpy.dot` and their like.
+
+Parameters are NumPy's, by name and order; results and errors are those of `wrenla.linalg`.
+"""
 
 from __future__ import annotations
 

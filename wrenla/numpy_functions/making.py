@@ -1,4 +1,7 @@
-"""NumPy's ways to make matrices of matrices: `numpy.block`, `numpy.concatenate`, `numpy.zeros_like`, …."""
+"""NumPy's ways to make matrices of matrices: `numpy.block`, `numpy.concatenate`, `numpy.zeros_like`, ….
+
+Parameters are NumPy's, by name and order.
+"""
 
 from __future__ import annotations
 
