@@ -4,6 +4,8 @@ import importlib
 import threading
 from typing import TYPE_CHECKING, Any
 
+from wrenla.late import hand_down
+
 if TYPE_CHECKING:
     from wrenla import errors as errors
     from wrenla import linalg
@@ -75,6 +77,7 @@ _PLACES = {
     "wrenla.executors.map_api.stored_objects": "StoredObject objects",
     "wrenla.matrices.compute_many": "compute plan",
     "wrenla.matrices.zarr_copies": "from_zarr",
+    "wrenla.numpy_functions.table": "array_function",
     "wrenla_handler.calls.broadcast": "Ref",
     "wrenla_handler.calls.context": "cancelled",
 }
@@ -100,6 +103,9 @@ def __getattr__(name: str) -> Any:
             value = importlib.import_module(f"wrenla.{name}")
         globals()[name] = value
         return value
+
+
+hand_down(__getattr__)
 
 
 def __dir__() -> list[str]:

@@ -202,7 +202,7 @@ def test_large_results_are_refused(monkeypatch: pytest.MonkeyPatch, place: Calla
     assert isinstance(caught.value, MemoryError)
     assert A.compute(max_compute_bytes="80 kB").shape == (100, 100)
     monkeypatch.setenv("WRENLA_MAX_COMPUTE_BYTES", "10 kiB")
-    for f in (A.compute, lambda: np.asarray(A), lambda: wl.compute(A.norm(), A), lambda: np.linalg.norm(A)):
+    for f in (A.compute, lambda: np.asarray(A), lambda: wl.compute(A.norm(), A)):
         with pytest.raises(TooLargeError):
             f()
     assert A.norm().compute() == 0

@@ -184,4 +184,6 @@ def test_foreign_keyword_error_names_ours() -> None:
 def test_dask_from_array_reads_big_matrix() -> None:
     dask = pytest.importorskip("dask.array")
     A = wl.from_array(GENERAL.real, tile=4)
-    assert np.isclose(dask.from_array(A).sum().compute(scheduler="sync"), GENERAL.real.sum())
+    total = dask.from_array(A).sum().compute(scheduler="sync")
+    assert isinstance(total, wl.BigMatrix), "chunks are lazy slices"
+    assert np.isclose(float(total), GENERAL.real.sum())

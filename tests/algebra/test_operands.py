@@ -346,7 +346,7 @@ def test_as_a_truth_value_a_number_a_sequence() -> None:
     with pytest.raises(ValueError, match="copy"):
         np.array(A, copy=False)
     assert np.asarray(A, dtype="float32").dtype == np.float32
-    assert np.linalg.norm(A) == np.sqrt(3)
+    assert float(np.linalg.norm(A)) == np.sqrt(3)
 
 
 def test_identity_of_expressions() -> None:

@@ -162,3 +162,17 @@ def test_bad_index_is_refused() -> None:
         A[1.5:3]
     with pytest.raises(TypeError, match="assignment"):
         A[0] = 1  # type: ignore[index]
+
+
+def test_a_row_of_a_vector_turned_back_is_a_column() -> None:
+    v = gallery.normal(7, "complex128")
+    V = wl.from_array(v, tile=3)
+    for lazy, eager in (
+        (V[None].T, v[None].T),
+        (V[None].H, v[None].conj().T),
+        (V[None].T.T, v[None]),
+        (V[:, None].T, v[None]),
+        (V[None].T @ V[None], np.outer(v, v)),
+    ):
+        assert lazy.shape == eager.shape
+        assert np.allclose(lazy.compute(), eager, rtol=1e-14)

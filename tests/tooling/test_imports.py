@@ -31,6 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "testing",
         "aws",
         "__init__",
+        "numpy_functions",
         "linalg",
         "array_api",
         "matrices.zarr_copies matrices.blocks matrices.saved_factors",
@@ -43,6 +44,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "matrices.reductions",
         "matrices.arithmetic",
         "matrices.operands",
+        "display",
         "evaluate.evaluation",
         "evaluate.cleaning",
         "evaluate.saving",
@@ -62,7 +64,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "config",
         "config_files units",
         "tracebacks",
-        "errors vocabulary",
+        "errors vocabulary late",
     )
 )
 """The modules and folders of `wrenla`. Each imports from those below it, and a folder from itself."""

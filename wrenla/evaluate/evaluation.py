@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -46,7 +47,7 @@ _ELSEWHERE = {
 }
 """Settings that an evaluation cannot have for itself, and where they are made."""
 
-__all__ = ["Options", "compute_nodes", "persist_node", "plan_of", "save_node"]
+__all__ = ["Options", "compute_nodes", "persist_node", "plan_of", "refuse_too_large", "save_node"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def _made_for(fetch: Sequence[Node], keep: Sequence[Node]) -> list[Node]:
 def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Options) -> list[Any]:
     """Compute some results and return them as NumPy arrays."""
     for node in nodes:
-        _refuse_too_large(node, options.settings.max_compute_bytes)
+        refuse_too_large(node, options)
     with _evaluating(executor, options) as evaluation:
         settled = settle(nodes, evaluation.advance, evaluation.model)
         _check_same(settled.nodes)
@@ -365,13 +366,15 @@ def _check_same(nodes: Sequence[Node]) -> None:
     check_arrays(nodes)
 
 
-def _refuse_too_large(node: Node, limit: int) -> None:
-    nbytes = int(np.prod(node.grid.shape, dtype=object)) * np.dtype(node.dtype).itemsize
+def refuse_too_large(node: Node, options: Options, itemsize: int = 0) -> None:
+    """Raise TooLargeError if an array of a result, of entries of `itemsize` bytes, is beyond the limit."""
+    limit = options.settings.max_compute_bytes
+    nbytes = math.prod(node.grid.shape) * max(itemsize, np.dtype(node.dtype).itemsize)
     if nbytes > limit:
         raise TooLargeError(
             f"the result would take {format_bytes(nbytes)} of memory, more than max_compute_bytes="
             f"{format_bytes(limit)}: store it with .save(url), take a part of it by slicing, "
-            "or raise the limit (WRENLA_MAX_COMPUTE_BYTES)"
+            "or raise the limit: A.compute(max_compute_bytes=…), or WRENLA_MAX_COMPUTE_BYTES"
         )
 
 

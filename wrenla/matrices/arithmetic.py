@@ -6,6 +6,7 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
+from wrenla.late import find
 from wrenla.matrices.operands import Handle, apply, is_answered
 from wrenla.tracebacks import short_methods
 from wrenla.vocabulary import refuse_others
@@ -24,6 +25,35 @@ _COMPARISONS = {
     np.greater: ">",
     np.greater_equal: ">=",
 }
+
+
+_METHODS = {
+    "reduce": "there are A.sum(axis), A.max(axis), A.min(axis), A.mean(axis), …",
+    "accumulate": "running sums and products need an array, A.compute()",
+    "reduceat": "sums of slices do the same, A[:k].sum(axis=0)",
+    "outer": "there are wrenla.linalg.outer(v, w), and v[:, None] + w for other functions",
+    "at": "it cannot be changed in place: make an array of it, A.compute()",
+}
+"""What to do instead of the methods of NumPy's functions."""
+
+_DEFAULTS = {"where": True, "casting": "same_kind", "order": "K", "subok": True, "dtype": None}
+
+
+def _is_default(word: str, value: Any) -> bool:
+    """Tell whether an argument of one of NumPy's functions asks for nothing."""
+    return word in _DEFAULTS and type(value) is type(_DEFAULTS[word]) and bool(value == _DEFAULTS[word])
+
+
+def _refuse_options(name: str, options: dict[str, Any]) -> NoReturn:
+    if "out" in options:
+        raise TypeError(
+            f"{name}: there is no out=: a BigMatrix is lazy, it is neither written into an array nor changed "
+            "in place: write a = a + A instead of a += A, or a += A.compute()"
+        )
+    raise TypeError(
+        f"{name}: there is no {', '.join(options)}= of a BigMatrix: A.astype(dtype) is one of another dtype, "
+        "and A * mask is zero where the mask is"
+    )
 
 
 @short_methods
@@ -128,12 +158,13 @@ class Arithmetic(Handle):
             return NotImplemented
         name = f"numpy.{ufunc.__name__}"
         if method != "__call__":
-            raise TypeError(f"{name}.{method} takes no BigMatrix; there are A.sum(axis), A.max(axis), …")
-        if options:
-            raise TypeError(
-                f"{name}: a BigMatrix cannot be changed in place, so there is no {', '.join(options)}=: "
-                "write a = a + A instead of a += A, A.astype(dtype) for another dtype"
-            )
+            raise TypeError(f"{name}.{method} takes no BigMatrix; {_METHODS[method]}")
+        options = {word: value for word, value in options.items() if not _is_default(word, value)}
+        vectors = ufunc.signature is not None and ufunc is not np.matmul  # vecdot, matvec, …
+        if options.keys() - ({"axis"} if vectors else ()):
+            _refuse_options(name, options)
+        if vectors:
+            return find("array_function")(ufunc, (), inputs, options)
         if ufunc is np.matmul:
             a, b = inputs
             return a @ b if isinstance(a, Handle) else b.__rmatmul__(a)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from wrenla.algorithms import assemble, views
-from wrenla.evaluate.evaluation import Options, compute_nodes, persist_node, save_node
+from wrenla.algorithms.elementwise import with_dimensions
+from wrenla.display.notebook import html_of
+from wrenla.evaluate.evaluation import Options, compute_nodes, persist_node, refuse_too_large, save_node
 from wrenla.executors.base import Executor
+from wrenla.late import find
 from wrenla.matrices.linear_algebra import LinearAlgebra
 from wrenla.matrices.operands import (
     Index,
@@ -100,11 +103,11 @@ class BigMatrix(LinearAlgebra):
 
     @property
     def T(self) -> BigMatrix:
-        return self if self.ndim < 2 else BigMatrix(views.flip(self._node, "T"))
+        return self if self.ndim < 2 else self._turned("T")
 
     @property
     def H(self) -> BigMatrix:
-        return BigMatrix(views.flip(self._node, "R" if self.ndim < 2 else "C"))
+        return self.conj() if self.ndim < 2 else self._turned("C")
 
     def conj(self) -> BigMatrix:
         """Return the complex conjugate."""
@@ -114,6 +117,10 @@ class BigMatrix(LinearAlgebra):
         return (
             f"BigMatrix({self.shape}, {self.dtype}, tiles of {self.tile}, grid {self.grid}, {self.structure})"
         )
+
+    def _repr_html_(self) -> str:
+        """Return a table and a picture of the grid, for notebooks."""
+        return html_of(self._node)
 
     # arithmetic
 
@@ -156,8 +163,7 @@ class BigMatrix(LinearAlgebra):
         name = np.dtype(dtype).name
         if name not in (*DTYPES, self.dtype.name):
             raise TypeError(f"dtype {name} is not one of {', '.join(DTYPES)}")
-        if self.dtype.kind == "c" and np.dtype(name).kind != "c":
-            raise TypeError(f"{self.dtype} to {name} would drop the imaginary part")
+        self._refuse_real(np.dtype(name))
         return self if name == self.dtype.name else BigMatrix(assemble.copy(self._node, name))
 
     def rechunk(self, tile: int | tuple[int, int]) -> BigMatrix:
@@ -213,10 +219,32 @@ class BigMatrix(LinearAlgebra):
         """
         return BigMatrix(save_node(self._node, url, executor, overwrite, Options.of(**options)))
 
-    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    # NumPy's and Dask's protocols
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, *, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Compute for ``numpy.asarray(A)`` and its like, as `compute` does and with its limit.
+
+        `copy` is as in NumPy 2: an array is made in any case, so False is a ValueError.
+        """
         if copy is False:
-            raise ValueError("a BigMatrix becomes an array only by being computed, which makes a copy")
-        return np.asarray(self.compute(), dtype)
+            raise ValueError(
+                "copy=False: a BigMatrix becomes an array only by being computed, which makes a copy: "
+                "numpy.asarray(A) or A.compute()"
+            )
+        wanted = self.dtype if dtype is None else np.dtype(dtype)
+        self._refuse_real(wanted)
+        options = Options.of()
+        refuse_too_large(self._node, options, wanted.itemsize)
+        A = self.astype(wanted.name) if wanted.name in DTYPES else self
+        return np.asarray(compute_nodes([A._node], None, options)[0], wanted)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """Call one of NumPy's functions with matrices, lazily; see the guide for which there are."""
+        return find("array_function")(func, types, args, kwargs)
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        """Return what names content and expression, in any process: it is no Dask collection (ADR 18)."""
+        return "wrenla.BigMatrix", self._node.key
 
     def __format__(self, spec: str) -> str:
         return format(self._scalar("format"), spec) if spec else str(self)
@@ -251,6 +279,14 @@ class BigMatrix(LinearAlgebra):
 
     def __contains__(self, value: object) -> NoReturn:
         raise TypeError("a BigMatrix is not iterable, nor searched with `in`: look into A.compute()")
+
+    def _turned(self, op: Literal["T", "C"]) -> BigMatrix:
+        # the row that a vector was made, v[None], turned back is a column
+        return BigMatrix(with_dimensions(views.flip(self._node, op), 2, column=True))
+
+    def _refuse_real(self, dtype: np.dtype[Any]) -> None:
+        if self.dtype.kind == "c" and dtype.kind in "biuf":
+            raise TypeError(f"{self.dtype} to {dtype.name} would drop the imaginary part")
 
     def _number(self) -> Any:
         if self.size != 1:
