@@ -32,6 +32,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "aws",
         "__init__",
         "linalg",
+        "products",
         "array_api",
         "matrices.zarr_copies matrices.blocks matrices.saved_factors",
         "matrices.factorizations",
