@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +46,9 @@ STANDARD: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 }
 """The extension linalg of 2023.12 and 2024.12: what goes by position only; by name only, with its default."""
 
+LATER: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {"eig": (("x",), {}), "eigvals": (("x",), {})}
+"""What 2025.12 has added."""
+
 MISSING = {"eigh", "eigvalsh", "matrix_rank", "pinv", "qr", "svd", "svdvals"}
 
 BY_NAME_TOO = {"solve": ("a", "b")}
@@ -78,7 +84,23 @@ def test_signature_is_that_of_the_standard(name: str) -> None:
 
 def test_missing_functions_are_known() -> None:
     assert {name for name in STANDARD if name not in linalg.__all__} == MISSING
+    assert not LATER.keys() & set(linalg.__all__)
     assert linalg.slogdet(np.eye(2))._fields == ("sign", "logabsdet")
+
+
+def test_document_says_what_is_there() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "array-api.md").read_text()
+    rows = re.findall(r"^\| `(\w+)(\(.*?\))` \| (yes|in part|not yet) \| (.+) \|$", text, re.MULTILINE)
+    assert [name for name, *_ in rows] == sorted(STANDARD | LATER)
+    for name, signature, there, notes in rows:
+        positional, named = (STANDARD | LATER)[name]
+        arguments = [*positional, "/", *(["*"] if named else [])]
+        arguments += [f"{key}={json.dumps(v) if isinstance(v, str) else v}" for key, v in named.items()]
+        assert signature == f"({', '.join(arguments)})", name
+        assert (there == "not yet") == (name not in linalg.__all__), name
+        assert notes.strip(), name
+    known = (Path(__file__).parents[1] / "peers" / "array_api_xfails.txt").read_text()
+    assert set(re.findall(r"linalg[.-](\w+)\]", known)) == MISSING
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

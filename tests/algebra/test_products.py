@@ -77,7 +77,7 @@ def test_vecdot_of_matrices_agrees_with_numpy(dtype: str) -> None:
                 gallery.agree(linalg.vecdot(x, y, axis=axis).compute(), expected, size, dtype)
 
 
-@pytest.mark.parametrize(("one", "other"), list(itertools.product(DTYPES, DTYPES)))
+@pytest.mark.parametrize(("one", "other"), list(zip(DTYPES, (*DTYPES[1:], DTYPES[0]), strict=True)))
 def test_cross_products_agree_with_numpy(one: str, other: str) -> None:
     shapes: tuple[Any, ...] = (
         *(((3,), (3,), -1), ((3,), (3,), 0), ((3,), (5, 3), -1), ((5, 3), (5, 3), 1), ((1, 3), (5, 3), -1)),
