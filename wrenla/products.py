@@ -101,7 +101,8 @@ def cross(x1: Operand, x2: Operand, /, *, axis: int = -1) -> BigMatrix:
     A, B = _as_rows("cross", axis, x1, x2)
     if (A.shape[-1], B.shape[-1]) != (3, 3):
         raise ValueError(
-            f"cross: vectors of {A.shape[-1]} and of {B.shape[-1]} entries; 3 are needed in both"
+            "cross: the input arrays must be (arrays of) 3-dimensional vectors, "
+            f"not of {A.shape[-1]} and {B.shape[-1]} entries; they lie along axis={axis}"
         )
     ndim = len(broadcast_shape(A.shape, B.shape))  # an error names whole shapes, not those of columns
     a1, a2, a3 = _columns(A)
