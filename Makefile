@@ -85,7 +85,8 @@ test-unit: $(VENV)/.dev
 	@echo "unit tests on $$($(BIN)/python --version)"
 	$(BIN)/python -m pytest -m "unit and not slow" $(NO_PEERS) $(BESIDE)
 
-# The test suites of CPython, NumPy, SciPy and Lithops, run against wrenla; those that are not installed are skipped.
+# The test suites of CPython, NumPy, SciPy, Lithops and the Array API (ARRAY_API_TESTS=folder), run against wrenla;
+# those that are not installed are skipped.
 test-peers: $(VENV)/.dev
 	$(BIN)/python -m pytest -m peers $(PEERS) $(BESIDE)
 

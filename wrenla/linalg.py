@@ -9,14 +9,10 @@ from wrenla.algorithms.views import flip
 from wrenla.array_api import (
     as_matrix,
     diagonal,
-    matmul,
     matrix_norm,
     matrix_power,
     matrix_transpose,
-    outer,
-    tensordot,
     trace,
-    vecdot,
     vector_norm,
 )
 from wrenla.array_like import flag
@@ -45,6 +41,7 @@ from wrenla.matrices.matrix import BigMatrix
 from wrenla.matrices.operands import Operand, as_node
 from wrenla.procedures import inverse as determinants
 from wrenla.procedures.report import SolveReport
+from wrenla.products import cross, matmul, outer, tensordot, vecdot
 from wrenla.tracebacks import short
 from wrenla.vocabulary import refuse_others
 
@@ -62,6 +59,7 @@ __all__ = [
     "cho_solve",
     "cholesky",
     "cond",
+    "cross",
     "det",
     "diagonal",
     "gram",

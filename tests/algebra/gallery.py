@@ -260,3 +260,11 @@ def matmul_error(c: Array, a: Array, b: Array, dtype: str | None = None) -> floa
     )
     error = float(np.linalg.norm((wide(c) - exact).ravel()))
     return error / float(size) if error or np.isnan(error) else 0.0
+
+
+def agree(found: Any, expected: Any, scale: Any, dtype: Any) -> None:
+    """Assert that shape and dtype are those of NumPy, and errors small beside the sum of absolute values."""
+    assert np.shape(found) == np.shape(expected)
+    assert np.asarray(found).dtype == dtype
+    bound = 64 * unit_roundoff(np.dtype(dtype).name) * np.asarray(scale)
+    assert (np.abs(found - expected) <= bound).all()

@@ -51,6 +51,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "linalg.outer": ("np.linalg.outer(v, w)",),
     "linalg.tensordot": ("np.linalg.tensordot(a, b, axes=([0], [0]))",),
     "linalg.vecdot": ("np.linalg.vecdot(v, w)", "np.linalg.vecdot(a, s, axis=0)"),
+    "linalg.cross": ("np.linalg.cross(a[:3], s[:3], axis=0)",),
+    "cross": ("np.cross(v[:3], w[:3])", "np.cross(a[:, :3], v[:3])", "np.cross(a[:3], b[:3, :1], axis=0)"),
     "linalg.diagonal": ("np.linalg.diagonal(b, offset=-2)",),
     "linalg.trace": ("np.linalg.trace(a, offset=1)",),
     "linalg.matmul": ("np.linalg.matmul(a, b)",),

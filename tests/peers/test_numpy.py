@@ -32,7 +32,7 @@ CLASSES = (
 FUNCTIONS = (
     *("test_diagonal", "test_trace", "test_matmul", "test_matrix_transpose", "test_matrix_norm"),
     *("test_matrix_norm_empty", "test_vector_norm", "test_vector_norm_empty", "test_byteorder_check"),
-    "test_tensordot",
+    *("test_tensordot", "test_cross"),
 )
 """Not here, since there is nothing to run: eigenvalues, SVD, QR, least squares, tensors
 of more dimensions, `multi_dot`."""
@@ -89,6 +89,7 @@ def functions(stand_in: StandIn) -> dict[str, Any]:
         "diagonal": lambda a, /, **k: wl.linalg.diagonal(matrix(a), **k).compute(),
         "outer": lambda a, b, /: wl.linalg.outer(matrix(a), matrix(b)).compute(),
         "tensordot": lambda a, b, /, **k: wl.linalg.tensordot(matrix(a), matrix(b), **k).compute(),
+        "cross": lambda a, b, /, **k: wl.linalg.cross(matrix(a), matrix(b), **k).compute(),
         "vecdot": lambda a, b, /, **k: wl.linalg.vecdot(matrix(a), matrix(b), **k).compute(),
         "matrix_power": matrix_power,
         "matrix_transpose": lambda a, /: wl.linalg.matrix_transpose(matrix(a)).compute(),

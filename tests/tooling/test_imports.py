@@ -33,6 +33,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "__init__",
         "numpy_functions",
         "linalg",
+        "products",
         "array_api",
         "matrices.zarr_copies matrices.blocks matrices.saved_factors",
         "matrices.factorizations",

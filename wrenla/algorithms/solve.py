@@ -62,7 +62,7 @@ class System(NamedTuple):
 def system(A: Node, B: Node, solver: Solver = "general", check: bool = True) -> System:
     """Return how A X = B is solved, by the known or claimed structure of A; a claim is checked in data."""
     if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
-        raise ValueError(f"solve: the matrix must be square, not {A.grid.shape}")
+        raise ValueError(f"solve: the matrix must be square, not {A.grid.shape[: A.ndim]}")
     check_sides(A.grid.shape[0], B)
     if solver not in ("lower", "upper"):
         refuse_factor("solve", A)
@@ -189,7 +189,7 @@ def cho_solve(C: Node, B: Node, uplo: Literal["lower", "upper"] = "lower") -> No
 def slogdet(A: Node) -> tuple[Node, Node]:
     """Return sign and logarithm of |det A|."""
     if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
-        raise ValueError(f"slogdet: the matrix must be square, not {A.grid.shape}")
+        raise ValueError(f"slogdet: the matrix must be square, not {A.grid.shape[: A.ndim]}")
     refuse_factor("slogdet", A)
     match A.structure:
         case "lower" | "upper":

@@ -15,7 +15,7 @@ from wrenla.planning.expression import Description, Node, Operation, make
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.task import Task
 
-__all__ = ["extreme", "kept", "mean", "variance", "vector_norm"]
+__all__ = ["entry_norms", "extreme", "kept", "mean", "variance", "vector_norm"]
 
 Axis = Literal[0, 1] | None
 
@@ -59,17 +59,23 @@ def vector_norm(A: Node, axis: Axis, order: float) -> Node:
     """
     if order == 2 and axis is None:
         return norm(A, "fro")
-    sizes = elementwise("absolute", A)
+    sizes = entry_norms(A, order)
     if np.isinf(order) and not (order > 0 and _count(A, axis) == 0):
         return extreme(sizes, axis, "maximum" if order > 0 else "minimum")
-    if order == 0:  # fmin: NaN is not zero
-        sizes = elementwise("fmin", elementwise("sign", sizes), (1.0, ""))
     if order in (0, 1) or np.isinf(order):  # of nothing the largest is 0, as is the sum
         return sum_over(sizes, axis)
     if order == 2:
         return elementwise("sqrt", sum_over(elementwise("square", sizes), axis))
     total = sum_over(elementwise("power", sizes, (order, "")), axis)
     return elementwise("power", total, (1 / order, ""))
+
+
+def entry_norms(A: Node, order: float) -> Node:
+    """Return the norm of each entry, |a|; of order 0 it is 1 for what is not zero."""
+    sizes = elementwise("absolute", A)
+    if order == 0:  # fmin: NaN is not zero
+        return elementwise("fmin", elementwise("sign", sizes), (1.0, ""))
+    return sizes
 
 
 def _count(A: Node, axis: Axis) -> int:

@@ -20,8 +20,8 @@ def solve_triangular(
 ) -> Node:
     """Return X with T X = B; of T only the named triangle is read. `op` is by default `SolveTriangular`."""
     rows, cols = T.grid.shape
-    if rows != cols:
-        raise ValueError(f"solve_triangular: the matrix must be square, not {rows} × {cols}")
+    if rows != cols or T.ndim != 2:
+        raise ValueError(f"solve_triangular: the matrix must be square, not {T.grid.shape[: T.ndim]}")
     if rows != B.grid.shape[0]:
         raise ValueError(
             f"solve_triangular: {rows} equations, but a right-hand side of {B.grid.shape[0]} rows"

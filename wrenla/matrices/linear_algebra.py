@@ -162,7 +162,8 @@ class LinearAlgebra(Reductions):
             It is not there yet, as those that need singular values.
         """
         A, keep = self._numbers, flag(keepdims, "norm: keepdims")
-        if (A.ndim == 2 and _is_one_axis(axis)) or (A.ndim == 1 and isinstance(ord, int | float | np.number)):
+        of_vector = A.ndim == 1 and isinstance(ord, int | float | np.number)
+        if _is_one_axis(axis) if A.ndim == 2 else of_vector and (axis is None or _is_one_axis(axis)):
             return type(self)(vector_norm(A, 2 if ord is None else ord, axis, keep))
         order = norm_order(ord, A, axis)
         return type(self)(reductions.norm(A, order, A.ndim if keep else 0))
@@ -195,13 +196,13 @@ class LinearAlgebra(Reductions):
 
 
 def vector_norm(A: Node, order: Any, axis: Any, keepdims: bool) -> Node:
-    """Return the norm of the vectors along an axis, or of the one that all entries are."""
+    """Return the norm of the vectors along an axis, of the one that all entries are, or of each entry."""
     if not isinstance(order, int | float | np.integer | np.floating):
         raise ValueError(f"norm: {order!r} is no order of a norm of a vector; there are: real numbers, ±inf")
     axes = tuple(axis) if isinstance(axis, Iterable) else axis
     places = tuple(range(A.ndim)) if axis is None else axis_places(axes, A.ndim)
     if not places and A.ndim:
-        raise ValueError("norm: axis=() names no axis, and the norms along none are abs(A)")
+        return statistics.entry_norms(A, float(order))
     if order == -np.inf and 0 in [A.grid.shape[place] for place in places]:
         raise ValueError(f"norm: the smallest of no entries is asked for: {A.grid.shape[: A.ndim]}, {axis=}")
     along: Literal[0, 1] | None = None

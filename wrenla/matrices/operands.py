@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Hashable, Iterable
 from types import EllipsisType
-from typing import Any, SupportsComplex, SupportsFloat, TypeAlias
+from typing import Any, SupportsComplex, SupportsFloat, SupportsIndex, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -242,7 +242,8 @@ def norm_order(ord: Any, A: Node, axis: Any = None) -> str:
         return "fro"  # all others are 0 too
     if of_singular_values:
         raise NotImplementedError(
-            f"norm of order {ord!r} of a matrix needs its singular values: not there yet"
+            f"norm of order {ord!r} of a matrix needs its singular values, which are not there yet: "
+            f"numpy.linalg.norm(A.compute(), {ord!r}), if it fits into memory"
         )
     return str(name)
 
@@ -277,6 +278,8 @@ def axis_places(axis: Any, ndim: int) -> tuple[int, ...]:
     for one in axes:
         if isinstance(one, bool):
             raise TypeError(f"axis={axis!r}: an integer is needed, not a truth value")
+        if not isinstance(one, SupportsIndex):
+            raise TypeError(f"axis={axis!r}: an integer is needed, not {type(one).__name__}")
         if not -ndim <= operator.index(one) < ndim:
             raise np.exceptions.AxisError(operator.index(one), ndim)
     places = tuple(operator.index(one) % ndim for one in axes)

@@ -59,6 +59,7 @@ implements("linalg.matrix_transpose", "matrix_transpose")(linalg.matrix_transpos
 implements("linalg.outer")(linalg.outer)
 implements("linalg.tensordot")(linalg.tensordot)
 implements("linalg.vecdot", "vecdot")(linalg.vecdot)
+implements("linalg.cross")(linalg.cross)
 implements("linalg.diagonal")(linalg.diagonal)
 implements("linalg.trace")(linalg.trace)
 implements("linalg.matmul", "matmul")(linalg.matmul)
@@ -125,6 +126,11 @@ def dot(a: Any, b: Any, out: None = None) -> BigMatrix:
         found: BigMatrix = np.multiply(a, b)
         return found
     return matmul(a, b)
+
+
+@implements("cross", refused="axisa axisb axisc")
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
+    return linalg.cross(a, b, axis=-1 if axis is None else axis)
 
 
 @implements("inner")

@@ -19,9 +19,8 @@ def cholesky(A: Node, dtype: str = "") -> Node:
 
     In another `dtype` than that of A its tiles are rounded as they are read.
     """
-    rows, cols = A.grid.shape
-    if rows != cols or A.ndim != 2:
-        raise ValueError(f"cholesky: the matrix must be square, not {rows} × {cols}")
+    if A.ndim != 2 or A.grid.shape[0] != A.grid.shape[1]:
+        raise ValueError(f"cholesky: the matrix must be square, not {A.grid.shape[: A.ndim]}")
     if A.structure in ("lower", "upper"):
         raise ValueError(
             f"cholesky: a matrix that is known to be {A.structure} triangular is not positive definite; if "
