@@ -78,7 +78,7 @@ def cluster() -> Iterator[Any]:
         LocalCluster(
             WORKERS,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             memory_limit="10 GiB",
             silence_logs="CRITICAL",
         ) as made,

@@ -258,7 +258,7 @@ def pool_calls(calls: int) -> dict[str, Any]:
 def dask_calls(calls: int) -> dict[str, Any]:
     from distributed import Client
 
-    with Client(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as client:
+    with Client(n_workers=WORKERS, threads_per_worker=1, dashboard_address="127.0.0.1:0") as client:
         client.gather(client.map(_same, range(10 * WORKERS)))
         return _timed(lambda: client.gather(client.map(_same, range(calls), pure=False)), calls)
 

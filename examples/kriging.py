@@ -111,7 +111,7 @@ def executor_of(kind: str, memory: str) -> Iterator[wl.Executor]:
     workers = len(os.sched_getaffinity(0))
     each = parse_bytes(memory) // workers
     with (
-        distributed.LocalCluster(workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
         wl.DaskExecutor(cluster, allowed_mem=each) as executor,
     ):
         yield executor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wrenla.run.loop import Job, _Loop
-from wrenla.run.scheduler import Policy
+from wrenla.run.scheduler import Policy, Resized, Woken
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,15 @@ def test_few_tasks_go_together_until_it_is_known_how_long_they_take(
 def test_tasks_go_alone_where_the_plan_says_so() -> None:
     loop = _Loop(Job("job", None, {}, [], []), None, Policy(), [])  # type: ignore[arg-type]
     assert loop._most_together() == 1
+
+
+def test_run_hands_out_as_many_tasks_as_there_are_workers_now() -> None:
+    """Workers join and leave: what goes to the executor at a time is looked at before each wait."""
+    slots = [2]
+    loop = _Loop(Job("job", None, {}, [], []), None, Policy(slots=2), [], lambda: slots[0])  # type: ignore[arg-type]
+    loop.alarms.append((0.0, 7))
+    assert loop._wait() == Woken(7)
+    slots[0] = 5
+    assert loop._wait() == Resized(5)
+    loop.alarms.append((0.0, 8))
+    assert loop._wait() == Woken(8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, combinations
 
 import numpy as np
@@ -22,6 +22,7 @@ from wrenla.run.scheduler import (
     Finish,
     Input,
     Policy,
+    Resized,
     Retry,
     State,
     Stop,
@@ -167,6 +168,14 @@ class Simulation:
         self.asleep.remove(p)
         self.tell(Woken(p))
 
+    def resize(self, slots: int) -> None:
+        self.policy = replace(self.policy, slots=slots)
+        self.tell(Resized(slots))
+        if self.ended is None and len(self.running) < slots:  # workers that join are used at once
+            waiting = self.needed - set(self.done) - self.running - self.asleep
+            if self.policy.schedule == "dataflow":
+                assert not any(self.inputs(p) <= self.there for p in waiting)
+
 
 @st.composite
 def simulations(draw: st.DrawFn) -> Simulation:
@@ -184,6 +193,7 @@ def test_every_needed_task_runs_once_after_its_inputs(sim: Simulation, data: st.
         choices += [("fail", p) for p in sorted(sim.running) if sim.attempts[p] < sim.policy.attempts]
         # late copies of what has been settled long ago, and alarms that ring twice
         choices += [("again", p) for p in sim.done[-2:]] + [("ring", p) for p in sorted(sim.running)[:1]]
+        choices += [("resize", slots) for slots in (1, 3, 6)]
         assert any(what in ("finish", "wake") for what, _ in choices), "the run hangs"
         what, p = data.draw(st.sampled_from(choices))
         match what:
@@ -197,6 +207,8 @@ def test_every_needed_task_runs_once_after_its_inputs(sim: Simulation, data: st.
                 sim.tell(data.draw(st.sampled_from([Done(p), Failed(p, True), Failed(p, False), Woken(p)])))
             case "ring":
                 sim.tell(Woken(p))
+            case "resize":
+                sim.resize(p)
     assert sim.ended == Finish()
     assert sorted(sim.done) == sorted(sim.needed)
     # results stay, whatever else there was is gone

@@ -126,6 +126,9 @@ class Executor(CallingExecutor):
         Calls, and tile tasks, that run at the same time.
     reach : Reach
         How far away the workers of tile tasks are: they see only stores and arrays that reach as far.
+    ahead : int
+        Batches of tile tasks that wait at each worker beside the one that it carries out: where a message
+        takes a while.
     own_store : str
         URL of the store for temporaries if no setting names one; "" for the folder of this user.
 
@@ -140,6 +143,7 @@ class Executor(CallingExecutor):
     workers: int
     reach: Reach
     own_store: str = ""
+    ahead: int = 0
 
     def __enter__(self) -> Self:
         _entered.set((*_entered.get(), self))

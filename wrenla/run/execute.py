@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -182,7 +183,8 @@ def execute(
         told: Sequence[Listener] = [*listeners, conditioning] if conditioning else listeners
         job = Job(folder.key, plan.graph, arrays, wanted, present, plan.batch, model.worthwhile)
         with executor.session(hosts, plan.projected), watched(originals.values()):
-            run_job(job, executor, Policy(schedule, _slots(plan, executor)), told)
+            slots = functools.partial(_slots, plan, executor)
+            run_job(job, executor, Policy(schedule, slots()), told, slots)
             unchanged()
             yield results
     except (LinAlgError, np.linalg.LinAlgError):
@@ -245,10 +247,10 @@ def _slots(plan: Plan, executor: Executor) -> int:
     """Return the number of tasks to hand out at a time.
 
     As many as there are workers, so that the most urgent one is always next; more where tasks are so short
-    that a worker would wait for the next one.
+    that a worker would wait for the next one, or where it would wait for a message.
     """
     mean = float(plan.graph.seconds.mean()) if plan.tasks else 0.0
-    return executor.workers * plan.batch + (64 if mean < 2e-3 else 1)
+    return executor.workers * (1 + executor.ahead) * plan.batch + (64 if mean < 2e-3 else 1)
 
 
 def _wanted(plan: Plan) -> list[int]:

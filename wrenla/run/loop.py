@@ -8,7 +8,7 @@ import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wrenla.errors import Lost, NeverStarted, WorkerDied
 from wrenla.executors.base import Executor
@@ -36,6 +36,7 @@ from wrenla.run.scheduler import (
     Finish,
     Input,
     Policy,
+    Resized,
     Retry,
     State,
     Stop,
@@ -102,8 +103,24 @@ class Job:
     worthwhile: float = 0.0
 
 
-def run_job(job: Job, executor: Executor, policy: Policy, listeners: Sequence[Listener] = ()) -> Totals:
+def run_job(
+    job: Job,
+    executor: Executor,
+    policy: Policy,
+    listeners: Sequence[Listener] = (),
+    slots: Callable[[], int] | None = None,
+) -> Totals:
     """Run what is left to do of a job.
+
+    Parameters
+    ----------
+    job : Job
+    executor : Executor
+    policy : Policy
+    listeners : sequence of callables
+        Are told every event.
+    slots : callable, optional
+        Returns how many tasks are handed to the executor at a time, where workers join and leave.
 
     Returns
     -------
@@ -114,7 +131,7 @@ def run_job(job: Job, executor: Executor, policy: Policy, listeners: Sequence[Li
     Exception
         The error of the task that stopped the run, as the worker raised it.
     """
-    return _Loop(job, executor, policy, listeners).run()
+    return _Loop(job, executor, policy, listeners, slots).run()
 
 
 @dataclass(slots=True)
@@ -123,6 +140,7 @@ class _Loop:
     executor: Executor
     policy: Policy
     listeners: Sequence[Listener]
+    slots: Callable[[], int] | None = None
     totals: Totals = field(default_factory=Totals)
     ended: queue.SimpleQueue[tuple[int, Future[Report]]] = field(default_factory=queue.SimpleQueue)
     futures: dict[int, Future[Report]] = field(default_factory=dict)
@@ -210,7 +228,7 @@ class _Loop:
     def _submit(self) -> None:
         """Hand out what is ready: in batches, unless there would be fewer of them than workers."""
         while self.ready:
-            idle = max(1, self.executor.workers - self.batches)
+            idle = max(1, self.executor.workers * (1 + self.executor.ahead) - self.batches)
             size = max(1, min(self._most_together(), -(-len(self.ready) // idle)))
             batch, self.ready = self.ready[:size], self.ready[size:]
             tasks = [self.job.graph.task(p) for p in batch]
@@ -237,6 +255,9 @@ class _Loop:
 
     def _wait(self) -> Input:
         """Return the next thing that happens."""
+        if self.slots is not None and (slots := self.slots()) != self.policy.slots:
+            self.policy = replace(self.policy, slots=slots)
+            return Resized(slots)
         while True:
             timeout = None
             if self.alarms:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
     "Finish",
     "Input",
     "Policy",
+    "Resized",
     "Retry",
     "Schedule",
     "State",
@@ -93,7 +94,14 @@ class Woken:
     task: int
 
 
-Input: TypeAlias = Begun | Done | Failed | Woken
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """Workers have joined or left: another number of tasks goes to the executor at a time."""
+
+    slots: int
+
+
+Input: TypeAlias = Begun | Done | Failed | Woken | Resized
 
 # what is to be done about it
 
@@ -252,6 +260,8 @@ def step(state: State, event: Input) -> tuple[State, list[Action]]:
         case Woken(task) if task in state.sleeping:
             state.sleeping.remove(task)
             _make_ready(state, task)
+        case Resized(slots):
+            state.policy = replace(state.policy, slots=slots)
     if state.stopped:
         return state, actions
     if state.todo == 0:

@@ -107,6 +107,7 @@ class DaskExecutor(Executor):
     """
 
     reach = Reach.SHARED
+    ahead = 1
 
     def __init__(
         self,
@@ -131,8 +132,10 @@ class DaskExecutor(Executor):
         self._cluster = Cluster(connection, name, most=most, allowed=allowed, blas=self.blas_threads)
         scratch = ScratchSpace(name, Reach.SHARED, reach_of=self._cluster.folders.reach_of)
         self._calls = Dispatcher(self.workers, DaskTransport(scratch, self._cluster), name)
-        # twice as many: while one is carried out the next one is on its way
-        self._tiles = Dispatcher(2 * self.workers, DaskTransport(scratch, self._cluster), f"{name}-tiles")
+        # while one is carried out the next one is on its way
+        self._tiles = Dispatcher(
+            (1 + self.ahead) * self.workers, DaskTransport(scratch, self._cluster), f"{name}-tiles"
+        )
         self._home = Worker(_HOME_CACHE, readers=4)
         self._run = TileRun(self._tiles, 0, self._options)
         self._inside = threading.local()
