@@ -33,6 +33,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "__init__",
         "linalg",
         "array_api",
+        "interop",
         "matrices.zarr_copies matrices.blocks matrices.saved_factors",
         "matrices.factorizations",
         "matrices.factors",
@@ -43,6 +44,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "matrices.reductions",
         "matrices.arithmetic",
         "matrices.operands",
+        "evaluate.products",
         "evaluate.evaluation",
         "evaluate.cleaning",
         "evaluate.saving",
@@ -100,6 +102,7 @@ LAZY = {
 LATE = {
     *(("wrenla_handler.stores.mmap", "numpy"), ("wrenla_handler.stores.s3.read", "numpy")),
     *(("wrenla", "importlib"), ("wrenla.run.conditioning", "scipy"), ("wrenla.matrices.one_norm", "scipy")),
+    ("wrenla.linalg", "wrenla"),  # scipy.sparse behind it
 }
 """What is needed always, but not here: a worker process that handles no array starts in half the time."""
 
