@@ -28,7 +28,8 @@ def figures(rounds: int) -> list[Figure]:
     for structure in ("general", "pos"):
         for place in ("disk", "memory"):
             for tile in (512, 1024):
-                work = f"A @ x, n = {N}, {structure}, tiles of {tile} {'on disk' if place == 'disk' else 'of an array'}"
+                where = "on disk" if place == "disk" else "of an array"
+                work = f"A @ x, n = {N}, {structure}, tiles of {tile} {where}"
                 print(f"{work}: peer is the reads of the same tiles and gemv, in {WORKERS} threads")
                 arguments = {"structure": structure, "place": place, "tile": tile}
                 c = compete(["products"], arguments, rounds=rounds, module=__spec__.name)["products"]
