@@ -257,6 +257,23 @@ def test_each_tile_is_read_once_for_a_product(
         op @ a[0]
 
 
+def test_cache_that_is_too_small_keeps_as_many_tiles_as_fit(
+    place: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = array((1000, 1000), "float64")
+    with wl.LocalExecutor(1, allowed_mem="30 MiB") as executor:  # 6 MiB for tiles; all are 7.6
+        op = wl.linalg.aslinearoperator(
+            wl.from_array(a, tile=125).save(place("A"), executor), executor=executor
+        )
+        op @ a[0]
+        reads, read = Counter[Any](), executor.home.sources.read
+        monkeypatch.setattr(
+            executor.home.sources, "read", lambda spec, ref: (reads.update([ref]), read(spec, ref))[1]
+        )
+        check(op @ a[1], a @ a[1], a, a[1])
+        assert 10 < reads.total() < 32  # of 64
+
+
 def test_products_leave_nothing_in_the_store_for_temporaries(own_settings: str) -> None:
     op = wl.linalg.aslinearoperator(wl.from_array(positive(20), tile=6))
     before = list(MemoryStore(own_settings).list())

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from wrenla.algorithms.assemble import copy
+from wrenla.algorithms.assemble import sparse_copy
 from wrenla.arrays import check_arrays
 from wrenla.config import Settings, settings, store_for, store_is_chosen
 from wrenla.errors import SettingError, TooLargeError
@@ -21,7 +21,7 @@ from wrenla.evaluate.storing import Storing, gather, made, owners
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.planning.cost_model import ExecutorModel
-from wrenla.planning.expression import Leaf, Node, leaf, with_report
+from wrenla.planning.expression import Leaf, Node, Operation, leaf, with_report
 from wrenla.planning.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import Event, Listener, RunFinished, Totals
@@ -288,7 +288,13 @@ def save_node(
         with closing(open_store(url)) as store:
             check_address(store)
             wanted = TileLayout(
-                named.grid, named.dtype, named.ndim, named.structure, result=named.key, factor=factor
+                named.grid,
+                named.dtype,
+                named.ndim,
+                named.structure,
+                result=named.key,
+                factor=factor,
+                absent=named.op.kept_zero() if isinstance(named.op, Operation) else "",
             )
             layout, report = None if overwrite else saved_already(store, wanted), None
             if layout is None:
@@ -328,7 +334,7 @@ def _save(
         found, *pivots_found = settled.nodes
         _check_same([found])
         # what is kept has tiles of its own beside the saved ones, which somebody may replace
-        result = copy(found) if found.key in {kept.key for kept in settled.keep} else made(found)
+        result = sparse_copy(found) if found.key in {kept.key for kept in settled.keep} else made(found)
         with evaluation.run(
             pivots_found,
             settled.keep,

@@ -32,7 +32,7 @@ from wrenla_handler.errors import TransientStoreError, TruncatedTileError
 from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.stores.base import Reach
 from wrenla_handler.stores.mmap import refuse_truncated
-from wrenla_handler.tiles.arrays import ArraySpec, FormulaArray, HostArray, StoredArray
+from wrenla_handler.tiles.arrays import ArraySpec, FormulaArray, HostArray, StoredArray, TileRef
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.reader import ReadAhead, Report
 from wrenla_handler.tiles.task import Apply, Op, Read
@@ -89,11 +89,15 @@ class _Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Lane:
-    """Some reads, one after the other, and the rows of the product that they add to."""
+    """Some reads, one after the other, and the rows of the product that they add to.
+
+    `upto` is the number of bytes of all tiles up to its last.
+    """
 
     steps: Sequence[_Step]
     start: int
     stop: int
+    upto: int
 
 
 class _GivenUp(Exception):
@@ -221,13 +225,23 @@ class Products:
         for i, j in node.own_tiles():
             (r, c), (m, n) = node.grid.origin(i, j), node.grid.extent(i, j)
             for read in node.reads(i, j):
+                if (
+                    isinstance(ref := read.tile, TileRef)
+                    and read.plain
+                    and self._arrays[ref.array].is_absent(ref)
+                ):
+                    continue
                 steps.append(_Step(read, slice(r, r + m), slice(c, c + n), hermitian and i != j))
                 weights.append(m * n)
         sums = np.cumsum(weights)
         total = int(sums[-1]) if steps else 0
         ends = np.searchsorted(sums, [total * (t + 1) / _LANES for t in range(_LANES)]) + 1
         cuts = sorted({0, *(min(int(end), len(steps)) for end in ends)})
-        return [_lane(steps[start:stop]) for start, stop in itertools.pairwise(cuts)]
+        itemsize = np.dtype(node.dtype).itemsize
+        return [
+            _lane(steps[start:stop], int(sums[stop - 1]) * itemsize)
+            for start, stop in itertools.pairwise(cuts)
+        ]
 
     def _sum(self, X: Array, Y: Array) -> None:
         """Add the products of all lanes to Y, the first lane first."""
@@ -275,7 +289,10 @@ class Products:
     def _of_lane(self, lane: _Lane, X: Array, given_up: threading.Event) -> Array:
         rows = np.zeros((lane.stop - lane.start, X.shape[1]), X.dtype, order="F")
         refs = (ref for step in lane.steps for ref in step.read.refs())
-        ahead = ReadAhead(self._executor.home, refs, self._arrays, Report())
+        home = self._executor.home
+        # In a cache that is too small for all tiles, the last ones would push out the first before these are
+        # read again.
+        ahead = ReadAhead(home, refs, self._arrays, Report(), keep=lane.upto <= home.cache.limit)
         dtype = np.dtype(self.node.dtype)
         values = Values(ahead.take, dtype)
         try:
@@ -296,9 +313,9 @@ class Products:
         return rows
 
 
-def _lane(steps: Sequence[_Step]) -> _Lane:
+def _lane(steps: Sequence[_Step], upto: int) -> _Lane:
     ends = [step.rows for step in steps] + [step.cols for step in steps if step.mirrored]
-    return _Lane(steps, min(end.start for end in ends), max(end.stop for end in ends))
+    return _Lane(steps, min(end.start for end in ends), max(end.stop for end in ends), upto)
 
 
 def _factor(read: Read, values: Values, dtype: np.dtype[Any]) -> tuple[Tile, Op, float]:

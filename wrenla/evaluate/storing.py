@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wrenla.algorithms.assemble import copy
+from wrenla.algorithms.assemble import sparse_copy
 from wrenla.algorithms.procedure import with_args
 from wrenla.evaluate.settle import is_data, moves, parts
 from wrenla.executors.base import Executor
@@ -28,7 +28,7 @@ _AHEAD = 4
 
 def made(node: Node) -> Node:
     """Return a node that has an object for each of its tiles: data, views and bundles are copied."""
-    return copy(node) if node.is_leaf or node.is_view or node.bundle is not None else node
+    return sparse_copy(node) if node.is_leaf or node.is_view or node.bundle is not None else node
 
 
 class Storing:
