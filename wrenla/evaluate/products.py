@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from functools import cached_property
@@ -323,24 +323,20 @@ def _factor(read: Read, values: Values, dtype: np.dtype[Any]) -> tuple[Tile, Op,
     source = values.source(read)
     if read.plain:
         return source.array, read.op, float(np.real(read.scale))
-    return values.modified(read, source, dtype).array, "N", 1.0
+    return np.asfortranarray(values.modified(read, source, dtype).array), "N", 1.0
 
 
 def _accumulate(alpha: float, tile: Tile, uses: Sequence[tuple[Op, Array, Array]]) -> None:
     """Add y += alpha · op(tile) x for some (op, x, y); what is used twice is read once from memory."""
-    dtype = uses[0][1].dtype
-    columns = tile.shape[1]
-    whole = len(uses) == 1 and tile.dtype == dtype
-    width = columns if whole else max(1, _PANEL // max(1, tile.shape[0] * dtype.itemsize))
-    for panel in _slices(columns, width):
-        part = np.asfortranarray(tile[:, panel], dtype=dtype)
+    dtype, (rows, columns) = uses[0][1].dtype, tile.shape
+    same = tile.dtype == dtype
+    width = columns if same and len(uses) == 1 else max(1, _PANEL // max(1, rows * dtype.itemsize))
+    for start in range(0, columns, max(1, width)):
+        panel = slice(start, start + width)
+        part = tile[:, panel] if same else np.asfortranarray(tile[:, panel], dtype=dtype)
         for op, x, y in uses:
             x, y = (x[panel], y) if op in "NR" else (x, y[panel])
             if x.shape[1] == 1:
                 kernels.gemv(alpha, part, op, x[:, 0], y[:, 0])
             else:
                 kernels.gemm(alpha, part, op, x, "N", y)
-
-
-def _slices(stop: int, width: int) -> Iterator[slice]:
-    return (slice(start, min(start + width, stop)) for start in range(0, stop, max(1, width)))
