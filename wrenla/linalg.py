@@ -151,7 +151,7 @@ def aslinearoperator(A: Operand, /, *, executor: Executor | None = None) -> Tile
     # Here: SciPy's sparse matrices take as long to import as all of wrenla.
     from wrenla.interop.linear_operator import operator_of
 
-    return operator_of(as_node(A), executor)
+    return operator_of(A, executor)
 
 
 @short

@@ -329,6 +329,15 @@ def test_closed_executor_is_an_error_with_a_remedy() -> None:
     assert np.array_equal(wl.linalg.aslinearoperator(op.A) @ np.ones(12), y)
 
 
+def test_operator_of_an_operator_is_itself_or_the_same_elsewhere(workers: Workers) -> None:
+    a = positive(12)
+    op = wl.linalg.aslinearoperator(wl.from_array(a, tile=4))
+    assert wl.linalg.aslinearoperator(op) is op
+    other = wl.linalg.aslinearoperator(op, executor=workers(1))
+    assert other is not op
+    assert np.array_equal(other @ a[0], op @ a[0])
+
+
 def test_two_threads_may_use_an_operator() -> None:
     a = positive(40)
     op = wl.linalg.aslinearoperator(wl.from_array(a, tile=8, structure="pos"))

@@ -13,7 +13,7 @@ from wrenla.evaluate.products import Products, at_hand
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.matrices.matrix import BigMatrix
-from wrenla.planning.expression import Node
+from wrenla.matrices.operands import Operand, as_node
 from wrenla.tracebacks import short_methods
 
 __all__ = ["TiledLinearOperator", "operator_of"]
@@ -21,8 +21,11 @@ __all__ = ["TiledLinearOperator", "operator_of"]
 Array = npt.NDArray[Any]
 
 
-def operator_of(node: Node, executor: Executor | None) -> TiledLinearOperator:
-    """Return the operator of a matrix, which is computed and persisted unless it is data."""
+def operator_of(A: Operand, executor: Executor | None) -> TiledLinearOperator:
+    """Return the operator of a matrix, which is computed and persisted unless it is data; of one, itself."""
+    if isinstance(A, TiledLinearOperator) and executor is None:
+        return A
+    node = as_node(A.A if isinstance(A, TiledLinearOperator) else A)
     if node.ndim != 2:
         raise ValueError(
             f"aslinearoperator: a matrix is needed, not a {'vector' if node.ndim else 'number'} of shape "
