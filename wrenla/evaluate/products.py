@@ -47,6 +47,9 @@ Array = npt.NDArray[Any]
 _LANES = 32
 """Parts of a product. They do not depend on the number of workers: nor does, then, any bit of the sum."""
 
+_UNDER_WAY = 4
+"""Lanes for each worker that are under way: a slow one must not leave the others without work."""
+
 _PANEL = 1 << 22
 """Bytes of a tile that are used twice, or converted, at a time: so few that a cache keeps them."""
 
@@ -186,7 +189,10 @@ class Products:
     def _product(self, X: Array) -> Array:
         """Return A X, for X in Fortran order and the dtype of the product."""
         m, (n, k) = self.node.grid.shape[0], X.shape
-        tiles, column = self._tile_bytes(X.dtype), X.itemsize * (2 * self._executor.workers * m + m + n)
+        tiles, column = (
+            self._tile_bytes(X.dtype),
+            X.itemsize * ((_UNDER_WAY * self._executor.workers + 1) * m + n),
+        )
         allowed = self._executor.model.allowed_bytes
         width = (allowed - tiles) * self._executor.workers // column
         if width < 1:
@@ -251,7 +257,7 @@ class Products:
         try:
             while True:
                 # not all at once: each holds rows of its own until its turn comes
-                for lane in itertools.islice(lanes, 2 * self._executor.workers - len(coming)):
+                for lane in itertools.islice(lanes, _UNDER_WAY * self._executor.workers - len(coming)):
                     coming.append((lane, self._submit(lane, X, given_up)))
                 if not coming:
                     return
