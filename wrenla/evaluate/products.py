@@ -189,10 +189,8 @@ class Products:
     def _product(self, X: Array) -> Array:
         """Return A X, for X in Fortran order and the dtype of the product."""
         m, (n, k) = self.node.grid.shape[0], X.shape
-        tiles, column = (
-            self._tile_bytes(X.dtype),
-            X.itemsize * ((_UNDER_WAY * self._executor.workers + 1) * m + n),
-        )
+        tiles = self._tile_bytes(X.dtype)
+        column = X.itemsize * ((_UNDER_WAY * self._executor.workers + 1) * m + n)
         allowed = self._executor.model.allowed_bytes
         width = (allowed - tiles) * self._executor.workers // column
         if width < 1:
@@ -219,10 +217,14 @@ class Products:
         """Return the bytes of tiles that a worker holds: read ahead, and changed copies of one."""
         entries = self.node.grid.tile[0] * self.node.grid.tile[1]
         stored = max((np.dtype(spec.dtype).itemsize for spec in self._arrays.values()), default=0)
-        changed = any(not step.read.plain for lane in self._lanes for step in lane.steps)
-        copies = 2 * np.dtype(self.node.dtype).itemsize if changed else 0
+        copies = 2 * np.dtype(self.node.dtype).itemsize if self._changed else 0
         converted = 0 if dtype == self.node.dtype else min(entries * dtype.itemsize, _PANEL)
         return entries * (stored * (1 + LOOKAHEAD) + copies) + converted
+
+    @cached_property
+    def _changed(self) -> bool:
+        """Whether some tiles are not what BLAS takes."""
+        return any(not step.read.plain for lane in self._lanes for step in lane.steps)
 
     @cached_property
     def _lanes(self) -> list[_Lane]:
