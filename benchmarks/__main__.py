@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import click
 from threadpoolctl import threadpool_info
 
-from benchmarks import accuracy, against, aws, dask_cluster, imports, kernels, long_sum, lu, solve
+from benchmarks import accuracy, against, aws, dask_cluster, imports, kernels, long_sum, lu, operator, solve
 from benchmarks import map as calls
 from benchmarks.accuracy import Accuracy
 from benchmarks.contest import compete, ratio, show_profile
@@ -182,6 +182,7 @@ BENCHMARKS: dict[str, Callable[[int], Sequence[Row]]] = {
     "cholesky": cholesky,
     "matmul": matmul,
     "solve": solve.figures,
+    "operator": operator.figures,
     "out_of_core": out_of_core,
     "page_cache": page_cache,
     "long_sum": long_sum.figures,

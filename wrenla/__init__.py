@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wrenla.executors.default import default_executor, store
     from wrenla.executors.local.executor import LocalExecutor
     from wrenla.executors.map_api.stored_objects import StoredObject, objects
+    from wrenla.interop.sparse import from_sparse
     from wrenla.matrices.blocks import block
     from wrenla.matrices.compute_many import compute, plan
     from wrenla.matrices.creation import eye, from_array, from_function, map_tiles, open, random, zeros
@@ -48,6 +49,7 @@ __all__ = [
     "eye",
     "from_array",
     "from_function",
+    "from_sparse",
     "from_zarr",
     "linalg",
     "map_tiles",
@@ -62,6 +64,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "wrenla.interop.sparse": "from_sparse",
     "wrenla.matrices.blocks": "block",
     "wrenla.matrices.creation": "eye from_array from_function map_tiles open random zeros",
     "wrenla.matrices.saved_factors": "open_factor",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from wrenla.algorithms.triangular import solve_triangular as triangular_node
 from wrenla.algorithms.views import flip
@@ -23,6 +23,7 @@ from wrenla.errors import (
     SingularMatrixError,
     StructureError,
 )
+from wrenla.executors.base import Executor
 from wrenla.matrices.factorizations import (
     cho_factor,
     cho_solve,
@@ -45,6 +46,9 @@ from wrenla.products import cross, matmul, outer, tensordot, vecdot
 from wrenla.tracebacks import short
 from wrenla.vocabulary import refuse_others
 
+if TYPE_CHECKING:
+    from wrenla.interop.linear_operator import TiledLinearOperator
+
 __all__ = [
     "CholeskyFactor",
     "LDLFactor",
@@ -55,6 +59,7 @@ __all__ = [
     "SingularMatrixError",
     "SolveReport",
     "StructureError",
+    "aslinearoperator",
     "cho_factor",
     "cho_solve",
     "cholesky",
@@ -83,6 +88,68 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+
+@short
+def aslinearoperator(A: Operand, /, *, executor: Executor | None = None) -> TiledLinearOperator:
+    """Return the matrix as a `LinearOperator` of SciPy, for its iterative solvers.
+
+    `scipy.sparse.linalg`'s `cg`, `gmres`, `minres`, `bicgstab`, `lsqr`, `lsmr`, `eigsh`, `eigs`, `svds` and
+    `expm_multiply` take it in place of a matrix, and so does the arithmetic of operators: ``op + 2 * other``,
+    ``op @ other``, ``op.H``.
+
+    Parameters
+    ----------
+    A : BigMatrix or array_like, (m, n)
+        Stored matrices, and arrays in memory, are read where they are, also through transposes, triangles,
+        shifts and weights. All else is computed now, and its tiles kept in the store for temporaries as long
+        as the operator is in use.
+    executor : Executor, optional
+        Reads the tiles; `default_executor()` of now if None. It must stay open.
+
+    Returns
+    -------
+    scipy.sparse.linalg.LinearOperator, (m, n)
+        Its attribute ``A`` is the matrix. It has its dtype; products have NumPy's promotion of that and
+        the dtype of the vector.
+
+    Raises
+    ------
+    ValueError
+        `A` has not two dimensions.
+    PlanError
+        By a product: the tiles are too large for the memory allowed.
+    MissingTileError, TruncatedTileError, StaleMatrixError
+        By a product: the stored matrix was damaged, or overwritten.
+    RuntimeError
+        By a product: the executor has been shut down.
+
+    Notes
+    -----
+    On this machine each product goes once through the tiles, in the threads of the executor, whose cache
+    keeps of them what fits into its memory: there is no plan, and nothing is written. Of a Hermitian matrix
+    each stored tile is read once for both places where it stands. Products with several vectors at once
+    (`matmat`) go through the tiles once, too. Sums are made in an order that depends on the tiles only: the
+    same product has the same bits, however many workers there are. Several threads may use the operator; one
+    product runs at a time, as runs of one executor do. Elsewhere, on AWS Lambda, each product is a run of its
+    own: tiles stay near the workers, and a product takes seconds.
+
+    An array of more than 16 MiB is not copied: do not change it while the operator is in use. That stored
+    tiles are still the same is looked at when the operator is made; an overwritten matrix is an error later,
+    too.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse.linalg, wrenla as wl
+    >>> A = wl.from_array(np.diag([1.0, 2.0, 4.0]), structure="pos")
+    >>> x, info = scipy.sparse.linalg.cg(wl.linalg.aslinearoperator(A), np.ones(3))
+    >>> x, info
+    (array([1.  , 0.5 , 0.25]), 0)
+    """
+    # Here: SciPy's sparse matrices take as long to import as all of wrenla.
+    from wrenla.interop.linear_operator import operator_of
+
+    return operator_of(A, executor)
 
 
 @short

@@ -85,8 +85,8 @@ def refuse_lossy(value: Any) -> None:
     if not isinstance(value, np.ndarray) and any(hasattr(value, name) for name in ("toarray", "todense")):
         way = "toarray" if hasattr(value, "toarray") else "todense"
         raise TypeError(
-            f"matrices are dense here, and a {kind} is sparse: a.{way}() is the dense one, and "
-            "wrenla.from_function makes tiles of it where they are used"
+            f"a {kind} is sparse: wrenla.from_sparse(S) makes a matrix of one of SciPy's, whose tiles become "
+            f"dense where they are used, and a.{way}() is the dense array"
         )
     unit = getattr(value, "unit", None) if isinstance(value, np.ndarray) else None
     if unit is None and (isinstance(value, np.ndarray) or hasattr(value, "magnitude")):

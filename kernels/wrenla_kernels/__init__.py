@@ -1,5 +1,6 @@
 """Kernels on tiles: numbers in, numbers out."""
 
+from wrenla_kernels.blas2 import gemv
 from wrenla_kernels.blas3 import Side, gemm, herk, trsm
 from wrenla_kernels.butterflies import butterfly, butterfly_logdet
 from wrenla_kernels.elementwise import (
@@ -55,6 +56,7 @@ __all__ = [
     "core_type_warning",
     "diagonal",
     "gemm",
+    "gemv",
     "getrf",
     "getri",
     "herk",

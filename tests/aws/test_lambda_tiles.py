@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse.linalg
 
 import wrenla as wl
 from tests.run.saves import stop_after
@@ -110,6 +112,27 @@ def test_a_killed_run_goes_on(function: Endpoint, make: Make) -> None:
     with closing(open_store(L)) as store:
         for key in list(store.list()):
             store.delete(key)
+
+
+def test_product_of_an_operator_is_a_run_and_absent_tiles_stay_absent(function: Endpoint, make: Make) -> None:
+    a = np.diag(np.arange(2.0, 14.0))
+    a[8, 0] = a[0, 8] = 1
+    executor = make(concurrency=2)
+    S = wl.from_sparse(scipy.sparse.csr_array(a), tile=4, structure="pos")
+    uploaded = set[str]()
+
+    def look(event: Event) -> None:
+        with closing(open_store(executor.own_store)) as store:
+            uploaded.update(key.partition("/array-")[2] for key in store.list() if "/array-" in key)
+
+    assert np.allclose((S @ S).compute(executor, on_event=look), a @ a)
+    assert len(uploaded) == 5
+    op = wl.linalg.aslinearoperator(S, executor=executor)
+    x, failed = scipy.sparse.linalg.cg(op, np.ones(12), rtol=1e-12)
+    assert not failed
+    assert np.allclose(a @ x, 1)
+    del op
+    gc.collect()
 
 
 def test_a_failure_travels(function: Endpoint, make: Make) -> None:

@@ -1,11 +1,11 @@
-"""gemm and herk against products in a longer precision, by their backward error."""
+"""gemm, gemv and herk against products in a longer precision, by their backward error."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wrenla_kernels import DTYPES, gemm, herk
+from wrenla_kernels import DTYPES, gemm, gemv, herk
 
 OPS = ("N", "T", "C", "R")
 LONGER = {
@@ -78,6 +78,40 @@ def test_gemm_of_a_whole_tile(dtype):
     gemm(-1, a, "N", b, "C", c)
     assert backward_error(c, exact, a, b, c0, 257) <= 1
     assert frame_is_intact(c, frame)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(sizes, sizes, dtypes, st.sampled_from(OPS), st.integers(0, 2**32 - 1))
+def test_gemv_adds_a_product_with_a_vector(m, n, dtype, op, seed):
+    rng = np.random.default_rng(seed)
+    a, _ = framed(rng, *((m, n) if op in "NR" else (n, m)), dtype)
+    x, y = framed(rng, n, 1, dtype)[0][:, 0], framed(rng, m, 1, dtype)[0][:, 0]
+    a.flags.writeable = x.flags.writeable = False
+    alpha = -1.5 if np.dtype(dtype).kind == "f" else -1.5 + 0.5j
+    y0 = y.copy()
+    exact = y0 + alpha * (apply(a, op).astype(LONGER[dtype]) @ x.astype(LONGER[dtype]))
+
+    gemv(alpha, a, op, x, y)
+
+    assert backward_error(y, exact, a, x, y0, n) <= 1
+
+
+def test_gemv_refuses_what_blas_would_take_for_something_else():
+    a, x, y = np.ones((3, 2), order="F"), np.ones(2), np.ones(3)
+    fixed = y.copy()
+    fixed.flags.writeable = False
+    for error, message, arguments in (
+        (ValueError, r"x has shape \(3,\)", (a, "N", y, y)),
+        (ValueError, r"y has shape \(3,\)", (a, "T", y, y)),
+        (ValueError, "Fortran", (np.ones((3, 2)), "N", x, y)),
+        (ValueError, "x must be contiguous", (a, "N", np.ones(4)[::2], y)),
+        (ValueError, "read-only", (a, "N", x, fixed)),
+        (ValueError, "op must be", (a, "H", x, y)),
+        (TypeError, "x has dtype float32", (a, "N", x.astype("f4"), y)),
+        (TypeError, "int64", (a.astype(int), "N", x, y)),
+    ):
+        with pytest.raises(error, match=message):
+            gemv(1, *arguments)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)

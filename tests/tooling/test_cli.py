@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 from click.testing import CliRunner, Result
 
 import wrenla as wl
@@ -233,6 +234,11 @@ def test_info_of_triangles_vectors_and_numbers(tmp_path: Path) -> None:
     assert "4 tiles" in wrenla("info", tmp_path / "vector").output
     S.trace().save(str(tmp_path / "number"))
     assert "a number" in wrenla("info", tmp_path / "number").output
+    wl.from_sparse(scipy.sparse.eye_array(100), tile=32).save(str(tmp_path / "sparse"))
+    assert (
+        "absent     12 tiles without entries\n  there      4 tiles"
+        in wrenla("info", tmp_path / "sparse").output
+    )
     wl.zeros((0, 5)).save(str(tmp_path / "empty"))
     assert "0 tiles" in wrenla("info", tmp_path / "empty").output
 

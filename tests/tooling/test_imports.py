@@ -35,6 +35,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "linalg",
         "products",
         "array_api",
+        "interop",
         "matrices.zarr_copies matrices.blocks matrices.saved_factors",
         "matrices.factorizations",
         "matrices.factors",
@@ -46,6 +47,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "matrices.arithmetic",
         "matrices.operands",
         "display",
+        "evaluate.products",
         "evaluate.evaluation",
         "evaluate.cleaning",
         "evaluate.saving",
@@ -103,6 +105,7 @@ LAZY = {
 LATE = {
     *(("wrenla_handler.stores.mmap", "numpy"), ("wrenla_handler.stores.s3.read", "numpy")),
     *(("wrenla", "importlib"), ("wrenla.run.conditioning", "scipy"), ("wrenla.matrices.one_norm", "scipy")),
+    ("wrenla.linalg", "wrenla"),  # scipy.sparse behind it
 }
 """What is needed always, but not here: a worker process that handles no array starts in half the time."""
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
-from wrenla.planning.expression import Description, Node, Operation, make, result_dtype
-from wrenla_handler.tiles.grid import Grid, Pair
+from wrenla.planning.expression import Description, Leaf, Node, Operation, make, result_dtype
+from wrenla_handler.tiles.arrays import HostArray, StoredArray
+from wrenla_handler.tiles.grid import Grid, Pair, absent_tiles
 from wrenla_handler.tiles.layout import Structure
 from wrenla_handler.tiles.task import Read, Task
 
-__all__ = ["Copy", "Piece", "block", "copy", "full", "overlap", "rechunk", "take"]
+__all__ = ["Copy", "Piece", "absent_of", "block", "copy", "full", "overlap", "rechunk", "sparse_copy", "take"]
 
 
 _REVERSED: dict[Structure, Structure] = {"lower": "upper", "upper": "lower"}
@@ -22,6 +24,18 @@ _REVERSED: dict[Structure, Structure] = {"lower": "upper", "upper": "lower"}
 def copy(A: Node, dtype: str | None = None) -> Node:
     """Return a node with tiles of its own and the values of `A`, possibly in another dtype."""
     return make(Copy(dtype or A.dtype), A)
+
+
+def sparse_copy(A: Node) -> Node:
+    """Return a copy for others to read: tiles that are known to be zero are not stored, if `A` is data."""
+    absent = absent_of(A)
+    return make(SparseCopy(A.dtype, absent), A) if absent else copy(A)
+
+
+def absent_of(A: Node) -> str:
+    """Return which tiles of data are zero and not there, as `StoredArray.absent` has it."""
+    spec = A.op.spec if isinstance(A.op, Leaf) else None
+    return spec.absent if isinstance(spec, StoredArray | HostArray) else ""
 
 
 def rechunk(A: Node, tile: Pair) -> Node:
@@ -110,6 +124,26 @@ class Copy(Operation):
                 yield out.task(i, j, base=A.reads(i, j), finish="cast", dtype=A.dtype)
             else:
                 yield out.task(i, j, base=A.reads(i, j))
+
+
+@dataclass(frozen=True)
+class SparseCopy(Copy):
+    """Copy without tasks for tiles that are zero.
+
+    Nothing else in a plan reads it: an algorithm that asks for a tile expects one.
+    """
+
+    zeros: str
+    holes: ClassVar[bool] = True
+
+    def absent(self, out: Node, i: int, j: int) -> bool:
+        return bool(absent_tiles(self.zeros, out.grid.counts)[i, j])
+
+    def kept_zero(self) -> str:
+        return self.zeros
+
+    def tasks(self, out: Node) -> Iterator[Task]:
+        return (task for task in super().tasks(out) if not self.absent(out, task.out.i, task.out.j))
 
 
 @dataclass(frozen=True)

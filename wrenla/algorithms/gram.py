@@ -9,6 +9,7 @@ import numpy as np
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.long_sums import as_tree
+from wrenla.algorithms.tile_views import present
 from wrenla.algorithms.views import factor, flip, materialize, scale_columns
 from wrenla.planning.expression import Description, Node, Operation, make, result_dtype
 from wrenla.planning.strips import products
@@ -22,7 +23,7 @@ def gram(A: Node, weights: Node | None = None) -> Node:
     """Return A Aᴴ, or A diag(weights) Aᴴ with one real weight for each column of A."""
     if A.ndim != 2:
         raise ValueError(f"gram: a matrix is needed, not {A.ndim} dimensions")
-    A = factor(A, A.grid.counts[0])
+    A = factor(present(A), A.grid.counts[0])
     if np.dtype(A.dtype).kind == "c":  # the tasks flip it, which a read cannot do to its weights
         A = materialize(A, "rows", "cols")
     if weights is None:

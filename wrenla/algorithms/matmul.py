@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from wrenla.algorithms.assemble import rechunk
 from wrenla.algorithms.long_sums import as_tree
+from wrenla.algorithms.tile_views import present
 from wrenla.algorithms.views import factor
 from wrenla.planning.expression import Description, Node, Operation, make, result_dtype
 from wrenla.planning.strips import products
@@ -26,7 +27,7 @@ def matmul(A: Node, B: Node, ndim: int = 2) -> Node:
         )
     if A.grid.tile[1] != B.grid.tile[0]:
         B = rechunk(B, (A.grid.tile[1], B.grid.tile[1]))
-    A, B = factor(A, B.grid.counts[1]), factor(B, A.grid.counts[0])
+    A, B = factor(present(A), B.grid.counts[1]), factor(present(B), A.grid.counts[0])
     return as_tree(make(Matmul(ndim), A, B), A, B)
 
 

@@ -12,15 +12,15 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from wrenla.algorithms.assemble import rechunk
-from wrenla.algorithms.flips import flip
+from wrenla.algorithms.assemble import absent_of, rechunk
+from wrenla.algorithms.flips import Flip, flip
 from wrenla.planning.expression import Description, Node, Operation, View, make
 from wrenla.planning.strips import Strip
 from wrenla_handler.tiles.arrays import TileRef
-from wrenla_handler.tiles.grid import Grid, Pair
+from wrenla_handler.tiles.grid import Grid, Pair, absent_tiles
 from wrenla_handler.tiles.task import Read, Task
 
-__all__ = ["blocks", "columns", "from_lower", "part", "rows", "tiles_of"]
+__all__ = ["blocks", "columns", "from_lower", "part", "present", "rows", "tiles_of"]
 
 
 def rows(A: Node, start: int, stop: int) -> Node:
@@ -189,6 +189,44 @@ class FromLower(View):
             (after, fixed + 1, stop),
         ):
             yield from part_of.strips(axis, fixed, max(first, start), min(last, stop))
+
+
+def present(A: Node) -> Node:
+    """Return A as a factor of products, which leave out its absent tiles.
+
+    Nothing else looks at it so: algorithms expect a read for each tile that the structure does not say is
+    zero.
+    """
+    if isinstance(A.op, Flip):
+        inner = present(A.args[0])
+        return A if inner is A.args[0] else flip(inner, A.op.op)
+    absent = absent_of(A)
+    return make(Present(absent), A) if absent else A
+
+
+@dataclass(frozen=True)
+class Present(View):
+    """Data without reads for tiles that are zero and not there. Tasks: none of its own."""
+
+    zeros: str
+    holes: ClassVar[bool] = True
+    version: ClassVar[int] = 1
+
+    def describe(self, *args: Node) -> Description:
+        return args[0].description
+
+    def strips(self, view: Node, axis: int, fixed: int, start: int, stop: int) -> Iterator[Strip]:
+        absent = absent_tiles(self.zeros, view.grid.counts)
+        if view.structure in ("hermitian", "pos"):  # the lower tiles stand for the upper ones
+            i, t = fixed, np.arange(len(absent))
+            line = absent[np.maximum(i, t), np.minimum(i, t)]
+        else:
+            line = absent[fixed] if axis == 1 else absent[:, fixed]
+        for strip in view.args[0].strips(axis, fixed, start, stop):
+            here = ~line[strip.start : strip.start + strip.n]
+            ends = strip.start + np.flatnonzero(np.diff(here, prepend=False, append=False))
+            for first, last in ends.reshape(-1, 2).tolist():
+                yield strip.part(first, last)
 
 
 @dataclass(frozen=True)

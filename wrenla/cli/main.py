@@ -19,6 +19,7 @@ from wrenla.evaluate.stored import needed_tiles, tile_infos
 from wrenla.units import format_bytes
 from wrenla_handler.stores.base import SAVING
 from wrenla_handler.stores.urls import open_store
+from wrenla_handler.tiles.grid import absent_tiles
 from wrenla_handler.tiles.layout import TileLayout
 
 __all__ = ["main"]
@@ -85,12 +86,14 @@ def info(url: str) -> None:
     grid, ndim = layout.grid, layout.ndim
     itemsize = np.dtype(layout.dtype).itemsize
     each = grid.tile[0] * grid.tile[1] * itemsize
+    absent = int(absent_tiles(layout.absent, grid.counts).sum())
     lines = {
         "shape": _times(grid.shape[:ndim]),
         "dtype": layout.dtype,
         "structure": layout.structure,
         "tiles": f"{_times(grid.tile[:ndim])}, {format_bytes(each)} each",
         "grid": _times(grid.counts[:ndim]),
+        **({"absent": f"{counted(absent, 'tile')} without entries"} if absent else {}),
         "there": f"{counted(len(sizes), 'tile')}, {format_bytes(sum(sizes.values()))}",
         "as array": format_bytes(grid.shape[0] * grid.shape[1] * itemsize),
     }

@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from wrenla.algorithms.assemble import copy
+from wrenla.algorithms.assemble import sparse_copy
 from wrenla.arrays import check_arrays
 from wrenla.config import Settings, settings, store_for, store_is_chosen
 from wrenla.errors import SettingError, TooLargeError
 from wrenla.evaluate.saving import AlreadySaved, Claim, check_address, claim, saved_already
 from wrenla.evaluate.settle import Run, has_steps, is_data, rehearse, settle
 from wrenla.evaluate.stored import check_current, stored_spec
-from wrenla.evaluate.storing import Storing, gather, made
+from wrenla.evaluate.storing import Storing, gather, made, owners
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.planning.cost_model import ExecutorModel
-from wrenla.planning.expression import Leaf, Node, leaf, with_report
+from wrenla.planning.expression import Leaf, Node, Operation, leaf, with_report
 from wrenla.planning.plan import Plan, make_plan
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import Event, Listener, RunFinished, Totals
@@ -94,8 +94,8 @@ def plan_of(nodes: Sequence[Node], executor: Executor | None) -> Plan:
 
 def _made_for(fetch: Sequence[Node], keep: Sequence[Node]) -> list[Node]:
     """Return the operations that are the targets of a run: what is fetched is read from them."""
-    owners = (owner for node in fetch for owner in _owners(node) if not owner.is_leaf)
-    return [*owners, *Storing(keep).targets.values()]
+    read = (owner for node in fetch for owner in owners(node) if not owner.is_leaf)
+    return [*read, *Storing(keep).targets.values()]
 
 
 def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Options) -> list[Any]:
@@ -107,7 +107,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
         _check_same(settled.nodes)
         # functions are evaluated by the workers, everything else can be read here
         nodes = [
-            made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in settled.nodes
+            made(node) if any(_calls(owner) for owner in owners(node)) else node for node in settled.nodes
         ]
         with evaluation.run(nodes, settled.keep) as (arrays, data):
             settled.remember(data)
@@ -212,8 +212,8 @@ class _Evaluation:
             What was to be kept, and what it looks at, as data, by its key.
         """
         storing = Storing(keep)
-        owners = {owner.key: owner for node in fetch for owner in _owners(node)}
-        leaves = {key: owner.op for key, owner in owners.items() if isinstance(owner.op, Leaf)}
+        read = {owner.key: owner for node in fetch for owner in owners(node)}
+        leaves = {key: owner.op for key, owner in read.items() if isinstance(owner.op, Leaf)}
         specs: dict[str, ArraySpec] = {key: op.spec for key, op in leaves.items()}
         hosts = {op.spec.identity: op.payload for op in leaves.values() if isinstance(op.spec, HostArray)}
         targets = {node.key: Target(node) for node in _made_for(fetch, keep)}
@@ -289,7 +289,13 @@ def save_node(
         with closing(open_store(url)) as store:
             check_address(store)
             wanted = TileLayout(
-                named.grid, named.dtype, named.ndim, named.structure, result=named.key, factor=factor
+                named.grid,
+                named.dtype,
+                named.ndim,
+                named.structure,
+                result=named.key,
+                factor=factor,
+                absent=named.op.kept_zero() if isinstance(named.op, Operation) else "",
             )
             layout, report = None if overwrite else saved_already(store, wanted), None
             if layout is None:
@@ -329,7 +335,7 @@ def _save(
         found, *pivots_found = settled.nodes
         _check_same([found])
         # what is kept has tiles of its own beside the saved ones, which somebody may replace
-        result = copy(found) if found.key in {kept.key for kept in settled.keep} else made(found)
+        result = sparse_copy(found) if found.key in {kept.key for kept in settled.keep} else made(found)
         with evaluation.run(
             pivots_found,
             settled.keep,
@@ -376,15 +382,6 @@ def refuse_too_large(node: Node, options: Options, itemsize: int = 0) -> None:
             f"{format_bytes(limit)}: store it with .save(url), take a part of it by slicing, "
             "or raise the limit: A.compute(max_compute_bytes=…), or WRENLA_MAX_COMPUTE_BYTES"
         )
-
-
-def _owners(node: Node) -> Iterator[Node]:
-    """Yield the nodes whose own tiles are read when `node` is: itself, or what its views look at."""
-    if node.is_view:
-        for arg in node.args:
-            yield from _owners(arg)
-    else:
-        yield node
 
 
 def _calls(node: Node) -> bool:

@@ -74,7 +74,7 @@ def _late_tiles(store: Store, now: TileLayout) -> list[str]:
 
     Readers of ours do not look there, those of other software do.
     """
-    if not isinstance(store, OwningStore) or now.structure not in ("lower", "upper"):
+    if not isinstance(store, OwningStore) or not (now.absent or now.structure in ("lower", "upper")):
         return []
     empty = set(tiles_of(store, now)) - needed_tiles(now)
     return [key for key in empty if store.owner(key) not in ("", now.generation)]

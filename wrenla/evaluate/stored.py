@@ -12,6 +12,7 @@ from wrenla.planning.expression import Leaf, Node
 from wrenla_handler.stores.base import ObjectInfo, Store
 from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.arrays import StoredArray
+from wrenla_handler.tiles.grid import absent_tiles
 from wrenla_handler.tiles.layout import METADATA_KEY, TileLayout
 
 __all__ = ["check_current", "is_whole", "needed_tiles", "stored_leaves", "stored_spec", "tile_infos"]
@@ -35,6 +36,7 @@ def stored_spec(store: Store, layout: TileLayout) -> StoredArray:
         identity,
         store.url,
         separator=layout.separator,
+        absent=layout.absent,
     )
 
 
@@ -48,7 +50,8 @@ def tile_infos(store: Store, layout: TileLayout) -> Iterator[ObjectInfo]:
 def needed_tiles(layout: TileLayout) -> set[str]:
     """Return the keys of the tiles that reading a matrix needs."""
     rows, cols = layout.grid.counts
-    pairs = ((i, j) for i in range(rows) for j in range(cols))
+    absent = absent_tiles(layout.absent, layout.grid.counts)
+    pairs = ((i, j) for i in range(rows) for j in range(cols) if not absent[i, j])
     match layout.structure:
         case "general":
             return {layout.key(i, j) for i, j in pairs}

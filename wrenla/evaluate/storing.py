@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from wrenla.algorithms.assemble import copy
+from wrenla.algorithms.assemble import sparse_copy
 from wrenla.algorithms.procedure import with_args
 from wrenla.evaluate.settle import is_data, moves, parts
 from wrenla.executors.base import Executor
@@ -20,7 +20,7 @@ from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.tiles.arrays import ArraySpec, StoredArray
 
-__all__ = ["Storing", "gather", "made"]
+__all__ = ["Storing", "gather", "made", "owners"]
 
 _AHEAD = 4
 """Tiles that are read ahead while a result is gathered."""
@@ -28,7 +28,7 @@ _AHEAD = 4
 
 def made(node: Node) -> Node:
     """Return a node that has an object for each of its tiles: data, views and bundles are copied."""
-    return copy(node) if node.is_leaf or node.is_view or node.bundle is not None else node
+    return sparse_copy(node) if node.is_leaf or node.is_view or node.bundle is not None else node
 
 
 class Storing:
@@ -113,3 +113,12 @@ def gather(node: Node, specs: Mapping[str, ArraySpec], executor: Executor) -> np
         return out
     flat: npt.NDArray[Any] = out.reshape(-1, order="F")
     return flat if node.ndim == 1 else flat[0]
+
+
+def owners(node: Node) -> Iterator[Node]:
+    """Yield the nodes whose own tiles are read when `node` is: itself, or what its views look at."""
+    if node.is_view:
+        for arg in node.args:
+            yield from owners(arg)
+    else:
+        yield node

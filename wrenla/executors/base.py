@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import concurrent.futures
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import asdict
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from wrenla_handler.tiles.task import Task
 from wrenla_kernels import scipy_blas_info
 
 __all__ = ["Executor", "check_executor", "current_executor", "set_executor"]
+
+T = TypeVar("T")
 
 _entered: ContextVar[tuple[Executor, ...]] = ContextVar("entered", default=())
 
@@ -203,6 +205,18 @@ class Executor(CallingExecutor):
     ) -> list[concurrent.futures.Future[Report]]:
         """Run some tasks, none of which waits for another, on one worker if that saves time."""
         return [self.submit_task(task, arrays) for task in tasks]
+
+    def submit_here(self, function: Callable[[], T]) -> concurrent.futures.Future[T]:
+        """Call a function in a thread that runs tile tasks; at once, in this thread, if it has no other.
+
+        Only executors whose workers see this process are asked to.
+        """
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        try:
+            future.set_result(function())
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
     @abstractmethod
     def forget(self, spec: ArraySpec, ref: TileRef) -> None:

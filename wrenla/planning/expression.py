@@ -118,6 +118,10 @@ class Operation(ABC):
         """Tell whether tile `(i, j)` is zero and not there. Nobody asks unless there are `holes`."""
         return False
 
+    def kept_zero(self) -> str:
+        """Return which tiles are zero and not stored, for readers to know: as `StoredArray.absent`."""
+        return ""
+
     def factor_power(self, out: Node) -> int:
         """Return p if this solves with a triangle T of A, where cond(A) is cond(T)ᵖ; 0 if it does not."""
         return 0
@@ -129,6 +133,8 @@ class View(ABC):
     version: ClassVar[int] = 0
     fills: ClassVar[bool] = False
     """Whether there is a read for every tile, also where an argument has none."""
+    holes: ClassVar[bool] = False
+    """Whether some tiles may be zero where an argument has reads for them."""
     moves: ClassVar[bool] = False
     """Whether it only says where tiles lie: what is kept of it is what it looks at."""
 
@@ -213,6 +219,7 @@ class Node:
         """Whether some tiles may be known to be zero, so that reading them is reading nothing."""
         holes = self.structure in ("lower", "upper")
         if self._view is not None:
+            holes = holes or self._view.holes
             return not self._view.fills and (holes or any(arg.holes for arg in self.args))
         return holes or self._with_holes is not None
 

@@ -81,14 +81,15 @@ class TileGraph:
                 for task in op.tasks(node):
                     self._append(task)
                 if node.key in whole:
-                    self._mirror(node)
+                    self._mirror(node, op)
 
-    def _mirror(self, node: Node) -> None:
+    def _mirror(self, node: Node, op: Operation) -> None:
         if node.structure in ("hermitian", "pos"):
             rows, cols = node.grid.counts
             for i in range(rows):
                 for j in range(i + 1, cols):
-                    self._append(node.task(i, j, base=node.reads(i, j)))
+                    if not (op.holes and op.absent(node, j, i)):
+                        self._append(node.task(i, j, base=node.reads(i, j)))
 
     def _need(self, grid: Grid, nbytes: int) -> None:
         """Refuse what surely needs more memory than this machine has, before it takes it."""

@@ -18,7 +18,7 @@ import numpy as np
 from wrenla.arrays import watched
 from wrenla.executors.base import Executor
 from wrenla.planning.cost_model import ExecutorModel
-from wrenla.planning.expression import Leaf, Node
+from wrenla.planning.expression import Leaf, Node, Operation
 from wrenla.planning.graph import Graph
 from wrenla.planning.plan import Plan, make_plan
 from wrenla.run.adopt import adopt, listed, tile_prefixes, whole_tiles
@@ -290,6 +290,7 @@ def _bind(
                 to.separator,
                 run=folder.lease.holder.owner,
                 bundle=node.bundle,
+                absent=node.op.kept_zero() if isinstance(node.op, Operation) else "",
             )
         arrays[name] = spec
     return arrays, hosts

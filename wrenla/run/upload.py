@@ -45,11 +45,12 @@ def upload(
             if not isinstance(spec, HostArray):
                 continue
             url = folder.place(f"array-{spec.identity}")
-            target = StoredArray(spec.grid, spec.dtype, spec.ndim, spec.identity, url)
+            target = StoredArray(spec.grid, spec.dtype, spec.ndim, spec.identity, url, absent=spec.absent)
             rows, cols = spec.grid.counts
             with closing(open_store(target.url)) as store:
                 write = partial(_write, sources, spec, target, store)
-                list(pool.map(write, [(i, j) for i in range(rows) for j in range(cols)]))
+                pairs = [(i, j) for i in range(rows) for j in range(cols)]
+                list(pool.map(write, [pair for pair in pairs if not spec.is_absent(TileRef("", *pair))]))
             stored[name] = target
     return stored
 

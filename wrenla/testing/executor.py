@@ -48,6 +48,13 @@ class ExecutorTests(CallTests):
             expected = wl.compute(*wanted, executor=local)
         assert [np.asarray(x).tobytes() for x in found] == [np.asarray(x).tobytes() for x in expected]
 
+    def test_operators_have_the_products_of_their_matrices(self, executor: Executor) -> None:
+        a = np.random.default_rng(2).standard_normal((40, 30))
+        op = wl.linalg.aslinearoperator(wl.from_array(a, tile=16), executor=executor)
+        x, y = np.linspace(1, 2, 30), np.linspace(1, 2, 40)
+        assert np.allclose(op @ x, a @ x)
+        assert np.allclose(op.rmatvec(y), y @ a)
+
     def test_every_task_of_a_plan_is_reported_once(self, executor: Executor) -> None:
         reported: list[TaskFinished] = []
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from wrenla_handler.tiles.grid import Grid, Pair
+from wrenla_handler.tiles.grid import Grid, Pair, absent_tiles
 from wrenla_handler.tiles.layout import Separator, owned_folder, tile_key
 
 __all__ = [
@@ -158,6 +158,10 @@ class _Array:
         # what was read when nothing was said of it was not looked at
         return f"{run} {self.identity} {claim}" if run or claim else self.identity
 
+    def is_absent(self, ref: TileRef) -> bool:
+        """Tell whether a tile is zero and therefore not there."""
+        return False
+
     def place(self, ref: TileRef) -> str:
         """Say where a tile is, for messages."""
         return f"tile ({ref.i}, {ref.j})"
@@ -173,7 +177,8 @@ class StoredArray(_Array):
 
     `owner` is who writes them, where another result may have been written too. `run` is the run that makes
     them, if one does. What a function reads beside its arguments (a data file) may change between two runs,
-    and no name tells: so no run takes tiles that another left at hand.
+    and no name tells: so no run takes tiles that another left at hand. `absent` says which tiles are zero and
+    not stored, as `absent_in_text` does.
     """
 
     url: str = ""
@@ -181,10 +186,14 @@ class StoredArray(_Array):
     separator: Separator = "/"
     run: str = ""
     bundle: Bundle | None = None
+    absent: str = ""
 
     @property
     def name(self) -> str:
         return self._name(self.run, "")
+
+    def is_absent(self, ref: TileRef) -> bool:
+        return _is_absent(self.absent, self.grid, ref)
 
     @property
     def object_bytes(self) -> int:
@@ -244,13 +253,21 @@ class FormulaArray(_Array):
 
 @dataclass(frozen=True, slots=True)
 class HostArray(_Array):
-    """An array in the memory of this process; `claim` is as of a `FunctionArray`."""
+    """An array in the memory of this process; `claim` is as of a `FunctionArray`, `absent` as stored."""
 
     claim: str = ""
+    absent: str = ""
 
     @property
     def name(self) -> str:
         return self._name("", self.claim)
+
+    def is_absent(self, ref: TileRef) -> bool:
+        return _is_absent(self.absent, self.grid, ref)
+
+
+def _is_absent(absent: str, grid: Grid, ref: TileRef) -> bool:
+    return bool(absent) and not ref.partial and bool(absent_tiles(absent, grid.counts)[ref.i, ref.j])
 
 
 ArraySpec: TypeAlias = StoredArray | FunctionArray | FormulaArray | HostArray

@@ -1,11 +1,16 @@
-"""Grid: the tiling of a matrix."""
+"""Grid: the tiling of a matrix; absent tiles, which are zero and not stored."""
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
-__all__ = ["Grid", "Pair"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Grid", "Pair", "absent_in_text", "absent_tiles"]
 
 Pair: TypeAlias = tuple[int, int]
 
@@ -56,3 +61,48 @@ class Grid:
     def T(self) -> Grid:
         """The grid of the transpose."""
         return Grid(self.shape[::-1], self.tile[::-1])
+
+
+def absent_in_text(absent: npt.NDArray[np.bool_]) -> str:
+    """Return the text that says which tiles are absent; "" if none is.
+
+    Parameters
+    ----------
+    absent : ndarray of bool, (tile rows, tile columns)
+
+    Examples
+    --------
+    >>> absent_in_text(np.array([[False, True]]))
+    'QA=='
+    """
+    # not compressed: results are named by it, and not every zlib makes the same of the same
+    return base64.b64encode(np.packbits(absent, axis=None).tobytes()).decode() if absent.any() else ""
+
+
+@lru_cache(maxsize=16)
+def absent_tiles(text: str, counts: Pair) -> npt.NDArray[np.bool_]:
+    """Return which tiles of a grid are absent.
+
+    The text is a bit for each tile, row after row, the most significant bit of a byte first, the last byte
+    filled with zeros, in base 64.
+
+    Raises
+    ------
+    ValueError
+        The text does not say so for so many tiles.
+
+    Examples
+    --------
+    >>> absent_tiles("QA==", (1, 2))
+    array([[False,  True]])
+    """
+    rows, cols = counts
+    if not text:
+        absent = np.zeros(counts, bool)
+    else:
+        bits = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+        if len(bits) != -(-rows * cols // 8):
+            raise ValueError(f"not a list of absent tiles of a grid of {rows} × {cols}")
+        absent = np.unpackbits(bits, count=rows * cols).astype(bool).reshape(counts)
+    absent.flags.writeable = False
+    return absent

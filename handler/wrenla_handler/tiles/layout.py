@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from wrenla_handler.errors import MetadataError, NotAMatrixError
 from wrenla_handler.stores.base import SAVING, Store
-from wrenla_handler.tiles.grid import Grid, Pair
+from wrenla_handler.tiles.grid import Grid, Pair, absent_tiles
 from wrenla_handler.tiles.other_formats import in_place_of_a_matrix
 
 __all__ = [
@@ -122,6 +122,8 @@ class TileLayout:
         symmetric one LDLᵀ.
     pivots : str
         Of LU, as `pivots_in_text` has them.
+    absent : str
+        Tiles that are zero and not stored, as `absent_in_text` has them.
     """
 
     grid: Grid
@@ -133,6 +135,7 @@ class TileLayout:
     result: str = ""
     factor: str = ""
     pivots: str = ""
+    absent: str = ""
 
     def key(self, i: int, j: int) -> str:
         """Return the key of a tile."""
@@ -165,7 +168,7 @@ class TileLayout:
     def to_json(self) -> str:
         """Return the text of `zarr.json`."""
         complex_ = np.dtype(self.dtype).kind == "c"
-        missing = 0.0 if self.structure in ("lower", "upper") else "NaN"
+        missing = 0.0 if self.structure in ("lower", "upper") or self.absent else "NaN"
         codecs: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
         if self.ndim == 2:
             codecs.insert(0, {"name": "transpose", "configuration": {"order": [1, 0]}})
@@ -174,6 +177,7 @@ class TileLayout:
         known |= {"result": self.result} if self.result else {}
         known |= {"factor": self.factor} if self.factor else {}
         known |= {"pivots": self.pivots} if self.factor == "lu" else {}
+        known |= {"absent": self.absent} if self.absent else {}
         return json.dumps(
             {
                 "zarr_format": 3,
@@ -292,7 +296,14 @@ def _parse(meta: dict[str, Any], where: str) -> TileLayout:
     grid, pivots = Grid(_two_dimensional(shape), _two_dimensional(chunk)), wrenla.get("pivots", "")
     if factor == "lu" and rows_of_pivots(pivots, grid.shape) is None:
         raise MetadataError(f"{where}: its pivots are not {min(grid.shape)} rows of {grid.shape[0]}")
-    return TileLayout(grid, dtype, len(shape), structure, generation, separator, result, factor, pivots)
+    absent = wrenla.get("absent", "")
+    try:
+        absent_tiles(absent, grid.counts)
+    except (ValueError, TypeError) as error:
+        raise MetadataError(f"{where}: absent: {error}") from None
+    return TileLayout(
+        grid, dtype, len(shape), structure, generation, separator, result, factor, pivots, absent
+    )
 
 
 def pivots_in_text(rows: npt.NDArray[Any]) -> str:

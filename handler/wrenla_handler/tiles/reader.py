@@ -123,6 +123,8 @@ class TileReader:
 
     def fetch(self, spec: ArraySpec, ref: TileRef, *, keep: bool = True) -> tuple[Tile, bool]:
         """Return one tile, from the cache or its source, and whether it was at hand."""
+        if spec.is_absent(ref):  # nothing is read, and zeros that nobody writes to take no memory
+            return self.sources.read(spec, ref), True
         key, filed = cache_key(spec, ref), False
 
         def load() -> Tile:
@@ -136,16 +138,19 @@ class TileReader:
         tile, hit = self.cache.get(key, load)
         return tile, hit or filed
 
-    def prefetch(self, spec: ArraySpec, ref: TileRef) -> Future[tuple[Tile, bool]] | None:
+    def prefetch(
+        self, spec: ArraySpec, ref: TileRef, *, keep: bool = True
+    ) -> Future[tuple[Tile, bool]] | None:
         """Begin to read a tile, if it comes from a store and is worth it."""
         if (
             not isinstance(spec, StoredArray)
             or spec.tile_bytes(ref) < _WORTH_PREFETCHING
+            or spec.is_absent(ref)
             or cache_key(spec, ref) in self.cache
         ):
             return None
         try:
-            return self._readers.submit(self.fetch, spec, ref)
+            return self._readers.submit(self.fetch, spec, ref, keep=keep)
         except ThreadLimitError:  # then it is read when its turn comes
             return None
 
@@ -172,12 +177,20 @@ class ReadAhead:
     arrays : mapping of str to ArraySpec
     report : Report
         What is read is counted there.
+    keep : bool
+        Tiles that are read stay at hand, as far as there is room. Others would have to go for them.
     """
 
     def __init__(
-        self, reader: TileReader, refs: Iterable[TileRef], arrays: Mapping[str, ArraySpec], report: Report
+        self,
+        reader: TileReader,
+        refs: Iterable[TileRef],
+        arrays: Mapping[str, ArraySpec],
+        report: Report,
+        *,
+        keep: bool = True,
     ) -> None:
-        self._reader, self._arrays, self._report = reader, arrays, report
+        self._reader, self._arrays, self._report, self._keep = reader, arrays, report, keep
         self._ahead = iter(refs)
         self._fetched: deque[tuple[TileRef, Future[tuple[Tile, bool]] | None]] = deque()
 
@@ -190,12 +203,12 @@ class ReadAhead:
         while len(self._fetched) < _LOOKAHEAD and (coming := next(self._ahead, None)) is not None:
             spec = self._arrays[coming.array]
             # the very next one is read here: there is nothing to overlap it with
-            future = self._reader.prefetch(spec, coming) if self._fetched else None
+            future = self._reader.prefetch(spec, coming, keep=self._keep) if self._fetched else None
             self._fetched.append((coming, future))
         expected, future = self._fetched.popleft()
         assert expected == ref, "tiles are taken in the order of Task.reads()"
         spec = self._arrays[ref.array]
-        keep = again or isinstance(spec, StoredArray)
+        keep = self._keep and (again or isinstance(spec, StoredArray))
         tile, hit = self._reader.fetch(spec, ref, keep=keep) if future is None else future.result()
         if hit:
             self._report.cache_hits += 1

@@ -173,6 +173,8 @@ class Sources:
 
     def read(self, spec: ArraySpec, ref: TileRef) -> Tile:
         """Return a tile in Fortran order, possibly read-only."""
+        if spec.is_absent(ref):
+            return empty_tile(*spec.grid.extent(ref.i, ref.j), spec.dtype)
         match spec:
             case StoredArray():
                 return self._stored(spec, ref)

@@ -6,11 +6,11 @@ import logging
 import threading
 import uuid
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cache
-from typing import Literal, Never
+from typing import Literal, Never, TypeVar
 
 from wrenla.errors import NestedCallError
 from wrenla.executors.base import Executor
@@ -46,6 +46,8 @@ from wrenla_kernels import blas_threads, core_type_warning
 __all__ = ["LocalExecutor", "memory_of_this_machine"]
 
 logger = logging.getLogger("wrenla.executors")
+
+T = TypeVar("T")
 
 _THREADS_OF_BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """What BLAS libraries read when they are loaded."""
@@ -222,6 +224,9 @@ class LocalExecutor(Executor):
 
     def submit_task(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Future[Report]:
         return self._pool.submit(self._home.run, task, arrays)
+
+    def submit_here(self, function: Callable[[], T]) -> Future[T]:
+        return self._pool.submit(function)
 
     @contextmanager
     def session(self, hosts: Mapping[str, Tile], projected: int) -> Iterator[None]:
