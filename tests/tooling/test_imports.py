@@ -33,12 +33,16 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "__init__",
         "linalg",
         "array_api",
-        "matrices.zarr_copies matrices.blocks matrices.saved_factors",
+        "interchange.from_dask",
+        "interchange.from_npy matrices.zarr_copies matrices.blocks matrices.saved_factors",
         "matrices.factorizations",
         "matrices.factors",
         "matrices.ldl_factor",
         "matrices.lu_factor matrices.creation matrices.compute_many",
         "matrices.matrix matrices.one_norm",
+        "interchange.exports",
+        "interchange.to_dask interchange.to_npy interchange.to_zarr",
+        "interchange.tile_blocks interchange.dask_blocks",
         "matrices.linear_algebra",
         "matrices.reductions",
         "matrices.arithmetic",
@@ -81,7 +85,7 @@ THIRD_PARTY = {
     "wrenla": {
         *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "threadpoolctl", "click", "rich"),
         *("msgspec", "packaging", "xxhash"),
-        *("distributed", "zarr", "moto", "awslambdaric", "werkzeug", "pytest"),
+        *("dask", "distributed", "zarr", "moto", "awslambdaric", "werkzeug", "pytest"),
     },
 }
 
@@ -93,7 +97,7 @@ BELOW = {
 
 LAZY = {
     *("boto3", "botocore", "urllib3", "packaging"),
-    *("distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
+    *("dask", "distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
 }
 """What is imported where it is used: optional dependencies, and what is slow to import and rarely needed."""
 

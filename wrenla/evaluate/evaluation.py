@@ -17,7 +17,7 @@ from wrenla.errors import SettingError, TooLargeError
 from wrenla.evaluate.saving import AlreadySaved, Claim, check_address, claim, saved_already
 from wrenla.evaluate.settle import Run, has_steps, is_data, rehearse, settle
 from wrenla.evaluate.stored import check_current, stored_spec
-from wrenla.evaluate.storing import Storing, gather, made
+from wrenla.evaluate.storing import Storing, gather, made, owners_of
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.planning.cost_model import ExecutorModel
@@ -93,7 +93,7 @@ def plan_of(nodes: Sequence[Node], executor: Executor | None) -> Plan:
 
 def _made_for(fetch: Sequence[Node], keep: Sequence[Node]) -> list[Node]:
     """Return the operations that are the targets of a run: what is fetched is read from them."""
-    owners = (owner for node in fetch for owner in _owners(node) if not owner.is_leaf)
+    owners = (owner for node in fetch for owner in owners_of(node) if not owner.is_leaf)
     return [*owners, *Storing(keep).targets.values()]
 
 
@@ -106,7 +106,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
         _check_same(settled.nodes)
         # functions are evaluated by the workers, everything else can be read here
         nodes = [
-            made(node) if any(_calls(owner) for owner in _owners(node)) else node for node in settled.nodes
+            made(node) if any(_calls(owner) for owner in owners_of(node)) else node for node in settled.nodes
         ]
         with evaluation.run(nodes, settled.keep) as (arrays, data):
             settled.remember(data)
@@ -211,7 +211,7 @@ class _Evaluation:
             What was to be kept, and what it looks at, as data, by its key.
         """
         storing = Storing(keep)
-        owners = {owner.key: owner for node in fetch for owner in _owners(node)}
+        owners = {owner.key: owner for node in fetch for owner in owners_of(node)}
         leaves = {key: owner.op for key, owner in owners.items() if isinstance(owner.op, Leaf)}
         specs: dict[str, ArraySpec] = {key: op.spec for key, op in leaves.items()}
         hosts = {op.spec.identity: op.payload for op in leaves.values() if isinstance(op.spec, HostArray)}
@@ -373,15 +373,6 @@ def _refuse_too_large(node: Node, limit: int) -> None:
             f"{format_bytes(limit)}: store it with .save(url), take a part of it by slicing, "
             "or raise the limit (WRENLA_MAX_COMPUTE_BYTES)"
         )
-
-
-def _owners(node: Node) -> Iterator[Node]:
-    """Yield the nodes whose own tiles are read when `node` is: itself, or what its views look at."""
-    if node.is_view:
-        for arg in node.args:
-            yield from _owners(arg)
-    else:
-        yield node
 
 
 def _calls(node: Node) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.tiles.arrays import ArraySpec, StoredArray
 
-__all__ = ["Storing", "gather", "made"]
+__all__ = ["Storing", "gather", "made", "owners_of"]
 
 _AHEAD = 4
 """Tiles that are read ahead while a result is gathered."""
@@ -29,6 +29,15 @@ _AHEAD = 4
 def made(node: Node) -> Node:
     """Return a node that has an object for each of its tiles: data, views and bundles are copied."""
     return copy(node) if node.is_leaf or node.is_view or node.bundle is not None else node
+
+
+def owners_of(node: Node) -> Iterator[Node]:
+    """Yield the nodes whose own tiles are read when `node` is: itself, or what its views look at."""
+    if node.is_view:
+        for arg in node.args:
+            yield from owners_of(arg)
+    else:
+        yield node
 
 
 class Storing:

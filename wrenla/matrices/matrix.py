@@ -11,6 +11,7 @@ import numpy.typing as npt
 from wrenla.algorithms import assemble, views
 from wrenla.evaluate.evaluation import Options, compute_nodes, persist_node, save_node
 from wrenla.executors.base import Executor
+from wrenla.interchange.exports import Exports
 from wrenla.matrices.linear_algebra import LinearAlgebra
 from wrenla.matrices.operands import (
     Index,
@@ -31,7 +32,7 @@ __all__ = ["BigMatrix"]
 
 
 @short_methods
-class BigMatrix(LinearAlgebra):
+class BigMatrix(LinearAlgebra, Exports):
     """Lazy matrix (or vector, or number) in tiles: computed on request.
 
     Not made directly: see `from_array`, `open`, `from_function`, `eye`, `zeros`, `random`. Methods return new

@@ -34,7 +34,7 @@ from wrenla_handler.stores.urls import folder_of, open_store
 from wrenla_handler.tiles.arrays import HostArray
 from wrenla_handler.tiles.grid import Grid, Pair
 
-__all__ = ["from_zarr"]
+__all__ = ["aligned_tile", "from_zarr"]
 
 _NAMED = 10
 """Arrays of a group that a message names."""
@@ -124,7 +124,7 @@ def from_zarr(
     chunk = _chunk(source)
     if tile is None and chunk is not None:
         most = largest_tile(np.dtype(dtype).itemsize, model)
-        cut = _aligned(shape, chunk, max(cut), most, square=known != "general")
+        cut = aligned_tile(shape, chunk, max(cut), most, square=known != "general")
     address = _address(array, source)
     if address:
         _check_apart(address, os.fspath(url))
@@ -238,7 +238,7 @@ def _chunk(source: Any) -> Pair | None:
     return lengths[0], lengths[1] if len(lengths) == 2 else 1
 
 
-def _aligned(shape: Pair, chunk: Pair, edge: int, most: int, *, square: bool = False) -> Pair:
+def aligned_tile(shape: Pair, chunk: Pair, edge: int, most: int, *, square: bool = False) -> Pair:
     """Return a tile of about `edge` × `edge` that is made of whole chunks, if so much fits into memory.
 
     Parameters
@@ -253,9 +253,10 @@ def _aligned(shape: Pair, chunk: Pair, edge: int, most: int, *, square: bool = F
 
     Examples
     --------
-    >>> _aligned((8000, 8000), (1000, 1000), 1008, 4000), _aligned((8000, 8000), (300, 300), 1008, 4000)
+    >>> shape = 8000, 8000
+    >>> aligned_tile(shape, (1000, 1000), 1008, 4000), aligned_tile(shape, (300, 300), 1008, 4000)
     ((1000, 1000), (900, 900))
-    >>> _aligned((8000, 8000), (1, 8000), 1008, 4000), _aligned((10**5, 10**5), (8192, 8192), 2000, 4080)
+    >>> aligned_tile(shape, (1, 8000), 1008, 4000), aligned_tile((10**5, 10**5), (8192, 8192), 2000, 4080)
     ((127, 8000), (2048, 4096))
     """
     chunk = min(chunk[0], max(1, shape[0])), min(chunk[1], max(1, shape[1]))

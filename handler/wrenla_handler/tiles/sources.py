@@ -45,7 +45,7 @@ from wrenla_handler.tiles.claims import SAMPLE, check_diagonal, check_pair, is_s
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import TileLayout
 
-__all__ = ["Sources", "as_bytes", "fill", "function_key", "tile_from_bytes"]
+__all__ = ["Sources", "as_bytes", "check_generation", "fill", "function_key", "tile_from_bytes"]
 
 _PIECE = 1 << 19
 """Bytes that a user's function is asked for at a time: so few that its intermediates stay in the cache."""
