@@ -68,6 +68,7 @@ class DaskBlocks:
         self._file = _BlockFile(folder_of(place) or None)
         self._held: dict[Block, _Place] = {}
         self._computing: set[Block] = set()
+        self._pinned: set[Block] = set()
         self._left: dict[Block, set[Pair]] = {}
         self._flying = 0
         self._changed = threading.Condition()
@@ -82,6 +83,10 @@ class DaskBlocks:
         region = tuple((part.start, part.stop) for part in index)
         tile, blocks = self._tile(region), self._touched(region)
         out = np.empty([stop - start for start, stop in region], self.dtype)
+        with self._changed:
+            # a sample for the check of a structure, and not the last one of these blocks
+            if tile is None or any(tile not in self._wanting(block) for block in blocks):
+                self._pinned.update(blocks)
         todo = list(blocks)
         while todo:
             done = self._read_held(todo, region, out) or self._compute_some(todo, tile, region, out)
@@ -139,7 +144,7 @@ class DaskBlocks:
             values = self._checked(values, block)
             self._copy(values, block, region, out)
             with self._changed:
-                wanted = tile is None or bool(self._wanting(block) - {tile})
+                wanted = block in self._pinned or bool(self._wanting(block) - {tile})
                 place = self._file.room(values) if wanted else None
             if place is not None:
                 self._file.write(place, values)
@@ -188,7 +193,7 @@ class DaskBlocks:
             for block in blocks:
                 left = self._wanting(block)
                 left.discard(tile)
-                if not left and block in self._held:
+                if not left and block in self._held and block not in self._pinned:
                     self._file.free(self._held.pop(block))
 
     def _wanting(self, block: Block) -> set[Pair]:

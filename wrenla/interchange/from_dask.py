@@ -120,7 +120,8 @@ def from_dask(
         raise PlanError(
             f"a block of the Dask array, {' × '.join(map(str, longest))} of {array.dtype}, takes "
             f"{format_bytes(nbytes)}, and {format_bytes(most)} is allowed for all that is at work: make it "
-            "in smaller ones, a.rechunk('64 MiB'), or allow more memory (WRENLA_ALLOWED_MEM)"
+            f"in smaller ones, a.rechunk(block_size_limit={most // 8}), or allow more memory "
+            "(WRENLA_ALLOWED_MEM)"
         )
     if tile is None:
         chunk = (max(1, longest[0]), max(1, longest[1]) if array.ndim == 2 else 1)
@@ -169,12 +170,14 @@ def _check_array(array: Any) -> None:
 
 
 def _way_to_array(value: Any) -> str:
+    from dask.delayed import Delayed
+
+    if isinstance(value, Delayed):  # which has every attribute
+        return ": dask.array.from_delayed(value, shape, dtype) makes one"
     if hasattr(value, "to_dask_array"):
         return ": frame.to_dask_array(lengths=True) is one"
     if hasattr(value, "variable") or hasattr(value, "dims"):
         return (
             ": x.data is one if x is chunked, as x.chunk() makes it; of a data set take a variable, ds['x']"
         )
-    if hasattr(value, "__dask_graph__"):
-        return ": dask.array.from_delayed(value, shape, dtype) makes one"
     return ": wl.from_array takes arrays in memory, wl.from_zarr whatever else can be sliced"

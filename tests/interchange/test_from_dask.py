@@ -1,0 +1,314 @@
+"""Dask arrays as matrices: every block is computed once, whatever the tiles, and no bit differs."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import itertools
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import wrenla as wl
+from wrenla.errors import PlanError, StructureError
+from wrenla_handler.errors import WrenlaError
+
+from .conftest import DTYPES, numbers, same
+
+
+class Counting:
+    """Doubles blocks, and counts how often each was computed."""
+
+    def __init__(self) -> None:
+        self.times: Counter[tuple[int, ...]] = Counter()
+        self.threads: set[str] = set()
+        self.broken: set[tuple[int, ...]] = set()
+
+    def __call__(self, block: npt.NDArray[Any], block_info: Any = None) -> npt.NDArray[Any]:
+        place = tuple(block_info[0]["chunk-location"])
+        self.times[place] += 1
+        self.threads.add(threading.current_thread().name)
+        if place in self.broken:
+            raise ZeroDivisionError("this block cannot be made")
+        return 2 * block
+
+    def of(self, a: npt.NDArray[Any], chunks: Any, name: str | None = None) -> da.Array:
+        return da.from_array(a, chunks=chunks).map_blocks(
+            self, dtype=a.dtype, meta=np.empty((0,) * a.ndim, a.dtype), name=name
+        )
+
+
+@st.composite
+def lengths(draw: Any, n: int) -> tuple[int, ...]:
+    """Chunks along an axis, empty ones and single rows among them."""
+    cuts = sorted(draw(st.lists(st.integers(0, n), max_size=4)))
+    return tuple(b - a for a, b in itertools.pairwise([0, *cuts, n]))
+
+
+@st.composite
+def cases(draw: Any) -> tuple[tuple[int, ...], Any, Any, str]:
+    structure = draw(st.sampled_from(["general", "general", "lower", "upper", "hermitian"]))
+    if structure == "general":
+        shape = draw(st.sampled_from([(9, 13), (1, 7), (20,), (8, 8)]))
+        edges = st.tuples(st.integers(1, 21), st.integers(1, 21))
+        tile = draw(st.none() | st.integers(1, 21) | edges)
+    else:
+        shape, tile = (13, 13), draw(st.none() | st.integers(1, 14))
+    return shape, tuple(draw(lengths(n)) for n in shape), tile, structure
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cases())
+def test_each_block_is_computed_once_and_exactly(case: tuple[tuple[int, ...], Any, Any, str]) -> None:
+    shape, chunks, tile, structure = case
+    a, counting = numbers(shape), Counting()
+    match structure:
+        case "hermitian":
+            a = a + a.T
+        case "lower":
+            a = np.tril(a)
+        case "upper":
+            a = np.triu(a)
+    A = wl.from_dask(counting.of(a, chunks), tile=tile, structure=structure, check=False)
+    assert same(A.compute(), 2 * a)
+    assert A.structure == structure
+    assert max(counting.times.values()) == 1
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, "int32", "uint8", "bool", ">f8", ">c8"])
+def test_dtypes_and_orders(dtype: str) -> None:
+    a = (np.arange(35).reshape(5, 7) % 3).astype(dtype)
+    expected = a.astype("float64") if a.dtype.kind in "biu" else a.astype(a.dtype.newbyteorder("="))
+    for theirs in (da.from_array(a, chunks=3), da.from_array(a.T, chunks=2).T):
+        A = wl.from_dask(theirs.map_blocks(np.asfortranarray, dtype=a.dtype), tile=4)
+        assert same(A.compute(), expected)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 4), (3, 0)])
+def test_empty_arrays(shape: tuple[int, ...]) -> None:
+    assert same(wl.from_dask(da.zeros(shape)).compute(), np.zeros(shape))
+
+
+def test_default_tiles_are_whole_blocks() -> None:
+    for chunks in ((300, 300), (1200, 100), (1200, 7), (70, 1200)):
+        counting = Counting()
+        A = wl.from_dask(counting.of(np.zeros((1200, 1200)), chunks))
+        assert all(n % chunk == 0 for n, chunk in zip(A.tile, chunks, strict=True))
+        assert set(counting.times.values()) == {1}
+    counting = Counting()
+    a = numbers((150, 150)) + 400 * np.eye(150)
+    A = wl.from_dask(counting.of(a + a.T, (50, 30)), structure="pos")
+    assert A.tile == (150, 150)
+    assert set(counting.times.values()) == {1}
+
+
+def test_claim_is_checked_and_blocks_it_needs_not_are_not_computed() -> None:
+    a, counting = numbers((40, 40)), Counting()
+    with pytest.raises(StructureError, match="check=False"):
+        wl.from_dask(counting.of(a, 7), tile=8, structure="pos")
+    counting.times.clear()
+    A = wl.from_dask(counting.of(a, 8), tile=8, structure="lower", check=False)
+    assert same(A.compute(), 2 * np.tril(a))
+    assert {(i, j) for i, j in counting.times if i < j} == set()
+    spd = a @ a.T + 40 * np.eye(40)
+    counting.times.clear()
+    B = wl.from_dask(counting.of(spd, 7), tile=8, structure="pos")
+    assert max(counting.times.values()) <= 2, "a few of them for the check"
+    assert same(B.compute(), 2 * np.where(np.tri(40, dtype=bool), spd, spd.T))
+
+
+def test_saved_one_goes_on_after_failure_and_is_not_made_twice(tmp_path: Path) -> None:
+    a, counting = numbers((40, 40)), Counting()
+    theirs = counting.of(a, 10)
+    counting.broken = {(3, 3)}
+    with pytest.raises(ZeroDivisionError):
+        wl.from_dask(theirs, tmp_path / "A", tile=10)
+    with pytest.raises(WrenlaError):
+        wl.open(tmp_path / "A")
+    first, counting.times = counting.times, Counter()
+    counting.broken = set()
+    A = wl.from_dask(theirs, tmp_path / "A", tile=10)
+    assert same(A.compute(), 2 * a)
+    assert sum(first.values()) + sum(counting.times.values()) < 16 + 3, (
+        "a tile that is there is not made again"
+    )
+    counting.times.clear()
+    assert same(wl.from_dask(theirs, tmp_path / "A", tile=10).compute(), 2 * a)
+    assert not counting.times
+    with pytest.raises(FileExistsError, match="overwrite=True replaces it"):
+        wl.from_dask(theirs + 1, tmp_path / "A")
+    assert same(wl.from_dask(theirs + 1, tmp_path / "A", overwrite=True).compute(), 2 * a + 1)
+
+
+def test_without_url_it_is_kept_as_long_as_it_is_used(own_store: Path) -> None:
+    counting = Counting()
+    A = wl.from_dask(counting.of(numbers((20, 20)), 10), tile=6)
+    twice = A + A
+    del A
+    gc.collect()
+    for _ in range(2):
+        twice.compute()
+    assert set(counting.times.values()) == {1}
+    assert any(own_store.rglob("c/0/0"))
+    del twice
+    gc.collect()
+    assert not any(own_store.rglob("c/*"))
+    with pytest.raises(ValueError, match="overwrite=True is about what is at url"):
+        wl.from_dask(da.zeros(3), overwrite=True)
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads", None])
+def test_scheduler_is_the_one_that_dask_is_set_to(scheduler: str | None) -> None:
+    counting, a = Counting(), numbers((12, 12))
+    with dask.config.set(scheduler=scheduler, num_workers=2):
+        A = wl.from_dask(counting.of(a, 3), tile=5)
+    assert same(A.compute(), 2 * a)
+    ours = {name.partition("_")[0] for name in counting.threads}
+    assert ours == {"wrenla" if scheduler == "synchronous" else "wrenla-dask"}
+
+
+def _masked() -> Any:
+    return da.ma.masked_equal(da.arange(6, chunks=3), 2)
+
+
+def _sometimes_masked() -> Any:
+    return da.arange(6.0, chunks=3).map_blocks(
+        lambda b: np.ma.masked_equal(b, 4), dtype=float, meta=np.empty(0)
+    )
+
+
+def _frame() -> Any:
+    dd = pytest.importorskip("dask.dataframe")
+    pd = pytest.importorskip("pandas")
+    return dd.from_pandas(pd.DataFrame({"x": [1.0, 2, 3]}), npartitions=2)
+
+
+def _sparse() -> Any:
+    from scipy.sparse import coo_matrix
+
+    return da.from_array(np.eye(4), chunks=2).map_blocks(coo_matrix)
+
+
+def _xarray() -> Any:
+    import xarray
+
+    return xarray.DataArray(da.zeros((3, 3)))
+
+
+BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "unknown chunks": (
+        lambda: (x := da.arange(6, chunks=3))[x > 2],
+        ValueError,
+        r"not known: a\.compute_chunk_sizes\(\) finds them",
+    ),
+    "three dimensions": (
+        lambda: da.zeros((2, 2, 2)),
+        ValueError,
+        r"not a Dask array of 3 dimensions, \(2, 2, 2\)",
+    ),
+    "none": (lambda: da.zeros(()), ValueError, "not a Dask array of 0 dimensions"),
+    "masked": (_masked, ValueError, r"masked arrays are not supported: .*dask\.array\.ma\.filled\(a, 0\.0\)"),
+    "masked block": (
+        _sometimes_masked,
+        ValueError,
+        r"rows 3:6 of the Dask array have masked entries, .*ma\.filled",
+    ),
+    "objects": (
+        lambda: da.zeros(3, dtype=object, chunks=3),
+        TypeError,
+        r"dtype object is not one of .*a\.astype\(float\)",
+    ),
+    "dates": (
+        lambda: da.zeros(3, dtype="M8[s]"),
+        TypeError,
+        r"dtype datetime64\[s\] .*timedelta64\(1, 's'\)",
+    ),
+    "text": (
+        lambda: da.from_array(np.array(["a"])),
+        TypeError,
+        r"dtype <U1 is not one of .*a\.astype\(float\)",
+    ),
+    "half": (lambda: da.zeros(3, dtype="f2"), TypeError, r"float16 .*a\.astype\('float32'\)"),
+    "records": (lambda: da.zeros(3, dtype=[("x", "f8")]), TypeError, "of a structured array take a field"),
+    "data frame": (_frame, TypeError, r"frame\.to_dask_array\(lengths=True\) is one"),
+    "sparse": (_sparse, TypeError, "matrices are dense here"),
+    "xarray": (_xarray, TypeError, r"x\.data is one"),
+    "delayed": (
+        lambda: dask.delayed(np.ones)(3),
+        TypeError,
+        r"dask\.array\.from_delayed\(value, shape, dtype\)",
+    ),
+    "array": (lambda: np.ones(3), TypeError, r"not numpy\.ndarray: wl\.from_array takes arrays in memory"),
+    "matrix": (lambda: wl.eye(3), TypeError, r"a matrix already: A\.persist\(\)"),
+    "shape of a block": (
+        lambda: da.zeros(6, chunks=3).map_blocks(lambda b: b[1:], dtype=float, meta=np.empty(0)),
+        ValueError,
+        r"rows 0:3 of the Dask array came as a block of shape \(2,\), not \(3,\): pass chunks=",
+    ),
+    "dtype of a block": (
+        lambda: da.zeros((4, 4), chunks=4).map_blocks(lambda b: b + 1j, dtype=float, meta=np.empty((0, 0))),
+        TypeError,
+        "rows 0:4, columns 0:4 of the Dask array came as complex128, and it says float64: pass dtype=",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_refused_with_remedy(name: str, tmp_path: Path) -> None:
+    make, kind, said = BAD[name]
+    with pytest.raises(kind, match=said) as caught:
+        wl.from_dask(make(), tmp_path / "A")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(WrenlaError):
+        wl.open(tmp_path / "A")
+
+
+def test_block_beyond_allowed_memory_is_refused() -> None:
+    with (
+        wl.LocalExecutor(1, allowed_mem="40 MiB"),
+        pytest.raises(PlanError, match=r"1100 × 1000 of float64, takes 8.39 MiB, and 16.00 MiB is allowed"),
+    ):
+        wl.from_dask(da.zeros((1100, 1000), chunks=-1))
+
+
+def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "dask.array", None)
+    with pytest.raises(ImportError, match=r"needs Dask: pip install 'wrenla\[distributed\]'"):
+        wl.from_dask(np.ones(3))
+    with pytest.raises(ImportError, match=r"needs Dask: pip install 'wrenla\[distributed\]'"):
+        wl.eye(3).to_dask()
+
+
+@pytest.fixture
+def client() -> Iterator[Any]:
+    distributed = importlib.import_module("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster) as found,
+    ):
+        yield found
+
+
+@pytest.mark.process
+def test_blocks_come_from_a_cluster_and_go_there(client: Any, tmp_path: Path) -> None:
+    a = numbers((40, 30))
+    theirs = da.from_array(a, chunks=(9, 7)) * 2
+
+    def where(block: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return block + ("Dask" in threading.current_thread().name)  # as those of its workers are called
+
+    A = wl.from_dask(theirs.map_blocks(where, dtype=float), tmp_path / "A", tile=8)
+    assert same(A.compute(), 2 * a + 1)
+    assert same(A.T.to_dask().map_blocks(where, dtype=float).compute(), 2 * a.T + 1 + 1)
