@@ -123,7 +123,7 @@ def test_claim_is_checked_and_blocks_it_needs_not_are_not_computed() -> None:
     spd = a @ a.T + 40 * np.eye(40)
     counting.times.clear()
     B = wl.from_dask(counting.of(spd, 7), tile=8, structure="pos")
-    assert max(counting.times.values()) <= 2, "a few of them for the check"
+    assert max(counting.times.values()) <= 3, "a few of them for the check"
     assert same(B.compute(), 2 * np.where(np.tri(40, dtype=bool), spd, spd.T))
 
 

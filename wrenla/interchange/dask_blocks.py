@@ -144,6 +144,8 @@ class DaskBlocks:
             values = self._checked(values, block)
             self._copy(values, block, region, out)
             with self._changed:
+                if tile not in self._wanting(block):  # somebody else has read this tile meanwhile
+                    self._pinned.add(block)
                 wanted = block in self._pinned or bool(self._wanting(block) - {tile})
                 place = self._file.room(values) if wanted else None
             if place is not None:

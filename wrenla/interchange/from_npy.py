@@ -75,21 +75,22 @@ def _mapped(path: str) -> npt.NDArray[Any]:
     if os.path.isdir(path):
         raise NotAMatrixError(f"{path}: this is a folder, not a .npy file: wl.open opens a stored matrix")
     try:
-        with open(path, "rb") as file:
-            start = file.read(6)
-            if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-                raise NotAMatrixError(
-                    f"{path}: this is a .npz archive, which cannot be mapped into memory: take one of its "
-                    f'arrays, wl.from_array(np.load({path!r})["name"])'
-                )
-            if start != b"\x93NUMPY":
-                raise NotAMatrixError(
-                    f"{path}: this is not a .npy file (it begins with {start!r}): wl.from_array takes what "
-                    "other readers return, as np.fromfile or np.loadtxt"
-                )
-            shape, dtype, offset = _header(file, path)
+        file = open(path, "rb")  # noqa: SIM115
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such file; numpy.save adds .npy to names") from None
+    with file:
+        start = file.read(6)
+        if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+            raise NotAMatrixError(
+                f"{path}: this is a .npz archive, which cannot be mapped into memory: take one of its "
+                f'arrays, wl.from_array(np.load({path!r})["name"])'
+            )
+        if start != b"\x93NUMPY":
+            raise NotAMatrixError(
+                f"{path}: this is not a .npy file (it begins with {start!r}): wl.from_array takes what other "
+                "readers return, as np.fromfile or np.loadtxt"
+            )
+        shape, dtype, offset = _header(file, path)
     if dtype.hasobject:
         raise TypeError(
             f"{path}: its entries are Python objects, which are pickled, and not loaded: save numbers, "

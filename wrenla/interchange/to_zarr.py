@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from wrenla.units import format_bytes
 from wrenla_handler.stores.urls import folder_of
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.arrays import ArraySpec
-from wrenla_handler.tiles.grid import Grid, Pair
+from wrenla_handler.tiles.grid import Pair
 
 __all__ = ["to_zarr"]
 
@@ -64,16 +64,14 @@ def to_zarr(
         "config": {"write_empty_chunks": True},
     }
     layout |= create
-    unit = _unit(zarr, layout)
-    model = executor.model
-    region, workers = _region(node, unit, model)
+    spans, workers = _regions(node, _units(zarr, layout), executor.model)
     try:
         array = zarr.create_array(store, overwrite=overwrite, **layout)
     except (ContainsArrayError, ContainsGroupError, FileExistsError) as error:
         raise FileExistsError(f"{error} overwrite=True replaces what is at {store}") from None
     hidden = _hide(array)
     try:
-        _write(node, array, Grid(node.grid.shape, region), workers, executor)
+        _write(node, array, spans, workers, executor)
         check_current([node])
         if hidden:
             array.update_attributes({})  # which writes the description
@@ -102,14 +100,26 @@ def _check_apart(node: Node, store: Any) -> None:
             raise ValueError(f"{store}: the matrix that is written lies at {source}: name another folder")
 
 
-def _unit(zarr: Any, layout: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return what is written at a time, a shard or a chunk. Zarr says so of an array in memory."""
+def _units(zarr: Any, layout: Mapping[str, Any]) -> list[list[int]]:
+    """Return the lengths, along each axis, of what is written at a time: of shards, or else of chunks.
+
+    Zarr says so of an array in memory, which has no entries yet.
+    """
     asked = {name: value for name, value in layout.items() if name not in ("name", "storage_options")}
     trial = zarr.create_array(zarr.storage.MemoryStore(), **asked)
-    return tuple(trial.shards or trial.chunks)
+    try:
+        unit = trial.shards or trial.chunks
+    except NotImplementedError:  # their lengths differ
+        return [list(lengths) for lengths in trial.write_chunk_sizes]
+    return [
+        [min(length, n - start) for start in range(0, n, length)]
+        for n, length in zip(trial.shape, unit, strict=True)
+    ]
 
 
-def _region(node: Node, unit: tuple[int, ...], model: ExecutorModel) -> tuple[Pair, int]:
+def _regions(
+    node: Node, units: Sequence[Sequence[int]], model: ExecutorModel
+) -> tuple[list[list[Pair]], int]:
     """Return the rows and columns to write at a time, whole units of about a tile, and by how many threads.
 
     A unit has one writer only: two would each read it, change a part, and write it whole.
@@ -119,24 +129,41 @@ def _region(node: Node, unit: tuple[int, ...], model: ExecutorModel) -> tuple[Pa
     PlanError
         One unit takes more than the memory that is allowed.
     """
-    (m, n), itemsize = node.grid.shape, np.dtype(node.dtype).itemsize
-    rows, cols = (*unit, 1, 1)[:2] if unit else (1, 1)
-    rows, cols = min(rows, max(1, m)), min(cols, max(1, n))
-    most = model.allowed_bytes * model.workers
-    need = _COPIES * rows * cols * itemsize
-    if need > most:
+    axes = [*units, *([[1]] * (2 - len(units)))]
+    itemsize, most = np.dtype(node.dtype).itemsize, model.allowed_bytes * model.workers
+    longest = [max(lengths, default=1) for lengths in axes]
+    if (need := _COPIES * math.prod(longest) * itemsize) > most:
         raise PlanError(
-            f"to_zarr: a chunk or shard of {rows} × {cols} of {node.dtype} takes {format_bytes(need)} while "
-            f"it is written, and {format_bytes(most)} is allowed: choose smaller ones, as the tiles are, "
-            f"chunks={node.grid.tile}, or allow more memory (WRENLA_ALLOWED_MEM)"
+            f"to_zarr: a chunk or shard of {longest[0]} × {longest[1]} of {node.dtype} takes "
+            f"{format_bytes(need)} while it is written, and {format_bytes(most)} is allowed: choose smaller "
+            f"ones, as the tiles are, chunks={node.grid.tile}, or allow more memory (WRENLA_ALLOWED_MEM)"
         )
-    fits = max(1, model.allowed_bytes // need)
-    times = [max(1, round(tile / length)) for tile, length in zip(node.grid.tile, (rows, cols), strict=True)]
-    while math.prod(times) > fits:
-        longer = int(times[1] > times[0])
-        times[longer] = -(-times[longer] // 2)
-    workers = max(1, min(model.workers, most // (need * math.prod(times))))
-    return (rows * times[0], cols * times[1]), workers
+    wanted = [max(pair) for pair in zip(longest, node.grid.tile, strict=True)]
+    while True:
+        spans = [_spans(lengths, length) for lengths, length in zip(axes, wanted, strict=True)]
+        entries = math.prod(max((b - a for a, b in along), default=1) for along in spans)
+        if _COPIES * entries * itemsize <= model.allowed_bytes or wanted == longest:
+            return spans, max(1, min(model.workers, most // (_COPIES * entries * itemsize)))
+        shrinks = max((0, 1), key=lambda axis: wanted[axis] / longest[axis])
+        wanted[shrinks] = max(longest[shrinks], wanted[shrinks] // 2)
+
+
+def _spans(lengths: Sequence[int], wanted: int) -> list[Pair]:
+    """Return runs of neighbours, none longer than what is wanted unless it is alone.
+
+    Examples
+    --------
+    >>> _spans([2, 2, 2, 1], 5), _spans([9], 5)
+    ([(0, 4), (4, 7)], [(0, 9)])
+    """
+    spans: list[Pair] = []
+    for length in lengths:
+        start, stop = spans[-1] if spans else (0, 0)
+        if spans and stop + length - start <= wanted:
+            spans[-1] = (start, stop + length)
+        else:
+            spans.append((stop, stop + length))
+    return spans
 
 
 def _hide(array: Any) -> bool:
@@ -150,27 +177,25 @@ def _hide(array: Any) -> bool:
     return True
 
 
-def _write(node: Node, array: Any, grid: Grid, workers: int, executor: Executor) -> None:
-    nbytes = math.prod(grid.tile) * np.dtype(node.dtype).itemsize
-    write = partial(_write_region, node, specs_of(node), array, grid, executor)
-    regions: Iterator[Pair] = itertools.product(*map(range, grid.counts))  # type: ignore[assignment]
-    with executor.session({}, _COPIES * nbytes), Threads(workers, "wrenla-zarr") as pool:
+def _write(node: Node, array: Any, spans: Sequence[Sequence[Pair]], workers: int, executor: Executor) -> None:
+    entries = math.prod(max((b - a for a, b in along), default=1) for along in spans)
+    write = partial(_write_region, node, specs_of(node), array, executor)
+    regions = itertools.product(*spans)
+    projected = _COPIES * entries * np.dtype(node.dtype).itemsize
+    with executor.session({}, projected), Threads(workers, "wrenla-zarr") as pool:
         waiting: set[Future[None]] = {
-            pool.submit(write, *place) for place in itertools.islice(regions, 2 * workers)
+            pool.submit(write, *region) for region in itertools.islice(regions, 2 * workers)
         }
         while waiting:
             done, waiting = wait(waiting, _WAIT, FIRST_COMPLETED)
             for future in done:
                 future.result()
-            waiting |= {pool.submit(write, *place) for place in itertools.islice(regions, len(done))}
+            waiting |= {pool.submit(write, *region) for region in itertools.islice(regions, len(done))}
 
 
 def _write_region(
-    node: Node, specs: Mapping[str, ArraySpec], array: Any, grid: Grid, executor: Executor, i: int, j: int
+    node: Node, specs: Mapping[str, ArraySpec], array: Any, executor: Executor, rows: Pair, cols: Pair
 ) -> None:
-    (r, c), extent = grid.origin(i, j), grid.extent(i, j)
-    block = np.empty(extent, node.dtype)
-    region = (r, r + extent[0]), (c, c + extent[1])
-    fill_region(node, lambda read: executor.home.value(read, specs, node.dtype), region, block)
-    place = tuple(slice(start, stop) for start, stop in region)[: node.ndim]
-    array[place] = block.reshape(extent[: node.ndim])
+    block = np.empty((rows[1] - rows[0], cols[1] - cols[0]), node.dtype)
+    fill_region(node, lambda read: executor.home.value(read, specs, node.dtype), (rows, cols), block)
+    array[(slice(*rows), slice(*cols))[: node.ndim]] = block.reshape(block.shape[: node.ndim])

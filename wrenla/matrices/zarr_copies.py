@@ -221,7 +221,10 @@ def _arrays_in(group: Any) -> Iterator[str]:
 
 def _chunk(source: Any) -> Pair | None:
     """Return what is read of an array at a time, None if it does not say."""
-    chunks: Any = getattr(source, "chunks", None)
+    try:
+        chunks: Any = getattr(source, "chunks", None)
+    except NotImplementedError:  # of Zarr, where their lengths differ
+        chunks = getattr(source, "read_chunk_sizes", None)
     if not chunks and hasattr(source, "encoding") and hasattr(source, "dims"):  # xarray, of a file
         sizes = source.encoding.get("preferred_chunks") or {}
         if not source.encoding.get("contiguous"):
