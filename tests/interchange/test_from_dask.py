@@ -6,6 +6,7 @@ import gc
 import importlib
 import itertools
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -279,6 +280,27 @@ def test_block_beyond_allowed_memory_is_refused() -> None:
         pytest.raises(PlanError, match=r"1100 × 1000 of float64, takes 8.39 MiB, and 16.00 MiB is allowed"),
     ):
         wl.from_dask(da.zeros((1100, 1000), chunks=-1))
+
+
+def test_blocks_at_work_fit_into_the_allowed_memory() -> None:
+    at_work, most, lock = [0], [0], threading.Lock()
+
+    def slow(block: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        with lock:
+            at_work[0] += 1
+            most[0] = max(most[0], at_work[0])
+        time.sleep(0.01)
+        with lock:
+            at_work[0] -= 1
+        return block
+
+    theirs = da.zeros((8, 1 << 17), chunks=(1, -1)).map_blocks(slow, dtype=float)  # blocks of 1 MiB
+    with (
+        wl.LocalExecutor(2, allowed_mem="64 MiB"),
+        dask.config.set(num_workers=8),
+    ):  # of which 16 are for tiles
+        wl.from_dask(theirs)
+    assert most[0] == 2, "each counts twice, and a quarter of the memory is for them"
 
 
 def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

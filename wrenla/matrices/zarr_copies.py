@@ -62,7 +62,8 @@ def from_zarr(
     ----------
     array : zarr.Array, array_like or path, (m, n) or (n,)
         The array, or the path or URL of one, for which the extra ``wrenla[zarr]`` is needed. Other arrays
-        that have shape and dtype, and can be sliced, are copied in the same way: of Dask, xarray, h5py.
+        that have shape and dtype, and can be sliced, are copied in the same way: of xarray, h5py, Dask (of
+        which `from_dask` computes each block once, whatever the tiles).
     url : str or path
         Where the copy goes: as for `BigMatrix.save`.
     tile : int or (int, int), optional
@@ -185,8 +186,7 @@ def _opened(path: str) -> Any:
 
 _FILE = (
     "{path}: this is a file, and Zarr arrays are folders: open it by the package that reads it, and give "
-    'wl.from_zarr the array, as h5py.File(path)["name"]; of NumPy\'s files wl.from_array takes '
-    'np.load(path, mmap_mode="r")'
+    'wl.from_zarr the array, as h5py.File(path)["name"]; of NumPy\'s files take wl.from_npy(path)'
 )
 
 
