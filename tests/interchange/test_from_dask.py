@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from hypothesis import strategies as st
 
 import wrenla as wl
 from wrenla.errors import PlanError, StructureError
+from wrenla.interchange.dask_blocks import DaskBlocks
 from wrenla_handler.errors import WrenlaError
+from wrenla_handler.threads import Threads
+from wrenla_handler.tiles.grid import Grid
 
 from .conftest import DTYPES, numbers, same
 
@@ -294,13 +298,14 @@ def test_blocks_at_work_fit_into_the_allowed_memory() -> None:
             at_work[0] -= 1
         return block
 
-    theirs = da.zeros((8, 1 << 17), chunks=(1, -1)).map_blocks(slow, dtype=float)  # blocks of 1 MiB
-    with (
-        wl.LocalExecutor(2, allowed_mem="64 MiB"),
-        dask.config.set(num_workers=8),
-    ):  # of which 16 are for tiles
-        wl.from_dask(theirs)
-    assert most[0] == 2, "each counts twice, and a quarter of the memory is for them"
+    theirs = da.ones((8, 100), chunks=(1, 50)).map_blocks(slow, dtype=float)
+    grid = Grid((8, 100), (8, 50))
+    with dask.config.set(num_workers=8), closing(DaskBlocks(theirs, grid, "general", 2000, "")) as blocks:
+        assert np.array_equal(blocks[0:8, 0:50], np.ones((8, 50)))
+        assert most[0] == 2, "blocks of 400 bytes, which count twice"
+        with Threads(2) as pool:
+            list(pool.map(blocks.__getitem__, [(slice(0, 8), slice(c, c + 50)) for c in (0, 50)]))
+    assert most[0] == 2
 
 
 def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
