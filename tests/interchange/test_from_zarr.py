@@ -13,6 +13,7 @@ import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, TransposeCodec, ZstdCodec
 
 import wrenla as wl
+from wrenla.errors import PlanError
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.local import LocalStore
 
@@ -62,6 +63,19 @@ def test_chunks_of_different_lengths(tmp_path: Path) -> None:
         pytest.skip(f"this zarr has no such chunks: {error}")
     array[...] = a
     assert same(wl.from_zarr(array, tmp_path / "A").compute(), a)
+
+
+def test_chunks_that_are_large_beside_the_allowed_memory(tmp_path: Path) -> None:
+    """Are read by one worker at a time, and refused where one does not fit."""
+    with wl.LocalExecutor(2, allowed_mem="64 MiB") as executor:  # 16 MiB for tiles and chunks
+        array = zarr.create_array(tmp_path / "z", shape=(1000, 1000), chunks=(800, 800), dtype="f8")
+        array[...] = a = numbers((1000, 1000))
+        assert same(wl.from_zarr(array, tmp_path / "A", 500, executor=executor).compute(), a)
+        array = zarr.create_array(tmp_path / "y", shape=(2000, 2000), chunks=(1100, 1000), dtype="f8")
+        with pytest.raises(
+            PlanError, match=r"a chunk of 1100 × 1000 takes 16.78 MiB, and 16.00 MiB is allowed"
+        ):
+            wl.from_zarr(array, tmp_path / "B", executor=executor)
 
 
 SLICES: dict[str, tuple[Any, set[str]]] = {

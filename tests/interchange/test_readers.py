@@ -88,6 +88,20 @@ def test_what_to_zarr_writes(dtype: str, tmp_path: Path) -> None:
         assert wrong(tmp_path / str(number), a) == []
 
 
+def test_zeros_stay_in_xarray(tmp_path: Path) -> None:
+    A = wl.eye(5, tile=2)
+    for number, layout in enumerate(({}, {"zarr_format": 2, "fill_value": None})):
+        A.to_zarr(tmp_path / f"{number}", name="A", **_named(layout))
+        with xarray.open_zarr(tmp_path / f"{number}", consolidated=False) as found:
+            assert same(found["A"].values, np.eye(5))
+
+
+def _named(layout: dict[str, Any]) -> dict[str, Any]:
+    if layout.get("zarr_format") == 2:
+        return layout | {"attributes": {"_ARRAY_DIMENSIONS": ["x", "y"]}}
+    return layout | {"dimension_names": ("x", "y")}
+
+
 def test_data_sets_of_xarray(tmp_path: Path) -> None:
     """A matrix becomes a variable where it has names for its dimensions, and comes back by its Dask array."""
     a = numbers((6, 4))

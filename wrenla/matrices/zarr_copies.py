@@ -19,14 +19,15 @@ import numpy.typing as npt
 from wrenla.algorithms.claims import claimed
 from wrenla.array_like import is_block, tile_dtype
 from wrenla.arrays import Given
-from wrenla.errors import ChangedArrayError
-from wrenla.executors.base import Executor
+from wrenla.errors import ChangedArrayError, PlanError
+from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.matrices.creation import Tile, chosen_tile
 from wrenla.matrices.matrix import BigMatrix
-from wrenla.planning.cost_model import largest_tile
+from wrenla.planning.cost_model import ExecutorModel, largest_tile
 from wrenla.planning.expression import leaf
 from wrenla.tracebacks import short
+from wrenla.units import format_bytes
 from wrenla.vocabulary import structure_of
 from wrenla_handler.errors import NotAMatrixError
 from wrenla_handler.plain_arrays import loaded
@@ -91,6 +92,8 @@ def from_zarr(
         It is no array, or one of a type that tiles have not.
     ValueError
         It has not one or two dimensions, or masked entries; or `url` lies where the array itself is.
+    PlanError
+        A single chunk takes more memory than the executor may use.
     StructureError
         It does not have the structure that is said; the message shows two entries.
     FileExistsError
@@ -120,7 +123,7 @@ def from_zarr(
     known = structure_of(structure, dtype)
     ndim = len(source.shape)
     shape: Pair = (int(source.shape[0]), int(source.shape[1]) if ndim == 2 else 1)
-    model = (executor or default_executor()).model
+    model = (check_executor(executor) or default_executor()).model
     cut = chosen_tile(tile, shape, dtype)
     chunk = _chunk(source)
     if tile is None and chunk is not None:
@@ -137,7 +140,8 @@ def from_zarr(
     spec = HostArray(Grid(shape, cut), dtype, ndim, identity, claim)
     given = (_Source(address, state),) if state else ()
     top = type(source).__module__.partition(".")[0]
-    readable = source if top in _FOR_THREADS else _OneByOne(source)
+    together = _fits(chunk, np.dtype(source.dtype).itemsize, model)
+    readable = source if together and top in _FOR_THREADS else _OneByOne(source)
     node = leaf(spec, known, readable, *given)
     matrix = BigMatrix(claimed(node, known) if check else node)
     return matrix.save(os.fspath(url), executor, overwrite=overwrite)
@@ -157,8 +161,25 @@ class _Source(Given):
             )
 
 
+def _fits(chunk: Pair | None, itemsize: int, model: ExecutorModel) -> bool:
+    """Tell whether all workers may read a chunk at a time, which takes it twice, packed and unpacked.
+
+    Raises
+    ------
+    PlanError
+        Not even one of them may.
+    """
+    need, most = 2 * math.prod(chunk or (0, 0)) * itemsize, model.allowed_bytes * model.workers
+    if need > most and chunk is not None:
+        raise PlanError(
+            f"from_zarr: to read a chunk of {chunk[0]} × {chunk[1]} takes {format_bytes(need)}, and "
+            f"{format_bytes(most)} is allowed: allow more memory (WRENLA_ALLOWED_MEM)"
+        )
+    return need * model.workers <= most
+
+
 class _OneByOne:
-    """Array read by one thread at a time, as netCDF's package needs it."""
+    """Array read by one thread at a time, as netCDF's package needs it, and large chunks."""
 
     def __init__(self, source: Any) -> None:
         self._source = source

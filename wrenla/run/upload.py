@@ -50,7 +50,9 @@ def upload(
             rows, cols = spec.grid.counts
             with closing(open_store(target.url)) as store:
                 write = partial(_write, sources, spec, target, store)
-                list(pool.map(write, [(i, j) for i in range(rows) for j in range(cols)]))
+                there = set(store.list())  # of a run that was cut short: to read them may take long
+                places = [(i, j) for j in range(cols) for i in range(rows)]
+                list(pool.map(write, [at for at in places if target.key(TileRef("", *at)) not in there]))
             stored[name] = target
     return stored
 
