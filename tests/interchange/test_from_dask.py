@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import importlib
 import itertools
+import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +182,16 @@ def test_scheduler_is_the_one_that_dask_is_set_to(scheduler: str | None) -> None
     assert ours == {"wrenla" if scheduler == "synchronous" else "wrenla-dask"}
 
 
+@pytest.mark.process
+@pytest.mark.slow
+def test_processes_of_dask_are_started_once() -> None:
+    theirs = da.from_array(numbers((12, 12)), chunks=3).map_blocks(lambda b: b * 0 + os.getpid(), dtype=float)
+    with dask.config.set(scheduler="processes", num_workers=2):
+        pids = set(wl.from_dask(theirs, tile=3).compute().ravel())
+    assert 1 <= len(pids) <= 2
+    assert os.getpid() not in pids
+
+
 def _masked() -> Any:
     return da.ma.masked_equal(da.arange(6, chunks=3), 2)
 
@@ -300,7 +310,7 @@ def test_blocks_at_work_fit_into_the_allowed_memory() -> None:
 
     theirs = da.ones((8, 100), chunks=(1, 50)).map_blocks(slow, dtype=float)
     grid = Grid((8, 100), (8, 50))
-    with dask.config.set(num_workers=8), closing(DaskBlocks(theirs, grid, "general", 2000, "")) as blocks:
+    with dask.config.set(num_workers=8), DaskBlocks(theirs, grid, "general", 2000, "") as blocks:
         assert np.array_equal(blocks[0:8, 0:50], np.ones((8, 50)))
         assert most[0] == 2, "blocks of 400 bytes, which count twice"
         with Threads(2) as pool:
@@ -314,6 +324,18 @@ def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
         wl.from_dask(np.ones(3))
     with pytest.raises(ImportError, match=r"needs Dask: pip install 'wrenla\[distributed\]'"):
         wl.eye(3).to_dask()
+
+
+def test_no_copy_leaves_a_file_open() -> None:
+    theirs, counting = da.ones((40, 40), chunks=10), Counting()
+    counting.broken = {(3, 3)}
+    wl.from_dask(theirs, tile=7)
+    open_before = len(os.listdir("/proc/self/fd"))
+    assert same(wl.from_dask(theirs, tile=6).compute(), np.ones((40, 40)))
+    with pytest.raises(ZeroDivisionError):
+        wl.from_dask(counting.of(np.ones((40, 40)), 10), tile=7)
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == open_before
 
 
 @pytest.fixture

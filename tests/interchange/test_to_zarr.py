@@ -122,7 +122,7 @@ def test_half_an_array_is_none(tmp_path: Path) -> None:
 def test_what_is_there_is_replaced_if_asked(tmp_path: Path) -> None:
     A = wl.random((5, 5), tile=4)
     A.to_zarr(tmp_path / "z")
-    with pytest.raises(FileExistsError, match="overwrite=True replaces what is at"):
+    with pytest.raises(FileExistsError, match="an array or a group already; overwrite=True replaces it"):
         A.T.to_zarr(tmp_path / "z")
     assert same(A.T.to_zarr(tmp_path / "z", chunks=(1, 2), overwrite=True)[...], A.T.compute())
     S = A.save(str(tmp_path / "S"))
@@ -134,6 +134,7 @@ def test_what_is_there_is_replaced_if_asked(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match="the matrix that is written lies at"):
             S.to_zarr(place, overwrite=True)
+    assert same(S.to_zarr(tmp_path, name="beside")[...], A.compute())
     assert same(S.compute(), A.compute())
 
 

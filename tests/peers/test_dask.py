@@ -91,7 +91,7 @@ def of_linalg(stand_in: StandIn) -> dict[str, Any]:
         ).to_dask(),
         "cholesky": lambda a, lower=False: matrix(a).cholesky(not lower).to_dask(),
         "inv": lambda a: wl.linalg.inv(matrix(a)).to_dask(),
-        "lu": lambda a: tuple(part.to_dask() for part in wl.linalg.lu(matrix(a))),
+        "lu": lambda a: tuple(part.to_dask(a.chunks) for part in wl.linalg.lu(matrix(a))),
         "norm": norm,
     }
     return {name: stand_in.of(f, getattr(da.linalg, name)) for name, f in ours.items()}

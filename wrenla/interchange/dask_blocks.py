@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import bisect
-import contextlib
 import itertools
 import math
+import mmap
 import os
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, TypeAlias
+from concurrent.futures import Executor, ProcessPoolExecutor
+from types import TracebackType
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +36,7 @@ Region: TypeAlias = tuple[Pair, ...]
 _WAIT = 60.0
 """Seconds after which a thread looks again whether the block that it waits for is there."""
 
-_PAGE = 4096
+_PAGE = mmap.ALLOCATIONGRANULARITY
 
 
 class DaskBlocks:
@@ -73,11 +76,19 @@ class DaskBlocks:
         self._flying = 0
         self._changed = threading.Condition()
 
-    def close(self) -> None:
-        """End the threads, and give the file back."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._pool is not None:
-            self._pool.shutdown()
-        self._file.close()
+            # after Ctrl-C nobody waits for blocks that are being computed: they end by themselves
+            self._pool.shutdown(wait=kind is None or issubclass(kind, Exception), cancel_futures=True)
+        if kind is None:
+            # Else a thread that a failed run has left behind may still write there: if the file were closed,
+            # another one could have its number by then. It goes with the last reference instead.
+            self._file.close()
 
     def __getitem__(self, index: tuple[slice, ...]) -> Array:
         region = tuple((part.start, part.stop) for part in index)
@@ -245,15 +256,21 @@ class DaskBlocks:
         return math.prod(stop - start for start, stop in self._extent(block)) * itemsize
 
 
-def _pool_beside(get: Callable[..., Any]) -> Threads | None:
-    """Return threads for Dask's scheduler of threads, which would start some for each thread of ours."""
+def _pool_beside(get: Callable[..., Any]) -> Executor | None:
+    """Return threads or processes for Dask's scheduler, which would start some for each call otherwise."""
+    import dask.multiprocessing
     import dask.threaded
     from dask import config
     from dask.system import CPU_COUNT
 
-    if get is not dask.threaded.get or config.get("pool", None) is not None:
+    number = config.get("num_workers", None) or CPU_COUNT
+    if config.get("pool", None) is not None or config.get("multiprocessing.initializer", None) is not None:
         return None
-    return Threads(config.get("num_workers", None) or CPU_COUNT, "wrenla-dask")
+    if get is dask.threaded.get:
+        return Threads(number, "wrenla-dask")
+    if get is dask.multiprocessing.get:
+        return ProcessPoolExecutor(number, dask.multiprocessing.get_context())
+    return None
 
 
 class _Place:
@@ -266,33 +283,26 @@ class _Place:
         self.order: Literal["C", "F"] = "F" if values.flags.f_contiguous else "C"
 
 
-def _unnamed_file(folder: str | None) -> Any:
-    """Return a file that has no name, on the disk of a folder if there is one."""
-    while folder and not os.path.isdir(folder):  # it may be made later
-        folder = os.path.dirname(folder)
-    with contextlib.suppress(OSError):  # we may not write there
-        return tempfile.TemporaryFile(dir=folder)
-    return tempfile.TemporaryFile()
-
-
 class _BlockFile:
     """File without a name that holds arrays; places that are free again are used again."""
 
     def __init__(self, folder: str | None) -> None:
         self._folder = folder
-        self._file: Any = None
+        self._descriptor = -1
+        self.close: Callable[[], object] = lambda: None
         self._end = 0
         self._free: list[Pair] = []
 
     def room(self, values: Array) -> _Place:
         """Return a place that is large enough for an array."""
+        if self._descriptor < 0:
+            self._descriptor = _unnamed_file(self._folder)
+            self.close = weakref.finalize(self, os.close, self._descriptor)
         size = -(-max(1, values.nbytes) // _PAGE) * _PAGE
         for number, (offset, free) in enumerate(self._free):
             if free >= size:
                 del self._free[number]
                 return _Place(offset, free, values)
-        if self._file is None:
-            self._file = _unnamed_file(self._folder)
         self._end += size
         return _Place(self._end - size, size, values)
 
@@ -301,18 +311,24 @@ class _BlockFile:
         flat = values.T if place.order == "F" else np.ascontiguousarray(values)
         data, done = flat.reshape(-1).view(np.uint8).data, 0
         while done < len(data):
-            done += os.pwrite(self._file.fileno(), data[done:], place.offset + done)
+            done += os.pwrite(self._descriptor, data[done:], place.offset + done)
 
     def map(self, place: _Place) -> Array:
         """Return an array, as a map of the file."""
-        file, dtype, offset, shape = self._file, place.dtype, place.offset, place.shape
-        return np.memmap(file, dtype=dtype, mode="r", offset=offset, shape=shape, order=place.order)
+        nbytes = math.prod(place.shape) * place.dtype.itemsize
+        mapped = mmap.mmap(self._descriptor, nbytes, access=mmap.ACCESS_READ, offset=place.offset)
+        return np.frombuffer(mapped, place.dtype).reshape(place.shape, order=place.order)
 
     def free(self, place: _Place) -> None:
         """Let a place be used for another array."""
         self._free.append((place.offset, place.size))
 
-    def close(self) -> None:
-        """Remove the file."""
-        if self._file is not None:
-            self._file.close()
+
+def _unnamed_file(folder: str | None) -> int:
+    """Return the descriptor of a file that has no name, on the disk of a folder if there is one."""
+    while folder and not os.path.isdir(folder):  # it may be made later
+        folder = os.path.dirname(folder)
+    if folder and not os.access(folder, os.W_OK):
+        folder = None
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.dup(file.fileno())

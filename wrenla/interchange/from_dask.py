@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -130,7 +129,7 @@ def from_dask(
     identity = hashlib.sha256(f"dask {array.name} {shape} {cut} {array.ndim} {dtype}".encode()).hexdigest()
     grid = Grid(shape, cut)
     place = store_for(executor.own_store) if url is None else os.fspath(url)
-    with closing(DaskBlocks(array, grid, known, most // 4, place)) as blocks:
+    with DaskBlocks(array, grid, known, most // 4, place) as blocks:
         node = leaf(HostArray(grid, dtype, array.ndim, identity[:32]), known, blocks)
         matrix = BigMatrix(copy(claimed(node, known) if check else node))
         if url is None:

@@ -54,7 +54,7 @@ def to_zarr(
     executor = check_executor(executor) or default_executor()
     node = readable(node, executor)
     check_current([node])
-    _check_apart(node, store)
+    _check_apart(node, store, create.get("name") or "")
     ndim = node.ndim
     layout: dict[str, Any] = {
         "shape": node.grid.shape[:ndim],
@@ -67,8 +67,10 @@ def to_zarr(
     spans, workers = _regions(node, _units(zarr, layout), executor.model)
     try:
         array = zarr.create_array(store, overwrite=overwrite, **layout)
-    except (ContainsArrayError, ContainsGroupError, FileExistsError) as error:
-        raise FileExistsError(f"{error} overwrite=True replaces what is at {store}") from None
+    except (ContainsArrayError, ContainsGroupError, FileExistsError):
+        raise FileExistsError(
+            f"{store}: there is an array or a group already; overwrite=True replaces it"
+        ) from None
     hidden = _hide(array)
     try:
         _write(node, array, spans, workers, executor)
@@ -84,20 +86,22 @@ def to_zarr(
     return array
 
 
-def _check_apart(node: Node, store: Any) -> None:
+def _check_apart(node: Node, store: Any, name: str) -> None:
     """Refuse to write over the tiles that are read."""
-    if isinstance(store, os.PathLike):
-        store = os.fspath(store)
-    path = store if isinstance(store, str) else str(getattr(store, "root", ""))
-    if not path or "://" in path.replace("file://", ""):
-        places = [(path, spec.url) for spec in stored_leaves([node])] if path else []
-    else:
-        theirs = os.path.realpath(path.removeprefix("file://"))
-        ours = [folder_of(spec.url) for spec in stored_leaves([node])]
-        places = [(theirs, os.path.realpath(folder)) for folder in ours if folder]
-    for target, source in places:
-        if f"{source}/".startswith(f"{target.rstrip('/')}/") or f"{target}/".startswith(f"{source}/"):
+    given = store if isinstance(store, str | os.PathLike) else getattr(store, "root", None)
+    if given is None:  # a store of Zarr in memory, or far away by an object of its own
+        return
+    target = _place(os.path.join(os.fspath(given), name.strip("/")))
+    for spec in stored_leaves([node]):
+        source = _place(spec.url)
+        if f"{source}/".startswith(f"{target}/") or f"{target}/".startswith(f"{source}/"):
             raise ValueError(f"{store}: the matrix that is written lies at {source}: name another folder")
+
+
+def _place(address: str) -> str:
+    """Return the path of a folder without links, any other address as it is."""
+    path = folder_of(address) if "://" in address else address
+    return os.path.realpath(path) if path else address.rstrip("/")
 
 
 def _units(zarr: Any, layout: Mapping[str, Any]) -> list[list[int]]:
