@@ -104,6 +104,17 @@ def test_bad_file_is_refused_with_remedy(name: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_bad_places_are_refused_with_remedy(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"not ndarray: wl\.from_array takes arrays"):
+        wl.from_npy(np.ones(3))  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere; make it first"):
+        wl.eye(3).to_npy(tmp_path / "nowhere" / "a.npy")
+    for method in ("to_dask", "to_npy", "to_zarr"):
+        arguments = () if method == "to_dask" else (tmp_path / "a",)
+        with pytest.raises(TypeError, match=r"executor=3: an executor of wrenla"):
+            getattr(wl.eye(3), method)(*arguments, executor=3)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "complex64"])
 def test_file_is_what_compute_returns(dtype: str, tmp_path: Path) -> None:
     a = numbers((9, 7), dtype)

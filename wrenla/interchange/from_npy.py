@@ -60,6 +60,8 @@ def from_npy(
     ...     wl.from_npy(f"{folder}/a.npy").sum(axis=0).compute()
     array([4., 6.])
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"from_npy: a path is needed, not {type(path).__name__}: wl.from_array takes arrays")
     array = _mapped(os.fspath(path))
     if array.ndim not in (1, 2):
         raise ValueError(

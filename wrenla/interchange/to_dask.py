@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla.errors import MissingTileError, ReachError
-from wrenla.executors.base import Executor
+from wrenla.executors.base import Executor, check_executor
 from wrenla.interchange.tile_blocks import readable, specs_of
 from wrenla.planning.expression import Node
 from wrenla_handler.stores.base import Reach
@@ -35,7 +35,7 @@ def to_dask(node: Node, chunks: Any, executor: Executor | None) -> Any:
         from dask.base import tokenize
     except ImportError:
         raise ImportError("to_dask needs Dask: pip install 'wrenla[distributed]'") from None
-    node = readable(node, executor)
+    node = readable(node, check_executor(executor))
     specs = specs_of(node)
     urls = sorted(spec.url for spec in specs.values() if isinstance(spec, StoredArray))
     name = f"wrenla-{tokenize(node.key, node.dtype, node.ndim, urls)}"

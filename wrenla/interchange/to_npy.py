@@ -26,6 +26,8 @@ def to_npy(node: Node, path: str | os.PathLike[str], executor: Executor | None, 
     target = Path(path)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target}: there is something already; overwrite=True replaces it")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target}: there is no folder {target.parent}; make it first")
     node = readable(node, executor)
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     try:
