@@ -12,6 +12,7 @@ import pytest
 import wrenla as wl
 from wrenla.errors import ChangedArrayError, StructureError
 from wrenla_handler.errors import NotAMatrixError
+from wrenla_handler.stores.mmap import release
 
 from .conftest import DTYPES, numbers, same
 
@@ -44,6 +45,34 @@ def test_large_file_is_not_loaded_and_must_not_change(tmp_path: Path) -> None:
     with pytest.raises(StructureError):
         wl.from_npy(path, structure="pos", tile=500).compute()
     assert wl.from_npy(path, structure="pos", check=False).structure == "pos"
+
+
+def resident(path: Path) -> int:
+    """Return the bytes of a mapped file that count as memory of this process."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    found = 0
+    for line in lines:
+        if line.endswith(str(path)):
+            found += next(int(field.split()[1]) << 10 for field in lines if field.startswith("Rss:"))
+    return found
+
+
+def test_what_was_read_of_a_mapped_file_is_given_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.ones((1000, 1000)))
+    a = np.load(path, mmap_mode="r")
+    assert a.sum() == 1e6
+    assert resident(path) > 7 << 20
+    release(a[:500, 3:-2])
+    assert 3 << 20 < resident(path) < 5 << 20
+    release(a[::-1].T)
+    assert resident(path) < 1 << 20
+    assert a.sum() == 1e6
+    private = np.load(path, mmap_mode="c")
+    private[:] = 2.0
+    for other in (private, np.ones(3), a.sum(axis=0), np.zeros((0, 3)), private[:, :0]):
+        release(np.asarray(other))
+    assert private.sum() == 2e6
 
 
 def _objects(path: Path) -> None:

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from zarr.codecs import BytesCodec, GzipCodec, TransposeCodec, ZstdCodec
 from zarr.storage import MemoryStore, ZipStore
 
 import wrenla as wl
 from wrenla.errors import PlanError, StaleMatrixError
 from wrenla_handler.errors import NotAMatrixError
+from wrenla_handler.tiles.grid import Pair
 
 from .conftest import DTYPES, numbers, same
 
@@ -92,6 +95,28 @@ def test_each_chunk_is_written_once(layout: str) -> None:
     store = Watched()
     wl.random((13, 11), tile=4).to_zarr(store, **LAYOUTS[layout])
     assert set(store.writes.values()) == {1}
+
+
+edges = st.integers(1, 12)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    shape=st.tuples(st.integers(0, 20), st.integers(0, 20)),
+    tile=st.tuples(edges, edges),
+    chunks=st.tuples(edges, edges),
+    times=st.none() | st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    turned=st.booleans(),
+)
+def test_any_tiles_and_chunks(
+    shape: Pair, tile: Pair, chunks: Pair, times: Pair | None, turned: bool
+) -> None:
+    a, store = numbers(shape), Watched()
+    A = wl.from_array(a, tile=tile)
+    shards = None if times is None else (chunks[0] * times[0], chunks[1] * times[1])
+    array = (A.T if turned else A).to_zarr(store, chunks=chunks, shards=shards, compressors=None)
+    assert same(array[...], a.T if turned else a)
+    assert set(store.writes.values()) <= {1}
 
 
 def test_chunks_of_different_lengths() -> None:
