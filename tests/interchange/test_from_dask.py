@@ -6,10 +6,12 @@ import gc
 import importlib
 import itertools
 import os
+import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,12 @@ from hypothesis import strategies as st
 import wrenla as wl
 from wrenla.errors import PlanError, StructureError
 from wrenla.interchange.dask_blocks import DaskBlocks
+from wrenla.run.upload import upload
+from wrenla.workspace.workspace import Workspace
 from wrenla_handler.errors import WrenlaError
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.threads import Threads
+from wrenla_handler.tiles.arrays import HostArray
 from wrenla_handler.tiles.grid import Grid
 
 from .conftest import DTYPES, numbers, same
@@ -192,102 +198,6 @@ def test_processes_of_dask_are_started_once() -> None:
     assert os.getpid() not in pids
 
 
-def _masked() -> Any:
-    return da.ma.masked_equal(da.arange(6, chunks=3), 2)
-
-
-def _sometimes_masked() -> Any:
-    return da.arange(6.0, chunks=3).map_blocks(
-        lambda b: np.ma.masked_equal(b, 4), dtype=float, meta=np.empty(0)
-    )
-
-
-def _frame() -> Any:
-    dd = pytest.importorskip("dask.dataframe")
-    pd = pytest.importorskip("pandas")
-    return dd.from_pandas(pd.DataFrame({"x": [1.0, 2, 3]}), npartitions=2)
-
-
-def _sparse() -> Any:
-    from scipy.sparse import coo_matrix
-
-    return da.from_array(np.eye(4), chunks=2).map_blocks(coo_matrix)
-
-
-def _xarray() -> Any:
-    import xarray
-
-    return xarray.DataArray(da.zeros((3, 3)))
-
-
-BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
-    "unknown chunks": (
-        lambda: (x := da.arange(6, chunks=3))[x > 2],
-        ValueError,
-        r"not known: a\.compute_chunk_sizes\(\) finds them",
-    ),
-    "three dimensions": (
-        lambda: da.zeros((2, 2, 2)),
-        ValueError,
-        r"not a Dask array of 3 dimensions, \(2, 2, 2\)",
-    ),
-    "none": (lambda: da.zeros(()), ValueError, "not a Dask array of 0 dimensions"),
-    "masked": (_masked, ValueError, r"masked arrays are not supported: .*dask\.array\.ma\.filled\(a, 0\.0\)"),
-    "masked block": (
-        _sometimes_masked,
-        ValueError,
-        r"rows 3:6 of the Dask array have masked entries, .*ma\.filled",
-    ),
-    "objects": (
-        lambda: da.zeros(3, dtype=object, chunks=3),
-        TypeError,
-        r"dtype object is not one of .*a\.astype\(float\)",
-    ),
-    "dates": (
-        lambda: da.zeros(3, dtype="M8[s]"),
-        TypeError,
-        r"dtype datetime64\[s\] .*timedelta64\(1, 's'\)",
-    ),
-    "text": (
-        lambda: da.from_array(np.array(["a"])),
-        TypeError,
-        r"dtype <U1 is not one of .*a\.astype\(float\)",
-    ),
-    "half": (lambda: da.zeros(3, dtype="f2"), TypeError, r"float16 .*a\.astype\('float32'\)"),
-    "records": (lambda: da.zeros(3, dtype=[("x", "f8")]), TypeError, "of a structured array take a field"),
-    "data frame": (_frame, TypeError, r"frame\.to_dask_array\(lengths=True\) is one"),
-    "sparse": (_sparse, TypeError, "matrices are dense here"),
-    "xarray": (_xarray, TypeError, r"x\.data is one"),
-    "delayed": (
-        lambda: dask.delayed(np.ones)(3),
-        TypeError,
-        r"dask\.array\.from_delayed\(value, shape, dtype\)",
-    ),
-    "array": (lambda: np.ones(3), TypeError, r"not numpy\.ndarray: wl\.from_array takes arrays in memory"),
-    "matrix": (lambda: wl.eye(3), TypeError, r"a matrix already: A\.persist\(\)"),
-    "shape of a block": (
-        lambda: da.zeros(6, chunks=3).map_blocks(lambda b: b[1:], dtype=float, meta=np.empty(0)),
-        ValueError,
-        r"rows 0:3 of the Dask array came as a block of shape \(2,\), not \(3,\): pass chunks=",
-    ),
-    "dtype of a block": (
-        lambda: da.zeros((4, 4), chunks=4).map_blocks(lambda b: b + 1j, dtype=float, meta=np.empty((0, 0))),
-        TypeError,
-        "rows 0:4, columns 0:4 of the Dask array came as complex128, and it says float64: pass dtype=",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_refused_with_remedy(name: str, tmp_path: Path) -> None:
-    make, kind, said = BAD[name]
-    with pytest.raises(kind, match=said) as caught:
-        wl.from_dask(make(), tmp_path / "A")
-    assert "\n" not in str(caught.value)
-    with pytest.raises(WrenlaError):
-        wl.open(tmp_path / "A")
-
-
 def test_block_beyond_allowed_memory_is_refused() -> None:
     with (
         wl.LocalExecutor(1, allowed_mem="40 MiB"),
@@ -310,7 +220,7 @@ def test_blocks_at_work_fit_into_the_allowed_memory() -> None:
 
     theirs = da.ones((8, 100), chunks=(1, 50)).map_blocks(slow, dtype=float)
     grid = Grid((8, 100), (8, 50))
-    with dask.config.set(num_workers=8), DaskBlocks(theirs, grid, "general", 2000, "") as blocks:
+    with dask.config.set(num_workers=8), DaskBlocks(theirs, grid, "general", 2000, None) as blocks:
         assert np.array_equal(blocks[0:8, 0:50], np.ones((8, 50)))
         assert most[0] == 2, "blocks of 400 bytes, which count twice"
         with Threads(2) as pool:
@@ -318,12 +228,34 @@ def test_blocks_at_work_fit_into_the_allowed_memory() -> None:
     assert most[0] == 2
 
 
-def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "dask.array", None)
-    with pytest.raises(ImportError, match=r"needs Dask: pip install 'wrenla\[distributed\]'"):
-        wl.from_dask(np.ones(3))
-    with pytest.raises(ImportError, match=r"needs Dask: pip install 'wrenla\[distributed\]'"):
-        wl.eye(3).to_dask()
+def test_blocks_wait_on_the_disk_of_the_store(
+    own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of temporary files may be memory."""
+    folders: list[Any] = []
+    make = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: folders.append(dir) or make(dir=dir))
+    theirs = da.ones((40, 40), chunks=10)
+    wl.from_dask(theirs, tile=7)
+    wl.from_dask(theirs, str(tmp_path / "not" / "there"), tile=7)
+    wl.from_dask(theirs, "memory://interchange/A", tile=7)
+    assert [Path(folder).is_relative_to(own_store) for folder in folders] == [True, False, True]
+    assert Path(folders[1]).is_relative_to(tmp_path)
+
+
+def test_upload_does_not_compute_what_is_there(own_store: Path) -> None:
+    """Where workers are elsewhere, a run that goes on has tiles there already."""
+    counting, grid = Counting(), Grid((12, 12), (4, 4))
+    theirs = counting.of(numbers((12, 12)), 3)
+    folder = Workspace(str(own_store), "0" * 24)
+    spec = HostArray(grid, "float64", 2, "theirs")
+    for _ in range(2):
+        with DaskBlocks(theirs, grid, "general", 1 << 20, None) as blocks:
+            stored = upload({"X": spec}, {"theirs": blocks}, folder)["X"]
+    assert set(counting.times.values()) == {1}
+    with closing(open_store(stored.url)) as store:  # type: ignore[union-attr]
+        assert len(list(store.list())) == 9
+    folder.remove()
 
 
 def test_no_copy_leaves_a_file_open() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -181,7 +182,7 @@ def test_bad_arguments_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         large = wl.zeros((10**5, 10**5), tile=500)
         with pytest.raises(PlanError, match=r"a chunk or shard of 10000 × 1000 .*chunks=\(500, 500\)"):
             large.to_zarr(tmp_path / "z", chunks=1000, shards=(10000, 1000), executor=executor)
-    monkeypatch.setitem(__import__("sys").modules, "zarr", None)
+    monkeypatch.setitem(sys.modules, "zarr", None)
     with pytest.raises(ImportError, match=r"pip install 'wrenla\[zarr\]'"):
         A.to_zarr(tmp_path / "z")
     assert not (tmp_path / "z").exists()

@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla_handler.plain_arrays import refuse_lossy
-from wrenla_handler.stores.urls import folder_of
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import Structure
@@ -54,11 +53,11 @@ class DaskBlocks:
         Which of them will be.
     most : int
         Bytes of blocks, counted twice, that are computed at a time: more only if one block is larger.
-    place : str
-        URL of a store. If it is a folder, the file is on its disk.
+    folder : str, optional
+        On its disk is the file; by default on that of temporary files.
     """
 
-    def __init__(self, array: Any, grid: Grid, structure: Structure, most: int, place: str) -> None:
+    def __init__(self, array: Any, grid: Grid, structure: Structure, most: int, folder: str | None) -> None:
         from dask.base import get_scheduler, optimize
 
         self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
@@ -68,7 +67,7 @@ class DaskBlocks:
         self._get = get_scheduler(collections=[array])
         self._graph = dict(optimize(array)[0].__dask_graph__())
         self._pool = _pool_beside(self._get)
-        self._file = _BlockFile(folder_of(place) or None)
+        self._file = _BlockFile(folder)
         self._held: dict[Block, _Place] = {}
         self._computing: set[Block] = set()
         self._pinned: set[Block] = set()

@@ -26,6 +26,7 @@ from wrenla.tracebacks import short
 from wrenla.units import format_bytes
 from wrenla.vocabulary import structure_of
 from wrenla_handler.plain_arrays import refuse_lossy
+from wrenla_handler.stores.urls import folder_of, open_store
 from wrenla_handler.tiles.arrays import HostArray
 from wrenla_handler.tiles.grid import Grid, Pair
 
@@ -128,8 +129,9 @@ def from_dask(
         cut = aligned_tile(shape, chunk, max(cut), largest, square=known != "general")
     identity = hashlib.sha256(f"dask {array.name} {shape} {cut} {array.ndim} {dtype}".encode()).hexdigest()
     grid = Grid(shape, cut)
-    place = store_for(executor.own_store) if url is None else os.fspath(url)
-    with DaskBlocks(array, grid, known, most // 4, place) as blocks:
+    places = ([] if url is None else [os.fspath(url)]) + [store_for(executor.own_store)]
+    folder = next(filter(None, (folder_of(open_store(place).url) for place in places)), None)
+    with DaskBlocks(array, grid, known, most // 4, folder) as blocks:
         node = leaf(HostArray(grid, dtype, array.ndim, identity[:32]), known, blocks)
         matrix = BigMatrix(copy(claimed(node, known) if check else node))
         if url is None:
