@@ -238,7 +238,7 @@ def test_blocks_wait_on_the_disk_of_the_store(
     theirs = da.ones((40, 40), chunks=10)
     wl.from_dask(theirs, tile=7)
     wl.from_dask(theirs, str(tmp_path / "not" / "there"), tile=7)
-    wl.from_dask(theirs, "memory://interchange/A", tile=7)
+    wl.from_dask(theirs, "memory://interchange-waiting/A", tile=7, overwrite=True)
     assert [Path(folder).is_relative_to(own_store) for folder in folders] == [True, False, True]
     assert Path(folders[1]).is_relative_to(tmp_path)
 

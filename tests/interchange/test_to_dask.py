@@ -179,7 +179,9 @@ def test_worker_elsewhere_needs_the_address_only(tmp_path: Path) -> None:
     read, block = next(task for key, task in _tasks(x).items() if key[1:] == (1, 0))
     assert len(pickle.dumps(read)) < 2000
     assert same(_elsewhere(read)(block), a[4:, :4])
-    read, block = next(iter(_tasks(A.save("memory://interchange/A").to_dask()).values()))
+    read, block = next(
+        iter(_tasks(A.save("memory://interchange-elsewhere/A", overwrite=True).to_dask()).values())
+    )
     with pytest.raises(ReachError, match=r'only the process .* A\.save\("s3://bucket/name"\)'):
         _elsewhere(read)(block)
     read, block = next(iter(_tasks(x).values()))
