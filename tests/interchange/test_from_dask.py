@@ -105,6 +105,21 @@ def test_dtypes_and_orders(dtype: str) -> None:
         assert same(A.compute(), expected)
 
 
+def test_graphs_of_many_kinds() -> None:
+    a = numbers((12, 10))
+    x = da.from_array(a, chunks=(5, 3))
+    with dask.config.set(scheduler="synchronous"):
+        for theirs, expected in (
+            (x, a),
+            ((x * 2).persist(), 2 * a),
+            (x[::2, ::-1].T.rechunk(4), a[::2, ::-1].T),
+            (da.concatenate([x, x + 1]), np.concatenate([a, a + 1])),
+            (da.from_delayed(dask.delayed(np.array)(a), a.shape, a.dtype), a),
+            (da.from_array(a, chunks=3, inline_array=True), a),
+        ):
+            assert same(wl.from_dask(theirs, tile=4).compute(), expected)
+
+
 @pytest.mark.parametrize("shape", [(0,), (0, 4), (3, 0)])
 def test_empty_arrays(shape: tuple[int, ...]) -> None:
     assert same(wl.from_dask(da.zeros(shape)).compute(), np.zeros(shape))
@@ -292,4 +307,5 @@ def test_blocks_come_from_a_cluster_and_go_there(client: Any, tmp_path: Path) ->
 
     A = wl.from_dask(theirs.map_blocks(where, dtype=float), tmp_path / "A", tile=8)
     assert same(A.compute(), 2 * a + 1)
+    assert same(wl.from_dask(theirs.persist(), tile=8).compute(), 2 * a)
     assert same(A.T.to_dask().map_blocks(where, dtype=float).compute(), 2 * a.T + 1 + 1)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 
 import wrenla as wl
-from wrenla.errors import ReachError, StaleMatrixError
+from wrenla.errors import MissingTileError, ReachError, StaleMatrixError
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.local import LocalStore
 
@@ -150,6 +150,14 @@ def test_persisted_tiles_stay_as_long_as_the_graph(own_store: Path) -> None:
     del y
     gc.collect()
     assert not any(own_store.rglob("c/*"))
+
+
+def test_lost_tiles_of_a_persisted_matrix_are_explained(own_store: Path) -> None:
+    x = (wl.eye(8, tile=4) @ wl.eye(8, tile=4)).to_dask()
+    next(own_store.rglob("c/1/1")).unlink()
+    with pytest.raises(MissingTileError, match="c/1/1") as caught:
+        x.compute(scheduler="synchronous")
+    assert "keep that array until the work is done, or save the matrix first" in caught.value.__notes__[0]
 
 
 def test_block_can_be_written_to() -> None:

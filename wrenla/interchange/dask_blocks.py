@@ -58,14 +58,17 @@ class DaskBlocks:
     """
 
     def __init__(self, array: Any, grid: Grid, structure: Structure, most: int, folder: str | None) -> None:
-        from dask.base import get_scheduler, optimize
+        from dask.base import get_scheduler
 
         self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
         self._bounds = [[0, *itertools.accumulate(lengths)] for lengths in array.chunks]
         self._name, self._grid, self._structure, self._most = array.name, grid, structure, most
         # now, and in this thread: those that read have no contexts of their own
         self._get = get_scheduler(collections=[array])
-        self._graph = dict(optimize(array)[0].__dask_graph__())
+        self._graph = dict(array.__dask_optimize__(array.__dask_graph__(), array.__dask_keys__()))
+        if (array.name, *(0,) * array.ndim) not in self._graph:
+            # persisted on a cluster: its optimization leaves out what only names results there
+            self._graph = dict(array.__dask_graph__())
         self._pool = _pool_beside(self._get)
         self._file = _BlockFile(folder)
         self._held: dict[Block, _Place] = {}

@@ -54,7 +54,7 @@ class Exports(Handle):
         -----
         Dask's workers need wrenla, and the store's address within their reach: a folder that they share, or
         S3. Tiles of a persisted matrix are removed with the last graph in *this* process: `save` it before
-        you leave work on a cluster alone.
+        you leave work on a cluster alone, as ``x.persist()`` does.
 
         Examples
         --------

@@ -105,6 +105,10 @@ class TileReads:
                             out[...] = value
         except MissingTileError as error:
             self._refuse_far(error)
+            error.add_note(
+                "tiles of a persisted matrix go with the last Dask array that is made of it, where it was "
+                "made: keep that array until the work is done, or save the matrix first, A.save(url)"
+            )
             raise
         return out.reshape(block.extent[: self._ndim], order="F") if self._ndim else out.reshape(())
 
