@@ -282,7 +282,7 @@ def test_no_copy_leaves_a_file_open() -> None:
     with pytest.raises(ZeroDivisionError):
         wl.from_dask(counting.of(np.ones((40, 40)), 10), tile=7)
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == open_before
+    assert len(os.listdir("/proc/self/fd")) <= open_before
 
 
 @pytest.fixture
