@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from wrenla.executors.default import default_executor, store
     from wrenla.executors.local.executor import LocalExecutor
     from wrenla.executors.map_api.stored_objects import StoredObject, objects
-    from wrenla.interop.sparse import from_sparse
+    from wrenla.interchange.from_dask import from_dask
+    from wrenla.interchange.from_npy import from_npy
+    from wrenla.interchange.sparse import from_sparse
     from wrenla.matrices.blocks import block
     from wrenla.matrices.compute_many import compute, plan
     from wrenla.matrices.creation import eye, from_array, from_function, map_tiles, open, random, zeros
@@ -48,7 +50,9 @@ __all__ = [
     "default_executor",
     "eye",
     "from_array",
+    "from_dask",
     "from_function",
+    "from_npy",
     "from_sparse",
     "from_zarr",
     "linalg",
@@ -64,7 +68,9 @@ __all__ = [
 ]
 
 _PLACES = {
-    "wrenla.interop.sparse": "from_sparse",
+    "wrenla.interchange.sparse": "from_sparse",
+    "wrenla.interchange.from_dask": "from_dask",
+    "wrenla.interchange.from_npy": "from_npy",
     "wrenla.matrices.blocks": "block",
     "wrenla.matrices.creation": "eye from_array from_function map_tiles open random zeros",
     "wrenla.matrices.saved_factors": "open_factor",

@@ -45,7 +45,7 @@ def as_array(value: Any) -> tuple[Array, bool]:
     if isinstance(value, str | os.PathLike):
         raise TypeError(
             f"{os.fspath(value)!r} is a path or a text, not an array: wl.open(path) opens a stored matrix, "
-            'np.load(path, mmap_mode="r") a file of NumPy, and wl.from_zarr(path, url) copies a Zarr array'
+            "wl.from_npy(path) a file of NumPy, and wl.from_zarr(path, url) copies a Zarr array"
         )
     if not is_block(value) or _in_memory(value):
         return plain_array(value), isinstance(value, list | tuple)
@@ -56,7 +56,8 @@ def as_array(value: Any) -> tuple[Array, bool]:
         raise TypeError(
             f"{kind} of shape {shape} is read when it is indexed, and all of it ({nbytes >> 20} MiB) would "
             "be loaded here: copy it tile by tile with wl.from_zarr(array, url), which takes any array that "
-            "can be sliced; or load it, if it fits into memory: np.asarray(array)"
+            "can be sliced, one of Dask with wl.from_dask(array); or load it, if it fits into memory: "
+            "np.asarray(array)"
         )
     return plain_array(value[(slice(None),) * len(shape)]), False
 

@@ -47,7 +47,7 @@ from wrenla.tracebacks import short
 from wrenla.vocabulary import refuse_others
 
 if TYPE_CHECKING:
-    from wrenla.interop.linear_operator import TiledLinearOperator
+    from wrenla.interchange.linear_operator import TiledLinearOperator
 
 __all__ = [
     "CholeskyFactor",
@@ -147,7 +147,7 @@ def aslinearoperator(A: Operand, /, *, executor: Executor | None = None) -> Tile
     (array([1.  , 0.5 , 0.25]), 0)
     """
     # Here: SciPy's sparse matrices take as long to import as all of wrenla.
-    from wrenla.interop.linear_operator import operator_of
+    from wrenla.interchange.linear_operator import operator_of
 
     return operator_of(A, executor)
 

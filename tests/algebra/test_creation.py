@@ -355,7 +355,7 @@ def test_arrays_of_other_types_are_converted_tile_by_tile(tmp_path: Path) -> Non
 
 def test_from_array_of_non_array_is_refused() -> None:
     bad: Any
-    for bad, said in (("a.npy", "np.load"), (Path("a.zarr"), "wl.open"), (wl.eye(3), "a matrix already")):
+    for bad, said in (("a.npy", "wl.from_npy"), (Path("a.zarr"), "wl.open"), (wl.eye(3), "a matrix already")):
         with pytest.raises(TypeError, match=said):
             wl.from_array(bad)
     with pytest.raises(TypeError, match=r"convert it, a\.astype\('float32'\)"):

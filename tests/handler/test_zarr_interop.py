@@ -330,7 +330,7 @@ def test_groups_and_files_in_place_of_an_array(tmp_path: Path) -> None:
         with pytest.raises(NotAMatrixError, match=r"a group of arrays: .*'b'\], url\); there is: b, deep/a$"):
             wl.from_zarr(given, tmp_path / "copy")
     np.save(tmp_path / "x.npy", np.ones(3))
-    with pytest.raises(NotAMatrixError, match=r"this is a file, .*np\.load\(path, mmap_mode=\"r\"\)"):
+    with pytest.raises(NotAMatrixError, match=r"this is a file, .*take wl\.from_npy\(path\)$"):
         wl.from_zarr(tmp_path / "x.npy", tmp_path / "copy")
     with pytest.raises(TypeError, match=r"array with shape and dtype"):
         wl.from_zarr([1.0], tmp_path / "copy")
@@ -347,7 +347,7 @@ def test_open_of_other_format_names_its_reader(tmp_path: Path) -> None:
     zarr.open_group(tmp_path / "g2", mode="w", zarr_format=2)
     zarr.open_group(tmp_path / "g3", mode="w")
     for name, said in {
-        "x.npy": rf"a file, .*wl\.from_array\(np\.load\('{tmp_path}/x\.npy', mmap_mode=\"r\"\)\)$",
+        "x.npy": rf"a file, .*take wl\.from_npy\('{tmp_path}/x\.npy'\)$",
         "x.h5": r"a file, .*wl\.from_zarr\(h5py\.File\(",
         "x": r"a file, not a folder of tiles: read it, and take wl\.from_array$",
         "v2": rf"a Zarr v2 array: wl\.from_zarr\('{tmp_path}/v2', url\)",

@@ -35,13 +35,17 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "linalg",
         "products",
         "array_api",
-        "interop",
-        "matrices.zarr_copies matrices.blocks matrices.saved_factors",
+        "interchange.linear_operator",
+        "interchange.from_dask interchange.sparse",
+        "interchange.from_npy matrices.zarr_copies matrices.blocks matrices.saved_factors",
         "matrices.factorizations",
         "matrices.factors",
         "matrices.ldl_factor",
         "matrices.lu_factor matrices.creation matrices.compute_many",
         "matrices.matrix matrices.one_norm",
+        "interchange.exports",
+        "interchange.to_dask interchange.to_npy interchange.to_zarr",
+        "interchange.tile_blocks interchange.dask_blocks",
         "matrices.linear_algebra",
         "matrices.reductions",
         "matrices.arithmetic",
@@ -86,7 +90,7 @@ THIRD_PARTY = {
     "wrenla": {
         *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "threadpoolctl", "click", "rich"),
         *("msgspec", "packaging", "xxhash"),
-        *("distributed", "zarr", "moto", "awslambdaric", "werkzeug", "pytest"),
+        *("dask", "distributed", "zarr", "moto", "awslambdaric", "werkzeug", "pytest"),
     },
 }
 
@@ -98,7 +102,7 @@ BELOW = {
 
 LAZY = {
     *("boto3", "botocore", "urllib3", "packaging"),
-    *("distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
+    *("dask", "distributed", "zarr", "moto", "awslambdaric", "werkzeug"),
 }
 """What is imported where it is used: optional dependencies, and what is slow to import and rarely needed."""
 

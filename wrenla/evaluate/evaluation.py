@@ -18,7 +18,7 @@ from wrenla.errors import SettingError, TooLargeError
 from wrenla.evaluate.saving import AlreadySaved, Claim, check_address, claim, saved_already
 from wrenla.evaluate.settle import Run, has_steps, is_data, rehearse, settle
 from wrenla.evaluate.stored import check_current, stored_spec
-from wrenla.evaluate.storing import Storing, gather, made, owners
+from wrenla.evaluate.storing import Storing, gather, made, owners_of
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.planning.cost_model import ExecutorModel
@@ -94,7 +94,7 @@ def plan_of(nodes: Sequence[Node], executor: Executor | None) -> Plan:
 
 def _made_for(fetch: Sequence[Node], keep: Sequence[Node]) -> list[Node]:
     """Return the operations that are the targets of a run: what is fetched is read from them."""
-    read = (owner for node in fetch for owner in owners(node) if not owner.is_leaf)
+    read = (owner for node in fetch for owner in owners_of(node) if not owner.is_leaf)
     return [*read, *Storing(keep).targets.values()]
 
 
@@ -107,7 +107,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
         _check_same(settled.nodes)
         # functions are evaluated by the workers, everything else can be read here
         nodes = [
-            made(node) if any(_calls(owner) for owner in owners(node)) else node for node in settled.nodes
+            made(node) if any(_calls(owner) for owner in owners_of(node)) else node for node in settled.nodes
         ]
         with evaluation.run(nodes, settled.keep) as (arrays, data):
             settled.remember(data)
@@ -212,7 +212,7 @@ class _Evaluation:
             What was to be kept, and what it looks at, as data, by its key.
         """
         storing = Storing(keep)
-        read = {owner.key: owner for node in fetch for owner in owners(node)}
+        read = {owner.key: owner for node in fetch for owner in owners_of(node)}
         leaves = {key: owner.op for key, owner in read.items() if isinstance(owner.op, Leaf)}
         specs: dict[str, ArraySpec] = {key: op.spec for key, op in leaves.items()}
         hosts = {op.spec.identity: op.payload for op in leaves.values() if isinstance(op.spec, HostArray)}

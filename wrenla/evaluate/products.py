@@ -23,7 +23,7 @@ from wrenla.arrays import array_leaf, check_arrays
 from wrenla.errors import PlanError
 from wrenla.evaluate.evaluation import Options, compute_nodes, persist_node
 from wrenla.evaluate.stored import check_current
-from wrenla.evaluate.storing import owners
+from wrenla.evaluate.storing import owners_of
 from wrenla.executors.base import Executor
 from wrenla.planning.expression import Leaf, Node
 from wrenla.planning.plan import LOOKAHEAD
@@ -71,7 +71,7 @@ def at_hand(node: Node, executor: Executor) -> Node:
     """
     near = executor.reach == Reach.PROCESS
     kinds = (StoredArray, HostArray, FormulaArray) if near else (StoredArray,)
-    leaves = list(owners(node))
+    leaves = list(owners_of(node))
     if all(isinstance(each.op, Leaf) and isinstance(each.op.spec, kinds) for each in leaves):
         reads = (read for i, j in node.own_tiles() for read in node.reads(i, j))
         if not any(isinstance(read.tile, Apply) for read in reads):
@@ -124,7 +124,7 @@ class Products:
 
     def __init__(self, node: Node, executor: Executor) -> None:
         self.node, self._executor = node, executor
-        leaves = {leaf.key: leaf.op for leaf in owners(node) if isinstance(leaf.op, Leaf)}
+        leaves = {leaf.key: leaf.op for leaf in owners_of(node) if isinstance(leaf.op, Leaf)}
         self._arrays: dict[str, ArraySpec] = {key: op.spec for key, op in leaves.items()}
         self._hosts: dict[str, Tile] = {
             op.spec.identity: op.payload for op in leaves.values() if isinstance(op.spec, HostArray)

@@ -20,7 +20,7 @@ from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.tiles.arrays import ArraySpec, StoredArray
 
-__all__ = ["Storing", "gather", "made", "owners"]
+__all__ = ["Storing", "gather", "made", "owners_of"]
 
 _AHEAD = 4
 """Tiles that are read ahead while a result is gathered."""
@@ -29,6 +29,15 @@ _AHEAD = 4
 def made(node: Node) -> Node:
     """Return a node that has an object for each of its tiles: data, views and bundles are copied."""
     return sparse_copy(node) if node.is_leaf or node.is_view or node.bundle is not None else node
+
+
+def owners_of(node: Node) -> Iterator[Node]:
+    """Yield the nodes whose own tiles are read when `node` is: itself, or what its views look at."""
+    if node.is_view:
+        for arg in node.args:
+            yield from owners_of(arg)
+    else:
+        yield node
 
 
 class Storing:
@@ -113,12 +122,3 @@ def gather(node: Node, specs: Mapping[str, ArraySpec], executor: Executor) -> np
         return out
     flat: npt.NDArray[Any] = out.reshape(-1, order="F")
     return flat if node.ndim == 1 else flat[0]
-
-
-def owners(node: Node) -> Iterator[Node]:
-    """Yield the nodes whose own tiles are read when `node` is: itself, or what its views look at."""
-    if node.is_view:
-        for arg in node.args:
-            yield from owners(arg)
-    else:
-        yield node

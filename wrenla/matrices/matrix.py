@@ -13,6 +13,7 @@ from wrenla.algorithms.elementwise import with_dimensions
 from wrenla.display.notebook import html_of
 from wrenla.evaluate.evaluation import Options, compute_nodes, persist_node, refuse_too_large, save_node
 from wrenla.executors.base import Executor
+from wrenla.interchange.exports import Exports
 from wrenla.late import find
 from wrenla.matrices.linear_algebra import LinearAlgebra
 from wrenla.matrices.operands import (
@@ -34,7 +35,7 @@ __all__ = ["BigMatrix"]
 
 
 @short_methods
-class BigMatrix(LinearAlgebra):
+class BigMatrix(LinearAlgebra, Exports):
     """Lazy matrix (or vector, or number) in tiles: computed on request.
 
     Not made directly: see `from_array`, `open`, `from_function`, `eye`, `zeros`, `random`. Methods return new

@@ -19,14 +19,15 @@ import numpy.typing as npt
 from wrenla.algorithms.claims import claimed
 from wrenla.array_like import is_block, tile_dtype
 from wrenla.arrays import Given
-from wrenla.errors import ChangedArrayError
-from wrenla.executors.base import Executor
+from wrenla.errors import ChangedArrayError, PlanError
+from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.matrices.creation import Tile, chosen_tile
 from wrenla.matrices.matrix import BigMatrix
-from wrenla.planning.cost_model import largest_tile
+from wrenla.planning.cost_model import ExecutorModel, largest_tile
 from wrenla.planning.expression import leaf
 from wrenla.tracebacks import short
+from wrenla.units import format_bytes
 from wrenla.vocabulary import structure_of
 from wrenla_handler.errors import NotAMatrixError
 from wrenla_handler.plain_arrays import loaded
@@ -34,7 +35,7 @@ from wrenla_handler.stores.urls import folder_of, open_store
 from wrenla_handler.tiles.arrays import HostArray
 from wrenla_handler.tiles.grid import Grid, Pair
 
-__all__ = ["from_zarr"]
+__all__ = ["aligned_tile", "from_zarr"]
 
 _NAMED = 10
 """Arrays of a group that a message names."""
@@ -62,7 +63,8 @@ def from_zarr(
     ----------
     array : zarr.Array, array_like or path, (m, n) or (n,)
         The array, or the path or URL of one, for which the extra ``wrenla[zarr]`` is needed. Other arrays
-        that have shape and dtype, and can be sliced, are copied in the same way: of Dask, xarray, h5py.
+        that have shape and dtype, and can be sliced, are copied in the same way: of xarray, h5py, Dask (of
+        which `from_dask` computes each block once, whatever the tiles).
     url : str or path
         Where the copy goes: as for `BigMatrix.save`.
     tile : int or (int, int), optional
@@ -90,6 +92,8 @@ def from_zarr(
         It is no array, or one of a type that tiles have not.
     ValueError
         It has not one or two dimensions, or masked entries; or `url` lies where the array itself is.
+    PlanError
+        A single chunk takes more memory than the executor may use.
     StructureError
         It does not have the structure that is said; the message shows two entries.
     FileExistsError
@@ -119,12 +123,12 @@ def from_zarr(
     known = structure_of(structure, dtype)
     ndim = len(source.shape)
     shape: Pair = (int(source.shape[0]), int(source.shape[1]) if ndim == 2 else 1)
-    model = (executor or default_executor()).model
+    model = (check_executor(executor) or default_executor()).model
     cut = chosen_tile(tile, shape, dtype)
     chunk = _chunk(source)
     if tile is None and chunk is not None:
         most = largest_tile(np.dtype(dtype).itemsize, model)
-        cut = _aligned(shape, chunk, max(cut), most, square=known != "general")
+        cut = aligned_tile(shape, chunk, max(cut), most, square=known != "general")
     address = _address(array, source)
     if address:
         _check_apart(address, os.fspath(url))
@@ -136,7 +140,8 @@ def from_zarr(
     spec = HostArray(Grid(shape, cut), dtype, ndim, identity, claim)
     given = (_Source(address, state),) if state else ()
     top = type(source).__module__.partition(".")[0]
-    readable = source if top in _FOR_THREADS else _OneByOne(source)
+    together = _fits(chunk, np.dtype(source.dtype).itemsize, model)
+    readable = source if together and top in _FOR_THREADS else _OneByOne(source)
     node = leaf(spec, known, readable, *given)
     matrix = BigMatrix(claimed(node, known) if check else node)
     return matrix.save(os.fspath(url), executor, overwrite=overwrite)
@@ -156,8 +161,25 @@ class _Source(Given):
             )
 
 
+def _fits(chunk: Pair | None, itemsize: int, model: ExecutorModel) -> bool:
+    """Tell whether all workers may read a chunk at a time, which takes it twice, packed and unpacked.
+
+    Raises
+    ------
+    PlanError
+        Not even one of them may.
+    """
+    need, most = 2 * math.prod(chunk or (0, 0)) * itemsize, model.allowed_bytes * model.workers
+    if need > most and chunk is not None:
+        raise PlanError(
+            f"from_zarr: to read a chunk of {chunk[0]} × {chunk[1]} takes {format_bytes(need)}, and "
+            f"{format_bytes(most)} is allowed: allow more memory (WRENLA_ALLOWED_MEM)"
+        )
+    return need * model.workers <= most
+
+
 class _OneByOne:
-    """Array read by one thread at a time, as netCDF's package needs it."""
+    """Array read by one thread at a time, as netCDF's package needs it, and large chunks."""
 
     def __init__(self, source: Any) -> None:
         self._source = source
@@ -185,8 +207,7 @@ def _opened(path: str) -> Any:
 
 _FILE = (
     "{path}: this is a file, and Zarr arrays are folders: open it by the package that reads it, and give "
-    'wl.from_zarr the array, as h5py.File(path)["name"]; of NumPy\'s files wl.from_array takes '
-    'np.load(path, mmap_mode="r")'
+    'wl.from_zarr the array, as h5py.File(path)["name"]; of NumPy\'s files take wl.from_npy(path)'
 )
 
 
@@ -221,7 +242,10 @@ def _arrays_in(group: Any) -> Iterator[str]:
 
 def _chunk(source: Any) -> Pair | None:
     """Return what is read of an array at a time, None if it does not say."""
-    chunks: Any = getattr(source, "chunks", None)
+    try:
+        chunks: Any = getattr(source, "chunks", None)
+    except NotImplementedError:  # of Zarr, where their lengths differ
+        chunks = getattr(source, "read_chunk_sizes", None)
     if not chunks and hasattr(source, "encoding") and hasattr(source, "dims"):  # xarray, of a file
         sizes = source.encoding.get("preferred_chunks") or {}
         if not source.encoding.get("contiguous"):
@@ -238,7 +262,7 @@ def _chunk(source: Any) -> Pair | None:
     return lengths[0], lengths[1] if len(lengths) == 2 else 1
 
 
-def _aligned(shape: Pair, chunk: Pair, edge: int, most: int, *, square: bool = False) -> Pair:
+def aligned_tile(shape: Pair, chunk: Pair, edge: int, most: int, *, square: bool = False) -> Pair:
     """Return a tile of about `edge` × `edge` that is made of whole chunks, if so much fits into memory.
 
     Parameters
@@ -253,9 +277,10 @@ def _aligned(shape: Pair, chunk: Pair, edge: int, most: int, *, square: bool = F
 
     Examples
     --------
-    >>> _aligned((8000, 8000), (1000, 1000), 1008, 4000), _aligned((8000, 8000), (300, 300), 1008, 4000)
+    >>> shape = 8000, 8000
+    >>> aligned_tile(shape, (1000, 1000), 1008, 4000), aligned_tile(shape, (300, 300), 1008, 4000)
     ((1000, 1000), (900, 900))
-    >>> _aligned((8000, 8000), (1, 8000), 1008, 4000), _aligned((10**5, 10**5), (8192, 8192), 2000, 4080)
+    >>> aligned_tile(shape, (1, 8000), 1008, 4000), aligned_tile((10**5, 10**5), (8192, 8192), 2000, 4080)
     ((127, 8000), (2048, 4096))
     """
     chunk = min(chunk[0], max(1, shape[0])), min(chunk[1], max(1, shape[1]))

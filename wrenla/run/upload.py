@@ -13,9 +13,10 @@ from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.arrays import ArraySpec, HostArray, StoredArray, TileRef
 from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
+from wrenla_handler.tiles.grid import Pair
 from wrenla_handler.tiles.sources import Sources, as_bytes
 
-__all__ = ["upload"]
+__all__ = ["upload", "write_block"]
 
 _WRITERS = 8
 """Tiles that are written at a time."""
@@ -49,17 +50,40 @@ def upload(
             rows, cols = spec.grid.counts
             with closing(open_store(target.url)) as store:
                 write = partial(_write, sources, spec, target, store)
-                pairs = [(i, j) for i in range(rows) for j in range(cols)]
-                list(pool.map(write, [pair for pair in pairs if not spec.is_absent(TileRef("", *pair))]))
+                there = set(store.list())  # of a run that was cut short: to read them may take long
+                places = [(i, j) for j in range(cols) for i in range(rows)]
+                missing = (at for at in places if target.key(TileRef("", *at)) not in there)
+                list(pool.map(write, [at for at in missing if not spec.is_absent(TileRef("", *at))]))
             stored[name] = target
     return stored
 
 
-def _write(
-    sources: Sources, spec: HostArray, target: StoredArray, store: Store, place: tuple[int, int]
-) -> None:
-    ref = TileRef("", *place)
-    tile = sources.read(spec, ref)
+def _write(sources: Sources, spec: HostArray, target: StoredArray, store: Store, place: Pair) -> None:
+    write_block(target, place, sources.read(spec, TileRef("", *place)), store)
+
+
+def write_block(spec: StoredArray, place: Pair, block: Tile, store: Store) -> None:
+    """Write a block as a tile, unless it is there: whoever has the block may do so, a worker, too.
+
+    Parameters
+    ----------
+    spec : StoredArray
+        Where the tiles are.
+    place : (int, int)
+        Which tile it is.
+    block : ndarray, of the extent of that tile
+    store : Store
+        At ``spec.url``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from wrenla_handler.tiles.grid import Grid
+    >>> store = open_store("memory://docs/blocks")
+    >>> write_block(StoredArray(Grid((3, 1), (2, 1)), "float32", 1), (1, 0), np.ones((1, 1)), store)
+    >>> len(store.get("c/1"))
+    8
+    """
     padded = empty_tile(*spec.grid.tile, spec.dtype)
-    padded[: tile.shape[0], : tile.shape[1]] = tile
-    store.put(target.key(ref), as_bytes(padded), create=True)
+    padded[: block.shape[0], : block.shape[1]] = block
+    store.put(spec.key(TileRef("", *place)), as_bytes(padded), create=True)

@@ -28,7 +28,7 @@ from wrenla_handler.errors import TruncatedTileError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["guard", "map_file", "refuse_truncated"]
+__all__ = ["guard", "map_file", "refuse_truncated", "release"]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -42,6 +42,11 @@ _libc.mmap.argtypes = [
 ]
 _libc.munmap.restype = ctypes.c_int
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+
+_libc.madvise.restype = ctypes.c_int
+_libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+_MADV_DONTNEED = 4
 
 _FAILED = ctypes.c_void_p(-1).value
 
@@ -118,6 +123,28 @@ def guard(array: npt.NDArray[Any], name: str = "") -> None:
         _install()
     elif address in _truncated:
         raise _error(address)
+
+
+def release(part: npt.NDArray[Any]) -> None:
+    """Give the memory back of a part of a file that NumPy has mapped: what is read again is mapped again.
+
+    All that was ever read of a map counts as memory of this process otherwise, however large the file is.
+    Nothing is done to other arrays, nor to maps of which changes are private, which would be lost.
+    """
+    import numpy as np
+
+    base: Any = part
+    mode = ""
+    while isinstance(base, np.ndarray):
+        mode = getattr(base, "mode", None) or mode
+        base = base.base
+    if not isinstance(base, mmap.mmap) or mode not in ("r", "r+", "w+") or part.size == 0:
+        return
+    low = high = part.__array_interface__["data"][0]
+    for length, stride in zip(part.shape, part.strides, strict=True):
+        low, high = low + min(0, (length - 1) * stride), high + max(0, (length - 1) * stride)
+    start = low - low % _PAGE
+    _libc.madvise(start, high + part.itemsize - start, _MADV_DONTNEED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from wrenla_handler.stores.urls import folder_of, open_store
 __all__ = ["in_place_of_a_matrix"]
 
 _READERS = {
-    ".npy": 'wl.from_array(np.load({path!r}, mmap_mode="r"))',
+    ".npy": "wl.from_npy({path!r})",
     ".npz": 'wl.from_array(np.load({path!r})["name"])',
     **dict.fromkeys((".h5", ".hdf5", ".nc", ".nc4"), 'wl.from_zarr(h5py.File({path!r})["name"], url)'),
     **dict.fromkeys((".csv", ".txt", ".tsv"), "wl.from_array(np.loadtxt({path!r}))"),

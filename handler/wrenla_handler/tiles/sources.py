@@ -28,7 +28,7 @@ from wrenla_handler.serialize.functions import Functions
 from wrenla_handler.serialize.lines import install_lines
 from wrenla_handler.serialize.modules import Finder, split_function
 from wrenla_handler.stores.base import Store
-from wrenla_handler.stores.mmap import guard
+from wrenla_handler.stores.mmap import guard, release
 from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.arrays import (
     ArraySpec,
@@ -45,7 +45,7 @@ from wrenla_handler.tiles.claims import SAMPLE, check_diagonal, check_pair, is_s
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import TileLayout
 
-__all__ = ["Sources", "as_bytes", "fill", "function_key", "tile_from_bytes"]
+__all__ = ["Sources", "as_bytes", "check_generation", "fill", "function_key", "tile_from_bytes"]
 
 _PIECE = 1 << 19
 """Bytes that a user's function is asked for at a time: so few that its intermediates stay in the cache."""
@@ -259,8 +259,10 @@ class Sources:
         (r0, c0), (rows, cols) = spec.grid.origin(ref.i, ref.j), spec.grid.extent(ref.i, ref.j)
         tile = empty_tile(rows, cols, spec.dtype)
         guard(array)
-        tile[...] = _part(array, spec, (r0, c0), (rows, cols)).reshape(rows, cols)
+        part = _part(array, spec, (r0, c0), (rows, cols))
+        tile[...] = part.reshape(rows, cols)
         guard(array)  # whose file may have been cut short meanwhile
+        release(part)
         return tile
 
 
