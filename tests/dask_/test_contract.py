@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
 
+import dask.array
+import numpy as np
 import pytest
 
 import wrenla as wl
@@ -21,3 +26,26 @@ class TestDaskExecutor(ExecutorTests):
     def fresh(self, client: object, nothing_left: None) -> Iterator[wl.DaskExecutor]:
         with wl.DaskExecutor(client) as made:
             yield made
+
+
+@pytest.mark.parametrize("url", [True, False])
+@pytest.mark.parametrize(("chunks", "tile"), [((20, 20), 20), ((13, 30), 16), (50, None)])
+def test_workers_write_the_blocks_of_dask_arrays(
+    shared: wl.DaskExecutor, tmp_path: Path, url: bool, chunks: object, tile: int | None
+) -> None:
+    """Also where blocks are cut to tiles; nothing comes to this process."""
+    a = np.random.default_rng(0).standard_normal((50, 40))
+    theirs = dask.array.from_array(a, chunks=chunks)
+    with mock.patch("wrenla.run.upload._write", side_effect=AssertionError("a tile was written here")):
+        A = wl.from_dask(theirs, str(tmp_path / "A") if url else None, tile, executor=shared)
+    np.testing.assert_array_equal(A.compute(shared), a)
+    np.testing.assert_array_equal(A.to_dask().compute(scheduler=shared.dask_client), a)
+
+
+def test_masked_block_on_a_worker_is_named(shared: wl.DaskExecutor) -> None:
+    def mask(block: Any) -> Any:
+        return np.ma.masked_less(block, 1.5)
+
+    theirs = dask.array.arange(8.0, chunks=4).map_blocks(mask, meta=np.ones(0))
+    with pytest.raises(ValueError, match=r"rows 0:4 of the Dask array have masked entries"):
+        wl.from_dask(theirs, tile=4, executor=shared)

@@ -80,7 +80,7 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "half": (lambda: da.zeros(3, dtype="f2"), TypeError, r"float16 .*a\.astype\('float32'\)"),
     "records": (lambda: da.zeros(3, dtype=[("x", "f8")]), TypeError, "of a structured array take a field"),
     "data frame": (_frame, TypeError, r"frame\.to_dask_array\(lengths=True\) is one"),
-    "sparse": (_sparse, TypeError, "matrices are dense here"),
+    "sparse": (_sparse, TypeError, "is sparse"),
     "xarray": (_xarray, TypeError, r"x\.data is one"),
     "delayed": (
         lambda: dask.delayed(np.ones)(3),

@@ -131,6 +131,8 @@ class Executor(CallingExecutor):
     ahead : int
         Batches of tile tasks that wait at each worker beside the one that it carries out: where a message
         takes a while.
+    dask_client : distributed.Client or None
+        Of the cluster that the workers belong to.
     own_store : str
         URL of the store for temporaries if no setting names one; "" for the folder of this user.
 
@@ -146,6 +148,7 @@ class Executor(CallingExecutor):
     reach: Reach
     own_store: str = ""
     ahead: int = 0
+    dask_client: Any = None
 
     def __enter__(self) -> Self:
         _entered.set((*_entered.get(), self))

@@ -12,18 +12,22 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import closing
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from wrenla.run.upload import write_block
 from wrenla_handler.plain_arrays import refuse_lossy
+from wrenla_handler.stores.urls import open_store
 from wrenla_handler.threads import Threads
+from wrenla_handler.tiles.arrays import StoredArray
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.layout import Structure
 
-__all__ = ["DaskBlocks"]
+__all__ = ["DaskBlocks", "checked"]
 
 Array: TypeAlias = npt.NDArray[Any]
 Block: TypeAlias = tuple[int, ...]
@@ -61,6 +65,7 @@ class DaskBlocks:
         from dask.base import get_scheduler
 
         self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+        self._array = array
         self._bounds = [[0, *itertools.accumulate(lengths)] for lengths in array.chunks]
         self._name, self._grid, self._structure, self._most = array.name, grid, structure, most
         # now, and in this thread: those that read have no contexts of their own
@@ -106,6 +111,31 @@ class DaskBlocks:
             todo = [block for block in todo if block not in done]
         self._forget(blocks, tile)
         return out
+
+    def write_tiles(self, target: StoredArray, places: Iterable[Pair], scheduler: Any) -> None:
+        """Have workers of a Dask cluster write tiles: each one that has a block writes it, none comes here.
+
+        Parameters
+        ----------
+        target : StoredArray
+            In a store that the workers see.
+        places : iterable of (int, int)
+            Which tiles.
+        scheduler : distributed.Client
+            Where blocks of other sizes are cut to tiles as well.
+        """
+        from dask.base import compute
+        from dask.delayed import delayed
+
+        aligned = self._array.rechunk(self._grid.tile[: self.ndim]).to_delayed()
+        write = delayed(_write_checked, pure=False)
+        tasks = [
+            write(
+                aligned[place[: self.ndim]], target, place, self._grid.extent(*place)[: self.ndim], self.dtype
+            )
+            for place in places
+        ]
+        dask.compute(*tasks, scheduler=scheduler)
 
     def _read_held(self, todo: list[Block], region: Region, out: Array) -> set[Block]:
         """Copy what is in the file. Under the lock: the place of a block is given to another one after it."""
@@ -167,30 +197,7 @@ class DaskBlocks:
                     self._held[block] = place
 
     def _checked(self, values: Any, block: Block) -> Array:
-        """Return what a block has come to, if it is what the array promises."""
-        where = ", ".join(
-            f"{what} {start}:{stop}"
-            for what, (start, stop) in zip(("rows", "columns"), self._extent(block), strict=False)
-        )
-        if np.ma.is_masked(values):
-            raise ValueError(
-                f"{where} of the Dask array have masked entries, for which there is no number: fill them "
-                "first, dask.array.ma.filled(a, value)"
-            )
-        values = values.data if isinstance(values, np.ma.MaskedArray) else values
-        refuse_lossy(values)
-        found, expected = np.asarray(values), tuple(stop - start for start, stop in self._extent(block))
-        if found.shape != expected:
-            raise ValueError(
-                f"{where} of the Dask array came as a block of shape {found.shape}, not {expected}: pass "
-                "chunks= to the map_blocks that makes it"
-            )
-        if not np.can_cast(found.dtype, self.dtype, "same_kind"):
-            raise TypeError(
-                f"{where} of the Dask array came as {found.dtype}, and it says {self.dtype}: pass dtype= to "
-                "the map_blocks that makes it, or convert it, a.astype(dtype)"
-            )
-        return found
+        return checked(values, self._extent(block), self.dtype)
 
     def _copy(self, values: Array, block: Block, region: Region, out: Array) -> None:
         here, there = [], []
@@ -256,6 +263,43 @@ class DaskBlocks:
     def _nbytes(self, block: Block) -> int:
         itemsize: int = self.dtype.itemsize
         return math.prod(stop - start for start, stop in self._extent(block)) * itemsize
+
+
+def checked(values: Any, region: Region, dtype: np.dtype[Any]) -> Array:
+    """Return what a block has come to, if it is what the array promises."""
+    where = ", ".join(
+        f"{what} {start}:{stop}" for what, (start, stop) in zip(("rows", "columns"), region, strict=False)
+    )
+    if np.ma.is_masked(values):
+        raise ValueError(
+            f"{where} of the Dask array have masked entries, for which there is no number: fill them "
+            "first, dask.array.ma.filled(a, value)"
+        )
+    values = values.data if isinstance(values, np.ma.MaskedArray) else values
+    refuse_lossy(values)
+    found, expected = np.asarray(values), tuple(stop - start for start, stop in region)
+    if found.shape != expected:
+        raise ValueError(
+            f"{where} of the Dask array came as a block of shape {found.shape}, not {expected}: pass "
+            "chunks= to the map_blocks that makes it"
+        )
+    if not np.can_cast(found.dtype, dtype, "same_kind"):
+        raise TypeError(
+            f"{where} of the Dask array came as {found.dtype}, and it says {dtype}: pass dtype= to "
+            "the map_blocks that makes it, or convert it, a.astype(dtype)"
+        )
+    return found
+
+
+def _write_checked(
+    values: Any, target: StoredArray, place: Pair, extent: tuple[int, ...], dtype: np.dtype[Any]
+) -> None:
+    """Write a block as a tile, on the worker that has it."""
+    starts = [at * length for at, length in zip(place, target.grid.tile, strict=True)]
+    region = tuple((start, start + n) for start, n in zip(starts, extent, strict=False))
+    block = checked(values, region, dtype)
+    with closing(open_store(target.url)) as store:
+        write_block(target, place, block[:, None] if block.ndim == 1 else block, store)
 
 
 def _pool_beside(get: Callable[..., Any]) -> Executor | None:

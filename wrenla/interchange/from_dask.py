@@ -47,7 +47,8 @@ def from_dask(
     """Compute a Dask array and store its blocks as the tiles of a matrix.
 
     The array may be larger than memory: its blocks go into tiles as they are computed, a few at a time, by
-    the scheduler that Dask is set to (threads, processes, or the default `Client` of a cluster).
+    the scheduler that Dask is set to (threads, processes, or the default `Client` of a cluster). Where the
+    executor is a `DaskExecutor` its workers compute the blocks and write the tiles; none comes here.
 
     Parameters
     ----------

@@ -170,7 +170,7 @@ def execute(
         folder.store.put(MANIFEST, b"{}", create=True)
         arrays, hosts = _bind(plan, originals, places, folder)
         if executor.reach > Reach.HOST:
-            arrays, hosts = upload(arrays, hosts, folder), {}
+            arrays, hosts = upload(arrays, hosts, folder, executor.dask_client), {}
         made = (stored(arrays, twin.key) for twin in plan.results)
         results = [Finished(target.node, spec) for target, spec in zip(targets, made, strict=True)]
         wanted = _wanted(plan)

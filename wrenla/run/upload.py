@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
+from typing import Any
 
 from wrenla.workspace.workspace import Workspace
 from wrenla_handler.stores.base import Store
@@ -23,7 +24,7 @@ _WRITERS = 8
 
 
 def upload(
-    arrays: Mapping[str, ArraySpec], hosts: Mapping[str, Tile], folder: Workspace
+    arrays: Mapping[str, ArraySpec], hosts: Mapping[str, Tile], folder: Workspace, scheduler: Any = None
 ) -> dict[str, ArraySpec]:
     """Write the tiles of arrays in memory into a run's folder.
 
@@ -34,6 +35,8 @@ def upload(
     hosts : mapping of str to ndarray
         The arrays in memory, by identity.
     folder : Workspace
+    scheduler : distributed.Client, optional
+        Of workers that see the folder: arrays that can be written there, those of Dask, are.
 
     Returns
     -------
@@ -53,7 +56,12 @@ def upload(
                 there = set(store.list())  # of a run that was cut short: to read them may take long
                 places = [(i, j) for j in range(cols) for i in range(rows)]
                 missing = (at for at in places if target.key(TileRef("", *at)) not in there)
-                list(pool.map(write, [at for at in missing if not spec.is_absent(TileRef("", *at))]))
+                todo = [at for at in missing if not spec.is_absent(TileRef("", *at))]
+                write_tiles = getattr(hosts[spec.identity], "write_tiles", None)
+                if scheduler is not None and write_tiles is not None:
+                    write_tiles(target, todo, scheduler)
+                else:
+                    list(pool.map(write, todo))
             stored[name] = target
     return stored
 

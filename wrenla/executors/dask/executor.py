@@ -129,6 +129,7 @@ class DaskExecutor(Executor):
         self._options = CallOptions(logs=logs)
         name = f"calls-{uuid.uuid4().hex[:12]}"
         connection = _connected(client_or_address)
+        self.dask_client = connection.client
         self._cluster = Cluster(connection, name, most=most, allowed=allowed, blas=self.blas_threads)
         scratch = ScratchSpace(name, Reach.SHARED, reach_of=self._cluster.folders.reach_of)
         self._calls = Dispatcher(self.workers, DaskTransport(scratch, self._cluster), name)
