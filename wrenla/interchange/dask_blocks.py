@@ -135,7 +135,7 @@ class DaskBlocks:
             )
             for place in places
         ]
-        dask.compute(*tasks, scheduler=scheduler)
+        compute(*tasks, scheduler=scheduler)
 
     def _read_held(self, todo: list[Block], region: Region, out: Array) -> set[Block]:
         """Copy what is in the file. Under the lock: the place of a block is given to another one after it."""
