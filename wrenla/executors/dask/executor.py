@@ -138,6 +138,7 @@ class DaskExecutor(Executor):
         self._inside = threading.local()
         self._lock = threading.Lock()
         self._cluster.changed = _Resize(self._calls, self._tiles)
+        self._cluster.changed(self.workers)  # some may have come meanwhile
         self._finalizer = weakref.finalize(self, let_go, self._calls, self._home, self._tiles)
         self._finalizer.atexit = False
         ended_at_exit(self._tiles)

@@ -34,20 +34,42 @@ class Pilots:
         """See that a worker has pilots."""
         process = remote.facts["process"]
         with self._lock:
+            if self._closed or remote.left:
+                return
             missing = [(process, n) for n in range(remote.threads) if (process, n) not in self._pinned]
             self._pinned |= dict.fromkeys(missing)  # nobody else submits them, too
-        for place in missing:
-            pilot = self._connection.pilot(self._name, process, [remote.address])
+        for number, place in enumerate(missing):
+            try:
+                pilot = self._connection.pilot(self._name, process, [remote.address])
+            except BaseException:  # of a client that is being closed, or Ctrl-C
+                with self._lock:
+                    for other in missing[number:]:
+                        self._pinned.pop(other, None)
+                raise
             with self._lock:
-                self._pinned[place] = pilot
-                closed = self._closed
-            if closed:
+                over = self._closed or remote.left
+                if not over:
+                    self._pinned[place] = pilot
+            if over:
                 _release(pilot)
-            pilot.add_done_callback(lambda _, place=place: self._over(remote, place))
+            else:
+                pilot.add_done_callback(lambda _, place=place: self._over(remote, place))
+
+    def drop(self, remote: Remote) -> None:
+        """Release those of a worker that is not used any more: the scheduler would wait for it."""
+        process = remote.facts["process"]
+        with self._lock:
+            remote.left = True
+            places = [place for place in self._pinned if place[0] == process]
+            pilots = [self._pinned.pop(place) for place in places]
+        for pilot in pilots:
+            if pilot is not None:
+                _release(pilot)
 
     def want(self, more: int) -> None:
         """Ask for so many threads of workers that are not there: pilots that wait let a cluster grow."""
         with self._lock:
+            self._more = [pilot for pilot in self._more if not pilot.done()]
             more = 0 if self._closed else more - len(self._more)
             for _ in range(more):
                 self._more.append(self._connection.pilot(self._name, ""))
@@ -64,8 +86,10 @@ class Pilots:
     def _over(self, remote: Remote, place: tuple[str, int]) -> None:
         """Begin another one if there is something to do: it may have come just when this one had ended."""
         with self._lock:
+            if self._closed or remote.left:
+                return
             self._pinned.pop(place, None)
-            if self._closed or not remote.waiting:
+            if not remote.waiting:
                 return
         with suppress(Exception):  # of a client that is being closed
             self.keep(remote)

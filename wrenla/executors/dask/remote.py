@@ -31,6 +31,10 @@ class Remote:
         Jobs that it has.
     heard : float
         When it has answered the last time, on the clock of `time.monotonic`.
+    asked : bool
+        It has been asked whether it is there, and has not answered yet.
+    left : bool
+        It is not used any more.
     """
 
     address: str
@@ -42,6 +46,7 @@ class Remote:
     waiting: dict[str, Future[Any]] = field(default_factory=dict)
     heard: float = field(default_factory=time.monotonic)
     asked: bool = False
+    left: bool = False
     dropped: list[tuple[str, int, int, int]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

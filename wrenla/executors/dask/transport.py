@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from wrenla import errors
-from wrenla.errors import CallError, Cancelled, Lost, NeverStarted, OutOfMemory, WrenlaError
+from wrenla.errors import CallError, Cancelled, Lost, NeverStarted, WrenlaError
 from wrenla.executors.calls.call import Call, Ended, Outcome, Work
 from wrenla.executors.calls.future import Attempt
 from wrenla.executors.dask import worker as theirs
@@ -50,6 +50,7 @@ class DaskTransport(RemoteTransport):
     def __init__(self, scratch: ScratchSpace, cluster: Cluster) -> None:
         super().__init__(scratch)
         self.cluster = cluster.hold()
+        self._closed, self._closing = False, threading.Lock()
 
     def explain(self, error: BaseException) -> None:
         explain_import(error, "process")
@@ -63,6 +64,10 @@ class DaskTransport(RemoteTransport):
 
     def close(self) -> None:
         """Remove what is stored, and end what is on the workers if nobody else uses them."""
+        with self._closing:  # a dispatcher may say so more than once
+            closed, self._closed = self._closed, True
+        if closed:
+            return
         try:
             self.scratch.close()
         finally:
@@ -172,8 +177,8 @@ class DaskChannel:
             for call, attempt in work:
                 self._transport.scratch.free_results(call.future.id, attempt.number)
             return [(call, attempt, Outcome(error=_labelled(error, call))) for call, attempt in work]
-        if not isinstance(answers, list):  # a pair: why nothing was done
-            why = NeverStarted(str(answers[1]))
+        if not isinstance(answers, list):
+            why = _not_done(answers)
             return [(call, attempt, Outcome(error=_labelled(why, call))) for call, attempt in work]
         return [
             (call, attempt, self._read(Answer(*found), request, call, attempt, remote))
@@ -225,9 +230,9 @@ class DaskChannel:
             answer.add_done_callback(lambda late: _clear_up(tiles, late))
             return [(call, attempt, Outcome(error=Cancelled(f"{call.label}: told to stop while it ran")))]
         except CallError as error:
-            return [(call, attempt, Outcome(error=_labelled(_repeatable(error), call)))]
+            return [(call, attempt, Outcome(error=_labelled(error, call)))]
         if not isinstance(found, bytes):
-            return [(call, attempt, Outcome(error=NeverStarted(f"{call.label}: {found[1]}")))]
+            return [(call, attempt, Outcome(error=_labelled(_not_done(found), call)))]
         answered = TaskAnswer.of(json.loads(found))
         if len(answered.outcomes) != len(tiles.request.tasks):
             raise Lost(f"{len(answered.outcomes)} outcomes of {len(tiles.request.tasks)} tasks")
@@ -258,9 +263,10 @@ def _untold(call: Call) -> Outcome:
     return Outcome(error=Cancelled(f"{call.label}: told to stop before it began"))
 
 
-def _repeatable(error: CallError) -> CallError:
-    """Return the error of a tile task whose worker is gone: it needs no more memory than the plan says."""
-    return errors.WorkerDied(str(error)) if isinstance(error, OutOfMemory) else error
+def _not_done(answer: Sequence[str]) -> CallError:
+    """Return the error for the pair that a worker answers that has not done a job, or does not know."""
+    what, why = answer
+    return NeverStarted(why) if what == "gone" else Lost(f"{why}; whether it ran is not known")
 
 
 def _labelled(error: WrenlaError, call: Call) -> WrenlaError:

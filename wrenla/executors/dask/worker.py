@@ -137,9 +137,12 @@ class Site:
     def put(self, job: Job) -> None:
         """Hand a job to the next pilot that is free."""
         with self.came:
-            self.heard = time.monotonic()
-            self.jobs.append(job)
-            self.came.notify()
+            if not self.closed:
+                self.heard = time.monotonic()
+                self.jobs.append(job)
+                self.came.notify()
+                return
+        job.done(("gone", "the executor has been shut down"))
 
     def take_back(self, name: str) -> Job | None:
         """Return a job that has not begun, and forget it."""
@@ -159,9 +162,9 @@ class Site:
             while (job := self._next(idle, until)) is not None:
                 try:
                     answer = job.work()
-                except Exception as error:  # ours: whoever waits must be told all the same
+                except BaseException as error:  # whoever waits must be told all the same
                     logger.exception("a job of a driver")
-                    answer = ("failed", f"{type(error).__name__}: {error}")
+                    answer = ("lost", f"{type(error).__name__}: {error}")
                 job.done(answer)
                 del job
         finally:
@@ -189,7 +192,7 @@ class Site:
             for task in request.tasks:
                 try:
                     outcomes.append(worker.run(task, request.arrays))
-                except Exception as error:
+                except BaseException as error:  # SystemExit must not end a pilot that other tasks need
                     outcomes.append(packed_failure(error))
         return TaskAnswer(outcomes, f"Dask worker, process {os.getpid()}").encode()
 
@@ -207,7 +210,7 @@ class Site:
             left, self.jobs = list(self.jobs), deque()
             self.came.notify_all()
         for job in left:
-            job.done(("failed", "the executor has been shut down"))
+            job.done(("gone", "the executor has been shut down"))
         self.children.close()
         if self._tiles is not None:
             self._tiles.close()
@@ -222,15 +225,19 @@ class Site:
 
 
 _sites: dict[str, Site] = {}
+_over: deque[str] = deque(maxlen=1000)  # executors that have ended: of some a pilot is still on its way
 _lock = threading.Lock()
 _gate = MemoryGate()
 _process = f"{os.getpid()}-{uuid.uuid4().hex}"
 _reaper: threading.Thread | None = None
 
 
-def _site(executor: str) -> Site:
+def _site(executor: str) -> Site | None:
+    """Return what an executor has here, None if that has ended."""
     global _reaper
     with _lock:
+        if executor in _over:
+            return None
         if executor not in _sites:
             _sites[executor] = Site()
             if _reaper is None:
@@ -246,11 +253,8 @@ def _reap() -> None:
         time.sleep(_LOOK)
         now = time.monotonic()
         with _lock:
-            left = [
-                name
-                for name, site in _sites.items()
-                if not (site.pilots or site.jobs) and now - site.heard > _LEFT
-            ]
+            # whatever they have to do: a driver that waits for something says so (`pulse`)
+            left = [name for name, site in _sites.items() if now - site.heard > _LEFT]
             gone = [_sites.pop(name) for name in left]
             sites = list(_sites.values())
             if not sites:
@@ -275,8 +279,12 @@ async def greet(dask_worker: Any = None) -> dict[str, Any]:
     return {**versions(), "process": _process, "blas": blas, "limit": limit, "memory": memory}
 
 
-async def pulse() -> str:
-    """Say which process this is."""
+async def pulse(executor: str) -> str:
+    """Say which process this is, and keep what an executor has here: its driver is there."""
+    with _lock:
+        site = _sites.get(executor)
+    if site is not None:
+        site.heard = time.monotonic()
     return _process
 
 
@@ -309,6 +317,8 @@ async def ask(
     if process != _process:
         return ("gone", "another process has this address by now")
     site = _site(executor)
+    if site is None:
+        return ("gone", "the executor has been shut down")
     site.settings = Settings(*settings)
     loop = asyncio.get_running_loop()
     answer = loop.create_future()
@@ -357,6 +367,7 @@ async def forget(executor: str, arrays: Sequence[str]) -> None:
 async def end(executor: str) -> None:
     """End all that an executor has here."""
     with _lock:
+        _over.append(executor)
         site = _sites.pop(executor, None)
     if site is not None:  # in a thread of its own: processes take a while to end, and messages go on
         await asyncio.to_thread(site.close)
@@ -371,5 +382,5 @@ def pilot(executor: str, process: str) -> None:
     process : str
         The process that it was meant for; "" for any. Another one need not serve.
     """
-    if process in ("", _process):
-        _site(executor).serve(_IDLE, _TURN)
+    if process in ("", _process) and (site := _site(executor)) is not None:
+        site.serve(_IDLE, _TURN)
