@@ -32,14 +32,17 @@ class Admission:
     Parameters
     ----------
     connection : Connection
+    name : str
+        Of the executor.
     folders : SharedFolders
         That all workers must see.
     allowed : int
         Bytes of memory for tile tasks on each worker; 0: half of Dask's limit.
     """
 
-    def __init__(self, connection: Connection, folders: SharedFolders, allowed: int) -> None:
+    def __init__(self, connection: Connection, name: str, folders: SharedFolders, allowed: int) -> None:
         self._connection = connection
+        self._name = name
         self._folders = folders
         self._allowed = allowed
         self._greeted: dict[str, Future[Any]] = {}
@@ -69,7 +72,7 @@ class Admission:
         self._greeted = {address: said for address, said in self._greeted.items() if address in threads}
         for address in threads:
             if address not in used and address not in self._refused and address not in self._greeted:
-                self._greeted[address] = self._connection.run(address, theirs.greet)
+                self._greeted[address] = self._connection.run(address, theirs.greet, self._name)
         if not self._greeted:
             return {}
         wait_for(self._greeted.values(), PATIENCE if self._first else _SOON)

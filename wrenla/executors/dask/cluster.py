@@ -61,14 +61,14 @@ class Cluster:
         self._blas = blas
         self._remotes: dict[str, Remote] = {}
         self.folders = SharedFolders(connection, lambda: [remote.address for remote in self.remotes])
-        self._admission = Admission(connection, self.folders, allowed)
+        self._admission = Admission(connection, name, self.folders, allowed)
         self._pilots = Pilots(connection, name)
         self._broken: deque[tuple[float, Remote, str, BaseException]] = deque()
         self._number = itertools.count()
         self._holders = 0
         self._there = threading.Condition()
         self._looking = threading.Lock()
-        self._answers = time.monotonic()
+        self._answers = self._looked = time.monotonic()
         self._wake, self._ended = threading.Event(), threading.Event()
         self._monitor = threading.Thread(None, self._watch, f"{name}-monitor", daemon=True)
         try:
@@ -276,11 +276,12 @@ class Cluster:
 
     def _ask_silent_ones(self) -> None:
         """Give up workers that have work and do not answer."""
+        # looked at, not by the clock: if this process was stopped (Ctrl-Z), they may have answered meanwhile
         now = time.monotonic()
+        passed, self._looked = min(now - self._looked, _LOOK_IDLE), now
         for remote in self.remotes:
-            if not remote.waiting:
-                remote.heard = now
-            elif now - remote.heard > _UNRESPONSIVE:
+            remote.silent = remote.silent + passed if remote.waiting else 0.0
+            if remote.asked and remote.silent > _UNRESPONSIVE:
                 why = WorkerDied(
                     f"the Dask worker {remote.address} has not answered for {_UNRESPONSIVE:g} s while it had "
                     "the call: its machine may be overloaded, or the process stopped"
@@ -290,7 +291,7 @@ class Cluster:
                 remote.fail(why)
                 self._pilots.drop(remote)
                 self.changed(self.slots)
-            elif not remote.asked and now - remote.heard > _PULSE:
+            elif not remote.asked and remote.silent > _PULSE:
                 remote.asked = True
                 pulse = self._connection.run(remote.address, theirs.pulse, self.name)
                 pulse.add_done_callback(functools.partial(self._heard, remote))
@@ -298,7 +299,7 @@ class Cluster:
     def _heard(self, remote: Remote, pulse: Future[Any]) -> None:
         remote.asked = False
         if pulse.exception() is None:
-            remote.heard = time.monotonic()
+            remote.silent = 0.0
 
     def _lost(self, remote: Remote) -> None:
         """End what a worker had that has left."""
@@ -328,7 +329,7 @@ class Cluster:
     def _answered(self, remote: Remote, job: str, sent: Future[Any]) -> None:
         error = sent.exception()
         if error is None:
-            remote.heard = time.monotonic()
+            remote.silent = 0.0
             remote.settle(job, sent.result())
         elif isinstance(error, OSError | TimeoutError) and not self._ended.is_set():
             # the next look finds out who is gone, the worker or the scheduler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import uuid
 import weakref
@@ -264,6 +265,12 @@ def _connected(given: Any) -> Connection:
         import distributed
     except ImportError:
         raise ImportError("wl.DaskExecutor needs Dask: pip install 'wrenla[distributed]'") from None
+    if _holds_a_thread(distributed):
+        raise ValueError(
+            "this is a task of Dask's, and would wait for others while it holds its thread: with "
+            "distributed.worker_client() as client: wl.DaskExecutor(client); or compute here, by "
+            "wl.LocalExecutor(1)"
+        )
     if given is None:
         given = _current(distributed)
     if isinstance(given, distributed.Client):
@@ -282,6 +289,7 @@ def _connected(given: Any) -> Connection:
             "or None for the client that is the current one"
         )
     try:
+        _hear(address)
         make: Any = distributed.Client  # has no types
         client = make(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
@@ -292,17 +300,34 @@ def _connected(given: Any) -> Connection:
     return Connection(client, owned=True)
 
 
-def _current(distributed: Any) -> Any:
+def _hear(address: str) -> None:
+    """Wait for the first byte of a scheduler, which speaks first: Dask's client would wait for ever.
+
+    Raises OSError if somebody is there and says nothing.
+    """
+    scheme, _, place = address.rpartition("://")
+    host, _, port = place.rpartition(":")
+    if scheme not in ("", "tcp"):
+        return
     try:
-        worker = distributed.get_worker()
-    except ValueError:  # this is no task of Dask's
-        worker = None
-    if worker is not None:
-        raise ValueError(
-            "this is a task of Dask's, and would wait for others while it holds its thread: with "
-            "distributed.worker_client() as client: wl.DaskExecutor(client); or compute here, by "
-            "wl.LocalExecutor(1)"
-        )
+        connection = socket.create_connection((host.strip("[]"), int(port)), PATIENCE)
+    except (OSError, ValueError):
+        return  # the client tries again and again, and says why
+    with connection:
+        if not connection.recv(1):
+            raise OSError("whoever is there says nothing")
+
+
+def _holds_a_thread(distributed: Any) -> bool:
+    """Tell whether this is a task of Dask's that has not let others have its thread (`secede`)."""
+    try:
+        distributed.get_worker()
+    except ValueError:
+        return False
+    return bool(getattr(distributed.threadpoolexecutor.thread_state, "proceed", False))
+
+
+def _current(distributed: Any) -> Any:
     try:
         return distributed.default_client()
     except ValueError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -29,8 +28,8 @@ class Remote:
         Bytes of memory that Dask allows it; 0: no limit.
     load : int
         Jobs that it has.
-    heard : float
-        When it has answered the last time, on the clock of `time.monotonic`.
+    silent : float
+        Seconds for which it has work and has not answered, as far as somebody has looked.
     asked : bool
         It has been asked whether it is there, and has not answered yet.
     left : bool
@@ -44,7 +43,7 @@ class Remote:
     limit: int
     load: int = 0
     waiting: dict[str, Future[Any]] = field(default_factory=dict)
-    heard: float = field(default_factory=time.monotonic)
+    silent: float = 0.0
     asked: bool = False
     left: bool = False
     dropped: list[tuple[str, int, int, int]] = field(default_factory=list)

@@ -202,6 +202,7 @@ class DaskChannel:
                 self._known = call.function.name
                 self._seconds += 0.2 * (response.seconds - self._seconds)
                 outcome = self._transport.read(response, call)
+                outcome.worker = attempt.worker
                 outcome.sent = size(request.function) + size(request.arguments)
                 return outcome
             case "undone":

@@ -54,6 +54,9 @@ _LOOK = 5.0
 _LONGEST = 3600.0
 """Seconds that a task waits for the memory of others at most."""
 
+MOST_SEEN = 1 << 14
+"""Characters of a small file that are looked at."""
+
 _READERS = 4
 """Threads of a process that read tiles ahead."""
 
@@ -270,8 +273,12 @@ def _reap() -> None:
 # what the driver asks for; each runs in the worker's event loop, and must not take long there
 
 
-async def greet(dask_worker: Any = None) -> dict[str, Any]:
-    """Say what this worker is: versions, BLAS, and the memory that it may use, by Dask and by the machine."""
+async def greet(executor: str, dask_worker: Any = None) -> dict[str, Any]:
+    """Say what this worker is: versions, BLAS, and the memory that it may use, by Dask and by the machine.
+
+    What the executor has here is ended: it had given this worker up, and nobody waits for that.
+    """
+    await _ended(executor)
     blas = {key: value for key, value in asdict(scipy_blas_info()).items() if key != "filepath"}
     manager = getattr(dask_worker, "memory_manager", None)
     limit = int(getattr(manager, "memory_limit", 0) or 0)
@@ -292,7 +299,7 @@ async def see(path: str) -> str:
     """Return what is in a small file, "" if it is not there."""
     try:
         with open(path) as file:
-            return file.read(100)
+            return file.read(MOST_SEEN)
     except OSError:
         return ""
 
@@ -368,6 +375,11 @@ async def end(executor: str) -> None:
     """End all that an executor has here."""
     with _lock:
         _over.append(executor)
+    await _ended(executor)
+
+
+async def _ended(executor: str) -> None:
+    with _lock:
         site = _sites.pop(executor, None)
     if site is not None:  # in a thread of its own: processes take a while to end, and messages go on
         await asyncio.to_thread(site.close)

@@ -1,0 +1,413 @@
+"""Faults of a Dask cluster: all ends with the right result, or with the cause, and nothing is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import distributed
+import numpy as np
+import pytest
+
+import wrenla as wl
+from tests.waiting import slowed, until, without_copies
+from wrenla.errors import Lost, NeverStarted, OutOfMemory, WorkerDied
+from wrenla.executors.dask import cluster as cluster_module
+
+from . import faults
+from .conftest import _left, local_cluster
+from .faults import INPUTS, WAIT, calls, install, matrix, undisturbed
+
+pytestmark = pytest.mark.timeout(120)
+
+KILL, STOP = signal.SIGKILL, signal.SIGSTOP
+
+MOMENTS = ["before it is sent", "while it runs", "before the answer"]
+
+FAST = {("calls", "while it runs"), ("cholesky", "before the answer"), ("solve", "before it is sent")}
+"""Rows of those who run all tests: each costs a worker, which takes two seconds to start."""
+
+SQUARES = [x * x for x in range(INPUTS)]
+
+
+@pytest.fixture(scope="module")
+def harmed() -> Iterator[Any]:
+    """A cluster whose workers die; their nannies start others."""
+    with local_cluster(2) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+        yield client
+
+
+@pytest.fixture
+def whole(harmed: Any, tmp_path: Path) -> Iterator[Any]:
+    """The same with two workers, and nothing of ours on it after the test."""
+
+    def is_whole() -> bool:
+        harmed.cluster.scale(2)  # some nannies give up
+        return len(harmed.nthreads()) == 2
+
+    assert until(is_whole, 60)
+    yield harmed
+    acted = tmp_path / "acted"
+    if acted.exists() and (pid := acted.read_text()):
+        with contextlib.suppress(OSError):
+            os.kill(int(pid), signal.SIGKILL)  # what was stopped
+    assert until(lambda: pilots(harmed) == []), pilots(harmed)
+    assert [str(path) for path in (tmp_path / "runs").rglob("*") if path.is_file()] == []
+
+
+def pilots(client: Any) -> list[str]:
+    """Tasks of ours that the scheduler knows."""
+
+    def known(dask_scheduler: Any) -> list[str]:
+        return [key for key in dask_scheduler.tasks if "wrenla-pilot" in str(key)]
+
+    return list(client.run_on_scheduler(known))
+
+
+@contextlib.contextmanager
+def fault(client: Any, folder: Path, number: int, when: str) -> Iterator[wl.DaskExecutor]:
+    """An executor whose cluster has a fault at a certain moment."""
+    with wl.DaskExecutor(client) as executor:
+        without_copies(executor)
+        if when == "before it is sent":
+            with faults.before_it_is_sent(executor, folder, number):
+                yield executor
+        else:
+            if when == "before the answer":
+                client.run(install, folder, number)
+            yield executor
+    assert (folder / "acted").exists(), "the fault came"
+
+
+@pytest.mark.parametrize(
+    ("what", "when"),
+    [
+        pytest.param(what, when, marks=() if (what, when) in FAST else pytest.mark.slow)
+        for what in ("calls", "cholesky", "solve")
+        for when in MOMENTS
+    ],
+)
+def test_worker_killed(what: str, when: str, whole: Any, tmp_path: Path) -> None:
+    check(what, KILL, when, whole, tmp_path)
+
+
+def check(what: str, number: int, when: str, client: Any, folder: Path) -> None:
+    began = time.monotonic()
+    with fault(client, folder, number, when) as executor:
+        if what == "calls":
+            check_calls(calls(executor, folder, number, when, idempotent=False), folder, when)
+        else:
+            found = matrix(what, folder, number, when).compute(executor)
+            assert np.array_equal(found, undisturbed(what))
+    assert time.monotonic() - began < slowed(30)
+
+
+def check_calls(found: list[Any], folder: Path, when: str) -> None:
+    """One has died, and was not tried again; the others know nothing of it."""
+    died = [x for x in found if isinstance(x, Exception)]
+    assert [y for y in found if not isinstance(y, Exception)] == [
+        x * x for x, y in enumerate(found) if not isinstance(y, Exception)
+    ]
+    assert 1 <= len(died) <= 2, found
+    assert all(isinstance(error, WorkerDied | Lost) and "tcp://" in str(error) for error in died), died
+    runs = faults.runs(folder)
+    assert max(runs) == 1, "what may have run is not run again"
+    assert len(runs) == (INPUTS - len(died) if when == "before it is sent" else INPUTS)
+
+
+@pytest.mark.parametrize("when", MOMENTS)
+def test_idempotent_calls_of_a_worker_that_is_killed(when: str, whole: Any, tmp_path: Path) -> None:
+    with fault(whole, tmp_path, KILL, when) as executor:
+        assert calls(executor, tmp_path, KILL, when, idempotent=True) == SQUARES
+    assert max(faults.runs(tmp_path)) == (1 if when == "before it is sent" else 2)
+
+
+# a worker that does not answer
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are asked often, and not waited for long."""
+    monkeypatch.setattr(cluster_module, "_PULSE", 0.2)
+    monkeypatch.setattr(cluster_module, "_UNRESPONSIVE", slowed(2.0))
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    "what",
+    [
+        "calls",
+        pytest.param("cholesky", marks=pytest.mark.slow),
+        pytest.param("solve", marks=pytest.mark.slow),
+    ],
+)
+def test_worker_stopped(what: str, whole: Any, tmp_path: Path) -> None:
+    """It is given up, and used again when it goes on."""
+    with fault(whole, tmp_path, STOP, "while it runs") as executor:
+        if what == "calls":
+            found = calls(executor, tmp_path, STOP, "while it runs", idempotent=False)
+            died = [error for error in found if isinstance(error, Exception)]
+            assert len(died) == 1, found
+            assert isinstance(died[0], WorkerDied)
+            assert "has not answered for" in str(died[0])
+            assert faults.runs(tmp_path) == [1] * INPUTS
+        else:
+            found = matrix(what, tmp_path, STOP, "while it runs").compute(executor)
+            assert np.array_equal(found, undisturbed(what))
+        assert executor.workers == 1
+        os.kill(int((tmp_path / "acted").read_text()), signal.SIGCONT)
+        assert until(lambda: executor.workers == 2)
+        assert executor.submit_many(abs, [-1, -2])[1].result(WAIT) == 2
+
+
+def test_a_driver_that_was_stopped_does_not_take_its_workers_for_dead(
+    executor: wl.DaskExecutor, tmp_path: Path
+) -> None:
+    """Ctrl-Z and fg: what workers have answered meanwhile has not been looked at yet."""
+
+    def wait(x: int) -> int:
+        while not (tmp_path / "go").exists():
+            time.sleep(0.01)
+        return x
+
+    future = executor.submit(wait, 1)
+    cluster = executor._cluster
+    assert until(lambda: any(remote.waiting for remote in cluster.remotes))
+    cluster._looked -= 1000.0
+    cluster._ask_silent_ones()
+    (tmp_path / "go").touch()
+    assert future.result(WAIT) == 1
+    assert executor.workers == 2
+
+
+# not enough memory
+
+
+def test_process_of_a_call_takes_too_much_memory(client: Any, nothing_left: None, tmp_path: Path) -> None:
+    def much(x: int) -> int:
+        import time
+
+        with open(tmp_path / f"runs-{x}", "a") as file:
+            file.write(".")
+        if x == 1:
+            held = np.ones(3 << 27)  # 3 GiB, and the worker may have 2
+            time.sleep(30)
+            return len(held)
+        return x * x
+
+    small = 96 << 20
+    with wl.DaskExecutor(client) as executor:
+        for remote in executor._cluster.remotes:
+            remote.limit = small * 4  # of what a worker process has anyway: nobody takes gigabytes here
+        found = list(executor.options(idempotent=True, retries=2).map(much, range(4), return_exceptions=True))
+    assert found[:1] + found[2:] == [0, 4, 9]
+    assert isinstance(found[1], OutOfMemory)
+    assert isinstance(found[1], MemoryError)
+    assert "memory_limit" in str(found[1])
+    assert faults.runs(tmp_path) == [1] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["cholesky", "solve"])
+def test_tile_tasks_take_too_much_memory(what: str, tmp_path: Path) -> None:
+    """Dask's nanny ends their worker; once is no harm, and whose tasks always do is told why."""
+    folder = tmp_path
+
+    def kernel(rows: Any, cols: Any) -> Any:
+        import time
+
+        if rows[0] >= 64 and (always or not (folder / "acted").exists()):
+            (folder / "acted").touch()
+            held = np.ones(1 << 27)
+            time.sleep(30)
+            del held
+        return np.exp(-abs(rows[:, None] - cols) / 20.0)
+
+    def expression() -> wl.BigMatrix:
+        A = wl.from_function(kernel, (200, 200), 32, structure="pos")
+        return A.cholesky() if what == "cholesky" else A.solve(np.ones((200, 3)))
+
+    with (
+        local_cluster(2, memory_limit="700 MiB") as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+        wl.DaskExecutor(client) as executor,
+    ):
+        always = False
+        assert np.array_equal(expression().compute(executor), undisturbed(what))
+        assert (tmp_path / "acted").exists()
+        always = True
+        with pytest.raises(WorkerDied, match=r"more than its memory limit.*allowed_mem"):
+            expression().compute(executor)
+        (tmp_path / "acted").unlink()
+        always = False
+        assert np.array_equal(expression().compute(executor), undisturbed(what))
+
+
+# the scheduler, or the driver, is gone
+
+_SCHEDULER = """
+import sys
+import distributed
+from tests.dask_.conftest import local_cluster
+if __name__ == "__main__":
+    with local_cluster(2) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def cluster_elsewhere(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A cluster that another process has; the process and the address."""
+    (folder / "scheduler.py").write_text(_SCHEDULER)
+    with subprocess.Popen(
+        [sys.executable, str(folder / "scheduler.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            yield process, process.stdout.readline().decode().strip()  # type: ignore[union-attr]
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["calls", "cholesky", "solve"])
+def test_scheduler_gone(what: str, tmp_path: Path) -> None:
+    threads = set(threading.enumerate())
+    with cluster_elsewhere(tmp_path) as (process, address):
+
+        def wait_once(rows: Any, cols: Any) -> Any:
+            import time
+
+            while not rows[0] < 64 and not (tmp_path / "resumed").exists():
+                (tmp_path / "acted").touch()
+                time.sleep(0.01)
+            return np.exp(-abs(rows[:, None] - cols) / 20.0)
+
+        def wait(x: int) -> None:
+            wait_once(np.array([100]), np.array([100]))
+
+        def kill() -> None:
+            assert until(lambda: (tmp_path / "acted").exists())
+            process.kill()
+
+        A = wl.from_function(wait_once, (200, 200), 32, structure="pos")
+        expression = A.cholesky() if what == "cholesky" else A.solve(np.ones((200, 3)))
+        killer = threading.Thread(target=kill)
+        began = time.monotonic()
+        executor = wl.DaskExecutor(address)
+        killer.start()
+        if what == "calls":
+            future = executor.submit(wait, 1)
+            with pytest.raises(Lost, match="scheduler"):
+                future.result(WAIT)
+        else:
+            with pytest.raises((Lost, NeverStarted), match="scheduler"):
+                expression.compute(executor)
+        executor.shutdown()
+        killer.join()
+        assert time.monotonic() - began < slowed(40)
+    (tmp_path / "resumed").touch()
+    if what != "calls":  # elsewhere, from where it was
+        with wl.LocalExecutor(1, "thread") as local:
+            assert np.array_equal(expression.compute(local), undisturbed(what))
+    assert until(lambda: not {t for t in set(threading.enumerate()) - threads if "calls-" in t.name})
+
+
+_DRIVER = """
+import os, signal, sys, time
+import numpy as np
+import wrenla as wl
+
+folder, address, what, fatal = *sys.argv[1:4], int(sys.argv[4])
+count = spared = 0
+
+def say(event):
+    global count, spared
+    if type(event).__name__ == "RunStarted":
+        spared += event.tasks - event.todo
+    if type(event).__name__ == "TaskFinished":
+        count += 1
+        if count == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def kernel(rows, cols):
+    return np.exp(-abs(rows[:, None] - cols) / 20.0)
+
+def call(x):
+    with open(f"{folder}/runs-{x}", "a") as file:
+        file.write(".")
+    while x == 3 and not os.path.exists(f"{folder}/go"):
+        time.sleep(0.01)
+    return x
+
+with wl.DaskExecutor(address) as executor:
+    if what == "calls":
+        for number, value in enumerate(executor.map(call, range(8))):
+            if number == fatal:
+                os.kill(os.getpid(), signal.SIGKILL)
+    else:
+        A = wl.from_function(kernel, (200, 200), 32, structure="pos")
+        x = A.cholesky() if what == "cholesky" else A.solve(np.ones((200, 3)))
+        x.save(f"{folder}/out", executor, on_event=say)
+        print(spared)
+"""
+
+
+def drive(folder: Path, client: Any, what: str, fatal: int) -> tuple[int, str]:
+    """Run the script, which kills itself at a certain moment; return how it ended, and what it said."""
+    (folder / "driver.py").write_text(_DRIVER)
+    address = client.scheduler.address
+    done = subprocess.run(
+        [sys.executable, str(folder / "driver.py"), str(folder), address, what, str(fatal)],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
+    return done.returncode, done.stdout.decode()
+
+
+@pytest.mark.parametrize("what", ["cholesky", pytest.param("solve", marks=pytest.mark.slow)])
+def test_driver_killed_goes_on_to_the_same_bits(what: str, client: Any, tmp_path: Path) -> None:
+    assert drive(tmp_path, client, what, 12)[0] == -signal.SIGKILL
+    with hurried(client):
+        code, said = drive(tmp_path, client, what, -1)
+        assert code == 0
+        assert int(said) >= 11, "it had done some already"
+        assert np.array_equal(wl.open(tmp_path / "out").compute(), undisturbed(what))
+    assert [str(path) for path in (tmp_path / "runs").rglob("*") if path.is_file()] == []
+
+
+def test_calls_of_a_killed_driver_end(client: Any, tmp_path: Path) -> None:
+    """Also one that runs: nobody would stop it, and it would hold a thread of the worker for ever."""
+    assert drive(tmp_path, client, "calls", 2)[0] == -signal.SIGKILL
+    with hurried(client):
+        pass
+    assert max(faults.runs(tmp_path)) == 1
+    assert client.submit(abs, -1, pure=False).result(WAIT) == 1, "no thread is held"
+
+
+@contextlib.contextmanager
+def hurried(client: Any) -> Iterator[None]:
+    """Let workers look soon for what is left of drivers, and find that nothing is in the end."""
+
+    def set_seconds(left: float, look: float) -> None:
+        from wrenla.executors.dask import worker
+
+        worker._LEFT, worker._LOOK = left, look
+
+    client.run(set_seconds, 2.0, 0.1)
+    try:
+        yield
+        assert until(lambda: not any(client.run(_left).values())), client.run(_left)
+        assert until(lambda: pilots(client) == []), pilots(client)
+    finally:
+        client.run(set_seconds, 600.0, 5.0)
