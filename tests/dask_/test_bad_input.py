@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import re
 import socket
@@ -193,7 +194,7 @@ def test_no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     from wrenla.executors.dask import cluster as cluster_module
 
     monkeypatch.setattr(cluster_module, "PATIENCE", 0.5)
-    with local_cluster(0, processes=False) as cluster:
+    with local_cluster(0) as cluster:
         refused(ServiceError, r"has no workers: start some .*workers=4", cluster)
 
 
@@ -241,7 +242,7 @@ def test_one_worker_that_does_not_fit(
 ) -> None:
     bad, good = client.nthreads()
     said[bad] = ModuleNotFoundError("No module named 'wrenla'")
-    with wl.DaskExecutor(client) as executor:
+    with caplog.at_level(logging.INFO, "wrenla.calls"), wl.DaskExecutor(client) as executor:
         assert executor.workers == 1
         future = executor.submit(abs, -1)
         assert future.result(20) == 1
@@ -257,7 +258,7 @@ def test_a_worker_without_wrenla(cluster: Any, tmp_path: Path) -> None:
         "sys.modules['wrenla'] = None; sys.modules['wrenla_handler'] = None; "
         "from distributed.cli.dask_worker import main; main()"
     )
-    with local_cluster(0, processes=False) as alone:
+    with local_cluster(0) as alone:
         command = [sys.executable, "-c", code, alone.scheduler_address, "--no-nanny", "--no-dashboard"]
         environment = {**os.environ, "PYTHONPATH": str(site)}
         with (

@@ -137,7 +137,8 @@ def test_idempotent_calls_of_a_worker_that_is_killed(when: str, whole: Any, tmp_
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are asked often, and not waited for long."""
     monkeypatch.setattr(cluster_module, "_PULSE", 0.2)
-    monkeypatch.setattr(cluster_module, "_UNRESPONSIVE", slowed(2.0))
+    monkeypatch.setattr(cluster_module, "_UNRESPONSIVE", 3.0)
+    monkeypatch.setattr(cluster_module, "_LOOK_IDLE", 0.5)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -205,6 +206,7 @@ def test_process_of_a_call_takes_too_much_memory(client: Any, nothing_left: None
 
     small = 96 << 20
     with wl.DaskExecutor(client) as executor:
+        without_copies(executor)
         for remote in executor._cluster.remotes:
             remote.limit = small * 4  # of what a worker process has anyway: nobody takes gigabytes here
         found = list(executor.options(idempotent=True, retries=2).map(much, range(4), return_exceptions=True))

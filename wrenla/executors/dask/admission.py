@@ -46,6 +46,7 @@ class Admission:
         self._folders = folders
         self._allowed = allowed
         self._greeted: dict[str, Future[Any]] = {}
+        self._failed: dict[str, str] = {}  # what came of the last greeting
         self._refused: dict[str, str] = {}
         self._first = True
         self._lock = threading.Lock()
@@ -70,6 +71,7 @@ class Admission:
         with self._lock:
             self._refused = {address: why for address, why in self._refused.items() if address in threads}
         self._greeted = {address: said for address, said in self._greeted.items() if address in threads}
+        self._failed = {address: why for address, why in self._failed.items() if address in threads}
         for address in threads:
             if address not in used and address not in self._refused and address not in self._greeted:
                 self._greeted[address] = self._connection.run(address, theirs.greet, self._name)
@@ -91,10 +93,11 @@ class Admission:
         if refused:
             words = "; ".join(f"{address}: {why}" for address, why in refused[:3])
             return VersionError(f"no worker of the Dask cluster {scheduler} can be used: {words}")
-        if self._greeted:
+        if silent := dict.fromkeys(self._greeted, "no answer yet") | self._failed:
+            words = "; ".join(f"{address}: {why}" for address, why in sorted(silent.items())[:3])
             return ServiceError(
-                f"the Dask cluster {scheduler} has no workers that answer ({', '.join(self._greeted)}): look "
-                "into their logs, or start others"
+                f"the Dask cluster {scheduler} has no workers that answer ({words}): look into their logs, "
+                "or start others"
             )
         return ServiceError(
             f"the Dask cluster {scheduler} has no workers: start some (cluster.scale(4), or dask worker "
@@ -104,14 +107,17 @@ class Admission:
     def _checked(self, address: str, threads: int, said: Future[Any]) -> Remote | None:
         try:
             facts = said.result()
-        except (ImportError, AttributeError) as error:
-            self._refuse(
-                address, f"wrenla is not installed there, or another version of it ({error}): {_INSTALL}"
-            )
-            return None
         except Exception as error:
-            logger.info("the Dask worker %s does not answer yet: %r", address, error)
+            words = f"{type(error).__name__}: {error}"  # Dask itself hands some errors on as text only
+            if any(kind in words for kind in ("ModuleNotFoundError", "ImportError", "AttributeError")):
+                self._refuse(
+                    address, f"wrenla is not installed there, or another version of it ({error}): {_INSTALL}"
+                )
+            else:
+                logger.info("the Dask worker %s does not answer yet: %s", address, words)
+                self._failed[address] = words
             return None
+        self._failed.pop(address, None)
         if different := differences(facts):
             self._refuse(address, f"{'; '.join(different)}: {_INSTALL}")
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 import uuid
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +38,9 @@ from wrenla_handler.tiles.task import Task
 from wrenla_handler.tiles.worker import Report, Worker, cache_key
 
 __all__ = ["DaskExecutor"]
+
+_PORT = 8786
+"""Of schedulers, where the address has none."""
 
 _ARGUMENTS = ("client_or_address", "allowed_mem", "workers", "blas_threads", "logs")
 
@@ -289,7 +293,7 @@ def _connected(given: Any) -> Connection:
             "or None for the client that is the current one"
         )
     try:
-        _hear(address)
+        _hear(distributed, address)
         make: Any = distributed.Client  # has no types
         client = make(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
@@ -300,19 +304,24 @@ def _connected(given: Any) -> Connection:
     return Connection(client, owned=True)
 
 
-def _hear(address: str) -> None:
-    """Wait for the first byte of a scheduler, which speaks first: Dask's client would wait for ever.
+def _hear(distributed: Any, address: str) -> None:
+    """Wait for the first byte of a scheduler: it speaks first, and Dask's client would wait for ever.
 
-    Raises OSError if somebody is there and says nothing.
+    Raises OSError or ValueError if there is none: of a client that fails a thread stays.
     """
-    scheme, _, place = address.rpartition("://")
-    host, _, port = place.rpartition(":")
-    if scheme not in ("", "tcp"):
+    scheme, place = distributed.comm.parse_address(address)
+    distributed.comm.registry.get_backend(scheme)
+    if scheme != "tcp":
         return
-    try:
-        connection = socket.create_connection((host.strip("[]"), int(port)), PATIENCE)
-    except (OSError, ValueError):
-        return  # the client tries again and again, and says why
+    place, until = distributed.comm.parse_host_port(place, _PORT), time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection = socket.create_connection(place, PATIENCE)
+            break
+        except OSError:
+            if time.monotonic() > until:  # it may be just about to start
+                raise
+            time.sleep(0.1)
     with connection:
         if not connection.recv(1):
             raise OSError("whoever is there says nothing")
