@@ -26,6 +26,7 @@ def acts() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     def act_once(folder: Path, number: int) -> None:
         """End, or stop, the Dask worker that the caller is in, or below; the first one that comes here."""
         import os
+        import signal
         import time
         from pathlib import Path
 
@@ -38,7 +39,7 @@ def acts() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
             worker = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
         (folder / "acted").write_text(str(worker))
         os.kill(worker, number)
-        time.sleep(60)
+        time.sleep(60 if number == signal.SIGKILL else 0)
 
     def install(folder: Path, number: int) -> None:
         """Have this worker act when the next job is done, and before anybody is told."""

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from wrenla.executors.dask import admission, connection, folders
 from wrenla.executors.dask import executor as executor_module
 from wrenla.executors.dask import worker as theirs
 
-from .conftest import local_cluster
+from .conftest import Client, local_cluster
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -97,16 +98,14 @@ def test_no_client() -> None:
 
 
 def test_closed_client(cluster: Any) -> None:
-    client = distributed.Client(cluster, set_as_default=False)
+    client = Client(cluster, set_as_default=False)
     client.close()
     refused(ValueError, "the client has been closed.*make another one", client)
 
 
 def test_asynchronous_client(cluster: Any) -> None:
     async def main() -> None:
-        async with distributed.Client(
-            cluster.scheduler_address, asynchronous=True, set_as_default=False
-        ) as client:
+        async with Client(cluster.scheduler_address, asynchronous=True, set_as_default=False) as client:
             refused(ValueError, "asynchronous: give the executor one of its own", client)
 
     asyncio.run(main())
@@ -116,7 +115,7 @@ def test_asynchronous_client(cluster: Any) -> None:
 def test_ways_to_name_a_cluster(by: str, cluster: Any, client: Any) -> None:
     given = {"client": client, "cluster": cluster, "address": cluster.scheduler_address, "default": None}[by]
     if by == "default":
-        with distributed.Client(cluster), wl.DaskExecutor() as executor:
+        with Client(cluster), wl.DaskExecutor() as executor:
             assert executor.submit(abs, -1).result(20) == 1
     else:
         with wl.DaskExecutor(given) as executor:
@@ -125,7 +124,7 @@ def test_ways_to_name_a_cluster(by: str, cluster: Any, client: Any) -> None:
 
 
 def test_closing_the_client_first(cluster: Any) -> None:
-    client = distributed.Client(cluster, set_as_default=False)
+    client = Client(cluster, set_as_default=False)
     executor = wl.DaskExecutor(client)
     assert executor.submit(abs, -1).result(20) == 1
     client.close()
@@ -138,7 +137,7 @@ def test_closing_the_client_first(cluster: Any) -> None:
 
 
 def in_a_task(cluster: Any, function: Callable[..., Any], *args: Any) -> Any:
-    with distributed.Client(cluster, set_as_default=False) as client:
+    with Client(cluster, set_as_default=False) as client:
         return client.submit(function, *args, pure=False).result(40)
 
 
@@ -208,7 +207,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         future = run(self, address, function, *args)
         if function is not theirs.greet or address not in answers:
             return future
-        changed: Any = connection.Future()
+        changed: Any = Future()
         if isinstance(answers[address], Exception):
             changed.set_exception(answers[address])
         else:
@@ -263,7 +262,7 @@ def test_a_worker_without_wrenla(cluster: Any, tmp_path: Path) -> None:
         environment = {**os.environ, "PYTHONPATH": str(site)}
         with (
             subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL) as process,
-            distributed.Client(alone, set_as_default=False) as client,
+            Client(alone, set_as_default=False) as client,
         ):
             try:
                 client.wait_for_workers(1, timeout=30)
@@ -307,14 +306,14 @@ def test_too_little_memory_for_a_plan(client: Any) -> None:
 # places
 
 
-def of_folder(folder: Path) -> wl.BigMatrix:
+def of_folder(folder: Path | str) -> wl.BigMatrix:
     """A matrix that is stored there."""
     with wl.LocalExecutor(1, "thread") as local:
-        return wl.eye(40, tile=20).save(folder, local)
+        return wl.eye(40, tile=20).save(str(folder), local)
 
 
 def test_matrices_in_memory(executor: wl.DaskExecutor) -> None:
-    A = of_folder("memory://here/A")  # type: ignore[arg-type]
+    A = of_folder("memory://here/A")
     with pytest.raises(ReachError, match=r'memory://here/A can be seen by this process only.*save\("s3://'):
         (A @ A).compute(executor)
 
