@@ -48,6 +48,7 @@ class Admission:
         self._greeted: dict[str, Future[Any]] = {}
         self._failed: dict[str, str] = {}  # what came of the last greeting
         self._refused: dict[str, str] = {}
+        self._given_up: set[str] = set()
         self._first = True
         self._lock = threading.Lock()
 
@@ -74,7 +75,9 @@ class Admission:
         self._failed = {address: why for address, why in self._failed.items() if address in threads}
         for address in threads:
             if address not in used and address not in self._refused and address not in self._greeted:
-                self._greeted[address] = self._connection.run(address, theirs.greet, self._name)
+                # other workers in the same process may be in use
+                ending = self._name if address in self._given_up else ""
+                self._greeted[address] = self._connection.run(address, theirs.greet, ending)
         if not self._greeted:
             return {}
         wait_for(self._greeted.values(), PATIENCE if self._first else _SOON)
@@ -85,6 +88,10 @@ class Admission:
             if remote is not None:
                 found[address] = remote
         return found
+
+    def give_up(self, address: str) -> None:
+        """Note that a worker does not answer: if it does again, what it has of ours ends first."""
+        self._given_up.add(address)
 
     def none(self, scheduler: str) -> VersionError | ServiceError:
         """Return the error where there is no worker that can be used."""
@@ -118,6 +125,7 @@ class Admission:
                 self._failed[address] = words
             return None
         self._failed.pop(address, None)
+        self._given_up.discard(address)
         if different := differences(facts):
             self._refuse(address, f"{'; '.join(different)}: {_INSTALL}")
             return None

@@ -126,6 +126,7 @@ class Cluster:
             self._share(threads)
             self._there.notify_all()
         for remote in gone:
+            self._admission.give_up(remote.address)
             self._lost(remote)
         if self.slots != before:
             self.changed(self.slots)
@@ -288,6 +289,7 @@ class Cluster:
                 )
                 with self._there:  # it is greeted again, and comes back if it answers
                     self._remotes.pop(remote.address, None)
+                self._admission.give_up(remote.address)
                 remote.fail(why)
                 self._pilots.drop(remote)
                 self.changed(self.slots)

@@ -25,7 +25,7 @@ class Pilots:
     def __init__(self, connection: Connection, name: str) -> None:
         self._connection = connection
         self._name = name
-        self._pinned: dict[tuple[str, int], Any] = {}
+        self._pinned: dict[tuple[str, str, int], Any] = {}  # workers may share a process, or an address
         self._more: list[Any] = []
         self._closed = False
         self._lock = threading.Lock()
@@ -36,7 +36,8 @@ class Pilots:
         with self._lock:
             if self._closed or remote.left:
                 return
-            missing = [(process, n) for n in range(remote.threads) if (process, n) not in self._pinned]
+            places = [(remote.address, process, n) for n in range(remote.threads)]
+            missing = [place for place in places if place not in self._pinned]
             self._pinned |= dict.fromkeys(missing)  # nobody else submits them, too
         for number, place in enumerate(missing):
             try:
@@ -57,10 +58,9 @@ class Pilots:
 
     def drop(self, remote: Remote) -> None:
         """Release those of a worker that is not used any more: the scheduler would wait for it."""
-        process = remote.facts["process"]
         with self._lock:
             remote.left = True
-            places = [place for place in self._pinned if place[0] == process]
+            places = [place for place in self._pinned if place[0] == remote.address]
             pilots = [self._pinned.pop(place) for place in places]
         for pilot in pilots:
             if pilot is not None:
@@ -83,7 +83,7 @@ class Pilots:
             if pilot is not None:
                 _release(pilot)
 
-    def _over(self, remote: Remote, place: tuple[str, int]) -> None:
+    def _over(self, remote: Remote, place: tuple[str, str, int]) -> None:
         """Begin another one if there is something to do: it may have come just when this one had ended."""
         with self._lock:
             if self._closed or remote.left:

@@ -276,7 +276,7 @@ def _reap() -> None:
 async def greet(executor: str, dask_worker: Any = None) -> dict[str, Any]:
     """Say what this worker is: versions, BLAS, and the memory that it may use, by Dask and by the machine.
 
-    What the executor has here is ended: it had given this worker up, and nobody waits for that.
+    What the executor has here is ended, if it is named: it had given this worker up.
     """
     await _ended(executor)
     blas = {key: value for key, value in asdict(scipy_blas_info()).items() if key != "filepath"}
