@@ -264,10 +264,12 @@ import wrenla as wl
 
 def write(x):
     time.sleep(0.3)
-    with open(f"{sys.argv[1]}/done-{x}", "w"):
+    with open(f"{folder}/done-{x}", "w"):
         pass
 
-executor = wl.DaskExecutor(sys.argv[2])
+folder, address = sys.argv[1:]
+executor = wl.DaskExecutor(address)
+executor.submit(abs, -1).result()  # threads begin before the end
 futures = executor.submit_many(write, range(4))
 """
 

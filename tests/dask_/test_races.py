@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,23 +28,19 @@ class Pilot:
     """Dask's future of a pilot."""
 
     def __init__(self) -> None:
-        self.ended = self.released = False
-        self._callbacks: list[Callable[[Any], None]] = []
+        self.released = False
+        self.over: Future[None] = Future()
 
     def done(self) -> bool:
-        return self.ended
-
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self._callbacks.append(callback)
+        return self.over.done()
 
     def release(self) -> None:
         self.released = True
         self.end()
 
     def end(self) -> None:
-        self.ended = True
-        for callback in self._callbacks:
-            callback(self)
+        if not self.over.done():
+            self.over.set_result(None)
 
 
 class Connection:
@@ -59,9 +56,12 @@ class Connection:
         self.pilots.append(Pilot())
         return self.pilots[-1]
 
+    def ended(self, pilot: Pilot) -> Future[None]:
+        return pilot.over
+
     @property
     def running(self) -> int:
-        return sum(not pilot.ended for pilot in self.pilots)
+        return sum(not pilot.done() for pilot in self.pilots)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -78,6 +79,18 @@ class Connection:
             pure=False,
             retries=0,
         )
+
+    def ended(self, pilot: Any) -> Future[Any]:
+        """Return a future of the end of a pilot, whatever that is.
+
+        Dask's `add_done_callback` begins a thread, which it cannot when the interpreter ends.
+        """
+
+        async def over() -> None:
+            with suppress(Exception, asyncio.CancelledError):
+                await pilot
+
+        return self.soon(over)
 
     def run(self, address: str, function: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run a coroutine function in the event loop of a worker; return a future of what it returns."""

@@ -54,7 +54,8 @@ class Pilots:
             if over:
                 _release(pilot)
             else:
-                pilot.add_done_callback(lambda _, place=place: self._over(remote, place))
+                ended = self._connection.ended(pilot)
+                ended.add_done_callback(lambda _, place=place: self._over(remote, place))
 
     def drop(self, remote: Remote) -> None:
         """Release those of a worker that is not used any more: the scheduler would wait for it."""
