@@ -15,6 +15,7 @@ import wrenla as wl
 from tests.settings import own_settings_in
 
 Client: Any = distributed.Client
+LocalCluster: Any = distributed.LocalCluster
 """Without types."""
 
 QUIET = {
@@ -32,7 +33,7 @@ def local_cluster(workers: int = 2, **how: Any) -> Iterator[Any]:
     """A cluster of processes with one thread each, without a dashboard."""
     with dask.config.set(QUIET):
         how = {"threads_per_worker": 1, "memory_limit": "2 GiB", **how}
-        cluster = distributed.LocalCluster(
+        cluster = LocalCluster(
             n_workers=workers, dashboard_address=":0", silence_logs="CRITICAL", host="127.0.0.1", **how
         )
         with cluster:

@@ -45,20 +45,18 @@ def acts() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
         """Have this worker act when the next job is done, and before anybody is told."""
         from wrenla.executors.dask import worker
 
-        if hasattr(worker, "Unfaulty"):
-            return
-        worker.Unfaulty = worker.Job
+        Job: Any = getattr(worker.Job, "wrapped", worker.Job)
 
-        class Faulty(worker.Job):
-            def __init__(self, name: str, work: Any, done: Any) -> None:
-                def both() -> Any:
-                    result = work()
-                    act_once(folder, number)
-                    return result
+        def faulty(name: str, work: Any, done: Any) -> Any:
+            def both() -> Any:
+                result = work()
+                act_once(folder, number)
+                return result
 
-                super().__init__(name, both, done)
+            return Job(name, both, done)
 
-        worker.Job = Faulty
+        faulty.wrapped = Job  # type: ignore[attr-defined]
+        worker.Job = faulty  # type: ignore[assignment, misc]
 
     def kernel(folder: Path | None, number: int) -> Any:
         """Return a function of tiles that acts while the second tile is made."""
@@ -129,7 +127,7 @@ def before_it_is_sent(executor: wl.DaskExecutor, folder: Path, number: int) -> I
                 assert until(lambda: not alive(pid))
         return ask(remote, *rest)
 
-    cluster.ask = fatal  # type: ignore[method-assign]
+    cluster.ask = fatal  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import distributed
 import numpy as np
 import pytest
 
@@ -21,7 +20,7 @@ from tests.waiting import until, without_copies
 from wrenla.errors import NeverStarted
 from wrenla.executors.dask import cluster as cluster_module
 
-from .conftest import Client, _left, local_cluster, pilots
+from .conftest import Client, LocalCluster, _left, local_cluster, pilots
 from .faults import WAIT, matrix, undisturbed
 
 pytestmark = pytest.mark.timeout(120)
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.timeout(120)
 def elastic() -> Iterator[Any]:
     """A cluster whose workers come and go, all in this process: they begin at once."""
     with (
-        distributed.LocalCluster(
+        LocalCluster(
             n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0", memory_limit="2 GiB"
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
@@ -92,7 +91,7 @@ def test_workers_that_come_during_a_run_are_used(one: Any) -> None:
             used.add(remote.address)
             return remote
 
-        executor._cluster.take = noted  # type: ignore[method-assign]
+        executor._cluster.take = noted  # type: ignore[assignment, method-assign]
 
         def grow(event: Any) -> None:
             if type(event).__name__ == "TaskFinished" and executor.workers == 1:
@@ -260,6 +259,7 @@ def test_a_fork_is_refused(executor: wl.DaskExecutor) -> None:
 
 _NEVER_CLOSED = """
 import sys, time
+import distributed
 import wrenla as wl
 
 def write(x):
@@ -267,16 +267,21 @@ def write(x):
     with open(f"{folder}/done-{x}", "w"):
         pass
 
-folder, address = sys.argv[1:]
-executor = wl.DaskExecutor(address)
+folder, address, whose = sys.argv[1:]
+if whose == "default":
+    client = distributed.Client(address)  # which Dask closes at the end
+executor = wl.DaskExecutor(address if whose == "ours" else None)
 executor.submit(abs, -1).result()  # threads begin before the end
 futures = executor.submit_many(write, range(4))
 """
 
 
-def test_calls_end_before_the_interpreter_does(client: Any, nothing_left: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("whose", ["ours", "default"])
+def test_calls_end_before_the_interpreter_does(
+    whose: str, client: Any, nothing_left: None, tmp_path: Path
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _NEVER_CLOSED, str(tmp_path), client.scheduler.address],
+        [sys.executable, "-c", _NEVER_CLOSED, str(tmp_path), client.scheduler.address, whose],
         capture_output=True,
         timeout=60,
         check=False,

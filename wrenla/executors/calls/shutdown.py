@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import sys
 import threading
 import weakref
@@ -17,8 +16,6 @@ __all__ = ["ended_at_exit", "let_go"]
 _open_calls: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
 """Calls that may be under way: the threads that carry them out hold them."""
 
-_early_calls: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
-
 
 def let_go(calls: Dispatcher, home: Worker, tiles: TileThreads | Dispatcher | None = None) -> None:
     """End an executor that nobody uses any more, when its calls have ended, and without waiting for them."""
@@ -28,30 +25,14 @@ def let_go(calls: Dispatcher, home: Worker, tiles: TileThreads | Dispatcher | No
     home.close()
 
 
-def ended_at_exit(calls: Dispatcher, *, early: bool = False) -> None:
-    """Let calls end before the program does, unless it ends by Ctrl-C.
-
-    Parameters
-    ----------
-    calls : Dispatcher
-    early : bool
-        Before the thread pools of the standard library end: what carries the calls needs them.
-    """
+def ended_at_exit(calls: Dispatcher) -> None:
+    """Let calls end before the program does, unless it ends by Ctrl-C."""
     _open_calls.add(calls)
-    if early:
-        _early_calls.add(calls)
-        _register_early()
 
 
-@functools.cache
-def _register_early() -> None:
-    # last registered, first called: whoever comes here has imported what needs the pools
-    threading._register_atexit(_end_early)  # type: ignore[attr-defined]
-
-
-def _mine(calls: weakref.WeakSet[Dispatcher] = _open_calls) -> list[Dispatcher]:
+def _mine() -> list[Dispatcher]:
     """Return those that are open; of a fork, its parent's are not."""
-    return [each for each in list(calls) if not each.forked]
+    return [calls for calls in list(_open_calls) if not calls.forked]
 
 
 def _was_interrupted() -> bool:
@@ -67,12 +48,6 @@ def _stop_if_interrupted() -> None:
 # Before Python waits for other threads: they may wait for calls. The thread pools of the standard library
 # are ended from there, too.
 threading._register_atexit(_stop_if_interrupted)  # type: ignore[attr-defined]
-
-
-def _end_early() -> None:
-    _stop_if_interrupted()
-    for calls in _mine(_early_calls):
-        calls.shutdown(wait=True)
 
 
 @atexit.register

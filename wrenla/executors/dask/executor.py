@@ -146,8 +146,8 @@ class DaskExecutor(Executor):
         self._cluster.changed(self.workers)  # some may have come meanwhile
         self._finalizer = weakref.finalize(self, let_go, self._calls, self._home, self._tiles)
         self._finalizer.atexit = False
-        ended_at_exit(self._tiles, early=True)
-        ended_at_exit(self._calls, early=True)
+        ended_at_exit(self._tiles)
+        ended_at_exit(self._calls)
 
     @property
     def workers(self) -> int:  # type: ignore[override]
