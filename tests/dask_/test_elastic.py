@@ -139,6 +139,22 @@ def test_all_workers_gone_and_back(one: Any) -> None:
         assert future.result(WAIT) == 4
 
 
+def test_calls_are_not_sent_to_a_worker_that_has_left(
+    one: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would be lost with it: nobody could tell that they had not begun."""
+    scale(one, 2)
+    with wl.DaskExecutor(one) as executor:
+        assert executor.submit(abs, -1).result(WAIT) == 1
+        monkeypatch.setattr(cluster_module, "_LOOK_IDLE", 60.0)
+        executor._cluster._wake.set()
+        assert until(lambda: not executor._cluster._wake.is_set())
+        time.sleep(0.3)  # the monitor sleeps for long by now
+        scale(one, 1)
+        assert list(executor.map(abs, range(-4, 0))) == [4, 3, 2, 1]
+        executor._cluster._wake.set()
+
+
 def test_all_workers_gone_for_good(one: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_module, "_NO_WORKER", 0.3)
     with wl.DaskExecutor(one) as executor:

@@ -91,6 +91,7 @@ def test_a_worker_with_work_has_a_pilot_for_each_thread(
     assert connection.running == 2
     connection.pilots[0].end()  # just when a job has come
     assert connection.running == 2
+    assert connection.pilots[0].released, "a cluster keeps workers that have results of tasks"
     remote.settle("job", 1)
     assert answer.result() == 1
     connection.pilots[1].end()
@@ -138,6 +139,7 @@ def test_a_cluster_that_has_shrunk_is_asked_for_more_again(pilots: Pilots, conne
     assert connection.running == 2
     for pilot in connection.pilots:
         pilot.end()
+    assert all(pilot.released for pilot in connection.pilots)
     pilots.want(2)
     assert connection.running == 2
 

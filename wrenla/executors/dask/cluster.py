@@ -115,6 +115,12 @@ class Cluster:
         with self._looking:
             self._look()
 
+    def _look_again(self) -> None:
+        """Find out who has left since the last look, which may be seconds ago."""
+        with self._looking, suppress(ServiceError):  # whoever sends something finds out that it is gone
+            if time.monotonic() - self._answers > _LOOK and not self._connection.broken:
+                self._look()
+
     def _look(self) -> None:
         threads = self._connection.threads()
         self._answers = time.monotonic()
@@ -145,6 +151,7 @@ class Cluster:
         if until is not None:
             give_up = min(give_up, until)
         while True:
+            self._look_again()
             self._pilots.want(0 if self._most is None else self._most - self._threads)
             with self._there:
                 usable = [remote for remote in self._remotes.values() if remote.threads]

@@ -55,7 +55,7 @@ class Pilots:
                 _release(pilot)
             else:
                 ended = self._connection.ended(pilot)
-                ended.add_done_callback(lambda _, place=place: self._over(remote, place))
+                ended.add_done_callback(lambda _, place=place, pilot=pilot: self._over(remote, place, pilot))
 
     def drop(self, remote: Remote) -> None:
         """Release those of a worker that is not used any more: the scheduler would wait for it."""
@@ -72,8 +72,10 @@ class Pilots:
         with self._lock:
             self._more = [pilot for pilot in self._more if not pilot.done()]
             more = 0 if self._closed else more - len(self._more)
-            for _ in range(more):
-                self._more.append(self._connection.pilot(self._name, ""))
+            new = [self._connection.pilot(self._name, "") for _ in range(more)]
+            self._more += new
+        for pilot in new:
+            self._connection.ended(pilot).add_done_callback(lambda _, pilot=pilot: _release(pilot))
 
     def close(self) -> None:
         """Release all of them."""
@@ -84,8 +86,9 @@ class Pilots:
             if pilot is not None:
                 _release(pilot)
 
-    def _over(self, remote: Remote, place: tuple[str, str, int]) -> None:
+    def _over(self, remote: Remote, place: tuple[str, str, int], pilot: Any) -> None:
         """Begin another one if there is something to do: it may have come just when this one had ended."""
+        _release(pilot)  # a cluster keeps workers that have results of tasks
         with self._lock:
             if self._closed or remote.left:
                 return

@@ -172,7 +172,7 @@ class DaskChannel:
             remote, "calls", (texts, first.options.timeout, left), [(r.id, r.attempt) for r in requests]
         )
         try:
-            answers = self._awaited(answer)
+            answers = self._awaited(answer, due=first.due)
         except CallError as error:
             for call, attempt in work:
                 self._transport.scratch.free_results(call.future.id, attempt.number)
@@ -208,7 +208,8 @@ class DaskChannel:
             case "undone":
                 return None
             case "told":
-                return _untold(call)
+                late = call.due is not None and not self._told.is_set()
+                return Outcome(error=call.never_started()) if late else _untold(call)
             case "unstarted":
                 return Outcome(error=NeverStarted(f"{call.label}: on {remote.address}: {words}"))
             case "late":
@@ -241,15 +242,19 @@ class DaskChannel:
             tiles.clear_up(answered)
         return [(call, attempt, Outcome(answered.outcomes, worker=remote.address))]
 
-    def _awaited(self, answer: Future[Any], *, leave: bool = False) -> Any:
+    def _awaited(self, answer: Future[Any], *, leave: bool = False, due: float | None = None) -> Any:
         """Return the answer of a worker; whoever has told it to stop waits a while for that.
 
-        The cluster ends every answer: it looks after the workers. Raises CancelledError if it is to be left.
+        The cluster ends every answer: it looks after the workers. What no thread of Dask's has begun when it
+        is due is taken back; what has begun the worker ends. Raises CancelledError if it is to be left.
         """
         ended = threading.Event()
         answer.add_done_callback(lambda _: ended.set())
         until: float | None = None
         while not ended.wait(0.2 if until is None else max(0.0, min(0.2, until - time.monotonic()))):
+            if due is not None and time.monotonic() >= due and self._job is not None:
+                due = None
+                self._cluster.tell(self._job[0], theirs.take_back, *self._job[1:])
             if not self._told.is_set():
                 continue
             if leave:

@@ -32,7 +32,7 @@ from wrenla_handler.tiles.worker import Worker
 from wrenla_handler.versions import versions
 from wrenla_kernels import blas_threads, scipy_blas_info
 
-__all__ = ["Settings", "ask", "end", "forget", "greet", "pilot", "pulse", "see", "stop"]
+__all__ = ["Settings", "ask", "end", "forget", "greet", "pilot", "pulse", "see", "stop", "take_back"]
 
 logger = logging.getLogger("wrenla.worker")
 
@@ -249,6 +249,11 @@ def _site(executor: str) -> Site | None:
         return _sites[executor]
 
 
+def _known(executor: str) -> Site | None:
+    with _lock:
+        return _sites.get(executor)
+
+
 def _reap() -> None:
     """End what nobody uses: idle processes, and what drivers have left behind that were killed."""
     global _reaper
@@ -288,9 +293,7 @@ async def greet(executor: str, dask_worker: Any = None) -> dict[str, Any]:
 
 async def pulse(executor: str) -> str:
     """Say which process this is, and keep what an executor has here: its driver is there."""
-    with _lock:
-        site = _sites.get(executor)
-    if site is not None:
+    if (site := _known(executor)) is not None:
         site.heard = time.monotonic()
     return _process
 
@@ -352,22 +355,23 @@ async def ask(
 
 async def stop(executor: str, name: str, calls: Sequence[tuple[str, int]], gently: bool) -> None:
     """Take a job back, or end the process that has it; tile tasks that have begun end by themselves."""
-    with _lock:
-        site = _sites.get(executor)
-    if site is None:
-        return
-    job = site.take_back(name)
+    began = not await take_back(executor, name, calls)
+    if began and calls and (site := _known(executor)) is not None:
+        site.children.stop(calls, gently=gently)
+
+
+async def take_back(executor: str, name: str, calls: Sequence[tuple[str, int]]) -> bool:
+    """Take a job back that has not begun; tell whether it had not."""
+    site = _known(executor)
+    job = None if site is None else site.take_back(name)
     if job is not None:
         job.done([undone(told=True) for _ in calls] if calls else ("gone", "taken back"))
-    elif calls:
-        site.children.stop(calls, gently=gently)
+    return job is not None
 
 
 async def forget(executor: str, arrays: Sequence[str]) -> None:
     """Drop tiles of some arrays."""
-    with _lock:
-        site = _sites.get(executor)
-    if site is not None:
+    if (site := _known(executor)) is not None:
         site.forget(arrays)
 
 
