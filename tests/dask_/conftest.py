@@ -34,7 +34,11 @@ def local_cluster(workers: int = 2, **how: Any) -> Iterator[Any]:
     with dask.config.set(QUIET):
         how = {"threads_per_worker": 1, "memory_limit": "2 GiB", **how}
         cluster = LocalCluster(
-            n_workers=workers, dashboard_address=":0", silence_logs="CRITICAL", host="127.0.0.1", **how
+            n_workers=workers,
+            dashboard_address="127.0.0.1:0",
+            silence_logs="CRITICAL",
+            host="127.0.0.1",
+            **how,
         )
         with cluster:
             yield cluster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from contextlib import suppress
 from typing import Any
@@ -55,7 +56,7 @@ class Pilots:
                 _release(pilot)
             else:
                 ended = self._connection.ended(pilot)
-                ended.add_done_callback(lambda _, place=place, pilot=pilot: self._over(remote, place, pilot))
+                ended.add_done_callback(functools.partial(self._over, remote, place, pilot))
 
     def drop(self, remote: Remote) -> None:
         """Release those of a worker that is not used any more: the scheduler would wait for it."""
@@ -75,7 +76,7 @@ class Pilots:
             new = [self._connection.pilot(self._name, "") for _ in range(more)]
             self._more += new
         for pilot in new:
-            self._connection.ended(pilot).add_done_callback(lambda _, pilot=pilot: _release(pilot))
+            self._connection.ended(pilot).add_done_callback(functools.partial(_release, pilot))
 
     def close(self) -> None:
         """Release all of them."""
@@ -86,7 +87,7 @@ class Pilots:
             if pilot is not None:
                 _release(pilot)
 
-    def _over(self, remote: Remote, place: tuple[str, str, int], pilot: Any) -> None:
+    def _over(self, remote: Remote, place: tuple[str, str, int], pilot: Any, _: object) -> None:
         """Begin another one if there is something to do: it may have come just when this one had ended."""
         _release(pilot)  # a cluster keeps workers that have results of tasks
         with self._lock:
@@ -99,6 +100,6 @@ class Pilots:
             self.keep(remote)
 
 
-def _release(pilot: Any) -> None:
+def _release(pilot: Any, _: object = None) -> None:
     with suppress(Exception):  # of a client that is closed
         pilot.release()

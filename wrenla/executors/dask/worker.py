@@ -243,7 +243,7 @@ def _site(executor: str) -> Site | None:
             return None
         if executor not in _sites:
             _sites[executor] = Site()
-            if _reaper is None:
+            if _reaper is None or not _reaper.is_alive():
                 _reaper = threading.Thread(None, _reap, "wrenla-reaper", daemon=True)
                 _reaper.start()
         return _sites[executor]
@@ -300,11 +300,9 @@ async def pulse(executor: str) -> str:
 
 async def see(path: str) -> str:
     """Return what is in a small file, "" if it is not there."""
-    try:
-        with open(path) as file:
-            return file.read(MOST_SEEN)
-    except OSError:
-        return ""
+    with contextlib.suppress(OSError), open(path) as file:
+        return file.read(MOST_SEEN)
+    return ""
 
 
 async def ask(
@@ -362,11 +360,10 @@ async def stop(executor: str, name: str, calls: Sequence[tuple[str, int]], gentl
 
 async def take_back(executor: str, name: str, calls: Sequence[tuple[str, int]]) -> bool:
     """Take a job back that has not begun; tell whether it had not."""
-    site = _known(executor)
-    job = None if site is None else site.take_back(name)
-    if job is not None:
-        job.done([undone(told=True) for _ in calls] if calls else ("gone", "taken back"))
-    return job is not None
+    if (site := _known(executor)) is None or (job := site.take_back(name)) is None:
+        return False
+    job.done([undone(told=True) for _ in calls] if calls else ("gone", "taken back"))
+    return True
 
 
 async def forget(executor: str, arrays: Sequence[str]) -> None:
@@ -385,8 +382,8 @@ async def end(executor: str) -> None:
 async def _ended(executor: str) -> None:
     with _lock:
         site = _sites.pop(executor, None)
-    if site is not None:  # in a thread of its own: processes take a while to end, and messages go on
-        await asyncio.to_thread(site.close)
+    if site is not None:
+        await asyncio.to_thread(site.close)  # processes take a while to end, and messages go on
 
 
 def pilot(executor: str, process: str) -> None:
