@@ -33,7 +33,7 @@ def local_cluster(workers: int = 2, **how: Any) -> Iterator[Any]:
     """A cluster of processes with one thread each, without a dashboard."""
     with dask.config.set(QUIET):
         how = {"threads_per_worker": 1, "memory_limit": "2 GiB", **how}
-        cluster = LocalCluster(
+        cluster = distributed.LocalCluster(
             n_workers=workers,
             dashboard_address="127.0.0.1:0",
             silence_logs="CRITICAL",
