@@ -253,6 +253,22 @@ def test_an_executor_that_nobody_has_any_more(client: Any, nothing_left: None) -
     assert until(lambda: not any(name in left for left in client.run(_left).values()))
 
 
+def test_an_executor_that_ends_in_the_event_loop(client: Any, nothing_left: None) -> None:
+    """A garbage collection comes in any thread: in this one nobody may wait for an answer."""
+    executor = wl.DaskExecutor(client)
+    name, took = executor._cluster.name, list[float]()
+
+    def end() -> None:
+        began = time.monotonic()
+        executor.shutdown(wait=False)
+        took.append(time.monotonic() - began)
+
+    client.loop.add_callback(end)
+    assert until(lambda: took)
+    assert took[0] < 5, "it waits ten seconds for workers, each"
+    assert until(lambda: not [t.name for t in threading.enumerate() if t.name.startswith(name)])
+
+
 def test_a_fork_is_refused(executor: wl.DaskExecutor) -> None:
     assert executor.submit(abs, -1).result(WAIT) == 1
     reading, writing = os.pipe()

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from wrenla.errors import Lost, NeverStarted, ServiceError, VersionError, WorkerDied
+from wrenla.executors.calls.timer import run_apart
 from wrenla.executors.dask import worker as theirs
 from wrenla.executors.dask.admission import Admission
 from wrenla.executors.dask.connection import PATIENCE, Connection
@@ -230,6 +231,12 @@ class Cluster:
             self._wake.set()
             remotes = list(self._remotes.values())
             self._there.notify_all()
+        if self._connection.is_here:  # a finalizer runs in any thread
+            run_apart(self._end, remotes)
+        else:
+            self._end(remotes)
+
+    def _end(self, remotes: Sequence[Remote]) -> None:
         ends = [self._connection.run(remote.address, theirs.end, self.name) for remote in remotes]
         until = time.monotonic() + PATIENCE
         for ended in ends:

@@ -50,6 +50,14 @@ class Connection:
         """The client has lost the scheduler, or has been closed."""
         return bool(self.client.status != "running")
 
+    @property
+    def is_here(self) -> bool:
+        """This is the thread of the client's event loop: whoever waits in it waits for himself."""
+        try:
+            return asyncio.get_running_loop() is self.client.loop.asyncio_loop
+        except RuntimeError:
+            return False
+
     def close(self) -> None:
         """Close the client if it is ours."""
         if self._owned:
