@@ -222,6 +222,20 @@ def test_a_driver_that_is_there_keeps_its_jobs(
     assert list(sites) == ["calls-1"]
 
 
+def test_executors_share_the_memory_for_tiles(sites: dict[str, worker.Site]) -> None:
+    """Each would fill all that there is, and Dask would end the worker."""
+    made: list[worker.Worker] = []
+    for executor in ("calls-1", "calls-2"):
+        site = worker._site(executor)
+        assert site is not None
+        made.append(site._worker())
+        worker._share(1 << 20, made[-1])
+        assert sum(each.cache.limit for each in made) == 1 << 20
+    asyncio.run(worker.end("calls-1"))
+    worker._share(1 << 20, made[1])
+    assert made[1].cache.limit == 1 << 20
+
+
 def test_nobody_waits_for_the_end_of_idle_processes() -> None:
     """`stop` runs in the event loop of the worker, which has other things to do."""
     closing, closed = threading.Event(), threading.Event()

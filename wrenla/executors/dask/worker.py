@@ -19,12 +19,12 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from wrenla.executors.dask.children import Children, undone
+from wrenla.executors.dask.memory import MemoryGate
 from wrenla_handler.calls.failure import packed_failure
 from wrenla_handler.machine import memory_of_this_machine
 from wrenla_handler.tiles.messages import TaskAnswer, TaskOutcome, TaskRequest
@@ -50,9 +50,6 @@ _CHILDREN_IDLE = 60.0
 
 _LOOK = 5.0
 """Seconds between two looks for what nobody needs any more."""
-
-_LONGEST = 3600.0
-"""Seconds that a task waits for the memory of others at most."""
 
 MOST_SEEN = 1 << 14
 """Characters of a small file that are looked at."""
@@ -99,28 +96,6 @@ class Settings(NamedTuple):
     limit: int = 0
     threads: int = 1
     blas: int = 1
-
-
-class MemoryGate:
-    """Admission by memory: tile tasks of all executors in this process share it."""
-
-    def __init__(self) -> None:
-        self._used = 0
-        self._freed = threading.Condition()
-
-    @contextmanager
-    def hold(self, nbytes: int, total: int) -> Iterator[None]:
-        """Wait until some memory is free, out of all that tasks may use; one task alone may always begin."""
-        with self._freed:
-            if not self._freed.wait_for(lambda: not self._used or self._used + nbytes <= total, _LONGEST):
-                raise MemoryError(f"{nbytes >> 20} MiB for a task have not become free in {_LONGEST:g} s")
-            self._used += nbytes
-        try:
-            yield
-        finally:
-            with self._freed:
-                self._used -= nbytes
-                self._freed.notify_all()
 
 
 @dataclass(slots=True, eq=False)
@@ -190,7 +165,7 @@ class Site:
         request = TaskRequest.of(json.loads(text))
         allowed, _, threads, _ = self.settings
         with _gate.hold(request.projected, allowed):
-            worker.cache.resize(max(0, allowed - threads * request.projected))
+            _share(max(0, allowed - threads * request.projected), worker)
             outcomes: list[TaskOutcome] = []
             for task in request.tasks:
                 try:
@@ -252,6 +227,16 @@ def _site(executor: str) -> Site | None:
 def _known(executor: str) -> Site | None:
     with _lock:
         return _sites.get(executor)
+
+
+def _share(nbytes: int, worker: Worker) -> None:
+    """Let the tiles that executors keep here take some memory, each an equal part of it."""
+    with _lock:
+        all_of_them = {site._tiles for site in _sites.values() if site._tiles is not None} | {worker}
+    part = nbytes // len(all_of_them)
+    for each in all_of_them:
+        if each is worker or each.cache.limit > part:
+            each.cache.resize(part)
 
 
 def _reap() -> None:
