@@ -105,7 +105,7 @@ def test_workers_that_come_during_a_run_are_used(one: Any) -> None:
         assert np.array_equal(found, (A @ A).compute(local))
 
 
-@pytest.mark.parametrize("what", ["cholesky", "solve"])
+@pytest.mark.parametrize("what", ["cholesky", pytest.param("solve", marks=pytest.mark.slow)])
 def test_workers_that_retire_during_a_run(what: str, one: Any) -> None:
     scale(one, 2)
     retired: list[Any] = []

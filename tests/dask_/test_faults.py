@@ -110,7 +110,9 @@ def check_calls(found: list[Any], folder: Path, when: str) -> None:
     assert len(runs) == (INPUTS - len(died) if when == "before it is sent" else INPUTS)
 
 
-@pytest.mark.parametrize("when", MOMENTS)
+@pytest.mark.parametrize(
+    "when", [pytest.param(when, marks=() if when == MOMENTS[1] else pytest.mark.slow) for when in MOMENTS]
+)
 def test_idempotent_calls_of_a_worker_that_is_killed(when: str, whole: Any, tmp_path: Path) -> None:
     with fault(whole, tmp_path, KILL, when) as executor:
         assert calls(executor, tmp_path, KILL, when, idempotent=True) == SQUARES
