@@ -123,9 +123,10 @@ def test_ways_to_name_a_cluster(by: str, cluster: Any, client: Any) -> None:
     assert client.status == "running"
 
 
-def test_closing_the_client_first(cluster: Any) -> None:
+@pytest.mark.parametrize("workers", [None, 3])
+def test_closing_the_client_first(workers: int | None, cluster: Any) -> None:
     client = Client(cluster, set_as_default=False)
-    executor = wl.DaskExecutor(client)
+    executor = wl.DaskExecutor(client, workers=workers)
     assert executor.submit(abs, -1).result(20) == 1
     client.close()
     with pytest.raises(wl.errors.NeverStarted, match="client is closed"):

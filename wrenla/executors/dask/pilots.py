@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 from contextlib import suppress
 from typing import Any
@@ -11,6 +12,8 @@ from wrenla.executors.dask.connection import Connection
 from wrenla.executors.dask.remote import Remote
 
 __all__ = ["Pilots"]
+
+logger = logging.getLogger("wrenla.calls")
 
 
 class Pilots:
@@ -73,7 +76,11 @@ class Pilots:
         with self._lock:
             self._more = [pilot for pilot in self._more if not pilot.done()]
             more = 0 if self._closed else more - len(self._more)
-            new = [self._connection.pilot(self._name, "") for _ in range(more)]
+            try:
+                new = [self._connection.pilot(self._name, "") for _ in range(more)]
+            except Exception as error:  # the client is closed: whoever sends something finds that out
+                logger.info("the Dask cluster is not asked for more workers: %r", error)
+                return
             self._more += new
         for pilot in new:
             self._connection.ended(pilot).add_done_callback(functools.partial(_release, pilot))
