@@ -56,7 +56,12 @@ def whole(harmed: Any, tmp_path: Path) -> Iterator[Any]:
         with contextlib.suppress(OSError):
             os.kill(int(pid), signal.SIGKILL)  # what was stopped
     assert until(lambda: pilots(harmed) == []), pilots(harmed)
-    assert [str(path) for path in (tmp_path / "runs").rglob("*") if path.is_file()] == []
+    assert stored(tmp_path) == []
+
+
+def stored(folder: Path) -> list[str]:
+    """What is in the store for temporaries."""
+    return [str(path) for path in (folder / "runs").rglob("*") if path.is_file()]
 
 
 @contextlib.contextmanager
@@ -152,10 +157,12 @@ def test_worker_stopped(what: str, whole: Any, tmp_path: Path) -> None:
         else:
             found = matrix(what, tmp_path, STOP, "while it runs").compute(executor)
             assert np.array_equal(found, undisturbed(what))
+            assert stored(tmp_path) == []
         assert executor.workers == 1
         os.kill(int((tmp_path / "acted").read_text()), signal.SIGCONT)
         assert until(lambda: executor.workers == 2)
         assert executor.submit_many(abs, [-1, -2])[1].result(WAIT) == 2
+        assert until(lambda: not [path for path in stored(tmp_path) if "/c/" in path]), stored(tmp_path)
 
 
 def test_a_driver_that_was_stopped_does_not_take_its_workers_for_dead(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +32,8 @@ class Remote:
         Seconds for which it has work and has not answered, as far as somebody has looked.
     asked : bool
         It has been asked whether it is there, and has not answered yet.
+    late : dict
+        Takes answers to jobs that were given up before, by their names.
     left : bool
         It is not used any more.
     """
@@ -45,6 +47,7 @@ class Remote:
     waiting: dict[str, Future[Any]] = field(default_factory=dict)
     silent: float = 0.0
     asked: bool = False
+    late: dict[str, Callable[[Any], None]] = field(default_factory=dict)
     left: bool = False
     dropped: list[tuple[str, int, int, int]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -57,10 +60,13 @@ class Remote:
         return answer
 
     def settle(self, job: str, answer: Any) -> None:
-        """End a job by its answer, or by an error; what comes second says nothing."""
+        """End a job by its answer, or by an error; what comes second is for `late` only."""
         with self._lock:
             waiting = self.waiting.pop(job, None)
+            late = None if isinstance(answer, BaseException) else self.late.pop(job, None)
         if waiting is None:
+            if late is not None:
+                late(answer)
             return
         if isinstance(answer, BaseException):
             waiting.set_exception(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import time
@@ -226,10 +227,15 @@ class DaskChannel:
         tiles: TileWork = call.arguments
         attempt.started, attempt.worker = time.monotonic(), remote.address
         answer = self._sent(remote, "tasks", (tiles.request.encode(), remote.take_dropped()), [])
+        assert self._job is not None
+        # a worker that is given up may go on, and its tiles come when nobody removes them any more
+        remote.late[self._job[1]] = functools.partial(_clear_up, tiles)
         try:
             found = self._awaited(answer, leave=True)
         except CancelledError:
-            answer.add_done_callback(lambda late: _clear_up(tiles, late))
+            answer.add_done_callback(
+                lambda late: _clear_up(tiles, None if late.exception() else late.result())
+            )
             return [(call, attempt, Outcome(error=Cancelled(f"{call.label}: told to stop while it ran")))]
         except CallError as error:
             return [(call, attempt, Outcome(error=_labelled(error, call)))]
@@ -282,7 +288,7 @@ def _labelled(error: WrenlaError, call: Call) -> WrenlaError:
     return named
 
 
-def _clear_up(tiles: TileWork, late: Future[Any]) -> None:
+def _clear_up(tiles: TileWork, found: Any) -> None:
     """Remove what tasks have written that were left when their run ended."""
-    if late.exception() is None and isinstance(found := late.result(), bytes):
+    if isinstance(found, bytes):
         tiles.clear_up(TaskAnswer.of(json.loads(found)))

@@ -168,6 +168,9 @@ class Site:
             _share(max(0, allowed - threads * request.projected), worker)
             outcomes: list[TaskOutcome] = []
             for task in request.tasks:
+                if self.closed:  # nobody waits for the rest
+                    outcomes.append(None)
+                    continue
                 try:
                     outcomes.append(worker.run(task, request.arrays))
                 except BaseException as error:  # SystemExit must not end a pilot that other tasks need
