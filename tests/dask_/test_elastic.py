@@ -190,6 +190,7 @@ def test_an_adaptive_cluster_grows_and_shrinks() -> None:
                     matrix("cholesky", Path(), 0, "").compute(executor), undisturbed("cholesky")
                 )
                 assert until(lambda: not client.nthreads(), 40), "idle pilots keep no worker"
+                assert until(lambda: not executor._cluster.remotes)
 
 
 # others on the same cluster
