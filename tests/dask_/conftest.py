@@ -14,6 +14,10 @@ import pytest
 import wrenla as wl
 from tests.settings import own_settings_in
 
+Client: Any = distributed.Client
+LocalCluster: Any = distributed.LocalCluster
+"""Without types."""
+
 QUIET = {
     "distributed.worker.memory.terminate": 0.95,
     "distributed.scheduler.worker-ttl": "60s",
@@ -55,7 +59,7 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def client(cluster: Any) -> Iterator[Any]:
-    with distributed.Client(cluster, set_as_default=False) as made:
+    with Client(cluster, set_as_default=False) as made:
         yield made
 
 
@@ -102,3 +106,12 @@ def _in_worker() -> Callable[[], list[str]]:
 
 
 _left = _in_worker()
+
+
+def pilots(client: Any) -> list[str]:
+    """Tasks of ours that the scheduler knows."""
+
+    def known(dask_scheduler: Any) -> list[str]:
+        return [key for key in dask_scheduler.tasks if "wrenla-pilot" in str(key)]
+
+    return list(client.run_on_scheduler(known))

@@ -55,6 +55,7 @@ class Simulation:
 
     def __init__(self, most: int, keeps_limits: bool, keeps_channels: bool, threads: int) -> None:
         self.state = State(most, keeps_limits, keeps_channels)
+        self.ever = most  # since the last time that there were no more
         self.now = 0.0
         self.threads = threads  # that the system has for us
         self.workers: dict[int, Worker] = {}
@@ -125,12 +126,12 @@ class Simulation:
 
     def check(self) -> None:
         state = self.state
-        assert len(state.working) <= state.most
+        self.ever = state.most if len(state.working) <= state.most else min(self.ever, len(state.working))
+        assert len(state.working) <= self.ever
         assert state.idle <= self.workers.keys()
         at_work = [number for number in state.working if self.workers[number].doing == "works"]
         busy = [number for number in at_work if self.workers[number].work]
         assert {state.active[attempt].running[attempt] for attempt in state.active} == set(busy)
-        assert len(busy) <= state.most
         assert all(attempt in call.running for attempt, call in state.active.items())
         for call, record in self.records.items():
             assert set(call.running) == record.running
@@ -232,6 +233,12 @@ class Simulation:
     def shut(self, cancel: bool) -> None:
         rest = self.at_once(self.state.shut(cancel=cancel))
         self.others.append(deque(rest))
+
+    def resize(self, most: int) -> None:
+        self.ever = max(most, len(self.state.working))
+        self.tell(self.state.resized(most))
+        waiting = sum(not call.ended for call in self.state.queue)
+        assert len(self.state.working) >= min(most, waiting) or not self.threads
 
     def hold(self) -> None:
         self.holders.append(Future("outer"))
@@ -396,7 +403,9 @@ def act(sim: Simulation, script: Script, batch: Batch, options: CallOptions) -> 
     choices += [("look", n) for n, worker in sim.workers.items() if worker.doing == "waits" and worker.timed]
     choices += [("grace", which) for which in range(len(sim.graces))]
     choices += [("let go", 0)] if sim.holders else [("hold", 0)] * (not state.closed)
-    choices += [("withdraw", 0), ("stop", 0), ("stop one", 0), ("shut", 0)] if script.rarely() else []
+    choices += (
+        [("withdraw", 0), ("stop", 0), ("stop one", 0), ("shut", 0), ("resize", 0)] if script.rarely() else []
+    )
     what, which = script.pick(choices)
     waiting = [call for call in sim.records if not call.future.done()]
     match what:
@@ -414,6 +423,8 @@ def act(sim: Simulation, script: Script, batch: Batch, options: CallOptions) -> 
             sim.tell(state.grace_over(sim.graces.pop(which)))
         case "hold":
             sim.hold()
+        case "resize":
+            sim.resize(script.pick([1, 2, 3, 4]))
         case "let go":
             sim.tell(state.let_go(sim.holders.pop()))
         case "withdraw":
@@ -495,4 +506,67 @@ def test_of_a_call_and_its_copy_one_counts(keeps_limits: bool, numbers: list[int
         while True:
             act(sim, script, batch, options)
             sim.check()
+    sim.finish()
+
+
+def idle(sim: Simulation) -> int:
+    return sum(worker.doing == "waits" for worker in sim.workers.values())
+
+
+def settle(sim: Simulation) -> None:
+    """Let everything happen that happens by itself, but no call end."""
+    for _ in range(1000):
+        moves = [move for move in sim.moves() if move[0] != "works"]
+        if not moves:
+            return
+        sim.move(*moves[0])
+        sim.check()
+
+
+def test_more_workers_take_what_waits() -> None:
+    sim = Simulation(1, keeps_limits=True, keeps_channels=True, threads=1000)
+    for _ in range(5):
+        sim.submit(CallOptions(idempotent=True), None, held=False, chunk=False)
+    settle(sim)
+    assert len(sim.state.active) == 1
+    sim.resize(3)
+    settle(sim)
+    assert (len(sim.state.active), len(sim.state.queue)) == (3, 2)
+    sim.finish()
+
+
+def test_fewer_workers_end_with_their_calls() -> None:
+    sim = Simulation(3, keeps_limits=True, keeps_channels=True, threads=1000)
+    for _ in range(6):
+        sim.submit(CallOptions(idempotent=True), None, held=False, chunk=False)
+    settle(sim)
+    sim.resize(1)
+    settle(sim)
+    assert len(sim.state.active) == 3, "what has begun goes on"
+    for number in list(sim.workers)[:2]:
+        sim.answer(number, Outcome(value=1))
+    settle(sim)
+    assert (len(sim.state.active), len(sim.state.working), len(sim.state.queue)) == (1, 1, 3)
+    sim.finish()
+
+
+def test_idle_workers_leave_where_there_are_fewer_and_come_back() -> None:
+    sim = Simulation(3, keeps_limits=True, keeps_channels=True, threads=1000)
+    for _ in range(3):
+        sim.submit(CallOptions(), None, held=False, chunk=False)
+    settle(sim)
+    for number in list(sim.workers):
+        sim.answer(number, Outcome(value=1))
+    settle(sim)
+    assert idle(sim) == 3
+    sim.resize(1)
+    settle(sim)
+    assert (idle(sim), len(sim.state.working)) == (1, 1)
+    sim.resize(2)
+    settle(sim)
+    assert len(sim.state.working) == 1, "nobody begins where nothing waits"
+    for _ in range(2):
+        sim.submit(CallOptions(), None, held=False, chunk=False)
+    settle(sim)
+    assert len(sim.state.active) == 2
     sim.finish()

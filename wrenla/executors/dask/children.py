@@ -144,10 +144,12 @@ class Children:
 
     def end_idle(self, seconds: float) -> None:
         """End processes that have had nothing to do for so long."""
+        ended: list[Child] = []
         with self._lock:
             while self._idle and time.monotonic() - self._idle[0][1] > seconds:
-                child, _ = self._idle.popleft()
-                child.close()
+                ended.append(self._idle.popleft()[0])
+        for child in ended:  # it takes a while, and `stop` must not wait for that in the event loop
+            child.close()
 
     def close(self) -> None:
         """End all processes."""

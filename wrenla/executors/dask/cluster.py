@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import functools
 import itertools
-import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
-from wrenla.errors import CallError, Lost, NeverStarted, OutOfMemory, ServiceError, VersionError, WorkerDied
+from wrenla.errors import Lost, NeverStarted, ServiceError, VersionError, WorkerDied
+from wrenla.executors.calls.timer import run_apart
 from wrenla.executors.dask import worker as theirs
+from wrenla.executors.dask.admission import Admission
 from wrenla.executors.dask.connection import PATIENCE, Connection
 from wrenla.executors.dask.folders import SharedFolders
 from wrenla.executors.dask.pilots import Pilots
 from wrenla.executors.dask.remote import Remote
-from wrenla.executors.transport.versions import differences
 
 __all__ = ["Cluster"]
-
-logger = logging.getLogger("wrenla.calls")
 
 _LOOK, _LOOK_IDLE = 0.5, 5.0
 """Seconds between two looks at the workers, while some have work and while none has."""
@@ -60,25 +59,24 @@ class Cluster:
         self.name = name
         self.changed: Callable[[int], None] = lambda slots: None
         self._most = most
-        self._allowed = allowed
         self._blas = blas
         self._remotes: dict[str, Remote] = {}
-        self._refused: dict[str, str] = {}
         self.folders = SharedFolders(connection, lambda: [remote.address for remote in self.remotes])
+        self._admission = Admission(connection, name, self.folders, allowed)
         self._pilots = Pilots(connection, name)
-        self._broken: list[tuple[float, Remote, str, BaseException]] = []
+        self._broken: deque[tuple[float, Remote, str, BaseException]] = deque()
         self._number = itertools.count()
         self._holders = 0
         self._there = threading.Condition()
         self._looking = threading.Lock()
-        self._answers = time.monotonic()
+        self._answers = self._looked = time.monotonic()
         self._wake, self._ended = threading.Event(), threading.Event()
         self._monitor = threading.Thread(None, self._watch, f"{name}-monitor", daemon=True)
         try:
             self.look()
-            if not self._remotes and not (self._refused or most):
+            if not self._remotes and not (self._admission.has_refused or most):
                 self._wait_for_one()
-            if not self._remotes and (self._refused or not most):
+            if not self._remotes and (self._admission.has_refused or not most):
                 raise self._none()
         except BaseException:
             self._connection.close()
@@ -118,21 +116,24 @@ class Cluster:
         with self._looking:
             self._look()
 
+    def _look_again(self) -> None:
+        """Find out who has left since the last look, which may be seconds ago."""
+        with self._looking, suppress(ServiceError):  # whoever sends something finds out that it is gone
+            if time.monotonic() - self._answers > _LOOK and not self._connection.broken:
+                self._look()
+
     def _look(self) -> None:
         threads = self._connection.threads()
         self._answers = time.monotonic()
-        known = self._remotes.keys() | self._refused.keys()
-        new = {address: n for address, n in threads.items() if address not in known}
-        greeted = self._greeted(new) if new else {}
+        new = self._admission.admitted(threads, [remote.address for remote in self.remotes])
         before = self.slots
         with self._there:
             gone = [self._remotes.pop(address) for address in self._remotes.keys() - threads.keys()]
-            for address in self._refused.keys() - threads.keys():
-                del self._refused[address]
-            self._remotes |= greeted
+            self._remotes |= new
             self._share(threads)
             self._there.notify_all()
         for remote in gone:
+            self._admission.give_up(remote.address)
             self._lost(remote)
         if self.slots != before:
             self.changed(self.slots)
@@ -151,6 +152,7 @@ class Cluster:
         if until is not None:
             give_up = min(give_up, until)
         while True:
+            self._look_again()
             self._pilots.want(0 if self._most is None else self._most - self._threads)
             with self._there:
                 usable = [remote for remote in self._remotes.values() if remote.threads]
@@ -158,7 +160,7 @@ class Cluster:
                     remote = min(usable, key=lambda remote: (remote.load / remote.threads, remote.load))
                     remote.load += 1
                     return remote
-                if self._refused and not self._remotes:
+                if self._admission.has_refused and not self._remotes:
                     raise self._none()
                 if told.is_set() or self._ended.is_set() or time.monotonic() > give_up:
                     raise NeverStarted(str(self._none()))
@@ -187,11 +189,15 @@ class Cluster:
         ):  # looked at after `expect`, for `_lost` to find it
             remote.settle(job, NeverStarted(f"the Dask worker {remote.address} has left"))
         else:
+            try:
+                self._pilots.keep(remote)  # first: without pilots nobody would do what is sent
+            except Exception as error:
+                remote.settle(job, NeverStarted(f"Dask takes no task for {remote.address}: {error}"))
+                return job, answer
             settings = theirs.Settings(remote.allowed, remote.limit, remote.threads, self._blas)
             asked = (self.name, remote.facts["process"], job, kind, payload, settings)
             sent = self._connection.run(remote.address, theirs.ask, *asked)
             sent.add_done_callback(lambda sent: self._answered(remote, job, sent))
-            self._pilots.keep(remote)
         return job, answer
 
     def tell(self, remote: Remote, function: Callable[..., Any], *args: Any) -> None:
@@ -225,6 +231,12 @@ class Cluster:
             self._wake.set()
             remotes = list(self._remotes.values())
             self._there.notify_all()
+        if self._connection.is_here:  # a finalizer runs in any thread
+            run_apart(self._end, remotes)
+        else:
+            self._end(remotes)
+
+    def _end(self, remotes: Sequence[Remote]) -> None:
         ends = [self._connection.run(remote.address, theirs.end, self.name) for remote in remotes]
         until = time.monotonic() + PATIENCE
         for ended in ends:
@@ -253,34 +265,6 @@ class Cluster:
     def _is_busy(self) -> bool:
         return not self._remotes or bool(self._broken) or any(remote.waiting for remote in self.remotes)
 
-    def _greeted(self, threads: Mapping[str, int]) -> dict[str, Remote]:
-        """Compare new workers with this side, and return those that can be used."""
-        asked = {address: self._connection.run(address, theirs.greet) for address in threads}
-        found, until = {}, time.monotonic() + PATIENCE
-        for address, answer in asked.items():
-            try:
-                facts = answer.result(max(0.0, until - time.monotonic()))
-            except (ImportError, AttributeError) as error:
-                self._refuse(address, f"wrenla is not installed there, or another version of it ({error})")
-            except Exception as error:
-                logger.info("the Dask worker %s does not answer yet: %r", address, error)
-            else:
-                limit = int(facts["limit"])
-                allowed = self._allowed or (limit or int(facts["memory"])) // 2
-                remote = Remote(address, facts, threads[address], allowed, limit)
-                if different := differences(facts):
-                    self._refuse(address, "; ".join(different))
-                elif unseen := self.folders.unseen_by(address):
-                    self._refuse(address, f"it does not see {unseen}, which is in use")
-                else:
-                    found[address] = remote
-        return found
-
-    def _refuse(self, address: str, why: str) -> None:
-        logger.warning("the Dask worker %s is not used: %s", address, why)
-        with self._there:
-            self._refused[address] = why
-
     def _share(self, threads: Mapping[str, int]) -> None:
         """Deal out the threads that may be used, one of each worker at a time."""
         left = self._most if self._most is not None else sum(threads.values())
@@ -297,63 +281,54 @@ class Cluster:
     def _wait_for_one(self) -> None:
         """Wait a little for the first worker: clusters start them one by one."""
         until = time.monotonic() + PATIENCE
-        while not (self._remotes or self._refused) and time.monotonic() < until:
+        while not (self._remotes or self._admission.has_refused) and time.monotonic() < until:
             time.sleep(_LOOK)
             self.look()
 
     def _none(self) -> VersionError | ServiceError:
         """Return the error where there is no worker."""
-        if self._refused and not self._remotes:
-            words = "; ".join(f"{address}: {why}" for address, why in sorted(self._refused.items())[:3])
-            return VersionError(
-                f"no worker of the Dask cluster {self.address} can be used: {words}. Install there what is "
-                "installed here (pip freeze), and start the workers again"
-            )
-        return ServiceError(
-            f"the Dask cluster {self.address} has no workers: start some (cluster.scale(4), or dask worker "
-            "ADDRESS), or name how many are wanted where a cluster grows (workers=4)"
-        )
+        return self._admission.none(self.address)
 
     def _ask_silent_ones(self) -> None:
         """Give up workers that have work and do not answer."""
+        # looked at, not by the clock: if this process was stopped (Ctrl-Z), they may have answered meanwhile
         now = time.monotonic()
+        passed, self._looked = min(now - self._looked, _LOOK_IDLE), now
         for remote in self.remotes:
-            if not remote.waiting:
-                remote.heard = now
-            elif now - remote.heard > _UNRESPONSIVE:
+            remote.silent = remote.silent + passed if remote.waiting else 0.0
+            if remote.asked and remote.silent > _UNRESPONSIVE:
                 why = WorkerDied(
                     f"the Dask worker {remote.address} has not answered for {_UNRESPONSIVE:g} s while it had "
                     "the call: its machine may be overloaded, or the process stopped"
                 )
-                with self._there:
+                with self._there:  # it is greeted again, and comes back if it answers
                     self._remotes.pop(remote.address, None)
-                    self._refused[remote.address] = "it does not answer"
+                self._admission.give_up(remote.address)
                 remote.fail(why)
+                self._pilots.drop(remote)
                 self.changed(self.slots)
-            elif not remote.asked and now - remote.heard > _PULSE:
+            elif not remote.asked and remote.silent > _PULSE:
                 remote.asked = True
-                pulse = self._connection.run(remote.address, theirs.pulse)
+                pulse = self._connection.run(remote.address, theirs.pulse, self.name)
                 pulse.add_done_callback(functools.partial(self._heard, remote))
 
     def _heard(self, remote: Remote, pulse: Future[Any]) -> None:
         remote.asked = False
         if pulse.exception() is None:
-            remote.heard = time.monotonic()
+            remote.silent = 0.0
 
     def _lost(self, remote: Remote) -> None:
         """End what a worker had that has left."""
-        if not remote.waiting:
-            return
-        if self._connection.ran_out_of_memory(remote.address):
-            error: CallError = OutOfMemory(
-                f"Dask has ended the worker {remote.address} as it used more than its memory limit while it "
-                "had the call: give workers more memory (memory_limit=), or do less in one call"
-            )
-        else:
-            error = WorkerDied(
-                f"the Dask worker {remote.address} ended while it had the call: its own log says why"
-            )
-        remote.fail(error)
+        if remote.waiting:
+            why = "its own log says why"
+            if self._connection.ran_out_of_memory(remote.address):
+                why = (
+                    "Dask has ended it as it used more than its memory limit: let tile tasks use less of it "
+                    "(allowed_mem=), or give workers more (memory_limit=)"
+                )
+            # not OutOfMemory: no task needs more than its plan says, and the process of a call counts alone
+            remote.fail(WorkerDied(f"the Dask worker {remote.address} ended while it had the call: {why}"))
+        self._pilots.drop(remote)
 
     def _without_scheduler(self, error: Exception) -> None:
         """End all if the scheduler is gone; one that is busy may take a while."""
@@ -370,7 +345,7 @@ class Cluster:
     def _answered(self, remote: Remote, job: str, sent: Future[Any]) -> None:
         error = sent.exception()
         if error is None:
-            remote.heard = time.monotonic()
+            remote.silent = 0.0
             remote.settle(job, sent.result())
         elif isinstance(error, OSError | TimeoutError) and not self._ended.is_set():
             # the next look finds out who is gone, the worker or the scheduler
@@ -381,8 +356,8 @@ class Cluster:
 
     def _settle_broken(self) -> None:
         """End what was sent over connections that broke, but that of workers that are there all the same."""
-        left, self._broken = self._broken, []
-        for when, remote, job, error in left:
+        for _ in range(len(self._broken)):  # others come meanwhile
+            when, remote, job, error = self._broken.popleft()
             if time.monotonic() - when > _LOOK:
                 remote.settle(job, _broke(remote, error))
             elif job in remote.waiting:

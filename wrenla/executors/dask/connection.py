@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -49,6 +50,14 @@ class Connection:
         """The client has lost the scheduler, or has been closed."""
         return bool(self.client.status != "running")
 
+    @property
+    def is_here(self) -> bool:
+        """This is the thread of the client's event loop: whoever waits in it waits for himself."""
+        try:
+            return asyncio.get_running_loop() is self.client.loop.asyncio_loop
+        except RuntimeError:
+            return False
+
     def close(self) -> None:
         """Close the client if it is ours."""
         if self._owned:
@@ -78,6 +87,18 @@ class Connection:
             pure=False,
             retries=0,
         )
+
+    def ended(self, pilot: Any) -> Future[Any]:
+        """Return a future of the end of a pilot, whatever that is.
+
+        Dask's `add_done_callback` begins a thread, which it cannot when the interpreter ends.
+        """
+
+        async def over() -> None:
+            with suppress(Exception, asyncio.CancelledError):
+                await pilot
+
+        return self.soon(over)
 
     def run(self, address: str, function: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run a coroutine function in the event loop of a worker; return a future of what it returns."""

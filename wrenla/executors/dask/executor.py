@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 import uuid
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +38,9 @@ from wrenla_handler.tiles.task import Task
 from wrenla_handler.tiles.worker import Report, Worker, cache_key
 
 __all__ = ["DaskExecutor"]
+
+_PORT = 8786
+"""Of schedulers, where the address has none."""
 
 _ARGUMENTS = ("client_or_address", "allowed_mem", "workers", "blas_threads", "logs")
 
@@ -142,6 +147,7 @@ class DaskExecutor(Executor):
         self._inside = threading.local()
         self._lock = threading.Lock()
         self._cluster.changed = _Resize(self._calls, self._tiles)
+        self._cluster.changed(self.workers)  # some may have come meanwhile
         self._finalizer = weakref.finalize(self, let_go, self._calls, self._home, self._tiles)
         self._finalizer.atexit = False
         ended_at_exit(self._tiles)
@@ -267,6 +273,12 @@ def _connected(given: Any) -> Connection:
         import distributed
     except ImportError:
         raise ImportError("wl.DaskExecutor needs Dask: pip install 'wrenla[distributed]'") from None
+    if _holds_a_thread(distributed):
+        raise ValueError(
+            "this is a task of Dask's, and would wait for others while it holds its thread: with "
+            "distributed.worker_client() as client: wl.DaskExecutor(client); or compute here, by "
+            "wl.LocalExecutor(1)"
+        )
     if given is None:
         given = _current(distributed)
     if isinstance(given, distributed.Client):
@@ -285,6 +297,7 @@ def _connected(given: Any) -> Connection:
             "or None for the client that is the current one"
         )
     try:
+        _hear(distributed, address)
         make: Any = distributed.Client  # has no types
         client = make(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
@@ -295,17 +308,39 @@ def _connected(given: Any) -> Connection:
     return Connection(client, owned=True)
 
 
-def _current(distributed: Any) -> Any:
+def _hear(distributed: Any, address: str) -> None:
+    """Wait for the first byte of a scheduler: it speaks first, and Dask's client would wait for ever.
+
+    Raises OSError or ValueError if there is none: of a client that fails a thread stays.
+    """
+    scheme, place = distributed.comm.parse_address(address)
+    distributed.comm.registry.get_backend(scheme)
+    if scheme != "tcp":
+        return
+    place, until = distributed.comm.parse_host_port(place, _PORT), time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection = socket.create_connection(place, PATIENCE)
+            break
+        except OSError:
+            if time.monotonic() > until:  # it may be just about to start
+                raise
+            time.sleep(0.1)
+    with connection:
+        if not connection.recv(1):
+            raise OSError("whoever is there says nothing")
+
+
+def _holds_a_thread(distributed: Any) -> bool:
+    """Tell whether this is a task of Dask's that has not let others have its thread (`secede`)."""
     try:
-        worker = distributed.get_worker()
-    except ValueError:  # this is no task of Dask's
-        worker = None
-    if worker is not None:
-        raise ValueError(
-            "this is a task of Dask's, and would wait for others while it holds its thread: with "
-            "distributed.worker_client() as client: wl.DaskExecutor(client); or compute here, by "
-            "wl.LocalExecutor(1)"
-        )
+        distributed.get_worker()
+    except ValueError:
+        return False
+    return bool(getattr(distributed.threadpoolexecutor.thread_state, "proceed", False))
+
+
+def _current(distributed: Any) -> Any:
     try:
         return distributed.default_client()
     except ValueError:

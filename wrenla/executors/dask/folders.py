@@ -14,6 +14,7 @@ from wrenla.executors.dask import worker as theirs
 from wrenla.executors.dask.connection import PATIENCE, Connection
 from wrenla_handler.stores.base import Reach
 from wrenla_handler.stores.urls import folder_of, open_store, reach_of
+from wrenla_handler.tiles.layout import METADATA_KEY
 
 __all__ = ["SharedFolders"]
 
@@ -61,14 +62,17 @@ class SharedFolders:
         return seen
 
     def _look(self, folder: str, addresses: Sequence[str]) -> bool:
-        """Put a token where there is a folder, next to a matrix that may be read-only for us, or above it."""
+        """Put a token where there is a folder, or above it; one that is read-only has a matrix that tells."""
         name, token = f".wrenla-token-{uuid.uuid4().hex}", uuid.uuid4().hex
         while not os.path.isdir(folder) and folder != os.path.dirname(folder):
             folder = os.path.dirname(folder)  # what is made below it later is seen as it is
         path = os.path.join(folder, name)
         try:
-            with open(path, "x") as file:
-                file.write(token)
+            try:
+                with open(path, "x") as file:
+                    file.write(token)
+            except OSError:
+                path, token = os.path.join(folder, METADATA_KEY), _described(folder)
             asked = [self._connection.run(address, theirs.see, path) for address in addresses]
             until = time.monotonic() + PATIENCE
             return all(answer.result(max(0.0, until - time.monotonic())) == token for answer in asked)
@@ -77,4 +81,10 @@ class SharedFolders:
             return False
         finally:
             with suppress(OSError):
-                os.remove(path)
+                os.remove(os.path.join(folder, name))
+
+
+def _described(folder: str) -> str:
+    """Return the description of a stored matrix, which names its own writing: no other one has it."""
+    with open(os.path.join(folder, METADATA_KEY)) as file:
+        return file.read(theirs.MOST_SEEN)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,8 +28,14 @@ class Remote:
         Bytes of memory that Dask allows it; 0: no limit.
     load : int
         Jobs that it has.
-    heard : float
-        When it has answered the last time, on the clock of `time.monotonic`.
+    silent : float
+        Seconds for which it has work and has not answered, as far as somebody has looked.
+    asked : bool
+        It has been asked whether it is there, and has not answered yet.
+    late : dict
+        Takes answers to jobs that were given up before, by their names.
+    left : bool
+        It is not used any more.
     """
 
     address: str
@@ -40,8 +45,10 @@ class Remote:
     limit: int
     load: int = 0
     waiting: dict[str, Future[Any]] = field(default_factory=dict)
-    heard: float = field(default_factory=time.monotonic)
+    silent: float = 0.0
     asked: bool = False
+    late: dict[str, Callable[[Any], None]] = field(default_factory=dict)
+    left: bool = False
     dropped: list[tuple[str, int, int, int]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -53,10 +60,13 @@ class Remote:
         return answer
 
     def settle(self, job: str, answer: Any) -> None:
-        """End a job by its answer, or by an error; what comes second says nothing."""
+        """End a job by its answer, or by an error; what comes second is for `late` only."""
         with self._lock:
             waiting = self.waiting.pop(job, None)
+            late = None if isinstance(answer, BaseException) else self.late.pop(job, None)
         if waiting is None:
+            if late is not None:
+                late(answer)
             return
         if isinstance(answer, BaseException):
             waiting.set_exception(answer)

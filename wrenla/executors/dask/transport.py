@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import time
@@ -10,7 +11,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from wrenla import errors
-from wrenla.errors import CallError, Cancelled, Lost, NeverStarted, OutOfMemory, WrenlaError
+from wrenla.errors import CallError, Cancelled, Lost, NeverStarted, WrenlaError
 from wrenla.executors.calls.call import Call, Ended, Outcome, Work
 from wrenla.executors.calls.future import Attempt
 from wrenla.executors.dask import worker as theirs
@@ -50,6 +51,7 @@ class DaskTransport(RemoteTransport):
     def __init__(self, scratch: ScratchSpace, cluster: Cluster) -> None:
         super().__init__(scratch)
         self.cluster = cluster.hold()
+        self._closed, self._closing = False, threading.Lock()
 
     def explain(self, error: BaseException) -> None:
         explain_import(error, "process")
@@ -63,6 +65,10 @@ class DaskTransport(RemoteTransport):
 
     def close(self) -> None:
         """Remove what is stored, and end what is on the workers if nobody else uses them."""
+        with self._closing:  # a dispatcher may say so more than once
+            closed, self._closed = self._closed, True
+        if closed:
+            return
         try:
             self.scratch.close()
         finally:
@@ -167,13 +173,13 @@ class DaskChannel:
             remote, "calls", (texts, first.options.timeout, left), [(r.id, r.attempt) for r in requests]
         )
         try:
-            answers = self._awaited(answer)
+            answers = self._awaited(answer, due=first.due)
         except CallError as error:
             for call, attempt in work:
                 self._transport.scratch.free_results(call.future.id, attempt.number)
             return [(call, attempt, Outcome(error=_labelled(error, call))) for call, attempt in work]
-        if not isinstance(answers, list):  # a pair: why nothing was done
-            why = NeverStarted(str(answers[1]))
+        if not isinstance(answers, list):
+            why = _not_done(answers)
             return [(call, attempt, Outcome(error=_labelled(why, call))) for call, attempt in work]
         return [
             (call, attempt, self._read(Answer(*found), request, call, attempt, remote))
@@ -197,12 +203,14 @@ class DaskChannel:
                 self._known = call.function.name
                 self._seconds += 0.2 * (response.seconds - self._seconds)
                 outcome = self._transport.read(response, call)
+                outcome.worker = attempt.worker
                 outcome.sent = size(request.function) + size(request.arguments)
                 return outcome
             case "undone":
                 return None
             case "told":
-                return _untold(call)
+                late = call.due is not None and not self._told.is_set()
+                return Outcome(error=call.never_started()) if late else _untold(call)
             case "unstarted":
                 return Outcome(error=NeverStarted(f"{call.label}: on {remote.address}: {words}"))
             case "late":
@@ -219,15 +227,20 @@ class DaskChannel:
         tiles: TileWork = call.arguments
         attempt.started, attempt.worker = time.monotonic(), remote.address
         answer = self._sent(remote, "tasks", (tiles.request.encode(), remote.take_dropped()), [])
+        assert self._job is not None
+        # a worker that is given up may go on, and its tiles come when nobody removes them any more
+        remote.late[self._job[1]] = functools.partial(_clear_up, tiles)
         try:
             found = self._awaited(answer, leave=True)
         except CancelledError:
-            answer.add_done_callback(lambda late: _clear_up(tiles, late))
+            answer.add_done_callback(
+                lambda late: _clear_up(tiles, None if late.exception() else late.result())
+            )
             return [(call, attempt, Outcome(error=Cancelled(f"{call.label}: told to stop while it ran")))]
         except CallError as error:
-            return [(call, attempt, Outcome(error=_labelled(_repeatable(error), call)))]
+            return [(call, attempt, Outcome(error=_labelled(error, call)))]
         if not isinstance(found, bytes):
-            return [(call, attempt, Outcome(error=NeverStarted(f"{call.label}: {found[1]}")))]
+            return [(call, attempt, Outcome(error=_labelled(_not_done(found), call)))]
         answered = TaskAnswer.of(json.loads(found))
         if len(answered.outcomes) != len(tiles.request.tasks):
             raise Lost(f"{len(answered.outcomes)} outcomes of {len(tiles.request.tasks)} tasks")
@@ -235,15 +248,19 @@ class DaskChannel:
             tiles.clear_up(answered)
         return [(call, attempt, Outcome(answered.outcomes, worker=remote.address))]
 
-    def _awaited(self, answer: Future[Any], *, leave: bool = False) -> Any:
+    def _awaited(self, answer: Future[Any], *, leave: bool = False, due: float | None = None) -> Any:
         """Return the answer of a worker; whoever has told it to stop waits a while for that.
 
-        The cluster ends every answer: it looks after the workers. Raises CancelledError if it is to be left.
+        The cluster ends every answer: it looks after the workers. What no thread of Dask's has begun when it
+        is due is taken back; what has begun the worker ends. Raises CancelledError if it is to be left.
         """
         ended = threading.Event()
         answer.add_done_callback(lambda _: ended.set())
         until: float | None = None
         while not ended.wait(0.2 if until is None else max(0.0, min(0.2, until - time.monotonic()))):
+            if due is not None and time.monotonic() >= due and self._job is not None:
+                due = None
+                self._cluster.tell(self._job[0], theirs.take_back, *self._job[1:])
             if not self._told.is_set():
                 continue
             if leave:
@@ -258,9 +275,10 @@ def _untold(call: Call) -> Outcome:
     return Outcome(error=Cancelled(f"{call.label}: told to stop before it began"))
 
 
-def _repeatable(error: CallError) -> CallError:
-    """Return the error of a tile task whose worker is gone: it needs no more memory than the plan says."""
-    return errors.WorkerDied(str(error)) if isinstance(error, OutOfMemory) else error
+def _not_done(answer: Sequence[str]) -> CallError:
+    """Return the error for the pair that a worker answers that has not done a job, or does not know."""
+    what, why = answer
+    return NeverStarted(why) if what == "gone" else Lost(f"{why}; whether it ran is not known")
 
 
 def _labelled(error: WrenlaError, call: Call) -> WrenlaError:
@@ -270,7 +288,7 @@ def _labelled(error: WrenlaError, call: Call) -> WrenlaError:
     return named
 
 
-def _clear_up(tiles: TileWork, late: Future[Any]) -> None:
+def _clear_up(tiles: TileWork, found: Any) -> None:
     """Remove what tasks have written that were left when their run ended."""
-    if late.exception() is None and isinstance(found := late.result(), bytes):
+    if isinstance(found, bytes):
         tiles.clear_up(TaskAnswer.of(json.loads(found)))

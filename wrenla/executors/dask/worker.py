@@ -19,12 +19,12 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from wrenla.executors.dask.children import Children, undone
+from wrenla.executors.dask.memory import MemoryGate
 from wrenla_handler.calls.failure import packed_failure
 from wrenla_handler.machine import memory_of_this_machine
 from wrenla_handler.tiles.messages import TaskAnswer, TaskOutcome, TaskRequest
@@ -32,7 +32,7 @@ from wrenla_handler.tiles.worker import Worker
 from wrenla_handler.versions import versions
 from wrenla_kernels import blas_threads, scipy_blas_info
 
-__all__ = ["Settings", "ask", "end", "forget", "greet", "pilot", "pulse", "see", "stop"]
+__all__ = ["Settings", "ask", "end", "forget", "greet", "pilot", "pulse", "see", "stop", "take_back"]
 
 logger = logging.getLogger("wrenla.worker")
 
@@ -51,8 +51,8 @@ _CHILDREN_IDLE = 60.0
 _LOOK = 5.0
 """Seconds between two looks for what nobody needs any more."""
 
-_LONGEST = 3600.0
-"""Seconds that a task waits for the memory of others at most."""
+MOST_SEEN = 1 << 14
+"""Characters of a small file that are looked at."""
 
 _READERS = 4
 """Threads of a process that read tiles ahead."""
@@ -98,28 +98,6 @@ class Settings(NamedTuple):
     blas: int = 1
 
 
-class MemoryGate:
-    """Admission by memory: tile tasks of all executors in this process share it."""
-
-    def __init__(self) -> None:
-        self._used = 0
-        self._freed = threading.Condition()
-
-    @contextmanager
-    def hold(self, nbytes: int, total: int) -> Iterator[None]:
-        """Wait until some memory is free, out of all that tasks may use; one task alone may always begin."""
-        with self._freed:
-            if not self._freed.wait_for(lambda: not self._used or self._used + nbytes <= total, _LONGEST):
-                raise MemoryError(f"{nbytes >> 20} MiB for a task have not become free in {_LONGEST:g} s")
-            self._used += nbytes
-        try:
-            yield
-        finally:
-            with self._freed:
-                self._used -= nbytes
-                self._freed.notify_all()
-
-
 @dataclass(slots=True, eq=False)
 class Site:
     """Things of one executor in this worker process, and its share of the memory."""
@@ -137,9 +115,12 @@ class Site:
     def put(self, job: Job) -> None:
         """Hand a job to the next pilot that is free."""
         with self.came:
-            self.heard = time.monotonic()
-            self.jobs.append(job)
-            self.came.notify()
+            if not self.closed:
+                self.heard = time.monotonic()
+                self.jobs.append(job)
+                self.came.notify()
+                return
+        job.done(("gone", "the executor has been shut down"))
 
     def take_back(self, name: str) -> Job | None:
         """Return a job that has not begun, and forget it."""
@@ -159,9 +140,9 @@ class Site:
             while (job := self._next(idle, until)) is not None:
                 try:
                     answer = job.work()
-                except Exception as error:  # ours: whoever waits must be told all the same
+                except BaseException as error:  # whoever waits must be told all the same
                     logger.exception("a job of a driver")
-                    answer = ("failed", f"{type(error).__name__}: {error}")
+                    answer = ("lost", f"{type(error).__name__}: {error}")
                 job.done(answer)
                 del job
         finally:
@@ -184,12 +165,15 @@ class Site:
         request = TaskRequest.of(json.loads(text))
         allowed, _, threads, _ = self.settings
         with _gate.hold(request.projected, allowed):
-            worker.cache.resize(max(0, allowed - threads * request.projected))
+            _share(max(0, allowed - threads * request.projected), worker)
             outcomes: list[TaskOutcome] = []
             for task in request.tasks:
+                if self.closed:  # nobody waits for the rest
+                    outcomes.append(None)
+                    continue
                 try:
                     outcomes.append(worker.run(task, request.arrays))
-                except Exception as error:
+                except BaseException as error:  # SystemExit must not end a pilot that other tasks need
                     outcomes.append(packed_failure(error))
         return TaskAnswer(outcomes, f"Dask worker, process {os.getpid()}").encode()
 
@@ -207,7 +191,7 @@ class Site:
             left, self.jobs = list(self.jobs), deque()
             self.came.notify_all()
         for job in left:
-            job.done(("failed", "the executor has been shut down"))
+            job.done(("gone", "the executor has been shut down"))
         self.children.close()
         if self._tiles is not None:
             self._tiles.close()
@@ -222,21 +206,40 @@ class Site:
 
 
 _sites: dict[str, Site] = {}
+_over: deque[str] = deque(maxlen=1000)  # executors that have ended: of some a pilot is still on its way
 _lock = threading.Lock()
 _gate = MemoryGate()
 _process = f"{os.getpid()}-{uuid.uuid4().hex}"
 _reaper: threading.Thread | None = None
 
 
-def _site(executor: str) -> Site:
+def _site(executor: str) -> Site | None:
+    """Return what an executor has here, None if that has ended."""
     global _reaper
     with _lock:
+        if executor in _over:
+            return None
         if executor not in _sites:
             _sites[executor] = Site()
-            if _reaper is None:
+            if _reaper is None or not _reaper.is_alive():
                 _reaper = threading.Thread(None, _reap, "wrenla-reaper", daemon=True)
                 _reaper.start()
         return _sites[executor]
+
+
+def _known(executor: str) -> Site | None:
+    with _lock:
+        return _sites.get(executor)
+
+
+def _share(nbytes: int, worker: Worker) -> None:
+    """Let the tiles that executors keep here take some memory, each an equal part of it."""
+    with _lock:
+        all_of_them = {site._tiles for site in _sites.values() if site._tiles is not None} | {worker}
+    part = nbytes // len(all_of_them)
+    for each in all_of_them:
+        if each is worker or each.cache.limit > part:
+            each.cache.resize(part)
 
 
 def _reap() -> None:
@@ -246,11 +249,8 @@ def _reap() -> None:
         time.sleep(_LOOK)
         now = time.monotonic()
         with _lock:
-            left = [
-                name
-                for name, site in _sites.items()
-                if not (site.pilots or site.jobs) and now - site.heard > _LEFT
-            ]
+            # whatever they have to do: a driver that waits for something says so (`pulse`)
+            left = [name for name, site in _sites.items() if now - site.heard > _LEFT]
             gone = [_sites.pop(name) for name in left]
             sites = list(_sites.values())
             if not sites:
@@ -266,8 +266,12 @@ def _reap() -> None:
 # what the driver asks for; each runs in the worker's event loop, and must not take long there
 
 
-async def greet(dask_worker: Any = None) -> dict[str, Any]:
-    """Say what this worker is: versions, BLAS, and the memory that it may use, by Dask and by the machine."""
+async def greet(executor: str, dask_worker: Any = None) -> dict[str, Any]:
+    """Say what this worker is: versions, BLAS, and the memory that it may use, by Dask and by the machine.
+
+    What the executor has here is ended, if it is named: it had given this worker up.
+    """
+    await _ended(executor)
     blas = {key: value for key, value in asdict(scipy_blas_info()).items() if key != "filepath"}
     manager = getattr(dask_worker, "memory_manager", None)
     limit = int(getattr(manager, "memory_limit", 0) or 0)
@@ -275,18 +279,18 @@ async def greet(dask_worker: Any = None) -> dict[str, Any]:
     return {**versions(), "process": _process, "blas": blas, "limit": limit, "memory": memory}
 
 
-async def pulse() -> str:
-    """Say which process this is."""
+async def pulse(executor: str) -> str:
+    """Say which process this is, and keep what an executor has here: its driver is there."""
+    if (site := _known(executor)) is not None:
+        site.heard = time.monotonic()
     return _process
 
 
 async def see(path: str) -> str:
     """Return what is in a small file, "" if it is not there."""
-    try:
-        with open(path) as file:
-            return file.read(100)
-    except OSError:
-        return ""
+    with contextlib.suppress(OSError), open(path) as file:
+        return file.read(MOST_SEEN)
+    return ""
 
 
 async def ask(
@@ -309,6 +313,8 @@ async def ask(
     if process != _process:
         return ("gone", "another process has this address by now")
     site = _site(executor)
+    if site is None:
+        return ("gone", "the executor has been shut down")
     site.settings = Settings(*settings)
     loop = asyncio.get_running_loop()
     answer = loop.create_future()
@@ -335,31 +341,37 @@ async def ask(
 
 async def stop(executor: str, name: str, calls: Sequence[tuple[str, int]], gently: bool) -> None:
     """Take a job back, or end the process that has it; tile tasks that have begun end by themselves."""
-    with _lock:
-        site = _sites.get(executor)
-    if site is None:
-        return
-    job = site.take_back(name)
-    if job is not None:
-        job.done([undone(told=True) for _ in calls] if calls else ("gone", "taken back"))
-    elif calls:
+    began = not await take_back(executor, name, calls)
+    if began and calls and (site := _known(executor)) is not None:
         site.children.stop(calls, gently=gently)
+
+
+async def take_back(executor: str, name: str, calls: Sequence[tuple[str, int]]) -> bool:
+    """Take a job back that has not begun; tell whether it had not."""
+    if (site := _known(executor)) is None or (job := site.take_back(name)) is None:
+        return False
+    job.done([undone(told=True) for _ in calls] if calls else ("gone", "taken back"))
+    return True
 
 
 async def forget(executor: str, arrays: Sequence[str]) -> None:
     """Drop tiles of some arrays."""
-    with _lock:
-        site = _sites.get(executor)
-    if site is not None:
+    if (site := _known(executor)) is not None:
         site.forget(arrays)
 
 
 async def end(executor: str) -> None:
     """End all that an executor has here."""
     with _lock:
+        _over.append(executor)
+    await _ended(executor)
+
+
+async def _ended(executor: str) -> None:
+    with _lock:
         site = _sites.pop(executor, None)
-    if site is not None:  # in a thread of its own: processes take a while to end, and messages go on
-        await asyncio.to_thread(site.close)
+    if site is not None:
+        await asyncio.to_thread(site.close)  # processes take a while to end, and messages go on
 
 
 def pilot(executor: str, process: str) -> None:
@@ -371,5 +383,5 @@ def pilot(executor: str, process: str) -> None:
     process : str
         The process that it was meant for; "" for any. Another one need not serve.
     """
-    if process in ("", _process):
-        _site(executor).serve(_IDLE, _TURN)
+    if process in ("", _process) and (site := _site(executor)) is not None:
+        site.serve(_IDLE, _TURN)
