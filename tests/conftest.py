@@ -25,7 +25,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("tests")
 
-_WITH_AN_EMULATOR = f"{Path(__file__).parent}/aws/lambda_/"
+_TOGETHER = f"{Path(__file__).parent}/aws/lambda_/", f"{Path(__file__).parent}/dask_/"
+"""Tests that share an emulator, and those that share a cluster."""
 
 # Tests make hundreds of clients, and every session would parse the descriptions of AWS's services again.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
@@ -44,14 +45,14 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier, so that `-m unit` finds it, and put those first that share an emulator.
+    """Mark each test with its tier, so that `-m unit` finds it, and put those first that share a server.
 
     Tests that run beside each other are dealt out in order, and taken over from the end: the first ones stay
-    in one process, and in the others no emulator of their own starts, which takes as long as a hundred tests.
+    in one process, and in the others no server of their own starts, which takes as long as a hundred tests.
     """
     for item in items:
         item.add_marker(tier_of(item))
-    items.sort(key=lambda item: not str(item.path).startswith(_WITH_AN_EMULATOR))
+    items.sort(key=lambda item: not str(item.path).startswith(_TOGETHER))
 
 
 def pytest_collection_finish() -> None:

@@ -65,9 +65,10 @@ def client(cluster: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def shared(client: Any) -> Iterator[wl.DaskExecutor]:
-    """For all tests that do not end it."""
-    with wl.DaskExecutor(client) as made:
-        yield made
+    """For all tests that do not end it; not entered, or it would be the default one of other tests."""
+    made = wl.DaskExecutor(client)
+    yield made
+    made.shutdown()
 
 
 @pytest.fixture

@@ -28,10 +28,11 @@ class TestDaskExecutor(ExecutorTests):
             yield made
 
 
-@pytest.mark.parametrize("url", [True, False])
-@pytest.mark.parametrize(("chunks", "tile"), [((20, 20), 20), ((13, 30), 16), (50, None)])
+@pytest.mark.parametrize(
+    ("chunks", "tile", "url"), [((20, 20), 20, True), ((13, 30), 16, False), (50, None, False)]
+)
 def test_workers_write_the_blocks_of_dask_arrays(
-    shared: wl.DaskExecutor, tmp_path: Path, url: bool, chunks: object, tile: int | None
+    shared: wl.DaskExecutor, tmp_path: Path, chunks: object, tile: int | None, url: bool
 ) -> None:
     """Also where blocks are cut to tiles; nothing comes to this process."""
     a = np.random.default_rng(0).standard_normal((50, 40))

@@ -82,6 +82,7 @@ def test_workers_that_come_during_a_map_are_used(one: Any, tmp_path: Path) -> No
         assert executor.workers == 2
 
 
+@pytest.mark.slow
 def test_workers_that_come_during_a_run_are_used(one: Any) -> None:
     with wl.DaskExecutor(one) as executor:
         used, take = set(), executor._cluster.take
@@ -122,6 +123,7 @@ def test_workers_that_retire_during_a_run(what: str, one: Any) -> None:
         assert list(executor.map(abs, [-1, -2, -3])) == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_all_workers_gone_and_back(one: Any) -> None:
     with wl.DaskExecutor(one, workers=2) as executor:
         assert executor.submit(abs, -1).result(WAIT) == 1
@@ -196,6 +198,7 @@ def test_an_adaptive_cluster_grows_and_shrinks() -> None:
 # others on the same cluster
 
 
+@pytest.mark.slow
 def test_two_executors_at_the_same_time(client: Any, nothing_left: None, tmp_path: Path) -> None:
     expected = undisturbed("cholesky")
     with wl.DaskExecutor(client) as one, wl.DaskExecutor(client.scheduler.address) as other:
@@ -309,6 +312,7 @@ futures = executor.submit_many(write, range(4))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whose", ["ours", "default"])
 def test_calls_end_before_the_interpreter_does(
     whose: str, client: Any, nothing_left: None, tmp_path: Path

@@ -138,11 +138,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     "what",
-    [
-        "calls",
-        pytest.param("cholesky", marks=pytest.mark.slow),
-        pytest.param("solve", marks=pytest.mark.slow),
-    ],
+    [pytest.param(what, marks=pytest.mark.slow) for what in ("calls", "cholesky", "solve")],
 )
 def test_worker_stopped(what: str, whole: Any, tmp_path: Path) -> None:
     """It is given up, and used again when it goes on."""

@@ -147,6 +147,7 @@ def drive(folder: Path, client: Any, what: str, fatal: int) -> tuple[int, str]:
     return done.returncode, done.stdout.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["cholesky", pytest.param("solve", marks=pytest.mark.slow)])
 def test_driver_killed_goes_on_to_the_same_bits(what: str, client: Any, tmp_path: Path) -> None:
     assert drive(tmp_path, client, what, 12)[0] == -signal.SIGKILL
@@ -158,6 +159,7 @@ def test_driver_killed_goes_on_to_the_same_bits(what: str, client: Any, tmp_path
     assert [str(path) for path in (tmp_path / "runs").rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.slow
 def test_calls_of_a_killed_driver_end(client: Any, tmp_path: Path) -> None:
     """Also one that runs: nobody would stop it, and it would hold a thread of the worker for ever."""
     assert drive(tmp_path, client, "calls", 2)[0] == -signal.SIGKILL

@@ -222,6 +222,7 @@ def test_linear_algebra_of_dask_goes_on_with_it(tmp_path: Path) -> None:
         assert np.allclose(value.compute(), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_processes_of_dask_read_the_tiles(tmp_path: Path) -> None:
     a = numbers((8, 8))
