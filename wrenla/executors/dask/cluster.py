@@ -180,13 +180,10 @@ class Cluster:
         """
         job = f"{self.name}-{next(self._number)}"
         answer = remote.expect(job)
+        gone = f"Dask's scheduler {self.address} is gone, or the client is closed"
         if self._connection.broken:
-            remote.settle(
-                job, NeverStarted(f"Dask's scheduler {self.address} is gone, or the client is closed")
-            )
-        elif (
-            self._remotes.get(remote.address) is not remote
-        ):  # looked at after `expect`, for `_lost` to find it
+            remote.settle(job, NeverStarted(gone))
+        elif self._remotes.get(remote.address) is not remote:  # looked at after `expect`: `_lost` finds it
             remote.settle(job, NeverStarted(f"the Dask worker {remote.address} has left"))
         else:
             try:
