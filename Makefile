@@ -24,6 +24,9 @@ IN_MEMORY = sh tools/in-memory.sh /dev/shm 6000000
 # Not even looked at: each of these processes would load the test suites of others.
 NO_PEERS = --ignore=tests/peers
 
+# They run on a real S3, by `make test-s3`; on a stand-in all tests of stores run that take one as a parameter.
+NO_S3 = --ignore=tests/s3
+
 # Tests start hundreds of interpreters: none of them may have to compile the sources first.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -54,7 +57,7 @@ demo: $(VENV)/.dev
 	$(BIN)/python examples/kriging.py
 
 test: $(VENV)/.dev
-	$(IN_MEMORY) $(BIN)/python -m pytest -m "not slow" $(NO_PEERS) $(BESIDE)
+	$(IN_MEMORY) $(BIN)/python -m pytest -m "not slow" $(NO_PEERS) $(NO_S3) $(BESIDE)
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow $(NO_PEERS) $(BESIDE_SLOW)

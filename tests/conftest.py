@@ -19,6 +19,9 @@ from tests.moto_server import moto_server
 from tests.tiers import kept_to, tier_of
 from wrenla_handler.stores.s3.client import close_clients, shared_client
 
+# Before whoever imports it first: tests of several executors share it.
+pytest.register_assert_rewrite("tests.executors.faulty_calls")
+
 # A busy machine is no fault of the code, and a run of the tests is to be the same each time.
 hypothesis.settings.register_profile(
     "tests", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]

@@ -19,8 +19,6 @@ from wrenla_handler.stores.urls import open_store
 
 from .gate import Gate
 
-pytest.register_assert_rewrite("tests.executors.faulty_calls")
-
 
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

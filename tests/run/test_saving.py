@@ -245,8 +245,8 @@ def test_save_after_power_cut_is_finished_by_its_script(
 
 
 def _interrupted(run_job: Any) -> Any:
-    def run(job: Any, executor: Any, policy: Any, listeners: Any = ()) -> Any:
-        return run_job(job, executor, policy, [*listeners, stop_after(5, KeyboardInterrupt())])
+    def run(job: Any, executor: Any, policy: Any, listeners: Any, *others: Any) -> Any:
+        return run_job(job, executor, policy, [*listeners, stop_after(5, KeyboardInterrupt())], *others)
 
     return run
 

@@ -25,8 +25,7 @@ def number(pattern: str, text: str) -> float:
     ("points", "kind"),
     [
         (600, "local"),
-        (600, "dask"),
-        *(pytest.param(2000, kind, marks=pytest.mark.slow) for kind in ("local", "dask")),
+        *(pytest.param(*how, marks=pytest.mark.slow) for how in ((600, "dask"), (2000, "local"))),
     ],
 )
 def test_kriging_beats_the_mean_within_the_memory_allowed(tmp_path: Path, points: int, kind: str) -> None:
