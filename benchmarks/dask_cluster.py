@@ -72,9 +72,11 @@ def _cholesky(rounds: int) -> list[Figure]:
 @contextmanager
 def cluster() -> Iterator[Any]:
     """Hand out a client of a cluster of processes with one thread each."""
+    import dask
     from distributed import Client, LocalCluster
 
     with (
+        dask.config.set({"distributed.comm.timeouts.tcp": "300s"}),  # both cores are at work in kernels
         LocalCluster(
             WORKERS,
             threads_per_worker=1,
