@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -24,7 +25,7 @@ N, CALLS, TASKS, WORKERS = 14_336, 1000, 1024, 2
 
 def figures(rounds: int) -> list[Figure]:
     """Run all contests."""
-    return [figure for part in (_calls, _overhead, _cholesky) for figure in part(rounds)]
+    return [figure for part in (_calls, _messages, _overhead, _cholesky) for figure in part(rounds)]
 
 
 def _calls(rounds: int) -> list[Figure]:
@@ -37,6 +38,21 @@ def _calls(rounds: int) -> list[Figure]:
     ours, theirs, local = (c[name].seconds for name in names)
     note = f"{ours:.3f} s against {theirs:.3f} s; {local:.3f} s in processes of this one"
     return [Figure(work, "seconds / those of Client.map", ours / theirs, 1.1, 1.0, "×", True, note)]
+
+
+def _messages(rounds: int) -> list[Figure]:
+    """What carries a job to a worker: a message to its event loop, or a task of Dask's (ADR 17)."""
+    found = []
+    for window in (1, 16):
+        work = f"nothing, carried to a worker of a Dask cluster of {WORKERS}, {window} at a time"
+        print(f"{work}: by Client.run of a coroutine; peer is Client.submit, pinned to a worker")
+        arguments = {"window": window, "count": 300}
+        c = compete(["by_run", "by_submit"], arguments, rounds=rounds, module=__spec__.name)
+        if all(contestant.runs for contestant in c.values()):
+            run, submit = (contestant.seconds / 300 * 1e3 for contestant in c.values())
+            note = f"{run:.2f} ms against {submit:.2f} ms"
+            found.append(Figure(work, "Client.submit / Client.run", submit / run, None, None, note=note))
+    return found
 
 
 def _overhead(rounds: int) -> list[Figure]:
@@ -116,6 +132,58 @@ def _timed(run: Any, calls: int) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     assert found == [x + 1 for x in range(calls)]
     return {"seconds": seconds}
+
+
+async def _nothing(data: bytes) -> bytes:
+    return data
+
+
+def _same(data: bytes) -> bytes:
+    return data
+
+
+def by_run(window: int, count: int) -> dict[str, Any]:
+    with cluster() as client:
+
+        def carry(address: str, done: Any) -> None:
+            async def go() -> None:
+                await client.run(_nothing, bytes(1000), workers=[address])
+                done()
+
+            client.loop.add_callback(go)
+
+        return _carried(client, carry, window, count)
+
+
+def by_submit(window: int, count: int) -> dict[str, Any]:
+    with cluster() as client:
+
+        def carry(address: str, done: Any) -> None:
+            key = f"carried-{time.perf_counter_ns()}"
+            future = client.submit(_same, bytes(1000), key=key, workers=[address], pure=False, retries=0)
+            future.add_done_callback(lambda future: (future.result(), done()))
+
+        return _carried(client, carry, window, count)
+
+
+def _carried(client: Any, carry: Any, window: int, count: int) -> dict[str, Any]:
+    """Carry something to the workers in turn, with so many under way at a time."""
+    addresses = list(client.nthreads())
+    free = threading.Semaphore(window)
+
+    def all_of_them() -> float:
+        start = time.perf_counter()
+        for number in range(count):
+            free.acquire()
+            carry(addresses[number % len(addresses)], free.release)
+        for _ in range(window):
+            free.acquire()
+        for _ in range(window):
+            free.release()
+        return time.perf_counter() - start
+
+    all_of_them()
+    return {"seconds": all_of_them()}
 
 
 def overhead(tasks: int, together: bool) -> dict[str, Any]:

@@ -50,20 +50,20 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own_settings_in(tmp_path, monkeypatch, store="runs")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[Any]:
-    """Shared by all tests that do not harm it."""
+    """Shared by all tests that do not harm it. It ends with them: other tests look for what is left open."""
     with local_cluster() as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def client(cluster: Any) -> Iterator[Any]:
     with Client(cluster, set_as_default=False) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared(client: Any) -> Iterator[wl.DaskExecutor]:
     """For all tests that do not end it; not entered, or it would be the default one of other tests."""
     made = wl.DaskExecutor(client)
