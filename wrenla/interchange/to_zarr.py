@@ -59,11 +59,13 @@ def to_zarr(
     layout: dict[str, Any] = {
         "shape": node.grid.shape[:ndim],
         "dtype": node.dtype,
-        "chunks": node.grid.tile[:ndim] if chunks is None else chunks,
+        "chunks": node.grid.tile[:ndim] if chunks is None else _each(chunks, ndim),
         # a chunk of the fill value would be left out, and −0 would come back as 0
         "config": {"write_empty_chunks": True},
     }
     layout |= create
+    if layout.get("shards") is not None:
+        layout["shards"] = _each(layout["shards"], ndim)
     spans, workers = _regions(node, _units(zarr, layout), executor.model)
     try:
         array = zarr.create_array(store, overwrite=overwrite, **layout)
@@ -102,6 +104,11 @@ def _place(address: str) -> str:
     """Return the path of a folder without links, any other address as it is."""
     path = folder_of(address) if "://" in address else address
     return os.path.realpath(path) if path else address.rstrip("/")
+
+
+def _each(length: Any, ndim: int) -> Any:
+    """Return lengths along each axis: one number is for all of them, which not every zarr takes."""
+    return (length,) * ndim if isinstance(length, int) else length
 
 
 def _units(zarr: Any, layout: Mapping[str, Any]) -> list[list[int]]:
