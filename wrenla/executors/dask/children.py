@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from wrenla.errors import CallError, NeverStarted, OutOfMemory
-from wrenla.executors.local.processes import Child, Leaving
+from wrenla.executors.local.processes import THREADS_OF_BLAS, Child, Leaving
 from wrenla_handler.calls.capture import Printed
 from wrenla_handler.calls.messages import Request
 
@@ -20,7 +20,7 @@ __all__ = ["Answer", "Children", "undone"]
 _GRACE = 1.0
 """Seconds that a function has to clear up when its time is over."""
 
-_BLAS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_BLAS = dict.fromkeys(THREADS_OF_BLAS, "1")
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 

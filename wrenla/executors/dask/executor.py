@@ -262,7 +262,7 @@ class _Resize:
         self._calls, self._tiles = weakref.ref(calls), weakref.ref(tiles)
 
     def __call__(self, slots: int) -> None:
-        for dispatcher, each in ((self._calls(), 1), (self._tiles(), 2)):
+        for dispatcher, each in ((self._calls(), 1), (self._tiles(), 1 + DaskExecutor.ahead)):
             if dispatcher is not None:
                 dispatcher.resize(each * slots)
 

@@ -19,7 +19,6 @@ from wrenla.executors.dask.children import Answer
 from wrenla.executors.dask.cluster import Cluster
 from wrenla.executors.dask.remote import Remote
 from wrenla.executors.tile_calls import TILES, TileWork
-from wrenla.executors.transport.missing_modules import explain_import
 from wrenla.executors.transport.remote import RemoteTransport
 from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla_handler.calls.capture import Printed
@@ -52,9 +51,6 @@ class DaskTransport(RemoteTransport):
         super().__init__(scratch)
         self.cluster = cluster.hold()
         self._closed, self._closing = False, threading.Lock()
-
-    def explain(self, error: BaseException) -> None:
-        explain_import(error, "process")
 
     def channel(self) -> DaskChannel:
         """Return a channel for the current thread."""

@@ -26,6 +26,7 @@ from wrenla.executors.calls.options import (
 )
 from wrenla.executors.calls.shutdown import ended_at_exit, let_go
 from wrenla.executors.local.process_channels import ProcessTransport
+from wrenla.executors.local.processes import THREADS_OF_BLAS
 from wrenla.executors.local.threads import ThreadTransport
 from wrenla.executors.local.tile_threads import TileThreads
 from wrenla.executors.transport.scratch import ScratchSpace
@@ -48,9 +49,6 @@ __all__ = ["LocalExecutor", "memory_of_this_machine"]
 logger = logging.getLogger("wrenla.executors")
 
 T = TypeVar("T")
-
-_THREADS_OF_BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""What BLAS libraries read when they are loaded."""
 
 _ARGUMENTS = (
     "workers",
@@ -186,7 +184,7 @@ class LocalExecutor(Executor):
         if kind == "thread":
             transport = ThreadTransport(ScratchSpace(name, Reach.PROCESS))
         else:
-            variables = dict.fromkeys(_THREADS_OF_BLAS, str(blas_threads))
+            variables = dict.fromkeys(THREADS_OF_BLAS, str(blas_threads))
             transport = ProcessTransport(
                 ScratchSpace(name, Reach.HOST), variables, max_calls=max_calls_per_child, max_bytes=worn_out
             )

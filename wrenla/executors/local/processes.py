@@ -29,7 +29,10 @@ from wrenla_handler.machine import control_groups
 from wrenla_handler.threads import limits_on_starting
 from wrenla_handler.worker_process import HEAD, LEAVING, MAGIC, framed
 
-__all__ = ["Child", "Leaving"]
+__all__ = ["THREADS_OF_BLAS", "Child", "Leaving"]
+
+THREADS_OF_BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Environment variables that BLAS libraries read when they are loaded."""
 
 _START = 60.0
 """Seconds that a child may take to start, or to take a request, on a machine that is busy."""
