@@ -222,29 +222,35 @@ class Watch:
 def wrenla_cholesky(
     n: int, tile: int | None = None, allowed: str | None = None, warm: bool = True, **_: Any
 ) -> dict[str, Any]:
-    """From tiles in a folder to tiles in a folder."""
     import wrenla as wl
 
     memory = Memory()
     with scratch() as folder, wl.LocalExecutor(allowed_mem=allowed) as executor:
-        A = wl.from_function(kms, (n, n), tile, structure="pos").persist(executor)
-        watch = Watch()
-        if warm:
-            warm_memory()
-        start = time.perf_counter()
-        with memory:
-            L = A.cholesky().save(folder + "/L", executor, on_event=watch)
-        seconds = time.perf_counter() - start
-        residual = factor_residual(
-            lambda v: (L @ v).compute(executor), lambda v: (L.T @ v).compute(executor), n
-        )
-        return {
-            "seconds": seconds,
-            "residual": residual,
-            "tile": A.tile[0],
-            "profile": watch.profile(seconds),
-            "peak": memory.peak,
-        }
+        return cholesky_on(executor, folder, n, tile, warm, memory)
+
+
+def cholesky_on(
+    executor: Any, folder: str, n: int, tile: int | None, warm: bool, memory: Memory
+) -> dict[str, Any]:
+    """From tiles in a folder to tiles in a folder, on some executor."""
+    import wrenla as wl
+
+    A = wl.from_function(kms, (n, n), tile, structure="pos").persist(executor)
+    watch = Watch()
+    if warm:
+        warm_memory()
+    start = time.perf_counter()
+    with memory:
+        L = A.cholesky().save(folder + "/L", executor, on_event=watch)
+    seconds = time.perf_counter() - start
+    residual = factor_residual(lambda v: (L @ v).compute(executor), lambda v: (L.T @ v).compute(executor), n)
+    return {
+        "seconds": seconds,
+        "residual": residual,
+        "tile": A.tile[0],
+        "profile": watch.profile(seconds),
+        "peak": memory.peak,
+    }
 
 
 def wrenla_matmul(n: int, tile: int | None = None, **_: Any) -> dict[str, Any]:

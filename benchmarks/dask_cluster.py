@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks import contestants
 from benchmarks.contest import compete, ratio, show_profile
-from benchmarks.contestants import Watch, core, factor_residual, kms, scratch, warm_memory
+from benchmarks.contestants import Watch, core, factor_residual, scratch, warm_memory
 from benchmarks.figure import Figure
 
 N, CALLS, TASKS, WORKERS = 14_336, 1000, 1024, 2
@@ -208,25 +208,11 @@ def overhead(tasks: int, together: bool) -> dict[str, Any]:
 
 
 def wrenla_cholesky(n: int, **_: Any) -> dict[str, Any]:
-    """From tiles in a folder to tiles in a folder."""
     import wrenla as wl
 
+    memory = contestants.Memory()
     with scratch() as folder, cluster() as client, wl.DaskExecutor(client) as executor:
-        A = wl.from_function(kms, (n, n), structure="pos").persist(executor)
-        watch = Watch()
-        warm_memory()
-        start = time.perf_counter()
-        L = A.cholesky().save(folder + "/L", executor, on_event=watch)
-        seconds = time.perf_counter() - start
-        residual = factor_residual(
-            lambda v: (L @ v).compute(executor), lambda v: (L.T @ v).compute(executor), n
-        )
-        return {
-            "seconds": seconds,
-            "residual": residual,
-            "tile": A.tile[0],
-            "profile": watch.profile(seconds),
-        }
+        return contestants.cholesky_on(executor, folder, n, None, True, memory)
 
 
 def local_cholesky(n: int, **_: Any) -> dict[str, Any]:
