@@ -38,12 +38,14 @@ def limited(seconds: float) -> Iterator[None]:
             over = True  # once: the next one must not strike what the function clears up
             raise OutOfTime(f"still running after {seconds:g} s")
 
-    # The handler before the timer: without one the signal ends the process. Again and again: Python sees a
-    # signal that comes right before it waits when the wait is over.
-    before = signal.signal(signal.SIGALRM, end)
+    before, (left, interval) = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
     began = time.monotonic()
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
-    try:
+    try:  # from here, as a short limit strikes before the timer's call has returned to us
+        # Another's timer must not meet our handler, nor ours none: that ends the process. Again and again:
+        # Python sees a signal that comes right before it waits when the wait is over.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, end)
+        signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
         yield
     finally:
         try:

@@ -163,3 +163,31 @@ def test_limit_strikes_once_so_that_functions_clear_up() -> None:
             time.sleep(0.6)
             cleared.append(1)
     assert cleared == [1]
+
+
+@pytest.mark.parametrize("others", [0.0, 30.0])
+def test_limit_that_strikes_while_it_is_set_leaves_nothing(
+    others: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its signal comes before `setitimer` has returned: no timer, no handler stays, nor is another's lost."""
+    setitimer = signal.setitimer
+
+    def slow(which: int, seconds: float, interval: float = 0.0) -> tuple[float, float]:
+        before = setitimer(which, seconds, interval)
+        if seconds == 0.001:
+            compute(0.01)
+        return before
+
+    handler = signal.getsignal(signal.SIGALRM)
+    left, interval = setitimer(signal.ITIMER_REAL, others)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(time_limit.signal, "setitimer", slow)
+            with pytest.raises(OutOfTime), limited(0.001):
+                pytest.fail("the block has begun")
+        now, every = signal.getitimer(signal.ITIMER_REAL)
+        assert every == 0
+        assert now == pytest.approx(others, abs=5.0)
+        assert signal.getsignal(signal.SIGALRM) is handler
+    finally:
+        setitimer(signal.ITIMER_REAL, left, interval)
