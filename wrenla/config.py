@@ -68,6 +68,8 @@ class Settings:
     logs : {"show", "quiet", "stderr"}
         What mapped functions print is shown: where it was printed to, not at all, or all of it on standard
         error (``WRENLA_LOGS``).
+    record : str
+        File, or folder for files, that takes the events of each evaluation (``WRENLA_RECORD``); "": none.
     max_compute_bytes : int
         Largest result that `compute` brings into memory (``WRENLA_MAX_COMPUTE_BYTES``).
     """
@@ -81,6 +83,7 @@ class Settings:
     schedule: ScheduleName = "dataflow"
     progress: bool | None = None
     logs: LogsName = "show"
+    record: str = ""
     max_compute_bytes: int = 4 << 30
 
 
@@ -229,6 +232,8 @@ def _value(key: str, value: Any, source: str) -> Any:
             if value not in get_args(_CHOICES[key]):
                 raise ValueError(f"one of {', '.join(get_args(_CHOICES[key]))}")
             return value
+        if key == "record":
+            return os.fspath(value)
         if key in ("store", "shared_folders"):
             path = os.fspath(value)
             folders = path.split(os.pathsep) if key == "shared_folders" else []

@@ -45,6 +45,7 @@ __all__ = [
     "OverBudget",
     "PlanError",
     "ReachError",
+    "RecordError",
     "RemoteError",
     "RemoteTraceback",
     "SaveConflictError",
@@ -124,6 +125,10 @@ class ReachError(WrenlaError, ValueError):
 
 class SettingError(WrenlaError, ValueError):
     """A setting is unknown or has no usable value."""
+
+
+class RecordError(WrenlaError, ValueError):
+    """A record of runs cannot be read, or cannot be written where it should be."""
 
 
 class SaveConflictError(WrenlaError, FileExistsError):

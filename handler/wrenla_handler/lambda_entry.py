@@ -26,6 +26,7 @@ from wrenla_handler.calls.memory import PeakMemory
 from wrenla_handler.calls.messages import VERSION, Request, Response
 from wrenla_handler.calls.runner import Runner
 from wrenla_handler.errors import EventError
+from wrenla_handler.machine import resident_bytes
 from wrenla_handler.probe import probe
 from wrenla_handler.serialize.blobs import Packed, size
 from wrenla_handler.serialize.lines import here_first
@@ -57,8 +58,6 @@ _ANSWER = 4 << 20
 
 _TOLD = 64 << 10
 """Bytes of what functions of tiles print that are told: the end of it."""
-
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def handle(event: Any, context: Any) -> Any:
@@ -113,7 +112,8 @@ class _Environment:
         output = CopiedOutput()
         output.log(logging.getLogger())
         self._callee = Runner(name.rpartition("]")[2], output.take, finder)
-        self._worker = Worker(0, readers=4, files=_files(variables.get("TMPDIR", "/tmp")), finder=finder)
+        files = _files(variables.get("TMPDIR", "/tmp"))
+        self._worker = Worker(0, readers=4, files=files, finder=finder, name=self._callee.name)
         self._peak = PeakMemory()
         self._threads = blas_threads(threads_of(self._memory))
         self._threads.__enter__()  # as long as the process lives
@@ -203,9 +203,8 @@ class _Environment:
         """Return the bytes that are left beside what the process has, None if unlimited."""
         if not self._memory:
             return None
-        with open("/proc/self/statm") as statm:
-            resident = int(statm.read().split()[1]) * _PAGE
-        return self._memory * _MB - _RESERVE - max(0, resident - self._worker.cache.used)
+        held = max(0, resident_bytes() - self._worker.cache.used)
+        return self._memory * _MB - _RESERVE - held
 
     def _lacking(self, nbytes: int, what: str) -> Packed | None:
         """Return the failure of what needs more memory than there is: to begin would end the environment."""

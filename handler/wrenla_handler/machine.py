@@ -14,9 +14,11 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["control_groups", "memory_of_this_machine", "processors"]
+__all__ = ["control_groups", "memory_of_this_machine", "processors", "resident_bytes"]
 
 _ROOT = Path("/")
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def control_groups(controller: str, root: Path = _ROOT) -> Iterator[Path]:
@@ -64,6 +66,18 @@ def memory_of_this_machine(root: Path = _ROOT) -> int:
             int, re.findall(r"^hierarchical_memory_limit (\d+)", _text(folder / "memory.stat"), re.M)
         )
     return min(limits)
+
+
+def resident_bytes(pid: int | str = "self") -> int:
+    """Return the bytes of memory that a process has right now, files that it has mapped included.
+
+    Raises
+    ------
+    OSError
+        It has ended.
+    """
+    with open(f"/proc/{pid}/statm") as statm:
+        return int(statm.read().split()[1]) * _PAGE
 
 
 def processors(root: Path = _ROOT) -> int:

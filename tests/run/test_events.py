@@ -14,6 +14,7 @@ from wrenla.run.events import (
     Event,
     RunFinished,
     RunStarted,
+    Solved,
     TaskFinished,
     TaskStarted,
     Totals,
@@ -56,7 +57,7 @@ def test_events_come_in_order_and_add_up_to_the_plan(
     expression = EXPRESSIONS[what](stored)
     expression.compute(executor, schedule=schedule, on_event=events.append)
     plan = wl.plan(expression, executor=executor)
-    first, *between, last = events
+    first, *between, last = (event for event in events if not isinstance(event, Solved))
     assert isinstance(first, RunStarted)
     assert (first.tasks, first.todo, first.waves) == (plan.tasks, plan.tasks, plan.waves)
     assert (first.workers, first.flops) == (2, plan.flops)
@@ -68,10 +69,16 @@ def test_events_come_in_order_and_add_up_to_the_plan(
         match event:
             case TaskStarted(p, kernel, attempt):
                 assert attempt == 1
+                assert event.wave == plan.graph.level[p]
+                needs = plan.graph.needs_of(p).tolist()
+                assert event.after in needs if needs else event.after == -1
                 assert state.setdefault(p, kernel) == kernel
                 assert all(state.get(q) == "done" for q in plan.graph.needs_of(p).tolist())
-            case TaskFinished(p, kernel, flops):
+            case TaskFinished(p, kernel, flops, report):
                 assert state[p] == kernel
+                assert report.worker in ("thread 1", "thread 2")
+                assert first.time <= report.began <= event.time
+                assert report.memory > 1 << 20
                 assert flops == plan.graph.flops[p]
                 state[p] = "done"
     assert state == dict.fromkeys(range(plan.tasks), "done")

@@ -53,6 +53,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "display",
         "evaluate.products",
         "evaluate.evaluation",
+        "evaluate.options",
         "evaluate.cleaning",
         "evaluate.saving",
         "evaluate.saved_tiles",
@@ -217,7 +218,7 @@ def test_strangers_do_not_know_each_other() -> None:
 def test_reports_read_events_only() -> None:
     known = {found.module for found in inside_wrenla() if part_of(found.importer) == "report"}
     below = {module for module in known if part_of(module) != "report"}
-    assert below <= {"wrenla.run.events", "wrenla.progress_bar", "wrenla.units"}
+    assert below <= {"wrenla.errors", "wrenla.run.events", "wrenla.progress_bar", "wrenla.units"}
 
 
 def test_only_contract_suites_know_pytest() -> None:

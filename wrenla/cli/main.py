@@ -30,6 +30,7 @@ _CHOSEN = {
     "allowed_mem": "half of what there is",
     "tile": "chosen for each matrix",
     "progress": "on a terminal, if it lasts",
+    "record": "none",
 }
 """What a setting that was left open stands for."""
 

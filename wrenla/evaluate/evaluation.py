@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import math
+import time
 import weakref
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from wrenla.algorithms.assemble import sparse_copy
+from wrenla.algorithms.procedure import Pending
 from wrenla.arrays import check_arrays
-from wrenla.config import Settings, settings, store_for, store_is_chosen
-from wrenla.errors import SettingError, TooLargeError
+from wrenla.config import store_for, store_is_chosen
+from wrenla.errors import TooLargeError
+from wrenla.evaluate.options import Options
 from wrenla.evaluate.saving import AlreadySaved, Claim, check_address, claim, saved_already
 from wrenla.evaluate.settle import Run, has_steps, is_data, rehearse, settle
 from wrenla.evaluate.stored import check_current, stored_spec
 from wrenla.evaluate.storing import Storing, gather, made, owners_of
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
+from wrenla.planning.canonical import topological
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.expression import Leaf, Node, Operation, leaf, with_report
 from wrenla.planning.plan import Plan, make_plan
-from wrenla.report.progress import progress_listener
-from wrenla.run.events import Event, Listener, RunFinished, Totals
+from wrenla.run.events import Event, Listener, RunFinished, Solved, Totals
 from wrenla.run.execute import Placed, Target, execute
 from wrenla.run.persisted import Owner, let_last
 from wrenla.run.reach import check_place
@@ -38,44 +41,7 @@ from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, HostArray
 from wrenla_handler.tiles.layout import DTYPES, TileLayout, pivots_in_text
 
-_ELSEWHERE = {
-    "workers": "an executor has it: wrenla.LocalExecutor(workers=…), or WRENLA_WORKERS",
-    "allowed_mem": "an executor has it: wrenla.LocalExecutor(allowed_mem=…), or WRENLA_ALLOWED_MEM",
-    "blas_threads": "an executor has it: wrenla.LocalExecutor(blas_threads=…), or WRENLA_BLAS_THREADS",
-    "store": "WRENLA_STORE says where temporaries go",
-    "tile": "whatever makes a matrix has it, such as wrenla.random(shape, tile=…)",
-}
-"""Settings that an evaluation cannot have for itself, and where they are made."""
-
-__all__ = ["Options", "compute_nodes", "persist_node", "plan_of", "refuse_too_large", "save_node"]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Options of one evaluation: settings, and listeners of its events."""
-
-    settings: Settings
-    on_event: Listener | None = None
-
-    @classmethod
-    def of(cls, *, on_event: Listener | None = None, **arguments: Any) -> Options:
-        """Return the settings in force, some replaced by arguments.
-
-        Raises
-        ------
-        SettingError
-            A setting is unknown, or is not one of an evaluation: others belong to executors and matrices.
-        """
-        for name in arguments.keys() & _ELSEWHERE.keys():
-            raise SettingError(f"argument: {name} is not a setting of one evaluation; {_ELSEWHERE[name]}")
-        return cls(settings(**arguments), on_event)
-
-    @contextmanager
-    def listeners(self) -> Iterator[list[Listener]]:
-        """Hand out the listeners of events."""
-        own = [] if self.on_event is None else [self.on_event]
-        with progress_listener(self.settings.progress) as bar:
-            yield own if bar is None else [*own, bar]
+__all__ = ["compute_nodes", "persist_node", "plan_of", "refuse_too_large", "save_node"]
 
 
 def plan_of(nodes: Sequence[Node], executor: Executor | None) -> Plan:
@@ -103,7 +69,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
     for node in nodes:
         refuse_too_large(node, options)
     with _evaluating(executor, options) as evaluation:
-        settled = settle(nodes, evaluation.advance, evaluation.model)
+        asked, settled = nodes, settle(nodes, evaluation.advance, evaluation.model)
         _check_same(settled.nodes)
         # functions are evaluated by the workers, everything else can be read here
         nodes = [
@@ -111,6 +77,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
         ]
         with evaluation.run(nodes, settled.keep) as (arrays, data):
             settled.remember(data)
+            evaluation.tell_reports(asked)
             return arrays
 
 
@@ -123,6 +90,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
         _check_same(settled.nodes)
         with evaluation.run([], [*settled.nodes, *settled.keep]) as (_, data):
             settled.remember(data)
+        evaluation.tell_reports([node])
         let_last([data[settled.nodes[0].key]])
         return data[settled.nodes[0].key]
 
@@ -171,6 +139,15 @@ class _Evaluation:
     def _count(self, event: Event) -> None:
         if isinstance(event, RunFinished):
             self.totals = event.totals
+
+    def tell_reports(self, nodes: Sequence[Node]) -> None:
+        """Tell listeners how the systems among some results, and in what they are made of, were solved."""
+        pending = (node.op for node in topological(nodes) if isinstance(node.op, Pending))
+        for cell in {id(op.cell): op.cell for op in pending}.values():
+            if cell.report is not None:
+                solved = Solved(cell.report, time.time())
+                for listener in self._listeners:
+                    listener(solved)
 
     def _opened(self, key: str) -> Workspace:
         if self._folder is None:
@@ -345,6 +322,7 @@ def _save(
             settled.remember(data)
             known = {"factor": layout.factor, "pivots": pivots_in_text(arrays[0][:, 0])} if arrays else {}
             report = found.op.report if isinstance(found.op, Leaf) else None
+            evaluation.tell_reports([node])
             # Inside of the run: if it fails, the run has its tiles yet, and keeps them for the next attempt.
             return claimed[0].publish(**known), report
     except (LinAlgError, np.linalg.LinAlgError, StaleMatrixError):

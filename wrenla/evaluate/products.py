@@ -21,12 +21,13 @@ from wrenla.algorithms.flips import flip
 from wrenla.algorithms.matmul import matmul
 from wrenla.arrays import array_leaf, check_arrays
 from wrenla.errors import PlanError
-from wrenla.evaluate.evaluation import Options, compute_nodes, persist_node
+from wrenla.evaluate.evaluation import compute_nodes, persist_node
+from wrenla.evaluate.options import Options
 from wrenla.evaluate.stored import check_current
 from wrenla.evaluate.storing import owners_of
 from wrenla.executors.base import Executor
 from wrenla.planning.expression import Leaf, Node
-from wrenla.planning.plan import LOOKAHEAD
+from wrenla.planning.fits import LOOKAHEAD
 from wrenla.units import format_bytes
 from wrenla_handler.errors import TransientStoreError, TruncatedTileError
 from wrenla_handler.out_of_memory import memory_for

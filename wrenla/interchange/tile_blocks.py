@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from wrenla.evaluate.evaluation import Options, persist_node
+from wrenla.evaluate.evaluation import persist_node
+from wrenla.evaluate.options import Options
 from wrenla.evaluate.storing import made, owners_of
 from wrenla.executors.base import Executor
 from wrenla.planning.expression import Leaf, Node

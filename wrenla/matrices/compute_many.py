@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from wrenla.evaluate.evaluation import Options, compute_nodes, plan_of
+from wrenla.evaluate.evaluation import compute_nodes, plan_of
+from wrenla.evaluate.options import Options
 from wrenla.executors.base import Executor
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.planning.plan import Plan

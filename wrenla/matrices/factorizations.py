@@ -12,7 +12,7 @@ from wrenla.algorithms.flips import flip
 from wrenla.algorithms.reductions import norm
 from wrenla.algorithms.tile_views import from_lower
 from wrenla.array_like import flag
-from wrenla.evaluate.evaluation import Options
+from wrenla.evaluate.options import Options
 from wrenla.executors.base import Executor
 from wrenla.matrices.factors import CholeskyFactor, pair_solve
 from wrenla.matrices.ldl_factor import LDLFactor

@@ -18,7 +18,8 @@ from wrenla.algorithms.tile_views import from_lower
 from wrenla.algorithms.triangular import solve_triangular
 from wrenla.algorithms.views import flip, triangle
 from wrenla.array_like import flag, is_flag
-from wrenla.evaluate.evaluation import Options, save_node
+from wrenla.evaluate.evaluation import save_node
+from wrenla.evaluate.options import Options
 from wrenla.executors.base import Executor
 from wrenla.matrices.linear_algebra import SlogdetResult
 from wrenla.matrices.lu_factor import trans_of

@@ -12,7 +12,8 @@ from wrenla.algorithms.factorizations.lu import identity
 from wrenla.algorithms.flips import flip
 from wrenla.algorithms.procedure import Cell, memoized, results_of
 from wrenla.algorithms.reductions import norm as matrix_norm
-from wrenla.evaluate.evaluation import Options, save_node
+from wrenla.evaluate.evaluation import save_node
+from wrenla.evaluate.options import Options
 from wrenla.evaluate.settle import is_data
 from wrenla.executors.base import Executor
 from wrenla.matrices.linear_algebra import SlogdetResult

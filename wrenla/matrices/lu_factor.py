@@ -16,7 +16,8 @@ from wrenla.algorithms.factorizations.lu import LU, exchange, identity, lu, lu_s
 from wrenla.algorithms.flips import flip
 from wrenla.algorithms.procedure import Cell, Memo, memoized, results_of
 from wrenla.arrays import array_leaf
-from wrenla.evaluate.evaluation import Options, compute_nodes, save_node
+from wrenla.evaluate.evaluation import compute_nodes, save_node
+from wrenla.evaluate.options import Options
 from wrenla.evaluate.settle import is_data
 from wrenla.evaluate.stored import stored_spec
 from wrenla.executors.base import Executor

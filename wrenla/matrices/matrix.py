@@ -11,7 +11,8 @@ import numpy.typing as npt
 from wrenla.algorithms import assemble, views
 from wrenla.algorithms.elementwise import with_dimensions
 from wrenla.display.notebook import html_of
-from wrenla.evaluate.evaluation import Options, compute_nodes, persist_node, refuse_too_large, save_node
+from wrenla.evaluate.evaluation import compute_nodes, persist_node, refuse_too_large, save_node
+from wrenla.evaluate.options import Options
 from wrenla.executors.base import Executor
 from wrenla.interchange.exports import Exports
 from wrenla.late import find

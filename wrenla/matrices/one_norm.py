@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from wrenla.algorithms.factorizations.checks import balance, start_vectors
 from wrenla.errors import SingularMatrixError
-from wrenla.evaluate.evaluation import Options, compute_nodes
+from wrenla.evaluate.evaluation import compute_nodes
+from wrenla.evaluate.options import Options
 from wrenla.executors.base import Executor
 from wrenla.matrices.operands import as_node
 from wrenla.planning.expression import Node

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -16,15 +18,11 @@ from wrenla.planning.choose_cut import choose_cut, simulate
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
+from wrenla.planning.fits import fitting_edge, largest_task, projected_bytes
 from wrenla.planning.graph import Graph, TileGraph
 from wrenla.units import format_bytes
-from wrenla_handler.tiles.task import Apply, Read, Scalar, Task
 
-__all__ = ["LOOKAHEAD", "Plan", "make_plan", "plans_bytes"]
-
-LOOKAHEAD = 4
-"""Tiles that a worker reads ahead of its kernels."""
-
+__all__ = ["Plan", "make_plan", "plans_bytes"]
 
 _SHORT = 30.0
 """Seconds that may be lost: temporary tiles of a longer run are kept for whoever resumes it."""
@@ -119,9 +117,7 @@ class Plan:
     @cached_property
     def projected(self) -> int:
         """Bytes of memory that the largest task needs."""
-        tiles = self.graph.tiles
-        kinds = {_memory_kind(task): task for task in tiles.tasks}
-        return max((tiles.projected(task, LOOKAHEAD) for task in kinds.values()), default=0)
+        return projected_bytes(self.graph.tiles)
 
     @cached_property
     def seconds(self) -> float:
@@ -166,6 +162,38 @@ class Plan:
         mean = max(1e-6, float(self.graph.seconds.mean()) - self.model.latency)
         return max(1, min(_LARGEST_BATCH, int(self.model.worthwhile / mean)))
 
+    def summary(self) -> dict[str, Any]:
+        """Return the plan's numbers as a dict of what JSON knows; bytes, seconds and dollars are so named."""
+        graph, model = self.graph, self.model
+        return {
+            "title": self.title,
+            "results": list(map(_array, self.results)),
+            "tasks": self.tasks,
+            "waves": self.waves,
+            "kernels": self.kernels,
+            "tasks_by_wave": np.bincount(graph.level).tolist() if self.tasks else [],
+            "cut": str(self.cut),
+            "flops": self.flops,
+            "reads": self.reads,
+            "requests": self.requests,
+            "bytes_read": self.bytes_read,
+            "bytes_written": self.bytes_written,
+            "bytes_in_memory": self.room,
+            "bytes_projected": self.projected,
+            "bytes_allowed": model.allowed_bytes,
+            "workers": model.workers,
+            "batch": self.batch,
+            "seconds": self.seconds,
+            "seconds_of_work": self.work,
+            "seconds_of_critical_path": self.critical_path,
+            "dollars": self.dollars,
+            "may_follow": list(self.follows),
+        }
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return `summary` as JSON, in one line or indented."""
+        return json.dumps(self.summary(), indent=indent)
+
     def wave(self, number: int) -> list[int]:
         """Return the tasks of one wave."""
         return [int(p) for p in np.flatnonzero(self.graph.level == number)]
@@ -180,29 +208,12 @@ class Plan:
         allowed = self.model.allowed_bytes
         if self.projected <= allowed:
             return
-        tiles = self.graph.tiles
-        worst = max(tiles.tasks, key=lambda task: tiles.projected(task, LOOKAHEAD))
-        grid = tiles.arrays[worst.out.array].grid
+        rows, cols = largest_task(self.graph.tiles)
         raise PlanError(
-            f"a task on tiles of {grid.tile[0]} × {grid.tile[1]} needs {format_bytes(self.projected)} "
-            f"(projected), a worker may use {format_bytes(allowed)} (allowed): use tile={self._fitting()} or "
-            "smaller, or allow more memory (allowed_mem, WRENLA_ALLOWED_MEM)"
+            f"a task on tiles of {rows} × {cols} needs {format_bytes(self.projected)} (projected), a worker "
+            f"may use {format_bytes(allowed)} (allowed): use tile={fitting_edge(self.graph.tiles, allowed)} "
+            "or smaller, or allow more memory (allowed_mem, WRENLA_ALLOWED_MEM)"
         )
-
-    def _fitting(self) -> int:
-        """Return an edge of square tiles with which every task fits, whatever the tasks then are."""
-        tiles = self.graph.tiles
-        # what a read holds at most: the tile and a changed copy of it, and what a function needs beside it
-        held = 4 if any(array.called for array in tiles.arrays.values()) else 2
-        most = 3 + held * max(2, *map(_together, tiles.tasks)) + LOOKAHEAD
-        itemsize = max(array.itemsize for array in tiles.arrays.values())
-        # a task of a bundle holds a column of tiles twice, and the others beside it
-        heights = [array.grid.shape[0] for array in tiles.arrays.values() if array.bundle is not None]
-        rows = max(heights, default=0)
-        most += 2 if heights else 0
-        entries = self.model.allowed_bytes // itemsize  # at least 2 rows · edge + most · edge²
-        edge = (math.isqrt(rows**2 + most * entries) - rows) // most
-        return max(1, edge // 32 * 32 or edge)
 
     def _sums(self) -> str:
         """Return the lengths of sums, and their division into tasks, in words."""
@@ -248,12 +259,13 @@ class Plan:
         if self.dollars:
             rows.append(("cost", f"about ${self.dollars:.2g}"))
         rows += [("may follow", text) for text in self.follows]
-        return "\n".join([self._header(), *(f"  {name:<11}{text}" for name, text in rows)])
+        return "\n".join([self.title, *(f"  {name:<11}{text}" for name, text in rows)])
 
     __repr__ = __str__  # what a notebook shows of it
 
-    def _header(self) -> str:
-        """Return the header: the results, and the largest input."""
+    @property
+    def title(self) -> str:
+        """The results and the largest input, in words."""
 
         def entries(node: Node) -> int:
             return math.prod(node.grid.shape)
@@ -268,44 +280,16 @@ class Plan:
         return f"plan for {results}{more}, from {_shape(largest)} in tiles of {tile}"
 
 
-def _together(task: Task) -> int:
-    """Return how many tiles a task holds at a time, at most: arguments, or what makes one read or product."""
-
-    def tiles(*reads: Read) -> int:
-        return sum(len(list(read.refs())) for read in reads)
-
-    return max(
-        tiles(*task.args),
-        *(tiles(read) for read in task.base),
-        *(tiles(term.a, term.b) for term in task.terms),
-        0,
-    )
-
-
 def _shape(node: Node) -> str:
     """Return the shape of a matrix as a user knows it."""
     (rows, cols), ndim = node.grid.shape, node.ndim
     return f"{rows} × {cols}" if ndim == 2 else f"a vector of {rows}" if ndim else "a number"
 
 
-def _memory_kind(task: Task) -> object:
-    """Tasks of one kind need the same memory."""
-
-    def kinds(reads: Iterable[Read]) -> frozenset[object]:
-        return frozenset(map(kind, reads))
-
-    def kind(read: Read | Scalar) -> object:
-        if not isinstance(read, Read):
-            return None
-        apply = read.tile
-        source = (apply.function, *map(kind, apply.args)) if isinstance(apply, Apply) else apply.array
-        return source, read.op, read.plain, read.scale == 1, read.dtype
-
-    factors = (read for term in task.terms for read in (term.a, term.b))
-    ends = sum(len(list(read.refs())) for read in (*task.base, *task.args))
-    reads = ends + 2 * task.length
-    sizes = task.out.array, task.shape, task.finish.kernel, len(task.args), min(reads, LOOKAHEAD + 1)
-    return sizes, kinds(task.base), kinds(task.args), kinds(factors)
+def _array(node: Node) -> dict[str, Any]:
+    grid, ndim = node.grid, node.ndim
+    shapes = {"shape": list(grid.shape[:ndim]), "tile": list(grid.tile[:ndim])}
+    return {**shapes, "dtype": node.dtype, "structure": node.structure}
 
 
 # A plain dict: to list it is one step. An ordered one asks keys for their hashes, and other threads come.

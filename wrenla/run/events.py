@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from wrenla.planning.plan import Plan
 from wrenla_handler.tiles.worker import Report
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Listener",
     "RunFinished",
     "RunStarted",
+    "Solved",
     "TaskFinished",
     "TaskRetried",
     "TaskStarted",
@@ -55,7 +57,10 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A run begins: `todo` of `tasks` tasks are left to do, the others' tiles are there or not needed."""
+    """A run begins: `todo` of `tasks` tasks are left to do, the others' tiles are there or not needed.
+
+    `executor` is its repr. `memory` is that of this process in bytes, if its threads are the workers.
+    """
 
     run: str
     tasks: int
@@ -64,6 +69,9 @@ class RunStarted:
     flops: float
     workers: int
     time: float
+    plan: Plan | None = None
+    executor: str = ""
+    memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +93,19 @@ class WaveFinished:
 
 @dataclass(frozen=True, slots=True)
 class TaskStarted:
-    """A task was handed to the executor."""
+    """A task was handed to the executor.
+
+    `after` is the task whose end has let it begin, −1 if it waited for none; `tile` is the row and the column
+    of its tile, and, of a part of a sum, how many products are in it (else 0).
+    """
 
     task: int
     kernel: str
     attempt: int
     time: float
+    wave: int = 0
+    after: int = -1
+    tile: tuple[int, int, int] = (0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +132,29 @@ class TaskRetried:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """A run ended: `error` is empty if it succeeded."""
+    """A run ended: `error` is empty if it succeeded.
+
+    `calls` counts what the executor's calls have come to meanwhile, by the names of `Stats`; only what is not
+    zero.
+    """
 
     run: str
     seconds: float
     error: str
     totals: Totals = field(default_factory=Totals)
     time: float = 0.0
+    calls: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """A system has been solved: the numerical report of its solution."""
+
+    report: Any
+    time: float
 
 
 Event: TypeAlias = (
-    RunStarted | WaveStarted | WaveFinished | TaskStarted | TaskFinished | TaskRetried | RunFinished
+    RunStarted | WaveStarted | WaveFinished | TaskStarted | TaskFinished | TaskRetried | RunFinished | Solved
 )
 Listener: TypeAlias = Callable[[Event], None]

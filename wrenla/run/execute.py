@@ -181,7 +181,7 @@ def execute(
         folder.store.put(MANIFEST, json.dumps(_manifest(plan, saves, executor), indent=1).encode())
         conditioning = Conditioning(plan.graph, originals, quiet)
         told: Sequence[Listener] = [*listeners, conditioning] if conditioning else listeners
-        job = Job(folder.key, plan.graph, arrays, wanted, present, plan.batch, model.worthwhile)
+        job = Job(folder.key, plan.graph, arrays, wanted, present, plan.batch, model.worthwhile, plan)
         with executor.session(hosts, plan.projected), watched(originals.values()):
             slots = functools.partial(_slots, plan, executor)
             run_job(job, executor, Policy(schedule, slots()), told, slots)

@@ -8,11 +8,13 @@ import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from wrenla.errors import Lost, NeverStarted, WorkerDied
 from wrenla.executors.base import Executor
+from wrenla.executors.calls.stats import Stats
 from wrenla.planning.graph import Graph
+from wrenla.planning.plan import Plan
 from wrenla.run.events import (
     Event,
     Listener,
@@ -46,6 +48,7 @@ from wrenla.run.scheduler import (
     step,
 )
 from wrenla_handler.errors import StoreError, ThreadLimitError, TransientStoreError
+from wrenla_handler.machine import resident_bytes
 from wrenla_handler.stores.base import Reach, Store
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.arrays import ArraySpec, stored
@@ -92,6 +95,8 @@ class Job:
     worthwhile : float
         Seconds of work that a batch should have. Tasks may take longer than the plan believes, above all
         functions of the user's: then fewer go together.
+    plan : Plan, optional
+        For listeners.
     """
 
     name: str
@@ -101,6 +106,7 @@ class Job:
     present: Sequence[int]
     batch: int = 1
     worthwhile: float = 0.0
+    plan: Plan | None = None
 
 
 def run_job(
@@ -158,7 +164,7 @@ class _Loop:
     def run(self) -> Totals:
         job = self.job
         state = initial_state(job.graph, job.wanted, job.present, self.policy)
-        began = time.perf_counter()
+        began, calls = time.perf_counter(), self.executor.stats()
         self._tell(
             RunStarted(
                 job.name,
@@ -168,6 +174,9 @@ class _Loop:
                 float(job.graph.flops.sum()),
                 self.executor.workers,
                 time.time(),
+                job.plan,
+                repr(self.executor),
+                resident_bytes() if self.executor.reach == Reach.PROCESS else 0,
             )
         )
         error = ""
@@ -190,7 +199,8 @@ class _Loop:
             # the run's folder is removed whole, so what is left to remove may be left
             self.removals.shutdown(wait=True, cancel_futures=True)
             self.totals.seconds = time.perf_counter() - began
-            self._tell(RunFinished(job.name, self.totals.seconds, error, self.totals, time.time()))
+            spent = _difference(self.executor.stats(), calls)
+            self._tell(RunFinished(job.name, self.totals.seconds, error, self.totals, time.time(), spent))
         return self.totals
 
     def _step(self, state: State, event: Input) -> State:
@@ -202,11 +212,12 @@ class _Loop:
     def _act(self, action: Action) -> None:
         now = time.time()
         match action:
-            case Submit(p, attempt):
-                task = self.job.graph.task(p)
+            case Submit(p, attempt, after):
+                task, out = self.job.graph.task(p), self.job.graph.out(p)
                 self.kernels[p] = task.kernel
                 if self.listeners:
-                    self._tell(TaskStarted(p, self.kernels[p], attempt, now))
+                    wave, tile = int(self.job.graph.level[p]), (out.i, out.j, out.partial)
+                    self._tell(TaskStarted(p, task.kernel, attempt, now, wave, after, tile))
                 self.ready.append(p)
             case Drop(p):
                 self._drop(p)
@@ -320,6 +331,13 @@ class _Loop:
     def _tell(self, event: Event) -> None:
         for listener in self.listeners:
             listener(event)
+
+
+def _difference(now: Stats, before: Stats) -> dict[str, float]:
+    """Return what has been counted between two looks, except what is a state and no count."""
+    counted = {field.name for field in fields(Stats)} - {"waiting", "running", "workers"}
+    grown = {name: getattr(now, name) - getattr(before, name) for name in sorted(counted)}
+    return {name: more for name, more in grown.items() if more}
 
 
 def _delete(store: Store, key: str) -> None:

@@ -108,10 +108,11 @@ Input: TypeAlias = Begun | Done | Failed | Woken | Resized
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Hand a task to the executor."""
+    """Hand a task to the executor. `after` is the task whose end has let it begin; −1: it waited for none."""
 
     task: int
     attempt: int
+    after: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ class State:
     followers: list[list[int]]
     present: list[bool]
     attempts: dict[int, int] = field(default_factory=dict)
+    after: dict[int, int] = field(default_factory=dict)
     running: set[int] = field(default_factory=set)
     sleeping: set[int] = field(default_factory=set)
     ready: list[tuple[float, int]] = field(default_factory=list)
@@ -273,7 +275,7 @@ def step(state: State, event: Input) -> tuple[State, list[Action]]:
         _, task = heapq.heappop(state.ready)
         state.running.add(task)
         attempt = state.attempts[task] = state.attempts.get(task, 0) + 1
-        actions.append(Submit(task, attempt))
+        actions.append(Submit(task, attempt, state.after.pop(task, -1)))
     return state, actions
 
 
@@ -292,6 +294,7 @@ def _finish_task(state: State, task: int, actions: list[Action]) -> None:
     for follower in state.followers[task]:
         state.missing[follower] -= 1
         if state.missing[follower] == 0:
+            state.after[follower] = task
             _make_ready(state, follower)
     for read in state.needs[task]:
         state.readers[read] -= 1

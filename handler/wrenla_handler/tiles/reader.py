@@ -39,6 +39,8 @@ class Report:
     """Report of one task: seconds waiting for tiles, in kernels, and writing; bytes and requests.
 
     `pivots` are the smallest and the largest |entry| on the diagonal of a triangle that was solved with.
+    `worker` is the thread that did it, by its process and a number; `began` is the worker's time of day.
+    `memory` is that of its process when the tile was complete and not written yet, in bytes.
     """
 
     read_seconds: float = 0.0
@@ -50,6 +52,9 @@ class Report:
     cache_hits: int = 0
     committed: bool = False
     pivots: tuple[float, float] = (0.0, 0.0)
+    worker: str = ""
+    began: float = 0.0
+    memory: int = 0
 
 
 def cache_key(spec: ArraySpec, ref: TileRef) -> CacheKey:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import json
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +15,7 @@ import numpy as np
 
 import wrenla_kernels as kernels
 from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileError
+from wrenla_handler.machine import resident_bytes
 from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.stores.base import LEASE, SAVING, OwningStore, Reach, Store
 from wrenla_handler.stores.mmap import refuse_truncated
@@ -29,22 +33,53 @@ __all__ = ["Report", "Worker", "cache_key", "put_tile"]
 
 
 class Worker(TileReader):
-    """Executes tasks. The parameters are those of `TileReader`."""
+    """Executes tasks, several at a time in threads.
+
+    Parameters
+    ----------
+    cache_bytes, hosts, **options
+        As for `TileReader`.
+    name : str
+        Of this process among others, for reports.
+    """
+
+    def __init__(
+        self, cache_bytes: int, hosts: Mapping[str, Tile] | None = None, *, name: str = "", **options: Any
+    ) -> None:
+        super().__init__(cache_bytes, hosts, **options)
+        self._name = name
+        self._lock = threading.Lock()
+        self._lanes: list[int] = []
+        self._lanes_made = 0
 
     def run(self, task: Task, arrays: Mapping[str, ArraySpec]) -> Report:
         """Execute one task and commit its tile, unless another worker has done so first."""
         spec = stored(arrays, task.out.array)
-        with memory_for(lambda: spec.place(task.out)):
-            return _Execution(self, task, arrays).run(spec)
+        with self._lane() as worker, memory_for(lambda: spec.place(task.out)):
+            return _Execution(self, task, arrays, worker).run(spec)
+
+    @contextmanager
+    def _lane(self) -> Iterator[str]:
+        """Hand out a name: that of the process, and the least number that no other task has at this time."""
+        with self._lock:
+            if self._lanes:
+                number = heapq.heappop(self._lanes)
+            else:
+                number = self._lanes_made = self._lanes_made + 1
+        try:
+            yield f"{self._name}, thread {number}" if self._name else f"thread {number}"
+        finally:
+            with self._lock:
+                heapq.heappush(self._lanes, number)
 
 
 class _Execution:
     """One task being executed."""
 
-    def __init__(self, worker: Worker, task: Task, arrays: Mapping[str, ArraySpec]) -> None:
+    def __init__(self, worker: Worker, task: Task, arrays: Mapping[str, ArraySpec], name: str) -> None:
         self.worker, self.task, self.arrays = worker, task, arrays
         self.dtype = np.dtype(task.dtype)
-        self.report = Report()
+        self.report = Report(worker=name, began=time.time())
         refs = (ref for read in task.reads() for ref in read.refs())
         self.ahead = ReadAhead(worker, refs, arrays, self.report)
         self.values = Values(self.ahead.take, self.dtype)
@@ -67,6 +102,7 @@ class _Execution:
             self.ahead.abandon()
         computed = time.perf_counter()
         report.compute_seconds = computed - start - report.read_seconds
+        report.memory = resident_bytes()
         self._commit(spec, *made)
         report.write_seconds = time.perf_counter() - computed
         return report

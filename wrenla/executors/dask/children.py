@@ -14,6 +14,7 @@ from wrenla.errors import CallError, NeverStarted, OutOfMemory
 from wrenla.executors.local.processes import THREADS_OF_BLAS, Child, Leaving
 from wrenla_handler.calls.capture import Printed
 from wrenla_handler.calls.messages import Request
+from wrenla_handler.machine import resident_bytes
 
 __all__ = ["Answer", "Children", "undone"]
 
@@ -22,7 +23,6 @@ _GRACE = 1.0
 
 _BLAS = dict.fromkeys(THREADS_OF_BLAS, "1")
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 _CallName: TypeAlias = tuple[str, int]
 """Id of a call, and number of the attempt."""
@@ -209,8 +209,7 @@ class Children:
 def _watch(child: Child, most: int) -> None:
     """Refuse a process more memory than Dask allows the worker: Dask itself does not see it."""
     try:
-        with open(f"/proc/{child.pid}/statm") as statm:
-            resident = int(statm.read().split()[1]) * _PAGE
+        resident = resident_bytes(child.pid)
     except OSError:  # it has just ended
         return
     if resident > most:

@@ -15,6 +15,7 @@ import contextlib
 import json
 import logging
 import os
+import platform
 import threading
 import time
 import uuid
@@ -200,7 +201,7 @@ class Site:
     def _worker(self) -> Worker:
         with self.came:
             if self._tiles is None:
-                self._tiles = Worker(0, readers=_READERS)
+                self._tiles = Worker(0, readers=_READERS, name=f"{platform.node()}, process {os.getpid()}")
                 self._limit.enter_context(blas_threads(self.settings.blas))
             return self._tiles
 

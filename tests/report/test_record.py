@@ -1,0 +1,166 @@
+"""A record has what happened, event by event, and survives what a run does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import wrenla as wl
+from wrenla.errors import RecordError, SettingError
+from wrenla.report.record import VERSION, read_record
+from wrenla.run.events import Event, TaskFinished, TaskStarted
+
+N, T = 60, 20
+
+
+@pytest.fixture
+def A() -> wl.BigMatrix:
+    rng = np.random.default_rng(0)
+    return wl.from_array(rng.standard_normal((N, N)) + N * np.eye(N), tile=T)
+
+
+def named(events: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [event for event in events if event["event"] == name]
+
+
+def test_record_has_every_event_with_all_fields(A: wl.BigMatrix, tmp_path: Path) -> None:
+    told: list[Event] = []
+    A.solve(np.ones(N)).compute(record=tmp_path / "run.jsonl", callbacks=[told.append])
+    events = read_record(tmp_path / "run.jsonl")
+    assert [event["event"] for event in events] == [type(event).__name__ for event in told]
+    assert [event["time"] for event in events] == [event.time for event in told]
+    (started,), (solved,) = named(events, "RunStarted"), named(events, "Solved")
+    plan = started["plan"]
+    assert (started["tasks"], plan["tasks"], plan["workers"]) == (
+        plan["tasks"],
+        len(named(events, "TaskFinished")),
+        started["workers"],
+    )
+    assert sum(plan["tasks_by_wave"]) == plan["tasks"]
+    assert "LocalExecutor" in started["executor"]
+    assert (solved["kind"], solved["report"]["shape"]) == ("SolveReport", [N, N])
+    for line, event in zip(named(events, "TaskFinished"), filter(_is_finished, told), strict=True):
+        assert isinstance(event, TaskFinished)
+        assert (line["task"], line["flops"]) == (event.task, event.flops)
+        assert line["report"]["began"] == event.report.began
+        assert line["report"]["worker"] == event.report.worker
+    for line, event in zip(named(events, "TaskStarted"), filter(_is_started, told), strict=True):
+        assert isinstance(event, TaskStarted)
+        assert (line["after"], line["wave"], tuple(line["tile"])) == (event.after, event.wave, event.tile)
+
+
+def _is_finished(event: Event) -> bool:
+    return isinstance(event, TaskFinished)
+
+
+def _is_started(event: Event) -> bool:
+    return isinstance(event, TaskStarted)
+
+
+def test_every_run_of_an_evaluation_is_in_one_record(A: wl.BigMatrix, tmp_path: Path) -> None:
+    x = A.solve(np.ones(N), precision="mixed")
+    x.compute(record=tmp_path / "run.jsonl")
+    events = read_record(tmp_path / "run.jsonl")
+    assert len(named(events, "RunStarted")) == len(named(events, "RunFinished")) > 1
+    assert len(named(events, "Solved")) == 1
+
+
+@pytest.mark.parametrize("way", ["compute", "persist", "save", "wl.compute"])
+def test_solutions_are_reported_whatever_becomes_of_them(A: wl.BigMatrix, tmp_path: Path, way: str) -> None:
+    x, record = A.solve(np.ones(N)), tmp_path / "run.jsonl"
+    match way:
+        case "compute":
+            x.compute(record=record)
+        case "persist":
+            x.persist(record=record)
+        case "save":
+            x.save(str(tmp_path / "x"), record=record)
+        case "wl.compute":
+            wl.compute(x, A @ A, record=record)
+    assert len(named(read_record(record), "Solved")) == 1
+
+
+def test_setting_names_a_folder_for_records(
+    A: wl.BigMatrix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WRENLA_RECORD", f"{tmp_path}/records/")
+    (A @ A).compute()
+    (A.T @ A).compute()
+    files = list((tmp_path / "records").iterdir())
+    assert len(files) == 2
+    assert all(named(read_record(file), "RunFinished") for file in files)
+
+
+def test_record_of_failed_run_says_why(tmp_path: Path) -> None:
+    singular = wl.from_array(-np.eye(N), tile=T)
+    with pytest.raises(wl.LinAlgError):
+        singular.cholesky().compute(record=tmp_path / "run.jsonl")
+    (finished,) = named(read_record(tmp_path / "run.jsonl"), "RunFinished")
+    assert "NotPositiveDefiniteError" in finished["error"]
+
+
+def test_record_replaces_a_record_only(A: wl.BigMatrix, tmp_path: Path) -> None:
+    record = tmp_path / "run.jsonl"
+    (A @ A).compute(record=record)
+    (A.T @ A).compute(record=record)
+    assert len(named(read_record(record), "RunStarted")) == 1
+    other = tmp_path / "thesis.tex"
+    other.write_text("\\begin{document}")
+    with pytest.raises(RecordError, match="no record of wrenla, and stays"):
+        (A @ A).compute(record=other)
+    assert other.read_text() == "\\begin{document}"
+
+
+def test_record_in_a_place_that_cannot_be_written(A: wl.BigMatrix, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordError, match=r"record=.*cannot be written: "):
+        (A @ A).compute(record=tmp_path / "file" / "run.jsonl")
+    with pytest.raises(SettingError, match="record"):
+        (A @ A).compute(record=3)
+
+
+def test_record_of_a_killed_run_lacks_the_line_that_was_cut(A: wl.BigMatrix, tmp_path: Path) -> None:
+    record = tmp_path / "run.jsonl"
+    (A @ A).compute(record=record)
+    whole = read_record(record)
+    record.write_bytes(record.read_bytes()[:-20])
+    assert read_record(record) == whole[:-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is no record of a run: make one by"),
+        ("{}\n", "is no record"),
+        ("[1]\n", "is no record"),
+        (
+            json.dumps({"event": "wrenla record", "version": VERSION + 1}) + "\n",
+            f"this wrenla reads {VERSION}",
+        ),
+        (json.dumps({"event": "wrenla record", "version": VERSION}) + "\n{}\n", "line 2: damaged"),
+        (json.dumps({"event": "wrenla record", "version": VERSION}) + "\n\x00\n", "line 2: damaged"),
+    ],
+)
+def test_bad_records_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bad").write_text(text)
+    with pytest.raises(RecordError, match=message):
+        read_record(tmp_path / "bad")
+    with pytest.raises(RecordError, match="No such file"):
+        read_record(tmp_path / "none")
+
+
+def test_full_disk_ends_the_record_and_not_the_run(A: wl.BigMatrix, caplog: pytest.LogCaptureFixture) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    (A @ A).compute(record="/dev/full")
+    assert "the record of this run ends here" in caplog.text
+
+
+@pytest.mark.parametrize("bad", [3, "print", [3], [None]])
+def test_callbacks_that_cannot_be_called(A: wl.BigMatrix, bad: Any) -> None:
+    with pytest.raises(TypeError, match=r"callbacks=.*functions of one event"):
+        A.compute(callbacks=bad)

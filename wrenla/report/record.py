@@ -1,0 +1,149 @@
+"""Record of runs: each event as one line of JSON, in a file that outlives them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from wrenla.errors import RecordError
+from wrenla.run.events import Event, RunStarted
+
+__all__ = ["VERSION", "Recorder", "read_record", "recording"]
+
+logger = logging.getLogger("wrenla.report")
+
+VERSION = 1
+"""Of the format; a reader refuses others."""
+
+_WHAT = "wrenla record"
+
+_json = msgspec.json.Encoder(enc_hook=lambda value: value.item())  # numbers of NumPy
+
+
+@contextmanager
+def recording(path: str | Path) -> Iterator[Recorder]:
+    """Hand out a listener that writes what it is told into a file, and close the file.
+
+    Parameters
+    ----------
+    path : str or path
+        A file, which a record may stand in already: it is replaced. Or a folder, which ends in "/" or is
+        there: a new file in it, named by the time of day.
+
+    Raises
+    ------
+    RecordError
+        Something else is there, or it cannot be written.
+    """
+    recorder = Recorder(path)
+    try:
+        yield recorder
+    finally:
+        recorder.close()
+
+
+class Recorder:
+    """A listener that writes events to a file, a line for each as soon as it happens."""
+
+    def __init__(self, path: str | Path) -> None:
+        try:
+            self.path = _place(path)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # in one line each, so that of a killed run all but the last event are there
+            self._file: IO[bytes] | None = open(self.path, "wb", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise RecordError(f"record={str(path)!r} cannot be written: {error.strerror or error}") from error
+        self._write({"event": _WHAT, "version": VERSION, "time": time.time()})
+
+    def __call__(self, event: Event) -> None:
+        line = {field.name: getattr(event, field.name) for field in fields(event)}
+        if isinstance(event, RunStarted):
+            line["plan"] = None if event.plan is None else event.plan.summary()
+        elif is_dataclass(line.get("report")):
+            line["kind"] = type(line["report"]).__name__
+        self._write({"event": type(event).__name__, **line})
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(_json.encode(line) + b"\n")
+        except OSError as error:  # a full disk is no reason to give the work up
+            logger.warning("the record of this run ends here, as %s cannot be written: %s", self.path, error)
+            self.close()
+
+
+def _place(path: str | Path) -> Path:
+    """Return the file to write, and refuse to replace what is no record."""
+    place = Path(path).expanduser()
+    if str(path).endswith("/") or place.is_dir():
+        return place / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}.jsonl"
+    if not place.is_file():  # there is none; if it is something else, opening it says so
+        return place
+    with open(place, "rb") as file:
+        first = file.readline(1 << 16)
+    if first and _parsed(first).get("event") != _WHAT:
+        raise RecordError(
+            f"record={str(path)!r}: a file is there that is no record of wrenla, and stays: name another one"
+        )
+    return place
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """Return a line of a record, {} if it is none."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def read_record(path: str | Path) -> list[dict[str, Any]]:
+    """Return the events of a record, as dicts with the fields of `wrenla.run.events` and ``"event"``.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    list of dict
+        A last line that is cut off, as that of a killed run may be, is left out.
+
+    Raises
+    ------
+    RecordError
+        It is no record, or one of another version of the format, or damaged.
+    """
+    try:
+        lines = Path(path).expanduser().read_bytes().split(b"\n")
+    except OSError as error:
+        raise RecordError(f"{path}: {error.strerror or error}") from error
+    head = _parsed(lines[0])
+    if head.get("event") != _WHAT:
+        raise RecordError(f"{path} is no record of a run: make one by compute(record='run.jsonl')")
+    if head.get("version") != VERSION:
+        raise RecordError(
+            f"{path} is a record of format {head.get('version')}, and this wrenla reads {VERSION}: use the "
+            "wrenla that has written it"
+        )
+    events = [_parsed(line) for line in lines[1:-1]]
+    for number, event in enumerate(events, 2):
+        if "event" not in event:
+            raise RecordError(f"{path}, line {number}: damaged; it is no event")
+    return events
