@@ -94,7 +94,7 @@ def test_every_graph_is_valid(A: wl.BigMatrix, cut: Cut, whole: bool) -> None:
 @given(matrices(), CUTS)
 def test_followers_are_the_reverse_of_needs(A: wl.BigMatrix, cut: Cut) -> None:
     graph = graph_of(A._node, cut)
-    first, followers = graph.followers()
+    first, followers = graph.followers
     forward = {(q, p) for p in range(len(graph)) for q in graph.needs_of(p).tolist()}
     backward = {(q, p) for q in range(len(graph)) for p in followers[first[q] : first[q + 1]].tolist()}
     assert forward == backward
@@ -166,4 +166,4 @@ def test_a_symmetric_result_can_be_stored_whole() -> None:
 def test_graph_of_empty_matrix_has_no_tasks() -> None:
     graph = graph_of((wl.zeros((0, 5), tile=2) @ wl.zeros((5, 3), tile=2))._node, Cut())
     assert len(graph) == 0
-    assert graph.followers()[0].tolist() == [0]
+    assert graph.followers[0].tolist() == [0]

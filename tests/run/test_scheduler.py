@@ -47,7 +47,6 @@ def a_graph(
     graph.needs = np.array(list(chain.from_iterable(needs)), np.int32)
     graph.seconds = np.array(seconds if len(seconds) else [1.0] * len(needs))
     graph.adds = np.array(adds if len(adds) else [False] * len(needs), bool)
-    graph.level = graph._levels()
     return graph
 
 

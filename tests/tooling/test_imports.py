@@ -228,7 +228,8 @@ def test_only_contract_suites_know_pytest() -> None:
 
 def test_the_scheduler_knows_no_executor_store_thread_or_clock() -> None:
     known = {found.module for found in imports() if found.importer == "wrenla.run.scheduler"}
-    assert {name for name in known if name.startswith("wrenla")} == {"wrenla.planning.graph"}
+    graphs = {"wrenla.planning.graph", "wrenla.planning.precedence"}
+    assert {name for name in known if name.startswith("wrenla")} == graphs
     assert not known & {"asyncio", "concurrent", "concurrent.futures", "queue", "random", "threading", "time"}
 
 

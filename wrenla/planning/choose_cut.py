@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -30,8 +30,7 @@ def choose_cut(tiles: TileGraph, model: ExecutorModel) -> Cut:
     if len(tiles.tasks) <= _SIMULATE_TILES:
         times = [simulate(Graph(tiles, cut, model), model.workers) for cut in candidates]
     else:
-        costs = _TileCosts(tiles, model)
-        times = [costs.bound(cut, model.workers) for cut in candidates]
+        times = _TileCosts(tiles, model).bounds(candidates, model.workers)
     # a fraction of a percent is below what the model can tell: prefer the plan with fewer intermediates
     best = min(times) * 1.005
     return next(cut for cut, time in zip(candidates, times, strict=True) if time <= best)
@@ -74,7 +73,7 @@ def simulate(graph: Graph, workers: int) -> float:
     path: list[float] = graph.urgency.tolist()
     seconds: list[float] = graph.seconds.tolist()
     missing = np.diff(graph.first_need).astype(np.int64)
-    first, followers = graph.followers()
+    first, followers = graph.followers
     ready: list[tuple[float, int]] = [(-path[p], p) for p in np.flatnonzero(missing == 0).tolist()]
     heapq.heapify(ready)
     running: list[tuple[float, int]] = []
@@ -92,50 +91,64 @@ def simulate(graph: Graph, workers: int) -> float:
 
 
 class _TileCosts:
-    """Costs of each tile's sum, to judge a cut without listing its tasks."""
+    """Costs of each tile's sum, to judge cuts without listing their tasks."""
 
     def __init__(self, tiles: TileGraph, model: ExecutorModel) -> None:
         self.tiles, self.model = tiles, model
-        self.term: list[float] = []
-        self.end: list[float] = []
-        self.extra: list[float] = []
-        for task in tiles.tasks:
+        self.term = np.empty(len(tiles.tasks))
+        self.end = np.empty(len(tiles.tasks))
+        self.extra = np.empty(len(tiles.tasks))
+        for number, task in enumerate(tiles.tasks):
             flops, nbytes, _ = tiles.term_costs(task)
             end_flops, base_bytes, arg_bytes, *_ = tiles.end_costs(task)
             out = tiles.arrays[task.out.array].nbytes
-            spent = flops / model.flops_per_second + nbytes / model.bytes_per_second
-            self.term.append(float(spent.mean()) if len(spent) else 0.0)
-            self.end.append(model.seconds(end_flops, base_bytes + arg_bytes + out))
-            self.extra.append(model.seconds(0, 2 * out))
+            spent = float(flops.sum()) / model.flops_per_second + float(nbytes.sum()) / model.bytes_per_second
+            self.term[number] = spent / len(flops) if len(flops) else 0.0
+            self.end[number] = model.seconds(end_flops, base_bytes + arg_bytes + out)
+            self.extra[number] = model.seconds(0, 2 * out)
 
-    def bound(self, cut: Cut, workers: int) -> float:
-        """Return a lower bound of the run's seconds: all work shared evenly, and the longest path."""
-        # one place more than there are tiles: −1, which stands for data, finds the zero at its end
-        done = np.zeros(len(self.tiles.tasks) + 1)
-        total = 0.0
-        for number, task in enumerate(self.tiles.tasks):
-            during = self.tiles.during[number]
-            pieces, terms, groups = _groups(cut, len(during), bool(task.finish.kernel))
+    def bounds(self, cuts: Sequence[Cut], workers: int) -> list[float]:
+        """Return lower bounds of a run's seconds with each cut: work shared evenly, and the longest path."""
+        tiles = self.tiles
+        # one place more than there are tiles: −1, which stands for data, finds the zeros at its end
+        done = np.zeros((len(tiles.tasks) + 1, len(cuts)))
+        total = np.zeros(len(cuts))
+        for number, task in enumerate(tiles.tasks):
+            during = tiles.during[number]
+            pieces, terms, groups = _groups(tuple(cuts), len(during), bool(task.finish.kernel))
             term, extra, end = self.term[number], self.extra[number], self.end[number]
             spent = len(during) * term + (pieces - 1) * extra + end
             total += spent
-            latest = max((done[p] for p in self.tiles.base[number]), default=0.0) + spent
+            base = tiles.base[number]
+            latest = (done[base].max(axis=0) if base else 0.0) + spent
             if during.size:
                 # from the moment a term can be applied, its group and all later ones have to run
                 left = terms * term + groups * extra + end
-                latest = max(latest, float((done[during].max(axis=1) + left).max()))
-            for p in self.tiles.args[number]:
-                latest = max(latest, done[p] + end)
+                begin = np.maximum.reduce([done[column] for column in during.T])
+                latest = np.maximum(latest, (begin + left).max(axis=0))
+            for p in tiles.args[number]:
+                latest = np.maximum(latest, done[p] + end)
             done[number] = latest
-        return max(total / workers, float(done.max()))
+        return [*map(float, np.maximum(total / workers, done.max(axis=0)))]
 
 
-@lru_cache(maxsize=4096)
-def _groups(cut: Cut, length: int, finishes: bool) -> tuple[int, Floats, Floats]:
-    """Return the number of groups, and for each term how many terms and groups run from its own group on."""
-    bounds = cut.bounds(length, finishes)
-    terms, groups = np.empty(length), np.empty(length)
-    for number, (a, b) in enumerate(bounds):
-        terms[a:b] = length - a
-        groups[a:b] = len(bounds) - 1 - number
-    return len(bounds), terms, groups
+@lru_cache(maxsize=1024)
+def _groups(cuts: tuple[Cut, ...], length: int, finishes: bool) -> tuple[Floats, Floats, Floats]:
+    """Return how each cut divides a sum.
+
+    Returns
+    -------
+    pieces : (cuts,)
+        Number of groups.
+    terms, groups : (length, cuts)
+        For each term how many terms and groups run from its own group on.
+    """
+    pieces = np.empty(len(cuts))
+    terms, groups = np.empty((length, len(cuts))), np.empty((length, len(cuts)))
+    for k, cut in enumerate(cuts):
+        bounds = cut.bounds(length, finishes)
+        pieces[k] = len(bounds)
+        for number, (a, b) in enumerate(bounds):
+            terms[a:b, k] = length - a
+            groups[a:b, k] = len(bounds) - 1 - number
+    return pieces, terms, groups

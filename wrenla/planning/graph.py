@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from functools import cached_property
-from typing import Any, TypeAlias
+from functools import cached_property, lru_cache
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut, piece
 from wrenla.planning.expression import Leaf, Node, Operation, Slot
 from wrenla.planning.memory import Tiles, held
+from wrenla.planning.precedence import Floats, Ints, Longs, followers_of, levels_of, longest_paths
 from wrenla.units import format_bytes
 from wrenla_handler.tiles.arrays import FunctionArray, StoredArray, TileRef
 from wrenla_handler.tiles.finish import finish_kernel
@@ -25,9 +27,6 @@ from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import Apply, Read, Step, Task, Term
 
 __all__ = ["Floats", "Graph", "TileGraph", "Tiles"]
-
-Ints: TypeAlias = npt.NDArray[np.int32]
-Floats: TypeAlias = npt.NDArray[np.float64]
 
 _TASK_BYTES, _PRODUCT_BYTES = 1 << 10, 1 << 6
 """Bytes of memory that a task of a plan takes at the very least, and a product of tiles in it."""
@@ -143,31 +142,35 @@ class TileGraph:
         factor = _COMPLEX if np.dtype(task.dtype).kind == "c" else 1
         flops, nbytes, reads = [], [], []
         for term in task.terms:
-            inner = self._inner(term)
-            each = rows * (rows + 1) if term.lower else 2 * rows * cols
-            flops.append(inner * (each * factor))
+            each = factor * (rows * (rows + 1) if term.lower else 2 * rows * cols)
             refs = [*term.a.refs(), *(() if term.lower else term.b.refs())]
-            nbytes.append(np.full(term.n, float(sum(self._stored_bytes(ref) for ref in refs))))
-            reads.append(np.full(term.n, len(refs), np.int32))
+            flops.append(self._inner(term) * each)
+            nbytes.append(_constant(term.n, float(sum(self._stored_bytes(ref) for ref in refs))))
+            reads.append(_constant(term.n, len(refs)))
+        if len(flops) == 1:
+            return flops[0], nbytes[0], reads[0]
         if not flops:
             return np.empty(0), np.empty(0), np.empty(0, np.int32)
         return np.concatenate(flops), np.concatenate(nbytes), np.concatenate(reads)
 
     def _inner(self, term: Term) -> Floats:
-        return self._lengths(term.a, term.a_step, 1, np.arange(term.n, dtype=np.int32))
+        return self._lengths(term.a, term.a_step, 1, term.n)
 
-    def _lengths(self, read: Read, step: Step, axis: int, t: Ints) -> Floats:
+    def _lengths(self, read: Read, step: Step, axis: int, n: int) -> Floats:
         """Return how long the tiles of a run are along an axis of what is read."""
         if read.op in "TC":
             axis = 1 - axis
         if isinstance(read.tile, Apply):
             args = list(read.tile.reads())[: 1 if read.tile.claim else None]
-            lengths = [self._lengths(arg, its_step, axis, t) for arg, its_step in args]
+            lengths = [self._lengths(arg, its_step, axis, n) for arg, its_step in args]
             longest: Floats = np.maximum.reduce(lengths)  # one row or column stands for all
             return longest
         grid = self.arrays[read.tile.array].grid
-        index = (read.tile.i, read.tile.j)[axis] + step[axis] * t
-        return np.minimum(grid.tile[axis], grid.shape[axis] - index * grid.tile[axis]).astype(np.float64)
+        tile, length, begin = grid.tile[axis], grid.shape[axis], (read.tile.i, read.tile.j)[axis]
+        if (max(begin, begin + step[axis] * (n - 1)) + 1) * tile <= length:  # none of them is ragged
+            return _constant(n, float(tile))
+        index = begin + step[axis] * np.arange(n)
+        return np.minimum(tile, length - index * tile).astype(np.float64)
 
     def _stored_bytes(self, ref: TileRef) -> int:
         return self.arrays[ref.array].stored_bytes(ref)
@@ -226,68 +229,86 @@ class Graph:
         Task `p` waits for tasks ``needs[first_need[p]:first_need[p + 1]]`` (some may stand there twice).
     adds : array
         Which tasks only add up tiles.
-    level : array
-        Wave in which a task can run.
     flops, bytes_read, bytes_written, reads, seconds : arrays
     """
 
     def __init__(self, tiles: TileGraph, cut: Cut, model: ExecutorModel) -> None:
         self.tiles, self.cut = tiles, cut
-        tile: list[int] = []
-        start: list[int] = []
-        stop: list[int] = []
-        last: list[bool] = []
-        final = np.empty(len(tiles.tasks), np.int32)
-        needs: list[npt.NDArray[Any]] = []
-        counts: list[int] = []
-        costs: list[tuple[float, float, float, int]] = []
-        for number, task in enumerate(tiles.tasks):
-            bounds = cut.bounds(len(tiles.during[number]), bool(task.finish.kernel))
-            first = len(tile)
-            final[number] = first + len(bounds) - 1
-            flops, nbytes, reads = tiles.term_costs(task)
-            end_flops, base_bytes, arg_bytes, base_reads, arg_reads = tiles.end_costs(task)
-            out_bytes = tiles.arrays[task.out.array].nbytes
-            during = tiles.during[number]
-            for c, (a, b) in enumerate(bounds):
-                is_last = c == len(bounds) - 1
-                waits = during[a:b].ravel()
-                need = final[waits[waits >= 0]]
-                before = [first + c - 1] if c else final[tiles.base[number]]
-                after = final[tiles.args[number]] if is_last else final[:0]
-                need = np.concatenate((before, need, after)) if len(before) or len(after) else need
-                tile.append(number)
-                start.append(a)
-                stop.append(b)
-                last.append(is_last)
-                needs.append(need)
-                counts.append(len(need))
-                costs.append(
-                    (
-                        float(flops[a:b].sum()) + (end_flops if is_last else 0),
-                        float(nbytes[a:b].sum())
-                        + (out_bytes if c else base_bytes)
-                        + (arg_bytes if is_last else 0),
-                        float(out_bytes),
-                        int(reads[a:b].sum()) + (1 if c else base_reads) + (arg_reads if is_last else 0),
-                    )
-                )
-        self.tile, self.start, self.stop = (np.array(x, np.int32) for x in (tile, start, stop))
-        self.last = np.array(last, bool)
+        bounds = [
+            cut.bounds(len(during), bool(task.finish.kernel))
+            for task, during in zip(tiles.tasks, tiles.during, strict=True)
+        ]
+        pieces = np.array(list(map(len, bounds)), np.int64)
+        total = int(pieces.sum())
+        self.final = (np.cumsum(pieces) - 1).astype(np.int32)
+        self.tile = np.repeat(np.arange(len(bounds), dtype=np.int32), pieces)
+        pairs = np.fromiter(chain.from_iterable(chain.from_iterable(bounds)), np.int32, 2 * total)
+        self.start, self.stop = pairs[::2].copy(), pairs[1::2].copy()
+        self.last = np.zeros(total, bool)
+        self.last[self.final] = True
         sums = np.array([len(task.base) > 1 and task.base[-1].accumulate for task in tiles.tasks], bool)
         self.adds = sums[self.tile] & (self.stop == 0)
-        self.final = final
-        self.first_need = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-        self.needs: Ints = np.concatenate([*needs, np.empty(0)]).astype(np.int32)
-        table = np.array(costs, np.float64).reshape(-1, 4)
-        self.flops, self.bytes_read, self.bytes_written = table[:, 0], table[:, 1], table[:, 2]
-        self.reads = table[:, 3].astype(np.int64)
+        self.flops, self.bytes_read, self.bytes_written = (np.empty(total) for _ in range(3))
+        self.reads, counts = np.empty(total, np.int64), np.empty(total, np.int64)
+        needs: list[Ints] = []
+        for number, task in enumerate(tiles.tasks):
+            stop = int(self.final[number]) + 1
+            own = slice(stop - int(pieces[number]), stop)
+            self._count(task, own)
+            needs.append(self._needs(number, own, counts[own]))
+        self.first_need: Longs = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        self.needs: Ints = np.concatenate([*needs, np.empty(0, np.int32)])
+        del needs
         self.seconds: Floats = (
             model.latency
             + self.flops / model.flops_per_second
             + (self.bytes_read + self.bytes_written) / model.bytes_per_second
         )
-        self.level = self._levels()
+
+    def _count(self, task: Task, own: slice) -> None:
+        """Fill in flops, bytes and reads of the pieces of a tile."""
+        last = own.stop - 1
+        costs: tuple[npt.NDArray[Any], ...] = self.tiles.term_costs(task)
+        for values, sums in zip(costs, (self.flops, self.bytes_read, self.reads), strict=True):
+            # one place more than there are terms: sums from one piece's first term to the next one's
+            ends: Floats = np.zeros(len(values) + 1)
+            np.cumsum(values, out=ends[1:])
+            sums[own] = ends[self.stop[own]] - ends[self.start[own]]
+        end_flops, base_bytes, arg_bytes, base_reads, arg_reads = self.tiles.end_costs(task)
+        out = self.tiles.arrays[task.out.array].nbytes
+        self.flops[last] += end_flops
+        self.bytes_read[own.start] += base_bytes
+        self.bytes_read[own.start + 1 : own.stop] += out
+        self.bytes_read[last] += arg_bytes
+        self.bytes_written[own] = out
+        self.reads[own.start] += base_reads
+        self.reads[own.start + 1 : own.stop] += 1
+        self.reads[last] += arg_reads
+
+    def _needs(self, number: int, own: slice, counts: Longs) -> Ints:
+        """Return what the pieces of a tile wait for, one after the other, and fill in how many that is."""
+        tiles, final = self.tiles, self.final
+        during = tiles.during[number]
+        made = during >= 0
+        waits = final[during[made]]
+        ends = np.concatenate(([0], np.cumsum(np.count_nonzero(made, axis=1))))
+        counts[:] = ends[self.stop[own]] - ends[self.start[own]] + 1  # one for the piece before
+        base, args = tiles.base[number], tiles.args[number]
+        counts[0] += len(base) - 1
+        counts[-1] += len(args)
+        needs = np.empty(int(counts.sum()), np.int32)
+        inner = np.ones(len(needs), bool)
+        before = (np.cumsum(counts) - counts)[1:]
+        needs[before] = np.arange(own.start, own.stop - 1)
+        inner[before] = False
+        if base:
+            needs[: len(base)] = final[base]
+            inner[: len(base)] = False
+        if args:
+            needs[len(needs) - len(args) :] = final[args]
+            inner[len(needs) - len(args) :] = False
+        needs[inner] = waits
+        return needs
 
     def __len__(self) -> int:
         return len(self.tile)
@@ -307,22 +328,19 @@ class Graph:
         ref = self.tiles.tasks[self.tile[p]].out
         return ref if self.last[p] else TileRef(ref.array, ref.i, ref.j, int(self.stop[p]))
 
-    def followers(self) -> tuple[npt.NDArray[np.int64], Ints]:
-        """Return the reverse of `needs`: who waits for a task, as (first, tasks)."""
-        waiting = np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.first_need))
-        order = np.argsort(self.needs, kind="stable")
-        first = np.searchsorted(self.needs[order], np.arange(len(self) + 1))
-        return first.astype(np.int64), waiting[order]
+    @cached_property
+    def followers(self) -> tuple[Longs, Ints]:
+        """The reverse of `needs`: who waits for a task, as (first, tasks)."""
+        return followers_of(self.first_need, self.needs)
+
+    @cached_property
+    def level(self) -> Ints:
+        """Wave in which each task can run."""
+        return levels_of(self.first_need, self.needs, self.followers)
 
     def longest_paths(self, weights: Floats) -> Floats:
         """Return, for each task, the weight of the heaviest path from its start to the end of the run."""
-        path = weights.copy()
-        first, needs = self.first_need.tolist(), self.needs
-        for p in range(len(self) - 1, -1, -1):
-            mine = needs[first[p] : first[p + 1]]
-            if len(mine):
-                path[mine] = np.maximum(path[mine], path[p] + weights[mine])
-        return path
+        return longest_paths(self.first_need, self.needs, self.level, weights)
 
     @cached_property
     def paths(self) -> Floats:
@@ -343,14 +361,13 @@ class Graph:
                 urgency[p] = max(urgency[p], np.nextafter(urgency[waits].max(), np.inf))
         return urgency
 
-    def _levels(self) -> Ints:
-        level = np.zeros(len(self), np.int32)
-        first, needs = self.first_need, self.needs
-        for p in range(len(self)):
-            mine = needs[first[p] : first[p + 1]]
-            if len(mine):
-                level[p] = level[mine].max() + 1
-        return level
+
+@lru_cache(maxsize=1 << 10, typed=True)
+def _constant(n: int, value: float) -> npt.NDArray[Any]:
+    """Return an array of one value: the terms of a sum mostly cost the same, and those of others, too."""
+    made = np.full(n, value)
+    made.flags.writeable = False
+    return made
 
 
 def _refs(read: Read) -> int:

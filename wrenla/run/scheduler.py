@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla.planning.graph import Graph
+from wrenla.planning.precedence import by_level, gather
 
 __all__ = [
     "Action",
@@ -163,8 +164,13 @@ Action: TypeAlias = Submit | Drop | Retry | BeginWave | EndWave | Finish | Stop
 
 @dataclass(slots=True)
 class State:
-    """State of the scheduler. Lists are indexed by task."""
+    """State of the scheduler. Lists are indexed by task.
 
+    `missing` and `readers` count what a task waits for, and who waits for its tile, as often as it stands in
+    the graph. Those of a task that is not needed are never looked at, and may become negative.
+    """
+
+    graph: Graph
     policy: Policy
     todo: int
     missing: list[int]
@@ -172,8 +178,6 @@ class State:
     wanted: list[bool]
     rank: list[float]
     level: list[int]
-    needs: list[list[int]]
-    followers: list[list[int]]
     present: list[bool]
     attempts: dict[int, int] = field(default_factory=dict)
     after: dict[int, int] = field(default_factory=dict)
@@ -191,11 +195,9 @@ def needed_tasks(
 ) -> npt.NDArray[np.bool_]:
     """Find the work that is left, backwards from the results that are missing."""
     needed = wanted & ~present
-    first = graph.first_need.tolist()
-    for p in range(len(graph) - 1, -1, -1):
-        if needed[p]:
-            inputs = graph.needs[first[p] : first[p + 1]]
-            needed[inputs[~present[inputs]]] = True
+    for tasks in by_level(graph.level)[::-1]:
+        inputs, _ = gather(graph.first_need, graph.needs, tasks[needed[tasks]])
+        needed[inputs[~present[inputs]]] = True
     return needed
 
 
@@ -215,34 +217,27 @@ def initial_state(graph: Graph, wanted: Sequence[int], present: Sequence[int], p
     is_wanted[list(wanted)] = True
     is_present[list(present)] = True
     needed = needed_tasks(graph, is_wanted, is_present)
-    first = graph.first_need.tolist()
-    needs: list[list[int]] = [[] for _ in range(len(graph))]
-    followers: list[list[int]] = [[] for _ in range(len(graph))]
-    missing, readers = [0] * len(graph), [0] * len(graph)
-    for p in np.flatnonzero(needed).tolist():
-        inputs = sorted(set(graph.needs[first[p] : first[p + 1]].tolist()))
-        needs[p] = inputs
-        for q in inputs:
-            readers[q] += 1
-            if needed[q]:
-                followers[q].append(p)
-                missing[p] += 1
+    counts = np.diff(graph.first_need)
+    edges = np.repeat(needed, counts)  # those of tasks that will run
+    readers = np.bincount(graph.needs[edges], minlength=len(graph))
+    edges &= needed[graph.needs]
+    waiting = np.repeat(np.arange(len(graph), dtype=np.int32), counts)[edges]
+    missing = np.bincount(waiting, minlength=len(graph))
     rank: npt.NDArray[Any] = graph.urgency
     state = State(
+        graph,
         policy,
         int(needed.sum()),
-        missing,
-        readers,
+        missing.tolist(),
+        readers.tolist(),
         is_wanted.tolist(),
         (-rank).tolist(),
         graph.level.tolist(),
-        needs,
-        followers,
         is_present.tolist(),
     )
     for p in np.flatnonzero(needed).tolist():
         state.wave_left[state.level[p]] = state.wave_left.get(state.level[p], 0) + 1
-        if missing[p] == 0:
+        if state.missing[p] == 0:
             _make_ready(state, p)
     return state
 
@@ -291,12 +286,13 @@ def _finish_task(state: State, task: int, actions: list[Action]) -> None:
         return
     state.running.discard(task)
     state.todo -= 1
-    for follower in state.followers[task]:
+    first, followers = state.graph.followers
+    for follower in followers[first[task] : first[task + 1]].tolist():
         state.missing[follower] -= 1
         if state.missing[follower] == 0:
             state.after[follower] = task
             _make_ready(state, follower)
-    for read in state.needs[task]:
+    for read in state.graph.needs_of(task).tolist():
         state.readers[read] -= 1
         if state.readers[read] == 0 and not state.wanted[read]:
             actions.append(Drop(read))
