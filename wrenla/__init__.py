@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wrenla.executors.default import default_executor, store
     from wrenla.executors.local.executor import LocalExecutor
     from wrenla.executors.map_api.stored_objects import StoredObject, objects
+    from wrenla.forecast.engine import Engine
     from wrenla.interchange.from_dask import from_dask
     from wrenla.interchange.from_npy import from_npy
     from wrenla.interchange.sparse import from_sparse
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BigMatrix",
     "DaskExecutor",
+    "Engine",
     "Executor",
     "Future",
     "LambdaExecutor",
@@ -81,6 +83,7 @@ _PLACES = {
     "wrenla.executors.calls.future": "Future",
     "wrenla.executors.dask.executor": "DaskExecutor",
     "wrenla.executors.local.executor": "LocalExecutor",
+    "wrenla.forecast.engine": "Engine",
     "wrenla.executors.aws_lambda.prices": "Prices",
     "wrenla.matrices.matrix": "BigMatrix",
     "wrenla.executors.map_api.stored_objects": "StoredObject objects",

@@ -70,6 +70,8 @@ class Settings:
         error (``WRENLA_LOGS``).
     record : str
         File, or folder for files, that takes the events of each evaluation (``WRENLA_RECORD``); "": none.
+    prices : str
+        File with prices of AWS (``WRENLA_PRICES``), as `Prices.read` takes it; "": those of us-east-1.
     max_compute_bytes : int
         Largest result that `compute` brings into memory (``WRENLA_MAX_COMPUTE_BYTES``).
     """
@@ -84,6 +86,7 @@ class Settings:
     progress: bool | None = None
     logs: LogsName = "show"
     record: str = ""
+    prices: str = ""
     max_compute_bytes: int = 4 << 30
 
 
@@ -232,7 +235,7 @@ def _value(key: str, value: Any, source: str) -> Any:
             if value not in get_args(_CHOICES[key]):
                 raise ValueError(f"one of {', '.join(get_args(_CHOICES[key]))}")
             return value
-        if key == "record":
+        if key in ("record", "prices"):
             return os.fspath(value)
         if key in ("store", "shared_folders"):
             path = os.fspath(value)

@@ -25,7 +25,7 @@ from .stub import Endpoint
         ({"max_dollars": "2"}, ValueError, "max_dollars='2': a number greater than 0, or None"),
         ({"max_dollars": True}, ValueError, "max_dollars=True: a number greater than 0"),
         ({"max_dollars": float("nan")}, ValueError, "max_dollars=nan: a number greater than 0"),
-        ({"prices": 3}, TypeError, "prices=3: wl.Prices(…), or None for those of us-east-1"),
+        ({"prices": 3}, TypeError, "prices=3: wl.Prices(…), or None for those of the settings"),
         ({"prices": wl.Prices}, TypeError, "prices=<class "),
         ({"session": 3}, TypeError, "session=3: a boto3.Session, or None for boto3's own settings"),
         ({"session": boto3.Session}, TypeError, "session=<class 'boto3.session.Session'>: a boto3.Session"),

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wrenla as wl
-from benchmarks.clocked import clocked
 from wrenla.errors import PlanError
 from wrenla.evaluate.settle import rehearse
 from wrenla.evaluate.storing import made
+from wrenla.forecast.engine import Engine
+from wrenla.forecast.simulate import simulate
 from wrenla.planning import plan as plan_module
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
@@ -157,7 +158,7 @@ def test_the_seconds_are_those_of_a_run(way: str, monkeypatch: pytest.MonkeyPatc
         for cut in cuts:
             plan, _ = make_plan([settled(WAYS[way](60))], model, cut=cut)
             seconds = plan.seconds
-            assert seconds == pytest.approx(clocked(plan), rel=0.01)
+            assert seconds == pytest.approx(simulate(plan, Engine().filled(model)).seconds, rel=0.01)
             assert seconds >= max(plan.work / workers, plan.critical_path) * (1 - 1e-9)
             # large graphs are not played through
             monkeypatch.setattr(plan_module, "_SIMULATE_TASKS", 0)

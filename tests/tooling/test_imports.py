@@ -52,6 +52,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "matrices.operands",
         "display",
         "evaluate.products",
+        "forecast",
         "evaluate.evaluation",
         "evaluate.options",
         "evaluate.cleaning",

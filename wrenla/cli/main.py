@@ -31,6 +31,7 @@ _CHOSEN = {
     "tile": "chosen for each matrix",
     "progress": "on a terminal, if it lasts",
     "record": "none",
+    "prices": "those of us-east-1",
 }
 """What a setting that was left open stands for."""
 

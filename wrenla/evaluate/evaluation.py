@@ -26,6 +26,7 @@ from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.planning.canonical import topological
 from wrenla.planning.cost_model import ExecutorModel
+from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Leaf, Node, Operation, leaf, with_report
 from wrenla.planning.plan import Plan, make_plan
 from wrenla.run.events import Event, Listener, RunFinished, Solved, Totals
@@ -41,21 +42,19 @@ from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, HostArray
 from wrenla_handler.tiles.layout import DTYPES, TileLayout, pivots_in_text
 
-__all__ = ["compute_nodes", "persist_node", "plan_of", "refuse_too_large", "save_node"]
+__all__ = ["compute_nodes", "model_of", "persist_node", "plan_of", "refuse_too_large", "save_node"]
 
 
-def plan_of(nodes: Sequence[Node], executor: Executor | None) -> Plan:
+def plan_of(nodes: Sequence[Node], model: ExecutorModel, cut: Cut | None = None) -> Plan:
     """Return the plan for some results; of procedures, for their first attempt."""
-    model = _model(check_executor(executor) or default_executor())
     rehearsed = rehearse(nodes, model)
     results = [made(node) for node in rehearsed.nodes]
     # in the order in which a run has them
     targets = {node.key: node for node in _made_for(rehearsed.fetch, rehearsed.keep)}
     places = {key: number for number, key in enumerate(targets | {node.key: node for node in results})}
-    plan, _ = make_plan([*(targets | {node.key: node for node in results}).values()], model)
-    plan.check()
+    plan, _ = make_plan([*(targets | {node.key: node for node in results}).values()], model, cut=cut)
     shown = tuple(plan.results[places[node.key]] for node in results)
-    return replace(plan, results=shown, follows=tuple(rehearsed.follows))
+    return replace(plan, results=shown, targets=plan.results, follows=tuple(rehearsed.follows))
 
 
 def _made_for(fetch: Sequence[Node], keep: Sequence[Node]) -> list[Node]:
@@ -103,7 +102,7 @@ def _evaluating(executor: Executor | None, options: Options, in_store: bool = Fa
     """
     with options.listeners() as listeners:
         found = check_executor(executor) or default_executor()
-        evaluation = _Evaluation(found, options, listeners, _model(found, in_store))
+        evaluation = _Evaluation(found, options, listeners, model_of(found, in_store))
         try:
             yield evaluation
         except BaseException as error:
@@ -338,7 +337,7 @@ def _save(
         raise
 
 
-def _model(executor: Executor, in_store: bool = False) -> ExecutorModel:
+def model_of(executor: Executor, in_store: bool = False) -> ExecutorModel:
     """Return the model that plans are made for: where a store is chosen, all temporaries go there."""
     in_store = in_store or store_is_chosen(executor.own_store)
     return replace(executor.model, tile_bytes=0) if in_store else executor.model

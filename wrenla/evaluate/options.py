@@ -20,6 +20,7 @@ _ELSEWHERE = {
     "workers": "an executor has it: wrenla.LocalExecutor(workers=…), or WRENLA_WORKERS",
     "allowed_mem": "an executor has it: wrenla.LocalExecutor(allowed_mem=…), or WRENLA_ALLOWED_MEM",
     "blas_threads": "an executor has it: wrenla.LocalExecutor(blas_threads=…), or WRENLA_BLAS_THREADS",
+    "prices": "an executor has it: wrenla.LambdaExecutor(prices=…), or WRENLA_PRICES",
     "store": "WRENLA_STORE says where temporaries go",
     "tile": "whatever makes a matrix has it, such as wrenla.random(shape, tile=…)",
 }

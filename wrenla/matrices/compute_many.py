@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from wrenla.evaluate.evaluation import compute_nodes, plan_of
+from wrenla.evaluate.evaluation import compute_nodes
 from wrenla.evaluate.options import Options
 from wrenla.executors.base import Executor
+from wrenla.forecast.forecast import Forecast, forecast
 from wrenla.matrices.matrix import BigMatrix
-from wrenla.planning.plan import Plan
 from wrenla.tracebacks import short
 
 __all__ = ["compute", "plan"]
@@ -53,8 +53,8 @@ def compute(*matrices: Any, executor: Executor | None = None, **options: Any) ->
 
 
 @short
-def plan(*matrices: Any, executor: Executor | None = None) -> Plan:
-    """Return the plan of a computation, with its tasks, memory and time, without computing anything.
+def plan(*matrices: Any, executor: Executor | None = None) -> Forecast:
+    """Return the plan of a computation, with its tasks, memory, time and price, without computing anything.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def plan(*matrices: Any, executor: Executor | None = None) -> Plan:
     leaves = list(_leaves("plan", matrices))
     if not leaves:
         raise TypeError("plan() needs a BigMatrix")
-    return plan_of([A._node for A in leaves], executor)
+    return forecast([A._node for A in leaves], executor)
 
 
 def _apart(

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["ExecutorModel", "choose_tile", "largest_tile"]
+__all__ = ["GB_MONTH", "ExecutorModel", "choose_tile", "largest_tile"]
+
+
+GB_MONTH = 2.0**30 * 30 * 86400
+"""Bytes times seconds for which stores ask the price of a gigabyte and a month."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class ExecutorModel:
         nobody has chosen a store; 0: none.
     dollars_per_second, dollars_per_invocation, dollars_per_put, dollars_per_get : float
         What a worker costs while it works, handing something to it, and requests to the store.
+    dollars_per_gb_month : float
+        A gigabyte (2**30 bytes) in the store for 30 days.
     """
 
     workers: int
@@ -47,6 +53,7 @@ class ExecutorModel:
     dollars_per_invocation: float = 0.0
     dollars_per_put: float = 0.0
     dollars_per_get: float = 0.0
+    dollars_per_gb_month: float = 0.0
 
     def seconds(self, flops: float, nbytes: float) -> float:
         """Return what a task takes that neither waits nor overlaps."""

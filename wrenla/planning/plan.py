@@ -15,7 +15,7 @@ import numpy as np
 from wrenla.errors import PlanError
 from wrenla.planning.canonical import canonical, topological
 from wrenla.planning.choose_cut import choose_cut, simulate
-from wrenla.planning.cost_model import ExecutorModel
+from wrenla.planning.cost_model import GB_MONTH, ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
 from wrenla.planning.fits import fitting_edge, largest_task, projected_bytes
@@ -49,6 +49,8 @@ class Plan:
         The executor that it was made for.
     follows : tuple of str
         What may follow, as numbers decide.
+    targets : tuple of Node
+        What is computed, if `results` are only those of it that somebody has asked for.
     """
 
     results: tuple[Node, ...]
@@ -56,6 +58,7 @@ class Plan:
     cut: Cut
     model: ExecutorModel
     follows: tuple[str, ...] = ()
+    targets: tuple[Node, ...] = ()
 
     @property
     def tasks(self) -> int:
@@ -108,11 +111,23 @@ class Plan:
         return self.reads + self.tasks
 
     @cached_property
+    def wanted(self) -> list[int]:
+        """Tasks whose tiles belong to a result."""
+        keys = {node.key for node in self.targets or self.results}
+        tasks = enumerate(self.graph.tiles.tasks)
+        return [int(self.graph.final[number]) for number, task in tasks if task.out.array in keys]
+
+    @cached_property
     def kernels(self) -> dict[str, int]:
         """Tasks by what they do, in a word (`Task.kernel`)."""
+        return dict(Counter(self.kernel_of_tasks).most_common())
+
+    @property
+    def kernel_of_tasks(self) -> list[str]:
+        """What each task does, in a word (`Task.kernel`)."""
         whole = [task.kernel for task in self.graph.tiles.tasks]
         pairs = zip(self.graph.tile.tolist(), self.graph.last.tolist(), strict=True)
-        return dict(Counter(whole[tile] if last else "gemm" for tile, last in pairs).most_common())
+        return [whole[tile] if last else "gemm" for tile, last in pairs]
 
     @cached_property
     def projected(self) -> int:
@@ -143,16 +158,25 @@ class Plan:
         left = min(model.tile_bytes, model.workers * (model.allowed_bytes - self.projected)) - held
         return max(0, min(left, self.bytes_written))
 
-    @cached_property
+    @property
     def dollars(self) -> float:
         """Expected cost of the run by the model; 0 where workers and requests cost nothing."""
+        return self.cost["total"]
+
+    @cached_property
+    def cost(self) -> dict[str, float]:
+        """Expected dollars for compute, requests and storage, and in all."""
         model = self.model
-        return (
-            self.work * model.dollars_per_second
-            + math.ceil(self.tasks / self.batch) * model.dollars_per_invocation
-            + self.tasks * model.dollars_per_put
-            + self.reads * model.dollars_per_get
-        )
+        parts = {
+            "compute": self.work * model.dollars_per_second
+            + math.ceil(self.tasks / self.batch) * model.dollars_per_invocation,
+            "requests": self.tasks * model.dollars_per_put + self.reads * model.dollars_per_get,
+            # as if all that is written stayed for the whole run
+            "storage": self.bytes_written * self.seconds * model.dollars_per_gb_month / GB_MONTH
+            if model.dollars_per_gb_month
+            else 0.0,
+        }
+        return {**parts, "total": sum(parts.values())}
 
     @cached_property
     def batch(self) -> int:
@@ -186,7 +210,7 @@ class Plan:
             "seconds": self.seconds,
             "seconds_of_work": self.work,
             "seconds_of_critical_path": self.critical_path,
-            "dollars": self.dollars,
+            "dollars": self.cost,
             "may_follow": list(self.follows),
         }
 
@@ -237,7 +261,8 @@ class Plan:
             return "in the store: a run that is killed goes on from there"
         return f"in memory, up to {format_bytes(self.room)}: a run that is killed begins again"
 
-    def __str__(self) -> str:
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the plan in words: names and texts of its lines."""
         rows = [
             ("tasks", f"{self.tasks:,}  ({', '.join(f'{n:,} {k}' for k, n in self.kernels.items())})"),
             ("waves", f"{self.waves:,}, mean parallelism {self.parallelism:.1f}"),
@@ -257,11 +282,15 @@ class Plan:
         if self.batch > 1:
             rows.append(("together", f"up to {self.batch} tasks go to a worker at once"))
         if self.dollars:
-            rows.append(("cost", f"about ${self.dollars:.2g}"))
-        rows += [("may follow", text) for text in self.follows]
+            parts = ", ".join(f"{name} ${value:.2g}" for name, value in self.cost.items() if name != "total")
+            rows.append(("cost", f"about ${self.dollars:.2g} ({parts})"))
+        return rows + [("may follow", text) for text in self.follows]
+
+    def __str__(self) -> str:
+        rows = self.rows()
         return "\n".join([self.title, *(f"  {name:<11}{text}" for name, text in rows)])
 
-    __repr__ = __str__  # what a notebook shows of it
+    __repr__ = __str__
 
     @property
     def title(self) -> str:

@@ -173,7 +173,7 @@ def execute(
             arrays, hosts = upload(arrays, hosts, folder, executor.dask_client), {}
         made = (stored(arrays, twin.key) for twin in plan.results)
         results = [Finished(target.node, spec) for target, spec in zip(targets, made, strict=True)]
-        wanted = _wanted(plan)
+        wanted = plan.wanted
         present = list(_present(plan.graph, arrays, folder))
         present += adopt(plan.graph, _in_folder(arrays, folder), wanted, present, folder, executor.workers)
         if present:
@@ -251,13 +251,6 @@ def _slots(plan: Plan, executor: Executor) -> int:
     """
     mean = float(plan.graph.seconds.mean()) if plan.tasks else 0.0
     return executor.workers * (1 + executor.ahead) * plan.batch + (64 if mean < 2e-3 else 1)
-
-
-def _wanted(plan: Plan) -> list[int]:
-    """Return the tasks whose tiles belong to a result."""
-    keys = {node.key for node in plan.results}
-    tiles = plan.graph.tiles.tasks
-    return [int(plan.graph.final[number]) for number, task in enumerate(tiles) if task.out.array in keys]
 
 
 def _bind(

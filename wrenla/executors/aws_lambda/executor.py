@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, Never
 
-from wrenla.config import store_for
+from wrenla.config import settings, store_for
 from wrenla.executors.aws_lambda.client import Function, FunctionFacts
 from wrenla.executors.aws_lambda.names import check_bucket, check_function
 from wrenla.executors.aws_lambda.prices import Prices
@@ -153,9 +153,9 @@ class LambdaExecutor(Executor):
         if max_dollars is not None:
             max_dollars = positive("max_dollars", max_dollars)
         if prices is not None and not isinstance(prices, Prices):
-            raise TypeError(f"prices={prices!r}: wl.Prices(…), or None for those of us-east-1")
+            raise TypeError(f"prices={prices!r}: wl.Prices(…), or None for those of the settings")
         self._options = CallOptions(logs=logs)
-        self.prices = prices or Prices()
+        self.prices = prices or (Prices.read(path) if (path := settings().prices) else Prices())
         invoked = Function(function, session, self.workers)
         self.facts: FunctionFacts = invoked.facts
         mine = bucket or self.facts.bucket
@@ -203,6 +203,7 @@ class LambdaExecutor(Executor):
             dollars_per_invocation=self.prices.invocation,
             dollars_per_put=self.prices.put,
             dollars_per_get=self.prices.get,
+            dollars_per_gb_month=self.prices.gb_month,
         )
 
     @property

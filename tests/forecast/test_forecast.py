@@ -1,0 +1,195 @@
+"""A plan beside others, drawn, and in a notebook."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import wrenla as wl
+from wrenla.errors import PlanError
+from wrenla.forecast.options import Option, Options
+from wrenla.forecast.retile import main_tile, retiled
+
+A = wl.random((1024, 1024), tile=128)
+S = A.gram().shift(1.0)
+
+
+def make(tile: int) -> wl.BigMatrix:
+    return wl.random((1024, 1024), tile=tile).solve(np.ones(1024))
+
+
+def test_plan_stands_beside_others() -> None:
+    options = wl.plan(S.cholesky()).options()
+    first, *others = options
+    assert (first.current, first.tile) == (True, 128)
+    assert {option.tile for option in others} >= {32, 64, 256, 512}
+    assert len({option.cut for option in others if option.tile == 128}) >= 2
+    assert sum(option.recommended for option in options) == 1
+    assert options.recommended in list(options)
+
+
+def test_plans_of_other_tiles_are_those_that_such_tiles_get() -> None:
+    options = wl.plan(S.cholesky()).options(tile=[64, 256])
+    for option in options:
+        again = wl.random((1024, 1024), tile=option.tile).gram().shift(1.0).cholesky()
+        plan = wl.plan(again)
+        found = (option.tasks, option.seconds, option.bytes_projected, option.cut)
+        assert found == (plan.tasks, plan.seconds, plan.projected, str(plan.cut))
+
+
+EXPRESSIONS: dict[str, Any] = {
+    "product with a vector": lambda t: wl.random((1000, 600), tile=t) @ wl.from_array(np.ones(600), tile=t),
+    "elementwise": lambda t: (
+        np.exp(wl.random((1000, 600), tile=t)) * 2 + wl.random((1000, 600), seed=1, tile=t)
+    ),
+    "solve": lambda t: (
+        wl.random((900, 900), tile=t).gram().shift(1.0).solve(wl.random((900, 3), tile=t), assume_a="pos")
+    ),
+    "slice": lambda t: wl.random((1000, 1000), tile=t)[:, :600].gram(),
+    "rechunked": lambda t: wl.random((1000, 1000), tile=100).rechunk(t) @ wl.random((1000, 1000), tile=t),
+    "function": lambda t: wl.from_function(np.add, (1000, 1000), tile=t).sum(axis=0),
+    "transposed": lambda t: wl.random((600, 1000), tile=t).T @ wl.random((600, 1000), tile=t),
+}
+
+
+@pytest.mark.parametrize("what", sorted(EXPRESSIONS))
+@pytest.mark.parametrize("tile", [150, 400])
+def test_retiled_is_what_would_have_been_made(what: str, tile: int) -> None:
+    nodes = [EXPRESSIONS[what](200)._node]
+    if what == "rechunked":
+        assert main_tile(nodes) in (100, 200)
+        return
+    assert main_tile(nodes) == 200
+    (again,) = retiled(nodes, 200, tile)
+    expected = EXPRESSIONS[what](tile)._node
+    assert again.grid == expected.grid
+    assert wl.plan(wl.BigMatrix(again)).kernels == wl.plan(wl.BigMatrix(expected)).kernels
+
+
+def test_lu_is_made_anew_for_other_tiles() -> None:
+    plan = wl.plan(make(256))
+    with pytest.raises(PlanError, match=r"in tiles of 128 as it is .*: pass make=, a function"):
+        plan.options(tile=[128])
+    options = plan.options(tile=[128, 256], make=make)
+    assert [option.tile for option in options] == [256, 128]
+    assert options[1].tasks == wl.plan(make(128)).tasks
+    assert {option.tile for option in plan.options()} == {256}  # nobody has asked for others
+
+
+def test_choices_are_combined() -> None:
+    options = wl.plan(S.cholesky()).options(
+        tile=[128, 256], cut=["none", "2", "doubling 4"], workers=[1, 8], memory=["1 GiB", "1 MiB"]
+    )
+    assert len(options) == 1 + 2 * 3 * 2 * 2
+    assert {option.cut for option in options[1:]} == {"not cut", "groups of 2", "doubling to 4"}
+    small = [option for option in options if option.bytes_allowed == 1 << 20]
+    assert {option.fits for option in small if option.tile == 256} == {False}
+    assert "does not fit" in str(options)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"tile": [0]}, "tile="),
+        ({"workers": [1.5]}, "workers="),
+        ({"memory": ["much"]}, "much"),
+        ({"cut": ["often"]}, "cut='often': 'none', a number"),
+        ({"cut": ["0"]}, "cut='0'"),
+    ],
+)
+def test_choices_that_make_no_sense(choice: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        wl.plan(S).options(**choice)
+
+
+def an_option(seconds: float, dollars: float = 0.0, tasks: int = 1, **more: Any) -> Option:
+    return Option(
+        128, "not cut", 2, 1 << 30, 1 << 20, tasks, seconds, dollars, more.pop("fits", True), **more
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "best"),
+    [
+        ([an_option(2.0, current=True), an_option(1.0)], 1),
+        ([an_option(1.01, current=True), an_option(1.0)], 0),
+        ([an_option(2.0), an_option(1.01, tasks=5), an_option(1.0, tasks=9)], 1),
+        ([an_option(1.0, fits=False), an_option(9.0)], 1),
+        ([an_option(10.0, 1.0, current=True), an_option(2.0, 4.0), an_option(1.0, 9.0)], 1),
+        ([an_option(1.0, fits=False)], None),
+        ([], None),
+    ],
+)
+def test_recommended_is_the_fastest_for_its_price(options: list[Option], best: int | None) -> None:
+    found = Options(options)
+    marked = [number for number, option in enumerate(found) if option.recommended]
+    assert marked == ([] if best is None else [best])
+    assert (found.recommended is None) == (best is None)
+
+
+def test_options_as_table_json_and_html() -> None:
+    options = wl.plan(S).options(workers=[1])
+    titles = "tile sums workers allowed needed tasks time cost"
+    assert str(options).splitlines()[0].split() == titles.split()
+    assert [each["tile"] for each in json.loads(options.to_json())] == [option.tile for option in options]
+    assert options._repr_html_().count("<tr") == 1 + len(options)
+
+
+def test_plan_as_json() -> None:
+    plan = wl.plan(S.cholesky())
+    known = json.loads(plan.to_json())
+    assert (known["tasks"], known["waves"], sum(known["tasks_by_wave"])) == (
+        plan.tasks,
+        plan.waves,
+        plan.tasks,
+    )
+    assert known["results"] == [
+        {"shape": [1024, 1024], "tile": [128, 128], "dtype": "float64", "structure": "lower"}
+    ]
+    assert known["dollars"] == {"compute": 0.0, "requests": 0.0, "storage": 0.0, "total": 0.0}
+    assert json.loads(plan.to_json(indent=2)) == known
+
+
+def test_plan_in_a_notebook() -> None:
+    plan = wl.plan(S.cholesky())
+    page = ET.fromstring(plan._repr_html_())
+    texts = [cell.text for cell in page.iter("th")]
+    assert texts == [name for name, _ in plan.rows()]
+    assert len(list(page.iter("rect"))) == plan.waves
+    empty = wl.plan(wl.zeros((0, 0)).gram())
+    assert "<table>" in empty._repr_html_()
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_drawing_has_every_task_in_its_wave(tmp_path: Path) -> None:
+    plan = wl.plan(S.cholesky())
+    text = plan.draw(tmp_path / "dag.svg")
+    assert (tmp_path / "dag.svg").read_text(encoding="utf-8") == text
+    root = ET.fromstring(text)
+    titles = [each.text or "" for each in root.iter(f"{SVG}title")]
+    assert sum(title.startswith("task ") for title in titles) == plan.tasks
+    paths = list(root.iter(f"{SVG}path"))
+    assert len(paths) == sum(len(set(plan.graph.needs_of(p).tolist())) for p in range(plan.tasks))
+    columns: dict[str, set[int]] = {}
+    for group in root.iter(f"{SVG}g"):
+        title, circle = group.find(f"{SVG}title"), group.find(f"{SVG}circle")
+        if title is not None and circle is not None and title.text:
+            number = int(title.text.split()[1].rstrip(":"))
+            columns.setdefault(circle.get("cx", ""), set()).add(int(plan.graph.level[number]))
+    assert all(len(waves) == 1 for waves in columns.values())
+    assert len(columns) == plan.waves
+    legend = {each.text for each in root.iter(f"{SVG}text")}
+    assert {f"{count} {kernel}" for kernel, count in plan.kernels.items()} <= legend
+
+
+def test_graphs_in_which_nothing_can_be_seen_are_not_drawn() -> None:
+    with pytest.raises(PlanError, match=r"a picture of 2,\d+ tasks shows nothing, so up to 1,000 are drawn"):
+        wl.plan(wl.random((4096, 4096), tile=64).gram()).draw()
+    assert wl.plan(wl.zeros((0, 0)).gram()).draw().endswith("</svg>")

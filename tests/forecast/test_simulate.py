@@ -1,0 +1,220 @@
+"""A simulated run takes what its engine makes it take, by the scheduler of real runs."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import wrenla as wl
+from wrenla.algorithms.factorizations.cholesky import cholesky
+from wrenla.algorithms.matmul import matmul
+from wrenla.errors import PlanError
+from wrenla.forecast.engine import Engine, engine_of
+from wrenla.forecast.simulate import simulate
+from wrenla.forecast.simulation import Simulation
+from wrenla.planning.cost_model import ExecutorModel
+from wrenla.planning.cut import Cut
+from wrenla.planning.plan import Plan, make_plan
+
+MODEL = ExecutorModel(
+    4,
+    20e9,
+    75e6,
+    0.05,
+    600.0,
+    8 << 30,
+    dollars_per_second=1e-4,
+    dollars_per_invocation=2e-7,
+    dollars_per_put=5e-6,
+    dollars_per_get=4e-7,
+    dollars_per_gb_month=0.023,
+)
+
+
+def a_plan(N: int = 6, cut: Cut | None = None, workers: int = 4, what: str = "cholesky") -> Plan:
+    A = wl.zeros((1024 * N, 1024 * N), tile=1024).shift(1.0)._node
+    node = cholesky(A) if what == "cholesky" else matmul(A, A)
+    model = ExecutorModel(workers, *(getattr(MODEL, name) for name in MODEL.__slots__[1:]))
+    return make_plan([node], model, cut=cut or Cut())[0]
+
+
+def simulated(plan: Plan, schedule: Any = "dataflow", **engine: Any) -> Simulation:
+    return simulate(plan, Engine(**engine).filled(plan.model), schedule)
+
+
+@pytest.mark.parametrize("workers", [1, 3, 50])
+@pytest.mark.parametrize("cut", [Cut(), Cut("fixed", 1), Cut("doubling", 4)], ids=str)
+def test_engine_of_the_plan_takes_the_plans_time(workers: int, cut: Cut) -> None:
+    plan = a_plan(workers=workers, cut=cut)
+    found = simulated(plan)
+    assert found.seconds == pytest.approx(plan.seconds, rel=0.01)
+    assert found.work == pytest.approx(plan.work)
+    assert found.workers <= workers
+    assert (found.bytes_read, found.bytes_written) == (plan.bytes_read, plan.bytes_written)
+    assert found.cost["compute"] == pytest.approx(plan.cost["compute"])
+    assert found.cost["requests"] == pytest.approx(plan.cost["requests"])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 6),
+    st.sampled_from([Cut(), Cut("fixed", 2), Cut("doubling", 4)]),
+    st.integers(1, 9),
+    st.sampled_from(["dataflow", "waves"]),
+    st.sampled_from([0.0, 0.02]),
+)
+def test_no_task_begins_before_its_inputs_are_there(
+    N: int, cut: Cut, workers: int, schedule: str, failures: float
+) -> None:
+    plan = a_plan(N, cut, workers)
+    found = simulated(plan, schedule, failures=failures, stragglers=0.1, cold_start=3.0)
+    last = np.zeros(plan.tasks)
+    np.maximum.at(last, found.task, found.end)
+    first = np.full(plan.tasks, math.inf)
+    np.minimum.at(first, found.task, found.begin)
+    for p in range(plan.tasks):
+        needs = plan.graph.needs_of(p)
+        assert not len(needs) or last[needs].max() <= first[p]
+    assert sorted(set(found.task.tolist())) == list(range(plan.tasks))
+    assert len(found.task) == plan.tasks + found.retries
+    assert found.workers <= workers
+    assert found.cold_starts <= workers
+    assert found.seconds >= max(plan.work / workers, plan.critical_path) * (1 - 1e-9)
+
+
+def test_faster_workers_save_their_share() -> None:
+    plan = a_plan(workers=1)
+    slow, fast = simulated(plan), simulated(plan, flops_per_second=2 * MODEL.flops_per_second)
+    assert slow.seconds - fast.seconds == pytest.approx(plan.flops / MODEL.flops_per_second / 2)
+    near = simulated(plan, bytes_per_second=2 * MODEL.bytes_per_second)
+    moved = (plan.bytes_read + plan.bytes_written) / MODEL.bytes_per_second
+    assert slow.seconds - near.seconds == pytest.approx(moved / 2)
+    late = simulated(plan, latency=MODEL.latency + 1.0)
+    assert late.seconds - slow.seconds == pytest.approx(plan.tasks)
+
+
+def test_all_workers_share_what_the_store_can_move() -> None:
+    plan = a_plan(what="matmul", workers=36)
+    free = simulated(plan)
+    tight = simulated(plan, total_bytes_per_second=36 * MODEL.bytes_per_second / 100)
+    moved = plan.bytes_read + plan.bytes_written
+    assert tight.seconds >= moved / (36 * MODEL.bytes_per_second / 100)
+    assert tight.seconds <= moved / (36 * MODEL.bytes_per_second / 100) + free.seconds
+    asked = simulated(plan, requests_per_second=10)
+    assert asked.seconds >= plan.requests / 10
+
+
+def test_cold_starts_and_growth_delay_the_first_tasks() -> None:
+    plan = a_plan(what="matmul", workers=36)  # 36 tasks, all ready at once
+    warm = simulated(plan)
+    cold = simulated(plan, cold_start=5.0)
+    assert cold.seconds == pytest.approx(warm.seconds + 5.0)
+    assert cold.cold_starts == 36
+    assert cold.work == pytest.approx(warm.work)  # who starts does not work yet
+    grown = simulated(plan, initial_workers=1, workers_per_second=1.0)
+    assert grown.busy([0.5, 1.5, 2.5]).tolist() == [1, 2, 3]
+    sent = simulated(plan, dispatch=1.0)
+    assert np.sort(sent.begin).tolist() == pytest.approx(range(1, 37))
+
+
+def test_overlap_hides_reading_behind_kernels() -> None:
+    plan = a_plan(what="matmul", workers=1)
+    apart, together = simulated(plan), simulated(plan, overlap=1.0)
+    read, compute = plan.bytes_read / MODEL.bytes_per_second, plan.flops / MODEL.flops_per_second
+    first = read / plan.reads * plan.tasks
+    assert apart.seconds - together.seconds == pytest.approx(min(read - first, compute))
+    assert simulated(plan, overlap=0.5).seconds == pytest.approx((apart.seconds + together.seconds) / 2)
+
+
+def test_failures_and_stragglers_are_those_of_the_seed() -> None:
+    plan = a_plan(8, Cut("fixed", 1), workers=8)
+    one, same, other = (simulated(plan, failures=0.1, stragglers=0.1, seed=seed) for seed in (0, 0, 1))
+    assert (one.seconds, one.retries) == (same.seconds, same.retries)
+    assert one.seconds != other.seconds
+    assert 0.05 < one.retries / len(one.task) < 0.15
+    assert one.seconds > simulated(plan).seconds
+    slow = simulated(plan, stragglers=1.0, straggler_factor=3.0, latency=0.0)
+    assert slow.seconds == pytest.approx(3 * simulated(plan, latency=0.0).seconds)
+
+
+def test_run_that_fails_too_often_fails() -> None:
+    with pytest.raises(PlanError, match=r"the simulated run fails: task \d+ failed 4 times, as 0.9 of all"):
+        simulated(a_plan(), failures=0.9)
+
+
+def test_tiles_that_nobody_reads_any_more_take_no_room() -> None:
+    plan = a_plan(cut=Cut("fixed", 1))
+    found = simulated(plan)
+    result = 21 * 1024 * 1024 * 8
+    assert result <= found.peak_bytes_stored < plan.bytes_written
+    assert 0 < found.cost["storage"] < plan.cost["storage"]
+
+
+def test_plans_of_procedures_are_simulated_whole() -> None:
+    A = wl.random((400, 400), tile=100)
+    plan = wl.plan(A.solve(np.ones(400)))
+    assert len(plan.simulate().task) == plan.tasks
+
+
+def test_plan_takes_an_executor_as_engine() -> None:
+    plan = wl.plan(wl.random((2000, 2000), tile=100).gram())
+    with wl.LocalExecutor(workers=1) as executor:
+        assert plan.simulate(executor).workers == 1
+        assert engine_of(executor).workers == 1
+    with pytest.raises(TypeError, match=r"engine=3: a wl.Engine"):
+        plan.simulate(3)  # type: ignore[arg-type]
+
+
+def test_simulation_in_words_and_as_json() -> None:
+    found = simulated(a_plan(), cold_start=2.0, failures=0.05)
+    text = str(found)
+    assert "simulated run of 21 tasks on 4 workers" in text
+    assert re_lines(text) == ["time", "workers", "cold starts", "attempts", "moved", "stored", "cost"]
+    known = json.loads(found.to_json())
+    assert known["seconds"] == found.seconds
+    assert known["dollars"]["total"] == pytest.approx(found.dollars)
+    assert sum(known["seconds_by_kernel"].values()) == pytest.approx(found.work)
+
+
+def re_lines(text: str) -> list[str]:
+    return [line[2:14].strip() for line in text.splitlines()[1:]]
+
+
+def test_simulation_of_nothing() -> None:
+    plan = make_plan([wl.zeros((0, 0)).gram()._node], MODEL)[0]
+    found = simulated(plan)
+    assert (found.seconds, found.workers, found.dollars) == (0.0, 0, 0.0)
+    assert str(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("workers", 0),
+        ("workers", 1.5),
+        ("initial_workers", 0),
+        ("flops_per_second", 0),
+        ("bytes_per_second", -1.0),
+        ("total_bytes_per_second", math.nan),
+        ("workers_per_second", 0.0),
+        ("requests_per_second", 0.0),
+        ("latency", -1.0),
+        ("cold_start", math.inf),
+        ("dispatch", -0.1),
+        ("overlap", 1.1),
+        ("failures", -0.1),
+        ("failures", 1.0),
+        ("stragglers", 2.0),
+        ("straggler_factor", 0.5),
+        ("dollars_per_second", -1.0),
+    ],
+)
+def test_bad_engines_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"{name}="):
+        Engine(**{name: value})  # type: ignore[arg-type]

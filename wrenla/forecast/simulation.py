@@ -1,0 +1,147 @@
+"""Simulation: the outcome of a simulated run, with its time, dollars and use of workers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wrenla.forecast.engine import Engine
+from wrenla.planning.cost_model import GB_MONTH
+from wrenla.planning.plan import Plan
+from wrenla.planning.precedence import Floats, Longs
+from wrenla.units import format_bytes, format_time
+
+__all__ = ["Simulation"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Simulation:
+    """Simulation of a run on a described engine.
+
+    Attributes
+    ----------
+    plan : Plan
+    engine : Engine
+    seconds : float
+        From the first task's beginning to the last one's end.
+    begin, end : float64 arrays, (attempts,)
+        Seconds at which attempts at tasks began and ended.
+    task : int64 array, (attempts,)
+        Task of each attempt.
+    retries, cold_starts : int
+    peak_bytes_stored : float
+        Largest volume of tiles in the store at a time; those that nobody reads any more are removed.
+    byte_seconds : float
+        Their bytes, summed over time.
+    """
+
+    plan: Plan
+    engine: Engine
+    seconds: float
+    begin: Floats
+    end: Floats
+    task: Longs
+    retries: int
+    cold_starts: int
+    peak_bytes_stored: float
+    byte_seconds: float
+
+    @property
+    def work(self) -> float:
+        """Seconds that workers were busy, summed over them."""
+        return float((self.end - self.begin).sum())
+
+    @property
+    def parallelism(self) -> float:
+        """Workers that were busy, on average."""
+        return self.work / self.seconds if self.seconds else 0.0
+
+    @property
+    def workers(self) -> int:
+        """Workers that were busy at the same time, at most."""
+        return int(self.busy(self.begin).max(initial=0))
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read from the store by all attempts, at most."""
+        return int(self.plan.graph.bytes_read[self.task].sum())
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes written to the store by all attempts, at most."""
+        return int(self.plan.graph.bytes_written[self.task].sum())
+
+    def busy(self, times: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Return how many workers are busy at some times, in seconds."""
+        times = np.asarray(times, np.float64)
+        begun = np.searchsorted(np.sort(self.begin), times, "right")
+        found: npt.NDArray[np.int64] = begun - np.searchsorted(np.sort(self.end), times, "right")
+        return found
+
+    @cached_property
+    def cost(self) -> dict[str, float]:
+        """Dollars for compute, requests and storage, and in all."""
+        model, per_second = self.plan.model, self.engine.dollars_per_second or 0.0
+        reads = int(self.plan.graph.reads[self.task].sum())
+        parts = {
+            "compute": self.work * per_second
+            + len(self.task) / self.plan.batch * model.dollars_per_invocation,
+            "requests": len(self.task) * model.dollars_per_put + reads * model.dollars_per_get,
+            "storage": self.byte_seconds / GB_MONTH * model.dollars_per_gb_month,
+        }
+        return {**parts, "total": sum(parts.values())}
+
+    @property
+    def dollars(self) -> float:
+        """Dollars in all."""
+        return self.cost["total"]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers as a dict of what JSON knows."""
+        kernels = Counter[str]()
+        names = self.plan.kernel_of_tasks
+        for task, seconds in zip(self.task.tolist(), (self.end - self.begin).tolist(), strict=True):
+            kernels[names[task]] += seconds
+        return {
+            "seconds": self.seconds,
+            "dollars": self.cost,
+            "workers": self.workers,
+            "parallelism": self.parallelism,
+            "seconds_of_work": self.work,
+            "seconds_by_kernel": dict(kernels.most_common()),
+            "bytes_read": self.bytes_read,
+            "bytes_written": self.bytes_written,
+            "peak_bytes_stored": self.peak_bytes_stored,
+            "attempts": len(self.task),
+            "retries": self.retries,
+            "cold_starts": self.cold_starts,
+        }
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return `summary` as JSON."""
+        return json.dumps(self.summary(), indent=indent)
+
+    def __str__(self) -> str:
+        share = self.work / (self.seconds * self.workers) if self.seconds else 1.0
+        rows = [
+            ("time", f"{format_time(self.seconds)}, {self.parallelism:,.1f} workers busy on average"),
+            ("workers", f"{self.workers:,} at most, busy {share:.0%} of the time"),
+            ("attempts", f"{len(self.task):,}, {self.retries:,} of them failed"),
+            ("moved", f"{format_bytes(self.bytes_read)} read, {format_bytes(self.bytes_written)} written"),
+            ("stored", f"{format_bytes(int(self.peak_bytes_stored))} at a time, at most"),
+        ]
+        if self.engine.cold_start:
+            rows.insert(2, ("cold starts", f"{self.cold_starts:,} of {self.engine.cold_start:g} s"))
+        if self.dollars:
+            parts = ", ".join(f"{name} ${value:,.2f}" for name, value in self.cost.items() if name != "total")
+            rows.append(("cost", f"about ${self.dollars:,.2f} ({parts})"))
+        header = f"simulated run of {self.plan.tasks:,} tasks on {self.engine.workers:,} workers"
+        return "\n".join([header, *(f"  {name:<12}{text}" for name, text in rows)])
+
+    __repr__ = __str__
