@@ -6,20 +6,25 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from wrenla.executors.aws_lambda.function_model import function_model
+from wrenla.executors.aws_lambda.prices import Prices, default_prices
 from wrenla.executors.base import Executor
 from wrenla.planning.cost_model import ExecutorModel
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "engine_of"]
 
 _SHARES = ("overlap", "failures", "stragglers")
 _RATES = ("flops_per_second", "bytes_per_second", "total_bytes_per_second")
 _LIMITS = ("workers_per_second", "requests_per_second")
 _SECONDS = ("latency", "cold_start", "dispatch")
+_DOLLARS = ("per_second", "per_invocation", "per_put", "per_get", "per_gb_month")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """Engine of a simulated run: workers, speeds, limits, failures. What is not named is that of the plan.
+    """Engine of a planned or simulated run: workers, speeds, limits, prices, failures.
+
+    What is not named is that of the plan, or, in a plan, that of the default executor.
 
     Parameters
     ----------
@@ -49,8 +54,14 @@ class Engine:
         Probability that an attempt at a task fails, at any moment of it; it is tried again, as in a real run.
     stragglers, straggler_factor : float
         Probability that a task is slow, and how many times as long it takes then.
-    dollars_per_second : float, optional
-        Of a worker while it works.
+    allowed_bytes : int, optional
+        Memory that a worker may use.
+    longest_task, worthwhile : float, optional
+        Seconds that one task may last; seconds of work below which tasks go to a worker together.
+    dollars_per_second, dollars_per_invocation, dollars_per_put, dollars_per_get : float, optional
+        Of a worker while it works, of handing something to it, and of requests to the store.
+    dollars_per_gb_month : float, optional
+        Of a gigabyte in the store for 30 days.
     seed : int
         Of what happens by chance: the same engine always gives the same simulation.
 
@@ -61,11 +72,8 @@ class Engine:
 
     Examples
     --------
-    A function on AWS Lambda with 10,240 MB, as many as the service starts:
-
-    >>> Engine(workers=3000, flops_per_second=100e9, bytes_per_second=75e6, latency=0.03,
-    ...        cold_start=2.0, initial_workers=1000, workers_per_second=100).workers
-    3000
+    >>> Engine(workers=64, flops_per_second=1e12, bytes_per_second=2e9).workers
+    64
     """
 
     workers: int | None = None
@@ -82,11 +90,18 @@ class Engine:
     failures: float = 0.0
     stragglers: float = 0.0
     straggler_factor: float = 4.0
+    allowed_bytes: int | None = None
+    longest_task: float | None = None
+    worthwhile: float | None = None
     dollars_per_second: float | None = None
+    dollars_per_invocation: float | None = None
+    dollars_per_put: float | None = None
+    dollars_per_get: float | None = None
+    dollars_per_gb_month: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("workers", "initial_workers"):
+        for name in ("workers", "initial_workers", "allowed_bytes"):
             if (count := getattr(self, name)) is not None and (count != int(count) or count < 1):
                 raise ValueError(f"{name}={count!r}: a whole number, at least 1")
         for name in (*_RATES, *_LIMITS):
@@ -95,7 +110,7 @@ class Engine:
         for name in _SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)!r}: a share, from 0 to 1")
-        for name in (*_SECONDS, "dollars_per_second"):
+        for name in (*_SECONDS, "longest_task", "worthwhile", *(f"dollars_{name}" for name in _DOLLARS)):
             if (seconds := getattr(self, name)) is not None and not 0 <= seconds < math.inf:
                 raise ValueError(f"{name}={seconds!r}: a number that is not negative")
         if not self.straggler_factor >= 1:
@@ -103,12 +118,54 @@ class Engine:
         if self.failures == 1:
             raise ValueError("failures=1: no task would ever end")
 
+    @classmethod
+    def aws_lambda(
+        cls, workers: int = 100, memory: int = 1769, *, prices: Prices | None = None, **more: Any
+    ) -> Engine:
+        """Return the engine that a function on AWS Lambda is, without asking AWS.
+
+        Parameters
+        ----------
+        workers : int
+            Calls at the same time. Accounts have 1,000 at first, and more when they ask for them.
+        memory : int
+            Megabytes of the function.
+        prices : Prices, optional
+            By default those of the settings.
+        **more
+            Other parameters of `Engine`.
+
+        Notes
+        -----
+        Each 1,769 MB are a processor of 30 GFLOP/s, S3 gives each worker 75 MB/s, an invocation takes 30 ms
+        and a cold start 2 s; 1,000 workers start at once, and 100 more in each second.
+
+        Examples
+        --------
+        >>> import wrenla as wl
+        >>> engine = wl.Engine.aws_lambda(workers=3000, memory=3538)
+        >>> plan = wl.plan(wl.zeros((200_000, 200_000), tile=4096).shift(1.0).cholesky(), executor=engine)
+        >>> plan.dollars > 1
+        True
+        """
+        known = function_model(workers, memory, prices=prices or default_prices())
+        grows = {"cold_start": 2.0, "initial_workers": min(workers, 1000), "workers_per_second": 100.0}
+        names = {each.name for each in fields(cls)}
+        model = {each.name: getattr(known, each.name) for each in fields(known) if each.name in names}
+        return cls(**{**model, **grows, **more})
+
     def filled(self, model: ExecutorModel) -> Engine:
         """Return the engine with the numbers of a model where it has none of its own."""
-        mine = {field.name for field in fields(self) if getattr(self, field.name) is None}
-        known: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
+        mine = {each.name for each in fields(self) if getattr(self, each.name) is None}
+        known: dict[str, Any] = {each.name: getattr(model, each.name) for each in fields(model)}
         found = replace(self, **{name: known[name] for name in mine & known.keys()})
         return found if found.initial_workers else replace(found, initial_workers=found.workers)
+
+    def model(self, base: ExecutorModel) -> ExecutorModel:
+        """Return the cost model for plans: that of the engine, and what it does not name from another one."""
+        known = {each.name for each in fields(base)}
+        mine = {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
+        return replace(base, tile_bytes=0, **{name: mine[name] for name in mine.keys() & known})
 
 
 def engine_of(engine: Any) -> Engine:
@@ -118,7 +175,8 @@ def engine_of(engine: Any) -> Engine:
     if isinstance(engine, Engine):
         return engine
     if isinstance(engine, Executor):
-        model = engine.model
-        names = ("workers", "flops_per_second", "bytes_per_second", "latency", "dollars_per_second")
-        return Engine(**{name: getattr(model, name) for name in names})
+        model, names = engine.model, {each.name for each in fields(Engine)}
+        return Engine(
+            **{each.name: getattr(model, each.name) for each in fields(model) if each.name in names}
+        )
     raise TypeError(f"engine={engine!r}: a wl.Engine(…), an executor, or None for the plan's own")

@@ -37,6 +37,8 @@ class Forecast(Plan):
     ----------
     asked : tuple of Node
         The expressions as they were given.
+    engine : Engine
+        What it was made for, if that is no executor.
 
     See Also
     --------
@@ -44,6 +46,7 @@ class Forecast(Plan):
     """
 
     asked: tuple[Node, ...] = field(default=())
+    engine: Engine = field(default=Engine())
 
     def simulate(
         self, engine: Engine | Executor | None = None, *, schedule: Schedule = "dataflow"
@@ -55,7 +58,7 @@ class Forecast(Plan):
         Parameters
         ----------
         engine : Engine or Executor, optional
-            By default the executor that the plan was made for.
+            By default what the plan was made for.
         schedule : {"dataflow", "waves"}
 
         Raises
@@ -72,7 +75,8 @@ class Forecast(Plan):
         >>> many.seconds < few.seconds
         True
         """
-        return simulate(self, engine_of(engine).filled(self.model), schedule)
+        chosen = self.engine if engine is None else engine_of(engine)
+        return simulate(self, chosen.filled(self.model), schedule)
 
     def _repr_html_(self) -> str:
         """Return the plan for a notebook: its lines, and how many tasks each wave has."""
@@ -188,10 +192,14 @@ def _positive(name: str, numbers: Sequence[int] | None) -> list[int] | None:
     return [int(number) for number in found]
 
 
-def forecast(nodes: Sequence[Node], executor: Executor | None) -> Forecast:
+def forecast(nodes: Sequence[Node], executor: Executor | Engine | None) -> Forecast:
     """Return the plan for some results, with what it was made from."""
-    chosen = check_executor(executor) or default_executor()
-    plan = plan_of(nodes, model_of(chosen))
+    engine = executor if isinstance(executor, Engine) else Engine()
+    if isinstance(executor, Engine):
+        model = engine.model(default_executor().model)
+    else:
+        model = model_of(check_executor(executor) or default_executor())
+    plan = plan_of(nodes, model)
     plan.check()
     known: dict[str, Any] = {each.name: getattr(plan, each.name) for each in fields(Plan)}
-    return Forecast(**known, asked=tuple(nodes))
+    return Forecast(**known, asked=tuple(nodes), engine=engine)

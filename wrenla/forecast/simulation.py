@@ -87,10 +87,10 @@ class Simulation:
     @cached_property
     def cost(self) -> dict[str, float]:
         """Dollars for compute, requests and storage, and in all."""
-        model, per_second = self.plan.model, self.engine.dollars_per_second or 0.0
+        model = self.engine.model(self.plan.model)
         reads = int(self.plan.graph.reads[self.task].sum())
         parts = {
-            "compute": self.work * per_second
+            "compute": self.work * model.dollars_per_second
             + len(self.task) / self.plan.batch * model.dollars_per_invocation,
             "requests": len(self.task) * model.dollars_per_put + reads * model.dollars_per_get,
             "storage": self.byte_seconds / GB_MONTH * model.dollars_per_gb_month,

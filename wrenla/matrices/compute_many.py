@@ -8,6 +8,7 @@ from typing import Any
 from wrenla.evaluate.evaluation import compute_nodes
 from wrenla.evaluate.options import Options
 from wrenla.executors.base import Executor
+from wrenla.forecast.engine import Engine
 from wrenla.forecast.forecast import Forecast, forecast
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.tracebacks import short
@@ -53,15 +54,16 @@ def compute(*matrices: Any, executor: Executor | None = None, **options: Any) ->
 
 
 @short
-def plan(*matrices: Any, executor: Executor | None = None) -> Forecast:
+def plan(*matrices: Any, executor: Executor | Engine | None = None) -> Forecast:
     """Return the plan of a computation, with its tasks, memory, time and price, without computing anything.
 
     Parameters
     ----------
     *matrices : BigMatrix, or list, tuple or dict of such
         The last argument may be the executor.
-    executor : Executor, optional
-        By default the one that would be used.
+    executor : Executor or Engine, optional
+        By default the executor that would be used. An engine describes one that need not be there:
+        ``wl.Engine.aws_lambda(workers=1000)``.
 
     Examples
     --------
@@ -76,11 +78,10 @@ def plan(*matrices: Any, executor: Executor | None = None) -> Forecast:
     return forecast([A._node for A in leaves], executor)
 
 
-def _apart(
-    name: str, arguments: tuple[Any, ...], executor: Executor | None
-) -> tuple[tuple[Any, ...], Executor | None]:
+def _apart(name: str, arguments: tuple[Any, ...], executor: Any) -> tuple[tuple[Any, ...], Any]:
     """Return matrices, and the executor, which may stand behind them."""
-    if not arguments or not isinstance(arguments[-1], Executor):
+    kinds = (Executor, Engine) if name == "plan" else (Executor,)
+    if not arguments or not isinstance(arguments[-1], kinds):
         return arguments, executor
     if executor is not None:
         raise TypeError(f"{name}() got two executors, {arguments[-1]!r} and {executor!r}")

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, Never
 
-from wrenla.config import settings, store_for
+from wrenla.config import store_for
 from wrenla.executors.aws_lambda.client import Function, FunctionFacts
+from wrenla.executors.aws_lambda.function_model import function_model
 from wrenla.executors.aws_lambda.names import check_bucket, check_function
-from wrenla.executors.aws_lambda.prices import Prices
+from wrenla.executors.aws_lambda.prices import Prices, default_prices
 from wrenla.executors.aws_lambda.transport import LambdaTransport
 from wrenla.executors.base import Executor
 from wrenla.executors.calls.dispatcher import Dispatcher
@@ -30,7 +31,6 @@ from wrenla.executors.calls.shutdown import ended_at_exit, let_go
 from wrenla.executors.tile_calls import TileRun
 from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla.planning.cost_model import ExecutorModel
-from wrenla_handler.lambda_entry import threads_of
 from wrenla_handler.stores.base import Reach
 from wrenla_handler.stores.s3.client import expect_owner, use_session
 from wrenla_handler.stores.urls import join
@@ -67,17 +67,8 @@ _ELSEWHERE = {
 }
 """Words of other libraries, and of `wrenla deploy`."""
 
-_RUNTIME = 224 << 20
-"""Bytes of a function's memory that Python, NumPy, SciPy and boto3 take, and BLAS's buffers."""
-
 _HOME_CACHE = 256 << 20
 """Bytes of tiles that are kept here while a result is gathered."""
-
-_LONGEST, _SHARE = 120.0, 0.8
-"""Seconds that a tile task may last by the plan, or part of the function's time limit if that is less."""
-
-_FLOPS = 30e9
-"""Of one processor of Lambda's, in double precision: what OpenBLAS reaches on half a core with AVX2."""
 
 
 class LambdaExecutor(Executor):
@@ -155,7 +146,7 @@ class LambdaExecutor(Executor):
         if prices is not None and not isinstance(prices, Prices):
             raise TypeError(f"prices={prices!r}: wl.Prices(…), or None for those of the settings")
         self._options = CallOptions(logs=logs)
-        self.prices = prices or (Prices.read(path) if (path := settings().prices) else Prices())
+        self.prices = prices or default_prices()
         invoked = Function(function, session, self.workers)
         self.facts: FunctionFacts = invoked.facts
         mine = bucket or self.facts.bucket
@@ -188,22 +179,14 @@ class LambdaExecutor(Executor):
     @property
     def model(self) -> ExecutorModel:
         """Cost model by the function's memory; 75 MB/s to and from S3, 30 ms for an invocation."""
-        threads = threads_of(self.facts.memory)
-        return ExecutorModel(
-            workers=self.workers,
-            flops_per_second=_FLOPS * min(threads, self.facts.memory / 1769),
-            bytes_per_second=75e6,
-            latency=0.03,
-            longest_task=min(_LONGEST, _SHARE * self.facts.timeout),
-            allowed_bytes=max(1, (self.facts.memory << 20) - _RUNTIME),
-            worthwhile=0.25,
-            dollars_per_second=self.prices.per_second(
-                self.facts.memory, arm=self.facts.arm, storage=self.facts.storage
-            ),
-            dollars_per_invocation=self.prices.invocation,
-            dollars_per_put=self.prices.put,
-            dollars_per_get=self.prices.get,
-            dollars_per_gb_month=self.prices.gb_month,
+        facts = self.facts
+        return function_model(
+            self.workers,
+            facts.memory,
+            timeout=facts.timeout,
+            arm=facts.arm,
+            storage=facts.storage,
+            prices=self.prices,
         )
 
     @property

@@ -9,9 +9,10 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from wrenla.config import settings
 from wrenla.errors import SettingError
 
-__all__ = ["Prices"]
+__all__ = ["Prices", "default_prices"]
 
 _FREE_STORAGE = 512
 """Megabytes of storage that every function has for nothing."""
@@ -88,6 +89,12 @@ class Prices:
     def call(self, seconds: float, memory: int, *, arm: bool, storage: int = _FREE_STORAGE) -> float:
         """Return the price of one call by its billed seconds."""
         return self.invocation + seconds * self.per_second(memory, arm=arm, storage=storage)
+
+
+def default_prices() -> Prices:
+    """Return the prices of the settings, or those that come with wrenla."""
+    path = settings().prices
+    return Prices.read(path) if path else Prices()
 
 
 _WORDS = ("date", "region", "source")
