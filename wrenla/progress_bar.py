@@ -10,12 +10,13 @@ import contextlib
 import sys
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Protocol
 
-from rich.console import Console
-from rich.live import Live
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column
 from rich.text import Text
 
 __all__ = ["Counts", "Picture", "clock", "picture_for"]
@@ -49,8 +50,11 @@ class Counts(Protocol):
     def words(self) -> list[str]:
         """Return the parts of a line of text."""
 
+    def details(self) -> list[str]:
+        """Return the parts of a second line, which change as the first one does."""
+
     def notes(self) -> list[str]:
-        """Return what is worth a line of its own."""
+        """Return what is worth a line of its own, once."""
 
 
 def _is_terminal() -> bool:
@@ -163,33 +167,74 @@ def _end_all() -> None:
 
 
 class _Bar:
-    """Bar that changes, and notes below it."""
+    """Bar that changes, and lines below it: rich draws them by itself."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live: Live | None = None
+        self._display: _Display | None = None
 
     def begin(self, counts: Counts) -> None:
-        # what the user's program prints stays where the user sends it
-        self._live = Live(
-            _picture(counts),
-            console=self._console,
-            auto_refresh=False,
+        self._display = _Display(counts, self._console)
+        self._display.start()
+
+    def show(self, counts: Counts) -> None:
+        """Leave it to rich."""
+
+    def end(self, counts: Counts) -> None:
+        if self._display is not None:
+            self._display.stop()
+
+
+class _Display(Progress):
+    """Display of some counts, which it looks at whenever it is drawn."""
+
+    def __init__(self, counts: Counts, console: Console) -> None:
+        self._counts = counts
+        super().__init__(
+            _CountsBar(counts, bar_width=10),
+            _CountsWords(counts),
+            console=console,
+            refresh_per_second=1 / _BAR_EVERY,
+            # what the user's program prints stays where the user sends it
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._live.start(refresh=True)
+        self.add_task("")
 
-    def show(self, counts: Counts) -> None:
-        if self._live is not None:
-            self._live.update(_picture(counts), refresh=True)
+    def get_renderables(self) -> Iterator[RenderableType]:
+        counts = self._counts
+        for task in self.tasks:
+            task.total = None if counts.total is None else max(counts.total, 1)
+            task.completed = counts.done
+        yield self.make_tasks_table(self.tasks)
+        details = counts.details()
+        for line in [*([", ".join(details)] if details else []), *counts.notes()]:
+            yield Text(line, style="dim", no_wrap=True, overflow="ellipsis")
 
-    def end(self, counts: Counts) -> None:
-        if self._live is not None:
-            try:
-                self._live.update(_picture(counts))
-            finally:
-                self._live.stop()
+
+class _CountsBar(BarColumn):
+    """Bar that turns red with the first failure."""
+
+    max_refresh = None
+
+    def __init__(self, counts: Counts, bar_width: int) -> None:
+        super().__init__(bar_width)
+        self._counts = counts
+
+    def render(self, task: Task) -> ProgressBar:
+        bar = super().render(task)
+        if self._counts.failed:
+            bar.complete_style = bar.finished_style = "red"
+        return bar
+
+
+class _CountsWords(ProgressColumn):
+    def __init__(self, counts: Counts) -> None:
+        super().__init__(Column(ratio=1, no_wrap=True, overflow="ellipsis"))
+        self._counts = counts
+
+    def render(self, task: Task) -> Text:
+        return Text(", ".join(self._counts.words()), no_wrap=True, overflow="ellipsis")
 
 
 class _Lines:
@@ -205,7 +250,7 @@ class _Lines:
 
     def show(self, counts: Counts) -> None:
         self._notes(counts)
-        self._print(", ".join(counts.words()))
+        self._print(", ".join([*counts.words(), *counts.details()]))
 
     end = show
 
@@ -227,7 +272,7 @@ class _OneLine:
         self._longest = 0
 
     def show(self, counts: Counts, end: str = "") -> None:
-        text = f"wrenla: {', '.join([*counts.words(), *counts.notes()])}"
+        text = f"wrenla: {', '.join([*counts.words(), *counts.details(), *counts.notes()])}"
         self._longest = max(self._longest, len(text))
         print(f"\r{text.ljust(self._longest)}", end=end, file=self._console.file, flush=True)
 
@@ -235,23 +280,6 @@ class _OneLine:
 
     def end(self, counts: Counts) -> None:
         self.show(counts, "\n")
-
-
-def _picture(counts: Counts) -> Table:
-    table = Table.grid(padding=(0, 1))
-    style = "red" if counts.failed else "bar.complete"
-    line = Text(", ".join(counts.words()), no_wrap=True, overflow="ellipsis")
-    bar = ProgressBar(
-        total=None if counts.total is None else max(counts.total, 1),
-        completed=counts.done,
-        width=10,
-        complete_style=style,
-        pulse=counts.total is None,
-    )
-    table.add_row(bar, line)
-    for note in counts.notes():
-        table.add_row("", Text(note, style="dim", no_wrap=True, overflow="ellipsis"))
-    return table
 
 
 def clock(seconds: float) -> str:

@@ -13,6 +13,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -21,6 +22,8 @@ from rich.console import Console
 
 import wrenla as wl
 from wrenla import progress_bar as showing
+from wrenla.planning.cost_model import ExecutorModel
+from wrenla.planning.plan import Plan, make_plan
 from wrenla.report import progress
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import (
@@ -339,3 +342,59 @@ def test_a_notebook_has_one_line_that_changes(
     monkeypatch.setattr(sys, "stderr", None)
     with progress_listener(True) as listener:
         assert listener is None
+
+
+def a_plan(**model: float) -> Plan:
+    node = wl.random((400, 400), tile=100).gram()._node
+    return make_plan([node], replace(ExecutorModel(2, 1e9, 1e9, 0.0, 60.0, 1 << 40), **model))[0]
+
+
+def begun(plan: Plan) -> RunStarted:
+    return RunStarted("run", plan.tasks, plan.tasks, plan.waves, plan.flops, 2, time.time(), plan)
+
+
+def test_second_line_tells_wave_workers_kernels_and_dollars() -> None:
+    plan = a_plan(dollars_per_second=0.1)
+    console, out = screen()
+    with progress_listener(True, console) as listener:
+        tell(listener, begun(plan))
+        for p in range(6):
+            tell(listener, TaskStarted(p, "syrk", 1, time.time(), 2))
+        for p in range(4):
+            tell(listener, TaskFinished(p, "syrk", 1e6, Report(compute_seconds=2.0), time.time()))
+        deadline = time.monotonic() + 10
+        wanted = f"wave 3 of {plan.waves}, 2 of 2 workers busy, $0.8 so far, syrk 4/4"
+        while wanted not in out.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert wanted in out.getvalue()
+        tell(listener, TaskRetried(4, 1, "Lost: it", 0.1, 0.0), finished())
+    assert "about $0.8" in out.getvalue()
+
+
+def test_time_left_is_the_plans_and_then_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = a_plan()
+    counts = progress._Counts(begun(plan))
+    now = counts.began
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    assert counts.seconds_left == pytest.approx(plan.seconds_at_once)
+    heavy = int(plan.graph.seconds.argmax())
+    counts.task_ends(TaskFinished(heavy, "gemm", 1.0, Report(), 0.0))
+    share = float(plan.graph.seconds[heavy]) / plan.work
+    now += 10.0
+    assert counts.seconds_left == pytest.approx(10.0 * (1 - share) / share)  # not by the number of tasks
+
+
+def test_rate_of_now_is_that_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = progress._Counts(begun(a_plan()))
+    now = counts.began
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    for _ in range(40):
+        now += 1.0
+        counts.flops += 1e9
+        counts.words()
+    for _ in range(6):
+        now += 1.0
+        counts.flops += 5e9
+        counts.words()
+    assert counts._lately()[0] == pytest.approx(5e9)
+    assert "5 GFLOP/s (mean 1.52 GFLOP/s)" in ", ".join(counts.words())

@@ -143,6 +143,11 @@ class Plan:
         """
         if self.tasks <= _SIMULATE_TASKS:
             return simulate(self.graph, self.model.workers)
+        return self.seconds_at_once
+
+    @property
+    def seconds_at_once(self) -> float:
+        """A lower bound of `seconds` that is known at once."""
         return max(self.work / self.model.workers, self.critical_path)
 
     @cached_property

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 
+from wrenla.planning.plan import Plan
 from wrenla.progress_bar import Picture, clock, picture_for
-from wrenla.run.events import Event, Listener, RunFinished, RunStarted, TaskFinished, TaskRetried
+from wrenla.run.events import (
+    Event,
+    Listener,
+    RunFinished,
+    RunStarted,
+    TaskFinished,
+    TaskRetried,
+    TaskStarted,
+)
 from wrenla.units import format_time
 
 __all__ = ["progress_listener"]
+
+_LATELY = 5.0
+"""Seconds over which a rate is that of now."""
+
+_KERNELS = 4
+"""Kernels that are named, those with most tasks."""
 
 
 @contextmanager
@@ -33,28 +49,60 @@ class _Counts:
     """Counts of a run, or of several that follow each other: the loop writes, the drawing thread reads."""
 
     def __init__(self, started: RunStarted) -> None:
-        self.workers = started.workers
-        self.tasks, self.todo, self.all_flops = started.tasks, started.todo, started.flops
-        self.there = started.tasks - started.todo
-        self.began = time.monotonic()
+        self.workers, self.tasks, self.todo, self.there = started.workers, 0, 0, 0
+        self.all_flops = 0.0
         self.spent = 0.0
-        self.ended: RunFinished | None = None
         self.finished = self.bytes_read = self.bytes_written = self.retries = 0
-        self.flops = 0.0
+        self.flops = self.dollars = 0.0
+        self.running: set[int] = set()
+        self.kernels = Counter[str]()
+        self.all_kernels = Counter[str]()
         self.retried = ""
+        self._samples: deque[tuple[float, float, float]] = deque()
+        self.begin(started)
 
-    def go_on(self, started: RunStarted) -> None:
-        """Count another run, too."""
+    def begin(self, started: RunStarted) -> None:
+        """Count a run, too."""
         self.tasks += started.tasks
         self.todo += started.todo
         self.there += started.tasks - started.todo
         self.all_flops += started.flops
+        self.wave, self.waves = 0, started.waves
         self.began, self.ended = time.monotonic(), None
+        self.plan = plan = started.plan
+        self._expected_done = 0.0
+        if plan is not None:
+            self.all_kernels.update(plan.kernels)
+
+    began: float
+    ended: RunFinished | None
+    plan: Plan | None
 
     def end(self, finished: RunFinished) -> None:
         """Note that a run has ended; there may be another one."""
         self.spent += finished.seconds
         self.ended = finished
+
+    def task_begins(self, event: TaskStarted) -> None:
+        """Note that a task is under way."""
+        self.running.add(event.task)
+        self.wave = max(self.wave, event.wave)
+
+    def task_ends(self, event: TaskFinished) -> None:
+        """Count a task."""
+        report, plan = event.report, self.plan
+        self.running.discard(event.task)
+        self.finished += 1
+        self.flops += event.flops
+        self.bytes_read += report.bytes_read
+        self.bytes_written += report.bytes_written
+        self.kernels[event.kernel] += 1
+        if plan is not None:
+            self._expected_done += plan.graph.seconds[event.task]
+            if (model := plan.model).dollars_per_second:
+                took = report.read_seconds + report.compute_seconds + report.write_seconds
+                self.dollars += took * model.dollars_per_second + model.dollars_per_invocation / plan.batch
+                self.dollars += model.dollars_per_put + report.gets * model.dollars_per_get
 
     @property
     def done(self) -> int:
@@ -74,10 +122,14 @@ class _Counts:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate by flops if no tile was there, else by tasks; None without progress."""
+        """Estimate by what the plan says of the tasks that are done; by their number if tiles were there."""
+        now = time.monotonic() - self.began
+        if self.plan is not None and not self.there:
+            share = self._expected_done / self.plan.work if self.plan.work else 1.0
+            if not share:  # by the model alone
+                return max(0.0, self.plan.seconds_at_once - now)
+            return now * max(0.0, 1 - share) / share
         share = self.finished / self.todo if self.todo else 1.0
-        if self.all_flops and not self.there:
-            share = self.flops / self.all_flops
         return self.seconds * (1 - share) / share if share > 0 else None
 
     def first(self) -> str:
@@ -90,9 +142,35 @@ class _Counts:
             words.append(f"{'failed after' if self.ended.error else 'in'} {format_time(self.seconds)}")
         elif (left := self.seconds_left) is not None:
             words.append(f"{clock(left)} left")
-        if self.flops:
-            words.append(f"{self.flops / max(self.seconds, 1e-9) / 1e9:.3g} GFLOP/s")
-        return [*words, f"{_bytes(self.bytes_read)} read", f"{_bytes(self.bytes_written)} written"]
+        mean = f"{self.flops / max(self.seconds, 1e-9) / 1e9:.3g} GFLOP/s"
+        if self.ended is not None:
+            words += [mean] if self.flops else []
+            return [*words, f"{_bytes(self.bytes_read)} read", f"{_bytes(self.bytes_written)} written"]
+        flops, nbytes = self._lately()
+        words += [f"{flops / 1e9:.3g} GFLOP/s (mean {mean})"] if self.flops else []
+        return [*words, f"{_bytes(nbytes)}/s"]
+
+    def details(self) -> list[str]:
+        """Return the parts of a second line: wave, workers, dollars, and tasks by kernel."""
+        if self.ended is not None:
+            return [f"about ${self.dollars:.2g}"] if self.dollars else []
+        parts = [f"wave {self.wave + 1:,} of {self.waves:,}"] if self.waves else []
+        parts.append(f"{min(len(self.running), self.workers):,} of {self.workers:,} workers busy")
+        parts += [f"${self.dollars:.2g} so far"] if self.dollars else []
+        for kernel, count in self.kernels.most_common(_KERNELS):
+            of = f"/{self.all_kernels[kernel]:,}" if self.all_kernels[kernel] and not self.there else ""
+            parts.append(f"{kernel} {count:,}{of}")
+        return parts
+
+    def _lately(self) -> tuple[float, float]:
+        """Return flops and bytes a second, of the last few seconds."""
+        now, samples = time.monotonic(), self._samples
+        samples.append((now, self.flops, self.bytes_read + self.bytes_written))
+        while len(samples) > 2 and samples[1][0] < now - _LATELY:
+            samples.popleft()
+        before, flops, nbytes = samples[0] if len(samples) > 1 else (self.began, 0.0, 0.0)
+        took = max(now - before, 1e-9)
+        return (self.flops - flops) / took, (self.bytes_read + self.bytes_written - nbytes) / took
 
     def notes(self) -> list[str]:
         """Return what is worth a line of its own."""
@@ -116,16 +194,14 @@ class _Progress:
 
     def __call__(self, event: Event) -> None:
         match event:
-            case TaskFinished(flops=flops, report=report):
+            case TaskStarted() if self._counts is not None:
+                self._counts.task_begins(event)
+            case TaskFinished() if self._counts is not None:
                 # Without a lock: a picture that is one number behind is drawn again in a moment.
-                counts = self._counts
-                if counts is not None:
-                    counts.finished += 1
-                    counts.flops += flops
-                    counts.bytes_read += report.bytes_read
-                    counts.bytes_written += report.bytes_written
-            case TaskRetried(error=error):
+                self._counts.task_ends(event)
+            case TaskRetried(task=task, error=error):
                 if self._counts is not None:
+                    self._counts.running.discard(task)
                     self._counts.retries += 1
                     self._counts.retried = _first_line(error)
             case RunStarted():
@@ -133,7 +209,7 @@ class _Progress:
                     self._counts = _Counts(event)
                     self._picture.begin(self._counts)
                 else:
-                    self._counts.go_on(event)
+                    self._counts.begin(event)
             case RunFinished() if self._counts is not None:
                 self._counts.end(event)
 

@@ -120,6 +120,11 @@ class MapCounts:
             words.append(f"{clock(seconds * (self.total - done) / done)} left")
         return words
 
+    def details(self) -> list[str]:
+        """Return how fast calls end."""
+        seconds = time.monotonic() - self._began
+        return [] if self._ended or not self.done else [f"{self.done / max(seconds, 1e-9):,.3g} a second"]
+
     def notes(self) -> list[str]:
         """Return nothing."""
         return []
