@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 
-__all__ = ["format_bytes", "format_time", "parse_bytes"]
+__all__ = ["format_bytes", "format_dollars", "format_time", "parse_bytes"]
 
 _BINARY = (("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("ki", 10))
 _DECIMAL = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
@@ -23,6 +24,20 @@ def format_bytes(n: float) -> str:
         if n >= 0.9 * 2**power:
             return f"{n / 2**power:.2f} {prefix}B"
     return f"{n} B"
+
+
+def format_dollars(dollars: float) -> str:
+    """Return a sum of money, to the cent or to two digits.
+
+    Examples
+    --------
+    >>> format_dollars(0.000123), format_dollars(1.234), format_dollars(1234.5)
+    ('$0.00012', '$1.23', '$1,234')
+    """
+    if dollars >= 100:
+        return f"${dollars:,.0f}"
+    digits = 2 if dollars >= 0.1 or not dollars else 1 - math.floor(math.log10(dollars))
+    return f"${dollars:.{digits}f}"
 
 
 def format_time(seconds: float) -> str:

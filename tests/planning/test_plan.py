@@ -24,6 +24,7 @@ from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
 from wrenla.planning.plan import Plan, make_plan
+from wrenla.units import format_time
 
 MODEL = ExecutorModel(2, 60e9, 2e9, 1e-4, 60.0, 1 << 50)
 
@@ -129,8 +130,8 @@ def test_a_plan_prints_what_it_will_take() -> None:
     assert table["sums"] == "up to 8 products for each tile, in tasks of up to 4"
     assert table["requests"] == f"{plan.reads + plan.tasks:,} at most"
     assert "(projected) of 1.00 GiB (allowed)" in table["memory"]
-    seconds, path = f"{plan.seconds:.3g}", f"{plan.critical_path:.3g}"
-    expected = f"about {seconds} s on 2 workers, at least {path} s on any number (the longest chain of tasks)"
+    seconds, path = format_time(plan.seconds), format_time(plan.critical_path)
+    expected = f"about {seconds} on 2 workers, at least {path} on any number (the longest chain of tasks)"
     assert table["time"] == expected
 
 

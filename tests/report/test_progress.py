@@ -363,7 +363,7 @@ def test_second_line_tells_wave_workers_kernels_and_dollars() -> None:
         for p in range(4):
             tell(listener, TaskFinished(p, "syrk", 1e6, Report(compute_seconds=2.0), time.time()))
         deadline = time.monotonic() + 10
-        wanted = f"wave 3 of {plan.waves}, 2 of 2 workers busy, $0.8 so far, syrk 4/4"
+        wanted = f"wave 3 of {plan.waves}, 2 of 2 workers busy, $0.80 so far, syrk 4/4"
         while wanted not in out.getvalue() and time.monotonic() < deadline:
             time.sleep(0.01)
         assert wanted in out.getvalue()

@@ -14,7 +14,7 @@ from wrenla.errors import PlanError
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.plan import Plan
-from wrenla.units import format_bytes, format_time
+from wrenla.units import format_bytes, format_dollars, format_time
 
 __all__ = ["Asked", "Option", "Options", "options_of"]
 
@@ -122,7 +122,7 @@ def _cells(option: Option) -> list[str]:
         format_bytes(option.bytes_projected),
         f"{option.tasks:,}",
         format_time(option.seconds),
-        f"${option.dollars:,.2f}" if option.dollars else "-",
+        format_dollars(option.dollars) if option.dollars else "-",
     ]
 
 

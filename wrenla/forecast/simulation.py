@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from wrenla.forecast.engine import Engine
 from wrenla.planning.cost_model import GB_MONTH
-from wrenla.planning.plan import Plan
+from wrenla.planning.plan import Plan, cost_in_words
 from wrenla.planning.precedence import Floats, Longs
-from wrenla.units import format_bytes, format_time
+from wrenla.units import format_bytes, format_dollars, format_time
 
 __all__ = ["Simulation"]
 
@@ -139,8 +139,7 @@ class Simulation:
         if self.engine.cold_start:
             rows.insert(2, ("cold starts", f"{self.cold_starts:,} of {self.engine.cold_start:g} s"))
         if self.dollars:
-            parts = ", ".join(f"{name} ${value:,.2f}" for name, value in self.cost.items() if name != "total")
-            rows.append(("cost", f"about ${self.dollars:,.2f} ({parts})"))
+            rows.append(("cost", f"about {format_dollars(self.dollars)} ({cost_in_words(self.cost)})"))
         header = f"simulated run of {self.plan.tasks:,} tasks on {self.engine.workers:,} workers"
         return "\n".join([header, *(f"  {name:<12}{text}" for name, text in rows)])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,9 +20,9 @@ from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
 from wrenla.planning.fits import fitting_edge, largest_task, projected_bytes
 from wrenla.planning.graph import Graph, TileGraph
-from wrenla.units import format_bytes
+from wrenla.units import format_bytes, format_dollars, format_time
 
-__all__ = ["Plan", "make_plan", "plans_bytes"]
+__all__ = ["Plan", "cost_in_words", "make_plan", "plans_bytes"]
 
 _SHORT = 30.0
 """Seconds that may be lost: temporary tiles of a longer run are kept for whoever resumes it."""
@@ -256,8 +256,8 @@ class Plan:
         """Return the expected time and its lower bound for any number of workers, in words."""
         workers = self.model.workers
         return (
-            f"about {self.seconds:.3g} s on {workers} worker{'s' if workers > 1 else ''}, at least "
-            f"{self.critical_path:.3g} s on any number (the longest chain of tasks)"
+            f"about {format_time(self.seconds)} on {workers:,} worker{'s' if workers > 1 else ''}, at least "
+            f"{format_time(self.critical_path)} on any number (the longest chain of tasks)"
         )
 
     def _temporaries(self) -> str:
@@ -287,8 +287,7 @@ class Plan:
         if self.batch > 1:
             rows.append(("together", f"up to {self.batch} tasks go to a worker at once"))
         if self.dollars:
-            parts = ", ".join(f"{name} ${value:.2g}" for name, value in self.cost.items() if name != "total")
-            rows.append(("cost", f"about ${self.dollars:.2g} ({parts})"))
+            rows.append(("cost", f"about {format_dollars(self.dollars)} ({cost_in_words(self.cost)})"))
         return rows + [("may follow", text) for text in self.follows]
 
     def __str__(self) -> str:
@@ -312,6 +311,11 @@ class Plan:
             return "plan for nothing"
         tile = " × ".join(map(str, largest.grid.tile[: max(1, largest.ndim)]))
         return f"plan for {results}{more}, from {_shape(largest)} in tiles of {tile}"
+
+
+def cost_in_words(cost: Mapping[str, float]) -> str:
+    """Return the parts of some costs."""
+    return ", ".join(f"{name} {format_dollars(value)}" for name, value in cost.items() if name != "total")
 
 
 def _shape(node: Node) -> str:

@@ -20,7 +20,7 @@ from wrenla.run.events import (
     TaskRetried,
     TaskStarted,
 )
-from wrenla.units import format_time
+from wrenla.units import format_dollars, format_time
 
 __all__ = ["progress_listener"]
 
@@ -153,10 +153,10 @@ class _Counts:
     def details(self) -> list[str]:
         """Return the parts of a second line: wave, workers, dollars, and tasks by kernel."""
         if self.ended is not None:
-            return [f"about ${self.dollars:.2g}"] if self.dollars else []
+            return [f"about {format_dollars(self.dollars)}"] if self.dollars else []
         parts = [f"wave {self.wave + 1:,} of {self.waves:,}"] if self.waves else []
         parts.append(f"{min(len(self.running), self.workers):,} of {self.workers:,} workers busy")
-        parts += [f"${self.dollars:.2g} so far"] if self.dollars else []
+        parts += [f"{format_dollars(self.dollars)} so far"] if self.dollars else []
         for kernel, count in self.kernels.most_common(_KERNELS):
             of = f"/{self.all_kernels[kernel]:,}" if self.all_kernels[kernel] and not self.there else ""
             parts.append(f"{kernel} {count:,}{of}")
