@@ -167,7 +167,7 @@ class LUFactor:
         return self.inv().diagonal()
 
     def slogdet(self) -> SlogdetResult:
-        """Return sign and logarithm of |det A|, of a square A."""
+        """Return sign and logarithm of `|det A|`, of a square A."""
         self._needs_square("slogdet")
         if self._matrix is None or not self._sizes:
             sign, logabs = systems.slogdet_lu(self._factors)
