@@ -5,20 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from docutils import nodes
+from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
+from sphinx.util.logging import getLogger
 
 
 def inline(translator: Any, node: nodes.math) -> None:
-    """Write one formula of a sentence."""
-    translator.body.append(tex2mathml(node.astext()))
+    """Write a formula of a sentence."""
+    translator.body.append(_mathml(node, as_block=False))
     raise nodes.SkipNode
 
 
 def display(translator: Any, node: nodes.math_block) -> None:
-    """Write one formula that stands by itself."""
-    translator.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    """Write a formula that stands by itself."""
+    translator.body.append(f'<div class="math">{_mathml(node, as_block=True)}</div>')
     raise nodes.SkipNode
+
+
+def _mathml(node: nodes.Element, *, as_block: bool) -> str:
+    try:
+        return tex2mathml(node.astext(), as_block=as_block)
+    except MathError as error:
+        getLogger(__name__).warning("%s", error, location=node)
+        return node.astext()
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
