@@ -66,6 +66,7 @@ class LDLFactor:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Rows and columns of A."""
         return self._matrix.grid.shape
 
     def solve(self, b: Operand, trans: Literal["N", "T", "C", 0, 1, 2] = "N") -> BigMatrix:
