@@ -6,6 +6,8 @@ import sys
 from importlib.metadata import version as installed
 from pathlib import Path
 
+from jupyter_client.manager import KernelManager
+
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "wrenla"
@@ -22,8 +24,8 @@ extensions = [
     "waves",
 ]
 exclude_patterns = ["_ext"]
+suppress_warnings = ["ref.python"]  # a word of a docstring that several classes have as a name, as shape
 default_role = "code"  # docstrings are written as in Markdown: `one` backtick
-nitpicky = False
 
 # Markdown as on any Git host: links to headings, tables, fences of `math`.
 myst_enable_extensions = ["dollarmath"]
@@ -35,6 +37,7 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_execution_show_tb = True
 nb_execution_in_temp = True
+KernelManager.transport_encryption.default_value = "auto"  # kernels speak TCP, and may not be overheard
 
 autodoc_member_order = "groupwise"
 autodoc_typehints = "none"  # docstrings say types, and with shapes
