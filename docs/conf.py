@@ -63,7 +63,8 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
 }
-html_sidebars = {"getting-started": [], "changelog": []}
+# these have no pages below them
+html_sidebars = {path.stem: [] for path in Path(__file__).parent.glob("*.md")}
 
 llms_txt_uri_template = "_sources/{docname}{suffix}{sourcelink_suffix}"  # beside it, wherever that is
 llms_txt_summary = (
