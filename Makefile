@@ -38,7 +38,7 @@ PEERS := tests/peers
 # copy of the editable install. Without it wrenla is not installed.
 INSTALLED = $(wildcard $(VENV)/lib/python3*/site-packages/wrenla-*.dist-info/direct_url.json)
 
-.PHONY: demo lambda test test-slow test-all test-s3 test-latest test-pythons test-unit test-peers check bench \
+.PHONY: demo lambda test test-slow test-all test-s3 test-latest test-pythons test-unit test-peers check bench docs \
 	format constraints clean again
 
 $(VENV)/.made: $(PYTHON_IS_ANOTHER)
@@ -109,6 +109,17 @@ lambda: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
+
+$(VENV)/.docs: $(VENV)/.dev
+	@echo "installing the generator of the documents (160 MB)"
+	$(INSTALL) '.[docs]'
+	@touch $@
+
+# The documents as a site, below out/docs: a warning is an error, and nothing is fetched.
+docs: $(VENV)/.docs
+	rm -rf out/docs
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -d out/doctrees -b html docs out/docs
+	@echo "open out/docs/index.html"
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -110,7 +110,7 @@ def vector_norm(
     keepdims : bool
         Keep axes of length 1.
     ord : float
-        p of (Σ |x|ᵖ)^(1/p). 0 is the number of entries that are not zero, inf and -inf are the largest and
+        p of `(Σ |x|ᵖ)^(1/p)`. 0 is the number of entries that are not zero, inf and -inf are the largest and
         the smallest absolute value.
 
     Raises

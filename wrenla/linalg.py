@@ -374,5 +374,5 @@ def inv(x: Operand, /, **others: Any) -> BigMatrix:
 
 @short
 def slogdet(x: Operand, /) -> SlogdetResult:
-    """Return sign and logarithm of |det A|; see `BigMatrix.slogdet`."""
+    """Return sign and logarithm of `|det A|`; see `BigMatrix.slogdet`."""
     return as_matrix(x).slogdet()

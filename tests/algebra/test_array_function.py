@@ -28,7 +28,7 @@ pytestmark = pytest.mark.unit
 numpy: Any = np
 """NumPy, whose annotations know nothing of other kinds of arrays."""
 
-GUIDE = Path(__file__).parents[2] / "docs/guide.md"
+GUIDE = Path(__file__).parents[2] / "docs/guide/algebra.md"
 
 CASES: dict[str, tuple[str, ...]] = {
     # names in the expressions: s is positive definite, a (7, 7), b (7, 3), v and w (7,)

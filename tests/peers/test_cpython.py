@@ -71,7 +71,7 @@ DIFFERENCES = {
     "test_shutdown.*.test_thread_names_*": _OTHER_DEFAULTS,
     "test_thread_pool.*.test_default_workers": _OTHER_DEFAULTS,
 }
-"""Tests that do not pass, and why not: docs/map.md says the same to users."""
+"""Tests that do not pass, and why not: docs/guide/map.md says the same to users."""
 
 
 def found() -> Iterator[tuple[str, ModuleType, type[unittest.TestCase], str, str]]:
@@ -219,4 +219,4 @@ def test_cpythons_test_passes_or_differs_as_documented(
         pytest.xfail(str(why))
     if result.skipped:
         pytest.skip(result.skipped[0][1])
-    assert why is None, f"it passes now: take it from DIFFERENCES and from docs/map.md ({why})"
+    assert why is None, f"it passes now: take it from DIFFERENCES and from docs/guide/map.md ({why})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import doctest
 import io
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from wrenla_handler.stores.memory import MemoryStore
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+NOTEBOOKS = sorted(ROOT.glob("docs/**/*.ipynb"))
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
 
 
@@ -34,6 +36,11 @@ class Block:
 
 
 def blocks(path: Path) -> Iterator[Block]:
+    """Yield the fenced blocks of a document, or the cells of a notebook."""
+    if path.suffix == ".ipynb":
+        for number, cell in enumerate(json.loads(path.read_text())["cells"]):
+            yield Block("python" if cell["cell_type"] == "code" else "", "".join(cell["source"]), number, "")
+        return
     text = path.read_text()
     end = 0
     for found in _FENCE.finditer(text):
@@ -43,7 +50,9 @@ def blocks(path: Path) -> Iterator[Block]:
 
 
 def with_python() -> list[Path]:
-    return [path for path in DOCUMENTS if any(block.language == "python" for block in blocks(path))]
+    return [
+        path for path in [*DOCUMENTS, *NOTEBOOKS] if any(block.language == "python" for block in blocks(path))
+    ]
 
 
 def name_of(path: Path) -> str:
@@ -82,6 +91,28 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
+def test_notebooks_are_kept_without_outputs() -> None:
+    """The site shows what this version prints, not what some version has printed."""
+    assert len(NOTEBOOKS) >= 2
+    for path in NOTEBOOKS:
+        cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+        assert [cell for cell in cells if cell["outputs"] or cell["execution_count"]] == [], path
+
+
+def test_links_to_other_sites_are_well_formed() -> None:
+    """Nothing is fetched: that they answer is not looked at."""
+    found = [
+        (path, link) for path in DOCUMENTS for link in re.findall(r"\]\((https?:[^)]*)\)", path.read_text())
+    ]
+    assert len(found) > 10
+    wrong = [
+        f"{name_of(path)}: {link}"
+        for path, link in found
+        if not re.fullmatch(r"https://[\w.-]+\.[a-z]{2,}(/[\w./~%?=&#+-]*)?", link)
+    ]
+    assert wrong == []
+
+
 def test_make_targets_exist() -> None:
     made = set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for path in DOCUMENTS:
@@ -99,12 +130,12 @@ def test_the_readme_is_short() -> None:
 
 def test_documents_can_run_twice_in_one_folder() -> None:
     """Whoever has run the README runs it again: what is there already must not stop it."""
-    for path in (ROOT / "README.md", ROOT / "docs/map.md"):
+    for path in (ROOT / "README.md", ROOT / "docs/guide/map.md"):
         text = "".join(block.text for block in blocks(path) if block.language == "python")
         assert [call for call in re.findall(r"\.save\(.*\)", text) if "overwrite=True" not in call] == []
         assert [call for call in re.findall(r"\.mkdir\(.*\)", text) if "exist_ok=True" not in call] == []
 
 
 def test_decisions_are_numbered() -> None:
-    numbers = [int(path.name[:4]) for path in sorted((ROOT / "docs/adr").glob("*.md"))]
+    numbers = [int(path.name[:4]) for path in sorted((ROOT / "docs/adr").glob("0*.md"))]
     assert numbers == list(range(1, len(numbers) + 1))

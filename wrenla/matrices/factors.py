@@ -93,10 +93,12 @@ class CholeskyFactor:
 
     @property
     def L(self) -> BigMatrix:
+        """Lower triangular matrix with L Lᴴ = A."""
         return BigMatrix(self._node)
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Rows and columns of A."""
         return self.L.shape
 
     def __iter__(self) -> Iterator[Any]:

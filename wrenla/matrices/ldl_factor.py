@@ -66,6 +66,7 @@ class LDLFactor:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Rows and columns of A."""
         return self._matrix.grid.shape
 
     def solve(self, b: Operand, trans: Literal["N", "T", "C", 0, 1, 2] = "N") -> BigMatrix:
@@ -97,7 +98,7 @@ class LDLFactor:
         return solved_by_butterflies(self._kind, self._factor, self._claimed, self._matrix, B)
 
     def slogdet(self) -> SlogdetResult:
-        """Return sign and logarithm of |det A|.
+        """Return sign and logarithm of `|det A|`.
 
         The determinant is that of a matrix nearby: its relative error is about the condition number times
         the `backward_error` of a solution before refinement, mostly 1e-14 to 1e-11. If a tile is singular,

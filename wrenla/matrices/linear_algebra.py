@@ -185,7 +185,7 @@ class LinearAlgebra(Reductions):
         return type(self)(reductions.diagonal(A, offset))
 
     def slogdet(self) -> SlogdetResult:
-        """Return sign and logarithm of |det A|; see `wrenla.linalg.det` for what is warned of."""
+        """Return sign and logarithm of `|det A|`; see `wrenla.linalg.det` for what is warned of."""
         sign, logabs = slogdet(self._numbers)
         return SlogdetResult(type(self)(sign), type(self)(logabs))
 

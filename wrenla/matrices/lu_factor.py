@@ -90,10 +90,12 @@ class LUFactor:
 
     @property
     def lu(self) -> BigMatrix:
+        """Both factors in one matrix: U on and above the diagonal, L without its ones below it."""
         return BigMatrix(self._factors.factors)
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Rows and columns of A."""
         return self.lu.shape
 
     def piv(self, executor: Executor | None = None, **options: Any) -> npt.NDArray[np.int32]:
@@ -167,7 +169,7 @@ class LUFactor:
         return self.inv().diagonal()
 
     def slogdet(self) -> SlogdetResult:
-        """Return sign and logarithm of |det A|, of a square A."""
+        """Return sign and logarithm of `|det A|`, of a square A."""
         self._needs_square("slogdet")
         if self._matrix is None or not self._sizes:
             sign, logabs = systems.slogdet_lu(self._factors)

@@ -73,42 +73,52 @@ class BigMatrix(LinearAlgebra, Exports):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Rows and columns; a vector has one length, a number none."""
         return self._node.grid.shape[: self.ndim]
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """NumPy dtype of the entries."""
         return np.dtype(self._node.dtype)
 
     @property
     def ndim(self) -> int:
+        """Number of dimensions: 2, of a vector 1, of a number 0."""
         return self._node.ndim
 
     @property
     def size(self) -> int:
+        """Number of entries."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
+        """Bytes of the whole matrix as an array."""
         return self.size * self.dtype.itemsize
 
     @property
     def tile(self) -> tuple[int, ...]:
+        """Rows and columns of a tile."""
         return self._node.grid.tile[: self.ndim]
 
     @property
     def grid(self) -> tuple[int, ...]:
+        """Number of tile rows and tile columns."""
         return self._node.grid.counts[: self.ndim]
 
     @property
     def structure(self) -> Structure:
+        """Structure that the matrix is known to have: "general", "lower", "upper", "hermitian" or "pos"."""
         return self._node.structure
 
     @property
     def T(self) -> BigMatrix:
+        """Transpose; of a vector the vector itself."""
         return self if self.ndim < 2 else self._turned("T")
 
     @property
     def H(self) -> BigMatrix:
+        """Conjugate transpose; of a vector its conjugate."""
         return self.conj() if self.ndim < 2 else self._turned("C")
 
     def conj(self) -> BigMatrix:

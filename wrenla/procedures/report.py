@@ -35,7 +35,7 @@ class SolveReport:
         Largest of ‖b − A x‖ / (‖A‖ ‖x‖ u), the ratio of LAPACK's tests, which accept up to 30 at orders of
         some dozens: it does not heed n.
     growth : float or None
-        How much entries grew in the elimination: max |U| / max |A|. None for Cholesky, where they cannot.
+        How much entries grew in the elimination: `max |U| / max |A|`. None for Cholesky, where they cannot.
     rcond : float
         Estimate of 1 / (‖A‖₁ ‖A⁻¹‖₁), rarely more than three times too large. Below u, no digit of the
         solution need be right.
