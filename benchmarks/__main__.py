@@ -16,16 +16,29 @@ from typing import Any, TypeAlias
 import click
 from threadpoolctl import threadpool_info
 
-from benchmarks import accuracy, against, aws, dask_cluster, imports, kernels, long_sum, lu, operator, solve
+from benchmarks import (
+    accuracy,
+    against,
+    aws,
+    dask_cluster,
+    forecast,
+    imports,
+    kernels,
+    long_sum,
+    lu,
+    operator,
+    solve,
+)
 from benchmarks import map as calls
 from benchmarks.accuracy import Accuracy
 from benchmarks.contest import compete, ratio, show_profile
 from benchmarks.figure import Figure
+from benchmarks.forecast import Predicted
 
 GIB = 2.0**30
 RESULTS = Path(__file__).parent / "results"
 
-Row: TypeAlias = Figure | Accuracy
+Row: TypeAlias = Figure | Accuracy | Predicted
 
 
 def cholesky(rounds: int) -> list[Figure]:
@@ -149,7 +162,7 @@ def overhead(rounds: int) -> list[Figure]:
 
 def planning(rounds: int) -> list[Figure]:
     figures = []
-    for N, seconds in ((64, 0.5), (256, 30.0)):
+    for N, seconds in ((64, 0.5), (256, 10.0)):
         work = f"planning Cholesky, N = {N}"
         print(work)
         c = compete(["plan_cholesky"], {"N": N, "workers": 300}, rounds=rounds)["plan_cholesky"]
@@ -157,7 +170,7 @@ def planning(rounds: int) -> list[Figure]:
             run = c.median_run
             note = f"{run['tasks']:,} tasks, {run['cut']}"
             figures.append(Figure(work, "seconds", c.seconds, seconds, seconds, "s", True, note))
-            figures.append(Figure(work, "memory", run["peak"] / 2**20, 512, 512, "MiB", True))
+            figures.append(Figure(work, "memory", run["peak"] / 2**20, 256, 256, "MiB", True))
     return figures
 
 
@@ -178,6 +191,7 @@ def gemm_threads(rounds: int) -> list[Figure]:
 BENCHMARKS: dict[str, Callable[[int], Sequence[Row]]] = {
     "gemm_threads": gemm_threads,
     "planning": planning,
+    "forecast": forecast.figures,
     "overhead": overhead,
     "cholesky": cholesky,
     "matmul": matmul,

@@ -108,7 +108,7 @@ def lambda_cholesky(n: int, tile: int, workers: int) -> dict[str, Any]:
         events: list[Event] = []
         spent = executor.spent
         start = time.perf_counter()
-        L = A.cholesky().save(f"{root}/L", executor, on_event=events.append)
+        L = A.cholesky().save(f"{root}/L", executor, callbacks=[events.append])
         seconds = time.perf_counter() - start
         spent = executor.spent - spent
         totals = next(event for event in events if isinstance(event, RunFinished)).totals

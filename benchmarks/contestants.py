@@ -241,7 +241,7 @@ def cholesky_on(
         warm_memory()
     start = time.perf_counter()
     with memory:
-        L = A.cholesky().save(folder + "/L", executor, on_event=watch)
+        L = A.cholesky().save(folder + "/L", executor, callbacks=[watch])
     seconds = time.perf_counter() - start
     residual = factor_residual(lambda v: (L @ v).compute(executor), lambda v: (L.T @ v).compute(executor), n)
     return {
@@ -262,7 +262,7 @@ def wrenla_matmul(n: int, tile: int | None = None, **_: Any) -> dict[str, Any]:
         watch = Watch()
         warm_memory()
         start = time.perf_counter()
-        C = (A @ B).save(folder + "/C", executor, on_event=watch)
+        C = (A @ B).save(folder + "/C", executor, callbacks=[watch])
         seconds = time.perf_counter() - start
         residual = product_residual(lambda v: (C @ v).compute(executor), n)
         return {
@@ -283,7 +283,7 @@ def wrenla_overhead(tasks: int, store: str, **_: Any) -> dict[str, Any]:
         Z = wl.zeros((side, side), tile=1)
         watch = Watch()
         start = time.perf_counter()
-        stored = (Z + Z).persist(executor, on_event=watch)
+        stored = (Z + Z).persist(executor, callbacks=[watch])
         seconds = time.perf_counter() - start
         assert stored.norm().compute(executor) == 0
         return {"seconds": seconds, "tasks": side * side, "profile": watch.profile(seconds)}

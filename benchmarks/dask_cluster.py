@@ -201,7 +201,7 @@ def overhead(tasks: int, together: bool) -> dict[str, Any]:
         alone = patch.object(Plan, "batch", PropertyMock(return_value=1))
         with nullcontext() if together else alone:
             start = time.perf_counter()
-            stored = (Z + Z).persist(executor, on_event=watch)
+            stored = (Z + Z).persist(executor, callbacks=[watch])
             seconds = time.perf_counter() - start
         assert stored.norm().compute(executor) == 0
         return {"seconds": seconds, "tasks": side * side, "profile": watch.profile(seconds)}

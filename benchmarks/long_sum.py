@@ -102,7 +102,7 @@ def _wrenla(rows: int, columns: int, workers: int) -> dict[str, Any]:
         watch = Watch()
         warm_memory(1 << 30)
         start, before = time.perf_counter(), time.process_time()
-        G = (B.T @ B).compute(executor, on_event=watch)
+        G = (B.T @ B).compute(executor, callbacks=[watch])
         seconds, cpu = time.perf_counter() - start, time.process_time() - before
         return {
             "seconds": seconds,

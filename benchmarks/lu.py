@@ -111,7 +111,7 @@ def wrenla_lu(n: int, tile: int | None = None, allowed: str | None = None) -> di
         start = time.perf_counter()
         with memory:
             factor = wl.linalg.lu_factor(A)
-            factor.lu.save(folder + "/LU", executor, on_event=watch)
+            factor.lu.save(folder + "/LU", executor, callbacks=[watch])
         seconds = time.perf_counter() - start
         # P A v beside L (U v), for one v: their distance over what rounding explains
         _, L, up = factor.unpacked()
@@ -165,7 +165,7 @@ def _wrenla_solve(n: int, tile: int | None, kind: str, **options: Any) -> dict[s
         warm_memory()
         start = time.perf_counter()
         x = A.solve(b, kind, check=False, **options)
-        found = x.compute(executor, on_event=watch)
+        found = x.compute(executor, callbacks=[watch])
         seconds = time.perf_counter() - start
         norm = float(A.norm(np.inf).compute(executor))
         return {

@@ -102,7 +102,7 @@ def _wrenla_solve(n: int, rhs: int, tile: int | None, solve: Callable[..., Any])
         warm_memory()
         start = time.perf_counter()
         x = solve(A, b)
-        found = x.compute(executor, on_event=watch)
+        found = x.compute(executor, callbacks=[watch])
         seconds = time.perf_counter() - start
         return {
             "seconds": seconds,

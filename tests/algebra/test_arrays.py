@@ -165,9 +165,9 @@ def test_a_large_array_changed_during_a_run(use: str, uncopied: None, own_settin
         A = wl.map_tiles(np.negative, wl.from_array(a, tile=4))
         with pytest.raises(ChangedArrayError, match="has been changed since then"):
             {
-                "compute": lambda: A.compute(on_event=change),
-                "persist": lambda: A.persist(on_event=change),
-                "save": lambda: A.save(place("A"), on_event=change),
+                "compute": lambda: A.compute(callbacks=[change]),
+                "persist": lambda: A.persist(callbacks=[change]),
+                "save": lambda: A.save(place("A"), callbacks=[change]),
             }[use]()
         assert list(open_store(f"memory://{own_settings}").list()) == []
         again = wl.map_tiles(np.negative, wl.from_array(np.zeros((8, 8)), tile=4))
@@ -185,7 +185,7 @@ def test_an_interrupted_run_leaves_nothing_of_a_changed_array(uncopied: None, ow
             raise KeyboardInterrupt
 
     with pytest.raises(ChangedArrayError) as raised:
-        wl.map_tiles(np.negative, wl.from_array(a, tile=4)).compute(on_event=interrupt)
+        wl.map_tiles(np.negative, wl.from_array(a, tile=4)).compute(callbacks=[interrupt])
     assert isinstance(raised.value.__context__, KeyboardInterrupt)
     assert [*open_store(f"memory://{own_settings}").list()] == []
 
@@ -200,13 +200,13 @@ def test_a_run_with_arrays_goes_on_where_it_was() -> None:
 
     def todo(a: Any) -> tuple[int, int]:
         events: list[Any] = []
-        (wl.from_array(a, tile=4) @ a[:, :2]).compute(on_event=events.append)
+        (wl.from_array(a, tile=4) @ a[:, :2]).compute(callbacks=[events.append])
         started = next(event for event in events if type(event).__name__ == "RunStarted")
         return started.tasks, started.todo
 
     for content, resumed in ((a.copy("F"), True), (a + 1, False)):
         with pytest.raises(ConnectionAbortedError):
-            (wl.from_array(a, tile=4) @ a[:, :2]).compute(on_event=stop)
+            (wl.from_array(a, tile=4) @ a[:, :2]).compute(callbacks=[stop])
         tasks, left = todo(content)
         assert (left < tasks) == resumed
         todo(a)  # which clears up

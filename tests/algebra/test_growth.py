@@ -137,7 +137,7 @@ def test_plans_show_the_norms_and_no_more() -> None:
     for result in (wl.linalg.det(A), wl.linalg.inv(A), A.slogdet().logabsdet):
         plan = wl.plan(result)
         assert "entries have grown" in plan.follows[0]
-        run = counted(lambda listen, result=result: result.compute(on_event=listen))
+        run = counted(lambda listen, result=result: result.compute(callbacks=[listen]))
         planned = Counter(plan.kernels)
         for kernels in (run, planned):
             del kernels["laswp"]  # a determinant does not need all exchanges: plans count them, runs do not

@@ -81,7 +81,7 @@ def test_common_subexpressions_are_computed_once(spd: wl.BigMatrix) -> None:
     counted = Counted()
     L = spd.cholesky()
     results = wl.compute(
-        L, L.H, L.solve(np.ones(21)), L.norm(), spd.cholesky(), spd.solve(np.ones(21)), on_event=counted
+        L, L.H, L.solve(np.ones(21)), L.norm(), spd.cholesky(), spd.solve(np.ones(21)), callbacks=[counted]
     )
     assert counted["potrf"] == 3
     assert counted["trsm_right"] == 3
@@ -89,14 +89,14 @@ def test_common_subexpressions_are_computed_once(spd: wl.BigMatrix) -> None:
     assert np.array_equal(results[0].T, results[1])
     again = Counted()
     for x in (L, L.norm()):
-        x.compute(on_event=again)
+        x.compute(callbacks=[again])
     assert again["potrf"] == 6, "separate runs know nothing of each other"
 
 
 def test_equal_results_are_computed_once() -> None:
     counted = Counted()
     A = wl.random((8, 8), tile=4)
-    x, y = wl.compute(A @ A, A @ A, on_event=counted)
+    x, y = wl.compute(A @ A, A @ A, callbacks=[counted])
     assert counted == {"gemm": 4}
     assert np.array_equal(x, y)
     assert wl.compute() == ()
@@ -108,9 +108,9 @@ def test_a_factor_is_made_once(spd: wl.BigMatrix, own_settings: str) -> None:
         factor = wl.linalg.cho_factor(spd)
         for seed in range(4):
             b = gallery.normal(21, seed=seed)
-            x = factor.solve(b).compute(on_event=counted)
+            x = factor.solve(b).compute(callbacks=[counted])
             assert gallery.solve_error(spd.compute(), x, b) <= gallery.ALARM
-        factor.slogdet().logabsdet.compute(on_event=counted)
+        factor.slogdet().logabsdet.compute(callbacks=[counted])
         assert counted["potrf"] == 3
         assert counted["trsm_left"] == 4 * 6
         assert repr(factor).endswith("computed)")
@@ -118,7 +118,7 @@ def test_a_factor_is_made_once(spd: wl.BigMatrix, own_settings: str) -> None:
         solution = factor.solve(np.ones(21))
         del factor, x
         gc.collect()
-        assert solution.compute(on_event=counted).shape == (21,)
+        assert solution.compute(callbacks=[counted]).shape == (21,)
         assert counted["potrf"] == 3, "what is made of the factor keeps it"
         del solution
 
@@ -126,14 +126,14 @@ def test_a_factor_is_made_once(spd: wl.BigMatrix, own_settings: str) -> None:
 def test_a_factor_is_made_once_in_one_run_too(spd: wl.BigMatrix) -> None:
     counted = Counted()
     factor = wl.linalg.cho_factor(spd)
-    wl.compute(factor.solve(np.ones(21)), factor.solve(np.zeros(21)), factor.L, on_event=counted)
+    wl.compute(factor.solve(np.ones(21)), factor.solve(np.zeros(21)), factor.L, callbacks=[counted])
     assert counted["potrf"] == 3
 
 
 def test_persist(spd: wl.BigMatrix, own_settings: str) -> None:
     counted = Counted()
     with leaving_nothing(own_settings):
-        L = spd.cholesky().persist(on_event=counted)
+        L = spd.cholesky().persist(callbacks=[counted])
         assert counted["potrf"] == 3
         kept = {key for key in MemoryStore(own_settings).list() if "/c/" in key}
         assert len(kept) == 6, "the lower tiles, and nothing else"
@@ -142,7 +142,7 @@ def test_persist(spd: wl.BigMatrix, own_settings: str) -> None:
         assert np.array_equal(L.compute(), spd.cholesky().compute())
         derived = (2 * L.T)[3:9]
         expected = derived.compute()
-        L.solve(np.ones(21)).compute(on_event=counted)
+        L.solve(np.ones(21)).compute(callbacks=[counted])
         assert counted["potrf"] == 3
         del L
         gc.collect()

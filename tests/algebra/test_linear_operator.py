@@ -452,7 +452,7 @@ def test_interrupted_product_ends_soon_and_the_next_one_is_whole(
 def test_product_within_a_run_of_its_executor_is_an_error(workers: Workers) -> None:
     op = wl.linalg.aslinearoperator(wl.from_array(positive(12), tile=4), executor=workers(2))
     with pytest.raises(NestedCallError):
-        (op.A @ op.A).compute(workers(2), on_event=lambda event: op @ np.ones(12))
+        (op.A @ op.A).compute(workers(2), callbacks=[lambda event: op @ np.ones(12)])
 
 
 # elsewhere

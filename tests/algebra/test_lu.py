@@ -238,7 +238,7 @@ def test_factor_is_computed_once_and_kept(workers: Workers) -> None:
 
     for k in range(2):
         b = gallery.normal(20, "float64", k)
-        x = factor.solve(b).compute(executor, on_event=listen)
+        x = factor.solve(b).compute(executor, callbacks=[listen])
         assert gallery.solve_error(a, x, b) <= SOLVE_GATE
     assert done.count("getrf") == 4, "a panel for each of four tile columns, in the first run only"
     assert repr(factor) == "LUFactor((20, 20), float64, computed)"

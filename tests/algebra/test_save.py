@@ -101,7 +101,7 @@ def test_saved_matrix_is_read_not_computed_again(place: Place) -> None:
         if isinstance(event, TaskFinished):
             calls[event.kernel] += 1
 
-    (L @ np.ones(21)).compute(on_event=count)
+    (L @ np.ones(21)).compute(callbacks=[count])
     assert calls["potrf"] == 0
 
 

@@ -56,7 +56,7 @@ def test_saved_factor_is_used_as_it_lies_there(tmp_path: Path) -> None:
     wl.linalg.lu_factor(wl.from_array(a, tile=TILE)).save(str(tmp_path / "F"))
     events: list[Event] = []
     saved = wl.linalg.lu_factor(wl.from_array(a, tile=TILE)).save(str(tmp_path / "F"))
-    x = saved.solve(np.ones(N)).compute(on_event=events.append)
+    x = saved.solve(np.ones(N)).compute(callbacks=[events.append])
     kernels = {event.kernel for event in events if isinstance(event, TaskFinished)}
     assert "getrf" not in kernels
     assert gallery.solve_error(a, x, np.ones(N)) <= SOLVE_GATE
@@ -66,10 +66,10 @@ def test_saved_factor_is_used_as_it_lies_there(tmp_path: Path) -> None:
 def test_factor_and_its_copy_are_one_run(tmp_path: Path) -> None:
     events: list[Event] = []
     factor = wl.linalg.lu_factor(wl.from_array(gallery.normal((N, N), "float64", 1), tile=TILE))
-    factor.save(str(tmp_path / "F"), on_event=events.append)
+    factor.save(str(tmp_path / "F"), callbacks=[events.append])
     assert len([event for event in events if isinstance(event, RunStarted)]) == 1
     same = wl.linalg.lu_factor(wl.from_array(gallery.normal((N, N), "float64", 1), tile=TILE))
-    same.save(str(tmp_path / "F"), on_event=events.append)
+    same.save(str(tmp_path / "F"), callbacks=[events.append])
     assert len([event for event in events if isinstance(event, RunStarted)]) == 1, "it is there already"
     other = wl.linalg.lu_factor(wl.from_array(gallery.normal((N, N), "float64", 2), tile=TILE))
     with pytest.raises(FileExistsError):

@@ -258,9 +258,9 @@ def test_interrupted_save_goes_on_where_it_was(structure: str, place: Place) -> 
         return wl.from_sparse(scipy.sparse.csr_array(blocks()), tile=4, structure=structure)
 
     with pytest.raises(KeyboardInterrupt):
-        matrix().save(place("A"), on_event=stop_after(4, KeyboardInterrupt()))
+        matrix().save(place("A"), callbacks=[stop_after(4, KeyboardInterrupt())])
     events: list[Event] = []
-    assert np.array_equal(matrix().save(place("A"), on_event=events.append).compute(), blocks())
+    assert np.array_equal(matrix().save(place("A"), callbacks=[events.append]).compute(), blocks())
     (begun,) = (event for event in events if isinstance(event, RunStarted))
     assert begun.tasks == 10
     assert begun.todo <= 6
@@ -367,7 +367,7 @@ def test_tiles_without_entries_are_not_brought_to_distant_workers(
     a = blocks()
     with Distant(2, allowed_mem="200 MiB") as executor:
         A = wl.from_sparse(scipy.sparse.csr_array(a), tile=4)
-        assert np.allclose((A @ A).compute(executor, on_event=seen), a @ a)
+        assert np.allclose((A @ A).compute(executor, callbacks=[seen]), a @ a)
     present = {(str(k), str(k)) for k in range(6)} | {("0", "2"), ("2", "0"), ("1", "5"), ("5", "1")}
     assert uploaded == present
 

@@ -69,7 +69,7 @@ def test_functions_of_users_are_shown_whole(place: Callable[[str], str]) -> None
         lambda: wl.from_function(fails, (3, 3)).compute(),
         lambda: wl.map_tiles(lambda tile: fails(tile, tile), wl.eye(3)).save(place("x")),
         lambda: np.asarray(wl.from_function(fails, (3, 3))),
-        lambda: wl.eye(3).norm().compute(on_event=lambda event: fails([1], [1])),
+        lambda: wl.eye(3).norm().compute(callbacks=[lambda event: fails([1], [1])]),
     ):
         error = caught(use)
         text = "".join(traceback.format_exception(error))

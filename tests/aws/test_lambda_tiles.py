@@ -99,12 +99,12 @@ def test_a_killed_run_goes_on(function: Endpoint, make: Make) -> None:
         expected = {what: x.compute(local) for what, x in others.items()}
     for what, x in others.items():
         with pytest.raises(KeyboardInterrupt):
-            solution(A[0]).compute(executor, on_event=stop_after(9, KeyboardInterrupt()))
+            solution(A[0]).compute(executor, callbacks=[stop_after(9, KeyboardInterrupt())])
         events: list[Event] = []
         if what == "saved":
-            result = x.save(L, executor, on_event=events.append).compute(executor)
+            result = x.save(L, executor, callbacks=[events.append]).compute(executor)
         else:
-            result = x.compute(executor, on_event=events.append)
+            result = x.compute(executor, callbacks=[events.append])
         np.testing.assert_array_equal(result, expected[what])
         begun = next(event for event in events if isinstance(event, RunStarted))
         assert begun.tasks - begun.todo >= 6, what
@@ -125,7 +125,7 @@ def test_product_of_an_operator_is_a_run_and_absent_tiles_stay_absent(function: 
         with closing(open_store(executor.own_store)) as store:
             uploaded.update(key.partition("/array-")[2] for key in store.list() if "/array-" in key)
 
-    assert np.allclose((S @ S).compute(executor, on_event=look), a @ a)
+    assert np.allclose((S @ S).compute(executor, callbacks=[look]), a @ a)
     assert len(uploaded) == 5
     op = wl.linalg.aslinearoperator(S, executor=executor)
     x, failed = scipy.sparse.linalg.cg(op, np.ones(12), rtol=1e-12)

@@ -153,7 +153,7 @@ def test_ctrl_c_during_a_run_leaves_the_executor_as_it_was(executor: wl.DaskExec
 
     A = wl.random((200, 200), tile=20, seed=1)
     with pytest.raises(KeyboardInterrupt):
-        (A @ A).compute(executor, on_event=press)
+        (A @ A).compute(executor, callbacks=[press])
     found = (A @ A).compute(executor)  # goes on from there, and leaves nothing
     with wl.LocalExecutor(1, "thread") as local:
         assert np.array_equal(found, (A @ A).compute(local))

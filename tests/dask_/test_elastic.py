@@ -100,7 +100,7 @@ def test_workers_that_come_during_a_run_are_used(one: Any) -> None:
                 assert until(lambda: executor.workers == 2)
 
         A = wl.random((1024, 1024), tile=256, seed=1)
-        found = (A @ A).compute(executor, on_event=grow)
+        found = (A @ A).compute(executor, callbacks=[grow])
         assert len(used) == 2
     with wl.LocalExecutor(1, "thread") as local:
         assert np.array_equal(found, (A @ A).compute(local))
@@ -116,7 +116,7 @@ def test_workers_that_retire_during_a_run(what: str, one: Any) -> None:
             retired.append(one.retire_workers(list(one.nthreads())[:1]))
 
     with wl.DaskExecutor(one) as executor:
-        found = matrix(what, Path(), 0, "never").compute(executor, on_event=retire)
+        found = matrix(what, Path(), 0, "never").compute(executor, callbacks=[retire])
         assert np.array_equal(found, undisturbed(what))
         assert retired
         assert until(lambda: executor.workers == 1)

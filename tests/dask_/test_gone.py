@@ -128,7 +128,7 @@ with wl.DaskExecutor(address) as executor:
     else:
         A = wl.from_function(kernel, (200, 200), 32, structure="pos")
         x = A.cholesky() if what == "cholesky" else A.solve(np.ones((200, 3)))
-        x.save(f"{folder}/out", executor, on_event=say)
+        x.save(f"{folder}/out", executor, callbacks=[say])
         print(spared)
 """
 

@@ -103,7 +103,7 @@ def test_compute_refuses_before_anything_starts(tmp_path: Path, monkeypatch: pyt
         wl.LocalExecutor(1, allowed_mem="40 MiB") as executor,
         pytest.raises(PlanError, match="use tile="),
     ):
-        (R(2000, 2000, 2000) @ R(2000, 2000, 2000)).compute(executor, on_event=events.append)
+        (R(2000, 2000, 2000) @ R(2000, 2000, 2000)).compute(executor, callbacks=[events.append])
     assert events == []
     assert not (tmp_path / "runs").exists()
 

@@ -58,13 +58,13 @@ def store_beside(url: str) -> str:
 def kill(x: wl.BigMatrix, executor: wl.Executor, after: int) -> None:
     """Begin to compute something, and end in the middle."""
     with pytest.raises(ConnectionAbortedError):
-        x.compute(executor, on_event=stop_after(after, ConnectionAbortedError()))
+        x.compute(executor, callbacks=[stop_after(after, ConnectionAbortedError())])
 
 
 def run(x: wl.BigMatrix, executor: wl.Executor) -> tuple[Any, int]:
     """Compute something, and return it and how many tiles were there before."""
     events: list[Event] = []
-    result = x.compute(executor, on_event=events.append)
+    result = x.compute(executor, callbacks=[events.append])
     begun = next(event for event in events if isinstance(event, RunStarted))
     return result, begun.tasks - begun.todo
 
@@ -134,7 +134,7 @@ def test_save_adopts_tiles_of_dead_solve(K: wl.BigMatrix, url: str, executor: wl
     kill(solution(K, B1), executor, 20)
     there = len(tiles(url, name))
     events: list[Event] = []
-    L = K.cholesky().save(f"{url}-L", executor, on_event=events.append)
+    L = K.cholesky().save(f"{url}-L", executor, callbacks=[events.append])
     begun = next(event for event in events if isinstance(event, RunStarted))
     assert begun.tasks - begun.todo == there > 8
     np.testing.assert_array_equal(L.compute(executor), expected)
@@ -250,7 +250,7 @@ def test_a_factor_that_is_kept_outlives_a_run_that_was_cut_short(
     factor.solve(B2).compute(executor)
     kept = left()
     with pytest.raises(KeyboardInterrupt) as raised:
-        factor.solve(B1).compute(executor, on_event=stop_after(5, KeyboardInterrupt()))
+        factor.solve(B1).compute(executor, callbacks=[stop_after(5, KeyboardInterrupt())])
     (note,) = raised.value.__notes__
     first, *_ = note.splitlines()
     assert all(len(list(open_store(url).list())) > 5 for url in first.split("kept in ")[1].split(" and "))
@@ -259,7 +259,7 @@ def test_a_factor_that_is_kept_outlives_a_run_that_was_cut_short(
     assert set(kept) - {key for key in kept if LEASE in key} <= set(left())
     events: list[Event] = []
     again = wl.linalg.cho_factor(made)
-    np.testing.assert_array_equal(again.solve(B1).compute(executor, on_event=events.append), expected)
+    np.testing.assert_array_equal(again.solve(B1).compute(executor, callbacks=[events.append]), expected)
     (begun,) = (event for event in events if isinstance(event, RunStarted))
     tiles = made.grid[0]
     assert 0 < begun.todo < 2 * tiles < begun.tasks, "the factor is there, and some of the solution"

@@ -70,7 +70,7 @@ def interrupted(x: wl.BigMatrix, url: str, executor: wl.Executor, overwrite: boo
     if overwrite:
         wl.zeros((N, N), tile=TILE).save(url, executor, overwrite=True)
     with pytest.raises(KeyboardInterrupt) as raised:
-        x.save(url, executor, on_event=stop_after(5, KeyboardInterrupt()), overwrite=overwrite)
+        x.save(url, executor, callbacks=[stop_after(5, KeyboardInterrupt())], overwrite=overwrite)
     (note,) = raised.value.__notes__
     first, *_ = note.splitlines()
     first = first.removeprefix("finished tiles are kept in ").removesuffix(" until this process ends")
@@ -87,7 +87,7 @@ def resumed(
 ) -> None:
     assert "to resume: " in interrupted(make(), url, executor, overwrite)
     events: list[Event] = []
-    saved = make().save(url, executor, overwrite=overwrite, on_event=events.append)
+    saved = make().save(url, executor, overwrite=overwrite, callbacks=[events.append])
     begun = next(event for event in events if isinstance(event, RunStarted))
     assert begun.tasks - begun.todo >= 5
     np.testing.assert_array_equal(saved.compute(executor), expected)

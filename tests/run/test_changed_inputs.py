@@ -59,11 +59,11 @@ def test_changed_input_is_stale_matrix_error(url: str, executor: wl.LocalExecuto
             edit(store, "c/3/3", next(values))
 
     for run in (
-        lambda A: wl.map_tiles(np.negative, A).compute(executor, on_event=change_in_the_middle),
-        lambda A: wl.map_tiles(np.negative, A).persist(executor, on_event=change_in_the_middle),
-        lambda A: wl.map_tiles(np.negative, A).save(f"{url}2", executor, on_event=change_in_the_middle),
+        lambda A: wl.map_tiles(np.negative, A).compute(executor, callbacks=[change_in_the_middle]),
+        lambda A: wl.map_tiles(np.negative, A).persist(executor, callbacks=[change_in_the_middle]),
+        lambda A: wl.map_tiles(np.negative, A).save(f"{url}2", executor, callbacks=[change_in_the_middle]),
         # a numerical failure, too, may come of numbers that have changed
-        lambda A: wl.map_tiles(np.negative, A).cholesky().compute(executor, on_event=change_in_the_middle),
+        lambda A: wl.map_tiles(np.negative, A).cholesky().compute(executor, callbacks=[change_in_the_middle]),
     ):
         with pytest.raises(StaleMatrixError):
             run(wl.open(url))
@@ -72,7 +72,7 @@ def test_changed_input_is_stale_matrix_error(url: str, executor: wl.LocalExecuto
 
     with pytest.raises(KeyboardInterrupt):
         wl.map_tiles(np.negative, wl.open(url)).save(
-            f"{url}2", executor, on_event=stop_after(5, KeyboardInterrupt())
+            f"{url}2", executor, callbacks=[stop_after(5, KeyboardInterrupt())]
         )
     edit(store, "c/2/2")
     with pytest.raises(FileExistsError):
@@ -92,7 +92,7 @@ def test_input_overwritten_during_run_is_stale_matrix_error(url: str, executor: 
                 full(2).save(url, other, overwrite=True)
 
     with pytest.raises(StaleMatrixError, match="was overwritten since it was opened"):
-        wl.map_tiles(np.negative, wl.open(url)).compute(executor, on_event=overwrite)
+        wl.map_tiles(np.negative, wl.open(url)).compute(executor, callbacks=[overwrite])
 
 
 def test_old_handle_beside_new_one_is_stale_matrix_error(tmp_path: Path, executor: wl.LocalExecutor) -> None:

@@ -55,7 +55,7 @@ def test_events_come_in_order_and_add_up_to_the_plan(
 ) -> None:
     events: list[Event] = []
     expression = EXPRESSIONS[what](stored)
-    expression.compute(executor, schedule=schedule, on_event=events.append)
+    expression.compute(executor, schedule=schedule, callbacks=[events.append])
     plan = wl.plan(expression, executor=executor)
     first, *between, last = (event for event in events if not isinstance(event, Solved))
     assert isinstance(first, RunStarted)
@@ -102,7 +102,7 @@ def test_events_come_in_order_and_add_up_to_the_plan(
 
 def test_totals_are_the_sums_of_the_reports(stored: wl.BigMatrix, executor: wl.LocalExecutor) -> None:
     events: list[Event] = []
-    stored.cholesky().compute(executor, on_event=events.append)
+    stored.cholesky().compute(executor, callbacks=[events.append])
     sums = Totals()
     for event in events:
         if isinstance(event, TaskFinished):
@@ -119,7 +119,7 @@ def test_totals_are_the_sums_of_the_reports(stored: wl.BigMatrix, executor: wl.L
 
 def test_wave_events_come_one_wave_after_the_other(stored: wl.BigMatrix, executor: wl.LocalExecutor) -> None:
     events: list[Event] = []
-    stored.cholesky().compute(executor, schedule="waves", on_event=events.append)
+    stored.cholesky().compute(executor, schedule="waves", callbacks=[events.append])
     plan = wl.plan(stored.cholesky(), executor=executor)
     wave, left = -1, 0
     for event in events:
@@ -141,7 +141,7 @@ def test_wave_events_come_one_wave_after_the_other(stored: wl.BigMatrix, executo
 
 def test_dataflow_run_sends_no_wave_events(stored: wl.BigMatrix, executor: wl.LocalExecutor) -> None:
     events: list[Event] = []
-    stored.cholesky().compute(executor, on_event=events.append)
+    stored.cholesky().compute(executor, callbacks=[events.append])
     assert not any(isinstance(event, WaveStarted | WaveFinished) for event in events)
 
 
@@ -149,7 +149,7 @@ def test_save_sends_the_events_of_a_run(
     stored: wl.BigMatrix, executor: wl.LocalExecutor, tmp_path: Path
 ) -> None:
     events: list[Event] = []
-    stored.cholesky().save(str(tmp_path / "L"), executor, on_event=events.append)
+    stored.cholesky().save(str(tmp_path / "L"), executor, callbacks=[events.append])
     last = events[-1]
     assert isinstance(last, RunFinished)
     assert last.totals.puts == wl.plan(stored.cholesky(), executor=executor).tasks
@@ -157,6 +157,6 @@ def test_save_sends_the_events_of_a_run(
 
 def test_a_matrix_that_is_there_needs_no_run(stored: wl.BigMatrix, executor: wl.LocalExecutor) -> None:
     events: list[Event] = []
-    array = stored.compute(executor, on_event=events.append)
-    np.testing.assert_array_equal(array, stored.T.compute(executor, on_event=events.append).T)
+    array = stored.compute(executor, callbacks=[events.append])
+    np.testing.assert_array_equal(array, stored.T.compute(executor, callbacks=[events.append]).T)
     assert events == []

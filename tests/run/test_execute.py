@@ -33,7 +33,7 @@ def test_common_subexpressions_are_computed_once(matrix: wl.BigMatrix, executor:
     events: list[Event] = []
     L = matrix.cholesky()
     b = wl.random(160, tile=32)
-    x, y, d = wl.compute(L.solve(b), L.H.solve(b), L.diagonal(), executor=executor, on_event=events.append)
+    x, y, d = wl.compute(L.solve(b), L.H.solve(b), L.diagonal(), executor=executor, callbacks=[events.append])
     kernels = [event.kernel for event in events if isinstance(event, TaskFinished)]
     assert (kernels.count("potrf"), kernels.count("trsm")) == (5, 0)
     assert kernels.count("trsm_right") == 10
@@ -54,7 +54,7 @@ def test_manifest_of_live_run_names_its_plan(
             seen.update(json.loads(bytes(store.get("run.json"))))
             assert list(store.list("wrenla-lease/"))
 
-    matrix.cholesky().compute(executor, on_event=listen)
+    matrix.cholesky().compute(executor, callbacks=[listen])
     assert seen["cut"] == str(wl.plan(matrix.cholesky(), executor=executor).cut)
     assert seen["plan"].startswith("plan for 160 × 160")
     assert seen["blas"]["internal_api"]
@@ -75,7 +75,7 @@ def test_temporary_tile_is_removed_after_its_last_reader(
             keys = open_store(root).list()
             counts.append(sum("/c/" in key or "/partial/" in key for key in keys))
 
-    expression.compute(executor, on_event=listen)
+    expression.compute(executor, callbacks=[listen])
     assert len(counts) == plan.tasks + 1
     assert max(counts) < plan.tasks - 5
     assert counts[-1] == 5, "the result"
@@ -117,9 +117,9 @@ def test_unreachable_data_are_refused_before_the_run(
         (folder @ folder).compute(near)
         for unseen in (host, memory):
             with pytest.raises(ReachError, match=r"can be seen by this process only.*further away.*host"):
-                (unseen @ folder).compute(near, on_event=events.append)
+                (unseen @ folder).compute(near, callbacks=[events.append])
     with Far(Reach.ANYWHERE) as far, pytest.raises(ReachError, match="by this host only"):
-        (folder @ folder).compute(far, on_event=events.append)
+        (folder @ folder).compute(far, callbacks=[events.append])
     assert events == []
     assert not [key for key in left() if "/c/" in key]
 
@@ -176,7 +176,9 @@ def test_an_executor_that_is_shut_down_ends_its_run(tmp_path: Path) -> None:
     thread = threading.Thread(target=stop)
     thread.start()
     with pytest.raises(RuntimeError, match=r"shut ?down"):
-        slow.compute(executor, on_event=lambda event: begun.set() if isinstance(event, TaskStarted) else None)
+        slow.compute(
+            executor, callbacks=[lambda event: begun.set() if isinstance(event, TaskStarted) else None]
+        )
     thread.join()
     executor.shutdown()
 
@@ -189,7 +191,7 @@ def test_a_listener_that_fails_ends_the_run(
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        matrix.cholesky().compute(executor, on_event=listen)
+        matrix.cholesky().compute(executor, callbacks=[listen])
     assert [key for key in left() if "/c/" in key]
     matrix.cholesky().compute(executor)
     assert left() == []
@@ -240,7 +242,7 @@ def test_runs_leave_no_files_open(tmp_path: Path, executor: wl.LocalExecutor) ->
 def test_run_of_empty_matrix_has_no_tasks(executor: wl.LocalExecutor, left: Any) -> None:
     events: list[Event] = []
     empty = wl.zeros((0, 3), tile=2) @ wl.zeros((3, 0), tile=2)
-    assert empty.compute(executor, on_event=events.append).shape == (0, 0)
+    assert empty.compute(executor, callbacks=[events.append]).shape == (0, 0)
     assert all(isinstance(event, RunStarted | RunFinished) for event in events)
     assert left() == []
 

@@ -132,7 +132,7 @@ def check_transient_failure(
     events: list[Event] = []
     expected = expression.compute(executor)
     with Faulty(dict.fromkeys(tasks, fault)) as faulty:
-        result = expression.compute(faulty, schedule=schedule, on_event=events.append)
+        result = expression.compute(faulty, schedule=schedule, callbacks=[events.append])
     np.testing.assert_array_equal(result, expected)
     assert {name: faulty.attempts[name] for name in tasks} == dict.fromkeys(tasks, failures + 1)
     last = events[-1]
@@ -174,7 +174,7 @@ def test_transient_failure_changes_no_bit_of_lu(
 def test_pauses_between_attempts_double(matrix: wl.BigMatrix) -> None:
     events: list[Event] = []
     with Faulty({("trsm", 3, 1): raising(TransientStoreError("busy"), 3)}) as faulty:
-        matrix.cholesky().compute(faulty, on_event=events.append)
+        matrix.cholesky().compute(faulty, callbacks=[events.append])
     retries = [event for event in events if isinstance(event, TaskRetried)]
     assert [retry.delay for retry in retries] == [0.01, 0.02, 0.04]
     assert [retry.attempt for retry in retries] == [1, 2, 3]
@@ -206,7 +206,7 @@ def test_lasting_failure_is_raised_unchanged(
     events: list[Event] = []
     task = ("trsm", 3, 1)
     with Faulty({task: raising(error)}) as faulty, pytest.raises(type(error)) as raised:
-        matrix.cholesky().compute(faulty, on_event=events.append)
+        matrix.cholesky().compute(faulty, callbacks=[events.append])
     assert raised.value is error
     assert faulty.attempts[task] == attempts
     notes = "\n".join(raised.value.__notes__)
@@ -242,11 +242,11 @@ def test_run_after_failure_does_only_missing_tasks(
     expected = expression.compute(executor)
     failed: list[Event] = []
     with Faulty({fatal: raising(OwnError("own"))}) as faulty, pytest.raises(OwnError):
-        expression.compute(faulty, schedule=schedule, on_event=failed.append)
+        expression.compute(faulty, schedule=schedule, callbacks=[failed.append])
     done = sum("/c/" in key or "/partial/" in key for key in left())
     events: list[Event] = []
     with wl.LocalExecutor(2, allowed_mem="600 MiB") as other:
-        result = expression.compute(other, schedule=schedule, on_event=events.append)
+        result = expression.compute(other, schedule=schedule, callbacks=[events.append])
     np.testing.assert_array_equal(result, expected)
     first, last = events[0], events[-1]
     assert isinstance(last, RunFinished)

@@ -248,7 +248,7 @@ def test_resumed_run_keeps_objects_of_others(tmp_path: Path) -> None:
         acts = (lambda **how: A.save(url, executor, **how), lambda **how: A.compute(executor, **how))
         for act in acts:
             with pytest.raises(KeyboardInterrupt):
-                act(on_event=stop)
+                act(callbacks=[stop])
         folders = {path.parent.parent.parent for path in tmp_path.rglob("c/*/*") if path.is_file()}
         assert len(folders) == 2
         for folder in folders:

@@ -87,14 +87,14 @@ def test_short_run_in_memory_is_the_run_in_a_folder(
         seen.append(event)
 
     seen: list[Event] = []
-    x = WAYS[what](executor, on_event=look)
+    x = WAYS[what](executor, callbacks=[look])
     assert found == set()
     assert most > 0
     gc.collect()
     assert (rooms_bytes(), list(open_store(root).list())) == (0, [])
     monkeypatch.setenv("WRENLA_STORE", str(tmp_path / "chosen"))
     events: list[Event] = []
-    np.testing.assert_array_equal(x, WAYS[what](executor, on_event=events.append))
+    np.testing.assert_array_equal(x, WAYS[what](executor, callbacks=[events.append]))
     assert totals(seen) == totals(events)
 
 
@@ -117,7 +117,7 @@ def test_long_run_is_in_the_folder(
     monkeypatch.setattr(plan_module, "_SHORT", 0.0)
     assert wl.plan(positive().cholesky(), executor=executor).room == 0
     with pytest.raises(KeyboardInterrupt):
-        positive().cholesky().compute(executor, on_event=stopping_after(5, KeyboardInterrupt()))
+        positive().cholesky().compute(executor, callbacks=[stopping_after(5, KeyboardInterrupt())])
     assert len(tiles(root)) >= 5
     positive().cholesky().compute(executor)
 
@@ -139,7 +139,7 @@ def test_cache_leaves_the_memory_that_tiles_may_take(executor: wl.LocalExecutor,
     plan = wl.plan(positive().cholesky(), executor=executor)
     limits = set()
     positive().cholesky().compute(
-        executor, on_event=lambda _: limits.add(executor.home.cache.limit + plans_bytes())
+        executor, callbacks=[lambda _: limits.add(executor.home.cache.limit + plans_bytes())]
     )
     assert limits == {executor._for_tiles - 2 * plan.projected - plan.room}
 
@@ -157,7 +157,7 @@ def test_tiles_beyond_the_room_go_to_the_folder(
         held.add(rooms_bytes())
         outside.update(tiles(root))
 
-    np.testing.assert_array_equal(general().solve(np.ones(N)).compute(executor, on_event=look), expected)
+    np.testing.assert_array_equal(general().solve(np.ones(N)).compute(executor, callbacks=[look]), expected)
     assert max(held) <= room * TILE_BYTES
     assert outside
     assert list(open_store(root).list()) == []
@@ -172,7 +172,7 @@ def test_run_cut_short_leaves_nothing_and_says_so(
     error: BaseException, executor: wl.LocalExecutor, root: str
 ) -> None:
     with pytest.raises(type(error)) as raised:
-        general().solve(np.ones(N)).compute(executor, on_event=stopping_after(9, error))
+        general().solve(np.ones(N)).compute(executor, callbacks=[stopping_after(9, error)])
     note = "\n".join(raised.value.__notes__)
     assert "in memory" in note
     assert "WRENLA_STORE" in note
@@ -193,7 +193,7 @@ def test_save_cut_short_goes_on_at_its_address(executor: wl.LocalExecutor, root:
     L = positive().cholesky()
     for clean in (True, False):
         with pytest.raises(KeyboardInterrupt) as raised:
-            L.save(tmp_path / "L", executor, on_event=stopping_after(25, KeyboardInterrupt()))
+            L.save(tmp_path / "L", executor, callbacks=[stopping_after(25, KeyboardInterrupt())])
         note = raised.value.__notes__[-1]
         assert note.startswith(
             f"finished tiles are kept in {open_store(tmp_path / 'L').url}\n  its temporary"
@@ -205,7 +205,7 @@ def test_save_cut_short_goes_on_at_its_address(executor: wl.LocalExecutor, root:
             done = CliRunner().invoke(main, ["clean", "--store", root], catch_exceptions=False)
             assert f"partly in {open_store(tmp_path / 'L').url}" in done.output
     events: list[Event] = []
-    L.save(tmp_path / "L", executor, on_event=events.append)
+    L.save(tmp_path / "L", executor, callbacks=[events.append])
     begun = next(event for event in events if isinstance(event, RunStarted))
     assert begun.todo < begun.tasks
     np.testing.assert_array_equal(wl.open(tmp_path / "L").compute(executor), L.compute(executor))
@@ -227,7 +227,7 @@ def test_kept_factor_stays_in_memory_as_long_as_it_is_used(executor: wl.LocalExe
     held = rooms_bytes()
     assert N * N * 8 <= held <= 4 * N * N * 8, "the factor, and no temporary tile"
     events: list[Event] = []
-    y = factor.solve(np.ones(N)).compute(executor, on_event=events.append)
+    y = factor.solve(np.ones(N)).compute(executor, callbacks=[events.append])
     np.testing.assert_array_equal(x, y)
     assert "getrf" not in {event.kernel for event in events if isinstance(event, TaskFinished)}
     assert rooms_bytes() == held
@@ -258,12 +258,12 @@ def test_run_in_memory_goes_on_with_tiles_in_the_folder(
     monkeypatch.setenv("WRENLA_STORE", root)
     L = positive().cholesky()
     with pytest.raises(KeyboardInterrupt):
-        L.compute(executor, on_event=stopping_after(20, KeyboardInterrupt()))
+        L.compute(executor, callbacks=[stopping_after(20, KeyboardInterrupt())])
     assert tiles(root)
     monkeypatch.delenv("WRENLA_STORE")
     x = L.solve(np.ones(N)) if other else L
     events: list[Event] = []
-    found = x.compute(executor, on_event=events.append)
+    found = x.compute(executor, callbacks=[events.append])
     begun = next(event for event in events if isinstance(event, RunStarted))
     assert begun.todo < begun.tasks - 3
     np.testing.assert_array_equal(found, x.compute(executor))
@@ -282,7 +282,7 @@ def test_long_step_finds_what_a_short_one_has_in_memory(
         if isinstance(event, RunStarted):
             todo.append(event.todo)
 
-    with evaluation._evaluating(executor, evaluation.Options.of(on_event=look)) as steps:
+    with evaluation._evaluating(executor, evaluation.Options.of(callbacks=[look])) as steps:
         with steps.run([G._node], []) as ((gram,), _):
             assert rooms_bytes() > 0
         monkeypatch.setattr(plan_module, "_SHORT", 0.0)
@@ -296,7 +296,7 @@ def test_long_step_finds_what_a_short_one_has_in_memory(
 def test_run_cut_short_beside_a_kept_factor_leaves_only_that(executor: wl.LocalExecutor, root: str) -> None:
     factor = wl.linalg.lu_factor(general())
     with pytest.raises(Failed):
-        (factor.solve(np.ones(N)) * 2).compute(executor, on_event=fail_in_last_run)
+        (factor.solve(np.ones(N)) * 2).compute(executor, callbacks=[fail_in_last_run])
     gc.collect()
     x = factor.solve(np.ones(N)).compute(executor)
     np.testing.assert_allclose(general().compute(executor) @ x, np.ones(N), atol=1e-8)

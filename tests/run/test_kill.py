@@ -52,7 +52,7 @@ def expression():
     return A.cholesky() if what == "cholesky" else solution(A, wl.open(f"{folder}/B"))
 
 with wl.LocalExecutor(3, allowed_mem="300 MiB") as executor:
-    expression().save(out, executor, on_event=say)
+    expression().save(out, executor, callbacks=[say])
 """
 
 

@@ -158,7 +158,7 @@ def test_a_run_from_within_a_listener_is_refused(matrix: wl.BigMatrix, executor:
 
     def run() -> None:
         try:
-            matrix.cholesky().compute(executor, on_event=listen)
+            matrix.cholesky().compute(executor, callbacks=[listen])
         except RuntimeError as error:
             errors.append(error)
 
@@ -197,7 +197,7 @@ def test_blas_threads_are_restored_and_numpys_left_alone(
 
     expression = matrix.shift(-1e6).cholesky() if how == "numerical failure" else matrix.cholesky()
     try:
-        expression.compute(executor, on_event=listen)
+        expression.compute(executor, callbacks=[listen])
         assert how == "well"
     except (wl.LinAlgError, KeyboardInterrupt):
         assert how != "well"
@@ -210,7 +210,7 @@ def test_blas_threads_are_restored_and_numpys_left_alone(
 def test_blas_threads_as_asked_for(matrix: wl.BigMatrix) -> None:
     seen = []
     with wl.LocalExecutor(1, allowed_mem="300 MiB", blas_threads=2) as executor:
-        matrix.cholesky().compute(executor, on_event=lambda event: seen.append(scipy_blas_info().threads))
+        matrix.cholesky().compute(executor, callbacks=[lambda event: seen.append(scipy_blas_info().threads)])
     assert set(seen) == {2}
 
 
@@ -223,7 +223,7 @@ def test_tile_cache_stays_within_allowed_mem(tmp_path: Path) -> None:
         plan = wl.plan(expression, executor=executor)
         cache = executor.home.cache
         used = []
-        expression.compute(executor, on_event=lambda event: used.append((cache.used, cache.limit)))
+        expression.compute(executor, callbacks=[lambda event: used.append((cache.used, cache.limit))])
         budget = executor.allowed_mem - 2 * (24 << 20) - 2 * plan.projected - plans_bytes()
         assert {limit for _, limit in used} == {budget}
         assert 0 < max(bytes_used for bytes_used, _ in used) <= budget
@@ -246,7 +246,9 @@ def test_runs_in_several_threads_wait_for_each_other(
 
     def run(number: int) -> Any:
         return (
-            matrix.shift(number).cholesky().compute(executor, on_event=lambda e: events.append((number, e)))
+            matrix.shift(number)
+            .cholesky()
+            .compute(executor, callbacks=[lambda e: events.append((number, e))])
         )
 
     with concurrent.futures.ThreadPoolExecutor(3) as pool:

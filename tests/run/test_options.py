@@ -44,7 +44,7 @@ def test_options(evaluate: Callable[..., Any], tmp_path: Path) -> None:
             schedule="waves",
             progress=False,
             max_compute_bytes="1 MiB",
-            on_event=events.append,
+            callbacks=[events.append],
         )
     assert events
 

@@ -124,7 +124,7 @@ def test_steps_go_on_until_a_number_says_enough(root: str, threads: wl.Executor)
             events.append(event)
             seen.update(folders(root))
 
-        np.testing.assert_allclose(x.compute(threads, on_event=listen), X, rtol=1e-15)
+        np.testing.assert_allclose(x.compute(threads, callbacks=[listen]), X, rtol=1e-15)
         assert len(runs_of(events)) == steps + 1
         assert len(seen) == 1, "one folder, so one lease"
         assert len({event.run for event in runs_of(events)}) == 1
@@ -147,7 +147,7 @@ def test_only_what_is_in_use_is_kept(root: str, threads: wl.Executor) -> None:
         tiles = [key for key in open_store(f"{root}/{RUNS}/{folder}").list() if "/c/" in key]
         most = max(most, len(tiles))
 
-    kept = x.persist(threads, on_event=listen)
+    kept = x.persist(threads, callbacks=[listen])
     assert most <= 4 * 9, "two matrices, and what their norms are made of"
     (folder,) = folders(root)
     tiles = [key for key in open_store(f"{root}/{RUNS}/{folder}").list() if "/c/" in key]
@@ -188,7 +188,7 @@ def test_plan_shows_the_first_attempt(threads: wl.Executor) -> None:
     for x in (made(Halved(1e9), A), S.solve(np.ones(N)), A.solve(np.ones((N, 2))), made(Nested(), A)):
         plan, events = wl.plan(x, executor=threads), list[Event]()
         assert "may follow" in str(plan)
-        x.compute(threads, on_event=events.append)
+        x.compute(threads, callbacks=[events.append])
         if len(runs_of(events)) == 1:
             assert plan.tasks == sum(kernels_of(events).values())
             assert plan.kernels == kernels_of(events)
@@ -206,21 +206,21 @@ def test_plan_shows_the_first_attempt(threads: wl.Executor) -> None:
 def test_what_procedures_share_is_computed_once(threads: wl.Executor) -> None:
     b = np.ones(N)
     lu, potrf = list[Event](), list[Event]()
-    wl.compute(A.solve(b), A.solve(b[:, np.newaxis] * [1.0, 2.0]), executor=threads, on_event=lu.append)
+    wl.compute(A.solve(b), A.solve(b[:, np.newaxis] * [1.0, 2.0]), executor=threads, callbacks=[lu.append])
     assert kernels_of(lu)["getrf"] == N // TILE
     S = A.gram().shift(1.0)
-    wl.compute(S.solve(b), S.slogdet(), S.cholesky(), executor=threads, on_event=potrf.append)
+    wl.compute(S.solve(b), S.slogdet(), S.cholesky(), executor=threads, callbacks=[potrf.append])
     assert kernels_of(potrf)["potrf"] == N // TILE
     factor = wl.linalg.cho_factor(S)
     kept: list[Event] = []
     for _ in range(2):
-        wl.compute(factor.solve(b), factor.slogdet(), executor=threads, on_event=kept.append)
+        wl.compute(factor.solve(b), factor.slogdet(), executor=threads, callbacks=[kept.append])
     assert kernels_of(kept)["potrf"] == N // TILE
     assert len(runs_of(kept)) == 2, "the factor is made by the run that first needs it"
     saved: list[Event] = []
     other = wl.linalg.lu_factor(A)
-    other.lu.save("memory://procedures/lu", threads, on_event=saved.append)
-    other.det().compute(threads, on_event=saved.append)
+    other.lu.save("memory://procedures/lu", threads, callbacks=[saved.append])
+    other.det().compute(threads, callbacks=[saved.append])
     assert kernels_of(saved)["getrf"] == N // TILE
 
 
@@ -235,7 +235,7 @@ def test_what_a_procedure_has_made_is_found_by_the_one_that_waits_for_it(
     for kernel, expressions in nested.items():
         for x in expressions:
             plan, events = wl.plan(x, executor=threads), list[Event]()
-            x.compute(threads, on_event=events.append)
+            x.compute(threads, callbacks=[events.append])
             assert kernels_of(events)[kernel] == plan.kernels[kernel] == N // TILE
             assert kernels_of(events)["tile_sizes"] == plan.kernels["tile_sizes"]
     del F, nested, expressions, x
@@ -245,7 +245,7 @@ def test_what_a_procedure_has_made_is_found_by_the_one_that_waits_for_it(
 def test_equal_procedures_are_one(threads: wl.Executor) -> None:
     S, b, events = A.gram().shift(1.0), np.ones(N), list[Event]()
     x, y = S.solve(b), S.solve(b)
-    wl.compute(x, y + 1, executor=threads, on_event=events.append)
+    wl.compute(x, y + 1, executor=threads, callbacks=[events.append])
     assert kernels_of(events)["potrf"] == N // TILE
     assert x.report is y.report is not None
     one, other = wl.linalg.cho_factor(S), wl.linalg.cho_factor(S)
@@ -269,19 +269,19 @@ def test_one_singular_matrix_of_two_is_named(threads: wl.Executor, root: str) ->
 @pytest.mark.parametrize("step", [0, 1, 3])
 def test_cut_short_it_goes_on_at_its_step(step: int, root: str, threads: wl.Executor) -> None:
     whole: list[Event] = []
-    X = made(Halved(0.1), A).compute(threads, on_event=whole.append)
+    X = made(Halved(0.1), A).compute(threads, callbacks=[whole.append])
     counts = [event.tasks for event in runs_of(whole)]
     assert len(counts) > step + 1
     x = made(Halved(0.1), A)
     with pytest.raises(KeyboardInterrupt) as raised:
-        x.compute(threads, on_event=stop_after(sum(counts[:step]) + 3, KeyboardInterrupt()))
+        x.compute(threads, callbacks=[stop_after(sum(counts[:step]) + 3, KeyboardInterrupt())])
     assert "run the same script again" in "".join(raised.value.__notes__)
     raised.value.with_traceback(None)
     del raised, x  # as at the end of the script
     assert len(folders(root)) == 1
     events: list[Event] = []
     again = made(Halved(0.1), A)
-    np.testing.assert_array_equal(again.compute(threads, on_event=events.append), X)
+    np.testing.assert_array_equal(again.compute(threads, callbacks=[events.append]), X)
     todo = [event.todo for event in runs_of(events)]
     # of earlier steps only what is not in use any more is made again
     assert sum(todo) < sum(counts)
@@ -308,7 +308,7 @@ SCRIPT = """
         if isinstance(event, TaskFinished) and len(runs) == kill:
             os.kill(os.getpid(), 9)
 
-    found = x.compute(on_event=listen)
+    found = x.compute(callbacks=[listen])
     print(json.dumps({"runs": runs, "steps": x.report.refinements, "sum": float(np.abs(found).sum())}))
 """
 

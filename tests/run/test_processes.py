@@ -36,10 +36,10 @@ def slowly(event):
         time.sleep(float(sys.argv[4]))
 
 if sys.argv[2] == "compute":
-    np.save(sys.argv[3], A.cholesky().compute(on_event=slowly))
+    np.save(sys.argv[3], A.cholesky().compute(callbacks=[slowly]))
 else:
     try:
-        A.cholesky().save(sys.argv[2], on_event=slowly)
+        A.cholesky().save(sys.argv[2], callbacks=[slowly])
     except FileExistsError:
         print("the others were done before we began")
 """
@@ -134,7 +134,7 @@ def test_second_save_at_one_address_is_save_conflict(
 
     def save_slowly() -> wl.BigMatrix:
         with wl.LocalExecutor(1, allowed_mem="200 MiB") as slow:
-            return L.save(url, slow, on_event=wait)
+            return L.save(url, slow, callbacks=[wait])
 
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(save_slowly)

@@ -89,12 +89,12 @@ def test_a_save_goes_on_with_another_cut(
     expected = L.compute(executor)
     cut(cuts[0])
     with pytest.raises(ConnectionAbortedError):
-        L.save(url, executor, on_event=stopping_after(20, ConnectionAbortedError()))
+        L.save(url, executor, callbacks=[stopping_after(20, ConnectionAbortedError())])
     before = unfinished(url)
     assert METADATA_KEY not in objects(url)
     cut(cuts[1])
     events: list[Event] = []
-    result = L.save(url, executor, on_event=events.append)
+    result = L.save(url, executor, callbacks=[events.append])
     np.testing.assert_array_equal(result.compute(executor), expected)
     tiles = {f"c/{i}/{j}" for i in range(7) for j in range(i + 1)}
     done = tiles & before
@@ -124,13 +124,13 @@ def test_a_long_sum_goes_on_in_the_middle_of_its_tree(
     for wanted, stop in ((Cut(), 100), (Cut("fixed", 3), 150), (Cut(), 60)):
         cut(wanted)
         with pytest.raises(ConnectionAbortedError):
-            G.compute(executor, on_event=stopping_after(stop, ConnectionAbortedError()))
+            G.compute(executor, callbacks=[stopping_after(stop, ConnectionAbortedError())])
         kept = [key for key in left() if "/c/" in key]
         assert len(kept) < 150, "parts do not pile up"  # of 310 that were made
         done += stop if wanted == Cut() else 0
     cut(Cut())
     events: list[Event] = []
-    result = G.compute(executor, on_event=events.append)
+    result = G.compute(executor, callbacks=[events.append])
     np.testing.assert_array_equal(result, expected)
     assert sum(isinstance(event, TaskFinished) for event in events) <= tasks - done
     assert left() == []
@@ -141,13 +141,13 @@ def test_a_shortened_tile_is_made_again(
 ) -> None:
     L, url = matrix.cholesky(), str(tmp_path / "L")
     with pytest.raises(ConnectionAbortedError):
-        L.save(url, executor, on_event=stopping_after(20, ConnectionAbortedError()))
+        L.save(url, executor, callbacks=[stopping_after(20, ConnectionAbortedError())])
     # what a power cut does to a file that was never synced
     (path,) = (tmp_path / "L").glob("wrenla-saving/tiles-*/c/1/0")
     with open(path, "r+b") as tile:
         tile.truncate(1000)
     events: list[Event] = []
-    result = L.save(url, executor, on_event=events.append).compute(executor)
+    result = L.save(url, executor, callbacks=[events.append]).compute(executor)
     np.testing.assert_array_equal(result, L.compute(executor))
     plan = wl.plan(L, executor=executor)
     assert "c/1/0" in {_key(plan, event.task) for event in events if isinstance(event, TaskStarted)}
@@ -163,7 +163,7 @@ def test_a_partial_sum_that_another_run_drops_while_we_look_is_not_there(
     cut(Cut("fixed", 1))
     L, url = matrix.cholesky(), str(tmp_path / "L")
     with pytest.raises(ConnectionAbortedError):
-        L.save(url, executor, on_event=stopping_after(20, ConnectionAbortedError()))
+        L.save(url, executor, callbacks=[stopping_after(20, ConnectionAbortedError())])
     assert any(key.startswith("partial/") for key in unfinished(url))
     scan = LocalStore.scan
 
@@ -188,11 +188,11 @@ def test_a_finished_matrix_is_not_touched(
         matrix.shift(1.0).cholesky().save(url, executor)
     before = objects(url)
     events: list[Event] = []
-    matrix.cholesky().save(url, executor, on_event=events.append)
+    matrix.cholesky().save(url, executor, callbacks=[events.append])
     assert (events, objects(url)) == ([], before), "it is there already"
     with pytest.raises(ConnectionAbortedError):
         matrix.shift(1.0).cholesky().save(
-            url, executor, overwrite=True, on_event=stopping_after(3, ConnectionAbortedError())
+            url, executor, overwrite=True, callbacks=[stopping_after(3, ConnectionAbortedError())]
         )
     assert objects(url) > before
     np.testing.assert_array_equal(wl.open(url).compute(executor), matrix.cholesky().compute(executor))
@@ -208,13 +208,13 @@ def test_ctrl_c_ends_at_once_and_keeps_tiles(
     slow = wl.map_tiles(lambda tile: time.sleep(0.05) or tile, matrix.cholesky())
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt) as raised:
-        slow.compute(executor, schedule=schedule, on_event=stopping_after(40, KeyboardInterrupt()))
+        slow.compute(executor, schedule=schedule, callbacks=[stopping_after(40, KeyboardInterrupt())])
     assert time.monotonic() - began < slowed(10)
     assert "wrenla clean" in raised.value.__notes__[0]
     kept = sum("/c/" in key for key in left())
     assert kept > 0
     events: list[Event] = []
-    result = slow.compute(executor, on_event=events.append)
+    result = slow.compute(executor, callbacks=[events.append])
     np.testing.assert_array_equal(result, matrix.cholesky().compute(executor))
     # one that was still in its kernel may have been finished after we looked
     assert started(events).todo <= started(events).tasks - kept
@@ -244,7 +244,7 @@ def test_ctrl_c_does_not_wait_for_a_long_task(
     began = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt):
-            slow.compute(executor, on_event=interrupt)
+            slow.compute(executor, callbacks=[interrupt])
         assert time.monotonic() - began < slowed(10)  # the tasks take 30 s
         assert isinstance(seen[-1], RunFinished)
         assert seen[-1].error == "KeyboardInterrupt: "
@@ -265,7 +265,7 @@ def say(event):
         print("done", flush=True)
 
 matrix = wl.open(sys.argv[1])
-wl.map_tiles(slow, matrix).save(sys.argv[2], on_event=say)
+wl.map_tiles(slow, matrix).save(sys.argv[2], callbacks=[say])
 print("finished", flush=True)
 """
 

@@ -42,7 +42,7 @@ def test_cholesky_and_solve_from_s3_to_s3(
     A = wl.from_function(lambda i, j: 0.9 ** abs(i[:, None] - j), (n, n), 32, structure="pos").save(
         f"s3://{s3_bucket}/A", executor
     )
-    L = A.cholesky().save(f"s3://{s3_bucket}/L", executor, on_event=events.append)
+    L = A.cholesky().save(f"s3://{s3_bucket}/L", executor, callbacks=[events.append])
     plan = wl.plan(A.cholesky(), executor=executor)
     count = totals(events)
     assert count.puts == count.tasks == plan.tasks
@@ -74,10 +74,10 @@ def test_unfinished_save_goes_on_where_it_was(s3_bucket: str, executor: wl.Local
             raise ConnectionAbortedError("the test pulls the plug")
 
     with pytest.raises(ConnectionAbortedError) as stopped:
-        A.cholesky().save(f"s3://{s3_bucket}/L", executor, on_event=stop_after_five)
+        A.cholesky().save(f"s3://{s3_bucket}/L", executor, callbacks=[stop_after_five])
     assert any("wrenla clean" in note for note in stopped.value.__notes__)
     events: list[Event] = []
-    L = A.cholesky().save(f"s3://{s3_bucket}/L", executor, on_event=events.append)
+    L = A.cholesky().save(f"s3://{s3_bucket}/L", executor, callbacks=[events.append])
     start = next(event for event in events if isinstance(event, RunStarted))
     assert start.tasks - start.todo >= 5
     a, low = A.compute(executor), L.compute(executor)

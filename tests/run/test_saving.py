@@ -56,7 +56,7 @@ def test_a_failed_save_keeps_the_old_matrix(url: str, executor: wl.LocalExecutor
         assert np.unique(old.compute(executor)).tolist() == [1.0], name
     for value, error in ((3, ConnectionAbortedError()), (4, KeyboardInterrupt())):
         with pytest.raises(type(error)):
-            full(value).save(url, executor, overwrite=True, on_event=stop_after(7, error))
+            full(value).save(url, executor, overwrite=True, callbacks=[stop_after(7, error)])
         assert np.unique(old.compute(executor)).tolist() == [1.0]
     ended = wl.LocalExecutor(1, allowed_mem="100 MiB")
     ended.shutdown()
@@ -160,13 +160,13 @@ def test_save_killed_anywhere_is_finished_by_its_script(
                 point()
                 listen = stop_after(9, Killed()) if number == 0 else None
                 try:
-                    made.save(url, executor, overwrite=old is not None, on_event=listen)
+                    made.save(url, executor, overwrite=old is not None, callbacks=[listen])
                 except Killed:
                     dead(url)
             if old is not None and number in (0, 1, 2, 4, 5, 6):
                 assert len(values(url, executor)) == 1
             events: list[Event] = []
-            result = made.save(url, executor, overwrite=True, on_event=events.append)
+            result = made.save(url, executor, overwrite=True, callbacks=[events.append])
             assert np.unique(result.compute(executor)).tolist() == [value + number / 8]
             assert values(url, executor) == [value + number / 8]
             assert objects(url) in (whole(), whole("."))
@@ -181,12 +181,12 @@ def test_script_with_two_saves_resumes_at_the_second(
     first, second = full(1), full(2)
     first.save(url, executor)
     with pytest.raises(KeyboardInterrupt):
-        second.save(f"{url}2", executor, on_event=stop_after(5, KeyboardInterrupt()))
+        second.save(f"{url}2", executor, callbacks=[stop_after(5, KeyboardInterrupt())])
     events: list[Event] = []
-    again = first.save(url, executor, on_event=events.append)
+    again = first.save(url, executor, callbacks=[events.append])
     assert events == []
     assert np.unique(again.compute(executor)).tolist() == [1.0]
-    second.save(f"{url}2", executor, on_event=events.append)
+    second.save(f"{url}2", executor, callbacks=[events.append])
     assert sum(isinstance(event, TaskStarted) for event in events) <= SIDE**2 - 5
     # one that is not whole is no result
     open_store(url).delete("c/2/2")
@@ -294,7 +294,7 @@ def test_save_over_damaged_lease_is_refused_by_name(tmp_path: Path, executor: wl
     for number, data in enumerate((b"", b"{", b"[]")):
         url = str(tmp_path / str(number))
         with pytest.raises(KeyboardInterrupt):
-            full(1).save(url, executor, on_event=stop_after(5, KeyboardInterrupt()))
+            full(1).save(url, executor, callbacks=[stop_after(5, KeyboardInterrupt())])
         open_store(url).put(FIRST, data)
         with pytest.raises(FileExistsError, match="an unfinished matrix; overwrite=True replaces it"):
             full(1).save(url, executor)

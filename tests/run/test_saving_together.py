@@ -40,7 +40,7 @@ def saving_slowly(matrix: wl.BigMatrix, url: str, **how: Any) -> Iterator[Any]:
 
     def save() -> wl.BigMatrix:
         with wl.LocalExecutor(1, allowed_mem="200 MiB") as own:
-            return matrix.save(url, own, on_event=hold, **how)
+            return matrix.save(url, own, callbacks=[hold], **how)
 
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(save)
@@ -102,7 +102,7 @@ def test_tiles_of_late_writer_are_not_used(s3_bucket: str, executor: wl.LocalExe
             for i in range(SIDE):
                 store.put_owned(f"c/{i}/{i}", late, 32 * "b", lambda: None)
 
-    full(1).save(url, executor, on_event=write_late)
+    full(1).save(url, executor, callbacks=[write_late])
     assert values(url, executor) == [1.0]
     # what such a writer leaves at an address where nothing is saved any more is in nobody's way
     for key in list(store.list()):
@@ -112,7 +112,7 @@ def test_tiles_of_late_writer_are_not_used(s3_bucket: str, executor: wl.LocalExe
     assert values(url, executor) == [2.0]
     # nor does it count as done when a save goes on
     with pytest.raises(KeyboardInterrupt):
-        full(3).save(url, executor, overwrite=True, on_event=stop_after(5, KeyboardInterrupt()))
+        full(3).save(url, executor, overwrite=True, callbacks=[stop_after(5, KeyboardInterrupt())])
     for i in range(SIDE):
         store.put_owned(f"c.{i}.{i}", late, 32 * "b", lambda: None)
     full(3).save(url, executor, overwrite=True)
@@ -157,5 +157,5 @@ def test_tiles_of_late_writers_are_removed(s3_bucket: str, executor: wl.LocalExe
         if isinstance(event, TaskFinished):
             store.put_owned("c/0/3", np.full((TILE, TILE), 9.0).tobytes(), 32 * "b", lambda: None)
 
-    wl.eye(N, tile=TILE).shift(1.0).cholesky().save(url, executor, on_event=write_late)
+    wl.eye(N, tile=TILE).shift(1.0).cholesky().save(url, executor, callbacks=[write_late])
     assert "c/0/3" not in objects(url)

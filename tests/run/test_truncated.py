@@ -113,7 +113,7 @@ def test_run_on_truncated_tile_raises(
                         os.truncate(path, 5000)
 
     with pytest.raises((TruncatedTileError, wl.WrenlaError)) as raised:
-        (A @ A).compute(executor, on_event=cut)
+        (A @ A).compute(executor, callbacks=[cut])
     assert isinstance(raised.value, TruncatedTileError) or "was changed since" in str(raised.value)
     del raised
     # the executor goes on with what is whole

@@ -50,7 +50,7 @@ def saved(
     plan = wl.plan(result, executor=executor)
     events: list[Event] = []
     proxy.start_over()
-    stored = result.save(url, executor, schedule=schedule, on_event=events.append)
+    stored = result.save(url, executor, schedule=schedule, callbacks=[events.append])
     runs = [event.totals for event in events if isinstance(event, RunFinished)]
     gets = sum(run.gets for run in runs)
     copied = 0 if stored.report is None else stored.grid[0]

@@ -134,7 +134,7 @@ def test_cholesky_survives_faults(
     plan = wl.plan(A.cholesky(), executor=executor)
     events: list[Event] = []
     proxy.start_over(*rules)
-    L = A.cholesky().save(f"{url}/L", executor, on_event=events.append)
+    L = A.cholesky().save(f"{url}/L", executor, callbacks=[events.append])
     assert all(rule.fired for rule in rules)
     proxy.start_over()
     assert L.compute(executor).tobytes() == expected[0].tobytes()
@@ -160,7 +160,7 @@ def test_general_solve_survives_faults(
     plan = wl.plan(x, executor=executor)
     events: list[Event] = []
     proxy.start_over(*rules)
-    found = x.compute(executor, on_event=events.append)
+    found = x.compute(executor, callbacks=[events.append])
     assert all(rule.fired for rule in rules)
     proxy.start_over()
     assert found.tobytes() == expected_of_lu.tobytes()

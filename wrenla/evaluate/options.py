@@ -39,7 +39,6 @@ class Options:
     def of(
         cls,
         *,
-        on_event: Listener | None = None,
         callbacks: Iterable[Listener] = (),
         report: str | os.PathLike[str] = "",
         **arguments: Any,
@@ -61,8 +60,7 @@ class Options:
             raise SettingError(f"argument: {name} is not a setting of one evaluation; {_ELSEWHERE[name]}")
         if isinstance(record := arguments.get("record"), os.PathLike):
             arguments["record"] = os.fspath(record)
-        own = () if on_event is None else (on_event,)
-        return cls(settings(**arguments), (*own, *told), os.fspath(report))
+        return cls(settings(**arguments), told, os.fspath(report))
 
     @contextmanager
     def listeners(self) -> Iterator[list[Listener]]:

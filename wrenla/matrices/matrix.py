@@ -195,8 +195,9 @@ class BigMatrix(LinearAlgebra, Exports):
         executor : Executor, optional
             Where to run; `default_executor()` if None.
         **options
-            ``schedule="dataflow"|"waves"``, ``progress=True|False``, ``on_event=callable``, and
-            ``max_compute_bytes``, above which the result is refused.
+            ``schedule="dataflow"|"waves"``, ``progress=True|False``, ``callbacks=[…]`` (functions that are
+            told each event), ``record="run.jsonl"`` (a file that keeps them), and ``max_compute_bytes``,
+            above which the result is refused.
 
         Returns
         -------

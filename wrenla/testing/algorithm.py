@@ -142,7 +142,7 @@ class AlgorithmTests:
         shape, tile = self.tilings[-1]
         expression = self.apply(*self.matrices(self.arrays(shape, dtype), tile))
         plan = wl.plan(expression, executor=executor)
-        kept = expression.persist(executor, on_event=listen)  # to compute a view makes no tiles of its own
+        kept = expression.persist(executor, callbacks=[listen])  # to compute a view makes no tiles of its own
         assert (kept.shape, len(reports)) == (expression.shape, plan.tasks)
         assert sum(report.bytes_written for report in reports) == plan.bytes_written
         assert sum(report.bytes_read for report in reports) <= plan.bytes_read

@@ -64,7 +64,7 @@ class ExecutorTests(CallTests):
 
         L = wl.random((48, 48), tile=16).gram().shift(48.0).cholesky()
         plan = wl.plan(L, executor=executor)
-        L.compute(executor, on_event=listen)
+        L.compute(executor, callbacks=[listen])
         assert sorted(event.task for event in reported) == list(range(plan.tasks))
         assert sum(event.report.bytes_written for event in reported) == plan.bytes_written
         assert sum(event.report.bytes_read for event in reported) <= plan.bytes_read

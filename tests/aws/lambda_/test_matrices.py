@@ -118,7 +118,7 @@ def test_counts(executor: wl.LambdaExecutor, nothing_left: str) -> None:
     A = covariance(n, tile).save(f"{nothing_left}/kept/A", executor)
     plan = wl.plan(A.cholesky(), executor=executor)
     events: list[Event] = []
-    L = A.cholesky().save(f"{nothing_left}/kept/L", executor, on_event=events.append)
+    L = A.cholesky().save(f"{nothing_left}/kept/L", executor, callbacks=[events.append])
     last = events[-1]
     assert isinstance(last, RunFinished)
     assert last.totals.puts == last.totals.tasks == plan.tasks
@@ -148,7 +148,7 @@ with wl.LambdaExecutor(concurrency=4) as executor:
     def tell(event):
         if type(event).__name__ == "TaskFinished":
             print("done", flush=True)
-    result.save(sys.argv[1], executor, on_event=tell)
+    result.save(sys.argv[1], executor, callbacks=[tell])
 print("saved", flush=True)
 """
 
