@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,47 @@ def test_graphs_in_which_nothing_can_be_seen_are_not_drawn() -> None:
     with pytest.raises(PlanError, match=r"a picture of 2,\d+ tasks shows nothing, so up to 1,000 are drawn"):
         wl.plan(wl.random((4096, 4096), tile=64).gram()).draw()
     assert wl.plan(wl.zeros((0, 0)).gram()).draw().endswith("</svg>")
+
+
+def test_functions_are_as_fast_and_dear_as_their_memory() -> None:
+    engine = wl.Engine.aws_lambda(workers=16, memory=1769)
+    options = wl.plan(S.cholesky(), executor=engine).options(memory=["3538 MiB"])
+    now, twice = options
+    plan = wl.plan(S.cholesky(), executor=wl.Engine.aws_lambda(workers=16, memory=3538))
+    assert (twice.seconds, twice.bytes_allowed) == (pytest.approx(plan.seconds), plan.model.allowed_bytes)
+    assert twice.dollars == pytest.approx(plan.dollars)
+    assert twice.seconds < now.seconds
+    around = wl.plan(S.cholesky(), executor=engine).options()
+    assert {option.workers for option in around} == {4, 8, 16, 32, 64}
+    assert len({option.bytes_allowed for option in around}) == 3
+    with pytest.raises(ValueError, match=r"a function has 128 to 10,240 MB of memory, not 102,400"):
+        wl.plan(S.cholesky(), executor=engine).options(memory=["100 GiB"])
+
+
+def test_plan_for_an_engine_is_that_of_such_an_executor() -> None:
+    engine = wl.Engine(workers=7, flops_per_second=1e9, allowed_bytes=1 << 30, latency=1.0)
+    plan = wl.plan(S.cholesky(), executor=engine)
+    model = plan.model
+    assert (model.workers, model.flops_per_second, model.allowed_bytes, model.latency) == (
+        7,
+        1e9,
+        1 << 30,
+        1.0,
+    )
+    assert plan.room == 0  # no memory is shared with it
+    assert plan.simulate().seconds == pytest.approx(plan.seconds, rel=0.01)
+    assert wl.plan(S.cholesky(), engine).model == model
+    with pytest.raises(PlanError, match=r"\(projected\), a worker may use"):
+        wl.plan(S.cholesky(), executor=wl.Engine(allowed_bytes=1000))
+
+
+def test_function_on_lambda_needs_no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    prices = wl.Prices(gb_second_x86=1.0, put=0.0, get=0.0, invocation=1e-9, gb_month=0.0)
+    plan = wl.plan(S.cholesky(), executor=wl.Engine.aws_lambda(workers=2, memory=1024, prices=prices))
+    assert plan.dollars == pytest.approx(plan.work, rel=1e-6)
+    table = resources.files("wrenla.executors.aws_lambda").joinpath("prices.toml").read_text("utf-8")
+    (tmp_path / "prices.toml").write_text(table.replace("0.0000166667", "2.0"))
+    monkeypatch.setenv("WRENLA_PRICES", str(tmp_path / "prices.toml"))
+    assert wl.plan(S, executor=wl.Engine.aws_lambda(memory=1024)).model.dollars_per_second == 2.0
+    engine = wl.Engine.aws_lambda(workers=3000, cold_start=9.0)
+    assert (engine.cold_start, engine.initial_workers, engine.workers) == (9.0, 1000, 3000)

@@ -130,7 +130,8 @@ class Forecast(Plan):
             How sums are cut: "none", "8" (groups of 8 products) or "doubling 8".
         workers : sequence of int, optional
         memory : sequence of int or str, optional
-            Bytes that a worker may use, e.g. "2 GiB". Speed and price of a worker stay the same.
+            Bytes that a worker may use, e.g. "2 GiB". Of a function on AWS Lambda all its memory, which its
+            speed and its price follow.
         make : callable, optional
             Called with an edge of tiles; returns the BigMatrix, or a list of them, with inputs in such tiles.
 

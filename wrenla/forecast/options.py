@@ -11,6 +11,7 @@ from itertools import product
 from typing import Any
 
 from wrenla.errors import PlanError
+from wrenla.executors.aws_lambda.function_model import MEMORIES, memory_of, with_memory
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.plan import Plan
@@ -150,9 +151,10 @@ class Asked:
     workers: Sequence[int] | None = None
     memory: Sequence[int] | None = None
 
-    def around(self, tile: int, cut: Cut, model: ExecutorModel, costs: bool) -> Iterator[_Choice]:
+    def around(self, tile: int, cut: Cut, model: ExecutorModel) -> Iterator[_Choice]:
         """Yield the choices, the present one first."""
-        now = _Choice(tile, None, model.workers, model.allowed_bytes)
+        megabytes = memory_of(model)
+        now = _Choice(tile, None, model.workers, megabytes << 20 or model.allowed_bytes)
         yield now
         if all(each is None for each in (self.tile, self.cut, self.workers, self.memory)):
             for edge in (tile // 4, tile // 2, tile * 2, tile * 4):
@@ -161,16 +163,19 @@ class Asked:
             for other in dict.fromkeys((Cut(), Cut("fixed", 4), Cut("fixed", 16), Cut("doubling", 16))):
                 if other != cut:
                     yield replace(now, cut=other)
-            if costs:
+            if model.dollars_per_second:
                 for factor in (0.25, 0.5, 2, 4):
                     yield replace(now, workers=max(1, round(model.workers * factor)))
+            for other_memory in (megabytes // 2, megabytes * 2):
+                if other_memory in MEMORIES:
+                    yield replace(now, memory=other_memory << 20)
             return
         cuts: list[Cut | None] = [None] if self.cut is None else [*map(_cut, self.cut)]
         for edge, chosen, workers, memory in product(
             self.tile or [tile],
             cuts,
             self.workers or [model.workers],
-            self.memory or [model.allowed_bytes],
+            self.memory or [now.memory],
         ):
             yield _Choice(edge, chosen, workers, memory)
 
@@ -181,6 +186,18 @@ class _Choice:
     cut: Cut | None
     workers: int
     memory: int
+
+    def model(self, model: ExecutorModel) -> ExecutorModel:
+        """Return a model with other workers and memory."""
+        model = replace(model, workers=self.workers)
+        if before := memory_of(model):
+            megabytes = self.memory >> 20
+            if megabytes not in MEMORIES:
+                raise ValueError(
+                    f"a function has {MEMORIES[0]} to {MEMORIES[-1]:,} MB of memory, not {megabytes:,}"
+                )
+            return model if megabytes == before else with_memory(model, megabytes)
+        return replace(model, allowed_bytes=self.memory)
 
 
 def _cut(text: str) -> Cut:
@@ -209,10 +226,10 @@ def options_of(
     """
     model = plan.model
     found: dict[tuple[int, str, int, int], Option] = {}
-    for choice in asked.around(tile, plan.cut, model, bool(model.dollars_per_second)):
+    for choice in asked.around(tile, plan.cut, model):
         if plan.tasks * (tile / choice.tile) ** 3 > _MOST_TASKS and choice.tile < tile:
             continue
-        other = replace(model, workers=choice.workers, allowed_bytes=choice.memory)
+        other = choice.model(model)
         try:
             made = planned(choice.tile, choice.cut, other)
         except PlanError:
@@ -223,12 +240,12 @@ def options_of(
             choice.tile,
             str(made.cut),
             choice.workers,
-            choice.memory,
+            other.allowed_bytes,
             made.projected,
             made.tasks,
             made.seconds,
             made.dollars,
-            made.projected <= choice.memory,
+            made.projected <= other.allowed_bytes,
             current=not found,
         )
         found.setdefault((option.tile, option.cut, option.workers, option.bytes_allowed), option)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from wrenla.executors.aws_lambda.prices import Prices
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.lambda_entry import threads_of
 
-__all__ = ["function_model"]
+__all__ = ["MEMORIES", "function_model", "memory_of", "with_memory"]
+
+MEMORIES = range(128, 10_241)
+"""Megabytes that a function may have."""
 
 _RUNTIME = 224 << 20
 """Bytes of a function's memory that Python, NumPy, SciPy and boto3 take, and BLAS's buffers."""
@@ -54,4 +59,21 @@ def function_model(
         dollars_per_put=prices.put,
         dollars_per_get=prices.get,
         dollars_per_gb_month=prices.gb_month,
+    )
+
+
+def memory_of(model: ExecutorModel) -> int:
+    """Return the megabytes of the function that a model is of; 0 if it is of none."""
+    return (model.allowed_bytes + _RUNTIME) >> 20 if model.dollars_per_invocation else 0
+
+
+def with_memory(model: ExecutorModel, memory: int) -> ExecutorModel:
+    """Return the model of a function with other megabytes of memory, which its speed and price follow."""
+    before = memory_of(model)
+    old, new = (min(threads_of(mb), mb / 1769) for mb in (before, memory))
+    return replace(
+        model,
+        allowed_bytes=max(1, (memory << 20) - _RUNTIME),
+        flops_per_second=model.flops_per_second * new / old,
+        dollars_per_second=model.dollars_per_second * memory / before,
     )
