@@ -19,9 +19,9 @@ from click.testing import CliRunner, Result
 
 import wrenla as wl
 from tests.waiting import slowed
-from wrenla.cli.inputs import Input, check_usage
 from wrenla.cli.main import main
 from wrenla.cli.map import _outcomes
+from wrenla.cli.parts.inputs import Input, check_usage
 from wrenla_handler.calls.chunk import Chunk
 from wrenla_handler.stores.urls import open_store
 

@@ -6,8 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from wrenla.aws.connect import Clients, connect
 from wrenla.aws.error_messages import DeployError, is_denied, lacking, translating
@@ -19,6 +18,7 @@ from wrenla.aws.resources.function import find_function
 from wrenla.aws.resources.lifecycle import DAYS, Lifecycle
 from wrenla.aws.spec import DeploySpec, ResolvedSpec, bucket_args
 from wrenla.executors.aws_lambda.handshake import PING
+from wrenla.executors.local.doctor import Check
 from wrenla.executors.transport.versions import differences
 from wrenla_handler.aws_errors import error_status, is_not_accepted
 from wrenla_kernels import OLD_CORES
@@ -36,28 +36,6 @@ _BOUNDS = (
     "if it stays (a new role takes a minute), look at what else bounds the role: a permissions boundary, the "
     "organization's policies (SCP), the bucket's policy, the policy of its KMS key"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Result of one check.
-
-    Attributes
-    ----------
-    name : str
-    state : {"ok", "failed", "skipped"}
-        Skipped is what something that failed before stands in the way of, or what these credentials need
-        not be allowed to do.
-    text : str
-        What was seen.
-    remedy : str
-        What to do if it failed; "" if the text says so.
-    """
-
-    name: str
-    state: Literal["ok", "failed", "skipped"]
-    text: str
-    remedy: str = ""
 
 
 class _Wrong(Exception):

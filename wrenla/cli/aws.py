@@ -1,42 +1,25 @@
-"""Commands for AWS: deploy, destroy, doctor, logs, ls."""
+"""Commands for AWS: deploy, destroy, logs."""
 
 from __future__ import annotations
 
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from wrenla.aws.connect import connect, connect_without_rights
-from wrenla.aws.deploy import DeploySpec, deploy
-from wrenla.aws.destroy import destroy
-from wrenla.aws.doctor import examine
-from wrenla.aws.error_messages import DeployError, translating
-from wrenla.aws.inventory import StoredMatrix, stored_matrices
-from wrenla.aws.logs import log_lines
-from wrenla.aws.policies import (
-    deployer_policy,
-    destroyer_policy,
-    driver_policy,
-    role_maker_policy,
-    role_policy,
-)
-from wrenla.cli.address_check import why_no_folder
-from wrenla.cli.params import Duration
-from wrenla.cli.text import counted, saying_what_is_done
-from wrenla.units import format_bytes
-from wrenla_handler.stores.base import Store
-from wrenla_handler.stores.s3.credentials import renewing_session
-from wrenla_handler.stores.s3.store import S3Store
-from wrenla_handler.stores.urls import open_store
+from wrenla.cli.parts.aws_options import function_options, place_options, session
+from wrenla.cli.parts.command import Command, document, is_json, told
+from wrenla.cli.parts.params import Duration
+from wrenla.cli.parts.text import saying_what_is_done
+
+if TYPE_CHECKING:
+    from wrenla.aws.spec import DeploySpec
 
 __all__ = ["commands"]
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class _Tag(click.ParamType[tuple[str, str]]):
@@ -55,34 +38,18 @@ class _Tag(click.ParamType[tuple[str, str]]):
         return key, text
 
 
-def _function_options(command: _Command) -> _Command:
-    """Add the options that say where: every command has them."""
-    for option in (
-        click.option("--function", default="wrenla", show_default=True, help="Name of the function."),
-        click.option("--region", help="[default: AWS_DEFAULT_REGION, or the profile's]"),
-        click.option("--profile", help="Of ~/.aws/config.  [default: AWS_PROFILE]"),
-    ):
-        command = option(command)
-    return command
-
-
-def _place_options(command: _Command) -> _Command:
-    for option in (
-        click.option("--prefix", help="What keys begin with.  [default: the function's, or wrenla]"),
-        click.option("--bucket", help="[default: the function's, or wrenla-ACCOUNT-REGION]"),
-    ):
-        command = option(command)
-    return command
-
-
-def _session(profile: str | None, region: str | None) -> Any:
-    with translating():
-        return renewing_session(profile, region)
-
-
-@click.command(name="deploy", short_help="Set up the function on AWS Lambda, or bring it up to date.")
-@_function_options
-@_place_options
+@click.command(
+    name="deploy",
+    cls=Command,
+    short_help="Set up the function on AWS Lambda, or bring it up to date.",
+    examples=(
+        "wrenla deploy --dry-run",
+        "wrenla deploy --memory 3008 --tags team=climate",
+        "wrenla deploy --write-policies policies",
+    ),
+)
+@function_options
+@place_options
 @click.option(
     "--memory",
     type=click.IntRange(min=1),
@@ -147,20 +114,44 @@ def deploy_command(
         if options["requirements"] is not None:
             raise click.UsageError("--requirements and --no-requirements exclude each other")
         options["requirements"] = Path(os.devnull)
-    session, spec = _session(profile, region), DeploySpec(**options)
+    from wrenla.aws.deploy import DeploySpec, deploy
+
+    user, spec = session(profile, region), DeploySpec(**options)
     if print_policies or write_policies is not None:
-        policies = _policies(session, spec)
+        policies = _policies(user, spec)
         if print_policies:
             click.echo(json.dumps({policy.who: policy.text for policy in policies}, indent=2))
         if write_policies is not None:
             _write_policies(write_policies, policies)
         return
-    begin = "would " if dry_run else ""
+    steps = _Steps("would " if dry_run else "")
     with saying_what_is_done():
-        done = deploy(session, spec, dry_run=dry_run, tell=lambda line: click.echo(f"{begin}{line}"))
+        done = deploy(user, spec, dry_run=dry_run, tell=steps.tell)
     if not done.changed:
-        click.echo("nothing to change")
-    click.echo(f"{done.function_arn}, s3://{done.bucket}/{done.prefix}")
+        told("nothing to change")
+    told(f"{done.function_arn}, s3://{done.bucket}/{done.prefix}")
+    document(
+        {
+            "dry_run": dry_run,
+            "changed": done.changed,
+            "steps": steps.done,
+            "function_arn": done.function_arn,
+            "bucket": done.bucket,
+            "prefix": done.prefix,
+        }
+    )
+
+
+class _Steps:
+    """Steps of a deployment: each is told when it is done, or would be."""
+
+    def __init__(self, begin: str = "") -> None:
+        self.done: list[str] = []
+        self._begin = begin
+
+    def tell(self, line: str) -> None:
+        self.done.append(line)
+        told(f"{self._begin}{line}")
 
 
 class _NamedPolicy(NamedTuple):
@@ -177,8 +168,17 @@ _MAKES_THE_ROLE = (
 )
 
 
-def _policies(session: Any, spec: DeploySpec) -> list[_NamedPolicy]:
-    resolved, why = connect_without_rights(session, spec)
+def _policies(user: Any, spec: DeploySpec) -> list[_NamedPolicy]:
+    from wrenla.aws.connect import connect_without_rights
+    from wrenla.aws.policies import (
+        deployer_policy,
+        destroyer_policy,
+        driver_policy,
+        role_maker_policy,
+        role_policy,
+    )
+
+    resolved, why = connect_without_rights(user, spec)
     if why:
         click.echo(
             f"not looked at what is deployed, so what you do not name is the default ({why}); put your own "
@@ -207,9 +207,14 @@ def _write_policies(folder: Path, policies: Iterable[_NamedPolicy]) -> None:
         click.echo(f"aws iam create-policy --policy-name wrenla-{policy.file} --policy-document {document}")
 
 
-@click.command(name="destroy", short_help="Remove what deploy has made.")
-@_function_options
-@_place_options
+@click.command(
+    name="destroy",
+    cls=Command,
+    short_help="Remove what deploy has made.",
+    examples=("wrenla destroy --dry-run", "wrenla destroy --yes --data"),
+)
+@function_options
+@place_options
 @click.option("--role", default="", metavar="ARN", help="The role given to deploy: it stays.")
 @click.option(
     "--data", is_flag=True, help="Also matrices and temporaries, and the bucket if nothing else is in it."
@@ -226,116 +231,57 @@ def destroy_command(
     nothing tells which bucket and prefix it had: name them with --bucket and --prefix if they were not the
     default ones.
     """
-    session, spec = _session(profile, region), DeploySpec(**options)
+    from wrenla.aws.destroy import destroy
+    from wrenla.aws.spec import DeploySpec
+
+    user, spec = session(profile, region), DeploySpec(**options)
     if dry_run or not yes:
-        planned = destroy(
-            session, spec, data=data, dry_run=True, tell=lambda line: click.echo(f"would {line}")
-        )
+        steps = _Steps("would ")
+        planned = destroy(user, spec, data=data, dry_run=True, tell=steps.tell)
         if dry_run or not planned:
-            _tell_if_none(planned)
+            _end(planned, dry_run=dry_run)
             return
+        if is_json():
+            raise click.UsageError(
+                "--json answers no questions: add --yes, or --dry-run to see what would go"
+            )
         click.confirm("Go on?", abort=True)
     # It looks again: what is there may have changed while the question stood on the screen.
-    _tell_if_none(destroy(session, spec, data=data, tell=click.echo))
+    _end(destroy(user, spec, data=data, tell=told), dry_run=False)
 
 
-def _tell_if_none(done: tuple[str, ...]) -> None:
+def _end(done: tuple[str, ...], *, dry_run: bool) -> None:
     if not done:
-        click.echo("nothing to remove")
+        told("nothing to remove")
+    document({"dry_run": dry_run, "steps": list(done)})
 
 
-@click.command(name="doctor", short_help="Check that everything on AWS is there and works.")
-@_function_options
-@_place_options
-@click.pass_context
-def doctor_command(
-    context: click.Context, /, profile: str | None, region: str | None, **options: Any
-) -> None:
-    """Check that everything is there and works, and say what to do where it does not.
-
-    Invokes the function three times; it and this machine each write, read and remove one tile of 8 MiB. Ends
-    with 1 if something failed.
-    """
-    failed = 0
-    for check in examine(_session(profile, region), DeploySpec(**options)):
-        click.echo(f"{check.state:<8} {check.name:<16} {check.text}")
-        if check.state == "failed":
-            failed += 1
-            if check.remedy:
-                click.echo(f"{'':<25} → {check.remedy}")
-    context.exit(1 if failed else 0)
-
-
-@click.command(name="logs", short_help="Print what the function has written to its log.")
-@_function_options
+@click.command(
+    name="logs",
+    cls=Command,
+    short_help="Print what the function has written to its log.",
+    examples=("wrenla logs", "wrenla logs --since 30m --json"),
+)
+@function_options
 @click.option("--since", type=Duration(), default=3600.0, metavar="TIME", help="30m, 2h, 1d.  [default: 1h]")
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 def logs_command(profile: str | None, region: str | None, function: str, since: float, follow: bool) -> None:
-    """Print what the function has written to its log. Times are UTC."""
+    """Print what the function has written to its log. Times are UTC.
+
+    With --json each line is a document of its own, as there may be no end of them.
+    """
+    from wrenla.aws.logs import log_lines
+    from wrenla.aws.spec import DeploySpec
+
     spec = DeploySpec(function=function)
-    for line in log_lines(_session(profile, region), spec, since=since, follow=follow):
-        click.echo(f"{line.when:%Y-%m-%d %H:%M:%S} {line.stream[-8:]} {line.text}")
+    for line in log_lines(session(profile, region), spec, since=since, follow=follow):
+        told(f"{line.when:%Y-%m-%d %H:%M:%S} {line.stream[-8:]} {line.text}")
+        document({"when": line.when.isoformat(), "stream": line.stream, "text": line.text})
 
 
-@click.command(name="ls", short_help="List the matrices in the bucket, or below URL.")
-@_function_options
-@_place_options
-@click.argument("url", required=False)
-def ls_command(url: str | None, profile: str | None, region: str | None, **options: Any) -> None:
-    """List the matrices in the deployment's bucket, or below URL, which may be a folder too."""
-    store = _store(url, profile, region, options)
-    try:
-        found = list(stored_matrices(store))
-    finally:
-        store.close()
-    if not found:
-        click.echo(f"{store.url}: no matrices")
-        return
-    width = max(len(matrix.name) for matrix in found)
-    for matrix in found:
-        click.echo(f"{matrix.name or '.':<{width}}  {_description(matrix)}")
-
-
-def _store(url: str | None, profile: str | None, region: str | None, options: dict[str, Any]) -> Store:
-    """Open what to list, with the credentials that the options name."""
-    if url is not None and not url.startswith("s3://"):
-        try:
-            store = open_store(url)
-        except ValueError as error:
-            raise click.UsageError(" ".join(str(error).split())) from error
-        if why := why_no_folder(store, url):
-            raise click.UsageError(why)
-        return store
-    session = _session(profile, region)
-    if url is None:
-        try:
-            with translating():
-                clients, resolved = connect(session, DeploySpec(**options))
-        except DeployError as error:
-            hint = "matrices that are elsewhere are listed by `wrenla ls FOLDER` or `wrenla ls s3://bucket/prefix`"
-            raise DeployError(f"{error}; {hint}") from None
-        return S3Store(resolved.bucket, resolved.prefix, client=clients.s3)
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    try:
-        return S3Store(bucket, prefix.rstrip("/"), client=session.client("s3"))
-    except ValueError as error:
-        raise click.UsageError(" ".join(str(error).split())) from error
-
-
-def _description(matrix: StoredMatrix) -> str:
-    layout = matrix.layout
-    if layout is None:
-        return f"not readable in place: {matrix.why}"
-    shape = " × ".join(map(str, layout.grid.shape[: layout.ndim])) or "a number"
-    tiles = counted(matrix.tiles, "tile")
-    return f"{shape}  {layout.dtype}  {layout.structure}  {tiles}  {format_bytes(matrix.nbytes)}"
-
-
-commands: tuple[click.Command, ...] = (
-    deploy_command,
-    destroy_command,
-    doctor_command,
-    logs_command,
-    ls_command,
-)
+commands: Mapping[str, click.Command] = {
+    "deploy": deploy_command,
+    "destroy": destroy_command,
+    "logs": logs_command,
+}
 """Deployment to AWS."""

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from wrenla.aws.packaging.build_cache import built_files, default_folder
-from wrenla.cli.address_check import why_no_folder
-from wrenla.cli.params import Address, Duration
-from wrenla.cli.text import counted, one_line
-from wrenla.config import settings
-from wrenla.errors import StoreError
-from wrenla.evaluate.cleaning import leftovers
+from wrenla.cli.parts.address_check import why_no_folder
+from wrenla.cli.parts.command import Command, document, told
+from wrenla.cli.parts.params import Address, Duration
+from wrenla.cli.parts.text import counted, one_line
 from wrenla.units import format_bytes, format_time
-from wrenla_handler.stores.urls import open_store
+
+if TYPE_CHECKING:
+    from wrenla.evaluate.cleaning import Leftover
 
 __all__ = ["clean"]
 
 
-@click.command(short_help="Remove what runs that failed or were killed have left.")
+@click.command(
+    cls=Command,
+    short_help="Remove what runs that failed or were killed have left.",
+    examples=(
+        "wrenla clean --dry-run",
+        "wrenla clean --store . --older-than 1d",
+        "wrenla clean --packages --json",
+    ),
+)
 @click.option("--store", type=Address(), help="Where temporary tiles are.  [default: the setting `store`]")
 @click.option(
     "--older-than",
@@ -39,14 +48,19 @@ def clean(store: str | None, older_than: float, packages: bool, dry_run: bool) -
     Packages for AWS Lambda that were built here stay in your cache folder, so that the next deployment is
     quick. --packages removes them as well; they are built again when they are needed.
     """
+    from wrenla.config import settings
+    from wrenla.errors import StoreError
+    from wrenla.evaluate.cleaning import leftovers
+    from wrenla_handler.stores.urls import open_store
+
     root = store or settings().store
     place = open_store(root)
     place.close()
     if why := why_no_folder(place, root, may_be_missing=store is None):
         raise click.UsageError(why)
+    said: dict[str, Any] = {"store": root, "dry_run": dry_run, "runs": [], "packages": None}
     if packages or store is None:
-        _clean_packages(older_than, packages, dry_run)
-    runs = objects = nbytes = unreadable = 0
+        said["packages"] = _clean_packages(older_than, packages, dry_run)
     for leftover in leftovers(root, older_than=older_than):
         why = leftover.why
         try:
@@ -54,43 +68,64 @@ def clean(store: str | None, older_than: float, packages: bool, dry_run: bool) -
                 continue  # somebody has just begun to resume it
         except StoreError as error:
             why = str(error)
+        said["runs"].append(_entry(leftover, one_line(why) if why else "", dry_run))
         if why:
             click.echo(f"{leftover.name}  left as it is: {one_line(why)}", err=True)
-            unreadable += 1
-            continue
-        size = f", {format_bytes(leftover.nbytes)}" if leftover.nbytes else ""
-        ago = f"{format_time(leftover.age)} ago" if leftover.age >= 1 else "just now"
-        also = f", partly in {', '.join(leftover.saves)}" if leftover.saves else ""
-        others = f"; {counted(leftover.others, 'other')} in its folder kept" if leftover.others else ""
-        what = f"{counted(leftover.objects, 'object')}{size}{also}, left {ago}{others}"
-        click.echo(f"{leftover.name}  {what if leftover.objects else 'an empty folder'}")
-        runs, objects, nbytes = runs + 1, objects + leftover.objects, nbytes + leftover.nbytes
-    if runs == 0:
-        click.echo(f"{root}: nothing to clean")
+        else:
+            told(f"{leftover.name}  {_description(leftover)}")
+    gone = [run for run in said["runs"] if not run["why"]]
+    objects, nbytes = (sum(run[name] for run in gone) for name in ("objects", "nbytes"))
+    if gone:
+        size = f", {format_bytes(nbytes)}" if nbytes else ""
+        verb = "would remove" if dry_run else "removed"
+        told(f"{root}: {verb} {counted(objects, 'object')}{size} of {counted(len(gone), 'run')}")
     else:
-        _echo_removed(root, runs, objects, nbytes, dry_run)
-    if unreadable:
-        raise click.ClickException(f"{root}: {counted(unreadable, 'run')} could not be read")
+        told(f"{root}: nothing to clean")
+    document({**said, "objects": objects, "nbytes": nbytes})
+    if unreadable := len(said["runs"]) - len(gone):
+        click.echo(f"Error: {root}: {counted(unreadable, 'run')} could not be read", err=True)
+        raise click.exceptions.Exit(1)  # why stands in the document
 
 
-def _echo_removed(root: str, runs: int, objects: int, nbytes: int, dry_run: bool) -> None:
-    size = f", {format_bytes(nbytes)}" if nbytes else ""
-    verb = "would remove" if dry_run else "removed"
-    click.echo(f"{root}: {verb} {counted(objects, 'object')}{size} of {counted(runs, 'run')}")
+def _entry(leftover: Leftover, why: str, dry_run: bool) -> dict[str, Any]:
+    """Return what is said of a run in JSON."""
+    return {
+        "name": leftover.name,
+        "objects": leftover.objects,
+        "nbytes": leftover.nbytes,
+        "age_seconds": leftover.age,
+        "saves": list(leftover.saves),
+        "removed": not (why or dry_run),
+        "why": why,
+    }
 
 
-def _clean_packages(older_than: float, wanted: bool, dry_run: bool) -> None:
-    """Print the size of the cache of packages, and remove it if requested."""
+def _description(leftover: Leftover) -> str:
+    if not leftover.objects:
+        return "an empty folder"
+    size = f", {format_bytes(leftover.nbytes)}" if leftover.nbytes else ""
+    ago = f"{format_time(leftover.age)} ago" if leftover.age >= 1 else "just now"
+    also = f", partly in {', '.join(leftover.saves)}" if leftover.saves else ""
+    others = f"; {counted(leftover.others, 'other')} in its folder kept" if leftover.others else ""
+    return f"{counted(leftover.objects, 'object')}{size}{also}, left {ago}{others}"
+
+
+def _clean_packages(older_than: float, wanted: bool, dry_run: bool) -> dict[str, Any]:
+    """Print the size of the cache of packages, and remove it if requested; return what is said in JSON."""
+    from wrenla.aws.packaging.build_cache import built_files, default_folder
+
     folder = default_folder()
     files = [file for file in built_files(folder) if file.age >= older_than]
-    if not files:
-        if wanted:
-            click.echo(f"{folder}: no packages to remove")
-        return
-    if wanted and not dry_run:
-        for file in files:
-            file.remove()
-    verb = ("would remove " if dry_run else "removed ") if wanted else ""
-    hint = "" if wanted else ": a cache; --packages removes it"
-    size = format_bytes(sum(file.nbytes for file in files))
-    click.echo(f"{folder}: {verb}{size} of packages for AWS Lambda in {counted(len(files), 'file')}{hint}")
+    removed = bool(files) and wanted and not dry_run
+    if files:
+        if removed:
+            for file in files:
+                file.remove()
+        verb = ("would remove " if dry_run else "removed ") if wanted else ""
+        hint = "" if wanted else ": a cache; --packages removes it"
+        size = format_bytes(sum(file.nbytes for file in files))
+        told(f"{folder}: {verb}{size} of packages for AWS Lambda in {counted(len(files), 'file')}{hint}")
+    elif wanted:
+        told(f"{folder}: no packages to remove")
+    nbytes = sum(file.nbytes for file in files)
+    return {"folder": str(folder), "files": len(files), "nbytes": nbytes, "removed": removed}

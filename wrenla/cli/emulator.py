@@ -7,17 +7,27 @@ import shlex
 import signal
 import threading
 from types import FrameType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from wrenla.cli.text import saying_what_is_done
-from wrenla.emulator import LambdaEmulator
+from wrenla.cli.parts.command import Command, document, told
+from wrenla.cli.parts.text import saying_what_is_done
 
-__all__ = ["commands"]
+if TYPE_CHECKING:
+    from wrenla.emulator import LambdaEmulator
+
+__all__ = ["emulator"]
 
 
-@click.command(short_help="Run the Lambda emulator until Ctrl-C.")
+@click.command(
+    cls=Command,
+    short_help="Run the Lambda emulator until Ctrl-C.",
+    examples=(
+        "wrenla emulator --no-deploy --isolation plain --memory 512",
+        "wrenla emulator --memory 3008 --concurrency 50",
+    ),
+)
 @click.option("--function", default="wrenla", show_default=True, help="Name of the function.")
 @click.option(
     "--memory",
@@ -84,6 +94,8 @@ def emulator(no_deploy: bool, **options: Any) -> None:
 
 
 def _made(**options: Any) -> LambdaEmulator:
+    from wrenla.emulator import LambdaEmulator
+
     try:
         return LambdaEmulator(**options)
     except ValueError as error:
@@ -92,9 +104,18 @@ def _made(**options: Any) -> LambdaEmulator:
 
 def _print(aws: LambdaEmulator) -> None:
     for name, value in aws.variables.items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+        told(f"export {name}={shlex.quote(value)}")
     for name in aws.removed:
-        click.echo(f"unset {name}")
+        told(f"unset {name}")
+    document(
+        {
+            "variables": dict(aws.variables),
+            "unset": list(aws.removed),
+            "function": aws.function,
+            "bucket": aws.bucket or None,
+            "isolation": str(aws.isolation),
+        }
+    )
     what = f"{aws.function} in {aws.bucket}" if aws.bucket else "no function yet: wrenla deploy"
     click.echo(f"# {what}; {aws.isolation}, {aws.memory_guard}", err=True)
     for missing in aws.missing:
@@ -144,7 +165,3 @@ class _Signals:
         if self._interrupts:
             self._interrupts = False  # what was started is being undone: to interrupt that would leave things
             raise _ToldToEndError
-
-
-commands: tuple[click.Command, ...] = (emulator,)
-"""The Lambda emulator."""

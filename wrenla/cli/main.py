@@ -1,141 +1,172 @@
-"""Command line: argument parsing and printing only."""
+"""Command line: the commands by name, each loaded when it is named."""
 
 from __future__ import annotations
 
-from typing import Any
+import difflib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 import click
-import numpy as np
+from click.shell_completion import CompletionItem
 
-from wrenla.cli import aws as cli_aws
-from wrenla.cli import emulator as cli_emulator
-from wrenla.cli.clean import clean
-from wrenla.cli.map import map_command
-from wrenla.cli.params import Address
-from wrenla.cli.text import counted, one_line
-from wrenla.config import ignored_files, origins, settings
-from wrenla.errors import NotAMatrixError, SettingError, WrenlaError
-from wrenla.evaluate.stored import needed_tiles, tile_infos
-from wrenla.units import format_bytes
-from wrenla_handler.stores.base import SAVING
-from wrenla_handler.stores.urls import open_store
-from wrenla_handler.tiles.grid import absent_tiles
-from wrenla_handler.tiles.layout import TileLayout
+from wrenla.cli.parts.command import write_examples
+from wrenla.cli.parts.completion import use_in_shells
+from wrenla.cli.parts.failures import DEBUG, INTERRUPTED, JSON, Failure
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
 
-_CHOSEN = {
-    "shared_folders": "none",
-    "workers": "one for each processor",
-    "allowed_mem": "half of what there is",
-    "tile": "chosen for each matrix",
-    "progress": "on a terminal, if it lasts",
-    "record": "none",
-    "prices": "those of us-east-1",
+COMMANDS: Mapping[str, str] = {
+    "cholesky": "Factor a positive definite matrix.",
+    "clean": "Remove what runs that failed or were killed have left.",
+    "cp": "Copy a matrix: .npy, Zarr, folder, S3.",
+    "demo": "Reconstruct a mountain range within little memory.",
+    "deploy": "Set up the function on AWS Lambda, or bring it up to date.",
+    "destroy": "Remove what deploy has made.",
+    "doctor": "Check that AWS, or this machine, is as it should be.",
+    "emulator": "Run the Lambda emulator until Ctrl-C.",
+    "info": "Describe the matrix at an address, and look for its tiles.",
+    "logs": "Print what the function has written to its log.",
+    "ls": "List the matrices in the bucket, or below URL.",
+    "map": "Call a function with each line or object, in parallel.",
+    "matmul": "Multiply two matrices.",
+    "plan": "Show tasks, memory, time and cost without computing.",
+    "settings": "Show the settings in force and where each comes from.",
+    "solve": "Solve a linear system.",
+    "version": "Show versions of wrenla and of what it computes with.",
 }
-"""What a setting that was left open stands for."""
+"""Names of commands, and what each does: the help shows them without loading any."""
+
+_EXAMPLES = (
+    "wrenla solve A.npy b.npy -o x.npy --assume-a pos",
+    "wrenla plan cholesky 100000",
+    "wrenla info A.npy --json",
+)
+
+
+def _loaded(name: str) -> click.Command | None:
+    """Import the module of a command: they need NumPy, SciPy or boto3 when they run, and help does not."""
+    match name:
+        case "solve" | "cholesky" | "matmul":
+            from wrenla.cli import algebra
+
+            return algebra.commands[name]
+        case "deploy" | "destroy" | "logs":
+            from wrenla.cli import aws
+
+            return aws.commands[name]
+        case "info" | "ls":
+            from wrenla.cli import stored
+
+            return stored.commands[name]
+        case "clean":
+            from wrenla.cli.clean import clean
+
+            return clean
+        case "cp":
+            from wrenla.cli.cp import cp
+
+            return cp
+        case "demo":
+            from wrenla.cli.demo import demo
+
+            return demo
+        case "doctor":
+            from wrenla.cli.doctor import doctor
+
+            return doctor
+        case "emulator":
+            from wrenla.cli.emulator import emulator
+
+            return emulator
+        case "map":
+            from wrenla.cli.map import map_command
+
+            return map_command
+        case "plan":
+            from wrenla.cli.algebra import plan
+
+            return plan
+        case "settings":
+            from wrenla.cli.settings import show_settings
+
+            return show_settings
+        case "version":
+            from wrenla.cli.version import version
+
+            return version
+    return None
 
 
 class _Commands(click.Group):
-    """Command group with one-line errors; exit status 2 for wrong usage, 1 for other failures."""
+    """Group whose commands are loaded when they are named, and whose failures are one line and a code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return _loaded(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(COMMANDS))}"
+            raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_examples(_EXAMPLES, formatter)
+        super().format_epilog(ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        found = [
+            CompletionItem(name, help=text)
+            for name, text in sorted(COMMANDS.items())
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        # Before OSError, which it is one of: click ends quietly when whoever reads our output has gone (`|
-        # head`).
-        except BrokenPipeError:
+        # click ends quietly when whoever reads our output has gone (`| head`)
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except SettingError as error:
-            raise click.UsageError(one_line(error)) from error
-        except (WrenlaError, OSError) as error:
-            raise click.ClickException(one_line(error)) from error
+        except (Exception, KeyboardInterrupt) as error:
+            debug, as_json = bool(ctx.meta.get(DEBUG)), bool(ctx.meta.get(JSON))
+            raise Failure(error, debug=debug, as_json=as_json) from error
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        """Run a command and end the process with its exit code."""
+        use_in_shells()
+        try:
+            code = super().main(args, prog_name, standalone_mode=False, **extra)
+        except click.Abort as error:
+            # of a question: Ctrl-C, or no
+            interrupted = isinstance(error.__context__, KeyboardInterrupt)
+            click.echo("interrupted" if interrupted else "aborted", err=True)
+            sys.exit(INTERRUPTED if interrupted else 1)
+        except click.ClickException as error:
+            failure = error if isinstance(error, Failure) else Failure(error)
+            failure.show()
+            sys.exit(failure.exit_code)
+        sys.exit(code if isinstance(code, int) else 0)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="wrenla")
 def main() -> None:
-    """Linear algebra on matrices in tiles: look at stored ones, and clear up. And call functions in parallel.
+    """Linear algebra on matrices larger than memory, in tiles: solve, factor, multiply, copy, look at them.
 
-    URL is a folder, file:///folder or s3://bucket/prefix.
+    A matrix is a .npy file, a Zarr array or a matrix that wrenla has stored: a path, file:///folder or
+    s3://bucket/prefix. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 singular or otherwise numerical,
+    4 no rights, 5 in passing (run it again), 130 interrupted.
     """
-
-
-for _command in (clean, map_command, *cli_aws.commands, *cli_emulator.commands):
-    main.add_command(_command)
-
-
-@main.command(short_help="Describe the matrix stored at URL, and look for its tiles.")
-@click.argument("url", type=Address())
-def info(url: str) -> None:
-    """Describe the matrix stored at URL, and check that its tiles are there.
-
-    Ends with 1 if there is none, or if tiles are missing or are not of their full size.
-    """
-    store = open_store(url)
-    try:
-        try:
-            layout = TileLayout.read(store)
-        except NotAMatrixError as error:
-            tiles = sum("/c/" in key for key in store.list(f"{SAVING}/")) or sum(1 for _ in store.list("c/"))
-            also = f" ({counted(tiles, 'tile')} of an unfinished one are there)" if tiles else ""
-            raise NotAMatrixError(f"{error}{also}") from None
-        needed = needed_tiles(layout)
-        sizes = {info.key: info.nbytes for info in tile_infos(store, layout)}
-        address = store.url
-    finally:
-        store.close()
-    grid, ndim = layout.grid, layout.ndim
-    itemsize = np.dtype(layout.dtype).itemsize
-    each = grid.tile[0] * grid.tile[1] * itemsize
-    absent = int(absent_tiles(layout.absent, grid.counts).sum())
-    lines = {
-        "shape": _times(grid.shape[:ndim]),
-        "dtype": layout.dtype,
-        "structure": layout.structure,
-        "tiles": f"{_times(grid.tile[:ndim])}, {format_bytes(each)} each",
-        "grid": _times(grid.counts[:ndim]),
-        **({"absent": f"{counted(absent, 'tile')} without entries"} if absent else {}),
-        "there": f"{counted(len(sizes), 'tile')}, {format_bytes(sum(sizes.values()))}",
-        "as array": format_bytes(grid.shape[0] * grid.shape[1] * itemsize),
-    }
-    click.echo(address)
-    for name, text in lines.items():
-        click.echo(f"  {name:<11}{text}")
-    _refuse_bad_tiles(needed, {key: nbytes == each for key, nbytes in sizes.items()})
-
-
-def _refuse_bad_tiles(needed: set[str], whole: dict[str, bool]) -> None:
-    for what, bad in (
-        ("missing", sorted(needed - whole.keys())),
-        ("of a wrong size", sorted(key for key in needed & whole.keys() if not whole[key])),
-    ):
-        if bad:
-            raise click.ClickException(
-                f"{len(bad)} of {len(needed)} tiles are {what}, e.g. {bad[0]}: "
-                "copy them again from where they came from, or save the matrix again with overwrite=True"
-            )
-
-
-def _times(lengths: tuple[int, ...]) -> str:
-    return " × ".join(map(str, lengths)) or "a number"
-
-
-@main.command(name="settings", short_help="Show the settings in force and where each comes from.")
-def show_settings() -> None:
-    """Show the settings in force and where each comes from.
-
-    An environment variable comes before wrenla.toml or [tool.wrenla] in pyproject.toml (of this folder or the
-    nearest one above it), and these before wrenla/config.toml in the user's configuration folder. Files that
-    others own or may write do not count; they are named at the end.
-    """
-    now = settings()
-    for name, origin in origins().items():
-        value = getattr(now, name)
-        text = format_bytes(value) if name in ("allowed_mem", "max_compute_bytes") else str(value)
-        if value is None or value == "" or (value == 0 and value is not False):
-            text = _CHOSEN[name]
-        source = f"WRENLA_{name.upper()}" if origin == "environment variable" else origin
-        click.echo(f"{name:<18} {text:<36} {source}")
-    for file in ignored_files():
-        click.echo(f"ignored: {file.path}: {file.why}")

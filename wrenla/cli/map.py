@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import itertools
-import json
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 
-from wrenla.cli.inputs import Encoding, Input, check_usage, lines_of, objects_of, opened
-from wrenla.cli.script import function_of
-from wrenla.cli.text import counted, described, one_line, trace
-from wrenla.config import settings
-from wrenla.errors import SettingError, WrenlaError
-from wrenla.executors.base import Executor
-from wrenla.executors.calls.call import Batch
-from wrenla.executors.calls.future import Future
-from wrenla.executors.calls.retry_policy import raised
-from wrenla.executors.default import default_executor
-from wrenla.executors.local.executor import LocalExecutor
-from wrenla.executors.map_api.map_progress import MapCounts
-from wrenla.executors.transport.functions import label_of
-from wrenla.progress_bar import picture_for
-from wrenla_handler.calls.chunk import Chunk
+from wrenla.cli.parts.command import Command, as_json
+from wrenla.cli.parts.inputs import Encoding, Input, check_usage, lines_of, objects_of, opened
+from wrenla.cli.parts.running import local_executor
+from wrenla.cli.parts.script import function_of
+from wrenla.cli.parts.text import counted, described, one_line, trace
+
+if TYPE_CHECKING:
+    from wrenla.executors.base import Executor
+    from wrenla.executors.calls.future import Future
+    from wrenla.executors.map_api.map_progress import MapCounts
+    from wrenla_handler.calls.chunk import Chunk
 
 __all__ = ["map_command"]
 
@@ -43,7 +38,17 @@ class _Outcome:
     error: Exception | None = None
 
 
-@click.command(name="map", short_help="Call a function with each line or object, in parallel.")
+@click.command(
+    name="map",
+    cls=Command,
+    has_json=False,
+    short_help="Call a function with each line or object, in parallel.",
+    examples=(
+        "wrenla map words.py:count lines.txt",
+        "wrenla map words.py:count lines.txt --json --workers 2 -o counts.jsonl",
+        "wrenla map words.py:count --objects s3://bucket/texts --json",
+    ),
+)
 @click.argument("target", metavar="SCRIPT.py:FUNCTION")
 @click.argument("inputs", metavar="INPUTS")
 @click.option("--objects", "as_objects", is_flag=True, help="INPUTS is a folder or an S3 prefix; see above.")
@@ -75,7 +80,7 @@ class _Outcome:
 )
 @click.option("--unordered", is_flag=True, help="Print results as they end, not in the order of the inputs.")
 @click.option("--keep-going", is_flag=True, help="Go on after a failure, and end with 1 when all is done.")
-@click.option("--json", "as_json", is_flag=True, help="Print results as JSON, one to a line.")
+@click.option("--json", "in_json", is_flag=True, help="Print results as JSON, one to a line.")
 @click.option("--quiet", is_flag=True, help="Do not show what the function prints itself.")
 @click.option("--traceback", "show_trace", is_flag=True, help="Show where the function failed.")
 @click.option("-o", "--output", metavar="FILE", help="Write results to FILE.  [default: standard output]")
@@ -94,7 +99,7 @@ def map_command(
     chunksize: int,
     unordered: bool,
     keep_going: bool,
-    as_json: bool,
+    in_json: bool,
     quiet: bool,
     show_trace: bool,
     output: str | None,
@@ -122,6 +127,8 @@ def map_command(
     script, __name__ is not "__main__", so
     what stands below that condition does not run.
     """
+    from wrenla_handler.calls.chunk import Chunk
+
     check_usage(inputs, output, as_objects, pattern, chunk)
     failures = 0
     try:
@@ -136,7 +143,7 @@ def map_command(
             for outcome in _outcomes(
                 executor, function, callee, given, chunksize, ordered=not unordered, counts=counts
             ):
-                failure = _print(outcome, as_json, stream)
+                failure = _print(outcome, in_json, stream)
                 if failure is None:
                     continue
                 failures += 1
@@ -168,6 +175,9 @@ def _outcomes(
     Inputs are taken some at a time, so that there may be any number of them. This is not `Executor.map`
     because a failure must name its input, in whatever order results come.
     """
+    from wrenla.executors.calls.retry_policy import raised
+    from wrenla.executors.transport.functions import label_of
+
     most = max(4 * executor.workers, -(-_LEAST // chunksize))
     groups = iter(lambda: list(itertools.islice(inputs, chunksize)), [])
     waiting: dict[Future[Any], list[Input]] = {}
@@ -206,6 +216,11 @@ def _outcomes(
 @contextmanager
 def _counts(executor: Executor, function: Callable[..., Any], stream: TextIO) -> Iterator[MapCounts | None]:
     """Show how far the calls are on a terminal, unless the results go there."""
+    from wrenla.config import settings
+    from wrenla.executors.map_api.map_progress import MapCounts
+    from wrenla.executors.transport.functions import label_of
+    from wrenla.progress_bar import picture_for
+
     picture = None if stream.isatty() else picture_for(settings().progress)
     if picture is None:
         yield None
@@ -224,6 +239,9 @@ def _submitted(
     groups: Sequence[list[Input]],
     chunksize: int,
 ) -> list[Future[Any]]:
+    from wrenla.errors import WrenlaError
+    from wrenla.executors.calls.call import Batch
+
     names = [f"{each.kind} {each.number}" for group in groups for each in group]
     batch = Batch(chunksize, names.__getitem__)
     try:
@@ -241,12 +259,12 @@ def _submitted(
         ) from error
 
 
-def _print(outcome: _Outcome, as_json: bool, stream: TextIO) -> Exception | None:
+def _print(outcome: _Outcome, in_json: bool, stream: TextIO) -> Exception | None:
     """Print a result; return the error if there is none, or if it cannot be printed."""
     if outcome.error is not None:
         return outcome.error
     try:
-        text = _json(outcome.value) if as_json else str(outcome.value)
+        text = as_json(outcome.value) if in_json else str(outcome.value)
         text.encode("utf-8", "surrogateescape")  # names of files may have bytes that are no text
     except Exception as error:
         return error
@@ -254,46 +272,20 @@ def _print(outcome: _Outcome, as_json: bool, stream: TextIO) -> Exception | None
     return None
 
 
-def _json(value: Any) -> str:
-    """Return a value as JSON; NaN and infinity, which Python would print as they are, as null.
-
-    Examples
-    --------
-    >>> _json({"x": [1.5, float("nan"), float("inf")]})
-    '{"x": [1.5, null, null]}'
-    """
-    try:
-        return json.dumps(value, default=_plain, allow_nan=False)
-    except ValueError:
-        return json.dumps(json.loads(json.dumps(value, default=_plain), parse_constant=lambda _: None))
-
-
-def _plain(value: Any) -> Any:
-    """Return NumPy's numbers and arrays as JSON knows them."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"the result contains a {type(value).__name__}, which JSON does not know")
-
-
-# the executor
-
-
 @contextmanager
 def _executor(
     workers: int | None, kind: Literal["process", "thread"] | None, options: dict[str, Any]
 ) -> Iterator[Executor]:
     """Hand out the default executor or a new one; end running calls if the block fails."""
+    from wrenla.errors import SettingError
+    from wrenla.executors.default import default_executor
+
     with ExitStack() as stack:
+        if workers is None and kind is None:
+            executor: Executor = default_executor()
+        else:
+            executor = stack.enter_context(local_executor(workers, kind=kind or "process"))
         try:
-            if workers is None and kind is None:
-                executor = default_executor()
-            else:
-                now = settings()
-                workers, memory = workers or now.workers or None, now.allowed_mem or None
-                executor = LocalExecutor(
-                    workers, kind or "process", allowed_mem=memory, blas_threads=now.blas_threads
-                )
-                stack.enter_context(executor)
             view = executor.options(**options)
         except SettingError:
             raise

@@ -13,7 +13,7 @@ from wrenla.matrices.creation import Tile, from_array
 from wrenla.matrices.matrix import BigMatrix
 from wrenla.tracebacks import short
 
-__all__ = ["from_npy"]
+__all__ = ["from_npy", "mapped"]
 
 
 @short
@@ -62,7 +62,7 @@ def from_npy(
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"from_npy: a path is needed, not {type(path).__name__}: wl.from_array takes arrays")
-    array = _mapped(os.fspath(path))
+    array = mapped(os.fspath(path))
     if array.ndim not in (1, 2):
         raise ValueError(
             f"{path}: a matrix or a vector is needed, not an array of {array.ndim} dimensions, "
@@ -72,7 +72,7 @@ def from_npy(
     return from_array(array, tile, structure=structure, check=check)
 
 
-def _mapped(path: str) -> npt.NDArray[Any]:
+def mapped(path: str) -> npt.NDArray[Any]:
     """Map the array in a file into memory, if it is one of numbers."""
     if os.path.isdir(path):
         raise NotAMatrixError(f"{path}: this is a folder, not a .npy file: wl.open opens a stored matrix")

@@ -35,7 +35,7 @@ from wrenla_handler.stores.urls import folder_of, open_store
 from wrenla_handler.tiles.arrays import HostArray
 from wrenla_handler.tiles.grid import Grid, Pair
 
-__all__ = ["aligned_tile", "from_zarr"]
+__all__ = ["aligned_tile", "from_zarr", "read_zarr"]
 
 _NAMED = 10
 """Arrays of a group that a message names."""
@@ -119,6 +119,28 @@ def from_zarr(
         raise TypeError("from_zarr copies arrays of others; this is a matrix already: A.save(url) stores it")
     source = _opened(os.fspath(array)) if isinstance(array, str | os.PathLike) else array
     _check_array(source, str(array) if source is not array else "")
+    if address := _address(array, source):
+        _check_apart(address, os.fspath(url))
+    matrix = _in_place(source, address, tile, structure, check, executor)
+    return matrix.save(os.fspath(url), executor, overwrite=overwrite)
+
+
+def read_zarr(
+    path: str, tile: Tile = None, *, structure: str = "general", check: bool = True, executor: Executor
+) -> BigMatrix:
+    """Make a matrix of a Zarr array of any layout whose chunks are read where its tiles are used.
+
+    Nothing is copied, so a chunk is read as often as the tiles that touch it. Arguments and errors are those
+    of `from_zarr`.
+    """
+    source = _opened(path)
+    _check_array(source, path)
+    return _in_place(source, _address(path, source), tile, structure, check, executor)
+
+
+def _in_place(
+    source: Any, address: str, tile: Tile, structure: str, check: bool, executor: Executor | None
+) -> BigMatrix:
     dtype = tile_dtype(np.dtype(source.dtype))
     known = structure_of(structure, dtype)
     ndim = len(source.shape)
@@ -129,9 +151,6 @@ def from_zarr(
     if tile is None and chunk is not None:
         most = largest_tile(np.dtype(dtype).itemsize, model)
         cut = aligned_tile(shape, chunk, max(cut), most, square=known != "general")
-    address = _address(array, source)
-    if address:
-        _check_apart(address, os.fspath(url))
     state = _state(address)
     name = f"{address} {state}" if state else uuid.uuid4().hex
     identity = hashlib.sha256(f"{name} {shape} {cut} {ndim} {dtype}".encode()).hexdigest()[:32]
@@ -143,8 +162,7 @@ def from_zarr(
     together = _fits(chunk, np.dtype(source.dtype).itemsize, model)
     readable = source if together and top in _FOR_THREADS else _OneByOne(source)
     node = leaf(spec, known, readable, *given)
-    matrix = BigMatrix(claimed(node, known) if check else node)
-    return matrix.save(os.fspath(url), executor, overwrite=overwrite)
+    return BigMatrix(claimed(node, known) if check else node)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

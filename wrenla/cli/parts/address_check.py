@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from wrenla.executors.aws_lambda.names import BUCKET
-from wrenla_handler.stores.base import Reach, Store
-from wrenla_handler.stores.urls import folder_of
+if TYPE_CHECKING:
+    from wrenla_handler.stores.base import Store
 
 __all__ = ["why_no_folder"]
 
@@ -17,6 +17,10 @@ def why_no_folder(store: Store, url: str, *, may_be_missing: bool = False) -> st
     A prefix on S3 without objects is as good as any: there are no folders that could be missing. The folder
     of a setting may be: whoever writes to it first makes it.
     """
+    from wrenla.executors.aws_lambda.names import BUCKET
+    from wrenla_handler.stores.base import Reach
+    from wrenla_handler.stores.urls import folder_of
+
     if store.reach != Reach.HOST:
         return ""
     path = folder_of(store.url)

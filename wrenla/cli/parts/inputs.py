@@ -13,8 +13,7 @@ from typing import Any, NamedTuple, TextIO
 
 import click
 
-from wrenla.cli.text import one_line
-from wrenla.executors.map_api.stored_objects import objects, pattern_for
+from wrenla.cli.parts.text import one_line
 
 __all__ = ["Encoding", "Input", "check_usage", "lines_of", "objects_of", "opened"]
 
@@ -117,6 +116,8 @@ def _check_line(line: str, place: str, encoding: str) -> None:
 
 def objects_of(url: str, pattern: str | None, chunk: str | None) -> Iterator[Input]:
     """List the objects of a folder or a prefix."""
+    from wrenla.executors.map_api.stored_objects import objects, pattern_for
+
     try:
         found = objects(url, pattern=pattern, chunk=chunk)
     except FileNotFoundError as error:

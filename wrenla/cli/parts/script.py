@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from wrenla.cli.text import described
+from wrenla.cli.parts.text import described
 
 __all__ = ["function_of"]
 

@@ -20,15 +20,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import click
 import numpy as np
 import numpy.typing as npt
-from matplotlib import cbook, colors
-from matplotlib.figure import Figure
 from scipy.spatial.distance import cdist
 
 import wrenla as wl
-from wrenla.units import format_bytes, parse_bytes
+
+__all__ = [
+    "Array",
+    "Indices",
+    "Prediction",
+    "Terrain",
+    "draw",
+    "load_terrain",
+    "matern",
+    "peak_memory",
+    "predict",
+]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.intp]
@@ -58,7 +66,19 @@ class Prediction(NamedTuple):
 
 
 def load_terrain() -> Terrain:
-    """Read the elevation model that is installed with matplotlib."""
+    """Read the elevation model that is installed with matplotlib.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not there.
+    """
+    try:
+        from matplotlib import cbook
+    except ImportError:
+        raise ImportError(
+            "the demo needs matplotlib, for the heights and the picture: pip install 'wrenla[demo]'"
+        ) from None
     with np.load(cbook.get_sample_data("jacksboro_fault_dem.npz", asfileobj=False)) as data:
         heights = data["elevation"].astype(np.float64)
         latitude = np.radians((data["ymin"] + data["ymax"]) / 2)
@@ -77,17 +97,38 @@ def matern(p: Array, q: Array) -> Callable[[Indices, Indices], Array]:
     return block
 
 
-def predict(places: Array, points: Array, y: Array, executor: wl.Executor) -> Prediction:
-    """Predict the heights at some places from the heights y at some points."""
+def predict(
+    places: Array,
+    points: Array,
+    y: Array,
+    executor: wl.Executor,
+    *,
+    tell: Callable[[str], None] = print,
+    progress: bool | None = True,
+) -> Prediction:
+    """Predict the heights at some places from the heights at some points.
+
+    Parameters
+    ----------
+    places, points : ndarray, (m, 2) and (n, 2)
+        Kilometres east and south.
+    y : ndarray, (n,)
+        Metres.
+    executor : Executor
+    tell : callable
+        Gets the plan, and the report of the solution.
+    progress : bool, optional
+        As in `BigMatrix.compute`.
+    """
     n, tile = len(y), max(64, min(768, len(y) // 16))
     b = y - y.mean()
     A = wl.from_function(matern(points, points), (n, n), tile, structure="pos").shift(NUGGET)
     solution = A.solve(b)
-    click.echo(f"\n{wl.plan(solution, executor=executor)}\n")
+    tell(f"\n{wl.plan(solution, executor=executor)}\n")
     start = time.perf_counter()
-    x = solution.compute(executor, progress=True)
+    x = solution.compute(executor, progress=progress)
     solved = time.perf_counter()
-    click.echo(f"\n{solution.report}\n")
+    tell(f"\n{solution.report}\n")
 
     # the criterion of the LINPACK benchmark: a stable method stays below 16
     residual, norm_A = wl.compute((A @ x - b).norm(np.inf), A.norm(np.inf), executor=executor)
@@ -95,26 +136,8 @@ def predict(places: Array, points: Array, y: Array, executor: wl.Executor) -> Pr
 
     checked = time.perf_counter()
     k = wl.from_function(matern(places, points), (len(places), n), (1024, tile))
-    heights = y.mean() + (k @ x).compute(executor, progress=True)
+    heights = y.mean() + (k @ x).compute(executor, progress=progress)
     return Prediction(heights, backward_error, solved - start, time.perf_counter() - checked)
-
-
-@contextmanager
-def executor_of(kind: str, memory: str) -> Iterator[wl.Executor]:
-    """Hand out this machine's threads, or a Dask cluster of this machine's processes, as executor."""
-    if kind == "local":
-        with wl.LocalExecutor(allowed_mem=memory) as executor:
-            yield executor
-        return
-    import distributed
-
-    workers = len(os.sched_getaffinity(0))
-    each = parse_bytes(memory) // workers
-    with (
-        distributed.LocalCluster(workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
-        wl.DaskExecutor(cluster, allowed_mem=each) as executor,
-    ):
-        yield executor
 
 
 @contextmanager
@@ -143,6 +166,9 @@ def peak_memory() -> Iterator[Callable[[], int]]:
 
 def draw(path: Path, terrain: Terrain, known: Indices, predicted: Array, title: str) -> None:
     """Draw the measured points, the predicted and the true terrain, and the difference."""
+    from matplotlib import colors
+    from matplotlib.figure import Figure
+
     truth, spacing = terrain.heights, terrain.spacing
     width, height = spacing * truth.shape[::-1]
     greens_to_snow = ["#1d4a3a", "#4f8150", "#a3b86c", "#e3d59a", "#c49a6c", "#8f6148", "#f3ece4"]
@@ -176,54 +202,3 @@ def draw(path: Path, terrain: Terrain, known: Indices, predicted: Array, title: 
     figure.suptitle(title, fontsize=13)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
-
-
-@click.command()
-@click.option("--points", default=12_000, show_default=True, help="Measured points: the order of the system.")
-@click.option("--memory", default="256 MiB", show_default=True, help="Memory that all workers may use.")
-@click.option(
-    "--executor",
-    "kind",
-    type=click.Choice(["local", "dask"]),
-    default="local",
-    show_default=True,
-    help="Where to compute: threads of this process, or a Dask cluster of processes on this machine.",
-)
-@click.option("--seed", default=0, show_default=True, help="Which points are measured.")
-@click.option("--picture", default="out/kriging.png", show_default=True, help="File to draw.")
-def main(points: int, memory: str, kind: str, seed: int, picture: str) -> None:
-    """Predict a mountain range from some of its heights, by a dense system larger than the memory allowed."""
-    terrain = load_terrain()
-    truth = terrain.heights.ravel()
-    known, held_out = np.split(np.random.default_rng(seed).permutation(truth.size), [points])
-    size = format_bytes(8 * points**2)
-    click.echo(f"{truth.size:,} heights from {points:,} of them: a dense system of {size}, {memory} allowed")
-
-    with executor_of(kind, memory) as executor, peak_memory() as peak:
-        found = predict(terrain.places, terrain.places[known], truth[known], executor)
-        peak_mib, workers = f"{peak() / 2**20:.0f} MiB", executor.workers
-        if kind == "dask":
-            peak_mib += " in this process"
-
-    error = np.sqrt(np.mean((found.heights - truth)[held_out] ** 2))
-    of_mean = np.sqrt(np.mean((truth[known].mean() - truth)[held_out] ** 2))
-    rate = (points**3 / 3 + 2 * points**2) / found.seconds_to_solve / 1e9
-    places = f"{held_out.size:,}"
-    verdict = "passed" if found.backward_error < 16 else "FAILED"
-    click.echo(f"""
-  solve       {found.seconds_to_solve:.1f} s, {rate:.0f} GFLOP/s on {workers} workers, with making the matrix
-  check       ‖Ax − b‖∞ / (u (‖A‖∞ ‖x‖∞ + ‖b‖∞) n) = {found.backward_error:.2g} < 16: {verdict}
-  prediction  {found.seconds_to_predict:.1f} s for {truth.size:,} places
-  memory      {peak_mib} at the peak, {memory} allowed, {size} the matrix
-  error       {error:.1f} m (RMS) at {places} held-out places, {of_mean:.1f} m when predicting the mean""")
-    title = (
-        f"{truth.size:,} heights predicted from {points:,}, {error:.0f} m off (their mean: {of_mean:.0f} m)\n"
-        f"a dense system of {size} solved in {found.seconds_to_solve:.1f} s, {peak_mib} of memory used"
-    )
-    draw(Path(picture), terrain, known, found.heights, title)
-    click.echo(f"  picture     {picture}")
-    raise SystemExit(verdict == "FAILED")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,122 @@
+"""Failures of commands: one line with the remedy, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from typing import Any
+
+import click
+
+from wrenla.cli.parts.text import in_words_of_options, one_line
+
+__all__ = ["DEBUG", "FAILED", "INTERRUPTED", "JSON", "NUMERICAL", "PASSING", "REFUSED", "USAGE", "Failure"]
+
+FAILED, USAGE, NUMERICAL, REFUSED, PASSING, INTERRUPTED = 1, 2, 3, 4, 5, 130
+"""Exit codes, as docs/command-line.md has them."""
+
+DEBUG, JSON = "wrenla.debug", "wrenla.json"
+"""Names of what a command was asked for, in click's `Context.meta`."""
+
+_NO_RIGHTS = frozenset({"NoCredentialsError", "PartialCredentialsError", "SSOError", "TokenRetrievalError"})
+"""Errors of botocore, by name: it is not loaded unless somebody needs it."""
+
+_TOLD_BY_CLICK = (
+    click.MissingParameter,
+    click.NoSuchOption,
+    click.BadOptionUsage,
+    click.BadArgumentUsage,
+)
+"""Errors of usage that name no remedy: the help does."""
+
+
+class Failure(click.ClickException):
+    """End of a command that has failed.
+
+    Parameters
+    ----------
+    error : BaseException
+        Why.
+    debug : bool
+        Show its traceback, too.
+    as_json : bool
+        Print a document on standard output: whoever reads it there finds one in any case.
+
+    Attributes
+    ----------
+    exit_code : int
+    """
+
+    def __init__(self, error: BaseException, *, debug: bool = False, as_json: bool = False) -> None:
+        super().__init__(_message(error))
+        self.error = error
+        self.exit_code = _code(error)  # type: ignore[misc]  # as click's own do
+        self._debug, self._json = debug, as_json
+
+    def show(self, file: Any = None) -> None:
+        if self._debug:
+            click.echo("".join(traceback.format_exception(self.error)).rstrip(), file=file, err=True)
+        begin = "" if self.exit_code == INTERRUPTED else "Error: "
+        click.echo(f"{begin}{self.message}", file=file, err=True)
+        if self._json:
+            kind = type(self.error).__name__
+            said = {"type": kind, "message": self.message, "exit_code": self.exit_code}
+            click.echo(json.dumps({"error": said}))
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, click.ClickException):
+        hint = ""
+        if isinstance(error, _TOLD_BY_CLICK) and error.ctx is not None:
+            hint = f" ({error.ctx.command_path} --help)"
+        return f"{one_line(error.format_message())}{hint}"
+    notes = "; ".join(one_line(note) for note in getattr(error, "__notes__", ()))
+    if isinstance(error, KeyboardInterrupt):
+        return in_words_of_options(f"interrupted: {notes}" if notes else "interrupted")
+    text = one_line(error)
+    if not _is_expected(error):
+        text = f"{type(error).__name__}: {text} (--debug shows where)"
+    return in_words_of_options(f"{text}; {notes}" if notes else text)
+
+
+def _is_expected(error: BaseException) -> bool:
+    """Tell whether the message is for users: an error of ours, the system's, or of arguments."""
+    from wrenla.errors import WrenlaError
+
+    return isinstance(
+        error, WrenlaError | OSError | ValueError | TypeError | ImportError | NotImplementedError
+    )
+
+
+def _code(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, click.ClickException):
+        return error.exit_code
+    from wrenla import errors
+
+    if isinstance(error, errors.SettingError):
+        return USAGE
+    if isinstance(error, errors.LinAlgError):
+        return NUMERICAL
+    if _has_no_rights(error):
+        return REFUSED
+    if isinstance(error, errors.TransientStoreError | errors.SaveConflictError):
+        return PASSING
+    # of a call: it has not begun, or nobody knows whether it has
+    if isinstance(error, errors.Throttled | errors.NeverStarted | errors.Lost | errors.WorkerDied):
+        return PASSING
+    return FAILED
+
+
+def _has_no_rights(error: BaseException | None) -> bool:
+    """Tell whether credentials or permissions are lacking, here or on AWS, by the error or its causes."""
+    from wrenla_handler.aws_errors import ACCESS_DENIED, error_status, is_not_accepted
+
+    while error is not None:
+        if isinstance(error, PermissionError) or type(error).__name__ in _NO_RIGHTS:
+            return True
+        if error_status(error)[1] in ACCESS_DENIED or is_not_accepted(error):
+            return True
+        error = error.__cause__
+    return False

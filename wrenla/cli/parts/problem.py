@@ -1,0 +1,175 @@
+"""Problem: one computation behind two commands, of which one runs it and the other shows its plan."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wrenla.cli.parts.command import Command, document, told, with_options
+from wrenla.cli.parts.operands import operand
+from wrenla.cli.parts.params import Address, Shape, TileType
+from wrenla.cli.parts.results import Output, output_option, overwrite_option
+from wrenla.cli.parts.running import Running, place_options, running_options
+from wrenla.cli.parts.text import warnings_in_one_line
+
+if TYPE_CHECKING:
+    from wrenla.executors.base import Executor
+    from wrenla.matrices.matrix import BigMatrix
+    from wrenla.planning.plan import Plan
+
+__all__ = ["Problem"]
+
+_IN_A_PLAN = """\
+Show the plan of `wrenla {name}`: nothing is computed.
+
+A matrix that is not there yet is given by its shape: 40000 is a square one (as B of solve, one right-hand
+side), 40000x500 any other.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Computation that can be run, and of which a plan can be shown.
+
+    Attributes
+    ----------
+    name : str
+        Of both commands.
+    operands : tuple of str
+        Names of the matrices; "vector" is one that may be a vector.
+    made : callable
+        Makes the lazy result: gets the matrices by position, options by name.
+    options : sequence of decorators
+        Of `made`.
+    help, short_help : str
+    runs, plans : tuple of str
+        Examples of the two commands.
+    """
+
+    name: str
+    operands: tuple[str, ...]
+    made: Callable[..., BigMatrix]
+    options: Sequence[Callable[[Any], Any]]
+    help: str
+    short_help: str
+    runs: tuple[str, ...]
+    plans: tuple[str, ...]
+
+    def command(self) -> Command:
+        """Return the command that runs it."""
+        options = [output_option, *self.options, overwrite_option, running_options]
+        return self._made(self._run, options, self.help, self.runs)
+
+    def plan_command(self) -> Command:
+        """Return the command that shows its plan."""
+        return self._made(
+            self._show, [*self.options, place_options], _IN_A_PLAN.format(name=self.name), self.plans
+        )
+
+    def _run(self, output: str, overwrite: bool, **values: Any) -> None:
+        target = Output(output, overwrite)
+        running = _running(values)
+        with running.executor() as executor, warnings_in_one_line() as warned:
+            result = self._result(values, executor)
+            start = time.perf_counter()
+            kept = target.write(result, executor, running)
+            seconds = time.perf_counter() - start
+            report = kept.report
+            if report is not None:
+                told(str(report))
+            told(target.line(kept, seconds))
+            document(
+                {
+                    "command": self.name,
+                    "output": target.document(kept),
+                    "report": None if report is None else asdict(report),
+                    "seconds": seconds,
+                    "executor": repr(executor),
+                    "warnings": warned,
+                }
+            )
+
+    def _show(self, **values: Any) -> None:
+        import wrenla as wl
+
+        with _running(values).executor() as executor:
+            found = wl.plan(self._result(values, executor, shapes=True), executor=executor)
+            told(str(found))
+            document({"command": self.name, "executor": repr(executor), "plan": _numbers(found)})
+
+    def _result(self, values: dict[str, Any], executor: Executor, *, shapes: bool = False) -> BigMatrix:
+        """Return the result, not computed, of matrices that are there; or else, if wanted, of shapes."""
+        tile, options, matrices = values["tile"], dict(values), []
+        for name in ("tile", *self.operands):
+            del options[name]
+        for name in self.operands:
+            address = values[name]
+            shape = Shape.of(address) if shapes and not os.path.exists(address) else None
+            if shape is None:
+                matrices.append(operand(address, executor, tile))
+                continue
+            matrices.append(_formula(shape, tile, is_vector=name == "vector" and address.isdecimal()))
+            if "check" in options:
+                options["check"] = False  # nobody has said what the numbers are
+        return self.made(*matrices, **options)
+
+    def _made(
+        self,
+        function: Callable[..., None],
+        options: Sequence[Callable[[Any], Any]],
+        text: str,
+        examples: tuple[str, ...],
+    ) -> Command:
+        letters = zip(self.operands, "AB", strict=False)
+        arguments = [click.argument(name, type=Address(), metavar=letter) for name, letter in letters]
+        tile = click.option(
+            "--tile",
+            type=TileType(),
+            metavar="N",
+            help="Edge of a tile, or its rows and columns as 512x256.  [default: chosen, or as stored]",
+        )
+
+        def call(**values: Any) -> None:  # click notes its options on it
+            function(**values)
+
+        make = click.command(self.name, cls=Command, help=text, short_help=self.short_help, examples=examples)
+        return make(with_options(*arguments, *options, tile)(call))
+
+
+def _running(values: dict[str, Any]) -> Running:
+    """Take the options of running out of all options."""
+    names = [name for name in Running.__dataclass_fields__ if name in values]
+    return Running(**{name: values.pop(name) for name in names})
+
+
+def _formula(shape: Shape, tile: Any, *, is_vector: bool) -> BigMatrix:
+    import wrenla as wl
+
+    return wl.random(shape.rows if is_vector else (shape.rows, shape.columns), tile=tile)
+
+
+def _numbers(plan: Plan) -> dict[str, Any]:
+    """Return the numbers of a plan, for JSON."""
+    return {
+        "tasks": plan.tasks,
+        "waves": plan.waves,
+        "kernels": plan.kernels,
+        "parallelism": plan.parallelism,
+        "work_seconds": plan.work,
+        "critical_path_seconds": plan.critical_path,
+        "seconds": plan.seconds,
+        "dollars": plan.dollars,
+        "flops": plan.flops,
+        "bytes_read": plan.bytes_read,
+        "bytes_written": plan.bytes_written,
+        "requests": plan.requests,
+        "projected_bytes": plan.projected,
+        "allowed_bytes": plan.model.allowed_bytes,
+        "workers": plan.model.workers,
+        "follows": list(plan.follows),
+    }

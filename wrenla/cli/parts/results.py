@@ -1,0 +1,110 @@
+"""Results of commands: where they go, and what is said of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wrenla.cli.parts.operands import local_path
+from wrenla.cli.parts.params import Address
+from wrenla.cli.parts.running import Running
+from wrenla.cli.parts.text import times
+from wrenla.units import format_bytes
+
+if TYPE_CHECKING:
+    from wrenla.executors.base import Executor
+    from wrenla.matrices.matrix import BigMatrix
+
+__all__ = ["Output", "described_matrix", "output_option", "overwrite_option"]
+
+_OTHERS = (".npz", ".csv", ".txt", ".tsv", ".mat", ".h5", ".hdf5", ".nc", ".parquet", ".mtx", ".json", ".zip")
+"""Suffixes of files that nobody means as the name of a folder."""
+
+output_option = click.option(
+    "-o",
+    "--output",
+    type=Address(),
+    required=True,
+    metavar="URL",
+    help="Where the result goes: x.npy, or a folder, x.zarr or s3://bucket/x, which any Zarr reader opens.",
+)
+
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
+
+
+class Output:
+    """Place of a result: a ``.npy`` file, or a stored matrix, which is a Zarr array.
+
+    Parameters
+    ----------
+    address : str
+    overwrite : bool
+        Replace what is there.
+
+    Raises
+    ------
+    click.UsageError
+        Nothing can be written there; nothing was computed yet.
+    PermissionError
+        This user may not.
+    """
+
+    def __init__(self, address: str, overwrite: bool) -> None:
+        self.address, self.overwrite = address, overwrite
+        self.path = local_path(address)
+        suffix = os.path.splitext(address.rstrip("/"))[1].lower()
+        self.is_npy = suffix == ".npy"
+        if suffix in _OTHERS:
+            raise click.UsageError(
+                f"{address}: {suffix} is not written: name it .npy, or .zarr or a folder for a Zarr array"
+            )
+        if self.is_npy and not self.path:
+            raise click.UsageError(
+                f"{address}: .npy files are written to disks only: leave the suffix out for a Zarr array"
+            )
+        if self.path:
+            self._check_folder(Path(self.path))
+
+    def _check_folder(self, path: Path) -> None:
+        if self.is_npy and path.is_dir():
+            raise click.UsageError(f"{self.address}: this is a folder: name a file in it, or another one")
+        if not self.is_npy and path.is_file():
+            raise click.UsageError(f"{self.address}: this is a file: name a folder, or a file *.npy")
+        if self.is_npy and path.exists() and not self.overwrite:
+            raise click.UsageError(f"{self.address}: there is something already; --overwrite replaces it")
+        if self.is_npy and not path.parent.is_dir():
+            raise click.UsageError(f"{self.address}: there is no folder {path.parent}; make it first")
+        above = next(each for each in (path, *path.absolute().parents) if each.is_dir())
+        if not os.access(path.parent if self.is_npy else above, os.W_OK | os.X_OK):
+            raise PermissionError(f"{self.address}: you may not write in {above}: name another place")
+
+    def write(self, A: BigMatrix, executor: Executor, running: Running) -> BigMatrix:
+        """Compute a matrix, write it, and return it as it is kept. A ``.npy`` file appears whole."""
+        if not self.is_npy:
+            return A.save(self.address, executor, overwrite=self.overwrite, **running.options)
+        kept = A.persist(executor, **running.options)
+        kept.to_npy(self.path, overwrite=self.overwrite, executor=executor)
+        return kept
+
+    def document(self, A: BigMatrix) -> dict[str, Any]:
+        """Return what is said of the result in JSON."""
+        return {"url": self.address, "kind": "npy" if self.is_npy else "wrenla", **described_matrix(A)}
+
+    def line(self, A: BigMatrix, seconds: float) -> str:
+        """Return what is said of the result in text."""
+        what = f"{times(A.shape)}, {A.dtype}, {format_bytes(A.nbytes)}"
+        return f"{self.address}: {what}, in {seconds:.3g} s"
+
+
+def described_matrix(A: BigMatrix) -> dict[str, Any]:
+    """Return shape, type and tiles of a matrix, for JSON."""
+    return {
+        "shape": list(A.shape),
+        "dtype": A.dtype.name,
+        "structure": A.structure,
+        "tile": list(A.tile),
+        "nbytes": A.nbytes,
+    }

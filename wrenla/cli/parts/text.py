@@ -1,0 +1,135 @@
+"""One-line texts of errors and numbers for commands."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+__all__ = [
+    "counted",
+    "described",
+    "in_words_of_options",
+    "one_line",
+    "saying_what_is_done",
+    "times",
+    "trace",
+    "warnings_in_one_line",
+]
+
+_OPTIONS = {
+    "overwrite=True": "--overwrite",
+    "check=False": "--no-check",
+    "A.shift(c), which adds c to": "--shift C, which adds C to",
+    "run the same script again": "run the same command again",
+    "Run the script again": "run the same command again",
+    "running its script again": "running its command again",
+    "use tile=": "use --tile ",
+    "(allowed_mem, WRENLA_ALLOWED_MEM)": "(--allowed-mem, WRENLA_ALLOWED_MEM)",
+    "say assume_a=": "say --assume-a ",
+    "wl.from_zarr copies": "`wrenla cp` copies",
+    "wl.open opens": "commands open",
+}
+"""Words of Python in messages, and the options of commands that mean the same."""
+
+
+def one_line(error: BaseException | str) -> str:
+    """Return a message, or that of an error, in one line; its class if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def in_words_of_options(message: str) -> str:
+    """Return a message with options in place of arguments of Python's.
+
+    Examples
+    --------
+    >>> in_words_of_options("x: there is a matrix already; overwrite=True replaces it")
+    'x: there is a matrix already; --overwrite replaces it'
+    """
+    for word, option in _OPTIONS.items():
+        message = message.replace(word, option)
+    return message
+
+
+def times(lengths: Sequence[int]) -> str:
+    """Return a shape as text.
+
+    Examples
+    --------
+    >>> times((5, 7)), times(())
+    ('5 × 7', 'a number')
+    """
+    return " × ".join(map(str, lengths)) or "a number"
+
+
+def described(error: BaseException) -> str:
+    """Return kind and message of an error, and its notes, in one line."""
+    from wrenla.errors import RemoteError
+
+    text = " ".join(str(error).split())
+    if not isinstance(error, RemoteError):  # which says what it was
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    notes = " ".join(" ".join(getattr(error, "__notes__", ())).split())
+    return f"{text} ({notes})" if notes else text
+
+
+def trace(error: BaseException) -> str:
+    """Return the traceback of the worker, or of a thread."""
+    from wrenla.errors import RemoteTraceback
+
+    if isinstance(error.__cause__, RemoteTraceback):
+        return error.__cause__.text
+    return "".join(traceback.format_exception(error))
+
+
+def counted(number: int, what: str) -> str:
+    """Return how many there are of something.
+
+    Examples
+    --------
+    >>> counted(1, "object"), counted(2, "object"), counted(0, "tile")
+    ('1 object', '2 objects', '0 tiles')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+class _OnStandardError(logging.Handler):
+    def __init__(self, before: str) -> None:
+        super().__init__()
+        self._before = before
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"{self._before}{record.getMessage()}", err=True)
+
+
+@contextmanager
+def saying_what_is_done(before: str = "") -> Iterator[None]:
+    """Show the log of a deployment on standard error: it may take minutes."""
+    logger = logging.getLogger("wrenla.aws")
+    handler, level = _OnStandardError(before), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[list[str]]:
+    """Show warnings on standard error, without the place in our sources; hand out those that have come."""
+    found: list[str] = []
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        text = in_words_of_options(one_line(str(message)))
+        found.append(text)
+        click.echo(f"Warning: {text}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield found

@@ -1,0 +1,1 @@
+"""Demonstrations: computations of a real size, with data that are at hand."""
