@@ -22,7 +22,7 @@ TIERS = ("unit", "process", "cloud")
 _CLOUD_FIXTURES = frozenset({"s3_endpoint", "aws_endpoint", "aws", "stand"})
 
 _USUALLY = {
-    "process": ("tests/executors", "tests/dask_", "tests/tooling", "tests/peers", "wrenla"),
+    "process": ("tests/cli", "tests/executors", "tests/dask_", "tests/tooling", "tests/peers", "wrenla"),
     "cloud": ("tests/aws", "tests/emulator", "tests/s3"),
 }
 

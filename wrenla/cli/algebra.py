@@ -117,7 +117,7 @@ _solve = Problem(
         "wrenla solve s3://bucket/A s3://bucket/b -o s3://bucket/x --executor lambda --max-dollars 2",
     ),
     (
-        "wrenla plan solve A.npy b.npy --assume-a pos",
+        "wrenla plan solve K.npy b.npy --assume-a pos",
         "wrenla plan solve 40000 40000 --assume-a pos --tile 2048 --allowed-mem '4 GiB'",
     ),
 )
@@ -137,7 +137,7 @@ _cholesky = Problem(
         "wrenla cholesky K.zarr -o U.npy --upper --shift 1e-6",
         "wrenla cholesky s3://bucket/K -o s3://bucket/L --executor lambda",
     ),
-    ("wrenla plan cholesky K.npy", "wrenla plan cholesky 100000 --tile 4096 --json"),
+    ("wrenla plan cholesky K.npy", "wrenla plan cholesky 100000 --tile 2048 --json"),
 )
 
 _matmul = Problem(
@@ -153,7 +153,7 @@ _matmul = Problem(
     "Multiply two matrices.",
     (
         "wrenla matmul A.npy A.npy -o S.zarr --trans-a T",
-        "wrenla matmul A.zarr b.npy -o y.npy --workers 2",
+        "wrenla matmul A.zarr b.npy -o z.npy --workers 2",
     ),
     ("wrenla plan matmul A.npy A.npy --trans-a T", "wrenla plan matmul 20000x500 500x20000"),
 )

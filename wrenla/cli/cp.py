@@ -21,7 +21,7 @@ __all__ = ["cp"]
     cls=Command,
     short_help="Copy a matrix: .npy, Zarr, folder, S3.",
     examples=(
-        "wrenla cp A.npy A.zarr --tile 512",
+        "wrenla cp A.npy copy.zarr --tile 512",
         "wrenla cp A.zarr A32.npy --dtype float32",
         "wrenla cp A.npy s3://bucket/A",
     ),

@@ -26,7 +26,7 @@ __all__ = ["commands"]
 @click.command(
     cls=Command,
     short_help="Describe the matrix at an address, and look for its tiles.",
-    examples=("wrenla info A.npy", "wrenla info L.zarr --json", "wrenla info s3://bucket/A"),
+    examples=("wrenla info A.npy", "wrenla info K.zarr --json", "wrenla info s3://bucket/A"),
 )
 @click.argument("url", type=Address())
 def info(url: str) -> None:
@@ -80,11 +80,10 @@ def _of_npy(url: str) -> dict[str, Any]:
 
 
 def _of_zarr(url: str) -> dict[str, Any]:
-    import zarr
-
     import wrenla as wl
+    from wrenla.matrices.zarr_copies import opened_zarr
 
-    array: Any = zarr.open(local_path(url) or url, mode="r")
+    array = opened_zarr(url)
     if not hasattr(array, "shape"):
         names = sorted(str(name) for name, _ in array.members(max_depth=None))
         raise wl.errors.NotAMatrixError(

@@ -35,7 +35,7 @@ from wrenla_handler.stores.urls import folder_of, open_store
 from wrenla_handler.tiles.arrays import HostArray
 from wrenla_handler.tiles.grid import Grid, Pair
 
-__all__ = ["aligned_tile", "from_zarr", "read_zarr"]
+__all__ = ["aligned_tile", "from_zarr", "opened_zarr", "read_zarr"]
 
 _NAMED = 10
 """Arrays of a group that a message names."""
@@ -117,7 +117,7 @@ def from_zarr(
     """
     if isinstance(array, BigMatrix):
         raise TypeError("from_zarr copies arrays of others; this is a matrix already: A.save(url) stores it")
-    source = _opened(os.fspath(array)) if isinstance(array, str | os.PathLike) else array
+    source = opened_zarr(os.fspath(array)) if isinstance(array, str | os.PathLike) else array
     _check_array(source, str(array) if source is not array else "")
     if address := _address(array, source):
         _check_apart(address, os.fspath(url))
@@ -133,7 +133,7 @@ def read_zarr(
     Nothing is copied, so a chunk is read as often as the tiles that touch it. Arguments and errors are those
     of `from_zarr`.
     """
-    source = _opened(path)
+    source = opened_zarr(path)
     _check_array(source, path)
     return _in_place(source, _address(path, source), tile, structure, check, executor)
 
@@ -208,7 +208,7 @@ class _OneByOne:
             return loaded(self._source[index])  # masked arrays stay what they are
 
 
-def _opened(path: str) -> Any:
+def opened_zarr(path: str) -> Any:
     """Open what is at a path or URL, to read it."""
     try:
         import zarr

@@ -70,7 +70,8 @@ def _message(error: BaseException) -> str:
         if isinstance(error, _TOLD_BY_CLICK) and error.ctx is not None:
             hint = f" ({error.ctx.command_path} --help)"
         return f"{one_line(error.format_message())}{hint}"
-    notes = "; ".join(one_line(note) for note in getattr(error, "__notes__", ()))
+    lines = (line.strip() for note in getattr(error, "__notes__", ()) for line in note.splitlines())
+    notes = "; ".join(filter(None, lines))
     if isinstance(error, KeyboardInterrupt):
         return in_words_of_options(f"interrupted: {notes}" if notes else "interrupted")
     text = one_line(error)
@@ -99,6 +100,8 @@ def _code(error: BaseException) -> int:
         return USAGE
     if isinstance(error, errors.LinAlgError):
         return NUMERICAL
+    if isinstance(error, FileExistsError) and not isinstance(error, errors.SaveConflictError):
+        return USAGE
     if _has_no_rights(error):
         return REFUSED
     if isinstance(error, errors.TransientStoreError | errors.SaveConflictError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,8 @@ class Output:
     def __init__(self, address: str, overwrite: bool) -> None:
         self.address, self.overwrite = address, overwrite
         self.path = local_path(address)
+        if address.startswith("memory:"):
+            raise click.UsageError(f"{address}: it would be gone at the command's end: name a file or folder")
         suffix = os.path.splitext(address.rstrip("/"))[1].lower()
         self.is_npy = suffix == ".npy"
         if suffix in _OTHERS:
@@ -84,10 +87,20 @@ class Output:
     def write(self, A: BigMatrix, executor: Executor, running: Running) -> BigMatrix:
         """Compute a matrix, write it, and return it as it is kept. A ``.npy`` file appears whole."""
         if not self.is_npy:
-            return A.save(self.address, executor, overwrite=self.overwrite, **running.options)
+            return self._saved(A, executor, running)
         kept = A.persist(executor, **running.options)
         kept.to_npy(self.path, overwrite=self.overwrite, executor=executor)
         return kept
+
+    def _saved(self, A: BigMatrix, executor: Executor, running: Running) -> BigMatrix:
+        is_new = bool(self.path) and not os.path.lexists(self.path)
+        try:
+            return A.save(self.address, executor, overwrite=self.overwrite, **running.options)
+        except BaseException:
+            if is_new:  # an empty folder is no help to those who resume, and in the way of others
+                with contextlib.suppress(OSError):
+                    os.rmdir(self.path)
+            raise
 
     def document(self, A: BigMatrix) -> dict[str, Any]:
         """Return what is said of the result in JSON."""

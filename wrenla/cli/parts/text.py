@@ -31,8 +31,9 @@ _OPTIONS = {
     "use tile=": "use --tile ",
     "(allowed_mem, WRENLA_ALLOWED_MEM)": "(--allowed-mem, WRENLA_ALLOWED_MEM)",
     "say assume_a=": "say --assume-a ",
+    "wl.from_zarr needs zarr for paths": "Zarr arrays of other layouts need zarr",
     "wl.from_zarr copies": "`wrenla cp` copies",
-    "wl.open opens": "commands open",
+    "wl.from_array takes what other readers return, as np.fromfile or np.loadtxt": "numpy.save writes one",
 }
 """Words of Python in messages, and the options of commands that mean the same."""
 
@@ -131,5 +132,6 @@ def warnings_in_one_line() -> Iterator[list[str]]:
         click.echo(f"Warning: {text}", err=True)
 
     with warnings.catch_warnings():
+        warnings.simplefilter("always", RuntimeWarning)  # SciPy's LinAlgWarning is one
         warnings.showwarning = show
         yield found
