@@ -21,9 +21,8 @@ def complete_matrix(incomplete: str) -> list[CompletionItem[str]]:
     >>> [(item.value, item.type) for item in complete_matrix("A.n")], complete_matrix("s3:")[0].value
     ([('A.n', 'file')], 's3://')
     """
-    if incomplete and "s3://".startswith(incomplete):
-        begun = [CompletionItem("s3://")]
-        return begun if incomplete.endswith((":", "/")) else [*begun, CompletionItem(incomplete, type="file")]
+    if incomplete in ("s3", "s3:", "s3:/"):
+        return [CompletionItem("s3://")]
     if not incomplete.startswith("s3://"):
         return [CompletionItem(incomplete, type="file")]
     return [CompletionItem(f"s3://{name}") for name in _on_s3(incomplete.removeprefix("s3://"))]

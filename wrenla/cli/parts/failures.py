@@ -70,7 +70,7 @@ def _message(error: BaseException) -> str:
         if isinstance(error, _TOLD_BY_CLICK) and error.ctx is not None:
             hint = f" ({error.ctx.command_path} --help)"
         return f"{one_line(error.format_message())}{hint}"
-    lines = (line.strip() for note in getattr(error, "__notes__", ()) for line in note.splitlines())
+    lines = (" ".join(line.split()) for note in getattr(error, "__notes__", ()) for line in note.splitlines())
     notes = "; ".join(filter(None, lines))
     if isinstance(error, KeyboardInterrupt):
         return in_words_of_options(f"interrupted: {notes}" if notes else "interrupted")
