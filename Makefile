@@ -54,7 +54,7 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml $(if $(CONSTRAINTS),constraints.txt) 
 	@touch $@
 
 demo: $(VENV)/.dev
-	$(BIN)/python examples/kriging.py
+	$(BIN)/wrenla demo
 
 test: $(VENV)/.dev
 	$(IN_MEMORY) $(BIN)/python -m pytest -m "not slow" $(NO_PEERS) $(NO_S3) $(BESIDE)

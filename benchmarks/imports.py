@@ -1,4 +1,4 @@
-"""Imports: processor time and modules of `import wrenla` and of what scripts use, beside NumPy and SciPy."""
+"""Imports: processor time and modules of `import wrenla` and what scripts use; how long commands take."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 
 from benchmarks.figure import Figure
 
@@ -22,6 +23,8 @@ _CASES = {
     "a worker process: wrenla_handler.worker_process": "import wrenla_handler.worker_process",
     "a cold function: wrenla_handler.lambda_entry": "import wrenla_handler.lambda_entry",
 }
+
+_COMMANDS = ("--help", "version", "solve --help")
 
 _MEASURED = """
 import time, sys, json
@@ -54,4 +57,16 @@ def figures(rounds: int) -> list[Figure]:
         modules = float(runs[name][0][1])
         if name == "import wrenla":
             found.append(Figure(name, "modules", modules, 350, 250, "", True))
-    return found
+    return found + [_whole_process(command, max(5, 3 * rounds)) for command in _COMMANDS]
+
+
+def _whole_process(command: str, times: int) -> Figure:
+    """Return the time from the start of a command to its end, as whoever has typed it waits."""
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "wrenla", *command.split()], capture_output=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    median = statistics.median(seconds)
+    print(f"  wrenla {command}: {median:.3f} s")
+    return Figure(f"wrenla {command}", "seconds of the whole process", median, 0.3, 0.15, "s", True)

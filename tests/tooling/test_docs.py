@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from wrenla.cli.main import main
+from wrenla.cli.main import COMMANDS
 from wrenla_handler.stores.memory import MemoryStore
 
 ROOT = Path(__file__).parents[2]
@@ -121,7 +121,7 @@ def test_make_targets_exist() -> None:
 
 def test_commands_exist() -> None:
     for path in DOCUMENTS:
-        assert set(re.findall(r"`wrenla (\w+)", path.read_text())) <= set(main.commands), path
+        assert set(re.findall(r"`wrenla (\w+)", path.read_text())) <= set(COMMANDS), path
 
 
 def test_the_readme_is_short() -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-DEMO = Path(__file__).parents[2] / "examples" / "kriging.py"
+DEMO = [sys.executable, "-m", "wrenla", "demo"]
+
+ROOT = Path(__file__).parents[2]
 
 
 def number(pattern: str, text: str) -> float:
@@ -32,7 +34,7 @@ def test_kriging_beats_the_mean_within_the_memory_allowed(tmp_path: Path, points
     store, picture = tmp_path / "store", tmp_path / "new" / "kriging.png"
     how = ["--points", str(points), "--executor", kind, "--picture", str(picture)]
     run = subprocess.run(
-        [sys.executable, str(DEMO), *how],
+        [*DEMO, *how],
         env={**os.environ, "WRENLA_STORE": str(store), "PYTHONUTF8": "1"},
         cwd=tmp_path,
         capture_output=True,
@@ -55,9 +57,7 @@ def test_kriging_beats_the_mean_within_the_memory_allowed(tmp_path: Path, points
 
 
 def test_kriging_explains_its_options() -> None:
-    said = subprocess.run(
-        [sys.executable, str(DEMO), "--help"], capture_output=True, text=True, check=True
-    ).stdout
+    said = subprocess.run([*DEMO, "--help"], capture_output=True, text=True, check=True).stdout
     for option in ("--points", "--memory", "--executor", "--seed", "--picture"):
         assert option in said
 
@@ -68,9 +68,9 @@ def test_readme_shows_what_it_prints() -> None:
     def shape(text: str) -> list[str]:
         return [re.sub(r"\{[^{}]*\}|[\d.,]+(e-?\d+)?", "#", line).strip() for line in text.splitlines()]
 
-    source = DEMO.read_text()
+    source = (ROOT / "wrenla" / "cli" / "demo.py").read_text()
     printed = shape(source[source.index("  solve  ") : source.index("predicting the mean")])
-    readme = [line for line in (DEMO.parents[1] / "README.md").read_text().splitlines() if line[:4] == "    "]
+    readme = [line for line in (ROOT / "README.md").read_text().splitlines() if line[:4] == "    "]
     shown = {line.split()[0]: line for line in readme if line.strip()}
     for line in printed:
         label = line.split()[0]
