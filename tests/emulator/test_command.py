@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -14,8 +15,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.cli.test_help import keys_on_the_page
 from tests.processes import alive
 from tests.waiting import until
+from wrenla.cli.emulator import emulator
 from wrenla.cli.main import main
 
 
@@ -59,6 +62,23 @@ def test_emulator_command_prints_working_variables(number: signal.Signals, tmp_p
         running.send_signal(number)
         assert running.wait(20) == 0
         assert running.stderr.read() == ""
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def test_document_of_the_emulator() -> None:
+    """It is printed when it is ready; the options are those of an example in its help."""
+    first = emulator.examples[0].split()[2:]
+    running = _emulator(*first, "--json")
+    assert running.stdout is not None
+    try:
+        said = json.loads(running.stdout.readline())
+        assert said.keys() == keys_on_the_page("emulator")
+        assert said["variables"]["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) == 0
+        assert running.stdout.read() == ""
     finally:
         running.kill()
         running.communicate()

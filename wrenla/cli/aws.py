@@ -133,7 +133,7 @@ def deploy_command(
     document(
         {
             "dry_run": dry_run,
-            "changed": done.changed,
+            "changed": bool(done.changed),
             "steps": steps.done,
             "function_arn": done.function_arn,
             "bucket": done.bucket,

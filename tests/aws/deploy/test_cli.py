@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
 
+from tests.cli.test_help import keys_on_the_page
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.error_messages import DeployError
 from wrenla.aws.packaging.package import Package
 from wrenla.cli.main import main
+from wrenla.cli.parts.command import Command
 from wrenla_handler.stores.s3.client import close_clients
 from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.grid import Grid
@@ -207,6 +212,68 @@ def test_matrices_are_listed(
     assert run("ls", f"s3://{bucket}").output == line.replace("cov", "wrenla/cov")
 
 
+@pytest.mark.parametrize("command", ["deploy", "destroy", "logs", "ls"])
+def test_examples_of_help_run(
+    command: str,
+    run: Callable[..., Result],
+    account: Account,
+    package: Packaging,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    deploy(account.admin)
+    account.admin.client("s3").create_bucket(
+        Bucket=f"bucket-{account.number}", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+    )
+    found = main.get_command(click.Context(main), command)
+    assert isinstance(found, Command)
+    for line in found.examples:
+        done = run(*shlex.split(line.replace("s3://bucket", f"s3://bucket-{account.number}"))[1:])
+        assert done.exit_code == 0, f"{line}: {done.output}"
+
+
+def test_documents_of_deployment_commands(
+    run: Callable[..., Result], account: Account, package: Packaging
+) -> None:
+    would = json.loads(run("deploy", "--dry-run", "--json").stdout)
+    assert would.keys() == keys_on_the_page("deploy")
+    assert any(step.startswith("create function wrenla") for step in would["steps"])
+    done = json.loads(run("deploy", "--json").stdout)
+    assert (done["dry_run"], done["changed"], done["prefix"]) == (False, True, "wrenla")
+    assert json.loads(run("deploy", "--json").stdout)["changed"] is False
+    refused = run("destroy", "--json")
+    assert (refused.exit_code, "add --yes" in refused.stderr) == (2, True)
+    gone = json.loads(run("destroy", "--json", "--yes").stdout)
+    assert gone.keys() == keys_on_the_page("destroy")
+    assert "delete function wrenla" in gone["steps"]
+    checks = json.loads(run("doctor", "--json").stdout)
+    assert checks.keys() == keys_on_the_page("doctor")
+    assert checks["ok"] is False
+
+
+def test_the_doctor_of_somebody_without_aws(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    done = run("doctor")
+    assert done.exit_code == 1
+    assert done.output.endswith("without AWS: `wrenla doctor local` checks this machine\n")
+
+
+def test_lack_of_rights_has_a_code_of_its_own(
+    run: Callable[..., Result], account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "HeadBucket")
+
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", refuse)
+    for command in (["deploy"], ["ls", "s3://bucket-of-others/x"], ["logs"], ["destroy", "--yes"]):
+        done = run(*command)
+        assert done.exit_code == 4, done.output
+        assert len(done.stderr.splitlines()) == 1
+
+
 def save(url: str) -> None:
     """Store a matrix of 5 × 7 in tiles of 4 × 4."""
     store, layout = open_store(url), TileLayout(Grid((5, 7), (4, 4)), "float64")
@@ -227,3 +294,5 @@ def test_logs_are_printed(run: Callable[..., Result], account: Account, package:
     done = run("logs", "--since", "5m")
     assert done.exit_code == 0
     assert done.output.endswith(" 12345678 START RequestId: 1\n")
+    said = json.loads(run("logs", "--since", "5m", "--json").stdout)
+    assert (said["stream"], said["text"]) == ("s/[$LATEST]12345678", "START RequestId: 1")
