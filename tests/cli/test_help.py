@@ -68,6 +68,13 @@ def test_every_command_has_help_with_examples(name: str, wrenla: Wrenla) -> None
         assert command.short_help == COMMANDS[name]
 
 
+@pytest.mark.parametrize("words", [(), ("plan",)])
+def test_help_is_shown_where_no_command_is_named(words: tuple[str, ...], wrenla: Wrenla) -> None:
+    result = wrenla(*words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == wrenla(*words, "--help").stdout
+
+
 def test_all_local_commands_are_among_the_examples() -> None:
     ran = {" ".join(line.split()[1:3]) for line in examples()}
     names = [name for name, _ in commands() if name not in ON_AWS]

@@ -54,6 +54,9 @@ class Failure(click.ClickException):
         self._debug, self._json = debug, as_json
 
     def show(self, file: Any = None) -> None:
+        if isinstance(self.error, click.exceptions.NoArgsIsHelpError):  # nothing was asked for
+            self.error.show(file)
+            return
         if self._debug:
             click.echo("".join(traceback.format_exception(self.error)).rstrip(), file=file, err=True)
         begin = "" if self.exit_code == INTERRUPTED else "Error: "

@@ -20,7 +20,6 @@ from wrenla.cli.parts.text import warnings_in_one_line
 if TYPE_CHECKING:
     from wrenla.executors.base import Executor
     from wrenla.matrices.matrix import BigMatrix
-    from wrenla.planning.plan import Plan
 
 __all__ = ["Problem"]
 
@@ -100,7 +99,7 @@ class Problem:
         with _running(values).executor() as executor:
             found = wl.plan(self._result(values, executor, shapes=True), executor=executor)
             told(str(found))
-            document({"command": self.name, "executor": repr(executor), "plan": _numbers(found)})
+            document({"command": self.name, "executor": repr(executor), "plan": found.summary()})
 
     def _result(self, values: dict[str, Any], executor: Executor, *, shapes: bool = False) -> BigMatrix:
         """Return the result, not computed, of matrices that are there; or else, if wanted, of shapes."""
@@ -151,25 +150,3 @@ def _formula(shape: Shape, tile: Any, *, is_vector: bool) -> BigMatrix:
     import wrenla as wl
 
     return wl.random(shape.rows if is_vector else (shape.rows, shape.columns), tile=tile)
-
-
-def _numbers(plan: Plan) -> dict[str, Any]:
-    """Return the numbers of a plan, for JSON."""
-    return {
-        "tasks": plan.tasks,
-        "waves": plan.waves,
-        "kernels": plan.kernels,
-        "parallelism": plan.parallelism,
-        "work_seconds": plan.work,
-        "critical_path_seconds": plan.critical_path,
-        "seconds": plan.seconds,
-        "dollars": plan.dollars,
-        "flops": plan.flops,
-        "bytes_read": plan.bytes_read,
-        "bytes_written": plan.bytes_written,
-        "requests": plan.requests,
-        "projected_bytes": plan.projected,
-        "allowed_bytes": plan.model.allowed_bytes,
-        "workers": plan.model.workers,
-        "follows": list(plan.follows),
-    }
