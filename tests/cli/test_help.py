@@ -22,7 +22,7 @@ from wrenla.cli.parts.command import Command
 
 from .conftest import Wrenla, document
 
-PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
 
 ON_AWS = ("deploy", "destroy", "logs", "emulator")
 """Their examples run in tests/aws/deploy and tests/emulator."""

@@ -13,7 +13,7 @@ from wrenla.cli.parts.text import in_words_of_options, one_line
 __all__ = ["DEBUG", "FAILED", "INTERRUPTED", "JSON", "NUMERICAL", "PASSING", "REFUSED", "USAGE", "Failure"]
 
 FAILED, USAGE, NUMERICAL, REFUSED, PASSING, INTERRUPTED = 1, 2, 3, 4, 5, 130
-"""Exit codes, as docs/command-line.md has them."""
+"""Exit codes, as docs/reference/command-line.md has them."""
 
 DEBUG, JSON = "wrenla.debug", "wrenla.json"
 """Names of what a command was asked for, in click's `Context.meta`."""
