@@ -13,8 +13,8 @@ import click
 
 from wrenla.cli.parts.aws_options import function_options, place_options, session
 from wrenla.cli.parts.command import Command, document, is_json, told
+from wrenla.cli.parts.deployment_log import saying_what_is_done
 from wrenla.cli.parts.params import Duration
-from wrenla.cli.parts.text import saying_what_is_done
 
 if TYPE_CHECKING:
     from wrenla.aws.spec import DeploySpec

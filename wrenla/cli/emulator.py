@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from wrenla.cli.parts.command import Command, document, told
-from wrenla.cli.parts.text import saying_what_is_done
+from wrenla.cli.parts.deployment_log import saying_what_is_done
 
 if TYPE_CHECKING:
     from wrenla.emulator import LambdaEmulator

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from click.shell_completion import CompletionItem
 
 from wrenla.cli.parts.command import write_examples
-from wrenla.cli.parts.completion import use_in_shells
 from wrenla.cli.parts.failures import DEBUG, INTERRUPTED, JSON, Failure
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["COMMANDS", "main"]
 
@@ -111,6 +112,8 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
             near = difflib.get_close_matches(args[0], COMMANDS, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(COMMANDS))}"
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
@@ -125,6 +128,8 @@ class _Commands(click.Group):
         super().format_epilog(ctx, formatter)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        from click.shell_completion import CompletionItem
+
         found = [
             CompletionItem(name, help=text)
             for name, text in sorted(COMMANDS.items())
@@ -146,7 +151,10 @@ class _Commands(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
         """Run a command and end the process with its exit code."""
-        use_in_shells()
+        if any(name.endswith("_COMPLETE") for name in os.environ):  # a shell asks
+            from wrenla.cli.parts.completion import use_in_bash
+
+            use_in_bash()
         try:
             code = super().main(args, prog_name, standalone_mode=False, **extra)
         except click.Abort as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import platform
 
 import click
 
@@ -26,6 +25,8 @@ def version(verbose: bool) -> None:
     if not (verbose or is_json()):
         click.echo(f"wrenla {own}")
         return
+    import platform
+
     from wrenla_handler.machine import processors
     from wrenla_kernels import scipy_blas_info
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -111,6 +110,8 @@ def as_json(value: Any) -> str:
     >>> as_json({"x": [1.5, float("nan"), float("inf")]})
     '{"x": [1.5, null, null]}'
     """
+    import json
+
     try:
         return json.dumps(value, default=_plain, allow_nan=False)
     except ValueError:

@@ -7,7 +7,7 @@ from typing import Any
 
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class, split_arg_string
 
-__all__ = ["complete_matrix", "use_in_shells"]
+__all__ = ["complete_matrix", "use_in_bash"]
 
 _SECONDS = 2.0
 """Time that a look at S3 may take: somebody waits at the keyboard."""
@@ -73,7 +73,6 @@ class _Bash(BashComplete):
         return f"{item.type},{item.value.removeprefix(self._before)}"
 
 
-def use_in_shells() -> None:
-    """Let click use this completion in Bash."""
-    if any(name.endswith("_COMPLETE") for name in os.environ):
-        add_completion_class(_Bash)
+def use_in_bash() -> None:
+    """Let click use this completion in Bash; its own ones do for other shells."""
+    add_completion_class(_Bash)

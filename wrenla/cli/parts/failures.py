@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import traceback
 from typing import Any
 
 import click
@@ -57,6 +55,9 @@ class Failure(click.ClickException):
         if isinstance(self.error, click.exceptions.NoArgsIsHelpError):  # nothing was asked for
             self.error.show(file)
             return
+        import json
+        import traceback
+
         if self._debug:
             click.echo("".join(traceback.format_exception(self.error)).rstrip(), file=file, err=True)
         begin = "" if self.exit_code == INTERRUPTED else "Error: "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import stat
 from pathlib import Path
@@ -98,6 +97,8 @@ def operand(address: str, executor: Executor, tile: Tile = None) -> BigMatrix:
 
 def _nearest(path: str) -> str:
     """Return a hint: what in the same folder has a similar name."""
+    import difflib
+
     folder, name = os.path.split(path)
     try:
         near = difflib.get_close_matches(name, os.listdir(folder or "."), 1)

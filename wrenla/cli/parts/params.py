@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-from click.shell_completion import CompletionItem
 
-from wrenla.cli.parts.completion import complete_matrix
 from wrenla.cli.parts.text import one_line
 from wrenla.units import parse_bytes
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["Address", "Duration", "Memory", "Place", "PlaceType", "Shape", "TileType"]
 
@@ -51,6 +52,8 @@ class Address(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem[Any]]:
+        from wrenla.cli.parts.completion import complete_matrix
+
         return list(complete_matrix(incomplete))
 
 
@@ -135,4 +138,6 @@ class PlaceType(click.ParamType[Place]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem[Any]]:
+        from click.shell_completion import CompletionItem
+
         return [CompletionItem(kind) for kind in self._kinds if kind.startswith(incomplete)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +13,6 @@ __all__ = [
     "described",
     "in_words_of_options",
     "one_line",
-    "saying_what_is_done",
     "times",
     "trace",
     "warnings_in_one_line",
@@ -80,6 +77,8 @@ def described(error: BaseException) -> str:
 
 def trace(error: BaseException) -> str:
     """Return the traceback of the worker, or of a thread."""
+    import traceback
+
     from wrenla.errors import RemoteTraceback
 
     if isinstance(error.__cause__, RemoteTraceback):
@@ -96,29 +95,6 @@ def counted(number: int, what: str) -> str:
     ('1 object', '2 objects', '0 tiles')
     """
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-class _OnStandardError(logging.Handler):
-    def __init__(self, before: str) -> None:
-        super().__init__()
-        self._before = before
-
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"{self._before}{record.getMessage()}", err=True)
-
-
-@contextmanager
-def saying_what_is_done(before: str = "") -> Iterator[None]:
-    """Show the log of a deployment on standard error: it may take minutes."""
-    logger = logging.getLogger("wrenla.aws")
-    handler, level = _OnStandardError(before), logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
 
 
 @contextmanager
