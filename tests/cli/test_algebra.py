@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -149,6 +150,36 @@ def test_outputs_are_replaced_only_if_asked(wrenla: Wrenla) -> None:
         assert wrenla("matmul", "A.npy", "y.npy", "-o", output, "--overwrite").exit_code == 0
         assert not np.array_equal(loaded(output), before)
     assert wrenla("matmul", "A.npy", "y.npy", "-o", "x.zarr").exit_code == 0  # that very product is there
+
+
+def test_plan_compared_simulated_and_drawn(wrenla: Wrenla) -> None:
+    words = ("plan", "cholesky", "K.npy", "--tile", "10", "--compare", "--simulate")
+    shown = document(wrenla(*words, "--draw", "dag.svg", "--json"))
+    assert shown.keys() == {"command", "executor", "plan", "options", "simulation", "drawing"}
+    assert sum(option["recommended"] for option in shown["options"]) == 1
+    assert shown["simulation"]["attempts"] == shown["plan"]["tasks"]
+    assert Path(shown["drawing"]).read_text().endswith("</svg>")
+    said = wrenla(*words).stdout
+    assert "recommended" in said
+    assert "simulated run of" in said
+
+
+def test_plan_for_functions_that_are_not_there(wrenla: Wrenla) -> None:
+    words = ("plan", "cholesky", "50000", "--tile", "2048", "--functions", "1769", "--workers", "500")
+    shown = document(wrenla(*words, "--json"))
+    assert shown["plan"]["workers"] == 500
+    assert shown["plan"]["dollars"]["total"] > 0.01
+    assert "cost " in wrenla(*words).stdout
+    refused = wrenla(*words, "--executor", "dask")
+    assert refused.exit_code == 2
+    assert "--functions plans for what is not there; dask is" in refused.stderr
+
+
+def test_run_is_recorded(wrenla: Wrenla) -> None:
+    wrenla("cholesky", "K.npy", "-o", "made.npy", "--record", "run.jsonl")
+    first, *_, last = Path("run.jsonl").read_text().splitlines()
+    assert json.loads(first)["event"] == "wrenla record"
+    assert json.loads(last)["event"] == "RunFinished"
 
 
 def test_plan_of_matrices_and_of_shapes(wrenla: Wrenla) -> None:

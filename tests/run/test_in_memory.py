@@ -150,7 +150,7 @@ def test_tiles_beyond_the_room_go_to_the_folder(
 ) -> None:
     expected = general().solve(np.ones(N)).compute(executor)
     small = replace(executor.model, tile_bytes=room * TILE_BYTES)
-    monkeypatch.setattr(evaluation, "_model", lambda *_: small)
+    monkeypatch.setattr(evaluation, "model_of", lambda *_: small)
     held, outside = set(), set()
 
     def look(_: Event) -> None:

@@ -137,7 +137,10 @@ _cholesky = Problem(
         "wrenla cholesky K.zarr -o U.npy --upper --shift 1e-6",
         "wrenla cholesky s3://bucket/K -o s3://bucket/L --executor lambda",
     ),
-    ("wrenla plan cholesky K.npy", "wrenla plan cholesky 100000 --tile 2048 --json"),
+    (
+        "wrenla plan cholesky K.npy --compare",
+        "wrenla plan cholesky 100000 --tile 2048 --functions 1769 --workers 1000 --simulate",
+    ),
 )
 
 _matmul = Problem(

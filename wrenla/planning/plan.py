@@ -124,7 +124,7 @@ class Plan:
 
     @property
     def kernel_of_tasks(self) -> list[str]:
-        """What each task does, in a word (`Task.kernel`)."""
+        """Words for the tasks, as `Task.kernel` has them: one each."""
         whole = [task.kernel for task in self.graph.tiles.tasks]
         pairs = zip(self.graph.tile.tolist(), self.graph.last.tolist(), strict=True)
         return [whole[tile] if last else "gemm" for tile, last in pairs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,6 +29,21 @@ Show the plan of `wrenla {name}`: nothing is computed.
 A matrix that is not there yet is given by its shape: 40000 is a square one (as B of solve, one right-hand
 side), 40000x500 any other.
 """
+
+
+_OF_PLANS = (
+    click.option("--compare", is_flag=True, help="Set it beside plans with other tiles, cuts and workers."),
+    click.option("--simulate", is_flag=True, help="Play the run through, with cold starts and limits."),
+    click.option(
+        "--draw", type=click.Path(dir_okay=False), metavar="FILE.svg", help="Draw the tasks of a small plan."
+    ),
+    click.option(
+        "--functions",
+        type=click.IntRange(128, 10_240),
+        metavar="MB",
+        help="Plan for --workers functions of AWS Lambda with so much memory, which need not be there.",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +81,8 @@ class Problem:
 
     def plan_command(self) -> Command:
         """Return the command that shows its plan."""
-        return self._made(
-            self._show, [*self.options, place_options], _IN_A_PLAN.format(name=self.name), self.plans
-        )
+        options = [*self.options, place_options, *_OF_PLANS]
+        return self._made(self._show, options, _IN_A_PLAN.format(name=self.name), self.plans)
 
     def _run(self, output: str, overwrite: bool, **values: Any) -> None:
         target = Output(output, overwrite)
@@ -93,13 +107,36 @@ class Problem:
                 }
             )
 
-    def _show(self, **values: Any) -> None:
+    def _show(
+        self, compare: bool, simulate: bool, draw: str | None, functions: int | None, **values: Any
+    ) -> None:
         import wrenla as wl
 
-        with _running(values).executor() as executor:
-            found = wl.plan(self._result(values, executor, shapes=True), executor=executor)
+        running = _running(values)
+        engine = None
+        if functions is not None:
+            if running.place.kind != "local":
+                raise click.UsageError(f"--functions plans for what is not there; {running.place} is")
+            engine = wl.Engine.aws_lambda(running.workers or 100, functions)
+            running = replace(running, workers=None)  # those that read, here
+        with running.executor() as executor:
+            where: Any = engine or executor
+            found = wl.plan(self._result(values, executor, shapes=True), executor=where)
             told(str(found))
-            document({"command": self.name, "executor": repr(executor), "plan": found.summary()})
+            shown: dict[str, Any] = {"plan": found.summary()}
+            if compare:
+                options = found.options()
+                told(f"\n{options}")
+                shown["options"] = [asdict(option) for option in options]
+            if simulate:
+                simulation = found.simulate()
+                told(f"\n{simulation}")
+                shown["simulation"] = simulation.summary()
+            if draw is not None:
+                found.draw(draw)
+                told(f"\n{draw}: a picture of the tasks")
+                shown["drawing"] = draw
+            document({"command": self.name, "executor": repr(where), **shown})
 
     def _result(self, values: dict[str, Any], executor: Executor, *, shapes: bool = False) -> BigMatrix:
         """Return the result, not computed, of matrices that are there; or else, if wanted, of shapes."""

@@ -55,6 +55,12 @@ running_options = with_options(
         help="Show progress on standard error.  [default: on a terminal, if it lasts]",
     ),
     click.option(
+        "--record",
+        type=click.Path(dir_okay=True),
+        metavar="FILE",
+        help="Keep the events of the run there, for `wrenla report`.  [default: the setting]",
+    ),
+    click.option(
         "--max-dollars",
         type=click.FloatRange(min=0, min_open=True),
         metavar="X",
@@ -73,7 +79,7 @@ class Running:
     place : Place
     workers, allowed_mem : int or None
         None: the setting.
-    schedule, progress
+    schedule, progress, record
         As in `BigMatrix.compute`.
     max_dollars : float or None
     """
@@ -83,12 +89,13 @@ class Running:
     allowed_mem: int | None = None
     schedule: Literal["dataflow", "waves"] | None = None
     progress: bool | None = None
+    record: str | None = None
     max_dollars: float | None = None
 
     @property
     def options(self) -> dict[str, Any]:
         """Options of `compute`, `persist` and `save`."""
-        given = {"schedule": self.schedule, "progress": self.progress}
+        given = {"schedule": self.schedule, "progress": self.progress, "record": self.record}
         return {name: value for name, value in given.items() if value is not None}
 
     @contextmanager
