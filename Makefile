@@ -110,10 +110,11 @@ lambda: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
 
+# Whoever installs wrenla writes $(INSTALLED): .dev, which looks at that, is as new.
 $(VENV)/.docs: $(VENV)/.dev
 	@echo "installing the generator of the documents (160 MB)"
 	$(INSTALL) '.[docs]'
-	@touch $@
+	@touch $(VENV)/.dev $@
 
 # The documents as a site, below out/docs: a warning is an error, and nothing is fetched.
 docs: $(VENV)/.docs

@@ -25,7 +25,7 @@ extensions = [
 ]
 exclude_patterns = ["_ext"]
 suppress_warnings = ["ref.python"]  # a word of a docstring that several classes have as a name, as shape
-default_role = "code"  # docstrings are written as in Markdown: `one` backtick
+default_role = "py:obj"  # `one` backtick in a docstring is code, and a link if it is a public name
 
 # Markdown as on any Git host: links to headings, tables, fences of `math`.
 myst_enable_extensions = ["dollarmath"]
@@ -41,7 +41,7 @@ KernelManager.transport_encryption.default_value = "auto"  # kernels speak TCP, 
 
 autodoc_member_order = "groupwise"
 autodoc_typehints = "none"  # docstrings say types, and with shapes
-autodoc_class_signature = "separated"
+toc_object_entries_show_parents = "hide"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True

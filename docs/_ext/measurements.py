@@ -19,7 +19,7 @@ def section(path: Path) -> str:
 def append_tables(app: Sphinx, page: str, source: list[str]) -> None:
     """Append all tables to the page, the newest first."""
     if page == "measurements":
-        newest_first = sorted(RESULTS.glob("*.md"), key=lambda path: path.name[:10], reverse=True)
+        newest_first = sorted(sorted(RESULTS.glob("*.md")), key=lambda path: path.name[:10], reverse=True)
         source[0] = "\n".join([source[0], *map(section, newest_first)])
 
 
