@@ -160,6 +160,7 @@ def test_offset_is_an_integer(offset: Any) -> None:
             function(np.eye(3), offset=offset)
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [*SHAPES, (13,), (0,)])
 def test_vector_norms_agree_with_numpy(shape: tuple[int, ...], dtype: str) -> None:
@@ -259,6 +260,7 @@ def test_norms_refuse_what_numpy_refuses() -> None:
     assert linalg.matrix_norm(A, keepdims=True, ord=-1).compute().shape == (1, 1)
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_matrix_powers_agree_with_numpy(dtype: str) -> None:
     a = (gallery.normal((9, 9), dtype) / 4 + np.eye(9)).astype(dtype)

@@ -49,6 +49,7 @@ def saddle_point(n: int, dtype: str) -> Array:
     return a
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", GENERAL)
 def test_general_matrix_is_solved(name: str, dtype: str) -> None:
@@ -70,6 +71,7 @@ HERMITIAN: dict[str, Callable[[int, str], Array]] = {
 }
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", HERMITIAN)
 def test_indefinite_matrix_is_solved_from_its_lower_triangle(name: str, dtype: str) -> None:
@@ -244,6 +246,7 @@ def test_bits_do_not_depend_on_how_sums_are_cut() -> None:
 # factor objects
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("hermitian", [True, False])
 def test_factor_solves_and_has_a_determinant(dtype: str, hermitian: bool) -> None:

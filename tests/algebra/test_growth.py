@@ -38,6 +38,7 @@ def growing(name: str, dtype: str) -> Array:
     return bordered(gallery.wilkinson(60, dtype) if name == "wilkinson" else gallery.foster(100, dtype))
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize(("name", "dtype"), GROWING)
 def test_inverse_is_looked_at(name: str, dtype: str) -> None:
     a = growing(name, dtype)
@@ -49,6 +50,7 @@ def test_inverse_is_looked_at(name: str, dtype: str) -> None:
     np.testing.assert_allclose(diagonal, expected, rtol=0, atol=1e4 * gallery.unit_roundoff(dtype) * 100)
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize(("name", "dtype"), GROWING)
 def test_determinant_is_looked_at(name: str, dtype: str) -> None:
     """NumPy's is wrong by e⁴ here."""

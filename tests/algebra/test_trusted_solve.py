@@ -43,6 +43,7 @@ def solved(a: Array, b: Array, tile: int = TILE, **options: Any) -> tuple[Array,
     return found, report
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", GROWING)
 def test_where_entries_grow_another_way_is_found(name: str, dtype: str) -> None:
@@ -161,6 +162,7 @@ def test_singular_to_working_precision_warns_with_the_estimate(dtype: str) -> No
     assert x.report.rcond < np.finfo(dtype).eps
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("way", ["pos", "gen"])
 def test_what_is_not_finite_is_an_error_that_says_where(way: str, dtype: str) -> None:
