@@ -1,8 +1,8 @@
 """Samples of parametrized tests: some parameter sets of a function, with each value and most pairs of values.
 
 Of a unit test's parameter sets eight run every day, more if some value would be in none of them; the others
-are slow tests. `@pytest.mark.every_day(4)` is another number, for tests of any tier. With `--most=2` every
-function runs two, more for the same reason, as on another Python: what differs there is seldom a number.
+are slow tests. `@pytest.mark.every_day(4)` is another number, for tests of any tier. With `--most=2` no
+function runs more than two, as on another Python: what differs there is hardly ever a number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 EVERY_DAY = 8
 
 
-def sample(sets: Sequence[Mapping[str, object]], number: int) -> list[int]:
+def sample(sets: Sequence[Mapping[str, object]], number: int, *, each: bool = True) -> list[int]:
     """Choose parameter sets: each value of each parameter once, then as many pairs of values as possible.
 
     Parameters
@@ -24,7 +24,9 @@ def sample(sets: Sequence[Mapping[str, object]], number: int) -> list[int]:
     sets
         Parameter sets: values by the names of their parameters. Values are the same if they look the same.
     number
-        Number of sets to choose. There are more of them if some value would be in none.
+        Number of sets to choose.
+    each
+        Choose more of them if some value would be in none.
 
     Returns
     -------
@@ -37,11 +39,11 @@ def sample(sets: Sequence[Mapping[str, object]], number: int) -> list[int]:
     >>> [sets[k] for k in sample(sets, 1)]
     [{'shape': 0, 'dtype': 0}, {'shape': 1, 'dtype': 1}, {'shape': 2, 'dtype': 0}]
     """
-    values = [{(name, repr(value)) for name, value in each.items()} for each in sets]
-    pairs = [set(combinations(sorted(each), 2)) for each in values]
+    values = [set(zip(one, map(repr, one.values()), strict=True)) for one in sets]
+    pairs = [set(combinations(sorted(one), 2)) for one in values]
     left, missing_values, missing_pairs = list(range(len(sets))), set().union(*values), set().union(*pairs)
     times: defaultdict[tuple[str, str], int] = defaultdict(int)
-    while left and (len(sets) - len(left) < number or missing_values):
+    while left and (len(sets) - len(left) < number or (each and missing_values)):
         # of those that are as good, one with values that are rare so far
         best = max(
             left,
@@ -68,9 +70,9 @@ def by_function(items: Sequence[pytest.Item]) -> list[list[pytest.Item]]:
     return list(functions.values())
 
 
-def left_out(items: Sequence[pytest.Item], number: int) -> list[pytest.Item]:
+def left_out(items: Sequence[pytest.Item], number: int, *, each: bool = True) -> list[pytest.Item]:
     """Return the parameter sets of one function that are not in the sample."""
-    chosen = set(sample([item.callspec.params for item in items], number))  # type: ignore[attr-defined]
+    chosen = set(sample([item.callspec.params for item in items], number, each=each))  # type: ignore[attr-defined]
     return [item for k, item in enumerate(items) if k not in chosen]
 
 
@@ -93,6 +95,6 @@ class Sampling:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Sample what marks and names have left."""
-        dropped = {item for of_one in by_function(items) for item in left_out(of_one, self.most)}
+        dropped = {item for of_one in by_function(items) for item in left_out(of_one, self.most, each=False)}
         config.hook.pytest_deselected(items=list(dropped))
         items[:] = [item for item in items if item not in dropped]

@@ -266,7 +266,8 @@ def test_matrix_powers_agree_with_numpy(dtype: str) -> None:
     a = (gallery.normal((9, 9), dtype) / 4 + np.eye(9)).astype(dtype)
     for tile in TILES:
         A = wl.from_array(a, tile=tile)
-        for n in (0, 1, 2, 3, 5, 8, np.int64(11), -1, -2, -3):
+        # all powers in the first tiling, in the others those that are several products
+        for n in (0, 1, 2, 3, 5, 8, np.int64(11), -1, -2, -3) if tile == TILES[0] else (5, -2):
             expected = np.linalg.matrix_power(a.astype("complex128"), n)
             found = linalg.matrix_power(A, n)  # type: ignore[arg-type]
             assert found.dtype == dtype

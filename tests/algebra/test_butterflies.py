@@ -100,7 +100,7 @@ def test_complex_symmetric_matrix_is_not_taken_for_a_hermitian_one(dtype: str) -
     dtype=st.sampled_from(DTYPES),
     kind=st.sampled_from(["gen", "her", "sym"]),
 )
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 def test_any_shape_in_any_tiles(n: int, tile: int, columns: int, dtype: str, kind: str) -> None:
     a = gallery.normal((n, n), dtype, 2) if kind == "gen" else indefinite(n, dtype, kind)
     solved(a, gallery.normal((n, columns), dtype, 3), tile, assume_a=kind, method="rbt")
@@ -146,6 +146,7 @@ def same_rows(n: int, kind: str, seed: int) -> Array:
     return a
 
 
+@pytest.mark.every_day(2)
 @pytest.mark.parametrize("kind", ["gen", "her"])
 @pytest.mark.parametrize(
     ("options", "n", "tile"),

@@ -26,6 +26,11 @@ def test_sample_has_each_value_and_the_number_asked_for(number: int) -> None:
         assert {each[name] for each in chosen} == {each[name] for each in SETS}
 
 
+def test_sample_of_a_number_has_no_more() -> None:
+    for number in (1, 2, 5):
+        assert len(sample(SETS, number, each=False)) == number
+
+
 def test_sample_as_large_as_a_square_has_all_pairs_of_the_two_longest_parameters() -> None:
     chosen = [SETS[k] for k in sample(SETS, 13)]
     assert len({(each["op"], each["dtype"]) for each in chosen}) == 12
