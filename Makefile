@@ -21,6 +21,7 @@ S3_TESTS := tests/s3 tests/handler tests/run -k s3
 BESIDE ?= -n 6 --dist worksteal
 BESIDE_SLOW ?= -n 3 --dist worksteal
 BESIDE_UNIT ?= -n 2 --dist worksteal
+BESIDE_S3 ?= -n 2 --dist worksteal
 # How many files to name that use most processor time.
 COSTS ?= --costs=12
 # On a disk each of the many small files that tests make costs a hundred times as much as in memory.
@@ -70,7 +71,7 @@ test-all: test test-slow
 
 # Ceph's S3 gateway, installed by apt-get if it is missing (as root, or by sudo), started for as long as this takes.
 test-s3: $(VENV)/.dev
-	$(BIN)/python tests/s3/ceph.py $(BIN)/python -m pytest $(S3_TESTS)
+	$(BIN)/python tests/s3/ceph.py $(BIN)/python -m pytest $(S3_TESTS) $(BESIDE_S3)
 
 # What a user gets who installs wrenla today: the newest versions of everything, not those of constraints.txt.
 test-latest:

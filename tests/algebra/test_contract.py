@@ -13,7 +13,17 @@ import wrenla as wl
 from wrenla.testing import AlgorithmTests, Counts
 
 from . import gallery
-from .gallery import ALARM, ALARM_FROM, CHOLESKY_GATE, FEW_TILINGS, POSITIVE, SOLVE_GATE, TILINGS, Array
+from .gallery import (
+    ALARM,
+    ALARM_FROM,
+    CHOLESKY_GATE,
+    FEW_TILINGS,
+    ONE_REAL_ONE_COMPLEX,
+    POSITIVE,
+    SOLVE_GATE,
+    TILINGS,
+    Array,
+)
 
 SIDES = range(1, 13)
 
@@ -26,6 +36,7 @@ def limit(n: int, gate: float) -> float:
 class TestCholesky(AlgorithmTests):
     """Of the whole gallery; a shape is a name and an order."""
 
+    dtypes: ClassVar[Any] = ONE_REAL_ONE_COMPLEX
     # each matrix in every other tiling, and each tiling with every other matrix
     tilings: ClassVar[Any] = tuple(
         ((name, n), tile)
@@ -55,6 +66,7 @@ class TestCholesky(AlgorithmTests):
 class TestPositiveDefiniteSolve(AlgorithmTests):
     """The matrices are in `test_gallery`. A shape is a name, an order and columns, None for a vector."""
 
+    dtypes: ClassVar[Any] = ONE_REAL_ONE_COMPLEX
     tilings: ClassVar[Any] = tuple(
         ((name, n, columns), tile)
         for name, columns, tilings in (
