@@ -17,8 +17,13 @@ PYTHON_IS_ANOTHER = $(if $(PYTHON),$(shell [ "$$(sh tools/find-python.sh $(PYTHO
 S3_TESTS := tests/s3 tests/handler tests/run -k s3
 
 # Tests run beside each other: most of them wait for something. `make test BESIDE=` runs one after the other.
+# Each process reads all tests first, for six seconds: unit tests, which wait for nothing, have one for each processor.
 BESIDE ?= -n 6 --dist worksteal
-BESIDE_SLOW ?= -n 2 --dist worksteal
+BESIDE_SLOW ?= -n 3 --dist worksteal
+BESIDE_UNIT ?= -n 2 --dist worksteal
+BESIDE_S3 ?= -n 2 --dist worksteal
+# How many files to name that use most processor time.
+COSTS ?= --costs=12
 # On a disk each of the many small files that tests make costs a hundred times as much as in memory.
 IN_MEMORY = sh tools/in-memory.sh /dev/shm 6000000
 # Not even looked at: each of these processes would load the test suites of others.
@@ -57,27 +62,28 @@ demo: $(VENV)/.dev
 	$(BIN)/wrenla demo
 
 test: $(VENV)/.dev
-	$(IN_MEMORY) $(BIN)/python -m pytest -m "not slow" $(NO_PEERS) $(NO_S3) $(BESIDE)
+	$(IN_MEMORY) $(BIN)/python -m pytest -m "not slow" $(NO_PEERS) $(NO_S3) $(BESIDE) $(COSTS)
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow $(NO_PEERS) $(BESIDE_SLOW)
+	$(BIN)/python -m pytest -m slow $(NO_PEERS) $(BESIDE_SLOW) $(COSTS)
 
 test-all: test test-slow
 
 # Ceph's S3 gateway, installed by apt-get if it is missing (as root, or by sudo), started for as long as this takes.
 test-s3: $(VENV)/.dev
-	$(BIN)/python tests/s3/ceph.py $(BIN)/python -m pytest $(S3_TESTS)
+	$(BIN)/python tests/s3/ceph.py $(BIN)/python -m pytest $(S3_TESTS) $(BESIDE_S3)
 
 # What a user gets who installs wrenla today: the newest versions of everything, not those of constraints.txt.
 test-latest:
 	rm -rf .venv-latest
 	$(MAKE) test VENV=.venv-latest CONSTRAINTS=
 
-# The unit tests on each version that is here.
+# The unit tests on each version that is here; two parameter sets of each function (all of them: MOST=).
+MOST ?= --most=2
 test-pythons:
 	@for version in $(PYTHONS); do \
 		if sh tools/find-python.sh $$version >/dev/null 2>&1; then \
-			$(MAKE) test-unit VENV=.venv-$$version PYTHON=$$version EXTRAS=test || exit 1; \
+			$(MAKE) test-unit VENV=.venv-$$version PYTHON=$$version EXTRAS=test SAMPLE="$(MOST)" || exit 1; \
 		else \
 			echo "Python $$version: skipped, it is not installed (pyenv install $$version)"; \
 		fi; \
@@ -86,7 +92,7 @@ test-pythons:
 # What starts no process and opens no socket: half of all tests.
 test-unit: $(VENV)/.dev
 	@echo "unit tests on $$($(BIN)/python --version)"
-	$(BIN)/python -m pytest -m "unit and not slow" $(NO_PEERS) $(BESIDE)
+	$(IN_MEMORY) $(BIN)/python -m pytest -m "unit and not slow" $(NO_PEERS) $(NO_S3) $(BESIDE_UNIT) $(SAMPLE)
 
 # The test suites of CPython, NumPy, SciPy, Lithops and the Array API (ARRAY_API_TESTS=folder), run against wrenla;
 # those that are not installed are skipped.

@@ -15,7 +15,9 @@ import botocore.session
 import hypothesis
 import pytest
 
+from tests.costs import Costs
 from tests.moto_server import moto_server
+from tests.sampling import Sampling, mark_slow
 from tests.tiers import kept_to, tier_of
 from wrenla_handler.stores.s3.client import close_clients, shared_client
 
@@ -37,24 +39,36 @@ botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 botocore.httpsession.create_urllib3_context = functools.cache(botocore.httpsession.create_urllib3_context)
 
 
-def pytest_configure() -> None:
-    """Take Ctrl-C as a terminal's programs do.
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--costs` and `--most`."""
+    ours = parser.getgroup("wrenla")
+    ours.addoption("--costs", type=int, metavar="N", help="print the N files that use most processor time")
+    ours.addoption("--most", type=int, metavar="N", help="run at most N parameter sets of each function")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take Ctrl-C as a terminal's programs do, and add the plugins that options ask for.
 
     Whoever is started in the background by a shell ignores it, and so would all that the tests start.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if config.option.costs is not None:
+        config.pluginmanager.register(Costs(config.option.costs))
+    if config.option.most is not None:
+        config.pluginmanager.register(Sampling(config.option.most))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier, so that `-m unit` finds it, and put those first that share a server.
+    """Mark each test with its tier, and as slow if it is; put those first that share a server.
 
     Tests that run beside each other are dealt out in order, and taken over from the end: the first ones stay
     in one process, and in the others no server of their own starts, which takes as long as a hundred tests.
     """
     for item in items:
         item.add_marker(tier_of(item))
+    mark_slow(items)
     items.sort(key=lambda item: not str(item.path).startswith(_TOGETHER))
 
 

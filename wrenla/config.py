@@ -218,13 +218,14 @@ _parsed = lru_cache(maxsize=16)(tomllib.loads)
 
 
 def _merge(found: Settings, values: Mapping[str, Any], source: str) -> Settings:
+    changes = {}
     for key, value in values.items():
         if key not in _NAMES:
             near = difflib.get_close_matches(key, _NAMES, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(_NAMES)}"
             raise SettingError(f"{source}: unknown setting {key!r}; {hint}")
-        found = replace(found, **{key: _value(key, value, source)})
-    return found
+        changes[key] = _value(key, value, source)
+    return replace(found, **changes) if changes else found
 
 
 def _value(key: str, value: Any, source: str) -> Any:

@@ -17,7 +17,7 @@ import wrenla as wl
 from wrenla import linalg
 
 from . import gallery
-from .gallery import DTYPES, Array
+from .gallery import DTYPES, ONE_REAL_ONE_COMPLEX, Array
 
 STANDARD: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "cholesky": (("x",), {"upper": False}),
@@ -160,6 +160,7 @@ def test_offset_is_an_integer(offset: Any) -> None:
             function(np.eye(3), offset=offset)
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [*SHAPES, (13,), (0,)])
 def test_vector_norms_agree_with_numpy(shape: tuple[int, ...], dtype: str) -> None:
@@ -259,12 +260,13 @@ def test_norms_refuse_what_numpy_refuses() -> None:
     assert linalg.matrix_norm(A, keepdims=True, ord=-1).compute().shape == (1, 1)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ONE_REAL_ONE_COMPLEX)
 def test_matrix_powers_agree_with_numpy(dtype: str) -> None:
     a = (gallery.normal((9, 9), dtype) / 4 + np.eye(9)).astype(dtype)
     for tile in TILES:
         A = wl.from_array(a, tile=tile)
-        for n in (0, 1, 2, 3, 5, 8, np.int64(11), -1, -2, -3):
+        # all powers in the first tiling, in the others those that are several products
+        for n in (0, 1, 2, 3, 5, 8, np.int64(11), -1, -2, -3) if tile == TILES[0] else (5, -2):
             expected = np.linalg.matrix_power(a.astype("complex128"), n)
             found = linalg.matrix_power(A, n)  # type: ignore[arg-type]
             assert found.dtype == dtype

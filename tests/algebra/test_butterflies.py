@@ -19,7 +19,7 @@ from wrenla.planning.cost_model import ExecutorModel
 from wrenla.procedures.choice import butterflies_win
 
 from . import gallery
-from .gallery import DTYPES, GENERAL, SOLVE_GATE, Array
+from .gallery import DTYPES, GENERAL, ONE_REAL_ONE_COMPLEX, SOLVE_GATE, Array
 
 N, TILE = 70, 16
 
@@ -49,6 +49,7 @@ def saddle_point(n: int, dtype: str) -> Array:
     return a
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", GENERAL)
 def test_general_matrix_is_solved(name: str, dtype: str) -> None:
@@ -70,6 +71,7 @@ HERMITIAN: dict[str, Callable[[int, str], Array]] = {
 }
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", HERMITIAN)
 def test_indefinite_matrix_is_solved_from_its_lower_triangle(name: str, dtype: str) -> None:
@@ -98,7 +100,7 @@ def test_complex_symmetric_matrix_is_not_taken_for_a_hermitian_one(dtype: str) -
     dtype=st.sampled_from(DTYPES),
     kind=st.sampled_from(["gen", "her", "sym"]),
 )
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 def test_any_shape_in_any_tiles(n: int, tile: int, columns: int, dtype: str, kind: str) -> None:
     a = gallery.normal((n, n), dtype, 2) if kind == "gen" else indefinite(n, dtype, kind)
     solved(a, gallery.normal((n, columns), dtype, 3), tile, assume_a=kind, method="rbt")
@@ -144,6 +146,7 @@ def same_rows(n: int, kind: str, seed: int) -> Array:
     return a
 
 
+@pytest.mark.every_day(2)
 @pytest.mark.parametrize("kind", ["gen", "her"])
 @pytest.mark.parametrize(
     ("options", "n", "tile"),
@@ -244,7 +247,8 @@ def test_bits_do_not_depend_on_how_sums_are_cut() -> None:
 # factor objects
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.every_day(2)
+@pytest.mark.parametrize("dtype", ONE_REAL_ONE_COMPLEX)
 @pytest.mark.parametrize("hermitian", [True, False])
 def test_factor_solves_and_has_a_determinant(dtype: str, hermitian: bool) -> None:
     a = indefinite(N, dtype, "her" if hermitian else "sym", 3)

@@ -72,6 +72,7 @@ def test_hilbert_at_the_edge(n: int, tile: int) -> None:
         check_factor(a, L)
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("schedule", ["waves", "dataflow"])
 def test_cholesky_upper_is_transposed_lower(dtype: str, schedule: str) -> None:

@@ -161,6 +161,7 @@ def test_structure_of_complex_matrices() -> None:
         assert np.allclose(x.compute(), expected, rtol=1e-12)
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("axis", [None, 0, 1, -1])
 @pytest.mark.parametrize("keepdims", [False, True])
 def test_reductions(axis: Any, keepdims: bool) -> None:

@@ -103,6 +103,7 @@ def check(a: Array, x: Array, b: Array) -> None:
     assert len(a) < ALARM_FROM or error <= ALARM, "within the gate, but far from what is usual"
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", BY_CHOLESKY)
@@ -113,6 +114,7 @@ def test_positive_definite_matrix_is_solved(name: str, dtype: str) -> None:
         check(a, wl.from_array(a, tile=tile).solve(b, "pos").compute(schedule=schedule), b)
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", BY_LU)

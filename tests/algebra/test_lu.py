@@ -58,6 +58,7 @@ def test_lu_factor_of_any_shape_and_tiling(m: int, n: int, rows: int, cols: int,
     assert np.array_equal(piv, scipy.linalg.lu_factor(a)[1])
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
 @pytest.mark.parametrize("dtype", ONE_REAL_ONE_COMPLEX)
 @pytest.mark.parametrize("name", gallery.GENERAL)
@@ -103,6 +104,7 @@ def test_solve_of_indefinite_matrix_reads_its_lower_triangle(word: str, dtype: s
                 wl.from_array(half, tile=tile).solve(b, word).compute()
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtype", ONE_REAL_ONE_COMPLEX)
 @pytest.mark.parametrize("trans", ["N", "T", "C", 0, 1, 2])
 def test_factor_solves_with_transposes(trans: str | int, dtype: str) -> None:
@@ -116,6 +118,7 @@ def test_factor_solves_with_transposes(trans: str | int, dtype: str) -> None:
         assert gallery.solve_error(op, x, b) <= SOLVE_GATE
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtype", ONE_REAL_ONE_COMPLEX)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_lu_unpacks_as_scipys(shape: tuple[int, int, int], dtype: str) -> None:
@@ -302,6 +305,7 @@ def exact_rcond(a: Array) -> float:
     return 1 / (gallery.norm1(a) * gallery.norm1(inverse))
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
 @pytest.mark.parametrize("dtype", ONE_REAL_ONE_COMPLEX)
 @pytest.mark.parametrize("name", gallery.GENERAL)

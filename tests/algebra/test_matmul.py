@@ -27,6 +27,7 @@ def check_product(c: Array, a: Array, b: Array) -> None:
     assert error <= ALARM
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtypes", list(product(DTYPES, DTYPES)), ids="-".join)
 def test_matmul(dtypes: tuple[str, str]) -> None:
     for number, (m, k, n) in enumerate(SHAPES if dtypes[0] == dtypes[1] else SHAPES[3::2]):
@@ -93,6 +94,7 @@ def test_matmul_of_structured_matrices_agrees_with_numpy(structures: tuple[Any, 
         check_product((A.T @ B.H).compute(), a.T, b.conj().T)
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 1), (21, 13), (8, 33), (40, 5), (5, 0), (0, 5)])
 def test_gram(shape: tuple[int, int], dtype: str) -> None:

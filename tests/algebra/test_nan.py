@@ -102,6 +102,7 @@ def outcome(x: wl.BigMatrix) -> object:
         return np.nan
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("place", [(0, 0), (6, 2), (12, 12), (9, 9)])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_nan_in_matrix_reaches_its_factor(dtype: str, place: tuple[int, int]) -> None:

@@ -15,6 +15,7 @@ from . import gallery
 from .gallery import DTYPES
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize(("one", "other"), list(itertools.product(DTYPES, DTYPES)))
 def test_products_of_vectors_agree_with_numpy(one: str, other: str) -> None:
     for m, n in ((1, 1), (13, 5), (5, 13), (7, 7), (0, 4), (4, 0), (0, 0)):

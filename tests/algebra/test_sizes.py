@@ -31,6 +31,7 @@ def of_order(n: int, tile: int, structure: Structure) -> Node:
     return leaf(spec, structure)
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("dtype", gallery.DTYPES)
 @pytest.mark.parametrize(("shape", "tile"), TILINGS)
 def test_sizes_are_norms(shape: tuple[int, int], tile: int, dtype: str) -> None:

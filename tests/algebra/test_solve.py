@@ -68,6 +68,7 @@ def triangle(n: int, dtype: str, lower: bool) -> Array:
     return np.asarray(np.tril(a) if lower else np.triu(a), dtype)
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("trans", ["N", "T", "C"])
 @pytest.mark.parametrize("lower", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -42,6 +42,7 @@ def test_broadcast_argument_arrives_as_value(executor: wl.LocalExecutor, chunksi
     assert executor.map_reduce(lambda r: len(r), [ref, ref], sum).result() == 200_000
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize(
     "value",
     [

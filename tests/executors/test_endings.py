@@ -38,6 +38,7 @@ OURS = [
 """What has a meaning of its own, unless it was the function that has raised it."""
 
 
+@pytest.mark.every_day(10)
 @pytest.mark.parametrize("idempotent", [False, True])
 @pytest.mark.parametrize("retries", [0, 1, 2, 3, 7])
 class TestTable:

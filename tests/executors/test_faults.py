@@ -42,14 +42,21 @@ LIKE_OTHERS: dict[str, Way] = {
     "lets print 10 MB": by_submit,
     "prints 40 MB": by_submit,
 }
-"""How those rows of processes are called that take long and end like one that is called in all ways."""
+"""How those rows of processes are called that take long and end like one that is called in all ways.
+
+They run with the slow tests.
+"""
 
 
 def test_rows_like_others_are_rows() -> None:
     assert LIKE_OTHERS.keys() < {row.name for row in PROCESS_ROWS}
 
 
-@pytest.mark.parametrize("row", PROCESS_ROWS, ids=str)
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, marks=[pytest.mark.slow] if row.name in LIKE_OTHERS else []) for row in PROCESS_ROWS],
+    ids=str,
+)
 def test_process(row: Row, tmp_path: Path, stored: Stored) -> None:
     check(row, "process", tmp_path, stored)
 

@@ -44,6 +44,7 @@ def in_a_fork(function: Callable[[], object]) -> str:
         os.close(reader)
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("locked", [False, True])
 @pytest.mark.parametrize(
     "ask",

@@ -228,7 +228,10 @@ def interrupted(process: subprocess.Popen[str], folder: Path) -> str:
     return output + errors
 
 
-_MUCH_ALIKE = ("with map, at its end", "with result", "with something else", "view", "loop", "loop, default")
+_MUCH_ALIKE = (
+    *("with map, at its end", "with result", "with wait", "with something else"),
+    *("view", "loop", "loop, default", "loop, as they end"),
+)
 """What waits where another one does; each takes two seconds."""
 
 
@@ -280,6 +283,7 @@ except KeyboardInterrupt:
     shutil.rmtree(tmp_path / "store")  # with what it has finished
 
 
+@pytest.mark.every_day(2)
 @pytest.mark.parametrize("kind", ["process", "thread"])
 @pytest.mark.parametrize(
     "what", ["for _ in executor.map(fn, range(6)): pass", "list(executor.map(fn, range(6)))"]

@@ -215,6 +215,7 @@ SURVIVED: dict[str, list[Fault]] = {
 }
 
 
+@pytest.mark.every_day(8)
 @pytest.mark.parametrize("name", SURVIVED)
 def test_reading_survives(name: str, parts_store: S3Store, faults: Faults, slept: list[float]) -> None:
     faults.add("GetObject", *SURVIVED[name])

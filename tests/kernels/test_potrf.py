@@ -39,6 +39,7 @@ def backward_error(a, factor):
     return error / (len(a) * np.linalg.norm(a_scaled, 1) * np.finfo(a.dtype).eps / 2)
 
 
+@pytest.mark.every_day(48)
 @pytest.mark.parametrize("kind", ["easy", "hard", "huge", "tiny", "small"])
 @pytest.mark.parametrize("n", [1, 2, 255, 256, 257, 600])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -60,6 +60,7 @@ def check(side, uplo, op, unit, n, other, dtype, seed):
     assert (frame[outside] == 7).all()
 
 
+@pytest.mark.every_day(64)
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("side", "uplo", "op", "unit"), CASES)
@@ -101,6 +102,7 @@ def test_a_zero_on_the_diagonal_gives_no_finite_answer():
     assert not np.isfinite(b[80, 0])
 
 
+@pytest.mark.every_day(64)
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("side", "uplo", "op"), list(itertools.product("LR", "LU", "NTCR")))

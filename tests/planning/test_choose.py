@@ -68,6 +68,7 @@ def test_more_workers_never_get_fewer_tasks() -> None:
     assert counts[0] < counts[-1]
 
 
+@pytest.mark.every_day(9)
 @pytest.mark.parametrize("longest", [30.0, 60.0, 300.0])
 @pytest.mark.parametrize("workers", [2, 100, 300])
 @pytest.mark.parametrize("make", [cholesky, gram, lambda A: matmul(A, A)], ids=["cholesky", "gram", "matmul"])

@@ -72,6 +72,7 @@ def unfinished(url: str) -> set[str]:
     return {match[1] for match in found if match}
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize(
     "cuts",
     [(a, CUTS[(k + d) % 4]) for k, a in enumerate(CUTS) for d in (0, 1, 3)],

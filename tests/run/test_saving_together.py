@@ -51,6 +51,7 @@ def saving_slowly(matrix: wl.BigMatrix, url: str, **how: Any) -> Iterator[Any]:
             go.set()
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_second_save_while_first_lives_is_refused(
     url: str, executor: wl.LocalExecutor, overwrite: bool
@@ -69,6 +70,7 @@ def test_second_save_while_first_lives_is_refused(
     assert values(url, executor) == [1.0]
 
 
+@pytest.mark.every_day(4)
 @pytest.mark.parametrize("same", [False, True])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_save_taken_over_is_save_conflict_and_mixes_no_tiles(

@@ -36,15 +36,14 @@ def locally(matrix: wl.BigMatrix) -> np.ndarray:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda A, B: A @ B,
-        lambda A, B: (A @ A.T).shift(500.0).cholesky(),
-        lambda A, B: (A @ A.T).shift(500.0).solve(B[:, 3]),
-        lambda A, B: A.solve(B[:, 3], "gen", check=False),
-        lambda A, B: A.solve(B[:, 3], "gen", check=False, method="rbt"),
-        lambda A, B: wl.linalg.ldl_factor(A + A.T).det(),
-        lambda A, B: (np.exp(A.T) / 3 + 2 * B).max(axis=0),
-        lambda A, B: A.sum(),
-        lambda A, B: A[3:200, ::2],
+        # all of one run: each run has its own wait for the function
+        lambda A, B: [A @ B, (np.exp(A.T) / 3 + 2 * B).max(axis=0), A.sum(), A[3:200, ::2]],
+        # whose kernels are those of the next one, too
+        pytest.param(lambda A, B: [(A @ A.T).shift(500.0).cholesky()], marks=pytest.mark.slow),
+        lambda A, B: [(A @ A.T).shift(500.0).solve(B[:, 3])],
+        lambda A, B: [A.solve(B[:, 3], "gen", check=False)],
+        lambda A, B: [A.solve(B[:, 3], "gen", check=False, method="rbt")],
+        lambda A, B: [wl.linalg.ldl_factor(A + A.T).det()],
     ],
 )
 def test_the_same_bits_as_here(
@@ -53,13 +52,21 @@ def test_the_same_bits_as_here(
     rng = np.random.default_rng(0)
     A = wl.from_array(rng.standard_normal((250, 250)), 100)
     B = wl.random((250, 250), tile=100, seed=2)
-    matrix = make(A, B)  # type: ignore[operator]
-    there = matrix.compute(executor)
-    in_waves = matrix.compute(executor, schedule="waves") if matrix.ndim == 1 else there
+    matrices = make(A, B)  # type: ignore[operator]
+    there = wl.compute(*matrices, executor=executor)
     monkeypatch.setenv("WRENLA_STORE", str(tmp_path))
-    here = locally(matrix)
-    assert np.asarray(there).tobytes() == here.tobytes()
-    assert np.asarray(in_waves).tobytes() == here.tobytes()
+    for matrix, found in zip(matrices, there, strict=True):
+        assert np.asarray(found).tobytes() == locally(matrix).tobytes()
+
+
+def test_waves_have_the_same_bits(
+    executor: wl.LambdaExecutor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    A = wl.random((250, 250), tile=100, seed=2)
+    x = (A @ A.T).shift(500.0).solve(A[:, 3])
+    there = x.compute(executor, schedule="waves")
+    monkeypatch.setenv("WRENLA_STORE", str(tmp_path))
+    assert there.tobytes() == locally(x).tobytes()
 
 
 def test_stored_matrices(executor: wl.LambdaExecutor, nothing_left: str) -> None:
@@ -153,7 +160,8 @@ print("saved", flush=True)
 """
 
 
-@pytest.mark.parametrize("what", ["cholesky", pytest.param("lu", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["cholesky", "lu"])
 def test_a_driver_that_is_killed_is_resumed(
     what: str, aws: LambdaEmulator, executor: wl.LambdaExecutor, nothing_left: str, tmp_path: Path
 ) -> None:
