@@ -340,7 +340,8 @@ def _save(
 def model_of(executor: Executor, in_store: bool = False) -> ExecutorModel:
     """Return the model that plans are made for: where a store is chosen, all temporaries go there."""
     in_store = in_store or store_is_chosen(executor.own_store)
-    return replace(executor.model, tile_bytes=0) if in_store else executor.model
+    model = executor.measured()
+    return replace(model, tile_bytes=0) if in_store else model
 
 
 def _check_same(nodes: Sequence[Node]) -> None:

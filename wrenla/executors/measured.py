@@ -1,0 +1,159 @@
+"""Measured rates of this machine, kept in the cache folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import platform
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+
+from wrenla.config import cache_folder
+from wrenla_handler.errors import StoreError, ThreadLimitError
+from wrenla_handler.machine import processors
+from wrenla_handler.measure import measure
+from wrenla_handler.rates import Rates
+from wrenla_handler.stores.base import RUNS
+from wrenla_handler.stores.urls import join
+from wrenla_kernels import scipy_blas_info
+
+__all__ = ["measured_rates"]
+
+logger = logging.getLogger("wrenla.executors")
+
+_FORMAT = 1
+"""Of the file, and of what is measured: higher when a rate gets another meaning."""
+
+_FAR = 75e6
+"""Bytes a second to and from a store that is not on this machine: it is not asked for a plan."""
+
+Measure = Callable[[str, int, int], Rates]
+
+_known: dict[str, Rates] = {}
+_measuring = threading.Lock()
+
+
+def _forked() -> None:
+    global _measuring
+    _measuring = threading.Lock()  # another thread may have held it
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def measured_rates(store: str, workers: int, threads: int, measure: Measure = measure) -> Rates | None:
+    """Return the rates of a worker: of this process, from a file in the cache folder, or as measured now.
+
+    Parameters
+    ----------
+    store : str
+        URL of the store for temporaries.
+    workers : int
+        How many of them there are.
+    threads : int
+        Threads of BLAS for each of them.
+    measure : callable
+        As `wrenla_handler.measure.measure`.
+
+    Returns
+    -------
+    Rates or None
+        None if the system starts no threads to measure with.
+    """
+    side_by_side = min(workers, max(1, processors() // threads))
+    key = {**_software(), "processors": processors(), "threads": threads, "workers": side_by_side}
+    key["store"] = _device(store)
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    with _measuring:
+        if name not in _known:
+            file = Path(cache_folder()) / f"rates-{name}.json"
+            found = _read(file, key)
+            if found is None:
+                try:
+                    found = _measured(store, side_by_side, threads, measure)
+                except ThreadLimitError as error:
+                    logger.warning("this machine was not measured: %s", error)
+                    return None
+                _write(file, key, found)
+            _known[name] = found
+        found = _known[name]
+    # more workers than processors take turns
+    return found.shared(workers / side_by_side)
+
+
+def _measured(store: str, workers: int, threads: int, measure: Measure) -> Rates:
+    if store.startswith("s3://"):
+        return measure("memory://measured", workers, threads).at_store(_FAR, _FAR)
+    try:
+        return measure(join(store, RUNS), workers, threads)
+    except StoreError as error:  # who runs something there is told; a plan need not write anything
+        logger.debug("the store was not measured: %s", error)
+        return measure("memory://measured", workers, threads)
+
+
+@cache
+def _software() -> dict[str, Any]:
+    """Return what rates depend on, as far as it stays the same in a process."""
+    blas = scipy_blas_info()
+    return {
+        "format": _FORMAT,
+        "processor": _processor(),
+        "blas": [blas.internal_api, blas.version, blas.architecture, os.path.basename(blas.filepath)],
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError, StopIteration):
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    return platform.processor() or platform.machine()
+
+
+def _device(store: str) -> int | str:
+    """Return the device that a folder is on, or will be; of another store its kind."""
+    scheme, separator, rest = store.partition("://")
+    if separator and scheme != "file":
+        return scheme
+    folder = Path(rest if separator else store).expanduser().absolute()
+    for place in (folder, *folder.parents):
+        with contextlib.suppress(OSError):
+            return place.stat().st_dev
+    return ""
+
+
+def _read(file: Path, key: Mapping[str, Any]) -> Rates | None:
+    """Return what was measured with the same key; None if nothing was, or the file is damaged."""
+    try:
+        found = json.loads(file.read_bytes())
+        return Rates.from_plain(found["rates"]) if found["key"] == key else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        logger.debug("%s does not count: %r", file, error)
+        return None
+
+
+def _write(file: Path, key: Mapping[str, Any], rates: Rates) -> None:
+    """Keep what was measured. Where that is not possible, the next process measures again."""
+    temporary = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(json.dumps({"key": key, "rates": rates.plain()}, indent=1) + "\n")
+            temporary.replace(file)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        logger.debug("what was measured is not kept: %s", error)
