@@ -16,7 +16,19 @@ from typing import Any, TypeAlias
 import click
 from threadpoolctl import threadpool_info
 
-from benchmarks import accuracy, against, aws, dask_cluster, imports, kernels, long_sum, lu, operator, solve
+from benchmarks import (
+    accuracy,
+    against,
+    aws,
+    dask_cluster,
+    imports,
+    kernels,
+    long_sum,
+    lu,
+    model,
+    operator,
+    solve,
+)
 from benchmarks import map as calls
 from benchmarks.accuracy import Accuracy
 from benchmarks.contest import compete, ratio, show_profile
@@ -188,6 +200,7 @@ BENCHMARKS: dict[str, Callable[[int], Sequence[Row]]] = {
     "long_sum": long_sum.figures,
     "lu": lu.figures,
     "kernels": kernels.figures,
+    "model": model.figures,
     "map": calls.figures,
     "dask_cluster": dask_cluster.figures,
     "aws": aws.figures,
@@ -198,7 +211,7 @@ BENCHMARKS: dict[str, Callable[[int], Sequence[Row]]] = {
 
 def machine() -> dict[str, Any]:
     """Describe what the figures were measured on."""
-    model = next(
+    processor = next(
         (
             line.split(":")[1].strip()
             for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -207,7 +220,7 @@ def machine() -> dict[str, Any]:
         "?",
     )
     return {
-        "processor": model,
+        "processor": processor,
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, 1),
         "system": platform.platform(),

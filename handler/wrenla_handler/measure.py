@@ -1,4 +1,4 @@
-"""Measurement of a worker: its kernels on small and large tiles, its memory and its store, for about a second.
+"""Measurement of a worker, for about a second: kernels on small and large tiles, memory, store.
 
 Kernels are timed by the processor time of their thread, which others on the machine hardly change, and with
 as many threads side by side as there are workers: they share memory and the processor's clock.
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import wrenla_kernels as kernels
-from wrenla_handler.rates import CURVES, DTYPES, Rates, fitted
+from wrenla_handler.rates import CURVES, DTYPES, PASSES, Rates, fitted
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.urls import open_store
 from wrenla_handler.threads import Threads
@@ -98,13 +98,10 @@ def measure(url: str, workers: int = 1, threads: int = 1) -> Rates:
             for name in CURVES
         ),
         dtypes=tuple(middle[dtype] / middle["float64"] for dtype in DTYPES),
-        **{name: middle[name] for name in _BYTES},
+        **{name: middle[name] for name in PASSES},
         task=middle["task"],
         start=_START * middle["task"],
     )
-
-
-_BYTES = ("copied", "fresh", "exchanged", "looked", "called", "read", "written")
 
 
 def _of_one(url: str, columns: int, timer: _Timer, together: threading.Barrier) -> dict[str, float]:

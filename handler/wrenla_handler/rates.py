@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-__all__ = ["CURVES", "DTYPES", "Curve", "Rates", "fitted"]
+__all__ = ["CURVES", "DTYPES", "PASSES", "Curve", "Rates", "fitted"]
 
 CURVES = ("gemm", "trsm_left", "trsm_right", "potrf", "getrf", "inverse")
 """Kernels that are measured for themselves. What others do is counted as one of these, or by its bytes."""
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
 
-_PASSES = ("copied", "fresh", "exchanged", "looked", "called", "read", "written")
+PASSES = ("copied", "fresh", "exchanged", "looked", "called", "read", "written")
+"""What is measured by its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Rates:
         if times == 1:
             return self
         curves = tuple(replace(curve, flops=curve.flops / times) for curve in self.kernels)
-        slower = {name: getattr(self, name) / times for name in _PASSES}
+        slower = {name: getattr(self, name) / times for name in PASSES}
         return replace(self, kernels=curves, task=self.task * times, **slower)
 
     def plain(self) -> dict[str, Any]:

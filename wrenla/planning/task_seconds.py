@@ -27,7 +27,6 @@ _CHEAP = frozenset(
         *("negative", "positive", "absolute", "conjugate", "square", "sqrt"),
     }
 )
-
 """Functions of entries that take no longer than memory does. Others count as `exp` with some of these."""
 
 
@@ -186,7 +185,9 @@ class _Costs:
                 made += nbytes / (rates.copied if cheap else rates.called)
         else:
             array = self._arrays[read.tile.array]
-            made = 0.0 if array.stored else nbytes / (rates.called if array.called else rates.fresh)
+            # what is no stored tile is made in memory of its own
+            made = 0.0 if array.stored else nbytes / rates.fresh
+            made += nbytes / rates.called if array.called else 0.0
         return made if read.plain and read.op == "N" else made + nbytes / rates.copied
 
     def _shape(self, read: Read) -> Pair:
