@@ -1,7 +1,8 @@
 """Expected seconds of plans beside measured ones, on threads of this machine.
 
-Works run in this process in turn, round after round, and begin with memory that is there. The rates are
-measured anew, as by whoever uses a machine for the first time.
+Works run in this process in turn, round after round. The rates are measured anew, as by whoever uses a
+machine for the first time, and nobody asks for memory before: a virtual machine's host has taken back most of
+what was used seconds ago, in the measurement as in the runs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.contestants import factor_residual, kms, product_residual, scratch, warm_memory
+from benchmarks.contestants import factor_residual, kms, product_residual, scratch
 from benchmarks.figure import Figure
 from benchmarks.long_sum import COLUMNS, ROWS, TILE, block
 from benchmarks.long_sum import _residual as _sum_residual
@@ -58,7 +59,6 @@ def figures(rounds: int) -> list[Figure]:
     import wrenla as wl
 
     found: dict[str, Measured] = defaultdict(Measured)
-    warm_memory()
     with scratch() as folder, wl.LocalExecutor() as executor:
         print(executor.measured())
         works = {**_cholesky(executor, folder), **_others(executor, folder), **_solves(executor)}
@@ -87,7 +87,6 @@ def _round(measured: Measured, make: Callable[[], Run], check: bool) -> None:
             report = event.report
             spent[event.kernel] += report.read_seconds + report.compute_seconds + report.write_seconds
 
-    warm_memory()
     begun, before = time.perf_counter(), time.process_time()
     result = go(listen)
     measured.seconds.append(time.perf_counter() - begun)

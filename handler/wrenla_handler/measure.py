@@ -6,6 +6,7 @@ as many threads side by side as there are workers: they share memory and the pro
 
 from __future__ import annotations
 
+import logging
 import statistics
 import threading
 import time
@@ -17,9 +18,10 @@ from typing import Any
 import numpy as np
 
 import wrenla_kernels as kernels
+from wrenla_handler.errors import StoreError
 from wrenla_handler.rates import CURVES, DTYPES, PASSES, Rates, fitted
-from wrenla_handler.stores.base import Store
-from wrenla_handler.stores.urls import open_store
+from wrenla_handler.stores.base import RUNS, Store
+from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.arrays import FormulaArray, StoredArray, TileRef
 from wrenla_handler.tiles.buffers import empty_tile
@@ -30,7 +32,9 @@ from wrenla_handler.tiles.task import Read, Task
 from wrenla_handler.tiles.worker import Worker
 from wrenla_kernels import blas_threads
 
-__all__ = ["measure"]
+__all__ = ["measure", "measure_at"]
+
+logger = logging.getLogger("wrenla.worker")
 
 _SMALL, _LARGE, _MIDDLE = 160, 800, 448
 """Edges of the tiles of kernels; the last is that on which dtypes are compared."""
@@ -44,8 +48,8 @@ _PIECE = 32
 _COLUMNS = 128
 """At least, and those of tiles that are written and read: 4 MiB."""
 
-_NEW = 12
-"""Tiles of memory, and of the store, that are used for the first time."""
+_NEW = 32
+"""Tiles of memory, and of the store, that are used for the first time: of all workers together."""
 
 _SECONDS = 0.012
 """Of each number; a kernel that lasts longer is timed twice."""
@@ -53,8 +57,14 @@ _SECONDS = 0.012
 _TASKS = 24
 """Tasks of one number, whose time is what a task takes beside its work."""
 
-_START = 30
-"""Tasks that take as long as the beginning and the end of a run. Measured: 10 ms, of tasks of 0.3 ms."""
+_AROUND, _START = 3, 30
+"""How many times as long as its worker a task keeps the processors busy, with the loop of the run; and tasks
+that take as long as the beginning and the end of a run. Measured: 0.3 ms and 10 ms, of tasks of 0.1 ms."""
+
+_FAR = 75e6
+"""Bytes a second to and from a store that is not on this machine: none is asked because of a plan."""
+
+_HERE = "memory://measured"
 
 _PATIENCE = 60.0
 """Seconds after which threads that measure side by side do not wait for each other any more."""
@@ -62,7 +72,26 @@ _PATIENCE = 60.0
 _Timer = Callable[[], float]
 
 
-def measure(url: str, workers: int = 1, threads: int = 1) -> Rates:
+def measure_at(store: str, workers: int, threads: int) -> Rates:
+    """Measure a worker, and the store for its temporaries if that is on this machine and can be written to.
+
+    Parameters
+    ----------
+    store : str
+        Its URL.
+    workers, threads
+        As `measure` takes them.
+    """
+    if store.startswith("s3://"):
+        return measure(_HERE, workers, threads).at_store(_FAR, _FAR)
+    try:
+        return measure(join(store, RUNS), workers, threads)
+    except StoreError as error:  # who runs something there is told; a plan need not write anything
+        logger.debug("the store was not measured: %s", error)
+        return measure(_HERE, workers, threads)
+
+
+def measure(url: str, workers: int = 1, threads: int = 1, *, by_clock: bool = False) -> Rates:
     """Measure one of several workers of this process while all of them work.
 
     Parameters
@@ -73,6 +102,8 @@ def measure(url: str, workers: int = 1, threads: int = 1) -> Rates:
         Threads that work side by side.
     threads : int
         Threads of BLAS for each of them.
+    by_clock : bool
+        Not by processor time: where a quota stops whoever has used a part of a processor.
 
     Raises
     ------
@@ -85,11 +116,11 @@ def measure(url: str, workers: int = 1, threads: int = 1) -> Rates:
     True
     """
     # processor time is that of one thread: it does not see what others of BLAS do
-    timer = time.thread_time if threads == 1 else time.perf_counter
+    timer = time.perf_counter if by_clock or threads > 1 else time.thread_time
     together = threading.Barrier(workers)
-    columns = max(_COLUMNS, _ENTRIES // _ROWS // workers)
+    columns, new = max(_COLUMNS, _ENTRIES // _ROWS // workers), max(4, _NEW // workers)
     with blas_threads(threads), Threads(workers, "wrenla-measure") as pool:
-        futures = [pool.submit(_of_one, url, columns, timer, together) for _ in range(workers)]
+        futures = [pool.submit(_of_one, url, columns, new, timer, together) for _ in range(workers)]
         found = [future.result() for future in futures]
     middle = {name: statistics.median(each[name] for each in found) for name in found[0]}
     return Rates(
@@ -104,11 +135,15 @@ def measure(url: str, workers: int = 1, threads: int = 1) -> Rates:
     )
 
 
-def _of_one(url: str, columns: int, timer: _Timer, together: threading.Barrier) -> dict[str, float]:
+def _of_one(url: str, columns: int, new: int, timer: _Timer, together: threading.Barrier) -> dict[str, float]:
     """Return what one worker does in a second, by name."""
     found: dict[str, float] = {}
     rng = np.random.default_rng(0)
     together.wait(_PATIENCE)
+    # first, before what others leave behind is used again
+    found["fresh"] = _fresh(new, timer)
+    with closing(open_store(url)) as store:
+        found |= _store(store, new, rng)
     for edge in (_SMALL, _LARGE):
         for name, (prepare, work, flops) in _kernels(rng, edge, "float64").items():
             found[f"{name} {edge}"] = flops / _seconds(prepare, work, timer)
@@ -117,10 +152,7 @@ def _of_one(url: str, columns: int, timer: _Timer, together: threading.Barrier) 
         found[dtype] = flops / _seconds(prepare, work, timer)
     for name, (work, nbytes) in _passes(rng, columns).items():
         found[name] = nbytes / _seconds(_nothing, work, timer)
-    found["fresh"] = _fresh(timer)
-    with closing(open_store(url)) as store:
-        found |= _store(store, rng)
-    found["task"] += _task()
+    found["task"] = _AROUND * (found["task"] + _task())
     return found
 
 
@@ -156,6 +188,7 @@ def _kernels(rng: np.random.Generator, n: int, dtype: str) -> dict[str, _Kernel]
     each = 4 if np.dtype(dtype).kind == "c" else 1
     return {
         "gemm": (_nothing, lambda: kernels.gemm(1, a, "N", b, "N", work), each * 2 * n**3),
+        "herk": (_nothing, lambda: kernels.herk(1, a, "N", work), each * n**2 * (n + 1)),
         "trsm_left": (of(a), lambda: kernels.trsm("L", triangle, work, uplo="L", op="N"), each * n**3),
         "trsm_right": (of(a), lambda: kernels.trsm("R", triangle, work, uplo="L", op="C"), each * n**3),
         "potrf": (of(definite), lambda: kernels.potrf(work), each * n**3 / 3),
@@ -183,17 +216,19 @@ def _passes(rng: np.random.Generator, n: int) -> dict[str, tuple[Callable[[], ob
     }
 
 
-def _fresh(timer: _Timer) -> float:
+def _fresh(new: int, timer: _Timer) -> float:
     """Return the bytes a second of memory that is used for the first time.
 
     A virtual machine's host takes back what its guest does not use: each tile is another one, as in a run.
     """
     tile = np.ones((_ROWS, _COLUMNS), order="F")
-    begun, kept = timer(), []
-    for _ in range(_NEW):
+    kept, spent = [], []
+    for _ in range(new):
+        begun = timer()
         kept.append(empty_tile(*tile.shape, tile.dtype))
         np.copyto(kept[-1], tile)
-    return _NEW * tile.nbytes / max(timer() - begun, 1e-9)
+        spent.append(max(timer() - begun, 1e-9))
+    return tile.nbytes / statistics.median(spent)
 
 
 def _matrix(rng: np.random.Generator, m: int, n: int, dtype: str) -> Tile:
@@ -204,43 +239,38 @@ def _matrix(rng: np.random.Generator, m: int, n: int, dtype: str) -> Tile:
     return a
 
 
-def _store(store: Store, rng: np.random.Generator) -> dict[str, float]:
+def _store(store: Store, new: int, rng: np.random.Generator) -> dict[str, float]:
     """Return the bytes a second to and from a store, and the seconds in which it takes very few.
 
     By the clock: who waits for a disk does not work. The objects are named as those of the doctor's probe,
     so that `wrenla clean` knows one that a killed process has left.
     """
     tile = _matrix(rng, _ROWS, _COLUMNS, "float64")
-    data, keys = as_bytes(tile), [f"doctor-{uuid.uuid4().hex}" for _ in range(2 * _NEW)]
-    large, small = iter(keys[:_NEW]), iter(keys[_NEW:])
-
-    def write() -> None:  # other pages of memory each time, if the store has any
-        for _ in range(_NEW // 3):
-            store.put(next(large), data, create=True)
+    data, keys = as_bytes(tile), [f"doctor-{uuid.uuid4().hex}" for _ in range(2 * new)]
+    large, small = iter(keys[:new]), iter(keys[new:])
 
     def read() -> None:
         np.frombuffer(store.get(keys[0]), np.uint8)[:: 1 << 12].max()
 
     try:
-        written = _best(write, 3)
         return {
-            "written": _NEW // 3 * tile.nbytes / written,
-            "read": tile.nbytes / _best(read, 3),
-            "task": _best(lambda: store.put(next(small), data[:8], create=True), _NEW),
+            "written": tile.nbytes / _median(lambda: store.put(next(large), data, create=True), new),
+            "read": tile.nbytes / _median(read, new),
+            "task": _median(lambda: store.put(next(small), data[:8], create=True), new),
         }
     finally:
         for key in keys:
             store.delete(key)
 
 
-def _best(work: Callable[[], object], times: int) -> float:
-    """Return the seconds of the fastest of some repetitions, by the clock."""
+def _median(work: Callable[[], object], times: int) -> float:
+    """Return the median seconds of some repetitions, by the clock."""
     spent = []
     for _ in range(times):
         begun = time.perf_counter()
         work()
         spent.append(max(time.perf_counter() - begun, 1e-9))
-    return min(spent)
+    return statistics.median(spent)
 
 
 def _task() -> float:

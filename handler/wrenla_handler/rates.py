@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["CURVES", "DTYPES", "PASSES", "Curve", "Rates", "fitted"]
 
-CURVES = ("gemm", "trsm_left", "trsm_right", "potrf", "getrf", "inverse")
+CURVES = ("gemm", "herk", "trsm_left", "trsm_right", "potrf", "getrf", "inverse")
 """Kernels that are measured for themselves. What others do is counted as one of these, or by its bytes."""
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
@@ -131,7 +131,7 @@ class Rates:
 
         Examples
         --------
-        >>> rates = Rates((Curve(1e9, 9.0),) * 6, (2.0, 1.0, 2.0, 1.0), *[1e9] * 7, 1e-4, 0.1)
+        >>> rates = Rates((Curve(1e9, 9.0),) * 7, (2.0, 1.0, 2.0, 1.0), *[1e9] * 7, 1e-4, 0.1)
         >>> Rates.from_plain(rates.plain()) == rates
         True
         """

@@ -19,12 +19,10 @@ import numpy as np
 import scipy
 
 from wrenla.config import cache_folder
-from wrenla_handler.errors import StoreError, ThreadLimitError
+from wrenla_handler.errors import ThreadLimitError
 from wrenla_handler.machine import processors
-from wrenla_handler.measure import measure
+from wrenla_handler.measure import measure_at
 from wrenla_handler.rates import Rates
-from wrenla_handler.stores.base import RUNS
-from wrenla_handler.stores.urls import join
 from wrenla_kernels import scipy_blas_info
 
 __all__ = ["measured_rates"]
@@ -33,9 +31,6 @@ logger = logging.getLogger("wrenla.executors")
 
 _FORMAT = 1
 """Of the file, and of what is measured: higher when a rate gets another meaning."""
-
-_FAR = 75e6
-"""Bytes a second to and from a store that is not on this machine: it is not asked for a plan."""
 
 Measure = Callable[[str, int, int], Rates]
 
@@ -51,7 +46,7 @@ def _forked() -> None:
 os.register_at_fork(after_in_child=_forked)
 
 
-def measured_rates(store: str, workers: int, threads: int, measure: Measure = measure) -> Rates | None:
+def measured_rates(store: str, workers: int, threads: int, measure: Measure = measure_at) -> Rates | None:
     """Return the rates of a worker: of this process, from a file in the cache folder, or as measured now.
 
     Parameters
@@ -63,7 +58,7 @@ def measured_rates(store: str, workers: int, threads: int, measure: Measure = me
     threads : int
         Threads of BLAS for each of them.
     measure : callable
-        As `wrenla_handler.measure.measure`.
+        As `wrenla_handler.measure.measure_at`.
 
     Returns
     -------
@@ -80,7 +75,7 @@ def measured_rates(store: str, workers: int, threads: int, measure: Measure = me
             found = _read(file, key)
             if found is None:
                 try:
-                    found = _measured(store, side_by_side, threads, measure)
+                    found = measure(store, side_by_side, threads)
                 except ThreadLimitError as error:
                     logger.warning("this machine was not measured: %s", error)
                     return None
@@ -89,16 +84,6 @@ def measured_rates(store: str, workers: int, threads: int, measure: Measure = me
         found = _known[name]
     # more workers than processors take turns
     return found.shared(workers / side_by_side)
-
-
-def _measured(store: str, workers: int, threads: int, measure: Measure) -> Rates:
-    if store.startswith("s3://"):
-        return measure("memory://measured", workers, threads).at_store(_FAR, _FAR)
-    try:
-        return measure(join(store, RUNS), workers, threads)
-    except StoreError as error:  # who runs something there is told; a plan need not write anything
-        logger.debug("the store was not measured: %s", error)
-        return measure("memory://measured", workers, threads)
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -88,12 +88,16 @@ def task_seconds(
     found = rates.task + np.maximum(busy, work.bytes_read / rates.read)
     stored = found + work.bytes_written / rates.written
     if not model.keeps(float(stored.sum())):
-        return stored
+        return _floats(stored)
     here = np.array([task.out.array not in saved for task in tasks], bool)[work.tile]
     most = float(work.bytes_written[here].sum())
     share = min(1.0, model.tile_bytes / most) if most else 0.0
     kept = found + work.bytes_written * (1 / rates.fresh - 1 / rates.copied)
-    return np.where(here, share * kept + (1 - share) * stored, stored)
+    return _floats(np.where(here, share * kept + (1 - share) * stored, stored))
+
+
+def _floats(array: npt.NDArray[Any]) -> _Floats:
+    return array.astype(np.float64, copy=False)
 
 
 class _Kind(NamedTuple):
@@ -160,7 +164,8 @@ class _Costs:
         if not task.terms:
             return 0.0
         inner = self._shape(task.terms[0].a)[1]
-        return 1 / self._flops("gemm", task, 3 / sum(1 / max(1, side) for side in (*task.shape, inner)))
+        kernel = "herk" if task.terms[0].lower else "gemm"
+        return 1 / self._flops(kernel, task, 3 / sum(1 / max(1, side) for side in (*task.shape, inner)))
 
     def _flops(self, kernel: str, task: Task, edge: float) -> float:
         return self._rates.curve(kernel).rate(edge) * self._rates.factor(task.dtype)
@@ -185,8 +190,7 @@ class _Costs:
                 made += nbytes / (rates.copied if cheap else rates.called)
         else:
             array = self._arrays[read.tile.array]
-            # what is no stored tile is made in memory of its own
-            made = 0.0 if array.stored else nbytes / rates.fresh
+            made = 0.0 if array.stored else nbytes / rates.copied
             made += nbytes / rates.called if array.called else 0.0
         return made if read.plain and read.op == "N" else made + nbytes / rates.copied
 
