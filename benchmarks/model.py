@@ -7,6 +7,7 @@ what was used seconds ago, in the measurement as in the runs.
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import time
 from collections import defaultdict
@@ -101,11 +102,10 @@ def _saved(x: Any, executor: Any, folder: str, residual: Callable[[Any], float])
     """Return a work from data to a folder, with the plan that its run makes."""
     from wrenla.evaluate.evaluation import plan_of
 
-    return Run(
-        plan_of([x._node], executor, saved=True),
-        lambda listen: x.save(f"{folder}/out", executor, overwrite=True, on_event=listen),
-        residual,
-    )
+    place = f"{folder}/out"
+    shutil.rmtree(place, ignore_errors=True)  # here: to remove what was there is none of the work
+    plan = plan_of([x._node], executor, saved=True)
+    return Run(plan, lambda listen: x.save(place, executor, on_event=listen), residual)
 
 
 def _computed(x: Any, executor: Any, residual: Callable[[Any], float]) -> Run:
@@ -187,7 +187,6 @@ def _solves(executor: Any) -> dict[str, Callable[[], Run]]:
 
     works: dict[str, Callable[[], Run]] = {}
     for n in (SMALL, MIDDLE):
-        A, b = _kms(n, executor), np.random.default_rng(2).standard_normal(n)
         B = wl.random((n, n), seed=1).persist(executor)
 
         def general(B: Any = B, n: int = n) -> Run:
@@ -198,12 +197,11 @@ def _solves(executor: Any) -> dict[str, Callable[[], Run]]:
             return _computed(B.solve(np.ones(n), "gen"), executor, residual)
 
         works[f"general solve n = {n}"] = general
-        for precision in ("full", "mixed"):
-            if n == SMALL and precision == "mixed":
-                continue
-            works[f"SPD solve n = {n}, {precision} precision"] = lambda A=A, b=b, precision=precision: (
-                _computed(A.solve(b, precision=precision), executor, lambda x: solve_residual(x, b) / 16)
-            )
+    for n, precision in ((SMALL, "full"), (LARGE, "full"), (LARGE, "mixed")):
+        A, b = _kms(n, executor), np.random.default_rng(2).standard_normal(n)
+        works[f"SPD solve n = {n}, {precision} precision"] = lambda A=A, b=b, precision=precision: _computed(
+            A.solve(b, precision=precision), executor, lambda x: solve_residual(x, b) / 16
+        )
     return works
 
 

@@ -98,6 +98,7 @@ KINDS: dict[str, tuple[str, Any]] = {
     "progress": ("off", False),
     "logs": ("quiet", "quiet"),
     "max_compute_bytes": ("1.5 MB", 1_500_000),
+    "measure": ("off", False),
 }
 
 

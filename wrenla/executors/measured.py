@@ -25,7 +25,7 @@ from wrenla_handler.measure import measure_at
 from wrenla_handler.rates import Rates
 from wrenla_kernels import scipy_blas_info
 
-__all__ = ["measured_rates"]
+__all__ = ["function_rates", "keep_function_rates", "measured_rates"]
 
 logger = logging.getLogger("wrenla.executors")
 
@@ -34,7 +34,7 @@ _FORMAT = 1
 
 Measure = Callable[[str, int, int], Rates]
 
-_known: dict[str, Rates] = {}
+_known: dict[Path, Rates] = {}
 _measuring = threading.Lock()
 
 
@@ -68,10 +68,9 @@ def measured_rates(store: str, workers: int, threads: int, measure: Measure = me
     side_by_side = min(workers, max(1, processors() // threads))
     key = {**_software(), "processors": processors(), "threads": threads, "workers": side_by_side}
     key["store"] = _device(store)
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    file = _file(key)
     with _measuring:
-        if name not in _known:
-            file = Path(cache_folder()) / f"rates-{name}.json"
+        if file not in _known:
             found = _read(file, key)
             if found is None:
                 try:
@@ -80,10 +79,40 @@ def measured_rates(store: str, workers: int, threads: int, measure: Measure = me
                     logger.warning("this machine was not measured: %s", error)
                     return None
                 _write(file, key, found)
-            _known[name] = found
-        found = _known[name]
+            _known[file] = found
+        found = _known[file]
     # more workers than processors take turns
     return found.shared(workers / side_by_side)
+
+
+def function_rates(arn: str, memory: int) -> Rates | None:
+    """Return the rates of a function on AWS, if `wrenla doctor` has measured them there."""
+    key = _function(arn, memory)
+    return _read(_file(key), key)
+
+
+def keep_function_rates(arn: str, memory: int, rates: Rates) -> None:
+    """Keep what a function on AWS has measured.
+
+    Parameters
+    ----------
+    arn : str
+        Its name.
+    memory : int
+        Its megabytes, and so its processors.
+    rates : Rates
+    """
+    key = _function(arn, memory)
+    _write(_file(key), key, rates)
+
+
+def _function(arn: str, memory: int) -> dict[str, Any]:
+    return {"format": _FORMAT, "function": arn, "memory": memory}
+
+
+def _file(key: Mapping[str, Any]) -> Path:
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    return Path(cache_folder()) / f"rates-{name}.json"
 
 
 @cache
