@@ -13,14 +13,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.contestants import factor_residual, kms, product_residual, scratch
+from benchmarks.contestants import U, factor_residual, kms, product_residual, scratch
 from benchmarks.figure import Figure
 from benchmarks.long_sum import COLUMNS, ROWS, TILE, block
-from benchmarks.long_sum import _residual as _sum_residual
+from benchmarks.long_sum import _residual as sum_residual
 from benchmarks.lu import _exchanged, _solve_residual
 from benchmarks.solve import solve_residual
 
@@ -62,7 +63,7 @@ def figures(rounds: int) -> list[Figure]:
     found: dict[str, Measured] = defaultdict(Measured)
     with scratch() as folder, wl.LocalExecutor() as executor:
         print(executor.measured())
-        works = {**_cholesky(executor, folder), **_others(executor, folder), **_solves(executor)}
+        works = _Works(executor, folder).all()
         for number in range(rounds):
             for name, make in works.items():
                 _round(found[name], make, check=not number)
@@ -98,115 +99,115 @@ def _round(measured: Measured, make: Callable[[], Run], check: bool) -> None:
         assert residual(result) <= 1  # NaN fails
 
 
-def _saved(x: Any, executor: Any, folder: str, residual: Callable[[Any], float]) -> Run:
-    """Return a work from data to a folder, with the plan that its run makes."""
-    from wrenla.evaluate.evaluation import plan_of
+class _Works:
+    """Works on one executor; each method plans one, so that it can be run."""
 
-    place = f"{folder}/out"
-    shutil.rmtree(place, ignore_errors=True)  # here: to remove what was there is none of the work
-    plan = plan_of([x._node], executor, saved=True)
-    return Run(plan, lambda listen: x.save(place, executor, on_event=listen), residual)
+    def __init__(self, executor: Any, folder: str) -> None:
+        self.executor, self.folder = executor, folder
+        self._matrices: dict[tuple[str, int], Any] = {}
 
+    def all(self) -> dict[str, Callable[[], Run]]:
+        """Return all works, by name."""
+        found: dict[str, Callable[[], Run]] = {}
+        for n in (SMALL, MIDDLE, LARGE):
+            found[f"Cholesky n = {n}, folder to folder"] = partial(self.cholesky, n, True)
+            if n != LARGE:
+                found[f"Cholesky n = {n}, folder to memory"] = partial(self.cholesky, n, False)
+                found[f"matmul n = {n}, folder to folder"] = partial(self.matmul, n)
+                found[f"general solve n = {n}"] = partial(self.general, n)
+        found[f"LU n = {MIDDLE}, folder to folder"] = self.lu
+        found[f"B.T @ B, B {ROWS:,} × {COLUMNS}"] = self.long_sum
+        for n, precision in ((SMALL, "full"), (LARGE, "full"), (LARGE, "mixed")):
+            found[f"SPD solve n = {n}, {precision} precision"] = partial(self.definite, n, precision)
+        return found
 
-def _computed(x: Any, executor: Any, residual: Callable[[Any], float]) -> Run:
-    """Return a work from data to an array."""
-    import wrenla as wl
+    def cholesky(self, n: int, saved: bool) -> Run:
+        import wrenla as wl
 
-    return Run(wl.plan(x, executor=executor), lambda listen: x.compute(executor, on_event=listen), residual)
-
-
-def _kms(n: int, executor: Any) -> Any:
-    import wrenla as wl
-
-    return wl.from_function(kms, (n, n), structure="pos").persist(executor)
-
-
-def _cholesky(executor: Any, folder: str) -> dict[str, Callable[[], Run]]:
-    import wrenla as wl
-
-    def residual(n: int) -> Callable[[Any], float]:
-        def of(L: Any) -> float:
+        def residual(L: Any) -> float:
             L = L if isinstance(L, wl.BigMatrix) else wl.from_array(L)
-            return factor_residual(
-                lambda v: (L @ v).compute(executor), lambda v: (L.T @ v).compute(executor), n
-            )
+            return factor_residual(lambda v: self._now(L @ v), lambda v: self._now(L.T @ v), n)
 
-        return of
+        L = self._kms(n).cholesky()
+        return self._saved(L, residual) if saved else self.computed(L, residual)
 
-    works: dict[str, Callable[[], Run]] = {}
-    for n in (SMALL, MIDDLE, LARGE):
-        A = _kms(n, executor)
-        works[f"Cholesky n = {n}, folder to folder"] = lambda A=A, n=n: _saved(
-            A.cholesky(), executor, folder, residual(n)
-        )
-        if n != LARGE:
-            works[f"Cholesky n = {n}, folder to memory"] = lambda A=A, n=n: _computed(
-                A.cholesky(), executor, residual(n)
-            )
-    return works
+    def matmul(self, n: int) -> Run:
+        A = self._kms(n)
+        return self._saved(A @ A, lambda C: product_residual(lambda v: self._now(C @ v), n))
 
+    def lu(self) -> Run:
+        import wrenla as wl
 
-def _others(executor: Any, folder: str) -> dict[str, Callable[[], Run]]:
-    """Return products, LU and a long sum."""
-    import wrenla as wl
-
-    works: dict[str, Callable[[], Run]] = {}
-    for n in (SMALL, MIDDLE):
-        A = _kms(n, executor)
-        works[f"matmul n = {n}, folder to folder"] = lambda A=A, n=n: _saved(
-            A @ A,
-            executor,
-            folder,
-            lambda C: product_residual(lambda v: (C @ v).compute(executor), n),
-        )
-    B = wl.random((MIDDLE, MIDDLE), seed=1).persist(executor)
-
-    def lu() -> Run:
+        B = self._random(MIDDLE)
         factor = wl.linalg.lu_factor(B)
 
         def residual(_: Any) -> float:
             _, L, up = factor.unpacked()
-            moved = _exchanged((B @ np.ones(MIDDLE)).compute(executor), factor.piv(executor))
-            again = (L @ (up @ np.ones(MIDDLE))).compute(executor)
-            norm = float(B.norm(np.inf).compute(executor))
-            return float(np.abs(again - moved).max() / (2.0**-53 * norm * MIDDLE) / 30)
+            moved = _exchanged(self._now(B @ np.ones(MIDDLE)), factor.piv(self.executor))
+            again = self._now(L @ (up @ np.ones(MIDDLE)))
+            norm = float(self._now(B.norm(np.inf)))
+            return float(np.abs(again - moved).max() / (U * norm * MIDDLE) / 30)
 
-        return _saved(factor.lu, executor, folder, residual)
+        return self._saved(factor.lu, residual)
 
-    works[f"LU n = {MIDDLE}, folder to folder"] = lu
-    tall = wl.from_function(block, (ROWS, COLUMNS), (TILE, COLUMNS)).save(f"{folder}/tall", executor)
+    def long_sum(self) -> Run:
+        import wrenla as wl
 
-    works[f"B.T @ B, B {ROWS:,} × {COLUMNS}"] = lambda: _computed(
-        tall.T @ tall, executor, lambda G: _sum_residual(G, ROWS, COLUMNS)
-    )
-    return works
+        if ("tall", ROWS) not in self._matrices:
+            made = wl.from_function(block, (ROWS, COLUMNS), (TILE, COLUMNS))
+            self._matrices["tall", ROWS] = made.save(f"{self.folder}/tall", self.executor)
+        B = self._matrices["tall", ROWS]
+        return self.computed(B.T @ B, lambda G: sum_residual(G, ROWS, COLUMNS))
 
+    def general(self, n: int) -> Run:
+        B, b = self._random(n), np.ones(n)
 
-def _solves(executor: Any) -> dict[str, Callable[[], Run]]:
-    import wrenla as wl
+        def residual(x: Any) -> float:
+            return _solve_residual(self._now(B @ x), x, b, float(self._now(B.norm(np.inf))))
 
-    works: dict[str, Callable[[], Run]] = {}
-    for n in (SMALL, MIDDLE):
-        B = wl.random((n, n), seed=1).persist(executor)
+        return self.computed(B.solve(b, "gen"), residual)
 
-        def general(B: Any = B, n: int = n) -> Run:
-            def residual(x: Any) -> float:
-                norm = float(B.norm(np.inf).compute(executor))
-                return _solve_residual((B @ x).compute(executor), x, np.ones(n), norm)
+    def definite(self, n: int, precision: str) -> Run:
+        b = np.random.default_rng(2).standard_normal(n)
+        return self.computed(self._kms(n).solve(b, precision=precision), lambda x: solve_residual(x, b) / 16)
 
-            return _computed(B.solve(np.ones(n), "gen"), executor, residual)
+    def computed(self, x: Any, residual: Callable[[Any], float]) -> Run:
+        """Return a work from data to an array."""
+        import wrenla as wl
 
-        works[f"general solve n = {n}"] = general
-    for n, precision in ((SMALL, "full"), (LARGE, "full"), (LARGE, "mixed")):
-        A, b = _kms(n, executor), np.random.default_rng(2).standard_normal(n)
-        works[f"SPD solve n = {n}, {precision} precision"] = lambda A=A, b=b, precision=precision: _computed(
-            A.solve(b, precision=precision), executor, lambda x: solve_residual(x, b) / 16
-        )
-    return works
+        plan = wl.plan(x, executor=self.executor)
+        return Run(plan, lambda listen: x.compute(self.executor, on_event=listen), residual)
+
+    def _saved(self, x: Any, residual: Callable[[Any], float]) -> Run:
+        """Return a work from data to a folder, with the plan that its run makes."""
+        from wrenla.evaluate.evaluation import model_of, plan_of
+
+        place = f"{self.folder}/out"
+        shutil.rmtree(place, ignore_errors=True)  # here: to remove what was there is none of the work
+        plan = plan_of([x._node], model_of(self.executor, [x._node]), saved=True)
+        return Run(plan, lambda listen: x.save(place, self.executor, on_event=listen), residual)
+
+    def _now(self, x: Any) -> Any:
+        return x.compute(self.executor)
+
+    def _kms(self, n: int) -> Any:
+        import wrenla as wl
+
+        if ("kms", n) not in self._matrices:
+            made = wl.from_function(kms, (n, n), structure="pos")
+            self._matrices["kms", n] = made.persist(self.executor)
+        return self._matrices["kms", n]
+
+    def _random(self, n: int) -> Any:
+        import wrenla as wl
+
+        if ("random", n) not in self._matrices:
+            self._matrices["random", n] = wl.random((n, n), seed=1).persist(self.executor)
+        return self._matrices["random", n]
 
 
 def _kriging(rounds: int) -> Measured:
-    """The demo: a matrix that a function makes, more than the memory allowed."""
+    """Run the demo: a matrix that a function makes, more than the memory allowed."""
     import wrenla as wl
     from examples.kriging import NUGGET, load_terrain, matern
 
@@ -216,7 +217,12 @@ def _kriging(rounds: int) -> Measured:
     A = wl.from_function(matern(points, points), (n, n), tile, structure="pos").shift(NUGGET)
     found = Measured()
     for number in range(rounds):
-        with scratch(), wl.LocalExecutor(allowed_mem="256 MiB") as executor:
+        with scratch() as folder, wl.LocalExecutor(allowed_mem="256 MiB") as executor:
             x = A.solve(y - y.mean())
-            _round(found, lambda x=x: _computed(x, executor, lambda _: x.report.hpl / 16), check=not number)
+            work = partial(_Works(executor, folder).computed, x, partial(_by_report, x))
+            _round(found, work, check=not number)
     return found
+
+
+def _by_report(x: Any, _: Any) -> float:
+    return float(x.report.hpl / 16)

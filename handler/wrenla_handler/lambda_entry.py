@@ -63,8 +63,6 @@ _TOLD = 64 << 10
 _MEASURABLE = 1024
 """Megabytes of memory from which a function measures itself when `wrenla doctor` asks."""
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-
 
 def handle(event: Any, context: Any) -> Any:
     """Answer one event.

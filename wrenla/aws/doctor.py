@@ -283,7 +283,7 @@ class _Examination:
         return "first {:.2f} s, second {:.3f} s".format(*seconds)
 
     def _tile_there(self) -> str:
-        """Let the function itself look for, put, get and delete a tile, to test its rights; keep its rates."""
+        """Let the function look for, put, get and delete a tile, to test its rights, and keep its rates."""
         url = f"s3://{self._spec.bucket}/{self._spec.temporaries.rstrip('/')}"
         answer = self._invoke(self._spec.function, {**PING, "store": url})
         found = answer.get("store")

@@ -46,9 +46,7 @@ from wrenla_handler.tiles.layout import DTYPES, TileLayout, pivots_in_text
 __all__ = ["compute_nodes", "model_of", "persist_node", "plan_of", "refuse_too_large", "save_node"]
 
 
-def plan_of(
-    nodes: Sequence[Node], model: ExecutorModel, cut: Cut | None = None, saved: bool = False
-) -> Plan:
+def plan_of(nodes: Sequence[Node], model: ExecutorModel, cut: Cut | None = None, saved: bool = False) -> Plan:
     """Return the plan for some results, which may be `saved`; of procedures, for their first attempt."""
     rehearsed = rehearse(nodes, model)
     results = [made(node) for node in rehearsed.nodes]
