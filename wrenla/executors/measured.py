@@ -11,8 +11,9 @@ import platform
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -65,10 +66,8 @@ def measured_rates(store: str, workers: int, threads: int, measure: Measure = me
     Rates or None
         None if the system starts no threads to measure with.
     """
-    side_by_side = min(workers, max(1, processors() // threads))
-    key = {**_software(), "processors": processors(), "threads": threads, "workers": side_by_side}
-    key["store"] = _device(store)
-    file = _file(key)
+    key = _key(store, workers, threads)
+    file, side_by_side = _file(key), key["workers"]
     with _measuring:
         if file not in _known:
             found = _read(file, key)
@@ -83,6 +82,15 @@ def measured_rates(store: str, workers: int, threads: int, measure: Measure = me
         found = _known[file]
     # more workers than processors take turns
     return found.shared(workers / side_by_side)
+
+
+@lru_cache(maxsize=16)  # every evaluation asks
+def _key(store: str, workers: int, threads: int) -> Mapping[str, Any]:
+    """Return what rates depend on."""
+    count = processors()
+    side_by_side = min(workers, max(1, count // threads))
+    found = {**_software(), "processors": count, "threads": threads, "workers": side_by_side}
+    return MappingProxyType({**found, "store": _device(store)})
 
 
 def function_rates(arn: str, memory: int) -> Rates | None:
@@ -111,7 +119,7 @@ def _function(arn: str, memory: int) -> dict[str, Any]:
 
 
 def _file(key: Mapping[str, Any]) -> Path:
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    name = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]
     return Path(cache_folder()) / f"rates-{name}.json"
 
 
@@ -153,7 +161,7 @@ def _read(file: Path, key: Mapping[str, Any]) -> Rates | None:
     """Return what was measured with the same key; None if nothing was, or the file is damaged."""
     try:
         found = json.loads(file.read_bytes())
-        return Rates.from_plain(found["rates"]) if found["key"] == key else None
+        return Rates.from_plain(found["rates"]) if found["key"] == dict(key) else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -167,7 +175,7 @@ def _write(file: Path, key: Mapping[str, Any], rates: Rates) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_text(json.dumps({"key": key, "rates": rates.plain()}, indent=1) + "\n")
+            temporary.write_text(json.dumps({"key": dict(key), "rates": rates.plain()}, indent=1) + "\n")
             temporary.replace(file)
         finally:
             temporary.unlink(missing_ok=True)
