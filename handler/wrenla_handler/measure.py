@@ -49,7 +49,10 @@ _COLUMNS = 128
 """At least, and those of tiles that are written and read: 4 MiB."""
 
 _NEW = 32
-"""Tiles of memory, and of the store, that are used for the first time: of all workers together."""
+"""Tiles of the store that are used for the first time: of all workers together."""
+
+_NEW_BYTES, _NEW_SECONDS = 128 << 20, 0.1
+"""Memory that is used for the first time, of all workers together, if nobody says how much; and how long."""
 
 _SECONDS = 0.012
 """Of each number; a kernel that lasts longer is timed twice."""
@@ -72,26 +75,28 @@ _PATIENCE = 60.0
 _Timer = Callable[[], float]
 
 
-def measure_at(store: str, workers: int, threads: int) -> Rates:
+def measure_at(store: str, workers: int, threads: int, memory: int = _NEW_BYTES) -> Rates:
     """Measure a worker, and the store for its temporaries if that is on this machine and can be written to.
 
     Parameters
     ----------
     store : str
         Its URL.
-    workers, threads
+    workers, threads, memory
         As `measure` takes them.
     """
     if store.startswith("s3://"):
-        return measure(_HERE, workers, threads).at_store(_FAR, _FAR)
+        return measure(_HERE, workers, threads, memory).at_store(_FAR, _FAR)
     try:
-        return measure(join(store, RUNS), workers, threads)
+        return measure(join(store, RUNS), workers, threads, memory)
     except StoreError as error:  # who runs something there is told; a plan need not write anything
         logger.debug("the store was not measured: %s", error)
-        return measure(_HERE, workers, threads)
+        return measure(_HERE, workers, threads, memory)
 
 
-def measure(url: str, workers: int = 1, threads: int = 1, *, by_clock: bool = False) -> Rates:
+def measure(
+    url: str, workers: int = 1, threads: int = 1, memory: int = _NEW_BYTES, *, by_clock: bool = False
+) -> Rates:
     """Measure one of several workers of this process while all of them work.
 
     Parameters
@@ -102,6 +107,8 @@ def measure(url: str, workers: int = 1, threads: int = 1, *, by_clock: bool = Fa
         Threads that work side by side.
     threads : int
         Threads of BLAS for each of them.
+    memory : int
+        Bytes of memory that may be taken, for a tenth of a second, to see what new memory costs.
     by_clock : bool
         Not by processor time: where a quota stops whoever has used a part of a processor.
 
@@ -118,9 +125,9 @@ def measure(url: str, workers: int = 1, threads: int = 1, *, by_clock: bool = Fa
     # processor time is that of one thread: it does not see what others of BLAS do
     timer = time.perf_counter if by_clock or threads > 1 else time.thread_time
     together = threading.Barrier(workers)
-    columns, new = max(_COLUMNS, _ENTRIES // _ROWS // workers), max(4, _NEW // workers)
+    columns, share = max(_COLUMNS, _ENTRIES // _ROWS // workers), memory // workers
     with blas_threads(threads), Threads(workers, "wrenla-measure") as pool:
-        futures = [pool.submit(_of_one, url, columns, new, timer, together) for _ in range(workers)]
+        futures = [pool.submit(_of_one, url, columns, share, timer, together) for _ in range(workers)]
         found = [future.result() for future in futures]
     middle = {name: statistics.median(each[name] for each in found) for name in found[0]}
     return Rates(
@@ -135,15 +142,19 @@ def measure(url: str, workers: int = 1, threads: int = 1, *, by_clock: bool = Fa
     )
 
 
-def _of_one(url: str, columns: int, new: int, timer: _Timer, together: threading.Barrier) -> dict[str, float]:
+def _of_one(
+    url: str, columns: int, memory: int, timer: _Timer, together: threading.Barrier
+) -> dict[str, float]:
     """Return what one worker does in a second, by name."""
     found: dict[str, float] = {}
     rng = np.random.default_rng(0)
     together.wait(_PATIENCE)
     # first, before what others leave behind is used again
-    found["fresh"] = _fresh(new, timer)
+    found["fresh"] = _fresh(memory, timer)
     with closing(open_store(url)) as store:
-        found |= _store(store, new, rng)
+        found |= _store(store, max(4, _NEW // together.parties), rng)
+    # pages of a file are new memory, too; those here may be such as somebody has used just before
+    found["written"] = min(found["written"], found["fresh"])
     for edge in (_SMALL, _LARGE):
         for name, (prepare, work, flops) in _kernels(rng, edge, "float64").items():
             found[f"{name} {edge}"] = flops / _seconds(prepare, work, timer)
@@ -216,19 +227,20 @@ def _passes(rng: np.random.Generator, n: int) -> dict[str, tuple[Callable[[], ob
     }
 
 
-def _fresh(new: int, timer: _Timer) -> float:
+def _fresh(memory: int, timer: _Timer) -> float:
     """Return the bytes a second of memory that is used for the first time.
 
-    A virtual machine's host takes back what its guest does not use: each tile is another one, as in a run.
+    A virtual machine's host takes back what its guest has not used for seconds, and to get it again takes two
+    seconds a GiB. What others have let go of just before is used first: so it is the last tiles that count.
     """
     tile = np.ones((_ROWS, _COLUMNS), order="F")
     kept, spent = [], []
-    for _ in range(new):
+    while len(spent) < 4 or (sum(spent) < _NEW_SECONDS and (len(spent) + 1) * tile.nbytes <= memory):
         begun = timer()
         kept.append(empty_tile(*tile.shape, tile.dtype))
         np.copyto(kept[-1], tile)
         spent.append(max(timer() - begun, 1e-9))
-    return tile.nbytes / statistics.median(spent)
+    return tile.nbytes / statistics.median(spent[-4:])
 
 
 def _matrix(rng: np.random.Generator, m: int, n: int, dtype: str) -> Tile:

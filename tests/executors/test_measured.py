@@ -9,27 +9,29 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
+import scipy
 
 import wrenla as wl
-from tests.handler.test_rates import RATES
+from tests.rates import RATES
 from wrenla.executors import measured
 from wrenla.executors.measured import function_rates, keep_function_rates, measured_rates
 from wrenla_handler.errors import ThreadLimitError
 from wrenla_handler.rates import Rates
+from wrenla_kernels import scipy_blas_info
 
 
 class Measure:
     """Stands in for a measurement, and counts."""
 
     def __init__(self, rates: Rates = RATES) -> None:
-        self.calls: list[tuple[str, int, int]] = []
+        self.calls: list[tuple[str, int, int, int]] = []
         self.rates = rates
 
-    def __call__(self, store: str, workers: int, threads: int) -> Rates:
-        self.calls.append((store, workers, threads))
+    def __call__(self, store: str, workers: int, threads: int, memory: int) -> Rates:
+        self.calls.append((store, workers, threads, memory))
         return self.rates
 
 
@@ -56,11 +58,11 @@ def files(cache: Path) -> list[Path]:
 
 def test_a_machine_is_measured_once(cache: Path, tmp_path: Path) -> None:
     measure = Measure()
-    assert measured_rates(str(tmp_path), 2, 1, measure) == RATES
-    assert measured_rates(str(tmp_path), 2, 1, measure) == RATES
+    assert measured_rates(str(tmp_path), 2, 1, 1 << 30, measure) == RATES
+    assert measured_rates(str(tmp_path), 2, 1, 1 << 30, measure) == RATES
     forget()
-    assert measured_rates(str(tmp_path), 2, 1, measure) == RATES
-    assert measure.calls == [(str(tmp_path), 2, 1)]
+    assert measured_rates(str(tmp_path), 2, 1, 1 << 30, measure) == RATES
+    assert measure.calls == [(str(tmp_path), 2, 1, 64 << 20)]
     (file,) = files(cache)
     assert file.name.startswith("rates-")
 
@@ -84,12 +86,12 @@ def test_a_damaged_or_foreign_file_is_measured_anew(
     damage: Callable[[str], str], cache: Path, tmp_path: Path
 ) -> None:
     measure = Measure()
-    measured_rates(str(tmp_path), 2, 1, measure)
+    measured_rates(str(tmp_path), 2, 1, 1 << 30, measure)
     (file,) = files(cache)
     whole = file.read_text()
     file.write_text(damage(whole))
     forget()
-    assert measured_rates(str(tmp_path), 2, 1, measure) == RATES
+    assert measured_rates(str(tmp_path), 2, 1, 1 << 30, measure) == RATES
     assert len(measure.calls) == 2
     assert file.read_text() == whole
 
@@ -102,8 +104,8 @@ def test_what_rates_depend_on_is_measured_apart(
         lambda: None,
         lambda: monkeypatch.setattr(measured, "_processor", lambda: "another one"),
         lambda: monkeypatch.setattr(measured, "_FORMAT", 0),
-        lambda: monkeypatch.setattr(measured.np, "__version__", "0.1"),
-        lambda: monkeypatch.setattr(measured.scipy, "__version__", "0.1"),
+        lambda: monkeypatch.setattr(np, "__version__", "0.1"),
+        lambda: monkeypatch.setattr(scipy, "__version__", "0.1"),
         lambda: monkeypatch.setattr(measured, "processors", lambda: 4),
         lambda: monkeypatch.setattr(measured, "_device", lambda store: 7),
     ]
@@ -111,30 +113,31 @@ def test_what_rates_depend_on_is_measured_apart(
         change()
         forget()
         for _ in range(2):
-            measured_rates(str(tmp_path), 2, 1, measure)
+            measured_rates(str(tmp_path), 2, 1, 1 << 30, measure)
         assert len(measure.calls) == number
-    measured_rates(str(tmp_path), 1, 1, measure)
-    measured_rates(str(tmp_path), 2, 2, measure)
-    assert len(files(cache)) == len(measure.calls) == len(changes) + 2
+    measured_rates(str(tmp_path), 1, 1, 1 << 30, measure)
+    measured_rates(str(tmp_path), 2, 2, 1 << 30, measure)
+    measured_rates(str(tmp_path), 2, 2, 4 << 30, measure)
+    assert len(files(cache)) == len(measure.calls) == len(changes) + 3
 
 
 def test_the_core_type_of_blas_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measure, info = Measure(), measured.scipy_blas_info()
+    measure, info = Measure(), scipy_blas_info()
     for core in ("SkylakeX", "Haswell", "SkylakeX"):
         monkeypatch.setattr(
             measured, "scipy_blas_info", lambda core=core: type(info)("", "0.3", "openblas", core, 1)
         )
         forget()
-        measured_rates(str(tmp_path), 2, 1, measure)
+        measured_rates(str(tmp_path), 2, 1, 1 << 30, measure)
     assert len(measure.calls) == 2
 
 
 def test_workers_beyond_the_processors_share_them(tmp_path: Path) -> None:
     measure = Measure()
-    assert measured_rates(str(tmp_path), 16, 1, measure) == RATES.shared(2)
-    assert measured_rates(str(tmp_path), 8, 1, measure) == RATES
-    assert measured_rates(str(tmp_path), 4, 4, measure) == RATES.shared(2)
-    assert [call[1:] for call in measure.calls] == [(8, 1), (2, 4)]
+    assert measured_rates(str(tmp_path), 16, 1, 1 << 30, measure) == RATES.shared(2)
+    assert measured_rates(str(tmp_path), 8, 1, 1 << 30, measure) == RATES
+    assert measured_rates(str(tmp_path), 4, 4, 1 << 30, measure) == RATES.shared(2)
+    assert [call[1:3] for call in measure.calls] == [(8, 1), (2, 4)]
 
 
 @pytest.mark.parametrize("place", ["a file", "/dev/null/nowhere"])
@@ -145,15 +148,15 @@ def test_a_cache_folder_that_cannot_be_written_to_is_no_error(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / place) if place == "a file" else place)
     measure = Measure()
     for _ in range(2):
-        assert measured_rates(str(tmp_path), 2, 1, measure) == RATES
+        assert measured_rates(str(tmp_path), 2, 1, 1 << 30, measure) == RATES
     assert len(measure.calls) == 1
 
 
 def test_no_threads_no_rates(tmp_path: Path) -> None:
-    def measure(store: str, workers: int, threads: int) -> Rates:
+    def measure(store: str, workers: int, threads: int, memory: int) -> Rates:
         raise ThreadLimitError("none left")
 
-    assert measured_rates(str(tmp_path), 2, 1, measure) is None
+    assert measured_rates(str(tmp_path), 2, 1, 1 << 30, measure) is None
 
 
 def test_threads_that_ask_at_once_measure_once(tmp_path: Path) -> None:
@@ -161,7 +164,7 @@ def test_threads_that_ask_at_once_measure_once(tmp_path: Path) -> None:
 
     def ask() -> None:
         ready.wait(10)
-        assert measured_rates(str(tmp_path), 2, 1, measure) == RATES
+        assert measured_rates(str(tmp_path), 2, 1, 1 << 30, measure) == RATES
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
@@ -173,13 +176,13 @@ def test_threads_that_ask_at_once_measure_once(tmp_path: Path) -> None:
 
 _PROCESS = """
 import sys
-from tests.handler.test_rates import RATES
+from tests.rates import RATES
 from wrenla.executors.measured import measured_rates
 def measure(*_):
     print("ready", flush=True)
     sys.stdin.readline()
     return RATES.at_store(float(sys.argv[1]), 1.0)
-print(measured_rates(sys.argv[2], 1, 1, measure).read)
+print(measured_rates(sys.argv[2], 1, 1, 1 << 30, measure).read)
 """
 
 
@@ -226,8 +229,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Measure:
     """Counts measurements, which are turned on."""
     measure = Measure()
 
-    def measured_here(*args: Any) -> Rates | None:
-        return measured_rates(*args, measure)
+    def measured_here(store: str, workers: int, threads: int, allowed: int) -> Rates | None:
+        return measured_rates(store, workers, threads, allowed, measure)
 
     monkeypatch.setattr("wrenla.executors.local.executor.measured_rates", measured_here)
     monkeypatch.setenv("WRENLA_MEASURE", "true")

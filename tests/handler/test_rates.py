@@ -12,21 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.rates import RATES
 from wrenla_handler import measure as module
 from wrenla_handler.errors import StoreError
 from wrenla_handler.measure import measure, measure_at
-from wrenla_handler.rates import CURVES, DTYPES, PASSES, Curve, Rates, fitted
+from wrenla_handler.rates import CURVES, DTYPES, Curve, Rates, fitted
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.urls import open_store
 from wrenla_kernels import scipy_blas_info
-
-RATES = Rates(
-    tuple(Curve(n * 1e10, 10.0 * n) for n in range(1, len(CURVES) + 1)),
-    (2.0, 1.0, 2.0, 1.0),
-    *[n * 1e9 for n in range(1, len(PASSES) + 1)],
-    task=1e-4,
-    start=0.01,
-)
 
 speeds = st.floats(1e6, 1e13)
 
@@ -90,6 +83,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
         "_COLUMNS": 8,
         "_PIECE": 4,
         "_NEW": 2,
+        "_NEW_SECONDS": 1e-4,
         "_TASKS": 2,
         "_SECONDS": 1e-4,
     }.items():

@@ -33,7 +33,10 @@ logger = logging.getLogger("wrenla.executors")
 _FORMAT = 1
 """Of the file, and of what is measured: higher when a rate gets another meaning."""
 
-Measure = Callable[[str, int, int], Rates]
+Measure = Callable[[str, int, int, int], Rates]
+
+_SMALL, _LARGE = 64 << 20, 1 << 30
+"""Bytes of memory that a measurement may take, if little is allowed, and if much is."""
 
 _known: dict[Path, Rates] = {}
 _measuring = threading.Lock()
@@ -47,7 +50,9 @@ def _forked() -> None:
 os.register_at_fork(after_in_child=_forked)
 
 
-def measured_rates(store: str, workers: int, threads: int, measure: Measure = measure_at) -> Rates | None:
+def measured_rates(
+    store: str, workers: int, threads: int, allowed: int, measure: Measure = measure_at
+) -> Rates | None:
     """Return the rates of a worker: of this process, from a file in the cache folder, or as measured now.
 
     Parameters
@@ -58,6 +63,8 @@ def measured_rates(store: str, workers: int, threads: int, measure: Measure = me
         How many of them there are.
     threads : int
         Threads of BLAS for each of them.
+    allowed : int
+        Bytes of memory that they may use.
     measure : callable
         As `wrenla_handler.measure.measure_at`.
 
@@ -66,14 +73,14 @@ def measured_rates(store: str, workers: int, threads: int, measure: Measure = me
     Rates or None
         None if the system starts no threads to measure with.
     """
-    key = _key(store, workers, threads)
+    key = _key(store, workers, threads, _LARGE if allowed >= 4 * _LARGE else _SMALL)
     file, side_by_side = _file(key), key["workers"]
     with _measuring:
         if file not in _known:
             found = _read(file, key)
             if found is None:
                 try:
-                    found = measure(store, side_by_side, threads)
+                    found = measure(store, side_by_side, threads, key["memory"])
                 except ThreadLimitError as error:
                     logger.warning("this machine was not measured: %s", error)
                     return None
@@ -85,11 +92,12 @@ def measured_rates(store: str, workers: int, threads: int, measure: Measure = me
 
 
 @lru_cache(maxsize=16)  # every evaluation asks
-def _key(store: str, workers: int, threads: int) -> Mapping[str, Any]:
+def _key(store: str, workers: int, threads: int, memory: int) -> Mapping[str, Any]:
     """Return what rates depend on."""
     count = processors()
     side_by_side = min(workers, max(1, count // threads))
     found = {**_software(), "processors": count, "threads": threads, "workers": side_by_side}
+    found["memory"] = memory
     return MappingProxyType({**found, "store": _device(store)})
 
 

@@ -228,7 +228,9 @@ class LocalExecutor(Executor):
         found = settings()
         if not found.measure:
             return self.model
-        return replace(self.model, rates=measured_rates(found.store, self.workers, self.blas_threads))
+        return replace(
+            self.model, rates=measured_rates(found.store, self.workers, self.blas_threads, self.allowed_mem)
+        )
 
     @property
     def home(self) -> Worker:
