@@ -234,7 +234,7 @@ def _fresh(memory: int, timer: _Timer) -> float:
     seconds a GiB. What others have let go of just before is used first: so it is the last tiles that count.
     """
     tile = np.ones((_ROWS, _COLUMNS), order="F")
-    kept, spent = [], []
+    kept, spent = [], list[float]()
     while len(spent) < 4 or (sum(spent) < _NEW_SECONDS and (len(spent) + 1) * tile.nbytes <= memory):
         begun = timer()
         kept.append(empty_tile(*tile.shape, tile.dtype))

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-import wrenla as wl
 from tests.rates import RATES
 from wrenla.executors.dask import rates as module
 from wrenla.executors.dask.rates import cluster_rates
@@ -66,18 +65,3 @@ def test_a_machine_that_does_not_answer_is_left_out(answer: Any, monkeypatch: py
     both = [remote(address) for address in machines.answers]
     assert cluster_rates(machines, both, "/shared", 1) == RATES  # type: ignore[arg-type]
     assert cluster_rates(machines, [], "/shared", 1) is None  # type: ignore[arg-type]
-
-
-@pytest.mark.process
-@pytest.mark.slow
-def test_a_cluster_is_measured_once(client: Any, nothing_left: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WRENLA_MEASURE", "true")
-    with wl.DaskExecutor(client) as executor:
-        model = executor.measured()
-        assert model.rates is not None
-        assert model.rates.task > executor.model.latency
-        monkeypatch.setattr("wrenla.executors.dask.executor.cluster_rates", lambda *_: pytest.fail("again"))
-        assert executor.measured() == model
-        assert executor.model.rates is None
-        monkeypatch.setenv("WRENLA_MEASURE", "off")
-        assert executor.measured() == executor.model
