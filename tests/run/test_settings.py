@@ -23,6 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder, with no settings from anywhere."""
     own_settings_in(tmp_path, monkeypatch)
     monkeypatch.delenv("WRENLA_MEASURE")
+    monkeypatch.setattr("wrenla.executors.local.executor.measured_rates", lambda *_: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     work = tmp_path / "work" / "deep"
     work.mkdir(parents=True)
