@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, Never
 
-from wrenla.config import store_for
+from wrenla.config import settings, store_for
 from wrenla.executors.aws_lambda.client import Function, FunctionFacts
 from wrenla.executors.aws_lambda.function_model import function_model
 from wrenla.executors.aws_lambda.names import check_bucket, check_function
