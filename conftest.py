@@ -21,6 +21,7 @@ def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith("WRENLA_")]:
         del os.environ[name]
     os.environ["WRENLA_STORE"] = os.path.join(_folder, "store")
+    os.environ["WRENLA_MEASURE"] = "false"  # a second for each process, and other numbers each time
     os.environ["XDG_CONFIG_HOME"] = os.path.join(_folder, "config")
 
 

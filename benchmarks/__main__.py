@@ -26,6 +26,7 @@ from benchmarks import (
     kernels,
     long_sum,
     lu,
+    model,
     operator,
     solve,
 )
@@ -202,6 +203,7 @@ BENCHMARKS: dict[str, Callable[[int], Sequence[Row]]] = {
     "long_sum": long_sum.figures,
     "lu": lu.figures,
     "kernels": kernels.figures,
+    "model": model.figures,
     "map": calls.figures,
     "dask_cluster": dask_cluster.figures,
     "aws": aws.figures,
@@ -212,7 +214,7 @@ BENCHMARKS: dict[str, Callable[[int], Sequence[Row]]] = {
 
 def machine() -> dict[str, Any]:
     """Describe what the figures were measured on."""
-    model = next(
+    processor = next(
         (
             line.split(":")[1].strip()
             for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -221,7 +223,7 @@ def machine() -> dict[str, Any]:
         "?",
     )
     return {
-        "processor": model,
+        "processor": processor,
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, 1),
         "system": platform.platform(),

@@ -9,9 +9,10 @@ import pytest
 
 
 def forget_settings(patch: pytest.MonkeyPatch) -> None:
-    """Remove what the environment says."""
+    """Remove what the environment says; but nothing is measured."""
     for name in [name for name in os.environ if name.startswith("WRENLA_")]:
         patch.delenv(name)
+    patch.setenv("WRENLA_MEASURE", "false")  # a second for each process, and other numbers each time
 
 
 def own_settings_in(folder: Path, patch: pytest.MonkeyPatch, store: str | None = None) -> None:

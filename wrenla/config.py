@@ -18,7 +18,7 @@ from wrenla.config_files import Ignored, read_settings
 from wrenla.errors import SettingError
 from wrenla.units import parse_bytes
 
-__all__ = ["Settings", "ignored_files", "origins", "settings", "store_for", "store_is_chosen"]
+__all__ = ["Settings", "cache_folder", "ignored_files", "origins", "settings", "store_for", "store_is_chosen"]
 
 logger = logging.getLogger("wrenla.settings")
 
@@ -34,7 +34,8 @@ def _home() -> Path:
         return Path(tempfile.gettempdir())
 
 
-def _cache_folder() -> str:
+def cache_folder() -> str:
+    """Return the folder for what can be made again: temporary tiles, what was measured."""
     base = os.environ.get("XDG_CACHE_HOME") or str(_home() / ".cache")
     return str(Path(base) / "wrenla")
 
@@ -74,6 +75,9 @@ class Settings:
         File with prices of AWS (``WRENLA_PRICES``), as `Prices.read` takes it; "": those of us-east-1.
     max_compute_bytes : int
         Largest result that `compute` brings into memory (``WRENLA_MAX_COMPUTE_BYTES``).
+    measure : bool
+        Measure this machine once, for about a second, so that plans know how long they last
+        (``WRENLA_MEASURE``).
     """
 
     store: str = ""
@@ -88,6 +92,7 @@ class Settings:
     record: str = ""
     prices: str = ""
     max_compute_bytes: int = 4 << 30
+    measure: bool = True
 
 
 _OF_A_FUNCTION = frozenset({"WRENLA_BUCKET", "WRENLA_BUCKET_OWNER", "WRENLA_PREFIX"})
@@ -111,7 +116,7 @@ def settings(**arguments: Any) -> Settings:
     >>> settings(tile=512).tile
     512
     """
-    found = Settings(store=_cache_folder())
+    found = Settings(store=cache_folder())
     for source, values in _sources():
         found = _merge(found, values, source)
     return _merge(found, {k: v for k, v in arguments.items() if v is not None}, "argument")
@@ -230,7 +235,7 @@ def _merge(found: Settings, values: Mapping[str, Any], source: str) -> Settings:
 
 def _value(key: str, value: Any, source: str) -> Any:
     try:
-        if key == "progress":
+        if key in ("progress", "measure"):
             return _truth(value)
         if key in _CHOICES:
             if value not in get_args(_CHOICES[key]):

@@ -27,6 +27,7 @@ from wrenla_handler.calls.messages import VERSION, Request, Response
 from wrenla_handler.calls.runner import Runner
 from wrenla_handler.errors import EventError
 from wrenla_handler.machine import resident_bytes
+from wrenla_handler.measure import measure
 from wrenla_handler.probe import probe
 from wrenla_handler.serialize.blobs import Packed, size
 from wrenla_handler.serialize.lines import here_first
@@ -58,6 +59,9 @@ _ANSWER = 4 << 20
 
 _TOLD = 64 << 10
 """Bytes of what functions of tiles print that are told: the end of it."""
+
+_MEASURABLE = 1024
+"""Megabytes of memory from which a function measures itself when `wrenla doctor` asks."""
 
 
 def handle(event: Any, context: Any) -> Any:
@@ -147,7 +151,7 @@ class _Environment:
             case TaskRequest():
                 return msgspec.to_builtins(self._tasks(request, until))
             case str() as store:
-                return {**self._pong(), "store": probe(store)}
+                return {**self._pong(), "store": probe(store), "rates": self._rates()}
             case _:
                 return self._pong()
 
@@ -217,6 +221,12 @@ class _Environment:
                 f"{max(0, room) >> 20} MiB left: use smaller pieces, or more memory (wrenla deploy --memory)"
             )
         )
+
+    def _rates(self) -> dict[str, Any]:
+        """Return what this function does in a second; nothing if it has too little memory to measure that."""
+        if self._memory < _MEASURABLE:
+            return {}
+        return measure("memory://measured", 1, threads_of(self._memory), by_clock=True).plain()
 
     def _pong(self) -> dict[str, Any]:
         return {

@@ -50,3 +50,17 @@ def test_masked_block_on_a_worker_is_named(shared: wl.DaskExecutor) -> None:
     theirs = dask.array.arange(8.0, chunks=4).map_blocks(mask, meta=np.ones(0))
     with pytest.raises(ValueError, match=r"rows 0:4 of the Dask array have masked entries"):
         wl.from_dask(theirs, tile=4, executor=shared)
+
+
+@pytest.mark.slow
+def test_a_cluster_is_measured_once(client: Any, nothing_left: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WRENLA_MEASURE", "true")
+    with wl.DaskExecutor(client) as executor:
+        model = executor.measured()
+        assert model.rates is not None
+        assert model.rates.task > executor.model.latency
+        monkeypatch.setattr("wrenla.executors.dask.executor.cluster_rates", lambda *_: pytest.fail("again"))
+        assert executor.measured() == model
+        assert executor.model.rates is None
+        monkeypatch.setenv("WRENLA_MEASURE", "off")
+        assert executor.measured() == executor.model

@@ -22,6 +22,8 @@ Write = Callable[[str, str], Path]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder, with no settings from anywhere."""
     own_settings_in(tmp_path, monkeypatch)
+    monkeypatch.delenv("WRENLA_MEASURE")
+    monkeypatch.setattr("wrenla.executors.local.executor.measured_rates", lambda *_: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     work = tmp_path / "work" / "deep"
     work.mkdir(parents=True)
@@ -98,6 +100,7 @@ KINDS: dict[str, tuple[str, Any]] = {
     "progress": ("off", False),
     "logs": ("quiet", "quiet"),
     "max_compute_bytes": ("1.5 MB", 1_500_000),
+    "measure": ("off", False),
 }
 
 

@@ -59,7 +59,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "evaluate.cleaning",
         "evaluate.saving",
         "evaluate.saved_tiles",
-        "evaluate.stored evaluate.storing",
+        "evaluate.stored evaluate.storing evaluate.function_rates",
         "evaluate.settle",
         "report",
         "procedures",

@@ -19,8 +19,10 @@ from wrenla.aws.resources.lifecycle import DAYS, Lifecycle
 from wrenla.aws.spec import DeploySpec, ResolvedSpec, bucket_args
 from wrenla.executors.aws_lambda.handshake import PING
 from wrenla.executors.local.doctor import Check
+from wrenla.executors.measured import keep_function_rates
 from wrenla.executors.transport.versions import differences
 from wrenla_handler.aws_errors import error_status, is_not_accepted
+from wrenla_handler.rates import Rates
 from wrenla_kernels import OLD_CORES
 
 __all__ = ["Check", "examine"]
@@ -77,6 +79,7 @@ class _Examination:
         self._refused: Exception | None = None
         self._unknown: DeployError | None = None
         self._pong: Mapping[str, Any] = {}
+        self._deployed = "", 0
 
     def check(self, name: str, run: Callable[[_Examination], str], needs: Iterable[str]) -> Check:
         lacking = [need for need in needs if need not in self._fine]
@@ -166,6 +169,7 @@ class _Examination:
                     f"function {spec.function} has {name} {theirs}, not {mine}", f"leave --{name} out"
                 )
         memory, seconds = found["MemorySize"], found["Timeout"]
+        self._deployed = found["FunctionArn"], memory
         return f"{spec.function}: {found.get('Runtime', 'image')}, {memory} MB, {seconds} s"
 
     def _bucket(self) -> str:
@@ -257,13 +261,20 @@ class _Examination:
         return "first {:.2f} s, second {:.3f} s".format(*seconds)
 
     def _tile_there(self) -> str:
-        """Let the function itself look for, put, get and delete a tile, to test its rights."""
+        """Let the function look for, put, get and delete a tile, to test its rights, and keep its rates."""
         url = f"s3://{self._spec.bucket}/{self._spec.temporaries.rstrip('/')}"
-        found = self._invoke(self._spec.function, {**PING, "store": url}).get("store")
+        answer = self._invoke(self._spec.function, {**PING, "store": url})
+        found = answer.get("store")
         if not isinstance(found, Mapping):
             raise _Wrong("the function did not try its bucket: it is of an earlier version", _DEPLOY)
         if "failed" not in found:
-            return f"8 MiB from the function: {_rates(found['nbytes'], found['put'], found['get'])}"
+            text = f"8 MiB from the function: {_rates(found['nbytes'], found['put'], found['get'])}"
+            if not (measured := answer.get("rates")):
+                return text
+            written, read = (found["nbytes"] / found[name] for name in ("put", "get"))
+            rates = Rates.from_plain(measured).at_store(read, written)
+            keep_function_rates(*self._deployed, rates)
+            return f"{text}, {rates.curve('gemm').flops / 1e9:.3g} GFLOP/s: plans count with that"
         failed, error, code, said = (str(found.get(key, "")) for key in ("failed", "error", "code", "said"))
         what = f"the function cannot {'look for' if failed == 'look' else failed} a tile"
         if code not in ("AccessDenied", "AllAccessDisabled", "403"):

@@ -17,6 +17,7 @@ from wrenla.algorithms.procedure import Pending
 from wrenla.arrays import check_arrays
 from wrenla.config import store_for, store_is_chosen
 from wrenla.errors import TooLargeError
+from wrenla.evaluate.function_rates import function_rate
 from wrenla.evaluate.options import Options
 from wrenla.evaluate.saving import AlreadySaved, Claim, check_address, claim, saved_already
 from wrenla.evaluate.settle import Run, has_steps, is_data, rehearse, settle
@@ -37,7 +38,7 @@ from wrenla.units import format_bytes
 from wrenla.workspace.workspace import Workspace
 from wrenla_handler.errors import StaleMatrixError
 from wrenla_handler.linalg_errors import LinAlgError
-from wrenla_handler.stores.base import Store
+from wrenla_handler.stores.base import Reach, Store
 from wrenla_handler.stores.urls import open_store
 from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, HostArray
 from wrenla_handler.tiles.layout import DTYPES, TileLayout, pivots_in_text
@@ -45,14 +46,15 @@ from wrenla_handler.tiles.layout import DTYPES, TileLayout, pivots_in_text
 __all__ = ["compute_nodes", "model_of", "persist_node", "plan_of", "refuse_too_large", "save_node"]
 
 
-def plan_of(nodes: Sequence[Node], model: ExecutorModel, cut: Cut | None = None) -> Plan:
-    """Return the plan for some results; of procedures, for their first attempt."""
+def plan_of(nodes: Sequence[Node], model: ExecutorModel, cut: Cut | None = None, saved: bool = False) -> Plan:
+    """Return the plan for some results, which may be `saved`; of procedures, for their first attempt."""
     rehearsed = rehearse(nodes, model)
     results = [made(node) for node in rehearsed.nodes]
     # in the order in which a run has them
     targets = {node.key: node for node in _made_for(rehearsed.fetch, rehearsed.keep)}
     places = {key: number for number, key in enumerate(targets | {node.key: node for node in results})}
-    plan, _ = make_plan([*(targets | {node.key: node for node in results}).values()], model, cut=cut)
+    wanted = [*(targets | {node.key: node for node in results}).values()]
+    plan, _ = make_plan(wanted, model, cut=cut, whole=results if saved else ())
     shown = tuple(plan.results[places[node.key]] for node in results)
     return replace(plan, results=shown, targets=plan.results, follows=tuple(rehearsed.follows))
 
@@ -67,7 +69,7 @@ def compute_nodes(nodes: Sequence[Node], executor: Executor | None, options: Opt
     """Compute some results and return them as NumPy arrays."""
     for node in nodes:
         refuse_too_large(node, options)
-    with _evaluating(executor, options) as evaluation:
+    with _evaluating(nodes, executor, options) as evaluation:
         asked, settled = nodes, settle(nodes, evaluation.advance, evaluation.model)
         _check_same(settled.nodes)
         # functions are evaluated by the workers, everything else can be read here
@@ -84,7 +86,7 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
     """Compute a result and return it as data, kept as long as the returned node."""
     if is_data(node):
         return node
-    with _evaluating(executor, options, in_store=True) as evaluation:
+    with _evaluating([node], executor, options, in_store=True) as evaluation:
         settled = settle([node], evaluation.advance, evaluation.model)
         _check_same(settled.nodes)
         with evaluation.run([], [*settled.nodes, *settled.keep]) as (_, data):
@@ -95,14 +97,16 @@ def persist_node(node: Node, executor: Executor | None, options: Options) -> Nod
 
 
 @contextmanager
-def _evaluating(executor: Executor | None, options: Options, in_store: bool = False) -> Iterator[_Evaluation]:
+def _evaluating(
+    nodes: Sequence[Node], executor: Executor | None, options: Options, in_store: bool = False
+) -> Iterator[_Evaluation]:
     """Hand out an evaluation, and end it: what is done stays if it is cut short by what may not last.
 
     `in_store`: all tiles go there, however short it is.
     """
     with options.listeners() as listeners:
         found = check_executor(executor) or default_executor()
-        evaluation = _Evaluation(found, options, listeners, model_of(found, in_store))
+        evaluation = _Evaluation(found, options, listeners, model_of(found, nodes, in_store))
         try:
             yield evaluation
         except BaseException as error:
@@ -253,7 +257,7 @@ def save_node(
 
     `pivots` are those of LU factors.
     """
-    with _evaluating(executor, options) as evaluation:
+    with _evaluating([node], executor, options) as evaluation:
         # what is there already does not need what it was made of any more
         needed = rehearse([node] if pivots is None else [node, pivots])
         inputs = [*needed.nodes, *needed.fetch, *needed.keep]
@@ -337,10 +341,21 @@ def _save(
         raise
 
 
-def model_of(executor: Executor, in_store: bool = False) -> ExecutorModel:
-    """Return the model that plans are made for: where a store is chosen, all temporaries go there."""
+def model_of(
+    executor: Executor, nodes: Sequence[Node], in_store: bool = False, ask: bool = False
+) -> ExecutorModel:
+    """Return the model that plans for some results are made for.
+
+    Where a store is chosen, all temporaries go there. Functions that run in this process are timed if it may
+    `ask` them.
+    """
     in_store = in_store or store_is_chosen(executor.own_store)
-    return replace(executor.model, tile_bytes=0) if in_store else executor.model
+    model = executor.measured()
+    rates = model.rates
+    if rates is not None and executor.reach == Reach.PROCESS:
+        called = function_rate(nodes, ask) or rates.called
+        model = replace(model, rates=replace(rates, called=called))
+    return replace(model, tile_bytes=0) if in_store else model
 
 
 def _check_same(nodes: Sequence[Node]) -> None:

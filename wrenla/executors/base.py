@@ -165,7 +165,11 @@ class Executor(CallingExecutor):
     @property
     @abstractmethod
     def model(self) -> ExecutorModel:
-        """Cost model of this executor, for plans."""
+        """Cost model of this executor, by which tiles and cuts are chosen: the same whatever is measured."""
+
+    def measured(self) -> ExecutorModel:
+        """Return the cost model with the rates of the workers, as far as they are known, or measured now."""
+        return self.model
 
     @property
     @abstractmethod

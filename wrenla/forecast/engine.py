@@ -175,7 +175,7 @@ def engine_of(engine: Any) -> Engine:
     if isinstance(engine, Engine):
         return engine
     if isinstance(engine, Executor):
-        model, names = engine.model, {each.name for each in fields(Engine)}
+        model, names = engine.measured().typical, {each.name for each in fields(Engine)}
         return Engine(
             **{each.name: getattr(model, each.name) for each in fields(model) if each.name in names}
         )

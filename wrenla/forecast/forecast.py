@@ -76,7 +76,7 @@ class Forecast(Plan):
         True
         """
         chosen = self.engine if engine is None else engine_of(engine)
-        return simulate(self, chosen.filled(self.model), schedule)
+        return simulate(self, chosen.filled(self.model.typical), schedule)
 
     def _repr_html_(self) -> str:
         """Return the plan for a notebook: its lines, and how many tasks each wave has."""
@@ -199,7 +199,7 @@ def forecast(nodes: Sequence[Node], executor: Executor | Engine | None) -> Forec
     if isinstance(executor, Engine):
         model = engine.model(default_executor().model)
     else:
-        model = model_of(check_executor(executor) or default_executor())
+        model = model_of(check_executor(executor) or default_executor(), nodes, ask=True)
     plan = plan_of(nodes, model)
     plan.check()
     known: dict[str, Any] = {each.name: getattr(plan, each.name) for each in fields(Plan)}

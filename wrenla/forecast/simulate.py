@@ -182,7 +182,7 @@ class _Run:
 
 def _parts(plan: Plan, engine: Engine) -> tuple[Floats, Floats, Floats]:
     """Return the seconds that each task computes, reads and writes."""
-    graph, model = plan.graph, plan.model
+    graph, model = plan.graph, plan.model.typical
     assert engine.flops_per_second is not None
     assert engine.bytes_per_second is not None
     compute = (

@@ -21,7 +21,11 @@ _SIMULATE_TILES = 300
 
 
 def choose_cut(tiles: TileGraph, model: ExecutorModel) -> Cut:
-    """Return the cut with the shortest expected run; between equals the one with fewest tasks."""
+    """Return the cut with the shortest expected run; between equals the one with fewest tasks.
+
+    By the nominal model: who resumes a run must find the same cut, however the machine was measured since.
+    """
+    model = model.nominal
     longest = max((len(during) for during in tiles.during), default=0)
     cap = max(1, min(longest, _longest_group(tiles, model)))
     if longest <= 1:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from wrenla_handler.rates import CURVES, DTYPES, PASSES, Rates
 
 __all__ = ["GB_MONTH", "ExecutorModel", "choose_tile", "largest_tile"]
 
 
 GB_MONTH = 2.0**30 * 30 * 86400
 """Bytes times seconds for which stores ask the price of a gigabyte and a month."""
+
+_SHORT = 30.0
+"""Seconds that may be lost: temporary tiles of a longer run are kept for whoever resumes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,9 @@ class ExecutorModel:
         What a worker costs while it works, handing something to it, and requests to the store.
     dollars_per_gb_month : float
         A gigabyte (2**30 bytes) in the store for 30 days.
+    rates : Rates, optional
+        As measured, for the seconds that a plan expects. What is chosen (tiles, cuts, ways to solve) follows
+        from the nominal numbers above alone: it has to be the same tomorrow.
     """
 
     workers: int
@@ -54,6 +62,51 @@ class ExecutorModel:
     dollars_per_put: float = 0.0
     dollars_per_get: float = 0.0
     dollars_per_gb_month: float = 0.0
+    rates: Rates | None = None
+
+    def __str__(self) -> str:
+        """Return what predictions rest on, a line each."""
+        measured, workers = self.rates, f"{self.workers} worker{'s' if self.workers > 1 else ''}"
+        if measured is None:
+            flops, nbytes = self.flops_per_second / 1e9, self.bytes_per_second / 1e9
+            return f"{workers}, not measured: {flops:.3g} GFLOP/s and {nbytes:.3g} GB/s each"
+        rows = [("kernel", "large tiles", "half of it on tiles of")]
+        rows += [
+            (name, f"{curve.flops / 1e9:.3g} GFLOP/s", f"{curve.half:.0f}")
+            for name, curve in zip(CURVES, measured.kernels, strict=True)
+        ]
+        rows += [
+            (name, f"× {times:.3g}", "")
+            for name, times in zip(DTYPES, measured.dtypes, strict=True)
+            if times != 1
+        ]
+        rows += [(name, f"{getattr(measured, name) / 1e9:.3g} GB/s", "") for name in PASSES]
+        rows += [("task", f"{1e3 * measured.task:.2g} ms", "")]
+        table = "\n".join(f"  {name:<12}{rate:<14}{edge}".rstrip() for name, rate, edge in rows)
+        return f"{workers}, each of them as measured beside the others:\n{table}"
+
+    def keeps(self, work: float) -> bool:
+        """Tell whether temporary tiles of a run with so many seconds of work stay in memory if they fit."""
+        return bool(self.tile_bytes) and work <= _SHORT * self.workers
+
+    @property
+    def nominal(self) -> ExecutorModel:
+        """This model without measured rates: decisions are made by it."""
+        return self if self.rates is None else replace(self, rates=None)
+
+    @property
+    def typical(self) -> ExecutorModel:
+        """The measured model with one rate for all operations, and one for all bytes of the store."""
+        rates = self.rates
+        if rates is None:
+            return self
+        return replace(
+            self,
+            rates=None,
+            flops_per_second=rates.curve("gemm").flops,
+            bytes_per_second=min(rates.read, rates.written),
+            latency=rates.task,
+        )
 
     def seconds(self, flops: float, nbytes: float) -> float:
         """Return what a task takes that neither waits nor overlaps."""

@@ -20,6 +20,7 @@ from wrenla.planning.cut import Cut, piece
 from wrenla.planning.expression import Leaf, Node, Operation, Slot
 from wrenla.planning.memory import Tiles, held
 from wrenla.planning.precedence import Floats, Ints, Longs, followers_of, levels_of, longest_paths
+from wrenla.planning.task_seconds import Work, task_seconds
 from wrenla.units import format_bytes
 from wrenla_handler.tiles.arrays import FunctionArray, StoredArray, TileRef
 from wrenla_handler.tiles.finish import finish_kernel
@@ -48,6 +49,8 @@ class TileGraph:
     ----------
     tasks : list of Task
     arrays : dict of str to Tiles
+    saved : set of str
+        Results that go to an address: `whole`.
     nbytes : int
         Memory that it takes, about.
     before : list of int32 arrays
@@ -57,6 +60,7 @@ class TileGraph:
     """
 
     def __init__(self, nodes: Iterable[Node], whole: frozenset[str] = frozenset()) -> None:
+        self.saved = whole
         self.tasks: list[Task] = []
         self.arrays: dict[str, Tiles] = {}
         self.base: list[list[int]] = []
@@ -259,11 +263,8 @@ class Graph:
         self.first_need: Longs = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
         self.needs: Ints = np.concatenate([*needs, np.empty(0, np.int32)])
         del needs
-        self.seconds: Floats = (
-            model.latency
-            + self.flops / model.flops_per_second
-            + (self.bytes_read + self.bytes_written) / model.bytes_per_second
-        )
+        work = Work(self.tile, self.start == 0, self.last, self.flops, self.bytes_read, self.bytes_written)
+        self.seconds: Floats = task_seconds(tiles.tasks, tiles.arrays, tiles.saved, work, model)
 
     def _count(self, task: Task, own: slice) -> None:
         """Fill in flops, bytes and reads of the pieces of a tile."""

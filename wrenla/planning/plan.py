@@ -24,9 +24,6 @@ from wrenla.units import format_bytes, format_dollars, format_time
 
 __all__ = ["Plan", "cost_in_words", "make_plan", "plans_bytes"]
 
-_SHORT = 30.0
-"""Seconds that may be lost: temporary tiles of a longer run are kept for whoever resumes it."""
-
 _LARGEST_BATCH = 64
 """Tasks of one batch at most: more would be too much to lose, and to wait for."""
 
@@ -139,11 +136,23 @@ class Plan:
         """Expected seconds of a run in which the most urgent task is always next.
 
         Of more than 100,000 tasks it is a lower bound: all work shared evenly, but not less than the longest
-        chain of tasks.
+        chain of tasks. With measured rates, the beginning of a run counts, and bringing its results into
+        memory, if they are not saved.
         """
         if self.tasks <= _SIMULATE_TASKS:
-            return simulate(self.graph, self.model.workers)
-        return self.seconds_at_once
+            run = simulate(self.graph, self.model.workers)
+        else:
+            run = self.seconds_at_once
+        rates = self.model.rates
+        if rates is None or not self.tasks:
+            return run
+        saved = self.graph.tiles.saved
+        nbytes = sum(
+            math.prod(node.grid.shape) * np.dtype(node.dtype).itemsize
+            for node in self.results
+            if node.key not in saved
+        )
+        return rates.start + run + nbytes / rates.fresh
 
     @property
     def seconds_at_once(self) -> float:
@@ -158,7 +167,7 @@ class Plan:
     def room_beside(self, held: int) -> int:
         """Return the room for tiles if those of other runs hold so many bytes of memory."""
         model = self.model
-        if not model.tile_bytes or self.work > _SHORT * model.workers or self.critical_path > _SHORT:
+        if not (model.keeps(self.work) and model.keeps(self.critical_path * model.workers)):
             return 0
         left = min(model.tile_bytes, model.workers * (model.allowed_bytes - self.projected)) - held
         return max(0, min(left, self.bytes_written))

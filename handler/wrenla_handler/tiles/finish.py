@@ -84,6 +84,9 @@ class FinishKernel:
         It never writes to the sum, which may be a tile that others read, too.
     copies : int
         How often it may have all of its arguments in memory beside themselves.
+    rate : str
+        The rate (of `Rates`) by which its work is counted: that of a measured kernel for its flops, or one
+        for the bytes of the sum; "" if it does nothing.
     """
 
     call: Callable[[Tile, Inputs], Any]
@@ -93,6 +96,7 @@ class FinishKernel:
     spare: int = 1
     looks: bool = False
     copies: int = 0
+    rate: str = "looked"
 
 
 def _potrf(work: Tile, inputs: Inputs) -> Tile:
@@ -312,25 +316,25 @@ def _call(work: Tile, inputs: Inputs) -> Tile:
 
 
 FINISHES: dict[str, FinishKernel] = {
-    "": FinishKernel(_of(lambda work: work), _none, in_place=True, spare=0),
-    "potrf": FinishKernel(_potrf, lambda m, n: n**3 / 3 + n**2 / 2 + n / 6, in_place=True),
-    "trsm_left": FinishKernel(partial(_trsm, "L"), lambda m, n: m * n * m, in_place=True),
-    "trsm_right": FinishKernel(partial(_trsm, "R"), lambda m, n: m * n * n, in_place=True),
-    "getrf": FinishKernel(_getrf, _getrf_flops),
+    "": FinishKernel(_of(lambda work: work), _none, in_place=True, spare=0, rate=""),
+    "potrf": FinishKernel(_potrf, lambda m, n: n**3 / 3 + n**2 / 2 + n / 6, in_place=True, rate="potrf"),
+    "trsm_left": FinishKernel(partial(_trsm, "L"), lambda m, n: m * n * m, in_place=True, rate="trsm_left"),
+    "trsm_right": FinishKernel(partial(_trsm, "R"), lambda m, n: m * n * n, in_place=True, rate="trsm_right"),
+    "getrf": FinishKernel(_getrf, _getrf_flops, rate="getrf"),
     "tile_sizes": FinishKernel(_tile_sizes, real=True, looks=True),
     "row_sizes": FinishKernel(_row_sizes, _none, real=True, looks=True),
     "all_sizes": FinishKernel(_all_sizes, _none, real=True, looks=True),
     "largest_units": FinishKernel(_largest_units, spare=2),
-    "laswp": FinishKernel(_laswp, _none, copies=2),
-    "butterfly": FinishKernel(_butterfly, _none),
-    "inverse": FinishKernel(_inverse, lambda m, n: 2 * n**3, in_place=True),
-    "times_left": FinishKernel(partial(_times, "L"), lambda m, n: 2 * m * n * m, spare=2),
-    "times_right": FinishKernel(partial(_times, "R"), lambda m, n: 2 * m * n * n, spare=2),
+    "laswp": FinishKernel(_laswp, _none, copies=2, rate="exchanged"),
+    "butterfly": FinishKernel(_butterfly, _none, rate="exchanged"),
+    "inverse": FinishKernel(_inverse, lambda m, n: 2 * n**3, in_place=True, rate="inverse"),
+    "times_left": FinishKernel(partial(_times, "L"), lambda m, n: 2 * m * n * m, spare=2, rate="gemm"),
+    "times_right": FinishKernel(partial(_times, "R"), lambda m, n: 2 * m * n * n, spare=2, rate="gemm"),
     "permutation": FinishKernel(_permutation, _none, real=True, spare=2, copies=1),
     "parity": FinishKernel(_parity, _none, real=True, copies=2),
-    "mirror": FinishKernel(partial(_mirror, True), _none, in_place=True),
-    "hermitian_from_lower": FinishKernel(partial(_mirror, True), _none, in_place=True),
-    "symmetric_from_lower": FinishKernel(partial(_mirror, False), _none, in_place=True),
+    "mirror": FinishKernel(partial(_mirror, True), _none, in_place=True, rate="copied"),
+    "hermitian_from_lower": FinishKernel(partial(_mirror, True), _none, in_place=True, rate="copied"),
+    "symmetric_from_lower": FinishKernel(partial(_mirror, False), _none, in_place=True, rate="copied"),
     "diagonal": FinishKernel(_of(kernels.diagonal), _none, looks=True),
     "row_maxima": FinishKernel(_of(kernels.row_maxima), looks=True),
     "row_minima": FinishKernel(_of(kernels.row_minima), looks=True),
@@ -348,14 +352,19 @@ FINISHES: dict[str, FinishKernel] = {
     "minimum": FinishKernel(_extreme(np.min), real=True, looks=True),
     "sign_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[:1]), looks=True),
     "logabs_part": FinishKernel(_of(lambda work: kernels.logdet_part(work)[1:].real), real=True, looks=True),
-    "sign_of_tile": FinishKernel(_of(lambda work: kernels.logdet_part(_triangular(work))[:1]), _getrf_flops),
+    "sign_of_tile": FinishKernel(
+        _of(lambda work: kernels.logdet_part(_triangular(work))[:1]), _getrf_flops, rate="getrf"
+    ),
     "logabs_of_tile": FinishKernel(
-        _of(lambda work: kernels.logdet_part(_triangular(work))[1:].real), _getrf_flops, real=True
+        _of(lambda work: kernels.logdet_part(_triangular(work))[1:].real),
+        _getrf_flops,
+        real=True,
+        rate="getrf",
     ),
     "diagonal_product": FinishKernel(_of(lambda work: _product(work.diagonal())), looks=True),
-    "cast": FinishKernel(_of(lambda work: work)),
+    "cast": FinishKernel(_of(lambda work: work), rate="copied"),
     "product": FinishKernel(_of(_product)),
-    "call": FinishKernel(_call, spare=2),
+    "call": FinishKernel(_call, spare=2, rate="called"),
 }
 """By name. A new kernel is one row more."""
 

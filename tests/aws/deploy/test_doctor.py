@@ -17,6 +17,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 import wrenla as wl
+from tests.rates import RATES
 from wrenla.aws.connect import Clients
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.doctor import Check, examine
@@ -78,6 +79,28 @@ def test_doctor_of_working_deployment_is_ok(account: Account, package: Packaging
     assert "SkylakeX" in found["BLAS"].text
     assert "1769 MB, 900 s" in found["function"].text
     assert account.changes() == ["PutObject", "DeleteObject"]  # the tile
+
+
+def test_doctor_keeps_the_rates_of_the_function(
+    account: Account, package: Packaging, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "rates"))
+    deploy(account.admin)
+
+    def invoke(function: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        return pong(**({"store": STORED, "rates": RATES.plain()} if "store" in event else {}))
+
+    found = checks(account, invoke)
+    expected = "8 MiB from the function: put 84 MB/s, get 168 MB/s, 10 GFLOP/s: plans count with that"
+    assert found["function's tile"].text == expected
+    with wl.LambdaExecutor(session=account.admin) as executor:
+        assert executor.measured() == executor.model  # the tests' setting
+        monkeypatch.setenv("WRENLA_MEASURE", "true")
+        rates = executor.measured().rates
+        assert rates is not None
+        assert (rates.curve("gemm"), rates.read) == (RATES.curve("gemm"), (8 << 20) / 0.05)
+        assert rates.task > executor.model.latency
+        assert executor.model.rates is None
 
 
 CHECKS = (

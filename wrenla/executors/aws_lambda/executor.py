@@ -8,10 +8,11 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, Never
 
-from wrenla.config import store_for
+from wrenla.config import settings, store_for
 from wrenla.executors.aws_lambda.client import Function, FunctionFacts
 from wrenla.executors.aws_lambda.function_model import function_model
 from wrenla.executors.aws_lambda.names import check_bucket, check_function
@@ -28,6 +29,7 @@ from wrenla.executors.calls.options import (
     positive,
 )
 from wrenla.executors.calls.shutdown import ended_at_exit, let_go
+from wrenla.executors.measured import function_rates
 from wrenla.executors.tile_calls import TileRun
 from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla.planning.cost_model import ExecutorModel
@@ -188,6 +190,17 @@ class LambdaExecutor(Executor):
             storage=facts.storage,
             prices=self.prices,
         )
+
+    def measured(self) -> ExecutorModel:
+        """Return the cost model with the function's rates, if `wrenla doctor` has measured them.
+
+        Nothing is invoked, and so nothing paid, because of a plan.
+        """
+        found = function_rates(self.facts.arn, self.facts.memory) if settings().measure else None
+        if found is None:
+            return self.model
+        rates = replace(found, task=found.task + self.model.latency)
+        return replace(self.model, rates=rates)
 
     @property
     def home(self) -> Worker:

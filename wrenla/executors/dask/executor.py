@@ -10,8 +10,10 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal, Never
 
+from wrenla.config import settings
 from wrenla.errors import NestedCallError, ServiceError
 from wrenla.executors.base import Executor
 from wrenla.executors.calls.dispatcher import Dispatcher
@@ -26,11 +28,13 @@ from wrenla.executors.calls.options import (
 from wrenla.executors.calls.shutdown import ended_at_exit, let_go
 from wrenla.executors.dask.cluster import Cluster
 from wrenla.executors.dask.connection import PATIENCE, Connection
+from wrenla.executors.dask.rates import cluster_rates
 from wrenla.executors.dask.transport import DaskTransport
 from wrenla.executors.tile_calls import TileRun
 from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.units import format_bytes
+from wrenla_handler.rates import Rates
 from wrenla_handler.stores.base import Reach
 from wrenla_handler.tiles.arrays import ArraySpec, TileRef
 from wrenla_handler.tiles.cache import Tile
@@ -133,7 +137,7 @@ class DaskExecutor(Executor):
         self.blas_threads = at_least_one("blas_threads", blas_threads)
         self._options = CallOptions(logs=logs)
         name = f"calls-{uuid.uuid4().hex[:12]}"
-        connection = _connected(client_or_address)
+        self._connection = connection = _connected(client_or_address)
         self.dask_client = connection.client
         self._cluster = Cluster(connection, name, most=most, allowed=allowed, blas=self.blas_threads)
         scratch = ScratchSpace(name, Reach.SHARED, reach_of=self._cluster.folders.reach_of)
@@ -145,7 +149,8 @@ class DaskExecutor(Executor):
         self._home = Worker(_HOME_CACHE, readers=4)
         self._run = TileRun(self._tiles, 0, self._options)
         self._inside = threading.local()
-        self._lock = threading.Lock()
+        self._lock, self._measuring = threading.Lock(), threading.Lock()
+        self._rates: list[Rates | None] = []
         self._cluster.changed = _Resize(self._calls, self._tiles)
         self._cluster.changed(self.workers)  # some may have come meanwhile
         self._finalizer = weakref.finalize(self, let_go, self._calls, self._home, self._tiles)
@@ -177,6 +182,26 @@ class DaskExecutor(Executor):
             allowed_bytes=max(1, allowed - _OVERHEAD_PER_THREAD),
             worthwhile=0.02,
         )
+
+    def measured(self) -> ExecutorModel:
+        """Return the cost model with the rates of the workers.
+
+        One of each machine is measured when this is first asked for. The setting `measure` turns it off.
+        """
+        found, model = settings(), self.model
+        if not found.measure:
+            return model
+        with self._measuring:
+            if not self._rates:
+                seen = self.reach_of(found.store, found.shared_folders) >= Reach.SHARED
+                place = found.store if seen else "memory://measured"
+                self._rates = [
+                    cluster_rates(self._connection, self._cluster.remotes, place, self.blas_threads)
+                ]
+            (rates,) = self._rates
+        if rates is None:
+            return model
+        return replace(model, rates=replace(rates, task=rates.task + model.latency))
 
     @property
     def home(self) -> Worker:

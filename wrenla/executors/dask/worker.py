@@ -28,6 +28,7 @@ from wrenla.executors.dask.children import Children, undone
 from wrenla.executors.dask.memory import MemoryGate
 from wrenla_handler.calls.failure import packed_failure
 from wrenla_handler.machine import memory_of_this_machine
+from wrenla_handler.measure import measure_at
 from wrenla_handler.tiles.messages import TaskAnswer, TaskOutcome, TaskRequest
 from wrenla_handler.tiles.worker import Worker
 from wrenla_handler.versions import versions
@@ -285,6 +286,12 @@ async def pulse(executor: str) -> str:
     if (site := _known(executor)) is not None:
         site.heard = time.monotonic()
     return _process
+
+
+async def rates(store: str, workers: int, threads: int) -> dict[str, Any]:
+    """Measure a worker while so many work, in a thread: it takes a second or two."""
+    found = await asyncio.get_running_loop().run_in_executor(None, measure_at, store, workers, threads)
+    return found.plain()
 
 
 async def see(path: str) -> str:

@@ -9,9 +9,11 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Literal, Never, TypeVar
 
+from wrenla.config import settings
 from wrenla.errors import NestedCallError
 from wrenla.executors.base import Executor
 from wrenla.executors.calls.call import Transport
@@ -29,6 +31,7 @@ from wrenla.executors.local.process_channels import ProcessTransport
 from wrenla.executors.local.processes import THREADS_OF_BLAS
 from wrenla.executors.local.threads import ThreadTransport
 from wrenla.executors.local.tile_threads import TileThreads
+from wrenla.executors.measured import measured_rates
 from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.plan import plans_bytes
@@ -214,6 +217,19 @@ class LocalExecutor(Executor):
             longest_task=60.0,
             allowed_bytes=self._for_tiles // self.workers,
             tile_bytes=self._for_tiles // 4,
+        )
+
+    def measured(self) -> ExecutorModel:
+        """Return the cost model with the rates of this machine.
+
+        The first time, that takes about a second; they are kept in the cache folder. The setting `measure`
+        turns it off.
+        """
+        found = settings()
+        if not found.measure:
+            return self.model
+        return replace(
+            self.model, rates=measured_rates(found.store, self.workers, self.blas_threads, self.allowed_mem)
         )
 
     @property

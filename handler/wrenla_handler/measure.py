@@ -1,0 +1,305 @@
+"""Measurement of a worker, for about a second: kernels on small and large tiles, memory, store.
+
+Kernels are timed by the processor time of their thread, which others on the machine hardly change, and with
+as many threads side by side as there are workers: they share memory and the processor's clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+import wrenla_kernels as kernels
+from wrenla_handler.errors import StoreError
+from wrenla_handler.rates import CURVES, DTYPES, PASSES, Rates, fitted
+from wrenla_handler.stores.base import RUNS, Store
+from wrenla_handler.stores.urls import join, open_store
+from wrenla_handler.threads import Threads
+from wrenla_handler.tiles.arrays import FormulaArray, StoredArray, TileRef
+from wrenla_handler.tiles.buffers import empty_tile
+from wrenla_handler.tiles.cache import Tile
+from wrenla_handler.tiles.grid import Grid
+from wrenla_handler.tiles.sources import as_bytes
+from wrenla_handler.tiles.task import Read, Task
+from wrenla_handler.tiles.worker import Worker
+from wrenla_kernels import blas_threads
+
+__all__ = ["measure", "measure_at"]
+
+logger = logging.getLogger("wrenla.worker")
+
+_SMALL, _LARGE, _MIDDLE = 160, 800, 448
+"""Edges of the tiles of kernels; the last is that on which dtypes are compared."""
+
+_ROWS, _ENTRIES = 4096, 4 << 20
+"""Rows, and entries for all workers together, of what moves through memory: more than caches hold."""
+
+_PIECE = 32
+"""Columns of them that a function makes at a time: 1 MiB."""
+
+_COLUMNS = 128
+"""At least, and those of tiles that are written and read: 4 MiB."""
+
+_NEW = 32
+"""Tiles of the store that are used for the first time: of all workers together."""
+
+_NEW_BYTES, _NEW_SECONDS = 128 << 20, 0.1
+"""Memory that is used for the first time, of all workers together, if nobody says how much; and how long."""
+
+_SECONDS = 0.012
+"""Of each number; a kernel that lasts longer is timed twice."""
+
+_TASKS = 24
+"""Tasks of one number, whose time is what a task takes beside its work."""
+
+_AROUND, _START = 3, 30
+"""How many times as long as its worker a task keeps the processors busy, with the loop of the run; and tasks
+that take as long as the beginning and the end of a run. Measured: 0.3 ms and 10 ms, of tasks of 0.1 ms."""
+
+_FAR = 75e6
+"""Bytes a second to and from a store that is not on this machine: none is asked because of a plan."""
+
+_HERE = "memory://measured"
+
+_PATIENCE = 60.0
+"""Seconds after which threads that measure side by side do not wait for each other any more."""
+
+_Timer = Callable[[], float]
+
+
+def measure_at(store: str, workers: int, threads: int, memory: int = _NEW_BYTES) -> Rates:
+    """Measure a worker, and the store for its temporaries if that is on this machine and can be written to.
+
+    Parameters
+    ----------
+    store : str
+        Its URL.
+    workers, threads, memory
+        As `measure` takes them.
+    """
+    if store.startswith("s3://"):
+        return measure(_HERE, workers, threads, memory).at_store(_FAR, _FAR)
+    try:
+        return measure(join(store, RUNS), workers, threads, memory)
+    except StoreError as error:  # who runs something there is told; a plan need not write anything
+        logger.debug("the store was not measured: %s", error)
+        return measure(_HERE, workers, threads, memory)
+
+
+def measure(
+    url: str, workers: int = 1, threads: int = 1, memory: int = _NEW_BYTES, *, by_clock: bool = False
+) -> Rates:
+    """Measure one of several workers of this process while all of them work.
+
+    Parameters
+    ----------
+    url : str
+        Address of the store. What is written there is removed again.
+    workers : int
+        Threads that work side by side.
+    threads : int
+        Threads of BLAS for each of them.
+    memory : int
+        Bytes of memory that may be taken, for a tenth of a second, to see what new memory costs.
+    by_clock : bool
+        Not by processor time: where a quota stops whoever has used a part of a processor.
+
+    Raises
+    ------
+    StoreError
+        Nothing can be written there.
+
+    Examples
+    --------
+    >>> measure("memory://measured").curve("gemm").flops > 1e8
+    True
+    """
+    # processor time is that of one thread: it does not see what others of BLAS do
+    timer = time.perf_counter if by_clock or threads > 1 else time.thread_time
+    together = threading.Barrier(workers)
+    columns, share = max(_COLUMNS, _ENTRIES // _ROWS // workers), memory // workers
+    with blas_threads(threads), Threads(workers, "wrenla-measure") as pool:
+        futures = [pool.submit(_of_one, url, columns, share, timer, together) for _ in range(workers)]
+        found = [future.result() for future in futures]
+    middle = {name: statistics.median(each[name] for each in found) for name in found[0]}
+    return Rates(
+        kernels=tuple(
+            fitted((_SMALL, _LARGE), (middle[f"{name} {_SMALL}"], middle[f"{name} {_LARGE}"]))
+            for name in CURVES
+        ),
+        dtypes=tuple(middle[dtype] / middle["float64"] for dtype in DTYPES),
+        **{name: middle[name] for name in PASSES},
+        task=middle["task"],
+        start=_START * middle["task"],
+    )
+
+
+def _of_one(
+    url: str, columns: int, memory: int, timer: _Timer, together: threading.Barrier
+) -> dict[str, float]:
+    """Return what one worker does in a second, by name."""
+    found: dict[str, float] = {}
+    rng = np.random.default_rng(0)
+    together.wait(_PATIENCE)
+    # first, before what others leave behind is used again
+    found["fresh"] = _fresh(memory, timer)
+    with closing(open_store(url)) as store:
+        found |= _store(store, max(4, _NEW // together.parties), rng)
+    # pages of a file are new memory, too; those here may be such as somebody has used just before
+    found["written"] = min(found["written"], found["fresh"])
+    for edge in (_SMALL, _LARGE):
+        for name, (prepare, work, flops) in _kernels(rng, edge, "float64").items():
+            found[f"{name} {edge}"] = flops / _seconds(prepare, work, timer)
+    for dtype in DTYPES:
+        prepare, work, flops = _kernels(rng, _MIDDLE, dtype)["gemm"]
+        found[dtype] = flops / _seconds(prepare, work, timer)
+    for name, (work, nbytes) in _passes(rng, columns).items():
+        found[name] = nbytes / _seconds(_nothing, work, timer)
+    found["task"] = _AROUND * (found["task"] + _task())
+    return found
+
+
+def _seconds(prepare: Callable[[], object], work: Callable[[], object], timer: _Timer) -> float:
+    """Return the time of the fastest of some repetitions: others were disturbed."""
+    spent: list[float] = []
+    while len(spent) < 2 or (sum(spent) < _SECONDS and len(spent) < 50):
+        prepare()
+        begun = timer()
+        work()
+        spent.append(max(timer() - begun, 1e-9))
+    return min(spent)
+
+
+def _nothing() -> None:
+    """There is nothing to prepare."""
+
+
+_Kernel = tuple[Callable[[], object], Callable[[], object], float]
+
+
+def _kernels(rng: np.random.Generator, n: int, dtype: str) -> dict[str, _Kernel]:
+    """Return what makes ready, what is timed, and its operations, by the name of a kernel."""
+    a, b = _matrix(rng, n, n, dtype), _matrix(rng, n, n, dtype)
+    work, triangle = empty_tile(n, n, dtype), np.asfortranarray(np.tril(a) / n)
+    triangle[np.diag_indices(n)] = 2
+    definite = np.asfortranarray(a / n + (a / n).T)
+    definite[np.diag_indices(n)] = 4
+
+    def of(source: Tile) -> Callable[[], object]:
+        return lambda: np.copyto(work, source)
+
+    each = 4 if np.dtype(dtype).kind == "c" else 1
+    return {
+        "gemm": (_nothing, lambda: kernels.gemm(1, a, "N", b, "N", work), each * 2 * n**3),
+        "herk": (_nothing, lambda: kernels.herk(1, a, "N", work), each * n**2 * (n + 1)),
+        "trsm_left": (of(a), lambda: kernels.trsm("L", triangle, work, uplo="L", op="N"), each * n**3),
+        "trsm_right": (of(a), lambda: kernels.trsm("R", triangle, work, uplo="L", op="C"), each * n**3),
+        "potrf": (of(definite), lambda: kernels.potrf(work), each * n**3 / 3),
+        "getrf": (of(a), lambda: kernels.getrf(work), each * 2 * n**3 / 3),
+        "inverse": (of(definite), lambda: kernels.getri(work), each * 2 * n**3),
+    }
+
+
+def _passes(rng: np.random.Generator, n: int) -> dict[str, tuple[Callable[[], object], int]]:
+    """Return what goes through memory, and its bytes, by name."""
+    m = _ROWS
+    a, b = abs(_matrix(rng, m, n, "float64")), empty_tile(m, n, "float64")
+    pivots = np.arange(n) + rng.integers(0, m - n, n)
+
+    def called() -> None:  # in pieces, as a user's function is
+        for j in range(0, n, _PIECE):
+            piece = a[:, j : j + _PIECE]
+            b[:, j : j + _PIECE] = np.exp(-piece) * (1 + piece)
+
+    return {
+        "copied": (lambda: np.copyto(b, a), a.nbytes),
+        "exchanged": (lambda: kernels.laswp(b, pivots), a.nbytes),
+        "looked": (lambda: kernels.abs_sizes(a), a.nbytes),
+        "called": (called, a.nbytes),
+    }
+
+
+def _fresh(memory: int, timer: _Timer) -> float:
+    """Return the bytes a second of memory that is used for the first time.
+
+    A virtual machine's host takes back what its guest has not used for seconds, and to get it again takes two
+    seconds a GiB. What others have let go of just before is used first: so it is the last tiles that count.
+    """
+    tile = np.ones((_ROWS, _COLUMNS), order="F")
+    kept, spent = [], list[float]()
+    while len(spent) < 4 or (sum(spent) < _NEW_SECONDS and (len(spent) + 1) * tile.nbytes <= memory):
+        begun = timer()
+        kept.append(empty_tile(*tile.shape, tile.dtype))
+        np.copyto(kept[-1], tile)
+        spent.append(max(timer() - begun, 1e-9))
+    return tile.nbytes / statistics.median(spent[-4:])
+
+
+def _matrix(rng: np.random.Generator, m: int, n: int, dtype: str) -> Tile:
+    a = np.empty((m, n), dtype, order="F")
+    a.real = rng.standard_normal((m, n))
+    if a.dtype.kind == "c":
+        a.imag = a.real[::-1]
+    return a
+
+
+def _store(store: Store, new: int, rng: np.random.Generator) -> dict[str, float]:
+    """Return the bytes a second to and from a store, and the seconds in which it takes very few.
+
+    By the clock: who waits for a disk does not work. The objects are named as those of the doctor's probe,
+    so that `wrenla clean` knows one that a killed process has left.
+    """
+    tile = _matrix(rng, _ROWS, _COLUMNS, "float64")
+    data, keys = as_bytes(tile), [f"doctor-{uuid.uuid4().hex}" for _ in range(2 * new)]
+    large, small = iter(keys[:new]), iter(keys[new:])
+
+    def read() -> None:
+        np.frombuffer(store.get(keys[0]), np.uint8)[:: 1 << 12].max()
+
+    try:
+        return {
+            "written": tile.nbytes / _median(lambda: store.put(next(large), data, create=True), new),
+            "read": tile.nbytes / _median(read, new),
+            "task": _median(lambda: store.put(next(small), data[:8], create=True), new),
+        }
+    finally:
+        for key in keys:
+            store.delete(key)
+
+
+def _median(work: Callable[[], object], times: int) -> float:
+    """Return the median seconds of some repetitions, by the clock."""
+    spent = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        work()
+        spent.append(max(time.perf_counter() - begun, 1e-9))
+    return statistics.median(spent)
+
+
+def _task() -> float:
+    """Return the seconds of a task that has hardly anything to do, its store aside."""
+    one, side, name = Grid((1, 1), (1, 1)), _TASKS, uuid.uuid4().hex
+    out = StoredArray(Grid((side, 1), (1, 1)), "float64", 2, name, f"memory://{name}")
+    arrays: dict[str, Any] = {"a": FormulaArray(one, "float64", 2, "eye", formula="eye"), "b": out}
+    worker = Worker(0)
+    try:
+        spent = []
+        for i in range(side):
+            begun = time.perf_counter()
+            base = Read(TileRef("a", 0, 0))
+            worker.run(Task(TileRef("b", i, 0), (1, 1), "float64", (base, base)), arrays)
+            spent.append(time.perf_counter() - begun)
+        return statistics.median(spent)
+    finally:
+        for key in list(worker.store(out.url).list()):
+            worker.store(out.url).delete(key)
+        worker.close()

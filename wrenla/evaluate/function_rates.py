@@ -1,0 +1,76 @@
+"""Rates of users' functions: a block of each is timed before a plan is shown, as nobody else knows them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+
+import cloudpickle
+import numpy as np
+
+from wrenla.planning.canonical import topological
+from wrenla.planning.expression import Leaf, Node
+from wrenla_handler.serialize.modules import split_function
+from wrenla_handler.tiles.arrays import FunctionArray
+
+__all__ = ["function_rate"]
+
+logger = logging.getLogger("wrenla.plan")
+
+_EDGE = 256
+"""Rows and columns of the block: 512 KiB, as in a run."""
+
+_ONCE = 0.05
+"""Seconds from which a block is not timed again: the first time, functions import what they need."""
+
+_MOST = 256
+"""Functions that are remembered."""
+
+_known: dict[str, float] = {}
+
+
+def function_rate(nodes: Sequence[Node], ask: bool) -> float | None:
+    """Return the bytes a second that the functions in some expressions make, all in all.
+
+    Parameters
+    ----------
+    nodes : sequence of Node
+    ask : bool
+        Whether functions are called that have not been timed. They run in this process.
+
+    Returns
+    -------
+    float or None
+        None if there are none, or nothing is known of one.
+    """
+    leaves: Mapping[str, tuple[FunctionArray, bytes]] = {
+        node.op.spec.digest: (node.op.spec, node.op.payload)
+        for node in topological(nodes)
+        if isinstance(node.op, Leaf) and isinstance(node.op.spec, FunctionArray)
+    }
+    for digest, (spec, blob) in leaves.items():
+        if digest not in _known and ask and (rate := _timed(spec, blob)) is not None:
+            for oldest in list(_known)[: len(_known) - _MOST + 1]:
+                _known.pop(oldest, None)
+            _known[digest] = rate
+    if not leaves or not leaves.keys() <= _known.keys():
+        return None
+    return len(leaves) / sum(1 / _known[digest] for digest in leaves)
+
+
+def _timed(spec: FunctionArray, blob: bytes) -> float | None:
+    """Return the bytes a second of one function; None if it fails: the run says why."""
+    rows, cols = (min(_EDGE, length) for length in spec.grid.shape)
+    indices = (np.arange(rows), np.arange(cols))[: max(1, spec.ndim)]
+    spent: list[float] = []
+    try:
+        function = cloudpickle.loads(split_function(blob)[1])
+        while len(spent) < 3 and sum(spent) < _ONCE:
+            begun = time.thread_time()
+            function(*indices)
+            spent.append(max(time.thread_time() - begun, 1e-6))
+    except Exception as error:
+        logger.debug("a function was not timed: %r", error)
+        return None
+    return rows * cols * np.dtype(spec.dtype).itemsize / min(spent)

@@ -1,0 +1,218 @@
+"""Expected seconds of tasks, from the rates of the workers that will carry them out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from wrenla.planning.cost_model import ExecutorModel
+from wrenla.planning.memory import Tiles
+from wrenla_handler.rates import CURVES, Rates
+from wrenla_handler.tiles.finish import finish_kernel
+from wrenla_handler.tiles.grid import Pair
+from wrenla_handler.tiles.task import Apply, Read, Task, Term
+
+__all__ = ["Work", "task_seconds"]
+
+_Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.int32]
+
+_CHEAP = frozenset(
+    {
+        *("add", "subtract", "multiply", "divide", "maximum", "minimum"),
+        *("negative", "positive", "absolute", "conjugate", "square", "sqrt"),
+    }
+)
+"""Functions of entries that take no longer than memory does. Others count as `exp` with some of these."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Work of the tasks of a graph, in arrays.
+
+    Attributes
+    ----------
+    tile : array of int32
+        Whose sum it belongs to.
+    first, last : array of bool
+        Whether a task lays the base, and whether it finishes the tile.
+    flops, bytes_read, bytes_written : arrays
+    """
+
+    tile: _Ints
+    first: npt.NDArray[np.bool_]
+    last: npt.NDArray[np.bool_]
+    flops: _Floats
+    bytes_read: _Floats
+    bytes_written: _Floats
+
+
+def task_seconds(
+    tasks: list[Task], arrays: Mapping[str, Tiles], saved: frozenset[str], work: Work, model: ExecutorModel
+) -> _Floats:
+    """Return the expected seconds of each task, on a worker beside which all others work.
+
+    Without measured rates all operations are alike, and so are all bytes: decisions are made by these.
+
+    Parameters
+    ----------
+    tasks : list of Task
+        Uncut, as are `arrays`.
+    arrays : mapping of str to Tiles
+    saved : set of str
+        Arrays that go to an address, never to memory.
+    work : Work
+    model : ExecutorModel
+    """
+    rates = model.rates
+    if rates is None:
+        nbytes = work.bytes_read + work.bytes_written
+        return model.latency + work.flops / model.flops_per_second + nbytes / model.bytes_per_second
+    kinds: dict[object, _Kind] = {}
+    numbers = np.empty((len(tasks), 5))
+    for number, task in enumerate(tasks):
+        name = _name(task)
+        if name not in kinds:
+            kinds[name] = _Costs(arrays, rates).of(task)
+        numbers[number] = kinds[name]
+    operation, products, base, end_flops, end = numbers[work.tile].T
+    terms = work.flops - np.where(work.last, end_flops, 0)
+    # a task that goes on with a sum begins by a copy of it
+    begun = np.where(work.first, base, work.bytes_written / rates.copied)
+    busy = terms * operation + products + begun + np.where(work.last, end, 0)
+    # tiles are read ahead of the kernels
+    found = rates.task + np.maximum(busy, work.bytes_read / rates.read)
+    stored = found + work.bytes_written / rates.written
+    if not model.keeps(float(stored.sum())):
+        return _floats(stored)
+    here = np.array([task.out.array not in saved for task in tasks], bool)[work.tile]
+    most = float(work.bytes_written[here].sum())
+    share = min(1.0, model.tile_bytes / most) if most else 0.0
+    kept = found + work.bytes_written * (1 / rates.fresh - 1 / rates.copied)
+    return _floats(np.where(here, share * kept + (1 - share) * stored, stored))
+
+
+def _floats(array: npt.NDArray[Any]) -> _Floats:
+    return array.astype(np.float64, copy=False)
+
+
+class _Kind(NamedTuple):
+    """Costs of tasks that are alike.
+
+    Attributes
+    ----------
+    operation : float
+        Seconds of an operation of the products.
+    products : float
+        Seconds of what is computed as factors are read, of all products.
+    base : float
+        Seconds of the base.
+    end_flops, end : float
+        Operations, and seconds, of the finish.
+    """
+
+    operation: float
+    products: float
+    base: float
+    end_flops: float
+    end: float
+
+
+def _name(task: Task) -> object:
+    """Return the same for tasks whose costs are the same."""
+    out, terms = task.out.array, task.terms
+    ends = tuple(map(_kind, task.base)), len(task.args)
+    return out, task.shape, task.finish.kernel, ends, tuple((_kind(t.a), _kind(t.b)) for t in terms[:1])
+
+
+def _kind(read: Read) -> object:
+    apply = read.tile
+    if isinstance(apply, Apply):
+        return apply.function, tuple(_kind(arg) for arg in apply.args if isinstance(arg, Read)), read.op
+    return apply.array, read.op, read.plain
+
+
+class _Costs:
+    """Seconds of the parts of tasks by some rates."""
+
+    def __init__(self, arrays: Mapping[str, Tiles], rates: Rates) -> None:
+        self._arrays, self._rates = arrays, rates
+
+    def of(self, task: Task) -> _Kind:
+        """Return the costs of a task and all that are like it."""
+        rates, nbytes = self._rates, task.shape[0] * task.shape[1] * np.dtype(task.dtype).itemsize
+        kernel = finish_kernel(task)
+        each = 4 if np.dtype(task.dtype).kind == "c" else 1
+        flops = float(each * kernel.flops(*task.shape))
+        base = sum(map(self._value, task.base))
+        if not (kernel.looks and len(task.base) == 1 and not task.terms):
+            base += max(1, len(task.base)) * nbytes / rates.copied
+        end = sum(map(self._value, task.args))
+        if kernel.rate in CURVES:
+            end += flops / self._flops(kernel.rate, task, _edge(task.shape, kernel.rate))
+        elif kernel.rate:
+            end += nbytes / getattr(rates, kernel.rate)
+        if self._arrays[task.out.array].bundle is not None:
+            end += nbytes / rates.copied
+        return _Kind(self._operation(task), sum(map(self._factors, task.terms)), base, flops, end)
+
+    def _operation(self, task: Task) -> float:
+        if not task.terms:
+            return 0.0
+        inner = self._shape(task.terms[0].a)[1]
+        kernel = "herk" if task.terms[0].lower else "gemm"
+        return 1 / self._flops(kernel, task, 3 / sum(1 / max(1, side) for side in (*task.shape, inner)))
+
+    def _flops(self, kernel: str, task: Task, edge: float) -> float:
+        return self._rates.curve(kernel).rate(edge) * self._rates.factor(task.dtype)
+
+    def _factors(self, term: Term) -> float:
+        """Return the seconds of what is computed as the factors of a run of products are read."""
+        reads = (term.a,) if term.lower else (term.a, term.b)
+        return term.n * sum(0.0 if self._is_bare(read) else self._value(read) for read in reads)
+
+    def _is_bare(self, read: Read) -> bool:
+        """Tell whether BLAS takes a tile as it is stored."""
+        return read.plain and not isinstance(read.tile, Apply) and self._arrays[read.tile.array].stored
+
+    def _value(self, read: Read) -> float:
+        """Return the seconds beside those of the store in which the value of a read is made."""
+        rates, nbytes = self._rates, self._nbytes(read)
+        if isinstance(read.tile, Apply):
+            made = sum(self._value(arg) for arg in read.tile.args if isinstance(arg, Read))
+            if read.tile.function:
+                # the result is new memory, but mostly the caches have it yet
+                cheap = read.tile.function in _CHEAP
+                made += nbytes / (rates.copied if cheap else rates.called)
+        else:
+            array = self._arrays[read.tile.array]
+            made = 0.0 if array.stored else nbytes / rates.copied
+            made += nbytes / rates.called if array.called else 0.0
+        return made if read.plain and read.op == "N" else made + nbytes / rates.copied
+
+    def _shape(self, read: Read) -> Pair:
+        if isinstance(read.tile, Apply):
+            shapes = [self._shape(arg) for arg in read.tile.args if isinstance(arg, Read)]
+            rows, cols = max(r for r, _ in shapes), max(c for _, c in shapes)
+        else:
+            array = self._arrays[read.tile.array]
+            ref = read.tile
+            rows, cols = array.grid.tile if array.bundle else array.grid.extent(ref.i, ref.j)
+        return (rows, cols) if read.op in "NR" else (cols, rows)
+
+    def _nbytes(self, read: Read) -> int:
+        rows, cols = self._shape(read)
+        tile = read.tile
+        dtype = tile.dtype if isinstance(tile, Apply) else self._arrays[tile.array].dtype
+        return rows * cols * np.dtype(dtype).itemsize
+
+
+def _edge(shape: Pair, kernel: str) -> float:
+    """Return the edge of the square tiles on which a kernel is as fast as on a tile of some shape."""
+    m, n = (max(1, side) for side in shape)
+    inner = {"trsm_left": m, "trsm_right": n, "gemm": min(m, n)}.get(kernel, min(m, n))
+    return 3 / (1 / m + 1 / n + 1 / inner)
