@@ -176,7 +176,7 @@ class _Works:
         import wrenla as wl
 
         plan = wl.plan(x, executor=self.executor)
-        return Run(plan, lambda listen: x.compute(self.executor, on_event=listen), residual)
+        return Run(plan, lambda listen: x.compute(self.executor, callbacks=[listen]), residual)
 
     def _saved(self, x: Any, residual: Callable[[Any], float]) -> Run:
         """Return a work from data to a folder, with the plan that its run makes."""
@@ -185,7 +185,7 @@ class _Works:
         place = f"{self.folder}/out"
         shutil.rmtree(place, ignore_errors=True)  # here: to remove what was there is none of the work
         plan = plan_of([x._node], model_of(self.executor, [x._node]), saved=True)
-        return Run(plan, lambda listen: x.save(place, self.executor, on_event=listen), residual)
+        return Run(plan, lambda listen: x.save(place, self.executor, callbacks=[listen]), residual)
 
     def _now(self, x: Any) -> Any:
         return x.compute(self.executor)

@@ -31,7 +31,7 @@ class Engine:
     workers : int, optional
         Tasks that run at the same time, at most.
     flops_per_second : float, optional
-        Of one worker in large products, float64; the other kernels are as much faster or slower.
+        Of one worker, in real double precision operations, whatever the kernel.
     bytes_per_second : float, optional
         Between one worker and the store, each way.
     total_bytes_per_second : float

@@ -181,15 +181,21 @@ class _Run:
 
 
 def _parts(plan: Plan, engine: Engine) -> tuple[Floats, Floats, Floats]:
-    """Return the seconds that each task computes, reads and writes."""
-    graph, model = plan.graph, plan.model.typical
+    """Return the seconds that each task computes, reads and writes.
+
+    On the engine of the plan they add up to what the plan says, by rates that were measured, too; what is
+    known of another one is a rate for all kernels.
+    """
+    graph, model = plan.graph, plan.model
     assert engine.flops_per_second is not None
     assert engine.bytes_per_second is not None
-    compute = (
-        graph.seconds - model.latency - (graph.bytes_read + graph.bytes_written) / model.bytes_per_second
-    )
-    compute = np.maximum(0, compute) * (model.flops_per_second / engine.flops_per_second)
-    return compute, graph.bytes_read / engine.bytes_per_second, graph.bytes_written / engine.bytes_per_second
+    read, write = graph.bytes_read / engine.bytes_per_second, graph.bytes_written / engine.bytes_per_second
+    if model.rates is None or engine.flops_per_second != model.flops_per_second:
+        return graph.flops / engine.flops_per_second, read, write
+    worked = np.maximum(0, graph.seconds - model.latency)
+    moved = (graph.bytes_read + graph.bytes_written) / model.bytes_per_second
+    share = np.minimum(1, worked / np.maximum(moved, 1e-12))  # what was measured may be less than that
+    return worked - share * moved, share * read, share * write
 
 
 def _growth(first: int, most: int, rate: float) -> Iterator[tuple[float, int]]:
