@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from wrenla.matrices.matrix import BigMatrix
     from wrenla.matrices.saved_factors import open_factor
     from wrenla.matrices.zarr_copies import from_zarr
+    from wrenla.report.html import write_report
+    from wrenla.report.run_report import RunReport, read_report
     from wrenla_handler.calls.broadcast import Ref
     from wrenla_handler.calls.context import cancelled
 
@@ -44,6 +46,7 @@ __all__ = [
     "LocalExecutor",
     "Prices",
     "Ref",
+    "RunReport",
     "StoredObject",
     "WrenlaError",
     "block",
@@ -64,8 +67,10 @@ __all__ = [
     "open_factor",
     "plan",
     "random",
+    "read_report",
     "set_executor",
     "store",
+    "write_report",
     "zeros",
 ]
 
@@ -89,6 +94,8 @@ _PLACES = {
     "wrenla.executors.map_api.stored_objects": "StoredObject objects",
     "wrenla.matrices.compute_many": "compute plan",
     "wrenla.matrices.zarr_copies": "from_zarr",
+    "wrenla.report.html": "write_report",
+    "wrenla.report.run_report": "RunReport read_report",
     "wrenla.numpy_functions.table": "array_function",
     "wrenla_handler.calls.broadcast": "Ref",
     "wrenla_handler.calls.context": "cancelled",

@@ -12,6 +12,7 @@ from wrenla.config import Settings, settings
 from wrenla.errors import SettingError
 from wrenla.report.progress import progress_listener
 from wrenla.report.record import recording
+from wrenla.report.reporting import reporting
 from wrenla.run.events import Listener
 
 __all__ = ["Options"]
@@ -33,14 +34,14 @@ class Options:
 
     settings: Settings
     callbacks: tuple[Listener, ...] = ()
-    report: str = ""
+    report: str | os.PathLike[str] | None = None
 
     @classmethod
     def of(
         cls,
         *,
         callbacks: Iterable[Listener] = (),
-        report: str | os.PathLike[str] = "",
+        report: str | os.PathLike[str] | None = None,
         **arguments: Any,
     ) -> Options:
         """Return the settings in force, some replaced by arguments.
@@ -60,15 +61,18 @@ class Options:
             raise SettingError(f"argument: {name} is not a setting of one evaluation; {_ELSEWHERE[name]}")
         if isinstance(record := arguments.get("record"), os.PathLike):
             arguments["record"] = os.fspath(record)
-        return cls(settings(**arguments), told, os.fspath(report))
+        return cls(settings(**arguments), told, report)
 
     @contextmanager
     def listeners(self) -> Iterator[list[Listener]]:
         """Hand out the listeners of events."""
         with ExitStack() as stack:
             found = list(self.callbacks)
-            if self.settings.record:
-                found.append(stack.enter_context(recording(self.settings.record)))
+            record = self.settings.record
+            if self.report is not None:
+                found.append(stack.enter_context(reporting(self.report, record)))
+            elif record:
+                found.append(stack.enter_context(recording(record)))
             if (bar := stack.enter_context(progress_listener(self.settings.progress))) is not None:
                 found.append(bar)
             yield found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -113,7 +114,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def read_record(path: str | Path) -> list[dict[str, Any]]:
+def read_record(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Return the events of a record, as dicts with the fields of `wrenla.run.events` and ``"event"``.
 
     Parameters

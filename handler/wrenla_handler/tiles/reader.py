@@ -40,7 +40,8 @@ class Report:
 
     `pivots` are the smallest and the largest |entry| on the diagonal of a triangle that was solved with.
     `worker` is the thread that did it, by its process and a number; `began` is the worker's time of day.
-    `memory` is that of its process when the tile was complete and not written yet, in bytes.
+    `memory` is that of its process when the tile was complete and not written yet, in bytes; `memory_before`
+    what it had before its first task.
     """
 
     read_seconds: float = 0.0
@@ -55,6 +56,7 @@ class Report:
     worker: str = ""
     began: float = 0.0
     memory: int = 0
+    memory_before: int = 0
 
 
 def cache_key(spec: ArraySpec, ref: TileRef) -> CacheKey:

@@ -48,6 +48,7 @@ class Worker(TileReader):
     ) -> None:
         super().__init__(cache_bytes, hosts, **options)
         self._name = name
+        self.memory_before = resident_bytes()
         self._lock = threading.Lock()
         self._lanes: list[int] = []
         self._lanes_made = 0
@@ -79,7 +80,7 @@ class _Execution:
     def __init__(self, worker: Worker, task: Task, arrays: Mapping[str, ArraySpec], name: str) -> None:
         self.worker, self.task, self.arrays = worker, task, arrays
         self.dtype = np.dtype(task.dtype)
-        self.report = Report(worker=name, began=time.time())
+        self.report = Report(worker=name, began=time.time(), memory_before=worker.memory_before)
         refs = (ref for read in task.reads() for ref in read.refs())
         self.ahead = ReadAhead(worker, refs, arrays, self.report)
         self.values = Values(self.ahead.take, self.dtype)

@@ -1,0 +1,122 @@
+"""Figures of a record by matplotlib, for papers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from wrenla.report.compare import kernels
+from wrenla.report.page_data import labels
+from wrenla.report.runs import Runs
+from wrenla.report.shares import chains, rates
+
+__all__ = ["FigureKind", "draw"]
+
+FigureKind: TypeAlias = Literal["timeline", "parallelism", "throughput", "kernels"]
+
+_COLORS = {"reading": "#d98a00", "computing": "#1f6fb5", "writing": "#15916b", "critical": "#c0175d"}
+
+_WIDTH = 7.0
+"""Inches: two columns of a paper."""
+
+
+def draw(runs: Runs, kind: FigureKind, ax: Any = None) -> Any:
+    """Return a figure of some runs: see `RunReport.figure`."""
+    if kind not in get_args(FigureKind):
+        raise ValueError(f"figure({kind!r}): there are {', '.join(map(repr, get_args(FigureKind)))}")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("figures need matplotlib: pip install 'wrenla[plot]'") from None
+    if ax is None:
+        height = min(8.0, 1.2 + 0.25 * len(runs.lanes)) if kind == "timeline" else 2.6
+        ax = Figure(figsize=(_WIDTH, height), layout="constrained").subplots()
+    drawing: dict[str, Callable[[Runs, Any], None]] = {
+        "timeline": _timeline,
+        "parallelism": _parallelism,
+        "throughput": _throughput,
+        "kernels": _kernels,
+    }
+    drawing[kind](runs, ax)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax.figure
+
+
+def _timeline(runs: Runs, ax: Any) -> None:
+    """Draw a bar for each task, by parts; a line under those of the critical path."""
+    tasks = runs.tasks
+    begins = tasks.start
+    for name, part in (("reading", tasks.read), ("computing", tasks.compute), ("writing", tasks.write)):
+        ax.barh(tasks.lane, part, 0.8, begins, color=_COLORS[name], label=name, linewidth=0)
+        begins = begins + part
+    path = [entry for chain in chains(runs) for entry in chain.tasks]
+    ax.barh(
+        tasks.lane[path] + 0.33,
+        tasks.seconds[path],
+        0.14,
+        tasks.start[path],
+        color=_COLORS["critical"],
+        label="critical path",
+        linewidth=0,
+    )
+    step = max(1, len(runs.lanes) // 24)
+    ax.set_yticks(range(0, len(runs.lanes), step), labels(runs)[::step])
+    ax.invert_yaxis()
+    _time_axis(runs, ax)
+    ax.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=4,
+        frameon=False,
+        fontsize="small",
+        borderaxespad=-1.6,
+    )
+
+
+def _parallelism(runs: Runs, ax: Any) -> None:
+    found = rates(runs)
+    ax.stackplot(
+        found.edges[:-1],
+        *(found.computing, found.reading, found.writing),
+        colors=[_COLORS[name] for name in ("computing", "reading", "writing")],
+        labels=["computing", "reading", "writing"],
+        step="post",
+    )
+    ax.axhline(max((run.workers for run in runs.runs), default=1), color="0.4", ls="--", lw=1)
+    ax.set_ylabel("workers")
+    _time_axis(runs, ax)
+    ax.legend(frameon=False, fontsize="small", ncols=3)
+
+
+def _throughput(runs: Runs, ax: Any) -> None:
+    found = rates(runs)
+    ax.step(found.edges[:-1], found.flops / 1e9, where="post", color=_COLORS["computing"], lw=1)
+    ax.set_ylabel("GFLOP/s")
+    bytes_ax = ax.twinx()
+    for name, values in (("reading", found.bytes_read), ("writing", found.bytes_written)):
+        bytes_ax.step(found.edges[:-1], values / 2**20, where="post", color=_COLORS[name], lw=1, label=name)
+    bytes_ax.set_ylabel("MiB/s")
+    bytes_ax.legend(frameon=False, fontsize="small", ncols=2)
+    bytes_ax.spines["top"].set_visible(False)
+    for each in (ax, bytes_ax):
+        each.set_ylim(bottom=0)
+    _time_axis(runs, ax)
+
+
+def _kernels(runs: Runs, ax: Any) -> None:
+    """Draw the times of tasks of each kernel as a box from quartile to quartile, and points beyond."""
+    names = [kernel.name for kernel in kernels(runs)]
+    numbers = {name: number for number, name in enumerate(runs.kernels)}
+    times = [np.maximum(runs.tasks.seconds[runs.tasks.kernel == numbers[name]], 1e-6) for name in names]
+    if times:
+        ax.boxplot(times, tick_labels=names, widths=0.6, flierprops={"markersize": 2})
+    ax.set_yscale("log")
+    ax.set_ylabel("seconds")
+    ax.tick_params(axis="x", rotation=40)
+
+
+def _time_axis(runs: Runs, ax: Any) -> None:
+    ax.set_xlim(0, max(runs.seconds, 1e-9))
+    ax.set_xlabel("seconds")

@@ -1,0 +1,330 @@
+"""Runs of a record as columns: one entry a task, on one time axis, by the clock of the driver."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Fault", "Floats", "Ints", "Run", "Runs", "Tasks"]
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+_THREAD = re.compile(r"(?:, |^)thread (\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: when it began and ended in seconds of the axis, its plan, its end, and its counts.
+
+    `error` is empty if it succeeded, and None if the record ends before the run. `memory` is what the
+    driver's process had at its beginning if its threads are the workers, else 0.
+    """
+
+    start: float
+    end: float
+    name: str = ""
+    executor: str = ""
+    tasks: int = 0
+    todo: int = 0
+    workers: int = 1
+    memory: int = 0
+    waves: bool = False
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str | None = None
+    totals: Mapping[str, float] = field(default_factory=dict)
+    calls: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An attempt that failed: from when to when, of which task, why, and the seconds until the next one."""
+
+    run: int
+    task: int
+    kernel: str
+    attempt: int
+    start: float
+    time: float
+    error: str
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """Finished tasks of all runs, in the order of their ends. One entry each; seconds count from the start.
+
+    Attributes
+    ----------
+    run, task, kernel, lane, wave, attempts : arrays of int
+        `kernel` and `lane` are numbers of names; a lane is a thread of a worker.
+    row, col, part : arrays of int
+        Place of the tile, and of a part of a sum how many products are in it.
+    after : array of int
+        The entry whose end has let it begin; −1: it waited for none.
+    first, ready, start, end, finished : arrays of float
+        Its first attempt was handed out; its inputs were there; the worker's beginning and end; the driver
+        knew. `first` ≤ `start` ≤ `end` ≤ `finished`.
+    read, compute, write : arrays of float
+        Seconds of the worker; together `end` − `start`.
+    flops : array of float
+    bytes_read, bytes_written, gets, memory, memory_before : arrays of int
+    """
+
+    run: Ints
+    task: Ints
+    kernel: Ints
+    lane: Ints
+    wave: Ints
+    attempts: Ints
+    row: Ints
+    col: Ints
+    part: Ints
+    after: Ints
+    first: Floats
+    ready: Floats
+    start: Floats
+    end: Floats
+    finished: Floats
+    read: Floats
+    compute: Floats
+    write: Floats
+    flops: Floats
+    bytes_read: Ints
+    bytes_written: Ints
+    gets: Ints
+    memory: Ints
+    memory_before: Ints
+
+    def __len__(self) -> int:
+        return len(self.run)
+
+    @property
+    def seconds(self) -> Floats:
+        """Seconds from beginning to end."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """All runs of a record.
+
+    Attributes
+    ----------
+    began : float
+        Time of day at which the axis begins, in seconds since 1970.
+    seconds : float
+        Length of the axis: to the end of the last run.
+    runs : tuple of Run
+    tasks : Tasks
+    kernels, lanes : tuples of str
+        What the numbers in `tasks` stand for. A lane is named as its worker names it.
+    processes : array of int
+        The process of each lane, by a number.
+    faults : tuple of Fault
+    solutions : tuple of mapping
+        Numerical reports.
+    unfinished : int
+        Tasks that were begun, and neither finished nor failed.
+    shifted : float
+        Seconds by which a worker's clock was off, at most.
+    """
+
+    began: float
+    seconds: float
+    runs: tuple[Run, ...]
+    tasks: Tasks
+    kernels: tuple[str, ...]
+    lanes: tuple[str, ...]
+    processes: Ints
+    faults: tuple[Fault, ...]
+    solutions: tuple[Mapping[str, Any], ...]
+    unfinished: int
+    shifted: float
+
+    @classmethod
+    def of(cls, events: Sequence[Mapping[str, Any]]) -> Runs:
+        """Return the runs of a record's events, as `read_record` has them."""
+        reading = _Reading(float(events[0]["time"]) if events else 0.0)
+        for event in events:
+            reading.take(event)
+        return reading.runs_found()
+
+
+@dataclass(slots=True)
+class _Started:
+    time: float
+    first: float
+    attempts: int
+    event: Mapping[str, Any]
+
+
+class _Reading:
+    """A record being read, event by event."""
+
+    def __init__(self, began: float) -> None:
+        self.began = self.now = began
+        self.runs: list[dict[str, Any]] = []
+        self.waves: dict[tuple[int, int], float] = {}
+        self.open: dict[int, _Started] = {}
+        self.done: list[tuple[Any, ...]] = []
+        self.place: dict[tuple[int, int], int] = {}
+        self.faults: list[Fault] = []
+        self.solutions: list[Mapping[str, Any]] = []
+        self.kernels: dict[str, int] = {}
+        self.workers: dict[str, int] = {}
+        self.unfinished = 0
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Take in one event."""
+        now = self.now = max(self.now, float(event["time"]))
+        run = len(self.runs) - 1
+        match event["event"]:
+            case "RunStarted":
+                self._begin(event, now - self.began)
+            case "WaveStarted" if run >= 0:
+                self.waves[run, event["wave"]] = now - self.began
+                self.runs[run]["waves"] = True
+            case "TaskStarted" if run >= 0:
+                before = self.open.get(event["task"])
+                first = now - self.began if before is None else before.first
+                self.open[event["task"]] = _Started(now - self.began, first, event["attempt"], event)
+            case "TaskFinished" if run >= 0 and event["task"] in self.open:
+                self._finish(run, event, self.open.pop(event["task"]), now - self.began)
+            case "TaskRetried" if run >= 0 and event["task"] in self.open:
+                start = self.open[event["task"]]
+                self.faults.append(
+                    Fault(
+                        run,
+                        event["task"],
+                        start.event["kernel"],
+                        event["attempt"],
+                        start.time,
+                        now - self.began,
+                        event["error"],
+                        event["delay"],
+                    )
+                )
+            case "RunFinished" if run >= 0:
+                self.runs[run] |= {name: event[name] for name in ("seconds", "error", "totals", "calls")}
+                self._end(now - self.began)
+            case "Solved":
+                self.solutions.append(event["report"])
+
+    def _begin(self, event: Mapping[str, Any], now: float) -> None:
+        self._end(now)
+        if not self.runs:  # what came before, as the plan, is no time of workers
+            self.began, now = self.began + now, 0.0
+        names = ("executor", "tasks", "todo", "workers", "memory")
+        run = {name: event[name] for name in names if name in event}
+        self.runs.append(run | {"name": event["run"], "plan": event.get("plan") or {}, "start": now})
+
+    def _end(self, now: float) -> None:
+        if self.runs and "end" not in self.runs[-1]:
+            self.runs[-1]["end"] = now
+            if self.runs[-1].get("error") != "":  # what had begun when a run fails is nobody's any more
+                self.unfinished += len(self.open)
+            self.open.clear()
+
+    def _finish(self, run: int, event: Mapping[str, Any], start: _Started, now: float) -> None:
+        report, begun = event["report"], start.event
+        kernel = self.kernels.setdefault(event["kernel"], len(self.kernels))
+        worker = self.workers.setdefault(report.get("worker") or "worker", len(self.workers))
+        after = self.place.get((run, begun.get("after", -1)), -1)
+        began = report.get("began") or 0.0
+        row, col, part = begun.get("tile", (0, 0, 0))
+        self.place[run, event["task"]] = len(self.done)
+        spent = (report["read_seconds"], report["compute_seconds"], report["write_seconds"])
+        self.done.append(
+            (
+                *(run, event["task"], kernel, worker, begun.get("wave", 0), start.attempts),
+                *(row, col, part, after, start.first, start.time),
+                *(began - self.began if began else now - sum(spent), now, *spent, event["flops"]),
+                *(report["bytes_read"], report["bytes_written"], report["gets"]),
+                *(report.get("memory", 0), report.get("memory_before", 0)),
+            )
+        )
+
+    def runs_found(self) -> Runs:
+        """Return all that was read."""
+        end = self.now - self.began
+        self._end(end)
+        runs = tuple(Run(**run) for run in self.runs)
+        table = np.array(self.done, float).reshape(len(self.done), 23).T
+        ints = table[[*range(10)]].astype(np.int64)
+        first, submitted, began, finished, read, compute, write, flops = table[10:18]
+        names = list(self.workers)
+        order, processes = _sorted_lanes(names)
+        ints[3] = order[ints[3]] if len(names) else ints[3]
+        read, compute, write = (np.maximum(0.0, each) for each in (read, compute, write))
+        spent = read + compute + write
+        start, shifted = _by_the_drivers_clock(processes[ints[3]], submitted, began, spent, finished)
+        scale = np.divide(finished - start, spent, out=np.ones_like(spent), where=spent > finished - start)
+        read, compute, write = read * scale, compute * scale, write * scale
+        after = ints[9]
+        begun = np.array([run.start for run in runs] or [0.0])[ints[0]]
+        ready = np.where(after >= 0, finished[after] if len(after) else 0.0, begun)
+        waves = [self.waves.get(key, 0.0) for key in zip(ints[0].tolist(), ints[4].tolist(), strict=True)]
+        ready = np.minimum(np.maximum(ready, waves), first)
+        columns: list[Any] = [
+            *ints,
+            *(first, ready, start, start + read + compute + write, finished, read, compute, write, flops),
+            *table[18:].astype(np.int64),
+        ]
+        tasks = Tasks(**dict(zip(Tasks.__slots__, columns, strict=True)))
+        lanes = [""] * len(names)
+        for name, place in zip(names, order.tolist(), strict=True):
+            lanes[place] = name
+        ends = [run.end for run in runs]
+        return Runs(
+            self.began,
+            max(ends, default=0.0),
+            runs,
+            tasks,
+            tuple(self.kernels),
+            tuple(lanes),
+            processes,
+            tuple(self.faults),
+            tuple(self.solutions),
+            self.unfinished,
+            shifted,
+        )
+
+
+def _sorted_lanes(names: Sequence[str]) -> tuple[Ints, Ints]:
+    """Return the place of each lane, those of a process together, and the process at each place."""
+    parts = []
+    for name in names:
+        found = _THREAD.search(name)
+        parts.append((name[: found.start()], int(found[1])) if found else (name, 0))
+    by_process = {process: number for number, process in enumerate(dict.fromkeys(p for p, _ in parts))}
+    ranked = sorted(range(len(names)), key=lambda n: (by_process[parts[n][0]], parts[n][1]))
+    place = np.zeros(len(names), np.int64)
+    place[ranked] = np.arange(len(names))
+    return place, np.array([by_process[parts[n][0]] for n in ranked], np.int64)
+
+
+def _by_the_drivers_clock(
+    processes: Ints, submitted: Floats, began: Floats, spent: Floats, finished: Floats
+) -> tuple[Floats, float]:
+    """Return when tasks began by the clock of the driver, and how far another clock was off.
+
+    A task cannot begin before it was handed out, nor end after the driver knew: from all tasks of a process
+    follows by how much its clock may be off. The least correction is taken, and what does not fit then, as a
+    clock was set meanwhile, is shifted alone.
+    """
+    start, off = began.copy(), 0.0
+    for process in np.unique(processes):
+        its = processes == process
+        least = float(np.max((submitted - began)[its]))
+        most = float(np.min((finished - began - spent)[its]))
+        shift = (least + most) / 2 if least > most else min(max(0.0, least), most)
+        start[its] += shift
+        off = max(off, abs(shift))
+    return np.clip(start, submitted, np.maximum(submitted, finished - spent)), off
