@@ -110,21 +110,24 @@ def peak_memory(runs: Runs) -> Row | None:
     plan has in memory are counted as projected.
     """
     tasks, found = runs.tasks, []
-    for number, run in enumerate(runs.runs):
-        mine = (tasks.run == number) & (tasks.memory > 0)
+    for run_number, run in enumerate(runs.runs):
+        mine = (tasks.run == run_number) & (tasks.memory > 0)
         allowed, projected = run.plan.get("bytes_allowed", 0), run.plan.get("bytes_projected", 0)
-        for process in np.unique(runs.processes[tasks.lane[mine]]):
-            its = mine & (runs.processes[tasks.lane] == process)
-            used = int(np.max(tasks.memory[its] - (run.memory or tasks.memory_before[its])))
-            threads = len(np.unique(tasks.lane[its]))
+        process = runs.processes[tasks.lane[mine]]
+        grown = tasks.memory[mine] - (run.memory or tasks.memory_before[mine])
+        peak = np.full(len(runs.processes), -1)
+        np.maximum.at(peak, process, grown)
+        lanes = np.bincount(runs.processes[np.unique(tasks.lane[mine])], minlength=1)
+        room = run.plan.get("bytes_in_memory", 0)
+        for number in np.flatnonzero(peak >= 0).tolist():
+            used, threads = int(peak[number]), int(lanes[number])
             share = _threads_that_share(run, threads)
-            room = run.plan.get("bytes_in_memory", 0)
             found.append(
                 Row(
                     "peak memory of a worker process",
                     projected * threads + room or None,
                     allowed * share or None,
-                    max(0, used),
+                    used,
                     format_bytes,
                     "at least: tiles at hand come on top",
                 )

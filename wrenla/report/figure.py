@@ -10,7 +10,7 @@ import numpy as np
 from wrenla.report.compare import kernels
 from wrenla.report.page_data import labels
 from wrenla.report.runs import Runs
-from wrenla.report.shares import chains, rates
+from wrenla.report.shares import chains, rates, slots
 
 __all__ = ["FigureKind", "draw"]
 
@@ -84,7 +84,7 @@ def _parallelism(runs: Runs, ax: Any) -> None:
         labels=["computing", "reading", "writing"],
         step="post",
     )
-    ax.axhline(max((run.workers for run in runs.runs), default=1), color="0.4", ls="--", lw=1)
+    ax.axhline(slots(runs), color="0.4", ls="--", lw=1)
     ax.set_ylabel("workers")
     _time_axis(runs, ax)
     ax.legend(frameon=False, fontsize="small", ncols=3)
@@ -92,8 +92,8 @@ def _parallelism(runs: Runs, ax: Any) -> None:
 
 def _throughput(runs: Runs, ax: Any) -> None:
     found = rates(runs)
-    ax.step(found.edges[:-1], found.flops / 1e9, where="post", color=_COLORS["computing"], lw=1)
-    ax.set_ylabel("GFLOP/s")
+    ax.step(found.edges[:-1], found.flops / 1e9, where="post", color=_COLORS["computing"], lw=1.2)
+    ax.set_ylabel("GFLOP/s (blue)")
     bytes_ax = ax.twinx()
     for name, values in (("reading", found.bytes_read), ("writing", found.bytes_written)):
         bytes_ax.step(found.edges[:-1], values / 2**20, where="post", color=_COLORS[name], lw=1, label=name)
@@ -115,6 +115,8 @@ def _kernels(runs: Runs, ax: Any) -> None:
     ax.set_yscale("log")
     ax.set_ylabel("seconds")
     ax.tick_params(axis="x", rotation=40)
+    for label in ax.get_xticklabels():
+        label.set_horizontalalignment("right")
 
 
 def _time_axis(runs: Runs, ax: Any) -> None:

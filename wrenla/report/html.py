@@ -14,7 +14,7 @@ from typing import Any
 
 from wrenla.errors import RecordError
 from wrenla.report.page_data import page_data, safe_json
-from wrenla.report.record import read_record
+from wrenla.report.record import events_of
 from wrenla.report.runs import Runs
 from wrenla.report.sections import about, heading, sections
 
@@ -54,7 +54,7 @@ def write_report(record: str | os.PathLike[str], out: str | os.PathLike[str] = "
     ...     wl.write_report(f"{folder}/run.jsonl").name
     'run.html'
     """
-    runs = Runs.of(read_record(record))
+    runs = Runs.of(events_of(record))
     return write_page(runs, out or Path(record).expanduser().with_suffix(".html"))
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from wrenla.report.causes import first_line
 from wrenla.report.compare import kernels, stragglers
 from wrenla.report.runs import Floats, Ints, Runs
-from wrenla.report.shares import Rates, chains, idle_with_nothing_ready, rates
+from wrenla.report.shares import Rates, chains, idle_with_nothing_ready, rates, slots
 
 __all__ = ["MOST_BARS", "bars_together", "labels", "page_data", "safe_json"]
 
@@ -45,7 +45,7 @@ def page_data(runs: Runs) -> dict[str, Any]:
     tasks = runs.tasks
     return {
         "seconds": _short(runs.seconds),
-        "workers": max((run.workers for run in runs.runs), default=1),
+        "workers": slots(runs),
         "runs": [[_short(run.start), _short(run.end)] for run in runs.runs],
         "kernels": runs.kernels,
         "lanes": labels(runs),

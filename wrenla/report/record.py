@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -18,7 +17,7 @@ import msgspec
 from wrenla.errors import RecordError
 from wrenla.run.events import Event, RunStarted
 
-__all__ = ["VERSION", "Recorder", "read_record", "recording"]
+__all__ = ["VERSION", "Recorder", "events_of", "read_record", "recording"]
 
 logger = logging.getLogger("wrenla.report")
 
@@ -108,7 +107,7 @@ def _place(path: str | Path) -> Path:
 def _parsed(line: bytes) -> dict[str, Any]:
     """Return a line of a record, {} if it is none."""
     try:
-        found = json.loads(line)
+        found = msgspec.json.decode(line)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
@@ -131,20 +130,27 @@ def read_record(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     RecordError
         It is no record, or one of another version of the format, or damaged.
     """
+    return list(events_of(path))
+
+
+def events_of(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+    """Yield the events of a record one by one, as `read_record` has them: it may be larger than memory."""
     try:
-        lines = Path(path).expanduser().read_bytes().split(b"\n")
+        with open(Path(path).expanduser(), "rb") as file:
+            head = _parsed(file.readline())
+            if head.get("event") != _WHAT:
+                raise RecordError(f"{path} is no record of a run: make one by compute(record='run.jsonl')")
+            if head.get("version") != VERSION:
+                raise RecordError(
+                    f"{path} is a record of format {head.get('version')}, and this wrenla reads {VERSION}: "
+                    "use the wrenla that has written it"
+                )
+            for number, line in enumerate(file, 2):
+                if not line.endswith(b"\n"):  # cut off
+                    return
+                event = _parsed(line)
+                if "event" not in event:
+                    raise RecordError(f"{path}, line {number}: damaged; it is no event")
+                yield event
     except OSError as error:
         raise RecordError(f"{path}: {error.strerror or error}") from error
-    head = _parsed(lines[0])
-    if head.get("event") != _WHAT:
-        raise RecordError(f"{path} is no record of a run: make one by compute(record='run.jsonl')")
-    if head.get("version") != VERSION:
-        raise RecordError(
-            f"{path} is a record of format {head.get('version')}, and this wrenla reads {VERSION}: use the "
-            "wrenla that has written it"
-        )
-    events = [_parsed(line) for line in lines[1:-1]]
-    for number, event in enumerate(events, 2):
-        if "event" not in event:
-            raise RecordError(f"{path}, line {number}: damaged; it is no event")
-    return events

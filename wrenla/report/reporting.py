@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from wrenla.report.html import check_place, write_page
-from wrenla.report.record import Recorder, read_record, recording
+from wrenla.report.record import Recorder, events_of, recording
 from wrenla.report.runs import Runs
 
 __all__ = ["reporting"]
@@ -51,7 +51,7 @@ def _write(record: Path, place: Path) -> None:
         logger.warning("no report: the record %s is no file", record)
         return
     try:
-        write_page(Runs.of(read_record(record)), place)
+        write_page(Runs.of(events_of(record)), place)
     except Exception as error:  # nothing that happens here is worth losing a result
         logger.warning("no report: %s: %s", type(error).__name__, error)
         logger.debug("why there is no report", exc_info=True)

@@ -10,7 +10,7 @@ from wrenla.report.causes import bound, notes
 from wrenla.report.compare import comparison
 from wrenla.report.figure import FigureKind, draw
 from wrenla.report.html import write_page
-from wrenla.report.record import read_record
+from wrenla.report.record import events_of
 from wrenla.report.runs import Runs
 from wrenla.report.sections import heading
 from wrenla.report.shares import shares
@@ -103,4 +103,4 @@ def read_report(record: str | os.PathLike[str]) -> RunReport:
     >>> round(sum(report.shares.values()), 6)
     1.0
     """
-    return RunReport(Runs.of(read_record(record)))
+    return RunReport(Runs.of(events_of(record)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -149,9 +149,9 @@ class Runs:
     shifted: float
 
     @classmethod
-    def of(cls, events: Sequence[Mapping[str, Any]]) -> Runs:
+    def of(cls, events: Iterable[Mapping[str, Any]]) -> Runs:
         """Return the runs of a record's events, as `read_record` has them."""
-        reading = _Reading(float(events[0]["time"]) if events else 0.0)
+        reading = _Reading()
         for event in events:
             reading.take(event)
         return reading.runs_found()
@@ -168,8 +168,8 @@ class _Started:
 class _Reading:
     """A record being read, event by event."""
 
-    def __init__(self, began: float) -> None:
-        self.began = self.now = began
+    def __init__(self) -> None:
+        self.began = self.now = 0.0
         self.runs: list[dict[str, Any]] = []
         self.waves: dict[tuple[int, int], float] = {}
         self.open: dict[int, _Started] = {}
@@ -183,7 +183,7 @@ class _Reading:
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take in one event."""
-        now = self.now = max(self.now, float(event["time"]))
+        now = self.now = max(self.now, float(event["time"]))  # clocks are set back at times
         run = len(self.runs) - 1
         match event["event"]:
             case "RunStarted":
@@ -220,7 +220,7 @@ class _Reading:
     def _begin(self, event: Mapping[str, Any], now: float) -> None:
         self._end(now)
         if not self.runs:  # what came before, as the plan, is no time of workers
-            self.began, now = self.began + now, 0.0
+            self.began, now = self.now, 0.0
         names = ("executor", "tasks", "todo", "workers", "memory")
         run = {name: event[name] for name in names if name in event}
         self.runs.append(run | {"name": event["run"], "plan": event.get("plan") or {}, "start": now})
@@ -319,12 +319,11 @@ def _by_the_drivers_clock(
     follows by how much its clock may be off. The least correction is taken, and what does not fit then, as a
     clock was set meanwhile, is shifted alone.
     """
-    start, off = began.copy(), 0.0
-    for process in np.unique(processes):
-        its = processes == process
-        least = float(np.max((submitted - began)[its]))
-        most = float(np.min((finished - began - spent)[its]))
-        shift = (least + most) / 2 if least > most else min(max(0.0, least), most)
-        start[its] += shift
-        off = max(off, abs(shift))
+    count = int(processes.max(initial=-1)) + 1
+    least, most = np.full(count, -np.inf), np.full(count, np.inf)
+    np.maximum.at(least, processes, submitted - began)
+    np.minimum.at(most, processes, finished - began - spent)
+    shift = np.where(least > most, (least + most) / 2, np.minimum(np.maximum(0.0, least), most))
+    start = began + shift[processes]
+    off = float(np.abs(shift).max(initial=0.0))
     return np.clip(start, submitted, np.maximum(submitted, finished - spent)), off

@@ -21,7 +21,7 @@ from wrenla.report.compare import (
 )
 from wrenla.report.page_data import bars_together, labels
 from wrenla.report.runs import Runs
-from wrenla.report.shares import SHARES, Rates, chains, rates, shares
+from wrenla.report.shares import SHARES, Rates, chains, rates, shares, slots
 from wrenla.units import format_bytes, format_time
 
 __all__ = ["about", "heading", "sections"]
@@ -66,37 +66,39 @@ def sections(runs: Runs) -> str:
 
 
 def _tiles(runs: Runs) -> str:
-    tasks = runs.tasks
-    seconds, flops = runs.seconds, float(tasks.flops.sum())
-    parts = shares(runs)
-    busy = parts["computing"] + parts["reading"] + parts["writing"]
-    tiles = [("elapsed", format_time(seconds))]
+    tasks, seconds, parts = runs.tasks, runs.seconds, shares(runs)
+    planned = {row.name: row for row in comparison(runs)}
+    busy = 100 * (parts["computing"] + parts["reading"] + parts["writing"])
+    flops = float(tasks.flops.sum())
+    tiles = [("elapsed", format_time(seconds), _planned(planned.get("time")))]
     if len(tasks):
-        moved = int(tasks.bytes_read.sum()), int(tasks.bytes_written.sum())
-        rate = f"{flops / seconds / 1e9:,.3g} <small>GFLOP/s</small>"
+        tiles.append(("tasks", f"{len(tasks):,}", f"on {len(runs.lanes):,} threads of workers"))
+        if seconds and flops:
+            tiles.append(("mean rate", f"{flops / seconds / 1e9:,.3g}", "GFLOP/s"))
         tiles += [
-            ("tasks", f"{len(tasks):,}"),
-            *([("mean rate", rate)] if seconds and flops else []),
-            (
-                "workers busy",
-                f"{100 * busy:.0f} <small>% of {max(run.workers for run in runs.runs):,}</small>",
-            ),
-            ("read · written", f"{_size(moved[0])} <small>·</small> {_size(moved[1])}"),
+            ("busy", f"{busy:.0f} %", "of the workers' time"),
+            ("read", _size(int(tasks.bytes_read.sum())), f"{_size(int(tasks.bytes_written.sum()))} written"),
         ]
-    peak, dollars = peak_memory(runs), sum(float(run.calls.get("dollars", 0)) for run in runs.runs)
+    peak, paid = peak_memory(runs), planned.get("dollars")
     if peak is not None and peak.measured is not None:
-        part = (
-            f" <small>{100 * peak.measured / peak.allowed:.0f} % of allowed</small>" if peak.allowed else ""
-        )
-        tiles.append(("peak memory", f"{_size(peak.measured)}{part}"))
-    if dollars:
-        tiles.append(("cost", format_dollars(dollars)))
-    return f'<dl class="tiles">{"".join(f"<div><dt>{n}</dt><dd>{v}</dd></div>" for n, v in tiles)}</dl>'
+        part = f"{100 * peak.measured / peak.allowed:.0f} % of {_size(peak.allowed)}" if peak.allowed else ""
+        tiles.append(("peak memory", _size(peak.measured), part))
+    if paid is not None and paid.measured is not None:
+        tiles.append(("cost", format_dollars(paid.measured), _planned(paid)))
+    items = (
+        f"<div><dt>{n}</dt><dd>{value}</dd><dd><small>{more}</small></dd></div>" for n, value, more in tiles
+    )
+    return f'<dl class="tiles">{"".join(items)}</dl>'
+
+
+def _planned(row: Row | None) -> str:
+    return "" if row is None or row.predicted is None else f"{row.form(row.predicted)} planned"
 
 
 def _size(n: float) -> str:
+    """Return bytes with three digits: a tile is narrow."""
     number, unit = format_bytes(n).split(" ")
-    return f"{float(number):.3g} <small>{unit}</small>"
+    return f"{float(number):,.3g} {unit}"
 
 
 def _bound(runs: Runs) -> str:
@@ -177,7 +179,7 @@ def _timeline(runs: Runs) -> str:
     )
     legend = _legend(
         [
-            *(("computing", "computing", ""), ("reading", "reading", ""), ("writing", "writing", "")),
+            *(("reading", "reading", ""), ("computing", "computing", ""), ("writing", "writing", "")),
             *(("waiting", "waiting for inputs", "stripe"), ("handing-over", "idle", "stripe")),
             ("critical", "critical path", "stripe"),
             *([("failures", "failed attempts", "")] if runs.faults else []),
@@ -217,14 +219,17 @@ def _parallelism(runs: Runs) -> str:
     busy = float(np.mean(found.computing + found.reading + found.writing))
     tasks, on_it = sum(len(path.tasks) for path in paths), sum(path.busy for path in paths)
     text = (
-        f"{busy:.1f} of {max(run.workers for run in runs.runs):,} workers were busy on average. The "
+        f"{busy:.1f} of {slots(runs):,} threads of workers were busy on average. The "
         "critical path, "
         f"back from the last task, is a chain of {tasks:,} tasks, with {format_time(on_it)} of work in them."
     )
     legend = _legend(
         [
-            *(("computing", "computing", ""), ("reading", "reading", ""), ("writing", "writing", "")),
-            *(("critical", "a task of the critical path", "stripe"), ("", "workers there are", "dashed")),
+            *(("reading", "reading", ""), ("computing", "computing", ""), ("writing", "writing", "")),
+            *(
+                ("critical", "a task of the critical path", "stripe"),
+                ("", "threads of workers there are", "dashed"),
+            ),
         ]
     )
     return _over_time(
@@ -245,8 +250,13 @@ def _throughput(runs: Runs) -> str:
         f"{format_bytes(float(found.bytes_written.max()))}/s written, from all workers together."
     )
     legend = _legend(
-        [("computing", "operations by the second (left)", "stripe")]
-        + [("reading", "bytes read", "stripe"), ("writing", "bytes written (right)", "stripe")]
+        [
+            *(
+                ("computing", "operations by the second (left)", "stripe"),
+                ("reading", "bytes read", "stripe"),
+            ),
+            ("writing", "bytes written (right)", "stripe"),
+        ]
     )
     return _over_time(
         "throughput",
@@ -324,8 +334,7 @@ def _slow(runs: Runs) -> str:
     text = _table("The slowest tasks", _TASK_HEADS, [_task(runs, int(n)) for n in slowest])
     text += f"<h3>Stragglers: {len(late):,}{f', the worst {_LATE}' if len(late) > _LATE else ''}</h3>"
     if len(late):
-        text += "<p>Tasks that took more than three times as long as is usual for their kernel and their "
-        "number of operations.</p>"
+        text += "<p>More than three times as long as is usual for their kernel and number of operations.</p>"
         heads = [*_TASK_HEADS, "usual"]
         text += _table(
             "Stragglers",

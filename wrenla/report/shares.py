@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from wrenla.report.runs import Floats, Ints, Runs
 
-__all__ = ["SHARES", "Chain", "Rates", "chains", "idle_with_nothing_ready", "rates", "shares"]
+__all__ = ["SHARES", "Chain", "Rates", "chains", "idle_with_nothing_ready", "rates", "shares", "slots"]
 
 SHARES = (
     *("computing", "reading", "writing"),
@@ -83,6 +83,12 @@ def shares(runs: Runs) -> dict[str, float]:
         before = run.end
     total = sum(seconds.values())
     return {name: each / total if total else 0.0 for name, each in seconds.items()}
+
+
+def slots(runs: Runs) -> int:
+    """Return how many tasks could run at the same time: workers, or more where one runs several at a time."""
+    _, (busy,) = _counts([(runs.tasks.start, runs.tasks.end)], 0.0, runs.seconds)
+    return max(1, *(run.workers for run in runs.runs), int(busy.max(initial=0)))
 
 
 def _firsts_of_lanes(runs: Runs) -> npt.NDArray[np.bool_]:

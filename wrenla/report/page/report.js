@@ -11,7 +11,8 @@
 
   // Columns of numbers, each 4 bytes, one behind the other, compressed by zlib, in base 64.
   async function unpacked(packed) {
-    const bytes = Uint8Array.from(atob(packed.bytes), (c) => c.charCodeAt(0));
+    const text = atob(packed.bytes), bytes = new Uint8Array(text.length);
+    for (let n = 0; n < text.length; n++) bytes[n] = text.charCodeAt(n);
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
     const buffer = await new Response(stream).arrayBuffer();
     const kinds = { f: Float32Array, i: Int32Array };
@@ -57,6 +58,9 @@
     stroke: () => color("muted"), font, grid: { stroke: () => color("line"), width: 1 },
     ticks: { stroke: () => color("line"), width: 1, size: 4 }, gap: 4, ...more,
   });
+  // as wide on the left as the names of workers, so that times stand below each other
+  const narrow = () => at("timeline").clientWidth < 520;
+  const left = () => narrow() ? 46 : Math.max(56, 14 + 6.6 * Math.max(...page.lanes.map((name) => name.length)));
   const timeAxis = () => axis({
     space: 70, size: 30, values: (u, splits) => splits.map((s) => seconds(s, splits.length > 1 ? splits[1] - splits[0] : s)),
   });
@@ -206,7 +210,6 @@
       return lines.join("\n");
     }
 
-    const narrow = () => at("timeline").clientWidth < 520;
     const plot = chart("timeline", height, {
       scales: { x: timeScale, y: { dir: -1, range: (u, a, b) => a === null || a === b ? [0, rows] : [Math.max(0, a), Math.min(rows, b)] } },
       axes: [timeAxis(), axis({
@@ -218,7 +221,7 @@
           return found;
         },
         values: (u, splits) => splits.map((k) => k > lanes ? "failed" : narrow() ? `${Math.floor(k) + 1}` : page.lanes[Math.floor(k)]),
-        size: (u, values) => 14 + Math.max(...(values ?? [""]).map((v) => v.length), 1) * 6.6,
+        size: left,
       })],
       series: [{}, { scale: "y", show: true, stroke: "transparent", points: { show: false } }],
       cursor: { drag: { x: true, y: rows > 30, uni: 40 } },
@@ -336,7 +339,7 @@
     return chart("parallelism", 210, {
       padding: [14, 10, 0, 0],
       scales: { x: timeScale, y: { range: [0, most * 1.05] } },
-      axes: [timeAxis(), axis({ size: 44 })],
+      axes: [timeAxis(), axis({ size: left })],
       series: [{}, area("writing"), area("reading"), area("computing"),
         { stroke: () => color("muted"), dash: [5, 4], width: 1.5, points: { show: false } }],
       hooks: {
@@ -356,7 +359,7 @@
     return chart("throughput", 210, {
       scales: { x: timeScale, f: { range: [0, highest(flops)] }, b: { range: [0, highest(bytes_read, bytes_written)] } },
       axes: [timeAxis(),
-        axis({ scale: "f", size: 62, values: (u, splits) => splits.map((n) => n ? scaled(n, "") : "0") }),
+        axis({ scale: "f", size: left, values: (u, splits) => splits.map((n) => n ? scaled(n, "") : "0") }),
         axis({ scale: "b", side: 1, size: 62, grid: { show: false }, values: (u, splits) => splits.map((n) => n ? scaled(n, "B", 1024) : "0") })],
       series: [{}, series("computing", { scale: "f", width: 2 }), series("reading", { scale: "b" }), series("writing", { scale: "b" })],
       hooks: told("throughput-values", (k) => {
@@ -398,7 +401,7 @@
   let waits = 0;
   new ResizeObserver(() => { cancelAnimationFrame(waits); waits = requestAnimationFrame(() => fit()); }).observe(document.querySelector("main"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  matchMedia("print").addEventListener("change", (event) => { fit(event.matches ? 660 : Infinity); redraw(); });
+  matchMedia("print").addEventListener("change", (event) => { fit(event.matches ? 640 : Infinity); redraw(); });
 
   const found = { ready: false, show: (a, b) => show(a, b), view: () => view, charts };
   window.wrenlaReport = found;
