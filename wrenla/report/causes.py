@@ -261,7 +261,7 @@ def notes(runs: Runs) -> list[Finding]:
     if runs.faults:
         throttled = sum(_is_throttled(fault.error) for fault in runs.faults)
         note = f", {throttled:,} of them by throttling" if throttled else ""
-        text = f"{_times(len(runs.faults), 'attempt', 'attempts')} failed, and were tried again{note}."
+        text = f"{_times(len(runs.faults), 'attempt', 'attempts')} failed, and each was followed by another{note}."
         found.append(Finding("retries", text))
     cold = sum(int(run.calls.get("cold_starts", 0)) for run in runs.runs)
     if cold:

@@ -1,0 +1,157 @@
+"""Rules that say what bounded a run: each on a record that is made up so that it applies."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.report.records import MadeUp
+from wrenla.report.causes import bound, notes
+
+MiB = 1 << 20
+
+
+def busy(*, read: float = 0.0, write: float = 0.0, local: bool = True, wide: int = 2) -> MadeUp:
+    """Two workers that are never idle, with tasks that wait for nobody."""
+    executor = "LocalExecutor(workers=2)" if local else "LambdaExecutor('wrenla')"
+    made = MadeUp().begin(workers=2, executor=executor, memory=50 * MiB if local else 0)
+    compute = 1.0 - read - write
+    for n in range(2 * wide):
+        where = {"worker": f"p{n % 2}, thread 1", "after": n - 2 if wide == 2 and n >= 2 else -1}
+        made.task(n, float(n // 2), read=read, compute=compute, write=write, submitted=float(n // 2), **where)
+    return made.end(float(wide))
+
+
+def chain(*, workers: int = 4, waves: bool = False) -> MadeUp:
+    """One task after the other on many workers."""
+    made = MadeUp().begin(workers=workers, plan={"seconds": 5.0})
+    for n in range(5):
+        if waves:
+            made.wave(n, float(n))
+        made.task(n, float(n), after=n - 1, wave=n)
+    return made.end(5.0)
+
+
+def one_after_the_other(gap: float) -> MadeUp:
+    """One worker, and tasks that are ready long before they reach it."""
+    made = MadeUp().begin(workers=1, memory=0, executor="DaskExecutor('tcp://…')")
+    for n in range(5):
+        made.task(n, gap + n * (1.0 + gap), submitted=0.0)
+    return made.end(5 * (1.0 + gap))
+
+
+def faulty(error: str) -> MadeUp:
+    made = MadeUp().begin(workers=1)
+    for n in range(3):
+        made.fault(n, 4.0 * n, 4.0 * n + 2.9, error)
+        made.task(n, 4.0 * n + 3.0, attempt=2)
+    return made.end(12.0)
+
+
+def cold() -> MadeUp:
+    made = MadeUp().begin(workers=2, memory=0, executor="LambdaExecutor('wrenla')")
+    for n in (0, 1):
+        made.task(n, 5.0, submitted=0.0, worker=f"p{n}, thread 1")
+    return made.end(6.0, cold_starts=2)
+
+
+def driver() -> MadeUp:
+    return MadeUp().begin(workers=1).task(0, 0.0).end(1.0).begin(4.0, workers=1).task(0, 4.0).end(5.0)
+
+
+@pytest.mark.parametrize(
+    ("made", "kind", "text", "advice"),
+    [
+        (
+            busy(),
+            "compute",
+            "the 2 workers computed for 100 % of their time",
+            "more workers only with smaller",
+        ),
+        (busy(wide=9), "compute", "computed for 100 %", "There was work for 18 workers"),
+        (busy(wide=9, local=False), "too few workers", "there was work for 18", "Use up to 18 workers"),
+        (busy(read=0.7), "reading", "Reading: 70 %", "larger tiles"),
+        (busy(read=0.7, local=False), "reading", "Reading: 70 %", "On Lambda more memory"),
+        (busy(write=0.7), "writing", "Writing: 70 %", "a faster store"),
+        (
+            chain(),
+            "critical path",
+            "5 tasks that follow each other took 5.00 s of 5.00 s",
+            "1 worker would do",
+        ),
+        (chain(workers=1), "compute", "the 1 worker computed", "as it should be"),
+        (chain(waves=True), "critical path", "waited for tiles", 'schedule="dataflow"'),
+        (one_after_the_other(3.0), "handing over", "half of them take less than 1.00 s", "larger tiles"),
+        (
+            faulty("TransientStoreError: connection reset"),
+            "failures",
+            "3 attempts that failed",
+            "list of failed",
+        ),
+        (faulty("TransientStoreError: SlowDown"), "throttling", "before 3 other attempts", "fewer workers"),
+        (faulty("Throttled: Rate Exceeded."), "throttling", "refused requests", "the limit raised"),
+        (cold(), "cold starts", "until 2 new environments had begun", "fewer workers for so short a run"),
+        (driver(), "driver", "between 2 runs", "Compute several results together"),
+        (
+            MadeUp().begin().task(0, 0.0).end(2.0, error="LinAlgError: not positive\ndefinite"),
+            "failed",
+            "The run failed after 2.00 s: LinAlgError: not positive",
+            "The error says what to do",
+        ),
+        (
+            MadeUp().begin().task(0, 0.0),
+            "killed",
+            "The record ends 1.00 s after the run began",
+            "same script",
+        ),
+        (MadeUp(), "nothing", "Nothing had to be run", ""),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " not in value else "",
+)
+def test_what_bounded_the_run(made: MadeUp, kind: str, text: str, advice: str) -> None:
+    found = bound(made.runs())
+    assert found.kind == kind
+    assert text in found.text
+    assert advice in found.advice
+
+
+def kinds(made: MadeUp) -> dict[str, str]:
+    return {note.kind: f"{note.text} {note.advice}" for note in notes(made.runs())}
+
+
+def test_a_plain_run_has_no_notes() -> None:
+    assert kinds(MadeUp().begin(plan={"seconds": 4.0}).task(0, 0.0).end(5.0)) == {}
+
+
+def test_memory_above_80_percent_of_what_is_allowed_is_said() -> None:
+    def used(part: float) -> MadeUp:
+        peak = round(part * 200 * MiB) + 50 * MiB
+        return MadeUp().begin(plan={"seconds": 1.0}).task(0, 0.0, memory=peak).end(1.0)
+
+    assert "memory" not in kinds(used(0.79))
+    assert "used 162.00 MiB, 81 % of the 200.00 MiB allowed" in kinds(used(0.81))["memory"]
+
+
+def test_stragglers_retries_and_cold_starts_are_counted() -> None:
+    made = MadeUp().begin(plan={"seconds": 20.0}).fault(3, 3.0, 3.0, "Throttled: 429")
+    for n in range(10):
+        made.task(n, float(n), compute=5.0 if n == 9 else 1.0, attempt=1 + (n == 3))
+    found = kinds(made.end(15.0, cold_starts=2))
+    assert found.keys() == {"stragglers", "retries", "cold starts"}
+    assert "1 task took more than three times" in found["stragglers"]
+    assert "gemm number 9, 5.00 s" in found["stragglers"]
+    assert "1 attempt failed, and each was followed by another, 1 of them by throttling" in found["retries"]
+    assert "2 environments started cold" in found["cold starts"]
+
+
+def test_wrong_predictions_are_named_unless_a_part_was_there() -> None:
+    slow = MadeUp().begin(plan={"seconds": 2.0}).task(0, 0.0).end(6.0)
+    assert "6.00 s, 3.0 times as long as the 2.00 s" in kinds(slow)["prediction"]
+    fast = MadeUp().begin(plan={"seconds": 9.0}).task(0, 0.0).end(3.0)
+    assert "3.00 s, 3.0 times less than the 9.00 s" in kinds(fast)["prediction"]
+    resumed = MadeUp().begin(plan={"seconds": 9.0}, tasks=10, todo=4).task(0, 0.0).end(3.0)
+    assert kinds(resumed) == {"resumed": "6 of 10 tiles were there already, or not needed. "}
+
+
+def test_a_clock_that_is_wrong_is_named() -> None:
+    made = MadeUp().begin(plan={"seconds": 2.0}).task(0, 0.0, clock=-7.0).end(2.0)
+    assert "off by up to 7.00 s" in kinds(made)["clock"]
