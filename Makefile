@@ -43,8 +43,8 @@ PEERS := tests/peers
 # copy of the editable install. Without it wrenla is not installed.
 INSTALLED = $(wildcard $(VENV)/lib/python3*/site-packages/wrenla-*.dist-info/direct_url.json)
 
-.PHONY: demo lambda test test-slow test-all test-s3 test-latest test-pythons test-unit test-peers check bench docs \
-	format constraints clean again
+.PHONY: demo lambda test test-slow test-all test-browser uplot test-s3 test-latest test-pythons test-unit test-peers \
+	check bench docs format constraints clean again
 
 $(VENV)/.made: $(PYTHON_IS_ANOTHER)
 	@python=$$(sh tools/find-python.sh $(or $(PYTHON),$(PYTHONS_BY_RANK))) && \
@@ -68,6 +68,17 @@ test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow $(NO_PEERS) $(BESIDE_SLOW) $(COSTS)
 
 test-all: test test-slow
+
+# The run report in Debian's Chromium. Without a browser these tests say so, and are left out.
+test-browser: $(VENV)/.dev
+	$(BIN)/python -m pytest -m browser tests/report
+
+# The chart library that a report contains, from npm; the ADR of run reports says why this one.
+UPLOT := 1.6.32
+uplot:
+	cd "$$(mktemp -d)" && npm pack --silent uplot@$(UPLOT) && tar xzf uplot-$(UPLOT).tgz && \
+	cp package/dist/uPlot.iife.min.js package/dist/uPlot.min.css $(CURDIR)/wrenla/report/page/assets/ && \
+	cp package/LICENSE $(CURDIR)/wrenla/report/page/assets/uPlot.LICENSE
 
 # Ceph's S3 gateway, installed by apt-get if it is missing (as root, or by sudo), started for as long as this takes.
 test-s3: $(VENV)/.dev

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wrenla.matrices.matrix import BigMatrix
     from wrenla.matrices.saved_factors import open_factor
     from wrenla.matrices.zarr_copies import from_zarr
-    from wrenla.report.html import write_report
+    from wrenla.report.page.html import write_report
     from wrenla.report.run_report import RunReport, read_report
     from wrenla_handler.calls.broadcast import Ref
     from wrenla_handler.calls.context import cancelled
@@ -94,7 +94,7 @@ _PLACES = {
     "wrenla.executors.map_api.stored_objects": "StoredObject objects",
     "wrenla.matrices.compute_many": "compute plan",
     "wrenla.matrices.zarr_copies": "from_zarr",
-    "wrenla.report.html": "write_report",
+    "wrenla.report.page.html": "write_report",
     "wrenla.report.run_report": "RunReport read_report",
     "wrenla.numpy_functions.table": "array_function",
     "wrenla_handler.calls.broadcast": "Ref",

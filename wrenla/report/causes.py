@@ -261,8 +261,8 @@ def notes(runs: Runs) -> list[Finding]:
     if runs.faults:
         throttled = sum(_is_throttled(fault.error) for fault in runs.faults)
         note = f", {throttled:,} of them by throttling" if throttled else ""
-        text = f"{_times(len(runs.faults), 'attempt', 'attempts')} failed, and each was followed by another{note}."
-        found.append(Finding("retries", text))
+        count = _times(len(runs.faults), "attempt", "attempts")
+        found.append(Finding("retries", f"{count} failed, and each was followed by another{note}."))
     cold = sum(int(run.calls.get("cold_starts", 0)) for run in runs.runs)
     if cold:
         found.append(Finding("cold starts", f"{_times(cold, 'environment', 'environments')} started cold."))
@@ -288,7 +288,7 @@ def _of_plans(runs: Runs) -> list[Finding]:
     elif all(run.error == "" for run in runs.runs):
         time = next((row for row in comparison(runs) if row.name == "time"), None)
         ratio = None if time is None else time.ratio
-        if ratio is not None and time is not None and not 1 / _OFF <= ratio <= _OFF:
+        if ratio and time is not None and not 1 / _OFF <= ratio <= _OFF:
             assert time.predicted is not None
             assert time.measured is not None
             word = "longer" if ratio > 1 else "shorter"

@@ -8,8 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from wrenla.report.compare import kernels
-from wrenla.report.page_data import labels
-from wrenla.report.runs import Runs
+from wrenla.report.runs import Runs, labels
 from wrenla.report.shares import chains, rates, slots
 
 __all__ = ["FigureKind", "draw"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from wrenla.report.html import check_place, write_page
+from wrenla.report.page.html import check_place, write_page
 from wrenla.report.record import Recorder, events_of, recording
 from wrenla.report.runs import Runs
 

@@ -9,10 +9,10 @@ from typing import Any
 from wrenla.report.causes import bound, notes
 from wrenla.report.compare import comparison
 from wrenla.report.figure import FigureKind, draw
-from wrenla.report.html import write_page
+from wrenla.report.page.html import write_page
+from wrenla.report.page.sections import heading
 from wrenla.report.record import events_of
 from wrenla.report.runs import Runs
-from wrenla.report.sections import heading
 from wrenla.report.shares import shares
 
 __all__ = ["RunReport", "read_report"]

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Fault", "Floats", "Ints", "Run", "Runs", "Tasks"]
+__all__ = ["Fault", "Floats", "Ints", "Run", "Runs", "Tasks", "labels"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -155,6 +155,19 @@ class Runs:
         for event in events:
             reading.take(event)
         return reading.runs_found()
+
+
+def labels(runs: Runs) -> list[str]:
+    """Return short names of lanes: worker 1, 2, …; of processes with several threads 1.1, 1.2, …"""
+    found: list[str] = []
+    counts = np.bincount(runs.processes, minlength=1)
+    if len(counts) == 1:
+        return [f"worker {number}" for number in range(1, len(runs.lanes) + 1)]
+    seen: dict[int, int] = {}
+    for process in runs.processes.tolist():
+        seen[process] = seen.get(process, 0) + 1
+        found.append(f"worker {process + 1}" + (f".{seen[process]}" if counts[process] > 1 else ""))
+    return found
 
 
 @dataclass(slots=True)

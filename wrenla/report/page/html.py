@@ -13,10 +13,10 @@ from string import Template
 from typing import Any
 
 from wrenla.errors import RecordError
-from wrenla.report.page_data import page_data, safe_json
+from wrenla.report.page.data import page_data, safe_json
+from wrenla.report.page.sections import about, heading, sections
 from wrenla.report.record import events_of
 from wrenla.report.runs import Runs
-from wrenla.report.sections import about, heading, sections
 
 __all__ = ["check_place", "page", "write_page", "write_report"]
 
@@ -142,7 +142,7 @@ def page(runs: Runs) -> str:
 
 
 def _asset(name: str) -> str:
-    return resources.files("wrenla.report").joinpath("page", name).read_text(encoding="utf-8")
+    return resources.files("wrenla.report.page").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _copyright(licence: str) -> str:

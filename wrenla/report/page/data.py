@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from wrenla.report.causes import first_line
 from wrenla.report.compare import kernels, stragglers
-from wrenla.report.runs import Floats, Ints, Runs
+from wrenla.report.runs import Floats, Ints, Runs, labels
 from wrenla.report.shares import Rates, chains, idle_with_nothing_ready, rates, slots
 
-__all__ = ["MOST_BARS", "bars_together", "labels", "page_data", "safe_json"]
+__all__ = ["MOST_BARS", "bars_together", "page_data", "safe_json"]
 
 MOST_BARS = 150_000
 """Bars of a timeline. Where there are more tasks, neighbours on one thread are one bar: the file stays below
@@ -65,19 +65,6 @@ def safe_json(value: Any) -> str:
     """Return JSON that may stand in a script element: no text in it can end the element."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def labels(runs: Runs) -> list[str]:
-    """Return short names of lanes: worker 1, 2, …; of processes with several threads 1.1, 1.2, …"""
-    found: list[str] = []
-    counts = np.bincount(runs.processes, minlength=1)
-    if len(counts) == 1:
-        return [f"worker {number}" for number in range(1, len(runs.lanes) + 1)]
-    seen: dict[int, int] = {}
-    for process in runs.processes.tolist():
-        seen[process] = seen.get(process, 0) + 1
-        found.append(f"worker {process + 1}" + (f".{seen[process]}" if counts[process] > 1 else ""))
-    return found
 
 
 def _bars(runs: Runs, path: Sequence[int]) -> _Columns:

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 
-from wrenla.report.causes import NEAR_ALLOWED, bound, first_line, notes
+from wrenla.report.causes import NEAR_ALLOWED, bound, notes
 from wrenla.report.compare import (
     Row,
     comparison,
     format_dollars,
     kernels,
     peak_memory,
-    stragglers,
-    usual_seconds,
 )
-from wrenla.report.page_data import bars_together, labels
+from wrenla.report.page.data import bars_together
+from wrenla.report.page.elements import chart, legend, section, table
+from wrenla.report.page.task_tables import (
+    errors_section,
+    faults_section,
+    runs_section,
+    slow_section,
+    solutions_section,
+)
 from wrenla.report.runs import Runs
 from wrenla.report.shares import SHARES, Rates, chains, rates, shares, slots
 from wrenla.units import format_bytes, format_time
 
 __all__ = ["about", "heading", "sections"]
-
-_SLOWEST, _LATE, _FAULTS = 10, 10, 100
-"""Rows of tables: the slowest tasks, stragglers, failed attempts."""
 
 _SAMPLES = 12
 """Rows of the tables that stand beside charts over time."""
@@ -60,8 +63,8 @@ def sections(runs: Runs) -> str:
     """Return all sections that a record has something for."""
     found = [_bound(runs), _tiles(runs), _comparison(runs)]
     if len(runs.tasks):
-        found += [_timeline(runs), _parallelism(runs), _throughput(runs), _kernels(runs), _slow(runs)]
-    found += [_faults(runs), _solutions(runs), _runs(runs), _errors(runs)]
+        found += [_timeline(runs), _parallelism(runs), _throughput(runs), _kernels(runs), slow_section(runs)]
+    found += [faults_section(runs), solutions_section(runs), runs_section(runs), errors_section(runs)]
     return "\n".join(part for part in found if part)
 
 
@@ -103,7 +106,7 @@ def _size(n: float) -> str:
 
 def _bound(runs: Runs) -> str:
     found, parts = bound(runs), shares(runs)
-    bar = legend = ""
+    bar = colors = ""
     if any(parts.values()):
         css = {name: f"background:var(--{name.replace(' ', '-')})" for name in SHARES}
         used = [name for name in SHARES if parts[name] >= 0.002]
@@ -114,13 +117,13 @@ def _bound(runs: Runs) -> str:
             f'<li><i style="{css[name]}"></i>{_SHARE_WORDS[name]} {100 * parts[name]:.0f} %</li>'
             for name in used
         )
-        legend = f'<ul class="legend" aria-hidden="true">{items}</ul>'
+        colors = f'<ul class="legend" aria-hidden="true">{items}</ul>'
     more = "".join(f"<li>{escape(each.text)} {escape(each.advice)}</li>" for each in notes(runs))
     failed = " failed" if found.kind in ("failed", "killed") else ""
     return (
         f'<section id="bound" class="bounded{failed}" data-kind="{escape(found.kind)}"><h2>What bounded '
         "the run</h2>"
-        f'<p class="verdict">{escape(found.text)}</p><p>{escape(found.advice)}</p>{bar}{legend}'
+        f'<p class="verdict">{escape(found.text)}</p><p>{escape(found.advice)}</p>{bar}{colors}'
         + (f'<ul class="notes">{more}</ul>' if more else "")
         + "</section>"
     )
@@ -151,7 +154,7 @@ def _comparison(runs: Runs) -> str:
         for row in rows
     ]
     heads = ["", "predicted", "allowed", "measured", "measured / predicted"]
-    return _section("plan", "Did it meet its plan?", _table("Plan and measurement", heads, lines))
+    return section("plan", "Did it meet its plan?", table("Plan and measurement", heads, lines))
 
 
 def _cell(row: Row, value: float | None) -> str:
@@ -177,7 +180,7 @@ def _timeline(runs: Runs) -> str:
         if together > 1
         else ""
     )
-    legend = _legend(
+    colors = legend(
         [
             *(("reading", "reading", ""), ("computing", "computing", ""), ("writing", "writing", "")),
             *(("waiting", "waiting for inputs", "stripe"), ("handing-over", "idle", "stripe")),
@@ -195,10 +198,10 @@ def _timeline(runs: Runs) -> str:
             ("whole", "Whole run", "Show the whole run"),
         )
     )
-    return _section(
+    return section(
         "workers",
         "Timeline of the workers",
-        f'{legend}<div class="toolbar" role="toolbar" aria-label="Part of the time that charts '
+        f'{colors}<div class="toolbar" role="toolbar" aria-label="Part of the time that charts '
         f'show">{buttons}</div>'
         '<figure><div class="chart" id="timeline" tabindex="0" role="application" '
         'aria-roledescription="timeline" '
@@ -223,7 +226,7 @@ def _parallelism(runs: Runs) -> str:
         "critical path, "
         f"back from the last task, is a chain of {tasks:,} tasks, with {format_time(on_it)} of work in them."
     )
-    legend = _legend(
+    colors = legend(
         [
             *(("reading", "reading", ""), ("computing", "computing", ""), ("writing", "writing", "")),
             *(
@@ -236,7 +239,7 @@ def _parallelism(runs: Runs) -> str:
         "parallelism",
         "Parallelism",
         text,
-        legend,
+        colors,
         ["from", "computing", "reading", "writing"],
         _samples(runs, lambda each: [f"{v:.1f}" for v in (each.computing, each.reading, each.writing)]),
     )
@@ -249,7 +252,7 @@ def _throughput(runs: Runs) -> str:
         "read and "
         f"{format_bytes(float(found.bytes_written.max()))}/s written, from all workers together."
     )
-    legend = _legend(
+    colors = legend(
         [
             *(
                 ("computing", "operations by the second (left)", "stripe"),
@@ -262,7 +265,7 @@ def _throughput(runs: Runs) -> str:
         "throughput",
         "Throughput",
         text,
-        legend,
+        colors,
         ["from", "GFLOP/s", "read", "written"],
         _samples(
             runs,
@@ -284,20 +287,13 @@ def _samples(runs: Runs, cells: Any) -> list[list[str]]:
 
 
 def _over_time(
-    name: str, title: str, text: str, legend: str, heads: Sequence[str], lines: Sequence[Sequence[str]]
+    name: str, title: str, text: str, colors: str, heads: Sequence[str], lines: Sequence[Sequence[str]]
 ) -> str:
-    return _section(
+    return section(
         f"{name}-section",
         title,
-        f"<p>{escape(text)}</p>{legend}{_chart(name, text)}"
-        f"<details><summary>Numbers</summary>{_table(title + ' in numbers', heads, lines)}</details>",
-    )
-
-
-def _chart(name: str, words: str) -> str:
-    return (
-        f'<figure><div class="chart" id="{name}" role="img" aria-label="{escape(words)}"></div>'
-        f'<p class="values screen" id="{name}-values"></p></figure>'
+        f"<p>{escape(text)}</p>{colors}{chart(name, text)}"
+        f"<details><summary>Numbers</summary>{table(title + ' in numbers', heads, lines)}</details>",
     )
 
 
@@ -318,157 +314,10 @@ def _kernels(runs: Runs) -> str:
     from_histogram = found[:7]
     items = [(f"k{n}", escape(kernel.name), "") for n, kernel in enumerate(from_histogram)]
     items += [("k7", f"{len(found) - 7} others", "")] if len(found) > 7 else []
-    return _section(
+    return section(
         "kernels",
         "Times of tasks, by kernel",
-        _legend(items)
-        + _chart("histogram", "How many tasks took how long; the table below has the numbers")
-        + _table("Kernels", heads, lines),
-    )
-
-
-def _slow(runs: Runs) -> str:
-    tasks, usual = runs.tasks, usual_seconds(runs)
-    slowest = np.argsort(-tasks.seconds, kind="stable")[:_SLOWEST]
-    late = stragglers(runs)
-    text = _table("The slowest tasks", _TASK_HEADS, [_task(runs, int(n)) for n in slowest])
-    text += f"<h3>Stragglers: {len(late):,}{f', the worst {_LATE}' if len(late) > _LATE else ''}</h3>"
-    if len(late):
-        text += "<p>More than three times as long as is usual for their kernel and number of operations.</p>"
-        heads = [*_TASK_HEADS, "usual"]
-        text += _table(
-            "Stragglers",
-            heads,
-            [[*_task(runs, int(n)), format_time(float(usual[n]))] for n in late[:_LATE]],
-        )
-    else:
-        text += "<p>No task took more than three times as long as is usual for its kernel.</p>"
-    return _section("slow", "The slowest tasks", text)
-
-
-_TASK_HEADS = ["task", "tile", "worker", "began", "took", "reading", "computing", "writing", ""]
-
-
-def _task(runs: Runs, n: int) -> list[str]:
-    tasks = runs.tasks
-    task, run = int(tasks.task[n]), int(tasks.run[n])
-    name = f"{runs.kernels[tasks.kernel[n]]} {task}"
-    return [
-        escape(name),
-        f"({tasks.row[n]}, {tasks.col[n]})",
-        labels(runs)[tasks.lane[n]].removeprefix("worker "),
-        *(
-            format_time(float(column[n]))
-            for column in (tasks.start, tasks.seconds, tasks.read, tasks.compute, tasks.write)
-        ),
-        f'<button type="button" class="link screen" data-run="{run}" data-task="{task}" '
-        f'aria-label="Show {escape(name)} in the timeline">show</button>',
-    ]
-
-
-def _faults(runs: Runs) -> str:
-    if not runs.faults:
-        return ""
-    lines = [
-        [
-            escape(f"{fault.kernel} {fault.task}"),
-            str(fault.attempt),
-            format_time(fault.time),
-            format_time(fault.time - fault.start),
-            escape(first_line(fault.error)),
-        ]
-        for fault in runs.faults[:_FAULTS]
-    ]
-    more = f"<p>The first {_FAULTS} of {len(runs.faults):,}.</p>" if len(runs.faults) > _FAULTS else ""
-    heads = ["task", "attempt", "at", "after", "why"]
-    return _section("faults", "Failed attempts", more + _table("Failed attempts", heads, lines, wide=4))
-
-
-def _solutions(runs: Runs) -> str:
-    parts = []
-    for report in runs.solutions:
-        facts = [
-            ("method", f"{report.get('method')}: {report.get('why')}"),
-            (
-                "system",
-                f"{' × '.join(map(str, report.get('shape', ())))}, {report.get('columns')} right-hand "
-                f"sides, {report.get('dtype')}",
-            ),
-            (
-                "residual",
-                f"{_g(report.get('hpl'))} units of HPL's criterion (at most 16), LAPACK's ratio "
-                f"{_g(report.get('lapack'))}",
-            ),
-            ("backward error", _g(report.get("backward_error"))),
-            ("condition", f"rcond about {_g(report.get('rcond'))}"),
-            ("growth", _g(report.get("growth")) if report.get("growth") is not None else ""),
-            (
-                "refinement",
-                f"{report.get('refinements')} steps" if report.get("refinements") else "none needed",
-            ),
-            *(("given up", str(text)) for text in report.get("fallbacks") or ()),
-        ]
-        parts.append(
-            f'<dl class="facts">{"".join(f"<dt>{n}</dt><dd>{escape(v)}</dd>" for n, v in facts if v)}</dl>'
-        )
-    return _section("solutions", "Can the result be trusted?", "<hr>".join(parts)) if parts else ""
-
-
-def _g(value: Any) -> str:
-    return f"{value:.2g}" if isinstance(value, int | float) else "–"
-
-
-def _runs(runs: Runs) -> str:
-    if len(runs.runs) < 2 and not any(run.calls for run in runs.runs):
-        return ""
-    heads = ["run", "began", "took", "tasks", "waves", "planned"]
-    calls = sorted({name for run in runs.runs for name in run.calls})
-    lines = [
-        [
-            str(number),
-            format_time(run.start) if run.start else "0 s",
-            format_time(run.end - run.start),
-            f"{run.todo:,} of {run.tasks:,}",
-            str(run.plan.get("waves", "–")),
-            format_time(run.plan["seconds"]) if run.plan.get("seconds") else "–",
-            *(f"{run.calls.get(name, 0):,.6g}" for name in calls),
-        ]
-        for number, run in enumerate(runs.runs, 1)
-    ]
-    heads += [escape(name.replace("_", " ")) for name in calls]
-    return _section("runs", "Runs of this evaluation", _table("Runs", heads, lines))
-
-
-def _errors(runs: Runs) -> str:
-    texts = [run.error for run in runs.runs if run.error]
-    blocks = "".join(f"<pre>{escape(text[:20_000])}</pre>" for text in texts)
-    return _section("errors", "Why it failed", blocks) if blocks else ""
-
-
-def _section(name: str, title: str, content: str) -> str:
-    return f'<section id="{name}"><h2>{escape(title)}</h2>{content}</section>'
-
-
-def _legend(items: Iterable[tuple[str, str, str]]) -> str:
-    made = "".join(
-        f'<li><i class="{kind}"{f" style=background:var(--{color})" if color else ""}></i>{words}</li>'
-        for color, words, kind in items
-    )
-    return f'<ul class="legend">{made}</ul>'
-
-
-def _table(caption: str, heads: Sequence[str], lines: Sequence[Sequence[str]], wide: int = -1) -> str:
-    """Return a table in a region that scrolls, of cells that are HTML; the first of each row is its head."""
-    head = "".join(f'<th scope="col">{each}</th>' if each else "<td></td>" for each in heads)
-    rows = "".join(
-        f'<tr><th scope="row">{first}</th>'
-        + "".join(
-            f'<td class="{"wide text" if n == wide else ""}">{cell}</td>' for n, cell in enumerate(rest, 1)
-        )
-        + "</tr>"
-        for first, *rest in lines
-    )
-    return (
-        f'<div class="table" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        legend(items)
+        + chart("histogram", "How many tasks took how long; the table below has the numbers")
+        + table("Kernels", heads, lines),
     )
