@@ -62,7 +62,7 @@ demo: $(VENV)/.dev
 	$(BIN)/wrenla demo
 
 test: $(VENV)/.dev
-	$(IN_MEMORY) $(BIN)/python -m pytest -m "not slow" $(NO_PEERS) $(NO_S3) $(BESIDE) $(COSTS)
+	$(IN_MEMORY) $(BIN)/python -m pytest -m "not slow and not browser" $(NO_PEERS) $(NO_S3) $(BESIDE) $(COSTS)
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow $(NO_PEERS) $(BESIDE_SLOW) $(COSTS)

@@ -395,13 +395,16 @@
 
   // ------------------------------------------------------------------------------------ looks and widths
   const redraw = () => { for (const { plot } of charts) plot.redraw(false, true); };
-  const fit = (most = Infinity) => {
+  const paper = matchMedia("print");
+  const fit = (most = paper.matches ? 640 : Infinity) => {
     for (const { plot, width, height } of charts) plot.setSize({ width: Math.min(most, width()), height });
   };
   let waits = 0;
   new ResizeObserver(() => { cancelAnimationFrame(waits); waits = requestAnimationFrame(() => fit()); }).observe(document.querySelector("main"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  matchMedia("print").addEventListener("change", (event) => { fit(event.matches ? 640 : Infinity); redraw(); });
+  paper.addEventListener("change", () => { fit(); redraw(); });
+  addEventListener("beforeprint", () => { fit(640); redraw(); });
+  addEventListener("afterprint", () => { fit(); redraw(); });
 
   const found = { ready: false, show: (a, b) => show(a, b), view: () => view, charts };
   window.wrenlaReport = found;
