@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
+from tests.report.engines import check_report
 from tests.report.records import MadeUp
 from tests.report.test_html import Parsed, columns
 from wrenla.errors import RecordError
@@ -138,6 +139,11 @@ def test_a_record_that_cannot_be_read_again_costs_no_result(
 ) -> None:
     A.trace().compute(report=tmp_path / "r.html", record="/dev/null")
     assert "the record /dev/null is no file" in caplog.text
+
+
+def test_report_of_threads_of_this_process(tmp_path: Path) -> None:
+    with wl.LocalExecutor(workers=2, allowed_mem="1 GiB") as executor:
+        check_report(executor, tmp_path)
 
 
 # as an object

@@ -113,6 +113,7 @@ LATE = {
     *(("wrenla_handler.stores.mmap", "numpy"), ("wrenla_handler.stores.s3.read", "numpy")),
     *(("wrenla", "importlib"), ("wrenla.run.conditioning", "scipy"), ("wrenla.matrices.one_norm", "scipy")),
     ("wrenla.linalg", "wrenla"),  # scipy.sparse behind it
+    ("wrenla.evaluate.options", "wrenla"),  # the page of a run report, which few ask for
 }
 """What is needed always, but not here: a worker process that handles no array starts in half the time."""
 

@@ -12,7 +12,6 @@ from wrenla.config import Settings, settings
 from wrenla.errors import SettingError
 from wrenla.report.progress import progress_listener
 from wrenla.report.record import recording
-from wrenla.report.reporting import reporting
 from wrenla.run.events import Listener
 
 __all__ = ["Options"]
@@ -70,6 +69,8 @@ class Options:
             found = list(self.callbacks)
             record = self.settings.record
             if self.report is not None:
+                from wrenla.report.reporting import reporting
+
                 found.append(stack.enter_context(reporting(self.report, record)))
             elif record:
                 found.append(stack.enter_context(recording(record)))
