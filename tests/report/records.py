@@ -40,7 +40,7 @@ class MadeUp:
             "bytes_read": 1000,
             "bytes_written": 500,
             "requests": 20,
-            "dollars": 0.0,
+            "dollars": {"compute": 0.0, "total": 0.1},
             "bytes_allowed": 100 << 20,
             "bytes_projected": 10 << 20,
             "bytes_in_memory": 0,

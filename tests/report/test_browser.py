@@ -65,7 +65,9 @@ def until(page: Any, condition: str) -> None:
 
 def three_workers() -> MadeUp:
     """Two runs with all that a report can show: faults, stragglers, a critical path, solutions."""
-    made = MadeUp().begin(workers=3, memory=0, executor="LambdaExecutor(<b>)", plan={"dollars": 0.1})
+    made = MadeUp().begin(
+        workers=3, memory=0, executor="LambdaExecutor(<b>)", plan={"dollars": {"compute": 0.1}}
+    )
     made.fault(3, 3.0, 3.4, "TransientStoreError: <script>alert(1)</script>")
     for n in range(18):
         how = {"read": 0.2, "compute": 0.5, "write": 0.2, "tile": (n // 4, n % 4, n % 2)}

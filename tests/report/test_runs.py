@@ -175,7 +175,9 @@ def test_more_tasks_at_a_time_than_workers() -> None:
 
 
 def test_plans_stand_beside_what_was_measured() -> None:
-    made = MadeUp().begin(plan={"dollars": 0.5}).task(0, 0.0).end(20.0, dollars=0.25)
+    made = (
+        MadeUp().begin(plan={"dollars": {"compute": 0.5, "total": 0.7}}).task(0, 0.0).end(20.0, dollars=0.25)
+    )
     rows = {row.name: row for row in comparison(made.runs())}
     assert (rows["time"].predicted, rows["time"].measured, rows["time"].ratio) == (10.0, 20.0, 2.0)
     assert (rows["bytes read"].predicted, rows["bytes read"].measured) == (1000, 100)

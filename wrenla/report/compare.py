@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from wrenla.report.runs import Floats, Ints, Run, Runs
-from wrenla.units import format_bytes, format_time
+from wrenla.units import format_bytes, format_dollars, format_time
 
 __all__ = [
     "STRAGGLES",
     "Kernel",
     "Row",
     "comparison",
-    "format_dollars",
     "kernels",
     "peak_memory",
     "stragglers",
@@ -59,7 +57,7 @@ def comparison(runs: Runs) -> list[Row]:
     tasks, made = runs.tasks, [run for run in runs.runs if run.totals]
     resumed = any(run.todo < run.tasks for run in runs.runs)
     most = "at most" + (", for all tiles" if resumed else "")
-    dollars = _sum(plans, "dollars") or None
+    dollars = _sum([plan.get("dollars", {}) for plan in plans], "compute") or None
     paid = sum(float(run.calls.get("dollars", 0.0)) for run in runs.runs) or None
     requests = sum(run.totals["gets"] + run.totals["puts"] for run in made)
     rows = [
@@ -76,24 +74,12 @@ def comparison(runs: Runs) -> list[Row]:
             "bytes written", _sum(plans, "bytes_written"), None, int(tasks.bytes_written.sum()), format_bytes
         ),
         Row("requests", _sum(plans, "requests"), None, requests if made else None, "{:,.0f}".format, most),
-        Row("dollars", dollars, None, paid, format_dollars),
+        Row("dollars", dollars, None, paid, format_dollars, "for workers; requests to the store come on top"),
     ]
     peak = peak_memory(runs)
     if peak is not None:
         rows.append(peak)
     return [row for row in rows if not row.predicted is row.measured is None]
-
-
-def format_dollars(dollars: float) -> str:
-    """Return an amount with three digits.
-
-    Examples
-    --------
-    >>> format_dollars(12.3456), format_dollars(0.0010358), format_dollars(0)
-    ('$12.35', '$0.00104', '$0.00')
-    """
-    digits = 2 if dollars >= 1 or not dollars else 2 - math.floor(math.log10(abs(dollars)))
-    return f"${dollars:,.{digits}f}"
 
 
 def _sum(plans: Sequence[Mapping[str, Any]], name: str) -> float | None:

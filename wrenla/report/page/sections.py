@@ -13,7 +13,6 @@ from wrenla.report.causes import NEAR_ALLOWED, bound, notes
 from wrenla.report.compare import (
     Row,
     comparison,
-    format_dollars,
     kernels,
     peak_memory,
 )
@@ -28,7 +27,7 @@ from wrenla.report.page.task_tables import (
 )
 from wrenla.report.runs import Runs
 from wrenla.report.shares import SHARES, Rates, chains, rates, shares, slots
-from wrenla.units import format_bytes, format_time
+from wrenla.units import format_bytes, format_dollars, format_time
 
 __all__ = ["about", "heading", "sections"]
 
