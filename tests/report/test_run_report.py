@@ -87,7 +87,7 @@ def test_an_interrupted_run_has_a_report(A: wl.BigMatrix, tmp_path: Path) -> Non
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        (A @ A).compute(report=tmp_path / "r.html", on_event=interrupt)
+        (A @ A).compute(report=tmp_path / "r.html", callbacks=[interrupt])
     assert "KeyboardInterrupt" in (tmp_path / "r.html").read_text()
 
 
@@ -107,12 +107,12 @@ def test_a_bad_place_is_refused_before_the_work_begins(
     (tmp_path / "file").touch()
     told: list[Event] = []
     with pytest.raises(error, match="report="):
-        (A @ A).compute(report=bad, on_event=told.append)
+        (A @ A).compute(report=bad, callbacks=[told.append])
     assert told == []
     page = tmp_path / "page.html"
     page.write_text("mine")
     with pytest.raises(RecordError, match="no report of wrenla, and stays"):
-        (A @ A).compute(report=page, on_event=told.append)
+        (A @ A).compute(report=page, callbacks=[told.append])
     assert (told, page.read_text()) == ([], "mine")
 
 

@@ -196,8 +196,8 @@ class BigMatrix(LinearAlgebra, Exports):
             Where to run; `default_executor()` if None.
         **options
             ``schedule="dataflow"|"waves"``, ``progress=True|False``, ``callbacks=[…]`` (functions that are
-            told each event), ``record="run.jsonl"`` (a file that keeps them), ``report="report.html"`` (a page
-            that says how it went: `write_report`), and ``max_compute_bytes``, above which the result is
+            told each event), ``record="run.jsonl"`` (a file that keeps them), ``report="report.html"`` (a
+            page that says how it went: `write_report`), and ``max_compute_bytes``, above which the result is
             refused.
 
         Returns
