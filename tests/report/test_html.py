@@ -128,6 +128,35 @@ def test_texts_from_outside_are_texts() -> None:
     assert len(Parsed(page(solved.runs())).scripts) == 2
 
 
+def test_numerical_reports_are_told_in_words() -> None:
+    made = MadeUp().begin().end(1.0).solved(1.0, refinements=1, fallbacks=["LU in float32: it stalled"])
+    text = page(made.solved(1.0, columns=3, growth=None, rcond=None).runs())
+    assert "100 × 100, float64, one right-hand side" in text
+    assert "100 × 100, float64, 3 right-hand sides" in text
+    for words in ("<dd>1 step</dd>", "<dd>none needed</dd>", "<dd>LU in float32: it stalled</dd>"):
+        assert words in text
+    assert "rcond about 2.5e-07" in text
+    assert "rcond about –" in text
+    assert text.count("<dt>growth</dt>") == 1
+
+
+def test_a_run_that_failed_is_not_compared_with_its_plan() -> None:
+    ended = page(MadeUp().begin().task(0, 0.0).end(20.0).runs())
+    assert '<span class="warn">2.00 ×</span>' in ended
+    failed = page(MadeUp().begin().task(0, 0.0).end(20.0, error="LinAlgError: no").runs())
+    assert "2.00 ×" not in failed
+
+
+def test_memory_near_its_limit_is_marked() -> None:
+    def of(part: float) -> str:
+        return page(
+            MadeUp().begin().task(0, 0.0, memory=(50 << 20) + round(part * (200 << 20))).end(9.0).runs()
+        )
+
+    assert '<span class="good">70 % of allowed</span>' in of(0.7)
+    assert '<span class="warn">90 % of allowed</span>' in of(0.9)
+
+
 def test_json_in_a_script_cannot_end_it() -> None:
     text = safe_json({"a": "</script><!-- & \u2028"})
     assert not set("<>&") & set(text)

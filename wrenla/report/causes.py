@@ -324,4 +324,4 @@ def _times(count: int, one: str, more: str) -> str:
 def first_line(text: str) -> str:
     """Return the first line, cut where it is too long for a sentence."""
     line = text.strip().splitlines()[0] if text.strip() else "no reason is known"
-    return line if len(line) <= 240 else f"{line[:239]}…"
+    return line if len(line) <= 240 else f"{line[:239].rpartition(' ')[0] or line[:239]}…"

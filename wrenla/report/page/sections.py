@@ -144,11 +144,12 @@ def _comparison(runs: Runs) -> str:
     rows = comparison(runs)
     if not rows:
         return ""
+    ended = all(run.error == "" for run in runs.runs)  # else there is nothing to compare
     lines = [
         [
             f"{escape(row.name)}" + (f" <small>{escape(row.note)}</small>" if row.note else ""),
             *(_cell(row, value) for value in (row.predicted, row.allowed, row.measured)),
-            _ratio(row),
+            _ratio(row) if ended else "–",
         ]
         for row in rows
     ]

@@ -79,26 +79,24 @@ def faults_section(runs: Runs) -> str:
 def solutions_section(runs: Runs) -> str:
     parts = []
     for report in runs.solutions:
+        get = report.get
+        shape, sides, steps = get("shape") or (), get("columns"), get("refinements")
         facts = [
-            ("method", f"{report.get('method')}: {report.get('why')}"),
+            ("method", f"{get('method')}: {get('why')}"),
             (
                 "system",
-                f"{' × '.join(map(str, report.get('shape', ())))}, {report.get('columns')} right-hand "
-                f"sides, {report.get('dtype')}",
+                f"{' × '.join(map(str, shape))}, {get('dtype')}, "
+                f"{'one right-hand side' if sides == 1 else f'{sides} right-hand sides'}",
             ),
             (
                 "residual",
-                f"{_g(report.get('hpl'))} units of HPL's criterion (at most 16), LAPACK's ratio "
-                f"{_g(report.get('lapack'))}",
+                f"{_g(get('hpl'))} units of HPL's criterion (at most 16), LAPACK's ratio {_g(get('lapack'))}",
             ),
-            ("backward error", _g(report.get("backward_error"))),
-            ("condition", f"rcond about {_g(report.get('rcond'))}"),
-            ("growth", _g(report.get("growth")) if report.get("growth") is not None else ""),
-            (
-                "refinement",
-                f"{report.get('refinements')} steps" if report.get("refinements") else "none needed",
-            ),
-            *(("given up", str(text)) for text in report.get("fallbacks") or ()),
+            ("backward error", _g(get("backward_error"))),
+            ("condition", f"rcond about {_g(get('rcond'))}"),
+            ("growth", _g(get("growth")) if get("growth") is not None else ""),
+            ("refinement", f"{steps} step{'' if steps == 1 else 's'}" if steps else "none needed"),
+            *(("given up", str(text)) for text in get("fallbacks") or ()),
         ]
         parts.append(
             f'<dl class="facts">{"".join(f"<dt>{n}</dt><dd>{escape(v)}</dd>" for n, v in facts if v)}</dl>'

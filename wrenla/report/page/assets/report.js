@@ -76,7 +76,7 @@
     }
     const width = () => Math.max(260, Math.floor(place.clientWidth));
     const plot = new uPlot({
-      width: width(), height, legend: { show: false }, padding: [8, 18, 0, 0], ...options, hooks,
+      width: width(), height, legend: { show: false }, padding: [8, 26, 0, 0], ...options, hooks,
       cursor: { drag: { x: overTime, y: false }, points: { show: false }, ...options.cursor },
     }, data, place);
     const made = { plot, overTime, width, height };
@@ -337,7 +337,7 @@
     };
     const area = (name) => series(name, { fill: () => color(name), width: 0 });
     return chart("parallelism", 210, {
-      padding: [14, 18, 0, 0],
+      padding: [14, 26, 0, 0],
       scales: { x: timeScale, y: { range: [0, most * 1.05] } },
       axes: [timeAxis(), axis({ size: left })],
       series: [{}, area("writing"), area("reading"), area("computing"),
