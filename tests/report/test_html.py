@@ -205,6 +205,18 @@ def test_a_page_of_100_000_tasks_is_below_10_megabytes() -> None:
     assert fixed + 5 * (len(text) - fixed) < 10_000_000
 
 
+def test_gaps_are_marked_as_waiting_where_no_task_was_ready() -> None:
+    made = MadeUp().begin(workers=2).task(0, 0.0, compute=2.0)
+    made.task(1, 2.0, after=0, worker="thread 2")  # it has waited, and thread 1 waits behind its only task
+    made.task(2, 4.0, submitted=3.0, after=1, worker="thread 2")  # it was ready, and the thread idle
+    made.end(6.0).begin(7.0, workers=2).task(0, 7.0, worker="thread 2")
+    bars = columns(Parsed(page(made.end(8.0).runs())).data)
+    marks = dict(
+        zip(zip(bars["run"].tolist(), bars["task"].tolist(), strict=True), bars["flags"] & 12, strict=True)
+    )
+    assert marks == {(0, 0): 8, (0, 1): 4, (0, 2): 8, (1, 0): 0}
+
+
 def test_short_names_of_lanes() -> None:
     assert labels(small().runs()) == ["worker 1", "worker 2"]
     made = MadeUp().begin()

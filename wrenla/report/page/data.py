@@ -26,7 +26,9 @@ MOST_BARS = 150_000
 _MOST_FAULTS = 500
 """Failed attempts that are drawn."""
 
-_CRITICAL, _STRAGGLER, _WAITED = 1, 2, 4
+_CRITICAL, _STRAGGLER, _WAITED, _WAITS = 1, 2, 4, 8
+"""Marks of a bar: on the critical path; slow; waiting for inputs in the gap before it, or in the one behind
+it to the end of the run."""
 
 _MOST_KERNELS = 7
 """Kernels with a colour of their own in the histogram; all others are one."""
@@ -74,9 +76,7 @@ def _bars(runs: Runs, path: Sequence[int]) -> _Columns:
     flags[list(path)] |= _CRITICAL
     flags[stragglers(runs)] |= _STRAGGLER
     order = np.lexsort((tasks.start, tasks.lane))
-    before = np.roll(tasks.end[order], 1)
-    waited, gap = idle_with_nothing_ready(runs, before, tasks.start[order]), tasks.start[order] - before
-    flags[order[(gap > 0) & (2 * waited > gap)]] |= _WAITED
+    flags[order] |= _gaps(runs, order)
     whole = bars_together(runs)
     columns: dict[str, npt.NDArray[Any]] = {
         **{name: getattr(tasks, name)[order].astype("<f4") for name in ("start", "read", "compute", "write")},
@@ -96,6 +96,23 @@ def _bars(runs: Runs, path: Sequence[int]) -> _Columns:
     return columns if whole <= 1 else _thinned(columns, whole)
 
 
+def _gaps(runs: Runs, order: Ints) -> Ints:
+    """Return marks of the gaps before and behind bars, as they stand: those of a lane together."""
+    tasks = runs.tasks
+    begins, ends = (np.array([getattr(run, name) for run in runs.runs] or [0.0]) for name in ("start", "end"))
+    run, start, end = tasks.run[order], tasks.start[order], tasks.end[order]
+    place = np.stack([tasks.lane[order], run])
+    alike = (place[:, 1:] == place[:, :-1]).all(axis=0)
+    before = np.where(np.concatenate([[False], alike])[: len(run)], np.roll(end, 1), begins[run])
+    last = np.concatenate([~alike, [True]])[: len(run)]
+
+    def waiting(since: Floats, until: Floats) -> npt.NDArray[np.bool_]:
+        return (until > since) & (2 * idle_with_nothing_ready(runs, since, until) > until - since)
+
+    marks: Ints = _WAITED * waiting(before, start) + _WAITS * (last & waiting(end, ends[run]))
+    return marks
+
+
 def _thinned(columns: _Columns, whole: int) -> _Columns:
     """Return columns in which so many neighbours of a lane are one bar."""
     lane = columns["lane"]
@@ -108,7 +125,7 @@ def _thinned(columns: _Columns, whole: int) -> _Columns:
         for name, column in columns.items()
     }
     made["memory"] = np.maximum.reduceat(columns["memory"], heads)
-    critical = np.bitwise_or.reduceat(columns["flags"] & (_CRITICAL | _STRAGGLER), heads)
+    critical = np.bitwise_or.reduceat(columns["flags"] & (_CRITICAL | _STRAGGLER | _WAITS), heads)
     return made | {"flags": made["flags"] & _WAITED | critical}
 
 

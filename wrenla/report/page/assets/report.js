@@ -120,10 +120,10 @@
   }
 
   // ---------------------------------------------------------------------------------------------- timeline
-  const WAITED = 4, CRITICAL = 1;
+  const CRITICAL = 1, WAITED = 4, WAITS = 8; // the gap before a bar, and the one behind the last bar of a run
   async function timeline() {
     const bars = await unpacked(page.bars);
-    const { start, read, compute, write, lane, flags } = bars;
+    const { start, read, compute, write, lane, flags, run } = bars;
     const count = start.length, lanes = page.lanes.length, rows = lanes + (page.faults.length ? 1 : 0);
     const end = new Float32Array(count);
     const first = new Int32Array(lanes + 1).fill(count);
@@ -159,14 +159,17 @@
       const marked = [];
       for (let k = Math.max(0, Math.floor(top)); k < Math.min(lanes, Math.ceil(bottom)); k++) {
         const y = bbox.top + (k - top) * h + (h - thick) / 2;
-        let done = -1, before = -1;
+        let done = -1;
+        const gap = (a, b) => { if (b - a > pixel / 2) box(waiting, a, b, y + thick * 0.35, thick * 0.3); };
         for (const [a, b] of page.runs) box(idle, x(a), x(b), y + thick * 0.35, thick * 0.3);
-        for (let n = firstIn(k, from); n < first[k + 1] && start[n] < to; n++) {
-          drawn++;
+        // one more on each side: the gaps beside them may be in sight
+        let n = Math.max(first[k], firstIn(k, from) - 1);
+        for (; n < first[k + 1] && (n === first[k] || start[n - 1] < to); n++) {
+          if (end[n] >= from && start[n] <= to) drawn++;
           const a = x(start[n]), b = x(end[n]);
-          if (flags[n] & WAITED && n > first[k] && a - before > pixel / 2)
-            box(waiting, Math.max(before, x(end[n - 1])), a, y + thick * 0.35, thick * 0.3);
-          before = b;
+          const [runBegins, runEnds] = page.runs[run[n]];
+          if (flags[n] & WAITED) gap(x(n > first[k] && run[n - 1] === run[n] ? end[n - 1] : runBegins), a);
+          if (flags[n] & WAITS) gap(b, x(runEnds));
           if (flags[n] & CRITICAL) marked.push([a, b, y]);
           if (b < done + 0.4 * pixel && n !== chosen) continue; // it would not be seen beside the one before
           done = b;
