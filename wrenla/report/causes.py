@@ -291,14 +291,18 @@ def _of_plans(runs: Runs) -> list[Finding]:
         if ratio and time is not None and not 1 / _OFF <= ratio <= _OFF:
             assert time.predicted is not None
             assert time.measured is not None
-            word = "longer" if ratio > 1 else "shorter"
             factor = max(ratio, 1 / ratio)
             text = (
                 f"The run took {format_time(time.measured)}, {factor:.1f} times "
                 f"{'as long as' if ratio > 1 else 'less than'} "
                 f"the {format_time(time.predicted)} of the plan."
             )
-            found.append(Finding("prediction", text, f"It is {word} than the model of this executor knows."))
+            advice = (
+                "A plan expects the rates of executor.measured(), and a machine that does nothing else."
+                if ratio > 1
+                else ""
+            )
+            found.append(Finding("prediction", text, advice))
     return found
 
 

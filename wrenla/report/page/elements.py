@@ -22,7 +22,10 @@ def legend(items: Iterable[tuple[str, str, str]]) -> str:
 
 def table(caption: str, heads: Sequence[str], lines: Sequence[Sequence[str]], wide: int = -1) -> str:
     """Return a table in a region that scrolls, of cells that are HTML; the first of each row is its head."""
-    head = "".join(f'<th scope="col">{each}</th>' if each else "<td></td>" for each in heads)
+    head = "".join(
+        f'<th scope="col"{" class=text" if n == wide else ""}>{each}</th>' if each else "<td></td>"
+        for n, each in enumerate(heads)
+    )
     rows = "".join(
         f'<tr><th scope="row">{first}</th>'
         + "".join(

@@ -108,7 +108,7 @@ def _bound(runs: Runs) -> str:
     bar = colors = ""
     if any(parts.values()):
         css = {name: f"background:var(--{name.replace(' ', '-')})" for name in SHARES}
-        used = [name for name in SHARES if parts[name] >= 0.002]
+        used = [name for name in SHARES if parts[name] >= 0.005]
         words = ", ".join(f"{name} {100 * parts[name]:.0f} %" for name in used)
         spans = "".join(f'<i style="{css[name]};flex:{parts[name]:.4f}"></i>' for name in used)
         bar = f'<div class="shares" role="img" aria-label="The workers\' time: {words}">{spans}</div>'
@@ -221,10 +221,10 @@ def _parallelism(runs: Runs) -> str:
     paths = chains(runs)
     busy = float(np.mean(found.computing + found.reading + found.writing))
     tasks, on_it = sum(len(path.tasks) for path in paths), sum(path.busy for path in paths)
+    chain = f"{tasks:,} task{'' if tasks == 1 else 's'}, with {format_time(on_it)} of work in them"
     text = (
-        f"{busy:.1f} of {slots(runs):,} threads of workers were busy on average. The "
-        "critical path, "
-        f"back from the last task, is a chain of {tasks:,} tasks, with {format_time(on_it)} of work in them."
+        f"{busy:.1f} of {slots(runs):,} threads of workers were busy on average. The critical path, back from "
+        f"the last task, is a chain of {chain}."
     )
     colors = legend(
         [

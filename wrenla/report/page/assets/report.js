@@ -146,8 +146,8 @@
 
     function paint(u) {
       const { ctx, bbox } = u, { min: from, max: to } = u.scales.x, { min: top, max: bottom } = u.scales.y;
-      const names = ["computing", "reading", "writing", "handing-over", "waiting", "critical", "failures", "text"];
-      const [computing, reading, writing, idle, waiting, critical, failed, text] = names.map(color);
+      const names = ["computing", "reading", "writing", "handing-over", "waiting", "critical", "failures", "text", "card"];
+      const [computing, reading, writing, idle, waiting, critical, failed, text, card] = names.map(color);
       const x = (s) => bbox.left + (s - from) / (to - from) * bbox.width;
       const h = bbox.height / (bottom - top), thick = h > 5 ? h * 0.76 : h, pixel = devicePixelRatio || 1;
       const box = (fill, a, b, y, high) => { ctx.fillStyle = fill; ctx.fillRect(a, y, Math.max(b - a, 0.6 * pixel), high); };
@@ -177,13 +177,16 @@
           if (r - a > 0) box(reading, a, r, y, thick);
           box(computing, r, c, y, thick);
           if (b - c > 0) box(writing, c, b, y, thick);
-          if (b - a > 5 * pixel) { ctx.fillStyle = color("card"); ctx.fillRect(b - 0.7 * pixel, y, 0.7 * pixel, thick); }
+          if (b - a > 5 * pixel) box(card, b - 0.7 * pixel, b, y, thick);
         }
       }
       for (const [a, b, y] of marked) box(critical, a, b, y + thick - Math.max(thick * 0.2, 1.5), Math.max(thick * 0.2, 1.5));
       if (rows > lanes) {
         const y = bbox.top + (lanes - top) * h + (h - thick) / 2;
-        for (const fault of page.faults) box(failed, x(fault.start), x(fault.end), y, thick);
+        for (const fault of page.faults) {
+          box(failed, x(fault.start), x(fault.end), y, thick);
+          box(card, x(fault.end) - 0.7 * pixel, x(fault.end), y, thick);
+        }
       }
       if (chosen >= 0) {
         ctx.strokeStyle = text;
@@ -358,7 +361,7 @@
 
   function throughput() {
     const { edges, flops, bytes_read, bytes_written } = page.rates;
-    const highest = (...lists) => Math.max(1e-9, ...lists.flat()) * 1.05;
+    const highest = (...lists) => Math.max(1, ...lists.flat()) * 1.05;
     return chart("throughput", 210, {
       scales: { x: timeScale, f: { range: [0, highest(flops)] }, b: { range: [0, highest(bytes_read, bytes_written)] } },
       axes: [timeAxis(),
