@@ -82,8 +82,7 @@ def bound(runs: Runs) -> Finding:
             return Finding(
                 "killed",
                 f"The record ends {format_time(run.end - run.start)} after the run began, and before it "
-                "ended: "
-                "its process was killed, or the disk of the record is full.",
+                "ended: its process was killed, or the disk of the record is full.",
                 "Run the same script again: it goes on with the tiles that are in the store.",
             )
         if run.error:
@@ -122,8 +121,7 @@ def _computing(seen: _Seen) -> Finding:
         "compute",
         f"Computing: the {_workers(seen.workers)} {text}.",
         f"This is as it should be. There was work for {seen.width:,.0f} workers: more processors, or a "
-        "cluster, "
-        "would make it faster."
+        "cluster, would make it faster."
         if wide
         else "This is as it should be. Faster processors would help; more workers only with smaller tiles "
         "(tile=).",
@@ -165,8 +163,7 @@ def _handing_over(seen: _Seen) -> Finding:
     return Finding(
         "handing over",
         f"Handing over: for {seen.percent('handing over')} of the workers' time a task was ready, and had "
-        "not "
-        f"reached a worker. Tasks are short: half of them take less than {median}.",
+        f"not reached a worker. Tasks are short: half of them take less than {median}.",
         "Use larger tiles (tile=), so that there are fewer and longer tasks"
         + ("." if seen.local else ", or run it on this machine (LocalExecutor)."),
     )
@@ -199,8 +196,7 @@ def _reading(seen: _Seen) -> Finding:
         f"Reading: {seen.percent('reading')} of the workers' time went to waiting for tiles from the store, "
         f"{format_bytes(_rate(seen, 'read'))}/s for each reader.",
         "Use larger tiles (tile=), which are read less often, or allow more memory (allowed_mem=), so that "
-        "more "
-        "of them stay at hand; or a faster store."
+        "more of them stay at hand; or a faster store."
         + (" On Lambda more memory also brings a faster network." if seen.on_lambda else ""),
     )
 
@@ -238,8 +234,7 @@ def notes(runs: Runs) -> list[Finding]:
                 f"A worker process used {format_bytes(peak.measured)}, "
                 f"{100 * peak.measured / peak.allowed:.0f} % of the {format_bytes(peak.allowed)} allowed.",
                 "Tiles at hand take what tasks do not need, and give way. Beyond 100 %, use smaller tiles "
-                "(tile=), "
-                "or allow more (allowed_mem=) if the machine has it.",
+                "(tile=), or allow more (allowed_mem=) if the machine has it.",
             )
         )
     late = stragglers(runs)
@@ -249,13 +244,10 @@ def notes(runs: Runs) -> list[Finding]:
             Finding(
                 "stragglers",
                 f"{_times(len(late), 'task took', 'tasks took')} more than three times as long as is usual "
-                "for the "
-                f"kernel; the worst, {runs.kernels[runs.tasks.kernel[worst]]} number "
-                f"{runs.tasks.task[worst]:,}, "
-                f"{format_time(float(runs.tasks.seconds[worst]))}.",
+                f"for the kernel; the worst, {runs.kernels[runs.tasks.kernel[worst]]} number "
+                f"{runs.tasks.task[worst]:,}, {format_time(float(runs.tasks.seconds[worst]))}.",
                 "Where they are on one worker, that machine is slow or shared; where they are at one time, "
-                "the "
-                "store or the network was.",
+                "the store or the network was.",
             )
         )
     if runs.faults:
@@ -272,8 +264,7 @@ def notes(runs: Runs) -> list[Finding]:
             Finding(
                 "clock",
                 f"A worker's clock was off by up to {format_time(runs.shifted)}: its tasks were moved in "
-                "between "
-                "their submission and their end as the driver saw them.",
+                "between their submission and their end as the driver saw them.",
             )
         )
     return found

@@ -209,10 +209,8 @@ def _timeline(runs: Runs) -> str:
         'aria-describedby="timeline-keys"></div><div id="tip" class="tip" hidden></div>'
         '<div id="live" class="live" aria-live="polite"></div></figure>'
         '<p class="hint screen" id="timeline-keys">Drag across to zoom, double-click for the whole run; '
-        "Ctrl and the "
-        "wheel, or two fingers, zoom, too. Keys: arrows go from task to task and from worker to worker, + "
-        "and − zoom, "
-        f"Shift with arrows moves, 0 shows the whole run.{merged}</p>",
+        "Ctrl and the wheel, or two fingers, zoom, too. Keys: arrows go from task to task and from worker "
+        f"to worker, + and − zoom, Shift with arrows moves, 0 shows the whole run.{merged}</p>",
     )
 
 
@@ -223,8 +221,8 @@ def _parallelism(runs: Runs) -> str:
     tasks, on_it = sum(len(path.tasks) for path in paths), sum(path.busy for path in paths)
     chain = f"{tasks:,} task{'' if tasks == 1 else 's'}, with {format_time(on_it)} of work in them"
     text = (
-        f"{busy:.1f} of {slots(runs):,} threads of workers were busy on average. The critical path, back from "
-        f"the last task, is a chain of {chain}."
+        f"{busy:.1f} of {slots(runs):,} threads of workers were busy on average. The critical path, back "
+        f"from the last task, is a chain of {chain}."
     )
     colors = legend(
         [
@@ -249,8 +247,7 @@ def _throughput(runs: Runs) -> str:
     found = rates(runs)
     text = (
         f"At most {found.flops.max() / 1e9:,.3g} GFLOP/s, {format_bytes(float(found.bytes_read.max()))}/s "
-        "read and "
-        f"{format_bytes(float(found.bytes_written.max()))}/s written, from all workers together."
+        f"read and {format_bytes(float(found.bytes_written.max()))}/s written, from all workers together."
     )
     colors = legend(
         [
