@@ -18,7 +18,6 @@ from .gallery import (
     ALARM_FROM,
     CHOLESKY_GATE,
     FEW_TILINGS,
-    ONE_REAL_ONE_COMPLEX,
     POSITIVE,
     SOLVE_GATE,
     TILINGS,
@@ -36,7 +35,7 @@ def limit(n: int, gate: float) -> float:
 class TestCholesky(AlgorithmTests):
     """Of the whole gallery; a shape is a name and an order."""
 
-    dtypes: ClassVar[Any] = ONE_REAL_ONE_COMPLEX
+    dtypes = ("float64", "complex64")
     # each matrix in every other tiling, and each tiling with every other matrix
     tilings: ClassVar[Any] = tuple(
         ((name, n), tile)
@@ -63,10 +62,15 @@ class TestCholesky(AlgorithmTests):
             yield ("well conditioned", 4 * N), 4, counts
 
 
+@pytest.mark.slow
+class TestCholeskyOfOtherDtypes(TestCholesky):
+    dtypes = ("float32", "complex128")
+
+
 class TestPositiveDefiniteSolve(AlgorithmTests):
     """The matrices are in `test_gallery`. A shape is a name, an order and columns, None for a vector."""
 
-    dtypes: ClassVar[Any] = ONE_REAL_ONE_COMPLEX
+    dtypes = ("float64", "complex64")
     tilings: ClassVar[Any] = tuple(
         ((name, n, columns), tile)
         for name, columns, tilings in (
@@ -102,6 +106,11 @@ class TestPositiveDefiniteSolve(AlgorithmTests):
             looks = Counts(N * (N + 1) // 2 + 14 * N + 11, 7 * N**2 + 22 * N + 4, 4 * N + 6)
             counts = (a + b for a, b in zip(plain, looks, strict=True))
             yield ("well conditioned", 4 * N, 2), 4, Counts(*counts)
+
+
+@pytest.mark.slow
+class TestPositiveDefiniteSolveOfOtherDtypes(TestPositiveDefiniteSolve):
+    dtypes = ("float32", "complex128")
 
 
 class TestSubstitution(AlgorithmTests):

@@ -78,6 +78,7 @@ def test_solve_of_general_matrix_is_backward_stable(name: str, dtype: str) -> No
         assert n < ALARM_FROM or error <= ALARM
 
 
+@pytest.mark.every_day(2)
 @pytest.mark.parametrize("dtype", ONE_REAL_ONE_COMPLEX)
 @pytest.mark.parametrize("word", ["her", "sym"])
 def test_solve_of_indefinite_matrix_reads_its_lower_triangle(word: str, dtype: str) -> None:

@@ -80,6 +80,7 @@ def expected(workers: Workers) -> Callable[[str], list[Array]]:
     return of
 
 
+@pytest.mark.every_day(6)
 @pytest.mark.parametrize("dtype", ONE_REAL_ONE_COMPLEX)
 @pytest.mark.parametrize("cut", CUTS, ids=str)
 def test_bits_are_equal_for_cuts_schedules_and_workers(

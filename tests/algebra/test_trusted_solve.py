@@ -202,12 +202,7 @@ def test_half_the_precision_falls_back_and_says_so(way: str) -> None:
 
 def test_gmres_goes_on_where_refinement_stalls() -> None:
     """Few eigenvalues are too small for float32. The estimate of the condition sees them all the same."""
-    for small, scale, shape in (
-        (1e-9, 1.0, (N,)),
-        (1e-9, 1e150, (N, 3)),
-        (1e-12, 1.0, (N, 3)),
-        (1e-12, 1e150, (N,)),
-    ):
+    for small, scale, shape in ((1e-9, 1.0, (N,)), (1e-12, 1e150, (N, 3))):
         d = np.linspace(1, 2, N)
         d[:3] = small * np.arange(1, 4)
         a = gallery.orthogonal(N, "float64") @ gallery.with_eigenvalues(d, "float64", 12)

@@ -65,8 +65,17 @@ WAYS: dict[str, Callable[[Tile], wl.BigMatrix]] = {
     "mapped": lambda t: wl.map_tiles(np.hypot, R(N, N, t), R(N, N, t), R(N, N, t)),
 }
 
+LIKE_OTHERS = {"complex", "gram", "mixed", "vector", "mapped", "block"}
+"""What is planned as another one is, but for its dtype or the number of its operands."""
 
-@pytest.mark.parametrize("way", sorted(WAYS))
+
+EVERY_WAY = pytest.mark.parametrize(
+    "way",
+    [pytest.param(way, marks=[pytest.mark.slow] if way in LIKE_OTHERS else []) for way in sorted(WAYS)],
+)
+
+
+@EVERY_WAY
 @settings(max_examples=3, deadline=None)
 @given(
     tile=st.one_of(st.integers(150, N), st.tuples(*[st.sampled_from([60, 200, N])] * 2)),
@@ -147,7 +156,7 @@ def test_a_plan_says_what_its_sums_are() -> None:
     assert "  sums       up to 1 product for each tile, " in str(plan_of(R(9, 9, 9) @ R(9, 9, 9)))
 
 
-@pytest.mark.parametrize("way", sorted(WAYS))
+@EVERY_WAY
 def test_the_seconds_are_those_of_a_run(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for workers, cuts in ((1, [Cut()]), (2, [None, Cut("fixed", 1)]), (20, [None]), (200, [None, Cut()])):
         model = replace(MODEL, workers=workers)

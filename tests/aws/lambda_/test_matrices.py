@@ -38,12 +38,12 @@ def locally(matrix: wl.BigMatrix) -> np.ndarray:
     [
         # all of one run: each run has its own wait for the function
         lambda A, B: [A @ B, (np.exp(A.T) / 3 + 2 * B).max(axis=0), A.sum(), A[3:200, ::2]],
-        # whose kernels are those of the next one, too
+        # this one has kernels of the next one, and the last one those of the one before
         pytest.param(lambda A, B: [(A @ A.T).shift(500.0).cholesky()], marks=pytest.mark.slow),
         lambda A, B: [(A @ A.T).shift(500.0).solve(B[:, 3])],
         lambda A, B: [A.solve(B[:, 3], "gen", check=False)],
         lambda A, B: [A.solve(B[:, 3], "gen", check=False, method="rbt")],
-        lambda A, B: [wl.linalg.ldl_factor(A + A.T).det()],
+        pytest.param(lambda A, B: [wl.linalg.ldl_factor(A + A.T).det()], marks=pytest.mark.slow),
     ],
 )
 def test_the_same_bits_as_here(
