@@ -17,7 +17,7 @@ from tests.run.test_resume import stopping_after
 from wrenla.cli.main import main
 from wrenla.errors import LinAlgError
 from wrenla.evaluate import evaluation
-from wrenla.planning import plan as plan_module
+from wrenla.planning import cost_model
 from wrenla.planning.plan import plans_bytes
 from wrenla.run.events import Event, RunFinished, RunStarted, TaskFinished
 from wrenla_handler.errors import StoreError
@@ -114,7 +114,7 @@ def test_plan_says_where_temporary_tiles_go(
 def test_long_run_is_in_the_folder(
     executor: wl.LocalExecutor, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan_module, "_SHORT", 0.0)
+    monkeypatch.setattr(cost_model, "_SHORT", 0.0)
     assert wl.plan(positive().cholesky(), executor=executor).room == 0
     with pytest.raises(KeyboardInterrupt):
         positive().cholesky().compute(executor, callbacks=[stopping_after(5, KeyboardInterrupt())])
@@ -285,7 +285,7 @@ def test_long_step_finds_what_a_short_one_has_in_memory(
     with evaluation._evaluating(executor, evaluation.Options.of(callbacks=[look])) as steps:
         with steps.run([G._node], []) as ((gram,), _):
             assert rooms_bytes() > 0
-        monkeypatch.setattr(plan_module, "_SHORT", 0.0)
+        monkeypatch.setattr(cost_model, "_SHORT", 0.0)
         with steps.run([(G @ np.ones(N))._node], []) as ((found,), _):
             assert tiles(root), "it is in the folder itself"
     np.testing.assert_allclose(found, gram @ np.ones(N))
