@@ -282,7 +282,7 @@ def test_long_step_finds_what_a_short_one_has_in_memory(
         if isinstance(event, RunStarted):
             todo.append(event.todo)
 
-    with evaluation._evaluating(executor, evaluation.Options.of(callbacks=[look])) as steps:
+    with evaluation._evaluating([], executor, evaluation.Options.of(callbacks=[look])) as steps:
         with steps.run([G._node], []) as ((gram,), _):
             assert rooms_bytes() > 0
         monkeypatch.setattr(cost_model, "_SHORT", 0.0)
