@@ -208,9 +208,8 @@ class _Works:
 
 def _kriging(rounds: int) -> Measured:
     """Run the demo: a matrix that a function makes, more than the memory allowed."""
-    from examples.kriging import NUGGET, load_terrain, matern
-
     import wrenla as wl
+    from wrenla.demo.kriging import NUGGET, load_terrain, matern
 
     terrain, n, tile = load_terrain(), 12_000, 750
     known = np.random.default_rng(0).permutation(terrain.heights.size)[:n]

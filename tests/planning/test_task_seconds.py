@@ -122,6 +122,18 @@ def written_of(node: Node) -> int:
     return planned(node, None, saved=True).bytes_written
 
 
+def test_memory_of_dropped_tiles_is_new_once(stored: Stored) -> None:
+    """Partial sums go with their only reader; what is asked for stays."""
+    node = matmul(stored(400, 400, 100), stored(400, 400, 100))
+    plan = planned(node, rates(fresh=1e9), Cut("fixed", 1), tile_bytes=1 << 40)
+    result = 400 * 400 * 8
+    assert plan.bytes_written == 4 * result
+    assert result <= plan.work * 1e9 < 1.2 * result
+    L = cholesky(stored(400, 400, 100, "pos"))  # its tiles are read, and stay
+    uncut = planned(L, rates(fresh=1e9), Cut(), tile_bytes=1 << 40)
+    assert uncut.work == pytest.approx(uncut.bytes_written / 1e9)
+
+
 def test_long_runs_keep_their_tiles_in_the_store(stored: Stored) -> None:
     """As measured, not as the nominal model says: so many seconds would be lost."""
     node = gram(stored(400, 400, 100))

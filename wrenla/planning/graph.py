@@ -44,6 +44,8 @@ class TileGraph:
         Everything the results depend on, arguments first.
     whole : set of str
         Keys of symmetric results that are to be stored with their mirrored tiles.
+    results : set of str
+        Keys of what outlives the run.
 
     Attributes
     ----------
@@ -59,8 +61,13 @@ class TileGraph:
         Per tile, the producers of each term's factors, −1 where a factor is data.
     """
 
-    def __init__(self, nodes: Iterable[Node], whole: frozenset[str] = frozenset()) -> None:
-        self.saved = whole
+    def __init__(
+        self,
+        nodes: Iterable[Node],
+        whole: frozenset[str] = frozenset(),
+        results: frozenset[str] = frozenset(),
+    ) -> None:
+        self.saved, self.results = whole, results
         self.tasks: list[Task] = []
         self.arrays: dict[str, Tiles] = {}
         self.base: list[list[int]] = []
@@ -263,8 +270,13 @@ class Graph:
         self.first_need: Longs = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
         self.needs: Ints = np.concatenate([*needs, np.empty(0, np.int32)])
         del needs
-        work = Work(self.tile, self.start == 0, self.last, self.flops, self.bytes_read, self.bytes_written)
-        self.seconds: Floats = task_seconds(tiles.tasks, tiles.arrays, tiles.saved, work, model)
+        work = Work(
+            *(self.tile, self.start == 0, self.last, self.flops, self.bytes_read, self.bytes_written),
+            *(self.first_need, self.needs),
+        )
+        self.seconds: Floats = task_seconds(
+            tiles.tasks, tiles.arrays, tiles.results, tiles.saved, work, model
+        )
 
     def _count(self, task: Task, own: slice) -> None:
         """Fill in flops, bytes and reads of the pieces of a tile."""

@@ -374,7 +374,7 @@ def make_plan(
     plan = _KNOWN.pop(known, None)
     if plan is None:
         try:
-            tiles = TileGraph(topological(twins), mirrored)
+            tiles = TileGraph(topological(twins), mirrored, frozenset(twin.key for twin in twins))
             chosen = cut or choose_cut(tiles, model)
             plan = Plan(tuple(twins), Graph(tiles, chosen, model), chosen, model)
         except MemoryError as error:

@@ -41,6 +41,8 @@ class Work:
     first, last : array of bool
         Whether a task lays the base, and whether it finishes the tile.
     flops, bytes_read, bytes_written : arrays
+    first_need, needs : arrays
+        What each task waits for, as in `Graph`.
     """
 
     tile: _Ints
@@ -49,10 +51,31 @@ class Work:
     flops: _Floats
     bytes_read: _Floats
     bytes_written: _Floats
+    first_need: npt.NDArray[np.int64]
+    needs: _Ints
+
+    def peak(self, stays: npt.NDArray[np.bool_]) -> float:
+        """Return the bytes of the most tiles that are there at a time, if tasks run in their order.
+
+        A tile goes with its last reader, and its memory is used again, unless it `stays`: as a result does.
+        """
+        count = len(self.tile)
+        last = np.full(count, count)
+        readers = np.repeat(np.arange(count), np.diff(self.first_need))
+        last[self.needs] = readers  # the latest one stands, as they are in order
+        last[stays] = count
+        freed = np.zeros(count + 1)
+        np.add.at(freed, last, self.bytes_written)
+        return float((np.cumsum(self.bytes_written) - np.cumsum(freed)[:-1]).max(initial=0.0))
 
 
 def task_seconds(
-    tasks: list[Task], arrays: Mapping[str, Tiles], saved: frozenset[str], work: Work, model: ExecutorModel
+    tasks: list[Task],
+    arrays: Mapping[str, Tiles],
+    results: frozenset[str],
+    saved: frozenset[str],
+    work: Work,
+    model: ExecutorModel,
 ) -> _Floats:
     """Return the expected seconds of each task, on a worker beside which all others work.
 
@@ -63,8 +86,8 @@ def task_seconds(
     tasks : list of Task
         Uncut, as are `arrays`.
     arrays : mapping of str to Tiles
-    saved : set of str
-        Arrays that go to an address, never to memory.
+    results, saved : set of str
+        Arrays that outlive the run, and those that go to an address, never to memory.
     work : Work
     model : ExecutorModel
     """
@@ -92,7 +115,9 @@ def task_seconds(
     here = np.array([task.out.array not in saved for task in tasks], bool)[work.tile]
     most = float(work.bytes_written[here].sum())
     share = min(1.0, model.tile_bytes / most) if most else 0.0
-    kept = found + work.bytes_written * (1 / rates.fresh - 1 / rates.copied)
+    stays = work.last & np.array([task.out.array in results for task in tasks], bool)[work.tile]
+    new = min(1.0, work.peak(stays) / most) if most else 0.0
+    kept = found + new * work.bytes_written * max(0.0, 1 / rates.fresh - 1 / rates.copied)
     return _floats(np.where(here, share * kept + (1 - share) * stored, stored))
 
 
