@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import wrenla as wl
 from tests.settings import own_settings_in
 from wrenla.cli.main import main
 
@@ -57,6 +58,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "lines.txt").write_text("one two\nthree\n")
     (folder / "words.py").write_text("def count(line):\n    return len(line.split())\n")
     np.savez(folder / "all.npz", A=A)
+    with wl.LocalExecutor(2, allowed_mem="1 GiB") as executor:
+        wl.from_array(K, tile=20).gram().compute(executor, record=folder / "run.jsonl")
     return folder
 
 

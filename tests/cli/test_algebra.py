@@ -180,6 +180,25 @@ def test_run_is_recorded(wrenla: Wrenla) -> None:
     first, *_, last = Path("run.jsonl").read_text().splitlines()
     assert json.loads(first)["event"] == "wrenla record"
     assert json.loads(last)["event"] == "RunFinished"
+    said = document(wrenla("report", "run.jsonl", "--json"))
+    assert (said["report"], round(sum(said["shares"].values()), 6)) == ("run.html", 1)
+    assert "what bounded" in Path("run.html").read_text().lower()
+    assert "bound by" in wrenla("report", "run.jsonl", "-o", "other.html").stdout
+    assert Path("other.html").exists()
+    wrenla("cholesky", "K.npy", "-o", "again.npy", "--report", "again.html")
+    assert Path("again.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [("none.jsonl", "No such file"), ("A.npy", "is no record of a run"), ("lines.txt", "is no record")],
+)
+def test_report_of_what_is_no_record(wrenla: Wrenla, record: str, words: str) -> None:
+    refused = wrenla("report", record)
+    assert refused.exit_code == 1
+    assert words in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert not Path(record).with_suffix(".html").exists()
 
 
 def test_plan_of_matrices_and_of_shapes(wrenla: Wrenla) -> None:

@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "__main__",
         "cli.main",
         "cli.algebra cli.aws cli.clean cli.cp cli.demo cli.doctor "
-        "cli.emulator cli.map cli.settings cli.stored cli.version",
+        "cli.emulator cli.map cli.report cli.settings cli.stored cli.version",
         "cli.parts",
         "demo",
         "emulator",

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "map": "Call a function with each line or object, in parallel.",
     "matmul": "Multiply two matrices.",
     "plan": "Show tasks, memory, time and cost without computing.",
+    "report": "Write the report of a run from its record.",
     "settings": "Show the settings in force and where each comes from.",
     "solve": "Solve a linear system.",
     "version": "Show versions of wrenla and of what it computes with.",
@@ -88,6 +89,10 @@ def _loaded(name: str) -> click.Command | None:
             from wrenla.cli.algebra import plan
 
             return plan
+        case "report":
+            from wrenla.cli.report import report
+
+            return report
         case "settings":
             from wrenla.cli.settings import show_settings
 

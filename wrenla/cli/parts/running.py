@@ -61,6 +61,12 @@ running_options = with_options(
         help="Keep the events of the run there, for `wrenla report`.  [default: the setting]",
     ),
     click.option(
+        "--report",
+        type=click.Path(dir_okay=False),
+        metavar="FILE.html",
+        help="Write a report of the run there: what bounded it, what each worker did when.",
+    ),
+    click.option(
         "--max-dollars",
         type=click.FloatRange(min=0, min_open=True),
         metavar="X",
@@ -79,7 +85,7 @@ class Running:
     place : Place
     workers, allowed_mem : int or None
         None: the setting.
-    schedule, progress, record
+    schedule, progress, record, report
         As in `BigMatrix.compute`.
     max_dollars : float or None
     """
@@ -90,12 +96,14 @@ class Running:
     schedule: Literal["dataflow", "waves"] | None = None
     progress: bool | None = None
     record: str | None = None
+    report: str | None = None
     max_dollars: float | None = None
 
     @property
     def options(self) -> dict[str, Any]:
         """Options of `compute`, `persist` and `save`."""
-        given = {"schedule": self.schedule, "progress": self.progress, "record": self.record}
+        names = ("schedule", "progress", "record", "report")
+        given = {name: getattr(self, name) for name in names}
         return {name: value for name, value in given.items() if value is not None}
 
     @contextmanager
