@@ -101,6 +101,8 @@ KINDS: dict[str, tuple[str, Any]] = {
     "logs": ("quiet", "quiet"),
     "max_compute_bytes": ("1.5 MB", 1_500_000),
     "measure": ("off", False),
+    "prices": ("/etc/prices.toml", "/etc/prices.toml"),
+    "record": ("records/", "records/"),
 }
 
 
