@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from wrenla.cli.parts.command import Command, document, told
-from wrenla.cli.parts.params import Memory, Place, PlaceType
-from wrenla.cli.parts.running import Running
+from wrenla.cli.parts.params import Memory, Place
+from wrenla.cli.parts.running import Running, executor_option
 from wrenla.units import format_bytes
 
 __all__ = ["demo"]
@@ -39,16 +39,7 @@ __all__ = ["demo"]
     metavar="BYTES",
     help="Memory that all workers may use.",
 )
-@click.option(
-    "--executor",
-    "place",
-    type=PlaceType(),
-    default="local",
-    show_default=True,
-    metavar="WHERE",
-    help="local, threads of this process; dask[:ADDRESS], or a cluster of processes on this machine; "
-    "lambda[:FUNCTION].",
-)
+@executor_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which points.")
 @click.option(
     "--picture",

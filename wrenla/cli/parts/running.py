@@ -18,18 +18,21 @@ if TYPE_CHECKING:
     from wrenla.executors.base import Executor
     from wrenla.executors.local.executor import LocalExecutor
 
-__all__ = ["Running", "local_executor", "place_options", "running_options"]
+__all__ = ["Running", "executor_option", "local_executor", "place_options", "running_options"]
+
+executor_option = click.option(
+    "--executor",
+    "place",
+    type=PlaceType(),
+    default="local",
+    show_default=True,
+    metavar="WHERE",
+    help="local, threads of this process; dask[:ADDRESS], or a cluster of processes on this machine; "
+    "lambda[:FUNCTION].",
+)
 
 place_options = with_options(
-    click.option(
-        "--executor",
-        "place",
-        type=PlaceType(),
-        default="local",
-        show_default=True,
-        metavar="WHERE",
-        help="local, dask[:ADDRESS], lambda[:FUNCTION].",
-    ),
+    executor_option,
     click.option(
         "--workers", type=click.IntRange(min=1), metavar="N", help="Tasks at a time.  [default: the setting]"
     ),
