@@ -1,6 +1,6 @@
 """Samples of parametrized tests: some parameter sets of a function, with each value and most pairs of values.
 
-Of a unit test's parameter sets eight run every day, more if some value would be in none of them; the others
+Of a unit test's parameter sets six run every day, more if some value would be in none of them; the others
 are slow tests. `@pytest.mark.every_day(4)` is another number, for tests of any tier. With `--most=2` no
 function runs more than two, as on another Python: what differs there is hardly ever a number.
 """
@@ -13,7 +13,7 @@ from itertools import combinations
 
 import pytest
 
-EVERY_DAY = 8
+EVERY_DAY = 6
 
 
 def sample(sets: Sequence[Mapping[str, object]], number: int, *, each: bool = True) -> list[int]:

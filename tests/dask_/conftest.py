@@ -83,7 +83,8 @@ def nothing_left(client: Any, tmp_path: Path) -> Iterator[None]:
     """After a test no executor, process, or tile of its own is left on the workers or in the store."""
     before = client.run(_left)
     yield
-    assert client.run(_left) == before
+    for worker, left in client.run(_left).items():  # what was there before may have ended meanwhile
+        assert set(left) <= set(before.get(worker, ()))
     runs = tmp_path / "runs"
     assert [str(path) for path in runs.rglob("*") if path.is_file()] == []
 

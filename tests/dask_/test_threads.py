@@ -13,6 +13,7 @@ import wrenla as wl
 from .conftest import local_cluster
 
 
+@pytest.mark.slow
 def test_threads_of_one_worker_are_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """They share the tiles, and each call has a process of its own."""
     A = wl.random((120, 120), tile=20, seed=1).gram().shift(120.0)

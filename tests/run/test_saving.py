@@ -158,9 +158,9 @@ def test_save_killed_anywhere_is_finished_by_its_script(
             made = full(value + number / 8)
             with pytest.MonkeyPatch.context() as patch:
                 point()
-                listen = stop_after(9, Killed()) if number == 0 else None
+                listening = [stop_after(9, Killed())] if number == 0 else []
                 try:
-                    made.save(url, executor, overwrite=old is not None, callbacks=[listen])
+                    made.save(url, executor, overwrite=old is not None, callbacks=listening)
                 except Killed:
                     dead(url)
             if old is not None and number in (0, 1, 2, 4, 5, 6):

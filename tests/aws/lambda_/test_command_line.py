@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 
 import wrenla as wl
@@ -20,6 +21,7 @@ def wrenla(*arguments: str) -> dict[str, object]:
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 def test_solve_on_the_function(aws: LambdaEmulator, nothing_left: str, tmp_path: Path) -> None:
     A = np.random.default_rng(0).standard_normal((60, 60))
     np.save(tmp_path / "A.npy", A)

@@ -17,7 +17,7 @@ from wrenla_handler.stores.urls import open_store
 
 from .system import general, matrix, n
 
-EVERY_DAY = {"503": "factorization", "answer lost": "solution"}
+EVERY_DAY = {"answer lost": "solution"}
 """What meets which fault; the others take too long for that."""
 
 
