@@ -135,7 +135,7 @@ def check_transient_failure(
         result = expression.compute(faulty, schedule=schedule, callbacks=[events.append])
     np.testing.assert_array_equal(result, expected)
     assert {name: faulty.attempts[name] for name in tasks} == dict.fromkeys(tasks, failures + 1)
-    last = events[-1]
+    last = next(event for event in reversed(events) if isinstance(event, RunFinished))
     assert isinstance(last, RunFinished)
     assert last.totals.retries == failures * len(tasks)
     assert last.totals.tasks == sum(isinstance(event, TaskFinished) for event in events)
@@ -212,7 +212,7 @@ def test_lasting_failure_is_raised_unchanged(
     notes = "\n".join(raised.value.__notes__)
     assert f"wrenla clean --store {root}" in notes
     assert "to resume: run the same script again" in notes
-    last = events[-1]
+    last = next(event for event in reversed(events) if isinstance(event, RunFinished))
     assert isinstance(last, RunFinished)
     assert last.error == f"{type(error).__name__}: {error}"
     del error.__notes__  # the table's errors are used again
@@ -248,7 +248,7 @@ def test_run_after_failure_does_only_missing_tasks(
     with wl.LocalExecutor(2, allowed_mem="600 MiB") as other:
         result = expression.compute(other, schedule=schedule, callbacks=[events.append])
     np.testing.assert_array_equal(result, expected)
-    first, last = events[0], events[-1]
+    first, last = events[0], next(event for event in reversed(events) if isinstance(event, RunFinished))
     assert isinstance(last, RunFinished)
     finished = sum(isinstance(event, TaskFinished) for event in failed)
     assert first.tasks - first.todo >= finished > 0  # type: ignore[union-attr]
