@@ -201,6 +201,16 @@ def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
         calls.shutdown()
 
 
+def _primed(case: Any) -> Any:
+    """Return a test whose executor has carried out a call already."""
+
+    def set_up(self: Any) -> None:
+        case.setUp(self)
+        self.executor.submit(int).result(60)
+
+    return type(case.__name__, (case,), {"setUp": set_up, "__module__": case.__module__})
+
+
 @pytest.mark.parametrize("name", TESTS, ids=list(TESTS))
 def test_cpythons_test_passes_or_differs_as_documented(
     name: str, ours: Callable[[ModuleType, str], None]
@@ -209,6 +219,8 @@ def test_cpythons_test_passes_or_differs_as_documented(
     ours(module, kind)
     if kind:
         case = type(case.__name__, (case,), {"executor_type": pool(kind), "__module__": case.__module__})
+        if method == "test_cancel_futures":  # it wants one of the calls to have begun, and processes are slow
+            case = _primed(case)
     result = unittest.TestResult()
     case(method).run(result)
     why = next((why for glob, why in DIFFERENCES.items() if fnmatch.fnmatch(name, glob)), None)
