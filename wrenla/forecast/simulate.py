@@ -84,7 +84,7 @@ class _Run:
         self.events: list[tuple[float, int, Input]] = []
         self.sent = itertools.count()
         self.chance = random.Random(engine.seed)
-        self.driver = self.warm = self.cold = self.retries = 0
+        self.warm = self.cold = self.retries = 0
         self.driver_free = 0.0
         self.finished = False
         self.requests = _Pipe(engine.requests_per_second)

@@ -213,10 +213,11 @@ class _Loop:
         now = time.time()
         match action:
             case Submit(p, attempt, after):
-                task, out = self.job.graph.task(p), self.job.graph.out(p)
+                task = self.job.graph.task(p)
                 self.kernels[p] = task.kernel
                 if self.listeners:
-                    wave, tile = int(self.job.graph.level[p]), (out.i, out.j, out.partial)
+                    out, wave = task.out, int(self.job.graph.level[p])
+                    tile = out.i, out.j, out.partial
                     self._tell(TaskStarted(p, task.kernel, attempt, now, wave, after, tile))
                 self.ready.append(p)
             case Drop(p):
