@@ -9,5 +9,6 @@ RATES = Rates(
     (2.0, 1.0, 2.0, 1.0),
     *[n * 1e9 for n in range(1, len(PASSES) + 1)],
     task=1e-4,
+    tile=1e-5,
     start=0.01,
 )

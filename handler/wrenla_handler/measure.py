@@ -28,7 +28,7 @@ from wrenla_handler.tiles.buffers import empty_tile
 from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.sources import as_bytes
-from wrenla_handler.tiles.task import Read, Task
+from wrenla_handler.tiles.task import Read, Task, Term
 from wrenla_handler.tiles.worker import Worker
 from wrenla_kernels import blas_threads
 
@@ -51,14 +51,17 @@ _COLUMNS = 128
 _NEW = 32
 """Tiles of the store that are used for the first time: of all workers together."""
 
+_FEW_BYTES = 48
+"""Objects of a few bytes: the fastest counts, on a busy machine most are slow."""
+
 _NEW_BYTES, _NEW_SECONDS = 128 << 20, 0.1
 """Memory that is used for the first time, of all workers together, if nobody says how much; and how long."""
 
 _SECONDS = 0.012
 """Of each number; a kernel that lasts longer is timed twice."""
 
-_TASKS = 24
-"""Tasks of one number, whose time is what a task takes beside its work."""
+_TASKS, _PRODUCTS = 24, 64
+"""Tasks of one number, whose time is what a task takes beside its work; and products in some of them."""
 
 _AROUND, _START = 3, 30
 """How many times as long as its worker a task keeps the processors busy, with the loop of the run; and tasks
@@ -138,6 +141,8 @@ def measure(
         dtypes=tuple(middle[dtype] / middle["float64"] for dtype in DTYPES),
         **{name: middle[name] for name in PASSES},
         task=middle["task"],
+        tile=middle["tile"],
+        mine=middle["mine"],
         start=_START * middle["task"],
     )
 
@@ -147,6 +152,7 @@ def _of_one(
 ) -> dict[str, float]:
     """Return what one worker does in a second, by name."""
     found: dict[str, float] = {}
+    mine = 1.0
     rng = np.random.default_rng(0)
     together.wait(_PATIENCE)
     # first, before what others leave behind is used again
@@ -155,15 +161,21 @@ def _of_one(
         found |= _store(store, max(4, _NEW // together.parties), rng)
     # pages of a file are new memory, too; those here may be such as somebody has used just before
     found["written"] = min(found["written"], found["fresh"])
+    begun, before = time.perf_counter(), time.thread_time()
     for edge in (_SMALL, _LARGE):
         for name, (prepare, work, flops) in _kernels(rng, edge, "float64").items():
             found[f"{name} {edge}"] = flops / _seconds(prepare, work, timer)
     for dtype in DTYPES:
         prepare, work, flops = _kernels(rng, _MIDDLE, dtype)["gemm"]
         found[dtype] = flops / _seconds(prepare, work, timer)
+    if timer is time.thread_time:
+        mine = (time.thread_time() - before) / (time.perf_counter() - begun)
+    found["mine"] = min(1.0, mine)
     for name, (work, nbytes) in _passes(rng, columns).items():
         found[name] = nbytes / _seconds(_nothing, work, timer)
-    found["task"] = _AROUND * (found["task"] + _task())
+    alone = _task(0, timer)
+    found["task"] = _AROUND * (found["task"] + alone)
+    found["tile"] = max(1e-9, (_task(_PRODUCTS, timer) - alone) / (2 * _PRODUCTS))
     return found
 
 
@@ -212,6 +224,8 @@ def _passes(rng: np.random.Generator, n: int) -> dict[str, tuple[Callable[[], ob
     """Return what goes through memory, and its bytes, by name."""
     m = _ROWS
     a, b = abs(_matrix(rng, m, n, "float64")), empty_tile(m, n, "float64")
+    vector, product = empty_tile(n, 1, "float64"), empty_tile(m, 1, "float64")
+    vector[...], product[...] = 1, 0
     pivots = np.arange(n) + rng.integers(0, m - n, n)
 
     def called() -> None:  # in pieces, as a user's function is
@@ -221,6 +235,7 @@ def _passes(rng: np.random.Generator, n: int) -> dict[str, tuple[Callable[[], ob
 
     return {
         "copied": (lambda: np.copyto(b, a), a.nbytes),
+        "streamed": (lambda: kernels.gemm(1, a, "N", vector, "N", product), a.nbytes),
         "exchanged": (lambda: kernels.laswp(b, pivots), a.nbytes),
         "looked": (lambda: kernels.abs_sizes(a), a.nbytes),
         "called": (called, a.nbytes),
@@ -258,7 +273,7 @@ def _store(store: Store, new: int, rng: np.random.Generator) -> dict[str, float]
     so that `wrenla clean` knows one that a killed process has left.
     """
     tile = _matrix(rng, _ROWS, _COLUMNS, "float64")
-    data, keys = as_bytes(tile), [f"doctor-{uuid.uuid4().hex}" for _ in range(2 * new)]
+    data, keys = as_bytes(tile), [f"doctor-{uuid.uuid4().hex}" for _ in range(new + _FEW_BYTES)]
     large, small = iter(keys[:new]), iter(keys[new:])
 
     def read() -> None:
@@ -268,7 +283,7 @@ def _store(store: Store, new: int, rng: np.random.Generator) -> dict[str, float]
         return {
             "written": tile.nbytes / _best(lambda: store.put(next(large), data, create=True), new),
             "read": tile.nbytes / _best(read, new),
-            "task": _best(lambda: store.put(next(small), data[:8], create=True), new),
+            "task": _best(lambda: store.put(next(small), data[:8], create=True), _FEW_BYTES),
         }
     finally:
         for key in keys:
@@ -285,19 +300,19 @@ def _best(work: Callable[[], object], times: int) -> float:
     return min(spent)
 
 
-def _task() -> float:
+def _task(products: int, timer: _Timer) -> float:
     """Return the seconds of a task that has hardly anything to do, its store aside."""
     one, side, name = Grid((1, 1), (1, 1)), _TASKS, uuid.uuid4().hex
     out = StoredArray(Grid((side, 1), (1, 1)), "float64", 2, name, f"memory://{name}")
     arrays: dict[str, Any] = {"a": FormulaArray(one, "float64", 2, "eye", formula="eye"), "b": out}
-    worker = Worker(0)
+    worker, read = Worker(0), Read(TileRef("a", 0, 0))
+    terms = (Term(read, read, n=products, a_step=(0, 0, 0, 0), b_step=(0, 0, 0, 0)),) if products else ()
     try:
         spent = []
         for i in range(side):
-            begun = time.perf_counter()
-            base = Read(TileRef("a", 0, 0))
-            worker.run(Task(TileRef("b", i, 0), (1, 1), "float64", (base, base)), arrays)
-            spent.append(time.perf_counter() - begun)
+            begun = timer()
+            worker.run(Task(TileRef("b", i, 0), (1, 1), "float64", (read, read), terms), arrays)
+            spent.append(timer() - begun)
         return min(spent)
     finally:
         for key in list(worker.store(out.url).list()):

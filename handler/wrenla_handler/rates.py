@@ -14,8 +14,10 @@ CURVES = ("gemm", "herk", "trsm_left", "trsm_right", "potrf", "getrf", "inverse"
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
 
-PASSES = ("copied", "fresh", "exchanged", "looked", "called", "read", "written")
+PASSES = ("copied", "fresh", "streamed", "exchanged", "looked", "called", "read", "written")
 """What is measured by its bytes."""
+
+_TABLES = ("kernels", "dtypes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Rates:
         Bytes a second that a tile takes to be copied to another one.
     fresh : float
         Bytes a second of memory that the system hands out for the first time, and a tile is copied to.
+    streamed : float
+        Bytes a second of a tile that is multiplied with a vector.
     exchanged : float
         Bytes a second of a panel whose rows are exchanged.
     looked : float
@@ -66,33 +70,43 @@ class Rates:
     read, written : float
         Bytes a second from and to the store.
     task : float
-        Seconds that a task takes beside all that.
+        Seconds that a task takes beside all that, and `tile`.
+    tile : float
+        Seconds that each tile which a task reads takes beside what is done with it.
     start : float
         Seconds that a run takes beside its tasks.
+    mine : float
+        Part of the time in which its processor was its own while kernels were measured, at most 1: less if
+        others work on the machine.
     """
 
     kernels: tuple[Curve, ...]
     dtypes: tuple[float, ...]
     copied: float
     fresh: float
+    streamed: float
     exchanged: float
     looked: float
     called: float
     read: float
     written: float
     task: float
+    tile: float
     start: float
+    mine: float = 1.0
 
     def __post_init__(self) -> None:
         if len(self.kernels) != len(CURVES) or len(self.dtypes) != len(DTYPES):
             raise ValueError("a rate for each kernel and each dtype")
+        if not 0 <= self.mine <= 1:
+            raise ValueError("mine is a part")
         numbers = [*self._numbers(), *self.dtypes, *(curve.flops for curve in self.kernels)]
         halves = [curve.half for curve in self.kernels]
         if not all(0 < number < math.inf for number in numbers) or not all(0 <= h < math.inf for h in halves):
             raise ValueError("rates are positive numbers")
 
     def _numbers(self) -> list[float]:
-        return [getattr(self, each.name) for each in fields(self) if each.name not in ("kernels", "dtypes")]
+        return [getattr(self, each.name) for each in fields(self) if each.name not in (*_TABLES, "mine")]
 
     def curve(self, kernel: str) -> Curve:
         """Return the curve of a kernel of `CURVES`."""
@@ -112,7 +126,7 @@ class Rates:
             return self
         curves = tuple(replace(curve, flops=curve.flops / times) for curve in self.kernels)
         slower = {name: getattr(self, name) / times for name in PASSES}
-        return replace(self, kernels=curves, task=self.task * times, **slower)
+        return replace(self, kernels=curves, task=self.task * times, tile=self.tile * times, **slower)
 
     def plain(self) -> dict[str, Any]:
         """Return what JSON can hold."""
@@ -131,7 +145,7 @@ class Rates:
 
         Examples
         --------
-        >>> rates = Rates((Curve(1e9, 9.0),) * 7, (2.0, 1.0, 2.0, 1.0), *[1e9] * 7, 1e-4, 0.1)
+        >>> rates = Rates((Curve(1e9, 9.0),) * 7, (2.0, 1.0, 2.0, 1.0), *[1e9] * 8, 1e-4, 1e-5, 0.1)
         >>> Rates.from_plain(rates.plain()) == rates
         True
         """
@@ -139,7 +153,7 @@ class Rates:
         return cls(
             kernels=tuple(Curve(*map(float, curves[name])) for name in CURVES),
             dtypes=tuple(float(dtypes[name]) for name in DTYPES),
-            **{e.name: float(found[e.name]) for e in fields(cls) if e.name not in ("kernels", "dtypes")},
+            **{e.name: float(found[e.name]) for e in fields(cls) if e.name not in _TABLES},
         )
 
 

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +96,28 @@ def test_a_damaged_or_foreign_file_is_measured_anew(
     assert measured_rates(str(tmp_path), 2, 1, 1 << 30, measure) == RATES
     assert len(measure.calls) == 2
     assert file.read_text() == whole
+
+
+def test_rates_of_a_busy_machine_are_kept_for_minutes(cache: Path, tmp_path: Path) -> None:
+    busy = replace(RATES, mine=0.5)
+    measure = Measure(busy)
+    for _ in range(2):
+        assert measured_rates(str(tmp_path), 2, 1, 1 << 30, measure) == busy
+        forget()
+    assert len(measure.calls) == 1
+    (file,) = files(cache)
+    for age in (3600, -3600):  # the clock may have been put back
+        os.utime(file, (time.time() - age,) * 2)
+        assert measured_rates(str(tmp_path), 2, 1, 1 << 30, measure) == busy
+        forget()
+    assert len(measure.calls) == 3
+    os.utime(file, (0, 0))
+    measure.rates = RATES
+    measured_rates(str(tmp_path), 2, 1, 1 << 30, measure)
+    os.utime(file, (0, 0))
+    forget()
+    assert measured_rates(str(tmp_path), 2, 1, 1 << 30, measure) == RATES
+    assert len(measure.calls) == 4
 
 
 def test_what_rates_depend_on_is_measured_apart(

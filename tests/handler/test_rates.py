@@ -47,6 +47,8 @@ def test_rates_survive_as_plain_numbers() -> None:
         lambda found: found.pop("read"),
         lambda found: found.update(read=0.0),
         lambda found: found.update(task=-1.0),
+        lambda found: found.update(mine=1.5),
+        lambda found: found.update(mine=math.nan),
         lambda found: found.update(fresh=math.nan),
         lambda found: found.update(fresh=math.inf),
         lambda found: found.update(copied="fast"),

@@ -188,12 +188,12 @@ def test_products_of_a_run(term: Term) -> None:
 
 
 @given(TASK)
-def test_reads_in_the_order_in_which_they_are_made(task: Task) -> None:
+def test_tiles_in_the_order_in_which_they_are_read(task: Task) -> None:
     expected = list(task.base)
     for term in task.terms:
         for a, b in term.products():
             expected += [a] if term.lower else [a, b]  # there b is a
-    assert list(task.reads()) == [*expected, *task.args]
+    assert list(task.refs()) == [ref for read in (*expected, *task.args) for ref in read.refs()]
     assert task.length == sum(term.n for term in task.terms)
 
 

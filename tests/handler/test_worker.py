@@ -159,7 +159,7 @@ def test_any_task_is_what_its_definition_says(worker: Worker, task: Task) -> Non
     expected = arrays.result(task)
     tolerance = 200 * np.finfo(task.dtype).eps * (1 + abs(expected).max() + 1000)
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
-    refs = [ref for read in task.reads() for ref in read.refs()]
+    refs = list(task.refs())
     assert report.committed
     assert report.gets + report.cache_hits >= sum(ref.array != "H" for ref in refs)
     assert report.bytes_written == T * T * np.dtype(task.dtype).itemsize

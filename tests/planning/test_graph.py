@@ -76,7 +76,7 @@ def test_every_graph_is_valid(A: wl.BigMatrix, cut: Cut, whole: bool) -> None:
         task = graph.task(p)
         assert task.out == graph.out(p)
         assert task.out not in makers, "single assignment"
-        refs = [ref for read in task.reads() for ref in read.refs()]
+        refs = list(task.refs())
         waits = {makers[ref] for ref in refs if ref.array not in data}  # KeyError: not made before
         assert waits == set(graph.needs_of(p).tolist())
         assert graph.level[p] == max((graph.level[q] + 1 for q in waits), default=0)
@@ -125,7 +125,7 @@ def test_costs_are_those_of_the_kernels_and_tiles(A: wl.BigMatrix, cut: Cut) -> 
             assert not plain or graph.flops[p] == pytest.approx(flops)
         elif not task.finish.kernel and plain:
             assert graph.flops[p] == pytest.approx(flops)
-        refs = [ref for read in task.reads() for ref in read.refs()]
+        refs = list(task.refs())
         assert graph.bytes_read[p] == sum(arrays[r.array].nbytes for r in refs if arrays[r.array].stored)
         assert graph.bytes_written[p] == arrays[task.out.array].nbytes
 

@@ -24,7 +24,7 @@ from wrenla_handler.rates import CURVES, Curve, Rates
 FREE = 1e30
 """So fast that it takes no time."""
 
-FLAT = Rates((Curve(FREE),) * len(CURVES), (1.0,) * 4, *[FREE] * 7, task=1e-30, start=1e-30)
+FLAT = Rates((Curve(FREE),) * len(CURVES), (1.0,) * 4, *[FREE] * 8, task=1e-30, tile=1e-30, start=1e-30)
 
 
 def rates(**known: float | Curve) -> Rates:
@@ -76,6 +76,27 @@ def test_a_thin_product_is_slower_than_a_square_one(stored: Stored) -> None:
     A = stored(400, 400, 400)
     thin, square = (planned(matmul(A, stored(400, k, (400, k))), slow) for k in (1, 400))
     assert thin.work / thin.flops > 10 * square.work / square.flops
+
+
+def test_a_product_with_a_vector_is_as_fast_as_memory(stored: Stored) -> None:
+    A, x = stored(400, 400, 100), stored(400, 1, (100, 1))
+    assert planned(matmul(A, x), rates(streamed=1e9)).work == pytest.approx(8 * (400 * 400 + 4 * 400) / 1e9)
+    square = planned(matmul(A, A), rates(gemm=Curve(1e9), streamed=1e9))
+    assert square.work == pytest.approx(2 * 400**3 / 1e9)
+
+
+@pytest.mark.parametrize("cut", [Cut(), Cut("fixed", 1)], ids=str)
+def test_each_tile_that_a_task_reads_takes_time(cut: Cut, stored: Stored) -> None:
+    plan = planned(matmul(stored(400, 400, 100), stored(400, 400, 100)), rates(tile=1e-3), cut)
+    assert plan.work == pytest.approx(plan.reads * 1e-3)
+    assert plan.reads >= 2 * 4**3
+
+
+@pytest.mark.parametrize("cut", [Cut(), Cut("fixed", 1), Cut("doubling", 2)], ids=str)
+def test_factors_are_made_once_however_a_sum_is_cut(cut: Cut, stored: Stored) -> None:
+    made = elementwise("exp", stored(400, 400, 100))  # where it is read: each tile has one reader
+    found = planned(matmul(made, stored(400, 100, 100)), rates(called=1e9), cut).work
+    assert found == pytest.approx(8 * 400 * 400 / 1e9)
 
 
 @pytest.mark.parametrize(("dtype", "times"), [("float32", 0.5), ("complex64", 2.0), ("complex128", 4.0)])

@@ -203,6 +203,18 @@ def test_plan_shows_the_first_attempt(threads: wl.Executor) -> None:
     assert "potrf" not in wl.plan(factor.solve(np.ones(N)), executor=threads).kernels
 
 
+def test_plan_of_mixed_precision_counts_the_steps_that_it_mostly_takes(threads: wl.Executor) -> None:
+    definite = wl.from_array(np.diag(np.linspace(1, 1e3, N)) + np.ones((N, N)), tile=TILE)
+    x = definite.solve(np.random.default_rng(0).standard_normal(N), "pos", precision="mixed")
+    plan, events = wl.plan(x, executor=threads), list[Event]()
+    x.compute(threads, callbacks=[events.append])
+    assert x.report is not None
+    assert x.report.refinements == 2
+    assert plan.runs == len(runs_of(events))
+    for kernel in ("potrf", "trsm_left", "tile_sizes"):
+        assert plan.kernels[kernel] == kernels_of(events)[kernel]
+
+
 def test_what_procedures_share_is_computed_once(threads: wl.Executor) -> None:
     b = np.ones(N)
     lu, potrf = list[Event](), list[Event]()

@@ -33,9 +33,17 @@ __all__ = [
 
 
 class Fetch(NamedTuple):
-    """A request of a procedure that comes back as an array, of a number as a NumPy scalar."""
+    """A request of a procedure that comes back as an array, of a number as a NumPy scalar.
+
+    Attributes
+    ----------
+    node : Node
+    expected : float
+        What a plan takes all of its entries for.
+    """
 
     node: Node
+    expected: float = 0.0
 
 
 class Engine(NamedTuple):
@@ -89,8 +97,9 @@ class Procedure(ABC):
     def steps(self, *args: Node) -> Steps:
         """Compute the results.
 
-        An error of linear algebra is thrown in where what failed was asked for. In a plan every number is 0,
-        and expressions come back as they are: so 0 has to mean that all is well.
+        An error of linear algebra is thrown in where what failed was asked for. In a plan every number is
+        what its `Fetch` says, mostly 0, and expressions come back as they are: so 0 has to mean that all is
+        well.
         """
 
 

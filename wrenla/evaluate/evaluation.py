@@ -56,7 +56,8 @@ def plan_of(nodes: Sequence[Node], model: ExecutorModel, cut: Cut | None = None,
     wanted = [*(targets | {node.key: node for node in results}).values()]
     plan, _ = make_plan(wanted, model, cut=cut, whole=results if saved else ())
     shown = tuple(plan.results[places[node.key]] for node in results)
-    return replace(plan, results=shown, targets=plan.results, follows=tuple(rehearsed.follows))
+    follows = tuple(rehearsed.follows)
+    return replace(plan, results=shown, targets=plan.results, follows=follows, runs=rehearsed.runs)
 
 
 def _made_for(fetch: Sequence[Node], keep: Sequence[Node]) -> list[Node]:

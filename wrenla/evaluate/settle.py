@@ -67,12 +67,13 @@ class Settled(NamedTuple):
 
 
 class Rehearsed(NamedTuple):
-    """Parts of a plan: the results, what is fetched and kept for procedures, and what may follow."""
+    """Parts of a plan: the results, what is fetched and kept for procedures, what may follow, and runs."""
 
     nodes: list[Node]
     fetch: list[Node]
     keep: list[Node]
     follows: list[str]
+    runs: int
 
 
 @dataclass(slots=True, eq=False)
@@ -138,7 +139,7 @@ class _Settling:
                     continue
                 nodes, waits = self._replaced(running.expressions())
                 running.request = [
-                    Fetch(node) if isinstance(each, Fetch) else node
+                    each._replace(node=node) if isinstance(each, Fetch) else node
                     for each, node in zip(running.request, nodes, strict=True)
                 ]
                 if not any(waits):
@@ -371,24 +372,32 @@ def _add(totals: Totals, more: Totals) -> None:
 
 
 def rehearse(nodes: Sequence[Node], model: ExecutorModel | None = None) -> Rehearsed:
-    """Go through procedures without data: as if every number were 0, and each first attempt good enough."""
+    """Go through procedures without data: as if every number were as expected, mostly 0.
+
+    So each first attempt is good enough.
+    """
     settling = _Settling(nodes, model, dry=True)
     fetched: dict[str, Node] = {}
     kept: dict[str, Node] = {}
+    runs = 0
     try:
         while any(settling.replace()):
+            runs += 1
             for running in settling.ready():
                 request = list(running.request or ())
                 fetched |= {each.node.key: each.node for each in request if isinstance(each, Fetch)}
                 kept |= {each.key: each for each in request if not isinstance(each, Fetch)}
-                settling.send(running, [_zero(each) for each in request])
+                settling.send(running, [_expected(each) for each in request])
+        runs += any(node.key not in kept and not node.is_leaf for node in settling.roots)
         kept |= {node.key: node for node in settling.keep()}
-        return Rehearsed(settling.roots, [*fetched.values()], [*kept.values()], list(settling.follows))
+        follows = list(settling.follows)
+        return Rehearsed(settling.roots, [*fetched.values()], [*kept.values()], follows, runs)
     finally:
         settling.close()
 
 
-def _zero(request: Node | Fetch) -> Any:
-    if isinstance(request, Fetch):
-        return np.zeros(request.node.grid.shape[: request.node.ndim], request.node.dtype)[()]
-    return request
+def _expected(request: Node | Fetch) -> Any:
+    if isinstance(request, Node):
+        return request
+    node, number = request
+    return np.full(node.grid.shape[: node.ndim], number, node.dtype)[()]

@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
@@ -30,13 +31,17 @@ __all__ = ["function_rates", "keep_function_rates", "measured_rates"]
 
 logger = logging.getLogger("wrenla.executors")
 
-_FORMAT = 1
+_FORMAT = 2
 """Of the file, and of what is measured: higher when a rate gets another meaning."""
 
 Measure = Callable[[str, int, int, int], Rates]
 
 _SMALL, _LARGE = 64 << 20, 1 << 30
 """Bytes of memory that a measurement may take, if little is allowed, and if much is."""
+
+_QUIET, _BUSY_SECONDS = 0.8, 600
+"""Part of the time in which a processor is its worker's own, on a machine whose rates are kept for good; and
+how long others are: the store was measured by the clock, and a task, too."""
 
 _known: dict[Path, Rates] = {}
 _measuring = threading.Lock()
@@ -166,10 +171,15 @@ def _device(store: str) -> int | str:
 
 
 def _read(file: Path, key: Mapping[str, Any]) -> Rates | None:
-    """Return what was measured with the same key; None if nothing was, or the file is damaged."""
+    """Return what was measured with the same key; None if nothing was, or the file is damaged.
+
+    None, too, if the machine was busy with other work then, and that is some minutes ago.
+    """
     try:
+        age = abs(time.time() - file.stat().st_mtime)
         found = json.loads(file.read_bytes())
-        return Rates.from_plain(found["rates"]) if found["key"] == dict(key) else None
+        rates = Rates.from_plain(found["rates"])
+        return rates if found["key"] == dict(key) and (rates.mine >= _QUIET or age < _BUSY_SECONDS) else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

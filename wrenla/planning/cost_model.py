@@ -81,7 +81,9 @@ class ExecutorModel:
             if times != 1
         ]
         rows += [(name, f"{getattr(measured, name) / 1e9:.3g} GB/s", "") for name in PASSES]
-        rows += [("task", f"{1e3 * measured.task:.2g} ms", "")]
+        rows += [(name, f"{1e3 * getattr(measured, name):.2g} ms", "") for name in ("task", "tile")]
+        if measured.mine < 0.95:
+            rows += [("busy", f"{100 * (1 - measured.mine):.0f} % of the time with other work", "")]
         table = "\n".join(f"  {name:<12}{rate:<14}{edge}".rstrip() for name, rate, edge in rows)
         return f"{workers}, each of them as measured beside the others:\n{table}"
 

@@ -271,8 +271,8 @@ class Graph:
         self.needs: Ints = np.concatenate([*needs, np.empty(0, np.int32)])
         del needs
         work = Work(
-            *(self.tile, self.start == 0, self.last, self.flops, self.bytes_read, self.bytes_written),
-            *(self.first_need, self.needs),
+            *(self.tile, self.start == 0, self.last, self.stop - self.start, self.reads),
+            *(self.flops, self.bytes_read, self.bytes_written, self.first_need, self.needs),
         )
         self.seconds: Floats = task_seconds(
             tiles.tasks, tiles.arrays, tiles.results, tiles.saved, work, model

@@ -48,6 +48,8 @@ class Plan:
         What may follow, as numbers decide.
     targets : tuple of Node
         What is computed, if `results` are only those of it that somebody has asked for.
+    runs : int
+        Runs that it is carried out in, one after the other: steps of procedures depend on numbers.
     """
 
     results: tuple[Node, ...]
@@ -56,6 +58,7 @@ class Plan:
     model: ExecutorModel
     follows: tuple[str, ...] = ()
     targets: tuple[Node, ...] = ()
+    runs: int = 1
 
     @property
     def tasks(self) -> int:
@@ -152,7 +155,7 @@ class Plan:
             for node in self.results
             if node.key not in saved
         )
-        return rates.start + run + nbytes / rates.fresh
+        return self.runs * rates.start + run + nbytes / rates.fresh
 
     @property
     def seconds_at_once(self) -> float:

@@ -40,6 +40,8 @@ class Work:
         Whose sum it belongs to.
     first, last : array of bool
         Whether a task lays the base, and whether it finishes the tile.
+    products, reads : arrays of int
+        How many products of tiles a task adds up, and how many tiles it reads.
     flops, bytes_read, bytes_written : arrays
     first_need, needs : arrays
         What each task waits for, as in `Graph`.
@@ -48,6 +50,8 @@ class Work:
     tile: _Ints
     first: npt.NDArray[np.bool_]
     last: npt.NDArray[np.bool_]
+    products: _Ints
+    reads: npt.NDArray[np.int64]
     flops: _Floats
     bytes_read: _Floats
     bytes_written: _Floats
@@ -102,11 +106,12 @@ def task_seconds(
         if name not in kinds:
             kinds[name] = _Costs(arrays, rates).of(task)
         numbers[number] = kinds[name]
-    operation, products, base, end_flops, end = numbers[work.tile].T
+    operation, product, base, end_flops, end = numbers[work.tile].T
     terms = work.flops - np.where(work.last, end_flops, 0)
     # a task that goes on with a sum begins by a copy of it
     begun = np.where(work.first, base, work.bytes_written / rates.copied)
-    busy = terms * operation + products + begun + np.where(work.last, end, 0)
+    busy = terms * operation + work.products * product + begun + np.where(work.last, end, 0)
+    busy += rates.tile * work.reads
     # tiles are read ahead of the kernels
     found = rates.task + np.maximum(busy, work.bytes_read / rates.read)
     stored = found + work.bytes_written / rates.written
@@ -132,8 +137,8 @@ class _Kind(NamedTuple):
     ----------
     operation : float
         Seconds of an operation of the products.
-    products : float
-        Seconds of what is computed as factors are read, of all products.
+    product : float
+        Seconds of what is computed as the factors of a product are read.
     base : float
         Seconds of the base.
     end_flops, end : float
@@ -141,7 +146,7 @@ class _Kind(NamedTuple):
     """
 
     operation: float
-    products: float
+    product: float
     base: float
     end_flops: float
     end: float
@@ -183,14 +188,20 @@ class _Costs:
             end += nbytes / getattr(rates, kernel.rate)
         if self._arrays[task.out.array].bundle is not None:
             end += nbytes / rates.copied
-        return _Kind(self._operation(task), sum(map(self._factors, task.terms)), base, flops, end)
+        # terms that differ count as one kind of product, between them
+        product = sum(map(self._factors, task.terms)) / max(1, task.length)
+        return _Kind(self._operation(task), product, base, flops, end)
 
     def _operation(self, task: Task) -> float:
         if not task.terms:
             return 0.0
-        inner = self._shape(task.terms[0].a)[1]
-        kernel = "herk" if task.terms[0].lower else "gemm"
-        return 1 / self._flops(kernel, task, 3 / sum(1 / max(1, side) for side in (*task.shape, inner)))
+        (m, n), k = (max(1, side) for side in task.shape), max(1, self._shape(task.terms[0].a)[1])
+        lower, dtype = task.terms[0].lower, np.dtype(task.dtype)
+        operation = 1 / self._flops("herk" if lower else "gemm", task, 3 / (1 / m + 1 / n + 1 / k))
+        # a product of few rows or columns is as fast as memory is
+        flops = (4 if dtype.kind == "c" else 1) * (m * (m + 1) if lower else 2 * m * n) * k
+        factors = dtype.itemsize * k * (m if lower else m + n)
+        return max(operation, factors / flops / self._rates.streamed)
 
     def _flops(self, kernel: str, task: Task, edge: float) -> float:
         return self._rates.curve(kernel).rate(edge) * self._rates.factor(task.dtype)

@@ -52,6 +52,10 @@ _UNSCALED = 0.75
 _NARROW = 64
 """Right-hand sides up to which the vectors of the condition estimate are solved for beside them."""
 
+_EXPECTED = (1.0, 1e-8)
+"""Residuals that a plan takes for granted with a factor of half the precision, of right-hand sides of size 1:
+first, and after a step of refinement. So it counts two, as many as are needed up to a condition of 1e4."""
+
 Array: TypeAlias = npt.NDArray[Any]
 T = TypeVar("T")
 Asking: TypeAlias = Generator[Sequence[Node | Fetch], Sequence[Any], T]
@@ -134,9 +138,10 @@ def attempt(way: Way, A: Node, B: Node, sides: Array | None = None) -> Asking[At
     X = way.raised(X, known, result_dtype(A.dtype, B.dtype, dtype))
     Z = _second_bound(way, way.factor, Y)
     R = residual(A, X, B, result_dtype(X.dtype, "float64"))
-    numbers = [sizes(A), column_maxima(B), column_maxima(R), column_maxima(X), norm(Y, "1"), norm(Z, "1")]
-    numbers += [] if way.grown is None else [way.grown]
-    found = yield [*way.factor, X, R, *map(Fetch, numbers)]
+    numbers = [Fetch(sizes(A)), Fetch(column_maxima(B), 1.0), Fetch(column_maxima(R), _expected(way, 0))]
+    numbers += map(Fetch, (column_maxima(X), norm(Y, "1"), norm(Z, "1")))
+    numbers += [] if way.grown is None else [Fetch(way.grown)]
+    found = yield [*way.factor, X, R, *numbers]
     size = len(way.factor)
     (X, R), ((rows, columns, entry), sides, r, x, y, z, *grown) = found[size : size + 2], found[size + 2 :]
     # A sum along a row may overflow where no entry does: what is smaller only makes the criterion stricter.
@@ -152,6 +157,11 @@ def attempt(way: Way, A: Node, B: Node, sides: Array | None = None) -> Asking[At
         growth = float(grown[0] / entry / way.scale) if grown else None
     norms = Norms(float(rows), float(columns), float(entry), sides)
     return Attempt(way, found[:size], norms, X, R, r, x, growth, rcond)
+
+
+def _expected(way: Way, steps: int) -> float:
+    """Return the residual that a plan takes for granted after some steps of refinement."""
+    return _EXPECTED[steps] if way.half and steps < len(_EXPECTED) else 0.0
 
 
 def with_starts(way: Way, B: Node, sides: Array | None = None) -> tuple[Node, Array]:
@@ -201,7 +211,9 @@ def corrected(found: Attempt, A: Node, B: Node, D: Node) -> Asking[Attempt]:
     """Return an attempt with D added to its solution."""
     X = elementwise("add", found.X, D)
     R = residual(A, X, B, found.R.dtype)
-    X, R, r, x, d = yield [X, R, *(Fetch(column_maxima(each)) for each in (R, X, D))]
+    expected = _expected(found.way, found.steps + 1)
+    sizes_now = Fetch(column_maxima(R), expected), Fetch(column_maxima(X)), Fetch(column_maxima(D))
+    X, R, r, x, d = yield [X, R, *sizes_now]
     with np.errstate(all="ignore"):
         moved = float(np.max(np.where(d == 0, 0, d / x))) if np.isinf(found.moved) else found.moved
     return replace(found, X=X, R=R, r=r, x=x, steps=found.steps + 1, moved=moved)

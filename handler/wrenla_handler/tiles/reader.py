@@ -213,7 +213,7 @@ class ReadAhead:
             future = self._reader.prefetch(spec, coming, keep=self._keep) if self._fetched else None
             self._fetched.append((coming, future))
         expected, future = self._fetched.popleft()
-        assert expected == ref, "tiles are taken in the order of Task.reads()"
+        assert expected == ref, "tiles are taken in the order of Task.refs()"
         spec = self._arrays[ref.array]
         keep = self._keep and (again or isinstance(spec, StoredArray))
         tile, hit = self._reader.fetch(spec, ref, keep=keep) if future is None else future.result()

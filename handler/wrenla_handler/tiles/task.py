@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from wrenla_handler.tiles.arrays import TileRef
 from wrenla_handler.tiles.grid import Pair
@@ -125,17 +125,18 @@ class Read:
         if t == 0:
             return self
         di, dj, dr, dc = step
-        ref = self.tile
-        changed: dict[str, Any] = {
-            "tile": ref.moved(t)
-            if isinstance(ref, Apply)
-            else TileRef(ref.array, ref.i + t * di, ref.j + t * dj, ref.partial)
-        }
-        if self.rows is not None and dr:
-            changed["rows"] = TileRef(self.rows.array, self.rows.i + t * dr, self.rows.j)
-        if self.cols is not None and dc:
-            changed["cols"] = TileRef(self.cols.array, self.cols.i + t * dc, self.cols.j)
-        return replace(self, **changed)
+        ref, rows, cols = self.tile, self.rows, self.cols
+        if isinstance(ref, Apply):
+            ref = ref.moved(t)
+        else:
+            ref = TileRef(ref.array, ref.i + t * di, ref.j + t * dj, ref.partial)
+        if rows is not None and dr:
+            rows = TileRef(rows.array, rows.i + t * dr, rows.j, rows.partial)
+        if cols is not None and dc:
+            cols = TileRef(cols.array, cols.i + t * dc, cols.j, cols.partial)
+        # not by `replace`, which takes five times as long: a worker does this for each factor of a sum
+        marks = (self.op, self.mask, self.scale, self.shift, rows, cols)
+        return Read(ref, *marks, self.window, self.offset, self.accumulate, self.dtype)
 
     def refs(self) -> Iterator[TileRef]:
         """Yield the tiles that this read needs, in the order in which they are read."""
@@ -256,15 +257,19 @@ class Task:
             return "add"
         return "syrk" if self.finish.kernel else "gemm" if self.terms else "copy"
 
-    def reads(self) -> Iterator[Read]:
-        """Yield every read, in the order in which the worker makes them."""
-        yield from self.base
+    def refs(self) -> Iterator[TileRef]:
+        """Yield every tile that is read, in the order in which the worker reads them."""
+        for read in self.base:
+            yield from read.refs()
         for term in self.terms:
-            for a, b in term.products():
-                yield a
-                if not term.lower:  # there b is a
-                    yield b
-        yield from self.args
+            moving = list(term.a.moving(term.a_step))
+            if not term.lower:  # there b is a
+                moving += term.b.moving(term.b_step)
+            for t in range(term.n):
+                for ref, (di, dj) in moving:
+                    yield TileRef(ref.array, ref.i + t * di, ref.j + t * dj, ref.partial)
+        for read in self.args:
+            yield from read.refs()
 
     def arrays(self) -> set[str]:
         """Return the names of the arrays that this task reads, writes or calls."""

@@ -81,8 +81,7 @@ class _Execution:
         self.worker, self.task, self.arrays = worker, task, arrays
         self.dtype = np.dtype(task.dtype)
         self.report = Report(worker=name, began=time.time(), memory_before=worker.memory_before)
-        refs = (ref for read in task.reads() for ref in read.refs())
-        self.ahead = ReadAhead(worker, refs, arrays, self.report)
+        self.ahead = ReadAhead(worker, task.refs(), arrays, self.report)
         self.values = Values(self.ahead.take, self.dtype)
 
     def run(self, spec: StoredArray) -> Report:
