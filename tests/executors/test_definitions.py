@@ -6,6 +6,7 @@ import abc
 import asyncio
 import collections
 import contextlib
+import copyreg
 import dataclasses
 import enum
 import functools
@@ -22,7 +23,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.executors.transport.dependencies import packed_function
-from wrenla_handler.serialize.blobs import dump
+from wrenla_handler.serialize.blobs import dump, load, pack
 from wrenla_handler.serialize.lines import install_lines
 from wrenla_handler.serialize.modules import split_function
 
@@ -295,6 +296,14 @@ CALLS: list[tuple[Callable[..., Any], tuple[Any, ...], Any]] = [
     (lambda: Marked(1).default is dataclasses.MISSING, (), True),
     (lambda e: (e.code, e.why), (FrozenError(3, "so"),), (3, "so")),
 ]
+
+
+def test_exceptions_travel_where_tblib_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask does that."""
+    tblib = pytest.importorskip("tblib.pickling_support")
+    monkeypatch.setitem(copyreg.dispatch_table, FrozenError, tblib.pickle_exception)
+    back = load(pack(dump(FrozenError(3, "so")), lambda number, part: ""), lambda key: b"")
+    assert (type(back), back.code, back.why) == (FrozenError, 3, "so")
 
 
 def test_all_of_it_travels_both_ways(by_value: None) -> None:

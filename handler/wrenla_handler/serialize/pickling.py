@@ -57,7 +57,7 @@ class Reductions:
             return reduced_class(obj, reduced)
         if isinstance(kind, enum.EnumMeta):
             return reduced_member(obj)
-        if issubclass(kind, BaseException) and kind not in copyreg.dispatch_table:
+        if issubclass(kind, BaseException) and not _has_reduction(kind):
             return reduced_exception(obj)
         return reduced
 
@@ -247,6 +247,15 @@ def _alias(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
 
 
 # exceptions
+
+
+def _has_reduction(kind: type[BaseException]) -> bool:
+    """Tell whether somebody has said how exceptions of a class are pickled.
+
+    tblib, which Dask installs, says so of all classes, and fails for frozen ones.
+    """
+    known = copyreg.dispatch_table.get(kind)
+    return known is not None and not getattr(known, "__module__", "").startswith("tblib.")
 
 
 def reduced_exception(error: BaseException) -> Any:
