@@ -47,6 +47,8 @@ class ExecutorModel:
     rates : Rates, optional
         As measured, for the seconds that a plan expects. What is chosen (tiles, cuts, ways to solve) follows
         from the nominal numbers above alone: it has to be the same tomorrow.
+    functions : tuple of (str, float)
+        Bytes a second that functions of users make, by their digests. Others count by `rates.called`.
     """
 
     workers: int
@@ -63,6 +65,7 @@ class ExecutorModel:
     dollars_per_get: float = 0.0
     dollars_per_gb_month: float = 0.0
     rates: Rates | None = None
+    functions: tuple[tuple[str, float], ...] = ()
 
     def __str__(self) -> str:
         """Return what predictions rest on, a line each."""

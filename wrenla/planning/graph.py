@@ -6,9 +6,10 @@ LRU in arrays, as a plan has up to a million tasks.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ class TileGraph:
         Keys of symmetric results that are to be stored with their mirrored tiles.
     results : set of str
         Keys of what outlives the run.
+    functions : mapping of str to float
+        Bytes a second that the functions of some leaves make, by key.
 
     Attributes
     ----------
@@ -66,6 +69,7 @@ class TileGraph:
         nodes: Iterable[Node],
         whole: frozenset[str] = frozenset(),
         results: frozenset[str] = frozenset(),
+        functions: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.saved, self.results = whole, results
         self.tasks: list[Task] = []
@@ -79,7 +83,9 @@ class TileGraph:
             op = node.op
             if isinstance(op, Leaf | Slot):
                 stored, called = op.kind is StoredArray, op.kind is FunctionArray
-                self.arrays[node.key] = Tiles(node.grid, node.dtype, stored, called, node.bundle)
+                self.arrays[node.key] = Tiles(
+                    *(node.grid, node.dtype, stored, called, node.bundle, functions.get(node.key, 0.0))
+                )
             elif isinstance(op, Operation):
                 self.arrays[node.key] = Tiles(node.grid, node.dtype, True, bundle=node.bundle)
                 rows, cols = node.grid.counts

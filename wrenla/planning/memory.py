@@ -21,13 +21,26 @@ _FUNCTION_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Tiles:
-    """Array as the plan knows it: its grid, and whether its tiles come from a store."""
+    """Array as the plan knows it: its grid, and whether its tiles come from a store.
+
+    Attributes
+    ----------
+    grid : Grid
+    dtype : str
+    stored : bool
+    called : bool
+        Whether a function of the user makes its tiles.
+    bundle : Bundle or None
+    rate : float
+        Bytes a second that the function makes; 0 if nobody has timed it.
+    """
 
     grid: Grid
     dtype: str
     stored: bool
     called: bool = False
     bundle: Bundle | None = None
+    rate: float = 0.0
 
     @cached_property
     def itemsize(self) -> int:

@@ -227,7 +227,7 @@ class _Costs:
         else:
             array = self._arrays[read.tile.array]
             made = 0.0 if array.stored else nbytes / rates.copied
-            made += nbytes / rates.called if array.called else 0.0
+            made += nbytes / (array.rate or rates.called) if array.called else 0.0
         return made if read.plain and read.op == "N" else made + nbytes / rates.copied
 
     def _shape(self, read: Read) -> Pair:
