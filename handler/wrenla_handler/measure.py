@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,7 @@ _FAR = 75e6
 
 _HERE = "memory://measured"
 
-_PATIENCE = 60.0
+_PATIENCE = 5.0
 """Seconds after which threads that measure side by side do not wait for each other any more."""
 
 _Timer = Callable[[], float]
@@ -154,7 +154,8 @@ def _of_one(
     found: dict[str, float] = {}
     mine = 1.0
     rng = np.random.default_rng(0)
-    together.wait(_PATIENCE)
+    with suppress(threading.BrokenBarrierError):  # the system starts fewer threads: they take turns
+        together.wait(_PATIENCE)
     # first, before what others leave behind is used again
     found["fresh"] = _fresh(memory, timer)
     with closing(open_store(url)) as store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import logging
@@ -11,7 +12,8 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -42,6 +44,9 @@ _SMALL, _LARGE = 64 << 20, 1 << 30
 _QUIET, _BUSY_SECONDS = 0.8, 600
 """Part of the time in which a processor is its worker's own, on a machine whose rates are kept for good; and
 how long others are: the store was measured by the clock, and a task, too."""
+
+_PATIENCE = 10.0
+"""Seconds in which to wait for another process that measures: several at once find a slow machine."""
 
 _known: dict[Path, Rates] = {}
 _measuring = threading.Lock()
@@ -76,7 +81,7 @@ def measured_rates(
     Returns
     -------
     Rates or None
-        None if the system starts no threads to measure with.
+        None if the system starts no threads to measure with, or has no memory for it.
     """
     key = _key(store, workers, threads, _LARGE if allowed >= 4 * _LARGE else _SMALL)
     file, side_by_side = _file(key), key["workers"]
@@ -84,16 +89,39 @@ def measured_rates(
         if file not in _known:
             found = _read(file, key)
             if found is None:
-                try:
-                    found = measure(store, side_by_side, threads, key["memory"])
-                except ThreadLimitError as error:
-                    logger.warning("this machine was not measured: %s", error)
-                    return None
-                _write(file, key, found)
+                with _alone(file.parent):
+                    found = _read(file, key)  # by another process, meanwhile
+                    if found is None:
+                        try:
+                            found = measure(store, side_by_side, threads, key["memory"])
+                        except (ThreadLimitError, MemoryError) as error:
+                            logger.warning("this machine was not measured: %s", error or "no memory for it")
+                            return None
+                        _write(file, key, found)
             _known[file] = found
         found = _known[file]
     # more workers than processors take turns
     return found.shared(workers / side_by_side)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait for other processes of this machine that measure it, but not for long."""
+    with ExitStack() as held:
+        with contextlib.suppress(OSError):  # where nothing can be written, nobody waits
+            folder.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(open(folder / "rates.lock", "wb"))
+            ends = time.monotonic() + _PATIENCE
+            while time.monotonic() < ends:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    time.sleep(0.05)
+                else:
+                    # by hand, as a forked child may have the file, too
+                    held.callback(fcntl.flock, file, fcntl.LOCK_UN)
+                    break
+        yield
 
 
 @lru_cache(maxsize=16)  # every evaluation asks
@@ -182,7 +210,7 @@ def _read(file: Path, key: Mapping[str, Any]) -> Rates | None:
         return rates if found["key"] == dict(key) and (rates.mine >= _QUIET or age < _BUSY_SECONDS) else None
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         logger.debug("%s does not count: %r", file, error)
         return None
 
