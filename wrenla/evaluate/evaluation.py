@@ -19,8 +19,9 @@ from wrenla.config import store_for, store_is_chosen
 from wrenla.errors import TooLargeError
 from wrenla.evaluate.function_rates import function_rates
 from wrenla.evaluate.options import Options
+from wrenla.evaluate.rehearse import rehearse
 from wrenla.evaluate.saving import AlreadySaved, Claim, check_address, claim, saved_already
-from wrenla.evaluate.settle import Run, has_steps, is_data, rehearse, settle
+from wrenla.evaluate.settle import Run, has_steps, is_data, settle
 from wrenla.evaluate.stored import check_current, stored_spec
 from wrenla.evaluate.storing import Storing, gather, made, owners_of
 from wrenla.executors.base import Executor, check_executor

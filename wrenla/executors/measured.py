@@ -11,7 +11,6 @@ import os
 import platform
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache, lru_cache
@@ -23,6 +22,7 @@ import numpy as np
 import scipy
 
 from wrenla.config import cache_folder
+from wrenla.whole_file import whole_file
 from wrenla_handler.errors import ThreadLimitError
 from wrenla_handler.machine import processors
 from wrenla_handler.measure import measure_at
@@ -217,13 +217,9 @@ def _read(file: Path, key: Mapping[str, Any]) -> Rates | None:
 
 def _write(file: Path, key: Mapping[str, Any], rates: Rates) -> None:
     """Keep what was measured. Where that is not possible, the next process measures again."""
-    temporary = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(json.dumps({"key": dict(key), "rates": rates.plain()}, indent=1) + "\n")
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(file) as opened:
+            opened.write(f"{json.dumps({'key': dict(key), 'rates': rates.plain()}, indent=1)}\n".encode())
     except OSError as error:
         logger.debug("what was measured is not kept: %s", error)
