@@ -133,7 +133,7 @@ def test_what_rates_depend_on_is_measured_apart(
         lambda: monkeypatch.setattr(np, "__version__", "0.1"),
         lambda: monkeypatch.setattr(scipy, "__version__", "0.1"),
         lambda: monkeypatch.setattr(measured, "processors", lambda: 4),
-        lambda: monkeypatch.setattr(measured, "_device", lambda store: 7),
+        lambda: monkeypatch.setattr(measured, "device_of", lambda store: 7),
     ]
     for number, change in enumerate(changes, 1):
         change()

@@ -27,9 +27,10 @@ from wrenla_handler.errors import ThreadLimitError
 from wrenla_handler.machine import processors
 from wrenla_handler.measure import measure_at
 from wrenla_handler.rates import Rates
+from wrenla_handler.stores.urls import folder_of
 from wrenla_kernels import scipy_blas_info
 
-__all__ = ["function_rates", "keep_function_rates", "measured_rates"]
+__all__ = ["device_of", "function_rates", "keep_function_rates", "measured_rates"]
 
 logger = logging.getLogger("wrenla.executors")
 
@@ -131,7 +132,7 @@ def _key(store: str, workers: int, threads: int, memory: int) -> Mapping[str, An
     side_by_side = min(workers, max(1, count // threads))
     found = {**_software(), "processors": count, "threads": threads, "workers": side_by_side}
     found["memory"] = memory
-    return MappingProxyType({**found, "store": _device(store)})
+    return MappingProxyType({**found, "store": device_of(store)})
 
 
 def function_rates(arn: str, memory: int) -> Rates | None:
@@ -186,12 +187,12 @@ def _processor() -> str:
     return next(names, platform.machine())
 
 
-def _device(store: str) -> int | str:
+def device_of(store: str) -> int | str:
     """Return the device that a folder is on, or will be; of another store its kind."""
-    scheme, separator, rest = store.partition("://")
+    scheme, separator, _ = store.partition("://")
     if separator and scheme != "file":
         return scheme
-    folder = Path(rest if separator else store).expanduser().absolute()
+    folder = Path(folder_of(store) or store).expanduser().absolute()
     for place in (folder, *folder.parents):
         with contextlib.suppress(OSError):
             return place.stat().st_dev
