@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wrenla as wl
+from tests.rates import RATES
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.matmul import matmul
 from wrenla.errors import PlanError
-from wrenla.forecast.engine import Engine, engine_of
+from wrenla.forecast.engine import Engine
 from wrenla.forecast.simulate import simulate
 from wrenla.forecast.simulation import Simulation
 from wrenla.planning.cost_model import ExecutorModel
@@ -45,7 +47,7 @@ def a_plan(N: int = 6, cut: Cut | None = None, workers: int = 4, what: str = "ch
 
 
 def simulated(plan: Plan, schedule: Any = "dataflow", **engine: Any) -> Simulation:
-    return simulate(plan, Engine(**engine).filled(plan.model), schedule)
+    return simulate(plan, Engine(**engine), schedule)
 
 
 @pytest.mark.parametrize("workers", [1, 3, 50])
@@ -86,6 +88,24 @@ def test_no_task_begins_before_its_inputs_are_there(
     assert found.workers <= workers
     assert found.cold_starts <= workers
     assert found.seconds >= max(plan.work / workers, plan.critical_path) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rates_that_were_measured_hold_in_a_simulation_that_names_none(dtype: str) -> None:
+    A = wl.random((2000, 2000), tile=250, dtype=dtype).gram().shift(1.0).cholesky()
+    with wl.LocalExecutor(workers=2) as executor, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executor, "measured", lambda: replace(executor.model, rates=RATES))
+        plan = wl.plan(A, executor=executor)
+        alone = wl.plan(A, executor=wl.Engine(workers=1))
+        for found in (plan.simulate(), plan.simulate(executor), alone.simulate(executor)):
+            assert found.work == pytest.approx(found.plan.work)
+    assert plan.simulate(Engine(cold_start=9.0)).work == pytest.approx(plan.work)
+    named = plan.simulate(Engine(flops_per_second=1e9))
+    assert named.work == pytest.approx(
+        plan.flops / 1e9
+        + (plan.bytes_read + plan.bytes_written) / min(RATES.read, RATES.written)
+        + plan.tasks * RATES.task
+    )
 
 
 def test_faster_workers_save_their_share() -> None:
@@ -166,7 +186,6 @@ def test_plan_takes_an_executor_as_engine() -> None:
     plan = wl.plan(wl.random((2000, 2000), tile=100).gram())
     with wl.LocalExecutor(workers=1) as executor:
         assert plan.simulate(executor).workers == 1
-        assert engine_of(executor).workers == 1
     with pytest.raises(TypeError, match=r"engine=3: a wl.Engine"):
         plan.simulate(3)  # type: ignore[arg-type]
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from wrenla.executors.aws_lambda.function_model import function_model
 from wrenla.executors.aws_lambda.prices import Prices, default_prices
-from wrenla.executors.base import Executor
 from wrenla.planning.cost_model import ExecutorModel
 
-__all__ = ["Engine", "engine_of"]
+__all__ = ["Engine"]
 
 _SHARES = ("overlap", "failures", "stragglers")
 _RATES = ("flops_per_second", "bytes_per_second", "total_bytes_per_second")
@@ -166,17 +165,3 @@ class Engine:
         known = {each.name for each in fields(base)}
         mine = {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
         return replace(base, tile_bytes=0, **{name: mine[name] for name in mine.keys() & known})
-
-
-def engine_of(engine: Any) -> Engine:
-    """Return the engine that stands for an argument: an `Engine`, an executor, None for the plan's own."""
-    if engine is None:
-        return Engine()
-    if isinstance(engine, Engine):
-        return engine
-    if isinstance(engine, Executor):
-        model, names = engine.measured().typical, {each.name for each in fields(Engine)}
-        return Engine(
-            **{each.name: getattr(model, each.name) for each in fields(model) if each.name in names}
-        )
-    raise TypeError(f"engine={engine!r}: a wl.Engine(…), an executor, or None for the plan's own")

@@ -13,7 +13,7 @@ from wrenla.evaluate.evaluation import model_of, plan_of
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.forecast.draw import drawn
-from wrenla.forecast.engine import Engine, engine_of
+from wrenla.forecast.engine import Engine
 from wrenla.forecast.html import plan_page
 from wrenla.forecast.options import Asked, Options, options_of
 from wrenla.forecast.retile import main_tile, retiled
@@ -58,7 +58,8 @@ class Forecast(Plan):
         Parameters
         ----------
         engine : Engine or Executor, optional
-            By default what the plan was made for.
+            By default what the plan was made for. What an engine does not name is as in the plan; one that
+            names no speed has the plan's seconds for each task. For an executor the same is planned anew.
         schedule : {"dataflow", "waves"}
 
         Raises
@@ -75,8 +76,13 @@ class Forecast(Plan):
         >>> many.seconds < few.seconds
         True
         """
-        chosen = self.engine if engine is None else engine_of(engine)
-        return simulate(self, chosen.filled(self.model.typical), schedule)
+        if isinstance(engine, Executor):
+            model = model_of(engine, self.asked, ask=True)
+            return simulate(plan_of(self.asked, model, self.cut), Engine(), schedule)
+        chosen = self.engine if engine is None else engine
+        if not isinstance(chosen, Engine):
+            raise TypeError(f"engine={engine!r}: a wl.Engine(…), an executor, or None for the plan's own")
+        return simulate(self, chosen, schedule)
 
     def _repr_html_(self) -> str:
         """Return the plan for a notebook: its lines, and how many tasks each wave has."""
@@ -193,14 +199,14 @@ def _positive(name: str, numbers: Sequence[int] | None) -> list[int] | None:
     return [int(number) for number in found]
 
 
-def forecast(nodes: Sequence[Node], executor: Executor | Engine | None) -> Forecast:
-    """Return the plan for some results, with what it was made from."""
+def forecast(nodes: Sequence[Node], executor: Executor | Engine | None, saved: bool = False) -> Forecast:
+    """Return the plan for some results, which may be `saved`, with what it was made from."""
     engine = executor if isinstance(executor, Engine) else Engine()
     if isinstance(executor, Engine):
         model = engine.model(default_executor().model)
     else:
         model = model_of(check_executor(executor) or default_executor(), nodes, ask=True)
-    plan = plan_of(nodes, model)
+    plan = plan_of(nodes, model, saved=saved)
     plan.check()
     known: dict[str, Any] = {each.name: getattr(plan, each.name) for each in fields(Plan)}
     return Forecast(**known, asked=tuple(nodes), engine=engine)

@@ -47,7 +47,7 @@ def simulate(plan: Plan, engine: Engine, schedule: Schedule = "dataflow") -> Sim
     ----------
     plan : Plan
     engine : Engine
-        Filled from the plan's model.
+        What it does not name is the plan's: without any speed of its own, the seconds of each task, too.
     schedule : {"dataflow", "waves"}
 
     Raises
@@ -77,6 +77,8 @@ class _Run:
     """A run in the course of which nothing but time passes."""
 
     def __init__(self, plan: Plan, engine: Engine, schedule: Schedule) -> None:
+        speeds = _parts(plan, engine)
+        engine = engine.filled(plan.model.typical)
         assert engine.workers is not None
         assert engine.initial_workers is not None
         self.plan, self.engine = plan, engine
@@ -92,7 +94,7 @@ class _Run:
         self.spans: list[tuple[float, float, int]] = []
         self.stored, self.peak, self.byte_seconds, self.changed = 0.0, 0.0, 0.0, 0.0
         graph = plan.graph
-        self.compute, self.read, self.write = (part.tolist() for part in _parts(plan, engine))
+        self.compute, self.read, self.write = (part.tolist() for part in speeds)
         self.moved: list[float] = (graph.bytes_read + graph.bytes_written).tolist()
         self.written: list[float] = graph.bytes_written.tolist()
         self.reads: list[int] = graph.reads.tolist()
@@ -183,17 +185,20 @@ class _Run:
 def _parts(plan: Plan, engine: Engine) -> tuple[Floats, Floats, Floats]:
     """Return the seconds that each task computes, reads and writes.
 
-    On the engine of the plan they add up to what the plan says, by rates that were measured, too; what is
-    known of another one is a rate for all kernels.
+    On an engine that names no speed they add up to what the plan says, by rates that were measured, too; what
+    is known of another one is a rate for all kernels.
     """
     graph, model = plan.graph, plan.model
+    own = (engine.flops_per_second, engine.bytes_per_second, engine.latency) == (None, None, None)
+    engine = engine.filled(model.typical)
     assert engine.flops_per_second is not None
     assert engine.bytes_per_second is not None
+    assert engine.latency is not None
     read, write = graph.bytes_read / engine.bytes_per_second, graph.bytes_written / engine.bytes_per_second
-    if model.rates is None or engine.flops_per_second != model.flops_per_second:
+    if model.rates is None or not own:
         return graph.flops / engine.flops_per_second, read, write
-    worked = np.maximum(0, graph.seconds - model.latency)
-    moved = (graph.bytes_read + graph.bytes_written) / model.bytes_per_second
+    worked = np.maximum(0, graph.seconds - engine.latency)
+    moved = read + write
     share = np.minimum(1, worked / np.maximum(moved, 1e-12))  # what was measured may be less than that
     return worked - share * moved, share * read, share * write
 
