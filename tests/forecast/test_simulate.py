@@ -18,6 +18,7 @@ from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.matmul import matmul
 from wrenla.errors import PlanError
 from wrenla.forecast.engine import Engine
+from wrenla.forecast.forecast import Forecast
 from wrenla.forecast.simulate import simulate
 from wrenla.forecast.simulation import Simulation
 from wrenla.planning.cost_model import ExecutorModel
@@ -128,6 +129,60 @@ def test_all_workers_share_what_the_store_can_move() -> None:
     assert tight.seconds <= moved / (36 * MODEL.bytes_per_second / 100) + free.seconds
     asked = simulated(plan, requests_per_second=10)
     assert asked.seconds >= plan.requests / 10
+
+
+def independent(count: int, **engine: Any) -> Forecast:
+    """Return a plan of tasks that read 160 kB, do 2e6 operations and write 80 kB; none waits."""
+    tall, small = wl.zeros((100 * count, 100), tile=100).persist(), wl.zeros((100, 100), tile=100).persist()
+    known = {"latency": 0.0, "bytes_per_second": 1e12, "allowed_bytes": 1 << 30, **engine}
+    plan = wl.plan(tall @ small, executor=Engine(**known))
+    assert (plan.tasks, plan.critical_path) == (count, pytest.approx(plan.graph.seconds.max()))
+    return plan
+
+
+def test_nothing_is_computed_before_what_it_needs_has_passed_the_common_limit() -> None:
+    # 2/3 s to read, 10 s to compute, 1/3 s to write: the last task reads from 6 to 6 2/3
+    together = independent(10, workers=10, flops_per_second=2e5).simulate(
+        Engine(total_bytes_per_second=240e3)
+    )
+    assert together.seconds == pytest.approx(20 / 3 + 10 + 1 / 3)
+    alone = independent(10, workers=1, flops_per_second=2e5).simulate(Engine(total_bytes_per_second=24e3))
+    assert alone.seconds == pytest.approx(10 * (10 + 10))
+    hidden = independent(1, workers=1, flops_per_second=2e5, overlap=1.0)
+    slow = hidden.simulate(Engine(flops_per_second=2e5, total_bytes_per_second=24e3, overlap=1.0))
+    assert slow.seconds == pytest.approx(20 / 3 / 2 + 10 + 10 / 3)  # one of two tiles while it computes
+
+
+def test_limits_that_never_bind_change_nothing() -> None:
+    plan = independent(200, workers=2, flops_per_second=2e6)
+    cold = {"workers": 2, "initial_workers": 1, "workers_per_second": 0.1, "cold_start": 100.0}
+    free = plan.simulate(Engine(**cold))
+    for limit in ({"total_bytes_per_second": 1e18}, {"requests_per_second": 1e15}):
+        assert plan.simulate(Engine(**cold, **limit)).end == pytest.approx(free.end)
+
+
+def test_short_tasks_share_what_it_takes_to_hand_them_out() -> None:
+    # 0.1 s each, eight go together, one second to hand them out: each of two workers takes four times eight
+    prices = {"dollars_per_second": 1.0, "dollars_per_invocation": 10.0}
+    plan = independent(64, workers=2, flops_per_second=2e7, latency=1.0, worthwhile=0.85, **prices)
+    assert plan.batch == 8
+    for found in (plan, plan.simulate()):
+        assert found.seconds == pytest.approx(4 * 1.8, rel=1e-4)
+        assert found.invocations == 8
+        assert found.work == pytest.approx(8 * 1.8, rel=1e-4)
+        assert found.cost["compute"] == pytest.approx(8 * 1.8 + 80, rel=1e-4)
+    few = independent(4, workers=4, flops_per_second=2e7, latency=1.0, worthwhile=0.85)
+    assert (few.simulate().invocations, few.seconds) == (4, pytest.approx(1.1, rel=1e-4))  # none waits
+
+
+def test_chains_of_short_tasks_go_one_by_one() -> None:
+    plan = wl.plan(wl.zeros((2000, 2000), tile=100).shift(1.0).cholesky(), executor=Engine.aws_lambda(4))
+    found = plan.simulate(Engine(cold_start=0.0))
+    assert plan.batch > 8
+    assert plan.tasks / plan.batch < plan.invocations < plan.tasks / 2
+    assert found.invocations == pytest.approx(plan.invocations, rel=0.2)
+    assert found.seconds == pytest.approx(plan.seconds, rel=0.05)
+    assert found.cost["compute"] == pytest.approx(plan.cost["compute"], rel=0.05)
 
 
 def test_cold_starts_and_growth_delay_the_first_tasks() -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla.forecast.engine import Engine
-from wrenla.planning.cost_model import GB_MONTH
-from wrenla.planning.plan import Plan, cost_in_words
+from wrenla.planning.costs import cost_in_words, costs
+from wrenla.planning.plan import Plan
 from wrenla.planning.precedence import Floats, Longs
 from wrenla.units import format_bytes, format_dollars, format_time
 
@@ -34,7 +34,8 @@ class Simulation:
         Seconds at which attempts at tasks began and ended.
     task : int64 array, (attempts,)
         Task of each attempt.
-    retries, cold_starts : int
+    retries, cold_starts, invocations : int
+        Attempts that failed; workers that had to start; how often tasks, short ones together, went to one.
     peak_bytes_stored : float
         Largest volume of tiles in the store at a time; those that nobody reads any more are removed.
     byte_seconds : float
@@ -49,6 +50,7 @@ class Simulation:
     task: Longs
     retries: int
     cold_starts: int
+    invocations: int
     peak_bytes_stored: float
     byte_seconds: float
 
@@ -87,15 +89,14 @@ class Simulation:
     @cached_property
     def cost(self) -> dict[str, float]:
         """Dollars for compute, requests and storage, and in all."""
-        model = self.engine.model(self.plan.model)
-        reads = int(self.plan.graph.reads[self.task].sum())
-        parts = {
-            "compute": self.work * model.dollars_per_second
-            + len(self.task) / self.plan.batch * model.dollars_per_invocation,
-            "requests": len(self.task) * model.dollars_per_put + reads * model.dollars_per_get,
-            "storage": self.byte_seconds / GB_MONTH * model.dollars_per_gb_month,
-        }
-        return {**parts, "total": sum(parts.values())}
+        return costs(
+            self.engine.model(self.plan.model),
+            busy=self.work,
+            invocations=self.invocations,
+            puts=len(self.task),
+            gets=int(self.plan.graph.reads[self.task].sum()),
+            byte_seconds=self.byte_seconds,
+        )
 
     @property
     def dollars(self) -> float:
@@ -120,6 +121,7 @@ class Simulation:
             "peak_bytes_stored": self.peak_bytes_stored,
             "attempts": len(self.task),
             "retries": self.retries,
+            "invocations": self.invocations,
             "cold_starts": self.cold_starts,
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,17 +15,15 @@ import numpy as np
 from wrenla.errors import PlanError
 from wrenla.planning.canonical import canonical, topological
 from wrenla.planning.choose_cut import choose_cut, simulate
-from wrenla.planning.cost_model import GB_MONTH, ExecutorModel
+from wrenla.planning.cost_model import ExecutorModel
+from wrenla.planning.costs import cost_in_words, costs, tasks_together
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
 from wrenla.planning.fits import fitting_edge, largest_task, projected_bytes
 from wrenla.planning.graph import Graph, TileGraph
 from wrenla.units import format_bytes, format_dollars, format_time
 
-__all__ = ["Plan", "cost_in_words", "make_plan", "plans_bytes"]
-
-_LARGEST_BATCH = 64
-"""Tasks of one batch at most: more would be too much to lose, and to wait for."""
+__all__ = ["Plan", "make_plan", "plans_bytes"]
 
 _SIMULATE_TASKS = 100_000
 """Tasks up to which to play a run through takes about a second."""
@@ -77,8 +75,23 @@ class Plan:
 
     @cached_property
     def work(self) -> float:
-        """Seconds that all tasks take together, by the model."""
-        return float(self.graph.seconds.sum())
+        """Seconds that all tasks take together, by the model: what they have in common counts once."""
+        return self._work(self.invocations)
+
+    def _work(self, invocations: int) -> float:
+        return float(self.graph.seconds.sum()) - (self.tasks - invocations) * self.model.latency
+
+    @cached_property
+    def _course(self) -> tuple[float, int]:
+        """Seconds of a run and how often something is handed to a worker; of many tasks lower bounds."""
+        if self.tasks <= _SIMULATE_TASKS:
+            return simulate(self.graph, self.model.workers, self.batch, self.model.latency)
+        return self.seconds_at_once, -(-self.tasks // self.batch)
+
+    @property
+    def invocations(self) -> int:
+        """How often something is handed to a worker: tasks that are short, and ready, go together."""
+        return self.tasks if self.batch == 1 else self._course[1]
 
     @cached_property
     def critical_path(self) -> float:
@@ -142,11 +155,7 @@ class Plan:
         chain of tasks. With measured rates, the beginning of a run counts, and bringing its results into
         memory, if they are not saved.
         """
-        if self.tasks <= _SIMULATE_TASKS:
-            run = simulate(self.graph, self.model.workers)
-        else:
-            run = self.seconds_at_once
-        rates = self.model.rates
+        run, rates = self._course[0], self.model.rates
         if rates is None or not self.tasks:
             return run
         saved = self.graph.tiles.saved
@@ -160,7 +169,8 @@ class Plan:
     @property
     def seconds_at_once(self) -> float:
         """A lower bound of `seconds` that is known at once."""
-        return max(self.work / self.model.workers, self.critical_path)
+        least = self._work(-(-self.tasks // self.batch))
+        return max(least / self.model.workers, self.critical_path)
 
     @cached_property
     def room(self) -> int:
@@ -183,25 +193,22 @@ class Plan:
     @cached_property
     def cost(self) -> dict[str, float]:
         """Expected dollars for compute, requests and storage, and in all."""
-        model = self.model
-        parts = {
-            "compute": self.work * model.dollars_per_second
-            + math.ceil(self.tasks / self.batch) * model.dollars_per_invocation,
-            "requests": self.tasks * model.dollars_per_put + self.reads * model.dollars_per_get,
-            # as if all that is written stayed for the whole run
-            "storage": self.bytes_written * self.seconds * model.dollars_per_gb_month / GB_MONTH
-            if model.dollars_per_gb_month
-            else 0.0,
-        }
-        return {**parts, "total": sum(parts.values())}
+        # as if all that is written stayed for the whole run
+        stays = self.bytes_written * self.seconds if self.model.dollars_per_gb_month else 0.0
+        return costs(
+            self.model,
+            busy=self.work,
+            invocations=self.invocations,
+            puts=self.tasks,
+            gets=self.reads,
+            byte_seconds=stays,
+        )
 
     @cached_property
     def batch(self) -> int:
-        """Number of tasks that go to a worker at once: short ones go together."""
-        if not self.tasks or not self.model.worthwhile:
-            return 1
-        mean = max(1e-6, float(self.graph.seconds.mean()) - self.model.latency)
-        return max(1, min(_LARGEST_BATCH, int(self.model.worthwhile / mean)))
+        """Number of tasks that go to a worker at once, at most: short ones go together."""
+        mean = float(self.graph.seconds.mean()) - self.model.latency if self.tasks else 0.0
+        return tasks_together(mean, self.model.worthwhile)
 
     def summary(self) -> dict[str, Any]:
         """Return the plan's numbers as a dict of what JSON knows; bytes, seconds and dollars are so named."""
@@ -323,11 +330,6 @@ class Plan:
             return "plan for nothing"
         tile = " × ".join(map(str, largest.grid.tile[: max(1, largest.ndim)]))
         return f"plan for {results}{more}, from {_shape(largest)} in tiles of {tile}"
-
-
-def cost_in_words(cost: Mapping[str, float]) -> str:
-    """Return the parts of some costs."""
-    return ", ".join(f"{name} {format_dollars(value)}" for name, value in cost.items() if name != "total")
 
 
 def _shape(node: Node) -> str:
