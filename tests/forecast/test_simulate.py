@@ -198,6 +198,25 @@ def test_cold_starts_and_growth_delay_the_first_tasks() -> None:
     assert np.sort(sent.begin).tolist() == pytest.approx(range(1, 37))
 
 
+def test_cold_starts_cost_what_work_does() -> None:
+    plan = a_plan(what="matmul", workers=36)
+    warm, cold = simulated(plan), simulated(plan, cold_start=5.0)
+    more = cold.cost["compute"] - warm.cost["compute"]
+    assert more == pytest.approx(36 * 5.0 * MODEL.dollars_per_second)
+    unbilled = simulated(plan, cold_start=5.0, dollars_per_second=0.0)
+    assert unbilled.cost["compute"] == pytest.approx(36 * MODEL.dollars_per_invocation)
+
+
+def test_tasks_that_do_not_fit_are_not_simulated() -> None:
+    plan = wl.plan(wl.zeros((8000, 8000), tile=2000).shift(1.0).cholesky(), executor=Engine.aws_lambda())
+    assert plan.projected > 128 << 20
+    with pytest.raises(PlanError, match=r"needs .* \(projected\), a worker may use"):
+        plan.simulate(Engine.aws_lambda(memory=128))
+    refused = pytest.raises(PlanError, match=r"needs .* \(projected\), a worker may use")
+    with wl.LocalExecutor(workers=1, allowed_mem="100 MiB") as executor, refused:
+        plan.simulate(executor)
+
+
 def test_overlap_hides_reading_behind_kernels() -> None:
     plan = a_plan(what="matmul", workers=1)
     apart, together = simulated(plan), simulated(plan, overlap=1.0)

@@ -42,7 +42,7 @@ class Engine:
     overlap : float
         Share of the reading that goes on while kernels run, as far as they last long enough; 0 to 1.
     cold_start : float
-        Seconds before a worker's first task.
+        Seconds before a worker's first task; they cost what others do, as on AWS Lambda since 2025-08-01.
     initial_workers : int, optional
         Workers that can start at once; all of them if None.
     workers_per_second : float
@@ -55,8 +55,10 @@ class Engine:
         Probability that a task is slow, and how many times as long it takes then.
     allowed_bytes : int, optional
         Memory that a worker may use.
-    longest_task, worthwhile : float, optional
-        Seconds that one task may last; seconds of work below which tasks go to a worker together.
+    longest_task : float, optional
+        Seconds that one task may last, for plans: a simulation runs the tasks that the plan has.
+    worthwhile : float, optional
+        Seconds of work below which tasks go to a worker together.
     dollars_per_second, dollars_per_invocation, dollars_per_put, dollars_per_get : float, optional
         Of a worker while it works, of handing something to it, and of requests to the store.
     dollars_per_gb_month : float, optional
@@ -137,7 +139,8 @@ class Engine:
         Notes
         -----
         Each 1,769 MB are a processor of 30 GFLOP/s, S3 gives each worker 75 MB/s, an invocation takes 30 ms
-        and a cold start 2 s; 1,000 workers start at once, and 100 more in each second.
+        and a cold start 2 s, all of which counts as billed; 1,000 workers start at once, and 100 more in each
+        second.
 
         Examples
         --------

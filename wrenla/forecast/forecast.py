@@ -65,7 +65,7 @@ class Forecast(Plan):
         Raises
         ------
         PlanError
-            With failures, a task has failed too often.
+            A task does not fit into a worker; with failures, a task has failed too often.
 
         Examples
         --------
@@ -78,10 +78,13 @@ class Forecast(Plan):
         """
         if isinstance(engine, Executor):
             model = model_of(engine, self.asked, ask=True)
-            return simulate(plan_of(self.asked, model, self.cut), Engine(), schedule)
+            plan = plan_of(self.asked, model, self.cut)
+            plan.check()
+            return simulate(plan, Engine(), schedule)
         chosen = self.engine if engine is None else engine
         if not isinstance(chosen, Engine):
             raise TypeError(f"engine={engine!r}: a wl.Engine(…), an executor, or None for the plan's own")
+        self.check(chosen.allowed_bytes)
         return simulate(self, chosen, schedule)
 
     def _repr_html_(self) -> str:

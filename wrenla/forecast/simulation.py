@@ -88,10 +88,10 @@ class Simulation:
 
     @cached_property
     def cost(self) -> dict[str, float]:
-        """Dollars for compute, requests and storage, and in all."""
+        """Dollars for compute, cold starts included, requests and storage, and in all."""
         return costs(
             self.engine.model(self.plan.model),
-            busy=self.work,
+            busy=self.work + self.cold_starts * (self.engine.cold_start or 0.0),
             invocations=self.invocations,
             puts=len(self.task),
             gets=int(self.plan.graph.reads[self.task].sum()),

@@ -246,14 +246,14 @@ class Plan:
         """Return the tasks of one wave."""
         return [int(p) for p in np.flatnonzero(self.graph.level == number)]
 
-    def check(self) -> None:
-        """Refuse a plan with a task that does not fit into a worker's memory.
+    def check(self, allowed: int | None = None) -> None:
+        """Refuse a plan with a task that does not fit into a worker's memory: the model's, or so many bytes.
 
         Raises
         ------
         PlanError
         """
-        allowed = self.model.allowed_bytes
+        allowed = allowed or self.model.allowed_bytes
         if self.projected <= allowed:
             return
         rows, cols = largest_task(self.graph.tiles)
