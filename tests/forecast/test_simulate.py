@@ -17,6 +17,7 @@ from tests.rates import RATES
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.matmul import matmul
 from wrenla.errors import PlanError
+from wrenla.executors.aws_lambda.function_model import FunctionSpec
 from wrenla.forecast.engine import Engine
 from wrenla.forecast.forecast import Forecast
 from wrenla.forecast.simulate import simulate
@@ -262,6 +263,20 @@ def test_plan_takes_an_executor_as_engine() -> None:
         assert plan.simulate(executor).workers == 1
     with pytest.raises(TypeError, match=r"engine=3: a wl.Engine"):
         plan.simulate(3)  # type: ignore[arg-type]
+
+
+def test_functions_that_are_there_start_and_grow_as_described_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    A = wl.zeros((4000, 4000), tile=500).shift(1.0).cholesky()
+    with wl.LocalExecutor(workers=1) as executor:  # stands for a LambdaExecutor, whose model this is
+        model = FunctionSpec(1769, wl.Prices()).model(3000)
+        monkeypatch.setattr(executor, "measured", lambda: model)
+        plan = wl.plan(A, executor=executor)
+        described = wl.plan(A, executor=Engine.aws_lambda(workers=3000)).simulate()
+        for found in (plan.simulate(), plan.simulate(executor), plan.simulate(Engine())):
+            assert (found.engine.cold_start, found.engine.initial_workers) == (2.0, 1000)
+            assert (found.seconds, found.cold_starts) == (described.seconds, described.cold_starts)
+            assert found.cost == described.cost
+        assert plan.simulate(Engine(cold_start=0.0)).seconds < described.seconds
 
 
 def test_simulation_in_words_and_as_json() -> None:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from wrenla.executors.aws_lambda.function_model import function_model
+from wrenla.executors.aws_lambda.function_model import FunctionSpec
 from wrenla.executors.aws_lambda.prices import Prices, default_prices
 from wrenla.planning.cost_model import ExecutorModel
 
@@ -41,11 +41,11 @@ class Engine:
         Seconds of the driver for each task; it sends one after the other.
     overlap : float
         Share of the reading that goes on while kernels run, as far as they last long enough; 0 to 1.
-    cold_start : float
+    cold_start : float, optional
         Seconds before a worker's first task; they cost what others do, as on AWS Lambda since 2025-08-01.
     initial_workers : int, optional
-        Workers that can start at once; all of them if None.
-    workers_per_second : float
+        Workers that can start at once; all of them if neither the engine nor the plan says it.
+    workers_per_second : float, optional
         Further workers that can start in a second, as a service lets a function grow.
     requests_per_second : float
         Requests that the store takes: more have to wait.
@@ -63,6 +63,8 @@ class Engine:
         Of a worker while it works, of handing something to it, and of requests to the store.
     dollars_per_gb_month : float, optional
         Of a gigabyte in the store for 30 days.
+    function : FunctionSpec, optional
+        The function on AWS Lambda that it is, as `aws_lambda` says.
     seed : int
         Of what happens by chance: the same engine always gives the same simulation.
 
@@ -84,9 +86,9 @@ class Engine:
     latency: float | None = None
     dispatch: float = 0.0
     overlap: float = 0.0
-    cold_start: float = 0.0
+    cold_start: float | None = None
     initial_workers: int | None = None
-    workers_per_second: float = math.inf
+    workers_per_second: float | None = None
     requests_per_second: float = math.inf
     failures: float = 0.0
     stragglers: float = 0.0
@@ -99,6 +101,7 @@ class Engine:
     dollars_per_put: float | None = None
     dollars_per_get: float | None = None
     dollars_per_gb_month: float | None = None
+    function: FunctionSpec | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -121,7 +124,15 @@ class Engine:
 
     @classmethod
     def aws_lambda(
-        cls, workers: int = 100, memory: int = 1769, *, prices: Prices | None = None, **more: Any
+        cls,
+        workers: int = 100,
+        memory: int = 1769,
+        *,
+        prices: Prices | None = None,
+        arm: bool = False,
+        timeout: float = 900,
+        storage: int = 512,
+        **more: Any,
     ) -> Engine:
         """Return the engine that a function on AWS Lambda is, without asking AWS.
 
@@ -133,6 +144,12 @@ class Engine:
             Megabytes of the function.
         prices : Prices, optional
             By default those of the settings.
+        arm : bool
+            Its processors are AWS's own, at their lower price; they count as fast as others.
+        timeout : float
+            Seconds that one call may last.
+        storage : int
+            Megabytes of ``/tmp``.
         **more
             Other parameters of `Engine`.
 
@@ -150,11 +167,11 @@ class Engine:
         >>> plan.dollars > 1
         True
         """
-        known = function_model(workers, memory, prices=prices or default_prices())
-        grows = {"cold_start": 2.0, "initial_workers": min(workers, 1000), "workers_per_second": 100.0}
+        prices = default_prices() if prices is None else prices
+        known = FunctionSpec(memory, prices, timeout, arm, storage).model(workers)
         names = {each.name for each in fields(cls)}
         model = {each.name: getattr(known, each.name) for each in fields(known) if each.name in names}
-        return cls(**{**model, **grows, **more})
+        return cls(**{**model, **more})
 
     def filled(self, model: ExecutorModel) -> Engine:
         """Return the engine with the numbers of a model where it has none of its own."""
@@ -163,8 +180,17 @@ class Engine:
         found = replace(self, **{name: known[name] for name in mine & known.keys()})
         return found if found.initial_workers else replace(found, initial_workers=found.workers)
 
-    def model(self, base: ExecutorModel) -> ExecutorModel:
+    @property
+    def unnamed(self) -> set[str]:
+        """What a cost model needs and the engine does not name."""
+        optional = {"initial_workers", "function"}
+        return {each.name for each in fields(self) if getattr(self, each.name) is None} - optional
+
+    def model(self, base: ExecutorModel | None = None) -> ExecutorModel:
         """Return the cost model for plans: that of the engine, and what it does not name from another one."""
-        known = {each.name for each in fields(base)}
+        known = {each.name for each in fields(ExecutorModel)}
         mine = {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
-        return replace(base, tile_bytes=0, **{name: mine[name] for name in mine.keys() & known})
+        numbers = {name: mine[name] for name in mine.keys() & known}
+        return (
+            ExecutorModel(**numbers) if base is None else replace(base, tile_bytes=0, processors=0, **numbers)
+        )

@@ -202,11 +202,20 @@ def _positive(name: str, numbers: Sequence[int] | None) -> list[int] | None:
     return [int(number) for number in found]
 
 
+def _described(engine: Engine) -> ExecutorModel:
+    """Return the cost model that an engine describes, with the default executor's numbers if it needs any."""
+    if not (unnamed := engine.unnamed):
+        return engine.model()
+    executor = default_executor()
+    measured = unnamed & {"flops_per_second", "bytes_per_second", "latency"}
+    return engine.model(executor.measured().typical if measured else executor.model)
+
+
 def forecast(nodes: Sequence[Node], executor: Executor | Engine | None, saved: bool = False) -> Forecast:
     """Return the plan for some results, which may be `saved`, with what it was made from."""
     engine = executor if isinstance(executor, Engine) else Engine()
     if isinstance(executor, Engine):
-        model = engine.model(default_executor().model)
+        model = _described(engine)
     else:
         model = model_of(check_executor(executor) or default_executor(), nodes, ask=True)
     plan = plan_of(nodes, model, saved=saved)

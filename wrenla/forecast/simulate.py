@@ -87,8 +87,10 @@ class _Run:
         assert engine.initial_workers is not None
         assert engine.latency is not None
         assert engine.worthwhile is not None
+        assert engine.cold_start is not None
+        assert engine.workers_per_second is not None
         self.plan, self.engine, self.latency = plan, engine, engine.latency
-        self.now = 0.0
+        self.cold_start, self.now = engine.cold_start, 0.0
         self.events: list[tuple[float, int, list[Input] | _Course]] = []
         self.sent = itertools.count()
         self.chance = random.Random(engine.seed)
@@ -193,7 +195,7 @@ class _Run:
             self.driver_free = max(self.driver_free, self.now) + engine.dispatch
             yield self.driver_free
         if is_cold:
-            yield self.now + engine.cold_start
+            yield self.now + self.cold_start
         outcomes: list[Input] = []
         for number, task in enumerate(batch):
             begin = self.now
