@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -152,6 +153,29 @@ def test_nothing_is_computed_before_what_it_needs_has_passed_the_common_limit() 
     hidden = independent(1, workers=1, flops_per_second=2e5, overlap=1.0)
     slow = hidden.simulate(Engine(flops_per_second=2e5, total_bytes_per_second=24e3, overlap=1.0))
     assert slow.seconds == pytest.approx(20 / 3 / 2 + 10 + 10 / 3)  # one of two tiles while it computes
+
+
+@pytest.mark.parametrize(
+    ("made", "requested"),
+    [
+        (lambda: wl.random((1000, 1000), tile=100), 0),
+        (lambda: wl.from_function(np.add, (1000, 1000), tile=100), 0),
+        (lambda: wl.random((1000, 1000), tile=100).persist(), 2000),
+        (
+            lambda: wl.from_array(np.ones((1000, 1000)), tile=100),
+            2000,
+        ),  # they are brought to functions' store
+    ],
+    ids=["formula", "function", "stored", "of this process"],
+)
+def test_only_what_is_in_a_store_is_requested(made: Callable[[], wl.BigMatrix], requested: int) -> None:
+    limit = {"flops_per_second": 1e12, "bytes_per_second": 1e12, "latency": 0.0, "requests_per_second": 100}
+    prices = {"dollars_per_put": 1.0, "dollars_per_get": 0.01}
+    plan = wl.plan(made() @ made(), executor=Engine(workers=100, **limit, **prices))
+    found = plan.simulate()
+    assert (plan.tasks, plan.reads, plan.requests) == (100, 2000, 100 + requested)
+    assert plan.cost["requests"] == found.cost["requests"] == pytest.approx(100 + 0.01 * requested)
+    assert found.seconds == pytest.approx(plan.requests / 100, rel=0.02)
 
 
 def test_limits_that_never_bind_change_nothing() -> None:

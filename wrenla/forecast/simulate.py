@@ -103,6 +103,7 @@ class _Run:
         self.stored, self.peak, self.byte_seconds, self.changed = 0.0, 0.0, 0.0, 0.0
         graph = plan.graph
         self.reads: list[int] = graph.reads.tolist()
+        self.gets: list[int] = graph.gets.tolist()
         self.bytes_read: list[float] = graph.bytes_read.tolist()
         self.written: list[float] = graph.bytes_written.tolist()
         mean = (sum(self.compute) + sum(self.read) + sum(self.write)) / max(1, plan.tasks)
@@ -215,7 +216,7 @@ class _Run:
         if self.engine.stragglers and self.chance.random() < self.engine.stragglers:
             slow *= self.engine.straggler_factor
         yield self.now + latency * part
-        yield self.requests.passed(self.now, self.reads[task])
+        yield self.requests.passed(self.now, self.gets[task])
         there = self.bytes.passed(self.now, part * self.bytes_read[task])
         read, compute = max(slow * self.read[task], there - self.now), slow * self.compute[task]
         reads = self.reads[task]

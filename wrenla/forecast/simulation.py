@@ -94,7 +94,7 @@ class Simulation:
             busy=self.work + self.cold_starts * (self.engine.cold_start or 0.0),
             invocations=self.invocations,
             puts=len(self.task),
-            gets=int(self.plan.graph.reads[self.task].sum()),
+            gets=int(self.plan.graph.gets[self.task].sum()),
             byte_seconds=self.byte_seconds,
         )
 

@@ -62,7 +62,7 @@ def _longest_group(tiles: TileGraph, model: ExecutorModel) -> int:
             kinds[kind] = task
     fitting = math.inf
     for task in kinds.values():
-        flops, nbytes, _ = tiles.term_costs(task)
+        flops, nbytes, *_ = tiles.term_costs(task)
         end_flops, base_bytes, arg_bytes, *_ = tiles.end_costs(task)
         out = tiles.arrays[task.out.array].nbytes
         term = float((flops / model.flops_per_second + nbytes / model.bytes_per_second).max())
@@ -123,7 +123,7 @@ class _TileCosts:
         self.end = np.empty(len(tiles.tasks))
         self.extra = np.empty(len(tiles.tasks))
         for number, task in enumerate(tiles.tasks):
-            flops, nbytes, _ = tiles.term_costs(task)
+            flops, nbytes, *_ = tiles.term_costs(task)
             end_flops, base_bytes, arg_bytes, *_ = tiles.end_costs(task)
             out = tiles.arrays[task.out.array].nbytes
             spent = float(flops.sum()) / model.flops_per_second + float(nbytes.sum()) / model.bytes_per_second

@@ -22,7 +22,7 @@ from wrenla.planning.memory import Tiles, held
 from wrenla.planning.precedence import Floats, Ints, Longs, followers_of, levels_of, longest_paths
 from wrenla.planning.task_seconds import Work, task_seconds
 from wrenla.units import format_bytes
-from wrenla_handler.tiles.arrays import FunctionArray, StoredArray, TileRef
+from wrenla_handler.tiles.arrays import FormulaArray, FunctionArray, StoredArray, TileRef
 from wrenla_handler.tiles.finish import finish_kernel
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import Apply, Read, Step, Task, Term
@@ -79,7 +79,8 @@ class TileGraph:
             op = node.op
             if isinstance(op, Leaf | Slot):
                 stored, called = op.kind is StoredArray, op.kind is FunctionArray
-                self.arrays[node.key] = Tiles(node.grid, node.dtype, stored, called, node.bundle)
+                asked = not called and op.kind is not FormulaArray
+                self.arrays[node.key] = Tiles(node.grid, node.dtype, stored, called, node.bundle, asked)
             elif isinstance(op, Operation):
                 self.arrays[node.key] = Tiles(node.grid, node.dtype, True, bundle=node.bundle)
                 rows, cols = node.grid.counts
@@ -147,22 +148,23 @@ class TileGraph:
                     columns.append(known[ref.i + t * si, ref.j + t * sj])
         return np.stack(columns, axis=1) if columns else np.empty((term.n, 0), np.int32)
 
-    def term_costs(self, task: Task) -> tuple[Floats, Floats, Ints]:
-        """Return, for each term, its flops, the bytes read from stores, and how many tiles are read."""
+    def term_costs(self, task: Task) -> tuple[Floats, Floats, Ints, Ints]:
+        """Return, for each term, its flops, the bytes read from stores, and tiles read, and requested."""
         rows, cols = task.shape
         factor = _COMPLEX if np.dtype(task.dtype).kind == "c" else 1
-        flops, nbytes, reads = [], [], []
+        flops: list[Floats] = []
+        columns: tuple[list[npt.NDArray[Any]], ...] = [], [], []
         for term in task.terms:
             each = factor * (rows * (rows + 1) if term.lower else 2 * rows * cols)
             refs = [*term.a.refs(), *(() if term.lower else term.b.refs())]
             flops.append(self._inner(term) * each)
-            nbytes.append(_constant(term.n, float(sum(self._stored_bytes(ref) for ref in refs))))
-            reads.append(_constant(term.n, len(refs)))
-        if len(flops) == 1:
-            return flops[0], nbytes[0], reads[0]
+            stored, (read, asked) = self._reads(refs)
+            for column, value in zip(columns, (stored, read, asked), strict=True):
+                column.append(_constant(term.n, value))
         if not flops:
-            return np.empty(0), np.empty(0), np.empty(0, np.int32)
-        return np.concatenate(flops), np.concatenate(nbytes), np.concatenate(reads)
+            return np.empty(0), np.empty(0), np.empty(0, np.int32), np.empty(0, np.int32)
+        nbytes, reads, gets = (each[0] if len(each) == 1 else np.concatenate(each) for each in columns)
+        return flops[0] if len(flops) == 1 else np.concatenate(flops), nbytes, reads, gets
 
     def _inner(self, term: Term) -> Floats:
         return self._lengths(term.a, term.a_step, 1, term.n)
@@ -183,21 +185,19 @@ class TileGraph:
         index = begin + step[axis] * np.arange(n)
         return np.minimum(tile, length - index * tile).astype(np.float64)
 
-    def _stored_bytes(self, ref: TileRef) -> int:
-        return self.arrays[ref.array].stored_bytes(ref)
+    def _reads(self, refs: list[TileRef]) -> tuple[float, Pair]:
+        """Return the bytes of some tiles in stores, and how many of the tiles are read and requested."""
+        arrays = [self.arrays[ref.array] for ref in refs]
+        nbytes = sum(array.stored_bytes(ref) for array, ref in zip(arrays, refs, strict=True))
+        return float(nbytes), (len(refs), sum(array.requested for array in arrays))
 
-    def end_costs(self, task: Task) -> tuple[float, float, float, int, int]:
-        """Return flops of the finish, and bytes and counts of the reads of base and arguments."""
+    def end_costs(self, task: Task) -> tuple[float, float, float, Pair, Pair]:
+        """Return flops of the finish, and of base and arguments the bytes, and tiles read and requested."""
         factor = _COMPLEX if np.dtype(task.dtype).kind == "c" else 1
-        base = [ref for read in task.base for ref in read.refs()]
-        args = [ref for read in task.args for ref in read.refs()]
-        return (
-            float(factor * finish_kernel(task).flops(*task.shape)),
-            float(sum(map(self._stored_bytes, base))),
-            float(sum(map(self._stored_bytes, args))),
-            len(base),
-            len(args),
-        )
+        flops = float(factor * finish_kernel(task).flops(*task.shape))
+        base_bytes, base = self._reads([ref for read in task.base for ref in read.refs()])
+        arg_bytes, args = self._reads([ref for read in task.args for ref in read.refs()])
+        return flops, base_bytes, arg_bytes, base, args
 
     def extent(self, task: Task) -> Pair:
         """Return rows and columns of the tile that a task makes."""
@@ -223,7 +223,9 @@ class TileGraph:
         ends = (*task.base, *task.args)
         factors = (read for term in task.terms for read in (term.a, term.b))
         # only what comes from a store is read ahead
-        tiles = [self._stored_bytes(ref) for read in (*ends, *factors) for ref in read.refs()]
+        tiles = [
+            self.arrays[ref.array].stored_bytes(ref) for read in (*ends, *factors) for ref in read.refs()
+        ]
         more = sum(map(_refs, ends)) - 1 + sum((_refs(t.a) + _refs(t.b)) * t.n for t in task.terms)
         ahead = min(lookahead, more) * max(tiles, default=0)
         return out + kernel.spare * work + max(stages) + max(0, ahead)
@@ -240,7 +242,9 @@ class Graph:
         Task `p` waits for tasks ``needs[first_need[p]:first_need[p + 1]]`` (some may stand there twice).
     adds : array
         Which tasks only add up tiles.
-    flops, bytes_read, bytes_written, reads, seconds : arrays
+    flops, bytes_read, bytes_written, seconds : arrays
+    reads, gets : arrays
+        Tiles read, and those of them that are requested from a store.
     """
 
     def __init__(self, tiles: TileGraph, cut: Cut, model: ExecutorModel) -> None:
@@ -260,7 +264,7 @@ class Graph:
         sums = np.array([len(task.base) > 1 and task.base[-1].accumulate for task in tiles.tasks], bool)
         self.adds = sums[self.tile] & (self.stop == 0)
         self.flops, self.bytes_read, self.bytes_written = (np.empty(total) for _ in range(3))
-        self.reads, counts = np.empty(total, np.int64), np.empty(total, np.int64)
+        self.reads, self.gets, counts = (np.empty(total, np.int64) for _ in range(3))
         needs: list[Ints] = []
         for number, task in enumerate(tiles.tasks):
             stop = int(self.final[number]) + 1
@@ -279,10 +283,10 @@ class Graph:
         )
 
     def _count(self, task: Task, own: slice) -> None:
-        """Fill in flops, bytes and reads of the pieces of a tile."""
+        """Fill in flops, bytes, reads and requests of the pieces of a tile."""
         last = own.stop - 1
         costs: tuple[npt.NDArray[Any], ...] = self.tiles.term_costs(task)
-        for values, sums in zip(costs, (self.flops, self.bytes_read, self.reads), strict=True):
+        for values, sums in zip(costs, (self.flops, self.bytes_read, self.reads, self.gets), strict=True):
             # one place more than there are terms: sums from one piece's first term to the next one's
             ends: Floats = np.zeros(len(values) + 1)
             np.cumsum(values, out=ends[1:])
@@ -294,9 +298,10 @@ class Graph:
         self.bytes_read[own.start + 1 : own.stop] += out
         self.bytes_read[last] += arg_bytes
         self.bytes_written[own] = out
-        self.reads[own.start] += base_reads
-        self.reads[own.start + 1 : own.stop] += 1
-        self.reads[last] += arg_reads
+        for counts, begin, end in zip((self.reads, self.gets), base_reads, arg_reads, strict=True):
+            counts[own.start] += begin
+            counts[own.start + 1 : own.stop] += 1
+            counts[last] += end
 
     def _needs(self, number: int, own: slice, counts: Longs) -> Ints:
         """Return what the pieces of a tile wait for, one after the other, and fill in how many that is."""

@@ -21,13 +21,17 @@ _FUNCTION_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Tiles:
-    """Array as the plan knows it: its grid, and whether its tiles come from a store."""
+    """Array as the plan knows it: its grid, and whether its tiles come from a store.
+
+    An array of this process is not `stored`, but workers elsewhere find it there: it is `requested`.
+    """
 
     grid: Grid
     dtype: str
     stored: bool
     called: bool = False
     bundle: Bundle | None = None
+    requested: bool = True
 
     @cached_property
     def itemsize(self) -> int:

@@ -21,6 +21,7 @@ from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
 from wrenla.planning.fits import fitting_edge, largest_task, projected_bytes
 from wrenla.planning.graph import Graph, TileGraph
+from wrenla.planning.in_words import as_document, shape_in_words
 from wrenla.units import format_bytes, format_dollars, format_time
 
 __all__ = ["Plan", "make_plan", "plans_bytes"]
@@ -120,8 +121,13 @@ class Plan:
 
     @property
     def requests(self) -> int:
-        """Requests to stores, at most."""
-        return self.reads + self.tasks
+        """Requests to stores, at most: formulas and functions ask for none."""
+        return self.gets + self.tasks
+
+    @property
+    def gets(self) -> int:
+        """Tiles that stores are asked for, at most."""
+        return int(self.graph.gets.sum())
 
     @cached_property
     def wanted(self) -> list[int]:
@@ -200,7 +206,7 @@ class Plan:
             busy=self.work,
             invocations=self.invocations,
             puts=self.tasks,
-            gets=self.reads,
+            gets=self.gets,
             byte_seconds=stays,
         )
 
@@ -215,7 +221,7 @@ class Plan:
         graph, model = self.graph, self.model
         return {
             "title": self.title,
-            "results": list(map(_array, self.results)),
+            "results": list(map(as_document, self.results)),
             "tasks": self.tasks,
             "waves": self.waves,
             "kernels": self.kernels,
@@ -322,26 +328,14 @@ class Plan:
         def entries(node: Node) -> int:
             return math.prod(node.grid.shape)
 
-        results = ", ".join(f"{_shape(node)}, {node.dtype}" for node in self.results[:3])
+        results = ", ".join(f"{shape_in_words(node)}, {node.dtype}" for node in self.results[:3])
         more = f" and {len(self.results) - 3} more" if len(self.results) > 3 else ""
         data = [node for node in topological(self.results) if node.is_leaf and min(node.grid.shape) > 0]
         largest = max(data, key=entries, default=self.results[0]) if self.results else None
         if largest is None:
             return "plan for nothing"
         tile = " × ".join(map(str, largest.grid.tile[: max(1, largest.ndim)]))
-        return f"plan for {results}{more}, from {_shape(largest)} in tiles of {tile}"
-
-
-def _shape(node: Node) -> str:
-    """Return the shape of a matrix as a user knows it."""
-    (rows, cols), ndim = node.grid.shape, node.ndim
-    return f"{rows} × {cols}" if ndim == 2 else f"a vector of {rows}" if ndim else "a number"
-
-
-def _array(node: Node) -> dict[str, Any]:
-    grid, ndim = node.grid, node.ndim
-    shapes = {"shape": list(grid.shape[:ndim]), "tile": list(grid.tile[:ndim])}
-    return {**shapes, "dtype": node.dtype, "structure": node.structure}
+        return f"plan for {results}{more}, from {shape_in_words(largest)} in tiles of {tile}"
 
 
 # A plain dict: to list it is one step. An ordered one asks keys for their hashes, and other threads come.
