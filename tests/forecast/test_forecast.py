@@ -66,6 +66,24 @@ EXPRESSIONS: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("edge", [500, 1000, 4000, 20_000])
+def test_long_sums_are_cut_as_their_tiles_say(edge: int, weights: bool) -> None:
+    def made(tile: int, what: str) -> wl.BigMatrix:
+        B = wl.random((40_000, 30), tile=(tile, 30))
+        if what == "gram":
+            return B.T.gram(wl.random(40_000, tile=tile) if weights else None)
+        return B.T @ wl.random(40_000, tile=tile) if weights else B.T @ B
+
+    for what in ("gram", "product"):
+        nodes = [made(2000, what)._node]
+        (again,) = retiled(nodes, 2000, edge)
+        for node, tile in ((again, edge), (retiled([again], edge, 2000)[0], 2000)):
+            found, expected = wl.plan(wl.BigMatrix(node)), wl.plan(made(tile, what))
+            assert (found.kernels, found.waves) == (expected.kernels, expected.waves)
+            assert (found.seconds, found.projected) == (expected.seconds, expected.projected)
+
+
 @pytest.mark.parametrize("what", sorted(EXPRESSIONS))
 @pytest.mark.parametrize("tile", [150, 400])
 def test_retiled_is_what_would_have_been_made(what: str, tile: int) -> None:
