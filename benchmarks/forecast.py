@@ -151,9 +151,7 @@ def simulated(engine: str, n: int) -> dict[str, Any]:
     from wrenla.aws.doctor import examine
     from wrenla.aws.spec import DeploySpec
     from wrenla.emulator import LambdaEmulator
-    from wrenla.evaluate.evaluation import model_of, plan_of
-    from wrenla.forecast.engine import Engine
-    from wrenla.forecast.simulate import simulate
+    from wrenla.forecast.forecast import forecast
 
     with ExitStack() as stack:
         folder = stack.enter_context(scratch())
@@ -173,9 +171,7 @@ def simulated(engine: str, n: int) -> dict[str, Any]:
             executor = stack.enter_context(wl.LocalExecutor())
         A = wl.from_function(kms, (n, n), n // 8, structure="pos").save(f"{folder}/A", executor)
         A.cholesky().save(f"{folder}/warm", executor)
-        node = A.cholesky()._node
-        plan = plan_of([node], model_of(executor, [node]), saved=True)
-        expected = simulate(plan, Engine().filled(plan.model)).seconds
+        expected = forecast([A.cholesky()._node], executor, saved=True).simulate().seconds
         start = time.perf_counter()
         L = A.cholesky().save(f"{folder}/L", executor)
         seconds = time.perf_counter() - start

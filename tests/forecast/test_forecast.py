@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,16 @@ import numpy as np
 import pytest
 
 import wrenla as wl
+from tests.rates import RATES
 from wrenla.errors import PlanError
+from wrenla.evaluate.evaluation import plan_of
+from wrenla.executors.aws_lambda.function_model import FunctionSpec, with_memory
+from wrenla.forecast.forecast import Forecast
 from wrenla.forecast.options import Option, Options
 from wrenla.forecast.retile import main_tile, retiled
+from wrenla.planning.cost_model import ExecutorModel
+from wrenla.planning.plan import Plan
+from wrenla_handler.rates import Rates
 
 A = wl.random((1024, 1024), tile=128)
 S = A.gram().shift(1.0)
@@ -58,6 +66,24 @@ EXPRESSIONS: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("edge", [500, 1000, 4000, 20_000])
+def test_long_sums_are_cut_as_their_tiles_say(edge: int, weights: bool) -> None:
+    def made(tile: int, what: str) -> wl.BigMatrix:
+        B = wl.random((40_000, 30), tile=(tile, 30))
+        if what == "gram":
+            return B.T.gram(wl.random(40_000, tile=tile) if weights else None)
+        return B.T @ wl.random(40_000, tile=tile) if weights else B.T @ B
+
+    for what in ("gram", "product"):
+        nodes = [made(2000, what)._node]
+        (again,) = retiled(nodes, 2000, edge)
+        for node, tile in ((again, edge), (retiled([again], edge, 2000)[0], 2000)):
+            found, expected = wl.plan(wl.BigMatrix(node)), wl.plan(made(tile, what))
+            assert (found.kernels, found.waves) == (expected.kernels, expected.waves)
+            assert (found.seconds, found.projected) == (expected.seconds, expected.projected)
+
+
 @pytest.mark.parametrize("what", sorted(EXPRESSIONS))
 @pytest.mark.parametrize("tile", [150, 400])
 def test_retiled_is_what_would_have_been_made(what: str, tile: int) -> None:
@@ -91,21 +117,6 @@ def test_choices_are_combined() -> None:
     small = [option for option in options if option.bytes_allowed == 1 << 20]
     assert {option.fits for option in small if option.tile == 256} == {False}
     assert "does not fit" in str(options)
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ({"tile": [0]}, "tile="),
-        ({"workers": [1.5]}, "workers="),
-        ({"memory": ["much"]}, "much"),
-        ({"cut": ["often"]}, "cut='often': 'none', a number"),
-        ({"cut": ["0"]}, "cut='0'"),
-    ],
-)
-def test_choices_that_make_no_sense(choice: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        wl.plan(S).options(**choice)
 
 
 def an_option(seconds: float, dollars: float = 0.0, tasks: int = 1, **more: Any) -> Option:
@@ -209,6 +220,106 @@ def test_functions_are_as_fast_and_dear_as_their_memory() -> None:
     assert len({option.bytes_allowed for option in around}) == 3
     with pytest.raises(ValueError, match=r"a function has 128 to 10,240 MB of memory, not 102,400"):
         wl.plan(S.cholesky(), executor=engine).options(memory=["100 GiB"])
+
+
+def on_lambda(memory: int, storage: int = 512, rates: Rates | None = None) -> Forecast:
+    """Return a plan for functions that have been measured."""
+    model = FunctionSpec(memory, wl.Prices(), storage=storage).model(16)
+    known = {each.name: getattr(model, each.name) for each in fields(ExecutorModel)}
+    nodes = [S.cholesky()._node]
+    plan = plan_of(nodes, replace(model, rates=rates) if rates else ExecutorModel(**known))
+    return Forecast(**{each.name: getattr(plan, each.name) for each in fields(Plan)}, asked=tuple(nodes))
+
+
+def test_rates_that_were_measured_follow_the_memory() -> None:
+    rates = replace(RATES, read=75e6, written=75e6)
+    now, half, twice = on_lambda(1769, rates=rates).options(memory=["884 MiB", "3538 MiB"])
+    assert half.seconds > 1.1 * now.seconds
+    assert now.seconds > 1.05 * twice.seconds
+    share = 884 / 1769
+    expected = replace(rates.shared(1 / share), read=75e6, written=75e6, task=rates.task)
+    found = with_memory(on_lambda(1769, rates=rates).model, 884)
+    assert (found.rates, found.function.memory) == (expected, 884)
+    again = with_memory(found, 1769)
+    assert (again.flops_per_second, again.function) == (pytest.approx(30e9), on_lambda(1769).model.function)
+
+
+def test_storage_of_functions_does_not_cost_more_with_memory() -> None:
+    (_, twice), exact = on_lambda(1769, 10_240).options(memory=["3538 MiB"]), on_lambda(3538, 10_240)
+    assert twice.dollars == pytest.approx(exact.dollars, rel=1e-12)
+
+
+def test_an_engine_with_a_price_of_invocations_need_not_be_a_function() -> None:
+    engine = wl.Engine(
+        workers=4, allowed_bytes=64 << 30, dollars_per_invocation=1e-6, dollars_per_second=1e-4
+    )
+    options = wl.plan(S.cholesky(), executor=engine).options()
+    assert {option.bytes_allowed for option in options} == {64 << 30}
+    assert {option.workers for option in options} == {1, 2, 4, 8, 16}
+    own = wl.Engine.aws_lambda(workers=16, allowed_bytes=1 << 30)
+    now, twice = wl.plan(S.cholesky(), executor=own).options(memory=["3538 MiB"])
+    assert (now.bytes_allowed, twice.bytes_allowed) == (1 << 30, on_lambda(3538).model.allowed_bytes)
+
+
+def test_more_workers_than_processors_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wrenla.executors.local.executor.processors", lambda: 2)
+
+    def measured(store: str, workers: int, threads: int, allowed: int) -> Rates:
+        return RATES.shared(max(1.0, workers / 2))
+
+    monkeypatch.setattr("wrenla.executors.local.executor.measured_rates", measured)
+    monkeypatch.setenv("WRENLA_MEASURE", "on")
+    found = {}
+    for workers in (2, 16):
+        with wl.LocalExecutor(workers, allowed_mem="4 GiB") as executor:
+            plan = wl.plan(A.gram(), executor=executor)
+            found[workers] = plan.seconds, plan.options(workers=[1, 2, 16])
+    for _, options in found.values():
+        seconds = {option.workers: option.seconds for option in options}
+        assert seconds[16] == pytest.approx(found[16][0], rel=0.01)
+        assert seconds[2] == pytest.approx(found[2][0], rel=0.01)
+        assert seconds[2] < seconds[16]
+        assert seconds[2] < seconds[1]
+        allowed = {option.workers: option.bytes_allowed for option in options}
+        assert 8 * allowed[16] == pytest.approx(allowed[2], rel=0.1)
+
+
+def test_functions_on_arm_with_storage_and_another_time_limit() -> None:
+    prices = wl.Prices()
+    engine = wl.Engine.aws_lambda(arm=True, timeout=60, storage=2048)
+    assert engine.dollars_per_second == prices.per_second(1769, arm=True, storage=2048)
+    assert engine.longest_task == 48
+    _, twice = wl.plan(S.cholesky(), executor=engine).options(memory=["3538 MiB"])
+    again = wl.plan(
+        S.cholesky(), executor=wl.Engine.aws_lambda(memory=3538, arm=True, timeout=60, storage=2048)
+    )
+    assert twice.dollars == pytest.approx(again.dollars)
+
+
+def test_what_an_engine_does_not_name_is_as_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    with wl.LocalExecutor(workers=2) as executor:
+        measured = replace(executor.model, rates=RATES)
+        monkeypatch.setattr(executor, "measured", lambda: measured)
+        model = wl.plan(S, executor=wl.Engine(workers=5)).model
+        assert (model.workers, model.flops_per_second) == (5, measured.typical.flops_per_second)
+        assert (model.latency, model.rates) == (RATES.task, None)
+        asked = []
+        monkeypatch.setattr(executor, "measured", lambda: asked.append(1) or measured)
+        named = wl.Engine(flops_per_second=1e9, bytes_per_second=1e9, latency=0.0)
+        assert wl.plan(S, executor=named).model.allowed_bytes == executor.model.allowed_bytes
+        assert not asked
+
+
+@pytest.mark.process
+def test_plan_for_functions_needs_no_executor() -> None:
+    def dollars(_: int) -> float:
+        import wrenla as wl
+
+        A = wl.zeros((100, 100), tile=50).shift(1.0)
+        return wl.plan(A.cholesky(), executor=wl.Engine.aws_lambda()).dollars
+
+    with wl.LocalExecutor(workers=1) as executor:
+        assert list(executor.map(dollars, [0])) == [pytest.approx(dollars(0))]
 
 
 def test_plan_for_an_engine_is_that_of_such_an_executor() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wrenla as wl
+from tests.rates import RATES
 from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.matmul import matmul
 from wrenla.errors import PlanError
-from wrenla.forecast.engine import Engine, engine_of
+from wrenla.executors.aws_lambda.function_model import FunctionSpec
+from wrenla.forecast.engine import Engine
+from wrenla.forecast.forecast import Forecast
 from wrenla.forecast.simulate import simulate
 from wrenla.forecast.simulation import Simulation
 from wrenla.planning.cost_model import ExecutorModel
@@ -45,7 +50,7 @@ def a_plan(N: int = 6, cut: Cut | None = None, workers: int = 4, what: str = "ch
 
 
 def simulated(plan: Plan, schedule: Any = "dataflow", **engine: Any) -> Simulation:
-    return simulate(plan, Engine(**engine).filled(plan.model), schedule)
+    return simulate(plan, Engine(**engine), schedule)
 
 
 @pytest.mark.parametrize("workers", [1, 3, 50])
@@ -88,6 +93,24 @@ def test_no_task_begins_before_its_inputs_are_there(
     assert found.seconds >= max(plan.work / workers, plan.critical_path) * (1 - 1e-9)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rates_that_were_measured_hold_in_a_simulation_that_names_none(dtype: str) -> None:
+    A = wl.random((2000, 2000), tile=250, dtype=dtype).gram().shift(1.0).cholesky()
+    with wl.LocalExecutor(workers=2) as executor, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executor, "measured", lambda: replace(executor.model, rates=RATES))
+        plan = wl.plan(A, executor=executor)
+        alone = wl.plan(A, executor=wl.Engine(workers=1))
+        for found in (plan.simulate(), plan.simulate(executor), alone.simulate(executor)):
+            assert found.work == pytest.approx(found.plan.work)
+    assert plan.simulate(Engine(cold_start=9.0)).work == pytest.approx(plan.work)
+    named = plan.simulate(Engine(flops_per_second=1e9))
+    assert named.work == pytest.approx(
+        plan.flops / 1e9
+        + (plan.bytes_read + plan.bytes_written) / min(RATES.read, RATES.written)
+        + plan.tasks * RATES.task
+    )
+
+
 def test_faster_workers_save_their_share() -> None:
     plan = a_plan(workers=1)
     slow, fast = simulated(plan), simulated(plan, flops_per_second=2 * MODEL.flops_per_second)
@@ -110,6 +133,83 @@ def test_all_workers_share_what_the_store_can_move() -> None:
     assert asked.seconds >= plan.requests / 10
 
 
+def independent(count: int, **engine: Any) -> Forecast:
+    """Return a plan of tasks that read 160 kB, do 2e6 operations and write 80 kB; none waits."""
+    tall, small = wl.zeros((100 * count, 100), tile=100).persist(), wl.zeros((100, 100), tile=100).persist()
+    known = {"latency": 0.0, "bytes_per_second": 1e12, "allowed_bytes": 1 << 30, **engine}
+    plan = wl.plan(tall @ small, executor=Engine(**known))
+    assert (plan.tasks, plan.critical_path) == (count, pytest.approx(plan.graph.seconds.max()))
+    return plan
+
+
+def test_nothing_is_computed_before_what_it_needs_has_passed_the_common_limit() -> None:
+    # 2/3 s to read, 10 s to compute, 1/3 s to write: the last task reads from 6 to 6 2/3
+    together = independent(10, workers=10, flops_per_second=2e5).simulate(
+        Engine(total_bytes_per_second=240e3)
+    )
+    assert together.seconds == pytest.approx(20 / 3 + 10 + 1 / 3)
+    alone = independent(10, workers=1, flops_per_second=2e5).simulate(Engine(total_bytes_per_second=24e3))
+    assert alone.seconds == pytest.approx(10 * (10 + 10))
+    hidden = independent(1, workers=1, flops_per_second=2e5, overlap=1.0)
+    slow = hidden.simulate(Engine(flops_per_second=2e5, total_bytes_per_second=24e3, overlap=1.0))
+    assert slow.seconds == pytest.approx(20 / 3 / 2 + 10 + 10 / 3)  # one of two tiles while it computes
+
+
+@pytest.mark.parametrize(
+    ("made", "requested"),
+    [
+        (lambda: wl.random((1000, 1000), tile=100), 0),
+        (lambda: wl.from_function(np.add, (1000, 1000), tile=100), 0),
+        (lambda: wl.random((1000, 1000), tile=100).persist(), 2000),
+        (
+            lambda: wl.from_array(np.ones((1000, 1000)), tile=100),
+            2000,
+        ),  # they are brought to functions' store
+    ],
+    ids=["formula", "function", "stored", "of this process"],
+)
+def test_only_what_is_in_a_store_is_requested(made: Callable[[], wl.BigMatrix], requested: int) -> None:
+    limit = {"flops_per_second": 1e12, "bytes_per_second": 1e12, "latency": 0.0, "requests_per_second": 100}
+    prices = {"dollars_per_put": 1.0, "dollars_per_get": 0.01}
+    plan = wl.plan(made() @ made(), executor=Engine(workers=100, **limit, **prices))
+    found = plan.simulate()
+    assert (plan.tasks, plan.reads, plan.requests) == (100, 2000, 100 + requested)
+    assert plan.cost["requests"] == found.cost["requests"] == pytest.approx(100 + 0.01 * requested)
+    assert found.seconds == pytest.approx(plan.requests / 100, rel=0.02)
+
+
+def test_limits_that_never_bind_change_nothing() -> None:
+    plan = independent(200, workers=2, flops_per_second=2e6)
+    cold = {"workers": 2, "initial_workers": 1, "workers_per_second": 0.1, "cold_start": 100.0}
+    free = plan.simulate(Engine(**cold))
+    for limit in ({"total_bytes_per_second": 1e18}, {"requests_per_second": 1e15}):
+        assert plan.simulate(Engine(**cold, **limit)).end == pytest.approx(free.end)
+
+
+def test_short_tasks_share_what_it_takes_to_hand_them_out() -> None:
+    # 0.1 s each, eight go together, one second to hand them out: each of two workers takes four times eight
+    prices = {"dollars_per_second": 1.0, "dollars_per_invocation": 10.0}
+    plan = independent(64, workers=2, flops_per_second=2e7, latency=1.0, worthwhile=0.85, **prices)
+    assert plan.batch == 8
+    for found in (plan, plan.simulate()):
+        assert found.seconds == pytest.approx(4 * 1.8, rel=1e-4)
+        assert found.invocations == 8
+        assert found.work == pytest.approx(8 * 1.8, rel=1e-4)
+        assert found.cost["compute"] == pytest.approx(8 * 1.8 + 80, rel=1e-4)
+    few = independent(4, workers=4, flops_per_second=2e7, latency=1.0, worthwhile=0.85)
+    assert (few.simulate().invocations, few.seconds) == (4, pytest.approx(1.1, rel=1e-4))  # none waits
+
+
+def test_chains_of_short_tasks_go_one_by_one() -> None:
+    plan = wl.plan(wl.zeros((2000, 2000), tile=100).shift(1.0).cholesky(), executor=Engine.aws_lambda(4))
+    found = plan.simulate(Engine(cold_start=0.0))
+    assert plan.batch > 8
+    assert plan.tasks / plan.batch < plan.invocations < plan.tasks / 2
+    assert found.invocations == pytest.approx(plan.invocations, rel=0.2)
+    assert found.seconds == pytest.approx(plan.seconds, rel=0.05)
+    assert found.cost["compute"] == pytest.approx(plan.cost["compute"], rel=0.05)
+
+
 def test_cold_starts_and_growth_delay_the_first_tasks() -> None:
     plan = a_plan(what="matmul", workers=36)  # 36 tasks, all ready at once
     warm = simulated(plan)
@@ -121,6 +221,25 @@ def test_cold_starts_and_growth_delay_the_first_tasks() -> None:
     assert grown.busy([0.5, 1.5, 2.5]).tolist() == [1, 2, 3]
     sent = simulated(plan, dispatch=1.0)
     assert np.sort(sent.begin).tolist() == pytest.approx(range(1, 37))
+
+
+def test_cold_starts_cost_what_work_does() -> None:
+    plan = a_plan(what="matmul", workers=36)
+    warm, cold = simulated(plan), simulated(plan, cold_start=5.0)
+    more = cold.cost["compute"] - warm.cost["compute"]
+    assert more == pytest.approx(36 * 5.0 * MODEL.dollars_per_second)
+    unbilled = simulated(plan, cold_start=5.0, dollars_per_second=0.0)
+    assert unbilled.cost["compute"] == pytest.approx(36 * MODEL.dollars_per_invocation)
+
+
+def test_tasks_that_do_not_fit_are_not_simulated() -> None:
+    plan = wl.plan(wl.zeros((8000, 8000), tile=2000).shift(1.0).cholesky(), executor=Engine.aws_lambda())
+    assert plan.projected > 128 << 20
+    with pytest.raises(PlanError, match=r"needs .* \(projected\), a worker may use"):
+        plan.simulate(Engine.aws_lambda(memory=128))
+    refused = pytest.raises(PlanError, match=r"needs .* \(projected\), a worker may use")
+    with wl.LocalExecutor(workers=1, allowed_mem="100 MiB") as executor, refused:
+        plan.simulate(executor)
 
 
 def test_overlap_hides_reading_behind_kernels() -> None:
@@ -166,9 +285,22 @@ def test_plan_takes_an_executor_as_engine() -> None:
     plan = wl.plan(wl.random((2000, 2000), tile=100).gram())
     with wl.LocalExecutor(workers=1) as executor:
         assert plan.simulate(executor).workers == 1
-        assert engine_of(executor).workers == 1
     with pytest.raises(TypeError, match=r"engine=3: a wl.Engine"):
         plan.simulate(3)  # type: ignore[arg-type]
+
+
+def test_functions_that_are_there_start_and_grow_as_described_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    A = wl.zeros((4000, 4000), tile=500).shift(1.0).cholesky()
+    with wl.LocalExecutor(workers=1) as executor:  # stands for a LambdaExecutor, whose model this is
+        model = FunctionSpec(1769, wl.Prices()).model(3000)
+        monkeypatch.setattr(executor, "measured", lambda: model)
+        plan = wl.plan(A, executor=executor)
+        described = wl.plan(A, executor=Engine.aws_lambda(workers=3000)).simulate()
+        for found in (plan.simulate(), plan.simulate(executor), plan.simulate(Engine())):
+            assert (found.engine.cold_start, found.engine.initial_workers) == (2.0, 1000)
+            assert (found.seconds, found.cold_starts) == (described.seconds, described.cold_starts)
+            assert found.cost == described.cost
+        assert plan.simulate(Engine(cold_start=0.0)).seconds < described.seconds
 
 
 def test_simulation_in_words_and_as_json() -> None:
@@ -191,30 +323,3 @@ def test_simulation_of_nothing() -> None:
     found = simulated(plan)
     assert (found.seconds, found.workers, found.dollars) == (0.0, 0, 0.0)
     assert str(found)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("workers", 0),
-        ("workers", 1.5),
-        ("initial_workers", 0),
-        ("flops_per_second", 0),
-        ("bytes_per_second", -1.0),
-        ("total_bytes_per_second", math.nan),
-        ("workers_per_second", 0.0),
-        ("requests_per_second", 0.0),
-        ("latency", -1.0),
-        ("cold_start", math.inf),
-        ("dispatch", -0.1),
-        ("overlap", 1.1),
-        ("failures", -0.1),
-        ("failures", 1.0),
-        ("stragglers", 2.0),
-        ("straggler_factor", 0.5),
-        ("dollars_per_second", -1.0),
-    ],
-)
-def test_bad_engines_are_refused(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=rf"{name}="):
-        Engine(**{name: value})  # type: ignore[arg-type]

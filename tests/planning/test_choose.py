@@ -99,7 +99,7 @@ def test_a_simulated_run_keeps_the_bounds(N: int, cut: Cut, workers: int, what: 
         "gram": lambda: gram(A),
     }[what]()
     graph = Graph(tiles_of(node), cut, LOCAL)
-    seconds = simulate(graph, workers)
+    seconds, _ = simulate(graph, workers)
     work, path = float(graph.seconds.sum()), float(graph.longest_paths(graph.seconds).max())
     assert seconds >= max(work / workers, path) * (1 - 1e-9)
     assert seconds <= (work / workers + path) * (1 + 1e-9)  # Graham

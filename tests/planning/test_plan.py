@@ -137,7 +137,7 @@ def test_a_plan_prints_what_it_will_take() -> None:
     assert sum(kernels.values()) == plan.tasks
     assert table["waves"].startswith(f"{plan.waves}, mean parallelism {plan.parallelism:.1f}")
     assert table["sums"] == "up to 8 products for each tile, in tasks of up to 4"
-    assert table["requests"] == f"{plan.reads + plan.tasks:,} at most"
+    assert table["requests"] == f"{plan.requests:,} at most"
     assert "(projected) of 1.00 GiB (allowed)" in table["memory"]
     seconds, path = format_time(plan.seconds), format_time(plan.critical_path)
     expected = f"about {seconds} on 2 workers, at least {path} on any number (the longest chain of tasks)"

@@ -3,21 +3,55 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from numbers import Real
 from typing import Any
 
-from wrenla.executors.aws_lambda.function_model import function_model
+from wrenla.executors.aws_lambda.function_model import FunctionSpec
 from wrenla.executors.aws_lambda.prices import Prices, default_prices
-from wrenla.executors.base import Executor
 from wrenla.planning.cost_model import ExecutorModel
 
-__all__ = ["Engine", "engine_of"]
+__all__ = ["Engine", "is_count"]
 
-_SHARES = ("overlap", "failures", "stragglers")
-_RATES = ("flops_per_second", "bytes_per_second", "total_bytes_per_second")
-_LIMITS = ("workers_per_second", "requests_per_second")
-_SECONDS = ("latency", "cold_start", "dispatch")
-_DOLLARS = ("per_second", "per_invocation", "per_put", "per_get", "per_gb_month")
+_LARGEST = 1e15
+"""Beyond all seconds and dollars, and below what overflows when it is added up."""
+
+
+def is_count(value: Any) -> bool:
+    """Tell whether a value is a whole number, at least 1."""
+    return _is_number(value) and 1 <= value < _LARGEST and value == int(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
+
+
+_COUNTS = ("workers", "initial_workers", "allowed_bytes")
+_KINDS: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
+    (_COUNTS, is_count, "a whole number, at least 1"),
+    (
+        (
+            *("flops_per_second", "bytes_per_second", "total_bytes_per_second"),
+            *("workers_per_second", "requests_per_second"),
+        ),
+        lambda rate: rate >= 1e-6,
+        "a number above 0",
+    ),
+    (("overlap", "failures", "stragglers"), lambda share: 0 <= share <= 1, "a share, from 0 to 1"),
+    (
+        (
+            *("latency", "cold_start", "dispatch", "longest_task", "worthwhile"),
+            *("dollars_per_second", "dollars_per_invocation", "dollars_per_put", "dollars_per_get"),
+            "dollars_per_gb_month",
+        ),
+        lambda number: 0 <= number < _LARGEST,
+        "a number that is not negative",
+    ),
+    (("straggler_factor",), lambda factor: 1 <= factor < _LARGEST, "a number, at least 1"),
+    (("seed",), lambda seed: seed == int(seed), "a whole number"),
+)
+"""What parameters have to be: names, a test of a number, and the same in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +76,11 @@ class Engine:
         Seconds of the driver for each task; it sends one after the other.
     overlap : float
         Share of the reading that goes on while kernels run, as far as they last long enough; 0 to 1.
-    cold_start : float
-        Seconds before a worker's first task.
+    cold_start : float, optional
+        Seconds before a worker's first task; they cost what others do, as on AWS Lambda since 2025-08-01.
     initial_workers : int, optional
-        Workers that can start at once; all of them if None.
-    workers_per_second : float
+        Workers that can start at once; all of them if neither the engine nor the plan says it.
+    workers_per_second : float, optional
         Further workers that can start in a second, as a service lets a function grow.
     requests_per_second : float
         Requests that the store takes: more have to wait.
@@ -56,12 +90,16 @@ class Engine:
         Probability that a task is slow, and how many times as long it takes then.
     allowed_bytes : int, optional
         Memory that a worker may use.
-    longest_task, worthwhile : float, optional
-        Seconds that one task may last; seconds of work below which tasks go to a worker together.
+    longest_task : float, optional
+        Seconds that one task may last, for plans: a simulation runs the tasks that the plan has.
+    worthwhile : float, optional
+        Seconds of work below which tasks go to a worker together.
     dollars_per_second, dollars_per_invocation, dollars_per_put, dollars_per_get : float, optional
         Of a worker while it works, of handing something to it, and of requests to the store.
     dollars_per_gb_month : float, optional
         Of a gigabyte in the store for 30 days.
+    function : FunctionSpec, optional
+        The function on AWS Lambda that it is, as `aws_lambda` says.
     seed : int
         Of what happens by chance: the same engine always gives the same simulation.
 
@@ -83,9 +121,9 @@ class Engine:
     latency: float | None = None
     dispatch: float = 0.0
     overlap: float = 0.0
-    cold_start: float = 0.0
+    cold_start: float | None = None
     initial_workers: int | None = None
-    workers_per_second: float = math.inf
+    workers_per_second: float | None = None
     requests_per_second: float = math.inf
     failures: float = 0.0
     stragglers: float = 0.0
@@ -98,29 +136,34 @@ class Engine:
     dollars_per_put: float | None = None
     dollars_per_get: float | None = None
     dollars_per_gb_month: float | None = None
+    function: FunctionSpec | None = field(default=None, repr=False)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("workers", "initial_workers", "allowed_bytes"):
-            if (count := getattr(self, name)) is not None and (count != int(count) or count < 1):
-                raise ValueError(f"{name}={count!r}: a whole number, at least 1")
-        for name in (*_RATES, *_LIMITS):
-            if (rate := getattr(self, name)) is not None and not rate > 0:
-                raise ValueError(f"{name}={rate!r}: a number above 0")
-        for name in _SHARES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)!r}: a share, from 0 to 1")
-        for name in (*_SECONDS, "longest_task", "worthwhile", *(f"dollars_{name}" for name in _DOLLARS)):
-            if (seconds := getattr(self, name)) is not None and not 0 <= seconds < math.inf:
-                raise ValueError(f"{name}={seconds!r}: a number that is not negative")
-        if not self.straggler_factor >= 1:
-            raise ValueError(f"straggler_factor={self.straggler_factor!r}: at least 1")
+        defaults = {each.name: each.default for each in fields(self)}
+        for names, is_right, words in _KINDS:
+            for name in names:
+                value = getattr(self, name)
+                if value is None and defaults[name] is None:
+                    continue
+                if not _is_number(value) or not is_right(value):
+                    raise ValueError(f"{name}={value!r}: {words}")
+                if name in _COUNTS:
+                    object.__setattr__(self, name, int(value))
         if self.failures == 1:
             raise ValueError("failures=1: no task would ever end")
 
     @classmethod
     def aws_lambda(
-        cls, workers: int = 100, memory: int = 1769, *, prices: Prices | None = None, **more: Any
+        cls,
+        workers: int = 100,
+        memory: int = 1769,
+        *,
+        prices: Prices | None = None,
+        arm: bool = False,
+        timeout: float = 900,
+        storage: int = 512,
+        **more: Any,
     ) -> Engine:
         """Return the engine that a function on AWS Lambda is, without asking AWS.
 
@@ -132,13 +175,20 @@ class Engine:
             Megabytes of the function.
         prices : Prices, optional
             By default those of the settings.
+        arm : bool
+            Its processors are AWS's own, at their lower price; they count as fast as others.
+        timeout : float
+            Seconds that one call may last.
+        storage : int
+            Megabytes of ``/tmp``.
         **more
             Other parameters of `Engine`.
 
         Notes
         -----
         Each 1,769 MB are a processor of 30 GFLOP/s, S3 gives each worker 75 MB/s, an invocation takes 30 ms
-        and a cold start 2 s; 1,000 workers start at once, and 100 more in each second.
+        and a cold start 2 s, all of which counts as billed; 1,000 workers start at once, and 100 more in each
+        second.
 
         Examples
         --------
@@ -148,11 +198,11 @@ class Engine:
         >>> plan.dollars > 1
         True
         """
-        known = function_model(workers, memory, prices=prices or default_prices())
-        grows = {"cold_start": 2.0, "initial_workers": min(workers, 1000), "workers_per_second": 100.0}
+        prices = default_prices() if prices is None else prices
+        known = FunctionSpec(memory, prices, timeout, arm, storage).model(workers)
         names = {each.name for each in fields(cls)}
         model = {each.name: getattr(known, each.name) for each in fields(known) if each.name in names}
-        return cls(**{**model, **grows, **more})
+        return cls(**{**model, **more})
 
     def filled(self, model: ExecutorModel) -> Engine:
         """Return the engine with the numbers of a model where it has none of its own."""
@@ -161,22 +211,17 @@ class Engine:
         found = replace(self, **{name: known[name] for name in mine & known.keys()})
         return found if found.initial_workers else replace(found, initial_workers=found.workers)
 
-    def model(self, base: ExecutorModel) -> ExecutorModel:
+    @property
+    def unnamed(self) -> set[str]:
+        """What a cost model needs and the engine does not name."""
+        optional = {"initial_workers", "function"}
+        return {each.name for each in fields(self) if getattr(self, each.name) is None} - optional
+
+    def model(self, base: ExecutorModel | None = None) -> ExecutorModel:
         """Return the cost model for plans: that of the engine, and what it does not name from another one."""
-        known = {each.name for each in fields(base)}
+        known = {each.name for each in fields(ExecutorModel)}
         mine = {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
-        return replace(base, tile_bytes=0, **{name: mine[name] for name in mine.keys() & known})
-
-
-def engine_of(engine: Any) -> Engine:
-    """Return the engine that stands for an argument: an `Engine`, an executor, None for the plan's own."""
-    if engine is None:
-        return Engine()
-    if isinstance(engine, Engine):
-        return engine
-    if isinstance(engine, Executor):
-        model, names = engine.measured().typical, {each.name for each in fields(Engine)}
-        return Engine(
-            **{each.name: getattr(model, each.name) for each in fields(model) if each.name in names}
+        numbers = {name: mine[name] for name in mine.keys() & known}
+        return (
+            ExecutorModel(**numbers) if base is None else replace(base, tile_bytes=0, processors=0, **numbers)
         )
-    raise TypeError(f"engine={engine!r}: a wl.Engine(…), an executor, or None for the plan's own")

@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 from wrenla.errors import PlanError
-from wrenla.executors.aws_lambda.function_model import MEMORIES, memory_of, with_memory
+from wrenla.executors.aws_lambda.function_model import MEMORIES, with_memory
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.plan import Plan
@@ -153,8 +153,8 @@ class Asked:
 
     def around(self, tile: int, cut: Cut, model: ExecutorModel) -> Iterator[_Choice]:
         """Yield the choices, the present one first."""
-        megabytes = memory_of(model)
-        now = _Choice(tile, None, model.workers, megabytes << 20 or model.allowed_bytes)
+        megabytes = model.function.memory if model.function else 0
+        now = _Choice(tile, None, model.workers, None)
         yield now
         if all(each is None for each in (self.tile, self.cut, self.workers, self.memory)):
             for edge in (tile // 4, tile // 2, tile * 2, tile * 4):
@@ -171,11 +171,9 @@ class Asked:
                     yield replace(now, memory=other_memory << 20)
             return
         cuts: list[Cut | None] = [None] if self.cut is None else [*map(_cut, self.cut)]
+        memories: Sequence[int | None] = self.memory or [None]
         for edge, chosen, workers, memory in product(
-            self.tile or [tile],
-            cuts,
-            self.workers or [model.workers],
-            self.memory or [now.memory],
+            self.tile or [tile], cuts, self.workers or [model.workers], memories
         ):
             yield _Choice(edge, chosen, workers, memory)
 
@@ -185,18 +183,15 @@ class _Choice:
     tile: int
     cut: Cut | None
     workers: int
-    memory: int
+    memory: int | None
 
     def model(self, model: ExecutorModel) -> ExecutorModel:
         """Return a model with other workers and memory."""
-        model = replace(model, workers=self.workers)
-        if before := memory_of(model):
-            megabytes = self.memory >> 20
-            if megabytes not in MEMORIES:
-                raise ValueError(
-                    f"a function has {MEMORIES[0]} to {MEMORIES[-1]:,} MB of memory, not {megabytes:,}"
-                )
-            return model if megabytes == before else with_memory(model, megabytes)
+        model = model.with_workers(self.workers)
+        if self.memory is None:
+            return model
+        if model.function:
+            return with_memory(model, self.memory >> 20)
         return replace(model, allowed_bytes=self.memory)
 
 
@@ -225,10 +220,11 @@ def options_of(
         Makes the plan with an edge of tiles, a cut and a model; a PlanError if it cannot be made.
     """
     model = plan.model
-    found: dict[tuple[int, str, int, int], Option] = {}
+    found: dict[tuple[object, ...], Option] = {}
     for choice in asked.around(tile, plan.cut, model):
-        if plan.tasks * (tile / choice.tile) ** 3 > _MOST_TASKS and choice.tile < tile:
-            continue
+        many = choice.tile < tile and plan.tasks * (tile / choice.tile) ** 3 > _MOST_TASKS
+        if many and asked.tile is None:
+            continue  # what somebody has asked for is planned, however long that takes
         other = choice.model(model)
         try:
             made = planned(choice.tile, choice.cut, other)
@@ -248,5 +244,7 @@ def options_of(
             made.projected <= other.allowed_bytes,
             current=not found,
         )
-        found.setdefault((option.tile, option.cut, option.workers, option.bytes_allowed), option)
+        # cuts that nobody has asked for are others only if the tasks are
+        sums = made.graph.stop.tobytes() if asked.cut is None else option.cut
+        found.setdefault((option.tile, sums, option.workers, option.bytes_allowed), option)
     return Options(found.values())

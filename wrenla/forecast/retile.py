@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+from wrenla.algorithms.gram import Gram
+from wrenla.algorithms.long_sums import AddParts, Parts, Total, as_tree
+from wrenla.algorithms.matmul import Matmul
 from wrenla.algorithms.procedure import Cell, Memo, Pending, Result
 from wrenla.algorithms.tile_views import Blocks, BundlePart, TileSlice
+from wrenla.algorithms.views import flip
 from wrenla.planning.canonical import topological
 from wrenla.planning.expression import Description, Leaf, Node, make
 from wrenla_handler.tiles.grid import Grid
@@ -34,6 +38,11 @@ def retiled(nodes: Sequence[Node], old: int, new: int) -> list[Node]:
     cells: dict[int, Cell] = {}
     done: dict[str, Node] = {}
     for node in topological(nodes):
+        if isinstance(node.op, Parts | AddParts):
+            continue  # whether a sum is long, and how it is cut, its new tiles say
+        if isinstance(node.op, Total):
+            done[node.key] = _product_again(node, done)
+            continue
         args = tuple(done[arg.key] for arg in node.args)
         op = node.op
         if isinstance(op, TileSlice | Blocks | BundlePart):
@@ -57,8 +66,27 @@ def retiled(nodes: Sequence[Node], old: int, new: int) -> list[Node]:
         elif changed := _grids(op, old, new):
             op = replace(op, **changed)  # type: ignore[type-var]
         assert not isinstance(op, Leaf)
-        done[node.key] = make(op, *args)  # type: ignore[arg-type]
+        whole = done[node.key] = make(op, *args)  # type: ignore[arg-type]
+        if isinstance(op, Matmul):
+            done[node.key] = as_tree(whole, *args)
+        elif isinstance(op, Gram):
+            done[node.key] = as_tree(whole, args[-1], flip(args[0], "C"), lower=len(args) == 1)
     return [done[node.key] for node in nodes]
+
+
+def _product_again(total: Node, done: Mapping[str, Node]) -> Node:
+    """Return the product whose long sums a tree adds up, anew: with another tree, or with none."""
+    parts = total.args[0]
+    while not isinstance(parts.op, Parts):
+        parts = parts.args[0]
+    left, right = (done[arg.key] for arg in parts.args)
+    if parts.op.whole.structure != "pos":
+        whole = make(Matmul(parts.op.whole.ndim), left, right)
+    elif parts.op.lower:
+        whole = make(Gram(), left)
+    else:
+        whole = make(Gram(), flip(right, "C"), left)
+    return as_tree(whole, left, right, lower=parts.op.lower)
 
 
 def _grids(op: Any, old: int, new: int) -> dict[str, Any]:

@@ -6,14 +6,16 @@ import heapq
 import itertools
 import math
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from wrenla.errors import PlanError
 from wrenla.forecast.engine import Engine
 from wrenla.forecast.simulation import Simulation
+from wrenla.planning.costs import tasks_together
 from wrenla.planning.plan import Plan
 from wrenla.planning.precedence import Floats
 from wrenla.run.scheduler import (
@@ -39,6 +41,9 @@ __all__ = ["simulate"]
 _MOMENT = 0.1
 """Seconds within which workers that join are taken together."""
 
+_Course: TypeAlias = Generator[float, None, None]
+"""What a worker does: it yields the moments until which it waits."""
+
 
 def simulate(plan: Plan, engine: Engine, schedule: Schedule = "dataflow") -> Simulation:
     """Return the course of a run on an engine.
@@ -47,7 +52,7 @@ def simulate(plan: Plan, engine: Engine, schedule: Schedule = "dataflow") -> Sim
     ----------
     plan : Plan
     engine : Engine
-        Filled from the plan's model.
+        What it does not name is the plan's: without any speed of its own, the seconds of each task, too.
     schedule : {"dataflow", "waves"}
 
     Raises
@@ -60,13 +65,13 @@ def simulate(plan: Plan, engine: Engine, schedule: Schedule = "dataflow") -> Sim
 
 @dataclass(slots=True)
 class _Pipe:
-    """A limit that all share: what passes through it takes turns."""
+    """A limit that all share: what passes through it takes turns, in the order in which it comes."""
 
     rate: float
     free: float = 0.0
 
     def passed(self, now: float, amount: float) -> float:
-        """Return when an amount has passed that begins now at the earliest."""
+        """Return when an amount has passed that comes now: never in advance, or others would wait for it."""
         if self.rate == math.inf:
             return now
         self.free = max(self.free, now) + amount / self.rate
@@ -77,14 +82,19 @@ class _Run:
     """A run in the course of which nothing but time passes."""
 
     def __init__(self, plan: Plan, engine: Engine, schedule: Schedule) -> None:
+        self.compute, self.read, self.write, engine = _parts(plan, engine)
         assert engine.workers is not None
         assert engine.initial_workers is not None
-        self.plan, self.engine = plan, engine
-        self.now = 0.0
-        self.events: list[tuple[float, int, Input]] = []
+        assert engine.latency is not None
+        assert engine.worthwhile is not None
+        assert engine.cold_start is not None
+        assert engine.workers_per_second is not None
+        self.plan, self.engine, self.latency = plan, engine, engine.latency
+        self.cold_start, self.now = engine.cold_start, 0.0
+        self.events: list[tuple[float, int, list[Input] | _Course]] = []
         self.sent = itertools.count()
         self.chance = random.Random(engine.seed)
-        self.warm = self.cold = self.retries = 0
+        self.warm = self.cold = self.retries = self.invocations = 0
         self.driver_free = 0.0
         self.finished = False
         self.requests = _Pipe(engine.requests_per_second)
@@ -92,27 +102,32 @@ class _Run:
         self.spans: list[tuple[float, float, int]] = []
         self.stored, self.peak, self.byte_seconds, self.changed = 0.0, 0.0, 0.0, 0.0
         graph = plan.graph
-        self.compute, self.read, self.write = (part.tolist() for part in _parts(plan, engine))
-        self.moved: list[float] = (graph.bytes_read + graph.bytes_written).tolist()
-        self.written: list[float] = graph.bytes_written.tolist()
         self.reads: list[int] = graph.reads.tolist()
-        at_first = min(engine.workers, engine.initial_workers)
-        self.state = initial_state(graph, plan.wanted, [], Policy(schedule, at_first))
-        for time, workers in _growth(at_first, engine.workers, engine.workers_per_second):
-            self.happens(time, Resized(workers))
+        self.gets: list[int] = graph.gets.tolist()
+        self.bytes_read: list[float] = graph.bytes_read.tolist()
+        self.written: list[float] = graph.bytes_written.tolist()
+        mean = (sum(self.compute) + sum(self.read) + sum(self.write)) / max(1, plan.tasks)
+        self.together = tasks_together(mean, engine.worthwhile)
+        self.ready: list[int] = []
+        self.workers, self.busy = min(engine.workers, engine.initial_workers), 0
+        policy = Policy(schedule, self.workers * self.together)
+        self.state = initial_state(graph, plan.wanted, [], policy)
+        most = min(engine.workers, max(self.workers, plan.tasks))  # more would have nothing to do
+        for time, workers in _growth(self.workers, most, engine.workers_per_second):
+            self.happens(time, [Resized(workers)])
 
     def run(self) -> Simulation:
         self.step(Begun())
+        self.hand_out()
         while not self.finished:
-            self.now, _, event = heapq.heappop(self.events)
-            match event:
-                case Done(task):
-                    self.warm += 1
-                    self.store(self.written[task])
-                case Failed():
-                    self.warm += 1
-                    self.retries += 1
-            self.step(event)
+            self.now, _, what = heapq.heappop(self.events)
+            if isinstance(what, list):
+                self.step(*what)
+            else:
+                self.goes_on(what)
+            # as in real runs: what has ended meanwhile comes first, as what it makes ready can go together
+            if self.together == 1 or not self.events or self.events[0][0] > self.now:
+                self.hand_out()
         self.store(0)
         spans = np.array(self.spans, np.float64).reshape(-1, 3)
         return Simulation(
@@ -124,53 +139,93 @@ class _Run:
             task=spans[:, 2].astype(np.int64),
             retries=self.retries,
             cold_starts=self.cold,
+            invocations=self.invocations,
             peak_bytes_stored=self.peak,
             byte_seconds=self.byte_seconds,
         )
 
-    def step(self, event: Input) -> None:
-        self.state, actions = step(self.state, event)
-        for action in actions:
-            match action:
-                case Submit(task, _):
-                    self.submit(task)
-                case Drop(task):
-                    self.store(-self.written[task])
-                case Retry(task, _, delay):
-                    self.happens(self.now + delay, Woken(task))
-                case Stop(task):
-                    raise PlanError(
-                        f"the simulated run fails: task {task} failed {self.state.attempts[task]} times, as "
-                        f"{self.engine.failures:.3g} of all attempts do"
-                    )
-                case Finish():
-                    self.finished = True
+    def step(self, *events: Input) -> None:
+        """Tell the scheduler what has happened, and do what it says."""
+        for event in events:
+            if isinstance(event, Resized):
+                self.workers = event.slots
+                event = Resized(self.workers * self.together)
+            self.state, actions = step(self.state, event)
+            for action in actions:
+                match action:
+                    case Submit(task, _):
+                        self.ready.append(task)
+                    case Drop(task):
+                        self.store(-self.written[task])
+                    case Retry(task, _, delay):
+                        self.retries += 1
+                        self.happens(self.now + delay, [Woken(task)])
+                    case Stop(task):
+                        raise PlanError(
+                            f"the simulated run fails: task {task} failed {self.state.attempts[task]} times, "
+                            f"as {self.engine.failures:.3g} of all attempts do"
+                        )
+                    case Finish():
+                        self.finished = True
 
-    def happens(self, time: float, event: Input) -> None:
+    def hand_out(self) -> None:
+        """Let free workers begin with what is ready: in batches, unless there would be fewer of them."""
+        while self.ready and self.busy < self.workers:
+            size = min(self.together, -(-len(self.ready) // (self.workers - self.busy)))
+            batch, self.ready = self.ready[:size], self.ready[size:]
+            self.busy += 1
+            self.goes_on(self.invocation(batch))
+
+    def happens(self, time: float, event: list[Input] | _Course) -> None:
         heapq.heappush(self.events, (time, next(self.sent), event))
 
-    def submit(self, task: int) -> None:
-        """Let a free worker begin a task, and say when it ends."""
-        engine, begin = self.engine, self.now
+    def goes_on(self, course: _Course) -> None:
+        """Let a worker go on until it waits."""
+        for until in course:
+            if until > self.now:
+                self.happens(until, course)
+                return
+
+    def invocation(self, batch: list[int]) -> _Course:
+        """Carry out some tasks, one after the other, on a free worker."""
+        engine = self.engine
+        self.invocations += 1
+        is_cold = not self.warm
+        self.cold += is_cold
+        self.warm -= not is_cold
         if engine.dispatch:
-            begin = self.driver_free = max(self.driver_free, begin) + engine.dispatch
-        if self.warm:
-            self.warm -= 1
-        else:
-            self.cold += 1
-            begin += engine.cold_start
-        at = max(begin + (engine.latency or 0.0), self.requests.passed(begin, self.reads[task] + 1))
-        read, compute, write, reads = self.read[task], self.compute[task], self.write[task], self.reads[task]
-        hidden = engine.overlap * min(read - read / reads, compute) if reads else 0.0
-        # what all workers together may move is taken at the beginning: in the mean it is the same
-        end = max(at + read - hidden + compute + write, self.bytes.passed(at, self.moved[task]))
-        if engine.stragglers and self.chance.random() < engine.stragglers:
-            end += (engine.straggler_factor - 1) * (end - at)
-        outcome: Input = Done(task)
-        if engine.failures and self.chance.random() < engine.failures:
-            outcome, end = Failed(task, True), begin + self.chance.random() * (end - begin)
-        self.spans.append((begin, end, task))
-        self.happens(end, outcome)
+            self.driver_free = max(self.driver_free, self.now) + engine.dispatch
+            yield self.driver_free
+        if is_cold:
+            yield self.now + self.cold_start
+        outcomes: list[Input] = []
+        for number, task in enumerate(batch):
+            begin = self.now
+            fails = bool(engine.failures) and self.chance.random() < engine.failures
+            yield from self.attempt(task, 0.0 if number else self.latency, fails)
+            self.spans.append((begin, self.now, task))
+            outcomes.append(Failed(task, True) if fails else Done(task))
+            self.store(0.0 if fails else self.written[task])
+        self.warm += 1
+        self.busy -= 1
+        self.happens(self.now, outcomes)
+
+    def attempt(self, task: int, latency: float, fails: bool) -> _Course:
+        """Read, compute and write; an attempt that fails does a part of it."""
+        part = self.chance.random() if fails else 1.0
+        slow = part
+        if self.engine.stragglers and self.chance.random() < self.engine.stragglers:
+            slow *= self.engine.straggler_factor
+        yield self.now + latency * part
+        yield self.requests.passed(self.now, self.gets[task])
+        there = self.bytes.passed(self.now, part * self.bytes_read[task])
+        read, compute = max(slow * self.read[task], there - self.now), slow * self.compute[task]
+        reads = self.reads[task]
+        hidden = self.engine.overlap * min(read - read / reads, compute) if reads else 0.0
+        yield self.now + read - hidden + compute
+        yield self.requests.passed(self.now, 1)
+        there = self.bytes.passed(self.now, part * self.written[task])
+        yield max(self.now + slow * self.write[task], there)
 
     def store(self, nbytes: float) -> None:
         """Note that tiles are stored, or, if negative, removed."""
@@ -180,22 +235,28 @@ class _Run:
         self.peak = max(self.peak, self.stored)
 
 
-def _parts(plan: Plan, engine: Engine) -> tuple[Floats, Floats, Floats]:
-    """Return the seconds that each task computes, reads and writes.
+def _parts(plan: Plan, engine: Engine) -> tuple[list[float], list[float], list[float], Engine]:
+    """Return the seconds that each task computes, reads and writes, and the engine with nothing unnamed.
 
-    On the engine of the plan they add up to what the plan says, by rates that were measured, too; what is
-    known of another one is a rate for all kernels.
+    On an engine that names no speed they add up to what the plan says, by rates that were measured, too; what
+    is known of another one is a rate for all kernels.
     """
     graph, model = plan.graph, plan.model
+    named = (engine.flops_per_second, engine.bytes_per_second, engine.latency) != (None, None, None)
+    base = model.typical
+    if not named:  # what is measured of a task belongs to each, the way to a worker to some together
+        base = replace(base, latency=min(model.latency, base.latency))
+    engine = engine.filled(base)
     assert engine.flops_per_second is not None
     assert engine.bytes_per_second is not None
+    assert engine.latency is not None
+    compute: Floats = graph.flops / engine.flops_per_second
     read, write = graph.bytes_read / engine.bytes_per_second, graph.bytes_written / engine.bytes_per_second
-    if model.rates is None or engine.flops_per_second != model.flops_per_second:
-        return graph.flops / engine.flops_per_second, read, write
-    worked = np.maximum(0, graph.seconds - model.latency)
-    moved = (graph.bytes_read + graph.bytes_written) / model.bytes_per_second
-    share = np.minimum(1, worked / np.maximum(moved, 1e-12))  # what was measured may be less than that
-    return worked - share * moved, share * read, share * write
+    if model.rates is not None and not named:
+        worked, moved = np.maximum(0, graph.seconds - engine.latency), read + write
+        share = np.minimum(1, worked / np.maximum(moved, 1e-12))  # what was measured may be less than that
+        compute, read, write = worked - share * moved, share * read, share * write
+    return compute.tolist(), read.tolist(), write.tolist(), engine
 
 
 def _growth(first: int, most: int, rate: float) -> Iterator[tuple[float, int]]:

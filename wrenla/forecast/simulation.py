@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla.forecast.engine import Engine
-from wrenla.planning.cost_model import GB_MONTH
-from wrenla.planning.plan import Plan, cost_in_words
+from wrenla.planning.costs import cost_in_words, costs
+from wrenla.planning.plan import Plan
 from wrenla.planning.precedence import Floats, Longs
 from wrenla.units import format_bytes, format_dollars, format_time
 
@@ -29,12 +29,14 @@ class Simulation:
     plan : Plan
     engine : Engine
     seconds : float
-        From the first task's beginning to the last one's end.
+        From when the first worker is asked for, cold start and all, to the last task's end. What a real run
+        takes before, and to bring its results here, comes on top.
     begin, end : float64 arrays, (attempts,)
         Seconds at which attempts at tasks began and ended.
     task : int64 array, (attempts,)
         Task of each attempt.
-    retries, cold_starts : int
+    retries, cold_starts, invocations : int
+        Attempts that failed; workers that had to start; how often tasks, short ones together, went to one.
     peak_bytes_stored : float
         Largest volume of tiles in the store at a time; those that nobody reads any more are removed.
     byte_seconds : float
@@ -49,6 +51,7 @@ class Simulation:
     task: Longs
     retries: int
     cold_starts: int
+    invocations: int
     peak_bytes_stored: float
     byte_seconds: float
 
@@ -86,16 +89,15 @@ class Simulation:
 
     @cached_property
     def cost(self) -> dict[str, float]:
-        """Dollars for compute, requests and storage, and in all."""
-        model = self.engine.model(self.plan.model)
-        reads = int(self.plan.graph.reads[self.task].sum())
-        parts = {
-            "compute": self.work * model.dollars_per_second
-            + len(self.task) / self.plan.batch * model.dollars_per_invocation,
-            "requests": len(self.task) * model.dollars_per_put + reads * model.dollars_per_get,
-            "storage": self.byte_seconds / GB_MONTH * model.dollars_per_gb_month,
-        }
-        return {**parts, "total": sum(parts.values())}
+        """Dollars for compute, cold starts included, requests and storage, and in all."""
+        return costs(
+            self.engine.model(self.plan.model),
+            busy=self.work + self.cold_starts * (self.engine.cold_start or 0.0),
+            invocations=self.invocations,
+            puts=len(self.task),
+            gets=int(self.plan.graph.gets[self.task].sum()),
+            byte_seconds=self.byte_seconds,
+        )
 
     @property
     def dollars(self) -> float:
@@ -120,6 +122,7 @@ class Simulation:
             "peak_bytes_stored": self.peak_bytes_stored,
             "attempts": len(self.task),
             "retries": self.retries,
+            "invocations": self.invocations,
             "cold_starts": self.cold_starts,
         }
 
@@ -128,7 +131,8 @@ class Simulation:
         return json.dumps(self.summary(), indent=indent)
 
     def __str__(self) -> str:
-        share = self.work / (self.seconds * self.workers) if self.seconds else 1.0
+        most = self.seconds * self.workers
+        share = self.work / most if most else 1.0
         rows = [
             ("time", f"{format_time(self.seconds)}, {self.parallelism:,.1f} workers busy on average"),
             ("workers", f"{self.workers:,} at most, busy {share:.0%} of the time"),

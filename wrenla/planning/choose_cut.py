@@ -32,7 +32,7 @@ def choose_cut(tiles: TileGraph, model: ExecutorModel) -> Cut:
         return Cut()
     candidates = list(_candidates(longest, cap))
     if len(tiles.tasks) <= _SIMULATE_TILES:
-        times = [simulate(Graph(tiles, cut, model), model.workers) for cut in candidates]
+        times = [simulate(Graph(tiles, cut, model), model.workers)[0] for cut in candidates]
     else:
         times = _TileCosts(tiles, model).bounds(candidates, model.workers)
     # a fraction of a percent is below what the model can tell: prefer the plan with fewer intermediates
@@ -62,7 +62,7 @@ def _longest_group(tiles: TileGraph, model: ExecutorModel) -> int:
             kinds[kind] = task
     fitting = math.inf
     for task in kinds.values():
-        flops, nbytes, _ = tiles.term_costs(task)
+        flops, nbytes, *_ = tiles.term_costs(task)
         end_flops, base_bytes, arg_bytes, *_ = tiles.end_costs(task)
         out = tiles.arrays[task.out.array].nbytes
         term = float((flops / model.flops_per_second + nbytes / model.bytes_per_second).max())
@@ -72,26 +72,46 @@ def _longest_group(tiles: TileGraph, model: ExecutorModel) -> int:
     return max(1, int(min(fitting, 1 << 30)))
 
 
-def simulate(graph: Graph, workers: int) -> float:
-    """Return the seconds of a run in which a free worker takes the most urgent of the ready tasks."""
+def simulate(graph: Graph, workers: int, together: int = 1, latency: float = 0.0) -> tuple[float, int]:
+    """Play a run through in which a free worker takes the most urgent of the ready tasks.
+
+    Parameters
+    ----------
+    graph : Graph
+    workers : int
+    together : int
+        Tasks that a worker takes at once, at most: no more than leave some to the other free ones.
+    latency : float
+        Seconds of a task that those which are taken together have in common.
+
+    Returns
+    -------
+    seconds : float
+    taken : int
+        How often workers took tasks.
+    """
     path: list[float] = graph.urgency.tolist()
     seconds: list[float] = graph.seconds.tolist()
     missing = np.diff(graph.first_need).astype(np.int64)
     first, followers = graph.followers
     ready: list[tuple[float, int]] = [(-path[p], p) for p in np.flatnonzero(missing == 0).tolist()]
     heapq.heapify(ready)
-    running: list[tuple[float, int]] = []
-    now = 0.0
+    running: list[tuple[float, list[int]]] = []
+    now, taken = 0.0, 0
     while ready or running:
         while ready and len(running) < workers:
-            _, p = heapq.heappop(ready)
-            heapq.heappush(running, (now + seconds[p], p))
-        now, done = heapq.heappop(running)
-        for q in followers[first[done] : first[done + 1]].tolist():
-            missing[q] -= 1
-            if missing[q] == 0:
-                heapq.heappush(ready, (-path[q], q))
-    return now
+            size = min(together, -(-len(ready) // (workers - len(running))))
+            batch = [heapq.heappop(ready)[1] for _ in range(size)]
+            ends = now + sum(seconds[p] for p in batch) - (size - 1) * latency
+            heapq.heappush(running, (ends, batch))
+            taken += 1
+        now, ended = heapq.heappop(running)
+        for done in ended:
+            for q in followers[first[done] : first[done + 1]].tolist():
+                missing[q] -= 1
+                if missing[q] == 0:
+                    heapq.heappush(ready, (-path[q], q))
+    return now, taken
 
 
 class _TileCosts:
@@ -103,7 +123,7 @@ class _TileCosts:
         self.end = np.empty(len(tiles.tasks))
         self.extra = np.empty(len(tiles.tasks))
         for number, task in enumerate(tiles.tasks):
-            flops, nbytes, _ = tiles.term_costs(task)
+            flops, nbytes, *_ = tiles.term_costs(task)
             end_flops, base_bytes, arg_bytes, *_ = tiles.end_costs(task)
             out = tiles.arrays[task.out.array].nbytes
             spent = float(flops.sum()) / model.flops_per_second + float(nbytes.sum()) / model.bytes_per_second

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from wrenla_handler.rates import CURVES, DTYPES, PASSES, Rates
 
@@ -49,6 +50,17 @@ class ExecutorModel:
         from the nominal numbers above alone: it has to be the same tomorrow.
     functions : tuple of (str, float)
         Bytes a second that functions of users make, by their digests. Others count by `rates.called`.
+    processors : int
+        Of the machine that all workers share, by the threads of one of them: more of them take turns, and as
+        many as there are share its memory. 0: each worker brings its own.
+    cold_start : float
+        Seconds before a worker's first task. This and what follows is for simulations only.
+    initial_workers : int, optional
+        Workers that can start at once; all of them if None.
+    workers_per_second : float
+        Further workers that can start in a second.
+    function : FunctionSpec, optional
+        The function on AWS Lambda that it is a model of.
     """
 
     workers: int
@@ -66,6 +78,11 @@ class ExecutorModel:
     dollars_per_gb_month: float = 0.0
     rates: Rates | None = None
     functions: tuple[tuple[str, float], ...] = ()
+    processors: int = 0
+    cold_start: float = 0.0
+    initial_workers: int | None = None
+    workers_per_second: float = math.inf
+    function: Any = None
 
     def __str__(self) -> str:
         """Return what predictions rest on, a line each."""
@@ -111,6 +128,18 @@ class ExecutorModel:
             flops_per_second=rates.curve("gemm").flops,
             bytes_per_second=min(rates.read, rates.written),
             latency=rates.task,
+        )
+
+    def with_workers(self, workers: int) -> ExecutorModel:
+        """Return the model of more or fewer workers: on one machine they share what it has."""
+        if not self.processors:
+            return replace(self, workers=workers)
+        before, after = (max(1.0, count / self.processors) for count in (self.workers, workers))
+        return replace(
+            self,
+            workers=workers,
+            allowed_bytes=max(1, self.allowed_bytes * self.workers // workers),
+            rates=self.rates and self.rates.shared(after / before),
         )
 
     def seconds(self, flops: float, nbytes: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,17 +15,19 @@ import numpy as np
 from wrenla.errors import PlanError
 from wrenla.planning.canonical import canonical, of_functions, topological
 from wrenla.planning.choose_cut import choose_cut, simulate
-from wrenla.planning.cost_model import GB_MONTH, ExecutorModel
+from wrenla.planning.cost_model import ExecutorModel
+from wrenla.planning.costs import cost_in_words, costs, tasks_together
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
 from wrenla.planning.fits import fitting_edge, largest_task, projected_bytes
 from wrenla.planning.graph import Graph, TileGraph
+from wrenla.planning.in_words import as_document, shape_in_words
 from wrenla.units import format_bytes, format_dollars, format_time
 
-__all__ = ["Plan", "cost_in_words", "make_plan", "plans_bytes"]
+__all__ = ["Plan", "make_plan", "plans_bytes"]
 
-_LARGEST_BATCH = 64
-"""Tasks of one batch at most: more would be too much to lose, and to wait for."""
+_SMALL_TILE = 16
+"""Edge of tiles in which nobody computes: where only such would fit, it is the memory that is too small."""
 
 _SIMULATE_TASKS = 100_000
 """Tasks up to which to play a run through takes about a second."""
@@ -77,8 +79,23 @@ class Plan:
 
     @cached_property
     def work(self) -> float:
-        """Seconds that all tasks take together, by the model."""
-        return float(self.graph.seconds.sum())
+        """Seconds that all tasks take together, by the model: what they have in common counts once."""
+        return self._work(self.invocations)
+
+    def _work(self, invocations: int) -> float:
+        return float(self.graph.seconds.sum()) - (self.tasks - invocations) * self.model.latency
+
+    @cached_property
+    def _course(self) -> tuple[float, int]:
+        """Seconds of a run and how often something is handed to a worker; of many tasks lower bounds."""
+        if self.tasks <= _SIMULATE_TASKS:
+            return simulate(self.graph, self.model.workers, self.batch, self.model.latency)
+        return self.seconds_at_once, -(-self.tasks // self.batch)
+
+    @property
+    def invocations(self) -> int:
+        """How often something is handed to a worker: tasks that are short, and ready, go together."""
+        return self.tasks if self.batch == 1 else self._course[1]
 
     @cached_property
     def critical_path(self) -> float:
@@ -107,8 +124,13 @@ class Plan:
 
     @property
     def requests(self) -> int:
-        """Requests to stores, at most."""
-        return self.reads + self.tasks
+        """Requests to stores, at most: formulas and functions ask for none."""
+        return self.gets + self.tasks
+
+    @property
+    def gets(self) -> int:
+        """Tiles that stores are asked for, at most."""
+        return int(self.graph.gets.sum())
 
     @cached_property
     def wanted(self) -> list[int]:
@@ -142,11 +164,7 @@ class Plan:
         chain of tasks. With measured rates, the beginning of a run counts, and bringing its results into
         memory, if they are not saved.
         """
-        if self.tasks <= _SIMULATE_TASKS:
-            run = simulate(self.graph, self.model.workers)
-        else:
-            run = self.seconds_at_once
-        rates = self.model.rates
+        run, rates = self._course[0], self.model.rates
         if rates is None or not self.tasks:
             return run
         saved = self.graph.tiles.saved
@@ -160,7 +178,8 @@ class Plan:
     @property
     def seconds_at_once(self) -> float:
         """A lower bound of `seconds` that is known at once."""
-        return max(self.work / self.model.workers, self.critical_path)
+        least = self._work(-(-self.tasks // self.batch))
+        return max(least / self.model.workers, self.critical_path)
 
     @cached_property
     def room(self) -> int:
@@ -183,32 +202,29 @@ class Plan:
     @cached_property
     def cost(self) -> dict[str, float]:
         """Expected dollars for compute, requests and storage, and in all."""
-        model = self.model
-        parts = {
-            "compute": self.work * model.dollars_per_second
-            + math.ceil(self.tasks / self.batch) * model.dollars_per_invocation,
-            "requests": self.tasks * model.dollars_per_put + self.reads * model.dollars_per_get,
-            # as if all that is written stayed for the whole run
-            "storage": self.bytes_written * self.seconds * model.dollars_per_gb_month / GB_MONTH
-            if model.dollars_per_gb_month
-            else 0.0,
-        }
-        return {**parts, "total": sum(parts.values())}
+        # as if all that is written stayed for the whole run
+        stays = self.bytes_written * self.seconds if self.model.dollars_per_gb_month else 0.0
+        return costs(
+            self.model,
+            busy=self.work,
+            invocations=self.invocations,
+            puts=self.tasks,
+            gets=self.gets,
+            byte_seconds=stays,
+        )
 
     @cached_property
     def batch(self) -> int:
-        """Number of tasks that go to a worker at once: short ones go together."""
-        if not self.tasks or not self.model.worthwhile:
-            return 1
-        mean = max(1e-6, float(self.graph.seconds.mean()) - self.model.latency)
-        return max(1, min(_LARGEST_BATCH, int(self.model.worthwhile / mean)))
+        """Number of tasks that go to a worker at once, at most: short ones go together."""
+        mean = float(self.graph.seconds.mean()) - self.model.latency if self.tasks else 0.0
+        return tasks_together(mean, self.model.worthwhile)
 
     def summary(self) -> dict[str, Any]:
         """Return the plan's numbers as a dict of what JSON knows; bytes, seconds and dollars are so named."""
         graph, model = self.graph, self.model
         return {
             "title": self.title,
-            "results": list(map(_array, self.results)),
+            "results": list(map(as_document, self.results)),
             "tasks": self.tasks,
             "waves": self.waves,
             "kernels": self.kernels,
@@ -239,21 +255,24 @@ class Plan:
         """Return the tasks of one wave."""
         return [int(p) for p in np.flatnonzero(self.graph.level == number)]
 
-    def check(self) -> None:
-        """Refuse a plan with a task that does not fit into a worker's memory.
+    def check(self, model: ExecutorModel | None = None) -> None:
+        """Refuse a plan with a task that does not fit into a worker: the plan's, or another model's.
 
         Raises
         ------
         PlanError
         """
-        allowed = self.model.allowed_bytes
+        model = model or self.model
+        allowed = model.allowed_bytes
         if self.projected <= allowed:
             return
-        rows, cols = largest_task(self.graph.tiles)
+        (rows, cols), edge = largest_task(self.graph.tiles), fitting_edge(self.graph.tiles, allowed)
+        smaller = f"use tile={edge} or smaller, or " if edge >= _SMALL_TILE else ""
+        more = "allow more memory (allowed_mem, WRENLA_ALLOWED_MEM)"
+        more = "take a function with more memory (memory=)" if model.function else more
         raise PlanError(
             f"a task on tiles of {rows} × {cols} needs {format_bytes(self.projected)} (projected), a worker "
-            f"may use {format_bytes(allowed)} (allowed): use tile={fitting_edge(self.graph.tiles, allowed)} "
-            "or smaller, or allow more memory (allowed_mem, WRENLA_ALLOWED_MEM)"
+            f"may use {format_bytes(allowed)} (allowed): {smaller}{more}"
         )
 
     def _sums(self) -> str:
@@ -315,31 +334,14 @@ class Plan:
         def entries(node: Node) -> int:
             return math.prod(node.grid.shape)
 
-        results = ", ".join(f"{_shape(node)}, {node.dtype}" for node in self.results[:3])
+        results = ", ".join(f"{shape_in_words(node)}, {node.dtype}" for node in self.results[:3])
         more = f" and {len(self.results) - 3} more" if len(self.results) > 3 else ""
         data = [node for node in topological(self.results) if node.is_leaf and min(node.grid.shape) > 0]
         largest = max(data, key=entries, default=self.results[0]) if self.results else None
         if largest is None:
             return "plan for nothing"
         tile = " × ".join(map(str, largest.grid.tile[: max(1, largest.ndim)]))
-        return f"plan for {results}{more}, from {_shape(largest)} in tiles of {tile}"
-
-
-def cost_in_words(cost: Mapping[str, float]) -> str:
-    """Return the parts of some costs."""
-    return ", ".join(f"{name} {format_dollars(value)}" for name, value in cost.items() if name != "total")
-
-
-def _shape(node: Node) -> str:
-    """Return the shape of a matrix as a user knows it."""
-    (rows, cols), ndim = node.grid.shape, node.ndim
-    return f"{rows} × {cols}" if ndim == 2 else f"a vector of {rows}" if ndim else "a number"
-
-
-def _array(node: Node) -> dict[str, Any]:
-    grid, ndim = node.grid, node.ndim
-    shapes = {"shape": list(grid.shape[:ndim]), "tile": list(grid.tile[:ndim])}
-    return {**shapes, "dtype": node.dtype, "structure": node.structure}
+        return f"plan for {results}{more}, from {shape_in_words(largest)} in tiles of {tile}"
 
 
 # A plain dict: to list it is one step. An ordered one asks keys for their hashes, and other threads come.
@@ -373,13 +375,12 @@ def make_plan(
     twins, originals = canonical(results)
     wanted = {node.key for node in whole}
     mirrored = frozenset(twin.key for twin, node in zip(twins, results, strict=True) if node.key in wanted)
-    functions = of_functions(originals, dict(model.functions))
-    known = (tuple(twin.key for twin in twins), mirrored, replace(model, functions=()), functions, cut)
+    keys, functions = tuple(twin.key for twin in twins), of_functions(originals, dict(model.functions))
+    known = (keys, mirrored, replace(model, functions=()), functions, cut)
     plan = _KNOWN.pop(known, None)
     if plan is None:
         try:
-            keys = frozenset(twin.key for twin in twins)
-            tiles = TileGraph(topological(twins), mirrored, keys, dict(functions))
+            tiles = TileGraph(topological(twins), mirrored, frozenset(keys), dict(functions))
             chosen = cut or choose_cut(tiles, model)
             plan = Plan(tuple(twins), Graph(tiles, chosen, model), chosen, model)
         except MemoryError as error:

@@ -125,7 +125,8 @@ class _Counts:
         """Estimate by what the plan says of the tasks that are done; by their number if tiles were there."""
         now = time.monotonic() - self.began
         if self.plan is not None and not self.there:
-            share = self._expected_done / self.plan.work if self.plan.work else 1.0
+            whole = float(self.plan.graph.seconds.sum())
+            share = self._expected_done / whole if whole else 1.0
             if not share:  # by the model alone
                 return max(0.0, self.plan.seconds_at_once - now)
             return now * max(0.0, 1 - share) / share

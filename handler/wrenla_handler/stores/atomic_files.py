@@ -29,7 +29,7 @@ NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.EISDIR})
 
 
 class How(NamedTuple):
-    """How a file is written.
+    """Way in which a file is written.
 
     Attributes
     ----------

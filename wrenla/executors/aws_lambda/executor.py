@@ -14,7 +14,7 @@ from typing import Any, Literal, Never
 
 from wrenla.config import settings, store_for
 from wrenla.executors.aws_lambda.client import Function, FunctionFacts
-from wrenla.executors.aws_lambda.function_model import function_model
+from wrenla.executors.aws_lambda.function_model import FunctionSpec
 from wrenla.executors.aws_lambda.names import check_bucket, check_function
 from wrenla.executors.aws_lambda.prices import Prices, default_prices
 from wrenla.executors.aws_lambda.transport import LambdaTransport
@@ -182,14 +182,9 @@ class LambdaExecutor(Executor):
     def model(self) -> ExecutorModel:
         """Cost model by the function's memory; 75 MB/s to and from S3, 30 ms for an invocation."""
         facts = self.facts
-        return function_model(
-            self.workers,
-            facts.memory,
-            timeout=facts.timeout,
-            arm=facts.arm,
-            storage=facts.storage,
-            prices=self.prices,
-        )
+        return FunctionSpec(
+            facts.memory, self.prices, timeout=facts.timeout, arm=facts.arm, storage=facts.storage
+        ).model(self.workers)
 
     def measured(self) -> ExecutorModel:
         """Return the cost model with the function's rates, if `wrenla doctor` has measured them.

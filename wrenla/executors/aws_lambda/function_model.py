@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from wrenla.executors.aws_lambda.prices import Prices
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.lambda_entry import threads_of
 
-__all__ = ["MEMORIES", "function_model", "memory_of", "with_memory"]
+__all__ = ["MEMORIES", "FunctionSpec", "with_memory"]
 
 MEMORIES = range(128, 10_241)
 """Megabytes that a function may have."""
+
+_STORAGE = range(512, 10_241)
+"""Megabytes of ``/tmp`` that a function may have."""
 
 _RUNTIME = 224 << 20
 """Bytes of a function's memory that Python, NumPy, SciPy and boto3 take, and BLAS's buffers."""
@@ -23,57 +26,95 @@ _FLOPS = 30e9
 """Of one processor of Lambda's, in double precision: what OpenBLAS reaches on half a core with AVX2."""
 
 
-def function_model(
-    workers: int,
-    memory: int,
-    *,
-    timeout: float = 900,
-    arm: bool = False,
-    storage: int = 512,
-    prices: Prices,
-) -> ExecutorModel:
-    """Return the model of so many calls at a time of a function with some megabytes of memory.
+_COLD_START, _AT_ONCE, _PER_SECOND = 2.0, 1000, 100.0
+"""Seconds of a cold start; functions that start at once, and in each further second."""
 
-    A processor for each 1,769 MB, 75 MB/s to and from S3 whatever the memory, 30 ms for an invocation.
 
-    Parameters
+@dataclass(frozen=True, slots=True)
+class FunctionSpec:
+    """What a function on AWS Lambda is like.
+
+    Attributes
     ----------
-    workers : int
     memory, storage : int
         Megabytes of memory, and of ``/tmp``.
     timeout : float
         Seconds that one call may last.
     arm : bool
+        Whether its processors are AWS's own, at their lower price.
     prices : Prices
+
+    Raises
+    ------
+    ValueError, TypeError
+        There is no such function; these are no prices.
     """
-    return ExecutorModel(
-        workers=workers,
-        flops_per_second=_FLOPS * min(threads_of(memory), memory / 1769),
-        bytes_per_second=75e6,
-        latency=0.03,
-        longest_task=min(_LONGEST, _SHARE * timeout),
-        allowed_bytes=max(1, (memory << 20) - _RUNTIME),
-        worthwhile=0.25,
-        dollars_per_second=prices.per_second(memory, arm=arm, storage=storage),
-        dollars_per_invocation=prices.invocation,
-        dollars_per_put=prices.put,
-        dollars_per_get=prices.get,
-        dollars_per_gb_month=prices.gb_month,
-    )
 
+    memory: int
+    prices: Prices
+    timeout: float = 900
+    arm: bool = False
+    storage: int = 512
 
-def memory_of(model: ExecutorModel) -> int:
-    """Return the megabytes of the function that a model is of; 0 if it is of none."""
-    return (model.allowed_bytes + _RUNTIME) >> 20 if model.dollars_per_invocation else 0
+    def __post_init__(self) -> None:
+        if type(self.memory) is not int or self.memory not in MEMORIES:
+            found = f"{self.memory:,}" if isinstance(self.memory, int) else repr(self.memory)
+            least, most = MEMORIES[0], MEMORIES[-1]
+            raise ValueError(f"memory: a function has {least} to {most:,} MB of memory, not {found}")
+        if (
+            isinstance(self.timeout, bool)
+            or not isinstance(self.timeout, int | float)
+            or not self.timeout > 0
+        ):
+            raise ValueError(f"timeout={self.timeout!r}: seconds, above 0")
+        if type(self.storage) is not int or self.storage not in _STORAGE:
+            raise ValueError(f"storage={self.storage!r}: a function has 512 to 10,240 MB of /tmp")
+        if not isinstance(self.prices, Prices):
+            raise TypeError(f"prices={self.prices!r}: wl.Prices(…), or None for those of the settings")
+
+    def model(self, workers: int) -> ExecutorModel:
+        """Return the model of so many calls at a time.
+
+        A processor for each 1,769 MB, 75 MB/s to and from S3 whatever the memory, 30 ms for an invocation and
+        2 s for a cold start, 1,000 of them at once and 100 more in each second.
+        """
+        prices = self.prices
+        return ExecutorModel(
+            workers=workers,
+            flops_per_second=_FLOPS * min(threads_of(self.memory), self.memory / 1769),
+            bytes_per_second=75e6,
+            latency=0.03,
+            longest_task=min(_LONGEST, _SHARE * self.timeout),
+            allowed_bytes=max(1, (self.memory << 20) - _RUNTIME),
+            worthwhile=0.25,
+            dollars_per_second=prices.per_second(self.memory, arm=self.arm, storage=self.storage),
+            dollars_per_invocation=prices.invocation,
+            dollars_per_put=prices.put,
+            dollars_per_get=prices.get,
+            dollars_per_gb_month=prices.gb_month,
+            cold_start=_COLD_START,
+            initial_workers=_AT_ONCE,
+            workers_per_second=_PER_SECOND,
+            function=self,
+        )
 
 
 def with_memory(model: ExecutorModel, memory: int) -> ExecutorModel:
-    """Return the model of a function with other megabytes of memory, which its speed and price follow."""
-    before = memory_of(model)
-    old, new = (min(threads_of(mb), mb / 1769) for mb in (before, memory))
+    """Return the model of a function with other megabytes of memory, which its speed and price follow.
+
+    What was measured of kernels and memory follows its processors; S3, and what a task takes, stay the same.
+    """
+    spec: FunctionSpec = replace(model.function, memory=memory)
+    old, new = model.function.model(model.workers), spec.model(model.workers)
+    faster, rates = new.flops_per_second / old.flops_per_second, model.rates
+    if rates is not None:
+        rates = replace(rates.shared(1 / faster), read=rates.read, written=rates.written, task=rates.task)
+    dearer = new.dollars_per_second / old.dollars_per_second if old.dollars_per_second else 1.0
     return replace(
         model,
-        allowed_bytes=max(1, (memory << 20) - _RUNTIME),
-        flops_per_second=model.flops_per_second * new / old,
-        dollars_per_second=model.dollars_per_second * memory / before,
+        allowed_bytes=new.allowed_bytes,
+        flops_per_second=model.flops_per_second * faster,
+        dollars_per_second=model.dollars_per_second * dearer,
+        rates=rates,
+        function=spec,
     )

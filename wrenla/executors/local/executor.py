@@ -217,6 +217,7 @@ class LocalExecutor(Executor):
             longest_task=60.0,
             allowed_bytes=self._for_tiles // self.workers,
             tile_bytes=self._for_tiles // 4,
+            processors=max(1, processors() // self.blas_threads),
         )
 
     def measured(self) -> ExecutorModel:
