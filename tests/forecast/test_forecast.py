@@ -119,21 +119,6 @@ def test_choices_are_combined() -> None:
     assert "does not fit" in str(options)
 
 
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ({"tile": [0]}, "tile="),
-        ({"workers": [1.5]}, "workers="),
-        ({"memory": ["much"]}, "much"),
-        ({"cut": ["often"]}, "cut='often': 'none', a number"),
-        ({"cut": ["0"]}, "cut='0'"),
-    ],
-)
-def test_choices_that_make_no_sense(choice: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        wl.plan(S).options(**choice)
-
-
 def an_option(seconds: float, dollars: float = 0.0, tasks: int = 1, **more: Any) -> Option:
     return Option(
         128, "not cut", 2, 1 << 30, 1 << 20, tasks, seconds, dollars, more.pop("fits", True), **more

@@ -323,30 +323,3 @@ def test_simulation_of_nothing() -> None:
     found = simulated(plan)
     assert (found.seconds, found.workers, found.dollars) == (0.0, 0, 0.0)
     assert str(found)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("workers", 0),
-        ("workers", 1.5),
-        ("initial_workers", 0),
-        ("flops_per_second", 0),
-        ("bytes_per_second", -1.0),
-        ("total_bytes_per_second", math.nan),
-        ("workers_per_second", 0.0),
-        ("requests_per_second", 0.0),
-        ("latency", -1.0),
-        ("cold_start", math.inf),
-        ("dispatch", -0.1),
-        ("overlap", 1.1),
-        ("failures", -0.1),
-        ("failures", 1.0),
-        ("stragglers", 2.0),
-        ("straggler_factor", 0.5),
-        ("dollars_per_second", -1.0),
-    ],
-)
-def test_bad_engines_are_refused(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=rf"{name}="):
-        Engine(**{name: value})  # type: ignore[arg-type]

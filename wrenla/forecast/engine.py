@@ -3,20 +3,55 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from numbers import Real
 from typing import Any
 
 from wrenla.executors.aws_lambda.function_model import FunctionSpec
 from wrenla.executors.aws_lambda.prices import Prices, default_prices
 from wrenla.planning.cost_model import ExecutorModel
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "is_count"]
 
-_SHARES = ("overlap", "failures", "stragglers")
-_RATES = ("flops_per_second", "bytes_per_second", "total_bytes_per_second")
-_LIMITS = ("workers_per_second", "requests_per_second")
-_SECONDS = ("latency", "cold_start", "dispatch")
-_DOLLARS = ("per_second", "per_invocation", "per_put", "per_get", "per_gb_month")
+_LARGEST = 1e15
+"""Beyond all seconds and dollars, and below what overflows when it is added up."""
+
+
+def is_count(value: Any) -> bool:
+    """Tell whether a value is a whole number, at least 1."""
+    return _is_number(value) and 1 <= value < math.inf and value == int(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
+
+
+_COUNTS = ("workers", "initial_workers", "allowed_bytes")
+_KINDS: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
+    (_COUNTS, is_count, "a whole number, at least 1"),
+    (
+        (
+            *("flops_per_second", "bytes_per_second", "total_bytes_per_second"),
+            *("workers_per_second", "requests_per_second"),
+        ),
+        lambda rate: rate >= 1e-6,
+        "a number above 0",
+    ),
+    (("overlap", "failures", "stragglers"), lambda share: 0 <= share <= 1, "a share, from 0 to 1"),
+    (
+        (
+            *("latency", "cold_start", "dispatch", "longest_task", "worthwhile"),
+            *("dollars_per_second", "dollars_per_invocation", "dollars_per_put", "dollars_per_get"),
+            "dollars_per_gb_month",
+        ),
+        lambda number: 0 <= number < _LARGEST,
+        "a number that is not negative",
+    ),
+    (("straggler_factor",), lambda factor: 1 <= factor < _LARGEST, "a number, at least 1"),
+    (("seed",), lambda seed: seed == int(seed), "a whole number"),
+)
+"""What parameters have to be: names, a test of a number, and the same in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,24 +136,20 @@ class Engine:
     dollars_per_put: float | None = None
     dollars_per_get: float | None = None
     dollars_per_gb_month: float | None = None
-    function: FunctionSpec | None = None
+    function: FunctionSpec | None = field(default=None, repr=False)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("workers", "initial_workers", "allowed_bytes"):
-            if (count := getattr(self, name)) is not None and (count != int(count) or count < 1):
-                raise ValueError(f"{name}={count!r}: a whole number, at least 1")
-        for name in (*_RATES, *_LIMITS):
-            if (rate := getattr(self, name)) is not None and not rate > 0:
-                raise ValueError(f"{name}={rate!r}: a number above 0")
-        for name in _SHARES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)!r}: a share, from 0 to 1")
-        for name in (*_SECONDS, "longest_task", "worthwhile", *(f"dollars_{name}" for name in _DOLLARS)):
-            if (seconds := getattr(self, name)) is not None and not 0 <= seconds < math.inf:
-                raise ValueError(f"{name}={seconds!r}: a number that is not negative")
-        if not self.straggler_factor >= 1:
-            raise ValueError(f"straggler_factor={self.straggler_factor!r}: at least 1")
+        defaults = {each.name: each.default for each in fields(self)}
+        for names, is_right, words in _KINDS:
+            for name in names:
+                value = getattr(self, name)
+                if value is None and defaults[name] is None:
+                    continue
+                if not _is_number(value) or not is_right(value):
+                    raise ValueError(f"{name}={value!r}: {words}")
+                if name in _COUNTS:
+                    object.__setattr__(self, name, int(value))
         if self.failures == 1:
             raise ValueError("failures=1: no task would ever end")
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from wrenla.errors import PlanError
 from wrenla.evaluate.evaluation import model_of, plan_of
 from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.forecast.draw import drawn
-from wrenla.forecast.engine import Engine
+from wrenla.forecast.engine import Engine, is_count
 from wrenla.forecast.html import plan_page
 from wrenla.forecast.options import Asked, Options, options_of
 from wrenla.forecast.retile import main_tile, retiled
@@ -66,6 +66,8 @@ class Forecast(Plan):
         ------
         PlanError
             A task does not fit into a worker; with failures, a task has failed too often.
+        ValueError, TypeError
+            There is no such schedule; `engine` is none.
 
         Examples
         --------
@@ -76,6 +78,8 @@ class Forecast(Plan):
         >>> many.seconds < few.seconds
         True
         """
+        if schedule not in get_args(Schedule):
+            raise ValueError(f"schedule={schedule!r}: {' or '.join(map(repr, get_args(Schedule)))}")
         if isinstance(engine, Executor):
             model = model_of(engine, self.asked, ask=True)
             plan = plan_of(self.asked, model, self.cut)
@@ -84,7 +88,7 @@ class Forecast(Plan):
         chosen = self.engine if engine is None else engine
         if not isinstance(chosen, Engine):
             raise TypeError(f"engine={engine!r}: a wl.Engine(…), an executor, or None for the plan's own")
-        self.check(chosen.allowed_bytes)
+        self.check(chosen.model(self.model))
         return simulate(self, chosen, schedule)
 
     def _repr_html_(self) -> str:
@@ -118,31 +122,33 @@ class Forecast(Plan):
     def options(
         self,
         *,
-        tile: Sequence[int] | None = None,
-        cut: Sequence[str] | None = None,
-        workers: Sequence[int] | None = None,
-        memory: Sequence[int | str] | None = None,
+        tile: int | Sequence[int] | None = None,
+        cut: int | str | Sequence[int | str] | None = None,
+        workers: int | Sequence[int] | None = None,
+        memory: int | str | Sequence[int | str] | None = None,
         make: Callable[[int], Any] | None = None,
     ) -> Options:
         """Return this plan beside others, and which of them is best.
 
-        Without arguments one thing at a time is different: larger and smaller tiles, other cuts, and, where
-        workers cost something, more and fewer of them. With arguments: every combination of what they name.
-        Inputs are planned as if they were in other tiles; `BigMatrix.rechunk` and ``tile=`` make them so.
-        What is made of parts that are tiles, as LU is, has to be made anew for each: by `make`.
+        Without arguments one thing at a time is different: larger and smaller tiles, other cuts if they make
+        other tasks, and, where workers cost something, more and fewer of them. With arguments: every
+        combination of what they name. Inputs are planned as if they were in other tiles, those with tiles as
+        the largest one has; the others stay as they are. `BigMatrix.rechunk` and ``tile=`` make them so. What
+        is made of parts that are tiles, as LU is, has to be made anew for each: by `make`.
 
         Parameters
         ----------
-        tile : sequence of int, optional
+        tile : int or sequence of int, optional
             Edges of tiles.
-        cut : sequence of str, optional
+        cut : int or str, or sequence of such, optional
             How sums are cut: "none", "8" (groups of 8 products) or "doubling 8".
-        workers : sequence of int, optional
-        memory : sequence of int or str, optional
+        workers : int or sequence of int, optional
+        memory : int or str, or sequence of such, optional
             Bytes that a worker may use, e.g. "2 GiB". Of a function on AWS Lambda all its memory, which its
             speed and its price follow.
         make : callable, optional
-            Called with an edge of tiles; returns the BigMatrix, or a list of them, with inputs in such tiles.
+            Called with an edge of tiles; returns the BigMatrix with inputs in such tiles, or a list, tuple or
+            dict of them, as `wl.plan` takes.
 
         Returns
         -------
@@ -153,8 +159,8 @@ class Forecast(Plan):
         ------
         PlanError
             Other tiles were asked for, and the expression cannot be had in them without `make`.
-        ValueError
-            A choice makes no sense.
+        ValueError, TypeError
+            A choice makes no sense; `make` is no function, or makes no matrix.
 
         Examples
         --------
@@ -173,8 +179,11 @@ class Forecast(Plan):
             if edge == old:
                 nodes: Sequence[Node] = self.asked
             elif make is not None:
-                found = make(edge)
-                nodes = [each._node for each in (found if isinstance(found, list | tuple) else [found])]
+                nodes = _nodes(found := make(edge))
+                if not nodes:
+                    raise TypeError(
+                        f"make({edge}) returned {found!r}: a BigMatrix, or a list or dict of them"
+                    )
             else:
                 try:
                     nodes = retiled(self.asked, old, edge)
@@ -186,20 +195,42 @@ class Forecast(Plan):
                     ) from error
             return plan_of(nodes, model, chosen)
 
-        allowed = None if memory is None else [int(parse_bytes(each)) for each in memory]
-        numbers = (_positive(*each) for each in (("tile", tile), ("workers", workers), ("memory", allowed)))
-        return options_of(self, old, Asked(cut, *numbers), planned)
+        if make is not None and not callable(make):
+            raise TypeError(f"make={make!r}: a function that is called with an edge of tiles")
+        cuts = None if cut is None else list(map(str, _several(cut)))
+        return options_of(
+            self,
+            old,
+            Asked(cuts, _counts("tile", tile), _counts("workers", workers), _counts("memory", memory)),
+            planned,
+        )
 
 
-def _positive(name: str, numbers: Sequence[int] | None) -> list[int] | None:
-    """Return some numbers, each a whole one and at least 1."""
-    if numbers is None:
+def _several(values: Any) -> list[Any]:
+    """Return one value, or some of them, as a list."""
+    return [values] if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
+
+
+def _counts(name: str, values: Any) -> list[int] | None:
+    """Return some numbers, or texts with units if they are of memory, each a whole one and at least 1."""
+    if values is None:
         return None
-    found = [numbers] if isinstance(numbers, int) else list(numbers)
-    for number in found:
-        if isinstance(number, bool) or int(number) != number or number < 1:
-            raise ValueError(f"{name}={numbers!r}: whole numbers, at least 1")
-    return [int(number) for number in found]
+    found = []
+    for value in _several(values):
+        number = parse_bytes(value) if name == "memory" and isinstance(value, str) else value
+        if not is_count(number):
+            raise ValueError(f"{name}={values!r}: whole numbers, at least 1")
+        found.append(int(number))
+    return found
+
+
+def _nodes(found: Any) -> list[Node]:
+    """Return the expressions behind nested lists, tuples and dicts of matrices; none for anything else."""
+    if isinstance(found, list | tuple | dict):
+        parts = [_nodes(each) for each in (found.values() if isinstance(found, dict) else found)]
+        return [node for part in parts for node in part] if all(parts) else []
+    node = getattr(found, "_node", None)
+    return [node] if isinstance(node, Node) else []
 
 
 def _described(engine: Engine) -> ExecutorModel:

@@ -220,10 +220,11 @@ def options_of(
         Makes the plan with an edge of tiles, a cut and a model; a PlanError if it cannot be made.
     """
     model = plan.model
-    found: dict[tuple[int, str, int, int], Option] = {}
+    found: dict[tuple[object, ...], Option] = {}
     for choice in asked.around(tile, plan.cut, model):
-        if plan.tasks * (tile / choice.tile) ** 3 > _MOST_TASKS and choice.tile < tile:
-            continue
+        many = choice.tile < tile and plan.tasks * (tile / choice.tile) ** 3 > _MOST_TASKS
+        if many and asked.tile is None:
+            continue  # what somebody has asked for is planned, however long that takes
         other = choice.model(model)
         try:
             made = planned(choice.tile, choice.cut, other)
@@ -243,5 +244,7 @@ def options_of(
             made.projected <= other.allowed_bytes,
             current=not found,
         )
-        found.setdefault((option.tile, option.cut, option.workers, option.bytes_allowed), option)
+        # cuts that nobody has asked for are others only if the tasks are
+        sums = made.graph.stop.tobytes() if asked.cut is None else option.cut
+        found.setdefault((option.tile, sums, option.workers, option.bytes_allowed), option)
     return Options(found.values())

@@ -112,7 +112,8 @@ class _Run:
         self.workers, self.busy = min(engine.workers, engine.initial_workers), 0
         policy = Policy(schedule, self.workers * self.together)
         self.state = initial_state(graph, plan.wanted, [], policy)
-        for time, workers in _growth(self.workers, engine.workers, engine.workers_per_second):
+        most = min(engine.workers, max(self.workers, plan.tasks))  # more would have nothing to do
+        for time, workers in _growth(self.workers, most, engine.workers_per_second):
             self.happens(time, [Resized(workers)])
 
     def run(self) -> Simulation:

@@ -29,7 +29,8 @@ class Simulation:
     plan : Plan
     engine : Engine
     seconds : float
-        From the first task's beginning to the last one's end.
+        From when the first worker is asked for, cold start and all, to the last task's end. What a real run
+        takes before, and to bring its results here, comes on top.
     begin, end : float64 arrays, (attempts,)
         Seconds at which attempts at tasks began and ended.
     task : int64 array, (attempts,)
@@ -130,7 +131,8 @@ class Simulation:
         return json.dumps(self.summary(), indent=indent)
 
     def __str__(self) -> str:
-        share = self.work / (self.seconds * self.workers) if self.seconds else 1.0
+        most = self.seconds * self.workers
+        share = self.work / most if most else 1.0
         rows = [
             ("time", f"{format_time(self.seconds)}, {self.parallelism:,.1f} workers busy on average"),
             ("workers", f"{self.workers:,} at most, busy {share:.0%} of the time"),

@@ -26,6 +26,9 @@ from wrenla.units import format_bytes, format_dollars, format_time
 
 __all__ = ["Plan", "make_plan", "plans_bytes"]
 
+_SMALL_TILE = 16
+"""Edge of tiles in which nobody computes: where only such would fit, it is the memory that is too small."""
+
 _SIMULATE_TASKS = 100_000
 """Tasks up to which to play a run through takes about a second."""
 
@@ -252,21 +255,24 @@ class Plan:
         """Return the tasks of one wave."""
         return [int(p) for p in np.flatnonzero(self.graph.level == number)]
 
-    def check(self, allowed: int | None = None) -> None:
-        """Refuse a plan with a task that does not fit into a worker's memory: the model's, or so many bytes.
+    def check(self, model: ExecutorModel | None = None) -> None:
+        """Refuse a plan with a task that does not fit into a worker: the plan's, or another model's.
 
         Raises
         ------
         PlanError
         """
-        allowed = allowed or self.model.allowed_bytes
+        model = model or self.model
+        allowed = model.allowed_bytes
         if self.projected <= allowed:
             return
-        rows, cols = largest_task(self.graph.tiles)
+        (rows, cols), edge = largest_task(self.graph.tiles), fitting_edge(self.graph.tiles, allowed)
+        smaller = f"use tile={edge} or smaller, or " if edge >= _SMALL_TILE else ""
+        more = "allow more memory (allowed_mem, WRENLA_ALLOWED_MEM)"
+        more = "take a function with more memory (memory=)" if model.function else more
         raise PlanError(
             f"a task on tiles of {rows} × {cols} needs {format_bytes(self.projected)} (projected), a worker "
-            f"may use {format_bytes(allowed)} (allowed): use tile={fitting_edge(self.graph.tiles, allowed)} "
-            "or smaller, or allow more memory (allowed_mem, WRENLA_ALLOWED_MEM)"
+            f"may use {format_bytes(allowed)} (allowed): {smaller}{more}"
         )
 
     def _sums(self) -> str:

@@ -13,6 +13,9 @@ __all__ = ["MEMORIES", "FunctionSpec", "with_memory"]
 MEMORIES = range(128, 10_241)
 """Megabytes that a function may have."""
 
+_STORAGE = range(512, 10_241)
+"""Megabytes of ``/tmp`` that a function may have."""
+
 _RUNTIME = 224 << 20
 """Bytes of a function's memory that Python, NumPy, SciPy and boto3 take, and BLAS's buffers."""
 
@@ -58,6 +61,14 @@ class FunctionSpec:
             found = f"{self.memory:,}" if isinstance(self.memory, int) else repr(self.memory)
             least, most = MEMORIES[0], MEMORIES[-1]
             raise ValueError(f"memory: a function has {least} to {most:,} MB of memory, not {found}")
+        if (
+            isinstance(self.timeout, bool)
+            or not isinstance(self.timeout, int | float)
+            or not self.timeout > 0
+        ):
+            raise ValueError(f"timeout={self.timeout!r}: seconds, above 0")
+        if type(self.storage) is not int or self.storage not in _STORAGE:
+            raise ValueError(f"storage={self.storage!r}: a function has 512 to 10,240 MB of /tmp")
         if not isinstance(self.prices, Prices):
             raise TypeError(f"prices={self.prices!r}: wl.Prices(…), or None for those of the settings")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from dataclasses import dataclass, fields
@@ -36,6 +37,11 @@ class Prices:
     date, region, source : str
         When and where these are the prices, and where they were found.
 
+    Raises
+    ------
+    ValueError
+        A price is no number of dollars.
+
     Examples
     --------
     >>> f"{Prices().call(seconds=1.0, memory=1769, arm=False):.8f}"
@@ -56,6 +62,10 @@ class Prices:
     source: str = ""
 
     def __post_init__(self) -> None:
+        for name in (*_NUMBERS, *_WORDS):
+            value = getattr(self, name)
+            if value is not None and not _is_right(name, value):
+                raise ValueError(f"{name}={value!r}: {_kind(name)}")
         own = any(getattr(self, name) is not None for name in _NUMBERS)
         for name, value in _table().items():
             if name in _NUMBERS:
@@ -78,7 +88,7 @@ class Prices:
                 return cls(**_checked(tomllib.load(file), os.fspath(path)))
         except OSError as error:
             raise SettingError(f"prices {os.fspath(path)!r}: {error.strerror or error}") from error
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingError(f"prices {os.fspath(path)!r}: {error}") from None
 
     def per_second(self, memory: int, *, arm: bool, storage: int = _FREE_STORAGE) -> float:
@@ -120,8 +130,17 @@ def _checked(table: dict[str, Any], place: str) -> dict[str, Any]:
     for name, value in found.items():
         if name not in _WORDS and name not in _NUMBERS:
             raise SettingError(f"prices {place!r}: unknown {name!r}; there are {', '.join(_NUMBERS)}")
-        right = isinstance(value, str) if name in _WORDS else type(value) in (int, float) and value >= 0
-        if not right:
-            kind = "a text" if name in _WORDS else "a number of dollars"
-            raise SettingError(f"prices {place!r}: {name} = {value!r} is not {kind}")
+        if not _is_right(name, value):
+            raise SettingError(f"prices {place!r}: {name} = {value!r} is not {_kind(name)}")
     return found
+
+
+def _is_right(name: str, value: Any) -> bool:
+    """Tell whether a value can be what has such a name."""
+    if name in _WORDS:
+        return isinstance(value, str)
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _kind(name: str) -> str:
+    return "a text" if name in _WORDS else "a number of dollars"
