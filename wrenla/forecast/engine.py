@@ -213,7 +213,7 @@ class Engine:
 
     @property
     def unnamed(self) -> set[str]:
-        """What a cost model needs and the engine does not name."""
+        """Names of what a cost model needs and the engine leaves open."""
         optional = {"initial_workers", "function"}
         return {each.name for each in fields(self) if getattr(self, each.name) is None} - optional
 
