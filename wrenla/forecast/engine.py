@@ -20,7 +20,7 @@ _LARGEST = 1e15
 
 def is_count(value: Any) -> bool:
     """Tell whether a value is a whole number, at least 1."""
-    return _is_number(value) and 1 <= value < _LARGEST and value == int(value)
+    return _is_number(value) and 1 <= value < math.inf and value == int(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -213,7 +213,7 @@ class Engine:
 
     @property
     def unnamed(self) -> set[str]:
-        """What a cost model needs and the engine does not name."""
+        """Names of what a cost model needs and the engine leaves open."""
         optional = {"initial_workers", "function"}
         return {each.name for each in fields(self) if getattr(self, each.name) is None} - optional
 

@@ -1,4 +1,4 @@
-"""What plans say of matrices."""
+"""Matrices in the words of plans."""
 
 from __future__ import annotations
 

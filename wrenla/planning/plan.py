@@ -94,7 +94,7 @@ class Plan:
 
     @property
     def invocations(self) -> int:
-        """How often something is handed to a worker: tasks that are short, and ready, go together."""
+        """Number of times that something is handed to a worker: short tasks that are ready go together."""
         return self.tasks if self.batch == 1 else self._course[1]
 
     @cached_property

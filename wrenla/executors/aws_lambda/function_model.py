@@ -32,7 +32,7 @@ _COLD_START, _AT_ONCE, _PER_SECOND = 2.0, 1000, 100.0
 
 @dataclass(frozen=True, slots=True)
 class FunctionSpec:
-    """What a function on AWS Lambda is like.
+    """Function on AWS Lambda, as far as its speed and its price are concerned.
 
     Attributes
     ----------
