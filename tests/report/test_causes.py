@@ -39,6 +39,14 @@ def one_after_the_other(gap: float) -> MadeUp:
     return made.end(5 * (1.0 + gap))
 
 
+def ends_with_a_short_task() -> MadeUp:
+    """One worker, and six tasks that wait for nobody: 5.04 s of work, the longest takes one second."""
+    made = MadeUp().begin(workers=1, plan={"seconds": 5.0})
+    for n in range(6):
+        made.task(n, float(n), compute=1.0 if n < 5 else 0.04, submitted=0.0)
+    return made.end(5.05)
+
+
 def faulty(error: str) -> MadeUp:
     made = MadeUp().begin(workers=1)
     for n in range(3):
@@ -68,6 +76,7 @@ def driver() -> MadeUp:
             "more workers only with smaller",
         ),
         (busy(wide=9), "compute", "computed for 100 %", "There was work for 18 workers"),
+        (ends_with_a_short_task(), "compute", "computed for 100 %", "There was work for 5 workers"),
         (busy(wide=9, local=False), "too few workers", "there was work for 18", "Use up to 18 workers"),
         (busy(read=0.7), "reading", "Reading: 70 %", "larger tiles"),
         (busy(read=0.7, local=False), "reading", "Reading: 70 %", "On Lambda more memory"),

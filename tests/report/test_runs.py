@@ -138,8 +138,17 @@ def test_waves_are_waited_for() -> None:
     assert share(made.end(4.0)) == {"computing": 0.625, "waiting": 0.375}
 
 
-def test_the_chain_leads_back_from_the_last_task() -> None:
-    made = MadeUp().begin().task(0, 0.0).task(1, 0.0, compute=4.0, worker="thread 2")
+def test_the_chain_is_the_one_with_most_work_whichever_task_is_last() -> None:
+    made = MadeUp().begin()
+    for n in range(4):  # 2 workers, 4 tasks that wait for nobody: the last one is short
+        made.task(n, 1.0 * (n // 2), compute=1.0 if n < 3 else 1.1, worker=f"thread {n % 2}")
+    made.task(4, 2.0, compute=0.2)
+    (path,) = chains(made.end(2.5).runs())
+    assert (path.tasks, path.busy) == ((3,), pytest.approx(1.1))
+
+
+def test_the_chain_leads_back_through_the_tasks_that_let_others_begin() -> None:
+    made = MadeUp().begin().task(0, 0.0).task(1, 0.0, compute=3.9, worker="thread 2")
     made.task(2, 1.5, after=0).task(3, 2.5, after=2, compute=2.0)
     (path,) = chains(made.end(5.0).runs())
     tasks = made.runs().tasks

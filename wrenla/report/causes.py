@@ -65,7 +65,7 @@ class _Seen:
 
     @property
     def width(self) -> float:
-        """Workers that tasks would have kept busy on average: their time over that of the chain."""
+        """Workers that tasks would have kept busy on average: their time over that of the longest chain."""
         longest = sum(path.busy for path in self.paths)
         return float(self.runs.tasks.seconds.sum()) / longest if longest else 0.0
 

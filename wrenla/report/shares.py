@@ -67,7 +67,7 @@ def shares(runs: Runs) -> dict[str, float]:
             run.start,
             run.end,
         )
-        workers = latest = max(run.workers, int(busy.max(initial=0)))
+        workers = latest = max(run.workers, _most_at_once(busy, tasks.lane[mine]))
         length, free = np.diff(times), workers - busy
         nothing = (busy + tried + queued + landing) == 0
         for name, wanted in (
@@ -88,7 +88,12 @@ def shares(runs: Runs) -> dict[str, float]:
 def slots(runs: Runs) -> int:
     """Return how many tasks could run at the same time: workers, or more where one runs several at a time."""
     _, (busy,) = _counts([(runs.tasks.start, runs.tasks.end)], 0.0, runs.seconds)
-    return max(1, *(run.workers for run in runs.runs), int(busy.max(initial=0)))
+    return max(1, *(run.workers for run in runs.runs), _most_at_once(busy, runs.tasks.lane))
+
+
+def _most_at_once(busy: Ints, lanes: Ints) -> int:
+    """Return how many tasks ran at once: one a thread, though clocks let them overlap a little."""
+    return min(int(busy.max(initial=0)), len(np.unique(lanes)))
 
 
 def _firsts_of_lanes(runs: Runs) -> npt.NDArray[np.bool_]:
@@ -116,7 +121,7 @@ def _counts(spans: Sequence[tuple[Floats, Floats]], start: float, end: float) ->
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Tasks of a run of which each let the next one begin, back from the last: the measured critical path.
+    """Tasks of a run of which each let the next one begin: the measured critical path.
 
     `tasks` are entries of `Runs.tasks`, the first first. `seconds` is from the beginning of the first to the
     end of the last, `busy` that of the tasks themselves; the rest is between them.
@@ -128,12 +133,19 @@ class Chain:
 
 
 def chains(runs: Runs) -> list[Chain]:
-    """Return the critical path of each run."""
+    """Return the critical path of each run: of all chains the one with most work, which bounds any run.
+
+    It need not end with the last task: that may be a short one for which no worker was free before.
+    """
     tasks, found = runs.tasks, []
-    after = tasks.after.tolist()
+    after, own = tasks.after.tolist(), tasks.seconds.tolist()
+    work = own.copy()
+    for entry, before in enumerate(after):  # in the order of their ends: the one before has its sum
+        work[entry] += work[before] if before >= 0 else 0.0
+    together = np.array(work)
     for number in range(len(runs.runs)):
         mine = np.flatnonzero(tasks.run == number)
-        entry = int(mine[np.argmax(tasks.finished[mine])]) if len(mine) else -1
+        entry = int(mine[np.argmax(together[mine])]) if len(mine) else -1
         path = []
         while entry >= 0:
             path.append(entry)

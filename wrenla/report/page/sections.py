@@ -219,10 +219,11 @@ def _parallelism(runs: Runs) -> str:
     paths = chains(runs)
     busy = float(np.mean(found.computing + found.reading + found.writing))
     tasks, on_it = sum(len(path.tasks) for path in paths), sum(path.busy for path in paths)
-    chain = f"{tasks:,} task{'' if tasks == 1 else 's'}, with {format_time(on_it)} of work in them"
+    work = format_time(on_it)
+    chain = f"one task of {work}" if tasks == 1 else f"a chain of {tasks:,} tasks, {work} of work together"
     text = (
-        f"{busy:.1f} of {slots(runs):,} threads of workers were busy on average. The critical path, back "
-        f"from the last task, is a chain of {chain}."
+        f"{busy:.1f} of {slots(runs):,} threads of workers were busy on average. The critical path, the "
+        f"longest of tasks that waited for each other, is {chain}."
     )
     colors = legend(
         [
