@@ -7,7 +7,7 @@ import re
 
 __all__ = ["format_bytes", "format_dollars", "format_time", "parse_bytes"]
 
-_BINARY = (("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("ki", 10))
+_BINARY = (("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10))
 _DECIMAL = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _BYTES = re.compile(r"([-+\d.]+(?:e[-+]?\d+)?)\s*(?:([kmgtp])(i?))?(b?)", re.IGNORECASE)
 
@@ -23,7 +23,7 @@ def format_bytes(n: float) -> str:
     for prefix, power in _BINARY:
         if n >= 0.9 * 2**power:
             return f"{n / 2**power:.2f} {prefix}B"
-    return f"{n} B"
+    return f"{round(n)} B"
 
 
 def format_dollars(dollars: float) -> str:

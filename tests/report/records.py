@@ -66,6 +66,7 @@ class MadeUp:
         start: float,
         *,
         read: float = 0.0,
+        make: float = 0.0,
         compute: float = 1.0,
         write: float = 0.0,
         submitted: float | None = None,
@@ -95,7 +96,8 @@ class MadeUp:
         )
         report = {
             "read_seconds": read,
-            "compute_seconds": compute,
+            "compute_seconds": make + compute,
+            "make_seconds": make,
             "write_seconds": write,
             "bytes_read": 100,
             "bytes_written": 50,
@@ -108,7 +110,7 @@ class MadeUp:
             "memory": memory,
             "memory_before": before,
         }
-        end = start + read + compute + write if finished is None else finished
+        end = start + read + make + compute + write if finished is None else finished
         return self._add(
             "TaskFinished", end, task=number, kernel=kernel, flops=flops, report=report, kind="Report"
         )

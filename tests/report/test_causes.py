@@ -10,14 +10,16 @@ from wrenla.report.causes import bound, notes
 MiB = 1 << 20
 
 
-def busy(*, read: float = 0.0, write: float = 0.0, local: bool = True, wide: int = 2) -> MadeUp:
+def busy(
+    *, read: float = 0.0, make: float = 0.0, write: float = 0.0, local: bool = True, wide: int = 2
+) -> MadeUp:
     """Two workers that are never idle, with tasks that wait for nobody."""
     executor = "LocalExecutor(workers=2)" if local else "LambdaExecutor('wrenla')"
     made = MadeUp().begin(workers=2, executor=executor, memory=50 * MiB if local else 0)
-    compute = 1.0 - read - write
+    parts = {"read": read, "make": make, "compute": 1.0 - read - make - write, "write": write}
     for n in range(2 * wide):
         where = {"worker": f"p{n % 2}, thread 1", "after": n - 2 if wide == 2 and n >= 2 else -1}
-        made.task(n, float(n // 2), read=read, compute=compute, write=write, submitted=float(n // 2), **where)
+        made.task(n, float(n // 2), **parts, submitted=float(n // 2), **where)
     return made.end(float(wide))
 
 
@@ -80,6 +82,7 @@ def driver() -> MadeUp:
         (busy(wide=9, local=False), "too few workers", "there was work for 18", "Use up to 18 workers"),
         (busy(read=0.7), "reading", "Reading: 70 %", "larger tiles"),
         (busy(read=0.7, local=False), "reading", "Reading: 70 %", "On Lambda more memory"),
+        (busy(make=0.7, read=0.1), "making", "Making tiles: 70 %", "save a matrix that is used again"),
         (busy(write=0.7), "writing", "Writing: 70 %", "a faster store"),
         (
             chain(),

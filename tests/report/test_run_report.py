@@ -168,7 +168,7 @@ def test_figures_for_papers(tmp_path: Path, kind: Any) -> None:
         MadeUp()
         .begin()
         .task(0, 0.0, read=0.5, write=0.5)
-        .task(1, 2.0, after=0, kernel="potrf", worker="thread 2")
+        .task(1, 2.0, make=0.25, compute=0.75, after=0, kernel="potrf", worker="thread 2")
     )
     report = wl.read_report(made.end(3.0).write(tmp_path / "run.jsonl"))
     figure = report.figure(kind)
@@ -177,13 +177,11 @@ def test_figures_for_papers(tmp_path: Path, kind: Any) -> None:
     (ax, *_) = figure.axes
     match kind:
         case "timeline":
-            assert [bar.get_width() for bars in ax.containers[:3] for bar in bars] == [
-                0.5,
-                0.0,
-                1.0,
-                1.0,
-                0.5,
-                0.0,
+            assert [bar.get_width() for bars in ax.containers[:4] for bar in bars] == [
+                *(0.5, 0.0),
+                *(0.0, 0.25),
+                *(1.0, 0.75),
+                *(0.5, 0.0),
             ]
             assert [label.get_text() for label in ax.get_yticklabels()] == ["worker 1", "worker 2"]
         case "kernels":

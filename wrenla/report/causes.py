@@ -100,6 +100,7 @@ def bound(runs: Runs) -> Finding:
         "starting": _starting,
         "handing over": _handing_over,
         "waiting": _waiting,
+        "making": _making,
         "reading": _reading,
         "writing": _writing,
         "driver": _driver,
@@ -190,11 +191,22 @@ def _waiting(seen: _Seen) -> Finding:
     )
 
 
+def _making(seen: _Seen) -> Finding:
+    return Finding(
+        "making",
+        f"Making tiles: {seen.percent('making')} of the workers' time went to making tiles of what is in no "
+        "store: functions (from_function), random numbers, arrays of this process.",
+        "Let functions work on whole tiles (NumPy), and save a matrix that is used again (A.save). Where a "
+        "tile is made more than once, more memory (allowed_mem=) keeps it at hand.",
+    )
+
+
 def _reading(seen: _Seen) -> Finding:
+    rate = _rate(seen, "read")
     return Finding(
         "reading",
-        f"Reading: {seen.percent('reading')} of the workers' time went to waiting for tiles from the store, "
-        f"{format_bytes(_rate(seen, 'read'))}/s for each reader.",
+        f"Reading: {seen.percent('reading')} of the workers' time went to waiting for tiles from the store"
+        + (f", {format_bytes(rate)}/s for each reader." if rate else "."),
         "Use larger tiles (tile=), which are read less often, or allow more memory (allowed_mem=), so that "
         "more of them stay at hand; or a faster store."
         + (" On Lambda more memory also brings a faster network." if seen.on_lambda else ""),

@@ -71,8 +71,8 @@ class Tasks:
     first, ready, start, end, finished : arrays of float
         Its first attempt was handed out; its inputs were there; the worker's beginning and end; the driver
         knew. `first` ≤ `start` ≤ `end` ≤ `finished`.
-    read, compute, write : arrays of float
-        Seconds of the worker; together `end` − `start`.
+    read, make, compute, write : arrays of float
+        Seconds of the worker; together `end` − `start`. `make` is what went to tiles of no store.
     flops : array of float
     bytes_read, bytes_written, gets, memory, memory_before : arrays of int
     """
@@ -93,6 +93,7 @@ class Tasks:
     end: Floats
     finished: Floats
     read: Floats
+    make: Floats
     compute: Floats
     write: Floats
     flops: Floats
@@ -253,7 +254,11 @@ class _Reading:
         began = report.get("began") or 0.0
         row, col, part = begun.get("tile", (0, 0, 0))
         self.place[run, event["task"]] = len(self.done)
-        spent = (report["read_seconds"], report["compute_seconds"], report["write_seconds"])
+        making = report.get("make_seconds", 0.0)
+        spent = (
+            *(report["read_seconds"], making),
+            *(report["compute_seconds"] - making, report["write_seconds"]),
+        )
         self.done.append(
             (
                 *(run, event["task"], kernel, worker, begun.get("wave", 0), start.attempts),
@@ -269,17 +274,17 @@ class _Reading:
         end = self.now - self.began
         self._end(end)
         runs = tuple(Run(**run) for run in self.runs)
-        table = np.array(self.done, float).reshape(len(self.done), 23).T
+        table = np.array(self.done, float).reshape(len(self.done), 24).T
         ints = table[[*range(10)]].astype(np.int64)
-        first, submitted, began, finished, read, compute, write, flops = table[10:18]
+        first, submitted, began, finished = table[10:14]
+        parts, flops = np.maximum(0.0, table[14:18]), table[18]
         names = list(self.workers)
         order, processes = _sorted_lanes(names)
         ints[3] = order[ints[3]] if len(names) else ints[3]
-        read, compute, write = (np.maximum(0.0, each) for each in (read, compute, write))
-        spent = read + compute + write
+        spent = parts.sum(axis=0)
         start, shifted = _by_the_drivers_clock(processes[ints[3]], submitted, began, spent, finished)
         scale = np.divide(finished - start, spent, out=np.ones_like(spent), where=spent > finished - start)
-        read, compute, write = read * scale, compute * scale, write * scale
+        parts = parts * scale
         after = ints[9]
         begun = np.array([run.start for run in runs] or [0.0])[ints[0]]
         ready = np.where(after >= 0, finished[after] if len(after) else 0.0, begun)
@@ -287,8 +292,8 @@ class _Reading:
         ready = np.minimum(np.maximum(ready, waves), first)
         columns: list[Any] = [
             *ints,
-            *(first, ready, start, start + read + compute + write, finished, read, compute, write, flops),
-            *table[18:].astype(np.int64),
+            *(first, ready, start, start + parts.sum(axis=0), finished, *parts, flops),
+            *table[19:].astype(np.int64),
         ]
         tasks = Tasks(**dict(zip(Tasks.__slots__, columns, strict=True)))
         lanes = [""] * len(names)

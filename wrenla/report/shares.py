@@ -10,14 +10,27 @@ import numpy.typing as npt
 
 from wrenla.report.runs import Floats, Ints, Runs
 
-__all__ = ["SHARES", "Chain", "Rates", "chains", "idle_with_nothing_ready", "rates", "shares", "slots"]
+__all__ = [
+    "BUSY",
+    "SHARES",
+    "Chain",
+    "Rates",
+    "chains",
+    "idle_with_nothing_ready",
+    "rates",
+    "shares",
+    "slots",
+]
+
+BUSY = ("computing", "making", "reading", "writing")
+"""What the time of tasks goes to, by their reports."""
 
 SHARES = (
-    *("computing", "reading", "writing"),
+    *BUSY,
     *("failures", "starting", "handing over", "waiting", "driver"),
 )
-"""Everything that the time of workers goes to. The first three are that of tasks, by their reports; the
-others are that of workers without a task, see `shares`."""
+"""Everything that the time of workers goes to. The first are `BUSY`, the others
+that of workers without a task: see `shares`."""
 
 
 def shares(runs: Runs) -> dict[str, float]:
@@ -40,6 +53,7 @@ def shares(runs: Runs) -> dict[str, float]:
     """
     tasks, seconds = runs.tasks, dict.fromkeys(SHARES, 0.0)
     seconds["computing"] = float(tasks.compute.sum())
+    seconds["making"] = float(tasks.make.sum())
     seconds["reading"] = float(tasks.read.sum())
     seconds["writing"] = float(tasks.write.sum())
     again, firsts = tasks.attempts > 1, _firsts_of_lanes(runs)
@@ -161,12 +175,12 @@ def chains(runs: Runs) -> list[Chain]:
 class Rates:
     """Means over equal parts of the time axis, whose edges are `edges`.
 
-    `computing`, `reading` and `writing` are numbers of workers; `flops`, `bytes_read` and `bytes_written` are
-    by the second.
+    Those of `BUSY` are numbers of workers; `flops`, `bytes_read` and `bytes_written` are by the second.
     """
 
     edges: Floats
     computing: Floats
+    making: Floats
     reading: Floats
     writing: Floats
     flops: Floats
@@ -179,13 +193,15 @@ def rates(runs: Runs, parts: int = 240) -> Rates:
     tasks = runs.tasks
     edges = np.linspace(0.0, max(runs.seconds, 1e-9), parts + 1)
     read = tasks.start + tasks.read
-    computed = read + tasks.compute
+    made = read + tasks.make
+    computed = made + tasks.compute
     return Rates(
         edges,
-        _mean(edges, read, computed, None),
+        _mean(edges, made, computed, None),
+        _mean(edges, read, made, None),
         _mean(edges, tasks.start, read, None),
         _mean(edges, computed, tasks.end, None),
-        _mean(edges, read, computed, tasks.flops),
+        _mean(edges, made, computed, tasks.flops),
         _mean(edges, tasks.start, read, tasks.bytes_read.astype(float)),
         _mean(edges, computed, tasks.end, tasks.bytes_written.astype(float)),
     )

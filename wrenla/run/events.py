@@ -26,7 +26,7 @@ __all__ = [
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over the tasks of a run; seconds are those of all workers together."""
+    """Sums over the tasks of a run; seconds are those of all workers together, see `Report`."""
 
     tasks: int = 0
     retries: int = 0
@@ -34,6 +34,7 @@ class Totals:
     seconds: float = 0.0
     read_seconds: float = 0.0
     compute_seconds: float = 0.0
+    make_seconds: float = 0.0
     write_seconds: float = 0.0
     bytes_read: int = 0
     bytes_written: int = 0
@@ -47,6 +48,7 @@ class Totals:
         self.flops += flops
         self.read_seconds += report.read_seconds
         self.compute_seconds += report.compute_seconds
+        self.make_seconds += report.make_seconds
         self.write_seconds += report.write_seconds
         self.bytes_read += report.bytes_read
         self.bytes_written += report.bytes_written

@@ -26,7 +26,7 @@ from wrenla.report.page.task_tables import (
     solutions_section,
 )
 from wrenla.report.runs import Runs
-from wrenla.report.shares import SHARES, Rates, chains, rates, shares, slots
+from wrenla.report.shares import BUSY, SHARES, Rates, chains, rates, shares, slots
 from wrenla.units import format_bytes, format_dollars, format_time
 
 __all__ = ["about", "heading", "sections"]
@@ -70,7 +70,7 @@ def sections(runs: Runs) -> str:
 def _tiles(runs: Runs) -> str:
     tasks, seconds, parts = runs.tasks, runs.seconds, shares(runs)
     planned = {row.name: row for row in comparison(runs)}
-    busy = 100 * (parts["computing"] + parts["reading"] + parts["writing"])
+    busy = 100 * sum(parts[name] for name in BUSY)
     flops = float(tasks.flops.sum())
     tiles = [("elapsed", format_time(seconds), _planned(planned.get("time")))]
     if len(tasks):
@@ -128,8 +128,14 @@ def _bound(runs: Runs) -> str:
     )
 
 
+_PARTS = (
+    *(("reading", "reading", ""), ("making", "making tiles", "")),
+    *(("computing", "computing", ""), ("writing", "writing", "")),
+)
+
 _SHARE_WORDS = {
     "computing": "computing",
+    "making": "making tiles",
     "reading": "reading tiles",
     "writing": "writing tiles",
     "failures": "failed attempts",
@@ -182,7 +188,7 @@ def _timeline(runs: Runs) -> str:
     )
     colors = legend(
         [
-            *(("reading", "reading", ""), ("computing", "computing", ""), ("writing", "writing", "")),
+            *_PARTS,
             *(("waiting", "waiting for inputs", "stripe"), ("handing-over", "idle", "stripe")),
             ("critical", "critical path", "stripe"),
             *([("failures", "failed attempts", "")] if runs.faults else []),
@@ -217,7 +223,7 @@ def _timeline(runs: Runs) -> str:
 def _parallelism(runs: Runs) -> str:
     found = rates(runs)
     paths = chains(runs)
-    busy = float(np.mean(found.computing + found.reading + found.writing))
+    busy = float(np.mean(sum(getattr(found, name) for name in BUSY)))
     tasks, on_it = sum(len(path.tasks) for path in paths), sum(path.busy for path in paths)
     work = format_time(on_it)
     chain = f"one task of {work}" if tasks == 1 else f"a chain of {tasks:,} tasks, {work} of work together"
@@ -227,7 +233,7 @@ def _parallelism(runs: Runs) -> str:
     )
     colors = legend(
         [
-            *(("reading", "reading", ""), ("computing", "computing", ""), ("writing", "writing", "")),
+            *_PARTS,
             *(
                 ("critical", "a task of the critical path", "stripe"),
                 ("", "threads of workers there are", "dashed"),
@@ -239,8 +245,8 @@ def _parallelism(runs: Runs) -> str:
         "Parallelism",
         text,
         colors,
-        ["from", "computing", "reading", "writing"],
-        _samples(runs, lambda each: [f"{v:.1f}" for v in (each.computing, each.reading, each.writing)]),
+        ["from", "computing", "making tiles", "reading", "writing"],
+        _samples(runs, lambda each: [f"{getattr(each, name):.1f}" for name in BUSY]),
     )
 
 
