@@ -133,12 +133,25 @@ class MadeUp:
         """Begin a wave."""
         return self._add("WaveStarted", at, wave=number, tasks=1)
 
-    def end(self, at: float, *, error: str = "", seconds: float | None = None, **calls: float) -> MadeUp:
+    def end(
+        self, at: float, *, error: str = "", task: int = -1, seconds: float | None = None, **calls: float
+    ) -> MadeUp:
         """End the run."""
         begun = [event["time"] for event in self.events if event["event"] == "RunStarted"][-1]
         took = NOON + at - begun if seconds is None else seconds
         totals = {"tasks": 1, "gets": 10, "puts": 5, "bytes_read": 100, "bytes_written": 50}
-        return self._add("RunFinished", at, run="r", seconds=took, error=error, totals=totals, calls=calls)
+        return self._add(
+            "RunFinished", at, run="r", seconds=took, error=error, totals=totals, calls=calls, task=task
+        )
+
+    def over(self, at: float, error: str = "") -> MadeUp:
+        """End the record."""
+        return self._add("RecordFinished", at, error=error)
+
+    def handed_out(self, number: int, at: float) -> MadeUp:
+        """Have a task submitted, that does not end."""
+        tile = {"tile": [number, 0, 0], "after": -1, "wave": 0}
+        return self._add("TaskStarted", at, task=number, kernel="gemm", attempt=1, **tile)
 
     def solved(self, at: float, **report: Any) -> MadeUp:
         """Tell how a system was solved."""

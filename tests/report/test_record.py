@@ -31,7 +31,11 @@ def test_record_has_every_event_with_all_fields(A: wl.BigMatrix, tmp_path: Path)
     told: list[Event] = []
     A.solve(np.ones(N)).compute(record=tmp_path / "run.jsonl", callbacks=[told.append])
     events = read_record(tmp_path / "run.jsonl")
-    assert [event["event"] for event in events] == [type(event).__name__ for event in told]
+    assert [event["event"] for event in events] == [
+        *(type(event).__name__ for event in told),
+        "RecordFinished",
+    ]
+    assert events.pop()["error"] == ""
     assert [event["time"] for event in events] == [event.time for event in told]
     (started,), (solved,) = named(events, "RunStarted"), named(events, "Solved")
     plan = started["plan"]
@@ -101,6 +105,33 @@ def test_record_of_failed_run_says_why(tmp_path: Path) -> None:
         singular.cholesky().compute(record=tmp_path / "run.jsonl")
     (finished,) = named(read_record(tmp_path / "run.jsonl"), "RunFinished")
     assert "NotPositiveDefiniteError" in finished["error"]
+
+
+def test_record_has_the_notes_of_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WRENLA_STORE", f"{tmp_path}/runs")
+
+    def fails(i: Any, j: Any) -> Any:
+        if i[0] == 40:
+            raise RuntimeError("no data")
+        return np.add.outer(i, 1.0 * j)
+
+    with pytest.raises(RuntimeError):
+        wl.from_function(fails, (N, N), tile=T).gram().compute(
+            record=tmp_path / "run.jsonl", report=tmp_path / "r.html"
+        )
+    events = read_record(tmp_path / "run.jsonl")
+    (finished,) = named(events, "RunFinished")
+    assert finished["error"].startswith("RuntimeError: no data\nwhile making rows 40:60")
+    assert finished["task"] in {event["task"] for event in named(events, "TaskStarted")}
+    page = (tmp_path / "r.html").read_text()
+    for text in (
+        "wrenla clean --store",
+        "to resume: run the same script",
+        "in task ",
+        "while making rows 40:60",
+    ):
+        assert text in page
+        assert text in events[-1]["error"] or text == "in task "
 
 
 def test_record_replaces_a_record_only(A: wl.BigMatrix, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_a_record_that_ends_early_is_read() -> None:
     made = MadeUp().begin().task(0, 0.0)
     made.events.append({**made.events[1], "task": 5, "time": made.events[1]["time"] + 2})
     runs = made.runs()
-    assert (runs.runs[0].error, runs.unfinished, runs.seconds) == (None, 1, 2.0)
+    assert (runs.runs[0].error, runs.unfinished, runs.seconds) == (None, ((0, 5, 2.0),), 2.0)
     assert Runs.of([]).seconds == 0.0
 
 
@@ -120,6 +120,14 @@ def test_failed_attempts_take_time_until_the_next_one() -> None:
 def test_a_task_that_never_came_to_an_end_after_a_fault_counts_until_the_runs() -> None:
     made = MadeUp().begin(workers=1).fault(0, 0.0, 1.0, "TimeoutError: slow")
     assert share(made.end(4.0, error="TimeoutError: slow")) == {"failures": 1.0}
+
+
+def test_tasks_that_do_not_end_take_the_time_until_the_end() -> None:
+    made = MadeUp().begin(workers=2)
+    for n in range(64):
+        made.handed_out(n, 0.0)
+    parts = share(made.end(1.0, error="RuntimeError: no data", task=0))
+    assert parts == {"unfinished": pytest.approx(1.0)}
 
 
 def test_cold_starts_are_the_first_tasks_of_threads() -> None:

@@ -75,22 +75,11 @@ class _Seen:
 
 def bound(runs: Runs) -> Finding:
     """Return what bounded the runs of a record: the first rule that applies."""
+    ended = _ended_early(runs)
+    if ended is not None:
+        return ended
     if not runs.runs:
         return Finding("nothing", "Nothing had to be run: the result was there already.")
-    for run in runs.runs:
-        if run.error is None:
-            return Finding(
-                "killed",
-                f"The record ends {format_time(run.end - run.start)} after the run began, and before it "
-                "ended: its process was killed, or the disk of the record is full.",
-                "Run the same script again: it goes on with the tiles that are in the store.",
-            )
-        if run.error:
-            return Finding(
-                "failed",
-                f"The run failed after {format_time(run.seconds)}: {first_line(run.error)}",
-                "The error says what to do; its whole text is below.",
-            )
     parts = shares(runs)
     seen = _Seen(runs, parts, chains(runs))
     if parts["computing"] >= _MOST:
@@ -106,6 +95,44 @@ def bound(runs: Runs) -> Finding:
         "driver": _driver,
     }
     return others[max(others, key=lambda name: parts[name])](seen)
+
+
+def _ended_early(runs: Runs) -> Finding | None:
+    """Return why runs, or the record, ended before there was a result; None if there is one."""
+    last = runs.runs[-1] if runs.runs else None
+    error = next((run.error for run in runs.runs if run.error), runs.error)
+    took = format_time(runs.seconds)
+    if error:
+        below = "The whole error is below" + (", with how to go on." if "\n  to " in error else ".")
+        if error.startswith("KeyboardInterrupt"):
+            when = f" after {took}" if last else " before a run began"
+            return Finding("interrupted", f"It was interrupted{when}.", f"{_goes_on(runs)} {below}")
+        where = next((f" in task {run.failed}" for run in runs.runs if run.failed), "")
+        text = f"The run failed after {took}{where}:" if last else "It failed before a run began:"
+        return Finding("failed", f"{text} {first_line(error)}", below)
+    if last is None and runs.error is None:
+        return Finding(
+            "unfinished",
+            "The record has no run yet: it is still being planned, or its process ended meanwhile.",
+            "If that has ended, run the same script again.",
+        )
+    if any(run.error is None for run in runs.runs):
+        return Finding(
+            "unfinished",
+            f"The record ends {took} after the first run began, and before the last one ended: that is still "
+            "at work, or its process was killed, or the disk of the record is full.",
+            f"If it is not at work: {_goes_on(runs)}",
+        )
+    return None
+
+
+def _goes_on(runs: Runs) -> str:
+    if any(run.plan.get("bytes_in_memory") for run in runs.runs):
+        return (
+            "Run the same script again; it begins anew, as its tiles were in memory (set WRENLA_STORE to a "
+            "folder to keep them)."
+        )
+    return "Run the same script again: it goes on with the tiles that are in the store."
 
 
 def _computing(seen: _Seen) -> Finding:

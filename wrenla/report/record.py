@@ -15,7 +15,7 @@ from typing import IO, Any
 import msgspec
 
 from wrenla.errors import RecordError
-from wrenla.run.events import Event, RunStarted
+from wrenla.run.events import Event, RunStarted, described
 
 __all__ = ["VERSION", "Recorder", "events_of", "read_record", "recording"]
 
@@ -46,7 +46,8 @@ def recording(path: str | Path) -> Iterator[Recorder]:
     """
     recorder = Recorder(path)
     try:
-        yield recorder
+        with recorder.until_the_end():
+            yield recorder
     finally:
         recorder.close()
 
@@ -71,6 +72,18 @@ class Recorder:
         elif is_dataclass(line.get("report")):
             line["kind"] = type(line["report"]).__name__
         self._write({"event": type(event).__name__, **line})
+
+    @contextmanager
+    def until_the_end(self) -> Iterator[None]:
+        """Write a last line when a block ends, with the error that has ended it: without one, who knows."""
+        error = ""
+        try:
+            yield
+        except BaseException as reason:
+            error = described(reason)
+            raise
+        finally:
+            self._write({"event": "RecordFinished", "time": time.time(), "error": error})
 
     def close(self) -> None:
         """Close the file."""

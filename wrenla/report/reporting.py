@@ -38,12 +38,14 @@ def reporting(report: str | os.PathLike[str], record: str = "") -> Iterator[Reco
     with ExitStack() as stack:
         if not record:
             record = f"{stack.enter_context(tempfile.TemporaryDirectory(prefix='wrenla-report-'))}/run.jsonl"
-        recorder = stack.enter_context(recording(record))
+        path = None
         try:
-            yield recorder
+            with recording(record) as recorder:
+                path = recorder.path
+                yield recorder
         finally:
-            recorder.close()
-            _write(recorder.path, place)
+            if path is not None:
+                _write(path, place)
 
 
 def _write(record: Path, place: Path) -> None:

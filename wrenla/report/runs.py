@@ -22,8 +22,9 @@ _THREAD = re.compile(r"(?:, |^)thread (\d+)$")
 class Run:
     """One run: when it began and ended in seconds of the axis, its plan, its end, and its counts.
 
-    `error` is empty if it succeeded, and None if the record ends before the run. `memory` is what the
-    driver's process had at its beginning if its threads are the workers, else 0.
+    `error` is empty if it succeeded, and None if the record ends before the run; `failed` is the task that
+    has failed, in words. `memory` is what the driver's process had at its beginning if its threads are the
+    workers, else 0.
     """
 
     start: float
@@ -38,6 +39,7 @@ class Run:
     plan: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     error: str | None = None
+    failed: str = ""
     totals: Mapping[str, float] = field(default_factory=dict)
     calls: Mapping[str, float] = field(default_factory=dict)
 
@@ -131,8 +133,10 @@ class Runs:
     faults : tuple of Fault
     solutions : tuple of mapping
         Numerical reports.
-    unfinished : int
-        Tasks that were begun, and neither finished nor failed.
+    unfinished : tuple of (run, task, start)
+        Tasks that were handed out and did not end before their run did.
+    error : str or None
+        What has ended the evaluation, "" if it succeeded, None if the record has no end.
     shifted : float
         Seconds by which a worker's clock was off, at most.
     """
@@ -146,7 +150,8 @@ class Runs:
     processes: Ints
     faults: tuple[Fault, ...]
     solutions: tuple[Mapping[str, Any], ...]
-    unfinished: int
+    unfinished: tuple[tuple[int, int, float], ...]
+    error: str | None
     shifted: float
 
     @classmethod
@@ -193,11 +198,14 @@ class _Reading:
         self.solutions: list[Mapping[str, Any]] = []
         self.kernels: dict[str, int] = {}
         self.workers: dict[str, int] = {}
-        self.unfinished = 0
+        self.unfinished: list[tuple[int, int, float]] = []
+        self.error: str | None = None
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take in one event."""
-        now = self.now = max(self.now, float(event["time"]))  # clocks are set back at times
+        if event["event"] != "RecordFinished":  # which is no work
+            self.now = max(self.now, float(event["time"]))  # clocks are set back at times
+        now = self.now
         run = len(self.runs) - 1
         match event["event"]:
             case "RunStarted":
@@ -227,9 +235,15 @@ class _Reading:
                 )
             case "RunFinished" if run >= 0:
                 self.runs[run] |= {name: event[name] for name in ("seconds", "error", "totals", "calls")}
+                if failed := self.open.get(event.get("task", -1)):
+                    self.runs[run]["failed"] = _in_words(failed.event)
                 self._end(now - self.began)
             case "Solved":
                 self.solutions.append(event["report"])
+            case "RecordFinished":
+                self.error = event["error"]
+                if run >= 0 and (known := self.runs[run].get("error")) and self.error.startswith(known):
+                    self.runs[run]["error"] = self.error  # with what was noted since: how to resume
 
     def _begin(self, event: Mapping[str, Any], now: float) -> None:
         self._end(now)
@@ -243,7 +257,8 @@ class _Reading:
         if self.runs and "end" not in self.runs[-1]:
             self.runs[-1]["end"] = now
             if self.runs[-1].get("error") != "":  # what had begun when a run fails is nobody's any more
-                self.unfinished += len(self.open)
+                number = len(self.runs) - 1
+                self.unfinished += [(number, task, begun.time) for task, begun in self.open.items()]
             self.open.clear()
 
     def _finish(self, run: int, event: Mapping[str, Any], start: _Started, now: float) -> None:
@@ -310,9 +325,15 @@ class _Reading:
             processes,
             tuple(self.faults),
             tuple(self.solutions),
-            self.unfinished,
+            tuple(self.unfinished),
+            self.error,
             shifted,
         )
+
+
+def _in_words(begun: Mapping[str, Any]) -> str:
+    row, col, *_ = begun.get("tile", (0, 0))
+    return f"{begun['kernel']} {begun['task']}, tile ({row}, {col})"
 
 
 def _sorted_lanes(names: Sequence[str]) -> tuple[Ints, Ints]:

@@ -27,7 +27,7 @@ BUSY = ("computing", "making", "reading", "writing")
 
 SHARES = (
     *BUSY,
-    *("failures", "starting", "handing over", "waiting", "driver"),
+    *("unfinished", "failures", "starting", "handing over", "waiting", "driver"),
 )
 """Everything that the time of workers goes to. The first are `BUSY`, the others
 that of workers without a task: see `shares`."""
@@ -38,8 +38,10 @@ def shares(runs: Runs) -> dict[str, float]:
 
     A worker without a task is counted, at each moment, as:
 
+    unfinished
+        As many workers as there are tasks handed out that do not end before their run does.
     failures
-        While some task is to be tried again, as many workers as there are such tasks.
+        Of the others, while some task is to be tried again, as many as there are such tasks.
     starting
         Of the others, as many as there are tasks handed out that are the first of their thread, if the
         executor has counted cold starts.
@@ -64,15 +66,21 @@ def shares(runs: Runs) -> dict[str, float]:
         failed = [fault for fault in runs.faults if fault.run == number]
         finished = set(tasks.task[mine].tolist())
         lost = [fault for fault in failed if fault.attempt == 1 and fault.task not in finished]
+        out = [
+            start
+            for its, task, start in runs.unfinished
+            if its == number and task not in {fault.task for fault in lost}
+        ]
         failing = (
             np.concatenate([tasks.first[mine & again], [fault.start for fault in lost]]),
             np.concatenate([tasks.start[mine & again], [run.end] * len(lost)]),
         )
         cold = mine & firsts if run.calls.get("cold_starts") else np.zeros_like(mine)
         once = mine & ~again
-        times, (busy, tried, starting, queued, landing) = _counts(
+        times, (busy, open_, tried, starting, queued, landing) = _counts(
             [
                 (tasks.start[mine], tasks.end[mine]),
+                (np.array(out, float), np.full(len(out), run.end)),
                 failing,
                 (tasks.first[cold & once], tasks.start[cold & once]),
                 (tasks.ready[once], tasks.start[once]),
@@ -83,9 +91,10 @@ def shares(runs: Runs) -> dict[str, float]:
         )
         workers = latest = max(run.workers, _most_at_once(busy, tasks.lane[mine]))
         length, free = np.diff(times), workers - busy
-        nothing = (busy + tried + queued + landing) == 0
+        nothing = (busy + open_ + tried + queued + landing) == 0
         for name, wanted in (
             ("driver", np.where(nothing, workers, 0)),
+            ("unfinished", open_),
             ("failures", tried),
             ("starting", starting),
             ("handing over", np.maximum(queued - starting, 0) + landing),

@@ -21,6 +21,7 @@ __all__ = [
     "Totals",
     "WaveFinished",
     "WaveStarted",
+    "described",
 ]
 
 
@@ -134,7 +135,7 @@ class TaskRetried:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """A run ended: `error` is empty if it succeeded.
+    """A run ended: `error` is empty if it succeeded, else as `described`; `task` is the one that failed.
 
     `calls` counts what the executor's calls have come to meanwhile, by the names of `Stats`; only what is not
     zero.
@@ -146,6 +147,7 @@ class RunFinished:
     totals: Totals = field(default_factory=Totals)
     time: float = 0.0
     calls: Mapping[str, float] = field(default_factory=dict)
+    task: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,3 +162,18 @@ Event: TypeAlias = (
     RunStarted | WaveStarted | WaveFinished | TaskStarted | TaskFinished | TaskRetried | RunFinished | Solved
 )
 Listener: TypeAlias = Callable[[Event], None]
+
+
+def described(error: BaseException) -> str:
+    """Return type, message and notes of an error, as they stand at the end of a traceback.
+
+    Examples
+    --------
+    >>> error = OSError("no data")
+    >>> error.add_note("while making rows 0:10")
+    >>> described(error)
+    'OSError: no data\\nwhile making rows 0:10'
+    """
+    name, message = type(error).__name__, str(error)
+    first = f"{name}: {message}" if message else name
+    return "\n".join([first, *map(str, getattr(error, "__notes__", ()))])

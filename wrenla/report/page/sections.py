@@ -35,6 +35,10 @@ _SAMPLES = 12
 """Rows of the tables that stand beside charts over time."""
 
 
+_OF_SOLVE = frozenset({"all_sizes", "row_maxima"})
+"""Kernels that together measure how well a system is solved: where that was interrupted, it has no report."""
+
+
 def heading(runs: Runs) -> str:
     """Return a line of plain text: what was run."""
     if runs.solutions:
@@ -44,7 +48,10 @@ def heading(runs: Runs) -> str:
     titles = [str(run.plan.get("title", "")).removeprefix("plan for ") for run in runs.runs]
     title = next((title for title in titles if title), "")
     if not title:
-        return "Nothing to run" if not runs.runs else "A run"
+        return "A run" if runs.runs else "Nothing to run" if runs.error == "" else "No run yet"
+    if any(set(run.plan.get("kernels", ())) >= _OF_SOLVE for run in runs.runs):
+        _, source, largest = title.rpartition(", from ")
+        return "Solution of a system" + (f"{source}{largest}" if source else "")
     title = title if len(title) <= 110 else f"{title[:109]}…"
     return title[0].upper() + title[1:]
 
@@ -118,7 +125,7 @@ def _bound(runs: Runs) -> str:
         )
         colors = f'<ul class="legend" aria-hidden="true">{items}</ul>'
     more = "".join(f"<li>{escape(each.text)} {escape(each.advice)}</li>" for each in notes(runs))
-    failed = " failed" if found.kind in ("failed", "killed") else ""
+    failed = " failed" if found.kind in ("failed", "interrupted", "unfinished") else ""
     return (
         f'<section id="bound" class="bounded{failed}" data-kind="{escape(found.kind)}"><h2>What bounded '
         "the run</h2>"
@@ -138,6 +145,7 @@ _SHARE_WORDS = {
     "making": "making tiles",
     "reading": "reading tiles",
     "writing": "writing tiles",
+    "unfinished": "tasks that did not end",
     "failures": "failed attempts",
     "starting": "cold starts",
     "handing over": "handing tasks over",
