@@ -184,15 +184,43 @@ def test_stragglers_retries_and_cold_starts_are_counted() -> None:
     assert found.keys() == {"stragglers", "retries", "cold starts"}
     assert "1 task took more than three times" in found["stragglers"]
     assert "gemm number 9, 5.00 s" in found["stragglers"]
-    assert "1 attempt failed, and each was followed by another, 1 of them by throttling" in found["retries"]
+    assert "1 attempt failed, by throttling; another attempt followed each." in found["retries"]
     assert "2 environments started cold" in found["cold starts"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "text"),
+    [
+        (["429", "503"], "2 attempts failed, all by throttling;"),
+        (["429", "reset"], "2 attempts failed, 1 of them by throttling;"),
+        (["reset", "reset"], "2 attempts failed; another"),
+    ],
+)
+def test_throttled_attempts_are_counted_among_those_that_failed(errors: list[str], text: str) -> None:
+    made = MadeUp().begin(plan={"seconds": 20.0})
+    for n, error in enumerate(errors):
+        made.fault(n, 1.0 * n, 1.0 * n + 0.1, error).task(n, n + 0.2, attempt=2)
+    assert kinds(made.end(15.0))["retries"].startswith(text)
+
+
+def test_the_longest_of_shares_is_the_verdict() -> None:
+    found = bound(busy(read=0.3, write=0.24).runs())
+    assert found.kind == "compute"
+    assert "computed for 46 % of their time, more than for anything else" in found.text
+    assert "Reading: 30 %" in found.advice
+
+
+def test_time_is_that_of_the_evaluation_with_what_lies_between_its_runs() -> None:
+    made = MadeUp().begin(workers=1, plan={"seconds": 2.0}).task(0, 0.0).end(1.0)
+    made.begin(4.0, workers=1, plan={"seconds": 2.0}).task(0, 4.0).end(5.0)
+    assert "prediction" not in kinds(made), "5 s of 4: its two runs took 2 s, the rest is the driver's"
 
 
 def test_wrong_predictions_are_named_unless_a_part_was_there() -> None:
     slow = MadeUp().begin(plan={"seconds": 2.0}).task(0, 0.0).end(6.0)
-    assert "6.00 s, 3.0 times as long as the 2.00 s" in kinds(slow)["prediction"]
+    assert "It took 6.00 s, 3.0 times as long as the 2.00 s" in kinds(slow)["prediction"]
     fast = MadeUp().begin(plan={"seconds": 9.0}).task(0, 0.0).end(3.0)
-    assert "3.00 s, 3.0 times less than the 9.00 s" in kinds(fast)["prediction"]
+    assert "It took 3.00 s, 33 % of the 9.00 s of the plan" in kinds(fast)["prediction"]
     resumed = MadeUp().begin(plan={"seconds": 9.0}, tasks=10, todo=4).task(0, 0.0).end(3.0)
     assert kinds(resumed) == {"resumed": "6 of 10 tiles were there already, or not needed. "}
 

@@ -12,12 +12,12 @@ import numpy as np
 from wrenla.report.compare import comparison, peak_memory, stragglers
 from wrenla.report.runs import Runs
 from wrenla.report.shares import Chain, chains, shares
-from wrenla.units import format_bytes, format_time
+from wrenla.units import counted, format_bytes, format_time
 
 __all__ = ["NEAR_ALLOWED", "Finding", "bound", "first_line", "notes"]
 
 _MOST = 0.5
-"""Part of the workers' time from which computing is what bounded a run; below it, something else did."""
+"""Part of the workers' time from which computing alone bounded a run; below it, something else did, too."""
 
 _WIDE = 2.0
 """Times as many workers as there were that could have been busy: then there were too few."""
@@ -82,8 +82,6 @@ def bound(runs: Runs) -> Finding:
         return Finding("nothing", "Nothing had to be run: the result was there already.")
     parts = shares(runs)
     seen = _Seen(runs, parts, chains(runs))
-    if parts["computing"] >= _MOST:
-        return _computing(seen)
     others: dict[str, Callable[[_Seen], Finding]] = {
         "failures": _failures,
         "starting": _starting,
@@ -94,7 +92,18 @@ def bound(runs: Runs) -> Finding:
         "writing": _writing,
         "driver": _driver,
     }
-    return others[max(others, key=lambda name: parts[name])](seen)
+    most = max(others, key=lambda name: parts[name])
+    if parts["computing"] >= _MOST:
+        return _computing(seen)
+    if parts["computing"] >= parts[most]:
+        second = others[most](seen)
+        return Finding(
+            "compute",
+            f"Computing: the {counted(seen.workers, 'worker')} computed for {seen.percent('computing')} of "
+            "their time, more than for anything else.",
+            f"What comes next can be changed. {second.text} {second.advice}",
+        )
+    return others[most](seen)
 
 
 def _ended_early(runs: Runs) -> Finding | None:
@@ -147,7 +156,7 @@ def _computing(seen: _Seen) -> Finding:
     wide = seen.width >= _WIDE * seen.workers
     return Finding(
         "compute",
-        f"Computing: the {_workers(seen.workers)} {text}.",
+        f"Computing: the {counted(seen.workers, 'worker')} {text}.",
         f"This is as it should be. There was work for {seen.width:,.0f} workers: more processors, or a "
         "cluster, would make it faster."
         if wide
@@ -162,7 +171,7 @@ def _failures(seen: _Seen) -> Finding:
         return Finding(
             "throttling",
             f"Throttling: the store or service refused requests, and {part} of the workers' time went to "
-            f"waiting before {_times(len(faults), 'another attempt', 'other attempts')}.",
+            f"waiting before {counted(len(faults), 'another attempt', 'other attempts')}.",
             "Use fewer workers or larger tiles, so that there are fewer requests by the second; or have "
             "the limit raised.",
         )
@@ -170,7 +179,7 @@ def _failures(seen: _Seen) -> Finding:
     return Finding(
         "failures",
         f"Failures: {part} of the workers' time went to "
-        f"{_times(len(faults), 'attempt that failed', 'attempts that failed')}, most often with "
+        f"{counted(len(faults), 'attempt that failed', 'attempts that failed')}, most often with "
         f"“{commonest[0][0] if commonest else '?'}”.",
         "Look at the list of failed attempts below: what fails again and again is worth mending first.",
     )
@@ -181,7 +190,7 @@ def _starting(seen: _Seen) -> Finding:
     return Finding(
         "cold starts",
         f"Cold starts: {seen.percent('starting')} of the workers' time passed until "
-        f"{_times(count, 'new environment', 'new environments')} had begun.",
+        f"{counted(count, 'new environment', 'new environments')} had begun.",
         "Use fewer workers for so short a run, or run again while they are warm (some minutes).",
     )
 
@@ -200,15 +209,17 @@ def _handing_over(seen: _Seen) -> Finding:
 def _waiting(seen: _Seen) -> Finding:
     path = max(seen.paths, key=lambda found: found.seconds)
     whole = seen.runs.runs[seen.paths.index(path)]
+    many = len(path.tasks)
+    chain = f"{many:,} tasks that follow each other took" if many > 1 else "The longest task took"
     text = (
-        f"The critical path: for {seen.percent('waiting')} of their time the {_workers(seen.workers)} waited "
-        f"for tiles that others computed. {len(path.tasks):,} tasks that follow each other took "
+        f"The critical path: for {seen.percent('waiting')} of their time the "
+        f"{counted(seen.workers, 'worker')} waited for tiles that others computed. {chain} "
         f"{format_time(path.seconds)} of {format_time(whole.end - whole.start)}."
     )
     if any(run.waves for run in seen.runs.runs):
         return Finding("critical path", text, 'Use schedule="dataflow": a wave waits for its slowest task.')
     enough = max(1, round(seen.width))
-    fewer = f" {_workers(enough)} would do nearly as well." if enough < seen.workers else ""
+    fewer = f" {counted(enough, 'worker')} would do nearly as well." if enough < seen.workers else ""
     return Finding(
         "critical path",
         text,
@@ -251,10 +262,13 @@ def _writing(seen: _Seen) -> Finding:
 
 
 def _driver(seen: _Seen) -> Finding:
+    count = len(seen.runs.runs)
     return Finding(
         "driver",
-        f"The driver: for {seen.percent('driver')} of the workers' time there was no task at all, between "
-        f"{_times(len(seen.runs.runs), 'run', 'runs')} and after the last tasks.",
+        f"The driver: for {seen.percent('driver')} of the workers' time there was no task at all"
+        + (
+            f", between {count:,} runs and after the last tasks." if count > 1 else ": before and after them."
+        ),
         "The problem is small for so many workers: use fewer, or compute it in memory with SciPy."
         if seen.runs.seconds < 1
         else "Compute several results together (wl.compute(x, y)), and save what is large in place of "
@@ -282,7 +296,7 @@ def notes(runs: Runs) -> list[Finding]:
         found.append(
             Finding(
                 "stragglers",
-                f"{_times(len(late), 'task took', 'tasks took')} more than three times as long as is usual "
+                f"{counted(len(late), 'task took', 'tasks took')} more than three times as long as is usual "
                 f"for the kernel; the worst, {runs.kernels[runs.tasks.kernel[worst]]} number "
                 f"{runs.tasks.task[worst]:,}, {format_time(float(runs.tasks.seconds[worst]))}.",
                 "Where they are on one worker, that machine is slow or shared; where they are at one time, "
@@ -291,12 +305,14 @@ def notes(runs: Runs) -> list[Finding]:
         )
     if runs.faults:
         throttled = sum(_is_throttled(fault.error) for fault in runs.faults)
-        note = f", {throttled:,} of them by throttling" if throttled else ""
-        count = _times(len(runs.faults), "attempt", "attempts")
-        found.append(Finding("retries", f"{count} failed, and each was followed by another{note}."))
+        how = f"{throttled:,} of them" if throttled < len(runs.faults) else "all"
+        count = counted(len(runs.faults), "attempt") + " failed"
+        how = "" if len(runs.faults) == 1 else f"{how} "
+        count += f", {how}by throttling" if throttled else ""
+        found.append(Finding("retries", f"{count}; another attempt followed each."))
     cold = sum(int(run.calls.get("cold_starts", 0)) for run in runs.runs)
     if cold:
-        found.append(Finding("cold starts", f"{_times(cold, 'environment', 'environments')} started cold."))
+        found.append(Finding("cold starts", f"{counted(cold, 'environment', 'environments')} started cold."))
     found += _of_plans(runs)
     if runs.shifted > _CLOCK:
         found.append(
@@ -321,11 +337,9 @@ def _of_plans(runs: Runs) -> list[Finding]:
         if ratio and time is not None and not 1 / _OFF <= ratio <= _OFF:
             assert time.predicted is not None
             assert time.measured is not None
-            factor = max(ratio, 1 / ratio)
+            part = f"{ratio:.1f} times as long as" if ratio > 1 else f"{100 * ratio:.0f} % of"
             text = (
-                f"The run took {format_time(time.measured)}, {factor:.1f} times "
-                f"{'as long as' if ratio > 1 else 'less than'} "
-                f"the {format_time(time.predicted)} of the plan."
+                f"It took {format_time(time.measured)}, {part} the {format_time(time.predicted)} of the plan."
             )
             advice = (
                 "A plan expects the rates of executor.measured(), and a machine that does nothing else."
@@ -345,14 +359,6 @@ def _rate(seen: _Seen, way: str) -> float:
 
 def _is_throttled(error: str) -> bool:
     return _THROTTLED.search(error) is not None
-
-
-def _workers(count: int) -> str:
-    return _times(count, "worker", "workers")
-
-
-def _times(count: int, one: str, more: str) -> str:
-    return f"{count:,} {one if count == 1 else more}"
 
 
 def first_line(text: str) -> str:
