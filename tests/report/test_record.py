@@ -11,7 +11,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import RecordError, SettingError
-from wrenla.report.record import VERSION, read_record
+from wrenla.report.record import VERSION, read_record, recording
 from wrenla.run.events import Event, TaskFinished, TaskStarted
 
 N, T = 60, 20
@@ -144,6 +144,32 @@ def test_record_replaces_a_record_only(A: wl.BigMatrix, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no record of wrenla, and stays"):
         (A @ A).compute(record=other)
     assert other.read_text() == "\\begin{document}"
+
+
+def test_a_file_takes_one_evaluation_at_a_time(A: wl.BigMatrix, tmp_path: Path) -> None:
+    record = tmp_path / "run.jsonl"
+    with recording(record) as another:
+        with pytest.raises(RecordError, match=r"another evaluation is writing.*record='records/'"):
+            (A @ A).compute(record=tmp_path / "." / "run.jsonl")
+        for _ in range(2):
+            (A @ A).compute(record=f"{tmp_path}/records/")
+        another(TaskStarted(0, "gemm", 1, 0.0))
+    assert [event["event"] for event in read_record(record)] == ["TaskStarted", "RecordFinished"], (
+        "it is whole"
+    )
+    assert len(list((tmp_path / "records").iterdir())) == 2
+    (A @ A).compute(record=record)  # one after the other
+
+
+@pytest.mark.parametrize("option", ["record", "report"])
+def test_addresses_are_refused(
+    A: wl.BigMatrix, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for where in ("s3://bucket/x.jsonl", Path("s3://bucket/x.jsonl"), "s3://bucket/", "memory://x"):
+        with pytest.raises(RecordError, match=r"is an address.*a file of this machine"):
+            (A @ A).compute(**{option: where})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_record_in_a_place_that_cannot_be_written(A: wl.BigMatrix, tmp_path: Path) -> None:

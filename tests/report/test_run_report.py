@@ -67,6 +67,12 @@ def test_report_and_record_at_the_same_time(A: wl.BigMatrix, tmp_path: Path) -> 
     assert sorted(columns(data)["task"]) == sorted(event["task"] for event in finished)
 
 
+def test_report_and_record_are_two_files(A: wl.BigMatrix, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="are the same file: name two"):
+        (A @ A).compute(report=tmp_path / "r.html", record=f"{tmp_path}/./r.html")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_report_of_a_record_in_a_folder(A: wl.BigMatrix, tmp_path: Path) -> None:
     (A @ A).compute(report=tmp_path / "r.html", record=f"{tmp_path}/records/")
     assert len(list((tmp_path / "records").iterdir())) == 1

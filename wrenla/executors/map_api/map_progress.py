@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from wrenla.progress_bar import Picture, clock
-from wrenla.units import counted, format_time
+from wrenla.units import format_time
 
 __all__ = ["MapCounts", "counted", "known_length"]
 
@@ -106,7 +106,7 @@ class MapCounts:
     def first(self) -> str:
         """Return what to say at the beginning, where there are lines."""
         many = "" if self.total is None else f"{self.total:,} "
-        return f"{many}calls of {self._label} on {counted(self._workers, 'worker')}"
+        return f"{many}calls of {self._label} on {self._workers:,} worker{'s' if self._workers != 1 else ''}"
 
     def words(self) -> list[str]:
         """Return the parts of a line of text."""
