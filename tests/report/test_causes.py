@@ -131,7 +131,7 @@ def driver() -> MadeUp:
             MadeUp().begin(plan={"bytes_in_memory": 1}).end(2.0, error="KeyboardInterrupt"),
             "interrupted",
             "It was interrupted",
-            "it begins anew, as its tiles were in memory",
+            "tiles that were in memory are made again",
         ),
         (
             MadeUp().begin().end(2.0).over(2.5, "MemoryError"),

@@ -138,7 +138,7 @@ def _ended_early(runs: Runs) -> Finding | None:
 def _goes_on(runs: Runs) -> str:
     if any(run.plan.get("bytes_in_memory") for run in runs.runs):
         return (
-            "Run the same script again; it begins anew, as its tiles were in memory (set WRENLA_STORE to a "
+            "Run the same script again: tiles that were in memory are made again (set WRENLA_STORE to a "
             "folder to keep them)."
         )
     return "Run the same script again: it goes on with the tiles that are in the store."
