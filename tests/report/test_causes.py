@@ -145,7 +145,7 @@ def driver() -> MadeUp:
             MadeUp().begin().task(0, 0.0),
             "unfinished",
             "The record ends 1.00 s after the first run began, and before the last one ended: that",
-            "If it is not at work: Run the same script again",
+            "If it is not at work, run the same script again",
         ),
         (MadeUp(), "unfinished", "The record has no run yet", "If that has ended, run the same script"),
         (MadeUp().over(0.1), "nothing", "Nothing had to be run", ""),

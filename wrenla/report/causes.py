@@ -130,7 +130,7 @@ def _ended_early(runs: Runs) -> Finding | None:
             "unfinished",
             f"The record ends {took} after the first run began, and before the last one ended: that is still "
             "at work, or its process was killed, or the disk of the record is full.",
-            f"If it is not at work: {_goes_on(runs)}",
+            f"If it is not at work, r{_goes_on(runs)[1:]}",
         )
     return None
 
