@@ -195,7 +195,7 @@ class Watch:
                 self.workers = event.workers
             case "TaskFinished":
                 entry = self.kernels.setdefault(event.kernel, [0.0, 0.0])
-                entry[0] += event.report.compute_seconds
+                entry[0] += event.report.compute_seconds - event.report.make_seconds
                 entry[1] += event.flops
             case "RunFinished":
                 from dataclasses import asdict
@@ -209,6 +209,7 @@ class Watch:
         busy = t["read_seconds"] + t["compute_seconds"] + t["write_seconds"]
         return {
             "read": t["read_seconds"],
+            "make": t["make_seconds"],
             "write": t["write_seconds"],
             "idle": self.workers * t["seconds"] - busy,
             "outside": self.workers * (seconds - t["seconds"]),

@@ -5,11 +5,22 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["format_bytes", "format_dollars", "format_time", "parse_bytes"]
+__all__ = ["counted", "format_bytes", "format_dollars", "format_time", "parse_bytes"]
 
-_BINARY = (("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("ki", 10))
+_BINARY = (("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10))
 _DECIMAL = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _BYTES = re.compile(r"([-+\d.]+(?:e[-+]?\d+)?)\s*(?:([kmgtp])(i?))?(b?)", re.IGNORECASE)
+
+
+def counted(count: int, one: str, more: str = "") -> str:
+    """Return a number and what is counted: in the singular if it is one, else in the plural.
+
+    Examples
+    --------
+    >>> counted(1, "worker"), counted(2000, "worker"), counted(0, "task that failed", "tasks that failed")
+    ('1 worker', '2,000 workers', '0 tasks that failed')
+    """
+    return f"{count:,} {one if count == 1 else more or f'{one}s'}"
 
 
 def format_bytes(n: float) -> str:
@@ -23,7 +34,7 @@ def format_bytes(n: float) -> str:
     for prefix, power in _BINARY:
         if n >= 0.9 * 2**power:
             return f"{n / 2**power:.2f} {prefix}B"
-    return f"{n} B"
+    return f"{round(n)} B"
 
 
 def format_dollars(dollars: float) -> str:

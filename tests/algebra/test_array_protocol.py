@@ -58,7 +58,7 @@ def test_arrays_are_limited_in_the_dtype_that_is_asked_for(monkeypatch: pytest.M
     A = wl.zeros((32, 32), dtype="float32", tile=16)
     monkeypatch.setenv("WRENLA_MAX_COMPUTE_BYTES", "4 kiB")
     assert np.asarray(A).nbytes == 4096
-    remedies = r"8.00 kiB.*max_compute_bytes.*\.save\(url\).*slicing.*A.compute\(max_compute_bytes=…\)"
+    remedies = r"8.00 KiB.*max_compute_bytes.*\.save\(url\).*slicing.*A.compute\(max_compute_bytes=…\)"
     calls: tuple[Callable[[], Any], ...] = (
         lambda: np.asarray(A, dtype=float),
         lambda: np.asarray(A, dtype="int64"),

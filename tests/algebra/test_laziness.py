@@ -196,7 +196,7 @@ def test_a_failed_function_keeps_what_is_done_and_says_how_to_go_on(own_settings
 def test_large_results_are_refused(monkeypatch: pytest.MonkeyPatch, place: Callable[[str], str]) -> None:
     A = wl.zeros((100, 100), tile=50)
     with pytest.raises(
-        TooLargeError, match=r"78.12 kiB.*max_compute_bytes=10.00 kiB.*\.save\(url\).*slicing"
+        TooLargeError, match=r"78.12 KiB.*max_compute_bytes=10.00 KiB.*\.save\(url\).*slicing"
     ) as caught:
         A.compute(max_compute_bytes=10 * 1024)
     assert isinstance(caught.value, MemoryError)

@@ -69,7 +69,7 @@ def test_facts_of_lazy_matrices() -> None:
         "shape": "1,000 × 1,000",
         "dtype": "float64",
         "bytes": "7.63 MiB",
-        "tiles": "100 × 100 (78.12 kiB)",
+        "tiles": "100 × 100 (78.12 KiB)",
         "grid": "10 × 10",
         "structure": "pos",
         "lazy": "gram",

@@ -179,7 +179,7 @@ def test_run_is_recorded(wrenla: Wrenla) -> None:
     wrenla("cholesky", "K.npy", "-o", "made.npy", "--record", "run.jsonl")
     first, *_, last = Path("run.jsonl").read_text().splitlines()
     assert json.loads(first)["event"] == "wrenla record"
-    assert json.loads(last)["event"] == "RunFinished"
+    assert json.loads(last)["event"] == "RecordFinished"
     said = document(wrenla("report", "run.jsonl", "--json"))
     assert (said["report"], round(sum(said["shares"].values()), 6)) == ("run.html", 1)
     assert "what bounded" in Path("run.html").read_text().lower()

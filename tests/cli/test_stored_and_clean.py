@@ -215,11 +215,11 @@ def test_info_describes_a_matrix(tmp_path: Path) -> None:
         "100 × 70",
         "complex64",
         "general",
-        "32 × 32, 8.00 kiB each",
+        "32 × 32, 8.00 KiB each",
         "4 × 3",
-        "12 tiles, 96.00 kiB",
+        "12 tiles, 96.00 KiB",
     ]
-    assert result.output.splitlines()[-1].endswith("54.69 kiB")
+    assert result.output.splitlines()[-1].endswith("54.69 KiB")
 
 
 def test_info_of_triangles_vectors_and_numbers(tmp_path: Path) -> None:

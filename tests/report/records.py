@@ -66,6 +66,7 @@ class MadeUp:
         start: float,
         *,
         read: float = 0.0,
+        make: float = 0.0,
         compute: float = 1.0,
         write: float = 0.0,
         submitted: float | None = None,
@@ -95,7 +96,8 @@ class MadeUp:
         )
         report = {
             "read_seconds": read,
-            "compute_seconds": compute,
+            "compute_seconds": make + compute,
+            "make_seconds": make,
             "write_seconds": write,
             "bytes_read": 100,
             "bytes_written": 50,
@@ -108,7 +110,7 @@ class MadeUp:
             "memory": memory,
             "memory_before": before,
         }
-        end = start + read + compute + write if finished is None else finished
+        end = start + read + make + compute + write if finished is None else finished
         return self._add(
             "TaskFinished", end, task=number, kernel=kernel, flops=flops, report=report, kind="Report"
         )
@@ -131,12 +133,25 @@ class MadeUp:
         """Begin a wave."""
         return self._add("WaveStarted", at, wave=number, tasks=1)
 
-    def end(self, at: float, *, error: str = "", seconds: float | None = None, **calls: float) -> MadeUp:
+    def end(
+        self, at: float, *, error: str = "", task: int = -1, seconds: float | None = None, **calls: float
+    ) -> MadeUp:
         """End the run."""
         begun = [event["time"] for event in self.events if event["event"] == "RunStarted"][-1]
         took = NOON + at - begun if seconds is None else seconds
         totals = {"tasks": 1, "gets": 10, "puts": 5, "bytes_read": 100, "bytes_written": 50}
-        return self._add("RunFinished", at, run="r", seconds=took, error=error, totals=totals, calls=calls)
+        return self._add(
+            "RunFinished", at, run="r", seconds=took, error=error, totals=totals, calls=calls, task=task
+        )
+
+    def over(self, at: float, error: str = "") -> MadeUp:
+        """End the record."""
+        return self._add("RecordFinished", at, error=error)
+
+    def handed_out(self, number: int, at: float) -> MadeUp:
+        """Have a task submitted, that does not end."""
+        tile = {"tile": [number, 0, 0], "after": -1, "wave": 0}
+        return self._add("TaskStarted", at, task=number, kernel="gemm", attempt=1, **tile)
 
     def solved(self, at: float, **report: Any) -> MadeUp:
         """Tell how a system was solved."""

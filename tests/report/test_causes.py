@@ -10,14 +10,16 @@ from wrenla.report.causes import bound, notes
 MiB = 1 << 20
 
 
-def busy(*, read: float = 0.0, write: float = 0.0, local: bool = True, wide: int = 2) -> MadeUp:
+def busy(
+    *, read: float = 0.0, make: float = 0.0, write: float = 0.0, local: bool = True, wide: int = 2
+) -> MadeUp:
     """Two workers that are never idle, with tasks that wait for nobody."""
     executor = "LocalExecutor(workers=2)" if local else "LambdaExecutor('wrenla')"
     made = MadeUp().begin(workers=2, executor=executor, memory=50 * MiB if local else 0)
-    compute = 1.0 - read - write
+    parts = {"read": read, "make": make, "compute": 1.0 - read - make - write, "write": write}
     for n in range(2 * wide):
         where = {"worker": f"p{n % 2}, thread 1", "after": n - 2 if wide == 2 and n >= 2 else -1}
-        made.task(n, float(n // 2), read=read, compute=compute, write=write, submitted=float(n // 2), **where)
+        made.task(n, float(n // 2), **parts, submitted=float(n // 2), **where)
     return made.end(float(wide))
 
 
@@ -37,6 +39,14 @@ def one_after_the_other(gap: float) -> MadeUp:
     for n in range(5):
         made.task(n, gap + n * (1.0 + gap), submitted=0.0)
     return made.end(5 * (1.0 + gap))
+
+
+def ends_with_a_short_task() -> MadeUp:
+    """One worker, and six tasks that wait for nobody: 5.04 s of work, the longest takes one second."""
+    made = MadeUp().begin(workers=1, plan={"seconds": 5.0})
+    for n in range(6):
+        made.task(n, float(n), compute=1.0 if n < 5 else 0.04, submitted=0.0)
+    return made.end(5.05)
 
 
 def faulty(error: str) -> MadeUp:
@@ -68,9 +78,11 @@ def driver() -> MadeUp:
             "more workers only with smaller",
         ),
         (busy(wide=9), "compute", "computed for 100 %", "There was work for 18 workers"),
+        (ends_with_a_short_task(), "compute", "computed for 100 %", "There was work for 5 workers"),
         (busy(wide=9, local=False), "too few workers", "there was work for 18", "Use up to 18 workers"),
         (busy(read=0.7), "reading", "Reading: 70 %", "larger tiles"),
         (busy(read=0.7, local=False), "reading", "Reading: 70 %", "On Lambda more memory"),
+        (busy(make=0.7, read=0.1), "making", "Making tiles: 70 %", "save a matrix that is used again"),
         (busy(write=0.7), "writing", "Writing: 70 %", "a faster store"),
         (
             chain(),
@@ -95,15 +107,48 @@ def driver() -> MadeUp:
             MadeUp().begin().task(0, 0.0).end(2.0, error="LinAlgError: not positive\ndefinite"),
             "failed",
             "The run failed after 2.00 s: LinAlgError: not positive",
-            "The error says what to do",
+            "The whole error is below.",
         ),
         (
-            MadeUp().begin().task(0, 0.0),
-            "killed",
-            "The record ends 1.00 s after the run began",
-            "same script",
+            MadeUp().begin().handed_out(7, 0.0).end(2.0, error="RuntimeError: no data\nwhile", task=7),
+            "failed",
+            "The run failed after 2.00 s in task gemm 7, tile (7, 0): RuntimeError: no data",
+            "The whole error is below.",
         ),
-        (MadeUp(), "nothing", "Nothing had to be run", ""),
+        (
+            MadeUp().begin().end(2.0, error="OSError: x").over(2.1, "OSError: x\nkept\n  to resume: …"),
+            "failed",
+            "The run failed after 2.00 s: OSError: x",
+            "below, with how to go on.",
+        ),
+        (
+            MadeUp().begin().task(0, 0.0).end(2.0, error="KeyboardInterrupt"),
+            "interrupted",
+            "It was interrupted after 2.00 s.",
+            "it goes on with the tiles that are in the store",
+        ),
+        (
+            MadeUp().begin(plan={"bytes_in_memory": 1}).end(2.0, error="KeyboardInterrupt"),
+            "interrupted",
+            "It was interrupted",
+            "tiles that were in memory are made again",
+        ),
+        (
+            MadeUp().begin().end(2.0).over(2.5, "MemoryError"),
+            "failed",
+            "The run failed after 2.00 s: MemoryError",
+            "below",
+        ),
+        (MadeUp().over(2.5, "KeyboardInterrupt"), "interrupted", "before a run began", "same script"),
+        (MadeUp().over(2.5, "ValueError: x"), "failed", "before a run began: ValueError: x", "below"),
+        (
+            MadeUp().begin().task(0, 0.0),
+            "unfinished",
+            "The record ends 1.00 s after the first run began, and before the last one ended: that",
+            "If it is not at work, run the same script again",
+        ),
+        (MadeUp(), "unfinished", "The record has no run yet", "If that has ended, run the same script"),
+        (MadeUp().over(0.1), "nothing", "Nothing had to be run", ""),
     ],
     ids=lambda value: value if isinstance(value, str) and " " not in value else "",
 )
@@ -139,15 +184,43 @@ def test_stragglers_retries_and_cold_starts_are_counted() -> None:
     assert found.keys() == {"stragglers", "retries", "cold starts"}
     assert "1 task took more than three times" in found["stragglers"]
     assert "gemm number 9, 5.00 s" in found["stragglers"]
-    assert "1 attempt failed, and each was followed by another, 1 of them by throttling" in found["retries"]
+    assert "1 attempt failed, by throttling; another attempt followed each." in found["retries"]
     assert "2 environments started cold" in found["cold starts"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "text"),
+    [
+        (["429", "503"], "2 attempts failed, all by throttling;"),
+        (["429", "reset"], "2 attempts failed, 1 of them by throttling;"),
+        (["reset", "reset"], "2 attempts failed; another"),
+    ],
+)
+def test_throttled_attempts_are_counted_among_those_that_failed(errors: list[str], text: str) -> None:
+    made = MadeUp().begin(plan={"seconds": 20.0})
+    for n, error in enumerate(errors):
+        made.fault(n, 1.0 * n, 1.0 * n + 0.1, error).task(n, n + 0.2, attempt=2)
+    assert kinds(made.end(15.0))["retries"].startswith(text)
+
+
+def test_the_longest_of_shares_is_the_verdict() -> None:
+    found = bound(busy(read=0.3, write=0.24).runs())
+    assert found.kind == "compute"
+    assert "computed for 46 % of their time, more than for anything else" in found.text
+    assert "Reading: 30 %" in found.advice
+
+
+def test_time_is_that_of_the_evaluation_with_what_lies_between_its_runs() -> None:
+    made = MadeUp().begin(workers=1, plan={"seconds": 2.0}).task(0, 0.0).end(1.0)
+    made.begin(4.0, workers=1, plan={"seconds": 2.0}).task(0, 4.0).end(5.0)
+    assert "prediction" not in kinds(made), "5 s of 4: its two runs took 2 s, the rest is the driver's"
 
 
 def test_wrong_predictions_are_named_unless_a_part_was_there() -> None:
     slow = MadeUp().begin(plan={"seconds": 2.0}).task(0, 0.0).end(6.0)
-    assert "6.00 s, 3.0 times as long as the 2.00 s" in kinds(slow)["prediction"]
+    assert "It took 6.00 s, 3.0 times as long as the 2.00 s" in kinds(slow)["prediction"]
     fast = MadeUp().begin(plan={"seconds": 9.0}).task(0, 0.0).end(3.0)
-    assert "3.00 s, 3.0 times less than the 9.00 s" in kinds(fast)["prediction"]
+    assert "It took 3.00 s, 33 % of the 9.00 s of the plan" in kinds(fast)["prediction"]
     resumed = MadeUp().begin(plan={"seconds": 9.0}, tasks=10, todo=4).task(0, 0.0).end(3.0)
     assert kinds(resumed) == {"resumed": "6 of 10 tiles were there already, or not needed. "}
 

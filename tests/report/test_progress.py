@@ -344,8 +344,8 @@ def test_a_notebook_has_one_line_that_changes(
         assert listener is None
 
 
-def a_plan(**model: float) -> Plan:
-    node = wl.random((400, 400), tile=100).gram()._node
+def a_plan(A: wl.BigMatrix | None = None, **model: float) -> Plan:
+    node = (wl.random((400, 400), tile=100).gram() if A is None else A)._node
     return make_plan([node], replace(ExecutorModel(2, 1e9, 1e9, 0.0, 60.0, 1 << 40), **model))[0]
 
 
@@ -369,6 +369,21 @@ def test_second_line_tells_wave_workers_kernels_and_dollars() -> None:
         assert wanted in out.getvalue()
         tell(listener, TaskRetried(4, 1, "Lost: it", 0.1, 0.0), finished())
     assert "about $0.8" in out.getvalue()
+
+
+def test_waves_of_a_resumed_run_are_counted_as_in_the_plan() -> None:
+    plan = a_plan(wl.random((400, 400), tile=100).gram().cholesky())
+    assert plan.waves > 3
+    console, out = screen(terminal=False)
+    with progress_listener(True, console) as listener:
+        left = RunStarted("run", plan.tasks, 1, 1, plan.flops, 1, time.time(), plan)  # of one wave only
+        tell(listener, left, TaskStarted(plan.tasks - 1, "syrk", 1, time.time(), plan.waves - 1))
+        assert listener is not None
+        deadline = time.monotonic() + 10
+        while f"wave {plan.waves} of {plan.waves}" not in out.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert f"wave {plan.waves} of {plan.waves}, 1 of 1 worker busy" in out.getvalue()
+    assert "1 task on 1 worker," in out.getvalue()
 
 
 def test_time_left_is_the_plans_and_then_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import RecordError, SettingError
-from wrenla.report.record import VERSION, read_record
+from wrenla.report.record import VERSION, read_record, recording
 from wrenla.run.events import Event, TaskFinished, TaskStarted
 
 N, T = 60, 20
@@ -31,7 +31,11 @@ def test_record_has_every_event_with_all_fields(A: wl.BigMatrix, tmp_path: Path)
     told: list[Event] = []
     A.solve(np.ones(N)).compute(record=tmp_path / "run.jsonl", callbacks=[told.append])
     events = read_record(tmp_path / "run.jsonl")
-    assert [event["event"] for event in events] == [type(event).__name__ for event in told]
+    assert [event["event"] for event in events] == [
+        *(type(event).__name__ for event in told),
+        "RecordFinished",
+    ]
+    assert events.pop()["error"] == ""
     assert [event["time"] for event in events] == [event.time for event in told]
     (started,), (solved,) = named(events, "RunStarted"), named(events, "Solved")
     plan = started["plan"]
@@ -103,6 +107,33 @@ def test_record_of_failed_run_says_why(tmp_path: Path) -> None:
     assert "NotPositiveDefiniteError" in finished["error"]
 
 
+def test_record_has_the_notes_of_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WRENLA_STORE", f"{tmp_path}/runs")
+
+    def fails(i: Any, j: Any) -> Any:
+        if i[0] == 40:
+            raise RuntimeError("no data")
+        return np.add.outer(i, 1.0 * j)
+
+    with pytest.raises(RuntimeError):
+        wl.from_function(fails, (N, N), tile=T).gram().compute(
+            record=tmp_path / "run.jsonl", report=tmp_path / "r.html"
+        )
+    events = read_record(tmp_path / "run.jsonl")
+    (finished,) = named(events, "RunFinished")
+    assert finished["error"].startswith("RuntimeError: no data\nwhile making rows 40:60")
+    assert finished["task"] in {event["task"] for event in named(events, "TaskStarted")}
+    page = (tmp_path / "r.html").read_text()
+    for text in (
+        "wrenla clean --store",
+        "to resume: run the same script",
+        "in task ",
+        "while making rows 40:60",
+    ):
+        assert text in page
+        assert text in events[-1]["error"] or text == "in task "
+
+
 def test_record_replaces_a_record_only(A: wl.BigMatrix, tmp_path: Path) -> None:
     record = tmp_path / "run.jsonl"
     (A @ A).compute(record=record)
@@ -113,6 +144,32 @@ def test_record_replaces_a_record_only(A: wl.BigMatrix, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no record of wrenla, and stays"):
         (A @ A).compute(record=other)
     assert other.read_text() == "\\begin{document}"
+
+
+def test_a_file_takes_one_evaluation_at_a_time(A: wl.BigMatrix, tmp_path: Path) -> None:
+    record = tmp_path / "run.jsonl"
+    with recording(record) as another:
+        with pytest.raises(RecordError, match=r"another evaluation is writing.*record='records/'"):
+            (A @ A).compute(record=tmp_path / "." / "run.jsonl")
+        for _ in range(2):
+            (A @ A).compute(record=f"{tmp_path}/records/")
+        another(TaskStarted(0, "gemm", 1, 0.0))
+    assert [event["event"] for event in read_record(record)] == ["TaskStarted", "RecordFinished"], (
+        "it is whole"
+    )
+    assert len(list((tmp_path / "records").iterdir())) == 2
+    (A @ A).compute(record=record)  # one after the other
+
+
+@pytest.mark.parametrize("option", ["record", "report"])
+def test_addresses_are_refused(
+    A: wl.BigMatrix, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for where in ("s3://bucket/x.jsonl", Path("s3://bucket/x.jsonl"), "s3://bucket/", "memory://x"):
+        with pytest.raises(RecordError, match=r"is an address.*a file of this machine"):
+            (A @ A).compute(**{option: where})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_record_in_a_place_that_cannot_be_written(A: wl.BigMatrix, tmp_path: Path) -> None:

@@ -67,6 +67,12 @@ def test_report_and_record_at_the_same_time(A: wl.BigMatrix, tmp_path: Path) -> 
     assert sorted(columns(data)["task"]) == sorted(event["task"] for event in finished)
 
 
+def test_report_and_record_are_two_files(A: wl.BigMatrix, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="are the same file: name two"):
+        (A @ A).compute(report=tmp_path / "r.html", record=f"{tmp_path}/./r.html")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_report_of_a_record_in_a_folder(A: wl.BigMatrix, tmp_path: Path) -> None:
     (A @ A).compute(report=tmp_path / "r.html", record=f"{tmp_path}/records/")
     assert len(list((tmp_path / "records").iterdir())) == 1
@@ -168,7 +174,7 @@ def test_figures_for_papers(tmp_path: Path, kind: Any) -> None:
         MadeUp()
         .begin()
         .task(0, 0.0, read=0.5, write=0.5)
-        .task(1, 2.0, after=0, kernel="potrf", worker="thread 2")
+        .task(1, 2.0, make=0.25, compute=0.75, after=0, kernel="potrf", worker="thread 2")
     )
     report = wl.read_report(made.end(3.0).write(tmp_path / "run.jsonl"))
     figure = report.figure(kind)
@@ -177,13 +183,11 @@ def test_figures_for_papers(tmp_path: Path, kind: Any) -> None:
     (ax, *_) = figure.axes
     match kind:
         case "timeline":
-            assert [bar.get_width() for bars in ax.containers[:3] for bar in bars] == [
-                0.5,
-                0.0,
-                1.0,
-                1.0,
-                0.5,
-                0.0,
+            assert [bar.get_width() for bars in ax.containers[:4] for bar in bars] == [
+                *(0.5, 0.0),
+                *(0.0, 0.25),
+                *(1.0, 0.75),
+                *(0.5, 0.0),
             ]
             assert [label.get_text() for label in ax.get_yticklabels()] == ["worker 1", "worker 2"]
         case "kernels":

@@ -71,7 +71,7 @@ def test_a_record_that_ends_early_is_read() -> None:
     made = MadeUp().begin().task(0, 0.0)
     made.events.append({**made.events[1], "task": 5, "time": made.events[1]["time"] + 2})
     runs = made.runs()
-    assert (runs.runs[0].error, runs.unfinished, runs.seconds) == (None, 1, 2.0)
+    assert (runs.runs[0].error, runs.unfinished, runs.seconds) == (None, ((0, 5, 2.0),), 2.0)
     assert Runs.of([]).seconds == 0.0
 
 
@@ -122,6 +122,14 @@ def test_a_task_that_never_came_to_an_end_after_a_fault_counts_until_the_runs() 
     assert share(made.end(4.0, error="TimeoutError: slow")) == {"failures": 1.0}
 
 
+def test_tasks_that_do_not_end_take_the_time_until_the_end() -> None:
+    made = MadeUp().begin(workers=2)
+    for n in range(64):
+        made.handed_out(n, 0.0)
+    parts = share(made.end(1.0, error="RuntimeError: no data", task=0))
+    assert parts == {"unfinished": pytest.approx(1.0)}
+
+
 def test_cold_starts_are_the_first_tasks_of_threads() -> None:
     made = MadeUp().begin(workers=2, memory=0)
     for n in (1, 2):
@@ -138,8 +146,17 @@ def test_waves_are_waited_for() -> None:
     assert share(made.end(4.0)) == {"computing": 0.625, "waiting": 0.375}
 
 
-def test_the_chain_leads_back_from_the_last_task() -> None:
-    made = MadeUp().begin().task(0, 0.0).task(1, 0.0, compute=4.0, worker="thread 2")
+def test_the_chain_is_the_one_with_most_work_whichever_task_is_last() -> None:
+    made = MadeUp().begin()
+    for n in range(4):  # 2 workers, 4 tasks that wait for nobody: the last one is short
+        made.task(n, 1.0 * (n // 2), compute=1.0 if n < 3 else 1.1, worker=f"thread {n % 2}")
+    made.task(4, 2.0, compute=0.2)
+    (path,) = chains(made.end(2.5).runs())
+    assert (path.tasks, path.busy) == ((3,), pytest.approx(1.1))
+
+
+def test_the_chain_leads_back_through_the_tasks_that_let_others_begin() -> None:
+    made = MadeUp().begin().task(0, 0.0).task(1, 0.0, compute=3.9, worker="thread 2")
     made.task(2, 1.5, after=0).task(3, 2.5, after=2, compute=2.0)
     (path,) = chains(made.end(5.0).runs())
     tasks = made.runs().tasks

@@ -179,7 +179,8 @@ def test_run_cut_short_leaves_nothing_and_says_so(
     with pytest.raises(type(error)) as raised:
         general().solve(np.ones(N)).compute(executor, callbacks=[stopping_after(9, error)])
     note = "\n".join(raised.value.__notes__)
-    assert "in memory" in note
+    assert note.startswith("no tiles are kept; they were in memory")
+    assert note.endswith("to begin again: run the same script again")
     assert "WRENLA_STORE" in note
     assert "clean" not in note
     assert rooms_bytes() == 0
@@ -201,7 +202,7 @@ def test_save_cut_short_goes_on_at_its_address(executor: wl.LocalExecutor, root:
             L.save(tmp_path / "L", executor, callbacks=[stopping_after(25, KeyboardInterrupt())])
         note = raised.value.__notes__[-1]
         assert note.startswith(
-            f"finished tiles are kept in {open_store(tmp_path / 'L').url}\n  its temporary"
+            f"finished tiles are kept in {open_store(tmp_path / 'L').url}\n  except those in memory"
         )
         assert f"clean --store {root}" in note
         assert rooms_bytes() == 0

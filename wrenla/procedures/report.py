@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from wrenla.algorithms.procedure import Pending
 from wrenla.planning.expression import Leaf, Node
+from wrenla.units import format_bytes
 
 __all__ = ["SolveReport", "report_of"]
 
@@ -84,8 +85,8 @@ class SolveReport:
         rows.append(
             (
                 "work",
-                f"{self.flops / 1e9:,.3g} GFLOP, {self.bytes_read / 1e6:,.3g} MB read, "
-                f"{self.bytes_written / 1e6:,.3g} MB written",
+                f"{self.flops / 1e9:,.3g} GFLOP, {format_bytes(self.bytes_read)} read, "
+                f"{format_bytes(self.bytes_written)} written",
             )
         )
         sides = "one right-hand side" if k == 1 else f"{k} right-hand sides"

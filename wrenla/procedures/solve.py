@@ -20,7 +20,7 @@ from wrenla.planning.expression import Description, Node, result_dtype
 from wrenla.procedures.attempt import attempt, of_columns, refine, with_starts
 from wrenla.procedures.choice import butterflies_win
 from wrenla.procedures.gmres import estimate_condition, refine_by_gmres
-from wrenla.procedures.trusted import FAILED, GROWTH, accepted, in_short, refuse_not_finite, trusted
+from wrenla.procedures.trusted import FAILED, GROWTH, UNTOLD, accepted, in_short, refuse_not_finite, trusted
 from wrenla.procedures.ways import (
     HALF,
     Way,
@@ -252,7 +252,7 @@ class SolveMixed(_Solving):
                 return accepted(found, given_up)
             yield from refuse_not_finite(A, B)
             given_up.append(
-                f"{way.method}: other right-hand sides are not solved for"
+                f"{way.method}: {UNTOLD}"
                 if worst <= good
                 else f"{way.method}: refinement stalled at {worst:.2g} units of HPL's criterion"
             )

@@ -33,13 +33,19 @@ from wrenla_handler.linalg_errors import (
     SingularMatrixError,
 )
 
-__all__ = ["FAILED", "GROWTH", "accepted", "in_short", "refuse_not_finite", "trusted"]
+__all__ = ["FAILED", "GROWTH", "UNTOLD", "accepted", "in_short", "refuse_not_finite", "trusted"]
 
 FAILED = NotFiniteError, NotPositiveDefiniteError, SingularMatrixError
 """Errors of a factorization, after which another one may do."""
 
 GROWTH = 1e4
 """Growth of entries up to which LU is not looked at: residuals are about 1e-4 of it, in HPL's units."""
+
+UNTOLD = (
+    "right-hand sides of random numbers, which the same factor solved beside B as a check, were not solved "
+    "well enough to tell how near to singular A is"
+)
+"""Why a solution with a small residual is given up: it may be small by chance."""
 
 
 def trusted(ways: Sequence[Callable[[], Way]], A: Node, B: Node, given_up: list[str]) -> Steps:
@@ -82,7 +88,7 @@ def trusted(ways: Sequence[Callable[[], Way]], A: Node, B: Node, given_up: list[
             found = replace(found, rcond=(yield from estimate_condition(found, A, GOOD)))
         if not np.isnan(found.rcond):
             return accepted(found, given_up)
-        given_up.append(f"{way.method}: other right-hand sides are not solved for")
+        given_up.append(f"{way.method}: {UNTOLD}")
     raise LinAlgError(
         f"solve: no solution that can be trusted was found ({'; '.join(given_up)}): at most "
         f"{ACCEPTED:g} units are accepted. If numbers are very large or small, scale the system"

@@ -12,12 +12,12 @@ import numpy as np
 from wrenla.report.compare import comparison, peak_memory, stragglers
 from wrenla.report.runs import Runs
 from wrenla.report.shares import Chain, chains, shares
-from wrenla.units import format_bytes, format_time
+from wrenla.units import counted, format_bytes, format_time
 
 __all__ = ["NEAR_ALLOWED", "Finding", "bound", "first_line", "notes"]
 
 _MOST = 0.5
-"""Part of the workers' time from which computing is what bounded a run; below it, something else did."""
+"""Part of the workers' time from which computing alone bounded a run; below it, something else did, too."""
 
 _WIDE = 2.0
 """Times as many workers as there were that could have been busy: then there were too few."""
@@ -65,7 +65,7 @@ class _Seen:
 
     @property
     def width(self) -> float:
-        """Workers that tasks would have kept busy on average: their time over that of the chain."""
+        """Workers that tasks would have kept busy on average: their time over that of the longest chain."""
         longest = sum(path.busy for path in self.paths)
         return float(self.runs.tasks.seconds.sum()) / longest if longest else 0.0
 
@@ -75,36 +75,73 @@ class _Seen:
 
 def bound(runs: Runs) -> Finding:
     """Return what bounded the runs of a record: the first rule that applies."""
+    ended = _ended_early(runs)
+    if ended is not None:
+        return ended
     if not runs.runs:
         return Finding("nothing", "Nothing had to be run: the result was there already.")
-    for run in runs.runs:
-        if run.error is None:
-            return Finding(
-                "killed",
-                f"The record ends {format_time(run.end - run.start)} after the run began, and before it "
-                "ended: its process was killed, or the disk of the record is full.",
-                "Run the same script again: it goes on with the tiles that are in the store.",
-            )
-        if run.error:
-            return Finding(
-                "failed",
-                f"The run failed after {format_time(run.seconds)}: {first_line(run.error)}",
-                "The error says what to do; its whole text is below.",
-            )
     parts = shares(runs)
     seen = _Seen(runs, parts, chains(runs))
-    if parts["computing"] >= _MOST:
-        return _computing(seen)
     others: dict[str, Callable[[_Seen], Finding]] = {
         "failures": _failures,
         "starting": _starting,
         "handing over": _handing_over,
         "waiting": _waiting,
+        "making": _making,
         "reading": _reading,
         "writing": _writing,
         "driver": _driver,
     }
-    return others[max(others, key=lambda name: parts[name])](seen)
+    most = max(others, key=lambda name: parts[name])
+    if parts["computing"] >= _MOST:
+        return _computing(seen)
+    if parts["computing"] >= parts[most]:
+        second = others[most](seen)
+        return Finding(
+            "compute",
+            f"Computing: the {counted(seen.workers, 'worker')} computed for {seen.percent('computing')} of "
+            "their time, more than for anything else.",
+            f"What comes next can be changed. {second.text} {second.advice}",
+        )
+    return others[most](seen)
+
+
+def _ended_early(runs: Runs) -> Finding | None:
+    """Return why runs, or the record, ended before there was a result; None if there is one."""
+    last = runs.runs[-1] if runs.runs else None
+    error = next((run.error for run in runs.runs if run.error), runs.error)
+    took = format_time(runs.seconds)
+    if error:
+        below = "The whole error is below" + (", with how to go on." if "\n  to " in error else ".")
+        if error.startswith("KeyboardInterrupt"):
+            when = f" after {took}" if last else " before a run began"
+            return Finding("interrupted", f"It was interrupted{when}.", f"{_goes_on(runs)} {below}")
+        where = next((f" in task {run.failed}" for run in runs.runs if run.failed), "")
+        text = f"The run failed after {took}{where}:" if last else "It failed before a run began:"
+        return Finding("failed", f"{text} {first_line(error)}", below)
+    if last is None and runs.error is None:
+        return Finding(
+            "unfinished",
+            "The record has no run yet: it is still being planned, or its process ended meanwhile.",
+            "If that has ended, run the same script again.",
+        )
+    if any(run.error is None for run in runs.runs):
+        return Finding(
+            "unfinished",
+            f"The record ends {took} after the first run began, and before the last one ended: that is still "
+            "at work, or its process was killed, or the disk of the record is full.",
+            f"If it is not at work, r{_goes_on(runs)[1:]}",
+        )
+    return None
+
+
+def _goes_on(runs: Runs) -> str:
+    if any(run.plan.get("bytes_in_memory") for run in runs.runs):
+        return (
+            "Run the same script again: tiles that were in memory are made again (set WRENLA_STORE to a "
+            "folder to keep them)."
+        )
+    return "Run the same script again: it goes on with the tiles that are in the store."
 
 
 def _computing(seen: _Seen) -> Finding:
@@ -119,7 +156,7 @@ def _computing(seen: _Seen) -> Finding:
     wide = seen.width >= _WIDE * seen.workers
     return Finding(
         "compute",
-        f"Computing: the {_workers(seen.workers)} {text}.",
+        f"Computing: the {counted(seen.workers, 'worker')} {text}.",
         f"This is as it should be. There was work for {seen.width:,.0f} workers: more processors, or a "
         "cluster, would make it faster."
         if wide
@@ -134,7 +171,7 @@ def _failures(seen: _Seen) -> Finding:
         return Finding(
             "throttling",
             f"Throttling: the store or service refused requests, and {part} of the workers' time went to "
-            f"waiting before {_times(len(faults), 'another attempt', 'other attempts')}.",
+            f"waiting before {counted(len(faults), 'another attempt', 'other attempts')}.",
             "Use fewer workers or larger tiles, so that there are fewer requests by the second; or have "
             "the limit raised.",
         )
@@ -142,7 +179,7 @@ def _failures(seen: _Seen) -> Finding:
     return Finding(
         "failures",
         f"Failures: {part} of the workers' time went to "
-        f"{_times(len(faults), 'attempt that failed', 'attempts that failed')}, most often with "
+        f"{counted(len(faults), 'attempt that failed', 'attempts that failed')}, most often with "
         f"“{commonest[0][0] if commonest else '?'}”.",
         "Look at the list of failed attempts below: what fails again and again is worth mending first.",
     )
@@ -153,7 +190,7 @@ def _starting(seen: _Seen) -> Finding:
     return Finding(
         "cold starts",
         f"Cold starts: {seen.percent('starting')} of the workers' time passed until "
-        f"{_times(count, 'new environment', 'new environments')} had begun.",
+        f"{counted(count, 'new environment', 'new environments')} had begun.",
         "Use fewer workers for so short a run, or run again while they are warm (some minutes).",
     )
 
@@ -172,15 +209,17 @@ def _handing_over(seen: _Seen) -> Finding:
 def _waiting(seen: _Seen) -> Finding:
     path = max(seen.paths, key=lambda found: found.seconds)
     whole = seen.runs.runs[seen.paths.index(path)]
+    many = len(path.tasks)
+    chain = f"{many:,} tasks that follow each other took" if many > 1 else "The longest task took"
     text = (
-        f"The critical path: for {seen.percent('waiting')} of their time the {_workers(seen.workers)} waited "
-        f"for tiles that others computed. {len(path.tasks):,} tasks that follow each other took "
+        f"The critical path: for {seen.percent('waiting')} of their time the "
+        f"{counted(seen.workers, 'worker')} waited for tiles that others computed. {chain} "
         f"{format_time(path.seconds)} of {format_time(whole.end - whole.start)}."
     )
     if any(run.waves for run in seen.runs.runs):
         return Finding("critical path", text, 'Use schedule="dataflow": a wave waits for its slowest task.')
     enough = max(1, round(seen.width))
-    fewer = f" {_workers(enough)} would do nearly as well." if enough < seen.workers else ""
+    fewer = f" {counted(enough, 'worker')} would do nearly as well." if enough < seen.workers else ""
     return Finding(
         "critical path",
         text,
@@ -190,11 +229,22 @@ def _waiting(seen: _Seen) -> Finding:
     )
 
 
+def _making(seen: _Seen) -> Finding:
+    return Finding(
+        "making",
+        f"Making tiles: {seen.percent('making')} of the workers' time went to making tiles of what is in no "
+        "store: functions (from_function), random numbers, arrays of this process.",
+        "Let functions work on whole tiles (NumPy), and save a matrix that is used again (A.save). Where a "
+        "tile is made more than once, more memory (allowed_mem=) keeps it at hand.",
+    )
+
+
 def _reading(seen: _Seen) -> Finding:
+    rate = _rate(seen, "read")
     return Finding(
         "reading",
-        f"Reading: {seen.percent('reading')} of the workers' time went to waiting for tiles from the store, "
-        f"{format_bytes(_rate(seen, 'read'))}/s for each reader.",
+        f"Reading: {seen.percent('reading')} of the workers' time went to waiting for tiles from the store"
+        + (f", {format_bytes(rate)}/s for each reader." if rate else "."),
         "Use larger tiles (tile=), which are read less often, or allow more memory (allowed_mem=), so that "
         "more of them stay at hand; or a faster store."
         + (" On Lambda more memory also brings a faster network." if seen.on_lambda else ""),
@@ -212,10 +262,13 @@ def _writing(seen: _Seen) -> Finding:
 
 
 def _driver(seen: _Seen) -> Finding:
+    count = len(seen.runs.runs)
     return Finding(
         "driver",
-        f"The driver: for {seen.percent('driver')} of the workers' time there was no task at all, between "
-        f"{_times(len(seen.runs.runs), 'run', 'runs')} and after the last tasks.",
+        f"The driver: for {seen.percent('driver')} of the workers' time there was no task at all"
+        + (
+            f", between {count:,} runs and after the last tasks." if count > 1 else ": before and after them."
+        ),
         "The problem is small for so many workers: use fewer, or compute it in memory with SciPy."
         if seen.runs.seconds < 1
         else "Compute several results together (wl.compute(x, y)), and save what is large in place of "
@@ -243,7 +296,7 @@ def notes(runs: Runs) -> list[Finding]:
         found.append(
             Finding(
                 "stragglers",
-                f"{_times(len(late), 'task took', 'tasks took')} more than three times as long as is usual "
+                f"{counted(len(late), 'task took', 'tasks took')} more than three times as long as is usual "
                 f"for the kernel; the worst, {runs.kernels[runs.tasks.kernel[worst]]} number "
                 f"{runs.tasks.task[worst]:,}, {format_time(float(runs.tasks.seconds[worst]))}.",
                 "Where they are on one worker, that machine is slow or shared; where they are at one time, "
@@ -252,12 +305,14 @@ def notes(runs: Runs) -> list[Finding]:
         )
     if runs.faults:
         throttled = sum(_is_throttled(fault.error) for fault in runs.faults)
-        note = f", {throttled:,} of them by throttling" if throttled else ""
-        count = _times(len(runs.faults), "attempt", "attempts")
-        found.append(Finding("retries", f"{count} failed, and each was followed by another{note}."))
+        how = f"{throttled:,} of them" if throttled < len(runs.faults) else "all"
+        count = counted(len(runs.faults), "attempt") + " failed"
+        how = "" if len(runs.faults) == 1 else f"{how} "
+        count += f", {how}by throttling" if throttled else ""
+        found.append(Finding("retries", f"{count}; another attempt followed each."))
     cold = sum(int(run.calls.get("cold_starts", 0)) for run in runs.runs)
     if cold:
-        found.append(Finding("cold starts", f"{_times(cold, 'environment', 'environments')} started cold."))
+        found.append(Finding("cold starts", f"{counted(cold, 'environment', 'environments')} started cold."))
     found += _of_plans(runs)
     if runs.shifted > _CLOCK:
         found.append(
@@ -282,11 +337,9 @@ def _of_plans(runs: Runs) -> list[Finding]:
         if ratio and time is not None and not 1 / _OFF <= ratio <= _OFF:
             assert time.predicted is not None
             assert time.measured is not None
-            factor = max(ratio, 1 / ratio)
+            part = f"{ratio:.1f} times as long as" if ratio > 1 else f"{100 * ratio:.0f} % of"
             text = (
-                f"The run took {format_time(time.measured)}, {factor:.1f} times "
-                f"{'as long as' if ratio > 1 else 'less than'} "
-                f"the {format_time(time.predicted)} of the plan."
+                f"It took {format_time(time.measured)}, {part} the {format_time(time.predicted)} of the plan."
             )
             advice = (
                 "A plan expects the rates of executor.measured(), and a machine that does nothing else."
@@ -306,14 +359,6 @@ def _rate(seen: _Seen, way: str) -> float:
 
 def _is_throttled(error: str) -> bool:
     return _THROTTLED.search(error) is not None
-
-
-def _workers(count: int) -> str:
-    return _times(count, "worker", "workers")
-
-
-def _times(count: int, one: str, more: str) -> str:
-    return f"{count:,} {one if count == 1 else more}"
 
 
 def first_line(text: str) -> str:

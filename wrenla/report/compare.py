@@ -65,7 +65,7 @@ def comparison(runs: Runs) -> list[Row]:
             "time",
             _sum(plans, "seconds"),
             None,
-            sum(run.seconds or run.end - run.start for run in runs.runs),
+            runs.seconds or None,  # with what lies between runs, which the plan has no time for
             format_time,
             "for all tiles" if resumed else "",
         ),

@@ -15,7 +15,14 @@ __all__ = ["FigureKind", "draw"]
 
 FigureKind: TypeAlias = Literal["timeline", "parallelism", "throughput", "kernels"]
 
-_COLORS = {"reading": "#d98a00", "computing": "#1f6fb5", "writing": "#15916b", "critical": "#c0175d"}
+_COLORS = {
+    "reading": "#d98a00",
+    "making": "#7b5fc4",
+    "computing": "#1f6fb5",
+    "writing": "#15916b",
+    "critical": "#c0175d",
+}
+_BUSY = ("computing", "making", "reading", "writing")
 
 _WIDTH = 7.0
 """Inches: two columns of a paper."""
@@ -47,7 +54,10 @@ def _timeline(runs: Runs, ax: Any) -> None:
     """Draw a bar for each task, by parts; a line under those of the critical path."""
     tasks = runs.tasks
     begins = tasks.start
-    for name, part in (("reading", tasks.read), ("computing", tasks.compute), ("writing", tasks.write)):
+    for name, part in (
+        *(("reading", tasks.read), ("making", tasks.make)),
+        *(("computing", tasks.compute), ("writing", tasks.write)),
+    ):
         ax.barh(tasks.lane, part, 0.8, begins, color=_COLORS[name], label=name, linewidth=0)
         begins = begins + part
     path = [entry for chain in chains(runs) for entry in chain.tasks]
@@ -78,15 +88,15 @@ def _parallelism(runs: Runs, ax: Any) -> None:
     found = rates(runs)
     ax.stackplot(
         found.edges[:-1],
-        *(found.computing, found.reading, found.writing),
-        colors=[_COLORS[name] for name in ("computing", "reading", "writing")],
-        labels=["computing", "reading", "writing"],
+        *(getattr(found, name) for name in _BUSY),
+        colors=[_COLORS[name] for name in _BUSY],
+        labels=_BUSY,
         step="post",
     )
     ax.axhline(slots(runs), color="0.4", ls="--", lw=1)
     ax.set_ylabel("workers")
     _time_axis(runs, ax)
-    ax.legend(frameon=False, fontsize="small", ncols=3)
+    ax.legend(frameon=False, fontsize="small", ncols=4)
 
 
 def _throughput(runs: Runs, ax: Any) -> None:

@@ -20,7 +20,7 @@ from wrenla.run.events import (
     TaskRetried,
     TaskStarted,
 )
-from wrenla.units import format_dollars, format_time
+from wrenla.units import counted, format_dollars, format_time
 
 __all__ = ["progress_listener"]
 
@@ -67,7 +67,8 @@ class _Counts:
         self.todo += started.todo
         self.there += started.tasks - started.todo
         self.all_flops += started.flops
-        self.wave, self.waves = 0, started.waves
+        # waves are counted as in the whole plan, also where some of them are done
+        self.wave, self.waves = 0, started.waves if started.plan is None else started.plan.waves
         self.began, self.ended = time.monotonic(), None
         self.plan = plan = started.plan
         self._expected_done = 0.0
@@ -134,7 +135,8 @@ class _Counts:
         return self.seconds * (1 - share) / share if share > 0 else None
 
     def first(self) -> str:
-        return f"{self.todo:,} tasks on {self.workers:,} workers, {self.all_flops / 1e9:,.3g} GFLOP in all"
+        tasks, workers = counted(self.todo, "task"), counted(self.workers, "worker")
+        return f"{tasks} on {workers}, {self.all_flops / 1e9:,.3g} GFLOP in all"
 
     def words(self) -> list[str]:
         """Return the parts of a line of text."""
@@ -156,7 +158,8 @@ class _Counts:
         if self.ended is not None:
             return [f"about {format_dollars(self.dollars)}"] if self.dollars else []
         parts = [f"wave {self.wave + 1:,} of {self.waves:,}"] if self.waves else []
-        parts.append(f"{min(len(self.running), self.workers):,} of {self.workers:,} workers busy")
+        busy = min(len(self.running), self.workers)
+        parts.append(f"{busy:,} of {counted(self.workers, 'worker')} busy")
         parts += [f"{format_dollars(self.dollars)} so far"] if self.dollars else []
         for kernel, count in self.kernels.most_common(_KERNELS):
             of = f"/{self.all_kernels[kernel]:,}" if self.all_kernels[kernel] and not self.there else ""
@@ -177,7 +180,10 @@ class _Counts:
         """Return what is worth a line of its own."""
         notes = []
         if self.there:
-            notes.append(f"resuming: {self.there:,} of {self.tasks:,} tiles are there already")
+            notes.append(
+                f"resuming: {self.there:,} of {counted(self.tasks, 'tile')} "
+                f"{'is' if self.there == 1 else 'are'} there already"
+            )
         if self.retries:
             times = "once" if self.retries == 1 else f"{self.retries:,} times"
             notes.append(f"tried again {times}, last after {self.retried}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,9 +17,9 @@ from typing import IO, Any
 import msgspec
 
 from wrenla.errors import RecordError
-from wrenla.run.events import Event, RunStarted
+from wrenla.run.events import Event, RunStarted, described
 
-__all__ = ["VERSION", "Recorder", "events_of", "read_record", "recording"]
+__all__ = ["VERSION", "Recorder", "events_of", "read_record", "recording", "refuse_address"]
 
 logger = logging.getLogger("wrenla.report")
 
@@ -42,11 +44,12 @@ def recording(path: str | Path) -> Iterator[Recorder]:
     Raises
     ------
     RecordError
-        Something else is there, or it cannot be written.
+        Something else is there, or another evaluation of this process is writing it, or it cannot be written.
     """
     recorder = Recorder(path)
     try:
-        yield recorder
+        with recorder.until_the_end():
+            yield recorder
     finally:
         recorder.close()
 
@@ -55,11 +58,20 @@ class Recorder:
     """A listener that writes events to a file, a line for each as soon as it happens."""
 
     def __init__(self, path: str | Path) -> None:
+        self._file: IO[bytes] | None = None
+        refuse_address("record", path)
         try:
             self.path = _place(path)
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # in one line each, so that of a killed run all but the last event are there
-            self._file: IO[bytes] | None = open(self.path, "wb", buffering=0)  # noqa: SIM115
+            self._claim = self.path.resolve()
+            if self.path.is_file() or not self.path.exists():  # a device takes the lines of many
+                _claim(self._claim, path)
+            try:
+                # in one line each, so that of a killed run all but the last event are there
+                self._file = open(self.path, "wb", buffering=0)  # noqa: SIM115
+            except BaseException:
+                _claimed.discard(self._claim)
+                raise
         except OSError as error:
             raise RecordError(f"record={str(path)!r} cannot be written: {error.strerror or error}") from error
         self._write({"event": _WHAT, "version": VERSION, "time": time.time()})
@@ -72,11 +84,24 @@ class Recorder:
             line["kind"] = type(line["report"]).__name__
         self._write({"event": type(event).__name__, **line})
 
+    @contextmanager
+    def until_the_end(self) -> Iterator[None]:
+        """Write a last line when a block ends, with the error that has ended it: without one, who knows."""
+        error = ""
+        try:
+            yield
+        except BaseException as reason:
+            error = described(reason)
+            raise
+        finally:
+            self._write({"event": "RecordFinished", "time": time.time(), "error": error})
+
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
+            _claimed.discard(self._claim)
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._file is None:
@@ -86,6 +111,30 @@ class Recorder:
         except OSError as error:  # a full disk is no reason to give the work up
             logger.warning("the record of this run ends here, as %s cannot be written: %s", self.path, error)
             self.close()
+
+
+_claimed: set[Path] = set()
+_lock = threading.Lock()
+
+
+def _claim(place: Path, path: str | Path) -> None:
+    """Refuse a file that another evaluation of this process is writing: that would cut its lines off."""
+    with _lock:
+        if place in _claimed:
+            raise RecordError(
+                f"record={str(path)!r}: another evaluation is writing this file: name a folder, as "
+                "record='records/', where each evaluation gets a file of its own"
+            )
+        _claimed.add(place)
+
+
+def refuse_address(option: str, path: str | os.PathLike[str]) -> None:
+    """Refuse an address: a record grows line by line, and only a file can."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(path)):
+        raise RecordError(
+            f"{option}={str(path)!r} is an address, and a {option} is a file of this machine: name one, "
+            "and copy it when it is complete"
+        )
 
 
 def _place(path: str | Path) -> Path:

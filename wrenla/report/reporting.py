@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from wrenla.errors import RecordError
 from wrenla.report.page.html import check_place, write_page
 from wrenla.report.record import Recorder, events_of, recording
 from wrenla.report.runs import Runs
@@ -35,15 +36,19 @@ def reporting(report: str | os.PathLike[str], record: str = "") -> Iterator[Reco
         Here, before anything is done, if one of the files cannot be written.
     """
     place = check_place(report)
+    if record and Path(record).expanduser().resolve() == place.resolve():
+        raise RecordError(f"report={str(report)!r} and record={record!r} are the same file: name two")
     with ExitStack() as stack:
         if not record:
             record = f"{stack.enter_context(tempfile.TemporaryDirectory(prefix='wrenla-report-'))}/run.jsonl"
-        recorder = stack.enter_context(recording(record))
+        path = None
         try:
-            yield recorder
+            with recording(record) as recorder:
+                path = recorder.path
+                yield recorder
         finally:
-            recorder.close()
-            _write(recorder.path, place)
+            if path is not None:
+                _write(path, place)
 
 
 def _write(record: Path, place: Path) -> None:

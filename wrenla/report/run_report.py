@@ -67,7 +67,8 @@ class RunReport:
 
     def __str__(self) -> str:
         cause = bound(self._runs)
-        rows = [("bound by", f"{cause.text} {cause.advice}".strip())]
+        whole = "" if cause.text.endswith((".", "…")) else "."  # an error may end without one
+        rows = [("bound by", f"{cause.text}{whole} {cause.advice}".strip())]
         for row in comparison(self._runs):
             planned = "" if row.predicted is None else f", {row.form(row.predicted)} predicted"
             allowed = "" if row.allowed is None else f", {row.form(row.allowed)} allowed"

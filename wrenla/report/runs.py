@@ -22,8 +22,9 @@ _THREAD = re.compile(r"(?:, |^)thread (\d+)$")
 class Run:
     """One run: when it began and ended in seconds of the axis, its plan, its end, and its counts.
 
-    `error` is empty if it succeeded, and None if the record ends before the run. `memory` is what the
-    driver's process had at its beginning if its threads are the workers, else 0.
+    `error` is empty if it succeeded, and None if the record ends before the run; `failed` is the task that
+    has failed, in words. `memory` is what the driver's process had at its beginning if its threads are the
+    workers, else 0.
     """
 
     start: float
@@ -38,6 +39,7 @@ class Run:
     plan: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     error: str | None = None
+    failed: str = ""
     totals: Mapping[str, float] = field(default_factory=dict)
     calls: Mapping[str, float] = field(default_factory=dict)
 
@@ -71,8 +73,8 @@ class Tasks:
     first, ready, start, end, finished : arrays of float
         Its first attempt was handed out; its inputs were there; the worker's beginning and end; the driver
         knew. `first` ≤ `start` ≤ `end` ≤ `finished`.
-    read, compute, write : arrays of float
-        Seconds of the worker; together `end` − `start`.
+    read, make, compute, write : arrays of float
+        Seconds of the worker; together `end` − `start`. `make` is what went to tiles of no store.
     flops : array of float
     bytes_read, bytes_written, gets, memory, memory_before : arrays of int
     """
@@ -93,6 +95,7 @@ class Tasks:
     end: Floats
     finished: Floats
     read: Floats
+    make: Floats
     compute: Floats
     write: Floats
     flops: Floats
@@ -130,8 +133,10 @@ class Runs:
     faults : tuple of Fault
     solutions : tuple of mapping
         Numerical reports.
-    unfinished : int
-        Tasks that were begun, and neither finished nor failed.
+    unfinished : tuple of (run, task, start)
+        Tasks that were handed out and did not end before their run did.
+    error : str or None
+        What has ended the evaluation, "" if it succeeded, None if the record has no end.
     shifted : float
         Seconds by which a worker's clock was off, at most.
     """
@@ -145,7 +150,8 @@ class Runs:
     processes: Ints
     faults: tuple[Fault, ...]
     solutions: tuple[Mapping[str, Any], ...]
-    unfinished: int
+    unfinished: tuple[tuple[int, int, float], ...]
+    error: str | None
     shifted: float
 
     @classmethod
@@ -192,11 +198,14 @@ class _Reading:
         self.solutions: list[Mapping[str, Any]] = []
         self.kernels: dict[str, int] = {}
         self.workers: dict[str, int] = {}
-        self.unfinished = 0
+        self.unfinished: list[tuple[int, int, float]] = []
+        self.error: str | None = None
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take in one event."""
-        now = self.now = max(self.now, float(event["time"]))  # clocks are set back at times
+        if event["event"] != "RecordFinished":  # which is no work
+            self.now = max(self.now, float(event["time"]))  # clocks are set back at times
+        now = self.now
         run = len(self.runs) - 1
         match event["event"]:
             case "RunStarted":
@@ -226,9 +235,15 @@ class _Reading:
                 )
             case "RunFinished" if run >= 0:
                 self.runs[run] |= {name: event[name] for name in ("seconds", "error", "totals", "calls")}
+                if failed := self.open.get(event.get("task", -1)):
+                    self.runs[run]["failed"] = _in_words(failed.event)
                 self._end(now - self.began)
             case "Solved":
                 self.solutions.append(event["report"])
+            case "RecordFinished":
+                self.error = event["error"]
+                if run >= 0 and (known := self.runs[run].get("error")) and self.error.startswith(known):
+                    self.runs[run]["error"] = self.error  # with what was noted since: how to resume
 
     def _begin(self, event: Mapping[str, Any], now: float) -> None:
         self._end(now)
@@ -242,7 +257,8 @@ class _Reading:
         if self.runs and "end" not in self.runs[-1]:
             self.runs[-1]["end"] = now
             if self.runs[-1].get("error") != "":  # what had begun when a run fails is nobody's any more
-                self.unfinished += len(self.open)
+                number = len(self.runs) - 1
+                self.unfinished += [(number, task, begun.time) for task, begun in self.open.items()]
             self.open.clear()
 
     def _finish(self, run: int, event: Mapping[str, Any], start: _Started, now: float) -> None:
@@ -253,7 +269,11 @@ class _Reading:
         began = report.get("began") or 0.0
         row, col, part = begun.get("tile", (0, 0, 0))
         self.place[run, event["task"]] = len(self.done)
-        spent = (report["read_seconds"], report["compute_seconds"], report["write_seconds"])
+        making = report.get("make_seconds", 0.0)
+        spent = (
+            *(report["read_seconds"], making),
+            *(report["compute_seconds"] - making, report["write_seconds"]),
+        )
         self.done.append(
             (
                 *(run, event["task"], kernel, worker, begun.get("wave", 0), start.attempts),
@@ -269,17 +289,17 @@ class _Reading:
         end = self.now - self.began
         self._end(end)
         runs = tuple(Run(**run) for run in self.runs)
-        table = np.array(self.done, float).reshape(len(self.done), 23).T
+        table = np.array(self.done, float).reshape(len(self.done), 24).T
         ints = table[[*range(10)]].astype(np.int64)
-        first, submitted, began, finished, read, compute, write, flops = table[10:18]
+        first, submitted, began, finished = table[10:14]
+        parts, flops = np.maximum(0.0, table[14:18]), table[18]
         names = list(self.workers)
         order, processes = _sorted_lanes(names)
         ints[3] = order[ints[3]] if len(names) else ints[3]
-        read, compute, write = (np.maximum(0.0, each) for each in (read, compute, write))
-        spent = read + compute + write
+        spent = parts.sum(axis=0)
         start, shifted = _by_the_drivers_clock(processes[ints[3]], submitted, began, spent, finished)
         scale = np.divide(finished - start, spent, out=np.ones_like(spent), where=spent > finished - start)
-        read, compute, write = read * scale, compute * scale, write * scale
+        parts = parts * scale
         after = ints[9]
         begun = np.array([run.start for run in runs] or [0.0])[ints[0]]
         ready = np.where(after >= 0, finished[after] if len(after) else 0.0, begun)
@@ -287,8 +307,8 @@ class _Reading:
         ready = np.minimum(np.maximum(ready, waves), first)
         columns: list[Any] = [
             *ints,
-            *(first, ready, start, start + read + compute + write, finished, read, compute, write, flops),
-            *table[18:].astype(np.int64),
+            *(first, ready, start, start + parts.sum(axis=0), finished, *parts, flops),
+            *table[19:].astype(np.int64),
         ]
         tasks = Tasks(**dict(zip(Tasks.__slots__, columns, strict=True)))
         lanes = [""] * len(names)
@@ -305,9 +325,15 @@ class _Reading:
             processes,
             tuple(self.faults),
             tuple(self.solutions),
-            self.unfinished,
+            tuple(self.unfinished),
+            self.error,
             shifted,
         )
+
+
+def _in_words(begun: Mapping[str, Any]) -> str:
+    row, col, *_ = begun.get("tile", (0, 0))
+    return f"{begun['kernel']} {begun['task']}, tile ({row}, {col})"
 
 
 def _sorted_lanes(names: Sequence[str]) -> tuple[Ints, Ints]:

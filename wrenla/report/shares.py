@@ -10,14 +10,27 @@ import numpy.typing as npt
 
 from wrenla.report.runs import Floats, Ints, Runs
 
-__all__ = ["SHARES", "Chain", "Rates", "chains", "idle_with_nothing_ready", "rates", "shares", "slots"]
+__all__ = [
+    "BUSY",
+    "SHARES",
+    "Chain",
+    "Rates",
+    "chains",
+    "idle_with_nothing_ready",
+    "rates",
+    "shares",
+    "slots",
+]
+
+BUSY = ("computing", "making", "reading", "writing")
+"""What the time of tasks goes to, by their reports."""
 
 SHARES = (
-    *("computing", "reading", "writing"),
-    *("failures", "starting", "handing over", "waiting", "driver"),
+    *BUSY,
+    *("unfinished", "failures", "starting", "handing over", "waiting", "driver"),
 )
-"""Everything that the time of workers goes to. The first three are that of tasks, by their reports; the
-others are that of workers without a task, see `shares`."""
+"""Everything that the time of workers goes to. The first are `BUSY`, the others
+that of workers without a task: see `shares`."""
 
 
 def shares(runs: Runs) -> dict[str, float]:
@@ -25,8 +38,10 @@ def shares(runs: Runs) -> dict[str, float]:
 
     A worker without a task is counted, at each moment, as:
 
+    unfinished
+        As many workers as there are tasks handed out that do not end before their run does.
     failures
-        While some task is to be tried again, as many workers as there are such tasks.
+        Of the others, while some task is to be tried again, as many as there are such tasks.
     starting
         Of the others, as many as there are tasks handed out that are the first of their thread, if the
         executor has counted cold starts.
@@ -40,6 +55,7 @@ def shares(runs: Runs) -> dict[str, float]:
     """
     tasks, seconds = runs.tasks, dict.fromkeys(SHARES, 0.0)
     seconds["computing"] = float(tasks.compute.sum())
+    seconds["making"] = float(tasks.make.sum())
     seconds["reading"] = float(tasks.read.sum())
     seconds["writing"] = float(tasks.write.sum())
     again, firsts = tasks.attempts > 1, _firsts_of_lanes(runs)
@@ -50,15 +66,21 @@ def shares(runs: Runs) -> dict[str, float]:
         failed = [fault for fault in runs.faults if fault.run == number]
         finished = set(tasks.task[mine].tolist())
         lost = [fault for fault in failed if fault.attempt == 1 and fault.task not in finished]
+        out = [
+            start
+            for its, task, start in runs.unfinished
+            if its == number and task not in {fault.task for fault in lost}
+        ]
         failing = (
             np.concatenate([tasks.first[mine & again], [fault.start for fault in lost]]),
             np.concatenate([tasks.start[mine & again], [run.end] * len(lost)]),
         )
         cold = mine & firsts if run.calls.get("cold_starts") else np.zeros_like(mine)
         once = mine & ~again
-        times, (busy, tried, starting, queued, landing) = _counts(
+        times, (busy, open_, tried, starting, queued, landing) = _counts(
             [
                 (tasks.start[mine], tasks.end[mine]),
+                (np.array(out, float), np.full(len(out), run.end)),
                 failing,
                 (tasks.first[cold & once], tasks.start[cold & once]),
                 (tasks.ready[once], tasks.start[once]),
@@ -67,11 +89,12 @@ def shares(runs: Runs) -> dict[str, float]:
             run.start,
             run.end,
         )
-        workers = latest = max(run.workers, int(busy.max(initial=0)))
+        workers = latest = max(run.workers, _most_at_once(busy, tasks.lane[mine]))
         length, free = np.diff(times), workers - busy
-        nothing = (busy + tried + queued + landing) == 0
+        nothing = (busy + open_ + tried + queued + landing) == 0
         for name, wanted in (
             ("driver", np.where(nothing, workers, 0)),
+            ("unfinished", open_),
             ("failures", tried),
             ("starting", starting),
             ("handing over", np.maximum(queued - starting, 0) + landing),
@@ -88,7 +111,12 @@ def shares(runs: Runs) -> dict[str, float]:
 def slots(runs: Runs) -> int:
     """Return how many tasks could run at the same time: workers, or more where one runs several at a time."""
     _, (busy,) = _counts([(runs.tasks.start, runs.tasks.end)], 0.0, runs.seconds)
-    return max(1, *(run.workers for run in runs.runs), int(busy.max(initial=0)))
+    return max(1, *(run.workers for run in runs.runs), _most_at_once(busy, runs.tasks.lane))
+
+
+def _most_at_once(busy: Ints, lanes: Ints) -> int:
+    """Return how many tasks ran at once: one a thread, though clocks let them overlap a little."""
+    return min(int(busy.max(initial=0)), len(np.unique(lanes)))
 
 
 def _firsts_of_lanes(runs: Runs) -> npt.NDArray[np.bool_]:
@@ -116,7 +144,7 @@ def _counts(spans: Sequence[tuple[Floats, Floats]], start: float, end: float) ->
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Tasks of a run of which each let the next one begin, back from the last: the measured critical path.
+    """Tasks of a run of which each let the next one begin: the measured critical path.
 
     `tasks` are entries of `Runs.tasks`, the first first. `seconds` is from the beginning of the first to the
     end of the last, `busy` that of the tasks themselves; the rest is between them.
@@ -128,12 +156,19 @@ class Chain:
 
 
 def chains(runs: Runs) -> list[Chain]:
-    """Return the critical path of each run."""
+    """Return the critical path of each run: of all chains the one with most work, which bounds any run.
+
+    It need not end with the last task: that may be a short one for which no worker was free before.
+    """
     tasks, found = runs.tasks, []
-    after = tasks.after.tolist()
+    after, own = tasks.after.tolist(), tasks.seconds.tolist()
+    work = own.copy()
+    for entry, before in enumerate(after):  # in the order of their ends: the one before has its sum
+        work[entry] += work[before] if before >= 0 else 0.0
+    together = np.array(work)
     for number in range(len(runs.runs)):
         mine = np.flatnonzero(tasks.run == number)
-        entry = int(mine[np.argmax(tasks.finished[mine])]) if len(mine) else -1
+        entry = int(mine[np.argmax(together[mine])]) if len(mine) else -1
         path = []
         while entry >= 0:
             path.append(entry)
@@ -149,12 +184,12 @@ def chains(runs: Runs) -> list[Chain]:
 class Rates:
     """Means over equal parts of the time axis, whose edges are `edges`.
 
-    `computing`, `reading` and `writing` are numbers of workers; `flops`, `bytes_read` and `bytes_written` are
-    by the second.
+    Those of `BUSY` are numbers of workers; `flops`, `bytes_read` and `bytes_written` are by the second.
     """
 
     edges: Floats
     computing: Floats
+    making: Floats
     reading: Floats
     writing: Floats
     flops: Floats
@@ -167,13 +202,15 @@ def rates(runs: Runs, parts: int = 240) -> Rates:
     tasks = runs.tasks
     edges = np.linspace(0.0, max(runs.seconds, 1e-9), parts + 1)
     read = tasks.start + tasks.read
-    computed = read + tasks.compute
+    made = read + tasks.make
+    computed = made + tasks.compute
     return Rates(
         edges,
-        _mean(edges, read, computed, None),
+        _mean(edges, made, computed, None),
+        _mean(edges, read, made, None),
         _mean(edges, tasks.start, read, None),
         _mean(edges, computed, tasks.end, None),
-        _mean(edges, read, computed, tasks.flops),
+        _mean(edges, made, computed, tasks.flops),
         _mean(edges, tasks.start, read, tasks.bytes_read.astype(float)),
         _mean(edges, computed, tasks.end, tasks.bytes_written.astype(float)),
     )

@@ -38,15 +38,13 @@ def advice(plan: Plan, nodes: Iterable[Node], saved: Sequence[str], folder: Work
     where = f"finished tiles are kept in {' and '.join(urls)}"
     if in_process:
         return f"{where} until this process ends\n  to resume: compute the same again"
-    in_memory = (
-        "its temporary tiles were in memory, as it is short: set WRENLA_STORE to a folder to keep them"
-    )
+    in_memory = "in memory, as the run is short: set WRENLA_STORE to a folder to keep them"
     if not urls:
-        return f"{in_memory}\n  to begin again: run the same script again"
+        return f"no tiles are kept; they were {in_memory}\n  to begin again: run the same script again"
     return "\n".join(
         [
             where,
-            *([] if folder.room is None else [f"  {in_memory}"]),
+            *([] if folder.room is None else [f"  except those {in_memory}"]),
             "  to resume: run the same script again",
             f"  to clean:  wrenla clean --store {shlex.quote(folder.root)}",
         ]

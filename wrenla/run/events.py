@@ -21,12 +21,13 @@ __all__ = [
     "Totals",
     "WaveFinished",
     "WaveStarted",
+    "described",
 ]
 
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over the tasks of a run; seconds are those of all workers together."""
+    """Sums over the tasks of a run; seconds are those of all workers together, see `Report`."""
 
     tasks: int = 0
     retries: int = 0
@@ -34,6 +35,7 @@ class Totals:
     seconds: float = 0.0
     read_seconds: float = 0.0
     compute_seconds: float = 0.0
+    make_seconds: float = 0.0
     write_seconds: float = 0.0
     bytes_read: int = 0
     bytes_written: int = 0
@@ -47,6 +49,7 @@ class Totals:
         self.flops += flops
         self.read_seconds += report.read_seconds
         self.compute_seconds += report.compute_seconds
+        self.make_seconds += report.make_seconds
         self.write_seconds += report.write_seconds
         self.bytes_read += report.bytes_read
         self.bytes_written += report.bytes_written
@@ -132,7 +135,7 @@ class TaskRetried:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """A run ended: `error` is empty if it succeeded.
+    """A run ended: `error` is empty if it succeeded, else as `described`; `task` is the one that failed.
 
     `calls` counts what the executor's calls have come to meanwhile, by the names of `Stats`; only what is not
     zero.
@@ -144,6 +147,7 @@ class RunFinished:
     totals: Totals = field(default_factory=Totals)
     time: float = 0.0
     calls: Mapping[str, float] = field(default_factory=dict)
+    task: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +162,18 @@ Event: TypeAlias = (
     RunStarted | WaveStarted | WaveFinished | TaskStarted | TaskFinished | TaskRetried | RunFinished | Solved
 )
 Listener: TypeAlias = Callable[[Event], None]
+
+
+def described(error: BaseException) -> str:
+    """Return type, message and notes of an error, as they stand at the end of a traceback.
+
+    Examples
+    --------
+    >>> error = OSError("no data")
+    >>> error.add_note("while making rows 0:10")
+    >>> described(error)
+    'OSError: no data\\nwhile making rows 0:10'
+    """
+    name, message = type(error).__name__, str(error)
+    first = f"{name}: {message}" if message else name
+    return "\n".join([first, *map(str, getattr(error, "__notes__", ()))])

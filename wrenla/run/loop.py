@@ -26,6 +26,7 @@ from wrenla.run.events import (
     Totals,
     WaveFinished,
     WaveStarted,
+    described,
 )
 from wrenla.run.scheduler import (
     Action,
@@ -191,7 +192,7 @@ class _Loop:
                 self._wind_down(_GRACE)
                 raise self.errors[self.failed]
         except BaseException as reason:
-            error = f"{type(reason).__name__}: {reason}"
+            error = described(reason)
             if self.failed is None:
                 self._wind_down(_INTERRUPT_GRACE)
             raise
@@ -200,7 +201,8 @@ class _Loop:
             self.removals.shutdown(wait=True, cancel_futures=True)
             self.totals.seconds = time.perf_counter() - began
             spent = _difference(self.executor.stats(), calls)
-            self._tell(RunFinished(job.name, self.totals.seconds, error, self.totals, time.time(), spent))
+            took, failed = self.totals.seconds, -1 if self.failed is None else self.failed
+            self._tell(RunFinished(job.name, took, error, self.totals, time.time(), spent, failed))
         return self.totals
 
     def _step(self, state: State, event: Input) -> State:
@@ -227,7 +229,7 @@ class _Loop:
                 error = self.errors[p]
                 self.totals.retries += 1
                 logger.info("task %d failed (%s), again in %.1f s", p, error, delay)
-                self._tell(TaskRetried(p, attempt, f"{type(error).__name__}: {error}", delay, now))
+                self._tell(TaskRetried(p, attempt, described(error), delay, now))
             case BeginWave(wave, tasks):
                 self._tell(WaveStarted(wave, tasks, now))
             case EndWave(wave):

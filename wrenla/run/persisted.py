@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -12,6 +13,8 @@ from wrenla.workspace.workspace import Workspace
 from wrenla_handler.tiles.arrays import StoredArray
 
 __all__ = ["Owner", "folders_of", "let_last"]
+
+logger = logging.getLogger("wrenla.run")
 
 
 class Owner:
@@ -30,9 +33,16 @@ class Owner:
 
 
 def _disown(folder: Workspace, token: int, executor: Executor, specs: Sequence[StoredArray]) -> None:
-    for spec in specs:
-        executor.forget_array(spec)  # a mapped file takes space even when it is deleted
-    folder.let_go(token)
+    """Remove tiles. It raises nothing, Ctrl-C neither: Python would print a traceback, and go on as well."""
+    try:
+        for spec in specs:
+            executor.forget_array(spec)  # a mapped file takes space even when it is deleted
+        folder.let_go(token)
+    except BaseException as error:
+        logger.warning(
+            "persisted tiles may stay in %s: %s; wrenla clean removes them", folder.url, repr(error)
+        )
+        logger.debug("why they were not removed", exc_info=True)
 
 
 def let_last(nodes: Iterable[Node]) -> None:

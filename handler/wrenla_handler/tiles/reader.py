@@ -36,8 +36,10 @@ _WORTH_PREFETCHING = 1 << 18
 
 @dataclass(slots=True)
 class Report:
-    """Report of one task: seconds waiting for tiles, in kernels, and writing; bytes and requests.
+    """Report of one task: seconds waiting for tiles of stores, computing, and writing; bytes and requests.
 
+    `make_seconds` are those of the computing that went to making tiles of no store: by functions, formulas,
+    and from arrays of this process.
     `pivots` are the smallest and the largest |entry| on the diagonal of a triangle that was solved with.
     `worker` is the thread that did it, by its process and a number; `began` is the worker's time of day.
     `memory` is that of its process when the tile was complete and not written yet, in bytes; `memory_before`
@@ -46,6 +48,7 @@ class Report:
 
     read_seconds: float = 0.0
     compute_seconds: float = 0.0
+    make_seconds: float = 0.0
     write_seconds: float = 0.0
     bytes_read: int = 0
     bytes_written: int = 0
@@ -222,7 +225,11 @@ class ReadAhead:
         elif isinstance(spec, StoredArray):
             self._report.gets += 1
             self._report.bytes_read += spec.tile_bytes(ref)
-        self._report.read_seconds += time.perf_counter() - start
+        took = time.perf_counter() - start
+        if isinstance(spec, StoredArray):
+            self._report.read_seconds += took
+        else:
+            self._report.make_seconds += took
         return tile
 
     def abandon(self) -> None:

@@ -106,7 +106,7 @@ class MapCounts:
     def first(self) -> str:
         """Return what to say at the beginning, where there are lines."""
         many = "" if self.total is None else f"{self.total:,} "
-        return f"{many}calls of {self._label} on {self._workers:,} workers"
+        return f"{many}calls of {self._label} on {self._workers:,} worker{'s' if self._workers != 1 else ''}"
 
     def words(self) -> list[str]:
         """Return the parts of a line of text."""

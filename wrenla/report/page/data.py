@@ -79,7 +79,10 @@ def _bars(runs: Runs, path: Sequence[int]) -> _Columns:
     flags[order] |= _gaps(runs, order)
     whole = bars_together(runs)
     columns: dict[str, npt.NDArray[Any]] = {
-        **{name: getattr(tasks, name)[order].astype("<f4") for name in ("start", "read", "compute", "write")},
+        **{
+            name: getattr(tasks, name)[order].astype("<f4")
+            for name in ("start", "read", "make", "compute", "write")
+        },
         "wait": (tasks.start - tasks.first)[order].astype("<f4"),
         **{
             name: getattr(tasks, name)[order].astype("<f4")
@@ -119,7 +122,7 @@ def _thinned(columns: _Columns, whole: int) -> _Columns:
     starts = np.flatnonzero(np.diff(lane, prepend=-1))
     within = np.arange(len(lane)) - np.repeat(starts, np.diff([*starts, len(lane)]))
     heads = np.flatnonzero(within % whole == 0)
-    sums = {"read", "compute", "write", "flops", "bytes_read", "bytes_written", "count"}
+    sums = {"read", "make", "compute", "write", "flops", "bytes_read", "bytes_written", "count"}
     made = {
         name: np.add.reduceat(column, heads, dtype=column.dtype) if name in sums else column[heads]
         for name, column in columns.items()
@@ -149,7 +152,7 @@ def _merged(starts: Floats, ends: Floats, gap: float) -> list[list[float]]:
 
 
 def _as_lists(found: Rates) -> dict[str, list[float]]:
-    names = ("edges", "computing", "reading", "writing", "flops", "bytes_read", "bytes_written")
+    names = ("edges", "computing", "making", "reading", "writing", "flops", "bytes_read", "bytes_written")
     return {name: [_short(value) for value in getattr(found, name).tolist()] for name in names}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from wrenla.errors import RecordError
 from wrenla.report.page.data import page_data, safe_json
 from wrenla.report.page.sections import about, heading, sections
-from wrenla.report.record import events_of
+from wrenla.report.record import events_of, refuse_address
 from wrenla.report.runs import Runs
 from wrenla.whole_file import check_replaceable, whole_file
 
@@ -82,6 +82,7 @@ def check_place(out: str | os.PathLike[str]) -> Path:
     """
     if not isinstance(out, str | os.PathLike) or not os.fspath(out):
         raise TypeError(f"report={out!r}: name a file, as report='report.html'")
+    refuse_address("report", out)
     place = Path(out).expanduser()
     try:
         if place.is_dir() or str(out).endswith("/"):

@@ -26,13 +26,17 @@ from wrenla.report.page.task_tables import (
     solutions_section,
 )
 from wrenla.report.runs import Runs
-from wrenla.report.shares import SHARES, Rates, chains, rates, shares, slots
+from wrenla.report.shares import BUSY, SHARES, Rates, chains, rates, shares, slots
 from wrenla.units import format_bytes, format_dollars, format_time
 
 __all__ = ["about", "heading", "sections"]
 
 _SAMPLES = 12
 """Rows of the tables that stand beside charts over time."""
+
+
+_OF_SOLVE = frozenset({"all_sizes", "row_maxima"})
+"""Kernels that together measure how well a system is solved: where that was interrupted, it has no report."""
 
 
 def heading(runs: Runs) -> str:
@@ -44,7 +48,10 @@ def heading(runs: Runs) -> str:
     titles = [str(run.plan.get("title", "")).removeprefix("plan for ") for run in runs.runs]
     title = next((title for title in titles if title), "")
     if not title:
-        return "Nothing to run" if not runs.runs else "A run"
+        return "A run" if runs.runs else "Nothing to run" if runs.error == "" else "No run yet"
+    if any(set(run.plan.get("kernels", ())) >= _OF_SOLVE for run in runs.runs):
+        _, source, largest = title.rpartition(", from ")
+        return "Solution of a system" + (f"{source}{largest}" if source else "")
     title = title if len(title) <= 110 else f"{title[:109]}…"
     return title[0].upper() + title[1:]
 
@@ -70,7 +77,7 @@ def sections(runs: Runs) -> str:
 def _tiles(runs: Runs) -> str:
     tasks, seconds, parts = runs.tasks, runs.seconds, shares(runs)
     planned = {row.name: row for row in comparison(runs)}
-    busy = 100 * (parts["computing"] + parts["reading"] + parts["writing"])
+    busy = 100 * sum(parts[name] for name in BUSY)
     flops = float(tasks.flops.sum())
     tiles = [("elapsed", format_time(seconds), _planned(planned.get("time")))]
     if len(tasks):
@@ -118,7 +125,7 @@ def _bound(runs: Runs) -> str:
         )
         colors = f'<ul class="legend" aria-hidden="true">{items}</ul>'
     more = "".join(f"<li>{escape(each.text)} {escape(each.advice)}</li>" for each in notes(runs))
-    failed = " failed" if found.kind in ("failed", "killed") else ""
+    failed = " failed" if found.kind in ("failed", "interrupted", "unfinished") else ""
     return (
         f'<section id="bound" class="bounded{failed}" data-kind="{escape(found.kind)}"><h2>What bounded '
         "the run</h2>"
@@ -128,10 +135,17 @@ def _bound(runs: Runs) -> str:
     )
 
 
+_PARTS = (
+    *(("reading", "reading", ""), ("making", "making tiles", "")),
+    *(("computing", "computing", ""), ("writing", "writing", "")),
+)
+
 _SHARE_WORDS = {
     "computing": "computing",
+    "making": "making tiles",
     "reading": "reading tiles",
     "writing": "writing tiles",
+    "unfinished": "tasks that did not end",
     "failures": "failed attempts",
     "starting": "cold starts",
     "handing over": "handing tasks over",
@@ -182,7 +196,7 @@ def _timeline(runs: Runs) -> str:
     )
     colors = legend(
         [
-            *(("reading", "reading", ""), ("computing", "computing", ""), ("writing", "writing", "")),
+            *_PARTS,
             *(("waiting", "waiting for inputs", "stripe"), ("handing-over", "idle", "stripe")),
             ("critical", "critical path", "stripe"),
             *([("failures", "failed attempts", "")] if runs.faults else []),
@@ -217,16 +231,17 @@ def _timeline(runs: Runs) -> str:
 def _parallelism(runs: Runs) -> str:
     found = rates(runs)
     paths = chains(runs)
-    busy = float(np.mean(found.computing + found.reading + found.writing))
+    busy = float(np.mean(sum(getattr(found, name) for name in BUSY)))
     tasks, on_it = sum(len(path.tasks) for path in paths), sum(path.busy for path in paths)
-    chain = f"{tasks:,} task{'' if tasks == 1 else 's'}, with {format_time(on_it)} of work in them"
+    work = format_time(on_it)
+    chain = f"one task of {work}" if tasks == 1 else f"a chain of {tasks:,} tasks, {work} of work together"
     text = (
-        f"{busy:.1f} of {slots(runs):,} threads of workers were busy on average. The critical path, back "
-        f"from the last task, is a chain of {chain}."
+        f"{busy:.1f} of {slots(runs):,} threads of workers were busy on average. The critical path, the "
+        f"longest of tasks that waited for each other, is {chain}."
     )
     colors = legend(
         [
-            *(("reading", "reading", ""), ("computing", "computing", ""), ("writing", "writing", "")),
+            *_PARTS,
             *(
                 ("critical", "a task of the critical path", "stripe"),
                 ("", "threads of workers there are", "dashed"),
@@ -238,8 +253,8 @@ def _parallelism(runs: Runs) -> str:
         "Parallelism",
         text,
         colors,
-        ["from", "computing", "reading", "writing"],
-        _samples(runs, lambda each: [f"{v:.1f}" for v in (each.computing, each.reading, each.writing)]),
+        ["from", "computing", "making tiles", "reading", "writing"],
+        _samples(runs, lambda each: [f"{getattr(each, name):.1f}" for name in BUSY]),
     )
 
 

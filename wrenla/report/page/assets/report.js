@@ -123,12 +123,12 @@
   const CRITICAL = 1, WAITED = 4, WAITS = 8; // the gap before a bar, and the one behind the last bar of a run
   async function timeline() {
     const bars = await unpacked(page.bars);
-    const { start, read, compute, write, lane, flags, run } = bars;
+    const { start, read, make, compute, write, lane, flags, run } = bars;
     const count = start.length, lanes = page.lanes.length, rows = lanes + (page.faults.length ? 1 : 0);
     const end = new Float32Array(count);
     const first = new Int32Array(lanes + 1).fill(count);
     for (let n = count - 1; n >= 0; n--) {
-      end[n] = start[n] + read[n] + compute[n] + write[n];
+      end[n] = start[n] + read[n] + make[n] + compute[n] + write[n];
       first[lane[n]] = n;
     }
     for (let k = lanes - 1; k >= 0; k--) first[k] = Math.min(first[k], first[k + 1]);
@@ -146,8 +146,8 @@
 
     function paint(u) {
       const { ctx, bbox } = u, { min: from, max: to } = u.scales.x, { min: top, max: bottom } = u.scales.y;
-      const names = ["computing", "reading", "writing", "handing-over", "waiting", "critical", "failures", "text", "card"];
-      const [computing, reading, writing, idle, waiting, critical, failed, text, card] = names.map(color);
+      const names = ["computing", "making", "reading", "writing", "handing-over", "waiting", "critical", "failures", "text", "card"];
+      const [computing, making, reading, writing, idle, waiting, critical, failed, text, card] = names.map(color);
       const x = (s) => bbox.left + (s - from) / (to - from) * bbox.width;
       const h = bbox.height / (bottom - top), thick = h > 5 ? h * 0.76 : h, pixel = devicePixelRatio || 1;
       const box = (fill, a, b, y, high) => { ctx.fillStyle = fill; ctx.fillRect(a, y, Math.max(b - a, 0.6 * pixel), high); };
@@ -173,9 +173,11 @@
           if (flags[n] & CRITICAL) marked.push([a, b, y]);
           if (b < done + 0.4 * pixel && n !== chosen) continue; // it would not be seen beside the one before
           done = b;
-          const r = x(start[n] + read[n]), c = x(start[n] + read[n] + compute[n]);
+          const got = start[n] + read[n], made = got + make[n];
+          const r = x(got), m = x(made), c = x(made + compute[n]);
           if (r - a > 0) box(reading, a, r, y, thick);
-          box(computing, r, c, y, thick);
+          if (m - r > 0) box(making, r, m, y, thick);
+          box(computing, m, c, y, thick);
           if (b - c > 0) box(writing, c, b, y, thick);
           if (b - a > 5 * pixel) box(card, b - 0.7 * pixel, b, y, thick);
         }
@@ -205,7 +207,7 @@
           : `${name} ${bars.task[n]}, tile (${bars.row[n]}, ${bars.col[n]}${part})`,
         `${page.names[lane[n]]}, wave ${bars.wave[n]}${page.runs.length > 1 ? `, run ${bars.run[n] + 1}` : ""}`,
         `${seconds(start[n], end[n] - start[n])} to ${seconds(end[n], end[n] - start[n])}: ${seconds(end[n] - start[n])}`,
-        `reading ${seconds(read[n])}, computing ${seconds(compute[n])}, writing ${seconds(write[n])}`,
+        `reading ${seconds(read[n])}, ${make[n] ? `making tiles ${seconds(make[n])}, ` : ""}computing ${seconds(compute[n])}, writing ${seconds(write[n])}`,
         `${scaled(bars.bytes_read[n], "B", 1024)} read, ${scaled(bars.bytes_written[n], "B", 1024)} written` +
           (bars.flops[n] && compute[n] ? `, ${scaled(bars.flops[n] / compute[n], "FLOP/s")}` : ""),
         `began ${seconds(bars.wait[n])} after its submission`,
@@ -327,8 +329,8 @@
   const told = (id, words) => ({ setCursor: [(u) => { at(id).textContent = u.cursor.idx == null || u.cursor.left < 0 ? "" : words(u.cursor.idx); }] });
 
   function parallelism() {
-    const { edges, computing, reading, writing } = page.rates, marks = page.critical;
-    const two = computing.map((n, k) => n + reading[k]), all = two.map((n, k) => n + writing[k]);
+    const { edges, computing, making, reading, writing } = page.rates, marks = page.critical;
+    const one = computing.map((n, k) => n + making[k]), two = one.map((n, k) => n + reading[k]), all = two.map((n, k) => n + writing[k]);
     const most = Math.max(page.workers, ...all);
     const strip = (u) => {
       const { ctx, bbox } = u, { min, max } = u.scales.x;
@@ -346,17 +348,17 @@
       padding: [14, 26, 0, 0],
       scales: { x: timeScale, y: { range: [0, most * 1.05] } },
       axes: [timeAxis(), axis({ size: left })],
-      series: [{}, area("writing"), area("reading"), area("computing"),
+      series: [{}, area("writing"), area("reading"), area("making"), area("computing"),
         { stroke: () => color("muted"), dash: [5, 4], width: 1.5, points: { show: false } }],
       hooks: {
         draw: [strip],
         ...told("parallelism-values", (k) => {
           const n = Math.min(k, computing.length - 1);
-          return `at ${seconds(edges[n])}: ${computing[n].toFixed(1)} computing, ${reading[n].toFixed(1)} reading, ` +
+          return `at ${seconds(edges[n])}: ${computing[n].toFixed(1)} computing, ${making[n].toFixed(1)} making tiles, ${reading[n].toFixed(1)} reading, ` +
             `${writing[n].toFixed(1)} writing, of ${page.workers} workers`;
         }),
       },
-    }, [edges, last(all), last(two), last(computing), edges.map(() => page.workers)]);
+    }, [edges, last(all), last(two), last(one), last(computing), edges.map(() => page.workers)]);
   }
 
   function throughput() {
