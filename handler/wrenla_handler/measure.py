@@ -229,7 +229,8 @@ def _kernels(rng: np.random.Generator, n: int, dtype: str) -> dict[str, _Kernel]
 def _passes(rng: np.random.Generator, n: int) -> dict[str, tuple[Callable[[], object], int]]:
     """Return what goes through memory, and its bytes, by name."""
     m = _ROWS
-    a, b = abs(_matrix(rng, m, n, "float64")), empty_tile(m, n, "float64")
+    a, b = _matrix(rng, m, n, "float64"), empty_tile(m, n, "float64")
+    np.abs(a, out=a)
     vector, product = empty_tile(n, 1, "float64"), empty_tile(m, 1, "float64")
     vector[...], product[...] = 1, 0
     pivots = np.arange(n) + rng.integers(0, m - n, n)
@@ -254,7 +255,8 @@ def _fresh(memory: int, timer: _Timer) -> float:
     A virtual machine's host takes back what its guest has not used for seconds, and to get it again takes two
     seconds a GiB. What others have let go of just before is used first: so it is the last tiles that count.
     """
-    tile = np.ones((_ROWS, _COLUMNS), order="F")
+    tile = empty_tile(_ROWS, _COLUMNS, "float64")
+    tile[...] = 1
     kept, spent = [], list[float]()
     while len(spent) < 4 or (sum(spent) < _NEW_SECONDS and (len(spent) + 1) * tile.nbytes <= memory):
         begun = timer()
@@ -265,8 +267,9 @@ def _fresh(memory: int, timer: _Timer) -> float:
 
 
 def _matrix(rng: np.random.Generator, m: int, n: int, dtype: str) -> Tile:
-    a = np.empty((m, n), dtype, order="F")
-    a.real = rng.standard_normal((m, n))
+    a = empty_tile(m, n, dtype)  # its memory goes back to the system, where malloc would keep it
+    for j in range(n):
+        a.real[:, j] = rng.standard_normal(m)
     if a.dtype.kind == "c":
         a.imag = a.real[::-1]
     return a
@@ -278,8 +281,7 @@ def _store(store: Store, new: int, rng: np.random.Generator) -> dict[str, float]
     By the clock: who waits for a disk does not work. The objects are named as those of the doctor's probe,
     so that `wrenla clean` knows one that a killed process has left.
     """
-    tile = empty_tile(_ROWS, _COLUMNS, "float64")
-    tile[...] = rng.standard_normal(tile.shape)
+    tile = _matrix(rng, _ROWS, _COLUMNS, "float64")
     data = as_bytes(tile)
     keys = [f"doctor-{uuid.uuid4().hex}" for _ in range(new + _FEW_BYTES + _DIRECT)]
     large, small, past = iter(keys[:new]), iter(keys[new : new + _FEW_BYTES]), iter(keys[-_DIRECT:])
