@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ import wrenla_kernels as kernels
 from wrenla_handler.errors import StoreError
 from wrenla_handler.rates import CURVES, DTYPES, PASSES, Rates, fitted
 from wrenla_handler.stores.base import RUNS, Store
+from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.arrays import FormulaArray, StoredArray, TileRef
@@ -51,6 +52,9 @@ _COLUMNS = 128
 _NEW = 32
 """Tiles of the store that are used for the first time: of all workers together."""
 
+_DIRECT = 6
+"""Those that are written past the page cache, of each worker."""
+
 _FEW_BYTES = 48
 """Objects of a few bytes: the fastest counts, on a busy machine most are slow."""
 
@@ -72,7 +76,7 @@ _FAR = 75e6
 
 _HERE = "memory://measured"
 
-_PATIENCE = 60.0
+_PATIENCE = 5.0
 """Seconds after which threads that measure side by side do not wait for each other any more."""
 
 _Timer = Callable[[], float]
@@ -154,11 +158,13 @@ def _of_one(
     found: dict[str, float] = {}
     mine = 1.0
     rng = np.random.default_rng(0)
-    together.wait(_PATIENCE)
+    with suppress(threading.BrokenBarrierError):  # the system starts fewer threads: they take turns
+        together.wait(_PATIENCE)
     # first, before what others leave behind is used again
     found["fresh"] = _fresh(memory, timer)
     with closing(open_store(url)) as store:
         found |= _store(store, max(4, _NEW // together.parties), rng)
+    found["direct"] = max(found["written"], found["direct"])
     # pages of a file are new memory, too; those here may be such as somebody has used just before
     found["written"] = min(found["written"], found["fresh"])
     begun, before = time.perf_counter(), time.thread_time()
@@ -272,9 +278,12 @@ def _store(store: Store, new: int, rng: np.random.Generator) -> dict[str, float]
     By the clock: who waits for a disk does not work. The objects are named as those of the doctor's probe,
     so that `wrenla clean` knows one that a killed process has left.
     """
-    tile = _matrix(rng, _ROWS, _COLUMNS, "float64")
-    data, keys = as_bytes(tile), [f"doctor-{uuid.uuid4().hex}" for _ in range(new + _FEW_BYTES)]
-    large, small = iter(keys[:new]), iter(keys[new:])
+    tile = empty_tile(_ROWS, _COLUMNS, "float64")
+    tile[...] = rng.standard_normal(tile.shape)
+    data = as_bytes(tile)
+    keys = [f"doctor-{uuid.uuid4().hex}" for _ in range(new + _FEW_BYTES + _DIRECT)]
+    large, small, past = iter(keys[:new]), iter(keys[new : new + _FEW_BYTES]), iter(keys[-_DIRECT:])
+    direct = {"direct": True} if isinstance(store, LocalStore) else {}
 
     def read() -> None:
         np.frombuffer(store.get(keys[0]), np.uint8)[:: 1 << 12].max()
@@ -282,6 +291,8 @@ def _store(store: Store, new: int, rng: np.random.Generator) -> dict[str, float]
     try:
         return {
             "written": tile.nbytes / _best(lambda: store.put(next(large), data, create=True), new),
+            "direct": tile.nbytes
+            / _best(lambda: store.put(next(past), data, create=True, **direct), _DIRECT),
             "read": tile.nbytes / _best(read, new),
             "task": _best(lambda: store.put(next(small), data[:8], create=True), _FEW_BYTES),
         }

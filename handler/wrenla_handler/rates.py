@@ -14,7 +14,7 @@ CURVES = ("gemm", "herk", "trsm_left", "trsm_right", "potrf", "getrf", "inverse"
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
 
-PASSES = ("copied", "fresh", "streamed", "exchanged", "looked", "called", "read", "written")
+PASSES = ("copied", "fresh", "streamed", "exchanged", "looked", "called", "read", "written", "direct")
 """What is measured by its bytes."""
 
 _TABLES = ("kernels", "dtypes")
@@ -69,6 +69,8 @@ class Rates:
         Bytes a second of a tile that a function makes entry by entry, of which `exp` is the larger part.
     read, written : float
         Bytes a second from and to the store.
+    direct : float
+        Bytes a second to it past the page cache; as `written` where there is no such way.
     task : float
         Seconds that a task takes beside all that, and `tile`.
     tile : float
@@ -90,6 +92,7 @@ class Rates:
     called: float
     read: float
     written: float
+    direct: float
     task: float
     tile: float
     start: float
@@ -118,7 +121,17 @@ class Rates:
 
     def at_store(self, read: float, written: float) -> Rates:
         """Return these rates with those of another store."""
-        return replace(self, read=read, written=written)
+        return replace(self, read=read, written=written, direct=written)
+
+    @property
+    def past_cache(self) -> bool:
+        """Whether results that are saved are written past the page cache: not for a little."""
+        return self.direct > 1.25 * self.written
+
+    @property
+    def saved(self) -> float:
+        """Bytes a second of results that are saved."""
+        return self.direct if self.past_cache else self.written
 
     def shared(self, times: float) -> Rates:
         """Return the rates of each of so many times more workers than there are processors."""
@@ -145,7 +158,7 @@ class Rates:
 
         Examples
         --------
-        >>> rates = Rates((Curve(1e9, 9.0),) * 7, (2.0, 1.0, 2.0, 1.0), *[1e9] * 8, 1e-4, 1e-5, 0.1)
+        >>> rates = Rates((Curve(1e9, 9.0),) * 7, (2.0, 1.0, 2.0, 1.0), *[1e9] * 9, 1e-4, 1e-5, 0.1)
         >>> Rates.from_plain(rates.plain()) == rates
         True
         """

@@ -134,13 +134,28 @@ class _Limits:
             token = object()
             self._open.append((token, n))
             # With the lock held: the number is the library's, for all threads, and is that of the last entry.
-            library.set_num_threads(n)
+            _set(library, n)
             return token
 
     def leave(self, library: Any, token: object) -> None:
         with self._lock:
             self._open = [entry for entry in self._open if entry[0] is not token]
-            library.set_num_threads(self._open[-1][1] if self._open else self._before)
+            _set(library, self._open[-1][1] if self._open else self._before)
+
+
+def _set(library: Any, n: int) -> None:
+    """Set the number of threads, whichever thread asks.
+
+    From version 3.8 on threadpoolctl lets one Python thread control OpenBLAS, the first that has set a limit,
+    and ignores all others without a word as long as that lives: then kernels of a run that was begun in
+    another one would take all processors each, and round otherwise. Who may set what is our business here.
+    """
+    clear = getattr(type(library), "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
+    library.set_num_threads(n)
+    if clear is not None:
+        clear(force=True)  # others find nobody in control, and may set theirs
 
 
 _LIMITS = _Limits()

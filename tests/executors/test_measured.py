@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -55,7 +56,7 @@ def forget() -> None:
 
 
 def files(cache: Path) -> list[Path]:
-    return sorted(cache.glob("*"))
+    return sorted(cache.glob("rates-*"))
 
 
 def test_a_machine_is_measured_once(cache: Path, tmp_path: Path) -> None:
@@ -80,9 +81,10 @@ def test_a_machine_is_measured_once(cache: Path, tmp_path: Path) -> None:
         lambda text: text.replace('"rates"', '"other"'),
         lambda text: json.dumps({**json.loads(text), "key": "of another machine"}),
         lambda text: json.dumps({**json.loads(text), "rates": {**RATES.plain(), "read": -1}}),
+        lambda text: json.dumps({**json.loads(text), "rates": {**RATES.plain(), "read": 10**400}}),
         lambda text: "[" * 100_000,
     ],
-    ids=["empty", "cut", "zeros", "list", "keyless", "no rates", "foreign", "negative", "deep"],
+    ids=["empty", "cut", "zeros", "list", "keyless", "no rates", "foreign", "negative", "huge", "deep"],
 )
 def test_a_damaged_or_foreign_file_is_measured_anew(
     damage: Callable[[str], str], cache: Path, tmp_path: Path
@@ -131,7 +133,7 @@ def test_what_rates_depend_on_is_measured_apart(
         lambda: monkeypatch.setattr(np, "__version__", "0.1"),
         lambda: monkeypatch.setattr(scipy, "__version__", "0.1"),
         lambda: monkeypatch.setattr(measured, "processors", lambda: 4),
-        lambda: monkeypatch.setattr(measured, "_device", lambda store: 7),
+        lambda: monkeypatch.setattr(measured, "device_of", lambda store: 7),
     ]
     for number, change in enumerate(changes, 1):
         change()
@@ -176,9 +178,10 @@ def test_a_cache_folder_that_cannot_be_written_to_is_no_error(
     assert len(measure.calls) == 1
 
 
-def test_no_threads_no_rates(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [ThreadLimitError("none left"), MemoryError()])
+def test_no_threads_or_memory_no_rates(error: Exception, tmp_path: Path) -> None:
     def measure(store: str, workers: int, threads: int, memory: int) -> Rates:
-        raise ThreadLimitError("none left")
+        raise error
 
     assert measured_rates(str(tmp_path), 2, 1, 1 << 30, measure) is None
 
@@ -210,31 +213,36 @@ print(measured_rates(sys.argv[2], 1, 1, 1 << 30, measure).read)
 """
 
 
-def test_two_processes_may_measure_at_once(cache: Path, tmp_path: Path) -> None:
-    """Each goes by what it has found itself; the file is one of theirs, whole."""
+def test_of_two_processes_the_second_waits_for_what_the_first_finds(cache: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", _PROCESS, str(number), str(tmp_path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for number in (1, 2)
-    ]
+    processes = list[subprocess.Popen[str]]()
     try:
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        ends = [process.communicate("\n", timeout=60)[0] for process in processes]
+        for number in (1, 2):
+            arguments = [sys.executable, "-c", _PROCESS, str(number), str(tmp_path)]
+            pipe = subprocess.PIPE
+            process = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, text=True, env=environment)
+            processes.append(process)
+            if number == 1:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "ready\n"
+        first, second = processes
+        time.sleep(0.2)
+        assert second.poll() is None
+        assert [each.communicate("\n", timeout=60)[0] for each in (first, second)] == ["1.0\n", "1.0\n"]
     finally:
         for process in processes:
             process.kill()
             process.wait()
-    assert ends == ["1.0\n", "2.0\n"]
-    (file,) = files(cache)
-    assert Rates.from_plain(json.loads(file.read_text())["rates"]).read in (1.0, 2.0)
+
+
+def test_nobody_waits_long_for_another_process(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measured, "_PATIENCE", 0.1)
+    cache.mkdir(parents=True)
+    with open(cache / "rates.lock", "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert measured_rates(str(tmp_path), 2, 1, 1 << 30, Measure()) == RATES
 
 
 def test_rates_of_functions_are_kept_by_memory(cache: Path) -> None:

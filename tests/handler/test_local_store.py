@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import gc
+import mmap
 import os
 import re
 import signal
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 
 from wrenla_handler.errors import StoreError, TransientStoreError
+from wrenla_handler.stores import atomic_files
 from wrenla_handler.stores.local import LocalStore
 
 MEGABYTE = bytes(range(256)) * 4096
@@ -323,3 +326,60 @@ def test_folder_that_is_removed_before_one_is_made_in_it_is_made_again(
     assert LocalStore(tmp_path / "wrenla-runs" / "outer").put("inner/key", b"x", create=True)
     assert removed
     assert list(LocalStore(tmp_path / "wrenla-runs").list()) == ["outer/inner/key"]
+
+
+# past the page cache
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 3 * 4096 + 5, len(MEGABYTE)])
+@pytest.mark.parametrize("shift", [0, 1])
+def test_direct_writes_are_whole(any_store: LocalStore, size: int, shift: int, root: Path) -> None:
+    """From whatever address: what cannot go past the page cache goes through it."""
+    pages = mmap.mmap(-1, size + 4096)
+    pages[shift : shift + size] = MEGABYTE[:size]
+    with memoryview(pages)[shift : shift + size] as data:
+        for create, durable in ((True, False), (False, True), (False, False)):
+            assert any_store.put("k", data, create=create, durable=durable, direct=True)
+            assert bytes(any_store.get("k")) == MEGABYTE[:size]
+        assert not any_store.put("k", data, create=True, direct=True)
+    assert files_below(root) == ["k"]
+
+
+@pytest.mark.parametrize("where", ["flag", "first", "later"])
+def test_where_there_is_no_way_past_the_page_cache(
+    where: str, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_write, really_fcntl, calls = os.write, fcntl.fcntl, list[int]()
+
+    def fcntl_(descriptor: int, command: int, argument: int = 0) -> int:
+        if where == "flag" and argument & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "no such flag")
+        return really_fcntl(descriptor, command, argument)
+
+    def write(descriptor: int, data: memoryview) -> int:
+        if really_fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+            calls.append(len(data))
+            if where == "first" or len(calls) > 1:
+                raise OSError(errno.EINVAL, "not these data")
+            return really_write(descriptor, data[: 1 << 16])
+        return really_write(descriptor, data)
+
+    monkeypatch.setattr(atomic_files.fcntl, "fcntl", fcntl_)
+    monkeypatch.setattr(atomic_files.os, "write", write)
+    pages = mmap.mmap(-1, len(MEGABYTE) + 9)
+    pages[:] = MEGABYTE + bytes(9)
+    assert store.put("k", memoryview(pages), create=True, direct=True)
+    assert bytes(store.get("k")) == MEGABYTE + bytes(9)
+    assert len(calls) == {"flag": 0, "first": 1, "later": 2}[where]
+
+
+def test_a_full_disk_is_an_error_past_the_page_cache_too(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(descriptor: int, data: memoryview) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic_files.os, "write", write)
+    with pytest.raises(StoreError, match="No space left"):
+        store.put("k", MEGABYTE, create=True, direct=True)
+    assert files_below(root) == []

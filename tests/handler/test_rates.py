@@ -19,6 +19,7 @@ from wrenla_handler.measure import measure, measure_at
 from wrenla_handler.rates import CURVES, DTYPES, Curve, Rates, fitted
 from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.urls import open_store
+from wrenla_handler.threads import Threads
 from wrenla_kernels import scipy_blas_info
 
 speeds = st.floats(1e6, 1e13)
@@ -102,6 +103,14 @@ def test_measurement_leaves_nothing(
     assert found.factor("float64") == 1.0
     assert list(tmp_path.rglob("*")) == []
     assert scipy_blas_info().threads == before
+
+
+def test_with_fewer_threads_than_workers_they_take_turns(
+    little: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Threads", lambda workers, name: Threads(1, name))
+    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    assert measure(str(tmp_path), 2, 1).task > 0
 
 
 def test_a_store_that_cannot_be_written_to_is_not_measured(little: None, tmp_path: Path) -> None:

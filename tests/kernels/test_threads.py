@@ -69,6 +69,46 @@ def test_blocks_that_overlap_in_threads():
     assert seen == [2]
 
 
+def test_a_block_holds_in_whichever_thread_it_is():
+    """From 3.8 on threadpoolctl lets only the first thread that has set a limit set another."""
+    with blas_threads(1):
+        assert scipy_blas_info().threads == 1
+    seen = []
+
+    def work():
+        for count in (1, 2):
+            with blas_threads(count):
+                seen.append(scipy_blas_info().threads)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(60)
+    assert seen == [1, 2]
+    with blas_threads(1):
+        assert scipy_blas_info().threads == 1
+
+
+def test_others_may_limit_threads_after_us():
+    """Also in other threads, as scikit-learn does."""
+    with blas_threads(1):
+        pass
+    (library,) = [
+        each
+        for each in ThreadpoolController().select(user_api="blas").lib_controllers
+        if each.filepath == scipy_blas_info().filepath
+    ]
+    seen = []
+
+    def work():
+        with ThreadpoolController().limit(limits=1, user_api="blas"):
+            seen.append(library.get_num_threads())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(60)
+    assert seen == [1]
+
+
 def test_many_blocks_at_once():
     def work():
         for n in range(200):

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import wrenla as wl
-from wrenla.evaluate.settle import rehearse
+from wrenla.evaluate.rehearse import rehearse
 from wrenla.evaluate.storing import made
 from wrenla.planning.canonical import topological
 from wrenla.planning.cost_model import ExecutorModel

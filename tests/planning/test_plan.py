@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import wrenla as wl
 from wrenla.errors import PlanError
-from wrenla.evaluate.settle import rehearse
+from wrenla.evaluate.rehearse import rehearse
 from wrenla.evaluate.storing import made
 from wrenla.forecast.engine import Engine
 from wrenla.forecast.simulate import simulate

@@ -24,7 +24,7 @@ from wrenla_handler.rates import CURVES, Curve, Rates
 FREE = 1e30
 """So fast that it takes no time."""
 
-FLAT = Rates((Curve(FREE),) * len(CURVES), (1.0,) * 4, *[FREE] * 8, task=1e-30, tile=1e-30, start=1e-30)
+FLAT = Rates((Curve(FREE),) * len(CURVES), (1.0,) * 4, *[FREE] * 9, task=1e-30, tile=1e-30, start=1e-30)
 
 
 def rates(**known: float | Curve) -> Rates:
@@ -122,19 +122,22 @@ def test_reading_ahead_hides_behind_kernels(stored: Stored) -> None:
     kernels = planned(node, rates(gemm=Curve(1e9))).work
     reading = planned(node, rates(read=1e9)).work
     assert planned(node, rates(gemm=Curve(1e9), read=1e9)).work == pytest.approx(max(kernels, reading))
-    writing = planned(node, rates(gemm=Curve(1e9), written=1e9)).work
+    writing = planned(node, rates(gemm=Curve(1e9), written=1e9, direct=1e9)).work
     assert writing == pytest.approx(kernels + 200 * 200 * 8 / 1e9)
 
 
 def test_tiles_in_memory_cost_fresh_memory_and_no_writing(stored: Stored) -> None:
     node = gram(stored(400, 400, 100))
-    known = rates(fresh=1e9, written=1e8)
+    known = rates(fresh=1e9, written=1e8, direct=1e8)
     written = planned(node, None).bytes_written
     kept = planned(node, known, tile_bytes=1 << 40)
     assert kept.work == pytest.approx(written / 1e9)
     assert kept.seconds == pytest.approx(kept.work / 2 + 400 * 400 * 8 / 1e9, rel=0.3)  # … and its array
     assert planned(node, known, tile_bytes=1 << 40, saved=True).work == pytest.approx(written_of(node) / 1e8)
     assert planned(node, known).work == pytest.approx(written / 1e8)
+    past = replace(known, direct=2e8)  # the page cache
+    assert planned(node, past, tile_bytes=1 << 40, saved=True).work == pytest.approx(written_of(node) / 2e8)
+    assert planned(node, past).work == pytest.approx(written / 1e8), "what a run reads itself goes there"
     half = planned(node, known, tile_bytes=written // 2).work
     assert half == pytest.approx(0.5 * written / 1e9 + 0.5 * written / 1e8)
 

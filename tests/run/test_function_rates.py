@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,8 +41,8 @@ def test_a_plan_asks_a_function_for_one_block_once(executor: wl.LocalExecutor) -
     assert wl.plan(K @ np.ones(400), executor=executor).graph is first.graph
     (K @ np.ones(400)).compute(executor)
     assert (256, 256) not in _calls
-    assert first.model.rates != RATES
-    assert first.model.rates.called == function_rates.function_rate([K._node], False)
+    assert first.model.rates == RATES
+    assert first.model.functions == function_rates.function_rates([K._node], False) != ()
 
 
 def test_a_run_asks_for_no_block_more_than_it_needs(executor: wl.LocalExecutor) -> None:
@@ -53,15 +54,15 @@ def test_small_matrices_and_vectors(executor: wl.LocalExecutor) -> None:
     wl.plan(wl.from_function(counted, (30, 40), tile=20).norm(), executor=executor)
     assert set(_calls) == {(30, 40)}
     v = wl.from_function(lambda rows: rows * 1.0, 500, tile=100)
-    assert wl.plan(v.norm(), executor=executor).model.rates != RATES
+    assert wl.plan(v.norm(), executor=executor).model.functions
 
 
 def test_a_slow_function_is_asked_once(executor: wl.LocalExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 100, 7))
-    monkeypatch.setattr(function_rates.time, "thread_time", lambda: float(next(clock)))
+    monkeypatch.setattr(function_rates.time, "perf_counter", lambda: float(next(clock)))
     plan = wl.plan(wl.from_function(counted, (256, 256), tile=128).norm(), executor=executor)
     assert len(_calls) == 1
-    assert plan.model.rates.called == pytest.approx(8 * 256**2 / 7)
+    assert [rate for _, rate in plan.model.functions] == [pytest.approx(8 * 256**2 / 7)]
 
 
 def test_a_function_that_fails_is_no_error_of_the_plan(executor: wl.LocalExecutor) -> None:
@@ -69,7 +70,7 @@ def test_a_function_that_fails_is_no_error_of_the_plan(executor: wl.LocalExecuto
         raise OSError("the disk is gone")
 
     K = wl.from_function(fails, (30, 40), tile=20)
-    assert wl.plan(K.norm(), executor=executor).model.rates == RATES
+    assert wl.plan(K.norm(), executor=executor).model.functions == ()
     with pytest.raises(OSError, match="the disk is gone"):
         K.norm().compute(executor)
 
@@ -82,16 +83,47 @@ def test_functions_are_not_asked_where_nothing_is_measured(
     assert _calls == []
 
 
-def test_several_functions_share_a_rate(executor: wl.LocalExecutor) -> None:
-    """As if each made as many entries; and no more of them are remembered than is sensible."""
-    K = wl.from_function(counted, (300, 300), tile=200)
-    M = wl.from_function(lambda rows, cols: rows[:, None] + 1.0 * cols, (300, 300), tile=200)
-    wl.plan(K + M, executor=executor)
-    one, other = (function_rates.function_rate([each._node], False) for each in (K, M))
-    assert one is not None
-    assert other is not None
-    assert function_rates.function_rate([K._node, M._node], False) == pytest.approx(2 / (1 / one + 1 / other))
+def test_each_function_has_its_rate(executor: wl.LocalExecutor) -> None:
+    """No more of them are remembered than is sensible."""
+
+    def waits(rows: Any, cols: Any) -> Any:
+        time.sleep(0.02)
+        return rows[:, None] + 1.0 * cols
+
+    K = wl.from_function(counted, (256, 256), tile=256)
+    W = wl.from_function(waits, (256, 256), tile=256)
+    plans = {name: wl.plan(x, executor=executor) for name, x in {"K": K, "W": W, "both": K + W}.items()}
+    fast, slow = (dict(plans[name].model.functions) for name in "KW")
+    assert dict(plans["both"].model.functions) == fast | slow
+    (rate,) = slow.values()
+    assert rate == pytest.approx(8 * 256**2 / 0.02, rel=0.5), "also while it waits"
+    # what nobody calls takes as long as before
+    assert plans["both"].work == pytest.approx(plans["K"].work + plans["W"].work, rel=0.1)
     for number in range(300):
         function_rates._known[str(number)] = 1.0
     wl.plan(wl.from_function(lambda i, j: 2.0 * i[:, None] + j, (30, 30), tile=20), executor=executor)
     assert len(function_rates._known) == 256
+
+
+def test_functions_of_tiles_are_not_asked(executor: wl.LocalExecutor) -> None:
+    seen = list[tuple[int, ...]]()
+
+    def double(tile: Any, *more: Any) -> Any:
+        seen.append(tile.shape)
+        return 2 * tile
+
+    A = wl.map_tiles(double, wl.eye(200, tile=100), wl.eye(200, tile=100))
+    assert wl.plan(A.norm(), executor=executor).model.functions == ()
+    assert seen == []
+
+
+def test_another_function_of_the_same_shape_is_another_plan(executor: wl.LocalExecutor) -> None:
+    def waits(rows: Any, cols: Any) -> Any:
+        time.sleep(0.02)
+        return counted(rows, cols)
+
+    first, second = (
+        wl.plan(wl.from_function(function, (300, 400), tile=200).norm(), executor=executor)
+        for function in (counted, waits)
+    )
+    assert second.work > 2 * first.work

@@ -59,7 +59,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "evaluate.cleaning",
         "evaluate.saving",
         "evaluate.saved_tiles",
-        "evaluate.stored evaluate.storing evaluate.function_rates",
+        "evaluate.stored evaluate.storing evaluate.function_rates evaluate.rehearse",
         "evaluate.settle",
         "report",
         "procedures",
@@ -74,7 +74,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "config",
         "config_files units",
         "tracebacks",
-        "errors vocabulary late",
+        "errors vocabulary late whole_file",
     )
 )
 """The modules and folders of `wrenla`. Each imports from those below it, and a folder from itself."""
@@ -227,6 +227,7 @@ def test_reports_read_events_only() -> None:
         "wrenla.progress_bar",
         "wrenla.run.events",
         "wrenla.units",
+        "wrenla.whole_file",
     }
 
 

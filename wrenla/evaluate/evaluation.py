@@ -17,10 +17,11 @@ from wrenla.algorithms.procedure import Pending
 from wrenla.arrays import check_arrays
 from wrenla.config import store_for, store_is_chosen
 from wrenla.errors import TooLargeError
-from wrenla.evaluate.function_rates import function_rate
+from wrenla.evaluate.function_rates import function_rates
 from wrenla.evaluate.options import Options
+from wrenla.evaluate.rehearse import rehearse
 from wrenla.evaluate.saving import AlreadySaved, Claim, check_address, claim, saved_already
-from wrenla.evaluate.settle import Run, has_steps, is_data, rehearse, settle
+from wrenla.evaluate.settle import Run, has_steps, is_data, settle
 from wrenla.evaluate.stored import check_current, stored_spec
 from wrenla.evaluate.storing import Storing, gather, made, owners_of
 from wrenla.executors.base import Executor, check_executor
@@ -353,10 +354,8 @@ def model_of(
     """
     in_store = in_store or store_is_chosen(executor.own_store)
     model = executor.measured()
-    rates = model.rates
-    if rates is not None and executor.reach == Reach.PROCESS:
-        called = function_rate(nodes, ask) or rates.called
-        model = replace(model, rates=replace(rates, called=called))
+    if model.rates is not None and executor.reach == Reach.PROCESS:
+        model = replace(model, functions=function_rates(nodes, ask))
     return replace(model, tile_bytes=0) if in_store else model
 
 

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 import cloudpickle
 import numpy as np
 
+from wrenla.algorithms.map_tiles import MapTiles
 from wrenla.planning.canonical import topological
 from wrenla.planning.expression import Leaf, Node
 from wrenla_handler.serialize.modules import split_function
 from wrenla_handler.tiles.arrays import FunctionArray
 
-__all__ = ["function_rate"]
+__all__ = ["function_rates"]
 
 logger = logging.getLogger("wrenla.plan")
 
@@ -30,33 +31,31 @@ _MOST = 256
 _known: dict[str, float] = {}
 
 
-def function_rate(nodes: Sequence[Node], ask: bool) -> float | None:
-    """Return the bytes a second that the functions in some expressions make, all in all.
+def function_rates(nodes: Sequence[Node], ask: bool) -> tuple[tuple[str, float], ...]:
+    """Return the bytes a second that the functions in some expressions make, by their digests.
+
+    Those of `map_tiles` are not asked: nobody knows tiles that they take.
 
     Parameters
     ----------
     nodes : sequence of Node
     ask : bool
         Whether functions are called that have not been timed. They run in this process.
-
-    Returns
-    -------
-    float or None
-        None if there are none, or nothing is known of one.
     """
+    order = topological(nodes)
+    of_tiles = {node.args[0].key for node in order if isinstance(node.op, MapTiles)}
     leaves: Mapping[str, tuple[FunctionArray, bytes]] = {
         node.op.spec.digest: (node.op.spec, node.op.payload)
-        for node in topological(nodes)
-        if isinstance(node.op, Leaf) and isinstance(node.op.spec, FunctionArray)
+        for node in order
+        if isinstance(node.op, Leaf) and isinstance(node.op.spec, FunctionArray) and node.key not in of_tiles
     }
     for digest, (spec, blob) in leaves.items():
         if digest not in _known and ask and (rate := _timed(spec, blob)) is not None:
             for oldest in list(_known)[: len(_known) - _MOST + 1]:
                 _known.pop(oldest, None)
             _known[digest] = rate
-    if not leaves or not leaves.keys() <= _known.keys():
-        return None
-    return len(leaves) / sum(1 / _known[digest] for digest in leaves)
+    found = {digest: _known.get(digest) for digest in sorted(leaves)}
+    return tuple((digest, rate) for digest, rate in found.items() if rate is not None)
 
 
 def _timed(spec: FunctionArray, blob: bytes) -> float | None:
@@ -68,9 +67,9 @@ def _timed(spec: FunctionArray, blob: bytes) -> float | None:
     try:
         function = cloudpickle.loads(split_function(blob)[1])
         while len(spent) < 3 and sum(spent) < _ONCE:
-            begun = time.thread_time()
+            begun = time.perf_counter()  # it may wait, or have threads of its own
             tile[...] = np.reshape(function(*indices), tile.shape)
-            spent.append(max(time.thread_time() - begun, 1e-6))
+            spent.append(max(time.perf_counter() - begun, 1e-6))
     except Exception as error:
         logger.debug("a function was not timed: %r", error)
         return None

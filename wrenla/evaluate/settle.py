@@ -20,7 +20,7 @@ from wrenla.run.persisted import let_last
 from wrenla_handler.linalg_errors import LinAlgError
 from wrenla_handler.tiles.arrays import StoredArray
 
-__all__ = ["Rehearsed", "Run", "Settled", "has_steps", "is_data", "moves", "parts", "rehearse", "settle"]
+__all__ = ["Run", "Settled", "Settling", "has_steps", "is_data", "moves", "parts", "settle"]
 
 
 _FEW = 64
@@ -66,16 +66,6 @@ class Settled(NamedTuple):
     remember: Callable[[dict[str, Node]], None]
 
 
-class Rehearsed(NamedTuple):
-    """Parts of a plan: the results, what is fetched and kept for procedures, what may follow, and runs."""
-
-    nodes: list[Node]
-    fetch: list[Node]
-    keep: list[Node]
-    follows: list[str]
-    runs: int
-
-
 @dataclass(slots=True, eq=False)
 class _Running:
     """A procedure at work."""
@@ -103,7 +93,7 @@ class _Running:
         return [each.node if isinstance(each, Fetch) else each for each in self.request or ()]
 
 
-class _Settling:
+class Settling:
     """Procedures in some expressions, and what they have come to."""
 
     def __init__(self, nodes: Sequence[Node], model: ExecutorModel | None, dry: bool = False) -> None:
@@ -301,7 +291,7 @@ def settle(nodes: Sequence[Node], run: Runner, model: ExecutorModel) -> Settled:
     model : ExecutorModel
         Of the executor that runs them, for procedures that ask.
     """
-    settling = _Settling(nodes, model)
+    settling = Settling(nodes, model)
     try:
         while True:
             waits = settling.replace()
@@ -325,7 +315,7 @@ def settle(nodes: Sequence[Node], run: Runner, model: ExecutorModel) -> Settled:
 
 
 def _together(
-    settling: _Settling, ready: Sequence[_Running], beside: Sequence[Node], run: Runner, alone: bool = True
+    settling: Settling, ready: Sequence[_Running], beside: Sequence[Node], run: Runner, alone: bool = True
 ) -> bool:
     """Run the requests of some procedures and hand out what they come to.
 
@@ -369,35 +359,3 @@ def _together(
 def _add(totals: Totals, more: Totals) -> None:
     for each in fields(Totals):
         setattr(totals, each.name, getattr(totals, each.name) + getattr(more, each.name))
-
-
-def rehearse(nodes: Sequence[Node], model: ExecutorModel | None = None) -> Rehearsed:
-    """Go through procedures without data: as if every number were as expected, mostly 0.
-
-    So each first attempt is good enough.
-    """
-    settling = _Settling(nodes, model, dry=True)
-    fetched: dict[str, Node] = {}
-    kept: dict[str, Node] = {}
-    runs = 0
-    try:
-        while any(settling.replace()):
-            runs += 1
-            for running in settling.ready():
-                request = list(running.request or ())
-                fetched |= {each.node.key: each.node for each in request if isinstance(each, Fetch)}
-                kept |= {each.key: each for each in request if not isinstance(each, Fetch)}
-                settling.send(running, [_expected(each) for each in request])
-        runs += any(node.key not in kept and not node.is_leaf for node in settling.roots)
-        kept |= {node.key: node for node in settling.keep()}
-        follows = list(settling.follows)
-        return Rehearsed(settling.roots, [*fetched.values()], [*kept.values()], follows, runs)
-    finally:
-        settling.close()
-
-
-def _expected(request: Node | Fetch) -> Any:
-    if isinstance(request, Node):
-        return request
-    node, number = request
-    return np.full(node.grid.shape[: node.ndim], number, node.dtype)[()]

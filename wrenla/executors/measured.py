@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import logging
@@ -10,8 +11,8 @@ import os
 import platform
 import threading
 import time
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -21,13 +22,15 @@ import numpy as np
 import scipy
 
 from wrenla.config import cache_folder
+from wrenla.whole_file import whole_file
 from wrenla_handler.errors import ThreadLimitError
 from wrenla_handler.machine import processors
 from wrenla_handler.measure import measure_at
 from wrenla_handler.rates import Rates
+from wrenla_handler.stores.urls import folder_of
 from wrenla_kernels import scipy_blas_info
 
-__all__ = ["function_rates", "keep_function_rates", "measured_rates"]
+__all__ = ["device_of", "function_rates", "keep_function_rates", "measured_rates"]
 
 logger = logging.getLogger("wrenla.executors")
 
@@ -42,6 +45,9 @@ _SMALL, _LARGE = 64 << 20, 1 << 30
 _QUIET, _BUSY_SECONDS = 0.8, 600
 """Part of the time in which a processor is its worker's own, on a machine whose rates are kept for good; and
 how long others are: the store was measured by the clock, and a task, too."""
+
+_PATIENCE = 10.0
+"""Seconds in which to wait for another process that measures: several at once find a slow machine."""
 
 _known: dict[Path, Rates] = {}
 _measuring = threading.Lock()
@@ -76,7 +82,7 @@ def measured_rates(
     Returns
     -------
     Rates or None
-        None if the system starts no threads to measure with.
+        None if the system starts no threads to measure with, or has no memory for it.
     """
     key = _key(store, workers, threads, _LARGE if allowed >= 4 * _LARGE else _SMALL)
     file, side_by_side = _file(key), key["workers"]
@@ -84,16 +90,39 @@ def measured_rates(
         if file not in _known:
             found = _read(file, key)
             if found is None:
-                try:
-                    found = measure(store, side_by_side, threads, key["memory"])
-                except ThreadLimitError as error:
-                    logger.warning("this machine was not measured: %s", error)
-                    return None
-                _write(file, key, found)
+                with _alone(file.parent):
+                    found = _read(file, key)  # by another process, meanwhile
+                    if found is None:
+                        try:
+                            found = measure(store, side_by_side, threads, key["memory"])
+                        except (ThreadLimitError, MemoryError) as error:
+                            logger.warning("this machine was not measured: %s", error or "no memory for it")
+                            return None
+                        _write(file, key, found)
             _known[file] = found
         found = _known[file]
     # more workers than processors take turns
     return found.shared(workers / side_by_side)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait for other processes of this machine that measure it, but not for long."""
+    with ExitStack() as held:
+        with contextlib.suppress(OSError):  # where nothing can be written, nobody waits
+            folder.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(open(folder / "rates.lock", "wb"))
+            ends = time.monotonic() + _PATIENCE
+            while time.monotonic() < ends:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    time.sleep(0.05)
+                else:
+                    # by hand, as a forked child may have the file, too
+                    held.callback(fcntl.flock, file, fcntl.LOCK_UN)
+                    break
+        yield
 
 
 @lru_cache(maxsize=16)  # every evaluation asks
@@ -103,7 +132,7 @@ def _key(store: str, workers: int, threads: int, memory: int) -> Mapping[str, An
     side_by_side = min(workers, max(1, count // threads))
     found = {**_software(), "processors": count, "threads": threads, "workers": side_by_side}
     found["memory"] = memory
-    return MappingProxyType({**found, "store": _device(store)})
+    return MappingProxyType({**found, "store": device_of(store)})
 
 
 def function_rates(arn: str, memory: int) -> Rates | None:
@@ -158,12 +187,12 @@ def _processor() -> str:
     return next(names, platform.machine())
 
 
-def _device(store: str) -> int | str:
+def device_of(store: str) -> int | str:
     """Return the device that a folder is on, or will be; of another store its kind."""
-    scheme, separator, rest = store.partition("://")
+    scheme, separator, _ = store.partition("://")
     if separator and scheme != "file":
         return scheme
-    folder = Path(rest if separator else store).expanduser().absolute()
+    folder = Path(folder_of(store) or store).expanduser().absolute()
     for place in (folder, *folder.parents):
         with contextlib.suppress(OSError):
             return place.stat().st_dev
@@ -182,20 +211,16 @@ def _read(file: Path, key: Mapping[str, Any]) -> Rates | None:
         return rates if found["key"] == dict(key) and (rates.mine >= _QUIET or age < _BUSY_SECONDS) else None
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         logger.debug("%s does not count: %r", file, error)
         return None
 
 
 def _write(file: Path, key: Mapping[str, Any], rates: Rates) -> None:
     """Keep what was measured. Where that is not possible, the next process measures again."""
-    temporary = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(json.dumps({"key": dict(key), "rates": rates.plain()}, indent=1) + "\n")
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(file) as opened:
+            opened.write(f"{json.dumps({'key': dict(key), 'rates': rates.plain()}, indent=1)}\n".encode())
     except OSError as error:
         logger.debug("what was measured is not kept: %s", error)

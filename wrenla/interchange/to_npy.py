@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import uuid
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from wrenla.executors.base import Executor, check_executor
 from wrenla.executors.default import default_executor
 from wrenla.interchange.tile_blocks import fill_region, readable, specs_of
 from wrenla.planning.expression import Node
+from wrenla.whole_file import check_replaceable, whole_file
 
 __all__ = ["to_npy"]
 
@@ -24,24 +23,16 @@ def to_npy(node: Node, path: str | os.PathLike[str], executor: Executor | None, 
     """Write a node as a file of NumPy: see `BigMatrix.to_npy`."""
     executor = check_executor(executor) or default_executor()
     target = Path(path)
+    check_replaceable(target)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target}: there is something already; overwrite=True replaces it")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target}: there is no folder {target.parent}; make it first")
     node = readable(node, executor)
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        block = math.prod(node.grid.tile) * np.dtype(node.dtype).itemsize
-        with open(part, "xb") as file, executor.session({}, 2 * block):
-            _write(node, file, executor)
-            check_current([node])
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink()
-        raise
+    block = math.prod(node.grid.tile) * np.dtype(node.dtype).itemsize
+    with whole_file(target) as file, executor.session({}, 2 * block):
+        _write(node, file, executor)
+        check_current([node])
 
 
 def _write(node: Node, file: Any, executor: Executor) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from wrenla.planning.expression import Leaf, Node, Slot, View
+from wrenla_handler.tiles.arrays import FunctionArray
 
-__all__ = ["canonical", "topological"]
+__all__ = ["canonical", "of_functions", "topological"]
 
 
 def topological(results: Iterable[Node]) -> list[Node]:
@@ -44,3 +45,13 @@ def canonical(results: Iterable[Node]) -> tuple[list[Node], dict[str, Node]]:
         replaced[node.key] = twin
         originals[twin.key] = node
     return [replaced[node.key] for node in results], originals
+
+
+def of_functions(originals: Mapping[str, Node], known: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    """Return what is known of users' functions, by digest, for the slots that stand for them, by key."""
+    functions = (
+        (key, node.op.spec.digest)
+        for key, node in originals.items()
+        if isinstance(node.op, Leaf) and isinstance(node.op.spec, FunctionArray)
+    )
+    return tuple((key, known[digest]) for key, digest in functions if digest in known)

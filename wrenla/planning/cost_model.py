@@ -48,6 +48,8 @@ class ExecutorModel:
     rates : Rates, optional
         As measured, for the seconds that a plan expects. What is chosen (tiles, cuts, ways to solve) follows
         from the nominal numbers above alone: it has to be the same tomorrow.
+    functions : tuple of (str, float)
+        Bytes a second that functions of users make, by their digests. Others count by `rates.called`.
     processors : int
         Of the machine that all workers share, by the threads of one of them: more of them take turns, and as
         many as there are share its memory. 0: each worker brings its own.
@@ -75,6 +77,7 @@ class ExecutorModel:
     dollars_per_get: float = 0.0
     dollars_per_gb_month: float = 0.0
     rates: Rates | None = None
+    functions: tuple[tuple[str, float], ...] = ()
     processors: int = 0
     cold_start: float = 0.0
     initial_workers: int | None = None

@@ -23,7 +23,19 @@ _FUNCTION_BYTES = 4 << 20
 class Tiles:
     """Array as the plan knows it: its grid, and whether its tiles come from a store.
 
-    An array of this process is not `stored`, but workers elsewhere find it there: it is `requested`.
+    Attributes
+    ----------
+    grid : Grid
+    dtype : str
+    stored : bool
+    called : bool
+        Whether a function of the user makes its tiles.
+    bundle : Bundle or None
+    requested : bool
+        Whether workers ask a store for its tiles. An array of this process is not `stored`, but workers
+        elsewhere find it there.
+    rate : float
+        Bytes a second that the function makes; 0 if nobody has timed it.
     """
 
     grid: Grid
@@ -32,6 +44,7 @@ class Tiles:
     called: bool = False
     bundle: Bundle | None = None
     requested: bool = True
+    rate: float = 0.0
 
     @cached_property
     def itemsize(self) -> int:

@@ -6,14 +6,14 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from wrenla.errors import PlanError
-from wrenla.planning.canonical import canonical, topological
+from wrenla.planning.canonical import canonical, of_functions, topological
 from wrenla.planning.choose_cut import choose_cut, simulate
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.costs import cost_in_words, costs, tasks_together
@@ -375,11 +375,12 @@ def make_plan(
     twins, originals = canonical(results)
     wanted = {node.key for node in whole}
     mirrored = frozenset(twin.key for twin, node in zip(twins, results, strict=True) if node.key in wanted)
-    known = (tuple(twin.key for twin in twins), mirrored, model, cut)
+    keys, functions = tuple(twin.key for twin in twins), of_functions(originals, dict(model.functions))
+    known = (keys, mirrored, replace(model, functions=()), functions, cut)
     plan = _KNOWN.pop(known, None)
     if plan is None:
         try:
-            tiles = TileGraph(topological(twins), mirrored, frozenset(twin.key for twin in twins))
+            tiles = TileGraph(topological(twins), mirrored, frozenset(keys), dict(functions))
             chosen = cut or choose_cut(tiles, model)
             plan = Plan(tuple(twins), Graph(tiles, chosen, model), chosen, model)
         except MemoryError as error:

@@ -114,10 +114,10 @@ def task_seconds(
     busy += rates.tile * work.reads
     # tiles are read ahead of the kernels
     found = rates.task + np.maximum(busy, work.bytes_read / rates.read)
-    stored = found + work.bytes_written / rates.written
+    here = np.array([task.out.array not in saved for task in tasks], bool)[work.tile]
+    stored = found + work.bytes_written / np.where(here | ~work.last, rates.written, rates.saved)
     if not model.keeps(float(stored.sum())):
         return _floats(stored)
-    here = np.array([task.out.array not in saved for task in tasks], bool)[work.tile]
     most = float(work.bytes_written[here].sum())
     share = min(1.0, model.tile_bytes / most) if most else 0.0
     stays = work.last & np.array([task.out.array in results for task in tasks], bool)[work.tile]
@@ -227,7 +227,7 @@ class _Costs:
         else:
             array = self._arrays[read.tile.array]
             made = 0.0 if array.stored else nbytes / rates.copied
-            made += nbytes / rates.called if array.called else 0.0
+            made += nbytes / (array.rate or rates.called) if array.called else 0.0
         return made if read.plain and read.op == "N" else made + nbytes / rates.copied
 
     def _shape(self, read: Read) -> Pair:

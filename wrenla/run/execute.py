@@ -17,6 +17,7 @@ import numpy as np
 
 from wrenla.arrays import watched
 from wrenla.executors.base import Executor
+from wrenla.executors.measured import device_of
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.expression import Leaf, Node, Operation
 from wrenla.planning.graph import Graph
@@ -284,9 +285,19 @@ def _bind(
                 run=folder.lease.holder.owner,
                 bundle=node.bundle,
                 absent=node.op.kept_zero() if isinstance(node.op, Operation) else "",
+                direct=node.key in places and _goes_past_cache(to.url, folder.url, plan.model),
             )
         arrays[name] = spec
     return arrays, hosts
+
+
+def _goes_past_cache(url: str, temporary: str, model: ExecutorModel) -> bool:
+    """Tell whether saved tiles are faster past the page cache: where temporaries are it was measured.
+
+    Who saves a matrix does not read it soon. A page of a file costs new memory, which a virtual machine has
+    to ask its host for, and pushes out another one.
+    """
+    return model.rates is not None and model.rates.past_cache and device_of(url) == device_of(temporary)
 
 
 def _put_function(store: Store, key: str, blob: bytes) -> None:

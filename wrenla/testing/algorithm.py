@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 import wrenla as wl
-from wrenla.evaluate.settle import rehearse
+from wrenla.evaluate.rehearse import rehearse
 from wrenla.evaluate.storing import Storing
 from wrenla.executors.base import Executor
 from wrenla.planning import plan as plan_module

@@ -17,6 +17,7 @@ from pathlib import Path
 from wrenla_handler.errors import StoreError
 from wrenla_handler.stores.atomic_files import (
     NO_UNNAMED_FILES,
+    How,
     check_replaceable,
     link,
     link_unnamed,
@@ -109,14 +110,19 @@ class LocalStore:
             finally:
                 os.close(descriptor)
 
-    def put(self, key: str, data: Data, *, create: bool = False, durable: bool = False) -> bool:
-        """Write a file in one step; with `create`, only if the name is free."""
-        view = flat_view(data)
+    def put(
+        self, key: str, data: Data, *, create: bool = False, durable: bool = False, direct: bool = False
+    ) -> bool:
+        """Write a file in one step; with `create`, only if the name is free.
+
+        With `direct` it goes past the page cache if the system has a way: nobody reads it soon.
+        """
+        view, how = flat_view(data), How(durable, direct and hasattr(os, "O_DIRECT"))
         write = self._create if create else replace
         for attempt in range(_MAKE_ATTEMPTS):
             with self._in_folder_of(key, make=True) as (folder, name):
                 try:
-                    written = write(folder, name, view, durable)
+                    written = write(folder, name, view, how)
                 except FileNotFoundError:
                     # somebody has removed the folder as an empty one since it was opened, or what was half
                     # written in it
@@ -320,18 +326,18 @@ class LocalStore:
             if key.startswith(prefix) or (name.endswith("/") and prefix.startswith(key)):
                 note(key, why)
 
-    def _create(self, folder: int, name: str, data: memoryview, durable: bool) -> bool:
+    def _create(self, folder: int, name: str, data: memoryview, how: How) -> bool:
         try:
             if self._unnamed_files:
                 try:
-                    link_unnamed(folder, name, data, durable)
+                    link_unnamed(folder, name, data, how)
                 except OSError as error:
                     if error.errno not in NO_UNNAMED_FILES:
                         raise
                     self._unnamed_files = False
                 else:
                     return True
-            with named_file(folder, data, durable) as temporary:
+            with named_file(folder, data, how) as temporary:
                 link(temporary, name, folder)
         except FileExistsError:
             regular_status(folder, name)  # a folder, or a link, is no object that could stand

@@ -178,7 +178,7 @@ class StoredArray(_Array):
     `owner` is who writes them, where another result may have been written too. `run` is the run that makes
     them, if one does. What a function reads beside its arguments (a data file) may change between two runs,
     and no name tells: so no run takes tiles that another left at hand. `absent` says which tiles are zero and
-    not stored, as `absent_in_text` does.
+    not stored, as `absent_in_text` does. `direct` tiles are written past the page cache of the machine.
     """
 
     url: str = ""
@@ -187,6 +187,7 @@ class StoredArray(_Array):
     run: str = ""
     bundle: Bundle | None = None
     absent: str = ""
+    direct: bool = False
 
     @property
     def name(self) -> str:

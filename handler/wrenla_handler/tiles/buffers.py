@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,22 +38,45 @@ def empty_tile(rows: int, cols: int, dtype: npt.DTypeLike) -> Tile:
         if nbytes < _MAP_ABOVE:
             return np.zeros((rows, cols), dtype, order="F")
         # private, not Python's default of shared: shared memory is a file to Linux, in small pages
-        pages = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        pages = mmap.mmap(-1, _whole_pages(nbytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         pages.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(pages, dtype).reshape((rows, cols), order="F")
+    return _tile(pages, 0, rows, cols, dtype)
+
+
+def _tile(pages: mmap.mmap, start: int, rows: int, cols: int, dtype: np.dtype[Any]) -> Tile:
+    return np.frombuffer(pages, dtype, rows * cols, start).reshape((rows, cols), order="F")
+
+
+def _whole_pages(nbytes: int) -> int:
+    return -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+class _Piece(NamedTuple):
+    """Whole pages of a map that nobody uses."""
+
+    pages: mmap.mmap
+    start: int
+    nbytes: int
+
+    def give_back(self) -> None:
+        """Give the memory back to the system; that of a whole map goes with it."""
+        if self.nbytes < len(self.pages):
+            self.pages.madvise(mmap.MADV_DONTNEED, self.start, self.nbytes)
 
 
 class Buffers:
     """Tiles that tasks work in, one after the other.
 
     Fresh memory costs a task more than copying its result: the system clears each page, and a virtual machine
-    may have to ask its host for it first. What is held, in use or free, is never more than was in use at the
-    same time: for a buffer of a new size, free ones of other sizes go.
+    may have to ask its host for it first. So a tile is taken from the smallest free piece that holds it, and
+    what is left of that stays a piece, until its neighbours are free, too. What is held, in use or free, is
+    never more than was in use at the same time: where no piece is large enough, others go.
     """
 
     def __init__(self) -> None:
-        self._free: dict[int, list[npt.NDArray[np.uint8]]] = {}  # by their bytes; no list is empty
+        self._free: dict[int, _Piece] = {}  # by address
+        self._ends: dict[int, int] = {}  # from the end of a piece to its address
         self._back: deque[Tile] = deque()
         self._times = 0
         self._lock = threading.Lock()
@@ -63,26 +86,37 @@ class Buffers:
         """Bytes of those that nobody uses."""
         self._take_back()
         with self._lock:
-            return sum(nbytes * len(free) for nbytes, free in self._free.items())
+            return sum(piece.nbytes for piece in self._free.values())
 
     def take(self, rows: int, cols: int, dtype: npt.DTypeLike) -> Tile:
         """Return a Fortran-order tile with undefined content."""
         dtype = np.dtype(dtype)
         nbytes = rows * cols * dtype.itemsize
         self._take_back()
-        with self._lock:
-            if nbytes in self._free:
-                used: npt.NDArray[Any] = self._pop(nbytes)
-                return used.view(dtype).reshape((rows, cols), order="F")
-            if nbytes >= _MAP_ABOVE:
-                self._make_room(nbytes)
+        if nbytes >= _MAP_ABOVE:
+            need = _whole_pages(nbytes)
+            with self._lock:
+                fits = [found for found in self._free.items() if found[1].nbytes >= need]
+                if fits:
+                    address, (pages, start, size) = min(fits, key=lambda found: found[1].nbytes)
+                    self._remove(address)
+                    if size > need:
+                        self._add(address + need, _Piece(pages, start + need, size - need))
+                    return _tile(pages, start, rows, cols, dtype)
+                self._make_room(need)
         return empty_tile(rows, cols, dtype)
 
     def give(self, tile: Tile) -> None:
         """Take back a tile from `take` that nobody looks at any more."""
-        if tile.nbytes >= _MAP_ABOVE:
-            with self._lock:
-                self._free.setdefault(tile.nbytes, []).append(tile.reshape(-1, order="F").view(np.uint8))
+        if tile.nbytes < _MAP_ABOVE:
+            return
+        pages: Any = tile
+        while not isinstance(pages, mmap.mmap):
+            pages = pages.base if isinstance(pages, np.ndarray) else pages.obj
+        first = np.frombuffer(pages, np.uint8, 1).ctypes.data
+        address = tile.ctypes.data
+        with self._lock:
+            self._add(address, _Piece(pages, address - first, _whole_pages(tile.nbytes)))
 
     def lend(self, tile: Tile) -> Callable[[], None]:
         """Return what takes a tile back from somebody else, unless the memory has been given back meanwhile.
@@ -103,21 +137,38 @@ class Buffers:
             while True:
                 self.give(self._back.popleft())
 
-    def _pop(self, nbytes: int) -> npt.NDArray[np.uint8]:
-        free = self._free[nbytes]
-        buffer = free.pop()
-        if not free:
-            del self._free[nbytes]
-        return buffer
+    def _add(self, address: int, piece: _Piece) -> None:
+        """Add a piece, as one with its neighbours. The caller holds the lock."""
+        pages, start, nbytes = piece
+        before = self._free.get(self._ends.get(address, -1))
+        if before is not None and before.pages is pages:
+            address, start, nbytes = address - before.nbytes, before.start, before.nbytes + nbytes
+            self._remove(address)
+        after = self._free.get(address + nbytes)
+        if after is not None and after.pages is pages:
+            self._remove(address + nbytes)
+            nbytes += after.nbytes
+        self._free[address] = _Piece(pages, start, nbytes)
+        self._ends[address + nbytes] = address
+
+    def _remove(self, address: int) -> _Piece:
+        piece = self._free.pop(address)
+        del self._ends[address + piece.nbytes]
+        return piece
 
     def _make_room(self, nbytes: int) -> None:
-        """Give at least so much back to the system, if there is so much: the size first that came first."""
+        """Give at least so much back to the system, if there is so much: what came first."""
         while nbytes > 0 and self._free:
-            nbytes -= self._pop(next(iter(self._free))).nbytes
+            piece = self._remove(next(iter(self._free)))
+            piece.give_back()
+            nbytes -= piece.nbytes
 
     def clear(self) -> None:
         """Give the memory back to the system."""
         self._times += 1
         self._back.clear()
         with self._lock:
+            for piece in self._free.values():
+                piece.give_back()
             self._free.clear()
+            self._ends.clear()

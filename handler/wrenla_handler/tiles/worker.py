@@ -18,6 +18,7 @@ from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileErr
 from wrenla_handler.machine import resident_bytes
 from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.stores.base import LEASE, SAVING, OwningStore, Reach, Store
+from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.mmap import refuse_truncated
 from wrenla_handler.stores.room import RoomStore
 from wrenla_handler.tiles.arrays import ArraySpec, FunctionArray, StoredArray, TileRef, stored
@@ -266,6 +267,8 @@ class _Execution:
 
 def put_tile(store: Store, spec: StoredArray, out: TileRef, data: memoryview) -> bool:
     """Write a tile unless it is there; one of another result does not stand in the way of ours."""
+    if spec.direct and not out.partial and isinstance(store, LocalStore):
+        return store.put(spec.key(out), data, create=True, direct=True)
     if not spec.owner or out.partial:
         return store.put(spec.key(out), data, create=True)
     assert isinstance(store, OwningStore), "only there tiles of two results can meet"

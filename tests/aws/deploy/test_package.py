@@ -319,8 +319,8 @@ def test_old_packages_are_forgotten(stub: Stub, tmp_path: Path, monkeypatch: pyt
     """The newest stays, what may be in use, and what others put there; what a killed build has left goes."""
     stub({"beta-2.5": BETA})
     now = time.time()
-    strange = [tmp_path / name for name in ("mine.zip", "package-mine.zip", ".package-x.zip-1")]
-    written = [tmp_path / f".package-{20 * 'a'}.zip-{age}" for age in (60, 7200)]
+    strange = [tmp_path / name for name in ("mine.zip", "package-mine.zip", ".package-x.zip.1.part")]
+    written = [tmp_path / f".package-{20 * 'a'}.zip.{age}.part" for age in (60, 7200)]
     for path in (*strange, *written):
         path.touch()
         os.utime(path, (now - 7200, now - 7200))

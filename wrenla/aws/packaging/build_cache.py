@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-__all__ = ["BuiltFile", "built_files", "default_folder", "digest", "forget_old", "replacing"]
+__all__ = ["BuiltFile", "built_files", "default_folder", "digest", "forget_old"]
 
-_OURS = re.compile(r"(\.?)(package|wheels|requirements)-[0-9a-f]{20}\.(zip|json|txt)(-\w+)?")
+_OURS = re.compile(r"(\.?)(package|wheels|requirements)-[0-9a-f]{20}\.(zip|json|txt)(\.\w+\.part)?")
 """Names of what is built, and with a dot of what is being written, or was when its process was killed."""
 
 _IN_USE = 600.0
@@ -34,19 +32,6 @@ def default_folder() -> Path:
 def digest(*inputs: object) -> str:
     """Return a short hash of values whose `repr` says all about them."""
     return sha256(repr(inputs).encode()).hexdigest()[:20]
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a file to write to, which replaces `path` at the end: others see all of it or nothing."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    try:
-        yield Path(name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,11 @@ import wrenla
 import wrenla_handler
 import wrenla_kernels
 from wrenla.aws.error_messages import DeployError
-from wrenla.aws.packaging.build_cache import default_folder, digest, forget_old, replacing
+from wrenla.aws.packaging.build_cache import default_folder, digest, forget_old
 from wrenla.aws.packaging.contents import byte_code, chosen_members, own_files, runs
 from wrenla.aws.packaging.target import Target, lambda_target, running_python
 from wrenla.aws.packaging.wheels import WheelSpec, download_wheels, select_wheels, wheel_spec
+from wrenla.whole_file import whole_file
 
 __all__ = ["Package", "build_package"]
 
@@ -124,17 +125,18 @@ def build_package(
     if (found := _remembered(whole)) is not None:
         return found
     if not wheels.exists():
-        with replacing(wheels) as path:
-            _write_wheels(path, spec, target, same_python)
+        with whole_file(wheels) as file:
+            _write_wheels(Path(file.name), spec, target, same_python)
         logger.info("the wheels are in %s, for next time", folder)
     os.utime(wheels)  # in use: not to be forgotten
-    with replacing(whole) as path:
+    with whole_file(whole) as file:
+        path = Path(file.name)
         shutil.copyfile(wheels, path)
         with zipfile.ZipFile(path, "a") as archive:
             _add(archive, own, same_python)
         found = _measured(path, whole, same_python)
-    with replacing(whole.with_suffix(".json")) as notes:
-        notes.write_text(json.dumps(asdict(found), default=str))
+    with whole_file(whole.with_suffix(".json")) as notes:
+        notes.write(json.dumps(asdict(found), default=str).encode())
     for pattern, kept in _KEPT.items():
         forget_old(folder, pattern, kept)
     return found

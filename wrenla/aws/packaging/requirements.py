@@ -11,8 +11,9 @@ from itertools import chain
 from pathlib import Path
 
 from wrenla.aws.error_messages import DeployError
-from wrenla.aws.packaging.build_cache import default_folder, digest, replacing
+from wrenla.aws.packaging.build_cache import default_folder, digest
 from wrenla.aws.spec import ResolvedSpec
+from wrenla.whole_file import whole_file
 
 __all__ = ["VARIABLE", "read_requirements", "with_requirements"]
 
@@ -93,6 +94,6 @@ def _written(text: str) -> Path:
     if not path.exists():
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as new:
-                new.write_bytes(text.encode())
+            with whole_file(path) as new:
+                new.write(text.encode())
     return path

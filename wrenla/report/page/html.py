@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import tempfile
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -17,6 +16,7 @@ from wrenla.report.page.data import page_data, safe_json
 from wrenla.report.page.sections import about, heading, sections
 from wrenla.report.record import events_of
 from wrenla.report.runs import Runs
+from wrenla.whole_file import check_replaceable, whole_file
 
 __all__ = ["check_place", "page", "write_page", "write_report"]
 
@@ -63,15 +63,8 @@ def write_page(runs: Runs, out: str | os.PathLike[str]) -> Path:
     place = check_place(out)
     text = page(runs)
     try:
-        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, place)
-        except BaseException:
-            os.unlink(name)
-            raise
+        with whole_file(place) as file:
+            file.write(text.encode())
     except OSError as error:
         raise _unwritable(out, error) from error
     return place
@@ -94,7 +87,7 @@ def check_place(out: str | os.PathLike[str]) -> Path:
         if place.is_dir() or str(out).endswith("/"):
             raise RecordError(f"report={str(out)!r} is a folder: name a file in it, as report='report.html'")
         place.parent.mkdir(parents=True, exist_ok=True)
-        if place.exists():
+        if check_replaceable(place).exists():
             with open(place, "rb") as file:
                 begins = file.read(2000)
             if begins and f'content="{_MARKER}'.encode() not in begins:
@@ -111,12 +104,6 @@ def check_place(out: str | os.PathLike[str]) -> Path:
 
 def _unwritable(out: str | os.PathLike[str], error: OSError) -> RecordError:
     return RecordError(f"report={str(out)!r} cannot be written: {error.strerror or error}")
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def page(runs: Runs) -> str:
