@@ -99,6 +99,7 @@ class _Run:
         self.finished = False
         self.requests = _Pipe(engine.requests_per_second)
         self.bytes = _Pipe(engine.total_bytes_per_second)
+        self.limited = min(self.requests.rate, self.bytes.rate) < math.inf
         self.spans: list[tuple[float, float, int]] = []
         self.stored, self.peak, self.byte_seconds, self.changed = 0.0, 0.0, 0.0, 0.0
         graph = plan.graph
@@ -216,16 +217,21 @@ class _Run:
         slow = part
         if self.engine.stragglers and self.chance.random() < self.engine.stragglers:
             slow *= self.engine.straggler_factor
-        yield self.now + latency * part
-        yield self.requests.passed(self.now, self.gets[task])
-        there = self.bytes.passed(self.now, part * self.bytes_read[task])
-        read, compute = max(slow * self.read[task], there - self.now), slow * self.compute[task]
+        at = self.now + latency * part
+        if self.limited:  # else a task is one event
+            yield at
+            yield self.requests.passed(self.now, self.gets[task])
+            at = self.now
+        there = self.bytes.passed(at, part * self.bytes_read[task])
+        read, compute = max(slow * self.read[task], there - at), slow * self.compute[task]
         reads = self.reads[task]
         hidden = self.engine.overlap * min(read - read / reads, compute) if reads else 0.0
-        yield self.now + read - hidden + compute
-        yield self.requests.passed(self.now, 1)
-        there = self.bytes.passed(self.now, part * self.written[task])
-        yield max(self.now + slow * self.write[task], there)
+        at += read - hidden + compute
+        if self.limited:
+            yield at
+            yield self.requests.passed(self.now, 1)
+            at = self.now
+        yield max(at + slow * self.write[task], self.bytes.passed(at, part * self.written[task]))
 
     def store(self, nbytes: float) -> None:
         """Note that tiles are stored, or, if negative, removed."""
