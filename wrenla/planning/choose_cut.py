@@ -19,6 +19,9 @@ __all__ = ["choose_cut", "simulate"]
 _SIMULATE_TILES = 300
 """Tiles up to which trying every candidate task by task takes less than the plan itself may."""
 
+_EQUAL = 1.005
+"""Less than this is below what the model can tell: of equals the plan with fewer intermediates wins."""
+
 
 def choose_cut(tiles: TileGraph, model: ExecutorModel) -> Cut:
     """Return the cut with the shortest expected run; between equals the one with fewest tasks.
@@ -32,11 +35,10 @@ def choose_cut(tiles: TileGraph, model: ExecutorModel) -> Cut:
         return Cut()
     candidates = list(_candidates(longest, cap))
     if len(tiles.tasks) <= _SIMULATE_TILES:
-        times = [simulate(Graph(tiles, cut, model), model.workers)[0] for cut in candidates]
+        times = _times(tiles, candidates, model)
     else:
         times = _TileCosts(tiles, model).bounds(candidates, model.workers)
-    # a fraction of a percent is below what the model can tell: prefer the plan with fewer intermediates
-    best = min(times) * 1.005
+    best = min(times) * _EQUAL
     return next(cut for cut, time in zip(candidates, times, strict=True) if time <= best)
 
 
@@ -51,6 +53,27 @@ def _candidates(longest: int, cap: int) -> Iterator[Cut]:
         yield Cut("fixed", size)
     if cap >= 2:
         yield Cut("doubling", min(16, cap))
+
+
+def _times(tiles: TileGraph, cuts: Sequence[Cut], model: ExecutorModel) -> list[float]:
+    """Return the seconds of a run with each cut, or infinity where it is longer than another for sure.
+
+    A run lasts as long as all of its work takes if no worker ever waits. Each cut of a sum adds to the work:
+    a tile is written and read once more.
+    """
+    extra = np.array([model.seconds(0, 2 * tiles.arrays[task.out.array].nbytes) for task in tiles.tasks])
+    times: list[float] = []
+    work, shortest = 0.0, math.inf  # without extras
+    for cut in cuts:
+        more = float(extra @ np.array([len(pieces) - 1 for pieces in tiles.bounds(cut)], np.float64))
+        if (work + more) / model.workers > shortest * _EQUAL:
+            times.append(math.inf)
+            continue
+        graph = Graph(tiles, cut, model)
+        work = (float(graph.seconds.sum()) - more) * (1 - 1e-9)  # it is rounded
+        times.append(simulate(graph, model.workers)[0])
+        shortest = min(shortest, times[-1])
+    return times
 
 
 def _longest_group(tiles: TileGraph, model: ExecutorModel) -> int:

@@ -41,10 +41,7 @@ class Graph:
 
     def __init__(self, tiles: TileGraph, cut: Cut, model: ExecutorModel) -> None:
         self.tiles, self.cut = tiles, cut
-        bounds = [
-            cut.bounds(len(during), bool(task.finish.kernel))
-            for task, during in zip(tiles.tasks, tiles.during, strict=True)
-        ]
+        bounds = tiles.bounds(cut)
         pieces = np.array(list(map(len, bounds)), np.int64)
         total = int(pieces.sum())
         self.final = (np.cumsum(pieces) - 1).astype(np.int32)
@@ -55,11 +52,17 @@ class Graph:
         self.last[self.final] = True
         sums = np.array([len(task.base) > 1 and task.base[-1].accumulate for task in tiles.tasks], bool)
         self.adds = sums[self.tile] & (self.stop == 0)
-        self.flops, self.bytes_read, self.bytes_written = (np.empty(total) for _ in range(3))
-        self.reads, self.gets, counts = (np.empty(total, np.int64) for _ in range(3))
+        # right for tiles that are one task, which most are
+        self.flops, self.bytes_read, self.bytes_written = (values[self.tile] for values in tiles.whole[:3])
+        self.reads, self.gets = (values[self.tile] for values in tiles.whole[3:])
+        counts = np.empty(total, np.int64)
         needs: list[Ints] = []
         for number, task in enumerate(tiles.tasks):
             stop = int(self.final[number]) + 1
+            if pieces[number] == 1:
+                needs.append(self.final[tiles.producers(number)])
+                counts[stop - 1] = len(needs[-1])
+                continue
             own = slice(stop - int(pieces[number]), stop)
             self._count(task, own)
             needs.append(self._needs(number, own, counts[own]))
@@ -89,7 +92,6 @@ class Graph:
         self.bytes_read[own.start] += base_bytes
         self.bytes_read[own.start + 1 : own.stop] += out
         self.bytes_read[last] += arg_bytes
-        self.bytes_written[own] = out
         for counts, begin, end in zip((self.reads, self.gets), base_reads, arg_reads, strict=True):
             counts[own.start] += begin
             counts[own.start + 1 : own.stop] += 1

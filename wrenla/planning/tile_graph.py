@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from wrenla.errors import PlanError
+from wrenla.planning.cut import Bounds, Cut
 from wrenla.planning.expression import Leaf, Node, Operation, Slot
 from wrenla.planning.memory import Tiles, held
-from wrenla.planning.precedence import Floats, Ints
+from wrenla.planning.precedence import Floats, Ints, Longs
 from wrenla.units import format_bytes
 from wrenla_handler.tiles.arrays import FormulaArray, FunctionArray, StoredArray, TileRef
 from wrenla_handler.tiles.finish import finish_kernel
@@ -198,6 +199,33 @@ class TileGraph:
         base_bytes, base = self._reads([ref for read in task.base for ref in read.refs()])
         arg_bytes, args = self._reads([ref for read in task.args for ref in read.refs()])
         return flops, base_bytes, arg_bytes, base, args
+
+    def bounds(self, cut: Cut) -> list[Bounds]:
+        """Return, for each tile, which terms of its sum are in which of its tasks."""
+        return [
+            cut.bounds(len(during), bool(task.finish.kernel))
+            for task, during in zip(self.tasks, self.during, strict=True)
+        ]
+
+    @cached_property
+    def whole(self) -> tuple[Floats, Floats, Floats, Longs, Longs]:
+        """For each tile, as one task, its flops, bytes read and written, tiles read, and requests for them."""
+        rows = np.empty((3, len(self.tasks)))
+        counts = np.empty((2, len(self.tasks)), np.int64)
+        for number, task in enumerate(self.tasks):
+            flops, nbytes, *terms = (values.cumsum()[-1:].sum() for values in self.term_costs(task))
+            end_flops, base_bytes, arg_bytes, *ends = self.end_costs(task)
+            out = self.arrays[task.out.array].nbytes
+            rows[:, number] = flops + end_flops, nbytes + base_bytes + arg_bytes, out
+            counts[:, number] = [sum(three) for three in zip(terms, *ends, strict=True)]
+        return rows[0], rows[1], rows[2], counts[0], counts[1]
+
+    def producers(self, number: int) -> Ints:
+        """Return the tiles that a tile waits for: those of its base, its terms and its arguments."""
+        during = self.during[number]
+        made = during[during >= 0]
+        base, args = self.base[number], self.args[number]
+        return np.concatenate((base, made, args)).astype(np.int32) if base or args else made
 
     def extent(self, task: Task) -> Pair:
         """Return rows and columns of the tile that a task makes."""
