@@ -26,17 +26,15 @@ ScheduleName = Literal["dataflow", "waves"]
 LogsName = Literal["show", "quiet", "stderr"]
 
 
-def _home() -> Path:
+def _home() -> str:
     """Return this user's folder; a function on AWS Lambda has none, and may write elsewhere only."""
-    try:
-        return Path.home()
-    except RuntimeError:
-        return Path(tempfile.gettempdir())
+    home = os.path.expanduser("~")
+    return tempfile.gettempdir() if home.startswith("~") else home
 
 
 def cache_folder() -> str:
     """Return the folder for what can be made again: temporary tiles, what was measured."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(_home() / ".cache")
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(_home(), ".cache")
     return str(Path(base) / "wrenla")
 
 
@@ -156,14 +154,14 @@ def ignored_files() -> list[Ignored]:
 
 def _sources(ignored: list[Ignored] | None = None) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield settings from the weakest to the strongest source; what does not count goes into a list."""
-    base = os.environ.get("XDG_CONFIG_HOME") or str(_home() / ".config")
-    user = Path(base) / "wrenla" / "config.toml"
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(_home(), ".config")
+    user = os.path.join(base, "wrenla", "config.toml")
     if (text := _read(user, ignored)) is not None:
-        yield str(user), _toml(user, text)
+        yield str(Path(user)), _toml(user, text)
     for folder in _folders():
-        own, project = folder / "wrenla.toml", folder / "pyproject.toml"
+        own, project = os.path.join(folder, "wrenla.toml"), os.path.join(folder, "pyproject.toml")
         if (text := _read(own, ignored)) is not None:
-            yield str(own), _toml(own, text)
+            yield own, _toml(own, text)
             break
         if (text := _read(project, ignored)) is not None:
             tools = _table(_toml(project, text).get("tool", {}), f"{project} [tool]")
@@ -172,20 +170,19 @@ def _sources(ignored: list[Ignored] | None = None) -> Iterator[tuple[str, Mappin
                 yield source, _table(tools["wrenla"], source)
             break
     prefix = "WRENLA_"
+    names = [name for name in os.environ if name.startswith(prefix) and name not in _OF_A_FUNCTION]
     # an empty variable is how a shell unsets one for a single command
-    found = {
-        key: value
-        for key, value in os.environ.items()
-        if key.startswith(prefix) and value and key not in _OF_A_FUNCTION
-    }
-    yield "environment variable", {key.removeprefix(prefix).lower(): value for key, value in found.items()}
+    found = {name: value for name in names if (value := os.environ.get(name))}
+    yield "environment variable", {name.removeprefix(prefix).lower(): value for name, value in found.items()}
 
 
-def _folders() -> Iterator[Path]:
+def _folders() -> Iterator[str]:
     """Yield the working directory and those above it; none if it has been removed."""
     with contextlib.suppress(OSError):
-        here = Path.cwd()
-        yield from (here, *here.parents)
+        here = os.getcwd()
+        yield here
+        while (above := os.path.dirname(here)) != here:
+            yield (here := above)
 
 
 def _table(value: Any, source: str) -> dict[str, Any]:
@@ -197,9 +194,14 @@ def _table(value: Any, source: str) -> dict[str, Any]:
 _told: set[Ignored] = set()
 
 
-def _read(path: Path, ignored: list[Ignored] | None) -> str | None:
-    """Return what is in a file that is there and counts; say once of each other one that it does not."""
-    found = read_settings(path)
+def _read(path: str, ignored: list[Ignored] | None) -> str | None:
+    """Return what is in a file that is there and counts; say once of each other one that it does not.
+
+    At every evaluation settings are asked for several times, and mostly there is none: `path` is text.
+    """
+    if not os.path.lexists(path):
+        return None
+    found = read_settings(Path(path))
     if not isinstance(found, Ignored):
         return found
     if found.mentions_us:
@@ -211,7 +213,7 @@ def _read(path: Path, ignored: list[Ignored] | None) -> str | None:
     return None
 
 
-def _toml(path: Path, text: str) -> dict[str, Any]:
+def _toml(path: str, text: str) -> dict[str, Any]:
     try:
         return _parsed(text)
     except tomllib.TOMLDecodeError as error:

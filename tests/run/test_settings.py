@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -245,10 +246,7 @@ def test_variables_of_deployed_function_are_no_settings(monkeypatch: pytest.Monk
 def test_settings_without_home_folder_are_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     """A function on AWS Lambda has none."""
 
-    def none(cls: type[Path]) -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", classmethod(none))
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     monkeypatch.delenv("XDG_CONFIG_HOME")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("WRENLA_STORE", raising=False)
