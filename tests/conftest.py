@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import botocore.hooks
 import botocore.httpsession
 import botocore.session
 import hypothesis
@@ -35,6 +36,9 @@ _TOGETHER = f"{Path(__file__).parent}/aws/lambda_/", f"{Path(__file__).parent}/d
 
 # Tests make hundreds of clients, and every session would parse the descriptions of AWS's services again.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+# … take the names of the fourteen events of a request apart
+_alias_of = functools.cache(botocore.hooks.EventAliaser(None)._alias_event_name)
+botocore.hooks.EventAliaser._alias_event_name = lambda self, event_name: _alias_of(event_name)
 # … and read its certificates, though what is here speaks HTTP
 botocore.httpsession.create_urllib3_context = functools.cache(botocore.httpsession.create_urllib3_context)
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
 def moto_server() -> Iterator[str]:
     """Serve requests for as long as this takes; yield the address."""
+    with moto_application() as (url, _):
+        yield url
+
+
+@contextmanager
+def moto_application() -> Iterator[tuple[str, Any]]:
+    """Serve requests for as long as this takes; yield the address, and what answers."""
     # half a second, which most tests do not need
     from moto.server import ThreadedMotoServer
 
@@ -18,5 +26,5 @@ def moto_server() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    yield f"http://{host}:{port}", server._server.app  # type: ignore[union-attr]
     server.stop()

@@ -17,10 +17,11 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.moto_server import moto_server
+from tests.moto_server import moto_application
 from wrenla.aws import deploy as deployment
 from wrenla.aws.packaging.package import Package
 
+from .direct import handed_over
 from .enforcement import enforce
 
 _accounts = (f"{number:012}" for number in itertools.count(random.randrange(2 * 10**11, 8 * 10**11)))
@@ -114,7 +115,7 @@ class Account:
 
 @pytest.fixture(scope="session")
 def aws_endpoint() -> Iterator[str]:
-    with moto_server() as url:
+    with moto_application() as (url, app), handed_over(url, app):
         yield url
 
 
