@@ -25,6 +25,10 @@ QUIET = {
     "distributed.scheduler.allowed-failures": 3,
     "distributed.logging": {"distributed": "critical"},
     "distributed.admin.system-monitor.gil.enabled": False,
+    # what looks at threads and memory fifty times a second takes more than these tests do
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
 }
 
 
