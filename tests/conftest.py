@@ -8,7 +8,6 @@ import os
 import signal
 import uuid
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import botocore.hooks
 import botocore.httpsession
@@ -20,6 +19,7 @@ from tests.costs import Costs
 from tests.moto_server import moto_server
 from tests.sampling import Sampling, mark_slow
 from tests.tiers import kept_to, tier_of
+from tests.together import Together
 from wrenla_handler.stores.s3.client import close_clients, shared_client
 
 # Before whoever imports it first: tests of several executors share it.
@@ -30,9 +30,6 @@ hypothesis.settings.register_profile(
     "tests", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("tests")
-
-_TOGETHER = f"{Path(__file__).parent}/aws/lambda_/", f"{Path(__file__).parent}/dask_/"
-"""Tests that share an emulator, and those that share a cluster."""
 
 # Tests make hundreds of clients, and every session would parse the descriptions of AWS's services again.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
@@ -51,10 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take Ctrl-C as a terminal's programs do, and add the plugins that options ask for.
+    """Take Ctrl-C as a terminal's programs do, and add our plugins.
 
     Whoever is started in the background by a shell ignores it, and so would all that the tests start.
     """
+    config.pluginmanager.register(Together())
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.costs is not None:
@@ -63,23 +61,24 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Sampling(config.option.most))
 
 
+def pytest_collectstart() -> None:
+    """Collect no garbage until all tests are read: it would be a tenth of the time."""
+    gc.disable()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier, and as slow if it is; put those first that share a server.
-
-    Tests that run beside each other are dealt out in order, and taken over from the end: the first ones stay
-    in one process, and in the others no server of their own starts, which takes as long as a hundred tests.
-    """
+    """Mark each test with its tier, and as slow if it is."""
     for item in items:
         item.add_marker(tier_of(item))
     mark_slow(items)
-    items.sort(key=lambda item: not str(item.path).startswith(_TOGETHER))
 
 
 def pytest_collection_finish() -> None:
     """Let garbage collections, of which tests ask for hundreds, look at what tests make, not at modules."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(7_000)  # not 700: a twentieth of the processor time of all tests
 
 
