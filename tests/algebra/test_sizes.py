@@ -50,10 +50,11 @@ def test_sums_overflow_where_entries_do_not_and_nan_stays() -> None:
     for structure in ("general", "hermitian"):
         rows, columns, largest = found(wl.from_array(a + a.T, tile=1, structure=structure))
         assert (rows, columns, largest) == (np.inf, np.inf, 1.5e308)
-    rows, columns, largest = found(wl.from_array(a, tile=1))
+    tall = a[:, :5]
+    rows, columns, largest = found(wl.from_array(tall, tile=1))
     assert (rows, columns, largest) == (1.5e308, np.inf, 1.5e308)
-    a[66, 0] = np.nan
-    assert np.isnan(found(wl.from_array(a, tile=1))).all()
+    tall[66, 0] = np.nan
+    assert np.isnan(found(wl.from_array(tall, tile=1))).all()
 
 
 @pytest.mark.parametrize("N", [1, 2, 5, 64, 65, 130])

@@ -270,7 +270,7 @@ def test_sparse_and_dense_matrices_replace_each_other_on_s3(s3_bucket: str) -> N
     url, a = f"s3://{s3_bucket}/A", blocks()
     A = wl.from_sparse(scipy.sparse.csr_array(a), tile=4)
     with wl.LocalExecutor(2, allowed_mem="200 MiB") as executor:
-        for saved, n, expected in ((A + 1, 36, a + 1), (A, 10, a), (2 * A, 36, 2 * a), (A, 10, a)):
+        for saved, n, expected in ((A + 1, 36, a + 1), (A, 10, a), (2 * A, 36, 2 * a)):
             saved.save(url, executor, overwrite=True)
             assert len(list(open_store(url).list())) == n + 1
             assert np.array_equal(wl.open(url).compute(executor), expected)
