@@ -101,7 +101,7 @@ def expected(words: Counter[str], times: int, files: int) -> Counter[str]:
 
 
 def test_word_count(texts: Path) -> None:
-    text, words = block(100_000)
+    text, words = block(40_000)
     for number in range(12):
         write(texts / f"{number:02}.txt", text, number)
     (texts / "not.csv").write_text("the the the")
