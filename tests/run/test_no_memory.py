@@ -14,7 +14,7 @@ import pytest
 
 import wrenla as wl
 from wrenla.errors import PlanError
-from wrenla.planning import graph, plan
+from wrenla.planning import plan, tile_graph
 from wrenla_handler.stores.mmap import map_file
 
 HUGE: dict[str, Callable[[], wl.BigMatrix]] = {
@@ -44,7 +44,7 @@ def test_plan_too_large_for_any_machine_is_refused(tmp_path: Path) -> None:
 
 def test_plan_too_large_for_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     A = wl.random((64, 64), tile=2)
-    monkeypatch.setattr(graph, "_memory", lambda: 500 << 10)
+    monkeypatch.setattr(tile_graph, "_memory", lambda: 500 << 10)
     with pytest.raises(PlanError, match="plan alone, for 64 × 64 in tiles of 2 × 2"):
         wl.plan(A @ A)
     monkeypatch.undo()

@@ -209,7 +209,7 @@ class TileGraph:
 
     @cached_property
     def whole(self) -> tuple[Floats, Floats, Floats, Longs, Longs]:
-        """For each tile, as one task, its flops, bytes read and written, tiles read, and requests for them."""
+        """For each tile, as one task, flops, bytes read and written, tiles read, and requests for them."""
         rows = np.empty((3, len(self.tasks)))
         counts = np.empty((2, len(self.tasks)), np.int64)
         for number, task in enumerate(self.tasks):
