@@ -260,7 +260,7 @@ def _fresh(memory: int, timer: _Timer) -> float:
     kept, spent = [], list[float]()
     while len(spent) < 4 or (sum(spent) < _NEW_SECONDS and (len(spent) + 1) * tile.nbytes <= memory):
         begun = timer()
-        kept.append(empty_tile(*tile.shape, tile.dtype))
+        kept.append(empty_tile(_ROWS, _COLUMNS, "float64"))
         np.copyto(kept[-1], tile)
         spent.append(max(timer() - begun, 1e-9))
     return tile.nbytes / statistics.median(spent[-4:])
