@@ -349,3 +349,12 @@ def test_function_on_lambda_needs_no_account(monkeypatch: pytest.MonkeyPatch, tm
     assert wl.plan(S, executor=wl.Engine.aws_lambda(memory=1024)).model.dollars_per_second == 2.0
     engine = wl.Engine.aws_lambda(workers=3000, cold_start=9.0)
     assert (engine.cold_start, engine.initial_workers, engine.workers) == (9.0, 1000, 3000)
+
+
+def test_arrays_of_this_process_are_read_from_the_store_where_workers_are_elsewhere() -> None:
+    A = wl.from_array(np.ones((400, 400)), tile=100)
+    far = wl.plan(A @ A, executor=wl.Engine.aws_lambda(workers=10))
+    near = wl.plan(A @ A)
+    assert far.bytes_read == 2 * 4**3 * 8 * 100**2
+    assert near.bytes_read == 0
+    assert far.work > 4**2 * 4 * 8 * 100**2 / far.model.bytes_per_second

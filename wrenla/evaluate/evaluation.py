@@ -353,7 +353,7 @@ def model_of(
     `ask` them.
     """
     in_store = in_store or store_is_chosen(executor.own_store)
-    model = executor.measured()
+    model = replace(executor.measured(), uploads=executor.reach != Reach.PROCESS)
     if model.rates is not None and executor.reach == Reach.PROCESS:
         model = replace(model, functions=function_rates(nodes, ask))
     return replace(model, tile_bytes=0) if in_store else model

@@ -50,6 +50,8 @@ class ExecutorModel:
         from the nominal numbers above alone: it has to be the same tomorrow.
     functions : tuple of (str, float)
         Bytes a second that functions of users make, by their digests. Others count by `rates.called`.
+    uploads : bool
+        Whether arrays of this process are brought to the store first, as its workers are elsewhere.
     processors : int
         Of the machine that all workers share, by the threads of one of them: more of them take turns, and as
         many as there are share its memory. 0: each worker brings its own.
@@ -78,6 +80,7 @@ class ExecutorModel:
     dollars_per_gb_month: float = 0.0
     rates: Rates | None = None
     functions: tuple[tuple[str, float], ...] = ()
+    uploads: bool = False
     processors: int = 0
     cold_start: float = 0.0
     initial_workers: int | None = None

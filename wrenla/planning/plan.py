@@ -380,7 +380,7 @@ def make_plan(
     plan = _KNOWN.pop(known, None)
     if plan is None:
         try:
-            tiles = TileGraph(topological(twins), mirrored, frozenset(keys), dict(functions))
+            tiles = TileGraph(topological(twins), mirrored, frozenset(keys), dict(functions), model.uploads)
             chosen = cut or choose_cut(tiles, model)
             plan = Plan(tuple(twins), Graph(tiles, chosen, model), chosen, model)
         except MemoryError as error:

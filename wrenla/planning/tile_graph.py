@@ -17,7 +17,7 @@ from wrenla.planning.expression import Leaf, Node, Operation, Slot
 from wrenla.planning.memory import Tiles, held
 from wrenla.planning.precedence import Floats, Ints, Longs
 from wrenla.units import format_bytes
-from wrenla_handler.tiles.arrays import FormulaArray, FunctionArray, StoredArray, TileRef
+from wrenla_handler.tiles.arrays import FormulaArray, FunctionArray, HostArray, StoredArray, TileRef
 from wrenla_handler.tiles.finish import finish_kernel
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import Apply, Read, Step, Task, Term
@@ -43,6 +43,8 @@ class TileGraph:
         Keys of what outlives the run.
     functions : mapping of str to float
         Bytes a second that the functions of some leaves make, by key.
+    uploads : bool
+        Whether tiles of arrays of this process come from a store, too.
 
     Attributes
     ----------
@@ -64,6 +66,7 @@ class TileGraph:
         whole: frozenset[str] = frozenset(),
         results: frozenset[str] = frozenset(),
         functions: Mapping[str, float] = MappingProxyType({}),
+        uploads: bool = False,
     ) -> None:
         self.saved, self.results = whole, results
         self.tasks: list[Task] = []
@@ -76,7 +79,8 @@ class TileGraph:
         for node in nodes:
             op = node.op
             if isinstance(op, Leaf | Slot):
-                stored, called = op.kind is StoredArray, op.kind is FunctionArray
+                stored = op.kind is StoredArray or (uploads and op.kind is HostArray)
+                called = op.kind is FunctionArray
                 asked = not called and op.kind is not FormulaArray
                 self.arrays[node.key] = Tiles(
                     *(node.grid, node.dtype, stored, called, node.bundle, asked),

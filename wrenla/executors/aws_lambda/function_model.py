@@ -95,6 +95,7 @@ class FunctionSpec:
             cold_start=_COLD_START,
             initial_workers=_AT_ONCE,
             workers_per_second=_PER_SECOND,
+            uploads=True,
             function=self,
         )
 
