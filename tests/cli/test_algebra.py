@@ -68,6 +68,21 @@ def test_transposed_systems(wrenla: Wrenla, trans: str, assume: str) -> None:
     assert error_of(op, np.load("x.npy"), np.load("b.npy")) < 1e-10
 
 
+@pytest.mark.parametrize("assume", ["lower", "upper", "diagonal", "sym", "her", "pos"])
+@pytest.mark.parametrize("trans", ["N", "T", "C"])
+def test_claims_about_the_matrix_are_checked_however_it_is_turned(
+    wrenla: Wrenla, trans: str, assume: str
+) -> None:
+    words = ("solve", "A.npy", "b.npy", "-o", "x.npy", "--trans", trans, "--assume-a", assume)
+    refused = wrenla(*words)
+    assert (refused.exit_code, Path("x.npy").exists()) == (3, False)
+    if assume in ("lower", "upper"):
+        assert f"said to be {assume} triangular, but is not" in refused.stderr
+        A = {"lower": np.tril, "upper": np.triu}[assume](np.load("A.npy"))
+        assert wrenla(*words, "--no-check").exit_code == 0
+        assert np.allclose({"N": A, "T": A.T, "C": A.T}[trans] @ np.load("x.npy") / np.load("b.npy"), 1)
+
+
 def test_shift_is_added_to_the_diagonal(wrenla: Wrenla) -> None:
     wrenla("solve", "indefinite.npy", "b.npy", "-o", "x.npy", "--assume-a", "pos", "--shift", "80")
     assert error_of(np.load("K.npy"), np.load("x.npy"), np.load("b.npy")) < 1e-12

@@ -41,14 +41,12 @@ def _solution(
     precision: Literal["full", "mixed"],
     method: Literal["lu", "rbt"] | None,
 ) -> BigMatrix:
-    import wrenla as wl
-
     A = _shifted(A, shift)
     kind = (assume_a or A.structure).split()[0]
     if trans != "N" and kind in ("lower", "upper"):
         # what is said to be a triangle is A, not what is solved with
-        return wl.linalg.solve_triangular(A, b, trans, lower=kind == "lower")
-    if kind in ("sym", "symmetric"):
+        A, assume_a = _turned(A, trans), "upper" if kind == "lower" else "lower"
+    elif kind in ("sym", "symmetric"):
         A = A.conj() if trans == "C" else A
     elif kind in ("her", "hermitian", "pos", "positive"):
         A = A.conj() if trans == "T" else A
