@@ -205,8 +205,7 @@ def test_run_is_recorded(wrenla: Wrenla) -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "words"),
-    [("none.jsonl", "No such file"), ("A.npy", "is no record of a run"), ("lines.txt", "is no record")],
+    ("record", "words"), [("A.npy", "is no record of a run"), ("lines.txt", "is no record")]
 )
 def test_report_of_what_is_no_record(wrenla: Wrenla, record: str, words: str) -> None:
     refused = wrenla("report", record)

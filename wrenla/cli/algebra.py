@@ -41,6 +41,8 @@ def _solution(
     precision: Literal["full", "mixed"],
     method: Literal["lu", "rbt"] | None,
 ) -> BigMatrix:
+    if precision == "mixed" and method == "rbt":
+        raise click.UsageError("--precision mixed factors in its own way: leave --method rbt out")
     A = _shifted(A, shift)
     kind = (assume_a or A.structure).split()[0]
     if trans != "N" and kind in ("lower", "upper"):

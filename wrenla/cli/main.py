@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from wrenla.cli.parts.command import write_examples
-from wrenla.cli.parts.failures import DEBUG, INTERRUPTED, JSON, Failure
+from wrenla.cli.parts.failures import INTERRUPTED, Failure
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -149,8 +149,7 @@ class _Commands(click.Group):
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except (Exception, KeyboardInterrupt) as error:
-            debug, as_json = bool(ctx.meta.get(DEBUG)), bool(ctx.meta.get(JSON))
-            raise Failure(error, debug=debug, as_json=as_json) from error
+            raise Failure(error) from error
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
@@ -160,8 +159,9 @@ class _Commands(click.Group):
             from wrenla.cli.parts.completion import use_in_bash
 
             use_in_bash()
+        words = sys.argv[1:] if args is None else list(args)
         try:
-            code = super().main(args, prog_name, standalone_mode=False, **extra)
+            code = super().main(words, prog_name, standalone_mode=False, **extra)
         except click.Abort as error:
             # of a question: Ctrl-C, or no
             interrupted = isinstance(error.__context__, KeyboardInterrupt)
@@ -169,6 +169,7 @@ class _Commands(click.Group):
             sys.exit(INTERRUPTED if interrupted else 1)
         except click.ClickException as error:
             failure = error if isinstance(error, Failure) else Failure(error)
+            failure.words = words
             failure.show()
             sys.exit(failure.exit_code)
         sys.exit(code if isinstance(code, int) else 0)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from wrenla.cli.parts.command import Command, document, told
+from wrenla.cli.parts.operands import nearest
 
 __all__ = ["report"]
 
@@ -17,7 +20,7 @@ __all__ = ["report"]
         "wrenla report run.jsonl -o report.html --json",
     ),
 )
-@click.argument("record", type=click.Path(), metavar="RECORD")
+@click.argument("record", type=click.Path(readable=False), metavar="RECORD")
 @click.option(
     "-o", "--output", type=click.Path(), metavar="FILE.html", help="[default: RECORD with the suffix .html]"
 )
@@ -29,6 +32,8 @@ def report(record: str, output: str | None) -> None:
     """
     import wrenla as wl
 
+    if not os.path.exists(record):
+        raise click.UsageError(f"{record}: there is no such file{nearest(record)}")
     found = wl.read_report(record)
     path = wl.write_report(record, output or "")
     told(f"{found}\n\n{path}: the whole report")

@@ -32,13 +32,11 @@ __all__ = ["commands"]
 def info(url: str) -> None:
     """Describe the matrix at an address: a .npy file, a Zarr array, or a matrix stored by wrenla.
 
-    Of a stored matrix it checks that its tiles are there. Ends with 1 if there is none, or if tiles are
-    missing or are not of their full size.
+    Of a stored matrix it checks that its tiles are there. Ends with 1 if what is there is no matrix, or if
+    tiles are missing or are not of their full size.
     """
     try:
         kind = kind_of(url)
-    except click.UsageError as error:
-        raise click.ClickException(f"{one_line(error.message)}: there is no matrix here") from error
     except FileNotFoundError as error:
         raise type(error)(f"{error}{_unfinished(url)}") from None
     match kind:

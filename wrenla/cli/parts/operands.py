@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wrenla.matrices.creation import Tile
     from wrenla.matrices.matrix import BigMatrix
 
-__all__ = ["Kind", "kind_of", "local_path", "operand"]
+__all__ = ["Kind", "kind_of", "local_path", "nearest", "operand"]
 
 Kind = Literal["npy", "wrenla", "zarr"]
 
@@ -49,7 +49,7 @@ def kind_of(address: str) -> Kind:
         try:
             mode = os.stat(path).st_mode
         except FileNotFoundError:
-            raise click.UsageError(f"{address}: there is no such file or folder{_nearest(path)}") from None
+            raise click.UsageError(f"{address}: there is no such file or folder{nearest(path)}") from None
         if not stat.S_ISDIR(mode):
             return "npy"  # or else opening it says what it is instead
     elif address.lower().endswith(".npy"):
@@ -95,7 +95,7 @@ def operand(address: str, executor: Executor, tile: Tile = None) -> BigMatrix:
             return A if tile is None else A.rechunk(tile)
 
 
-def _nearest(path: str) -> str:
+def nearest(path: str) -> str:
     """Return a hint: what in the same folder has a similar name."""
     import difflib
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wrenla.cli.parts.command import Command, document, told, with_options
+from wrenla.cli.parts.files import OutputFile
 from wrenla.cli.parts.operands import operand
 from wrenla.cli.parts.params import Address, Shape, TileType
 from wrenla.cli.parts.results import Output, output_option, overwrite_option
@@ -35,7 +36,7 @@ _OF_PLANS = (
     click.option("--compare", is_flag=True, help="Set it beside plans with other tiles, cuts and workers."),
     click.option("--simulate", is_flag=True, help="Play the run through, with cold starts and limits."),
     click.option(
-        "--draw", type=click.Path(dir_okay=False), metavar="FILE.svg", help="Draw the tasks of a small plan."
+        "--draw", type=OutputFile(".svg"), metavar="FILE.svg", help="Draw the tasks of a small plan."
     ),
     click.option(
         "--functions",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wrenla.cli.parts.files import check_folder, check_output
 from wrenla.cli.parts.operands import local_path
 from wrenla.cli.parts.params import Address
 from wrenla.cli.parts.running import Running
@@ -72,17 +73,14 @@ class Output:
             self._check_folder(Path(self.path))
 
     def _check_folder(self, path: Path) -> None:
-        if self.is_npy and path.is_dir():
-            raise click.UsageError(f"{self.address}: this is a folder: name a file in it, or another one")
-        if not self.is_npy and path.is_file():
+        if self.is_npy:
+            check_output(self.path, self.address)
+            if path.exists() and not self.overwrite:
+                raise click.UsageError(f"{self.address}: there is something already; --overwrite replaces it")
+            return
+        if path.is_file():
             raise click.UsageError(f"{self.address}: this is a file: name a folder, or a file *.npy")
-        if self.is_npy and path.exists() and not self.overwrite:
-            raise click.UsageError(f"{self.address}: there is something already; --overwrite replaces it")
-        if self.is_npy and not path.parent.is_dir():
-            raise click.UsageError(f"{self.address}: there is no folder {path.parent}; make it first")
-        above = next(each for each in (path, *path.absolute().parents) if each.is_dir())
-        if not os.access(path.parent if self.is_npy else above, os.W_OK | os.X_OK):
-            raise PermissionError(f"{self.address}: you may not write in {above}: name another place")
+        check_folder(path, self.address)
 
     def write(self, A: BigMatrix, executor: Executor, running: Running) -> BigMatrix:
         """Compute a matrix, write it, and return it as it is kept. A ``.npy`` file appears whole."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -99,7 +100,7 @@ def counted(number: int, what: str) -> str:
 
 @contextmanager
 def warnings_in_one_line() -> Iterator[list[str]]:
-    """Show warnings on standard error, without the place in our sources; hand out those that have come."""
+    """Show warnings, also logged ones, on standard error, each in a line; hand out those that have come."""
     found: list[str] = []
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
@@ -107,7 +108,14 @@ def warnings_in_one_line() -> Iterator[list[str]]:
         found.append(text)
         click.echo(f"Warning: {text}", err=True)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", RuntimeWarning)  # SciPy's LinAlgWarning is one
-        warnings.showwarning = show
-        yield found
+    logged = logging.Handler(logging.WARNING)
+    logged.emit = lambda record: show(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("wrenla")
+    logger.addHandler(logged)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", RuntimeWarning)  # SciPy's LinAlgWarning is one
+            warnings.showwarning = show
+            yield found
+    finally:
+        logger.removeHandler(logged)
