@@ -82,6 +82,24 @@ def test_interrupted_run_says_how_to_resume_and_does(large: np.ndarray) -> None:
     assert "nothing to clean" in ended("clean", "--store", "store").stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [1.5, 2.5, 3.5])
+def test_interrupted_cluster_ends_in_one_line(large: np.ndarray, seconds: float) -> None:
+    command = ["matmul", "large.npy", "large.npy", "-o", "P.npy", "--tile", "20", "--no-progress"]
+    running = subprocess.Popen(
+        [*WRENLA, *command, "--executor", "dask"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        time.sleep(seconds)  # its processes start, or have started: a terminal interrupts them, too
+        os.killpg(running.pid, signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == 130, err
+    (line,) = err.splitlines()
+    assert line.startswith("interrupted")
+
+
 def test_killed_run_goes_on(large: np.ndarray) -> None:
     command = ["cholesky", "large.npy", "-o", "L.zarr", "--tile", "20", "--no-progress"]
     with started(*command) as running:

@@ -11,6 +11,7 @@ import click
 
 from wrenla.cli.parts.command import write_examples
 from wrenla.cli.parts.failures import INTERRUPTED, Failure
+from wrenla.cli.parts.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -161,7 +162,8 @@ class _Commands(click.Group):
             use_in_bash()
         words = sys.argv[1:] if args is None else list(args)
         try:
-            code = super().main(words, prog_name, standalone_mode=False, **extra)
+            with Interrupts():
+                code = super().main(words, prog_name, standalone_mode=False, **extra)
         except click.Abort as error:
             # of a question: Ctrl-C, or no
             interrupted = isinstance(error.__context__, KeyboardInterrupt)
