@@ -83,6 +83,14 @@ def test_claims_about_the_matrix_are_checked_however_it_is_turned(
         assert np.allclose({"N": A, "T": A.T, "C": A.T}[trans] @ np.load("x.npy") / np.load("b.npy"), 1)
 
 
+def test_solution_of_a_triangle_says_how_it_was_found(wrenla: Wrenla) -> None:
+    said = wrenla("solve", "lower.zarr", "b.npy", "-o", "x.npy").stdout
+    assert said.startswith(
+        "method     substitution, since A is a triangle or diagonal: of a Cholesky factor L"
+    )
+    assert "substitution" not in wrenla("matmul", "lower.zarr", "b.npy", "-o", "z.npy").stdout
+
+
 def test_shift_is_added_to_the_diagonal(wrenla: Wrenla) -> None:
     wrenla("solve", "indefinite.npy", "b.npy", "-o", "x.npy", "--assume-a", "pos", "--shift", "80")
     assert error_of(np.load("K.npy"), np.load("x.npy"), np.load("b.npy")) < 1e-12
@@ -164,7 +172,11 @@ def test_outputs_are_replaced_only_if_asked(wrenla: Wrenla) -> None:
         assert np.array_equal(loaded(output), before)
         assert wrenla("matmul", "A.npy", "y.npy", "-o", output, "--overwrite").exit_code == 0
         assert not np.array_equal(loaded(output), before)
-    assert wrenla("matmul", "A.npy", "y.npy", "-o", "x.zarr").exit_code == 0  # that very product is there
+    again = wrenla("matmul", "A.npy", "y.npy", "-o", "x.zarr")  # that very product is there
+    assert (again.exit_code, "is there already; nothing was computed" in again.stdout) == (0, True)
+    words = ("matmul", "A.npy", "y.npy", "-o", "x.zarr", "--json")
+    assert document(wrenla(*words))["output"]["was_there"]
+    assert not document(wrenla(*words, "--overwrite"))["output"]["was_there"]
 
 
 def test_plan_compared_simulated_and_drawn(wrenla: Wrenla) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import click
 from wrenla.cli.parts.address_check import why_no_folder
 from wrenla.cli.parts.aws_options import function_options, place_options, session
 from wrenla.cli.parts.command import Command, document, told
-from wrenla.cli.parts.operands import kind_of, local_path
+from wrenla.cli.parts.operands import about, kind_of, local_path
 from wrenla.cli.parts.params import Address
 from wrenla.cli.parts.text import counted, in_words_of_options, one_line, times
 from wrenla.units import format_bytes
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from wrenla_handler.stores.base import Store
 
 __all__ = ["commands"]
+
+_NAMED = 10
+"""Arrays of a group that are named."""
 
 
 @click.command(
@@ -81,11 +85,16 @@ def _of_zarr(url: str) -> dict[str, Any]:
     import wrenla as wl
     from wrenla.matrices.zarr_copies import opened_zarr
 
-    array = opened_zarr(url)
+    with about(url):
+        array = opened_zarr(url)
     if not hasattr(array, "shape"):
-        names = sorted(str(name) for name, _ in array.members(max_depth=None))
+        found = array.members(max_depth=None)
+        names = sorted(str(name) for name, each in found if hasattr(each, "shape"))
+        if not names:
+            raise wl.errors.NotAMatrixError(f"{url}: this is a group, and there are no arrays in it")
         raise wl.errors.NotAMatrixError(
-            f"{url}: this is a group of arrays: take one of them, as {url}/{names[0] if names else 'NAME'}"
+            f"{url}: this is a group of arrays: take one of them, as {url}/{names[0]}; there is: "
+            f"{', '.join(names[:_NAMED])}{', …' if len(names) > _NAMED else ''}"
         )
     facts = {"shape": list(array.shape), "dtype": str(array.dtype), "nbytes": array.nbytes}
     chunks = list(array.chunks)
@@ -192,7 +201,7 @@ def ls(url: str | None, profile: str | None, region: str | None, **options: Any)
 
     store = _store(url, profile, region, options)
     try:
-        found = [_entry(matrix) for matrix in stored_matrices(store)]
+        found = [_entry(matrix, store) for matrix in stored_matrices(store)]
     finally:
         store.close()
     if url is not None and (folder := local_path(url)):
@@ -231,11 +240,11 @@ def _store(url: str | None, profile: str | None, region: str | None, options: di
     return S3Store(bucket, prefix.rstrip("/"), client=user.client("s3"))
 
 
-def _entry(matrix: StoredMatrix) -> dict[str, Any]:
+def _entry(matrix: StoredMatrix, store: Store) -> dict[str, Any]:
     """Return what is listed of a stored matrix."""
     layout = matrix.layout
     if layout is None:
-        return {"name": matrix.name, "kind": "zarr", "why": in_words_of_options(matrix.why)}
+        return {"name": matrix.name, "kind": "zarr", **_of_others(matrix, store)}
     return {
         "name": matrix.name,
         "kind": "wrenla",
@@ -245,6 +254,17 @@ def _entry(matrix: StoredMatrix) -> dict[str, Any]:
         "tiles": matrix.tiles,
         "stored_bytes": matrix.nbytes,
     }
+
+
+def _of_others(matrix: StoredMatrix, store: Store) -> dict[str, Any]:
+    """Return what is listed of a Zarr array of another layout, which commands read, too, or of a group."""
+    try:
+        meta = json.loads(bytes(store.get(f"{matrix.name}/zarr.json".lstrip("/"))))
+        if meta["node_type"] == "group":
+            return {"why": "a group of arrays"}
+        return {"shape": [int(length) for length in meta["shape"]], "dtype": str(meta["data_type"])}
+    except (ValueError, KeyError, TypeError):
+        return {"why": f"not readable: {in_words_of_options(matrix.why)}"}
 
 
 def _npy_files(folder: str) -> Iterator[dict[str, Any]]:
@@ -260,7 +280,7 @@ def _npy_files(folder: str) -> Iterator[dict[str, Any]]:
             try:
                 array = mapped(path)
             except (OSError, TypeError) as error:
-                yield {"name": name, "kind": "npy", "why": one_line(error)}
+                yield {"name": name, "kind": "npy", "why": f"not readable: {one_line(error)}"}
                 continue
             facts = {"shape": list(array.shape), "dtype": str(array.dtype), "stored_bytes": array.nbytes}
             yield {"name": name, "kind": "npy", **facts}
@@ -268,11 +288,14 @@ def _npy_files(folder: str) -> Iterator[dict[str, Any]]:
 
 def _description(entry: dict[str, Any]) -> str:
     if "why" in entry:
-        return f"not readable in place: {entry['why']}"
-    parts = [times(entry["shape"]), entry["dtype"], entry.get("structure", ".npy")]
+        return str(entry["why"])
+    kind = {"npy": ".npy", "zarr": "Zarr array of another layout"}.get(entry["kind"])
+    parts = [times(entry["shape"]), entry["dtype"], entry.get("structure") or kind]
     if "tiles" in entry:
         parts.append(counted(entry["tiles"], "tile"))
-    return "  ".join([*parts, format_bytes(entry["stored_bytes"])])
+    if "stored_bytes" in entry:
+        parts.append(format_bytes(entry["stored_bytes"]))
+    return "  ".join(parts)
 
 
 commands: Mapping[str, click.Command] = {"info": info, "ls": ls}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,7 @@ from wrenla.units import parse_bytes
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ["Address", "Duration", "Memory", "Place", "PlaceType", "Shape", "TileType"]
+__all__ = ["Address", "Duration", "Finite", "Memory", "Place", "PlaceType", "Shape", "TileType"]
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -32,6 +33,21 @@ class Duration(click.ParamType[float]):
         if found is None:
             self.fail(f"{value!r} is no duration: write seconds, or 90s, 30m, 2h, 1d", param, ctx)
         return float(found[1]) * _UNITS[found[2]]
+
+
+class Finite(click.ParamType[float]):
+    """A number that is not NaN or infinity."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            found = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number", param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r}: a finite number is needed", param, ctx)
+        return found
 
 
 class Address(click.ParamType[str]):

@@ -64,6 +64,8 @@ class Problem:
     help, short_help : str
     runs, plans : tuple of str
         Examples of the two commands.
+    without_report : str
+        What is said of a result that was computed and has no report.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Problem:
     short_help: str
     runs: tuple[str, ...]
     plans: tuple[str, ...]
+    without_report: str = ""
 
     def command(self) -> Command:
         """Return the command that runs it."""
@@ -96,6 +99,8 @@ class Problem:
             report = kept.report
             if report is not None:
                 told(str(report))
+            elif self.without_report and not target.was_there:
+                told(self.without_report)
             told(target.line(kept, seconds))
             document(
                 {
