@@ -233,5 +233,7 @@ def test_plan_of_matrices_and_of_shapes(wrenla: Wrenla) -> None:
     shown = document(wrenla("plan", "solve", "4000", "4000", "--assume-a", "pos", "--tile", "500", "--json"))
     assert shown["plan"]["kernels"]["potrf"] == 8
     assert shown["plan"]["flops"] > 4000**3 / 3
+    assert "plan for 4000 × 4000, float64" in wrenla("plan", "cholesky", "4e3").stdout
+    assert "from 4000 × 4000" in wrenla("plan", "solve", "4e3", "4e3", "--assume-a", "pos").stdout
     assert "plan for 300 × 300, float64" in wrenla("plan", "matmul", "300x50", "50x300").stdout
     assert "from 4000 × 4000" in wrenla("plan", "solve", "4000", "4000x2", "--method", "lu").stdout

@@ -185,8 +185,28 @@ def test_bash_completes_commands_options_and_values(folder: Path) -> None:
     assert completed(folder, "wrenla", "solve", "--executor", "la") == ["lambda", "option="]
 
 
+def test_bash_completes_nothing_and_says_nothing_of_unknown_commands(folder: Path) -> None:
+    assert completed(folder, "wrenla", "nosuch", "--ver") == ["--version", "option="]
+    assert completed(folder, "wrenla", "plan", "nosuch", "x") == ["option="]
+
+
+def test_unknown_completion_is_wrong_usage() -> None:
+    done = ended("info", env={**os.environ, "_WRENLA_COMPLETE": "foo"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "Error: _WRENLA_COMPLETE=foo: write bash_source, zsh_source or fish_source, or unset it\n"
+    )
+
+
 def test_bash_completes_paths(folder: Path) -> None:
-    for words in (("solve", "A.n"), ("info", ""), ("cp", "A.npy", "so"), ("solve", "A", "b", "-o", "x")):
+    for words in (
+        ("map", "wor"),
+        ("map", "words.py:count", "li"),
+        ("solve", "A.n"),
+        ("info", ""),
+        ("cp", "A.npy", "so"),
+        ("solve", "A", "b", "-o", "x"),
+    ):
         assert completed(folder, "wrenla", *words) == ["option=default"]
 
 

@@ -117,7 +117,8 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        known = ctx.resilient_parsing or not args or args[0] in COMMANDS or args[0].startswith("-")
+        if not known:  # nobody hears of it while a shell completes
             import difflib
 
             near = difflib.get_close_matches(args[0], COMMANDS, 1)
@@ -156,12 +157,12 @@ class _Commands(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
         """Run a command and end the process with its exit code."""
-        if any(name.endswith("_COMPLETE") for name in os.environ):  # a shell asks
-            from wrenla.cli.parts.completion import use_in_bash
-
-            use_in_bash()
         words = sys.argv[1:] if args is None else list(args)
         try:
+            if any(name.endswith("_COMPLETE") for name in os.environ):  # a shell asks
+                from wrenla.cli.parts.completion import prepare
+
+                prepare()
             with Interrupts():
                 code = super().main(words, prog_name, standalone_mode=False, **extra)
         except click.Abort as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import click
 
 from wrenla.cli.parts.command import Command, as_json
+from wrenla.cli.parts.files import complete_file
 from wrenla.cli.parts.inputs import Encoding, Input, check_usage, lines_of, objects_of, results_in
 from wrenla.cli.parts.results import overwrite_option
 from wrenla.cli.parts.running import local_executor
@@ -50,8 +51,8 @@ class _Outcome:
         "wrenla map words.py:count --objects s3://bucket/texts --json",
     ),
 )
-@click.argument("target", metavar="SCRIPT.py:FUNCTION")
-@click.argument("inputs", metavar="INPUTS")
+@click.argument("target", metavar="SCRIPT.py:FUNCTION", shell_complete=complete_file)
+@click.argument("inputs", metavar="INPUTS", shell_complete=complete_file)
 @click.option("--objects", "as_objects", is_flag=True, help="INPUTS is a folder or an S3 prefix; see above.")
 @click.option("--pattern", metavar="GLOB", help="With --objects: only those whose key matches.")
 @click.option("--chunk", metavar="BYTES", help="With --objects: pass larger ones in parts, e.g. '64 MiB'.")
@@ -88,6 +89,7 @@ class _Outcome:
     "-o",
     "--output",
     metavar="FILE",
+    shell_complete=complete_file,
     help="Write results to FILE, which appears when all is done.  [default: standard output]",
 )
 @overwrite_option

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ["OutputFile", "check_folder", "check_output"]
+__all__ = ["OutputFile", "check_folder", "check_output", "complete_file"]
 
 
 class OutputFile(click.ParamType[str]):
@@ -40,9 +40,14 @@ class OutputFile(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem[Any]]:
-        from click.shell_completion import CompletionItem
+        return complete_file(ctx, param, incomplete)
 
-        return [CompletionItem(incomplete, type="file")]
+
+def complete_file(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
+    """Let the shell complete the name of a file."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
 
 
 def check_output(path: str, name: str = "", *, makes_folder: bool = False) -> None:

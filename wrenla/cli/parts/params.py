@@ -18,6 +18,8 @@ __all__ = ["Address", "Duration", "Finite", "Memory", "Place", "PlaceType", "Sha
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
+_SHAPE = re.compile(r"(\d+(?:\.\d+)?(?:e\d+)?)(?:\s*[x×,]\s*(\d+(?:\.\d+)?(?:e\d+)?))?")
+
 _PAIR = re.compile(r"(\d+)(?:\s*[x×,]\s*(\d+))?")
 
 
@@ -112,15 +114,20 @@ class Shape(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Shape | None:
-        """Return the shape that a text stands for: 1000, or 1000x200; None if it is none.
+        """Return the shape that a text stands for: 1000, 1e3 or 1000x200; None if it is none.
 
         Examples
         --------
-        >>> Shape.of("1000"), Shape.of("30x4"), Shape.of("A.npy")
+        >>> Shape.of("1000"), Shape.of("3e1x4"), Shape.of("A.npy")
         (Shape(rows=1000, columns=1000), Shape(rows=30, columns=4), None)
         """
-        found = _PAIR.fullmatch(text)
-        return None if found is None else cls(int(found[1]), int(found[2] or found[1]))
+        found = _SHAPE.fullmatch(text)
+        if found is None:
+            return None
+        lengths = [float(each) for each in found.groups() if each]
+        if not all(length.is_integer() for length in lengths):
+            return None
+        return cls(int(lengths[0]), int(lengths[-1]))
 
 
 class Place(NamedTuple):

@@ -155,7 +155,9 @@ class Problem:
             if shape is None:
                 matrices.append(operand(address, executor, tile))
                 continue
-            matrices.append(_formula(shape, tile, is_vector=name == "vector" and address.isdecimal()))
+            matrices.append(
+                _formula(shape, tile, is_vector=name == "vector" and not set("x×,") & set(address))
+            )
             if "check" in options:
                 options["check"] = False  # nobody has said what the numbers are
         return self.made(*matrices, **options)
