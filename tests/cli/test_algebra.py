@@ -49,6 +49,7 @@ def test_document_of_solve_has_the_report(wrenla: Wrenla) -> None:
     said = document(wrenla("solve", "A.npy", "b.npy", "-o", "x.npy", "--method", "rbt", "--json"))
     assert said["report"].keys() == {field.name for field in fields(wl.linalg.SolveReport)}
     assert "butterflies" in said["report"]["method"]
+    assert said["executor"] == "LocalExecutor(workers=2, kind='thread', allowed_mem='1.00 GiB')"
     assert said["output"]["shape"] == [N]
     assert said["warnings"] == []
 

@@ -244,7 +244,8 @@ def _entry(matrix: StoredMatrix, store: Store) -> dict[str, Any]:
     """Return what is listed of a stored matrix."""
     layout = matrix.layout
     if layout is None:
-        return {"name": matrix.name, "kind": "zarr", **_of_others(matrix, store)}
+        why = in_words_of_options(matrix.why)
+        return {"name": matrix.name, "kind": "zarr", "why": why, **_of_others(matrix, store)}
     return {
         "name": matrix.name,
         "kind": "wrenla",
@@ -261,10 +262,10 @@ def _of_others(matrix: StoredMatrix, store: Store) -> dict[str, Any]:
     try:
         meta = json.loads(bytes(store.get(f"{matrix.name}/zarr.json".lstrip("/"))))
         if meta["node_type"] == "group":
-            return {"why": "a group of arrays"}
+            return {"kind": "group"}
         return {"shape": [int(length) for length in meta["shape"]], "dtype": str(meta["data_type"])}
     except (ValueError, KeyError, TypeError):
-        return {"why": f"not readable: {in_words_of_options(matrix.why)}"}
+        return {}  # why stands there already
 
 
 def _npy_files(folder: str) -> Iterator[dict[str, Any]]:
@@ -280,15 +281,17 @@ def _npy_files(folder: str) -> Iterator[dict[str, Any]]:
             try:
                 array = mapped(path)
             except (OSError, TypeError) as error:
-                yield {"name": name, "kind": "npy", "why": f"not readable: {one_line(error)}"}
+                yield {"name": name, "kind": "npy", "why": one_line(error)}
                 continue
             facts = {"shape": list(array.shape), "dtype": str(array.dtype), "stored_bytes": array.nbytes}
             yield {"name": name, "kind": "npy", **facts}
 
 
 def _description(entry: dict[str, Any]) -> str:
-    if "why" in entry:
-        return str(entry["why"])
+    if entry["kind"] == "group":
+        return "a group of arrays"
+    if "shape" not in entry:
+        return f"not readable: {entry['why']}"
     kind = {"npy": ".npy", "zarr": "Zarr array of another layout"}.get(entry["kind"])
     parts = [times(entry["shape"]), entry["dtype"], entry.get("structure") or kind]
     if "tiles" in entry:

@@ -122,7 +122,7 @@ class Running:
                 case "dask":
                     found = self._on_dask(stack)
                 case _:
-                    found = local_executor(self.workers, self.allowed_mem)
+                    found = local_executor(self.workers, self.allowed_mem, "thread")
             stack.enter_context(found)  # where none is named, too
             yield found
 
