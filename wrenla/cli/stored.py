@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wrenla.cli.parts.address_check import why_no_folder
 from wrenla.cli.parts.aws_options import function_options, place_options, session
 from wrenla.cli.parts.command import Command, document, told
+from wrenla.cli.parts.files import why_no_folder
 from wrenla.cli.parts.operands import about, kind_of, local_path
 from wrenla.cli.parts.params import Address
 from wrenla.cli.parts.text import counted, in_words_of_options, one_line, times

@@ -1,4 +1,4 @@
-"""Files that commands write: refused before anything runs, if they cannot be written or replaced."""
+"""Files and folders that commands name: refused before anything runs if they are not as they must be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ["OutputFile", "check_folder", "check_output", "complete_file"]
+    from wrenla_handler.stores.base import Store
+
+__all__ = ["OutputFile", "check_folder", "check_output", "complete_file", "why_no_folder"]
 
 
 class OutputFile(click.ParamType[str]):
@@ -88,3 +90,28 @@ def check_folder(folder: Path, name: str) -> None:
         raise click.UsageError(f"{name}: {above} is no folder")
     if not os.access(above, os.W_OK | os.X_OK):
         raise PermissionError(f"{name}: you may not write in {above}: name another place")
+
+
+def why_no_folder(store: Store, url: str, *, may_be_missing: bool = False) -> str:
+    """Return why a store in a folder is not there, "" if it is, or if it is in memory or on S3.
+
+    A prefix on S3 without objects is as good as any: there are no folders that could be missing. The folder
+    of a setting may be: whoever writes to it first makes it.
+    """
+    from wrenla.executors.aws_lambda.names import BUCKET
+    from wrenla_handler.stores.base import Reach
+    from wrenla_handler.stores.urls import folder_of
+
+    if store.reach != Reach.HOST:
+        return ""
+    path = folder_of(store.url)
+    if os.path.isdir(path):
+        return ""
+    if os.path.lexists(path):
+        return f"{url}: this is not a folder"
+    if may_be_missing:
+        return ""
+    first, slash, _ = url.partition("/")
+    # what is written as bucket/prefix, and is not there, was most likely meant to be on S3
+    hint = f"; on S3 it would be s3://{url}" if slash and BUCKET.fullmatch(first) else ""
+    return f"{url}: there is no such folder{hint}"
