@@ -54,7 +54,7 @@ $(VENV)/.made: $(PYTHON_IS_ANOTHER)
 	echo "$$python" > $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml $(if $(CONSTRAINTS),constraints.txt) $(or $(INSTALLED),again)
-	@echo "installing wrenla and some 100 packages into $(VENV) (550 MB; one to three minutes)"
+	@echo "installing wrenla and some 100 packages into $(VENV) (850 MB; one to three minutes)"
 	$(INSTALL) '.[$(EXTRAS)]'
 	@touch $@
 

@@ -224,12 +224,17 @@ _parsed = lru_cache(maxsize=16)(tomllib.loads)
 """Settings are asked for at every evaluation: of a short one, parsing was half the time."""
 
 
+_OF_RUNS = ("callbacks", "report")
+"""What may stand beside settings where something is computed."""
+
+
 def _merge(found: Settings, values: Mapping[str, Any], source: str) -> Settings:
     changes = {}
     for key, value in values.items():
         if key not in _NAMES:
-            near = difflib.get_close_matches(key, _NAMES, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(_NAMES)}"
+            names = [*_NAMES, *_OF_RUNS] if source == "argument" else _NAMES
+            near = difflib.get_close_matches(key, names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
             raise SettingError(f"{source}: unknown setting {key!r}; {hint}")
         changes[key] = _value(key, value, source)
     return replace(found, **changes) if changes else found

@@ -16,7 +16,7 @@ __all__ = [
     "remedy",
 ]
 
-NO_REGION = "there is no AWS region; set AWS_DEFAULT_REGION, or give --region to a command"
+NO_REGION = "there is no AWS region; set AWS_DEFAULT_REGION, or --region where a command has it"
 
 ACCESS_DENIED = frozenset(
     {
@@ -35,13 +35,13 @@ THROTTLED = frozenset(
 
 _WRONG = (
     "the credentials are not accepted; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile "
-    "(AWS_PROFILE, --profile)"
+    "(AWS_PROFILE, or --profile where a command has it)"
 )
 _WRONG_OR_REGION = f"{_WRONG}; or the region is not enabled for this account"
 _EXPIRED = "the credentials have expired; renew them (for SSO: aws sso login)"
 _NONE = (
-    "there are no AWS credentials; name a profile (AWS_PROFILE, --profile), set AWS_ACCESS_KEY_ID and "
-    "AWS_SECRET_ACCESS_KEY, or run `aws configure`"
+    "there are no AWS credentials; name a profile (AWS_PROFILE, or --profile where a command has it), set "
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws configure`"
 )
 
 _CREDENTIALS = {

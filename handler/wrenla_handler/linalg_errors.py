@@ -83,7 +83,10 @@ class SingularMatrixError(LinAlgError):
         self.index = index
 
     def __str__(self) -> str:
-        return f"the matrix is singular: in its triangle, entry {self.index} of the diagonal is zero"
+        return (
+            "the matrix is singular: the triangle that is solved with (the matrix itself, or a factor of it) "
+            f"has a zero on its diagonal, entry {self.index} (from 0; there may be others)"
+        )
 
 
 class StructureError(LinAlgError):

@@ -161,7 +161,7 @@ def test_a_triangle_with_a_zero_on_its_diagonal(lower: bool, trans: Literal["N",
     t = triangle(n, dtype, lower)
     t[at, at] = 0
     x = wl.linalg.solve_triangular(wl.from_array(t, tile=8), np.ones(n), trans=trans, lower=lower)
-    with pytest.raises(wl.linalg.SingularMatrixError, match="entry 13 of the diagonal is zero") as caught:
+    with pytest.raises(wl.linalg.SingularMatrixError, match="a zero on its diagonal, entry 13 ") as caught:
         x.compute()
     assert caught.value.index == at
     assert isinstance(caught.value, np.linalg.LinAlgError)

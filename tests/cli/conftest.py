@@ -49,6 +49,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "singular": one_zero,
         "indefinite": not_pos,
         "text": np.array(["a"]),
+        "half": A.astype(np.float16),
+        "number": np.array(3.0),
     }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
@@ -60,6 +62,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "all.npz", A=A)
     with wl.LocalExecutor(2, allowed_mem="1 GiB") as executor:
         wl.from_array(K, tile=20).gram().compute(executor, record=folder / "run.jsonl")
+        wl.from_array(K, tile=20).cholesky().save(folder / "lower.zarr", executor)
+        wl.linalg.cho_factor(wl.from_array(K, tile=20)).save(folder / "factor.zarr", executor)
+    (folder / "damaged.zarr").mkdir()
+    (folder / "damaged.zarr" / "zarr.json").write_text("{zarr")
+    (folder / "damaged.jsonl").write_text((folder / "run.jsonl").read_text().replace('"time":', '"when":'))
     return folder
 
 

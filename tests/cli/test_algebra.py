@@ -49,6 +49,7 @@ def test_document_of_solve_has_the_report(wrenla: Wrenla) -> None:
     said = document(wrenla("solve", "A.npy", "b.npy", "-o", "x.npy", "--method", "rbt", "--json"))
     assert said["report"].keys() == {field.name for field in fields(wl.linalg.SolveReport)}
     assert "butterflies" in said["report"]["method"]
+    assert said["executor"] == "LocalExecutor(workers=2, kind='thread', allowed_mem='1.00 GiB')"
     assert said["output"]["shape"] == [N]
     assert said["warnings"] == []
 
@@ -66,6 +67,29 @@ def test_transposed_systems(wrenla: Wrenla, trans: str, assume: str) -> None:
     assert done.exit_code == 0, done.stderr
     op = {"N": A, "T": A.T, "C": A.conj().T}[trans]
     assert error_of(op, np.load("x.npy"), np.load("b.npy")) < 1e-10
+
+
+@pytest.mark.parametrize("assume", ["lower", "upper", "diagonal", "sym", "her", "pos"])
+@pytest.mark.parametrize("trans", ["N", "T", "C"])
+def test_claims_about_the_matrix_are_checked_however_it_is_turned(
+    wrenla: Wrenla, trans: str, assume: str
+) -> None:
+    words = ("solve", "A.npy", "b.npy", "-o", "x.npy", "--trans", trans, "--assume-a", assume)
+    refused = wrenla(*words)
+    assert (refused.exit_code, Path("x.npy").exists()) == (3, False)
+    if assume in ("lower", "upper"):
+        assert f"said to be {assume} triangular, but is not" in refused.stderr
+        A = {"lower": np.tril, "upper": np.triu}[assume](np.load("A.npy"))
+        assert wrenla(*words, "--no-check").exit_code == 0
+        assert np.allclose({"N": A, "T": A.T, "C": A.T}[trans] @ np.load("x.npy") / np.load("b.npy"), 1)
+
+
+def test_solution_of_a_triangle_says_how_it_was_found(wrenla: Wrenla) -> None:
+    said = wrenla("solve", "lower.zarr", "b.npy", "-o", "x.npy").stdout
+    assert said.startswith(
+        "method     substitution, since A is a triangle or diagonal: of a Cholesky factor L"
+    )
+    assert "substitution" not in wrenla("matmul", "lower.zarr", "b.npy", "-o", "z.npy").stdout
 
 
 def test_shift_is_added_to_the_diagonal(wrenla: Wrenla) -> None:
@@ -149,7 +173,11 @@ def test_outputs_are_replaced_only_if_asked(wrenla: Wrenla) -> None:
         assert np.array_equal(loaded(output), before)
         assert wrenla("matmul", "A.npy", "y.npy", "-o", output, "--overwrite").exit_code == 0
         assert not np.array_equal(loaded(output), before)
-    assert wrenla("matmul", "A.npy", "y.npy", "-o", "x.zarr").exit_code == 0  # that very product is there
+    again = wrenla("matmul", "A.npy", "y.npy", "-o", "x.zarr")  # that very product is there
+    assert (again.exit_code, "is there already; nothing was computed" in again.stdout) == (0, True)
+    words = ("matmul", "A.npy", "y.npy", "-o", "x.zarr", "--json")
+    assert document(wrenla(*words))["output"]["was_there"]
+    assert not document(wrenla(*words, "--overwrite"))["output"]["was_there"]
 
 
 def test_plan_compared_simulated_and_drawn(wrenla: Wrenla) -> None:
@@ -190,8 +218,7 @@ def test_run_is_recorded(wrenla: Wrenla) -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "words"),
-    [("none.jsonl", "No such file"), ("A.npy", "is no record of a run"), ("lines.txt", "is no record")],
+    ("record", "words"), [("A.npy", "is no record of a run"), ("lines.txt", "is no record")]
 )
 def test_report_of_what_is_no_record(wrenla: Wrenla, record: str, words: str) -> None:
     refused = wrenla("report", record)
@@ -207,5 +234,7 @@ def test_plan_of_matrices_and_of_shapes(wrenla: Wrenla) -> None:
     shown = document(wrenla("plan", "solve", "4000", "4000", "--assume-a", "pos", "--tile", "500", "--json"))
     assert shown["plan"]["kernels"]["potrf"] == 8
     assert shown["plan"]["flops"] > 4000**3 / 3
+    assert "plan for 4000 × 4000, float64" in wrenla("plan", "cholesky", "4e3").stdout
+    assert "from 4000 × 4000" in wrenla("plan", "solve", "4e3", "4e3", "--assume-a", "pos").stdout
     assert "plan for 300 × 300, float64" in wrenla("plan", "matmul", "300x50", "50x300").stdout
     assert "from 4000 × 4000" in wrenla("plan", "solve", "4000", "4000x2", "--method", "lu").stdout

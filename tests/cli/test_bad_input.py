@@ -43,8 +43,28 @@ ROWS: list[tuple[str, int, str]] = [
     ("matmul A.npy short.npy -o x.npy", 1, "the inner lengths 40 and 7 differ"),
     ("matmul A.npy A.npy -o x.npy --trans-a X", 2, "'N', 'T', 'C'"),
     ("cp Z.npy x.npy --dtype float64", 1, "complex128 to float64 would drop the imaginary part"),
+    ("cp Z.npy x.npy --dtype float32", 1, "Z.npy: complex128 to float32 would drop"),
+    ("solve A.npy half.npy -o x.npy", 1, "half.npy: dtype float16 is not one of"),
+    ("cp half.npy x.npy --dtype float32", 1, "in Python: numpy.save(new, numpy.load(old).astype('float32'))"),
+    (
+        "cp number.npy x.npy",
+        1,
+        "number.npy: a matrix or a vector is needed, not an array of 0 dimensions, (), ",
+    ),
+    ("cp cube.npy x.npy", 1, "save one matrix of a stack by numpy.save"),
+    ("info damaged.zarr", 1, "damaged.zarr: its description is damaged, it is not JSON"),
+    ("solve damaged.zarr b.npy -o x.npy", 1, "copy it again from where it came from"),
+    ("info group.zarr", 1, "there is: K"),
+    ("report damaged.jsonl", 1, "damaged.jsonl: damaged: an event in it is not whole (KeyError: "),
+    ("cholesky lower.zarr -o L", 1, "or in Python by wl.linalg.CholeskyFactor(wl.open(url)).solve(b)"),
+    ("solve factor.zarr b.npy -o x", 1, "solve with A itself, or in Python by wl.open_factor(url).solve(b)"),
+    ("solve A.npy b.npy -o x.npy --shift nan", 2, "'--shift': 'nan': a finite number is needed"),
     # numbers
-    ("solve singular.npy b.npy -o x.npy", 3, "the matrix is singular: in its triangle, entry 5"),
+    (
+        "solve singular.npy b.npy -o x.npy",
+        3,
+        "has a zero on its diagonal, entry 5 (from 0; there may be others)",
+    ),
     (
         "solve singular.npy b.npy -o x.npy --assume-a pos",
         3,
@@ -87,10 +107,18 @@ ROWS: list[tuple[str, int, str]] = [
     ("solve A.npy b.npy -o x.npy --allowed-mem 1MB", 2, "is too little for 2 workers"),
     ("plan cholesky 40000 --tile 20000 --allowed-mem 1GiB", 1, "use --tile 2400 or smaller"),
     ("plan solve 300x200 300", 1, "the matrix must be square, not (300, 200)"),
+    ("plan cholesky 500 --draw A.npy", 2, "'--draw': A.npy: name it *.svg"),
+    ("plan cholesky 500 --draw dag.png", 2, "'--draw': dag.png: name it *.svg"),
+    ("plan cholesky 500 --draw nowhere/dag.svg", 2, "there is no folder nowhere; make it first"),
+    ("demo --picture x.foo", 2, "'--picture': x.foo: name it *.png, "),
+    ("demo --picture A.npy/x.png", 2, "A.npy/x.png: A.npy is no folder"),
+    ("report nofile.jsonl", 2, "nofile.jsonl: there is no such file"),
+    ("info Anpy", 2, "Anpy: there is no such file or folder; did you mean 'A.npy'?"),
+    ("solve A.npy b.npy -o x.npy --precision mixed --method rbt", 2, "leave --method rbt out"),
     ("slove A.npy b.npy", 2, "there is no command 'slove'; did you mean 'solve'?"),
     ("plan qr A.npy", 2, "No such command 'qr'"),
     ("--nope", 2, "No such option"),
-    ("demo --points 200000", 2, "fewer than the 138632 heights that there are"),
+    ("demo --points 200000", 2, "more than there are; at most 138631 of the 138632 heights can be taken"),
 ]
 
 
@@ -111,7 +139,19 @@ def test_bad_input(text: str, code: int, said: str, wrenla: Wrenla, folder: Path
     assert [name for name in sorted(os.listdir()) if name not in [*before, "store", "config"]] == []
 
 
-@pytest.mark.parametrize("text", ["solve Anpy b.npy -o x", "solve --json", "cholesky indefinite.npy -o L"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "solve Anpy b.npy -o x",
+        "solve --json",
+        "cholesky indefinite.npy -o L",
+        "settings --foo --json",
+        "nosuch --json",
+        "plan --json",
+        "plan nosuch --json",
+        "map words.py:count nosuch.txt",
+    ],
+)
 def test_errors_are_documents_too(text: str, wrenla: Wrenla) -> None:
     result = wrenla(*text.split(), *([] if "--json" in text else ["--json"]))
     (line,) = result.stdout.splitlines()
@@ -208,6 +248,54 @@ def _refused_at(address: str, wrenla: Wrenla) -> None:
     result = wrenla("solve", "A.npy", "b.npy", "-o", "x.npy", "--executor", f"dask:{address}")
     assert result.exit_code == 1
     assert f"'{address}': no Dask scheduler answers there" in one_line(result)
+
+
+@pytest.mark.cloud
+@pytest.mark.parametrize(
+    "text",
+    ["deploy --dry-run", "ls", "logs", "destroy --dry-run", "solve A.npy b.npy -o x --executor lambda"],
+)
+def test_no_region_is_wrong_usage(text: str, wrenla: Wrenla, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "nowhere")
+    result = wrenla(*text.split())
+    assert result.exit_code == 2
+    assert "there is no AWS region" in one_line(result)
+
+
+def test_files_that_may_not_be_read_or_written(wrenla: Wrenla, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Any, *_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.access", lambda *_: False)
+    for text in (
+        "map words.py:count lines.txt -o new.txt",
+        "plan cholesky 500 --draw dag.svg",
+        "matmul A.npy b.npy -o x.npy",
+    ):
+        result = wrenla(*text.split())
+        assert (result.exit_code, "you may not write in" in one_line(result)) == (4, True)
+    monkeypatch.setattr("wrenla.report.record.open", refuse, raising=False)
+    result = wrenla("report", "run.jsonl")
+    assert (result.exit_code, one_line(result)) == (4, "Error: run.jsonl: Permission denied")
+
+
+def test_full_disk_has_no_number_but_a_remedy(wrenla: Wrenla, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError(28, "No space left on device", "x.npy")
+
+    monkeypatch.setattr("wrenla.matrices.matrix.BigMatrix.to_npy", fail)
+    said = one_line(wrenla("matmul", "A.npy", "b.npy", "-o", "x.npy"))
+    assert said.startswith("Error: x.npy: No space left on device; free some on the disk of the result")
+
+
+def test_what_is_logged_is_a_warning_too(wrenla: Wrenla) -> None:
+    result = wrenla("matmul", "A.npy", "b.npy", "-o", "x.npy", "--record", "/dev/full", "--json")
+    assert result.exit_code == 0
+    (warning,) = json.loads(result.stdout)["warnings"]
+    assert result.stderr == f"Warning: {warning}\n"
+    assert warning.startswith("the record of this run ends here")
 
 
 @pytest.mark.cloud

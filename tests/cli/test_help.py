@@ -181,6 +181,13 @@ def test_list_has_files_and_matrices(wrenla: Wrenla) -> None:
     assert {found[name]["kind"] for name in ("A.npy", "stored", "A.zarr")} == {"npy", "wrenla", "zarr"}
     assert (found["stored"]["shape"], found["stored"]["tiles"]) == ([40, 40], 4)
     assert "`wrenla cp` copies" in found["A.zarr"]["why"]
+    assert (found["A.zarr"]["shape"], found["A.zarr"]["dtype"]) == ([40, 40], "float64")
+    assert (found["group.zarr"]["kind"], found["group.zarr/K"]["shape"]) == ("group", [40, 40])
+    said = wrenla("ls", ".").stdout
+    assert "40 × 40  float64  Zarr array of another layout" in said
+    assert "a group of arrays" in said
+    assert "damaged.zarr not readable: " in " ".join(said.split())
+    assert "/group.zarr/NAME" in found["group.zarr"]["why"]
 
 
 def test_report_of_a_triangle_is_null(wrenla: Wrenla) -> None:

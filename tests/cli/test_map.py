@@ -337,7 +337,7 @@ def test_map_command_names_unpicklable_object(folder: Path) -> None:
         (["s.py:double", "in.txt", "--timeout", "nan"], "timeout"),
         (["s.py:double", "in.txt", "--chunksize", "0"], "--chunksize"),
         (["s.py:double", "in.txt", "-o", "in.txt"], "would overwrite the inputs"),
-        (["s.py:double", "in.txt", "-o", "no/such/folder"], "no/such/folder: No such file"),
+        (["s.py:double", "in.txt", "-o", "no/such/folder"], "no/such/folder: there is no folder no/such"),
         (["raises.py:f", "in.txt"], "raises.py, line 2: loading the script failed: ZeroDivisionError"),
         (["syntax.py:f", "in.txt"], "loading the script failed: SyntaxError"),
         (["exits.py:f", "in.txt"], "exits.py ended itself (2) when it was loaded: let what only a program"),

@@ -164,6 +164,21 @@ def test_result_that_cannot_be_encoded_is_an_error(output: tuple[str, ...]) -> N
     assert (Path("out").read_text() if output else result.stdout) == "1\n3\n"
 
 
+def test_results_are_replaced_only_if_asked_and_by_whole_ones() -> None:
+    Path("out").write_text("old\n")
+    refused = wrenla_map("s.py:echo", "in.txt", "-o", "out")
+    assert (refused.exit_code, "--overwrite replaces it" in refused.stderr) == (2, True)
+    for more in ((), ("--overwrite",)):
+        target = "new" if not more else "out"
+        assert wrenla_map("s.py:lone", "in.txt", "-o", target, *more).exit_code == 1
+    assert (Path("out").read_text(), Path("new").exists()) == ("old\n", False)
+    assert wrenla_map("s.py:echo", "in.txt", "-o", "out", "--overwrite").exit_code == 0
+    assert Path("out").read_text() == "1\n2\n3\n"
+    assert sorted(path.name for path in Path().iterdir() if path.name.startswith(".out")) == []
+    assert wrenla_map("s.py:echo", "in.txt", "-o", "/dev/null").exit_code == 0
+    assert Path("/dev/null").is_char_device()
+
+
 def test_names_of_files_come_out_as_their_bytes() -> None:
     assert wrenla_map("s.py:name_of_file", "in.txt", "-o", "out").exit_code == 0
     assert Path("out").read_bytes() == b"caf\xe9\n" * 3

@@ -82,6 +82,24 @@ def test_interrupted_run_says_how_to_resume_and_does(large: np.ndarray) -> None:
     assert "nothing to clean" in ended("clean", "--store", "store").stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [1.5, 2.5, 3.5])
+def test_interrupted_cluster_ends_in_one_line(large: np.ndarray, seconds: float) -> None:
+    command = ["matmul", "large.npy", "large.npy", "-o", "P.npy", "--tile", "20", "--no-progress"]
+    running = subprocess.Popen(
+        [*WRENLA, *command, "--executor", "dask"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        time.sleep(seconds)  # its processes start, or have started: a terminal interrupts them, too
+        os.killpg(running.pid, signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == 130, err
+    (line,) = err.splitlines()
+    assert line.startswith("interrupted")
+
+
 def test_killed_run_goes_on(large: np.ndarray) -> None:
     command = ["cholesky", "large.npy", "-o", "L.zarr", "--tile", "20", "--no-progress"]
     with started(*command) as running:
@@ -167,8 +185,28 @@ def test_bash_completes_commands_options_and_values(folder: Path) -> None:
     assert completed(folder, "wrenla", "solve", "--executor", "la") == ["lambda", "option="]
 
 
+def test_bash_completes_nothing_and_says_nothing_of_unknown_commands(folder: Path) -> None:
+    assert completed(folder, "wrenla", "nosuch", "--ver") == ["--version", "option="]
+    assert completed(folder, "wrenla", "plan", "nosuch", "x") == ["option="]
+
+
+def test_unknown_completion_is_wrong_usage() -> None:
+    done = ended("info", env={**os.environ, "_WRENLA_COMPLETE": "foo"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "Error: _WRENLA_COMPLETE=foo: write bash_source, zsh_source or fish_source, or unset it\n"
+    )
+
+
 def test_bash_completes_paths(folder: Path) -> None:
-    for words in (("solve", "A.n"), ("info", ""), ("cp", "A.npy", "so"), ("solve", "A", "b", "-o", "x")):
+    for words in (
+        ("map", "wor"),
+        ("map", "words.py:count", "li"),
+        ("solve", "A.n"),
+        ("info", ""),
+        ("cp", "A.npy", "so"),
+        ("solve", "A", "b", "-o", "x"),
+    ):
         assert completed(folder, "wrenla", *words) == ["option=default"]
 
 

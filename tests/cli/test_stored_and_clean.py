@@ -254,9 +254,9 @@ def test_info_finds_missing_tiles(tmp_path: Path) -> None:
 
 def test_info_where_there_is_no_matrix(tmp_path: Path) -> None:
     result = wrenla("info", tmp_path / "nothing")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stdout == ""
-    assert "there is no matrix here" in result.stderr
+    assert "there is no such file or folder" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 

@@ -207,6 +207,17 @@ def test_graphs_in_which_nothing_can_be_seen_are_not_drawn() -> None:
     assert wl.plan(wl.zeros((0, 0)).gram()).draw().endswith("</svg>")
 
 
+def test_drawing_replaces_pictures_only(tmp_path: Path) -> None:
+    plan = wl.plan(wl.eye(60, tile=20))
+    (tmp_path / "A.npy").write_bytes(b"numbers")
+    with pytest.raises(ValueError, match=r"A.npy': the picture is SVG; name the file \*.svg"):
+        plan.draw(tmp_path / "A.npy")
+    assert (tmp_path / "A.npy").read_bytes() == b"numbers"
+    (tmp_path / "dag.svg").write_text("old")
+    plan.draw(tmp_path / "dag.svg")
+    assert (tmp_path / "dag.svg").read_text() == plan.draw()
+
+
 def test_functions_are_as_fast_and_dear_as_their_memory() -> None:
     engine = wl.Engine.aws_lambda(workers=16, memory=1769)
     options = wl.plan(S.cholesky(), executor=engine).options(memory=["3538 MiB"])

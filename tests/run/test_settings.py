@@ -121,6 +121,13 @@ def test_every_setting_from_every_source(key: str, write: Write, monkeypatch: py
     assert getattr(settings(**{key: value}), key) == value
 
 
+def test_an_unknown_argument_is_looked_for_among_all_that_computing_takes() -> None:
+    with pytest.raises(SettingError, match="did you mean 'report'"):
+        settings(reprt="x.html")
+    with pytest.raises(SettingError, match=r"there are: .*, record, .*, callbacks, report$"):
+        settings(zzz=1)
+
+
 def test_all_settings_are_in_the_table() -> None:
     assert sorted(KINDS) == sorted(Settings.__slots__)
 

@@ -42,7 +42,8 @@ def test_wrong_credentials_are_an_error_of_one_line(
         assert type(caught.value) is StoreError
         assert str(caught.value) == (
             f"s3://{s3_bucket}: the credentials are not accepted; "
-            "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile (AWS_PROFILE, --profile)"
+            "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile (AWS_PROFILE, or --profile "
+            "where a command has it)"
         )
 
 

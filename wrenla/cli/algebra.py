@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from wrenla.cli.parts.command import Group
+from wrenla.cli.parts.params import Finite
 from wrenla.cli.parts.problem import Problem
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ _WORDS = (
 _OPS = click.Choice(["N", "T", "C"])
 
 _shift = click.option(
-    "--shift", type=float, metavar="C", help="Take A + C·I in place of A (ridge, nugget, jitter)."
+    "--shift",
+    type=Finite(),
+    metavar="C",
+    help="Take A + C·I in place of A (ridge, nugget, jitter).",
 )
 
 
@@ -41,14 +45,14 @@ def _solution(
     precision: Literal["full", "mixed"],
     method: Literal["lu", "rbt"] | None,
 ) -> BigMatrix:
-    import wrenla as wl
-
+    if precision == "mixed" and method == "rbt":
+        raise click.UsageError("--precision mixed factors in its own way: leave --method rbt out")
     A = _shifted(A, shift)
     kind = (assume_a or A.structure).split()[0]
     if trans != "N" and kind in ("lower", "upper"):
         # what is said to be a triangle is A, not what is solved with
-        return wl.linalg.solve_triangular(A, b, trans, lower=kind == "lower")
-    if kind in ("sym", "symmetric"):
+        A, assume_a = _turned(A, trans), "upper" if kind == "lower" else "lower"
+    elif kind in ("sym", "symmetric"):
         A = A.conj() if trans == "C" else A
     elif kind in ("her", "hermitian", "pos", "positive"):
         A = A.conj() if trans == "T" else A
@@ -120,6 +124,8 @@ _solve = Problem(
         "wrenla plan solve K.npy b.npy --assume-a pos",
         "wrenla plan solve 40000 40000 --assume-a pos --tile 2048 --allowed-mem '4 GiB'",
     ),
+    "method     substitution, since A is a triangle or diagonal: of a Cholesky factor L, this solves with L, "
+    "not with L Lᴴ",
 )
 
 _cholesky = Problem(

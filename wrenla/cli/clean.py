@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wrenla.cli.parts.address_check import why_no_folder
 from wrenla.cli.parts.command import Command, document, told
+from wrenla.cli.parts.files import why_no_folder
 from wrenla.cli.parts.params import Address, Duration
 from wrenla.cli.parts.text import counted, one_line
 from wrenla.units import format_bytes, format_time

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from wrenla.cli.parts.command import Command, document, told
-from wrenla.cli.parts.operands import kind_of, operand
+from wrenla.cli.parts.operands import about, kind_of, operand
 from wrenla.cli.parts.params import Address, TileType
 from wrenla.cli.parts.results import Output, overwrite_option
 from wrenla.cli.parts.running import Running, running_options
@@ -60,7 +60,9 @@ def cp(source: str, target: str, tile: Any, dtype: str | None, overwrite: bool, 
             kept = _copied_factor(source, to, executor, where)
         else:
             A = operand(source, executor, tile)
-            kept = to.write(A if dtype is None else A.astype(dtype), executor, where)
+            with about(source):
+                A = A if dtype is None else A.astype(dtype)
+            kept = to.write(A, executor, where)
         seconds = time.perf_counter() - start
         told(to.line(kept, seconds))
         said = {"source": source, "output": to.document(kept), "seconds": seconds}

@@ -8,11 +8,15 @@ from pathlib import Path
 import click
 
 from wrenla.cli.parts.command import Command, document, told
+from wrenla.cli.parts.files import OutputFile
 from wrenla.cli.parts.params import Memory, Place
 from wrenla.cli.parts.running import Running, executor_option
 from wrenla.units import format_bytes
 
 __all__ = ["demo"]
+
+PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".eps")
+"""What matplotlib writes, and others show: known before it is loaded."""
 
 
 @click.command(
@@ -43,10 +47,10 @@ __all__ = ["demo"]
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which points.")
 @click.option(
     "--picture",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(*PICTURES, makes_folder=True),
     default="out/kriging.png",
     show_default=True,
-    help="File to draw.",
+    help="File to draw: *.png, *.pdf, *.svg, …; replaced if it is there.",
 )
 @click.option("--progress/--no-progress", default=True, help="Show progress on standard error.")
 @click.pass_context
@@ -57,7 +61,7 @@ def demo(
     memory: int,
     place: Place,
     seed: int,
-    picture: Path,
+    picture: str,
     progress: bool,
 ) -> None:
     """Predict a mountain range from some of its heights, by a dense system larger than the memory allowed.
@@ -72,7 +76,10 @@ def demo(
     terrain = load_terrain()
     truth = terrain.heights.ravel()
     if points >= truth.size:
-        raise click.UsageError(f"--points {points}: fewer than the {truth.size} heights that there are")
+        raise click.UsageError(
+            f"--points {points}: more than there are; at most {truth.size - 1} of the {truth.size} heights "
+            "can be taken"
+        )
     known, held_out = np.split(np.random.default_rng(seed).permutation(truth.size), [points])
     size, allowed = format_bytes(8 * points**2), format_bytes(memory)
     told(f"{truth.size:,} heights from {points:,} of them: a dense system of {size}, {allowed} allowed")
@@ -100,7 +107,7 @@ def demo(
         f"{truth.size:,} heights predicted from {points:,}, {error:.0f} m off (their mean: {of_mean:.0f} m)\n"
         f"a dense system of {size} solved in {found.seconds_to_solve:.1f} s, {peak_mib} of memory used"
     )
-    draw(picture, terrain, known, found.heights, title)
+    draw(Path(picture), terrain, known, found.heights, title)
     told(f"  picture     {picture}")
     document(
         {
@@ -117,7 +124,7 @@ def demo(
             "matrix_bytes": 8 * points**2,
             "rms_error": error,
             "rms_of_mean": of_mean,
-            "picture": str(picture),
+            "picture": picture,
         }
     )
     context.exit(0 if passed else 1)

@@ -40,7 +40,7 @@ __all__ = ["emulator"]
 @click.option(
     "--timeout",
     type=click.IntRange(1, 900),
-    default=900,
+    default=60,
     show_default=True,
     metavar="SECONDS",
     help="Of each call.",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from wrenla.cli.parts.command import write_examples
-from wrenla.cli.parts.failures import DEBUG, INTERRUPTED, JSON, Failure
+from wrenla.cli.parts.failures import INTERRUPTED, Failure
+from wrenla.cli.parts.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -116,7 +117,8 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        known = ctx.resilient_parsing or not args or args[0] in COMMANDS or args[0].startswith("-")
+        if not known:  # nobody hears of it while a shell completes
             import difflib
 
             near = difflib.get_close_matches(args[0], COMMANDS, 1)
@@ -149,19 +151,20 @@ class _Commands(click.Group):
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except (Exception, KeyboardInterrupt) as error:
-            debug, as_json = bool(ctx.meta.get(DEBUG)), bool(ctx.meta.get(JSON))
-            raise Failure(error, debug=debug, as_json=as_json) from error
+            raise Failure(error) from error
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
         """Run a command and end the process with its exit code."""
-        if any(name.endswith("_COMPLETE") for name in os.environ):  # a shell asks
-            from wrenla.cli.parts.completion import use_in_bash
-
-            use_in_bash()
+        words = sys.argv[1:] if args is None else list(args)
         try:
-            code = super().main(args, prog_name, standalone_mode=False, **extra)
+            if any(name.endswith("_COMPLETE") for name in os.environ):  # a shell asks
+                from wrenla.cli.parts.completion import prepare
+
+                prepare()
+            with Interrupts():
+                code = super().main(words, prog_name, standalone_mode=False, **extra)
         except click.Abort as error:
             # of a question: Ctrl-C, or no
             interrupted = isinstance(error.__context__, KeyboardInterrupt)
@@ -169,6 +172,7 @@ class _Commands(click.Group):
             sys.exit(INTERRUPTED if interrupted else 1)
         except click.ClickException as error:
             failure = error if isinstance(error, Failure) else Failure(error)
+            failure.words = words
             failure.show()
             sys.exit(failure.exit_code)
         sys.exit(code if isinstance(code, int) else 0)

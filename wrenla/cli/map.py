@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import click
 
 from wrenla.cli.parts.command import Command, as_json
-from wrenla.cli.parts.inputs import Encoding, Input, check_usage, lines_of, objects_of, opened
+from wrenla.cli.parts.files import complete_file
+from wrenla.cli.parts.inputs import Encoding, Input, check_usage, lines_of, objects_of, results_in
+from wrenla.cli.parts.results import overwrite_option
 from wrenla.cli.parts.running import local_executor
 from wrenla.cli.parts.script import function_of
 from wrenla.cli.parts.text import counted, described, one_line, trace
@@ -49,8 +51,8 @@ class _Outcome:
         "wrenla map words.py:count --objects s3://bucket/texts --json",
     ),
 )
-@click.argument("target", metavar="SCRIPT.py:FUNCTION")
-@click.argument("inputs", metavar="INPUTS")
+@click.argument("target", metavar="SCRIPT.py:FUNCTION", shell_complete=complete_file)
+@click.argument("inputs", metavar="INPUTS", shell_complete=complete_file)
 @click.option("--objects", "as_objects", is_flag=True, help="INPUTS is a folder or an S3 prefix; see above.")
 @click.option("--pattern", metavar="GLOB", help="With --objects: only those whose key matches.")
 @click.option("--chunk", metavar="BYTES", help="With --objects: pass larger ones in parts, e.g. '64 MiB'.")
@@ -83,11 +85,15 @@ class _Outcome:
 @click.option("--json", "in_json", is_flag=True, help="Print results as JSON, one to a line.")
 @click.option("--quiet", is_flag=True, help="Do not show what the function prints itself.")
 @click.option("--traceback", "show_trace", is_flag=True, help="Show where the function failed.")
-@click.option("-o", "--output", metavar="FILE", help="Write results to FILE.  [default: standard output]")
-@click.pass_context
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="Write results to FILE, which appears when all is done.  [default: standard output]",
+)
+@overwrite_option
 def map_command(
-    context: click.Context,
-    /,
     target: str,
     inputs: str,
     as_objects: bool,
@@ -103,6 +109,7 @@ def map_command(
     quiet: bool,
     show_trace: bool,
     output: str | None,
+    overwrite: bool,
     **options: Any,
 ) -> None:
     """Call a function with each input, in parallel, and print the results.
@@ -131,31 +138,27 @@ def map_command(
 
     check_usage(inputs, output, as_objects, pattern, chunk)
     failures = 0
-    try:
-        with ExitStack() as stack:
-            function = stack.enter_context(function_of(target, show_trace))
-            given = objects_of(inputs, pattern, chunk) if as_objects else lines_of(stack, inputs, encoding)
-            options["logs"] = "quiet" if quiet else "stderr"  # results are on standard output
-            executor = stack.enter_context(_executor(workers, kind, options))
-            stream = stack.enter_context(opened(output or "-", "w"))
-            callee = Chunk(function, options["retries"], keep_going) if chunksize > 1 else None
-            counts = stack.enter_context(_counts(executor, function, stream))
-            for outcome in _outcomes(
-                executor, function, callee, given, chunksize, ordered=not unordered, counts=counts
-            ):
-                failure = _print(outcome, in_json, stream)
-                if failure is None:
-                    continue
-                failures += 1
-                if show_trace:
-                    click.echo(trace(failure).rstrip(), err=True)
-                message = f"{outcome.input}: {described(failure)}"
-                if not keep_going:
-                    raise click.ClickException(message)
-                click.echo(f"{counts.erased if counts else ''}{message}", err=True)
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        context.exit(130)  # as a shell says of what Ctrl-C has ended
+    with ExitStack() as stack:
+        stream = stack.enter_context(results_in(output or "-", overwrite))
+        function = stack.enter_context(function_of(target, show_trace))
+        given = objects_of(inputs, pattern, chunk) if as_objects else lines_of(stack, inputs, encoding)
+        options["logs"] = "quiet" if quiet else "stderr"  # results are on standard output
+        executor = stack.enter_context(_executor(workers, kind, options))
+        callee = Chunk(function, options["retries"], keep_going) if chunksize > 1 else None
+        counts = stack.enter_context(_counts(executor, function, stream))
+        for outcome in _outcomes(
+            executor, function, callee, given, chunksize, ordered=not unordered, counts=counts
+        ):
+            failure = _print(outcome, in_json, stream)
+            if failure is None:
+                continue
+            failures += 1
+            if show_trace:
+                click.echo(trace(failure).rstrip(), err=True)
+            message = f"{outcome.input}: {described(failure)}"
+            if not keep_going:
+                raise click.ClickException(message)
+            click.echo(f"{counts.erased if counts else ''}{message}", err=True)
     if failures:
         raise click.ClickException(f"{counted(failures, 'input')} failed")
 

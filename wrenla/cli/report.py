@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from wrenla.cli.parts.command import Command, document, told
+from wrenla.cli.parts.operands import nearest
+from wrenla.cli.parts.text import in_words_of_options, one_line
 
 __all__ = ["report"]
 
@@ -17,7 +21,7 @@ __all__ = ["report"]
         "wrenla report run.jsonl -o report.html --json",
     ),
 )
-@click.argument("record", type=click.Path(), metavar="RECORD")
+@click.argument("record", type=click.Path(readable=False), metavar="RECORD")
 @click.option(
     "-o", "--output", type=click.Path(), metavar="FILE.html", help="[default: RECORD with the suffix .html]"
 )
@@ -29,7 +33,15 @@ def report(record: str, output: str | None) -> None:
     """
     import wrenla as wl
 
-    found = wl.read_report(record)
+    if not os.path.exists(record):
+        raise click.UsageError(f"{record}: there is no such file{nearest(record)}")
+    try:
+        found = wl.read_report(record)
+    except (KeyError, AttributeError, IndexError, TypeError) as error:  # of an event that lacks something
+        raise wl.errors.RecordError(
+            f"{record}: damaged: an event in it is not whole ({type(error).__name__}: {one_line(error)}); "
+            "record the run again"
+        ) from error
     path = wl.write_report(record, output or "")
-    told(f"{found}\n\n{path}: the whole report")
+    told(f"{in_words_of_options(str(found))}\n\n{path}: the whole report")
     document({"record": record, "report": str(path), "bound": found.bound, "shares": found.shares})

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wrenla.cli.parts.address_check import why_no_folder
 from wrenla.cli.parts.aws_options import function_options, place_options, session
 from wrenla.cli.parts.command import Command, document, told
-from wrenla.cli.parts.operands import kind_of, local_path
+from wrenla.cli.parts.files import why_no_folder
+from wrenla.cli.parts.operands import about, kind_of, local_path
 from wrenla.cli.parts.params import Address
 from wrenla.cli.parts.text import counted, in_words_of_options, one_line, times
 from wrenla.units import format_bytes
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from wrenla_handler.stores.base import Store
 
 __all__ = ["commands"]
+
+_NAMED = 10
+"""Arrays of a group that are named."""
 
 
 @click.command(
@@ -32,13 +36,11 @@ __all__ = ["commands"]
 def info(url: str) -> None:
     """Describe the matrix at an address: a .npy file, a Zarr array, or a matrix stored by wrenla.
 
-    Of a stored matrix it checks that its tiles are there. Ends with 1 if there is none, or if tiles are
-    missing or are not of their full size.
+    Of a stored matrix it checks that its tiles are there. Ends with 1 if what is there is no matrix, or if
+    tiles are missing or are not of their full size.
     """
     try:
         kind = kind_of(url)
-    except click.UsageError as error:
-        raise click.ClickException(f"{one_line(error.message)}: there is no matrix here") from error
     except FileNotFoundError as error:
         raise type(error)(f"{error}{_unfinished(url)}") from None
     match kind:
@@ -83,11 +85,16 @@ def _of_zarr(url: str) -> dict[str, Any]:
     import wrenla as wl
     from wrenla.matrices.zarr_copies import opened_zarr
 
-    array = opened_zarr(url)
+    with about(url):
+        array = opened_zarr(url)
     if not hasattr(array, "shape"):
-        names = sorted(str(name) for name, _ in array.members(max_depth=None))
+        found = array.members(max_depth=None)
+        names = sorted(str(name) for name, each in found if hasattr(each, "shape"))
+        if not names:
+            raise wl.errors.NotAMatrixError(f"{url}: this is a group, and there are no arrays in it")
         raise wl.errors.NotAMatrixError(
-            f"{url}: this is a group of arrays: take one of them, as {url}/{names[0] if names else 'NAME'}"
+            f"{url}: this is a group of arrays: take one of them, as {url}/{names[0]}; there is: "
+            f"{', '.join(names[:_NAMED])}{', …' if len(names) > _NAMED else ''}"
         )
     facts = {"shape": list(array.shape), "dtype": str(array.dtype), "nbytes": array.nbytes}
     chunks = list(array.chunks)
@@ -194,7 +201,7 @@ def ls(url: str | None, profile: str | None, region: str | None, **options: Any)
 
     store = _store(url, profile, region, options)
     try:
-        found = [_entry(matrix) for matrix in stored_matrices(store)]
+        found = [_entry(matrix, store) for matrix in stored_matrices(store)]
     finally:
         store.close()
     if url is not None and (folder := local_path(url)):
@@ -233,11 +240,12 @@ def _store(url: str | None, profile: str | None, region: str | None, options: di
     return S3Store(bucket, prefix.rstrip("/"), client=user.client("s3"))
 
 
-def _entry(matrix: StoredMatrix) -> dict[str, Any]:
+def _entry(matrix: StoredMatrix, store: Store) -> dict[str, Any]:
     """Return what is listed of a stored matrix."""
     layout = matrix.layout
     if layout is None:
-        return {"name": matrix.name, "kind": "zarr", "why": in_words_of_options(matrix.why)}
+        why = in_words_of_options(matrix.why)
+        return {"name": matrix.name, "kind": "zarr", "why": why, **_of_others(matrix, store)}
     return {
         "name": matrix.name,
         "kind": "wrenla",
@@ -247,6 +255,17 @@ def _entry(matrix: StoredMatrix) -> dict[str, Any]:
         "tiles": matrix.tiles,
         "stored_bytes": matrix.nbytes,
     }
+
+
+def _of_others(matrix: StoredMatrix, store: Store) -> dict[str, Any]:
+    """Return what is listed of a Zarr array of another layout, which commands read, too, or of a group."""
+    try:
+        meta = json.loads(bytes(store.get(f"{matrix.name}/zarr.json".lstrip("/"))))
+        if meta["node_type"] == "group":
+            return {"kind": "group"}
+        return {"shape": [int(length) for length in meta["shape"]], "dtype": str(meta["data_type"])}
+    except (ValueError, KeyError, TypeError):
+        return {}  # why stands there already
 
 
 def _npy_files(folder: str) -> Iterator[dict[str, Any]]:
@@ -269,12 +288,17 @@ def _npy_files(folder: str) -> Iterator[dict[str, Any]]:
 
 
 def _description(entry: dict[str, Any]) -> str:
-    if "why" in entry:
-        return f"not readable in place: {entry['why']}"
-    parts = [times(entry["shape"]), entry["dtype"], entry.get("structure", ".npy")]
+    if entry["kind"] == "group":
+        return "a group of arrays"
+    if "shape" not in entry:
+        return f"not readable: {entry['why']}"
+    kind = {"npy": ".npy", "zarr": "Zarr array of another layout"}.get(entry["kind"])
+    parts = [times(entry["shape"]), entry["dtype"], entry.get("structure") or kind]
     if "tiles" in entry:
         parts.append(counted(entry["tiles"], "tile"))
-    return "  ".join([*parts, format_bytes(entry["stored_bytes"])])
+    if "stored_bytes" in entry:
+        parts.append(format_bytes(entry["stored_bytes"]))
+    return "  ".join(parts)
 
 
 commands: Mapping[str, click.Command] = {"info": info, "ls": ls}

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from scipy.spatial.distance import cdist
 
 import wrenla as wl
+from wrenla.whole_file import whole_file
 
 __all__ = [
     "Array",
@@ -201,4 +202,5 @@ def draw(path: Path, terrain: Terrain, known: Indices, predicted: Array, title: 
     figure.supxlabel("kilometres", fontsize=10)
     figure.suptitle(title, fontsize=13)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with whole_file(path) as file:
+        figure.savefig(file, format=path.suffix[1:])

@@ -222,6 +222,8 @@ class Engine:
         known = {each.name for each in fields(ExecutorModel)}
         mine = {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
         numbers = {name: mine[name] for name in mine.keys() & known}
+        if self.function is not None:
+            numbers["uploads"] = True
         return (
             ExecutorModel(**numbers) if base is None else replace(base, tile_bytes=0, processors=0, **numbers)
         )

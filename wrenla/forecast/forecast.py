@@ -25,6 +25,7 @@ from wrenla.planning.expression import Node
 from wrenla.planning.plan import Plan
 from wrenla.run.scheduler import Schedule
 from wrenla.units import parse_bytes
+from wrenla.whole_file import whole_file
 
 __all__ = ["Forecast", "forecast"]
 
@@ -101,10 +102,12 @@ class Forecast(Plan):
         Parameters
         ----------
         path : str or path, optional
-            Such as "dag.svg". What is there is replaced.
+            Such as "dag.svg". A picture that is there is replaced.
 
         Raises
         ------
+        ValueError
+            The path does not end in .svg.
         PlanError
             There are more than 1,000 tasks.
 
@@ -114,9 +117,12 @@ class Forecast(Plan):
         >>> wl.plan(wl.eye(60, tile=20).shift(1.0).cholesky()).draw().count("<title>task ")
         6
         """
+        if path is not None and Path(path).suffix.lower() != ".svg":
+            raise ValueError(f"draw: {os.fspath(path)!r}: the picture is SVG; name the file *.svg")
         text = drawn(self)
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            with whole_file(path) as file:
+                file.write(text.encode())
         return text
 
     def options(

@@ -64,10 +64,10 @@ def from_npy(
         raise TypeError(f"from_npy: a path is needed, not {type(path).__name__}: wl.from_array takes arrays")
     array = mapped(os.fspath(path))
     if array.ndim not in (1, 2):
+        hint = 'take one matrix of a stack, wl.from_array(np.load(path, mmap_mode="r")[0])'
         raise ValueError(
             f"{path}: a matrix or a vector is needed, not an array of {array.ndim} dimensions, "
-            f"{array.shape}: "
-            'take one matrix of a stack, wl.from_array(np.load(path, mmap_mode="r")[0])'
+            f"{array.shape}{f': {hint}' if array.ndim else ', which is one number'}"
         )
     return from_array(array, tile, structure=structure, check=check)
 

@@ -247,9 +247,10 @@ def _parse(meta: dict[str, Any], where: str) -> TileLayout:
         return value
 
     if meta.get("zarr_format") == 3 and meta.get("node_type") == "group":
+        group = where.removesuffix(METADATA_KEY).replace(": ", "/").rstrip("/")
         raise MetadataError(
-            f"{where}: not a Zarr v3 array, but a group: open one of the arrays in it, "
-            f"{where.removesuffix(f': {METADATA_KEY}')}/NAME; wl.from_zarr copies those of other layouts"
+            f"{where}: not a Zarr v3 array, but a group: open one of the arrays in it, {group}/NAME; "
+            "wl.from_zarr copies those of other layouts"
         )
     if meta.get("zarr_format") != 3 or meta.get("node_type") != "array":
         raise refuse("not a Zarr v3 array")

@@ -38,7 +38,7 @@ def answer(operation: str, code: str, message: str = "", status: int = 400, **he
             "there are no AWS credentials; name a profile",
         ),
         (exceptions.ProfileNotFound(profile="p"), "check AWS_PROFILE (or --profile)"),
-        (exceptions.NoRegionError(), "there is no AWS region; set AWS_DEFAULT_REGION, or give --region"),
+        (exceptions.NoRegionError(), "there is no AWS region; set AWS_DEFAULT_REGION, or --region"),
         (exceptions.EndpointConnectionError(endpoint_url="https://x"), "AWS does not answer"),
         (exceptions.SSLError(endpoint_url="https://x", error="CERTIFICATE_VERIFY_FAILED"), "AWS_CA_BUNDLE"),
         (exceptions.SSLError(endpoint_url="https://x", error="EOF"), "AWS does not answer"),

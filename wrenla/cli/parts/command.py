@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from wrenla.cli.parts.failures import DEBUG, JSON
+from wrenla.cli.parts.failures import JSON
 
 __all__ = ["Command", "Group", "as_json", "document", "is_json", "told", "with_options", "write_examples"]
 
@@ -34,8 +34,8 @@ class Command(click.Command):
         self.examples = tuple(examples)
         self.has_json = has_json
         if has_json:
-            self.params.append(_flag("--json", JSON, "Print one JSON document on standard output."))
-        self.params.append(_flag("--debug", DEBUG, "Show the traceback of an error."))
+            self.params.append(_flag("--json", "Print one JSON document on standard output.", _note_json))
+        self.params.append(_flag("--debug", "Show the traceback of an error.", None))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
@@ -61,14 +61,13 @@ def write_examples(examples: Sequence[str], formatter: click.HelpFormatter) -> N
                 formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
 
 
-def _flag(name: str, key: str, text: str) -> click.Option:
-    """Return an option that is looked at first: it says how errors of the others are shown."""
+def _flag(name: str, text: str, callback: Callable[..., None] | None) -> click.Option:
+    """Return an option that the command's function does not get: see `Failure`, which looks for both."""
+    return click.Option([name], is_flag=True, expose_value=False, help=text, callback=callback)
 
-    def note(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-        if value:
-            ctx.meta[key] = True
 
-    return click.Option([name], is_flag=True, is_eager=True, expose_value=False, help=text, callback=note)
+def _note_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.meta[JSON] = value
 
 
 def with_options(*options: Callable[[_Function], _Function]) -> Callable[[_Function], _Function]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import click
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class, split_arg_string
 
-__all__ = ["complete_matrix", "use_in_bash"]
+__all__ = ["complete_matrix", "prepare"]
+
+_VARIABLE = "_WRENLA_COMPLETE"
 
 _SECONDS = 2.0
 """Time that a look at S3 may take: somebody waits at the keyboard."""
@@ -73,6 +76,18 @@ class _Bash(BashComplete):
         return f"{item.type},{item.value.removeprefix(self._before)}"
 
 
-def use_in_bash() -> None:
-    """Let click use this completion in Bash; its own ones do for other shells."""
+def prepare() -> None:
+    """Let click use this completion in Bash; its own ones do for other shells.
+
+    Raises
+    ------
+    click.UsageError
+        What the environment asks for is no completion.
+    """
     add_completion_class(_Bash)
+    asked = os.environ.get(_VARIABLE)
+    known = [f"{shell}_{what}" for what in ("source", "complete") for shell in ("bash", "zsh", "fish")]
+    if asked and asked not in known:
+        raise click.UsageError(
+            f"{_VARIABLE}={asked}: write {', '.join(known[:2])} or {known[2]}, or unset it"
+        )

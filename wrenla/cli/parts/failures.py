@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from wrenla.cli.parts.text import in_words_of_options, one_line
 
-__all__ = ["DEBUG", "FAILED", "INTERRUPTED", "JSON", "NUMERICAL", "PASSING", "REFUSED", "USAGE", "Failure"]
+__all__ = ["FAILED", "INTERRUPTED", "JSON", "NUMERICAL", "PASSING", "REFUSED", "USAGE", "Failure"]
 
 FAILED, USAGE, NUMERICAL, REFUSED, PASSING, INTERRUPTED = 1, 2, 3, 4, 5, 130
 """Exit codes, as docs/reference/command-line.md has them."""
 
-DEBUG, JSON = "wrenla.debug", "wrenla.json"
-"""Names of what a command was asked for, in click's `Context.meta`."""
+JSON = "wrenla.json"
+"""Name, in click's `Context.meta`, of whether a command was asked for a document."""
 
 _NO_RIGHTS = frozenset({"NoCredentialsError", "PartialCredentialsError", "SSOError", "TokenRetrievalError"})
 """Errors of botocore, by name: it is not loaded unless somebody needs it."""
+
+_NO_SPACE = "free some on the disk of the result, or on that of temporary tiles (WRENLA_STORE names another)"
 
 _TOLD_BY_CLICK = (
     click.MissingParameter,
@@ -35,21 +39,21 @@ class Failure(click.ClickException):
     ----------
     error : BaseException
         Why.
-    debug : bool
-        Show its traceback, too.
-    as_json : bool
-        Print a document on standard output: whoever reads it there finds one in any case.
 
     Attributes
     ----------
     exit_code : int
+    words : sequence of str
+        Of the command, as they were typed: it may fail before they are understood. With ``--debug`` the
+        traceback is shown, too; with ``--json`` a document is printed, so that whoever reads them finds one.
     """
 
-    def __init__(self, error: BaseException, *, debug: bool = False, as_json: bool = False) -> None:
+    words: Sequence[str] = ()
+
+    def __init__(self, error: BaseException) -> None:
         super().__init__(_message(error))
         self.error = error
         self.exit_code = _code(error)  # type: ignore[misc]  # as click's own do
-        self._debug, self._json = debug, as_json
 
     def show(self, file: Any = None) -> None:
         if isinstance(self.error, click.exceptions.NoArgsIsHelpError):  # nothing was asked for
@@ -58,11 +62,12 @@ class Failure(click.ClickException):
         import json
         import traceback
 
-        if self._debug:
+        options = self.words[: self.words.index("--")] if "--" in self.words else self.words
+        if "--debug" in options:
             click.echo("".join(traceback.format_exception(self.error)).rstrip(), file=file, err=True)
         begin = "" if self.exit_code == INTERRUPTED else "Error: "
         click.echo(f"{begin}{self.message}", file=file, err=True)
-        if self._json:
+        if "--json" in options:
             kind = type(self.error).__name__
             said = {"type": kind, "message": self.message, "exit_code": self.exit_code}
             click.echo(json.dumps({"error": said}))
@@ -78,10 +83,18 @@ def _message(error: BaseException) -> str:
     notes = "; ".join(filter(None, lines))
     if isinstance(error, KeyboardInterrupt):
         return in_words_of_options(f"interrupted: {notes}" if notes else "interrupted")
-    text = one_line(error)
+    text = _of_system(error) or one_line(error)
     if not _is_expected(error):
         text = f"{type(error).__name__}: {text} (--debug shows where)"
     return in_words_of_options(f"{text}; {notes}" if notes else text)
+
+
+def _of_system(error: BaseException) -> str:
+    """Return what the system says, without its number, after the file's name; "" if it said nothing."""
+    if not (isinstance(error, OSError) and error.errno and error.strerror):
+        return ""
+    hint = f"; {_NO_SPACE}" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return f"{error.filename}: {error.strerror}{hint}" if error.filename else f"{error.strerror}{hint}"
 
 
 def _is_expected(error: BaseException) -> bool:
@@ -99,6 +112,7 @@ def _code(error: BaseException) -> int:
     if isinstance(error, click.ClickException):
         return error.exit_code
     from wrenla import errors
+    from wrenla_handler.aws_errors import NO_REGION
 
     if isinstance(error, errors.SettingError):
         return USAGE
@@ -108,6 +122,8 @@ def _code(error: BaseException) -> int:
         return USAGE
     if _has_no_rights(error):
         return REFUSED
+    if NO_REGION in str(error):
+        return USAGE
     if isinstance(error, errors.TransientStoreError | errors.SaveConflictError):
         return PASSING
     # of a call: it has not begun, or nobody knows whether it has

@@ -1,4 +1,4 @@
-"""Inputs of `wrenla map`: lines of a file, or objects of a folder."""
+"""Inputs of `wrenla map`, lines of a file or objects of a folder, and the file of its results."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any, NamedTuple, TextIO
 
 import click
 
+from wrenla.cli.parts.files import check_output
 from wrenla.cli.parts.text import one_line
 
-__all__ = ["Encoding", "Input", "check_usage", "lines_of", "objects_of", "opened"]
+__all__ = ["Encoding", "Input", "check_usage", "lines_of", "objects_of", "results_in"]
 
 _LONGEST = 80
 """Characters of an input in a message."""
@@ -137,5 +138,27 @@ def opened(path: str, mode: str, encoding: str = "utf-8") -> Any:
     """Open a file, or standard input or output. Bytes that are no text come as they are, one for one."""
     try:
         return click.open_file(path, mode, encoding=encoding, errors="surrogateescape")
+    except PermissionError:
+        raise
     except OSError as error:
         raise click.UsageError(f"{path}: {error.strerror}") from error
+
+
+@contextmanager
+def results_in(path: str, overwrite: bool) -> Iterator[TextIO]:
+    """Open a file that appears when the block has ended well; a device, a pipe or standard output at once."""
+    if path == "-" or (os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))):
+        with opened(path, "w") as stream:
+            yield stream
+        return
+    check_output(path)
+    if os.path.exists(path) and not overwrite:
+        raise click.UsageError(f"{path}: there is something already; --overwrite replaces it")
+    from wrenla.whole_file import whole_file
+
+    with whole_file(path) as file:
+        text = io.TextIOWrapper(file, "utf-8", "surrogateescape", write_through=True)
+        try:
+            yield text
+        finally:
+            text.detach()  # or else it would close the file

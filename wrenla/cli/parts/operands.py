@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from wrenla.matrices.creation import Tile
     from wrenla.matrices.matrix import BigMatrix
 
-__all__ = ["Kind", "kind_of", "local_path", "operand"]
+__all__ = ["Kind", "about", "kind_of", "local_path", "nearest", "operand"]
 
 Kind = Literal["npy", "wrenla", "zarr"]
 
@@ -49,7 +52,7 @@ def kind_of(address: str) -> Kind:
         try:
             mode = os.stat(path).st_mode
         except FileNotFoundError:
-            raise click.UsageError(f"{address}: there is no such file or folder{_nearest(path)}") from None
+            raise click.UsageError(f"{address}: there is no such file or folder{nearest(path)}") from None
         if not stat.S_ISDIR(mode):
             return "npy"  # or else opening it says what it is instead
     elif address.lower().endswith(".npy"):
@@ -78,6 +81,30 @@ def operand(address: str, executor: Executor, tile: Tile = None) -> BigMatrix:
     ValueError, TypeError
         It is an array that cannot be a matrix.
     """
+    with about(address):
+        return _operand(address, executor, tile)
+
+
+@contextmanager
+def about(address: str) -> Iterator[None]:
+    """Say in errors of the block which matrix they are about."""
+    from wrenla.errors import MetadataError
+
+    try:
+        yield
+    except json.JSONDecodeError as error:
+        raise MetadataError(
+            f"{address}: its description is damaged, it is not JSON ({one_line(error)}): copy it again from "
+            "where it came from"
+        ) from error
+    except (TypeError, ValueError) as error:
+        text = one_line(error)
+        if type(error) not in (TypeError, ValueError) or address in text:
+            raise
+        raise type(error)(f"{address}: {text}") from error
+
+
+def _operand(address: str, executor: Executor, tile: Tile) -> BigMatrix:
     import wrenla as wl
     from wrenla.matrices.zarr_copies import read_zarr
 
@@ -95,7 +122,7 @@ def operand(address: str, executor: Executor, tile: Tile = None) -> BigMatrix:
             return A if tile is None else A.rechunk(tile)
 
 
-def _nearest(path: str) -> str:
+def nearest(path: str) -> str:
     """Return a hint: what in the same folder has a similar name."""
     import difflib
 

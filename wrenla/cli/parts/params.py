@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,9 +14,11 @@ from wrenla.units import parse_bytes
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ["Address", "Duration", "Memory", "Place", "PlaceType", "Shape", "TileType"]
+__all__ = ["Address", "Duration", "Finite", "Memory", "Place", "PlaceType", "Shape", "TileType"]
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+_SHAPE = re.compile(r"(\d+(?:\.\d+)?(?:e\d+)?)(?:\s*[x×,]\s*(\d+(?:\.\d+)?(?:e\d+)?))?")
 
 _PAIR = re.compile(r"(\d+)(?:\s*[x×,]\s*(\d+))?")
 
@@ -32,6 +35,21 @@ class Duration(click.ParamType[float]):
         if found is None:
             self.fail(f"{value!r} is no duration: write seconds, or 90s, 30m, 2h, 1d", param, ctx)
         return float(found[1]) * _UNITS[found[2]]
+
+
+class Finite(click.ParamType[float]):
+    """A number that is not NaN or infinity."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            found = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number", param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r}: a finite number is needed", param, ctx)
+        return found
 
 
 class Address(click.ParamType[str]):
@@ -96,15 +114,20 @@ class Shape(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Shape | None:
-        """Return the shape that a text stands for: 1000, or 1000x200; None if it is none.
+        """Return the shape that a text stands for: 1000, 1e3 or 1000x200; None if it is none.
 
         Examples
         --------
-        >>> Shape.of("1000"), Shape.of("30x4"), Shape.of("A.npy")
+        >>> Shape.of("1000"), Shape.of("3e1x4"), Shape.of("A.npy")
         (Shape(rows=1000, columns=1000), Shape(rows=30, columns=4), None)
         """
-        found = _PAIR.fullmatch(text)
-        return None if found is None else cls(int(found[1]), int(found[2] or found[1]))
+        found = _SHAPE.fullmatch(text)
+        if found is None:
+            return None
+        lengths = [float(each) for each in found.groups() if each]
+        if not all(length.is_integer() for length in lengths):
+            return None
+        return cls(int(lengths[0]), int(lengths[-1]))
 
 
 class Place(NamedTuple):

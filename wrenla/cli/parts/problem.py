@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wrenla.cli.parts.command import Command, document, told, with_options
+from wrenla.cli.parts.files import OutputFile
 from wrenla.cli.parts.operands import operand
 from wrenla.cli.parts.params import Address, Shape, TileType
 from wrenla.cli.parts.results import Output, output_option, overwrite_option
@@ -35,7 +36,7 @@ _OF_PLANS = (
     click.option("--compare", is_flag=True, help="Set it beside plans with other tiles, cuts and workers."),
     click.option("--simulate", is_flag=True, help="Play the run through, with cold starts and limits."),
     click.option(
-        "--draw", type=click.Path(dir_okay=False), metavar="FILE.svg", help="Draw the tasks of a small plan."
+        "--draw", type=OutputFile(".svg"), metavar="FILE.svg", help="Draw the tasks of a small plan."
     ),
     click.option(
         "--functions",
@@ -63,6 +64,8 @@ class Problem:
     help, short_help : str
     runs, plans : tuple of str
         Examples of the two commands.
+    without_report : str
+        What is said of a result that was computed and has no report.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Problem:
     short_help: str
     runs: tuple[str, ...]
     plans: tuple[str, ...]
+    without_report: str = ""
 
     def command(self) -> Command:
         """Return the command that runs it."""
@@ -95,6 +99,8 @@ class Problem:
             report = kept.report
             if report is not None:
                 told(str(report))
+            elif self.without_report and not target.was_there:
+                told(self.without_report)
             told(target.line(kept, seconds))
             document(
                 {
@@ -149,7 +155,9 @@ class Problem:
             if shape is None:
                 matrices.append(operand(address, executor, tile))
                 continue
-            matrices.append(_formula(shape, tile, is_vector=name == "vector" and address.isdecimal()))
+            matrices.append(
+                _formula(shape, tile, is_vector=name == "vector" and not set("x×,") & set(address))
+            )
             if "check" in options:
                 options["check"] = False  # nobody has said what the numbers are
         return self.made(*matrices, **options)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wrenla.cli.parts.files import check_folder, check_output
 from wrenla.cli.parts.operands import local_path
 from wrenla.cli.parts.params import Address
 from wrenla.cli.parts.running import Running
@@ -45,6 +46,11 @@ class Output:
     overwrite : bool
         Replace what is there.
 
+    Attributes
+    ----------
+    was_there : bool
+        The result that was to be written is there already, as it was.
+
     Raises
     ------
     click.UsageError
@@ -54,7 +60,7 @@ class Output:
     """
 
     def __init__(self, address: str, overwrite: bool) -> None:
-        self.address, self.overwrite = address, overwrite
+        self.address, self.overwrite, self.was_there = address, overwrite, False
         self.path = local_path(address)
         if address.startswith("memory:"):
             raise click.UsageError(f"{address}: it would be gone at the command's end: name a file or folder")
@@ -72,17 +78,14 @@ class Output:
             self._check_folder(Path(self.path))
 
     def _check_folder(self, path: Path) -> None:
-        if self.is_npy and path.is_dir():
-            raise click.UsageError(f"{self.address}: this is a folder: name a file in it, or another one")
-        if not self.is_npy and path.is_file():
+        if self.is_npy:
+            check_output(self.path, self.address)
+            if path.exists() and not self.overwrite:
+                raise click.UsageError(f"{self.address}: there is something already; --overwrite replaces it")
+            return
+        if path.is_file():
             raise click.UsageError(f"{self.address}: this is a file: name a folder, or a file *.npy")
-        if self.is_npy and path.exists() and not self.overwrite:
-            raise click.UsageError(f"{self.address}: there is something already; --overwrite replaces it")
-        if self.is_npy and not path.parent.is_dir():
-            raise click.UsageError(f"{self.address}: there is no folder {path.parent}; make it first")
-        above = next(each for each in (path, *path.absolute().parents) if each.is_dir())
-        if not os.access(path.parent if self.is_npy else above, os.W_OK | os.X_OK):
-            raise PermissionError(f"{self.address}: you may not write in {above}: name another place")
+        check_folder(path, self.address)
 
     def write(self, A: BigMatrix, executor: Executor, running: Running) -> BigMatrix:
         """Compute a matrix, write it, and return it as it is kept. A ``.npy`` file appears whole."""
@@ -94,21 +97,39 @@ class Output:
 
     def _saved(self, A: BigMatrix, executor: Executor, running: Running) -> BigMatrix:
         is_new = bool(self.path) and not os.path.lexists(self.path)
+        before = None if is_new else self._generation()
         try:
-            return A.save(self.address, executor, overwrite=self.overwrite, **running.options)
+            kept = A.save(self.address, executor, overwrite=self.overwrite, **running.options)
+            self.was_there = before is not None and before == self._generation()
+            return kept
         except BaseException:
             if is_new:  # an empty folder is no help to those who resume, and in the way of others
                 with contextlib.suppress(OSError):
                     os.rmdir(self.path)
             raise
 
+    def _generation(self) -> str | None:
+        """Return which matrix is there, None if there is none."""
+        from wrenla.errors import MetadataError, NotAMatrixError
+        from wrenla_handler.stores.urls import open_store
+        from wrenla_handler.tiles.layout import TileLayout
+
+        with contextlib.closing(open_store(self.address)) as store:
+            try:
+                return TileLayout.read(store).generation
+            except (MetadataError, NotAMatrixError):
+                return None
+
     def document(self, A: BigMatrix) -> dict[str, Any]:
         """Return what is said of the result in JSON."""
-        return {"url": self.address, "kind": "npy" if self.is_npy else "wrenla", **described_matrix(A)}
+        kind = "npy" if self.is_npy else "wrenla"
+        return {"url": self.address, "kind": kind, **described_matrix(A), "was_there": self.was_there}
 
     def line(self, A: BigMatrix, seconds: float) -> str:
         """Return what is said of the result in text."""
         what = f"{times(A.shape)}, {A.dtype}, {format_bytes(A.nbytes)}"
+        if self.was_there:
+            return f"{self.address}: {what}: this very result is there already; nothing was computed"
         return f"{self.address}: {what}, in {seconds:.3g} s"
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from wrenla.cli.parts.command import with_options
+from wrenla.cli.parts.interrupts import held_back
 from wrenla.cli.parts.params import Memory, Place, PlaceType
 from wrenla.cli.parts.text import one_line
 
@@ -121,7 +122,7 @@ class Running:
                 case "dask":
                     found = self._on_dask(stack)
                 case _:
-                    found = local_executor(self.workers, self.allowed_mem)
+                    found = local_executor(self.workers, self.allowed_mem, "thread")
             stack.enter_context(found)  # where none is named, too
             yield found
 
@@ -147,11 +148,12 @@ class Running:
         address = self.place.rest or dask.config.get("scheduler-address", None)
         if address:
             return wl.DaskExecutor(address, allowed_mem=self.allowed_mem, workers=self.workers)
-        cluster: Any = distributed.LocalCluster(  # type: ignore[no-untyped-call]
-            self.workers or len(os.sched_getaffinity(0)),
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",
-        )
+        with held_back():  # a cluster that is half made, or whose workers have gone, ends in many lines
+            cluster: Any = distributed.LocalCluster(  # type: ignore[no-untyped-call]
+                self.workers or len(os.sched_getaffinity(0)),
+                threads_per_worker=1,
+                dashboard_address="127.0.0.1:0",
+            )
         return wl.DaskExecutor(stack.enter_context(cluster), allowed_mem=self.allowed_mem)
 
 

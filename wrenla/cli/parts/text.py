@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,9 +20,10 @@ __all__ = [
     "warnings_in_one_line",
 ]
 
+_WITH_A = "solve with A itself, or in Python by "
+
 _OPTIONS = {
     "overwrite=True": "--overwrite",
-    "check=False": "--no-check",
     "A.shift(c), which adds c to": "--shift C, which adds C to",
     "run the same script again": "run the same command again",
     "Run the script again": "run the same command again",
@@ -28,11 +31,31 @@ _OPTIONS = {
     "use tile=": "use --tile ",
     "(allowed_mem, WRENLA_ALLOWED_MEM)": "(--allowed-mem, WRENLA_ALLOWED_MEM)",
     "say assume_a=": "say --assume-a ",
+    "wrenla.linalg.CholeskyFactor(L).solve(b) solves with L Lᴴ; if it is a half of the matrix, make it with "
+    'structure="pos", check=False, of which the lower half is read': (
+        f"{_WITH_A}wl.linalg.CholeskyFactor(wl.open(url)).solve(b); if it is a half of the matrix, make it "
+        "whole first"
+    ),
+    "of A it is wrenla.linalg.CholeskyFactor(L).solve, of the triangle CholeskyFactor(L).L.solve": (
+        f"{_WITH_A}wl.open_factor(url).solve(b)"
+    ),
+    "wrenla.open_factor(url) solves with A": f"{_WITH_A}wl.open_factor(url).solve(b)",
+    "wrenla.open_factor(url, A) solves with A": f"{_WITH_A}wl.open_factor(url, A).solve(b)",
+    "(tile=)": "(--tile)",
+    "(allowed_mem=)": "(--allowed-mem)",
+    "max_dollars=": "--max-dollars ",
+    'precision="mixed"': "--precision mixed",
     "wl.from_zarr needs zarr for paths": "Zarr arrays of other layouts need zarr",
     "wl.from_zarr copies": "`wrenla cp` copies",
     "wl.from_array takes what other readers return, as np.fromfile or np.loadtxt": "numpy.save writes one",
+    'take one matrix of a stack, wl.from_array(np.load(path, mmap_mode="r")[0])': (
+        "save one matrix of a stack by numpy.save"
+    ),
+    "check=False": "--no-check",
 }
-"""Words of Python in messages, and the options of commands that mean the same."""
+"""Words of Python in messages, and the options of commands that mean the same: the longer ones first."""
+
+_CONVERTED = re.compile(r"convert it, a\.astype\(('\w+')\); what is too large .* returns a part of it")
 
 
 def one_line(error: BaseException | str) -> str:
@@ -50,7 +73,7 @@ def in_words_of_options(message: str) -> str:
     """
     for word, option in _OPTIONS.items():
         message = message.replace(word, option)
-    return message
+    return _CONVERTED.sub(r"convert it in Python: numpy.save(new, numpy.load(old).astype(\1))", message)
 
 
 def times(lengths: Sequence[int]) -> str:
@@ -99,7 +122,7 @@ def counted(number: int, what: str) -> str:
 
 @contextmanager
 def warnings_in_one_line() -> Iterator[list[str]]:
-    """Show warnings on standard error, without the place in our sources; hand out those that have come."""
+    """Show warnings, also logged ones, on standard error, each in a line; hand out those that have come."""
     found: list[str] = []
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
@@ -107,7 +130,14 @@ def warnings_in_one_line() -> Iterator[list[str]]:
         found.append(text)
         click.echo(f"Warning: {text}", err=True)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", RuntimeWarning)  # SciPy's LinAlgWarning is one
-        warnings.showwarning = show
-        yield found
+    logged = logging.Handler(logging.WARNING)
+    logged.emit = lambda record: show(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("wrenla")
+    logger.addHandler(logged)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", RuntimeWarning)  # SciPy's LinAlgWarning is one
+            warnings.showwarning = show
+            yield found
+    finally:
+        logger.removeHandler(logged)

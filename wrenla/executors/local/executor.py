@@ -102,8 +102,9 @@ class LocalExecutor(Executor):
         ended: what a timeout or Ctrl-C gives up goes on until it ends by itself.
     allowed_mem : int or str, optional
         Bytes of memory that all workers together may use beside the interpreter's own, memory-mapped tiles
-        included, e.g. "2 GiB". By default half of what this process may use: of the machine, or less if a
-        control group (of SLURM, systemd, a container), or ``ulimit``, sets a limit.
+        included, e.g. "2 GiB"; of it 24 MiB a worker are for BLAS, and the rest for tiles. By default half
+        of what this process may use: of the machine, or less if a control group (of SLURM, systemd, a
+        container), or ``ulimit``, sets a limit.
     blas_threads : int
         Threads of each kernel, and of BLAS in worker processes. With as many workers as
         processors, 1 is best.
