@@ -90,6 +90,7 @@ def _odd(elsewhere: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow  # one of them unpacks to more than functions may have
 def test_odd_packages_are_refused_and_write_nothing(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

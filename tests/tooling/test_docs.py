@@ -59,7 +59,16 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", with_python(), ids=name_of)
+def first_read(path: Path) -> bool:
+    """Tell whether newcomers read a document first: those run every day, the others with the slow tests."""
+    return name_of(path) == "README.md" or "getting-started" in name_of(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=() if first_read(path) else pytest.mark.slow) for path in with_python()],
+    ids=name_of,
+)
 def test_python_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of one document share their names. A `text` block right below one is what it prints."""
     monkeypatch.chdir(tmp_path)

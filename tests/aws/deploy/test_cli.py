@@ -116,7 +116,7 @@ def test_destroying_data_that_are_also_anothers(
 def test_ls_of_somebody_without_aws(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     listed = run("ls")
-    assert listed.exit_code == 1
+    assert listed.exit_code == 2
     assert listed.output.startswith("Error: there is no AWS region; ")
     assert "`wrenla ls FOLDER`" in listed.output
 
