@@ -126,7 +126,9 @@ def test_reading_ahead_hides_behind_kernels(stored: Stored) -> None:
     assert writing == pytest.approx(kernels + 200 * 200 * 8 / 1e9)
 
 
-def test_tiles_in_memory_cost_fresh_memory_and_no_writing(stored: Stored) -> None:
+def test_tiles_in_memory_cost_fresh_memory_and_no_writing(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
     node = gram(stored(400, 400, 100))
     known = rates(fresh=1e9, written=1e8, direct=1e8)
     written = planned(node, None).bytes_written
@@ -136,7 +138,10 @@ def test_tiles_in_memory_cost_fresh_memory_and_no_writing(stored: Stored) -> Non
     assert planned(node, known, tile_bytes=1 << 40, saved=True).work == pytest.approx(written_of(node) / 1e8)
     assert planned(node, known).work == pytest.approx(written / 1e8)
     past = replace(known, direct=2e8)  # the page cache
-    assert planned(node, past, tile_bytes=1 << 40, saved=True).work == pytest.approx(written_of(node) / 2e8)
+    assert planned(node, past, tile_bytes=1 << 40, saved=True).work == pytest.approx(written_of(node) / 1e8)
+    monkeypatch.setattr("wrenla.planning.task_seconds.DIRECT_FROM", 1)  # of small tiles it is not worth it
+    past = replace(known, direct=4e8)  # other rates: plans are remembered
+    assert planned(node, past, tile_bytes=1 << 40, saved=True).work == pytest.approx(written_of(node) / 4e8)
     assert planned(node, past).work == pytest.approx(written / 1e8), "what a run reads itself goes there"
     half = planned(node, known, tile_bytes=written // 2).work
     assert half == pytest.approx(0.5 * written / 1e9 + 0.5 * written / 1e8)

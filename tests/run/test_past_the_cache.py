@@ -22,6 +22,7 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Saved:
     """Saves a factor at so many bytes a second past the cache; returns keys of tiles by how they went."""
     monkeypatch.setenv("WRENLA_MEASURE", "true")
     monkeypatch.setenv("WRENLA_STORE", str(tmp_path / "temporary"))
+    monkeypatch.setattr("wrenla_handler.tiles.worker.DIRECT_FROM", 1)
     really_put = LocalStore.put
 
     def save(direct: float) -> dict[bool, set[str]]:
@@ -52,6 +53,11 @@ def test_saved_tiles_go_past_the_cache_where_it_is_faster(saved: Saved) -> None:
 
 def test_a_little_faster_is_not_worth_it(saved: Saved) -> None:
     assert saved(1.2e9)[True] == set()
+
+
+def test_small_tiles_are_not_worth_it(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wrenla_handler.tiles.worker.DIRECT_FROM", 100 * 100 * 8 + 1)
+    assert saved(5e9)[True] == set()
 
 
 def test_on_another_device_nobody_has_measured(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.memory import Tiles
-from wrenla_handler.rates import CURVES, Rates
+from wrenla_handler.rates import CURVES, DIRECT_FROM, Rates
 from wrenla_handler.tiles.finish import finish_kernel
 from wrenla_handler.tiles.grid import Pair
 from wrenla_handler.tiles.task import Apply, Read, Task, Term
@@ -115,7 +115,8 @@ def task_seconds(
     # tiles are read ahead of the kernels
     found = rates.task + np.maximum(busy, work.bytes_read / rates.read)
     here = np.array([task.out.array not in saved for task in tasks], bool)[work.tile]
-    stored = found + work.bytes_written / np.where(here | ~work.last, rates.written, rates.saved)
+    cached = here | ~work.last | (work.bytes_written < DIRECT_FROM)
+    stored = found + work.bytes_written / np.where(cached, rates.written, rates.saved)
     if not model.keeps(float(stored.sum())):
         return _floats(stored)
     most = float(work.bytes_written[here].sum())

@@ -17,6 +17,7 @@ import wrenla_kernels as kernels
 from wrenla_handler.errors import MissingTileError, StoreError, TruncatedTileError
 from wrenla_handler.machine import resident_bytes
 from wrenla_handler.out_of_memory import memory_for
+from wrenla_handler.rates import DIRECT_FROM
 from wrenla_handler.stores.base import LEASE, SAVING, OwningStore, Reach, Store
 from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.mmap import refuse_truncated
@@ -267,7 +268,7 @@ class _Execution:
 
 def put_tile(store: Store, spec: StoredArray, out: TileRef, data: memoryview) -> bool:
     """Write a tile unless it is there; one of another result does not stand in the way of ours."""
-    if spec.direct and not out.partial and isinstance(store, LocalStore):
+    if spec.direct and not out.partial and len(data) >= DIRECT_FROM and isinstance(store, LocalStore):
         return store.put(spec.key(out), data, create=True, direct=True)
     if not spec.owner or out.partial:
         return store.put(spec.key(out), data, create=True)
