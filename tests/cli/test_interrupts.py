@@ -6,6 +6,7 @@ import os
 import signal
 import time
 import weakref
+from collections.abc import Callable
 
 import pytest
 
@@ -51,7 +52,8 @@ def test_interrupt_that_a_finalizer_drops_comes_again() -> None:
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
-def test_interrupt_that_is_noticed_does_not_disturb_what_it_ends() -> None:
+def _comes_to_its_end(ending: Callable[[], None]) -> bool:
+    """Interrupt a command, and tell whether what it does then was let come to its end."""
     ended = []
 
     @Interrupts()
@@ -59,31 +61,26 @@ def test_interrupt_that_is_noticed_does_not_disturb_what_it_ends() -> None:
         try:
             _interrupt()
         finally:
-            try:
-                raise OSError
-            except OSError:
-                _wait(1.2)
+            ending()
             ended.append(True)
 
     with pytest.raises(KeyboardInterrupt):
         command()
-    assert ended
+    return bool(ended)
+
+
+def test_interrupt_that_is_noticed_does_not_disturb_what_it_ends() -> None:
+    def ending() -> None:
+        try:
+            raise OSError
+        except OSError:
+            _wait(1.2)
+
+    assert _comes_to_its_end(ending)
 
 
 def test_second_interrupt_ends_the_ending() -> None:
-    ended = []
-
-    @Interrupts()
-    def command() -> None:
-        try:
-            _interrupt()
-        finally:
-            _interrupt()
-            ended.append(True)
-
-    with pytest.raises(KeyboardInterrupt):
-        command()
-    assert not ended
+    assert not _comes_to_its_end(_interrupt)
 
 
 def test_ignored_interrupts_stay_ignored() -> None:

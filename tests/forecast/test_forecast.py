@@ -248,7 +248,7 @@ def test_rates_that_were_measured_follow_the_memory() -> None:
     assert half.seconds > 1.1 * now.seconds
     assert now.seconds > 1.05 * twice.seconds
     share = 884 / 1769
-    expected = replace(rates.shared(1 / share), read=75e6, written=75e6, task=rates.task)
+    expected = replace(rates.shared(1 / share).at_store(75e6, 75e6), task=rates.task, tile=rates.tile)
     found = with_memory(on_lambda(1769, rates=rates).model, 884)
     assert (found.rates, found.function.memory) == (expected, 884)
     again = with_memory(found, 1769)

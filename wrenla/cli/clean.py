@@ -9,8 +9,8 @@ import click
 from wrenla.cli.parts.command import Command, document, told
 from wrenla.cli.parts.files import why_no_folder
 from wrenla.cli.parts.params import Address, Duration
-from wrenla.cli.parts.text import counted, one_line
-from wrenla.units import format_bytes, format_time
+from wrenla.cli.parts.text import one_line
+from wrenla.units import counted, format_bytes, format_time
 
 if TYPE_CHECKING:
     from wrenla.evaluate.cleaning import Leftover

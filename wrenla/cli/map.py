@@ -17,7 +17,8 @@ from wrenla.cli.parts.inputs import Encoding, Input, check_usage, lines_of, obje
 from wrenla.cli.parts.results import overwrite_option
 from wrenla.cli.parts.running import local_executor
 from wrenla.cli.parts.script import function_of
-from wrenla.cli.parts.text import counted, described, one_line, trace
+from wrenla.cli.parts.text import described, one_line, trace
+from wrenla.units import counted
 
 if TYPE_CHECKING:
     from wrenla.executors.base import Executor

@@ -14,8 +14,8 @@ from wrenla.cli.parts.command import Command, document, told
 from wrenla.cli.parts.files import why_no_folder
 from wrenla.cli.parts.operands import about, kind_of, local_path
 from wrenla.cli.parts.params import Address
-from wrenla.cli.parts.text import counted, in_words_of_options, one_line, times
-from wrenla.units import format_bytes
+from wrenla.cli.parts.text import in_words_of_options, one_line, times
+from wrenla.units import counted, format_bytes
 
 if TYPE_CHECKING:
     from wrenla.aws.inventory import StoredMatrix

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 import click
 
 __all__ = [
-    "counted",
     "described",
     "in_words_of_options",
     "one_line",
@@ -107,17 +106,6 @@ def trace(error: BaseException) -> str:
     if isinstance(error.__cause__, RemoteTraceback):
         return error.__cause__.text
     return "".join(traceback.format_exception(error))
-
-
-def counted(number: int, what: str) -> str:
-    """Return how many there are of something.
-
-    Examples
-    --------
-    >>> counted(1, "object"), counted(2, "object"), counted(0, "tile")
-    ('1 object', '2 objects', '0 tiles')
-    """
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 @contextmanager

@@ -95,7 +95,6 @@ class FunctionSpec:
             cold_start=_COLD_START,
             initial_workers=_AT_ONCE,
             workers_per_second=_PER_SECOND,
-            uploads=True,
             function=self,
         )
 
@@ -109,7 +108,8 @@ def with_memory(model: ExecutorModel, memory: int) -> ExecutorModel:
     old, new = model.function.model(model.workers), spec.model(model.workers)
     faster, rates = new.flops_per_second / old.flops_per_second, model.rates
     if rates is not None:
-        rates = replace(rates.shared(1 / faster), read=rates.read, written=rates.written, task=rates.task)
+        shared = rates.shared(1 / faster).at_store(rates.read, rates.written)
+        rates = replace(shared, task=rates.task, tile=rates.tile)
     dearer = new.dollars_per_second / old.dollars_per_second if old.dollars_per_second else 1.0
     return replace(
         model,
