@@ -46,8 +46,8 @@ def whole(harmed: Any, tmp_path: Path) -> Iterator[Any]:
     """The same with two workers, and nothing of ours on it after the test."""
 
     def is_whole() -> bool:
-        harmed.cluster.scale(2)  # some nannies give up
-        return len(harmed.nthreads()) == 2
+        harmed.cluster.scale(2)  # a dead worker's nanny ends with it
+        return len(harmed.run(os.getpid, on_error="ignore")) == 2
 
     assert until(is_whole, 60)
     yield harmed
