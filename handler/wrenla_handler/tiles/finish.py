@@ -123,7 +123,7 @@ def _trsm(side: kernels.Side, work: Tile, inputs: Inputs) -> Tile:
 
 
 def _product(entries: Tile) -> Tile:
-    with np.errstate(all="ignore"):  # a determinant may be too large for its dtype: then it is infinity
+    with np.errstate(all="ignore"):
         return np.prod(entries, keepdims=True).reshape(1, 1)
 
 
@@ -361,7 +361,11 @@ FINISHES: dict[str, FinishKernel] = {
         real=True,
         rate="getrf",
     ),
-    "diagonal_product": FinishKernel(_of(lambda work: _product(work.diagonal())), looks=True),
+    "product_part": FinishKernel(_of(kernels.product_part), looks=True),
+    "combine_products": FinishKernel(_of(kernels.combine_products)),
+    "number_from_product": FinishKernel(
+        _of(lambda parts: kernels.number_from_product(kernels.combine_products(parts)))
+    ),
     "cast": FinishKernel(_of(lambda work: work), rate="copied"),
     "product": FinishKernel(_of(_product)),
     "call": FinishKernel(_call, spare=2, rate="called"),
