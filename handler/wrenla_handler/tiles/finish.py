@@ -104,6 +104,7 @@ def _potrf(work: Tile, inputs: Inputs) -> Tile:
     info = kernels.potrf(work)
     if info:
         raise NotPositiveDefiniteError(inputs.task.origin[0] + info)
+    _refuse_infinity(work.diagonal(), inputs.task.origin[0])
     return work
 
 
@@ -115,9 +116,11 @@ def _trsm(side: kernels.Side, work: Tile, inputs: Inputs) -> Tile:
         diagonal = t.diagonal()
         if side == "L" and np.isfinite(pivots := np.abs(diagonal)).all():  # JSON has no NaN
             inputs.report.pivots = (float(pivots.min()), float(pivots.max()))
+        first = task.origin[0 if side == "L" else 1]
         zeros = np.flatnonzero(diagonal == 0)
         if zeros.size:  # BLAS would divide by them
-            raise SingularMatrixError(task.origin[0 if side == "L" else 1] + int(zeros[0]))
+            raise SingularMatrixError(first + int(zeros[0]))
+        _refuse_infinity(diagonal, first)
     kernels.trsm(side, t, work, uplo="U" if mask == "upper" else "L", op=op, unit=mask == "unit")
     return work
 
@@ -125,6 +128,13 @@ def _trsm(side: kernels.Side, work: Tile, inputs: Inputs) -> Tile:
 def _product(entries: Tile) -> Tile:
     with np.errstate(all="ignore"):
         return np.prod(entries, keepdims=True).reshape(1, 1)
+
+
+def _refuse_infinity(diagonal: Tile, first: int) -> None:
+    """Raise NotFiniteError if a diagonal has infinity: what is divided by it is zero, without a trace."""
+    infinite = np.flatnonzero(np.isinf(diagonal))
+    if infinite.size:
+        raise NotFiniteError(first + int(infinite[0]))
 
 
 def _refuse_not_finite(work: Tile, first: int) -> None:
