@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from wrenla.array_like import flag
 from wrenla.executors.aws_lambda.prices import Prices
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.lambda_entry import threads_of
@@ -15,6 +16,9 @@ MEMORIES = range(128, 10_241)
 
 _STORAGE = range(512, 10_241)
 """Megabytes of ``/tmp`` that a function may have."""
+
+_TIMEOUT = 900
+"""Seconds that AWS lets a call last."""
 
 _RUNTIME = 224 << 20
 """Bytes of a function's memory that Python, NumPy, SciPy and boto3 take, and BLAS's buffers."""
@@ -64,9 +68,10 @@ class FunctionSpec:
         if (
             isinstance(self.timeout, bool)
             or not isinstance(self.timeout, int | float)
-            or not self.timeout > 0
+            or not 0 < self.timeout <= _TIMEOUT
         ):
-            raise ValueError(f"timeout={self.timeout!r}: seconds, above 0")
+            raise ValueError(f"timeout={self.timeout!r}: seconds, above 0 and at most {_TIMEOUT}")
+        flag(self.arm, "arm")
         if type(self.storage) is not int or self.storage not in _STORAGE:
             raise ValueError(f"storage={self.storage!r}: a function has 512 to 10,240 MB of /tmp")
         if not isinstance(self.prices, Prices):
