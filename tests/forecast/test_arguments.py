@@ -191,9 +191,9 @@ def test_numbers_of_the_slowest_engines_are_numbers() -> None:
 
 def test_plan_that_does_not_fit_says_what_to_change() -> None:
     x = wl.zeros((8000, 8000), tile=2000).shift(1.0).cholesky()
-    with pytest.raises(PlanError, match=r"allowed\): take a function with more memory \(memory=, wrenla"):
+    with pytest.raises(PlanError, match=r"allowed\): give the function more memory \(memory=, wrenla"):
         wl.plan(x, executor=Engine.aws_lambda(memory=128))
-    with pytest.raises(PlanError, match=r"use tile=\d+ or smaller, or take a function with more memory"):
+    with pytest.raises(PlanError, match=r"use tile=\d+ or smaller, or give the function more memory"):
         wl.plan(x, executor=Engine.aws_lambda(memory=256))
     with pytest.raises(PlanError, match=r"use tile=\d+ or smaller, or allow more memory \(allowed_mem, "):
         wl.plan(x, executor=Engine(allowed_bytes=10 << 20))
