@@ -218,6 +218,7 @@ def test_the_memory_that_a_function_has_is_no_other_plan() -> None:
     [
         ({"timeout": 901}, ValueError, r"timeout=901: seconds, above 0 and at most 900"),
         ({"timeout": math.inf}, ValueError, r"timeout=inf: seconds"),
+        ({"workers": None}, ValueError, r"workers=None: a whole number, at least 1"),
         ({"arm": "yes"}, TypeError, r"arm is True or False, not 'yes'"),
     ],
 )

@@ -199,6 +199,8 @@ class Engine:
         >>> plan.dollars > 1
         True
         """
+        if not is_count(workers):  # None would be that of another engine
+            raise ValueError(f"workers={workers!r}: a whole number, at least 1")
         prices = default_prices() if prices is None else prices
         known = FunctionSpec(memory, prices, timeout, arm, storage).model(workers)
         names = {each.name for each in fields(cls)}
