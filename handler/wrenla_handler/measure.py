@@ -19,6 +19,7 @@ import numpy as np
 
 import wrenla_kernels as kernels
 from wrenla_handler.errors import StoreError
+from wrenla_handler.machine import is_virtual
 from wrenla_handler.rates import CURVES, DTYPES, PASSES, Rates, fitted
 from wrenla_handler.stores.base import RUNS, Store
 from wrenla_handler.stores.local import LocalStore
@@ -30,7 +31,7 @@ from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.sources import as_bytes
 from wrenla_handler.tiles.task import Read, Task, Term
-from wrenla_handler.tiles.worker import Worker
+from wrenla_handler.tiles.worker import CACHED, Worker
 from wrenla_kernels import blas_threads
 
 __all__ = ["measure", "measure_at"]
@@ -147,6 +148,7 @@ def measure(
         task=middle["task"],
         tile=middle["tile"],
         mine=middle["mine"],
+        virtual=float(is_virtual()),
         start=_START * middle["task"],
     )
 
@@ -161,12 +163,12 @@ def _of_one(
     with suppress(threading.BrokenBarrierError):  # the system starts fewer threads: they take turns
         together.wait(_PATIENCE)
     # first, before what others leave behind is used again
-    found["fresh"] = _fresh(memory, timer)
+    found |= _new_memory(memory, timer)
     with closing(open_store(url)) as store:
         found |= _store(store, max(4, _NEW // together.parties), rng)
     # pages of a file are new memory, too; those here may be such as somebody has used just before
     found["written"] = min(found["written"], found["fresh"])
-    found["direct"] = max(found["written"], found.get("direct", 0.0))
+    found.setdefault("direct", found["written"])
     begun, before = time.perf_counter(), time.thread_time()
     for edge in (_SMALL, _LARGE):
         for name, (prepare, work, flops) in _kernels(rng, edge, "float64").items():
@@ -231,8 +233,7 @@ def _passes(rng: np.random.Generator, n: int) -> dict[str, tuple[Callable[[], ob
     m = _ROWS
     a, b = _matrix(rng, m, n, "float64"), empty_tile(m, n, "float64")
     np.abs(a, out=a)
-    vector, product = empty_tile(n, 1, "float64"), empty_tile(m, 1, "float64")
-    vector[...], product[...] = 1, 0
+    some = b[:, : max(1, CACHED // (m * 8))]
     pivots = np.arange(n) + rng.integers(0, m - n, n)
 
     def called() -> None:  # in pieces, as a user's function is
@@ -242,15 +243,14 @@ def _passes(rng: np.random.Generator, n: int) -> dict[str, tuple[Callable[[], ob
 
     return {
         "copied": (lambda: np.copyto(b, a), a.nbytes),
-        "streamed": (lambda: kernels.gemm(1, a, "N", vector, "N", product), a.nbytes),
-        "exchanged": (lambda: kernels.laswp(b, pivots), a.nbytes),
+        "exchanged": (lambda: kernels.laswp(some, pivots), some.nbytes),
         "looked": (lambda: kernels.abs_sizes(a), a.nbytes),
         "called": (called, a.nbytes),
     }
 
 
-def _fresh(memory: int, timer: _Timer) -> float:
-    """Return the bytes a second of memory that is used for the first time.
+def _new_memory(memory: int, timer: _Timer) -> dict[str, float]:
+    """Return the bytes a second of memory that is used for the first time, and of tiles no cache holds.
 
     A virtual machine's host takes back what its guest has not used for seconds, and to get it again takes two
     seconds a GiB. What others have let go of just before is used first: so it is the last tiles that count.
@@ -263,7 +263,20 @@ def _fresh(memory: int, timer: _Timer) -> float:
         kept.append(empty_tile(_ROWS, _COLUMNS, "float64"))
         np.copyto(kept[-1], tile)
         spent.append(max(timer() - begun, 1e-9))
-    return tile.nbytes / statistics.median(spent[-4:])
+    tiles = [
+        each.reshape((8 * _COLUMNS, -1), order="F") for each in kept
+    ]  # nearly square, as they mostly are
+    m, n = tiles[0].shape
+    long, short = np.zeros((n, 1), order="F"), np.zeros((m, 1), order="F")
+
+    def stream() -> None:  # those that the caches have had longest first
+        for each in tiles:
+            kernels.gemm(1, each, "N", long, "N", short)
+        for each in tiles:
+            kernels.gemm(1, each, "T", short, "N", long)
+
+    streamed = 2 * len(kept) * tile.nbytes / _seconds(_nothing, stream, timer)
+    return {"fresh": tile.nbytes / statistics.median(spent[-4:]), "streamed": streamed}
 
 
 def _matrix(rng: np.random.Generator, m: int, n: int, dtype: str) -> Tile:

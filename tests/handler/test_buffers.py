@@ -14,29 +14,20 @@ from wrenla_handler.tiles.buffers import Buffers
 PAGE, LEAST = 4096, 1 << 18  # bytes of a page, and from which a tile has pages of its own
 
 
-def test_a_smaller_tile_takes_part_of_a_larger_one_and_the_rest_goes_back() -> None:
+def test_a_smaller_tile_takes_part_of_a_larger_one() -> None:
     buffers = Buffers()
     large = buffers.take(3 * LEAST, 1, "uint8")
-    large[...] = 7
     address = large.ctypes.data
     buffers.give(large)
     del large
-    small = buffers.take(LEAST, 1, "uint8")
-    assert small.ctypes.data == address
+    parts = [buffers.take(LEAST, 1, "uint8") for _ in range(3)]
+    assert [part.ctypes.data - address for part in parts] == [0, LEAST, 2 * LEAST]
     assert buffers.free == 0
-    assert small[0, 0] == 7
-    assert not _pages_of(small)[LEAST:].any(), "the system has cleared them"
-    buffers.give(small)
-    del small
-    assert buffers.free == LEAST
-    assert not buffers.take(3 * LEAST, 1, "uint8").any(), "a map of its own"
-
-
-def _pages_of(tile: Any) -> Any:
-    """Return all bytes of the map that a tile is in."""
-    while isinstance(tile, np.ndarray):
-        tile = tile.base
-    return np.frombuffer(tile, np.uint8)
+    for part in (parts[0], parts[2], parts[1]):
+        buffers.give(part)
+    del part, parts
+    assert buffers.free == 3 * LEAST
+    assert buffers.take(3 * LEAST, 1, "uint8").ctypes.data == address, "neighbours are one piece again"
 
 
 def test_the_smallest_piece_that_holds_a_tile_is_taken() -> None:
@@ -86,3 +77,21 @@ def test_tiles_in_use_never_overlap_and_no_more_is_held_than_was_in_use(steps: l
         assert held + buffers.free <= most
         spans = sorted((tile.ctypes.data, tile.ctypes.data + tile.nbytes) for tile, _ in used)
         assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
+
+
+def test_what_is_given_back_to_the_system_is_zero_again() -> None:
+    """Also if the rest of its map is in use."""
+    buffers = Buffers()
+    whole = buffers.take(2 * LEAST, 1, "uint8")
+    whole[...] = 7
+    buffers.give(whole)
+    del whole
+    half = buffers.take(LEAST, 1, "uint8")
+    view: Any = half
+    while isinstance(view, np.ndarray):
+        view = view.base
+    pages = np.frombuffer(view, np.uint8)
+    assert pages[LEAST] == 7
+    buffers.clear()
+    assert pages[LEAST] == 0
+    assert half[0, 0] == 7

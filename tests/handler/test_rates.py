@@ -50,6 +50,7 @@ def test_rates_survive_as_plain_numbers() -> None:
         lambda found: found.update(task=-1.0),
         lambda found: found.update(mine=1.5),
         lambda found: found.update(mine=math.nan),
+        lambda found: found.update(virtual=0.5),
         lambda found: found.update(fresh=math.nan),
         lambda found: found.update(fresh=math.inf),
         lambda found: found.update(copied="fast"),
@@ -137,3 +138,22 @@ def test_each_dtype_and_kernel_has_its_rate() -> None:
     assert [RATES.curve(name).flops for name in CURVES] == [curve.flops for curve in RATES.kernels]
     assert [RATES.factor(dtype) for dtype in DTYPES] == [2.0, 1.0, 2.0, 1.0]
     assert RATES.factor("int64") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("virtual", "written", "direct", "past"),
+    [
+        (0, 4e9, 2e9, False),
+        (0, 1e9, 1.2e9, False),
+        (0, 1e9, 1.3e9, True),
+        (1, 4e9, 1.1e9, True),
+        (1, 4e9, 0.9e9, False),
+        (1, 0.4e9, 1.5e9, True),
+    ],
+)
+def test_a_virtual_machine_does_not_trust_the_memory_that_it_just_had(
+    virtual: float, written: float, direct: float, past: bool
+) -> None:
+    found = replace(RATES, virtual=virtual, written=written, direct=direct)
+    assert found.past_cache == past
+    assert found.saved == (direct if past else written)

@@ -181,7 +181,9 @@ class _Costs:
         flops = float(each * kernel.flops(*task.shape))
         base = sum(map(self._value, task.base))
         if not (kernel.looks and len(task.base) == 1 and not task.terms):
-            base += max(1, len(task.base)) * nbytes / rates.copied
+            # each read is laid once; it may be a part of the tile, or in an odd view more than a part
+            laid = sum(min(nbytes, self._nbytes(read)) for read in task.base)
+            base += max(nbytes, laid) / rates.copied
         end = sum(map(self._value, task.args))
         if kernel.rate in CURVES:
             end += flops / self._flops(kernel.rate, task, _edge(task.shape, kernel.rate))

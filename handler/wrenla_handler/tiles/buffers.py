@@ -69,13 +69,14 @@ class Buffers:
     """Tiles that tasks work in, one after the other.
 
     Fresh memory costs a task more than copying its result: the system clears each page, and a virtual machine
-    may have to ask its host for it first. So a tile is taken from the smallest free piece that holds it; what
-    is left of that goes back, as tiles of LU's panels are each smaller than the one before. What is held, in
-    use or free, is never more than was in use at the same time: where no piece is large enough, others go.
+    may have to ask its host for it first. So a tile is taken from the smallest free piece that holds it, and
+    what is left of that stays a piece, until its neighbours are free, too. What is held, in use or free, is
+    never more than was in use at the same time: where no piece is large enough, others go.
     """
 
     def __init__(self) -> None:
         self._free: dict[int, _Piece] = {}  # by address
+        self._ends: dict[int, int] = {}  # from the end of a piece to its address
         self._back: deque[Tile] = deque()
         self._times = 0
         self._lock = threading.Lock()
@@ -98,9 +99,9 @@ class Buffers:
                 fits = [found for found in self._free.items() if found[1].nbytes >= need]
                 if fits:
                     address, (pages, start, size) = min(fits, key=lambda found: found[1].nbytes)
-                    del self._free[address]
+                    self._remove(address)
                     if size > need:
-                        _Piece(pages, start + need, size - need).give_back()
+                        self._add(address + need, _Piece(pages, start + need, size - need))
                     return _tile(pages, start, rows, cols, dtype)
                 self._make_room(need)
         return empty_tile(rows, cols, dtype)
@@ -115,7 +116,7 @@ class Buffers:
         first = np.frombuffer(pages, np.uint8, 1).ctypes.data
         address = tile.ctypes.data
         with self._lock:
-            self._free[address] = _Piece(pages, address - first, _whole_pages(tile.nbytes))
+            self._add(address, _Piece(pages, address - first, _whole_pages(tile.nbytes)))
 
     def lend(self, tile: Tile) -> Callable[[], None]:
         """Return what takes a tile back from somebody else, unless the memory has been given back meanwhile.
@@ -136,10 +137,29 @@ class Buffers:
             while True:
                 self.give(self._back.popleft())
 
+    def _add(self, address: int, piece: _Piece) -> None:
+        """Add a piece, as one with its neighbours. The caller holds the lock."""
+        pages, start, nbytes = piece
+        before = self._free.get(self._ends.get(address, -1))
+        if before is not None and before.pages is pages:
+            address, start, nbytes = address - before.nbytes, before.start, before.nbytes + nbytes
+            self._remove(address)
+        after = self._free.get(address + nbytes)
+        if after is not None and after.pages is pages:
+            self._remove(address + nbytes)
+            nbytes += after.nbytes
+        self._free[address] = _Piece(pages, start, nbytes)
+        self._ends[address + nbytes] = address
+
+    def _remove(self, address: int) -> _Piece:
+        piece = self._free.pop(address)
+        del self._ends[address + piece.nbytes]
+        return piece
+
     def _make_room(self, nbytes: int) -> None:
         """Give at least so much back to the system, if there is so much: what came first."""
         while nbytes > 0 and self._free:
-            piece = self._free.pop(next(iter(self._free)))
+            piece = self._remove(next(iter(self._free)))
             piece.give_back()
             nbytes -= piece.nbytes
 
@@ -151,3 +171,4 @@ class Buffers:
             for piece in self._free.values():
                 piece.give_back()
             self._free.clear()
+            self._ends.clear()

@@ -31,10 +31,10 @@ from wrenla_handler.tiles.sources import as_bytes, tile_from_bytes
 from wrenla_handler.tiles.task import Mask, Read, Task, Term
 from wrenla_handler.tiles.values import Values, simplest
 
-__all__ = ["Report", "Worker", "cache_key", "put_tile"]
+__all__ = ["CACHED", "Report", "Worker", "cache_key", "put_tile"]
 
 
-_CACHED = 4 << 20
+CACHED = 4 << 20
 """Bytes of the columns that a kernel changes at a time: the processor's caches hold them."""
 
 _FEWEST = 8
@@ -155,7 +155,7 @@ class _Execution:
         else:  # some columns after the other, which stay in the processor's cache meanwhile
             base, change = list(self._base()), kernel.columns(self)
             buffer, tiles = self._object(spec)
-            width = min(cols, max(_FEWEST, _CACHED // max(1, rows * self.dtype.itemsize)))
+            width = min(cols, max(_FEWEST, CACHED // max(1, rows * self.dtype.itemsize)))
             work = self.worker.buffers.take(rows, width, self.dtype)
             for start in range(0, cols, max(1, width)):
                 some = work[:, : cols - start]
