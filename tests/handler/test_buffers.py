@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import mmap
+import os
+import resource
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,12 +36,57 @@ def test_a_smaller_tile_takes_part_of_a_larger_one() -> None:
 
 def test_the_smallest_piece_that_holds_a_tile_is_taken() -> None:
     buffers = Buffers()
-    tiles = [buffers.take(k * LEAST, 1, "uint8") for k in (3, 1, 2)]
-    addresses = [tile.ctypes.data for tile in tiles]
+    tiles = [buffers.take(k * LEAST, 1, "uint8") for k in (3, 1, 1, 1, 2, 1)]
+    address = tiles[4].ctypes.data
+    for tile in tiles[::2]:  # between them one is in use
+        buffers.give(tile)
+    assert buffers.free == 6 * LEAST
+    assert buffers.take(2 * LEAST - 5, 1, "uint8").ctypes.data == address
+
+
+def test_small_tiles_side_by_side_make_a_large_one() -> None:
+    buffers = Buffers()
+    tiles = [buffers.take(LEAST, 1, "uint8") for _ in range(4)]
+    address = min(tile.ctypes.data for tile in tiles)
     for tile in tiles:
+        tile[...] = 7
         buffers.give(tile)
     del tile, tiles
-    assert buffers.take(2 * LEAST - 5, 1, "uint8").ctypes.data == addresses[2]
+    large = buffers.take(5 * LEAST, 1, "uint8")
+    assert large.ctypes.data == address
+    assert large[4 * LEAST - 1, 0] == 7
+    assert not large[4 * LEAST :].any(), "only so much of it is new"
+
+
+@pytest.mark.parametrize("limit", [resource.RLIMIT_AS, resource.RLIMIT_DATA])
+def test_addresses_are_not_taken_where_they_count_as_memory(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlimited = resource.getrlimit
+    monkeypatch.setattr(
+        resource, "getrlimit", lambda which: (1 << 40, -1) if which == limit else unlimited(which)
+    )
+    buffers = Buffers()
+    first = buffers.take(LEAST, 1, "uint8")
+    assert len(_map_of(first)) == LEAST
+    buffers.give(first)
+    assert buffers.take(LEAST, 1, "uint8").ctypes.data == first.ctypes.data
+
+
+def test_no_more_addresses_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new stretch begins where one ends."""
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 3 * LEAST // PAGE}.__getitem__)
+    buffers = Buffers()
+    tiles = [buffers.take(2 * LEAST, 1, "uint8") for _ in range(3)]
+    assert len({id(_map_of(tile)) for tile in tiles}) == 3
+    large = buffers.take(7 * LEAST, 1, "uint8")
+    assert len(_map_of(large)) == 7 * LEAST
+
+
+def _map_of(tile: Any) -> Any:
+    while not isinstance(tile, mmap.mmap):
+        tile = tile.base if isinstance(tile, np.ndarray) else tile.obj
+    return tile
 
 
 def test_tiles_are_whole_pages_and_begin_with_one() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import mmap
+import os
+import resource
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +20,9 @@ from wrenla_handler.out_of_memory import memory_for
 from wrenla_handler.tiles.cache import Tile
 
 __all__ = ["Buffers", "empty_tile"]
+
+_NORESERVE = 0x4000
+"""Linux's MAP_NORESERVE, which older versions of Python do not name."""
 
 _MAP_ABOVE = 1 << 18
 """Bytes from which a tile is an anonymous map. Smaller ones are malloc's, which keeps up to twice as much."""
@@ -52,6 +59,26 @@ def _whole_pages(nbytes: int) -> int:
     return -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
+def _addresses(least: int) -> mmap.mmap | None:
+    """Return a map of more than this machine has, in which only what is used takes memory.
+
+    There is none where addresses are counted as memory: within a limit of the process, or of the system.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        if resource.getrlimit(limit)[0] != resource.RLIM_INFINITY:
+            return None
+    with suppress(OSError, ValueError):
+        if Path("/proc/sys/vm/overcommit_memory").read_text().strip() == "2":
+            return None
+        nbytes = max(least, os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE)
+        pages = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+        pages.madvise(mmap.MADV_HUGEPAGE)
+        return pages
+    return None
+
+
 class _Piece(NamedTuple):
     """Whole pages of a map that nobody uses."""
 
@@ -72,9 +99,13 @@ class Buffers:
     may have to ask its host for it first. So a tile is taken from the smallest free piece that holds it, and
     what is left of that stays a piece, until its neighbours are free, too. What is held, in use or free, is
     never more than was in use at the same time: where no piece is large enough, others go.
+
+    Tiles lie side by side in one stretch of addresses, so that small ones make a large one again.
     """
 
     def __init__(self) -> None:
+        self._stretch: mmap.mmap | None = None
+        self._end = 0  # of what has been used of it
         self._free: dict[int, _Piece] = {}  # by address
         self._ends: dict[int, int] = {}  # from the end of a piece to its address
         self._back: deque[Tile] = deque()
@@ -103,7 +134,9 @@ class Buffers:
                     if size > need:
                         self._add(address + need, _Piece(pages, start + need, size - need))
                     return _tile(pages, start, rows, cols, dtype)
-                self._make_room(need)
+                piece = self._longer(need)
+                if piece is not None:
+                    return _tile(*piece, rows, cols, dtype)
         return empty_tile(rows, cols, dtype)
 
     def give(self, tile: Tile) -> None:
@@ -156,6 +189,24 @@ class Buffers:
         del self._ends[address + piece.nbytes]
         return piece
 
+    def _longer(self, need: int) -> tuple[mmap.mmap, int] | None:
+        """Return a map, and where in it there is new memory, or None if it is better taken alone."""
+        if self._stretch is None or self._end + need > len(self._stretch):
+            self._stretch, self._end = _addresses(need), 0
+        if self._stretch is None:
+            self._make_room(need)
+            return None
+        first = np.frombuffer(self._stretch, np.uint8, 1).ctypes.data
+        last = self._free.get(self._ends.get(first + self._end, -1))
+        have = 0
+        if last is not None and last.pages is self._stretch:  # the new memory follows what is free
+            have = last.nbytes
+            self._remove(first + last.start)
+        start = self._end - have
+        self._end = start + need
+        self._make_room(need - have)
+        return self._stretch, start
+
     def _make_room(self, nbytes: int) -> None:
         """Give at least so much back to the system, if there is so much: what came first."""
         while nbytes > 0 and self._free:
@@ -172,3 +223,4 @@ class Buffers:
                 piece.give_back()
             self._free.clear()
             self._ends.clear()
+            self._stretch = None  # it ends with the last tile in it
