@@ -11,6 +11,7 @@ import statistics
 import threading
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import Any
@@ -62,8 +63,8 @@ _FEW_BYTES = 48
 _NEW_BYTES, _NEW_SECONDS = 128 << 20, 0.1
 """Memory that is used for the first time, of all workers together, if nobody says how much; and how long."""
 
-_SECONDS = 0.012
-"""Of each number; a kernel that lasts longer is timed twice."""
+_SECONDS, _ROUNDS = 0.012, 3
+"""Of each number, and rounds of the kernels; one that lasts longer is timed once in each."""
 
 _TASKS, _PRODUCTS = 24, 64
 """Tasks of one number, whose time is what a task takes beside its work; and products in some of them."""
@@ -170,12 +171,7 @@ def _of_one(
     found["written"] = min(found["written"], found["fresh"])
     found.setdefault("direct", found["written"])
     begun, before = time.perf_counter(), time.thread_time()
-    for edge in (_SMALL, _LARGE):
-        for name, (prepare, work, flops) in _kernels(rng, edge, "float64").items():
-            found[f"{name} {edge}"] = flops / _seconds(prepare, work, timer)
-    for dtype in DTYPES:
-        prepare, work, flops = _kernels(rng, _MIDDLE, dtype)["gemm"]
-        found[dtype] = flops / _seconds(prepare, work, timer)
+    found |= _speeds(rng, timer)
     if timer is time.thread_time:
         mine = (time.thread_time() - before) / (time.perf_counter() - begun)
     found["mine"] = min(1.0, mine)
@@ -187,10 +183,33 @@ def _of_one(
     return found
 
 
-def _seconds(prepare: Callable[[], object], work: Callable[[], object], timer: _Timer) -> float:
-    """Return the time of the fastest of some repetitions: others were disturbed."""
+def _speeds(rng: np.random.Generator, timer: _Timer) -> dict[str, float]:
+    """Return the operations a second of kernels, by name and edge, and of `gemm` by dtype.
+
+    Rounds lie apart in time, and the middle one counts: a processor that others share is at times a third
+    slower for a tenth of a second, and a long run sees its usual rate, not the best.
+    """
+    found: dict[str, list[float]] = defaultdict(list)
+    for _ in range(_ROUNDS):
+        for edge in (_SMALL, _LARGE):
+            for name, (prepare, work, flops) in _kernels(rng, edge, "float64").items():
+                found[f"{name} {edge}"].append(flops / _seconds(prepare, work, timer, 1, _SECONDS / _ROUNDS))
+        for dtype in DTYPES:
+            prepare, work, flops = _kernels(rng, _MIDDLE, dtype)["gemm"]
+            found[dtype].append(flops / _seconds(prepare, work, timer, 2, _SECONDS / _ROUNDS))
+    return {name: statistics.median(rates) for name, rates in found.items()}
+
+
+def _seconds(
+    prepare: Callable[[], object],
+    work: Callable[[], object],
+    timer: _Timer,
+    least: int = 2,
+    enough: float = _SECONDS,
+) -> float:
+    """Return the time of the fastest of some repetitions, as others were disturbed: `least`, and `enough`."""
     spent: list[float] = []
-    while len(spent) < 2 or (sum(spent) < _SECONDS and len(spent) < 50):
+    while len(spent) < least or (sum(spent) < enough and len(spent) < 50):
         prepare()
         begun = timer()
         work()
@@ -210,6 +229,7 @@ def _kernels(rng: np.random.Generator, n: int, dtype: str) -> dict[str, _Kernel]
     a, b = _matrix(rng, n, n, dtype), _matrix(rng, n, n, dtype)
     work, triangle = empty_tile(n, n, dtype), np.asfortranarray(np.tril(a) / n)
     triangle[np.diag_indices(n)] = 2
+    work[...] = 0  # new memory is another number
     definite = np.asfortranarray(a / n + (a / n).T)
     definite[np.diag_indices(n)] = 4
 
