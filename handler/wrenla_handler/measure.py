@@ -21,7 +21,7 @@ import numpy as np
 import wrenla_kernels as kernels
 from wrenla_handler.errors import StoreError
 from wrenla_handler.machine import is_virtual
-from wrenla_handler.rates import CURVES, DTYPES, PASSES, Rates, fitted
+from wrenla_handler.rates import CURVES, DTYPES, PASSES, SMALLEST, Rates, fitted
 from wrenla_handler.stores.base import RUNS, Store
 from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.urls import join, open_store
@@ -39,8 +39,8 @@ __all__ = ["measure", "measure_at"]
 
 logger = logging.getLogger("wrenla.worker")
 
-_SMALL, _LARGE, _MIDDLE = 160, 800, 448
-"""Edges of the tiles of kernels; the last is that on which dtypes are compared."""
+_LARGE, _MIDDLE = 800, 448
+"""Edge of the largest tiles of kernels, and of those on which dtypes are compared."""
 
 _ROWS, _ENTRIES = 4096, 4 << 20
 """Rows, and entries for all workers together, of what moves through memory: more than caches hold."""
@@ -141,7 +141,7 @@ def measure(
     middle = {name: statistics.median(each[name] for each in found) for name in found[0]}
     return Rates(
         kernels=tuple(
-            fitted((_SMALL, _LARGE), (middle[f"{name} {_SMALL}"], middle[f"{name} {_LARGE}"]))
+            fitted((SMALLEST, _LARGE), (middle[f"{name} {SMALLEST}"], middle[f"{name} {_LARGE}"]))
             for name in CURVES
         ),
         dtypes=tuple(middle[dtype] / middle["float64"] for dtype in DTYPES),
@@ -191,7 +191,7 @@ def _speeds(rng: np.random.Generator, timer: _Timer) -> dict[str, float]:
     """
     found: dict[str, list[float]] = defaultdict(list)
     for _ in range(_ROUNDS):
-        for edge in (_SMALL, _LARGE):
+        for edge in (SMALLEST, _LARGE):
             for name, (prepare, work, flops) in _kernels(rng, edge, "float64").items():
                 found[f"{name} {edge}"].append(flops / _seconds(prepare, work, timer, 1, _SECONDS / _ROUNDS))
         for dtype in DTYPES:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-__all__ = ["CURVES", "DIRECT_FROM", "DTYPES", "PASSES", "Curve", "Rates", "fitted"]
+__all__ = ["CURVES", "DIRECT_FROM", "DTYPES", "PASSES", "SMALLEST", "Curve", "Rates", "fitted"]
 
 CURVES = ("gemm", "herk", "trsm_left", "trsm_right", "potrf", "getrf", "inverse")
 """Kernels that are measured for themselves. What others do is counted as one of these, or by its bytes."""
@@ -16,6 +16,9 @@ DTYPES = ("float32", "float64", "complex64", "complex128")
 
 PASSES = ("copied", "fresh", "streamed", "exchanged", "looked", "called", "read", "written", "direct")
 """What is measured by its bytes."""
+
+SMALLEST = 160
+"""Edge of the smallest tiles on which kernels are measured."""
 
 DIRECT_FROM = 1 << 20
 """Bytes of a tile from which it is worth writing past the page cache: each such write waits for the disk."""

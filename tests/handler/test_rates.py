@@ -79,7 +79,7 @@ def test_more_workers_than_processors_take_turns() -> None:
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure tiles that take no time."""
     for name, value in {
-        "_SMALL": 8,
+        "SMALLEST": 8,
         "_LARGE": 24,
         "_MIDDLE": 16,
         "_ROWS": 64,
