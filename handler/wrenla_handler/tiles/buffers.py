@@ -75,7 +75,7 @@ class Buffers:
     """
 
     def __init__(self) -> None:
-        self._free: dict[int, _Piece] = {}  # by address
+        self._free: list[_Piece] = []
         self._back: deque[Tile] = deque()
         self._times = 0
         self._lock = threading.Lock()
@@ -85,7 +85,7 @@ class Buffers:
         """Bytes of those that nobody uses."""
         self._take_back()
         with self._lock:
-            return sum(piece.nbytes for piece in self._free.values())
+            return sum(piece.nbytes for piece in self._free)
 
     def take(self, rows: int, cols: int, dtype: npt.DTypeLike) -> Tile:
         """Return a Fortran-order tile with undefined content."""
@@ -95,10 +95,11 @@ class Buffers:
         if nbytes >= _MAP_ABOVE:
             need = _whole_pages(nbytes)
             with self._lock:
-                fits = [found for found in self._free.items() if found[1].nbytes >= need]
+                fits = [piece for piece in self._free if piece.nbytes >= need]
                 if fits:
-                    address, (pages, start, size) = min(fits, key=lambda found: found[1].nbytes)
-                    del self._free[address]
+                    found = min(fits, key=lambda piece: piece.nbytes)
+                    self._free.remove(found)
+                    pages, start, size = found
                     if size > need:
                         _Piece(pages, start + need, size - need).give_back()
                     return _tile(pages, start, rows, cols, dtype)
@@ -112,10 +113,9 @@ class Buffers:
         pages: Any = tile
         while not isinstance(pages, mmap.mmap):
             pages = pages.base if isinstance(pages, np.ndarray) else pages.obj
-        first = np.frombuffer(pages, np.uint8, 1).ctypes.data
-        address = tile.ctypes.data
+        start = tile.ctypes.data - np.frombuffer(pages, np.uint8, 1).ctypes.data
         with self._lock:
-            self._free[address] = _Piece(pages, address - first, _whole_pages(tile.nbytes))
+            self._free.append(_Piece(pages, start, _whole_pages(tile.nbytes)))
 
     def lend(self, tile: Tile) -> Callable[[], None]:
         """Return what takes a tile back from somebody else, unless the memory has been given back meanwhile.
@@ -139,7 +139,7 @@ class Buffers:
     def _make_room(self, nbytes: int) -> None:
         """Give at least so much back to the system, if there is so much: what came first."""
         while nbytes > 0 and self._free:
-            piece = self._free.pop(next(iter(self._free)))
+            piece = self._free.pop(0)
             piece.give_back()
             nbytes -= piece.nbytes
 
@@ -148,6 +148,6 @@ class Buffers:
         self._times += 1
         self._back.clear()
         with self._lock:
-            for piece in self._free.values():
+            for piece in self._free:
                 piece.give_back()
             self._free.clear()
