@@ -24,6 +24,7 @@ from wrenla_handler.machine import is_virtual
 from wrenla_handler.rates import CURVES, DTYPES, PASSES, SMALLEST, Rates, fitted
 from wrenla_handler.stores.base import RUNS, Store
 from wrenla_handler.stores.local import LocalStore
+from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.arrays import FormulaArray, StoredArray, TileRef
@@ -117,7 +118,8 @@ def measure(
     threads : int
         Threads of BLAS for each of them.
     memory : int
-        Bytes of memory that may be taken, for a tenth of a second, to see what new memory costs.
+        Bytes of memory that may be taken, for a tenth of a second, to see what new memory costs, and for
+        a store in memory.
     by_clock : bool
         Not by processor time: where a quota stops whoever has used a part of a processor.
 
@@ -166,7 +168,7 @@ def _of_one(
     # first, before what others leave behind is used again
     found |= _new_memory(memory, timer)
     with closing(open_store(url)) as store:
-        found |= _store(store, max(4, _NEW // together.parties), rng)
+        found |= _store(store, max(4, _NEW // together.parties), memory, rng)
     # pages of a file are new memory, too; those here may be such as somebody has used just before
     found["written"] = min(found["written"], found["fresh"])
     found.setdefault("direct", found["written"])
@@ -227,11 +229,12 @@ _Kernel = tuple[Callable[[], object], Callable[[], object], float]
 def _kernels(rng: np.random.Generator, n: int, dtype: str) -> dict[str, _Kernel]:
     """Return what makes ready, what is timed, and its operations, by the name of a kernel."""
     a, b = _matrix(rng, n, n, dtype), _matrix(rng, n, n, dtype)
-    work, triangle = empty_tile(n, n, dtype), np.asfortranarray(np.tril(a) / n)
-    triangle[np.diag_indices(n)] = 2
+    work, triangle, definite = (empty_tile(n, n, dtype) for _ in range(3))
     work[...] = 0  # new memory is another number
-    definite = np.asfortranarray(a / n + (a / n).T)
-    definite[np.diag_indices(n)] = 4
+    for j in range(n):  # without temporaries of the size of a tile, which malloc would keep
+        triangle[j:, j] = a[j:, j] / n
+        definite[:, j] = (a[:, j] + a[j]) / n
+        triangle[j, j], definite[j, j] = 2, 4
 
     def of(source: Tile) -> Callable[[], object]:
         return lambda: np.copyto(work, source)
@@ -308,7 +311,7 @@ def _matrix(rng: np.random.Generator, m: int, n: int, dtype: str) -> Tile:
     return a
 
 
-def _store(store: Store, new: int, rng: np.random.Generator) -> dict[str, float]:
+def _store(store: Store, new: int, memory: int, rng: np.random.Generator) -> dict[str, float]:
     """Return the bytes a second to and from a store, and the seconds in which it takes very few.
 
     By the clock: who waits for a disk does not work. The objects are named as those of the doctor's probe,
@@ -316,6 +319,8 @@ def _store(store: Store, new: int, rng: np.random.Generator) -> dict[str, float]
     """
     tile = _matrix(rng, _ROWS, _COLUMNS, "float64")
     data = as_bytes(tile)
+    if isinstance(store, MemoryStore):
+        new = max(1, min(new, memory // tile.nbytes))
     keys = [f"doctor-{uuid.uuid4().hex}" for _ in range(new + _FEW_BYTES + _DIRECT)]
     large, small, past = iter(keys[:new]), iter(keys[new : new + _FEW_BYTES]), iter(keys[-_DIRECT:])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +105,18 @@ def test_measurement_leaves_nothing(
     assert found.factor("float64") == 1.0
     assert list(tmp_path.rglob("*")) == []
     assert scipy_blas_info().threads == before
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_measurement_keeps_to_its_memory(tmp_path: Path, here: bool) -> None:
+    """Large temporaries of malloc would stay in its arenas, beside what the run is allowed."""
+    tracemalloc.start()
+    try:
+        measure_at(str(tmp_path) if here else "s3://no-such-bucket/prefix", 1, 1, 24 << 20)
+        peak = tracemalloc.get_traced_memory()[1]  # maps aside
+    finally:
+        tracemalloc.stop()
+    assert peak < (8 << 20) + (0 if here else 24 << 20)
 
 
 def test_with_fewer_threads_than_workers_they_take_turns(

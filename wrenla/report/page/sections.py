@@ -162,7 +162,9 @@ def _comparison(runs: Runs) -> str:
     lines = [
         [
             f"{escape(row.name)}" + (f" <small>{escape(row.note)}</small>" if row.note else ""),
-            *(_cell(row, value) for value in (row.predicted, row.allowed, row.measured)),
+            _cell(row, row.predicted),
+            _cell(row, row.allowed, row.unlimited),
+            _cell(row, row.measured),
             _ratio(row) if ended else "–",
         ]
         for row in rows
@@ -171,8 +173,8 @@ def _comparison(runs: Runs) -> str:
     return section("plan", "Did it meet its plan?", table("Plan and measurement", heads, lines))
 
 
-def _cell(row: Row, value: float | None) -> str:
-    return "–" if value is None else escape(row.form(value))
+def _cell(row: Row, value: float | None, none: str = "–") -> str:
+    return none if value is None else escape(row.form(value))
 
 
 def _ratio(row: Row) -> str:
