@@ -21,6 +21,9 @@ from wrenla_handler.tiles.cache import Tile
 
 __all__ = ["Buffers", "empty_tile"]
 
+_HUGE = 2 << 20
+"""Bytes of a huge page on most machines."""
+
 _NORESERVE = 0x4000
 """Linux's MAP_NORESERVE, which older versions of Python do not name."""
 
@@ -73,9 +76,7 @@ def _addresses(least: int) -> mmap.mmap | None:
         if Path("/proc/sys/vm/overcommit_memory").read_text().strip() == "2":
             return None
         nbytes = max(least, os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE)
-        pages = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
-        pages.madvise(mmap.MADV_HUGEPAGE)
-        return pages
+        return mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
     return None
 
 
@@ -205,6 +206,13 @@ class Buffers:
         start = self._end - have
         self._end = start + need
         self._make_room(need - have)
+        # huge pages but for the last one: what is beyond the end of it nobody has asked for yet
+        huge = max(first, (first + start) // _HUGE * _HUGE) - first
+        if (
+            hasattr(mmap, "MADV_HUGEPAGE")
+            and (nbytes := (first + self._end) // _HUGE * _HUGE - first - huge) > 0
+        ):
+            self._stretch.madvise(mmap.MADV_HUGEPAGE, huge, nbytes)
         return self._stretch, start
 
     def _make_room(self, nbytes: int) -> None:
