@@ -11,9 +11,10 @@ from typing import Any, get_args
 from wrenla.errors import PlanError
 from wrenla.evaluate.evaluation import model_of, plan_of
 from wrenla.executors.base import Executor, check_executor
+from wrenla.executors.calls.options import within
 from wrenla.executors.default import default_executor
 from wrenla.forecast.draw import drawn
-from wrenla.forecast.engine import Engine, is_count
+from wrenla.forecast.engine import Engine
 from wrenla.forecast.html import plan_page
 from wrenla.forecast.options import Asked, Options, options_of
 from wrenla.forecast.retile import main_tile, retiled
@@ -224,9 +225,7 @@ def _counts(name: str, values: Any) -> list[int] | None:
     found = []
     for value in _several(values):
         number = parse_bytes(value) if name == "memory" and isinstance(value, str) else value
-        if not is_count(number):
-            raise ValueError(f"{name}={values!r}: whole numbers, at least 1")
-        found.append(int(number))
+        found.append(within(name, number, "a whole number", least=1, whole=True))
     return found
 
 
