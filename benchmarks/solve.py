@@ -27,12 +27,13 @@ from benchmarks.contestants import (
     warm_memory,
 )
 from benchmarks.figure import Figure
+from wrenla.units import counted
 
 
 def figures(rounds: int) -> list[Figure]:
     found: list[Figure] = []
     for rhs in (1, 64):
-        work = f"solve n = 14336, {rhs} right-hand side{'s' if rhs > 1 else ''}"
+        work = f"solve n = 14336, {counted(rhs, 'right-hand side')}"
         print(f"{work}: peer is SciPy's cho_factor + cho_solve in memory")
         names = ["wrenla_solve", "wrenla_unchecked", "wrenla_mixed", "scipy_cho_solve"]
         c = compete(names, {"n": 14336, "rhs": rhs}, rounds=rounds, module=__spec__.name)

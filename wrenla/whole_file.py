@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from wrenla_handler.stores.atomic_files import NO_UNNAMED_FILES, give_name
+
 __all__ = ["check_replaceable", "whole_file"]
 
 
@@ -18,7 +20,8 @@ __all__ = ["check_replaceable", "whole_file"]
 def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Give a file to write to, which replaces `path` at the end of the block; after an error nothing has.
 
-    Of a link it is what the link leads to. The file that is written has a hidden name beside it.
+    Of a link it is what the link leads to. The file that is written has no name until it is whole, so that a
+    killed process leaves nothing; where the file system has no such files, it has a hidden one beside it.
 
     Parameters
     ----------
@@ -42,15 +45,26 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     place = check_replaceable(path)
     part = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        with open(part, "x+b") as file:
+        with _opened(part) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+            if not part.exists():
+                give_name(file.fileno(), str(part))  # one that is free: only a rename replaces
         os.replace(part, place)
     except BaseException:
         with suppress(OSError):
             part.unlink()
         raise
+
+
+def _opened(part: Path) -> IO[bytes]:
+    try:
+        return open(os.open(part.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666), "w+b")
+    except OSError as error:
+        if error.errno not in NO_UNNAMED_FILES:
+            raise
+        return open(part, "x+b")
 
 
 def check_replaceable(path: str | os.PathLike[str]) -> Path:

@@ -11,6 +11,7 @@ import statistics
 import threading
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import Any
@@ -19,9 +20,11 @@ import numpy as np
 
 import wrenla_kernels as kernels
 from wrenla_handler.errors import StoreError
-from wrenla_handler.rates import CURVES, DTYPES, PASSES, Rates, fitted
+from wrenla_handler.machine import is_virtual
+from wrenla_handler.rates import CURVES, DTYPES, PASSES, SMALLEST, Rates, fitted
 from wrenla_handler.stores.base import RUNS, Store
 from wrenla_handler.stores.local import LocalStore
+from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.urls import join, open_store
 from wrenla_handler.threads import Threads
 from wrenla_handler.tiles.arrays import FormulaArray, StoredArray, TileRef
@@ -30,15 +33,15 @@ from wrenla_handler.tiles.cache import Tile
 from wrenla_handler.tiles.grid import Grid
 from wrenla_handler.tiles.sources import as_bytes
 from wrenla_handler.tiles.task import Read, Task, Term
-from wrenla_handler.tiles.worker import Worker
+from wrenla_handler.tiles.worker import CACHED, Worker
 from wrenla_kernels import blas_threads
 
 __all__ = ["measure", "measure_at"]
 
 logger = logging.getLogger("wrenla.worker")
 
-_SMALL, _LARGE, _MIDDLE = 160, 800, 448
-"""Edges of the tiles of kernels; the last is that on which dtypes are compared."""
+_LARGE, _MIDDLE = 800, 448
+"""Edge of the largest tiles of kernels, and of those on which dtypes are compared."""
 
 _ROWS, _ENTRIES = 4096, 4 << 20
 """Rows, and entries for all workers together, of what moves through memory: more than caches hold."""
@@ -61,8 +64,8 @@ _FEW_BYTES = 48
 _NEW_BYTES, _NEW_SECONDS = 128 << 20, 0.1
 """Memory that is used for the first time, of all workers together, if nobody says how much; and how long."""
 
-_SECONDS = 0.012
-"""Of each number; a kernel that lasts longer is timed twice."""
+_SECONDS, _ROUNDS = 0.012, 3
+"""Of each number, and rounds of the kernels; one that lasts longer is timed once in each."""
 
 _TASKS, _PRODUCTS = 24, 64
 """Tasks of one number, whose time is what a task takes beside its work; and products in some of them."""
@@ -115,7 +118,8 @@ def measure(
     threads : int
         Threads of BLAS for each of them.
     memory : int
-        Bytes of memory that may be taken, for a tenth of a second, to see what new memory costs.
+        Bytes of memory that may be taken, for a tenth of a second, to see what new memory costs, and for
+        a store in memory.
     by_clock : bool
         Not by processor time: where a quota stops whoever has used a part of a processor.
 
@@ -139,7 +143,7 @@ def measure(
     middle = {name: statistics.median(each[name] for each in found) for name in found[0]}
     return Rates(
         kernels=tuple(
-            fitted((_SMALL, _LARGE), (middle[f"{name} {_SMALL}"], middle[f"{name} {_LARGE}"]))
+            fitted((SMALLEST, _LARGE), (middle[f"{name} {SMALLEST}"], middle[f"{name} {_LARGE}"]))
             for name in CURVES
         ),
         dtypes=tuple(middle[dtype] / middle["float64"] for dtype in DTYPES),
@@ -147,6 +151,7 @@ def measure(
         task=middle["task"],
         tile=middle["tile"],
         mine=middle["mine"],
+        virtual=float(is_virtual()),
         start=_START * middle["task"],
     )
 
@@ -161,19 +166,14 @@ def _of_one(
     with suppress(threading.BrokenBarrierError):  # the system starts fewer threads: they take turns
         together.wait(_PATIENCE)
     # first, before what others leave behind is used again
-    found["fresh"] = _fresh(memory, timer)
+    found |= _new_memory(memory, timer)
     with closing(open_store(url)) as store:
-        found |= _store(store, max(4, _NEW // together.parties), rng)
+        found |= _store(store, max(4, _NEW // together.parties), memory, rng)
     # pages of a file are new memory, too; those here may be such as somebody has used just before
     found["written"] = min(found["written"], found["fresh"])
-    found["direct"] = max(found["written"], found.get("direct", 0.0))
+    found.setdefault("direct", found["written"])
     begun, before = time.perf_counter(), time.thread_time()
-    for edge in (_SMALL, _LARGE):
-        for name, (prepare, work, flops) in _kernels(rng, edge, "float64").items():
-            found[f"{name} {edge}"] = flops / _seconds(prepare, work, timer)
-    for dtype in DTYPES:
-        prepare, work, flops = _kernels(rng, _MIDDLE, dtype)["gemm"]
-        found[dtype] = flops / _seconds(prepare, work, timer)
+    found |= _speeds(rng, timer)
     if timer is time.thread_time:
         mine = (time.thread_time() - before) / (time.perf_counter() - begun)
     found["mine"] = min(1.0, mine)
@@ -185,10 +185,33 @@ def _of_one(
     return found
 
 
-def _seconds(prepare: Callable[[], object], work: Callable[[], object], timer: _Timer) -> float:
-    """Return the time of the fastest of some repetitions: others were disturbed."""
+def _speeds(rng: np.random.Generator, timer: _Timer) -> dict[str, float]:
+    """Return the operations a second of kernels, by name and edge, and of `gemm` by dtype.
+
+    Rounds lie apart in time, and the middle one counts: a processor that others share is at times a third
+    slower for a tenth of a second, and a long run sees its usual rate, not the best.
+    """
+    found: dict[str, list[float]] = defaultdict(list)
+    for _ in range(_ROUNDS):
+        for edge in (SMALLEST, _LARGE):
+            for name, (prepare, work, flops) in _kernels(rng, edge, "float64").items():
+                found[f"{name} {edge}"].append(flops / _seconds(prepare, work, timer, 1, _SECONDS / _ROUNDS))
+        for dtype in DTYPES:
+            prepare, work, flops = _kernels(rng, _MIDDLE, dtype)["gemm"]
+            found[dtype].append(flops / _seconds(prepare, work, timer, 2, _SECONDS / _ROUNDS))
+    return {name: statistics.median(rates) for name, rates in found.items()}
+
+
+def _seconds(
+    prepare: Callable[[], object],
+    work: Callable[[], object],
+    timer: _Timer,
+    least: int = 2,
+    enough: float = _SECONDS,
+) -> float:
+    """Return the time of the fastest of some repetitions, as others were disturbed: `least`, and `enough`."""
     spent: list[float] = []
-    while len(spent) < 2 or (sum(spent) < _SECONDS and len(spent) < 50):
+    while len(spent) < least or (sum(spent) < enough and len(spent) < 50):
         prepare()
         begun = timer()
         work()
@@ -206,10 +229,12 @@ _Kernel = tuple[Callable[[], object], Callable[[], object], float]
 def _kernels(rng: np.random.Generator, n: int, dtype: str) -> dict[str, _Kernel]:
     """Return what makes ready, what is timed, and its operations, by the name of a kernel."""
     a, b = _matrix(rng, n, n, dtype), _matrix(rng, n, n, dtype)
-    work, triangle = empty_tile(n, n, dtype), np.asfortranarray(np.tril(a) / n)
-    triangle[np.diag_indices(n)] = 2
-    definite = np.asfortranarray(a / n + (a / n).T)
-    definite[np.diag_indices(n)] = 4
+    work, triangle, definite = (empty_tile(n, n, dtype) for _ in range(3))
+    work[...] = 0  # new memory is another number
+    for j in range(n):  # without temporaries of the size of a tile, which malloc would keep
+        triangle[j:, j] = a[j:, j] / n
+        definite[:, j] = (a[:, j] + a[j]) / n
+        triangle[j, j], definite[j, j] = 2, 4
 
     def of(source: Tile) -> Callable[[], object]:
         return lambda: np.copyto(work, source)
@@ -231,8 +256,7 @@ def _passes(rng: np.random.Generator, n: int) -> dict[str, tuple[Callable[[], ob
     m = _ROWS
     a, b = _matrix(rng, m, n, "float64"), empty_tile(m, n, "float64")
     np.abs(a, out=a)
-    vector, product = empty_tile(n, 1, "float64"), empty_tile(m, 1, "float64")
-    vector[...], product[...] = 1, 0
+    some = b[:, : max(1, CACHED // (m * 8))]
     pivots = np.arange(n) + rng.integers(0, m - n, n)
 
     def called() -> None:  # in pieces, as a user's function is
@@ -242,15 +266,14 @@ def _passes(rng: np.random.Generator, n: int) -> dict[str, tuple[Callable[[], ob
 
     return {
         "copied": (lambda: np.copyto(b, a), a.nbytes),
-        "streamed": (lambda: kernels.gemm(1, a, "N", vector, "N", product), a.nbytes),
-        "exchanged": (lambda: kernels.laswp(b, pivots), a.nbytes),
+        "exchanged": (lambda: kernels.laswp(some, pivots), some.nbytes),
         "looked": (lambda: kernels.abs_sizes(a), a.nbytes),
         "called": (called, a.nbytes),
     }
 
 
-def _fresh(memory: int, timer: _Timer) -> float:
-    """Return the bytes a second of memory that is used for the first time.
+def _new_memory(memory: int, timer: _Timer) -> dict[str, float]:
+    """Return the bytes a second of memory that is used for the first time, and of tiles no cache holds.
 
     A virtual machine's host takes back what its guest has not used for seconds, and to get it again takes two
     seconds a GiB. What others have let go of just before is used first: so it is the last tiles that count.
@@ -263,7 +286,20 @@ def _fresh(memory: int, timer: _Timer) -> float:
         kept.append(empty_tile(_ROWS, _COLUMNS, "float64"))
         np.copyto(kept[-1], tile)
         spent.append(max(timer() - begun, 1e-9))
-    return tile.nbytes / statistics.median(spent[-4:])
+    tiles = [
+        each.reshape((8 * _COLUMNS, -1), order="F") for each in kept
+    ]  # nearly square, as they mostly are
+    m, n = tiles[0].shape
+    long, short = np.zeros((n, 1), order="F"), np.zeros((m, 1), order="F")
+
+    def stream() -> None:  # those that the caches have had longest first
+        for each in tiles:
+            kernels.gemm(1, each, "N", long, "N", short)
+        for each in tiles:
+            kernels.gemm(1, each, "T", short, "N", long)
+
+    streamed = 2 * len(kept) * tile.nbytes / _seconds(_nothing, stream, timer)
+    return {"fresh": tile.nbytes / statistics.median(spent[-4:]), "streamed": streamed}
 
 
 def _matrix(rng: np.random.Generator, m: int, n: int, dtype: str) -> Tile:
@@ -275,7 +311,7 @@ def _matrix(rng: np.random.Generator, m: int, n: int, dtype: str) -> Tile:
     return a
 
 
-def _store(store: Store, new: int, rng: np.random.Generator) -> dict[str, float]:
+def _store(store: Store, new: int, memory: int, rng: np.random.Generator) -> dict[str, float]:
     """Return the bytes a second to and from a store, and the seconds in which it takes very few.
 
     By the clock: who waits for a disk does not work. The objects are named as those of the doctor's probe,
@@ -283,6 +319,8 @@ def _store(store: Store, new: int, rng: np.random.Generator) -> dict[str, float]
     """
     tile = _matrix(rng, _ROWS, _COLUMNS, "float64")
     data = as_bytes(tile)
+    if isinstance(store, MemoryStore):
+        new = max(1, min(new, memory // tile.nbytes))
     keys = [f"doctor-{uuid.uuid4().hex}" for _ in range(new + _FEW_BYTES + _DIRECT)]
     large, small, past = iter(keys[:new]), iter(keys[new : new + _FEW_BYTES]), iter(keys[-_DIRECT:])
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-__all__ = ["CURVES", "DIRECT_FROM", "DTYPES", "PASSES", "Curve", "Rates", "fitted"]
+__all__ = ["CURVES", "DIRECT_FROM", "DTYPES", "PASSES", "SMALLEST", "Curve", "Rates", "fitted"]
 
 CURVES = ("gemm", "herk", "trsm_left", "trsm_right", "potrf", "getrf", "inverse")
 """Kernels that are measured for themselves. What others do is counted as one of these, or by its bytes."""
@@ -16,6 +16,9 @@ DTYPES = ("float32", "float64", "complex64", "complex128")
 
 PASSES = ("copied", "fresh", "streamed", "exchanged", "looked", "called", "read", "written", "direct")
 """What is measured by its bytes."""
+
+SMALLEST = 160
+"""Edge of the smallest tiles on which kernels are measured."""
 
 DIRECT_FROM = 1 << 20
 """Bytes of a tile from which it is worth writing past the page cache: each such write waits for the disk."""
@@ -83,6 +86,8 @@ class Rates:
     mine : float
         Part of the time in which its processor was its own while kernels were measured, at most 1: less if
         others work on the machine.
+    virtual : float
+        1 on a virtual machine, else 0: its host may take back memory that it does not use.
     """
 
     kernels: tuple[Curve, ...]
@@ -100,19 +105,24 @@ class Rates:
     tile: float
     start: float
     mine: float = 1.0
+    virtual: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.kernels) != len(CURVES) or len(self.dtypes) != len(DTYPES):
             raise ValueError("a rate for each kernel and each dtype")
-        if not 0 <= self.mine <= 1:
-            raise ValueError("mine is a part")
+        if not 0 <= self.mine <= 1 or self.virtual not in (0, 1):
+            raise ValueError("mine is a part, and virtual 0 or 1")
         numbers = [*self._numbers(), *self.dtypes, *(curve.flops for curve in self.kernels)]
         halves = [curve.half for curve in self.kernels]
         if not all(0 < number < math.inf for number in numbers) or not all(0 <= h < math.inf for h in halves):
             raise ValueError("rates are positive numbers")
 
     def _numbers(self) -> list[float]:
-        return [getattr(self, each.name) for each in fields(self) if each.name not in (*_TABLES, "mine")]
+        return [
+            getattr(self, each.name)
+            for each in fields(self)
+            if each.name not in (*_TABLES, "mine", "virtual")
+        ]
 
     def curve(self, kernel: str) -> Curve:
         """Return the curve of a kernel of `CURVES`."""
@@ -128,8 +138,12 @@ class Rates:
 
     @property
     def past_cache(self) -> bool:
-        """Whether results that are saved are written past the page cache: not for a little."""
-        return self.direct > 1.25 * self.written
+        """Whether results that are saved are written past the page cache: not for a little.
+
+        Right after others have let go of memory, a virtual machine writes to the cache at many times the rate
+        that it has when its host must give each page first. So there the disk need not be the faster one.
+        """
+        return self.direct > (0.25 if self.virtual else 1.25) * self.written
 
     @property
     def saved(self) -> float:

@@ -66,13 +66,13 @@ def combine_products(parts: Matrix) -> Matrix:
     return _multiplied(parts[0], float(parts[1].real.sum(dtype=np.float64)))
 
 
-def number_from_product(part: Matrix) -> Matrix:
-    """Return the number that a mantissa and an exponent are: infinity or 0 beyond the range of the dtype.
+def number_from_product(parts: Matrix) -> Matrix:
+    """Return the number that products multiply to: infinity or 0 beyond the range of the dtype.
 
     Parameters
     ----------
-    part
-        (2, 1) matrix, from `product_part` or `combine_products`.
+    parts
+        (2, k) matrix: k results of `product_part` or `combine_products` side by side.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def number_from_product(part: Matrix) -> Matrix:
     >>> number_from_product(np.array([[-0.5], [3.0]], order="F"))
     array([[-4.]])
     """
-    part = checked("part", part, shape=(2, 1))
+    part = combine_products(parts)
     exponent = int(np.clip(part[1, 0].real, -_BEYOND, _BEYOND))
     return _column(part.dtype, _scaled(part[0], exponent)[0])
 

@@ -71,7 +71,10 @@ def test_throttling(stub: Endpoint, make: Make) -> None:
     assert time.monotonic() - began < slowed(45)
     assert executor._transport.limiter.refusals >= 40
     assert executor._transport.limiter.rate is not None
-    assert executor.stats().attempts == 200
+    stats = executor.stats()
+    assert stats.attempts == 200
+    assert stats.throttles == executor._transport.limiter.refusals
+    assert 0 < stats.backoff < 16 * (time.monotonic() - began)
 
 
 def test_concurrency(stub: Endpoint, make: Make) -> None:

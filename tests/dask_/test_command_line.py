@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
+import dask
+import distributed
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.waiting import until
 from wrenla.cli.main import main
+from wrenla.cli.parts.params import Place
+from wrenla.cli.parts.running import Running
 
 
 def solved(folder: Path, executor: str, *more: str) -> Result:
@@ -36,3 +44,39 @@ def test_solve_on_a_cluster(client: Any, nothing_left: None, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_solve_on_a_cluster_of_its_own(tmp_path: Path) -> None:
     solved(tmp_path, "dask", "--workers", "2")
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_twice_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask's cluster looks some seconds after a death, and ends a nanny whose worker is away just then."""
+    made: list[Any] = []
+    real = distributed.LocalCluster
+
+    def make(*how: Any, **more: Any) -> Any:
+        made.append(real(*how, **more))  # type: ignore[no-untyped-call]
+        return made[0]
+
+    monkeypatch.setattr(distributed, "LocalCluster", make)
+
+    def there() -> set[int]:
+        known = made[0].scheduler_info["workers"]
+        return {nanny.pid for nanny in made[0].workers.values() if nanny.worker_address in known}
+
+    def is_back(dead: int) -> bool:
+        return len(there() - {dead}) == 2
+
+    looks = 6.0
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": looks}),
+        Running(Place("dask"), workers=2).executor(),
+    ):
+        nanny = made[0].workers[0]
+        first = nanny.pid
+        os.kill(first, signal.SIGKILL)
+        looked = time.monotonic() + looks
+        assert until(lambda: is_back(first))
+        second = nanny.pid
+        assert time.monotonic() < looked - 0.3, "the machine is too busy for this test"
+        time.sleep(looked - 0.3 - time.monotonic())
+        os.kill(second, signal.SIGKILL)
+        assert until(lambda: is_back(second))

@@ -43,11 +43,11 @@ def test_prices_are_read_from_a_file_of_the_same_form(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("put = 0.000005", "", "no 'put'; there are date, region"),
-        ("put = 0.000005", "put = -1", r"put = -1 is not a number of dollars"),
-        ("put = 0.000005", "put = 'much'", r"put = 'much' is not a number"),
-        ("put = 0.000005", "put = true", r"put = True is not a number"),
+        ("put = 0.000005", "put = -1", r"put=-1: a number of dollars, at least 0"),
+        ("put = 0.000005", "put = 'much'", r"put='much': a number"),
+        ("put = 0.000005", "put = true", r"put=True: a number"),
         ("put = 0.000005", "put = 0.000005\npull = 1", "unknown 'pull'; there are gb_second_x86"),
-        ('region = "us-east-1"', "region = 1", "region = 1 is not a text"),
+        ('region = "us-east-1"', "region = 1", "region=1: a text"),
         ("[lambda]", "[lambda", r"prices\.toml'"),
     ],
 )

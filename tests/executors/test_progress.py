@@ -59,6 +59,8 @@ def test_lines_where_there_is_no_terminal(pool: wl.LocalExecutor, capsys: pytest
         ], how
     list(pool.map(pow, iter(range(4)), itertools.repeat(2), progress=True))
     assert lines(capsys) == ["wrenla: calls of pow on 2 workers", "wrenla: 4/4 calls"]
+    list(pool.map(odd, [1], progress=True))
+    assert lines(capsys)[0] == "wrenla: 1 call of odd on 2 workers"
 
 
 def test_nothing_unless_asked_for(

@@ -229,7 +229,7 @@ def test_functions_are_as_fast_and_dear_as_their_memory() -> None:
     around = wl.plan(S.cholesky(), executor=engine).options()
     assert {option.workers for option in around} == {4, 8, 16, 32, 64}
     assert len({option.bytes_allowed for option in around}) == 3
-    with pytest.raises(ValueError, match=r"a function has 128 to 10,240 MB of memory, not 102,400"):
+    with pytest.raises(ValueError, match=r"memory=102400: a whole number of megabytes, from 128 to 10,240"):
         wl.plan(S.cholesky(), executor=engine).options(memory=["100 GiB"])
 
 

@@ -14,7 +14,7 @@ import pytest
 import wrenla as wl
 from wrenla.emulator.isolation.cgroups import find_groups
 from wrenla.executors.local import executor as local
-from wrenla_handler.machine import control_groups, memory_of_this_machine, processors
+from wrenla_handler.machine import control_groups, is_virtual, memory_of_this_machine, processors
 
 MIB = 1 << 20
 V2 = "30 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup rw,nsdelegate"
@@ -153,3 +153,18 @@ def test_the_default_workers_fit_into_little_memory(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(local, "memory_of_this_machine", lambda mib=mib: mib * MIB)
         with wl.LocalExecutor() as executor:
             assert (executor.workers, executor.allowed_mem) == (workers, mib * MIB // 2)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        ("proc/cpuinfo", "flags\t\t: fpu sse2 hypervisor lm\n", True),
+        ("proc/cpuinfo", "flags\t\t: fpu sse2 lm\nmodel name\t: no hypervisor\n", False),
+        ("sys/hypervisor/type", "xen\n", True),
+        ("proc/version", "Linux\n", False),
+    ],
+)
+def test_a_virtual_machine(path: str, text: str, expected: bool, tmp_path: Path) -> None:
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_text(text)
+    assert is_virtual(tmp_path) == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +51,7 @@ def test_rates_survive_as_plain_numbers() -> None:
         lambda found: found.update(task=-1.0),
         lambda found: found.update(mine=1.5),
         lambda found: found.update(mine=math.nan),
+        lambda found: found.update(virtual=0.5),
         lambda found: found.update(fresh=math.nan),
         lambda found: found.update(fresh=math.inf),
         lambda found: found.update(copied="fast"),
@@ -78,7 +80,7 @@ def test_more_workers_than_processors_take_turns() -> None:
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure tiles that take no time."""
     for name, value in {
-        "_SMALL": 8,
+        "SMALLEST": 8,
         "_LARGE": 24,
         "_MIDDLE": 16,
         "_ROWS": 64,
@@ -103,6 +105,18 @@ def test_measurement_leaves_nothing(
     assert found.factor("float64") == 1.0
     assert list(tmp_path.rglob("*")) == []
     assert scipy_blas_info().threads == before
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_measurement_keeps_to_its_memory(tmp_path: Path, here: bool) -> None:
+    """Large temporaries of malloc would stay in its arenas, beside what the run is allowed."""
+    tracemalloc.start()
+    try:
+        measure_at(str(tmp_path) if here else "s3://no-such-bucket/prefix", 1, 1, 24 << 20)
+        peak = tracemalloc.get_traced_memory()[1]  # maps aside
+    finally:
+        tracemalloc.stop()
+    assert peak < (8 << 20) + (0 if here else 24 << 20)
 
 
 def test_with_fewer_threads_than_workers_they_take_turns(
@@ -137,3 +151,22 @@ def test_each_dtype_and_kernel_has_its_rate() -> None:
     assert [RATES.curve(name).flops for name in CURVES] == [curve.flops for curve in RATES.kernels]
     assert [RATES.factor(dtype) for dtype in DTYPES] == [2.0, 1.0, 2.0, 1.0]
     assert RATES.factor("int64") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("virtual", "written", "direct", "past"),
+    [
+        (0, 4e9, 2e9, False),
+        (0, 1e9, 1.2e9, False),
+        (0, 1e9, 1.3e9, True),
+        (1, 4e9, 1.1e9, True),
+        (1, 4e9, 0.9e9, False),
+        (1, 0.4e9, 1.5e9, True),
+    ],
+)
+def test_a_virtual_machine_does_not_trust_the_memory_that_it_just_had(
+    virtual: float, written: float, direct: float, past: bool
+) -> None:
+    found = replace(RATES, virtual=virtual, written=written, direct=direct)
+    assert found.past_cache == past
+    assert found.saved == (direct if past else written)

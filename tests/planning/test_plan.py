@@ -117,6 +117,12 @@ def test_compute_refuses_before_anything_starts(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "runs").exists()
 
 
+def test_one_of_anything_is_in_the_singular() -> None:
+    text = str(plan_of(wl.eye(4).shift(1.0).gram(), 1 << 30, Cut()))
+    assert "in 1 tile\n" in text
+    assert "up to 1 product for each tile" in text
+
+
 def test_a_plan_prints_what_it_will_take() -> None:
     plan = plan_of(R(4096, 4096, 512).gram().shift(1.0).cholesky(), 1 << 30, Cut("fixed", 4))
     lines = str(plan).splitlines()

@@ -19,7 +19,7 @@ from wrenla.planning.cost_model import ExecutorModel, choose_tile
 from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
 from wrenla.planning.plan import Plan, make_plan
-from wrenla_handler.rates import CURVES, Curve, Rates
+from wrenla_handler.rates import CURVES, SMALLEST, Curve, Rates
 
 FREE = 1e30
 """So fast that it takes no time."""
@@ -78,11 +78,15 @@ def test_a_thin_product_is_slower_than_a_square_one(stored: Stored) -> None:
     assert thin.work / thin.flops > 10 * square.work / square.flops
 
 
-def test_a_product_with_a_vector_is_as_fast_as_memory(stored: Stored) -> None:
-    A, x = stored(400, 400, 100), stored(400, 1, (100, 1))
-    assert planned(matmul(A, x), rates(streamed=1e9)).work == pytest.approx(8 * (400 * 400 + 4 * 400) / 1e9)
-    square = planned(matmul(A, A), rates(gemm=Curve(1e9), streamed=1e9))
-    assert square.work == pytest.approx(2 * 400**3 / 1e9)
+@pytest.mark.parametrize(
+    ("columns", "part"), [(1, 1 - 1 / SMALLEST), (SMALLEST // 2, 0.5), (SMALLEST, 0), (400, 0)]
+)
+def test_the_factors_of_a_thin_product_are_read_for_little(columns: int, part: float, stored: Stored) -> None:
+    """What was measured on tiles has their memory in it, what is thinner than these comes beside it."""
+    A, B = stored(400, 400, 200), stored(400, columns, (200, columns))
+    found = planned(matmul(A, B), rates(gemm=Curve(1e9), streamed=1e8))
+    read = 8 * (400 * 400 + 2 * 400 * columns)
+    assert found.work == pytest.approx(2 * 400 * 400 * columns / 1e9 + part * read / 1e8)
 
 
 @pytest.mark.parametrize("cut", [Cut(), Cut("fixed", 1)], ids=str)

@@ -64,6 +64,14 @@ def cold() -> MadeUp:
     return made.end(6.0, cold_starts=2)
 
 
+def refused(cold_starts: int = 0) -> MadeUp:
+    """Two workers whose tasks an executor has offered again and again, without a failed attempt."""
+    made = MadeUp().begin(workers=2, memory=0, executor="LambdaExecutor('wrenla')")
+    for n in range(4):
+        made.task(n, 5.0 + n // 2, submitted=0.0, worker=f"p{n % 2}, thread 1")
+    return made.end(7.0, throttles=9, backoff=8.0, cold_starts=cold_starts)
+
+
 def driver() -> MadeUp:
     return MadeUp().begin(workers=1).task(0, 0.0).end(1.0).begin(4.0, workers=1).task(0, 4.0).end(5.0)
 
@@ -101,6 +109,13 @@ def driver() -> MadeUp:
         ),
         (faulty("TransientStoreError: SlowDown"), "throttling", "before 3 other attempts", "fewer workers"),
         (faulty("Throttled: Rate Exceeded."), "throttling", "refused requests", "the limit raised"),
+        (
+            refused(),
+            "throttling",
+            "57 % of the workers' time went to waiting before 9",
+            "fewer workers",
+        ),
+        (refused(cold_starts=2), "throttling", "before 9 other attempts", "the limit raised"),
         (cold(), "cold starts", "until 2 new environments had begun", "fewer workers for so short a run"),
         (driver(), "driver", "between 2 runs", "Compute several results together"),
         (
@@ -201,6 +216,11 @@ def test_throttled_attempts_are_counted_among_those_that_failed(errors: list[str
     for n, error in enumerate(errors):
         made.fault(n, 1.0 * n, 1.0 * n + 0.1, error).task(n, n + 0.2, attempt=2)
     assert kinds(made.end(15.0))["retries"].startswith(text)
+
+
+def test_refusals_that_the_executor_has_absorbed_are_counted() -> None:
+    found = kinds(refused())["throttling"]
+    assert found.startswith("The service refused 9 invocations, which waited 8.00 s before")
 
 
 def test_the_longest_of_shares_is_the_verdict() -> None:

@@ -157,6 +157,12 @@ def test_memory_near_its_limit_is_marked() -> None:
     assert '<span class="warn">90 % of allowed</span>' in of(0.9)
 
 
+def test_a_run_has_no_limit_of_dollars() -> None:
+    made = MadeUp().begin(plan={"dollars": {"compute": 0.1}}).task(0, 0.0).end(1.0, dollars=0.2)
+    text = page(made.runs())
+    assert re.search(r">\$0\.10</td><td[^>]*>no limit for a run</td><td[^>]*>\$0\.20</td>", text)
+
+
 def test_json_in_a_script_cannot_end_it() -> None:
     text = safe_json({"a": "</script><!-- & \u2028"})
     assert not set("<>&") & set(text)

@@ -130,6 +130,15 @@ def test_tasks_that_do_not_end_take_the_time_until_the_end() -> None:
     assert parts == {"unfinished": pytest.approx(1.0)}
 
 
+def test_backoff_is_no_handing_over() -> None:
+    made = MadeUp().begin(workers=1).task(0, 4.0, submitted=0.0)
+    assert share(made.end(5.0, throttles=3, backoff=3.0)) == {
+        "computing": 0.2,
+        "failures": 0.6,
+        "handing over": 0.2,
+    }
+
+
 def test_cold_starts_are_the_first_tasks_of_threads() -> None:
     made = MadeUp().begin(workers=2, memory=0)
     for n in (1, 2):

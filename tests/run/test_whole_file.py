@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +26,45 @@ def test_after_an_error_the_old_file_stands(tmp_path: Path) -> None:
     with pytest.raises(TypeError), whole_file(place) as file:
         file.writelines([b"new", None])  # type: ignore[list-item]  # after some of it is written
     assert place.read_text() == "old"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("old", ["", "old"])
+def test_a_killed_process_leaves_nothing(tmp_path: Path, old: str) -> None:
+    place = tmp_path / "x"
+    if old:
+        place.write_text(old)
+    script = (
+        "import os, signal, sys\n"
+        "from wrenla.whole_file import whole_file\n"
+        "with whole_file(sys.argv[1]) as file:\n"
+        "    file.write(b'new')\n"
+        "    file.flush()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, str(place)], timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert [path.read_text() for path in tmp_path.iterdir()] == ([old] if old else [])
+
+
+def test_on_a_file_system_without_unnamed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def without(path: str, flags: int, *of: int, **named: int) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return real(path, flags, *of, **named)
+
+    monkeypatch.setattr(os, "open", without)
+    place = tmp_path / "x"
+    for text in (b"1", b"2"):
+        with whole_file(place) as file:
+            file.write(text)
+            assert len(os.listdir(tmp_path)) == (1 if text == b"1" else 2)
+        assert place.read_bytes() == text
+    with pytest.raises(ZeroDivisionError), whole_file(place):
+        raise ZeroDivisionError
     assert os.listdir(tmp_path) == ["x"]
 
 

@@ -21,6 +21,7 @@ from wrenla.aws.resources.prefix import check_not_moved, kinds_of_objects
 from wrenla.aws.resources.resource import Change
 from wrenla.aws.resources.role import role_is_for, role_is_ours
 from wrenla.aws.spec import DeploySpec, ResolvedSpec, bucket_args
+from wrenla.units import counted
 from wrenla.workspace.ownership import Kind, Kinds
 from wrenla_handler.stores.base import RUNS
 
@@ -131,14 +132,16 @@ def _in_bucket(clients: Clients, spec: ResolvedSpec, data: bool) -> Iterator[Cha
     if keys := list(packages):
         gone += len(keys)
         where = f"s3://{spec.bucket}/{spec.code_prefix}"
-        yield Change(f"delete {_count(len(keys))} in {where}", lambda: _delete(clients, spec, iter(keys)))
+        yield Change(
+            f"delete {counted(len(keys), 'object')} in {where}", lambda: _delete(clients, spec, iter(keys))
+        )
     versions = _versions(clients, spec)
     if gone and versions != "none":
         why = {
             "kept": f"since bucket {spec.bucket} has versioning",
             "unknown": f"if bucket {spec.bucket} has versioning: to see that needs s3:GetBucketVersioning",
         }
-        yield Change(f"keep old versions of {_count(gone)}, {why[versions]}", lambda: None)
+        yield Change(f"keep old versions of {counted(gone, 'object')}, {why[versions]}", lambda: None)
     if data:
         yield from _bucket(clients, spec, kinds, versions)
 
@@ -174,7 +177,7 @@ def _matrices(clients: Clients, spec: ResolvedSpec, kinds: Kinds, there: Counter
     if ours := there["matrix"] + there["temporary"]:
         which = f"{there['matrix']} of matrices, {there['temporary']} temporary"
         yield Change(
-            f"delete {_count(ours)} in {where} ({which})",
+            f"delete {counted(ours, 'object')} in {where} ({which})",
             # In the order of keys, in which tiles come before the description of their matrix: what is
             # interrupted leaves nothing of which one could not tell any more whose it is.
             lambda: _delete(
@@ -186,7 +189,7 @@ def _matrices(clients: Clients, spec: ResolvedSpec, kinds: Kinds, there: Counter
     if there["other"]:
         example = next(key for key in _keys_below(clients, spec) if kinds.of(key) == "other")
         yield Change(
-            f"keep {_count(there['other'])} in {where} that wrenla has not written, as {example}",
+            f"keep {counted(there['other'], 'object')} in {where} that wrenla has not written, as {example}",
             lambda: None,
         )
 
@@ -212,10 +215,6 @@ def _goes(spec: ResolvedSpec, kinds: Kinds, key: str) -> bool:
 
 def _is_package(spec: ResolvedSpec, key: str) -> bool:
     return _PACKAGE.fullmatch(key.removeprefix(spec.code_prefix)) is not None
-
-
-def _count(objects: int) -> str:
-    return f"{objects} object{'' if objects == 1 else 's'}"
 
 
 def _keys(clients: Clients, spec: ResolvedSpec, prefix: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from wrenla.cli.parts.command import Command, document, told
 from wrenla.cli.parts.files import OutputFile
 from wrenla.cli.parts.params import Memory, Place
 from wrenla.cli.parts.running import Running, executor_option
-from wrenla.units import format_bytes
+from wrenla.units import counted, format_bytes
 
 __all__ = ["demo"]
 
@@ -97,8 +97,9 @@ def demo(
     places = f"{held_out.size:,}"
     passed = bool(found.backward_error < 16)
     verdict = "passed" if passed else "FAILED"
+    on = counted(workers, "worker")
     told(f"""
-  solve       {found.seconds_to_solve:.1f} s, {rate:.0f} GFLOP/s on {workers} workers, with making the matrix
+  solve       {found.seconds_to_solve:.1f} s, {rate:.0f} GFLOP/s on {on}, with making the matrix
   check       ‖Ax − b‖∞ / (u (‖A‖∞ ‖x‖∞ + ‖b‖∞) n) = {found.backward_error:.2g} < 16: {verdict}
   prediction  {found.seconds_to_predict:.1f} s for {truth.size:,} places
   memory      {peak_mib} at the peak, {allowed} allowed, {size} the matrix

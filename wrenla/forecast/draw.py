@@ -9,6 +9,7 @@ import numpy as np
 
 from wrenla.errors import PlanError
 from wrenla.planning.plan import Plan
+from wrenla.units import counted
 
 __all__ = ["drawn"]
 
@@ -49,7 +50,8 @@ def drawn(plan: Plan) -> str:
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" role="img" font-family="sans-serif" font-size="12">',
-        f"<title>{escape(plan.title)}: {plan.tasks} tasks in {plan.waves} waves</title>",
+        f"<title>{escape(plan.title)}: {counted(plan.tasks, 'task')} in "
+        f"{counted(plan.waves, 'wave')}</title>",
         "<style>.e{fill:none;stroke:#888;stroke-opacity:.45}.t{fill:#333}"
         "@media(prefers-color-scheme:dark){.t{fill:#ddd}.k6{fill:#fff}}</style>",
         *_edges(plan, places),

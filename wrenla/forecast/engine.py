@@ -3,55 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from numbers import Real
 from typing import Any
 
 from wrenla.executors.aws_lambda.function_model import FunctionSpec
 from wrenla.executors.aws_lambda.prices import Prices, default_prices
+from wrenla.executors.calls.options import within
 from wrenla.planning.cost_model import ExecutorModel
 
-__all__ = ["Engine", "is_count"]
+__all__ = ["Engine"]
 
 _LARGEST = 1e15
 """Beyond all seconds and dollars, and below what overflows when it is added up."""
 
 
-def is_count(value: Any) -> bool:
-    """Tell whether a value is a whole number, at least 1."""
-    return _is_number(value) and 1 <= value < math.inf and value == int(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
-
-
-_COUNTS = ("workers", "initial_workers", "allowed_bytes")
-_KINDS: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
-    (_COUNTS, is_count, "a whole number, at least 1"),
+_KINDS: tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...] = (
+    (("workers", "initial_workers", "allowed_bytes"), "a whole number", {"whole": True, "least": 1}),
     (
         (
             *("flops_per_second", "bytes_per_second", "total_bytes_per_second"),
             *("workers_per_second", "requests_per_second"),
         ),
-        lambda rate: rate >= 1e-6,
-        "a number above 0",
+        "a number",
+        {"least": 1e-6, "most": math.inf},
     ),
-    (("overlap", "failures", "stragglers"), lambda share: 0 <= share <= 1, "a share, from 0 to 1"),
+    (("overlap", "failures", "stragglers"), "a number", {"least": 0, "most": 1}),
     (
         (
             *("latency", "cold_start", "dispatch", "longest_task", "worthwhile"),
             *("dollars_per_second", "dollars_per_invocation", "dollars_per_put", "dollars_per_get"),
             "dollars_per_gb_month",
         ),
-        lambda number: 0 <= number < _LARGEST,
-        "a number that is not negative",
+        "a number",
+        {"least": 0, "most": _LARGEST},
     ),
-    (("straggler_factor",), lambda factor: 1 <= factor < _LARGEST, "a number, at least 1"),
-    (("seed",), lambda seed: seed == int(seed), "a whole number"),
+    (("straggler_factor",), "a number", {"least": 1, "most": _LARGEST}),
+    (("seed",), "a whole number", {"whole": True}),
 )
-"""What parameters have to be: names, a test of a number, and the same in words."""
+"""What parameters have to be: names, and what `within` takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,15 +131,12 @@ class Engine:
 
     def __post_init__(self) -> None:
         defaults = {each.name: each.default for each in fields(self)}
-        for names, is_right, words in _KINDS:
+        for names, what, limits in _KINDS:
             for name in names:
                 value = getattr(self, name)
                 if value is None and defaults[name] is None:
                     continue
-                if not _is_number(value) or not is_right(value):
-                    raise ValueError(f"{name}={value!r}: {words}")
-                if name in _COUNTS:
-                    object.__setattr__(self, name, int(value))
+                object.__setattr__(self, name, within(name, value, what, **limits))
         if self.failures == 1:
             raise ValueError("failures=1: no task would ever end")
 
@@ -199,8 +185,7 @@ class Engine:
         >>> plan.dollars > 1
         True
         """
-        if not is_count(workers):  # None would be that of another engine
-            raise ValueError(f"workers={workers!r}: a whole number, at least 1")
+        within("workers", workers, "a whole number", least=1, whole=True)  # None is another engine's
         prices = default_prices() if prices is None else prices
         known = FunctionSpec(memory, prices, timeout, arm, storage).model(workers)
         names = {each.name for each in fields(cls)}

@@ -12,9 +12,10 @@ from typing import Any, get_args
 from wrenla.errors import PlanError
 from wrenla.evaluate.evaluation import model_of, plan_of
 from wrenla.executors.base import Executor, check_executor
+from wrenla.executors.calls.options import within
 from wrenla.executors.default import default_executor
 from wrenla.forecast.draw import drawn
-from wrenla.forecast.engine import Engine, is_count
+from wrenla.forecast.engine import Engine
 from wrenla.forecast.html import plan_page
 from wrenla.forecast.options import Asked, Options, options_of
 from wrenla.forecast.retile import main_tile, retiled
@@ -225,11 +226,12 @@ def _several(values: Any) -> list[Any]:
     return [values] if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
 
 
-def _of_function(memory: Any) -> Any:
-    """Return the bytes of a function's memory, in the units of AWS; what makes no sense as it is."""
+def _of_function(memory: Any) -> int:
+    """Return the bytes of a function's memory, which may be in the megabytes of AWS."""
     if isinstance(memory, str):
         return parse_bytes(re.sub(r"(?i)([kmgt])b$", r"\1iB", memory.strip()))
-    return int(memory) << 20 if is_count(memory) and memory < _BYTES else memory
+    found: int = within("memory", memory, "a whole number", least=1, whole=True)
+    return found << 20 if found < _BYTES else found
 
 
 def _counts(name: str, values: Any) -> list[int] | None:
@@ -239,9 +241,7 @@ def _counts(name: str, values: Any) -> list[int] | None:
     found = []
     for value in _several(values):
         number = parse_bytes(value) if name == "memory" and isinstance(value, str) else value
-        if not is_count(number):
-            raise ValueError(f"{name}={values!r}: whole numbers, at least 1")
-        found.append(int(number))
+        found.append(within(name, number, "a whole number", least=1, whole=True))
     return found
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from wrenla.units import counted
 from wrenla_handler.rates import CURVES, DTYPES, PASSES, Rates
 
 __all__ = ["GB_MONTH", "ExecutorModel", "choose_tile", "largest_tile"]
@@ -89,7 +90,7 @@ class ExecutorModel:
 
     def __str__(self) -> str:
         """Return what predictions rest on, a line each."""
-        measured, workers = self.rates, f"{self.workers} worker{'s' if self.workers > 1 else ''}"
+        measured, workers = self.rates, counted(self.workers, "worker")
         if measured is None:
             flops, nbytes = self.flops_per_second / 1e9, self.bytes_per_second / 1e9
             return f"{workers}, not measured: {flops:.3g} GFLOP/s and {nbytes:.3g} GB/s each"

@@ -22,7 +22,7 @@ from wrenla.planning.expression import Node
 from wrenla.planning.fits import fitting_edge, largest_task, projected_bytes
 from wrenla.planning.graph import Graph, TileGraph
 from wrenla.planning.in_words import as_document, shape_in_words
-from wrenla.units import format_bytes, format_dollars, format_time
+from wrenla.units import counted, format_bytes, format_dollars, format_time
 
 __all__ = ["Plan", "make_plan", "plans_bytes"]
 
@@ -280,14 +280,13 @@ class Plan:
         longest = max((task.length for task in self.graph.tiles.tasks), default=0)
         if longest == 0:
             return "none of products"
-        products = f"up to {longest} product{'s' if longest > 1 else ''} for each tile"
-        return f"{products}, {self.cut.in_words()}"
+        return f"up to {counted(longest, 'product')} for each tile, {self.cut.in_words()}"
 
     def _time(self) -> str:
         """Return the expected time and its lower bound for any number of workers, in words."""
-        workers = self.model.workers
+        workers = counted(self.model.workers, "worker")
         return (
-            f"about {format_time(self.seconds)} on {workers:,} worker{'s' if workers > 1 else ''}, at least "
+            f"about {format_time(self.seconds)} on {workers}, at least "
             f"{format_time(self.critical_path)} on any number (the longest chain of tasks)"
         )
 
@@ -304,8 +303,8 @@ class Plan:
             ("waves", f"{self.waves:,}, mean parallelism {self.parallelism:.1f}"),
             ("sums", self._sums()),
             ("arithmetic", f"{self.flops / 1e9:,.2f} GFLOP"),
-            ("read", f"{format_bytes(self.bytes_read)} at most, in {self.reads:,} tiles"),
-            ("written", f"{format_bytes(self.bytes_written)}, in {self.tasks:,} tiles"),
+            ("read", f"{format_bytes(self.bytes_read)} at most, in {counted(self.reads, 'tile')}"),
+            ("written", f"{format_bytes(self.bytes_written)}, in {counted(self.tasks, 'tile')}"),
             ("requests", f"{self.requests:,} at most"),
             (
                 "memory",

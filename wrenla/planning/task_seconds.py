@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.memory import Tiles
-from wrenla_handler.rates import CURVES, DIRECT_FROM, Rates
+from wrenla_handler.rates import CURVES, DIRECT_FROM, SMALLEST, Rates
 from wrenla_handler.tiles.finish import finish_kernel
 from wrenla_handler.tiles.grid import Pair
 from wrenla_handler.tiles.task import Apply, Read, Task, Term
@@ -181,7 +181,9 @@ class _Costs:
         flops = float(each * kernel.flops(*task.shape))
         base = sum(map(self._value, task.base))
         if not (kernel.looks and len(task.base) == 1 and not task.terms):
-            base += max(1, len(task.base)) * nbytes / rates.copied
+            # each read is laid once; it may be a part of the tile, or in an odd view more than a part
+            laid = sum(min(nbytes, self._nbytes(read)) for read in task.base)
+            base += max(nbytes, laid) / rates.copied
         end = sum(map(self._value, task.args))
         if kernel.rate in CURVES:
             end += flops / self._flops(kernel.rate, task, _edge(task.shape, kernel.rate))
@@ -199,10 +201,11 @@ class _Costs:
         (m, n), k = (max(1, side) for side in task.shape), max(1, self._shape(task.terms[0].a)[1])
         lower, dtype = task.terms[0].lower, np.dtype(task.dtype)
         operation = 1 / self._flops("herk" if lower else "gemm", task, 3 / (1 / m + 1 / n + 1 / k))
-        # a product of few rows or columns is as fast as memory is
+        # in a product of few rows or columns its factors are read for little; measured ones have that in them
+        thin = max(0.0, 1 - min(m, m if lower else n, k) / SMALLEST)
         flops = (4 if dtype.kind == "c" else 1) * (m * (m + 1) if lower else 2 * m * n) * k
         factors = dtype.itemsize * k * (m if lower else m + n)
-        return max(operation, factors / flops / self._rates.streamed)
+        return operation + thin * factors / flops / self._rates.streamed
 
     def _flops(self, kernel: str, task: Task, edge: float) -> float:
         return self._rates.curve(kernel).rate(edge) * self._rates.factor(task.dtype)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wrenla.algorithms.procedure import Pending
 from wrenla.planning.expression import Leaf, Node
-from wrenla.units import format_bytes
+from wrenla.units import counted, format_bytes
 
 __all__ = ["SolveReport", "report_of"]
 
@@ -80,7 +80,7 @@ class SolveReport:
         ]
         if self.growth is not None:
             rows.append(("growth", f"{self.growth:.3g}"))
-        rows.append(("refinement", f"{steps} step{'' if steps == 1 else 's'}" if steps else "none needed"))
+        rows.append(("refinement", counted(steps, "step") if steps else "none needed"))
         rows += [("given up", text) for text in self.fallbacks]
         rows.append(
             (

@@ -48,6 +48,9 @@ UNTOLD = (
 """Why a solution with a small residual is given up: it may be small by chance."""
 
 
+_OVERFLOW = "overflow in the elimination"
+
+
 def trusted(ways: Sequence[Callable[[], Way]], A: Node, B: Node, given_up: list[str]) -> Steps:
     """Solve by the first of some ways, or by another one, until the solution can be trusted."""
     judged = False
@@ -74,11 +77,7 @@ def trusted(ways: Sequence[Callable[[], Way]], A: Node, B: Node, given_up: list[
         worst = float(found.errors().max())
         if worst > ACCEPTED or np.isnan(worst):
             yield from refuse_not_finite(A, B)
-            given_up.append(
-                f"{way.method}: residual of {worst:.2g} units of HPL's criterion"
-                if np.isfinite(worst)
-                else f"{way.method}: a solution that is not finite"
-            )
+            given_up.append(f"{way.method}: {_why_not(worst, found)}")
             continue
         if not (told or way.certain or is_last):
             given_up.append(f"{way.method}: nearly singular (rcond about {first.rcond:.2g})")
@@ -116,6 +115,14 @@ def _tells_condition(first: Attempt, moved: float = np.inf) -> bool:
     return first.rcond > 10 * apart or (first.rcond > apart and moved < 0.1)
 
 
+def _why_not(worst: float, found: Attempt) -> str:
+    """Return why a solution is given up whose residual is too large, for the report."""
+    if np.isfinite(worst):
+        return f"residual of {worst:.2g} units of HPL's criterion"
+    # in the last panel: no task looks at it any more
+    return _OVERFLOW if not np.isfinite(found.growth or 0) else "a solution that is not finite"
+
+
 def in_short(error: LinAlgError) -> str:
     """Return why a way was given up, for the report."""
     match error:
@@ -124,7 +131,7 @@ def in_short(error: LinAlgError) -> str:
         case SingularMatrixError():
             return f"singular in it (pivot {error.index} is zero)"
         case _:
-            return "overflow in the elimination"
+            return _OVERFLOW
 
 
 def accepted(found: Attempt, given_up: Sequence[str]) -> Outcome:

@@ -166,12 +166,13 @@ def _computing(seen: _Seen) -> Finding:
 
 
 def _failures(seen: _Seen) -> Finding:
-    part, faults = seen.percent("failures"), seen.runs.faults
-    if sum(_is_throttled(fault.error) for fault in faults) * 2 > len(faults):
+    part, faults, refused = seen.percent("failures"), seen.runs.faults, _counted(seen.runs, "throttles")
+    attempts = len(faults) + refused
+    if (sum(_is_throttled(fault.error) for fault in faults) + refused) * 2 > attempts:
         return Finding(
             "throttling",
             f"Throttling: the store or service refused requests, and {part} of the workers' time went to "
-            f"waiting before {counted(len(faults), 'another attempt', 'other attempts')}.",
+            f"waiting before {counted(attempts, 'another attempt', 'other attempts')}.",
             "Use fewer workers or larger tiles, so that there are fewer requests by the second; or have "
             "the limit raised.",
         )
@@ -186,7 +187,7 @@ def _failures(seen: _Seen) -> Finding:
 
 
 def _starting(seen: _Seen) -> Finding:
-    count = sum(int(run.calls.get("cold_starts", 0)) for run in seen.runs.runs)
+    count = _counted(seen.runs, "cold_starts")
     return Finding(
         "cold starts",
         f"Cold starts: {seen.percent('starting')} of the workers' time passed until "
@@ -310,8 +311,16 @@ def notes(runs: Runs) -> list[Finding]:
         how = "" if len(runs.faults) == 1 else f"{how} "
         count += f", {how}by throttling" if throttled else ""
         found.append(Finding("retries", f"{count}; another attempt followed each."))
-    cold = sum(int(run.calls.get("cold_starts", 0)) for run in runs.runs)
-    if cold:
+    if refused := _counted(runs, "throttles"):
+        waited = sum(float(run.calls.get("backoff", 0.0)) for run in runs.runs)
+        found.append(
+            Finding(
+                "throttling",
+                f"The service refused {counted(refused, 'invocation')}, which waited {format_time(waited)} "
+                "before it took them.",
+            )
+        )
+    if cold := _counted(runs, "cold_starts"):
         found.append(Finding("cold starts", f"{counted(cold, 'environment', 'environments')} started cold."))
     found += _of_plans(runs)
     if runs.shifted > _CLOCK:
@@ -355,6 +364,10 @@ def _rate(seen: _Seen, way: str) -> float:
     if way == "read":
         return float(tasks.bytes_read.sum()) / max(float(tasks.read.sum()), 1e-9)
     return float(tasks.bytes_written.sum()) / max(float(tasks.write.sum()), 1e-9)
+
+
+def _counted(runs: Runs, name: str) -> int:
+    return sum(int(run.calls.get(name, 0)) for run in runs.runs)
 
 
 def _is_throttled(error: str) -> bool:

@@ -33,7 +33,7 @@ says nothing."""
 class Row:
     """One quantity as it was predicted, allowed and measured; None where there is no such number.
 
-    `note` says what `predicted` is, if it is no expected value.
+    `note` says what `predicted` is, if it is no expected value; `unlimited` why nothing is `allowed`.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Row:
     measured: float | None
     form: Callable[[float], str]
     note: str = ""
+    unlimited: str = "–"
 
     @property
     def ratio(self) -> float | None:
@@ -74,7 +75,11 @@ def comparison(runs: Runs) -> list[Row]:
             "bytes written", _sum(plans, "bytes_written"), None, int(tasks.bytes_written.sum()), format_bytes
         ),
         Row("requests", _sum(plans, "requests"), None, requests if made else None, "{:,.0f}".format, most),
-        Row("dollars", dollars, None, paid, format_dollars, "for workers; requests to the store come on top"),
+        Row(
+            *("dollars", dollars, None, paid, format_dollars),
+            "for workers; requests to the store come on top",
+            unlimited="no limit for a run",  # max_dollars is for all that an executor does
+        ),
     ]
     peak = peak_memory(runs)
     if peak is not None:

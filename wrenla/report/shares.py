@@ -41,7 +41,8 @@ def shares(runs: Runs) -> dict[str, float]:
     unfinished
         As many workers as there are tasks handed out that do not end before their run does.
     failures
-        Of the others, while some task is to be tried again, as many as there are such tasks.
+        Of the others, while some task is to be tried again, as many as there are such tasks. What calls have
+        waited because the service refused them is taken from the next two: no event tells when that was.
     starting
         Of the others, as many as there are tasks handed out that are the first of their thread, if the
         executor has counted cold starts.
@@ -92,6 +93,7 @@ def shares(runs: Runs) -> dict[str, float]:
         workers = latest = max(run.workers, _most_at_once(busy, tasks.lane[mine]))
         length, free = np.diff(times), workers - busy
         nothing = (busy + open_ + tried + queued + landing) == 0
+        spent: dict[str, float] = {}
         for name, wanted in (
             ("driver", np.where(nothing, workers, 0)),
             ("unfinished", open_),
@@ -102,7 +104,15 @@ def shares(runs: Runs) -> dict[str, float]:
         ):
             taken = np.minimum(free, wanted)
             free = free - taken
-            seconds[name] += float((taken * length).sum())
+            spent[name] = float((taken * length).sum())
+        backoff = float(run.calls.get("backoff", 0.0))
+        for name in ("handing over", "starting"):
+            refused = min(backoff, spent[name])
+            backoff -= refused
+            spent[name] -= refused
+            spent["failures"] += refused
+        for name, part in spent.items():
+            seconds[name] += part
         before = run.end
     total = sum(seconds.values())
     return {name: each / total if total else 0.0 for name, each in seconds.items()}

@@ -16,6 +16,7 @@ __all__ = [
     "NO_UNNAMED_FILES",
     "How",
     "check_replaceable",
+    "give_name",
     "link",
     "link_unnamed",
     "named_file",
@@ -93,17 +94,17 @@ def link_unnamed(folder: int, name: str, data: memoryview, how: How) -> None:
     descriptor = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=folder)
     try:
         write(descriptor, data, how)
-        # Python follows the link in /proc only if a directory descriptor is given; that of an
-        # absolute path is not looked at.
-        os.link(
-            f"/proc/self/fd/{descriptor}",
-            name,
-            src_dir_fd=descriptor,
-            dst_dir_fd=folder,
-            follow_symlinks=True,
-        )
+        give_name(descriptor, name, folder)
     finally:
         os.close(descriptor)
+
+
+def give_name(descriptor: int, name: str, folder: int | None = None) -> None:
+    """Give an unnamed file its name, which must be free; in the current folder by default."""
+    # Python follows the link in /proc only if a directory descriptor is given; that of an absolute path is
+    # not looked at.
+    source = f"/proc/self/fd/{descriptor}"
+    os.link(source, name, src_dir_fd=descriptor, dst_dir_fd=folder, follow_symlinks=True)
 
 
 def link(temporary: str, name: str, folder: int) -> None:

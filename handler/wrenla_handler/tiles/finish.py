@@ -45,6 +45,7 @@ class Inputs(Protocol):
 
 
 Flops: TypeAlias = Callable[[int, int], float]
+_Change: TypeAlias = Callable[[Tile, int], None]
 
 
 def _none(m: int, n: int) -> float:
@@ -87,6 +88,9 @@ class FinishKernel:
     rate : str
         The rate (of `Rates`) by which its work is counted: that of a measured kernel for its flops, or one
         for the bytes of the sum; "" if it does nothing.
+    columns : callable, optional
+        ``columns(inputs)`` reads what the kernel needs and returns ``change(some, start)``, which changes
+        some columns, the first of which is column `start` of the sum: no column needs another one.
     """
 
     call: Callable[[Tile, Inputs], Any]
@@ -97,6 +101,7 @@ class FinishKernel:
     looks: bool = False
     copies: int = 0
     rate: str = "looked"
+    columns: Callable[[Inputs], _Change] | None = None
 
 
 def _potrf(work: Tile, inputs: Inputs) -> Tile:
@@ -125,11 +130,6 @@ def _trsm(side: kernels.Side, work: Tile, inputs: Inputs) -> Tile:
     return work
 
 
-def _product(entries: Tile) -> Tile:
-    with np.errstate(all="ignore"):
-        return np.prod(entries, keepdims=True).reshape(1, 1)
-
-
 def _refuse_infinity(diagonal: Tile, first: int) -> None:
     """Raise NotFiniteError if a diagonal has infinity: what is divided by it is zero, without a trace."""
     infinite = np.flatnonzero(np.isinf(diagonal))
@@ -155,15 +155,18 @@ def _getrf(work: Tile, inputs: Inputs) -> tuple[Tile, Tile]:
     return work, kernels.getrf(work)[:, np.newaxis] + first
 
 
-def _laswp(work: Tile, inputs: Inputs) -> tuple[Tile]:
+def _laswp(inputs: Inputs) -> _Change:
     """P work, or P⁻¹ work."""
     first, back, beyond = inputs.task.finish.numbers
-    if beyond >= 0:
-        _refuse_not_finite(work, beyond + inputs.task.origin[1])
     pivots = _pivots(inputs)
     pivots -= first
-    kernels.laswp(work, pivots, back=bool(back))
-    return (work,)
+
+    def exchange(some: Tile, start: int) -> None:
+        if beyond >= 0:
+            _refuse_not_finite(some, beyond + inputs.task.origin[1] + start)
+        kernels.laswp(some, pivots, back=bool(back))
+
+    return exchange
 
 
 def _pivots(inputs: Inputs) -> npt.NDArray[np.int64]:
@@ -172,11 +175,20 @@ def _pivots(inputs: Inputs) -> npt.NDArray[np.int64]:
     return np.concatenate([none, *(inputs.value(read)[:, 0] for read in inputs.task.args)])
 
 
-def _butterfly(work: Tile, inputs: Inputs) -> tuple[Tile]:
+def _butterfly(inputs: Inputs) -> _Change:
     """W work, or Wᵀ work."""
     seed, depth, transposed = inputs.task.finish.numbers
-    kernels.butterfly(work, seed, depth, transposed=bool(transposed))
-    return (work,)
+    return lambda some, start: kernels.butterfly(some, seed, depth, transposed=bool(transposed))
+
+
+def _by_columns(columns: Callable[[Inputs], _Change], copies: int) -> FinishKernel:
+    """Return the row of a kernel that changes each column by itself."""
+
+    def whole(work: Tile, inputs: Inputs) -> tuple[Tile]:
+        columns(inputs)(work, 0)
+        return (work,)
+
+    return FinishKernel(whole, _none, copies=copies, rate="exchanged", columns=columns)
 
 
 _INVERSES: dict[int, Callable[[Tile], int]] = {
@@ -335,8 +347,8 @@ FINISHES: dict[str, FinishKernel] = {
     "row_sizes": FinishKernel(_row_sizes, _none, real=True, looks=True),
     "all_sizes": FinishKernel(_all_sizes, _none, real=True, looks=True),
     "largest_units": FinishKernel(_largest_units, spare=2),
-    "laswp": FinishKernel(_laswp, _none, copies=2, rate="exchanged"),
-    "butterfly": FinishKernel(_butterfly, _none, rate="exchanged"),
+    "laswp": _by_columns(_laswp, copies=2),
+    "butterfly": _by_columns(_butterfly, copies=0),
     "inverse": FinishKernel(_inverse, lambda m, n: 2 * n**3, in_place=True, rate="inverse"),
     "times_left": FinishKernel(partial(_times, "L"), lambda m, n: 2 * m * n * m, spare=2, rate="gemm"),
     "times_right": FinishKernel(partial(_times, "R"), lambda m, n: 2 * m * n * n, spare=2, rate="gemm"),
@@ -373,11 +385,9 @@ FINISHES: dict[str, FinishKernel] = {
     ),
     "product_part": FinishKernel(_of(kernels.product_part), looks=True),
     "combine_products": FinishKernel(_of(kernels.combine_products)),
-    "number_from_product": FinishKernel(
-        _of(lambda parts: kernels.number_from_product(kernels.combine_products(parts)))
-    ),
+    "number_from_product": FinishKernel(_of(kernels.number_from_product)),
     "cast": FinishKernel(_of(lambda work: work), rate="copied"),
-    "product": FinishKernel(_of(_product)),
+    "product": FinishKernel(_of(lambda signs: np.prod(signs, keepdims=True))),
     "call": FinishKernel(_call, spare=2, rate="called"),
 }
 """By name. A new kernel is one row more."""

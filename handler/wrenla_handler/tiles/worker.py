@@ -6,7 +6,7 @@ import heapq
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -31,7 +31,14 @@ from wrenla_handler.tiles.sources import as_bytes, tile_from_bytes
 from wrenla_handler.tiles.task import Mask, Read, Task, Term
 from wrenla_handler.tiles.values import Values, simplest
 
-__all__ = ["Report", "Worker", "cache_key", "put_tile"]
+__all__ = ["CACHED", "Report", "Worker", "cache_key", "put_tile"]
+
+
+CACHED = 4 << 20
+"""Bytes of the columns that a kernel changes at a time: the processor's caches hold them."""
+
+_FEWEST = 8
+"""Columns at a time, however high they are: a line of the cache has as many numbers."""
 
 
 class Worker(TileReader):
@@ -122,7 +129,7 @@ class _Execution:
         work = self._seen() if kernel.looks else None
         if work is None:
             work = corner if kernel.in_place else empty_tile(*task.shape, task.dtype)
-            self._assemble(work)
+            self._assemble(self._base(), work)
         for term in task.terms:
             self._accumulate(term, work)
         result = kernel.call(work, self)
@@ -137,22 +144,38 @@ class _Execution:
 
         None of it is kept at hand: as views of one object, each would hold all of it in memory.
         """
-        task, buffers = self.task, self.worker.buffers
-        work = buffers.take(*task.shape, task.dtype)
-        self._assemble(work)
-        column, *parts = finish_kernel(task).call(work, self)
-        buffer = buffers.take(spec.object_bytes, 1, np.uint8)
-        edge, end = spec.grid.tile[0], 0
-        for ref in spec.tiles_with(task.out):
+        kernel, (rows, cols) = finish_kernel(self.task), self.task.shape
+        if kernel.columns is None:
+            work = self.worker.buffers.take(rows, cols, self.dtype)
+            self._assemble(self._base(), work)
+            column, *parts = kernel.call(work, self)
+            buffer, tiles = self._object(spec)
+            for tile, part in zip(tiles, [*_cut(column, spec), *parts], strict=True):
+                tile[...] = part
+        else:  # some columns after the other, which stay in the processor's cache meanwhile
+            base, change = list(self._base()), kernel.columns(self)
+            buffer, tiles = self._object(spec)
+            width = min(cols, max(_FEWEST, CACHED // max(1, rows * self.dtype.itemsize)))
+            work = self.worker.buffers.take(rows, width, self.dtype)
+            for start in range(0, cols, max(1, width)):
+                some = work[:, : cols - start]
+                self._assemble(base, some, start)
+                change(some, start)
+                for tile, part in zip(tiles, _cut(some, spec), strict=True):
+                    tile[:, start : start + width] = part
+        self.worker.buffers.give(work)
+        return buffer, None
+
+    def _object(self, spec: StoredArray) -> tuple[Tile, list[Tile]]:
+        """Return the bytes of an object, and its tiles and parts in them; what lies between is zero."""
+        buffer, end, tiles = self.worker.buffers.take(spec.object_bytes, 1, np.uint8), 0, list[Tile]()
+        for ref in spec.tiles_with(self.task.out):
             span = spec.span(ref)
             # what lies between two parts, and what pads a ragged tile
             buffer[end : span.start if span.extent == span.shape else span.stop] = 0
             end = span.stop
-            tile = tile_from_bytes(buffer[span.start : span.stop, 0].data, span)
-            last = ref.i - spec.grid.counts[0]
-            tile[...] = column[ref.i * edge : (ref.i + 1) * edge] if last < 0 else parts[last]
-        buffers.give(work)
-        return buffer, None
+            tiles.append(tile_from_bytes(buffer[span.start : span.stop, 0].data, span))
+        return buffer, tiles
 
     def _seen(self) -> Tile | None:
         """Return the sum without a copy of its own, if it is all of one tile."""
@@ -171,13 +194,19 @@ class _Execution:
         value.flags.writeable = False
         return value
 
-    def _assemble(self, work: Tile) -> None:
-        """Lay the base into the tile, whose content is undefined."""
-        cleared = False
+    def _base(self) -> Iterator[tuple[Read, Tile]]:
+        """Yield the reads of the base and what they stand for."""
         for read in self.task.base:
-            value = self.values.of(read, again=False)
-            (r, c), (m, n) = read.offset, value.shape
-            target = work[r : r + m, c : c + n]
+            yield read, self.values.of(read, again=False)
+
+    def _assemble(self, base: Iterable[tuple[Read, Tile]], work: Tile, start: int = 0) -> None:
+        """Lay the base, from its column `start` on, into an array whose content is undefined."""
+        cleared = False
+        for read, value in base:
+            r, c = read.offset[0], read.offset[1] - start
+            value = value[:, max(0, -c) : max(0, work.shape[1] - c)]
+            m, n = value.shape
+            target = work[r : r + m, max(0, c) : max(0, c) + n]
             if not cleared and (read.accumulate or value.shape != work.shape):
                 work[...] = 0
             cleared = True
@@ -285,6 +314,13 @@ def _check_meant(store: Store, owner: str) -> None:
         meant = ""
     if meant != owner:
         raise StoreError(f"{store.url}: something else is being saved there by now; nothing was written")
+
+
+def _cut(column: Tile, spec: StoredArray) -> Iterator[Tile]:
+    """Yield what each tile has of a column of them."""
+    edge = spec.grid.tile[0]
+    for i in range(spec.grid.counts[0]):
+        yield column[i * edge : (i + 1) * edge]
 
 
 def _factor(read: Read) -> float | complex:

@@ -84,9 +84,10 @@ def test_cholesky(
     warm: wl.LambdaExecutor, aws: LambdaEmulator, fault: str, expected: tuple[np.ndarray, np.ndarray]
 ) -> None:
     A = matrix()
-    before = aws.counts()["faults"]
+    before, throttles = aws.counts()["faults"], warm.stats().throttles
     assert A.cholesky().compute(warm).tobytes() == expected[0].tobytes()
     assert aws.counts()["faults"] > before
+    assert (warm.stats().throttles > throttles) == fault.startswith("throttle")
 
 
 @pytest.mark.slow

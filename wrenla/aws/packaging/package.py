@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import IO
 
 import wrenla
 import wrenla_handler
@@ -126,15 +127,15 @@ def build_package(
         return found
     if not wheels.exists():
         with whole_file(wheels) as file:
-            _write_wheels(Path(file.name), spec, target, same_python)
+            _write_wheels(file, spec, target, same_python)
         logger.info("the wheels are in %s, for next time", folder)
     os.utime(wheels)  # in use: not to be forgotten
     with whole_file(whole) as file:
-        path = Path(file.name)
-        shutil.copyfile(wheels, path)
-        with zipfile.ZipFile(path, "a") as archive:
+        with wheels.open("rb") as source:
+            shutil.copyfileobj(source, file)
+        with zipfile.ZipFile(file, "a") as archive:
             _add(archive, own, same_python)
-        found = _measured(path, whole, same_python)
+        found = _measured(file, whole, same_python)
     with whole_file(whole.with_suffix(".json")) as notes:
         notes.write(json.dumps(asdict(found), default=str).encode())
     for pattern, kept in _KEPT.items():
@@ -165,13 +166,15 @@ def _own_about() -> dict[str, bytes]:
     return {f"wrenla-{found.version}.dist-info/METADATA": str(found.read_text("METADATA")).encode()}
 
 
-def _write_wheels(path: Path, spec: WheelSpec, target: Target, same_python: bool) -> None:
+def _write_wheels(file: IO[bytes], spec: WheelSpec, target: Target, same_python: bool) -> None:
     """Write what is needed, with byte code if there is room for it."""
     with tempfile.TemporaryDirectory(prefix="wrenla-wheels-") as folder:
         logger.info("downloading NumPy, SciPy and what else a function needs, for %s: up to a minute", target)
         wheels = select_wheels(download_wheels(spec, target, Path(folder)), spec, target)
         for compiled in dict.fromkeys((same_python, False)):
-            with zipfile.ZipFile(path, "w") as archive:
+            file.seek(0)
+            file.truncate()
+            with zipfile.ZipFile(file, "w") as archive:
                 for number, wheel in enumerate(wheels, 1):
                     logger.info(
                         "packing %s (%d of %d)", "-".join(wheel.name.split("-")[:2]), number, len(wheels)
@@ -204,20 +207,20 @@ def _write(archive: zipfile.ZipFile, path: str, data: bytes, program: bool = Fal
     archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
 
 
-def _measured(path: Path, final: Path, same_python: bool) -> Package:
-    with zipfile.ZipFile(path) as archive:
+def _measured(file: IO[bytes], final: Path, same_python: bool) -> Package:
+    with zipfile.ZipFile(file) as archive:
         sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
     unzipped = sum(sizes.values())
     if unzipped > _MOST_UNZIPPED:
         raise DeployError(_too_large(sizes, unzipped))
     about = [name.partition(".dist-info/") for name in sizes if name.endswith(".dist-info/METADATA")]
     versions = dict(sorted(folder.split("-", 1) for folder, _, _ in about))
-    with path.open("rb") as file:
-        hashed = hashlib.file_digest(file, "sha256").digest()
+    file.seek(0)
+    hashed = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
+    zipped = file.tell()
     # our own always has byte code; what wheels bring has it all, or none
     theirs = (name for name in sizes if name.split("/")[0] not in _own_packages())
     crowded = same_python and not any(name.endswith(".pyc") for name in theirs)
-    zipped = path.stat().st_size
     return Package(final, hashed.hex(), b64encode(hashed).decode(), zipped, unzipped, versions, crowded)
 
 

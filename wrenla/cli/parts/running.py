@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Running", "executor_option", "local_executor", "place_options", "running_options"]
 
+_NEVER = "520w"
+"""As Dask writes it: ten years."""
+
 executor_option = click.option(
     "--executor",
     "place",
@@ -148,6 +151,9 @@ class Running:
         address = self.place.rest or dask.config.get("scheduler-address", None)
         if address:
             return wl.DaskExecutor(address, allowed_mem=self.allowed_mem, workers=self.workers)
+        # So long after a death Dask looks whether the worker is back, and else ends its nanny for good: also
+        # if it has been back since, and has died again just now. Nannies of this process need no such look.
+        stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": _NEVER}))
         with held_back():  # a cluster that is half made, or whose workers have gone, ends in many lines
             cluster: Any = distributed.LocalCluster(  # type: ignore[no-untyped-call]
                 self.workers or len(os.sched_getaffinity(0)),

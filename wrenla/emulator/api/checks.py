@@ -9,6 +9,7 @@ from typing import Any
 
 from wrenla.emulator.api.responses import Refusal
 from wrenla.emulator.runtime.runtime import ARCHITECTURE, RUNTIME
+from wrenla.units import counted
 
 __all__ = ["check_configuration", "check_name", "check_new_name", "invalid"]
 
@@ -97,8 +98,8 @@ def invalid(message: str) -> Refusal:
 
 def _refuse(wrong: list[str]) -> None:
     if wrong:
-        count = f"{len(wrong)} validation error{'s' if len(wrong) > 1 else ''} detected"
-        raise Refusal(400, "ValidationException", f"{count}: {'; '.join(wrong)}")
+        errors = counted(len(wrong), "validation error")
+        raise Refusal(400, "ValidationException", f"{errors} detected: {'; '.join(wrong)}")
 
 
 def _mismatches(where: str, value: str, pattern: str, longest: int) -> Iterator[str]:

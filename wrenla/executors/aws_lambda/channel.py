@@ -58,6 +58,7 @@ class LambdaChannel:
         self._superseded = float("inf")
         self._sent = 0.0
         self._cost: Reserved
+        self._throttles, self._backoff = 0, 0.0
         self._until = float("inf")
         self._armed = float("inf")
         self._lock = threading.Lock()
@@ -74,7 +75,10 @@ class LambdaChannel:
     def perform(self, work: Sequence[Work]) -> Iterator[Ended]:
         """Carry attempts out, one after the other."""
         for call, attempt in work:
-            yield call, attempt, self._perform(call, attempt)
+            self._throttles, self._backoff = 0, 0.0
+            outcome = self._perform(call, attempt)
+            outcome.throttles, outcome.backoff = self._throttles, self._backoff
+            yield call, attempt, outcome
 
     def stop(self, attempt: Attempt, *, gently: bool) -> None:
         """Stop waiting for an attempt. A function that runs cannot be stopped: it runs on.
@@ -275,7 +279,7 @@ class LambdaChannel:
         began = time.monotonic()
         while True:
             while (pause := transport.limiter.take()) > 0:
-                self._pause(call, min(pause, 1.0), began)
+                self._back_off(call, min(pause, 1.0), began)
             # After the pause: it tells the function how much of the call's time is left.
             message = payload()
             if len(message) > MOST_SENT:
@@ -290,14 +294,25 @@ class LambdaChannel:
             except (Throttled, NeverStarted) as error:  # NeverStarted: it cannot be reached at all
                 # Nothing runs there that could be late; `_pause` looks at the call's deadline itself.
                 self._until = float("inf")
-                if isinstance(error, Throttled):
-                    transport.limiter.refused()
                 refusals += 1
                 logger.debug("%s: %s: refused %d times", call.future.id, error, refusals)
-                self._pause(call, backoff(refusals), began, error)
+                if isinstance(error, Throttled):
+                    transport.limiter.refused()
+                    self._throttles += 1
+                    self._back_off(call, backoff(refusals), began, error)
+                else:
+                    self._pause(call, backoff(refusals), began, error)
             else:
                 transport.limiter.accepted()
                 return reply
+
+    def _back_off(self, call: Call, seconds: float, began: float, error: Throttled | None = None) -> None:
+        """Pause because the service has refused this call, or others before."""
+        since = time.monotonic()
+        try:
+            self._pause(call, seconds, began, error)
+        finally:
+            self._backoff += time.monotonic() - since
 
     def _pause(
         self, call: Call, seconds: float, began: float, error: Throttled | NeverStarted | None = None

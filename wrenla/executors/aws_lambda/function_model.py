@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from wrenla.array_like import flag
 from wrenla.executors.aws_lambda.prices import Prices
+from wrenla.executors.calls.options import within
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.lambda_entry import threads_of
 
@@ -61,19 +62,13 @@ class FunctionSpec:
     storage: int = 512
 
     def __post_init__(self) -> None:
-        if type(self.memory) is not int or self.memory not in MEMORIES:
-            found = f"{self.memory:,}" if isinstance(self.memory, int) else repr(self.memory)
-            least, most = MEMORIES[0], MEMORIES[-1]
-            raise ValueError(f"memory: a function has {least} to {most:,} MB of memory, not {found}")
-        if (
-            isinstance(self.timeout, bool)
-            or not isinstance(self.timeout, int | float)
-            or not 0 < self.timeout <= _TIMEOUT
-        ):
-            raise ValueError(f"timeout={self.timeout!r}: seconds, above 0 and at most {_TIMEOUT}")
+        for name, sizes in (("memory", MEMORIES), ("storage", _STORAGE)):
+            limits = {"least": sizes[0], "most": sizes[-1]}
+            size = within(name, getattr(self, name), "a whole number of megabytes", whole=True, **limits)
+            object.__setattr__(self, name, size)
+        within("timeout", self.timeout, "a number of seconds", above=0)
+        within("timeout", self.timeout, "a number of seconds", least=0, most=_TIMEOUT)
         flag(self.arm, "arm")
-        if type(self.storage) is not int or self.storage not in _STORAGE:
-            raise ValueError(f"storage={self.storage!r}: a function has 512 to 10,240 MB of /tmp")
         if not isinstance(self.prices, Prices):
             raise TypeError(f"prices={self.prices!r}: wl.Prices(…), or None for those of the settings")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tomllib
 from dataclasses import dataclass, fields
@@ -12,6 +11,7 @@ from typing import Any
 
 from wrenla.config import settings
 from wrenla.errors import SettingError
+from wrenla.executors.calls.options import within
 
 __all__ = ["Prices", "default_prices"]
 
@@ -64,8 +64,8 @@ class Prices:
     def __post_init__(self) -> None:
         for name in (*_NUMBERS, *_WORDS):
             value = getattr(self, name)
-            if value is not None and not _is_right(name, value):
-                raise ValueError(f"{name}={value!r}: {_kind(name)}")
+            if value is not None:
+                _check(name, value)
         own = any(getattr(self, name) is not None for name in _NUMBERS)
         for name, value in _table().items():
             if name in _NUMBERS:
@@ -130,17 +130,16 @@ def _checked(table: dict[str, Any], place: str) -> dict[str, Any]:
     for name, value in found.items():
         if name not in _WORDS and name not in _NUMBERS:
             raise SettingError(f"prices {place!r}: unknown {name!r}; there are {', '.join(_NUMBERS)}")
-        if not _is_right(name, value):
-            raise SettingError(f"prices {place!r}: {name} = {value!r} is not {_kind(name)}")
+        try:
+            _check(name, value)
+        except ValueError as error:
+            raise SettingError(f"prices {place!r}: {error}") from None
     return found
 
 
-def _is_right(name: str, value: Any) -> bool:
-    """Tell whether a value can be what has such a name."""
-    if name in _WORDS:
-        return isinstance(value, str)
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
-
-
-def _kind(name: str) -> str:
-    return "a text" if name in _WORDS else "a number of dollars"
+def _check(name: str, value: Any) -> None:
+    """Raise ValueError if a value cannot be what has such a name."""
+    if name in _NUMBERS:
+        within(name, value, "a number of dollars", least=0)
+    elif not isinstance(value, str):
+        raise ValueError(f"{name}={value!r}: a text")

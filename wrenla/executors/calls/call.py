@@ -195,6 +195,8 @@ class Outcome:
     billed: float = 0.0
     init: float = 0.0
     dollars: float = 0.0
+    throttles: int = 0
+    backoff: float = 0.0
     discard: Callable[[], None] | None = None
 
     def blame(self, error: Exception, label: str) -> None:

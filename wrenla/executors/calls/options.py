@@ -6,6 +6,7 @@ import difflib
 import math
 import numbers
 import operator
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -25,7 +26,10 @@ __all__ = [
     "one_of",
     "positive",
     "truth",
+    "within",
 ]
+
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +157,38 @@ def at_least(least: int, name: str, number: Any) -> int:
     if name == "max_workers":  # the standard library's name, and its words
         said += "; max_workers must be greater than 0"
     raise ValueError(f"{name}={number!r}: a whole number, {said}")
+
+
+def within(
+    name: str,
+    value: Any,
+    what: str = "a number",
+    *,
+    least: float = -math.inf,
+    most: float = _LARGEST,
+    above: float = -math.inf,
+    whole: bool = False,
+) -> Any:
+    """Return a number that is to be within limits; infinity is one if `most` is.
+
+    Examples
+    --------
+    >>> within("workers", 4.0, "a whole number", least=1, whole=True)
+    4
+    >>> within("share", 2, least=0, most=1)
+    Traceback (most recent call last):
+      ...
+    ValueError: share=2: a number, from 0 to 1
+    """
+    right = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if right and whole:
+        right = math.isfinite(value) and value == int(value)
+    if not (right and least <= value <= most and value > above):
+        limits = f" greater than {above:,g}" if above > -math.inf else ""
+        if least > -math.inf:
+            limits = f", at least {least:,g}" if most >= _LARGEST else f", from {least:,g} to {most:,g}"
+        raise ValueError(f"{name}={value!r}: {what}{limits}")
+    return int(value) if whole else value
 
 
 def positive(name: str, number: Any, what: str = "a number") -> float:

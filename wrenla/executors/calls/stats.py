@@ -36,6 +36,10 @@ class Stats:
     billed, dollars : float
         Seconds that AWS has billed for all attempts, and what they have cost, requests to S3 aside.
     cold_starts : int
+    throttles : int
+        Times that the service refused a call, which was offered again.
+    backoff : float
+        Seconds that calls have waited because of that, all together.
     """
 
     submitted: int = 0
@@ -56,6 +60,8 @@ class Stats:
     billed: float = 0.0
     dollars: float = 0.0
     cold_starts: int = 0
+    throttles: int = 0
+    backoff: float = 0.0
 
 
 class CallStatistics:
@@ -103,6 +109,9 @@ class CallStatistics:
             counts["gets"] += outcome.gets
             counts["hits"] += outcome.hits
         counts["bytes_sent"] += outcome.sent
+        if outcome.backoff:
+            counts["throttles"] += outcome.throttles
+            counts["backoff"] += outcome.backoff
         if outcome.dollars:
             counts["billed"] += outcome.billed
             counts["dollars"] += outcome.dollars

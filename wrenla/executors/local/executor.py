@@ -35,7 +35,7 @@ from wrenla.executors.measured import measured_rates
 from wrenla.executors.transport.scratch import ScratchSpace
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.plan import plans_bytes
-from wrenla.units import format_bytes
+from wrenla.units import counted, format_bytes
 from wrenla_handler.calls.context import current_call
 from wrenla_handler.errors import StoreError
 from wrenla_handler.machine import memory_of_this_machine, processors
@@ -174,7 +174,8 @@ class LocalExecutor(Executor):
         least = self.workers * (_OVERHEAD_PER_WORKER + (1 << 20))
         if self.allowed_mem < least:
             raise ValueError(
-                f"allowed_mem={format_bytes(self.allowed_mem)} is too little for {self.workers} workers: "
+                f"allowed_mem={format_bytes(self.allowed_mem)} is too little for "
+                f"{counted(self.workers, 'worker')}: "
                 f"allow at least {format_bytes(least)} or use fewer workers"
             )
         _warn_of_core_type()

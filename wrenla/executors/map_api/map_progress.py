@@ -9,9 +9,9 @@ from concurrent.futures import Future
 from typing import Any
 
 from wrenla.progress_bar import Picture, clock
-from wrenla.units import format_time
+from wrenla.units import counted, format_time
 
-__all__ = ["MapCounts", "counted", "known_length"]
+__all__ = ["MapCounts", "counting", "known_length"]
 
 _LAST = 1.0
 """Seconds to wait for a thread to count what it has just ended."""
@@ -105,13 +105,13 @@ class MapCounts:
 
     def first(self) -> str:
         """Return what to say at the beginning, where there are lines."""
-        many = "" if self.total is None else f"{self.total:,} "
-        return f"{many}calls of {self._label} on {self._workers:,} worker{'s' if self._workers != 1 else ''}"
+        calls = "calls" if self.total is None else counted(self.total, "call")
+        return f"{calls} of {self._label} on {counted(self._workers, 'worker')}"
 
     def words(self) -> list[str]:
         """Return the parts of a line of text."""
         done, seconds = self.done, (self._ended or time.monotonic()) - self._began
-        words = [f"{done:,} calls" if self.total is None else f"{done:,}/{self.total:,} calls"]
+        words = [counted(done, "call") if self.total is None else f"{done:,}/{self.total:,} calls"]
         words += [f"{self.failures:,} failed"] if self.failures else []
         words += [f"{self.cancelled:,} cancelled"] if self.cancelled else []
         if self._ended:
@@ -130,7 +130,7 @@ class MapCounts:
         return []
 
 
-def counted(results: Generator[Any, None, None], counts: MapCounts) -> Generator[Any, None, None]:
+def counting(results: Generator[Any, None, None], counts: MapCounts) -> Generator[Any, None, None]:
     """Yield results; at their end, or when nobody wants more of them, the terminal is given back."""
     at_the_end = False
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from wrenla.executors.calls.future import Future
 from wrenla.executors.calls.retry_policy import raised
-from wrenla.executors.map_api.map_progress import MapCounts, counted
+from wrenla.executors.map_api.map_progress import MapCounts, counting
 from wrenla.executors.map_api.submitting import Submitter
 
 __all__ = ["mapped"]
@@ -87,7 +87,7 @@ def mapped(
         taken = results_of_chunks(ended, lengths, label, return_exceptions)
     else:
         taken = values(ended, return_exceptions)
-    return taken if counts is None else counted(taken, counts)
+    return taken if counts is None else counting(taken, counts)
 
 
 def results(

@@ -27,7 +27,7 @@ from wrenla.report.page.task_tables import (
 )
 from wrenla.report.runs import Runs
 from wrenla.report.shares import BUSY, SHARES, Rates, chains, rates, shares, slots
-from wrenla.units import format_bytes, format_dollars, format_time
+from wrenla.units import counted, format_bytes, format_dollars, format_time
 
 __all__ = ["about", "heading", "sections"]
 
@@ -81,7 +81,7 @@ def _tiles(runs: Runs) -> str:
     flops = float(tasks.flops.sum())
     tiles = [("elapsed", format_time(seconds), _planned(planned.get("time")))]
     if len(tasks):
-        tiles.append(("tasks", f"{len(tasks):,}", f"on {len(runs.lanes):,} threads of workers"))
+        tiles.append(("tasks", f"{len(tasks):,}", f"on {_threads(len(runs.lanes))}"))
         if seconds and flops:
             tiles.append(("mean rate", f"{flops / seconds / 1e9:,.3g}", "GFLOP/s"))
         tiles += [
@@ -98,6 +98,10 @@ def _tiles(runs: Runs) -> str:
         f"<div><dt>{n}</dt><dd>{value}</dd><dd><small>{more}</small></dd></div>" for n, value, more in tiles
     )
     return f'<dl class="tiles">{"".join(items)}</dl>'
+
+
+def _threads(count: int) -> str:
+    return counted(count, "thread of workers", "threads of workers")
 
 
 def _planned(row: Row | None) -> str:
@@ -162,7 +166,9 @@ def _comparison(runs: Runs) -> str:
     lines = [
         [
             f"{escape(row.name)}" + (f" <small>{escape(row.note)}</small>" if row.note else ""),
-            *(_cell(row, value) for value in (row.predicted, row.allowed, row.measured)),
+            _cell(row, row.predicted),
+            _cell(row, row.allowed, row.unlimited),
+            _cell(row, row.measured),
             _ratio(row) if ended else "–",
         ]
         for row in rows
@@ -171,8 +177,8 @@ def _comparison(runs: Runs) -> str:
     return section("plan", "Did it meet its plan?", table("Plan and measurement", heads, lines))
 
 
-def _cell(row: Row, value: float | None) -> str:
-    return "–" if value is None else escape(row.form(value))
+def _cell(row: Row, value: float | None, none: str = "–") -> str:
+    return none if value is None else escape(row.form(value))
 
 
 def _ratio(row: Row) -> str:
@@ -219,7 +225,7 @@ def _timeline(runs: Runs) -> str:
         f'show">{buttons}</div>'
         '<figure><div class="chart" id="timeline" tabindex="0" role="application" '
         'aria-roledescription="timeline" '
-        f'aria-label="Timeline of {len(runs.tasks):,} tasks on {len(runs.lanes):,} threads of workers" '
+        f'aria-label="Timeline of {counted(len(runs.tasks), "task")} on {_threads(len(runs.lanes))}" '
         'aria-describedby="timeline-keys"></div><div id="tip" class="tip" hidden></div>'
         '<div id="live" class="live" aria-live="polite"></div></figure>'
         '<p class="hint screen" id="timeline-keys">Drag across to zoom, double-click for the whole run; '
@@ -236,7 +242,7 @@ def _parallelism(runs: Runs) -> str:
     work = format_time(on_it)
     chain = f"one task of {work}" if tasks == 1 else f"a chain of {tasks:,} tasks, {work} of work together"
     text = (
-        f"{busy:.1f} of {slots(runs):,} threads of workers were busy on average. The critical path, the "
+        f"{busy:.1f} of {_threads(slots(runs))} were busy on average. The critical path, the "
         f"longest of tasks that waited for each other, is {chain}."
     )
     colors = legend(

@@ -11,7 +11,7 @@ from wrenla.report.causes import first_line
 from wrenla.report.compare import stragglers, usual_seconds
 from wrenla.report.page.elements import section, table
 from wrenla.report.runs import Runs, labels
-from wrenla.units import format_time
+from wrenla.units import counted, format_time
 
 __all__ = ["errors_section", "faults_section", "runs_section", "slow_section", "solutions_section"]
 
@@ -95,7 +95,7 @@ def solutions_section(runs: Runs) -> str:
             ("backward error", _g(get("backward_error"))),
             ("condition", f"rcond about {_g(get('rcond'))}"),
             ("growth", _g(get("growth")) if get("growth") is not None else ""),
-            ("refinement", f"{steps} step{'' if steps == 1 else 's'}" if steps else "none needed"),
+            ("refinement", counted(steps, "step") if steps else "none needed"),
             *(("given up", str(text)) for text in get("fallbacks") or ()),
         ]
         parts.append(
