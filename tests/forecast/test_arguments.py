@@ -244,8 +244,3 @@ def test_functions_that_aws_does_not_have(
 ) -> None:
     with pytest.raises(error, match=message):
         Engine.aws_lambda(**given)
-
-
-def test_runs_that_fail_in_a_simulation_say_why() -> None:
-    with pytest.raises(PlanError, match=r"task \d+ failed 4 times; failures=0.9 is the share of attempts"):
-        plan_of(failures=0.9).simulate()

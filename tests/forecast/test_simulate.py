@@ -272,7 +272,7 @@ def test_failures_and_stragglers_are_those_of_the_seed() -> None:
 
 
 def test_run_that_fails_too_often_fails() -> None:
-    with pytest.raises(PlanError, match=r"the simulated run fails: task \d+ failed 4 times, as 0.9 of all"):
+    with pytest.raises(PlanError, match=r"the simulated run fails: task \d+ failed 4 times; failures=0.9 is"):
         simulated(a_plan(), failures=0.9)
 
 
