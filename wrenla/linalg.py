@@ -156,7 +156,15 @@ def aslinearoperator(A: Operand, /, *, executor: Executor | None = None) -> Tile
 def cholesky(
     x: Operand, /, *unnamed: bool, upper: bool = False, lower: bool | None = None, **others: Any
 ) -> BigMatrix:
-    """Return the Cholesky factor of a Hermitian positive definite matrix; see `BigMatrix.cholesky`."""
+    """Return the Cholesky factor of a Hermitian positive definite matrix; see `BigMatrix.cholesky`.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> wl.linalg.cholesky(np.array([[4.0, 2.0], [2.0, 5.0]]), upper=True).compute()
+    array([[2., 1.],
+           [0., 2.]])
+    """
     if unnamed:  # SciPy's `lower`, our method's `upper`
         raise TypeError("cholesky: say which factor is meant: lower=True (the default) or upper=True")
     return as_matrix(x).cholesky(upper, lower=lower, **others)
@@ -374,5 +382,13 @@ def inv(x: Operand, /, **others: Any) -> BigMatrix:
 
 @short
 def slogdet(x: Operand, /) -> SlogdetResult:
-    """Return sign and logarithm of `|det A|`; see `BigMatrix.slogdet`."""
+    """Return sign and logarithm of `|det A|`; see `BigMatrix.slogdet`.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> sign, logabsdet = wl.compute(*wl.linalg.slogdet(np.array([[0.0, 2.0], [1.0, 4.0]])))
+    >>> float(sign * np.exp(logabsdet))
+    -2.0
+    """
     return as_matrix(x).slogdet()

@@ -38,13 +38,17 @@ def format_bytes(n: float) -> str:
 
 
 def format_dollars(dollars: float) -> str:
-    """Return a sum of money, to the cent or to two digits.
+    """Return a sum of money, to the cent or to two digits; of less than a millionth only that.
 
     Examples
     --------
     >>> format_dollars(0.000123), format_dollars(1.234), format_dollars(1234.5)
     ('$0.00012', '$1.23', '$1,234')
+    >>> format_dollars(0.0), format_dollars(4.5e-11)
+    ('$0.00', '< $0.000001')
     """
+    if 0 < dollars < 1e-6:
+        return "< $0.000001"
     if dollars >= 100:
         return f"${dollars:,.0f}"
     digits = 2 if dollars >= 0.1 or not dollars else 1 - math.floor(math.log10(dollars))

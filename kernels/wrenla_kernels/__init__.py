@@ -3,6 +3,12 @@
 from wrenla_kernels.blas2 import gemv
 from wrenla_kernels.blas3 import Side, gemm, herk, trsm
 from wrenla_kernels.butterflies import butterfly, butterfly_logdet
+from wrenla_kernels.determinants import (
+    combine_products,
+    logdet_part,
+    number_from_product,
+    product_part,
+)
 from wrenla_kernels.elementwise import (
     add_diagonal,
     apply_op,
@@ -22,7 +28,6 @@ from wrenla_kernels.reductions import (
     column_sums,
     combine_sum_squares,
     diagonal,
-    logdet_part,
     max_abs,
     norm_from_sum_squares,
     row_maxima,
@@ -52,6 +57,7 @@ __all__ = [
     "butterfly",
     "butterfly_logdet",
     "column_sums",
+    "combine_products",
     "combine_sum_squares",
     "core_type_warning",
     "diagonal",
@@ -67,7 +73,9 @@ __all__ = [
     "max_abs",
     "mirror",
     "norm_from_sum_squares",
+    "number_from_product",
     "potrf",
+    "product_part",
     "row_maxima",
     "row_minima",
     "row_sums",

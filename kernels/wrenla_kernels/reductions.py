@@ -22,7 +22,6 @@ __all__ = [
     "column_sums",
     "combine_sum_squares",
     "diagonal",
-    "logdet_part",
     "max_abs",
     "norm_from_sum_squares",
     "row_maxima",
@@ -315,34 +314,6 @@ def norm_from_sum_squares(part: Matrix) -> Matrix:
         return part[:1] * np.sqrt(part[1:])
 
 
-def logdet_part(a: Matrix) -> Matrix:
-    """Return sign and logarithm of the product of a diagonal: the determinant of a triangular tile.
-
-    Parameters
-    ----------
-    a
-        (m, n) matrix, of which only the diagonal is read. Never written.
-
-    Returns
-    -------
-    Matrix
-        (2, 1) matrix of the dtype of `a`: the product of the signs (complex numbers of modulus 1 if `a` is
-        complex), and the sum of the logarithms of the absolute values. A zero gives sign 0 and -inf, as
-        from `numpy.linalg.slogdet`.
-
-    Examples
-    --------
-    >>> logdet_part(np.array([[1.0, 9.0], [0.0, -1.0]], order="F"))
-    array([[-1.],
-           [ 0.]])
-    """
-    entries = checked("a", a).diagonal()
-    sizes = np.abs(entries)
-    with np.errstate(all="ignore"):
-        signs = _phases(entries, sizes) if a.dtype.kind == "c" else np.sign(entries)
-        return _column(a.dtype, signs.prod(), np.log(sizes).sum())
-
-
 def _row_sums(a: Matrix, of: Callable[[Matrix], Matrix] = np.positive) -> Matrix:
     """Return the sums of the rows of `of(a)`: halves are added, so the error grows as log n, not as n."""
     n = a.shape[1]
@@ -362,14 +333,6 @@ def _largest(pieces: Iterable[Matrix]) -> Any:
 
 def _sum_of_squares(scratch: Matrix) -> Any:
     return np.square(scratch, out=scratch).sum()
-
-
-def _phases(entries: Matrix, sizes: Matrix) -> Matrix:
-    # Division by a complex number would round: the sign of a positive number is 1, not 0.99999994.
-    sizes = np.where(sizes == 0, 1, sizes)
-    phases = np.empty_like(entries)
-    phases.real, phases.imag = entries.real / sizes, entries.imag / sizes
-    return phases
 
 
 def _divides(scale: Any) -> bool:

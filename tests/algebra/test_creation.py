@@ -206,7 +206,11 @@ def notes(error: BaseException) -> str:
         ),
         (lambda i, j: 1.0, ValueError, r"shape \(\) for a block"),
         (lambda i, j: None, (ValueError, TypeError), "shape|object"),
-        (lambda i, j: np.full((len(i), len(j)), 1j), TypeError, "complex128, which is no float64"),
+        (
+            lambda i, j: np.full((len(i), len(j)), 1j),
+            TypeError,
+            "complex128, which is no float64; say which dtype the matrix has",
+        ),
         (lambda i, j: np.full((len(i), len(j)), "x"), TypeError, "which is no float64"),
         (lambda i: i, TypeError, "argument"),
     ],

@@ -208,9 +208,39 @@ def test_numbers_of_the_slowest_engines_are_numbers() -> None:
 
 def test_plan_that_does_not_fit_says_what_to_change() -> None:
     x = wl.zeros((8000, 8000), tile=2000).shift(1.0).cholesky()
-    with pytest.raises(PlanError, match=r"allowed\): take a function with more memory \(memory=\)$"):
+    with pytest.raises(PlanError, match=r"allowed\): give the function more memory \(memory=, wrenla"):
         wl.plan(x, executor=Engine.aws_lambda(memory=128))
-    with pytest.raises(PlanError, match=r"use tile=\d+ or smaller, or take a function with more memory"):
+    with pytest.raises(PlanError, match=r"use tile=\d+ or smaller, or give the function more memory"):
         wl.plan(x, executor=Engine.aws_lambda(memory=256))
     with pytest.raises(PlanError, match=r"use tile=\d+ or smaller, or allow more memory \(allowed_mem, "):
         wl.plan(x, executor=Engine(allowed_bytes=10 << 20))
+
+
+@pytest.mark.parametrize("memory", [3538, "3538 MB", "3538 mb", "3538 MiB", 3538 << 20])
+def test_memory_of_functions_is_in_the_megabytes_of_aws(memory: int | str) -> None:
+    plan = wl.plan(A.cholesky(), executor=Engine.aws_lambda(memory=1769))
+    expected = Engine.aws_lambda(memory=3538).allowed_bytes
+    assert plan.options(memory=memory)[1].bytes_allowed == expected
+
+
+def test_the_memory_that_a_function_has_is_no_other_plan() -> None:
+    plan = wl.plan(A.cholesky(), executor=Engine.aws_lambda(memory=1769))
+    assert len(plan.options(memory=1769)) == len(plan.options(memory="1769 MB")) == 1
+    with pytest.raises(ValueError, match=r"memory=12: a whole number of megabytes, from 128 to 10,240"):
+        plan.options(memory=12)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"timeout": 901}, ValueError, r"timeout=901: a number of seconds, from 0 to 900"),
+        ({"timeout": math.inf}, ValueError, r"timeout=inf: a number of seconds"),
+        ({"workers": None}, ValueError, r"workers=None: a whole number, at least 1"),
+        ({"arm": "yes"}, TypeError, r"arm is True or False, not 'yes'"),
+    ],
+)
+def test_functions_that_aws_does_not_have(
+    given: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Engine.aws_lambda(**given)

@@ -178,6 +178,15 @@ def test_only_what_is_in_a_store_is_requested(made: Callable[[], wl.BigMatrix], 
     assert found.seconds == pytest.approx(plan.requests / 100, rel=0.02)
 
 
+def test_arrays_of_this_process_are_asked_for_where_their_bytes_count() -> None:
+    """The workers of this machine ask no store for them, and read no bytes: they paid for 2,000 requests."""
+    A = wl.from_array(np.ones((1000, 1000)), tile=100)
+    here = wl.plan(A @ A)
+    assert (here.bytes_read, here.requests) == (0, here.tasks)
+    away = wl.plan(A @ A, executor=Engine(workers=2, bytes_per_second=1e9))
+    assert (away.bytes_read, away.gets) == (2000 * 80_000, 2000)
+
+
 def test_limits_that_never_bind_change_nothing() -> None:
     plan = independent(200, workers=2, flops_per_second=2e6)
     cold = {"workers": 2, "initial_workers": 1, "workers_per_second": 0.1, "cold_start": 100.0}
@@ -263,7 +272,7 @@ def test_failures_and_stragglers_are_those_of_the_seed() -> None:
 
 
 def test_run_that_fails_too_often_fails() -> None:
-    with pytest.raises(PlanError, match=r"the simulated run fails: task \d+ failed 4 times, as 0.9 of all"):
+    with pytest.raises(PlanError, match=r"the simulated run fails: task \d+ failed 4 times; failures=0.9 is"):
         simulated(a_plan(), failures=0.9)
 
 

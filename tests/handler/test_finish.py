@@ -53,9 +53,12 @@ class Inputs:
 def test_a_row_says_what_its_kernel_makes(name: str) -> None:
     a = np.random.default_rng(0).standard_normal((N, N)) * (1 + 0.5j)
     work = np.asfortranarray(a @ a.conj().T + N * np.eye(N))
+    takes_pairs = name in ("combine_products", "number_from_product")
     takes_real = name in ("combine_sum_squares", "norm_from_sum_squares", "row_sizes", "all_sizes")
     if takes_real:
         work = np.ones((3 if name == "row_sizes" else 2, N), order="F")
+    if takes_pairs:
+        work = np.ones((2, N), complex, order="F")
     inputs = Inputs(name, np.asfortranarray(np.tril(a) + 3 * N * np.eye(N)))
     before = work.copy()
     result = FINISHES[name].call(work, inputs)

@@ -12,7 +12,6 @@ from wrenla_kernels import (
     column_sums,
     combine_sum_squares,
     diagonal,
-    logdet_part,
     max_abs,
     norm_from_sum_squares,
     row_sums,
@@ -119,26 +118,6 @@ def test_zeros_infinities_and_nans_of_norms(dtype):
     assert np.isnan(norm_from_sum_squares(combine_sum_squares(np.asfortranarray(parts))))[0, 0]
     assert np.array_equal(combine_sum_squares(np.asfortranarray(parts[:, ::2])), infinite)
     assert combine_sum_squares(np.asfortranarray(parts[:, :0])).tolist() == [[0], [1]]
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_logdet_is_that_of_numpy(dtype):
-    a = np.triu(random((7, 7), dtype)).copy(order="F")
-    sign, logarithm = np.linalg.slogdet(a.astype(np.complex128))
-    result = logdet_part(a)
-    assert result.dtype == dtype
-    assert np.abs(result.ravel() - [sign, logarithm]).max() <= 20 * np.finfo(dtype).eps
-
-
-def test_logdet_does_not_overflow_and_knows_zero():
-    assert logdet_part(np.asfortranarray(np.eye(500) * 1e300))[1, 0] == pytest.approx(500 * np.log(1e300))
-    for dtype in DTYPES:
-        a = np.eye(3, dtype=dtype, order="F")
-        a[1, 1] = 0
-        assert logdet_part(a).tolist() == [[0], [-np.inf]]
-        a[2, 2] = np.nan
-        assert np.isnan(logdet_part(a)).all()
-    assert logdet_part(np.zeros((0, 0))).tolist() == [[1], [0]]
 
 
 def test_parts_of_another_shape_or_dtype_are_refused():

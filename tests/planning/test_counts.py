@@ -38,7 +38,7 @@ B = 4096  # so large that lower-order terms do not show in b³
 
 def counts(plan: Plan) -> tuple[int, int, int]:
     """Tasks, tiles read, waves; every task writes one tile."""
-    if all(array.requested for array in plan.graph.tiles.arrays.values()):
+    if all(array.stored for array in plan.graph.tiles.arrays.values()):
         assert plan.requests == plan.reads + plan.tasks
     return plan.tasks, plan.reads, plan.waves
 

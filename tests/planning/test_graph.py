@@ -81,7 +81,7 @@ def test_every_graph_is_valid(A: wl.BigMatrix, cut: Cut, whole: bool) -> None:
         assert waits == set(graph.needs_of(p).tolist())
         assert graph.level[p] == max((graph.level[q] + 1 for q in waits), default=0)
         assert graph.reads[p] == len(refs)
-        assert graph.gets[p] == sum(graph.tiles.arrays[ref.array].requested for ref in refs)
+        assert graph.gets[p] == sum(graph.tiles.arrays[ref.array].stored for ref in refs)
         for ref in refs:
             rows, cols = graph.tiles.arrays[ref.array].grid.counts
             assert 0 <= ref.i < rows

@@ -89,8 +89,12 @@ def slogdet_of_tiles(D: Node) -> tuple[Node, Node]:
 
 
 def det_triangular(T: Node) -> Node:
-    """Return det T of a triangular matrix."""
-    return _laid(make(DiagonalParts("diagonal_product", 1), _square_tiles(T)), Lay(0, "product", (1, 1), 0))
+    """Return det T of a triangular matrix; products on the way may be beyond the range of its dtype."""
+    parts = make(DiagonalParts("product_part", 2), _square_tiles(T))
+    return make(
+        Lay(0, "number_from_product", (1, 1), 0),
+        _grouped(parts, Lay(0, "combine_products", (2, 1), 2, _FAN_IN)),
+    )
 
 
 def _slogdet(T: Node, sign: str, logabs: str, power: int) -> tuple[Node, Node]:

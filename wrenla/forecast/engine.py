@@ -56,7 +56,8 @@ class Engine:
     flops_per_second : float, optional
         Of one worker, in real double precision operations, whatever the kernel.
     bytes_per_second : float, optional
-        Between one worker and the store, each way.
+        Between one worker and the store, each way. Where it is named, arrays of this process count as read
+        from that store.
     total_bytes_per_second : float
         Between all workers together and the store.
     latency : float, optional
@@ -184,6 +185,7 @@ class Engine:
         >>> plan.dollars > 1
         True
         """
+        within("workers", workers, "a whole number", least=1, whole=True)  # None is another engine's
         prices = default_prices() if prices is None else prices
         known = FunctionSpec(memory, prices, timeout, arm, storage).model(workers)
         names = {each.name for each in fields(cls)}
@@ -208,7 +210,7 @@ class Engine:
         known = {each.name for each in fields(ExecutorModel)}
         mine = {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
         numbers = {name: mine[name] for name in mine.keys() & known}
-        if self.function is not None:
+        if self.function is not None or self.bytes_per_second is not None:  # a store that all workers share
             numbers["uploads"] = True
         return (
             ExecutorModel(**numbers) if base is None else replace(base, tile_bytes=0, processors=0, **numbers)

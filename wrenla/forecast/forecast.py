@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -29,6 +30,9 @@ from wrenla.units import parse_bytes
 from wrenla.whole_file import whole_file
 
 __all__ = ["Forecast", "forecast"]
+
+_BYTES = 1 << 20
+"""A smaller number for a function's memory is one of megabytes: no function has a single one."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -152,7 +156,7 @@ class Forecast(Plan):
         workers : int or sequence of int, optional
         memory : int or str, or sequence of such, optional
             Bytes that a worker may use, e.g. "2 GiB". Of a function on AWS Lambda all its memory, which its
-            speed and its price follow.
+            speed and its price follow, in AWS's megabytes of 2**20 bytes: 1769 or "1769 MB".
         make : callable, optional
             Called with an edge of tiles; returns the BigMatrix with inputs in such tiles, or a list, tuple or
             dict of them, as `wl.plan` takes.
@@ -205,10 +209,14 @@ class Forecast(Plan):
         if make is not None and not callable(make):
             raise TypeError(f"make={make!r}: a function that is called with an edge of tiles")
         cuts = None if cut is None else list(map(str, _several(cut)))
+        memories = None if memory is None else _several(memory)
+        if memories and self.model.function:
+            memories = list(map(_of_function, memories))
+        memories = _counts("memory", memories)
         return options_of(
             self,
             old,
-            Asked(cuts, _counts("tile", tile), _counts("workers", workers), _counts("memory", memory)),
+            Asked(cuts, _counts("tile", tile), _counts("workers", workers), memories),
             planned,
         )
 
@@ -216,6 +224,14 @@ class Forecast(Plan):
 def _several(values: Any) -> list[Any]:
     """Return one value, or some of them, as a list."""
     return [values] if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
+
+
+def _of_function(memory: Any) -> int:
+    """Return the bytes of a function's memory, which may be in the megabytes of AWS."""
+    if isinstance(memory, str):
+        return parse_bytes(re.sub(r"(?i)([kmgt])b$", r"\1iB", memory.strip()))
+    found: int = within("memory", memory, "a whole number", least=1, whole=True)
+    return found << 20 if found < _BYTES else found
 
 
 def _counts(name: str, values: Any) -> list[int] | None:

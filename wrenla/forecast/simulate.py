@@ -163,8 +163,8 @@ class _Run:
                         self.happens(self.now + delay, [Woken(task)])
                     case Stop(task):
                         raise PlanError(
-                            f"the simulated run fails: task {task} failed {self.state.attempts[task]} times, "
-                            f"as {self.engine.failures:.3g} of all attempts do"
+                            f"the simulated run fails: task {task} failed {self.state.attempts[task]} times; "
+                            f"failures={self.engine.failures:.3g} is the share of attempts that do"
                         )
                     case Finish():
                         self.finished = True

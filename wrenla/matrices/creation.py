@@ -230,14 +230,28 @@ def from_function(
 def zeros(
     shape: int | tuple[int, int], *misplaced: Never, tile: Tile = None, dtype: npt.DTypeLike = np.float64
 ) -> BigMatrix:
-    """Return a matrix (or vector) of zeros, which takes no space. `tile` and `dtype` go by name."""
+    """Return a matrix (or vector) of zeros, which takes no space. `tile` and `dtype` go by name.
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> wl.zeros((300, 200), tile=100, dtype="float32")
+    BigMatrix((300, 200), float32, tiles of (100, 100), grid (3, 2), general)
+    """
     _check_alone("zeros", misplaced)
     return _filled("zeros", shape, tile, dtype, "general")
 
 
 @short
 def eye(n: int, *misplaced: Never, tile: Tile = None, dtype: npt.DTypeLike = np.float64) -> BigMatrix:
-    """Return the identity of order `n`, which takes no space. `tile` and `dtype` go by name."""
+    """Return the identity of order `n`, which takes no space. `tile` and `dtype` go by name.
+
+    Examples
+    --------
+    >>> import wrenla as wl
+    >>> wl.eye(300, tile=100)
+    BigMatrix((300, 300), float64, tiles of (100, 100), grid (3, 3), pos)
+    """
     _check_alone("eye", misplaced)
     return _filled("eye", (n, n), tile, dtype, "pos")
 

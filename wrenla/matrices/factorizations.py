@@ -57,6 +57,11 @@ def cho_factor(a: Operand, lower: bool = True, **others: Any) -> CholeskyFactor:
     CholeskyFactor
         As SciPy's result it unpacks to the factor and `lower`.
 
+    Raises
+    ------
+    NotPositiveDefiniteError
+        When computed, if the matrix is not positive definite.
+
     Examples
     --------
     >>> import numpy as np, wrenla as wl
@@ -86,6 +91,13 @@ def cho_solve(factor: CholeskyFactor | tuple[Operand, bool], b: Operand, **other
     ------
     TypeError
         For a matrix alone: whether it is A or its factor cannot be known.
+
+    Examples
+    --------
+    >>> import numpy as np, wrenla as wl
+    >>> U = np.array([[2.0, 1.0], [0.0, 2.0]])
+    >>> wl.linalg.cho_solve((U, False), np.array([8.0, 12.0])).compute()
+    array([1., 2.])
     """
     refuse_others("cho_solve", others, ["factor", "b"], ["overwrite_b", "check_finite"])
     return factor.solve(b) if isinstance(factor, CholeskyFactor) else pair_solve(factor, b)

@@ -101,8 +101,9 @@ class LDLFactor:
         """Return sign and logarithm of `|det A|`.
 
         The determinant is that of a matrix nearby: its relative error is about the condition number times
-        the `backward_error` of a solution before refinement, mostly 1e-14 to 1e-11. If a tile is singular,
-        as in a singular matrix, it is found by LU with partial pivoting.
+        the `backward_error` of a solution before refinement, mostly 1e-14 to 1e-11. Both are looked at. Where
+        less than half of the digits would be right (√u), as at a condition of 1e7, or a tile is singular, A
+        is factored anew by LU with partial pivoting.
         """
         sign, logabs = self._slogdet()
         return SlogdetResult(BigMatrix(sign), BigMatrix(logabs))
@@ -114,7 +115,10 @@ class LDLFactor:
 
     def _slogdet(self) -> tuple[Node, ...]:
         found = slogdet_by_blocks(self._factor, SEEDS[self._kind][0])
-        return results_of(DeterminantByBlocks(), *found, self._claimed) if min(self.shape) else found
+        if not min(self.shape):
+            return found
+        what = self._factor, self._claimed, self._matrix
+        return results_of(DeterminantByBlocks(self._kind), *found, *what)
 
     def inv(self) -> BigMatrix:
         """Return the inverse of A: each column is a solution, looked at."""

@@ -53,6 +53,13 @@ class LinearAlgebra(Reductions):
         BigMatrix, (m, m)
             Marked positive definite, as it is if `A` has full row rank and the weights are positive;
             otherwise `shift` it.
+
+        Examples
+        --------
+        >>> import numpy as np, wrenla as wl
+        >>> wl.from_array(np.array([[1.0, 2.0], [0.0, 1.0]])).gram([1.0, 10.0]).compute()
+        array([[41., 20.],
+               [20., 10.]])
         """
         w = None if weights is None else vector(weights, self._numbers, 1)
         if w is not None and np.dtype(w.dtype).kind == "c":
@@ -113,7 +120,28 @@ class LinearAlgebra(Reductions):
         method: Literal["lu", "rbt"] | None = None,
         **others: Any,
     ) -> Self:
-        """Return x with A x = b; see `wrenla.linalg.solve`."""
+        """Return x with A x = b, looked at: it is right, or there is an error when it is computed.
+
+        Parameters
+        ----------
+        b : BigMatrix or array_like, (n,) or (n, k)
+        assume_a : {None, "pos", "gen", "sym", "her", "lower", "upper", …}
+            What A is; by default what its `structure` says.
+        check, precision, method, **others
+            As of `wrenla.linalg.solve`, with its errors, warnings and notes.
+
+        Returns
+        -------
+        BigMatrix, of the shape of `b`
+            When it is computed, its `report` says how it was found, and how far it can be trusted.
+
+        Examples
+        --------
+        >>> import numpy as np, wrenla as wl
+        >>> A = wl.from_array(np.array([[4.0, 2.0], [2.0, 5.0]]), structure="pos")
+        >>> A.solve(np.array([8.0, 12.0])).compute()
+        array([1., 2.])
+        """
         known = ["assume_a", "check", "precision", "method"]
         refuse_others("solve", others, known, ["overwrite_a", "overwrite_b", "check_finite"])
         if precision not in get_args(Precision):
@@ -185,7 +213,15 @@ class LinearAlgebra(Reductions):
         return type(self)(reductions.diagonal(A, offset))
 
     def slogdet(self) -> SlogdetResult:
-        """Return sign and logarithm of `|det A|`; see `wrenla.linalg.det` for what is warned of."""
+        """Return sign and logarithm of `|det A|`; see `wrenla.linalg.det` for what is warned of.
+
+        Returns
+        -------
+        SlogdetResult
+            A named tuple of two numbers that are not computed yet: `sign`, 0 of a singular matrix and complex
+            of a complex one, and `logabsdet`, -inf of a singular one. `wl.compute(*A.slogdet())` factors
+            once for both.
+        """
         sign, logabs = slogdet(self._numbers)
         return SlogdetResult(type(self)(sign), type(self)(logabs))
 

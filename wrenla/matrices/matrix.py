@@ -151,11 +151,37 @@ class BigMatrix(LinearAlgebra, Exports):
         return self @ other if np.ndim(other) else self._apply("multiply", self, other)
 
     def shift(self, c: complex) -> BigMatrix:
-        """Return A + c I; A is not rewritten."""
+        """Return A + c I of a square A, which is not rewritten: c is added as tiles are read.
+
+        Parameters
+        ----------
+        c : number
+            A complex one makes a real matrix complex. With c ≥ 0 a positive definite matrix stays one.
+
+        Raises
+        ------
+        ValueError
+            A is not square.
+
+        Examples
+        --------
+        >>> import numpy as np, wrenla as wl
+        >>> wl.from_array(np.array([[0.0, 2.0], [1.0, 4.0]])).shift(10).compute()
+        array([[10.,  2.],
+               [ 1., 14.]])
+        """
         return BigMatrix(views.shift(self._numbers, *number(c, "shift")))
 
     def scale_rows(self, w: Operand) -> BigMatrix:
-        """Return diag(w) A, for a vector `w` with one entry for each row."""
+        """Return diag(w) A, for a vector `w` with one entry for each row: each row is multiplied by its own.
+
+        Examples
+        --------
+        >>> import numpy as np, wrenla as wl
+        >>> wl.from_array(np.ones((2, 3))).scale_rows([1.0, 5.0]).compute()
+        array([[1., 1., 1.],
+               [5., 5., 5.]])
+        """
         return BigMatrix(views.scale_rows(self._numbers, vector(w, self._numbers, 0)))
 
     def scale_columns(self, w: Operand) -> BigMatrix:
@@ -171,7 +197,13 @@ class BigMatrix(LinearAlgebra, Exports):
         return BigMatrix(views.triangle(self._numbers, "upper"))
 
     def astype(self, dtype: npt.DTypeLike) -> BigMatrix:
-        """Return the matrix in another dtype. Complex to real is an error, as information would be lost."""
+        """Return the matrix in another dtype: float32, float64, complex64 or complex128.
+
+        Raises
+        ------
+        TypeError
+            It is another one; or it is real and the matrix complex, as information would be lost.
+        """
         name = np.dtype(dtype).name
         if name not in (*DTYPES, self.dtype.name):
             raise TypeError(f"dtype {name} is not one of {', '.join(DTYPES)}")
@@ -179,7 +211,19 @@ class BigMatrix(LinearAlgebra, Exports):
         return self if name == self.dtype.name else BigMatrix(assemble.copy(self._node, name))
 
     def rechunk(self, tile: int | tuple[int, int]) -> BigMatrix:
-        """Return the same matrix in other tiles."""
+        """Return the same matrix in other tiles.
+
+        Parameters
+        ----------
+        tile : int or (int, int)
+            Edge of a tile, or its rows and columns.
+
+        Examples
+        --------
+        >>> import wrenla as wl
+        >>> wl.random((300, 200), tile=100).rechunk((150, 100)).grid
+        (2, 2)
+        """
         return BigMatrix(assemble.rechunk(self._node, clipped(tile_pair(tile), self._node.grid.shape)))
 
     def __getitem__(self, index: Index | tuple[Index, ...]) -> BigMatrix:
@@ -210,7 +254,14 @@ class BigMatrix(LinearAlgebra, Exports):
         """Compute and return the same matrix with its tiles in the store for temporaries.
 
         They are kept as long as the returned matrix, or anything made of it, is in use; `save` keeps them for
-        good.
+        good. Arguments and errors are those of `compute`, without a limit of its size.
+
+        Examples
+        --------
+        >>> import wrenla as wl
+        >>> L = wl.eye(300, tile=100).shift(3.0).cholesky().persist()
+        >>> float(L.trace()), float(L.norm("max"))  # factored once
+        (600.0, 2.0)
         """
         return BigMatrix(persist_node(self._node, executor, Options.of(**options)))
 

@@ -28,12 +28,10 @@ class Tiles:
     grid : Grid
     dtype : str
     stored : bool
+        Whether workers ask a store for its tiles: of an array of this process, workers elsewhere do.
     called : bool
         Whether a function of the user makes its tiles.
     bundle : Bundle or None
-    requested : bool
-        Whether workers ask a store for its tiles. An array of this process is not `stored`, but workers
-        elsewhere find it there.
     rate : float
         Bytes a second that the function makes; 0 if nobody has timed it.
     """
@@ -43,7 +41,6 @@ class Tiles:
     stored: bool
     called: bool = False
     bundle: Bundle | None = None
-    requested: bool = True
     rate: float = 0.0
 
     @cached_property

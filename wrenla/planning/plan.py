@@ -269,7 +269,7 @@ class Plan:
         (rows, cols), edge = largest_task(self.graph.tiles), fitting_edge(self.graph.tiles, allowed)
         smaller = f"use tile={edge} or smaller, or " if edge >= _SMALL_TILE else ""
         more = "allow more memory (allowed_mem, WRENLA_ALLOWED_MEM)"
-        more = "take a function with more memory (memory=)" if model.function else more
+        more = "give the function more memory (memory=, wrenla deploy --memory)" if model.function else more
         raise PlanError(
             f"a task on tiles of {rows} × {cols} needs {format_bytes(self.projected)} (projected), a worker "
             f"may use {format_bytes(allowed)} (allowed): {smaller}{more}"

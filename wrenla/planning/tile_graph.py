@@ -17,7 +17,7 @@ from wrenla.planning.expression import Leaf, Node, Operation, Slot
 from wrenla.planning.memory import Tiles, held
 from wrenla.planning.precedence import Floats, Ints, Longs
 from wrenla.units import format_bytes
-from wrenla_handler.tiles.arrays import FormulaArray, FunctionArray, HostArray, StoredArray, TileRef
+from wrenla_handler.tiles.arrays import FunctionArray, HostArray, StoredArray, TileRef
 from wrenla_handler.tiles.finish import finish_kernel
 from wrenla_handler.tiles.grid import Grid, Pair
 from wrenla_handler.tiles.task import Apply, Read, Step, Task, Term
@@ -81,9 +81,8 @@ class TileGraph:
             if isinstance(op, Leaf | Slot):
                 stored = op.kind is StoredArray or (uploads and op.kind is HostArray)
                 called = op.kind is FunctionArray
-                asked = not called and op.kind is not FormulaArray
                 self.arrays[node.key] = Tiles(
-                    *(node.grid, node.dtype, stored, called, node.bundle, asked),
+                    *(node.grid, node.dtype, stored, called, node.bundle),
                     rate=functions.get(node.key, 0.0),
                 )
             elif isinstance(op, Operation):
@@ -194,7 +193,7 @@ class TileGraph:
         """Return the bytes of some tiles in stores, and how many of the tiles are read and requested."""
         arrays = [self.arrays[ref.array] for ref in refs]
         nbytes = sum(array.stored_bytes(ref) for array, ref in zip(arrays, refs, strict=True))
-        return float(nbytes), (len(refs), sum(array.requested for array in arrays))
+        return float(nbytes), (len(refs), sum(array.stored for array in arrays))
 
     def end_costs(self, task: Task) -> tuple[float, float, float, Pair, Pair]:
         """Return flops of the finish, and of base and arguments the bytes, and tiles read and requested."""

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from wrenla.algorithms import solve as systems
 from wrenla.algorithms.elementwise import elementwise
-from wrenla.algorithms.factorizations.checks import sizes
+from wrenla.algorithms.factorizations.checks import sizes, starts
 from wrenla.algorithms.factorizations.lu import LU, identity, lu, parity
 from wrenla.algorithms.procedure import Fetch, Outcome, Procedure, Steps, results_of
 from wrenla.algorithms.reductions import det_triangular, slogdet_triangular
 from wrenla.algorithms.views import flip
 from wrenla.planning.expression import Description, Node
-from wrenla.procedures.attempt import Asking
+from wrenla.procedures.attempt import Asking, attempt
 from wrenla.procedures.solve import SolveFactored, has_grown
-from wrenla.procedures.ways import largest_of_u
+from wrenla.procedures.ways import by_butterflies, largest_of_u
 from wrenla.run.conditioning import warn_growth
+from wrenla.vocabulary import Solver
 from wrenla_handler.linalg_errors import NotFiniteError
 
 __all__ = ["Determinant", "DeterminantByBlocks", "det", "inv", "slogdet"]
@@ -113,23 +115,34 @@ class Determinant(Procedure):
 
 @dataclass(frozen=True)
 class DeterminantByBlocks(Procedure):
-    """Sign and logarithm of a determinant that block factors tell; by LU if one of their tiles is singular.
+    """Sign and logarithm of a determinant that block factors tell, or LU where they are not precise enough.
 
-    Its arguments are sign and logarithm by the block factors, and A.
+    Its arguments are sign and logarithm by the block factors, these, and A twice: the second one is what
+    products read. The determinant is that of a matrix nearby. How near is told by the residuals of solutions
+    that are not refined; its relative error is about as much, times the condition number.
     """
 
-    follows: str = field(default="LU with partial pivoting, if a tile is singular", init=False, repr=False)
+    kind: Solver
+    version: ClassVar[int] = 2
+    follows: str = field(
+        default="LU with partial pivoting, if the determinant has fewer than half of its digits",
+        init=False,
+        repr=False,
+    )
 
     def describe(self, *args: Node) -> Sequence[Description]:
         return [node.description for node in args[:2]]
 
     def steps(self, *args: Node) -> Steps:
-        sign, logabs, A = args
+        sign, logabs, F, claimed, A = args
         *found, s, value = yield [sign, logabs, Fetch(sign), Fetch(logabs)]
         if np.isfinite(s) and np.isfinite(value):
-            return Outcome(found)
-        F = lu(A)
-        return (yield from Determinant(True).steps(*F, largest_of_u(F), sizes(A), A))
+            right = starts(F.grid.shape[0], F.grid.tile[0], F.dtype)
+            looked = yield from attempt(by_butterflies(F, self.kind), A, right, np.ones(right.grid.shape[1]))
+            if looked.backward()[0] <= np.sqrt(np.finfo(F.dtype).eps / 2) * looked.rcond:
+                return Outcome(found)
+        G = lu(claimed)
+        return (yield from Determinant(True).steps(*G, largest_of_u(G), sizes(claimed), claimed))
 
 
 def _parts(F: LU, logarithm: bool) -> list[Node]:

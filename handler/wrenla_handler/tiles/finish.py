@@ -109,6 +109,7 @@ def _potrf(work: Tile, inputs: Inputs) -> Tile:
     info = kernels.potrf(work)
     if info:
         raise NotPositiveDefiniteError(inputs.task.origin[0] + info)
+    _refuse_infinity(work.diagonal(), inputs.task.origin[0])
     return work
 
 
@@ -120,16 +121,20 @@ def _trsm(side: kernels.Side, work: Tile, inputs: Inputs) -> Tile:
         diagonal = t.diagonal()
         if side == "L" and np.isfinite(pivots := np.abs(diagonal)).all():  # JSON has no NaN
             inputs.report.pivots = (float(pivots.min()), float(pivots.max()))
+        first = task.origin[0 if side == "L" else 1]
         zeros = np.flatnonzero(diagonal == 0)
         if zeros.size:  # BLAS would divide by them
-            raise SingularMatrixError(task.origin[0 if side == "L" else 1] + int(zeros[0]))
+            raise SingularMatrixError(first + int(zeros[0]))
+        _refuse_infinity(diagonal, first)
     kernels.trsm(side, t, work, uplo="U" if mask == "upper" else "L", op=op, unit=mask == "unit")
     return work
 
 
-def _product(entries: Tile) -> Tile:
-    with np.errstate(all="ignore"):  # a determinant may be too large for its dtype: then it is infinity
-        return np.prod(entries, keepdims=True).reshape(1, 1)
+def _refuse_infinity(diagonal: Tile, first: int) -> None:
+    """Raise NotFiniteError if a diagonal has infinity: what is divided by it is zero, without a trace."""
+    infinite = np.flatnonzero(np.isinf(diagonal))
+    if infinite.size:
+        raise NotFiniteError(first + int(infinite[0]))
 
 
 def _refuse_not_finite(work: Tile, first: int) -> None:
@@ -378,9 +383,11 @@ FINISHES: dict[str, FinishKernel] = {
         real=True,
         rate="getrf",
     ),
-    "diagonal_product": FinishKernel(_of(lambda work: _product(work.diagonal())), looks=True),
+    "product_part": FinishKernel(_of(kernels.product_part), looks=True),
+    "combine_products": FinishKernel(_of(kernels.combine_products)),
+    "number_from_product": FinishKernel(_of(kernels.number_from_product)),
     "cast": FinishKernel(_of(lambda work: work), rate="copied"),
-    "product": FinishKernel(_of(_product)),
+    "product": FinishKernel(_of(lambda signs: np.prod(signs, keepdims=True))),
     "call": FinishKernel(_call, spare=2, rate="called"),
 }
 """By name. A new kernel is one row more."""

@@ -305,7 +305,8 @@ def _block(function: Callable[..., Any], spec: FunctionArray, origin: Pair, exte
             )
         if not np.can_cast(block.dtype, spec.dtype, "same_kind"):
             raise TypeError(
-                f"the function of a from_function returned {block.dtype}, which is no {spec.dtype}"
+                f"the function of a from_function returned {block.dtype}, which is no {spec.dtype}; "
+                "say which dtype the matrix has: from_function(f, shape, dtype=…)"
             )
     except Exception as error:
         error.add_note(f"while making rows {r0}:{r0 + rows}, columns {c0}:{c0 + cols} of a from_function")

@@ -41,6 +41,7 @@ _OPTIONS = {
     "wrenla.open_factor(url) solves with A": f"{_WITH_A}wl.open_factor(url).solve(b)",
     "wrenla.open_factor(url, A) solves with A": f"{_WITH_A}wl.open_factor(url, A).solve(b)",
     "(tile=)": "(--tile)",
+    "(memory=, wrenla deploy --memory)": "(--functions, wrenla deploy --memory)",
     "(allowed_mem=)": "(--allowed-mem)",
     "max_dollars=": "--max-dollars ",
     'precision="mixed"': "--precision mixed",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
+from wrenla.array_like import flag
 from wrenla.executors.aws_lambda.prices import Prices
 from wrenla.executors.calls.options import within
 from wrenla.planning.cost_model import ExecutorModel
@@ -17,6 +17,9 @@ MEMORIES = range(128, 10_241)
 
 _STORAGE = range(512, 10_241)
 """Megabytes of ``/tmp`` that a function may have."""
+
+_TIMEOUT = 900
+"""Seconds that AWS lets a call last."""
 
 _RUNTIME = 224 << 20
 """Bytes of a function's memory that Python, NumPy, SciPy and boto3 take, and BLAS's buffers."""
@@ -63,7 +66,9 @@ class FunctionSpec:
             limits = {"least": sizes[0], "most": sizes[-1]}
             size = within(name, getattr(self, name), "a whole number of megabytes", whole=True, **limits)
             object.__setattr__(self, name, size)
-        within("timeout", self.timeout, "a number of seconds", above=0, most=math.inf)
+        within("timeout", self.timeout, "a number of seconds", above=0)
+        within("timeout", self.timeout, "a number of seconds", least=0, most=_TIMEOUT)
+        flag(self.arm, "arm")
         if not isinstance(self.prices, Prices):
             raise TypeError(f"prices={self.prices!r}: wl.Prices(…), or None for those of the settings")
 
