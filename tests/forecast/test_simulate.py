@@ -26,6 +26,7 @@ from wrenla.forecast.simulation import Simulation
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.cut import Cut
 from wrenla.planning.plan import Plan, make_plan
+from wrenla.units import format_bytes
 
 MODEL = ExecutorModel(
     4,
@@ -156,26 +157,31 @@ def test_nothing_is_computed_before_what_it_needs_has_passed_the_common_limit() 
 
 
 @pytest.mark.parametrize(
-    ("made", "requested"),
+    ("made", "requested", "uploaded"),
     [
-        (lambda: wl.random((1000, 1000), tile=100), 0),
-        (lambda: wl.from_function(np.add, (1000, 1000), tile=100), 0),
-        (lambda: wl.random((1000, 1000), tile=100).persist(), 2000),
-        (
-            lambda: wl.from_array(np.ones((1000, 1000)), tile=100),
-            2000,
-        ),  # they are brought to functions' store
+        (lambda: wl.random((1000, 1000), tile=100), 0, 0),
+        (lambda: wl.from_function(np.add, (1000, 1000), tile=100), 0, 0),
+        (lambda: wl.random((1000, 1000), tile=100).persist(), 2000, 0),
+        # they are brought to the store of workers elsewhere
+        (lambda: wl.from_array(np.ones((1000, 1000)), tile=100), 2000, 100),
     ],
     ids=["formula", "function", "stored", "of this process"],
 )
-def test_only_what_is_in_a_store_is_requested(made: Callable[[], wl.BigMatrix], requested: int) -> None:
+def test_only_what_is_in_a_store_is_requested(
+    made: Callable[[], wl.BigMatrix], requested: int, uploaded: int
+) -> None:
     limit = {"flops_per_second": 1e12, "bytes_per_second": 1e12, "latency": 0.0, "requests_per_second": 100}
     prices = {"dollars_per_put": 1.0, "dollars_per_get": 0.01}
-    plan = wl.plan(made() @ made(), executor=Engine(workers=100, **limit, **prices))
+    A = made()
+    plan = wl.plan(A @ A, executor=Engine(workers=100, **limit, **prices))
     found = plan.simulate()
-    assert (plan.tasks, plan.reads, plan.requests) == (100, 2000, 100 + requested)
-    assert plan.cost["requests"] == found.cost["requests"] == pytest.approx(100 + 0.01 * requested)
-    assert found.seconds == pytest.approx(plan.requests / 100, rel=0.02)
+    assert (plan.tasks, plan.reads, plan.requests) == (100, 2000, 100 + requested + uploaded)
+    assert plan.cost["requests"] == found.cost["requests"] == pytest.approx(100 + uploaded + 0.01 * requested)
+    assert found.seconds == pytest.approx((100 + requested) / 100, rel=0.02)
+    assert plan.uploaded == (uploaded, uploaded * 8 * 100**2)
+    assert plan.summary()["bytes_uploaded"] == plan.uploaded[1]
+    assert (f"upload     {format_bytes(plan.uploaded[1])}" in str(plan)) == bool(uploaded)
+    assert found.peak_bytes_stored == plan.uploaded[1] + plan.bytes_written
 
 
 def test_arrays_of_this_process_are_asked_for_where_their_bytes_count() -> None:

@@ -101,7 +101,8 @@ class _Run:
         self.bytes = _Pipe(engine.total_bytes_per_second)
         self.limited = min(self.requests.rate, self.bytes.rate) < math.inf
         self.spans: list[tuple[float, float, int]] = []
-        self.stored, self.peak, self.byte_seconds, self.changed = 0.0, 0.0, 0.0, 0.0
+        self.stored = self.peak = float(plan.uploaded[1])
+        self.byte_seconds = self.changed = 0.0
         graph = plan.graph
         self.reads: list[int] = graph.reads.tolist()
         self.gets: list[int] = graph.gets.tolist()

@@ -94,7 +94,7 @@ class Simulation:
             self.engine.model(self.plan.model),
             busy=self.work + self.cold_starts * (self.engine.cold_start or 0.0),
             invocations=self.invocations,
-            puts=len(self.task),
+            puts=len(self.task) + self.plan.uploaded[0],
             gets=int(self.plan.graph.gets[self.task].sum()),
             byte_seconds=self.byte_seconds,
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from wrenla.planning.expression import Leaf, Node, Slot, View
-from wrenla_handler.tiles.arrays import FunctionArray
+from wrenla_handler.tiles.arrays import FunctionArray, HostArray
 
-__all__ = ["canonical", "of_functions", "topological"]
+__all__ = ["canonical", "of_functions", "of_process", "topological"]
 
 
 def topological(results: Iterable[Node]) -> list[Node]:
@@ -55,3 +55,12 @@ def of_functions(originals: Mapping[str, Node], known: Mapping[str, float]) -> t
         if isinstance(node.op, Leaf) and isinstance(node.op.spec, FunctionArray)
     )
     return tuple((key, known[digest]) for key, digest in functions if digest in known)
+
+
+def of_process(results: Iterable[Node]) -> list[Node]:
+    """Return the arrays of this process that some results depend on."""
+    return [
+        node
+        for node in topological(results)
+        if isinstance(node.op, Leaf | Slot) and node.op.kind is HostArray
+    ]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from wrenla.errors import PlanError
-from wrenla.planning.canonical import canonical, of_functions, topological
+from wrenla.planning.canonical import canonical, of_functions, of_process, topological
 from wrenla.planning.choose_cut import choose_cut, simulate
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.costs import cost_in_words, costs, tasks_together
@@ -21,8 +21,9 @@ from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
 from wrenla.planning.fits import fitting_edge, largest_task, projected_bytes
 from wrenla.planning.graph import Graph, TileGraph
-from wrenla.planning.in_words import as_document, shape_in_words
+from wrenla.planning.in_words import as_document, title, uploaded_in_words
 from wrenla.units import counted, format_bytes, format_dollars, format_time
+from wrenla_handler.tiles.arrays import object_bytes
 
 __all__ = ["Plan", "make_plan", "plans_bytes"]
 
@@ -122,10 +123,20 @@ class Plan:
         """Bytes written to the store."""
         return int(self.graph.bytes_written.sum())
 
+    @cached_property
+    def uploaded(self) -> tuple[int, int]:
+        """Tiles of this process's arrays that go to the store before a run, at most, and their bytes.
+
+        Workers elsewhere read them there. How long that takes is not in the seconds of a plan.
+        """
+        arrays = of_process(self.results) if self.model.uploads else []
+        objects = [(math.prod(A.grid.counts), object_bytes(A.grid, A.dtype, None)) for A in arrays]
+        return sum(count for count, _ in objects), sum(count * nbytes for count, nbytes in objects)
+
     @property
     def requests(self) -> int:
         """Requests to stores, at most: formulas and functions ask for none."""
-        return self.gets + self.tasks
+        return self.gets + self.tasks + self.uploaded[0]
 
     @property
     def gets(self) -> int:
@@ -208,7 +219,7 @@ class Plan:
             self.model,
             busy=self.work,
             invocations=self.invocations,
-            puts=self.tasks,
+            puts=self.tasks + self.uploaded[0],
             gets=self.gets,
             byte_seconds=stays,
         )
@@ -235,6 +246,7 @@ class Plan:
             "requests": self.requests,
             "bytes_read": self.bytes_read,
             "bytes_written": self.bytes_written,
+            "bytes_uploaded": self.uploaded[1],
             "bytes_in_memory": self.room,
             "bytes_projected": self.projected,
             "bytes_allowed": model.allowed_bytes,
@@ -305,6 +317,7 @@ class Plan:
             ("arithmetic", f"{self.flops / 1e9:,.2f} GFLOP"),
             ("read", f"{format_bytes(self.bytes_read)} at most, in {counted(self.reads, 'tile')}"),
             ("written", f"{format_bytes(self.bytes_written)}, in {counted(self.tasks, 'tile')}"),
+            *uploaded_in_words(*self.uploaded),
             ("requests", f"{self.requests:,} at most"),
             (
                 "memory",
@@ -321,26 +334,14 @@ class Plan:
         return rows + [("may follow", text) for text in self.follows]
 
     def __str__(self) -> str:
-        rows = self.rows()
-        return "\n".join([self.title, *(f"  {name:<11}{text}" for name, text in rows)])
+        return "\n".join([self.title, *(f"  {name:<11}{text}" for name, text in self.rows())])
 
     __repr__ = __str__
 
     @property
     def title(self) -> str:
         """The results and the largest input, in words."""
-
-        def entries(node: Node) -> int:
-            return math.prod(node.grid.shape)
-
-        results = ", ".join(f"{shape_in_words(node)}, {node.dtype}" for node in self.results[:3])
-        more = f" and {len(self.results) - 3} more" if len(self.results) > 3 else ""
-        data = [node for node in topological(self.results) if node.is_leaf and min(node.grid.shape) > 0]
-        largest = max(data, key=entries, default=self.results[0]) if self.results else None
-        if largest is None:
-            return "plan for nothing"
-        tile = " × ".join(map(str, largest.grid.tile[: max(1, largest.ndim)]))
-        return f"plan for {results}{more}, from {shape_in_words(largest)} in tiles of {tile}"
+        return title(self.results)
 
 
 # A plain dict: to list it is one step. An ordered one asks keys for their hashes, and other threads come.
