@@ -23,7 +23,7 @@ QUIET = {
     "distributed.scheduler.worker-ttl": "60s",
     "distributed.comm.timeouts.connect": "5s",
     "distributed.scheduler.allowed-failures": 3,
-    # a cluster ends the nanny of a worker that was away when it looks: so much later it would be of another death
+    # a cluster ends the nanny of a worker that was away when it looks: later it is of another death
     "distributed.deploy.lost-worker-timeout": "0s",
     "distributed.logging": {"distributed": "critical"},
     "distributed.admin.system-monitor.gil.enabled": False,
