@@ -26,31 +26,31 @@ def check(x: Twin) -> None:
     assert (np.abs(value - x.exact) <= x.bound).all()
 
 
-@settings(RANDOM, max_examples=60)
+@settings(RANDOM, max_examples=30)
 @given(st.data(), sides, sides)
 def test_expression_of_depth_one_agrees_with_numpy(data: Any, m: int, n: int) -> None:
     check(trees.matrix(data.draw, m, n, 1))
 
 
-@settings(RANDOM, max_examples=60)
+@settings(RANDOM, max_examples=30)
 @given(st.data(), sides, st.integers(1, 2))
 def test_square_expression_agrees_with_numpy(data: Any, n: int, depth: int) -> None:
     check(trees.matrix(data.draw, n, n, depth))
 
 
-@settings(RANDOM, max_examples=60)
+@settings(RANDOM, max_examples=30)
 @given(st.data(), sides, sides, st.integers(2, 4))
 def test_deep_expression_agrees_with_numpy(data: Any, m: int, n: int, depth: int) -> None:
     check(trees.matrix(data.draw, m, n, depth))
 
 
-@settings(RANDOM, max_examples=60)
+@settings(RANDOM, max_examples=30)
 @given(st.data(), sides, st.integers(0, 3))
 def test_vector_expression_agrees_with_numpy(data: Any, n: int, depth: int) -> None:
     check(trees.vector(data.draw, n, depth))
 
 
-@settings(RANDOM, max_examples=60)
+@settings(RANDOM, max_examples=30)
 @given(st.data(), sides, sides, st.integers(0, 2))
 def test_number_of_expression_agrees_with_numpy(data: Any, m: int, n: int, depth: int) -> None:
     x = trees.matrix(data.draw, m, n, depth)

@@ -77,7 +77,7 @@ def views(a: Any, tile: Any) -> list[tuple[Any, wl.BigMatrix]]:
     return found
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     st.integers(1, 13),
     st.integers(1, 13),

@@ -47,7 +47,7 @@ def test_lu_factor_finds_scipys_pivots(shape: tuple[int, int, int], dtype: str) 
     assert np.array_equal(piv, scipy.linalg.lu_factor(a)[1])
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(
     st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(1, 12), st.sampled_from(DTYPES)
 )

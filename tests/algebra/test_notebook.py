@@ -147,7 +147,7 @@ def test_what_is_not_on_this_machine_is_not_asked() -> None:
     assert facts(stored_at("memory://docs/a", (1000, 1000)))["grid"] == "500 × 500, not listed: too many"
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(st.text(min_size=1).filter(lambda name: "/" not in name))
 def test_hostile_addresses_are_escaped(name: str) -> None:
     said = facts(stored_at(f"gs://bucket/{name}"))["stored"]

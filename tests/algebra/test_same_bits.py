@@ -28,8 +28,8 @@ Expressions = Callable[[str], list[wl.BigMatrix]]
 
 
 def expressions(dtype: str) -> list[wl.BigMatrix]:
-    """Return what has sums of several products: 7 × 7 tiles, ragged."""
-    n, tile = 50, 8
+    """Return what has sums of several products: 6 × 6 tiles, ragged."""
+    n, tile = 44, 8
     a, b = gallery.normal((n, n), dtype, 1), gallery.normal((n, 11), dtype, 2)
     spd = gallery.ill_conditioned(n, dtype)
     w = np.abs(gallery.normal(n, spd.real.dtype.name, 3))

@@ -47,10 +47,11 @@ def test_sizes_are_norms(shape: tuple[int, int], tile: int, dtype: str) -> None:
 def test_sums_overflow_where_entries_do_not_and_nan_stays() -> None:
     a = np.zeros((67, 67))
     a[:2, 3] = 1.5e308
-    for structure in ("general", "hermitian"):
-        rows, columns, largest = found(wl.from_array(a + a.T, tile=1, structure=structure))
-        assert (rows, columns, largest) == (np.inf, np.inf, 1.5e308)
+    rows, columns, largest = found(wl.from_array(a + a.T, tile=1, structure="hermitian"))
+    assert (rows, columns, largest) == (np.inf, np.inf, 1.5e308)
     tall = a[:, :5]
+    rows, columns, largest = found(wl.from_array(tall.T, tile=1))
+    assert (rows, columns, largest) == (np.inf, 1.5e308, 1.5e308)
     rows, columns, largest = found(wl.from_array(tall, tile=1))
     assert (rows, columns, largest) == (1.5e308, np.inf, 1.5e308)
     tall[66, 0] = np.nan

@@ -16,7 +16,7 @@ from . import gallery
 FULL = slice(None)
 
 
-@settings(deadline=None, derandomize=True, max_examples=80)
+@settings(deadline=None, derandomize=True, max_examples=40)
 @given(st.data(), st.integers(0, 20), st.integers(0, 20), st.integers(1, 9), st.integers(1, 9))
 def test_index_agrees_with_numpy(data: Any, m: int, n: int, rows: int, cols: int) -> None:
     def part(length: int) -> Any:

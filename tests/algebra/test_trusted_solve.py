@@ -239,7 +239,7 @@ def test_half_the_precision_of_what_has_no_half_is_the_same() -> None:
         wl.from_array(-np.eye(N), tile=TILE).solve(np.ones(N), "pos", precision="mixed").compute()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(
     n=st.integers(1, 16),
     tile=st.integers(1, 40),

@@ -56,7 +56,7 @@ def join(lists: list[list[int]]) -> list[int]:
 
 
 @settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

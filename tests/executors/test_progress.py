@@ -14,8 +14,8 @@ from rich.console import Console
 
 import wrenla as wl
 from tests.waiting import until, until_idle
-from wrenla import progress_bar as showing
 from wrenla.executors.map_api import executor as calling
+from wrenla.progress_bar import pictures as showing
 
 
 @pytest.fixture(autouse=True)

@@ -121,11 +121,11 @@ def test_word_count(texts: Path) -> None:
 
 @pytest.mark.parametrize("way", [pytest.param("map", marks=pytest.mark.slow), "map_reduce"])
 def test_memory_is_bounded(texts: Path, way: str) -> None:
-    """Sixty megabytes in one file: neither the driver nor a worker keeps a notable part of it."""
+    """Forty megabytes in one file: neither the driver nor a worker keeps a notable part of it."""
     text, words = block(64 << 10)
     write(texts / "small.txt", text, 1)
     _, driver, children = run(texts, way, "16 MiB")
-    times = 60 * MIB // len(text)
+    times = 40 * MIB // len(text)
     write(texts / "large.txt", text, times)
     found, driver_large, children_large = run(texts, way, "16 MiB")
     assert found == expected(words, times + 1, 2)

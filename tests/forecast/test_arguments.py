@@ -174,11 +174,11 @@ def test_schedules_have_names() -> None:
 
 
 def test_tiles_that_were_asked_for_are_planned() -> None:
-    A = wl.random((4096, 4096), tile=512)
-    plan = plan_of(A @ wl.random((4096, 4096), tile=512, seed=1))
-    assert 64 * (512 / 16) ** 3 > 500_000  # by the number of products there might be too many tasks
+    A = wl.random((2048, 2048), tile=512)
+    plan = plan_of(A @ wl.random((2048, 2048), tile=512, seed=1))
+    assert 16 * (512 / 16) ** 3 > 500_000  # by the number of products there might be too many tasks
     assert [option.tile for option in plan.options(tile=[16, 512])] == [512, 16]
-    assert plan.options(tile=[16])[1].tasks == 256**2
+    assert plan.options(tile=[16])[1].tasks == 128**2
     assert 16 not in {option.tile for option in plan_of(A @ A).options()}
 
 

@@ -21,9 +21,9 @@ import pytest
 from rich.console import Console
 
 import wrenla as wl
-from wrenla import progress_bar as showing
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.plan import Plan, make_plan
+from wrenla.progress_bar import pictures as showing
 from wrenla.report import progress
 from wrenla.report.progress import progress_listener
 from wrenla.run.events import (

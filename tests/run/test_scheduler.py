@@ -183,7 +183,7 @@ def simulations(draw: st.DrawFn) -> Simulation:
     return Simulation(graph, set(draw(subsets(n))), set(draw(subsets(n))), draw(POLICIES))
 
 
-@settings(BUSY, max_examples=400)
+@settings(BUSY, max_examples=200)
 @given(simulations(), st.data())
 def test_every_needed_task_runs_once_after_its_inputs(sim: Simulation, data: st.DataObject) -> None:
     sim.tell(Begun())
@@ -238,7 +238,7 @@ def test_a_failure_that_lasts_stops_the_run(sim: Simulation, transient: bool, da
         assert not any(isinstance(action, Submit | Retry | Finish) for action in actions)
 
 
-@settings(BUSY, max_examples=300)
+@settings(BUSY, max_examples=150)
 @given(graphs(most=8), st.data())
 def test_needed_tasks_are_the_least_that_suffice(graph: Graph, data: st.DataObject) -> None:
     n = len(graph)

@@ -223,7 +223,7 @@ def _counts(executor: Executor, function: Callable[..., Any], stream: TextIO) ->
     from wrenla.config import settings
     from wrenla.executors.map_api.map_progress import MapCounts
     from wrenla.executors.transport.functions import label_of
-    from wrenla.progress_bar import picture_for
+    from wrenla.progress_bar.pictures import picture_for
 
     picture = None if stream.isatty() else picture_for(settings().progress)
     if picture is None:

@@ -6,11 +6,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from wrenla.planning.plan import Plan
-from wrenla.progress_bar import Picture, clock, picture_for
+from wrenla.progress_bar.pictures import Picture, clock, picture_for
 from wrenla.run.events import (
     Event,
     Listener,
@@ -21,6 +20,9 @@ from wrenla.run.events import (
     TaskStarted,
 )
 from wrenla.units import counted, format_dollars, format_time
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["progress_listener"]
 

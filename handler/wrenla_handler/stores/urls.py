@@ -1,19 +1,19 @@
-"""URLs of stores: open the store of an address."""
+"""URLs of stores: open the store of an address.
+
+Every worker process imports this when it starts: what few addresses need is imported where it is needed.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 from contextlib import closing
-from difflib import get_close_matches
-from urllib.parse import quote, unquote_to_bytes
 
 from wrenla_handler.stores.base import Reach, Store
 from wrenla_handler.stores.checks import check_key
 from wrenla_handler.stores.local import LocalStore
 from wrenla_handler.stores.memory import MemoryStore
 from wrenla_handler.stores.room import RoomStore
-from wrenla_handler.stores.s3.store import S3Store
 
 __all__ = ["folder_of", "join", "open_store", "reach_of"]
 
@@ -55,6 +55,8 @@ def open_store(url: str | bytes | os.PathLike[str]) -> Store:
         case "room":
             return RoomStore(rest)
         case "s3":
+            from wrenla_handler.stores.s3.store import S3Store
+
             bucket, _, prefix = rest.partition("/")
             return S3Store(bucket, prefix)
         case _:
@@ -97,8 +99,12 @@ def folder_of(url: str) -> str:
     ('/data/a b', '/caf\udce9', '')
     """
     scheme, rest = _split(url)
+    if scheme != "file":
+        return ""
+    from urllib.parse import unquote_to_bytes
+
     # as Path.as_uri quotes the bytes of a name, which need not be UTF-8
-    return os.fsdecode(unquote_to_bytes(rest.removeprefix("localhost"))) if scheme == "file" else ""
+    return os.fsdecode(unquote_to_bytes(rest.removeprefix("localhost")))
 
 
 def join(url: str, *parts: str) -> str:
@@ -118,6 +124,8 @@ def join(url: str, *parts: str) -> str:
     if not tail:
         return url
     if scheme == "file":
+        from urllib.parse import quote
+
         tail = quote(os.fsencode(tail))
     return f"{url}{tail}" if url.endswith("/") else f"{url}/{tail}"
 
@@ -133,6 +141,8 @@ def _split(url: str) -> tuple[str, str]:
             return "", url  # A path may contain a colon.
         raise ValueError(f"{url!r}: write {scheme}:// with two slashes")
     if scheme not in _SCHEMES:
+        from difflib import get_close_matches
+
         near = get_close_matches(scheme, _SCHEMES, n=1)
         hint = f"did you mean {near[0]}://…? " if near else ""
         raise ValueError(

@@ -30,7 +30,7 @@ from wrenla.executors.map_api.map_reduce import reduced
 from wrenla.executors.map_api.map_results import mapped
 from wrenla.executors.map_api.submitting import Submitter
 from wrenla.executors.transport.functions import check_function, label_of, refuse_keywords
-from wrenla.progress_bar import picture_for
+from wrenla.progress_bar.pictures import picture_for
 from wrenla_handler.calls.broadcast import Ref
 from wrenla_handler.calls.chunk import Chunk
 from wrenla_handler.calls.context import current_call

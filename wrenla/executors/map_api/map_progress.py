@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import Future
 from typing import Any
 
-from wrenla.progress_bar import Picture, clock
+from wrenla.progress_bar.pictures import Picture, clock
 from wrenla.units import counted, format_time
 
 __all__ = ["MapCounts", "counting", "known_length"]

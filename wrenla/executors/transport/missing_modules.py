@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import re
 import sys
 from collections.abc import Mapping
@@ -73,4 +72,6 @@ def _package(module: str) -> str:
 
 @functools.cache
 def _distributions() -> Mapping[str, list[str]]:
+    import importlib.metadata
+
     return importlib.metadata.packages_distributions()

@@ -10,16 +10,14 @@ import contextlib
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, ProgressColumn, Task
-from rich.progress_bar import ProgressBar
-from rich.table import Column
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
 
-__all__ = ["Counts", "Picture", "clock", "picture_for"]
+    from wrenla.progress_bar.rich_bar import Counts
+
+__all__ = ["Picture", "clock", "picture_for"]
 
 _PATIENCE = 1.0
 """Seconds that something may take before an unasked-for bar appears."""
@@ -28,33 +26,8 @@ _PATIENCE_OF_NOTEBOOKS = 5.0
 """The same for a line below a cell, which stays there."""
 
 _BAR_EVERY = 0.25
+_NOTEBOOKS_EVERY = 1.0
 _LINES_EVERY = 5.0
-
-
-class Counts(Protocol):
-    """Counts of finished work: the working thread writes, the drawing thread reads."""
-
-    @property
-    def done(self) -> int: ...
-
-    @property
-    def total(self) -> int | None:
-        """None if nobody knows."""
-
-    @property
-    def failed(self) -> bool: ...
-
-    def first(self) -> str:
-        """Return what to say at the beginning, where there are lines."""
-
-    def words(self) -> list[str]:
-        """Return the parts of a line of text."""
-
-    def details(self) -> list[str]:
-        """Return the parts of a second line, which change as the first one does."""
-
-    def notes(self) -> list[str]:
-        """Return what is worth a line of its own, once."""
 
 
 def _is_terminal() -> bool:
@@ -80,17 +53,25 @@ def picture_for(wanted: bool | None, console: Console | None = None) -> Picture 
         return None
     notebook = console is None and _in_notebook()
     if console is None:
+        terminal = _is_terminal()
+        if wanted is None and not (terminal or notebook):
+            return None
+        from rich.console import Console
+
         # rich takes FORCE_COLOR for a terminal, but a bar in a log file helps nobody
-        console = Console(stderr=True, force_terminal=_is_terminal(), force_jupyter=False)
+        console = Console(stderr=True, force_terminal=terminal, force_jupyter=False)
     bar = console.is_terminal and not console.is_dumb_terminal and not notebook
     if not (bar or notebook) and wanted is None:
         return None
     patience = _PATIENCE_OF_NOTEBOOKS if notebook else _PATIENCE
-    return Picture(
-        _Bar(console) if bar else _OneLine(console) if notebook else _Lines(console),
-        delay=patience if wanted is None else 0.0,
-        every=_LINES_EVERY if not (bar or notebook) else _BAR_EVERY if bar else 4 * _BAR_EVERY,
-    )
+    delay = patience if wanted is None else 0.0
+    if bar:
+        from wrenla.progress_bar.rich_bar import RichBar
+
+        return Picture(RichBar(console, _BAR_EVERY), delay, _BAR_EVERY)
+    if notebook:
+        return Picture(_OneLine(console), delay, _NOTEBOOKS_EVERY)
+    return Picture(_Lines(console), delay, _LINES_EVERY)
 
 
 def _in_notebook() -> bool:
@@ -100,6 +81,9 @@ def _in_notebook() -> bool:
 
 
 class _View(Protocol):
+    changes_lines: bool
+    """Whether what it has drawn is erased before another line."""
+
     def begin(self, counts: Counts) -> None: ...
     def show(self, counts: Counts) -> None: ...
     def end(self, counts: Counts) -> None: ...
@@ -129,7 +113,7 @@ class Picture:
     @property
     def erased(self) -> str:
         """Text to print before another line on the same terminal: it erases the bar for a while."""
-        return "\r\x1b[2K" if isinstance(self._view, _Bar) and self._thread is not None else ""
+        return "\r\x1b[2K" if self._view.changes_lines and self._thread is not None else ""
 
     def over(self) -> None:
         """Note that there will be nothing new: the last state is drawn soon."""
@@ -166,79 +150,10 @@ def _end_all() -> None:
         picture.end()
 
 
-class _Bar:
-    """Bar that changes, and lines below it: rich draws them by itself."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._display: _Display | None = None
-
-    def begin(self, counts: Counts) -> None:
-        self._display = _Display(counts, self._console)
-        self._display.start()
-
-    def show(self, counts: Counts) -> None:
-        """Leave it to rich."""
-
-    def end(self, counts: Counts) -> None:
-        if self._display is not None:
-            self._display.stop()
-
-
-class _Display(Progress):
-    """Display of some counts, which it looks at whenever it is drawn."""
-
-    def __init__(self, counts: Counts, console: Console) -> None:
-        self._counts = counts
-        super().__init__(
-            _CountsBar(counts, bar_width=10),
-            _CountsWords(counts),
-            console=console,
-            refresh_per_second=1 / _BAR_EVERY,
-            # what the user's program prints stays where the user sends it
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self.add_task("")
-
-    def get_renderables(self) -> Iterator[RenderableType]:
-        counts = self._counts
-        for task in self.tasks:
-            task.total = None if counts.total is None else max(counts.total, 1)
-            task.completed = counts.done
-        yield self.make_tasks_table(self.tasks)
-        details = counts.details()
-        for line in [*([", ".join(details)] if details else []), *counts.notes()]:
-            yield Text(line, style="dim", no_wrap=True, overflow="ellipsis")
-
-
-class _CountsBar(BarColumn):
-    """Bar that turns red with the first failure."""
-
-    max_refresh = None
-
-    def __init__(self, counts: Counts, bar_width: int) -> None:
-        super().__init__(bar_width)
-        self._counts = counts
-
-    def render(self, task: Task) -> ProgressBar:
-        bar = super().render(task)
-        if self._counts.failed:
-            bar.complete_style = bar.finished_style = "red"
-        return bar
-
-
-class _CountsWords(ProgressColumn):
-    def __init__(self, counts: Counts) -> None:
-        super().__init__(Column(ratio=1, no_wrap=True, overflow="ellipsis"))
-        self._counts = counts
-
-    def render(self, task: Task) -> Text:
-        return Text(", ".join(self._counts.words()), no_wrap=True, overflow="ellipsis")
-
-
 class _Lines:
     """A line at the beginning, one every few seconds, and one at the end."""
+
+    changes_lines = False
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -266,6 +181,8 @@ class _Lines:
 
 class _OneLine:
     """One line that changes: a carriage return begins it anew, below a cell of a notebook, too."""
+
+    changes_lines = False
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -1,0 +1,1 @@
+"""Drawing of progress, on a terminal, in a notebook and elsewhere."""
