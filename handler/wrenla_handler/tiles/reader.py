@@ -42,8 +42,8 @@ class Report:
     and from arrays of this process.
     `pivots` are the smallest and the largest |entry| on the diagonal of a triangle that was solved with.
     `worker` is the thread that did it, by its process and a number; `began` is the worker's time of day.
-    `memory` is that of its process when the tile was complete and not written yet, in bytes; `memory_before`
-    what it had before its first task.
+    `memory` is that of its process when the tile was complete and not written yet, in bytes, or up to two
+    milliseconds before; `memory_before` what it had before its first task.
     """
 
     read_seconds: float = 0.0
