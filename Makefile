@@ -18,7 +18,7 @@ S3_TESTS := tests/s3 tests/handler tests/run -k s3
 
 # Tests run beside each other: most of them wait for something. `make test BESIDE=` runs one after the other.
 # Each process reads all tests first, for six seconds: unit tests, which wait for nothing, have one for each processor.
-BESIDE ?= -n 6 --dist worksteal
+BESIDE ?= -n 4 --dist worksteal
 BESIDE_SLOW ?= -n 3 --dist worksteal
 BESIDE_UNIT ?= -n 2 --dist worksteal
 BESIDE_S3 ?= -n 2 --dist worksteal
