@@ -100,6 +100,24 @@ def test_interrupted_cluster_ends_in_one_line(large: np.ndarray, seconds: float)
     assert line.startswith("interrupted")
 
 
+def test_exit_code_of_an_interrupt_while_a_dataclass_is_made(tmp_path: Path) -> None:
+    """One of ten interrupted commands ended by the signal: `python -m` does, after one inside of `exec`."""
+    (tmp_path / "interrupted.py").write_text(
+        """
+import sys
+from wrenla.cli.parts.interrupts import Interrupts
+try:
+    with Interrupts():
+        exec("import signal; signal.raise_signal(signal.SIGINT)")
+except KeyboardInterrupt:
+    pass
+sys.exit(130)
+"""
+    )
+    done = subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path, timeout=60)
+    assert done.returncode == 130
+
+
 def test_killed_run_goes_on(large: np.ndarray) -> None:
     command = ["cholesky", "large.npy", "-o", "L.zarr", "--tile", "20", "--no-progress"]
     with started(*command) as running:

@@ -42,6 +42,9 @@ class Interrupts(ContextDecorator):
             signal.signal(number, handler)
         if self._hook is not None:
             sys.unraisablehook = self._hook
+        # After an interrupt inside of a text that was executed, as dataclasses are made, `python -m` ends by
+        # the signal, whatever the exit code: CPython notes that there was one, until it evaluates another.
+        eval("0")
 
     def _take(self, number: signal.Signals, handler: Any) -> None:
         self._before.setdefault(number, signal.signal(number, handler))
