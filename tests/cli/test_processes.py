@@ -237,6 +237,7 @@ def test_bash_completes_paths(folder: Path) -> None:
         assert completed(folder, "wrenla", *words) == ["option=default"]
 
 
+@pytest.mark.slow
 @pytest.mark.cloud
 def test_bash_completes_addresses_on_s3(s3_bucket: str, folder: Path) -> None:
     assert ended("cp", "A.npy", f"s3://{s3_bucket}/some/A").returncode == 0

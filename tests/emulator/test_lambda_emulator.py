@@ -160,7 +160,14 @@ with LambdaEmulator(handler="handlers.sleeps", **options) as aws:
         pytest.param(("plain", "watcher"), id="plain", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("victim", ["parent", "emulator", "both"])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        pytest.param("parent", marks=pytest.mark.slow),
+        pytest.param("emulator", marks=pytest.mark.slow),
+        "both",
+    ],
+)
 def test_killed_emulator_leaves_no_processes_or_folders(
     zipped: Path, victim: str, protection: tuple[str, str]
 ) -> None:

@@ -119,7 +119,8 @@ def test_word_count(texts: Path) -> None:
         assert reduced.result() == expected(words, 66, 12)
 
 
-@pytest.mark.parametrize("way", [pytest.param("map", marks=pytest.mark.slow), "map_reduce"])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["map", "map_reduce"])
 def test_memory_is_bounded(texts: Path, way: str) -> None:
     """Forty megabytes in one file: neither the driver nor a worker keeps a notable part of it."""
     text, words = block(64 << 10)

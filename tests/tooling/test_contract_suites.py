@@ -190,6 +190,7 @@ def ended_badly(text: str, folder: Path, *options: str) -> tuple[dict[str, set[s
     return failed, run.stdout.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_examples_of_contributing_pass(tmp_path: Path) -> None:
     """The store, the executor and the algorithm that it shows, tested as it says."""
