@@ -286,9 +286,8 @@ def _new_memory(memory: int, timer: _Timer) -> dict[str, float]:
         kept.append(empty_tile(_ROWS, _COLUMNS, "float64"))
         np.copyto(kept[-1], tile)
         spent.append(max(timer() - begun, 1e-9))
-    tiles = [
-        each.reshape((8 * _COLUMNS, -1), order="F") for each in kept
-    ]  # nearly square, as they mostly are
+    # nearly square, as they mostly are
+    tiles = [each.reshape((8 * _COLUMNS, -1), order="F") for each in kept]
     m, n = tiles[0].shape
     long, short = np.zeros((n, 1), order="F"), np.zeros((m, 1), order="F")
 
