@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import time
 import uuid
 from collections.abc import Callable
@@ -10,11 +11,12 @@ from typing import Any
 
 from wrenla_handler.aws_errors import error_status
 from wrenla_handler.errors import TransientStoreError
+from wrenla_handler.stores.base import Store
 from wrenla_handler.stores.urls import open_store
 
 __all__ = ["probe"]
 
-_NBYTES = 8 << 20
+_NBYTES, _TIMES = 8 << 20, 3
 
 
 def probe(url: str) -> dict[str, Any]:
@@ -28,9 +30,10 @@ def probe(url: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``nbytes``, and by name the seconds of what went well: ``look``, ``put``, ``get``, ``delete``. If one
-        did not, also ``failed`` (its name) and ``error``; if it was S3 that refused, its ``code`` and what it
-        ``said``, which names a boundary, or a key that the role has no right to.
+        ``nbytes``, and by name the seconds of what went well, the median of three times: ``look``, ``put``,
+        ``get``, ``delete``. If one did not, also ``failed`` (its name) and ``error``; if it was S3 that
+        refused, its ``code`` and what it ``said``, which names a boundary, or a key that the role has no
+        right to.
 
     Examples
     --------
@@ -42,30 +45,41 @@ def probe(url: str) -> dict[str, Any]:
         store = open_store(url)
     except ValueError as error:
         return {**found, "failed": "open", "error": str(error)}
-    key, tile = f"doctor-{uuid.uuid4().hex}", os.urandom(_NBYTES)
+    tile, spent = os.urandom(_NBYTES), list[dict[str, float]]()
+    try:
+        for _ in range(_TIMES):  # again only if all went well: what cannot be deleted stays
+            seconds, failures = _try(store, tile)
+            if failures:
+                # That it may not look says least: S3 does not tell then which permission is lacking.
+                failed = next(name for name in ("put", "get", "delete", "look") if name in failures)
+                return {**found, **seconds, **_failure(failed, failures[failed])}
+            spent.append(seconds)
+    finally:
+        store.close()
+    return {**found, **{name: statistics.median(each[name] for each in spent) for name in spent[0]}}
+
+
+def _try(store: Store, tile: bytes) -> tuple[dict[str, float], dict[str, Exception]]:
+    """Return by name the seconds of what went well, and why the rest did not."""
+    key = f"doctor-{uuid.uuid4().hex}"
     trials: dict[str, Callable[[], object]] = {
         "look": lambda: store.exists(key),  # first, as connecting takes longer than putting
         "put": lambda: store.put(key, tile, create=True),
         "get": lambda: store.get(key),
         "delete": lambda: store.delete(key),  # also if it cannot be read
     }
-    failures: dict[str, Exception] = {}
-    try:
-        for name, trial in trials.items():
-            begun = time.perf_counter()
-            try:
-                trial()
-            except Exception as error:
-                failures[name] = error
-                if name == "put" or isinstance(error, TransientStoreError):
-                    break
-            else:
-                found[name] = time.perf_counter() - begun
-    finally:
-        store.close()
-    # That it may not look says least: S3 does not tell then which permission is lacking.
-    failed = next((name for name in ("put", "get", "delete", "look") if name in failures), "")
-    return {**found, **_failure(failed, failures[failed])} if failed else found
+    seconds, failures = dict[str, float](), dict[str, Exception]()
+    for name, trial in trials.items():
+        begun = time.perf_counter()
+        try:
+            trial()
+        except Exception as error:
+            failures[name] = error
+            if name == "put" or isinstance(error, TransientStoreError):
+                break
+        else:
+            seconds[name] = time.perf_counter() - begun
+    return seconds, failures
 
 
 def _failure(name: str, error: Exception) -> dict[str, Any]:

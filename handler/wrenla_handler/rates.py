@@ -23,6 +23,9 @@ SMALLEST = 160
 DIRECT_FROM = 1 << 20
 """Bytes of a tile from which it is worth writing past the page cache: each such write waits for the disk."""
 
+_REQUESTS, _SAVING = 12, 43
+"""Requests to S3, one after the other, of a run beside its tasks, and of saving one result: as counted."""
+
 _TABLES = ("kernels", "dtypes")
 
 
@@ -83,6 +86,11 @@ class Rates:
         Seconds that each tile which a task reads takes beside what is done with it.
     start : float
         Seconds that a run takes beside its tasks.
+    handing : float
+        Seconds of `task` in which something is handed to a worker: tasks that go together have them once.
+    request, gathered : float
+        Seconds of a request of the driver to a store elsewhere, and bytes a second that come from there; 0
+        where there is none.
     mine : float
         Part of the time in which its processor was its own while kernels were measured, at most 1: less if
         others work on the machine.
@@ -104,6 +112,9 @@ class Rates:
     task: float
     tile: float
     start: float
+    handing: float = 0.0
+    request: float = 0.0
+    gathered: float = 0.0
     mine: float = 1.0
     virtual: float = 0.0
 
@@ -112,6 +123,10 @@ class Rates:
             raise ValueError("a rate for each kernel and each dtype")
         if not 0 <= self.mine <= 1 or self.virtual not in (0, 1):
             raise ValueError("mine is a part, and virtual 0 or 1")
+        if not 0 <= self.handing <= self.task:
+            raise ValueError("handing is a part of task")
+        if not all(0 <= number < math.inf for number in (self.request, self.gathered)):
+            raise ValueError("request and gathered are at least 0")
         numbers = [*self._numbers(), *self.dtypes, *(curve.flops for curve in self.kernels)]
         halves = [curve.half for curve in self.kernels]
         if not all(0 < number < math.inf for number in numbers) or not all(0 <= h < math.inf for h in halves):
@@ -121,7 +136,7 @@ class Rates:
         return [
             getattr(self, each.name)
             for each in fields(self)
-            if each.name not in (*_TABLES, "mine", "virtual")
+            if each.name not in (*_TABLES, "handing", "request", "gathered", "mine", "virtual")
         ]
 
     def curve(self, kernel: str) -> Curve:
@@ -131,6 +146,24 @@ class Rates:
     def factor(self, dtype: str) -> float:
         """Return how many times as fast operations are as in float64."""
         return self.dtypes[DTYPES.index(dtype)] if dtype in DTYPES else 1.0
+
+    def beside(self, runs: int, saved: int, nbytes: float) -> float:
+        """Return the seconds that runs take beside their tasks.
+
+        Parameters
+        ----------
+        runs : int
+        saved : int
+            How many results go to an address of their own, which asks for more requests.
+        nbytes : float
+            Bytes of the others, which come into the driver's memory.
+        """
+        begun = runs * (self.start + _REQUESTS * self.request) + saved * _SAVING * self.request
+        return begun + nbytes / (self.gathered or self.fresh)
+
+    def behind(self, handing: float) -> Rates:
+        """Return the rates of a worker to which something is handed in so many seconds."""
+        return replace(self, task=self.task - self.handing + handing, handing=handing)
 
     def at_store(self, read: float, written: float) -> Rates:
         """Return these rates with those of another store."""
@@ -156,7 +189,8 @@ class Rates:
             return self
         curves = tuple(replace(curve, flops=curve.flops / times) for curve in self.kernels)
         slower = {name: getattr(self, name) / times for name in PASSES}
-        return replace(self, kernels=curves, task=self.task * times, tile=self.tile * times, **slower)
+        slower |= {name: getattr(self, name) * times for name in ("task", "tile", "handing")}
+        return replace(self, kernels=curves, **slower)
 
     def plain(self) -> dict[str, Any]:
         """Return what JSON can hold."""

@@ -34,6 +34,7 @@ def plan_of(x: Any = None, **engine: Any) -> Forecast:
         ("workers", True),
         ("initial_workers", 0),
         ("allowed_bytes", "2 GiB"),
+        ("cache_bytes", -1),
         ("flops_per_second", 0),
         ("flops_per_second", "1e9"),
         ("flops_per_second", 1e-320),

@@ -52,6 +52,9 @@ def test_rates_survive_as_plain_numbers() -> None:
         lambda found: found.update(mine=1.5),
         lambda found: found.update(mine=math.nan),
         lambda found: found.update(virtual=0.5),
+        lambda found: found.update(handing=1.0),  # more than all of `task`
+        lambda found: found.update(request=-1.0),
+        lambda found: found.update(gathered=math.inf),
         lambda found: found.update(fresh=math.nan),
         lambda found: found.update(fresh=math.inf),
         lambda found: found.update(copied="fast"),
@@ -66,6 +69,24 @@ def test_damaged_rates_are_refused(damage: Callable[[dict[str, Any]], object]) -
     damage(found)
     with pytest.raises((ValueError, TypeError, KeyError)):
         Rates.from_plain(found)
+
+
+def test_what_a_run_takes_beside_its_tasks() -> None:
+    near = RATES.beside(3, 2, 1e9)
+    assert near == pytest.approx(3 * RATES.start + 1e9 / RATES.fresh)
+    far = replace(RATES, request=0.01, gathered=1e6)
+    begun, saving, brought = (
+        far.beside(*of) - RATES.beside(*of) for of in ((1, 0, 0.0), (0, 1, 0.0), (0, 0, 1e9))
+    )
+    assert 0 < begun < saving < 1
+    assert brought == pytest.approx(1e3 - 1e9 / RATES.fresh)
+
+
+def test_way_to_a_worker_is_a_part_of_a_task() -> None:
+    far = RATES.behind(0.5)
+    assert (far.task, far.handing) == (pytest.approx(RATES.task + 0.5), 0.5)
+    assert far.behind(0.1).task == pytest.approx(RATES.task + 0.1)
+    assert far.shared(2).handing == 1.0
 
 
 def test_more_workers_than_processors_take_turns() -> None:

@@ -209,7 +209,13 @@ def test_plans_stand_beside_what_was_measured() -> None:
     assert (rows["bytes read"].predicted, rows["bytes read"].measured) == (1000, 100)
     assert (rows["requests"].predicted, rows["requests"].measured) == (20, 15)
     assert (rows["dollars"].predicted, rows["dollars"].measured) == (0.5, 0.25)
+    assert rows["requests"].note == rows["bytes read"].note == "at most"
     assert "dollars" not in {row.name for row in comparison(MadeUp().begin().end(1.0).runs())}
+    less = {"bytes_read_expected": 250, "requests_expected": 16}  # workers keep tiles
+    made = MadeUp().begin(plan=less).task(0, 0.0).end(20.0).begin(25.0).task(0, 26.0).end(30.0)
+    rows = {row.name: row for row in comparison(made.runs())}
+    assert (rows["requests"].predicted, rows["requests"].note) == (36, "")
+    assert (rows["bytes read"].predicted, rows["bytes read"].note) == (1250, "")
 
 
 @pytest.mark.parametrize(

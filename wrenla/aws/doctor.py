@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import statistics
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from wrenla.aws.connect import Clients, connect
@@ -22,12 +24,18 @@ from wrenla.executors.local.doctor import Check
 from wrenla.executors.measured import keep_function_rates
 from wrenla.executors.transport.versions import differences
 from wrenla_handler.aws_errors import error_status, is_not_accepted
+from wrenla_handler.machine import processors
 from wrenla_handler.rates import Rates
+from wrenla_handler.threads import Threads
 from wrenla_kernels import OLD_CORES
 
 __all__ = ["Check", "examine"]
 
-_TILE = 8 << 20
+_TILE, _TIMES = 8 << 20, 5
+"""Bytes of what is put and read, and how often a request is timed."""
+
+_AT_ONCE = 8
+"""Emulated functions that are measured at the same time, at most."""
 
 _SLOW_CORES = OLD_CORES | {"generic", "armv8"}
 """Kernels of a processor that is old, or of any: OpenBLAS does not know the one that it runs on."""
@@ -80,6 +88,7 @@ class _Examination:
         self._unknown: DeployError | None = None
         self._pong: Mapping[str, Any] = {}
         self._deployed = "", 0
+        self._handing = self._request = self._gathered = 0.0
 
     def check(self, name: str, run: Callable[[_Examination], str], needs: Iterable[str]) -> Check:
         lacking = [need for need in needs if need not in self._fine]
@@ -243,6 +252,8 @@ class _Examination:
             put = time.perf_counter()
             same = s3.get_object(**place)["Body"].read() == tile
             got = time.perf_counter()
+            self._gathered = _TILE / (got - put)
+            self._request = _typical(lambda: s3.get_object(Range="bytes=0-7", **place)["Body"].read())
         finally:
             s3.delete_object(**place)
         if not same:
@@ -250,20 +261,20 @@ class _Examination:
         return f"8 MiB from here: {_rates(_TILE, put - begun, got - put)}"
 
     def _round_trip(self) -> str:
-        seconds = []
-        for _ in range(2):
-            begun = time.perf_counter()
-            self._pong = self._invoke(self._spec.function, PING)
-            seconds.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        self._pong = self._invoke(self._spec.function, PING)
+        first = time.perf_counter() - begun
+        self._handing = _typical(lambda: self._invoke(self._spec.function, PING))
         if self._pong.get("kind") != "pong":
             kind = self._pong.get("kind")
             raise _Wrong(f"the function answers {kind!r} to a ping: it is not of this version", _DEPLOY)
-        return "first {:.2f} s, second {:.3f} s".format(*seconds)
+        return f"first {first:.2f} s, then {self._handing:.3f} s"
 
     def _tile_there(self) -> str:
         """Let the function look for, put, get and delete a tile, to test its rights, and keep its rates."""
         url = f"s3://{self._spec.bucket}/{self._spec.temporaries.rstrip('/')}"
-        answer = self._invoke(self._spec.function, {**PING, "store": url})
+        self._asked(PING)  # all of them are there before one is measured
+        answer = self._asked({**PING, "store": url})
         found = answer.get("store")
         if not isinstance(found, Mapping):
             raise _Wrong("the function did not try its bucket: it is of an earlier version", _DEPLOY)
@@ -272,7 +283,8 @@ class _Examination:
             if not (measured := answer.get("rates")):
                 return text
             written, read = (found["nbytes"] / found[name] for name in ("put", "get"))
-            rates = Rates.from_plain(measured).at_store(read, written)
+            rates = Rates.from_plain(measured).at_store(read, written).behind(self._handing)
+            rates = replace(rates, request=self._request, gathered=self._gathered)
             keep_function_rates(*self._deployed, rates)
             return f"{text}, {rates.curve('gemm').flops / 1e9:.3g} GFLOP/s: plans count with that"
         failed, error, code, said = (str(found.get(key, "")) for key in ("failed", "error", "code", "said"))
@@ -288,6 +300,17 @@ class _Examination:
         role = self._spec.role
         give = f"give the role {role} what it needs" if role else _DEPLOY
         raise _Wrong(f"{what}: access denied; {text}", f"{give}; {_BOUNDS}")
+
+    def _asked(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Ask the function; an emulated one beside others, as many as run at once: they share a machine."""
+        name, beside = self._spec.function, 0
+        if self._clients.emulated:
+            beside = min(_AT_ONCE, processors()) - 1
+        with Threads(max(1, beside), "wrenla-doctor") as pool:
+            # what they answer does not count, as the function may be limited to one at a time
+            for _ in range(beside):
+                pool.submit(self._invoke, name, event)
+            return self._invoke(name, event)
 
     def _versions(self) -> str:
         """Compare the versions that results and pickles depend on."""
@@ -328,6 +351,16 @@ def _config() -> Any:
     from botocore.config import Config
 
     return Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 3})
+
+
+def _typical(work: Callable[[], object]) -> float:
+    """Return the median of the seconds of some repetitions."""
+    spent = []
+    for _ in range(_TIMES):
+        begun = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - begun)
+    return statistics.median(spent)
 
 
 def _rates(nbytes: int, put: float, got: float) -> str:

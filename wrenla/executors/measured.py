@@ -34,7 +34,7 @@ __all__ = ["device_of", "function_rates", "keep_function_rates", "measured_rates
 
 logger = logging.getLogger("wrenla.executors")
 
-_FORMAT = 3
+_FORMAT = 4
 """Of the file, and of what is measured: higher when a rate gets another meaning."""
 
 Measure = Callable[[str, int, int, int], Rates]

@@ -19,6 +19,7 @@ _LARGEST = 1e15
 
 _KINDS: tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...] = (
     (("workers", "initial_workers", "allowed_bytes"), "a whole number", {"whole": True, "least": 1}),
+    (("cache_bytes",), "a whole number", {"whole": True, "least": 0}),
     (
         (
             *("flops_per_second", "bytes_per_second", "total_bytes_per_second"),
@@ -80,6 +81,9 @@ class Engine:
         Probability that a task is slow, and how many times as long it takes then.
     allowed_bytes : int, optional
         Memory that a worker may use.
+    cache_bytes : int, optional
+        Bytes that a worker has for its task and for tiles that it keeps at hand, in memory and on its disk:
+        it need not ask the store for them again. 0: it asks for each tile that it reads.
     longest_task : float, optional
         Seconds that one task may last, for plans: a simulation runs the tasks that the plan has.
     worthwhile : float, optional
@@ -119,6 +123,7 @@ class Engine:
     stragglers: float = 0.0
     straggler_factor: float = 4.0
     allowed_bytes: int | None = None
+    cache_bytes: int | None = None
     longest_task: float | None = None
     worthwhile: float | None = None
     dollars_per_second: float | None = None
@@ -202,7 +207,7 @@ class Engine:
     @property
     def unnamed(self) -> set[str]:
         """Names of what a cost model needs and the engine leaves open."""
-        optional = {"initial_workers", "function"}
+        optional = {"initial_workers", "function", "cache_bytes"}
         return {each.name for each in fields(self) if getattr(self, each.name) is None} - optional
 
     def model(self, base: ExecutorModel | None = None) -> ExecutorModel:

@@ -8,7 +8,7 @@ import math
 import random
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -78,11 +78,35 @@ class _Pipe:
         return self.free
 
 
+class _Parts(NamedTuple):
+    """Seconds of tasks on an engine, by their parts.
+
+    Attributes
+    ----------
+    compute, read, write : list of float
+        Of each task; what else it takes stands with what it writes.
+    fetched : float
+        Part of what it reads that comes from the store.
+    ahead : bool
+        Whether reading goes on while it computes, as on an engine of which more is known.
+    engine : Engine
+        With nothing unnamed.
+    """
+
+    compute: list[float]
+    read: list[float]
+    write: list[float]
+    fetched: float
+    ahead: bool
+    engine: Engine
+
+
 class _Run:
     """A run in the course of which nothing but time passes."""
 
     def __init__(self, plan: Plan, engine: Engine, schedule: Schedule) -> None:
-        self.compute, self.read, self.write, engine = _parts(plan, engine)
+        self.parts = _parts(plan, engine)
+        engine, fetched = self.parts.engine, self.parts.fetched
         assert engine.workers is not None
         assert engine.initial_workers is not None
         assert engine.latency is not None
@@ -105,10 +129,11 @@ class _Run:
         self.byte_seconds = self.changed = 0.0
         graph = plan.graph
         self.reads: list[int] = graph.reads.tolist()
-        self.gets: list[int] = graph.gets.tolist()
-        self.bytes_read: list[float] = graph.bytes_read.tolist()
+        self.gets: list[float] = (fetched * graph.gets).tolist()
+        self.bytes_read: list[float] = (fetched * graph.bytes_read).tolist()
         self.written: list[float] = graph.bytes_written.tolist()
-        mean = (sum(self.compute) + sum(self.read) + sum(self.write)) / max(1, plan.tasks)
+        compute, read, write = map(sum, self.parts[:3])
+        mean = (compute + read + write) / max(1, plan.tasks)
         self.together = tasks_together(mean, engine.worthwhile)
         self.ready: list[int] = []
         self.workers, self.busy = min(engine.workers, engine.initial_workers), 0
@@ -135,10 +160,11 @@ class _Run:
         return Simulation(
             self.plan,
             self.engine,
-            seconds=self.now,
+            seconds=self.now + (self.plan.beside if self.parts.ahead else 0.0),
             begin=spans[:, 0],
             end=spans[:, 1],
             task=spans[:, 2].astype(np.int64),
+            fetched=self.parts.fetched,
             retries=self.retries,
             cold_starts=self.cold,
             invocations=self.invocations,
@@ -224,15 +250,17 @@ class _Run:
             yield self.requests.passed(self.now, self.gets[task])
             at = self.now
         there = self.bytes.passed(at, part * self.bytes_read[task])
-        read, compute = max(slow * self.read[task], there - at), slow * self.compute[task]
+        read, compute = max(slow * self.parts.read[task], there - at), slow * self.parts.compute[task]
         reads = self.reads[task]
         hidden = self.engine.overlap * min(read - read / reads, compute) if reads else 0.0
+        if self.parts.ahead:  # what a plan expects of a task is so, too
+            hidden = min(read, compute)
         at += read - hidden + compute
         if self.limited:
             yield at
             yield self.requests.passed(self.now, 1)
             at = self.now
-        yield max(at + slow * self.write[task], self.bytes.passed(at, part * self.written[task]))
+        yield max(at + slow * self.parts.write[task], self.bytes.passed(at, part * self.written[task]))
 
     def store(self, nbytes: float) -> None:
         """Note that tiles are stored, or, if negative, removed."""
@@ -242,28 +270,33 @@ class _Run:
         self.peak = max(self.peak, self.stored)
 
 
-def _parts(plan: Plan, engine: Engine) -> tuple[list[float], list[float], list[float], Engine]:
-    """Return the seconds that each task computes, reads and writes, and the engine with nothing unnamed.
+def _parts(plan: Plan, engine: Engine) -> _Parts:
+    """Return what tasks take on an engine.
 
-    On an engine that names no speed they add up to what the plan says, by rates that were measured, too; what
+    On one that names no speed they add up to what the plan says, by rates that were measured, too; what
     is known of another one is a rate for all kernels.
     """
     graph, model = plan.graph, plan.model
     named = (engine.flops_per_second, engine.bytes_per_second, engine.latency) != (None, None, None)
-    base = model.typical
+    rates, base = None if named else model.rates, model.typical
     if not named:  # what is measured of a task belongs to each, the way to a worker to some together
-        base = replace(base, latency=min(model.latency, base.latency))
+        base = replace(base, latency=model.handing)
     engine = engine.filled(base)
+    assert engine.workers is not None
+    assert engine.cache_bytes is not None
     assert engine.flops_per_second is not None
     assert engine.bytes_per_second is not None
-    assert engine.latency is not None
-    compute: Floats = graph.flops / engine.flops_per_second
-    read, write = graph.bytes_read / engine.bytes_per_second, graph.bytes_written / engine.bytes_per_second
-    if model.rates is not None and not named:
-        worked, moved = np.maximum(0, graph.seconds - engine.latency), read + write
-        share = np.minimum(1, worked / np.maximum(moved, 1e-12))  # what was measured may be less than that
-        compute, read, write = worked - share * moved, share * read, share * write
-    return compute.tolist(), read.tolist(), write.tolist(), engine
+    caches = replace(model, workers=engine.workers).caches
+    fetched = graph.part_fetched(caches, engine.cache_bytes)
+    if rates is None:
+        compute: Floats = graph.flops / engine.flops_per_second
+        read = fetched * graph.bytes_read / engine.bytes_per_second
+        write: Floats = graph.bytes_written / engine.bytes_per_second
+    else:
+        compute, read = graph.busy, fetched * graph.bytes_read / rates.read
+        together = np.maximum(compute, graph.fetched * graph.bytes_read / rates.read)
+        write = np.maximum(0.0, graph.seconds - rates.handing - together)
+    return _Parts(compute.tolist(), read.tolist(), write.tolist(), fetched, rates is not None, engine)
 
 
 def _growth(first: int, most: int, rate: float) -> Iterator[tuple[float, int]]:

@@ -29,12 +29,14 @@ class Simulation:
     plan : Plan
     engine : Engine
     seconds : float
-        From when the first worker is asked for, cold start and all, to the last task's end. What a real run
-        takes before, and to bring its results here, comes on top.
+        From when the first worker is asked for, cold start and all, to the last task's end. By rates that
+        were measured, with the beginning of a run, and with bringing its results here, as the plan's.
     begin, end : float64 arrays, (attempts,)
-        Seconds at which attempts at tasks began and ended.
+        Seconds at which attempts at tasks began and ended, after the first worker was asked for.
     task : int64 array, (attempts,)
         Task of each attempt.
+    fetched : float
+        Part of the tiles read that the store was asked for: workers had the others at hand.
     retries, cold_starts, invocations : int
         Attempts that failed; workers that had to start; how often tasks, short ones together, went to one.
     peak_bytes_stored : float
@@ -49,6 +51,7 @@ class Simulation:
     begin: Floats
     end: Floats
     task: Longs
+    fetched: float
     retries: int
     cold_starts: int
     invocations: int
@@ -72,8 +75,13 @@ class Simulation:
 
     @property
     def bytes_read(self) -> int:
-        """Bytes read from the store by all attempts, at most."""
-        return int(self.plan.graph.bytes_read[self.task].sum())
+        """Bytes read from the store by all attempts, as expected."""
+        return round(self.fetched * float(self.plan.graph.bytes_read[self.task].sum()))
+
+    @property
+    def gets(self) -> int:
+        """Tiles that all attempts asked the store for, as expected."""
+        return round(self.fetched * float(self.plan.graph.gets[self.task].sum()))
 
     @property
     def bytes_written(self) -> int:
@@ -95,7 +103,7 @@ class Simulation:
             busy=self.work + self.cold_starts * (self.engine.cold_start or 0.0),
             invocations=self.invocations,
             puts=len(self.task) + self.plan.uploaded[0],
-            gets=int(self.plan.graph.gets[self.task].sum()),
+            gets=self.gets,
             byte_seconds=self.byte_seconds,
         )
 

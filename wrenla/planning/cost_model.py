@@ -9,7 +9,7 @@ from typing import Any
 from wrenla.units import counted
 from wrenla_handler.rates import CURVES, DTYPES, PASSES, Rates
 
-__all__ = ["GB_MONTH", "ExecutorModel", "choose_tile", "largest_tile"]
+__all__ = ["GB_MONTH", "TILES_IN_USE", "ExecutorModel", "choose_tile", "largest_tile"]
 
 
 GB_MONTH = 2.0**30 * 30 * 86400
@@ -53,6 +53,9 @@ class ExecutorModel:
         Bytes a second that functions of users make, by their digests. Others count by `rates.called`.
     uploads : bool
         Whether arrays of this process are brought to the store first, as its workers are elsewhere.
+    cache_bytes : int
+        Bytes that a worker has for its task and for tiles that it keeps at hand, in memory and on its disk,
+        or that all of them have, if they share a machine. 0: the store, which is near, is asked for each.
     processors : int
         Of the machine that all workers share, by the threads of one of them: more of them take turns, and as
         many as there are share its memory. 0: each worker brings its own.
@@ -82,6 +85,7 @@ class ExecutorModel:
     rates: Rates | None = None
     functions: tuple[tuple[str, float], ...] = ()
     uploads: bool = False
+    cache_bytes: int = 0
     processors: int = 0
     cold_start: float = 0.0
     initial_workers: int | None = None
@@ -117,8 +121,20 @@ class ExecutorModel:
 
     @property
     def nominal(self) -> ExecutorModel:
-        """This model without measured rates: decisions are made by it."""
-        return self if self.rates is None else replace(self, rates=None)
+        """This model without measured rates, and as if nothing were at hand: decisions are made by it."""
+        if self.rates is None and not self.cache_bytes:
+            return self
+        return replace(self, rates=None, cache_bytes=0)
+
+    @property
+    def caches(self) -> int:
+        """Number of workers that keep tiles for themselves: threads of one process have them together."""
+        return 1 if self.processors else self.workers
+
+    @property
+    def handing(self) -> float:
+        """Seconds of a task that those which go to a worker together have in common."""
+        return self.latency if self.rates is None else self.rates.handing
 
     @property
     def typical(self) -> ExecutorModel:
@@ -151,13 +167,13 @@ class ExecutorModel:
         return self.latency + flops / self.flops_per_second + nbytes / self.bytes_per_second
 
 
-_TILES_IN_USE = 10
+TILES_IN_USE = 10
 """Upper estimate of the tiles that one task holds at a time: result, factors, what is read ahead."""
 
 
 def largest_tile(itemsize: int, model: ExecutorModel) -> int:
     """Return the edge of the largest square tiles with which one task fits into a worker."""
-    return math.isqrt(model.allowed_bytes // (_TILES_IN_USE * itemsize))
+    return math.isqrt(model.allowed_bytes // (TILES_IN_USE * itemsize))
 
 
 def choose_tile(length: int, itemsize: int, model: ExecutorModel) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wrenla.planning.cost_model import ExecutorModel
+from wrenla.planning.cost_model import TILES_IN_USE, ExecutorModel
 from wrenla.planning.cut import Cut, piece
 from wrenla.planning.precedence import Floats, Ints, Longs, followers_of, levels_of, longest_paths
 from wrenla.planning.task_seconds import Work, task_seconds
@@ -34,9 +34,12 @@ class Graph:
         Task `p` waits for tasks ``needs[first_need[p]:first_need[p + 1]]`` (some may stand there twice).
     adds : array
         Which tasks only add up tiles.
-    flops, bytes_read, bytes_written, seconds : arrays
+    flops, bytes_read, bytes_written, seconds, busy : arrays
+        `busy` are the seconds in which a task computes.
     reads, gets : arrays
-        Tiles read, and those of them that are requested from a store.
+        Tiles read, and those of them that a store has.
+    fetched : float
+        Part of them that the store is asked for, on average: workers have the others at hand.
     """
 
     def __init__(self, tiles: TileGraph, cut: Cut, model: ExecutorModel) -> None:
@@ -73,8 +76,12 @@ class Graph:
             *(self.tile, self.start == 0, self.last, self.stop - self.start, self.reads),
             *(self.flops, self.bytes_read, self.bytes_written, self.first_need, self.needs),
         )
-        self.seconds: Floats = task_seconds(
-            tiles.tasks, tiles.arrays, tiles.results, tiles.saved, work, model
+        kept = self.part_kept(model.cache_bytes)
+        self.fetched = self.part_fetched(model.caches, model.cache_bytes)
+        self.seconds: Floats
+        self.busy: Floats
+        self.seconds, self.busy = task_seconds(
+            tiles.tasks, tiles.arrays, tiles.results, tiles.saved, work, model, self.fetched, kept
         )
 
     def _count(self, task: Task, own: slice) -> None:
@@ -122,6 +129,43 @@ class Graph:
             inner[len(needs) - len(args) :] = False
         needs[inner] = waits
         return needs
+
+    def part_fetched(self, caches: int, cache_bytes: int) -> float:
+        """Return the part of all reads from stores that is asked for, as the rest is at hand.
+
+        It is the expected one if chance says which worker takes a task, each keeps all tiles that it has read
+        or made, and `r` reads of a tile by `p` of them so ask for it ``p (1 - (1 - 1/p)**r)`` times; of
+        caches with room for a share of all tiles, that share. Caches that lose the oldest tile
+        first do better.
+
+        Parameters
+        ----------
+        caches, cache_bytes : int
+            As in `ExecutorModel`.
+        """
+        asked = int(self.gets.sum())
+        share = self.part_kept(cache_bytes)
+        if not share or not asked:
+            return 1.0
+        count = min(sum(self.tiles.inputs.values()), asked - len(self.needs))
+        p = min(caches, len(self))
+
+        def loads(reads: Any) -> Any:
+            return p * (1 - (1 - 1 / p) ** reads)
+
+        made = np.bincount(self.needs, minlength=len(self)) + 1.0  # who makes a tile has it
+        again = float((loads(made) - 1).sum())
+        if count > 0:
+            again += count * float(loads((asked - len(self.needs)) / count))
+        return 1 - share * max(0.0, 1 - again / asked)
+
+    def part_kept(self, cache_bytes: int) -> float:
+        """Return the part of all tiles for which a worker has room, beside its task."""
+        arrays = self.tiles.arrays
+        room = cache_bytes - TILES_IN_USE * max((array.nbytes for array in arrays.values()), default=0)
+        inputs = sum(count * arrays[key].nbytes for key, count in self.tiles.inputs.items())
+        nbytes = float(self.bytes_written.sum()) + inputs
+        return max(0.0, min(1.0, room / nbytes)) if nbytes else 0.0
 
     def __len__(self) -> int:
         return len(self.tile)

@@ -1,4 +1,4 @@
-"""Matrices in the words of plans."""
+"""Plans and their matrices in words."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from wrenla.planning.canonical import topological
+from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
-from wrenla.units import counted, format_bytes
+from wrenla.units import counted, format_bytes, format_time
 
-__all__ = ["as_document", "title", "uploaded_in_words"]
+__all__ = ["as_document", "read", "requests", "sums", "temporaries", "time", "title", "uploaded"]
 
 
 def title(results: Sequence[Node]) -> str:
@@ -25,12 +26,45 @@ def title(results: Sequence[Node]) -> str:
     return f"plan for {made}{more}, from {_shape(largest)} in tiles of {tile}"
 
 
-def uploaded_in_words(tiles: int, nbytes: int) -> list[tuple[str, str]]:
+def sums(longest: int, cut: Cut) -> str:
+    """Return the lengths of sums, and their division into tasks."""
+    if longest == 0:
+        return "none of products"
+    return f"up to {counted(longest, 'product')} for each tile, {cut.in_words()}"
+
+
+def read(most: int, expected: int, tiles: int) -> str:
+    """Return the bytes read, and what is expected of them where workers have the rest at hand."""
+    less = f", about {format_bytes(expected)} as expected" if expected < most else ""
+    return f"{format_bytes(most)} at most{less}, in {counted(tiles, 'tile')}"
+
+
+def requests(most: int, expected: int) -> str:
+    """Return the number of requests to stores."""
+    return f"{most:,} at most" + (f", about {expected:,} as expected" if expected < most else "")
+
+
+def uploaded(tiles: int, nbytes: int) -> list[tuple[str, str]]:
     """Return the line of what goes to the store before a run, or none."""
     if not tiles:
         return []
     much = f"{format_bytes(nbytes)} of this process's arrays at most, in {counted(tiles, 'tile')}"
     return [("upload", f"{much}, before the first task; its time is not in that below")]
+
+
+def time(seconds: float, least: float, workers: int) -> str:
+    """Return the expected time and its lower bound for any number of workers."""
+    return (
+        f"about {format_time(seconds)} on {counted(workers, 'worker')}, at least "
+        f"{format_time(least)} on any number (the longest chain of tasks)"
+    )
+
+
+def temporaries(room: int) -> str:
+    """Return the place of temporary tiles."""
+    if not room:
+        return "in the store: a run that is killed goes on from there"
+    return f"in memory, up to {format_bytes(room)}: a run that is killed begins again"
 
 
 def _shape(node: Node) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from wrenla.errors import PlanError
+from wrenla.planning import in_words
 from wrenla.planning.canonical import canonical, of_functions, of_process, topological
 from wrenla.planning.choose_cut import choose_cut, simulate
 from wrenla.planning.cost_model import ExecutorModel
@@ -21,8 +22,7 @@ from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
 from wrenla.planning.fits import fitting_edge, largest_task, projected_bytes
 from wrenla.planning.graph import Graph, TileGraph
-from wrenla.planning.in_words import as_document, title, uploaded_in_words
-from wrenla.units import counted, format_bytes, format_dollars, format_time
+from wrenla.units import counted, format_bytes, format_dollars
 from wrenla_handler.tiles.arrays import object_bytes
 
 __all__ = ["Plan", "make_plan", "plans_bytes"]
@@ -84,13 +84,13 @@ class Plan:
         return self._work(self.invocations)
 
     def _work(self, invocations: int) -> float:
-        return float(self.graph.seconds.sum()) - (self.tasks - invocations) * self.model.latency
+        return float(self.graph.seconds.sum()) - (self.tasks - invocations) * self.model.handing
 
     @cached_property
     def _course(self) -> tuple[float, int]:
         """Seconds of a run and how often something is handed to a worker; of many tasks lower bounds."""
         if self.tasks <= _SIMULATE_TASKS:
-            return simulate(self.graph, self.model.workers, self.batch, self.model.latency)
+            return simulate(self.graph, self.model.workers, self.batch, self.model.handing)
         return self.seconds_at_once, -(-self.tasks // self.batch)
 
     @property
@@ -139,6 +139,16 @@ class Plan:
         return self.gets + self.tasks + self.uploaded[0]
 
     @property
+    def bytes_read_expected(self) -> int:
+        """Bytes read from stores, as expected: workers have the rest at hand."""
+        return round(self.graph.fetched * self.bytes_read)
+
+    @property
+    def requests_expected(self) -> int:
+        """Requests to stores, as expected."""
+        return self.requests - self.gets + round(self.graph.fetched * self.gets)
+
+    @property
     def gets(self) -> int:
         """Tiles that stores are asked for, at most."""
         return int(self.graph.gets.sum())
@@ -175,16 +185,21 @@ class Plan:
         chain of tasks. With measured rates, the beginning of a run counts, and bringing its results into
         memory, if they are not saved.
         """
-        run, rates = self._course[0], self.model.rates
+        return self._course[0] + self.beside
+
+    @property
+    def beside(self) -> float:
+        """Seconds of a run beside its tasks, by measured rates: beginning, end, results into memory."""
+        rates = self.model.rates
         if rates is None or not self.tasks:
-            return run
+            return 0.0
         saved = self.graph.tiles.saved
         nbytes = sum(
             math.prod(node.grid.shape) * np.dtype(node.dtype).itemsize
             for node in self.results
             if node.key not in saved
         )
-        return self.runs * rates.start + run + nbytes / rates.fresh
+        return rates.beside(self.runs, len(saved), nbytes)
 
     @property
     def seconds_at_once(self) -> float:
@@ -220,14 +235,14 @@ class Plan:
             busy=self.work,
             invocations=self.invocations,
             puts=self.tasks + self.uploaded[0],
-            gets=self.gets,
+            gets=self.requests_expected - self.tasks - self.uploaded[0],
             byte_seconds=stays,
         )
 
     @cached_property
     def batch(self) -> int:
         """Number of tasks that go to a worker at once, at most: short ones go together."""
-        mean = float(self.graph.seconds.mean()) - self.model.latency if self.tasks else 0.0
+        mean = float(self.graph.seconds.mean()) - self.model.handing if self.tasks else 0.0
         return tasks_together(mean, self.model.worthwhile)
 
     def summary(self) -> dict[str, Any]:
@@ -235,7 +250,7 @@ class Plan:
         graph, model = self.graph, self.model
         return {
             "title": self.title,
-            "results": list(map(as_document, self.results)),
+            "results": list(map(in_words.as_document, self.results)),
             "tasks": self.tasks,
             "waves": self.waves,
             "kernels": self.kernels,
@@ -244,7 +259,9 @@ class Plan:
             "flops": self.flops,
             "reads": self.reads,
             "requests": self.requests,
+            "requests_expected": self.requests_expected,
             "bytes_read": self.bytes_read,
+            "bytes_read_expected": self.bytes_read_expected,
             "bytes_written": self.bytes_written,
             "bytes_uploaded": self.uploaded[1],
             "bytes_in_memory": self.room,
@@ -287,45 +304,23 @@ class Plan:
             f"may use {format_bytes(allowed)} (allowed): {smaller}{more}"
         )
 
-    def _sums(self) -> str:
-        """Return the lengths of sums, and their division into tasks, in words."""
-        longest = max((task.length for task in self.graph.tiles.tasks), default=0)
-        if longest == 0:
-            return "none of products"
-        return f"up to {counted(longest, 'product')} for each tile, {self.cut.in_words()}"
-
-    def _time(self) -> str:
-        """Return the expected time and its lower bound for any number of workers, in words."""
-        workers = counted(self.model.workers, "worker")
-        return (
-            f"about {format_time(self.seconds)} on {workers}, at least "
-            f"{format_time(self.critical_path)} on any number (the longest chain of tasks)"
-        )
-
-    def _temporaries(self) -> str:
-        """Return the place of temporary tiles, in words."""
-        if not self.room:
-            return "in the store: a run that is killed goes on from there"
-        return f"in memory, up to {format_bytes(self.room)}: a run that is killed begins again"
-
     def rows(self) -> list[tuple[str, str]]:
         """Return the plan in words: names and texts of its lines."""
+        model = self.model
+        longest = max((task.length for task in self.graph.tiles.tasks), default=0)
+        memory = f"{format_bytes(self.projected)} a worker (projected)"
         rows = [
             ("tasks", f"{self.tasks:,}  ({', '.join(f'{n:,} {k}' for k, n in self.kernels.items())})"),
             ("waves", f"{self.waves:,}, mean parallelism {self.parallelism:.1f}"),
-            ("sums", self._sums()),
+            ("sums", in_words.sums(longest, self.cut)),
             ("arithmetic", f"{self.flops / 1e9:,.2f} GFLOP"),
-            ("read", f"{format_bytes(self.bytes_read)} at most, in {counted(self.reads, 'tile')}"),
+            ("read", in_words.read(self.bytes_read, self.bytes_read_expected, self.reads)),
             ("written", f"{format_bytes(self.bytes_written)}, in {counted(self.tasks, 'tile')}"),
-            *uploaded_in_words(*self.uploaded),
-            ("requests", f"{self.requests:,} at most"),
-            (
-                "memory",
-                f"{format_bytes(self.projected)} a worker (projected) of "
-                f"{format_bytes(self.model.allowed_bytes)} (allowed)",
-            ),
-            ("temporary", self._temporaries()),
-            ("time", self._time()),
+            *in_words.uploaded(*self.uploaded),
+            ("requests", in_words.requests(self.requests, self.requests_expected)),
+            ("memory", f"{memory} of {format_bytes(model.allowed_bytes)} (allowed)"),
+            ("temporary", in_words.temporaries(self.room)),
+            ("time", in_words.time(self.seconds, self.critical_path, model.workers)),
         ]
         if self.batch > 1:
             rows.append(("together", f"up to {self.batch} tasks go to a worker at once"))
@@ -341,7 +336,7 @@ class Plan:
     @property
     def title(self) -> str:
         """The results and the largest input, in words."""
-        return title(self.results)
+        return in_words.title(self.results)
 
 
 # A plain dict: to list it is one step. An ordered one asks keys for their hashes, and other threads come.

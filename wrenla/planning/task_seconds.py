@@ -80,8 +80,12 @@ def task_seconds(
     saved: frozenset[str],
     work: Work,
     model: ExecutorModel,
-) -> _Floats:
+    fetched: float = 1.0,
+    kept: float = 0.0,
+) -> tuple[_Floats, _Floats]:
     """Return the expected seconds of each task, on a worker beside which all others work.
+
+    And those of them in which it computes: what it reads comes meanwhile, as far as they last.
 
     Without measured rates all operations are alike, and so are all bytes: decisions are made by these.
 
@@ -94,11 +98,16 @@ def task_seconds(
         Arrays that outlive the run, and those that go to an address, never to memory.
     work : Work
     model : ExecutorModel
+    fetched : float
+        Part of what tasks read that comes from a store.
+    kept : float
+        Part of the tiles which a worker keeps at hand, each in memory of its own.
     """
     rates = model.rates
     if rates is None:
-        nbytes = work.bytes_read + work.bytes_written
-        return model.latency + work.flops / model.flops_per_second + nbytes / model.bytes_per_second
+        nbytes = fetched * work.bytes_read + work.bytes_written
+        busy = work.flops / model.flops_per_second
+        return model.latency + busy + nbytes / model.bytes_per_second, busy
     kinds: dict[object, _Kind] = {}
     numbers = np.empty((len(tasks), 5))
     for number, task in enumerate(tasks):
@@ -113,18 +122,20 @@ def task_seconds(
     busy = terms * operation + work.products * product + begun + np.where(work.last, end, 0)
     busy += rates.tile * work.reads
     # tiles are read ahead of the kernels
-    found = rates.task + np.maximum(busy, work.bytes_read / rates.read)
+    found = rates.task + np.maximum(busy, fetched * work.bytes_read / rates.read)
     here = np.array([task.out.array not in saved for task in tasks], bool)[work.tile]
     cached = here | ~work.last | (work.bytes_written < DIRECT_FROM)
+    fresh = max(0.0, 1 / rates.fresh - 1 / rates.copied)
+    found += kept * fresh * work.bytes_written
     stored = found + work.bytes_written / np.where(cached, rates.written, rates.saved)
     if not model.keeps(float(stored.sum())):
-        return _floats(stored)
+        return _floats(stored), _floats(busy)
     most = float(work.bytes_written[here].sum())
     share = min(1.0, model.tile_bytes / most) if most else 0.0
     stays = work.last & np.array([task.out.array in results for task in tasks], bool)[work.tile]
     new = min(1.0, work.peak(stays) / most) if most else 0.0
-    kept = found + new * work.bytes_written * max(0.0, 1 / rates.fresh - 1 / rates.copied)
-    return _floats(np.where(here, share * kept + (1 - share) * stored, stored))
+    held = found + new * fresh * work.bytes_written
+    return _floats(np.where(here, share * held + (1 - share) * stored, stored)), _floats(busy)
 
 
 def _floats(array: npt.NDArray[Any]) -> _Floats:

@@ -52,6 +52,8 @@ class TileGraph:
     arrays : dict of str to Tiles
     saved : set of str
         Results that go to an address: `whole`.
+    inputs : dict of str to int
+        Arrays that are there before, in stores, and how many of their tiles may be read.
     nbytes : int
         Memory that it takes, about.
     before : list of int32 arrays
@@ -71,6 +73,7 @@ class TileGraph:
         self.saved, self.results = whole, results
         self.tasks: list[Task] = []
         self.arrays: dict[str, Tiles] = {}
+        self.inputs: dict[str, int] = {}
         self.base: list[list[int]] = []
         self.args: list[list[int]] = []
         self.during: list[Ints] = []
@@ -81,6 +84,10 @@ class TileGraph:
             if isinstance(op, Leaf | Slot):
                 stored = op.kind is StoredArray or (uploads and op.kind is HostArray)
                 called = op.kind is FunctionArray
+                if stored:
+                    rows, cols = node.grid.counts
+                    half = node.structure != "general"  # one triangle says all
+                    self.inputs[node.key] = rows * (rows + 1) // 2 if half else rows * cols
                 self.arrays[node.key] = Tiles(
                     *(node.grid, node.dtype, stored, called, node.bundle),
                     rate=functions.get(node.key, 0.0),

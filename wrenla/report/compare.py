@@ -57,7 +57,9 @@ def comparison(runs: Runs) -> list[Row]:
     plans = [run.plan for run in runs.runs]
     tasks, made = runs.tasks, [run for run in runs.runs if run.totals]
     resumed = any(run.todo < run.tasks for run in runs.runs)
-    most = "at most" + (", for all tiles" if resumed else "")
+    read, asked = (_expected(plans, name) for name in ("bytes_read", "requests"))
+    notes = ["at most"] if read == _sum(plans, "bytes_read") else []
+    most = ", ".join([*notes, *(["for all tiles"] if resumed else [])])
     dollars = _sum([plan.get("dollars", {}) for plan in plans], "compute") or None
     paid = sum(float(run.calls.get("dollars", 0.0)) for run in runs.runs) or None
     requests = sum(run.totals["gets"] + run.totals["puts"] for run in made)
@@ -70,11 +72,11 @@ def comparison(runs: Runs) -> list[Row]:
             format_time,
             "for all tiles" if resumed else "",
         ),
-        Row("bytes read", _sum(plans, "bytes_read"), None, int(tasks.bytes_read.sum()), format_bytes, most),
+        Row("bytes read", read, None, int(tasks.bytes_read.sum()), format_bytes, most),
         Row(
             "bytes written", _sum(plans, "bytes_written"), None, int(tasks.bytes_written.sum()), format_bytes
         ),
-        Row("requests", _sum(plans, "requests"), None, requests if made else None, "{:,.0f}".format, most),
+        Row("requests", asked, None, requests if made else None, "{:,.0f}".format, most),
         Row(
             *("dollars", dollars, None, paid, format_dollars),
             "for workers; requests to the store come on top",
@@ -85,6 +87,11 @@ def comparison(runs: Runs) -> list[Row]:
     if peak is not None:
         rows.append(peak)
     return [row for row in rows if not row.predicted is row.measured is None]
+
+
+def _expected(plans: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    """Sum up what is expected; what earlier versions wrote is the most that can be."""
+    return _sum([{name: plan.get(f"{name}_expected", plan[name])} for plan in plans if name in plan], name)
 
 
 def _sum(plans: Sequence[Mapping[str, Any]], name: str) -> float | None:

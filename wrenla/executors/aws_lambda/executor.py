@@ -194,8 +194,7 @@ class LambdaExecutor(Executor):
         found = function_rates(self.facts.arn, self.facts.memory) if settings().measure else None
         if found is None:
             return self.model
-        rates = replace(found, task=found.task + self.model.latency)
-        return replace(self.model, rates=rates)
+        return replace(self.model, rates=found)
 
     @property
     def home(self) -> Worker:

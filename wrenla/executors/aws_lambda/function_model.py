@@ -78,14 +78,15 @@ class FunctionSpec:
         A processor for each 1,769 MB, 75 MB/s to and from S3 whatever the memory, 30 ms for an invocation and
         2 s for a cold start, 1,000 of them at once and 100 more in each second.
         """
-        prices = self.prices
+        prices, allowed = self.prices, max(1, (self.memory << 20) - _RUNTIME)
         return ExecutorModel(
             workers=workers,
             flops_per_second=_FLOPS * min(threads_of(self.memory), self.memory / 1769),
             bytes_per_second=75e6,
             latency=0.03,
             longest_task=min(_LONGEST, _SHARE * self.timeout),
-            allowed_bytes=max(1, (self.memory << 20) - _RUNTIME),
+            allowed_bytes=allowed,
+            cache_bytes=allowed + (self.storage << 20),
             worthwhile=0.25,
             dollars_per_second=prices.per_second(self.memory, arm=self.arm, storage=self.storage),
             dollars_per_invocation=prices.invocation,
@@ -109,11 +110,12 @@ def with_memory(model: ExecutorModel, memory: int) -> ExecutorModel:
     faster, rates = new.flops_per_second / old.flops_per_second, model.rates
     if rates is not None:
         shared = rates.shared(1 / faster).at_store(rates.read, rates.written)
-        rates = replace(shared, task=rates.task, tile=rates.tile)
+        rates = replace(shared, task=rates.task, tile=rates.tile, handing=rates.handing)
     dearer = new.dollars_per_second / old.dollars_per_second if old.dollars_per_second else 1.0
     return replace(
         model,
         allowed_bytes=new.allowed_bytes,
+        cache_bytes=new.cache_bytes,
         flops_per_second=model.flops_per_second * faster,
         dollars_per_second=model.dollars_per_second * dearer,
         rates=rates,

@@ -201,7 +201,8 @@ class DaskExecutor(Executor):
             (rates,) = self._rates
         if rates is None:
             return model
-        return replace(model, rates=replace(rates, task=rates.task + model.latency))
+        kept = model.allowed_bytes if self.reach_of(found.store) == Reach.ANYWHERE else 0
+        return replace(model, rates=rates.behind(model.latency), cache_bytes=kept)
 
     @property
     def home(self) -> Worker:

@@ -231,9 +231,9 @@ class LocalExecutor(Executor):
         found = settings()
         if not found.measure:
             return self.model
-        return replace(
-            self.model, rates=measured_rates(found.store, self.workers, self.blas_threads, self.allowed_mem)
-        )
+        rates = measured_rates(found.store, self.workers, self.blas_threads, self.allowed_mem)
+        kept = self._for_tiles if self.reach_of(found.store) == Reach.ANYWHERE else 0
+        return replace(self.model, rates=rates, cache_bytes=kept)
 
     @property
     def home(self) -> Worker:
