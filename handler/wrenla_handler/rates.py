@@ -26,6 +26,8 @@ DIRECT_FROM = 1 << 20
 _REQUESTS, _SAVING = 12, 43
 """Requests to S3, one after the other, of a run beside its tasks, and of saving one result: as counted."""
 
+_DRIVER = ("request", "sent", "gathered")
+
 _TABLES = ("kernels", "dtypes")
 
 
@@ -88,9 +90,9 @@ class Rates:
         Seconds that a run takes beside its tasks.
     handing : float
         Seconds of `task` in which something is handed to a worker: tasks that go together have them once.
-    request, gathered : float
-        Seconds of a request of the driver to a store elsewhere, and bytes a second that come from there; 0
-        where there is none.
+    request, sent, gathered : float
+        Seconds of a request of the driver to a store elsewhere, and bytes a second that go there and come
+        from there; 0 where there is none.
     mine : float
         Part of the time in which its processor was its own while kernels were measured, at most 1: less if
         others work on the machine.
@@ -114,6 +116,7 @@ class Rates:
     start: float
     handing: float = 0.0
     request: float = 0.0
+    sent: float = 0.0
     gathered: float = 0.0
     mine: float = 1.0
     virtual: float = 0.0
@@ -125,8 +128,8 @@ class Rates:
             raise ValueError("mine is a part, and virtual 0 or 1")
         if not 0 <= self.handing <= self.task:
             raise ValueError("handing is a part of task")
-        if not all(0 <= number < math.inf for number in (self.request, self.gathered)):
-            raise ValueError("request and gathered are at least 0")
+        if not all(0 <= getattr(self, name) < math.inf for name in _DRIVER):
+            raise ValueError(f"{', '.join(_DRIVER)} are at least 0")
         numbers = [*self._numbers(), *self.dtypes, *(curve.flops for curve in self.kernels)]
         halves = [curve.half for curve in self.kernels]
         if not all(0 < number < math.inf for number in numbers) or not all(0 <= h < math.inf for h in halves):
@@ -136,7 +139,7 @@ class Rates:
         return [
             getattr(self, each.name)
             for each in fields(self)
-            if each.name not in (*_TABLES, "handing", "request", "gathered", "mine", "virtual")
+            if each.name not in (*_TABLES, *_DRIVER, "handing", "mine", "virtual")
         ]
 
     def curve(self, kernel: str) -> Curve:
@@ -147,7 +150,7 @@ class Rates:
         """Return how many times as fast operations are as in float64."""
         return self.dtypes[DTYPES.index(dtype)] if dtype in DTYPES else 1.0
 
-    def beside(self, runs: int, saved: int, nbytes: float) -> float:
+    def beside(self, runs: int, saved: int, nbytes: float, uploaded: float = 0.0) -> float:
         """Return the seconds that runs take beside their tasks.
 
         Parameters
@@ -157,9 +160,12 @@ class Rates:
             How many results go to an address of their own, which asks for more requests.
         nbytes : float
             Bytes of the others, which come into the driver's memory.
+        uploaded : float
+            Bytes that the driver brings to the store before, if it is known how fast.
         """
         begun = runs * (self.start + _REQUESTS * self.request) + saved * _SAVING * self.request
-        return begun + nbytes / (self.gathered or self.fresh)
+        moved = nbytes / (self.gathered or self.fresh) + (uploaded / self.sent if self.sent else 0.0)
+        return begun + moved
 
     def behind(self, handing: float) -> Rates:
         """Return the rates of a worker to which something is handed in so many seconds."""

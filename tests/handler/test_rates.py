@@ -74,12 +74,14 @@ def test_damaged_rates_are_refused(damage: Callable[[dict[str, Any]], object]) -
 def test_what_a_run_takes_beside_its_tasks() -> None:
     near = RATES.beside(3, 2, 1e9)
     assert near == pytest.approx(3 * RATES.start + 1e9 / RATES.fresh)
-    far = replace(RATES, request=0.01, gathered=1e6)
+    far = replace(RATES, request=0.01, gathered=1e6, sent=1e5)
     begun, saving, brought = (
         far.beside(*of) - RATES.beside(*of) for of in ((1, 0, 0.0), (0, 1, 0.0), (0, 0, 1e9))
     )
     assert 0 < begun < saving < 1
     assert brought == pytest.approx(1e3 - 1e9 / RATES.fresh)
+    assert far.beside(0, 0, 0.0, 1e6) == 10
+    assert RATES.beside(0, 0, 0.0, 1e6) == 0  # nobody knows how fast
 
 
 def test_way_to_a_worker_is_a_part_of_a_task() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import wrenla as wl
@@ -91,6 +92,19 @@ def test_plans_and_simulations_count_with_what_is_at_hand(rates: Rates | None, s
             assert found.work == pytest.approx(each.work)
     more = simulate(plan, Engine(workers=30))
     assert more.bytes_read > plan.bytes_read_expected  # each of them has to ask
+
+
+@pytest.mark.parametrize("sent", [0.0, 1e6], ids=["nobody knows how fast", "measured"])
+def test_time_of_an_upload_counts_if_it_is_known(sent: float) -> None:
+    A = wl.from_array(np.ones((256, 256)), tile=64)
+    model = replace(FAR, rates=replace(RATES, sent=sent), uploads=True)
+    node = matmul(A._node, A._node)
+    plan, near = (make_plan([node], each)[0] for each in (model, replace(model, uploads=False)))
+    assert plan.uploaded == (16, 8 * 256**2)
+    assert plan.beside - near.beside == pytest.approx(8 * 256**2 / sent if sent else 0.0)
+    assert ("not in that below" in dict(plan.rows())["upload"]) != bool(sent)
+    found = simulate(plan, Engine())
+    assert found.seconds == pytest.approx(plan.seconds, rel=0.01)
 
 
 def test_nothing_is_chosen_by_what_is_at_hand(stored: Stored) -> None:

@@ -88,7 +88,7 @@ class _Examination:
         self._unknown: DeployError | None = None
         self._pong: Mapping[str, Any] = {}
         self._deployed = "", 0
-        self._handing = self._request = self._gathered = 0.0
+        self._handing = self._request = self._sent = self._gathered = 0.0
 
     def check(self, name: str, run: Callable[[_Examination], str], needs: Iterable[str]) -> Check:
         lacking = [need for need in needs if need not in self._fine]
@@ -252,7 +252,7 @@ class _Examination:
             put = time.perf_counter()
             same = s3.get_object(**place)["Body"].read() == tile
             got = time.perf_counter()
-            self._gathered = _TILE / (got - put)
+            self._sent, self._gathered = _TILE / (put - begun), _TILE / (got - put)
             self._request = _typical(lambda: s3.get_object(Range="bytes=0-7", **place)["Body"].read())
         finally:
             s3.delete_object(**place)
@@ -284,7 +284,7 @@ class _Examination:
                 return text
             written, read = (found["nbytes"] / found[name] for name in ("put", "get"))
             rates = Rates.from_plain(measured).at_store(read, written).behind(self._handing)
-            rates = replace(rates, request=self._request, gathered=self._gathered)
+            rates = replace(rates, request=self._request, sent=self._sent, gathered=self._gathered)
             keep_function_rates(*self._deployed, rates)
             return f"{text}, {rates.curve('gemm').flops / 1e9:.3g} GFLOP/s: plans count with that"
         failed, error, code, said = (str(found.get(key, "")) for key in ("failed", "error", "code", "said"))

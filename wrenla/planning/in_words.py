@@ -44,12 +44,12 @@ def requests(most: int, expected: int) -> str:
     return f"{most:,} at most" + (f", about {expected:,} as expected" if expected < most else "")
 
 
-def uploaded(tiles: int, nbytes: int) -> list[tuple[str, str]]:
+def uploaded(tiles: int, nbytes: int, timed: bool) -> list[tuple[str, str]]:
     """Return the line of what goes to the store before a run, or none."""
     if not tiles:
         return []
     much = f"{format_bytes(nbytes)} of this process's arrays at most, in {counted(tiles, 'tile')}"
-    return [("upload", f"{much}, before the first task; its time is not in that below")]
+    return [("upload", f"{much}, before the first task; its time is {'' if timed else 'not '}in that below")]
 
 
 def time(seconds: float, least: float, workers: int) -> str:

@@ -127,7 +127,7 @@ class Plan:
     def uploaded(self) -> tuple[int, int]:
         """Tiles of this process's arrays that go to the store before a run, at most, and their bytes.
 
-        Workers elsewhere read them there. How long that takes is not in the seconds of a plan.
+        Workers elsewhere read them there. That takes seconds of the plan only if it was measured how fast.
         """
         arrays = of_process(self.results) if self.model.uploads else []
         objects = [(math.prod(A.grid.counts), object_bytes(A.grid, A.dtype, None)) for A in arrays]
@@ -199,7 +199,7 @@ class Plan:
             for node in self.results
             if node.key not in saved
         )
-        return rates.beside(self.runs, len(saved), nbytes)
+        return rates.beside(self.runs, len(saved), nbytes, self.uploaded[1])
 
     @property
     def seconds_at_once(self) -> float:
@@ -316,7 +316,7 @@ class Plan:
             ("arithmetic", f"{self.flops / 1e9:,.2f} GFLOP"),
             ("read", in_words.read(self.bytes_read, self.bytes_read_expected, self.reads)),
             ("written", f"{format_bytes(self.bytes_written)}, in {counted(self.tasks, 'tile')}"),
-            *in_words.uploaded(*self.uploaded),
+            *in_words.uploaded(*self.uploaded, timed=bool(model.rates and model.rates.sent)),
             ("requests", in_words.requests(self.requests, self.requests_expected)),
             ("memory", f"{memory} of {format_bytes(model.allowed_bytes)} (allowed)"),
             ("temporary", in_words.temporaries(self.room)),

@@ -101,8 +101,7 @@ def test_doctor_keeps_the_rates_of_the_function(
         assert (rates.curve("gemm"), rates.read) == (RATES.curve("gemm"), (8 << 20) / 0.05)
         assert rates.task == pytest.approx(RATES.task + rates.handing)
         assert 0 < rates.handing < executor.model.latency  # of pings, not what AWS is thought to take
-        assert rates.request > 0
-        assert rates.gathered > 0
+        assert min(rates.request, rates.sent, rates.gathered) > 0
         assert executor.model.rates is None
 
 
