@@ -45,8 +45,8 @@ class Predicted:
         "an invocation takes 30 ms, a cold start 2 s, which is billed; 1,000 functions start at once and 100 "
         "more in each second; a function keeps tiles for which it has room; neither requests to S3 nor the "
         "bytes of all functions together are limited. Dollars are those of us-east-1 (prices.toml): compute, "
-        "requests, storage while it runs. The lower bound of bytes is n³ / (3 √2 √M) words, M words of memory "
-        "a function (Beaumont, Eyraud-Dubois, Langou, Vérité, SPAA 2022)."
+        "requests, storage while it runs. The lower bound of bytes is n³ / (3 √2 √M) words, M words of "
+        "memory a function (Beaumont, Eyraud-Dubois, Langou, Vérité, SPAA 2022)."
     )
     verdict = ""
 
