@@ -77,8 +77,8 @@ def test_plans_and_simulations_count_with_what_is_at_hand(rates: Rates | None, s
     assert plan.requests_expected - plan.tasks == plan.cost["requests"] < anew.cost["requests"]
     assert plan.work < anew.work
     texts = [dict(each.rows()) for each in (plan, anew)]
-    assert f"about {plan.requests_expected:,} as expected" in texts[0]["requests"]
-    assert "as expected" in texts[0]["read"]
+    assert f"at most, {plan.requests_expected:,} expected" in texts[0]["requests"]
+    assert "expected" in texts[0]["read"]
     assert "expected" not in texts[1]["read"] + texts[1]["requests"]
     document = plan.summary()
     assert (document["bytes_read"], document["requests"]) == (plan.bytes_read, plan.requests)

@@ -35,13 +35,13 @@ def sums(longest: int, cut: Cut) -> str:
 
 def read(most: int, expected: int, tiles: int) -> str:
     """Return the bytes read, and what is expected of them where workers have the rest at hand."""
-    less = f", about {format_bytes(expected)} as expected" if expected < most else ""
+    less = f", {format_bytes(expected)} expected" if expected < most else ""
     return f"{format_bytes(most)} at most{less}, in {counted(tiles, 'tile')}"
 
 
 def requests(most: int, expected: int) -> str:
     """Return the number of requests to stores."""
-    return f"{most:,} at most" + (f", about {expected:,} as expected" if expected < most else "")
+    return f"{most:,} at most" + (f", {expected:,} expected" if expected < most else "")
 
 
 def uploaded(tiles: int, nbytes: int, timed: bool) -> list[tuple[str, str]]:
