@@ -16,11 +16,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 import wrenla as wl
+from tests.waiting import until
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla.planning.plan import Plan, make_plan
 from wrenla.progress_bar import pictures as showing
@@ -317,28 +319,54 @@ class ZMQInteractiveShell:
     """What Jupyter's kernel has; it is known by its name."""
 
 
-def test_a_notebook_has_one_line_that_changes(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    kernel = ModuleType("IPython")
+class Cell:
+    """What IPython shows below a cell, and changes."""
+
+    def __init__(self) -> None:
+        self.shown: list[dict[str, str]] = []
+        self.identified = False
+
+    def display(self, what: Any, *, display_id: bool) -> Cell:
+        self.identified = display_id
+        self.update(what)
+        return self
+
+    def update(self, what: Any) -> None:
+        self.shown.append({"text/plain": repr(what), "text/html": what._repr_html_()})
+
+
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch) -> Cell:
+    """Make this process a notebook's kernel."""
+    kernel, displaying, made = ModuleType("IPython"), ModuleType("IPython.display"), Cell()
     kernel.get_ipython = ZMQInteractiveShell  # type: ignore[attr-defined]
+    displaying.display = made.display  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", kernel)
+    monkeypatch.setitem(sys.modules, "IPython.display", displaying)
+    return made
+
+
+def test_a_notebook_has_a_bar_that_changes(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with progress_listener(None) as listener:  # what is short leaves nothing below its cell
         tell(listener, started(), *tasks_done(120), finished())
-    assert capsys.readouterr().err == ""
+    assert cell.shown == []
     monkeypatch.setattr(showing, "_PATIENCE_OF_NOTEBOOKS", 0.01)
+    monkeypatch.setattr(showing, "_NOTEBOOKS_EVERY", 0.01)
     with progress_listener(None) as listener:
         tell(listener, started(), *tasks_done(3))
-        text = ""
-        deadline = time.monotonic() + 10
-        while "\rwrenla: 3/120 tasks" not in text and time.monotonic() < deadline:
-            time.sleep(0.01)
-            text += capsys.readouterr().err
-        assert re.search(r"\rwrenla: 3/120 tasks, \d+:\d\d left", text)
-        assert "\n" not in text
-        tell(listener, *tasks_done(117), finished())
-    (last,) = capsys.readouterr().err.splitlines()[-1:]
-    assert last.rpartition("\r")[2].startswith("wrenla: 120/120 tasks, in 2.00 s")
+        assert until(lambda: any("3/120 tasks" in each["text/plain"] for each in list(cell.shown)))
+        tell(listener, TaskRetried(4, 1, "Lost: <b>", 0.1, 0.0), *tasks_done(117), finished())
+    assert cell.identified
+    assert '<progress max="120" value="3"' in next(
+        each["text/html"] for each in cell.shown if "3/120 tasks" in each["text/plain"]
+    )
+    last = cell.shown[-1]
+    assert last["text/plain"].startswith("wrenla: 120/120 tasks, in 2.00 s")
+    assert '<progress max="120" value="120"' in last["text/html"]
+    assert all("<b>" not in each["text/html"] for each in cell.shown)
+    assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys, "stderr", None)
     with progress_listener(True) as listener:
         assert listener is None

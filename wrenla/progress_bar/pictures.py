@@ -1,16 +1,18 @@
-"""Drawing of progress: a bar on a terminal, one changing line in a notebook, lines elsewhere.
+"""Drawing of progress: a bar on a terminal or below a cell of a notebook, lines elsewhere.
 
-All of it goes to standard error.
+What is no notebook's goes to standard error.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +25,7 @@ _PATIENCE = 1.0
 """Seconds that something may take before an unasked-for bar appears."""
 
 _PATIENCE_OF_NOTEBOOKS = 5.0
-"""The same for a line below a cell, which stays there."""
+"""The same for a bar below a cell, which stays there."""
 
 _BAR_EVERY = 0.25
 _NOTEBOOKS_EVERY = 1.0
@@ -44,33 +46,32 @@ def picture_for(wanted: bool | None, console: Console | None = None) -> Picture 
     Parameters
     ----------
     wanted : bool or None
-        True: a bar on a terminal, one line that changes in a notebook, a line every few seconds elsewhere.
+        True: a bar on a terminal or in a notebook, a line every few seconds elsewhere.
         None: only on a terminal or in a notebook, and only for what lasts. False: nothing.
     console : rich.console.Console, optional
         Where to; standard error by default.
     """
     if wanted is False or (console is None and sys.stderr is None):
         return None
-    notebook = console is None and _in_notebook()
+    if console is None and _in_notebook():
+        delay = _PATIENCE_OF_NOTEBOOKS if wanted is None else 0.0
+        return Picture(_Cell(), delay, _NOTEBOOKS_EVERY)
     if console is None:
         terminal = _is_terminal()
-        if wanted is None and not (terminal or notebook):
+        if wanted is None and not terminal:
             return None
         from rich.console import Console
 
         # rich takes FORCE_COLOR for a terminal, but a bar in a log file helps nobody
         console = Console(stderr=True, force_terminal=terminal, force_jupyter=False)
-    bar = console.is_terminal and not console.is_dumb_terminal and not notebook
-    if not (bar or notebook) and wanted is None:
+    bar = console.is_terminal and not console.is_dumb_terminal
+    if not bar and wanted is None:
         return None
-    patience = _PATIENCE_OF_NOTEBOOKS if notebook else _PATIENCE
-    delay = patience if wanted is None else 0.0
+    delay = _PATIENCE if wanted is None else 0.0
     if bar:
         from wrenla.progress_bar.rich_bar import RichBar
 
         return Picture(RichBar(console, _BAR_EVERY), delay, _BAR_EVERY)
-    if notebook:
-        return Picture(_OneLine(console), delay, _NOTEBOOKS_EVERY)
     return Picture(_Lines(console), delay, _LINES_EVERY)
 
 
@@ -179,24 +180,52 @@ class _Lines:
         print(f"wrenla: {text}", file=self._console.file, flush=True)
 
 
-class _OneLine:
-    """One line that changes: a carriage return begins it anew, below a cell of a notebook, too."""
+class _Cell:
+    """A bar with lines below a cell of a notebook: HTML that changes, and text where that is not shown.
+
+    What rich draws in notebooks needs widgets to change, which not everybody has.
+    """
 
     changes_lines = False
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._longest = 0
+    def __init__(self) -> None:
+        self._handle: Any = None
 
-    def show(self, counts: Counts, end: str = "") -> None:
-        text = f"wrenla: {', '.join([*counts.words(), *counts.details(), *counts.notes()])}"
-        self._longest = max(self._longest, len(text))
-        print(f"\r{text.ljust(self._longest)}", end=end, file=self._console.file, flush=True)
+    def begin(self, counts: Counts) -> None:
+        display = importlib.import_module("IPython.display").display
+        self._handle = display(_Shown.of(counts), display_id=True)
 
-    begin = show
+    def show(self, counts: Counts) -> None:
+        if self._handle is not None:
+            self._handle.update(_Shown.of(counts))
 
-    def end(self, counts: Counts) -> None:
-        self.show(counts, "\n")
+    end = show
+
+
+class _Shown(NamedTuple):
+    """What a notebook shows of some counts at a time."""
+
+    text: str
+    html: str
+
+    @classmethod
+    def of(cls, counts: Counts) -> _Shown:
+        words, details, notes = ", ".join(counts.words()), ", ".join(counts.details()), counts.notes()
+        part = "" if counts.total is None else f' max="{max(1, counts.total)}" value="{counts.done}"'
+        color = "#c0392b" if counts.failed else "#2874a6"
+        bar = f'<progress{part} style="accent-color:{color}" aria-label="part that is done"></progress>'
+        lines = [
+            f"{bar} {escape(words)}",
+            *(f"<small>{escape(line)}</small>" for line in (details, *notes) if line),
+        ]
+        text = f"wrenla: {', '.join(part for part in (words, details, *notes) if part)}"
+        return cls(text, f"<div>{'<br>'.join(lines)}</div>")
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return self.html
 
 
 def clock(seconds: float) -> str:
