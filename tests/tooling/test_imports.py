@@ -74,7 +74,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "config",
         "config_files units",
         "tracebacks",
-        "errors vocabulary late whole_file",
+        "errors vocabulary late whole_file instead",
     )
 )
 """The modules and folders of `wrenla`. Each imports from those below it, and a folder from itself."""
