@@ -105,7 +105,7 @@ _importing = threading.RLock()
 """Python refuses to import when two threads, each within a package, would wait for each other."""
 
 
-def __getattr__(name: str) -> Any:
+def _find(name: str) -> Any:
     """Import a public name when it is first used: scripts, commands and workers load what they need."""
     if name not in _PLACE_OF and name not in ("errors", "linalg", "__version__"):
         raise AttributeError(f"module 'wrenla' has no attribute {name!r}")
@@ -124,7 +124,10 @@ def __getattr__(name: str) -> Any:
         return value
 
 
-hand_down(__getattr__)
+hand_down(_find)
+
+if not TYPE_CHECKING:  # which shall refuse names that are not there
+    __getattr__ = _find
 
 
 def __dir__() -> list[str]:

@@ -24,6 +24,7 @@ from wrenla.errors import (
     StructureError,
 )
 from wrenla.executors.base import Executor
+from wrenla.instead import no_such_name
 from wrenla.matrices.factorizations import (
     cho_factor,
     cho_solve,
@@ -88,6 +89,11 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+if not TYPE_CHECKING:  # which shall refuse such names, too
+
+    def __getattr__(name: str) -> Any:
+        raise no_such_name(name)
 
 
 @short

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from typing import Any
 
@@ -13,6 +12,9 @@ _PACKAGES = ("wrenla", "numpy", "scipy", "cloudpickle")
 
 def packages() -> dict[str, str]:
     """Return the versions that must be the same on both sides."""
+    # Here: a cold function starts without it.
+    import importlib.metadata
+
     return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 

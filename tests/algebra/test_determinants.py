@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 import wrenla as wl
+from wrenla import linalg
 
+from . import gallery
 from .gallery import DTYPES, Array
 
 N = 400
 """Rows of which half are scaled up, and half down."""
+
+NUMBERS = itertools.count()
 
 
 def of_large_and_small(dtype: str) -> Array:
@@ -36,6 +42,104 @@ WAYS: dict[str, Callable[[Array, int], wl.BigMatrix]] = {
 def test_factors_beyond_the_range_of_the_dtype_cancel(way: str, tile: int, dtype: str) -> None:
     found = WAYS[way](of_large_and_small(dtype), tile).compute()
     assert abs(found - 1) <= 8 * N * np.finfo(dtype).eps
+
+
+class Plain:
+    """Matrix of a structure, as a factor."""
+
+    def __init__(self, a: Array, structure: str) -> None:
+        self._matrix = wl.from_array(a, tile=4, structure=structure)
+
+    def det(self) -> wl.BigMatrix:
+        return linalg.det(self._matrix)
+
+    def slogdet(self) -> Any:
+        return linalg.slogdet(self._matrix)
+
+
+def in_tiles(a: Array) -> wl.BigMatrix:
+    return wl.from_array(a, tile=4)
+
+
+def anywhere() -> str:
+    return f"memory://determinants/{next(NUMBERS)}"
+
+
+def turned(a: Array) -> wl.linalg.CholeskyFactor:
+    """Return a Cholesky factor whose diagonal is not positive."""
+    phases = np.exp(1j * np.arange(len(a))) if a.dtype.kind == "c" else (-1) ** np.arange(len(a))
+    return linalg.CholeskyFactor((np.linalg.cholesky(a) * phases).astype(a.dtype), lower=True)
+
+
+# how a factor is made of a matrix that is not symmetric, or has the symmetry named
+FACTORS: dict[str, tuple[str, Callable[[Array], Any]]] = {
+    "cho": ("pos", lambda a: linalg.cho_factor(in_tiles(a))),
+    "cho upper": ("pos", lambda a: linalg.cho_factor(in_tiles(a), lower=False)),
+    "cho given": ("pos", turned),
+    "cho saved": ("pos", lambda a: linalg.cho_factor(in_tiles(a)).save(anywhere())),
+    "lu": ("general", lambda a: linalg.lu_factor(in_tiles(a))),
+    "lu saved": ("general", lambda a: linalg.lu_factor(in_tiles(a)).save(anywhere())),
+    "ldlh": ("hermitian", lambda a: linalg.ldl_factor(in_tiles(a))),
+    "ldlh saved": ("hermitian", lambda a: linalg.ldl_factor(in_tiles(a)).save(anywhere())),
+    "ldlt": ("symmetric", lambda a: linalg.ldl_factor(in_tiles(a), hermitian=False)),
+    **{
+        f"matrix, {structure}": (structure, lambda a, structure=structure: Plain(a, structure))  # type: ignore[misc]
+        for structure in ("general", "lower", "upper", "pos", "hermitian")
+    },
+}
+
+
+def of_structure(structure: str, dtype: str, n: int = 11) -> Array:
+    a = gallery.normal((n, n), dtype)
+    match structure:
+        case "pos":
+            return gallery.well_conditioned(n, dtype)
+        case "hermitian":
+            return a + a.conj().T
+        case "symmetric":
+            return a + a.T
+        case "lower":
+            return np.tril(a)
+        case "upper":
+            return np.triu(a)
+    return a
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", FACTORS)
+def test_determinants_have_the_dtypes_and_values_of_numpy(kind: str, dtype: str) -> None:
+    """A complex matrix has a complex determinant, and sign, also where both are real."""
+    structure, factored = FACTORS[kind]
+    for n in (11, 0):
+        a = of_structure(structure, dtype, n)
+        factor = factored(a)
+        lazy = (factor.det(), *factor.slogdet())
+        for ours, value, theirs in zip(
+            lazy, wl.compute(*lazy), (np.linalg.det(a), *np.linalg.slogdet(a)), strict=True
+        ):
+            assert ours.dtype == np.asarray(value).dtype == theirs.dtype
+            assert np.isclose(value, theirs, rtol=1e-3 if np.finfo(dtype).bits == 32 else 1e-9)
+        if structure == "pos":
+            assert factor.det().compute().imag == 0
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize("kind", [kind for kind in FACTORS if "saved" not in kind])
+def test_complex_determinants_beyond_the_range_are_infinity_and_no_nan(kind: str, dtype: str) -> None:
+    """Complex infinity times 1, or squared, is NaN: signs come before numbers that may be infinite."""
+    structure, factored = FACTORS[kind]
+    diagonal = np.full(13, 1e60 if dtype == "complex128" else 1e7)
+    expected = np.inf
+    if structure != "pos":
+        diagonal[0] *= -1
+        expected = -np.inf
+    for a in (np.diag(diagonal).astype(dtype), np.diag(1 / diagonal).astype(dtype)):
+        if structure == "general":  # with an exchange of rows
+            a = a[[1, 0, *range(2, 13)]]
+            expected *= -1
+        found = factored(a).det().compute()
+        assert found.real == (expected if abs(a).max() > 1 else 0)
+        assert found.imag == 0
 
 
 @pytest.mark.parametrize(("far", "expected"), [(1e3, np.inf), (1e-3, 0.0)])

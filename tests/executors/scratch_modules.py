@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from wrenla.executors.transport import dependencies, local_modules
+from wrenla.executors.transport import distributions, local_modules
 from wrenla.executors.transport.dependencies import packed_function
 
 INSTALLED = {
@@ -104,10 +104,10 @@ def scratch_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
     installed = (*local_modules._installed(), f"{os.path.realpath(made.site)}/")
     monkeypatch.setattr(local_modules, "_installed", lambda: installed)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    dependencies._distributions.cache_clear()
-    dependencies._required.cache_clear()
+    distributions.distributions.cache_clear()
+    distributions.required.cache_clear()
     yield made
     for name in [name for name in sys.modules if name.startswith("behind_")]:
         del sys.modules[name]
-    dependencies._distributions.cache_clear()
-    dependencies._required.cache_clear()
+    distributions.distributions.cache_clear()
+    distributions.required.cache_clear()

@@ -74,7 +74,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "config",
         "config_files units",
         "tracebacks",
-        "errors vocabulary late whole_file",
+        "errors vocabulary late whole_file instead",
     )
 )
 """The modules and folders of `wrenla`. Each imports from those below it, and a folder from itself."""
@@ -115,7 +115,9 @@ LATE = {
     ("wrenla.linalg", "wrenla"),  # scipy.sparse behind it
     ("wrenla.evaluate.options", "wrenla"),  # the page of a run report, which few ask for
     *(("wrenla.progress_bar.pictures", name) for name in ("rich", "wrenla")),
-    ("wrenla.executors.transport.missing_modules", "importlib"),
+    # metadata of installed packages behind it
+    *((f"wrenla.executors.transport.{name}", "wrenla") for name in ("dependencies", "missing_modules")),
+    ("wrenla_handler.versions", "importlib"),
     *(("wrenla_handler.stores.urls", name) for name in ("wrenla_handler", "difflib", "urllib")),
 }
 """What is needed always, but not here: a worker process that handles no array starts in half the time."""
@@ -287,7 +289,12 @@ def test_no_module_is_imported_by_name_at_run_time() -> None:
         ("wrenla_handler.tiles.worker", "wrenla scipy.linalg boto3 dask click rich zarr"),
         ("wrenla_handler.worker_process", "numpy boto3 asyncio wrenla_handler.stores.s3.store"),
         ("wrenla.executors.default, wrenla.evaluate.evaluation", "rich boto3 dask importlib.metadata"),
+        ("wrenla_handler.lambda_entry", "wrenla importlib.metadata"),
         ("wrenla", "numpy scipy wrenla.errors rich click pytest"),
+        (
+            "wrenla; from wrenla import *",
+            "scipy.linalg scipy.sparse boto3 distributed rich importlib.metadata concurrent.futures.process",
+        ),
         (
             "wrenla.matrices.matrix, wrenla.linalg, wrenla.matrices.zarr_copies",
             "boto3 dask distributed zarr matplotlib pandas pytest",

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from wrenla.algorithms.assemble import Piece, copy, overlap, rechunk
+from wrenla.algorithms.tile_views import blocks
 from wrenla.algorithms.views import flip, scale
 from wrenla.planning.expression import Description, Node, Operation, make
 from wrenla_handler.tiles.finish import FINISHES
@@ -88,9 +89,17 @@ def slogdet_of_tiles(D: Node) -> tuple[Node, Node]:
     return _slogdet(_square_tiles(D), "sign_of_tile", "logabs_of_tile", 1)
 
 
-def det_triangular(T: Node) -> Node:
-    """Return det T of a triangular matrix; products on the way may be beyond the range of its dtype."""
+def det_triangular(T: Node, sign: Node | None = None) -> Node:
+    """Return det T of a triangular matrix, times a number of its dtype that is 1 or −1.
+
+    Products on the way may be beyond the range of the dtype. If the result is, too, the sign must be in it
+    before: complex infinity times −1 is NaN.
+    """
     parts = make(DiagonalParts("product_part", 2), _square_tiles(T))
+    if sign is not None:
+        parts = blocks(
+            [(0, 0, parts), (parts.grid.counts[0], 0, make(DiagonalParts("product_part", 2), sign))]
+        )
     return make(
         Lay(0, "number_from_product", (1, 1), 0),
         _grouped(parts, Lay(0, "combine_products", (2, 1), 2, _FAN_IN)),

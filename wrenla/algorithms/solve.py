@@ -16,7 +16,7 @@ from wrenla.algorithms.flips import Flip
 from wrenla.algorithms.reductions import det_triangular, slogdet_triangular
 from wrenla.algorithms.tile_views import from_lower
 from wrenla.algorithms.triangular import solve_triangular
-from wrenla.algorithms.views import Negative, Scale, Shift, Weigh, flip, triangle
+from wrenla.algorithms.views import Negative, Scale, Shift, Weigh, flip, scale, triangle
 from wrenla.planning.expression import Leaf, Node, result_dtype
 from wrenla.vocabulary import Solver
 
@@ -26,7 +26,9 @@ __all__ = [
     "check_sides",
     "cho_solve",
     "det",
+    "det_cholesky",
     "det_lu",
+    "det_of_logarithm",
     "inv",
     "refuse_factor",
     "slogdet",
@@ -215,14 +217,32 @@ def det(A: Node) -> Node:
         case "lower" | "upper":
             return det_triangular(A)
         case "pos":
-            return elementwise("square", det_triangular(cholesky(A)))
+            return det_cholesky(cholesky(A))
     return det_lu(lu(A))
 
 
 def det_lu(factors: LU) -> Node:
     """Return the determinant of A, given its factors."""
     F, pivots = factors
-    return elementwise("multiply", det_triangular(F), parity(pivots, F.dtype))
+    return det_triangular(F, parity(pivots, F.dtype))
+
+
+def det_of_logarithm(sign: Node, logabs: Node) -> Node:
+    """Return a determinant whose sign and logarithm are known; beyond the range it is infinity."""
+    if np.dtype(sign.dtype).kind != "c":
+        return elementwise("multiply", sign, elementwise("exp", logabs))
+    # by its root twice, which is finite: a complex number times infinity is NaN
+    most = float(np.log(np.finfo(logabs.dtype).max))
+    root = elementwise("exp", elementwise("minimum", scale(logabs, 0.5), (0.99 * most, "")))
+    return elementwise("multiply", elementwise("multiply", sign, root), root)
+
+
+def det_cholesky(L: Node) -> Node:
+    """Return det L Lᴴ, a real number in the dtype of L; complex infinity squared would be NaN."""
+    of_factor = det_triangular(L)
+    if np.dtype(L.dtype).kind != "c":
+        return elementwise("square", of_factor)
+    return copy(elementwise("square", elementwise("absolute", of_factor)), L.dtype)
 
 
 def inv(A: Node) -> Node:

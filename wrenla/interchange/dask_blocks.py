@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import concurrent.futures
 import itertools
 import math
 import mmap
@@ -11,7 +12,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import closing
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
@@ -315,7 +316,7 @@ def _pool_beside(get: Callable[..., Any]) -> Executor | None:
     if get is dask.threaded.get:
         return Threads(number, "wrenla-dask")
     if get is dask.multiprocessing.get:
-        return ProcessPoolExecutor(number, dask.multiprocessing.get_context())
+        return concurrent.futures.ProcessPoolExecutor(number, dask.multiprocessing.get_context())
     return None
 
 

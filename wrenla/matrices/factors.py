@@ -12,8 +12,8 @@ from wrenla.algorithms.factorizations.cholesky import cholesky
 from wrenla.algorithms.factorizations.lu import identity
 from wrenla.algorithms.matmul import matmul
 from wrenla.algorithms.procedure import Cell, Memo, memoized
-from wrenla.algorithms.reductions import det_triangular, slogdet_triangular, sum_over
 from wrenla.algorithms.reductions import norm as matrix_norm
+from wrenla.algorithms.reductions import slogdet_triangular, sum_over
 from wrenla.algorithms.tile_views import from_lower
 from wrenla.algorithms.triangular import solve_triangular
 from wrenla.algorithms.views import flip, triangle
@@ -120,8 +120,8 @@ class CholeskyFactor:
         return BigMatrix(flip(systems.cho_solve(self._node, flip(B, "R")), "R"))
 
     def det(self) -> BigMatrix:
-        """Return det A."""
-        return BigMatrix(elementwise("square", elementwise("absolute", det_triangular(self._node))))
+        """Return det A, a real number in the dtype of A."""
+        return BigMatrix(systems.det_cholesky(self._node))
 
     def inv(self) -> BigMatrix:
         """Return the inverse of A."""

@@ -6,7 +6,6 @@ from typing import Any, Literal, NoReturn
 
 from wrenla.algorithms import solve as systems
 from wrenla.algorithms.assemble import copy
-from wrenla.algorithms.elementwise import elementwise
 from wrenla.algorithms.factorizations.block_lu import Mirrored, slogdet_by_blocks
 from wrenla.algorithms.factorizations.lu import identity
 from wrenla.algorithms.flips import flip
@@ -111,7 +110,7 @@ class LDLFactor:
     def det(self) -> BigMatrix:
         """Return the determinant of A, as precise as `slogdet`."""
         sign, logabs = self._slogdet()
-        return BigMatrix(elementwise("multiply", sign, elementwise("exp", logabs)))
+        return BigMatrix(systems.det_of_logarithm(sign, logabs))
 
     def _slogdet(self) -> tuple[Node, ...]:
         found = slogdet_by_blocks(self._factor, SEEDS[self._kind][0])

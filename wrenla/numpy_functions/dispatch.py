@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from wrenla.instead import remedy_of
+
 __all__ = ["FUNCTIONS", "NO_VALUE", "implements", "name_of", "remedy"]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,14 +29,12 @@ _INSTEAD = {
     "float((A - b).norm('max'))",
     "numpy.copy": "a BigMatrix never changes, so it needs no copy; A.compute() is an array",
     "numpy.einsum": "write it with @, A.T, wrenla.linalg.tensordot and sums",
-    "numpy.linalg.lstsq": "solve the normal equations, (A.T @ A).solve(A.T @ b), if A is well conditioned; "
-    "or give it an array, A.compute()",
     "numpy.load": "wrenla.open(url) opens a stored matrix",
     "numpy.isclose": "wrenla.map_tiles(numpy.isclose, A, B) is one where they are close, and zero elsewhere",
     "numpy.where": "wrenla.map_tiles(numpy.where, mask, A, B) chooses tile by tile",
     "numpy.save": "A.save(url) stores the tiles as a Zarr array, A.compute() is an array",
 }
-"""What to do instead of some functions; of all others, give them an array."""
+"""What to do instead of some functions; of others see `wrenla.instead`."""
 
 _ENTRY_BY_ENTRY = frozenset(
     f"numpy.{name}"
@@ -100,4 +100,4 @@ def remedy(name: str) -> str:
     """Return what to do instead of calling one of NumPy's functions with a matrix."""
     if name in _ENTRY_BY_ENTRY:
         return f"wrenla.map_tiles({name}, A) applies it tile by tile"
-    return _INSTEAD.get(name) or f"give it an array, if that fits into memory: {name}(A.compute())"
+    return _INSTEAD.get(name) or remedy_of(name)

@@ -13,7 +13,7 @@ from wrenla.algorithms.elementwise import elementwise
 from wrenla.algorithms.factorizations.checks import sizes, starts
 from wrenla.algorithms.factorizations.lu import LU, identity, lu, parity
 from wrenla.algorithms.procedure import Fetch, Outcome, Procedure, Steps, results_of
-from wrenla.algorithms.reductions import det_triangular, slogdet_triangular
+from wrenla.algorithms.reductions import slogdet_triangular
 from wrenla.algorithms.views import flip
 from wrenla.planning.expression import Description, Node
 from wrenla.procedures.attempt import Asking, attempt
@@ -76,6 +76,7 @@ class Determinant(Procedure):
     """
 
     logarithm: bool
+    version: ClassVar[int] = 2
     follows: str = field(default="LU of the adjoint, if entries have grown in LU", init=False, repr=False)
 
     def describe(self, *args: Node) -> Sequence[Description]:
@@ -147,11 +148,14 @@ class DeterminantByBlocks(Procedure):
 
 def _parts(F: LU, logarithm: bool) -> list[Node]:
     """Return parts of a determinant, small ones: of the factors nothing is kept but them."""
-    of_u = slogdet_triangular(F.factors) if logarithm else (det_triangular(F.factors),)
-    return [parity(F.pivots, F.factors.dtype), *of_u]
+    if not logarithm:
+        return [systems.det_lu(F)]
+    return [parity(F.pivots, F.factors.dtype), *slogdet_triangular(F.factors)]
 
 
 def _whole(parts: Sequence[Node]) -> list[Node]:
     """Return the determinant, or its sign and logarithm, of its parts."""
-    of_rows, first, *others = parts
-    return [elementwise("multiply", first, of_rows), *others]
+    if len(parts) == 1:
+        return [*parts]
+    of_rows, sign, logabs = parts
+    return [elementwise("multiply", sign, of_rows), logabs]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import os
 import platform
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -36,8 +34,6 @@ _PICKLING = frozenset(
 
 _SCRIPTS = frozenset({"__main__", "__mp_main__"})
 """What a script is called where it runs: all of it that a function needs is in its pickle."""
-
-_REQUIRED = re.compile(r"[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +112,10 @@ class _Behind:
         ):
             return ()
         if top in OURS:
-            self.found[top] = importlib.metadata.version("wrenla")
+            # Here, and below: importlib.metadata brings 28 modules, email among them, and matrices need none.
+            from wrenla.executors.transport.distributions import version_of_wrenla
+
+            self.found[top] = version_of_wrenla()
             return ()
         whole = find(top)
         if whole is None:
@@ -134,12 +133,14 @@ class _Behind:
 
     def _look_at_package(self, top: str, spec: ModuleSpec) -> Iterable[str]:
         """Note the state of all files of an installed package, and return the names of what it leads to."""
+        from wrenla.executors.transport.distributions import required
+
         places = list(spec.submodule_search_locations or ())
         files = [(path[len(place) + 1 :], path) for place in places for path in _files(place)]
         if not places and spec.origin:
             files = [("", spec.origin)]
         self.found |= {f"{top}/{inner}": _state(path) for inner, path in files}
-        needed = set(_required(top))
+        needed = set(required(top))
         sources = [(inner, path) for inner, path in files if path.endswith(".py")]
         if len(sources) <= _READ:
             for inner, path in sources:
@@ -201,43 +202,3 @@ def _hash(path: str, size: int, changed: int, touched: int, inode: int) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return "not readable"
-
-
-@functools.lru_cache
-def _required(top: str) -> frozenset[str]:
-    """Return what the metadata of an installed package say that it needs, by the names of modules."""
-    needed = set[str]()
-    for distribution in _owners(top):
-        for line in importlib.metadata.requires(distribution) or ():
-            name = _REQUIRED.match(line)
-            if name is not None and "extra" not in line.partition(";")[2]:
-                needed |= _modules_of(name[0])
-    return frozenset(needed)
-
-
-def _owners(top: str) -> Iterable[str]:
-    """Return the distributions that a module belongs to: most have its name, and others take longer."""
-    try:
-        importlib.metadata.distribution(top)
-    except importlib.metadata.PackageNotFoundError:
-        return _distributions().get(top, ())
-    return (top,)
-
-
-def _modules_of(distribution: str) -> set[str]:
-    name = _plain(distribution)
-    likely = name.replace("-", "_")
-    if find(likely) is not None:
-        return {likely}
-    return {module for module, owners in _distributions().items() if name in map(_plain, owners)}
-
-
-def _plain(name: str) -> str:
-    """Return a distribution's name as the index compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-@functools.cache
-def _distributions() -> dict[str, list[str]]:
-    """Return the distributions that each top module belongs to; as long as a process lives, they stay."""
-    return {top: sorted({*names}) for top, names in importlib.metadata.packages_distributions().items()}

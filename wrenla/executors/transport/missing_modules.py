@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import sys
-from collections.abc import Mapping
 from typing import Literal
 
 from wrenla.executors.transport.local_modules import find, is_local
@@ -66,12 +64,7 @@ def _text(name: str, missing: bool, message: str, where: Literal["process", "lam
 
 def _package(module: str) -> str:
     """Return the name by which a module is installed: scikit-learn for sklearn."""
-    names = _distributions().get(module)
+    from wrenla.executors.transport.distributions import distributions  # here: only errors need it
+
+    names = distributions().get(module)
     return names[0] if names else module
-
-
-@functools.cache
-def _distributions() -> Mapping[str, list[str]]:
-    import importlib.metadata
-
-    return importlib.metadata.packages_distributions()
