@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib
 import sys
 import threading
 import weakref
@@ -192,7 +191,8 @@ class _Cell:
         self._handle: Any = None
 
     def begin(self, counts: Counts) -> None:
-        display = importlib.import_module("IPython.display").display
+        from IPython.display import display
+
         self._handle = display(_Shown.of(counts), display_id=True)
 
     def show(self, counts: Counts) -> None:
@@ -203,7 +203,7 @@ class _Cell:
 
 
 class _Shown(NamedTuple):
-    """What a notebook shows of some counts at a time."""
+    """Bar and lines of some counts, as text and as HTML."""
 
     text: str
     html: str
