@@ -94,6 +94,7 @@ THIRD_PARTY = {
         *("numpy", "scipy", "boto3", "botocore", "cloudpickle", "threadpoolctl", "click", "rich"),
         *("msgspec", "packaging", "xxhash"),
         *("dask", "distributed", "zarr", "matplotlib", "moto", "awslambdaric", "werkzeug", "pytest"),
+        "IPython",  # which is there wherever a notebook is
     },
 }
 
@@ -105,7 +106,7 @@ BELOW = {
 
 LAZY = {
     *("boto3", "botocore", "urllib3", "packaging"),
-    *("dask", "distributed", "zarr", "matplotlib", "moto", "awslambdaric", "werkzeug"),
+    *("dask", "distributed", "zarr", "matplotlib", "moto", "awslambdaric", "werkzeug", "IPython"),
 }
 """What is imported where it is used: optional dependencies, and what is slow to import and rarely needed."""
 
