@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import numpy as np
@@ -144,6 +148,28 @@ def test_record_replaces_a_record_only(A: wl.BigMatrix, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no record of wrenla, and stays"):
         (A @ A).compute(record=other)
     assert other.read_text() == "\\begin{document}"
+
+
+def test_a_file_takes_one_process_at_a_time(A: wl.BigMatrix, tmp_path: Path) -> None:
+    record = tmp_path / "run.jsonl"
+    (A @ A).compute(record=record)
+    before = record.read_bytes()
+    hold = "import fcntl, sys; file = open(sys.argv[1], 'ab'); fcntl.flock(file, fcntl.LOCK_EX); "
+    hold += "print(1, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", hold, record], stdin=PIPE, stdout=PIPE) as another:
+        assert another.stdout is not None
+        assert another.stdout.readline() == b"1\n"
+        with pytest.raises(RecordError, match="another evaluation is writing this file"):
+            (A @ A).compute(record=record)
+        assert record.read_bytes() == before
+        another.communicate(b"\n")
+    with recording(record) as recorder:
+        assert recorder._file is not None
+        child = os.dup(recorder._file.fileno())  # as a forked process has it, and keeps it
+    try:
+        (A @ A).compute(record=record)
+    finally:
+        os.close(child)
 
 
 def test_a_file_takes_one_evaluation_at_a_time(A: wl.BigMatrix, tmp_path: Path) -> None:

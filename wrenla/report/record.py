@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
-import threading
+import stat
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -44,7 +45,7 @@ def recording(path: str | Path) -> Iterator[Recorder]:
     Raises
     ------
     RecordError
-        Something else is there, or another evaluation of this process is writing it, or it cannot be written.
+        Something else is there, or another evaluation is writing it, or it cannot be written.
     """
     recorder = Recorder(path)
     try:
@@ -63,15 +64,8 @@ class Recorder:
         try:
             self.path = _place(path)
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._claim = self.path.resolve()
-            if self.path.is_file() or not self.path.exists():  # a device takes the lines of many
-                _claim(self._claim, path)
-            try:
-                # in one line each, so that of a killed run all but the last event are there
-                self._file = open(self.path, "wb", buffering=0)  # noqa: SIM115
-            except BaseException:
-                _claimed.discard(self._claim)
-                raise
+            # in one line each, so that of a killed run all but the last event are there
+            self._file = _opened(self.path, path)
         except OSError as error:
             raise RecordError(f"record={str(path)!r} cannot be written: {error.strerror or error}") from error
         self._write({"event": _WHAT, "version": VERSION, "time": time.time()})
@@ -99,9 +93,10 @@ class Recorder:
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
+            with suppress(OSError):  # by hand, as a forked child may have the file, too
+                fcntl.flock(self._file, fcntl.LOCK_UN)
             self._file.close()
             self._file = None
-            _claimed.discard(self._claim)
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._file is None:
@@ -113,19 +108,30 @@ class Recorder:
             self.close()
 
 
-_claimed: set[Path] = set()
-_lock = threading.Lock()
+def _opened(place: Path, path: str | Path) -> IO[bytes]:
+    """Open a file to write, and empty it, unless another evaluation is writing it, here or in any process."""
+    # it keeps what is in it until it is ours
+    file = open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666), "wb", buffering=0)  # noqa: SIM115
+    try:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a device takes the lines of many
+            _lock(file, path)
+            file.truncate()
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
-def _claim(place: Path, path: str | Path) -> None:
-    """Refuse a file that another evaluation of this process is writing: that would cut its lines off."""
-    with _lock:
-        if place in _claimed:
-            raise RecordError(
-                f"record={str(path)!r}: another evaluation is writing this file: name a folder, as "
-                "record='records/', where each evaluation gets a file of its own"
-            )
-        _claimed.add(place)
+def _lock(file: IO[bytes], path: str | Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RecordError(
+            f"record={str(path)!r}: another evaluation is writing this file: name a folder, as "
+            "record='records/', where each evaluation gets a file of its own"
+        ) from None
+    except OSError as error:  # not all file systems have locks, and there nobody can tell
+        logger.debug("%s is not locked: %s", path, error)
 
 
 def refuse_address(option: str, path: str | os.PathLike[str]) -> None:
