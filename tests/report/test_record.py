@@ -150,6 +150,7 @@ def test_record_replaces_a_record_only(A: wl.BigMatrix, tmp_path: Path) -> None:
     assert other.read_text() == "\\begin{document}"
 
 
+@pytest.mark.process
 def test_a_file_takes_one_process_at_a_time(A: wl.BigMatrix, tmp_path: Path) -> None:
     record = tmp_path / "run.jsonl"
     (A @ A).compute(record=record)
