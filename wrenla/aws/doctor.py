@@ -302,15 +302,13 @@ class _Examination:
         raise _Wrong(f"{what}: access denied; {text}", f"{give}; {_BOUNDS}")
 
     def _asked(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Ask the function; an emulated one beside others, as many as run at once: they share a machine."""
-        name, beside = self._spec.function, 0
-        if self._clients.emulated:
-            beside = min(_AT_ONCE, processors()) - 1
-        with Threads(max(1, beside), "wrenla-doctor") as pool:
-            # what they answer does not count, as the function may be limited to one at a time
-            for _ in range(beside):
-                pool.submit(self._invoke, name, event)
-            return self._invoke(name, event)
+        """Ask the function; an emulated one as often at once as it runs at once: they share a machine."""
+        count = min(_AT_ONCE, processors()) if self._clients.emulated else 1
+        with Threads(count, "wrenla-doctor") as pool:
+            asked = [pool.submit(self._invoke, self._spec.function, event) for _ in range(count)]
+        # the function may be limited to fewer at a time: one answer is enough
+        answered = [each for each in asked if each.exception() is None]
+        return (answered or asked)[0].result()
 
     def _versions(self) -> str:
         """Compare the versions that results and pickles depend on."""

@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 import wrenla as wl
 from tests.rates import RATES
+from wrenla.aws import doctor
 from wrenla.aws.connect import Clients
 from wrenla.aws.deploy import DeploySpec, deploy
 from wrenla.aws.doctor import Check, examine
@@ -103,6 +105,29 @@ def test_doctor_keeps_the_rates_of_the_function(
         assert 0 < rates.handing < executor.model.latency  # of pings, not what AWS is thought to take
         assert min(rates.request, rates.sent, rates.gathered) > 0
         assert executor.model.rates is None
+
+
+@pytest.mark.parametrize(("emulated", "times"), [(False, 1), (True, 3)])
+def test_emulated_functions_are_measured_beside_each_other(
+    account: Account, package: Packaging, monkeypatch: pytest.MonkeyPatch, emulated: bool, times: int
+) -> None:
+    monkeypatch.setattr(Clients, "emulated", emulated)
+    monkeypatch.setattr(doctor, "processors", lambda: 3)
+    deploy(account.admin)
+    together, seen = threading.Barrier(times), list[str]()
+
+    def invoke(function: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "store" not in event:
+            return pong()
+        together.wait(20)  # or else they are not there at the same time
+        seen.append(event["store"])
+        if len(seen) > 1:
+            raise DeployError("the function is limited to one at a time")
+        return pong(store=STORED)
+
+    found = checks(account, invoke)["function's tile"]
+    assert len(seen) == times
+    assert found.text == "8 MiB from the function: put 84 MB/s, get 168 MB/s"
 
 
 CHECKS = (
