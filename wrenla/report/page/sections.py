@@ -52,6 +52,9 @@ def heading(runs: Runs) -> str:
     if any(set(run.plan.get("kernels", ())) >= _OF_SOLVE for run in runs.runs):
         _, source, largest = title.rpartition(", from ")
         return "Solution of a system" + (f"{source}{largest}" if source else "")
+    if len(runs.runs) > 1 and titles[-1]:  # of steps of a procedure the last one makes the result
+        what = titles[-1].rpartition(", from ")[0] or titles[-1]
+        title = f"{what}, from {title.rpartition(', from ')[2]}" if ", from " in title else what
     title = title if len(title) <= 110 else f"{title[:109]}…"
     return title[0].upper() + title[1:]
 
