@@ -245,6 +245,14 @@ def test_wrong_predictions_are_named_unless_a_part_was_there() -> None:
     assert kinds(resumed) == {"resumed": "6 of 10 tiles were there already, or not needed. "}
 
 
+@pytest.mark.parametrize("part", ["read", "write"])
+def test_no_faster_store_is_advised_where_tiles_are_in_memory(part: str) -> None:
+    made = busy(**{part: 0.8})  # type: ignore[arg-type]
+    assert "faster store" in bound(made.runs()).advice
+    made.events[0]["plan"]["bytes_in_memory"] = 1
+    assert "faster store" not in bound(made.runs()).advice
+
+
 def test_a_clock_that_is_wrong_is_named() -> None:
     made = MadeUp().begin(plan={"seconds": 2.0}).task(0, 0.0, clock=-7.0).end(2.0)
     assert "off by up to 7.00 s" in kinds(made)["clock"]

@@ -1,4 +1,4 @@
-"""Causes: rules that say what bounded the runs of a record, and what to change; docs/report.md lists them."""
+"""Causes: rules that say what bounded runs, and what to change; docs/guide/report.md lists them."""
 
 from __future__ import annotations
 
@@ -64,6 +64,10 @@ class _Seen:
         return any(run.executor.startswith("LambdaExecutor") for run in self.runs.runs)
 
     @property
+    def in_memory(self) -> bool:
+        return all(run.plan.get("bytes_in_memory") for run in self.runs.runs)
+
+    @property
     def width(self) -> float:
         """Workers that tasks would have kept busy on average: their time over that of the longest chain."""
         longest = sum(path.busy for path in self.paths)
@@ -79,7 +83,11 @@ def bound(runs: Runs) -> Finding:
     if ended is not None:
         return ended
     if not runs.runs:
-        return Finding("nothing", "Nothing had to be run: the result was there already.")
+        return Finding(
+            "nothing",
+            "Nothing had to be run: the result was there already, or is only put together of what is there "
+            "(transposes, parts, sums entry by entry).",
+        )
     parts = shares(runs)
     seen = _Seen(runs, parts, chains(runs))
     others: dict[str, Callable[[_Seen], Finding]] = {
@@ -247,7 +255,7 @@ def _reading(seen: _Seen) -> Finding:
         f"Reading: {seen.percent('reading')} of the workers' time went to waiting for tiles from the store"
         + (f", {format_bytes(rate)}/s for each reader." if rate else "."),
         "Use larger tiles (tile=), which are read less often, or allow more memory (allowed_mem=), so that "
-        "more of them stay at hand; or a faster store."
+        f"more of them stay at hand{'' if seen.in_memory else '; or a faster store'}."
         + (" On Lambda more memory also brings a faster network." if seen.on_lambda else ""),
     )
 
@@ -257,8 +265,13 @@ def _writing(seen: _Seen) -> Finding:
         "writing",
         f"Writing: {seen.percent('writing')} of the workers' time went to writing tiles to the store, "
         f"{format_bytes(_rate(seen, 'written'))}/s for each writer.",
-        "Use larger tiles (tile=) or a faster store (the setting store)"
-        + (": a local disk, or memory://." if seen.local else "."),
+        "Use larger tiles (tile=)"
+        + (
+            "; temporary tiles are in memory already"
+            if seen.in_memory
+            else " or a faster store (the setting store)"
+        )
+        + (": a local disk, or memory://." if seen.local and not seen.in_memory else "."),
     )
 
 
