@@ -33,7 +33,7 @@ def report(record: str, output: str | None) -> None:
     """
     import wrenla as wl
 
-    if not os.path.exists(record):
+    if not os.path.exists(os.path.expanduser(record)):
         raise click.UsageError(f"{record}: there is no such file{nearest(record)}")
     found = wl.read_report(record)
     path = wl.write_report(record, output or "")

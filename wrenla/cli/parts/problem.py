@@ -123,6 +123,8 @@ class Problem:
         if functions is not None:
             if running.place.kind != "local":
                 raise click.UsageError(f"--functions plans for what is not there; {running.place} is")
+            if running.allowed_mem is not None:
+                raise click.UsageError("--allowed-mem: of functions it follows from --functions")
             engine = wl.Engine.aws_lambda(running.workers or 100, functions)
             running = replace(running, workers=None)  # those that read, here
         with running.executor() as executor:
