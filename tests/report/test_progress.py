@@ -75,11 +75,12 @@ def no_thread_is_left() -> Iterator[None]:
 
 
 def test_bar_on_a_terminal() -> None:
-    console, out = screen()
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100, color_system="standard")
     with progress_listener(True, console) as listener:
         tell(listener, started(), WaveStarted(0, 3, 0.0), *tasks_done(120), finished())
     text = out.getvalue()
-    assert "━" in text
+    assert "\x1b[32m━" in text, "with few colours, too, it looks full"
     assert "120/120 tasks, in 2.00 s, 60 GFLOP/s, 120 MiB read, 60 MiB written" in text
     assert text.count(HIDE_CURSOR) == text.count(SHOW_CURSOR) == 1
     assert text.endswith(SHOW_CURSOR)
