@@ -115,6 +115,8 @@ ROWS: list[tuple[str, int, str]] = [
     ("demo --picture x.foo", 2, "'--picture': x.foo: name it *.png, "),
     ("demo --picture A.npy/x.png", 2, "A.npy/x.png: A.npy is no folder"),
     ("report nofile.jsonl", 2, "nofile.jsonl: there is no such file"),
+    ("report .", 2, ".: this is a folder: name a record in it, as the newest, '"),
+    ("report group.zarr", 2, "name a record in it; there is no *.jsonl"),
     ("info Anpy", 2, "Anpy: there is no such file or folder; did you mean 'A.npy'?"),
     ("solve A.npy b.npy -o x.npy --precision mixed --method rbt", 2, "leave --method rbt out"),
     ("slove A.npy b.npy", 2, "there is no command 'slove'; did you mean 'solve'?"),

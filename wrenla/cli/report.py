@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import click
 
@@ -33,8 +33,13 @@ def report(record: str, output: str | None) -> None:
     """
     import wrenla as wl
 
-    if not os.path.exists(os.path.expanduser(record)):
+    place = Path(record).expanduser()
+    if not place.exists():
         raise click.UsageError(f"{record}: there is no such file{nearest(record)}")
+    if place.is_dir():
+        newest = max(place.glob("*.jsonl"), key=lambda path: path.stat().st_mtime, default=None)
+        hint = f", as the newest, {str(newest)!r}" if newest else "; there is no *.jsonl"
+        raise click.UsageError(f"{record}: this is a folder: name a record in it{hint}")
     found = wl.read_report(record)
     path = wl.write_report(record, output or "")
     told(f"{in_words_of_options(str(found))}\n\n{path}: the whole report")
