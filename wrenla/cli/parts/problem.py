@@ -89,8 +89,8 @@ class Problem:
         return self._made(self._show, options, _IN_A_PLAN.format(name=self.name), self.plans)
 
     def _run(self, output: str, overwrite: bool, **values: Any) -> None:
-        target = Output(output, overwrite)
         running = _running(values)
+        target = Output(output, overwrite, running)
         with running.executor() as executor, warnings_in_one_line() as warned:
             result = self._result(values, executor)
             start = time.perf_counter()
