@@ -117,14 +117,14 @@ def bound(runs: Runs) -> Finding:
 def _ended_early(runs: Runs) -> Finding | None:
     """Return why runs, or the record, ended before there was a result; None if there is one."""
     last = runs.runs[-1] if runs.runs else None
-    error = next((run.error for run in runs.runs if run.error), runs.error)
+    error = runs.failure
     took = format_time(runs.seconds)
     if error:
         below = "The whole error is below" + (", with how to go on." if "\n  to " in error else ".")
         if error.startswith("KeyboardInterrupt"):
             when = f" after {took}" if last else " before a run began"
             return Finding("interrupted", f"It was interrupted{when}.", f"{_goes_on(runs)} {below}")
-        where = next((f" in task {run.failed}" for run in runs.runs if run.failed), "")
+        where = f" in task {last.failed}" if last and last.failed else ""
         text = f"The run failed after {took}{where}:" if last else "It failed before a run began:"
         return Finding("failed", f"{text} {first_line(error)}", below)
     if last is None and runs.error is None:
@@ -353,7 +353,7 @@ def _of_plans(runs: Runs) -> list[Finding]:
     if there:
         whole = sum(run.tasks for run in runs.runs)
         found.append(Finding("resumed", f"{there:,} of {whole:,} tiles were there already, or not needed."))
-    elif all(run.error == "" for run in runs.runs):
+    elif not runs.failure and all(run.error is not None for run in runs.runs):
         time = next((row for row in comparison(runs) if row.name == "time"), None)
         ratio = None if time is None else time.ratio
         if ratio and time is not None and not 1 / _OFF <= ratio <= _OFF:

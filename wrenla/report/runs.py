@@ -158,6 +158,12 @@ class Runs:
     error: str | None
     shifted: float
 
+    @property
+    def failure(self) -> str:
+        """The error that ended it, "" if none did: attempts that a procedure gave up have errors, too."""
+        last = self.runs[-1].error if self.runs else ""
+        return (last or "") if self.error is None else self.error
+
     @classmethod
     def of(cls, events: Iterable[Mapping[str, Any]]) -> Runs:
         """Return the runs of a record's events, as `read_record` has them."""

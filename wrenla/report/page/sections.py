@@ -48,7 +48,7 @@ def heading(runs: Runs) -> str:
     titles = [str(run.plan.get("title", "")).removeprefix("plan for ") for run in runs.runs]
     title = next((title for title in titles if title), "")
     if not title:
-        return "A run" if runs.runs else "Nothing to run" if runs.error == "" else "No run yet"
+        return "A run" if runs.runs else "Nothing to run" if runs.error == "" else "No run"
     if any(set(run.plan.get("kernels", ())) >= _OF_SOLVE for run in runs.runs):
         _, source, largest = title.rpartition(", from ")
         return "Solution of a system" + (f"{source}{largest}" if source else "")
@@ -165,7 +165,8 @@ def _comparison(runs: Runs) -> str:
     rows = comparison(runs)
     if not rows:
         return ""
-    ended = all(run.error == "" for run in runs.runs)  # else there is nothing to compare
+    # else there is nothing to compare
+    ended = not runs.failure and all(run.error is not None for run in runs.runs)
     lines = [
         [
             f"{escape(row.name)}" + (f" <small>{escape(row.note)}</small>" if row.note else ""),
