@@ -217,6 +217,16 @@ def test_runs_of_one_evaluation_have_one_picture() -> None:
     assert last.startswith("wrenla: 240/240 tasks, in 4.00 s")
 
 
+def test_tasks_of_an_attempt_that_was_given_up_are_not_waited_for() -> None:
+    console, out = screen(terminal=False)
+    with progress_listener(True, console) as listener:
+        tell(listener, started(), TaskStarted(119, "potrf", 1, 0.0), *tasks_done(5), finished("error"))
+        tell(listener, started(), *tasks_done(5))
+        assert listener._counts.details()[1] == "0 of 2 workers busy"  # type: ignore[union-attr]
+        tell(listener, *tasks_done(115), finished())
+    assert out.getvalue().splitlines()[-1].startswith("wrenla: 125/125 tasks, in 4.00 s")
+
+
 def test_a_run_with_nothing_to_do() -> None:
     console, out = screen(terminal=False)
     with progress_listener(True, console) as listener:
