@@ -97,6 +97,8 @@ _OF_A_FUNCTION = frozenset({"WRENLA_BUCKET", "WRENLA_BUCKET_OWNER", "WRENLA_PREF
 """What a deployed function finds in its environment: where it is at home. No settings."""
 
 _CHOICES: Mapping[str, Any] = {"schedule": ScheduleName, "logs": LogsName}
+_ENVIRONMENT = "environment variable"
+
 _BYTES = frozenset({"allowed_mem", "max_compute_bytes"})
 _NAMES = tuple(field.name for field in fields(Settings))
 
@@ -173,7 +175,7 @@ def _sources(ignored: list[Ignored] | None = None) -> Iterator[tuple[str, Mappin
     names = [name for name in os.environ if name.startswith(prefix) and name not in _OF_A_FUNCTION]
     # an empty variable is how a shell unsets one for a single command
     found = {name: value for name in names if (value := os.environ.get(name))}
-    yield "environment variable", {name.removeprefix(prefix).lower(): value for name, value in found.items()}
+    yield _ENVIRONMENT, {name.removeprefix(prefix).lower(): value for name, value in found.items()}
 
 
 def _folders() -> Iterator[str]:
@@ -248,22 +250,34 @@ def _value(key: str, value: Any, source: str) -> Any:
             if value not in get_args(_CHOICES[key]):
                 raise ValueError(f"one of {', '.join(get_args(_CHOICES[key]))}")
             return value
-        if key in ("record", "prices"):
-            return os.fspath(value)
-        if key in ("store", "shared_folders"):
+        if key in ("record", "prices", "store", "shared_folders"):
+            if not isinstance(value, str | os.PathLike):
+                raise ValueError("a path")
             path = os.fspath(value)
             folders = path.split(os.pathsep) if key == "shared_folders" else []
             if not all(map(os.path.isabs, filter(None, folders))):
                 raise ValueError(f"whole paths of folders, separated by {os.pathsep!r}")
             return path
-        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-            raise ValueError("a whole number")
-        number = int(parse_bytes(value)) if key in _BYTES else int(value)
-        if number < (1 if key == "blas_threads" else 0):
-            raise ValueError("a number that is not negative")
-        return number
+        return _number(key, value)
     except (ValueError, TypeError, OverflowError) as error:
-        raise SettingError(f"{source}: {key} = {value!r} is not usable: {error}") from None
+        name = f"WRENLA_{key.upper()}" if source == _ENVIRONMENT else key
+        raise SettingError(f"{source}: {name} = {value!r} is not usable: {error}") from None
+
+
+def _number(key: str, value: Any) -> int:
+    least = 1 if key == "blas_threads" else 0
+    if key in _BYTES and isinstance(value, str):
+        number = parse_bytes(value)
+    else:
+        try:
+            number = -1 if isinstance(value, bool) else int(value)
+        except (ValueError, TypeError, OverflowError):
+            number = -1
+        if isinstance(value, float) and number != value:
+            number = -1
+    if number < least:
+        raise ValueError(f"a whole number, at least {least}")
+    return number
 
 
 def _truth(value: Any) -> bool:

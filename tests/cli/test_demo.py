@@ -47,6 +47,7 @@ def test_kriging_beats_the_mean_within_the_memory_allowed(tmp_path: Path, points
     assert f"plan for a vector of {points}, float64, from {points} × {points}" in said
     assert number(r"n\) = (\S+) < 16: passed", said) < 1
     assert "method     Cholesky: positive definite" in said
+    assert number(r"(\S+) GFLOP/s on ", said) > 0
     assert number(r"error +([\d.]+) m", said) < number(r"([\d.]+) m when predicting the mean", said) / 2
     assert number(r"memory +(\d+) MiB (?:in this process )?at the peak", said) <= 256
     assert "GFLOP/s" in run.stderr  # progress

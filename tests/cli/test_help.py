@@ -175,6 +175,26 @@ def test_info_says_which_tiles_are_missing(wrenla: Wrenla, folder: Path) -> None
     assert document(result)["missing_tiles"] == ["c/0/1"]
 
 
+def test_home_stands_for_its_name_in_every_path(
+    wrenla: Wrenla, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell leaves "~" as it is behind "=", and in quotes."""
+    monkeypatch.setenv("HOME", str(folder))
+    for line in (
+        "solve ~/K.npy ~/b.npy -o ~/x.npy --record=~/r.jsonl --report=~/r.html",
+        "cp ~/x.npy ~/y.zarr",
+        "plan cholesky ~/K.npy --draw=~/dag.svg",
+        "report ~/r.jsonl -o ~/s.html",
+        "info ~/x.npy",
+    ):
+        result = wrenla(*line.split())
+        assert result.exit_code == 0, result.output
+    for name in ("x.npy", "r.jsonl", "r.html", "y.zarr", "dag.svg", "s.html"):
+        assert (folder / name).exists(), name
+    wl.from_npy("~/x.npy").to_npy("~/z.npy")
+    assert (folder / "z.npy").is_file()
+
+
 def test_list_has_files_and_matrices(wrenla: Wrenla) -> None:
     wrenla("cp", "A.npy", "stored", "--tile", "20")
     found = {entry["name"]: entry for entry in document(wrenla("ls", ".", "--json"))["matrices"]}

@@ -176,6 +176,12 @@ def test_reader_that_has_enough_ends_it_quietly(folder: Path) -> None:
     assert len(done.stdout.splitlines()) == 1
 
 
+def test_failure_whose_document_nobody_reads_keeps_its_exit_code(folder: Path) -> None:
+    shell = f"{sys.executable} -m wrenla info nothing --json | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "Error: nothing: there is no such file or folder\n")
+
+
 COMPLETE = r"""
 compopt() { OPTION=$2; }
 eval "$(_WRENLA_COMPLETE=bash_source wrenla)"

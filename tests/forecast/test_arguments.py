@@ -167,6 +167,8 @@ def test_what_makes_plans_anew_returns_what_was_planned() -> None:
     for other in (None, np.ones(3), [], {"a": 3}):
         with pytest.raises(TypeError, match=r"make\(50\) returned .*: a BigMatrix"):
             plan.options(tile=50, make=lambda tile, other=other: other)
+    with pytest.raises(ValueError, match=r"make\(50\) returned .* \[\(9,\)\], not \[\(400, 400\), \(9,\)\]"):
+        plan.options(tile=50, make=lambda tile: wl.zeros(9, tile=tile) + 1.0)
 
 
 def test_schedules_have_names() -> None:

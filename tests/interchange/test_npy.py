@@ -89,6 +89,11 @@ def _cut(path: Path) -> None:
     os.truncate(path, os.path.getsize(path) - 8)
 
 
+def _negative(path: Path) -> None:
+    np.save(path, np.ones(10))
+    path.write_bytes(path.read_bytes().replace(b"(10,)", b"(-9,)"))
+
+
 def _no_header(path: Path) -> None:
     path.write_bytes(b"\x93NUMPY\x01\x00\xff\xff{'descr'")
 
@@ -113,6 +118,7 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "empty": (lambda path: path.touch(), NotAMatrixError, r"not a \.npy file"),
     "objects": (_objects, TypeError, r"Python objects, .*a\.astype\(float\)"),
     "cut": (_cut, NotAMatrixError, r"cut short: 72 bytes of 80 of an array of shape \(10,\)"),
+    "negative": (_negative, NotAMatrixError, r"not a whole \.npy file: its shape is \(-9,\)"),
     "header": (_no_header, NotAMatrixError, r"not a whole \.npy file"),
     "three dimensions": (
         lambda path: np.save(path, np.ones((2, 2, 2))),

@@ -6,6 +6,7 @@ import pytest
 
 from tests.report.records import MadeUp
 from wrenla.report.causes import bound, notes
+from wrenla.report.page.task_tables import errors_section
 
 MiB = 1 << 20
 
@@ -243,6 +244,28 @@ def test_wrong_predictions_are_named_unless_a_part_was_there() -> None:
     assert "It took 3.00 s, 33 % of the 9.00 s of the plan" in kinds(fast)["prediction"]
     resumed = MadeUp().begin(plan={"seconds": 9.0}, tasks=10, todo=4).task(0, 0.0).end(3.0)
     assert kinds(resumed) == {"resumed": "6 of 10 tiles were there already, or not needed. "}
+
+
+def test_an_attempt_that_was_given_up_is_no_failure() -> None:
+    made = MadeUp().begin(workers=1, plan={"seconds": 1.0}).task(0, 0.0).handed_out(1, 1.0)
+    made.end(1.1, error="NotPositiveDefiniteError: x", task=1)
+    again = made.begin(1.1, workers=1, plan={"seconds": 1.0}).task(0, 1.1).end(2.1)
+    assert bound(again.runs()).kind == "compute", "as far as the record goes"
+    assert bound(again.over(2.2).runs()).kind == "compute"
+    assert errors_section(again.runs()) == ""
+    assert "prediction" not in kinds(again)
+    made.events[-1]["error"] = "OSError: disk"
+    found = bound(made.runs())
+    assert (found.kind, "OSError: disk" in found.text) == ("failed", True)
+    assert "OSError: disk" in errors_section(made.runs())
+
+
+@pytest.mark.parametrize("part", ["read", "write"])
+def test_no_faster_store_is_advised_where_tiles_are_in_memory(part: str) -> None:
+    made = busy(**{part: 0.8})  # type: ignore[arg-type]
+    assert "faster store" in bound(made.runs()).advice
+    made.events[0]["plan"]["bytes_in_memory"] = 1
+    assert "faster store" not in bound(made.runs()).advice
 
 
 def test_a_clock_that_is_wrong_is_named() -> None:

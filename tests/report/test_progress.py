@@ -77,11 +77,12 @@ def no_thread_is_left() -> Iterator[None]:
 
 
 def test_bar_on_a_terminal() -> None:
-    console, out = screen()
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100, color_system="standard")
     with progress_listener(True, console) as listener:
         tell(listener, started(), WaveStarted(0, 3, 0.0), *tasks_done(120), finished())
     text = out.getvalue()
-    assert "━" in text
+    assert "\x1b[32m━" in text, "with few colours, too, it looks full"
     assert "120/120 tasks, in 2.00 s, 60 GFLOP/s, 120 MiB read, 60 MiB written" in text
     assert text.count(HIDE_CURSOR) == text.count(SHOW_CURSOR) == 1
     assert text.endswith(SHOW_CURSOR)
@@ -216,6 +217,16 @@ def test_runs_of_one_evaluation_have_one_picture() -> None:
     assert first.startswith("wrenla: 120 tasks")
     assert "resuming: 100 of 240 tiles" in "".join(notes)
     assert last.startswith("wrenla: 240/240 tasks, in 4.00 s")
+
+
+def test_tasks_of_an_attempt_that_was_given_up_are_not_waited_for() -> None:
+    console, out = screen(terminal=False)
+    with progress_listener(True, console) as listener:
+        tell(listener, started(), TaskStarted(119, "potrf", 1, 0.0), *tasks_done(5), finished("error"))
+        tell(listener, started(), *tasks_done(5))
+        assert listener._counts.details()[1] == "0 of 2 workers busy"  # type: ignore[union-attr]
+        tell(listener, *tasks_done(115), finished())
+    assert out.getvalue().splitlines()[-1].startswith("wrenla: 125/125 tasks, in 4.00 s")
 
 
 def test_a_run_with_nothing_to_do() -> None:

@@ -61,6 +61,15 @@ def test_record_has_every_event_with_all_fields(A: wl.BigMatrix, tmp_path: Path)
         assert (line["after"], line["wave"], tuple(line["tile"])) == (event.after, event.wave, event.tile)
 
 
+def test_tasks_that_nobody_needs_are_not_told_as_there(tmp_path: Path) -> None:
+    B = wl.from_array(np.random.default_rng(0).random((4 * N, 4 * N)), tile=N)
+    wl.linalg.slogdet(B).logabsdet.compute(record=tmp_path / "run.jsonl")
+    runs = named(read_record(tmp_path / "run.jsonl"), "RunStarted")
+    assert runs[0]["plan"]["tasks"] > runs[0]["todo"], "there are none: take another example"
+    assert [run["tasks"] for run in runs] == [run["todo"] for run in runs]
+    assert str(wl.read_report(tmp_path / "run.jsonl")).startswith("A number, float64, from 240 × 240")
+
+
 def _is_finished(event: Event) -> bool:
     return isinstance(event, TaskFinished)
 
@@ -109,6 +118,16 @@ def test_record_of_failed_run_says_why(tmp_path: Path) -> None:
         singular.cholesky().compute(record=tmp_path / "run.jsonl")
     (finished,) = named(read_record(tmp_path / "run.jsonl"), "RunFinished")
     assert "NotPositiveDefiniteError" in finished["error"]
+
+
+def test_record_of_an_error_that_is_no_text(tmp_path: Path) -> None:
+    def caf(rows: Any, cols: Any) -> Any:
+        raise ValueError("no caf\udce9")  # as of a file whose name is no UTF-8
+
+    with pytest.raises(ValueError, match="no caf\udce9"):
+        wl.from_function(caf, (N, N), tile=T).gram().compute(record=tmp_path / "run.jsonl")
+    (finished,) = named(read_record(tmp_path / "run.jsonl"), "RunFinished")
+    assert finished["error"].startswith("ValueError: no caf\\udce9")
 
 
 def test_record_has_the_notes_of_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,6 +164,7 @@ def test_text_of_a_report(tmp_path: Path) -> None:
     assert lines[0] == "100 × 100, float64"
     assert lines[1].startswith("  bound by")
     assert any(line.split() == ["time", "1.00", "s,", "10.00", "s", "predicted"] for line in lines)
+    assert any(line.endswith("200 B, 0.98 KiB predicted (at most)") for line in lines), lines
     assert repr(report) == str(report)
 
 
@@ -183,11 +184,16 @@ def test_figures_for_papers(tmp_path: Path, kind: Any) -> None:
     (ax, *_) = figure.axes
     match kind:
         case "timeline":
-            assert [bar.get_width() for bars in ax.containers[:4] for bar in bars] == [
-                *(0.5, 0.0),
-                *(0.0, 0.25),
-                *(1.0, 0.75),
-                *(0.5, 0.0),
+            drawn = [bars.get_paths() for bars in ax.collections]
+            spans = [
+                [(path.vertices[:, 0].min(), np.ptp(path.vertices[:, 0])) for path in bars] for bars in drawn
+            ]
+            assert spans == [
+                [(0.0, 0.5)],
+                [(2.0, 0.25)],
+                [(0.5, 1.0), (2.25, 0.75)],
+                [(1.5, 0.5)],
+                [(0.0, 2.0), (2.0, 1.0)],
             ]
             assert [label.get_text() for label in ax.get_yticklabels()] == ["worker 1", "worker 2"]
         case "kernels":
@@ -209,6 +215,15 @@ def test_figures_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_bad_records_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad").write_text(json.dumps({"a": 1}))
+    whole = MadeUp().begin().task(0, 0.0).end(1.0).write(tmp_path / "run.jsonl").read_text()
+    for number, (there, instead) in enumerate(
+        [('"time":', '"when":'), ('"run": "r"', '"ran": 1'), ('"read_seconds": 0.0', '"read_seconds": "a"')]
+    ):
+        damaged = tmp_path / f"{number}.jsonl"
+        damaged.write_text(whole.replace(there, instead))
+        for read in (wl.read_report, wl.write_report):
+            with pytest.raises(RecordError, match="damaged: an event in it is not whole"):
+                read(damaged)  # type: ignore[operator]
     for read in (wl.read_report, wl.write_report):
         with pytest.raises(RecordError, match="is no record of a run"):
             read(tmp_path / "bad")  # type: ignore[operator]

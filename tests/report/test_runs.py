@@ -186,6 +186,9 @@ def test_rates_are_means_whose_sums_are_exact() -> None:
     assert (found.computing * width).sum() == pytest.approx(runs.tasks.compute.sum())
     assert (found.flops * width).sum() == pytest.approx(50e9)
     assert (found.bytes_read * width).sum() == pytest.approx(5000)
+    idle = found.edges[:-1] > runs.tasks.end.max()
+    assert idle.any()
+    assert not found.flops[idle].any(), "rounding is no rate"
     assert slots(runs) >= 2
 
 

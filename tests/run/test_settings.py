@@ -178,6 +178,8 @@ def test_unknown_key_without_near_name_lists_all() -> None:
         ("progress", "perhaps"),
         ("logs", "perhaps"),
         ("store", 7),
+        ("record", 7),
+        ("tile", float("inf")),
         ("shared_folders", 7),
         ("shared_folders", "/scratch:data"),
     ],
@@ -187,9 +189,10 @@ def test_a_bad_value_is_named_with_its_source(key: str, value: Any, monkeypatch:
         settings(**{key: value})
     assert isinstance(error.value, WrenlaError | ValueError)
     assert str(error.value).startswith(f"argument: {key} = {value!r} is not usable: ")
+    assert not any(word in str(error.value) for word in ("int()", "PathLike", "literal")), error.value
     if isinstance(value, str):
         monkeypatch.setenv(f"WRENLA_{key.upper()}", value)
-        with pytest.raises(SettingError, match="environment variable"):
+        with pytest.raises(SettingError, match=f"environment variable: WRENLA_{key.upper()} = "):
             settings()
 
 

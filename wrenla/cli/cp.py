@@ -48,7 +48,8 @@ def cp(source: str, target: str, tile: Any, dtype: str | None, overwrite: bool, 
     else a stored matrix: a Zarr array that any Zarr reader opens, in a folder or on S3. Saved factors stay
     factors. A copy that was killed goes on where it was when the same command runs again.
     """
-    where, to = Running(**running), Output(target, overwrite)
+    where = Running(**running)
+    to = Output(target, overwrite, where)
     with where.executor() as executor, warnings_in_one_line() as warned:
         start = time.perf_counter()
         if _is_factor(source):

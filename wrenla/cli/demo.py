@@ -94,12 +94,13 @@ def demo(
     error = np.sqrt(np.mean((found.heights - truth)[held_out] ** 2))
     of_mean = np.sqrt(np.mean((truth[known].mean() - truth)[held_out] ** 2))
     rate = (points**3 / 3 + 2 * points**2) / found.seconds_to_solve / 1e9
+    speed = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
     places = f"{held_out.size:,}"
     passed = bool(found.backward_error < 16)
     verdict = "passed" if passed else "FAILED"
     on = counted(workers, "worker")
     told(f"""
-  solve       {found.seconds_to_solve:.1f} s, {rate:.0f} GFLOP/s on {on}, with making the matrix
+  solve       {found.seconds_to_solve:.1f} s, {speed} GFLOP/s on {on}, with making the matrix
   check       ‖Ax − b‖∞ / (u (‖A‖∞ ‖x‖∞ + ‖b‖∞) n) = {found.backward_error:.2g} < 16: {verdict}
   prediction  {found.seconds_to_predict:.1f} s for {truth.size:,} places
   memory      {peak_mib} at the peak, {allowed} allowed, {size} the matrix

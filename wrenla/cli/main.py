@@ -170,7 +170,7 @@ class _Commands(click.Group):
             interrupted = isinstance(error.__context__, KeyboardInterrupt)
             click.echo("interrupted" if interrupted else "aborted", err=True)
             sys.exit(INTERRUPTED if interrupted else 1)
-        except click.ClickException as error:
+        except (click.ClickException, OSError) as error:  # the latter of help that cannot be printed
             failure = error if isinstance(error, Failure) else Failure(error)
             failure.words = words
             failure.show()

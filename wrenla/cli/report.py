@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import click
 
 from wrenla.cli.parts.command import Command, document, told
 from wrenla.cli.parts.operands import nearest
-from wrenla.cli.parts.text import in_words_of_options, one_line
+from wrenla.cli.parts.text import in_words_of_options
 
 __all__ = ["report"]
 
@@ -33,15 +33,14 @@ def report(record: str, output: str | None) -> None:
     """
     import wrenla as wl
 
-    if not os.path.exists(record):
+    place = Path(record).expanduser()
+    if not place.exists():
         raise click.UsageError(f"{record}: there is no such file{nearest(record)}")
-    try:
-        found = wl.read_report(record)
-    except (KeyError, AttributeError, IndexError, TypeError) as error:  # of an event that lacks something
-        raise wl.errors.RecordError(
-            f"{record}: damaged: an event in it is not whole ({type(error).__name__}: {one_line(error)}); "
-            "record the run again"
-        ) from error
+    if place.is_dir():
+        newest = max(place.glob("*.jsonl"), key=lambda path: path.stat().st_mtime, default=None)
+        hint = f", as the newest, {str(newest)!r}" if newest else "; there is no *.jsonl"
+        raise click.UsageError(f"{record}: this is a folder: name a record in it{hint}")
+    found = wl.read_report(record)
     path = wl.write_report(record, output or "")
     told(f"{in_words_of_options(str(found))}\n\n{path}: the whole report")
     document({"record": record, "report": str(path), "bound": found.bound, "shares": found.shares})

@@ -77,6 +77,8 @@ def _of_npy(url: str) -> dict[str, Any]:
         raise wl.errors.NotAMatrixError(
             f"{url}: an array of {array.ndim} dimensions is no matrix: {array.shape}"
         )
+    if array.dtype.kind not in "biufc":
+        raise wl.errors.NotAMatrixError(f"{url}: an array of {array.dtype} is no matrix of numbers")
     facts = {"shape": list(array.shape), "dtype": str(array.dtype), "nbytes": array.nbytes}
     return {"url": url, "kind": "npy", **facts, "order": order}
 

@@ -126,7 +126,7 @@ class Forecast(Plan):
             raise ValueError(f"draw: {os.fspath(path)!r}: the picture is SVG; name the file *.svg")
         text = drawn(self)
         if path is not None:
-            with whole_file(path) as file:
+            with whole_file(Path(path).expanduser()) as file:
                 file.write(text.encode())
         return text
 
@@ -171,7 +171,7 @@ class Forecast(Plan):
         PlanError
             Other tiles were asked for, and the expression cannot be had in them without `make`.
         ValueError, TypeError
-            A choice makes no sense; `make` is no function, or makes no matrix.
+            A choice makes no sense; `make` is no function, or makes no matrix, or one of another shape.
 
         Examples
         --------
@@ -195,6 +195,7 @@ class Forecast(Plan):
                     raise TypeError(
                         f"make({edge}) returned {found!r}: a BigMatrix, or a list or dict of them"
                     )
+                _check_same(nodes, self.asked, edge)
             else:
                 try:
                     nodes = retiled(self.asked, old, edge)
@@ -252,6 +253,15 @@ def _nodes(found: Any) -> list[Node]:
         return [node for part in parts for node in part] if all(parts) else []
     node = getattr(found, "_node", None)
     return [node] if isinstance(node, Node) else []
+
+
+def _check_same(nodes: Sequence[Node], asked: Sequence[Node], edge: int) -> None:
+    """Refuse results of other shapes than those that were asked for: a smaller problem would look better."""
+    shapes, wanted = ([node.grid.shape[: node.ndim] for node in each] for each in (nodes, asked))
+    if shapes != wanted:
+        raise ValueError(
+            f"make({edge}) returned matrices of the shapes {shapes}, not {wanted}: that is another problem"
+        )
 
 
 def _described(engine: Engine) -> ExecutorModel:

@@ -27,7 +27,8 @@ def from_npy(
     Parameters
     ----------
     path : str or path
-        What `numpy.save` has written: numbers, in one or two dimensions, in any order and byte order.
+        What `numpy.save` has written: numbers, in one or two dimensions, in any order and byte order. A "~"
+        at its beginning is your home.
     tile : int or (int, int), optional
     structure : {"general", "lower", "upper", "hermitian", "pos"}
     check : bool
@@ -62,7 +63,7 @@ def from_npy(
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"from_npy: a path is needed, not {type(path).__name__}: wl.from_array takes arrays")
-    array = mapped(os.fspath(path))
+    array = mapped(os.path.expanduser(os.fspath(path)))
     if array.ndim not in (1, 2):
         hint = 'take one matrix of a stack, wl.from_array(np.load(path, mmap_mode="r")[0])'
         raise ValueError(
@@ -119,6 +120,8 @@ def _header(file: Any, path: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
         shape, _, dtype = read(file)
+        if any(length < 0 for length in shape):
+            raise ValueError(f"its shape is {shape}")
     except (ValueError, EOFError) as error:
         raise NotAMatrixError(f"{path}: this is not a whole .npy file: {error}") from None
     return shape, dtype, file.tell()

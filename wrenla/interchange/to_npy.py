@@ -22,7 +22,7 @@ __all__ = ["to_npy"]
 def to_npy(node: Node, path: str | os.PathLike[str], executor: Executor | None, overwrite: bool) -> None:
     """Write a node as a file of NumPy: see `BigMatrix.to_npy`."""
     executor = check_executor(executor) or default_executor()
-    target = Path(path)
+    target = Path(path).expanduser()
     check_replaceable(target)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target}: there is something already; overwrite=True replaces it")

@@ -63,10 +63,10 @@ def from_array(
     Parameters
     ----------
     a : array_like, (m, n) or (n,)
-        An array of numbers. Up to 16 MiB it is copied. What is larger is not copied: do not change it
-        while the matrix is in use; a run that finds it changed, when it begins or ends, raises
-        `ChangedArrayError`. A `numpy.memmap` may be larger than memory: it is read, and converted, tile by
-        tile. Integers and truth values become float64. NumPy makes arrays of lists, and of data frames whose
+        An array of numbers. Up to 16 MiB it is copied. What is larger is not copied: do not change it while
+        the matrix is in use; a run that finds it changed, when it begins or ends, raises `ChangedArrayError`.
+        A `numpy.memmap` may be larger than memory: it is read, and converted, tile by tile. Integers, rounded
+        beyond 2**53, and truth values become float64. NumPy makes arrays of lists, and of data frames whose
         columns lie apart, which takes memory for all of it. Arrays that are read when they are indexed (of
         Dask, Zarr, h5py, …) are loaded up to 16 MiB; `from_zarr` copies larger ones tile by tile.
     tile : int or (int, int), optional

@@ -94,7 +94,8 @@ class _CountsBar(BarColumn):
     max_refresh = None
 
     def __init__(self, counts: Counts, bar_width: int) -> None:
-        super().__init__(bar_width)
+        # where colours are few, rich's own is that of an empty bar
+        super().__init__(bar_width, finished_style="green")
         self._counts = counts
 
     def render(self, task: Task) -> ProgressBar:

@@ -1,4 +1,4 @@
-"""Causes: rules that say what bounded the runs of a record, and what to change; docs/report.md lists them."""
+"""Causes: rules that say what bounded runs, and what to change; docs/guide/report.md lists them."""
 
 from __future__ import annotations
 
@@ -64,6 +64,10 @@ class _Seen:
         return any(run.executor.startswith("LambdaExecutor") for run in self.runs.runs)
 
     @property
+    def in_memory(self) -> bool:
+        return all(run.plan.get("bytes_in_memory") for run in self.runs.runs)
+
+    @property
     def width(self) -> float:
         """Workers that tasks would have kept busy on average: their time over that of the longest chain."""
         longest = sum(path.busy for path in self.paths)
@@ -79,7 +83,11 @@ def bound(runs: Runs) -> Finding:
     if ended is not None:
         return ended
     if not runs.runs:
-        return Finding("nothing", "Nothing had to be run: the result was there already.")
+        return Finding(
+            "nothing",
+            "Nothing had to be run: the result was there already, or is only put together of what is there "
+            "(transposes, parts, sums entry by entry).",
+        )
     parts = shares(runs)
     seen = _Seen(runs, parts, chains(runs))
     others: dict[str, Callable[[_Seen], Finding]] = {
@@ -109,14 +117,14 @@ def bound(runs: Runs) -> Finding:
 def _ended_early(runs: Runs) -> Finding | None:
     """Return why runs, or the record, ended before there was a result; None if there is one."""
     last = runs.runs[-1] if runs.runs else None
-    error = next((run.error for run in runs.runs if run.error), runs.error)
+    error = runs.failure
     took = format_time(runs.seconds)
     if error:
         below = "The whole error is below" + (", with how to go on." if "\n  to " in error else ".")
         if error.startswith("KeyboardInterrupt"):
             when = f" after {took}" if last else " before a run began"
             return Finding("interrupted", f"It was interrupted{when}.", f"{_goes_on(runs)} {below}")
-        where = next((f" in task {run.failed}" for run in runs.runs if run.failed), "")
+        where = f" in task {last.failed}" if last and last.failed else ""
         text = f"The run failed after {took}{where}:" if last else "It failed before a run began:"
         return Finding("failed", f"{text} {first_line(error)}", below)
     if last is None and runs.error is None:
@@ -247,7 +255,7 @@ def _reading(seen: _Seen) -> Finding:
         f"Reading: {seen.percent('reading')} of the workers' time went to waiting for tiles from the store"
         + (f", {format_bytes(rate)}/s for each reader." if rate else "."),
         "Use larger tiles (tile=), which are read less often, or allow more memory (allowed_mem=), so that "
-        "more of them stay at hand; or a faster store."
+        f"more of them stay at hand{'' if seen.in_memory else '; or a faster store'}."
         + (" On Lambda more memory also brings a faster network." if seen.on_lambda else ""),
     )
 
@@ -257,8 +265,13 @@ def _writing(seen: _Seen) -> Finding:
         "writing",
         f"Writing: {seen.percent('writing')} of the workers' time went to writing tiles to the store, "
         f"{format_bytes(_rate(seen, 'written'))}/s for each writer.",
-        "Use larger tiles (tile=) or a faster store (the setting store)"
-        + (": a local disk, or memory://." if seen.local else "."),
+        "Use larger tiles (tile=)"
+        + (
+            "; temporary tiles are in memory already"
+            if seen.in_memory
+            else " or a faster store (the setting store)"
+        )
+        + (": a local disk, or memory://." if seen.local and not seen.in_memory else "."),
     )
 
 
@@ -340,7 +353,7 @@ def _of_plans(runs: Runs) -> list[Finding]:
     if there:
         whole = sum(run.tasks for run in runs.runs)
         found.append(Finding("resumed", f"{there:,} of {whole:,} tiles were there already, or not needed."))
-    elif all(run.error == "" for run in runs.runs):
+    elif not runs.failure and all(run.error is not None for run in runs.runs):
         time = next((row for row in comparison(runs) if row.name == "time"), None)
         ratio = None if time is None else time.ratio
         if ratio and time is not None and not 1 / _OFF <= ratio <= _OFF:

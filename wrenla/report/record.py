@@ -29,7 +29,32 @@ VERSION = 1
 
 _WHAT = "wrenla record"
 
-_json = msgspec.json.Encoder(enc_hook=lambda value: value.item())  # numbers of NumPy
+
+def _item(value: Any) -> Any:
+    """Return a number of NumPy as one of Python."""
+    return value.item()
+
+
+_json = msgspec.json.Encoder(enc_hook=_item)
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    try:
+        return _json.encode(line)
+    except UnicodeEncodeError:  # of an error that names a file whose name is no UTF-8
+        return _json.encode(_printable(msgspec.to_builtins(line, enc_hook=_item)))
+
+
+def _printable(value: Any) -> Any:
+    """Return plain data whose texts have an escape sequence in place of each byte that is no character."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case list():
+            return [_printable(each) for each in value]
+        case dict():
+            return {name: _printable(each) for name, each in value.items()}
+    return value
 
 
 @contextmanager
@@ -102,7 +127,7 @@ class Recorder:
         if self._file is None:
             return
         try:
-            self._file.write(_json.encode(line) + b"\n")
+            self._file.write(_encoded(line) + b"\n")
         except OSError as error:  # a full disk is no reason to give the work up
             logger.warning("the record of this run ends here, as %s cannot be written: %s", self.path, error)
             self.close()

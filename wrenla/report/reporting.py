@@ -11,8 +11,8 @@ from pathlib import Path
 
 from wrenla.errors import RecordError
 from wrenla.report.page.html import check_place, write_page
-from wrenla.report.record import Recorder, events_of, recording
-from wrenla.report.runs import Runs
+from wrenla.report.record import Recorder, recording
+from wrenla.report.runs import runs_of
 
 __all__ = ["reporting"]
 
@@ -56,7 +56,7 @@ def _write(record: Path, place: Path) -> None:
         logger.warning("no report: the record %s is no file", record)
         return
     try:
-        write_page(Runs.of(events_of(record)), place)
+        write_page(runs_of(record), place)
     except Exception as error:  # nothing that happens here is worth losing a result
         logger.warning("no report: %s: %s", type(error).__name__, error)
         logger.debug("why there is no report", exc_info=True)

@@ -11,8 +11,7 @@ from wrenla.report.compare import comparison
 from wrenla.report.figure import FigureKind, draw
 from wrenla.report.page.html import write_page
 from wrenla.report.page.sections import heading
-from wrenla.report.record import events_of
-from wrenla.report.runs import Runs
+from wrenla.report.runs import Runs, runs_of
 from wrenla.report.shares import shares
 
 __all__ = ["RunReport", "read_report"]
@@ -72,9 +71,9 @@ class RunReport:
         for row in comparison(self._runs):
             planned = "" if row.predicted is None else f", {row.form(row.predicted)} predicted"
             allowed = "" if row.allowed is None else f", {row.form(row.allowed)} allowed"
-            rows.append(
-                (row.name, f"{'–' if row.measured is None else row.form(row.measured)}{planned}{allowed}")
-            )
+            note = f" ({row.note})" if row.note and planned else ""
+            measured = "–" if row.measured is None else row.form(row.measured)
+            rows.append((row.name, f"{measured}{planned}{note}{allowed}"))
         rows += [(note.kind, note.text) for note in notes(self._runs)]
         width = max(len(name) for name, _ in rows) + 2
         return "\n".join([heading(self._runs), *(f"  {name:<{width}}{text}" for name, text in rows)])
@@ -93,7 +92,7 @@ def read_report(record: str | os.PathLike[str]) -> RunReport:
     Raises
     ------
     RecordError
-        It is no record.
+        It is no record, or damaged.
 
     Examples
     --------
@@ -104,4 +103,4 @@ def read_report(record: str | os.PathLike[str]) -> RunReport:
     >>> round(sum(report.shares.values()), 6)
     1.0
     """
-    return RunReport(Runs.of(events_of(record)))
+    return RunReport(runs_of(record))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Fault", "Floats", "Ints", "Run", "Runs", "Tasks", "labels"]
+from wrenla.errors import RecordError
+from wrenla.report.record import events_of
+
+__all__ = ["Fault", "Floats", "Ints", "Run", "Runs", "Tasks", "labels", "runs_of"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -154,6 +158,12 @@ class Runs:
     error: str | None
     shifted: float
 
+    @property
+    def failure(self) -> str:
+        """The error that ended it, "" if none did: attempts that a procedure gave up have errors, too."""
+        last = self.runs[-1].error if self.runs else ""
+        return (last or "") if self.error is None else self.error
+
     @classmethod
     def of(cls, events: Iterable[Mapping[str, Any]]) -> Runs:
         """Return the runs of a record's events, as `read_record` has them."""
@@ -161,6 +171,25 @@ class Runs:
         for event in events:
             reading.take(event)
         return reading.runs_found()
+
+
+def runs_of(record: str | os.PathLike[str]) -> Runs:
+    """Return the runs of a record.
+
+    Raises
+    ------
+    RecordError
+        It is no record, or an event in it lacks something.
+    """
+    try:
+        return Runs.of(events_of(record))
+    except (LookupError, AttributeError, ArithmeticError, TypeError, ValueError) as error:
+        if isinstance(error, RecordError):
+            raise
+        raise RecordError(
+            f"{os.fspath(record)}: damaged: an event in it is not whole ({type(error).__name__}: {error}); "
+            "record the run again"
+        ) from error
 
 
 def labels(runs: Runs) -> list[str]:

@@ -232,6 +232,7 @@ def _mean(edges: Floats, begins: Floats, ends: Floats, amounts: Floats | None) -
     rate = np.ones_like(length) if amounts is None else amounts / length
     total = _until(edges, begins, rate) - _until(edges, begins + length, rate)
     means: Floats = np.maximum(0.0, np.diff(total) / np.diff(edges))
+    means[means < 1e-9 * means.max(initial=0.0)] = 0.0  # what rounding has left of differences
     return means
 
 

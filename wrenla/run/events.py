@@ -60,9 +60,10 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A run begins: `todo` of `tasks` tasks are left to do, the others' tiles are there or not needed.
+    """A run begins: `todo` of `tasks` tasks are left to do, since tiles of others are there already.
 
-    `executor` is its repr. `memory` is that of this process in bytes, if its threads are the workers.
+    `tasks` are those that the results need: the plan may have more. `executor` is its repr. `memory` is that
+    of this process in bytes, if its threads are the workers.
     """
 
     run: str

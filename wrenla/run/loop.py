@@ -169,7 +169,7 @@ class _Loop:
         self._tell(
             RunStarted(
                 job.name,
-                len(job.graph),
+                state.tasks,
                 state.todo,
                 sum(1 for left in state.wave_left.values() if left),
                 float(job.graph.flops.sum()),

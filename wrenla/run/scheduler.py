@@ -167,7 +167,8 @@ class State:
     """State of the scheduler. Lists are indexed by task.
 
     `missing` and `readers` count what a task waits for, and who waits for its tile, as often as it stands in
-    the graph. Those of a task that is not needed are never looked at, and may become negative.
+    the graph. Those of a task that is not needed are never looked at, and may become negative. `tasks` is how
+    many the results need if no tile is there: an algorithm may have some that nobody reads.
     """
 
     graph: Graph
@@ -188,6 +189,7 @@ class State:
     wave_left: dict[int, int] = field(default_factory=dict)
     wave: int = -1
     stopped: bool = False
+    tasks: int = 0
 
 
 def needed_tasks(
@@ -235,6 +237,8 @@ def initial_state(graph: Graph, wanted: Sequence[int], present: Sequence[int], p
         graph.level.tolist(),
         is_present.tolist(),
     )
+    nothing = np.zeros(len(graph), bool)
+    state.tasks = int(needed_tasks(graph, is_wanted, nothing).sum()) if is_present.any() else state.todo
     for p in np.flatnonzero(needed).tolist():
         state.wave_left[state.level[p]] = state.wave_left.get(state.level[p], 0) + 1
         if state.missing[p] == 0:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -70,7 +73,18 @@ class Failure(click.ClickException):
         if "--json" in options:
             kind = type(self.error).__name__
             said = {"type": kind, "message": self.message, "exit_code": self.exit_code}
-            click.echo(json.dumps({"error": said}))
+            try:
+                click.echo(json.dumps({"error": said}))
+            except OSError:  # nobody reads it, or the disk is full: the exit code still says what it was
+                _end_output()
+
+
+def _end_output() -> None:
+    """Let what standard output did not take go, or else Python would try again when it ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _message(error: BaseException) -> str:

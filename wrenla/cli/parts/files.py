@@ -33,7 +33,7 @@ class OutputFile(click.ParamType[str]):
         self._suffixes, self._makes_folder = suffixes, makes_folder
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        path = str(value)
+        path = os.path.expanduser(str(value))
         if os.path.splitext(path)[1].lower() not in self._suffixes:
             self.fail(f"{path}: name it {', '.join(f'*{each}' for each in self._suffixes)}", param, ctx)
         check_output(path, makes_folder=self._makes_folder)

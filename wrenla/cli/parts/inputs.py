@@ -137,7 +137,7 @@ def objects_of(url: str, pattern: str | None, chunk: str | None) -> Iterator[Inp
 def opened(path: str, mode: str, encoding: str = "utf-8") -> Any:
     """Open a file, or standard input or output. Bytes that are no text come as they are, one for one."""
     try:
-        return click.open_file(path, mode, encoding=encoding, errors="surrogateescape")
+        return click.open_file(os.path.expanduser(path), mode, encoding=encoding, errors="surrogateescape")
     except PermissionError:
         raise
     except OSError as error:
@@ -147,6 +147,7 @@ def opened(path: str, mode: str, encoding: str = "utf-8") -> Any:
 @contextmanager
 def results_in(path: str, overwrite: bool) -> Iterator[TextIO]:
     """Open a file that appears when the block has ended well; a device, a pipe or standard output at once."""
+    path = os.path.expanduser(path)
     if path == "-" or (os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))):
         with opened(path, "w") as stream:
             yield stream

@@ -31,7 +31,7 @@ def local_path(address: str) -> str:
     """Return the path that an address names, "" if it is on S3 or in memory."""
     from wrenla_handler.stores.urls import folder_of
 
-    return folder_of(address) or ("" if "://" in address else address)
+    return folder_of(address) or ("" if "://" in address else os.path.expanduser(address))
 
 
 def kind_of(address: str) -> Kind:

@@ -89,8 +89,8 @@ class Problem:
         return self._made(self._show, options, _IN_A_PLAN.format(name=self.name), self.plans)
 
     def _run(self, output: str, overwrite: bool, **values: Any) -> None:
-        target = Output(output, overwrite)
         running = _running(values)
+        target = Output(output, overwrite, running)
         with running.executor() as executor, warnings_in_one_line() as warned:
             result = self._result(values, executor)
             start = time.perf_counter()
@@ -123,6 +123,8 @@ class Problem:
         if functions is not None:
             if running.place.kind != "local":
                 raise click.UsageError(f"--functions plans for what is not there; {running.place} is")
+            if running.allowed_mem is not None:
+                raise click.UsageError("--allowed-mem: of functions it follows from --functions")
             engine = wl.Engine.aws_lambda(running.workers or 100, functions)
             running = replace(running, workers=None)  # those that read, here
         with running.executor() as executor:

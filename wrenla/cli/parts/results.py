@@ -45,6 +45,8 @@ class Output:
     address : str
     overwrite : bool
         Replace what is there.
+    running : Running
+        Has other files that are written.
 
     Attributes
     ----------
@@ -59,7 +61,7 @@ class Output:
         This user may not.
     """
 
-    def __init__(self, address: str, overwrite: bool) -> None:
+    def __init__(self, address: str, overwrite: bool, running: Running) -> None:
         self.address, self.overwrite, self.was_there = address, overwrite, False
         self.path = local_path(address)
         if address.startswith("memory:"):
@@ -76,6 +78,7 @@ class Output:
             )
         if self.path:
             self._check_folder(Path(self.path))
+            self._check_others(running)
 
     def _check_folder(self, path: Path) -> None:
         if self.is_npy:
@@ -86,6 +89,14 @@ class Output:
         if path.is_file():
             raise click.UsageError(f"{self.address}: this is a file: name a folder, or a file *.npy")
         check_folder(path, self.address)
+
+    def _check_others(self, running: Running) -> None:
+        """Refuse a record or a report in the place of the result, or inside of it."""
+        place = os.path.realpath(self.path)
+        for option, other in (("--record", running.record), ("--report", running.report)):
+            found = os.path.realpath(os.path.expanduser(other)) if other else ""
+            if found == place or found.startswith(f"{place}{os.sep}"):
+                raise click.UsageError(f"{option} {other}: the result goes there: name another place")
 
     def write(self, A: BigMatrix, executor: Executor, running: Running) -> BigMatrix:
         """Compute a matrix, write it, and return it as it is kept. A ``.npy`` file appears whole."""

@@ -84,7 +84,7 @@ class Prices:
             It cannot be read, or a price is missing, unknown or no number; the message says which.
         """
         try:
-            with open(path, "rb") as file:
+            with open(os.path.expanduser(path), "rb") as file:
                 return cls(**_checked(tomllib.load(file), os.fspath(path)))
         except OSError as error:
             raise SettingError(f"prices {os.fspath(path)!r}: {error.strerror or error}") from error

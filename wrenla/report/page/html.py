@@ -14,8 +14,8 @@ from typing import Any
 from wrenla.errors import RecordError
 from wrenla.report.page.data import page_data, safe_json
 from wrenla.report.page.sections import about, heading, sections
-from wrenla.report.record import events_of, refuse_address
-from wrenla.report.runs import Runs
+from wrenla.report.record import refuse_address
+from wrenla.report.runs import Runs, runs_of
 from wrenla.whole_file import check_replaceable, whole_file
 
 __all__ = ["check_place", "page", "write_page", "write_report"]
@@ -43,7 +43,7 @@ def write_report(record: str | os.PathLike[str], out: str | os.PathLike[str] = "
     Raises
     ------
     RecordError
-        `record` is no record, or `out` cannot be written, or is a file of something else.
+        `record` is no record, or damaged, or `out` cannot be written, or is a file of something else.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def write_report(record: str | os.PathLike[str], out: str | os.PathLike[str] = "
     ...     wl.write_report(f"{folder}/run.jsonl").name
     'run.html'
     """
-    runs = Runs.of(events_of(record))
+    runs = runs_of(record)
     return write_page(runs, out or Path(record).expanduser().with_suffix(".html"))
 
 

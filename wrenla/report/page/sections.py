@@ -48,10 +48,13 @@ def heading(runs: Runs) -> str:
     titles = [str(run.plan.get("title", "")).removeprefix("plan for ") for run in runs.runs]
     title = next((title for title in titles if title), "")
     if not title:
-        return "A run" if runs.runs else "Nothing to run" if runs.error == "" else "No run yet"
+        return "A run" if runs.runs else "Nothing to run" if runs.error == "" else "No run"
     if any(set(run.plan.get("kernels", ())) >= _OF_SOLVE for run in runs.runs):
         _, source, largest = title.rpartition(", from ")
         return "Solution of a system" + (f"{source}{largest}" if source else "")
+    if len(runs.runs) > 1 and titles[-1]:  # of steps of a procedure the last one makes the result
+        what = titles[-1].rpartition(", from ")[0] or titles[-1]
+        title = f"{what}, from {title.rpartition(', from ')[2]}" if ", from " in title else what
     title = title if len(title) <= 110 else f"{title[:109]}…"
     return title[0].upper() + title[1:]
 
@@ -162,7 +165,8 @@ def _comparison(runs: Runs) -> str:
     rows = comparison(runs)
     if not rows:
         return ""
-    ended = all(run.error == "" for run in runs.runs)  # else there is nothing to compare
+    # else there is nothing to compare
+    ended = not runs.failure and all(run.error is not None for run in runs.runs)
     lines = [
         [
             f"{escape(row.name)}" + (f" <small>{escape(row.note)}</small>" if row.note else ""),

@@ -130,6 +130,8 @@ def runs_section(runs: Runs) -> str:
 
 
 def errors_section(runs: Runs) -> str:
+    if not runs.failure:  # what a procedure has given up stands in its report
+        return ""
     texts = list(dict.fromkeys(text for text in (*(run.error for run in runs.runs), runs.error) if text))
     blocks = "".join(f"<pre>{escape(text[:20_000])}</pre>" for text in texts)
     return section("errors", "Why it failed", blocks) if blocks else ""
