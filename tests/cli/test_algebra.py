@@ -203,6 +203,15 @@ def test_plan_for_functions_that_are_not_there(wrenla: Wrenla) -> None:
     assert "--functions plans for what is not there; dask is" in refused.stderr
 
 
+def test_a_plan_that_takes_long_says_so_before(wrenla: Wrenla, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wrenla.cli.parts.problem._MANY", 63)
+    words = ("plan", "solve", "4000", "4000", "--assume-a", "pos", "--tile")
+    many = wrenla(*words, "500", "--json")
+    assert many.stderr == "planning 8 × 8 tiles: larger ones (--tile) are planned faster\n"
+    assert document(many)["plan"]["tasks"] > 36
+    assert wrenla(*words, "600").stderr == ""
+
+
 def test_run_is_recorded(wrenla: Wrenla) -> None:
     wrenla("cholesky", "K.npy", "-o", "made.npy", "--record", "run.jsonl")
     first, *_, last = Path("run.jsonl").read_text().splitlines()

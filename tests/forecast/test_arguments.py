@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,7 @@ def test_tasks_that_take_no_time() -> None:
     fast = {"flops_per_second": math.inf, "bytes_per_second": math.inf, "latency": 0.0}
     found = plan_of().simulate(Engine(**fast, cold_start=1.0, workers=1000))
     assert (found.seconds, found.work, found.workers) == (1.0, 0.0, 0)
-    assert "busy 100% of the time" in str(found)
+    assert "workers     0 at most\n" in str(found)  # no share of no time
 
 
 def test_numbers_of_the_slowest_engines_are_numbers() -> None:
@@ -211,9 +212,11 @@ def test_numbers_of_the_slowest_engines_are_numbers() -> None:
 
 def test_plan_that_does_not_fit_says_what_to_change() -> None:
     x = wl.zeros((8000, 8000), tile=2000).shift(1.0).cholesky()
-    with pytest.raises(PlanError, match=r"allowed\): give the function more memory \(memory=, wrenla"):
+    with pytest.raises(
+        PlanError, match=r"allowed\): give the function 469 MB of memory or more \(memory=, wrenla"
+    ):
         wl.plan(x, executor=Engine.aws_lambda(memory=128))
-    with pytest.raises(PlanError, match=r"use tile=\d+ or smaller, or give the function more memory"):
+    with pytest.raises(PlanError, match=r"use tile=\d+ or smaller, or give the function [\d,]+ MB"):
         wl.plan(x, executor=Engine.aws_lambda(memory=256))
     with pytest.raises(PlanError, match=r"use tile=\d+ or smaller, or allow more memory \(allowed_mem, "):
         wl.plan(x, executor=Engine(allowed_bytes=10 << 20))
@@ -247,3 +250,37 @@ def test_functions_that_aws_does_not_have(
 ) -> None:
     with pytest.raises(error, match=message):
         Engine.aws_lambda(**given)
+
+
+def test_plan_of_nothing_says_nothing_of_kinds_and_places() -> None:
+    plan = wl.plan(wl.zeros((0, 0)).shift(1.0).cholesky())
+    rows = dict(plan.rows())
+    assert (rows["tasks"], rows["temporary"]) == ("0", "none")
+    assert "workers     0 at most\n" in str(plan.simulate())
+
+
+def test_function_that_is_too_small_is_told_what_would_do() -> None:
+    with pytest.raises(PlanError) as told:
+        wl.plan(A.cholesky(), executor=Engine.aws_lambda(memory=128))
+    least = int(re.search(r"give the function (\d+) MB of memory or more", str(told.value))[1])  # type: ignore[index]
+    assert wl.plan(A.cholesky(), executor=Engine.aws_lambda(memory=least)).tasks >= 10
+    with pytest.raises(PlanError):
+        wl.plan(A.cholesky(), executor=Engine.aws_lambda(memory=least - 1))
+    large = wl.zeros((40_000, 40_000), tile=20_000).shift(1.0).cholesky()
+    with pytest.raises(PlanError, match="use tile=") as told:
+        wl.plan(large, executor=Engine.aws_lambda(memory=10_240))
+    assert "give the function" not in str(told.value)  # there is none
+
+
+def test_engine_that_names_nothing_is_the_default_executor() -> None:
+    x = wl.random((800, 800), tile=100).gram().shift(800.0).cholesky()
+    plan = wl.plan(x)
+    for engine in (Engine(), Engine(failures=0.1, seed=3)):
+        same = wl.plan(x, executor=engine)
+        assert (same.seconds, same.room, same.model) == (plan.seconds, plan.room, plan.model)
+    assert wl.plan(x, executor=Engine(workers=7)).model.workers == 7
+
+
+def test_factors_are_no_matrices_but_have_some() -> None:
+    with pytest.raises(TypeError, match=r"CholeskyFactor: what a factor is used for.*\.solve\(b\)"):
+        wl.plan(wl.linalg.cho_factor(wl.eye(4)))

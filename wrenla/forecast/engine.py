@@ -210,11 +210,16 @@ class Engine:
         optional = {"initial_workers", "function", "cache_bytes"}
         return {each.name for each in fields(self) if getattr(self, each.name) is None} - optional
 
-    def model(self, base: ExecutorModel | None = None) -> ExecutorModel:
-        """Return the cost model for plans: that of the engine, and what it does not name from another one."""
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """What it names of a cost model."""
         known = {each.name for each in fields(ExecutorModel)}
         mine = {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
-        numbers = {name: mine[name] for name in mine.keys() & known}
+        return {name: mine[name] for name in mine.keys() & known}
+
+    def model(self, base: ExecutorModel | None = None) -> ExecutorModel:
+        """Return the cost model for plans: that of the engine, and what it does not name from another one."""
+        numbers = self.numbers
         if self.function is not None or self.bytes_per_second is not None:  # a store that all workers share
             numbers["uploads"] = True
         return (

@@ -276,10 +276,11 @@ def _described(engine: Engine) -> ExecutorModel:
 def forecast(nodes: Sequence[Node], executor: Executor | Engine | None, saved: bool = False) -> Forecast:
     """Return the plan for some results, which may be `saved`, with what it was made from."""
     engine = executor if isinstance(executor, Engine) else Engine()
-    if isinstance(executor, Engine):
+    if engine.numbers:
         model = _described(engine)
     else:
-        model = model_of(check_executor(executor) or default_executor(), nodes, ask=True)
+        given = None if isinstance(executor, Engine) else check_executor(executor)
+        model = model_of(given or default_executor(), nodes, ask=True)
     plan = plan_of(nodes, model, saved=saved)
     plan.check()
     known: dict[str, Any] = {each.name: getattr(plan, each.name) for each in fields(Plan)}

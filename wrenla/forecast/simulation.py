@@ -140,10 +140,10 @@ class Simulation:
 
     def __str__(self) -> str:
         most = self.seconds * self.workers
-        share = self.work / most if most else 1.0
+        share = f", busy {self.work / most:.0%} of the time" if most else ""
         rows = [
             ("time", f"{format_time(self.seconds)}, {self.parallelism:,.1f} workers busy on average"),
-            ("workers", f"{self.workers:,} at most, busy {share:.0%} of the time"),
+            ("workers", f"{self.workers:,} at most{share}"),
             ("attempts", f"{len(self.task):,}, {self.retries:,} of them failed"),
             ("moved", f"{format_bytes(self.bytes_read)} read, {format_bytes(self.bytes_written)} written"),
             ("stored", f"{format_bytes(int(self.peak_bytes_stored))} at a time, at most"),

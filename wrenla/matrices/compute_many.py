@@ -96,9 +96,12 @@ def _leaves(name: str, given: Any) -> Iterator[BigMatrix]:
         for each in given.values() if isinstance(given, dict) else given:
             yield from _leaves(name, each)
     else:
+        how = "wl.from_array makes a matrix of an array"
+        if callable(getattr(given, "solve", None)):
+            how = "what a factor is used for is a matrix: its .solve(b), .inv(), .det()"
         raise TypeError(
             f"{name}() takes BigMatrix objects, and lists, tuples and dicts of such, not "
-            f"{type(given).__module__}.{type(given).__qualname__}: wl.from_array makes a matrix of an array"
+            f"{type(given).__module__}.{type(given).__qualname__}: {how}"
         )
 
 

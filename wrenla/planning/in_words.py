@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wrenla.planning.canonical import topological
@@ -11,7 +11,7 @@ from wrenla.planning.cut import Cut
 from wrenla.planning.expression import Node
 from wrenla.units import counted, format_bytes, format_time
 
-__all__ = ["as_document", "read", "requests", "sums", "temporaries", "time", "title", "uploaded"]
+__all__ = ["as_document", "read", "requests", "sums", "tasks", "temporaries", "time", "title", "uploaded"]
 
 
 def title(results: Sequence[Node]) -> str:
@@ -60,8 +60,16 @@ def time(seconds: float, least: float, workers: int) -> str:
     )
 
 
-def temporaries(room: int) -> str:
+def tasks(kernels: Mapping[str, int]) -> str:
+    """Return the number of tasks, and of each kind of them."""
+    kinds = ", ".join(f"{n:,} {kernel}" for kernel, n in kernels.items())
+    return f"{sum(kernels.values()):,}  ({kinds})" if kernels else "0"
+
+
+def temporaries(room: int, tasks: int) -> str:
     """Return the place of temporary tiles."""
+    if not tasks:
+        return "none"
     if not room:
         return "in the store: a run that is killed goes on from there"
     return f"in memory, up to {format_bytes(room)}: a run that is killed begins again"

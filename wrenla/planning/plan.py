@@ -296,12 +296,14 @@ class Plan:
         if self.projected <= allowed:
             return
         (rows, cols), edge = largest_task(self.graph.tiles), fitting_edge(self.graph.tiles, allowed)
-        smaller = f"use tile={edge} or smaller, or " if edge >= _SMALL_TILE else ""
-        more = "allow more memory (allowed_mem, WRENLA_ALLOWED_MEM)"
-        more = "give the function more memory (memory=, wrenla deploy --memory)" if model.function else more
+        ways = [f"use tile={edge} or smaller"] if edge >= _SMALL_TILE else []
+        if model.function is None:
+            ways.append("allow more memory (allowed_mem, WRENLA_ALLOWED_MEM)")
+        elif least := model.function.memory_for(self.projected):
+            ways.append(f"give the function {least:,} MB of memory or more (memory=, wrenla deploy --memory)")
         raise PlanError(
             f"a task on tiles of {rows} × {cols} needs {format_bytes(self.projected)} (projected), a worker "
-            f"may use {format_bytes(allowed)} (allowed): {smaller}{more}"
+            f"may use {format_bytes(allowed)} (allowed): {', or '.join(ways) or 'no function has so much'}"
         )
 
     def rows(self) -> list[tuple[str, str]]:
@@ -310,7 +312,7 @@ class Plan:
         longest = max((task.length for task in self.graph.tiles.tasks), default=0)
         memory = f"{format_bytes(self.projected)} a worker (projected)"
         rows = [
-            ("tasks", f"{self.tasks:,}  ({', '.join(f'{n:,} {k}' for k, n in self.kernels.items())})"),
+            ("tasks", in_words.tasks(self.kernels)),
             ("waves", f"{self.waves:,}, mean parallelism {self.parallelism:.1f}"),
             ("sums", in_words.sums(longest, self.cut)),
             ("arithmetic", f"{self.flops / 1e9:,.2f} GFLOP"),
@@ -319,7 +321,7 @@ class Plan:
             *in_words.uploaded(*self.uploaded, timed=bool(model.rates and model.rates.sent)),
             ("requests", in_words.requests(self.requests, self.requests_expected)),
             ("memory", f"{memory} of {format_bytes(model.allowed_bytes)} (allowed)"),
-            ("temporary", in_words.temporaries(self.room)),
+            ("temporary", in_words.temporaries(self.room, self.tasks)),
             ("time", in_words.time(self.seconds, self.critical_path, model.workers)),
         ]
         if self.batch > 1:

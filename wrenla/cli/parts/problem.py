@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Problem"]
 
+_MANY = 100_000
+"""Tiles of a matrix from which a plan may take half a minute."""
+
 _IN_A_PLAN = """\
 Show the plan of `wrenla {name}`: nothing is computed.
 
@@ -129,7 +132,9 @@ class Problem:
             running = replace(running, workers=None)  # those that read, here
         with running.executor() as executor:
             where: Any = engine or executor
-            found = wl.plan(self._result(values, executor, shapes=True), executor=where)
+            result = self._result(values, executor, shapes=True)
+            _warn_of_many(result)
+            found = wl.plan(result, executor=where)
             told(str(found))
             shown: dict[str, Any] = {"plan": found.summary()}
             if compare:
@@ -185,6 +190,16 @@ class Problem:
 
         make = click.command(self.name, cls=Command, help=text, short_help=self.short_help, examples=examples)
         return make(with_options(*arguments, *options, tile)(call))
+
+
+def _warn_of_many(result: BigMatrix) -> None:
+    """Say that a plan takes a while, before it does."""
+    from wrenla.planning.canonical import topological
+
+    grids = (node.grid.counts for node in topological([result._node]))
+    rows, cols = max(grids, key=lambda counts: counts[0] * counts[1])
+    if rows * cols > _MANY:
+        click.echo(f"planning {rows:,} × {cols:,} tiles: larger ones (--tile) are planned faster", err=True)
 
 
 def _running(values: dict[str, Any]) -> Running:

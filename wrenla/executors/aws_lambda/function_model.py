@@ -72,6 +72,11 @@ class FunctionSpec:
         if not isinstance(self.prices, Prices):
             raise TypeError(f"prices={self.prices!r}: wl.Prices(…), or None for those of the settings")
 
+    def memory_for(self, nbytes: int) -> int | None:
+        """Return the least megabytes of a function whose tasks need so many bytes, None if none has them."""
+        least = max(MEMORIES[0], -(-(nbytes + _RUNTIME) >> 20))
+        return least if least in MEMORIES else None
+
     def model(self, workers: int) -> ExecutorModel:
         """Return the model of so many calls at a time.
 
