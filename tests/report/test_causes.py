@@ -73,6 +73,14 @@ def refused(cold_starts: int = 0) -> MadeUp:
     return made.end(7.0, throttles=9, backoff=8.0, cold_starts=cold_starts)
 
 
+def lost() -> MadeUp:
+    """Workers that die with their tasks, which are sent again."""
+    made = MadeUp().begin(workers=2, memory=0, executor="DaskExecutor(…)")
+    for n in range(4):
+        made.task(n, 5.0 + n // 2, submitted=0.0, worker=f"p{n % 2}, thread 1")
+    return made.end(7.0, retries=2, lost=9.0)
+
+
 def driver() -> MadeUp:
     return MadeUp().begin(workers=1).task(0, 0.0).end(1.0).begin(4.0, workers=1).task(0, 4.0).end(5.0)
 
@@ -117,6 +125,7 @@ def driver() -> MadeUp:
             "fewer workers",
         ),
         (refused(cold_starts=2), "throttling", "before 9 other attempts", "the limit raised"),
+        (lost(), "failures", "2 messages with tasks that no worker answered", "may lack memory"),
         (cold(), "cold starts", "until 2 new environments had begun", "fewer workers for so short a run"),
         (driver(), "driver", "between 2 runs", "Compute several results together"),
         (

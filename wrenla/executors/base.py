@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from wrenla.executors.calls.stats import Stats
 from wrenla.executors.map_api.executor import CallingExecutor
 from wrenla.planning.cost_model import ExecutorModel
 from wrenla_handler.stores.base import Reach
@@ -186,6 +187,10 @@ class Executor(CallingExecutor):
             Folders that several machines have, as in ``PATH``.
         """
         return reach_of(url, shared)
+
+    def task_stats(self) -> Stats:
+        """Return statistics of the calls that carry tile tasks."""
+        return self.stats()
 
     def numerics(self) -> dict[str, Any]:
         """Return what the bits of results depend on: BLAS as the workers have it, and NumPy."""

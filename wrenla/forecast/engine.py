@@ -212,7 +212,7 @@ class Engine:
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """What it names of a cost model."""
+        """Numbers of a cost model that it names."""
         known = {each.name for each in fields(ExecutorModel)}
         mine = {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
         return {name: mine[name] for name in mine.keys() & known}

@@ -175,7 +175,7 @@ def _computing(seen: _Seen) -> Finding:
 
 def _failures(seen: _Seen) -> Finding:
     part, faults, refused = seen.percent("failures"), seen.runs.faults, _counted(seen.runs, "throttles")
-    attempts = len(faults) + refused
+    attempts, again = len(faults) + refused, _counted(seen.runs, "retries")
     if (sum(_is_throttled(fault.error) for fault in faults) + refused) * 2 > attempts:
         return Finding(
             "throttling",
@@ -183,6 +183,13 @@ def _failures(seen: _Seen) -> Finding:
             f"waiting before {counted(attempts, 'another attempt', 'other attempts')}.",
             "Use fewer workers or larger tiles, so that there are fewer requests by the second; or have "
             "the limit raised.",
+        )
+    if again > len(faults):
+        count = counted(again, "message with tasks", "messages with tasks")
+        return Finding(
+            "failures",
+            f"Failures: {part} of the workers' time went to {count} that no worker answered, sent again.",
+            "Look into the logs of workers: they may lack memory, or a function of yours ends their process.",
         )
     commonest = Counter(first_line(fault.error) for fault in faults).most_common(1)
     return Finding(
@@ -318,12 +325,15 @@ def notes(runs: Runs) -> list[Finding]:
             )
         )
     if runs.faults:
-        throttled = sum(_is_throttled(fault.error) for fault in runs.faults)
-        how = f"{throttled:,} of them" if throttled < len(runs.faults) else "all"
-        count = counted(len(runs.faults), "attempt") + " failed"
-        how = "" if len(runs.faults) == 1 else f"{how} "
-        count += f", {how}by throttling" if throttled else ""
-        found.append(Finding("retries", f"{count}; another attempt followed each."))
+        count, throttled = len(runs.faults), sum(_is_throttled(fault.error) for fault in runs.faults)
+        how = "" if count == 1 else "all " if throttled == count else f"{throttled:,} of them "
+        how = f", {how}by throttling" if throttled else ""
+        found.append(
+            Finding("retries", f"{counted(count, 'attempt')} failed{how}; another attempt followed each.")
+        )
+    if again := _counted(runs, "retries"):
+        sent = f"{counted(again, 'message')} with tasks"
+        found.append(Finding("retries", f"Sent again, as workers died or did not answer: {sent}."))
     if refused := _counted(runs, "throttles"):
         waited = sum(float(run.calls.get("backoff", 0.0)) for run in runs.runs)
         found.append(
@@ -363,12 +373,8 @@ def _of_plans(runs: Runs) -> list[Finding]:
             text = (
                 f"It took {format_time(time.measured)}, {part} the {format_time(time.predicted)} of the plan."
             )
-            advice = (
-                "A plan expects the rates of executor.measured(), and a machine that does nothing else."
-                if ratio > 1
-                else ""
-            )
-            found.append(Finding("prediction", text, advice))
+            advice = "A plan expects the rates of executor.measured(), and a machine that does nothing else."
+            found.append(Finding("prediction", text, advice if ratio > 1 else ""))
     return found
 
 

@@ -42,7 +42,8 @@ def shares(runs: Runs) -> dict[str, float]:
         As many workers as there are tasks handed out that do not end before their run does.
     failures
         Of the others, while some task is to be tried again, as many as there are such tasks. What calls have
-        waited because the service refused them is taken from the next two: no event tells when that was.
+        waited because the service refused them, and what attempts took that came to nothing, is taken from
+        the next two: no event tells when that was.
     starting
         Of the others, as many as there are tasks handed out that are the first of their thread, if the
         executor has counted cold starts.
@@ -105,7 +106,7 @@ def shares(runs: Runs) -> dict[str, float]:
             taken = np.minimum(free, wanted)
             free = free - taken
             spent[name] = float((taken * length).sum())
-        backoff = float(run.calls.get("backoff", 0.0))
+        backoff = float(run.calls.get("backoff", 0.0)) + float(run.calls.get("lost", 0.0))
         for name in ("handing over", "starting"):
             refused = min(backoff, spent[name])
             backoff -= refused

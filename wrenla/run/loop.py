@@ -165,7 +165,7 @@ class _Loop:
     def run(self) -> Totals:
         job = self.job
         state = initial_state(job.graph, job.wanted, job.present, self.policy)
-        began, calls = time.perf_counter(), self.executor.stats()
+        began, calls = time.perf_counter(), self.executor.task_stats()
         self._tell(
             RunStarted(
                 job.name,
@@ -200,7 +200,7 @@ class _Loop:
             # the run's folder is removed whole, so what is left to remove may be left
             self.removals.shutdown(wait=True, cancel_futures=True)
             self.totals.seconds = time.perf_counter() - began
-            spent = _difference(self.executor.stats(), calls)
+            spent = _difference(self.executor.task_stats(), calls)
             took, failed = self.totals.seconds, -1 if self.failed is None else self.failed
             self._tell(RunFinished(job.name, took, error, self.totals, time.time(), spent, failed))
         return self.totals

@@ -163,6 +163,7 @@ class State:
             elif left:
                 attempt.ending = ending_of(outcome)
                 self.statistics.counts["retries"] += 1
+                self.statistics.counts["lost"] += attempt.seconds
                 actions += [do.Retry(call, outcome.error), do.Discard(outcome)]
                 self._wait_again(call, actions)
             else:

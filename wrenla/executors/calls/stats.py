@@ -36,6 +36,8 @@ class Stats:
     billed, dollars : float
         Seconds that AWS has billed for all attempts, and what they have cost, requests to S3 aside.
     cold_starts : int
+    lost : float
+        Seconds of attempts that failed and were followed by another one.
     throttles : int
         Times that the service refused a call, which was offered again.
     backoff : float
@@ -60,6 +62,7 @@ class Stats:
     billed: float = 0.0
     dollars: float = 0.0
     cold_starts: int = 0
+    lost: float = 0.0
     throttles: int = 0
     backoff: float = 0.0
 

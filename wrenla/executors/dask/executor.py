@@ -26,6 +26,7 @@ from wrenla.executors.calls.options import (
     one_of,
 )
 from wrenla.executors.calls.shutdown import ended_at_exit, let_go
+from wrenla.executors.calls.stats import Stats
 from wrenla.executors.dask.cluster import Cluster
 from wrenla.executors.dask.connection import PATIENCE, Connection
 from wrenla.executors.dask.rates import cluster_rates
@@ -207,6 +208,9 @@ class DaskExecutor(Executor):
     @property
     def home(self) -> Worker:
         return self._home
+
+    def task_stats(self) -> Stats:
+        return self._tiles.stats()
 
     def numerics(self) -> dict[str, Any]:
         """Return the workers' BLAS and NumPy; where they differ, those of all of them."""
