@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.waiting import until
+from tests.waiting import attempts, until
 from wrenla.cli.main import main
 from wrenla.cli.parts.params import Place
 from wrenla.cli.parts.running import Running
@@ -54,30 +54,33 @@ def test_a_worker_that_dies_twice_comes_back(monkeypatch: pytest.MonkeyPatch) ->
 
     def make(*how: Any, **more: Any) -> Any:
         made.append(real(*how, **more))  # type: ignore[no-untyped-call]
-        return made[0]
+        return made[-1]
 
     monkeypatch.setattr(distributed, "LocalCluster", make)
 
     def there() -> set[int]:
-        known = made[0].scheduler_info["workers"]
-        nannies = [nanny for nanny in made[0].workers.values() if nanny.worker_address in known]
+        known = made[-1].scheduler_info["workers"]
+        nannies = [nanny for nanny in made[-1].workers.values() if nanny.worker_address in known]
         return {nanny.pid for nanny in nannies if nanny.pid}  # none while it restarts: it is known still
 
     def is_back(dead: int) -> bool:
         return len(there() - {dead}) == 2
 
-    looks = 6.0
-    with (
-        dask.config.set({"distributed.deploy.lost-worker-timeout": looks}),
-        Running(Place("dask"), workers=2).executor(),
-    ):
-        nanny = made[0].workers[0]
-        first = nanny.pid
-        os.kill(first, signal.SIGKILL)
-        looked = time.monotonic() + looks
-        assert until(lambda: is_back(first))
-        second = nanny.pid
-        assert time.monotonic() < looked - 0.3, "the machine is too busy for this test"
-        time.sleep(looked - 0.3 - time.monotonic())
-        os.kill(second, signal.SIGKILL)
-        assert until(lambda: is_back(second))
+    for looks in attempts(6.0):
+        with (
+            dask.config.set({"distributed.deploy.lost-worker-timeout": looks}),
+            Running(Place("dask"), workers=2).executor(),
+        ):
+            nanny = made[-1].workers[0]
+            first = nanny.pid
+            os.kill(first, signal.SIGKILL)
+            looked = time.monotonic() + looks
+            assert until(lambda dead=first: is_back(dead))
+            second = nanny.pid
+            if time.monotonic() > looked - 0.3:
+                continue
+            time.sleep(looked - 0.3 - time.monotonic())
+            os.kill(second, signal.SIGKILL)
+            assert until(lambda dead=second: is_back(dead))
+            return
+    pytest.fail("the machine is too busy for this test")
