@@ -99,7 +99,7 @@ def test_workers_that_come_during_a_run_are_used(one: Any) -> None:
                 scale(one, 2)
                 assert until(lambda: executor.workers == 2)
 
-        A = wl.random((1024, 1024), tile=256, seed=1)
+        A = wl.random((2048, 2048), tile=256, seed=1)  # so much that one worker is not done before
         found = (A @ A).compute(executor, callbacks=[grow])
         assert len(used) == 2
     with wl.LocalExecutor(1, "thread") as local:
