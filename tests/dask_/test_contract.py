@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import wrenla as wl
+from tests.rates import RATES
 from wrenla.testing import ExecutorTests
 
 
@@ -64,3 +65,19 @@ def test_a_cluster_is_measured_once(client: Any, nothing_left: None, monkeypatch
         assert executor.model.rates is None
         monkeypatch.setenv("WRENLA_MEASURE", "off")
         assert executor.measured() == executor.model
+
+
+@pytest.mark.parametrize(("store", "keeps"), [("", False), ("s3://bucket/there", True)])
+def test_workers_are_asked_once_whether_they_see_the_store(
+    store: str, keeps: bool, shared: wl.DaskExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every evaluation asks for the rates."""
+    monkeypatch.setenv("WRENLA_MEASURE", "true")
+    monkeypatch.setenv("WRENLA_STORE", store or str(tmp_path))
+    monkeypatch.setattr("wrenla.executors.dask.executor.cluster_rates", lambda *_: RATES)
+    monkeypatch.setattr(shared, "_rates", [])
+    looks: list[str] = []
+    monkeypatch.setattr(shared._cluster.folders, "_look", lambda folder, _: looks.append(folder))
+    for _ in range(3):
+        assert bool(shared.measured().cache_bytes) == keeps
+    assert len(looks) == (0 if keeps else 1)

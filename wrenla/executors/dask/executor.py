@@ -202,7 +202,8 @@ class DaskExecutor(Executor):
             (rates,) = self._rates
         if rates is None:
             return model
-        kept = model.allowed_bytes if self.reach_of(found.store) == Reach.ANYWHERE else 0
+        # by its address: a folder is looked for on all workers, and every evaluation comes here
+        kept = model.allowed_bytes if super().reach_of(found.store) == Reach.ANYWHERE else 0
         return replace(model, rates=rates.behind(model.latency), cache_bytes=kept)
 
     @property
