@@ -88,7 +88,8 @@ class _Examination:
         self._unknown: DeployError | None = None
         self._pong: Mapping[str, Any] = {}
         self._deployed = "", 0
-        self._handing = self._request = self._sent = self._gathered = 0.0
+        self._handing = 0.0
+        self._of_driver: dict[str, Any] = {}
 
     def check(self, name: str, run: Callable[[_Examination], str], needs: Iterable[str]) -> Check:
         lacking = [need for need in needs if need not in self._fine]
@@ -252,8 +253,9 @@ class _Examination:
             put = time.perf_counter()
             same = s3.get_object(**place)["Body"].read() == tile
             got = time.perf_counter()
-            self._sent, self._gathered = _TILE / (put - begun), _TILE / (got - put)
-            self._request = _typical(lambda: s3.get_object(Range="bytes=0-7", **place)["Body"].read())
+            request = _typical(lambda: s3.get_object(Range="bytes=0-7", **place)["Body"].read())
+            sent, gathered = _TILE / (put - begun), _TILE / (got - put)
+            self._of_driver = {"request": request, "sent": sent, "gathered": gathered}
         finally:
             s3.delete_object(**place)
         if not same:
@@ -264,10 +266,10 @@ class _Examination:
         begun = time.perf_counter()
         self._pong = self._invoke(self._spec.function, PING)
         first = time.perf_counter() - begun
-        self._handing = _typical(lambda: self._invoke(self._spec.function, PING))
         if self._pong.get("kind") != "pong":
             kind = self._pong.get("kind")
             raise _Wrong(f"the function answers {kind!r} to a ping: it is not of this version", _DEPLOY)
+        self._handing = _typical(lambda: self._invoke(self._spec.function, PING))
         return f"first {first:.2f} s, then {self._handing:.3f} s"
 
     def _tile_there(self) -> str:
@@ -284,7 +286,7 @@ class _Examination:
                 return text
             written, read = (found["nbytes"] / found[name] for name in ("put", "get"))
             rates = Rates.from_plain(measured).at_store(read, written).behind(self._handing)
-            rates = replace(rates, request=self._request, sent=self._sent, gathered=self._gathered)
+            rates = replace(rates, **self._of_driver)
             keep_function_rates(*self._deployed, rates)
             return f"{text}, {rates.curve('gemm').flops / 1e9:.3g} GFLOP/s: plans count with that"
         failed, error, code, said = (str(found.get(key, "")) for key in ("failed", "error", "code", "said"))

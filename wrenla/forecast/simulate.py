@@ -132,8 +132,7 @@ class _Run:
         self.gets: list[float] = (fetched * graph.gets).tolist()
         self.bytes_read: list[float] = (fetched * graph.bytes_read).tolist()
         self.written: list[float] = graph.bytes_written.tolist()
-        compute, read, write = map(sum, self.parts[:3])
-        mean = (compute + read + write) / max(1, plan.tasks)
+        mean = sum(map(sum, self.parts[:3])) / max(1, plan.tasks)
         self.together = tasks_together(mean, engine.worthwhile)
         self.ready: list[int] = []
         self.workers, self.busy = min(engine.workers, engine.initial_workers), 0

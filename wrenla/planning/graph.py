@@ -143,9 +143,8 @@ class Graph:
         caches, cache_bytes : int
             As in `ExecutorModel`.
         """
-        asked = int(self.gets.sum())
         share = self.part_kept(cache_bytes)
-        if not share or not asked:
+        if not share or not (asked := int(self.gets.sum())):
             return 1.0
         count = min(sum(self.tiles.inputs.values()), asked - len(self.needs))
         p = min(caches, len(self))
@@ -163,9 +162,11 @@ class Graph:
         """Return the part of all tiles for which a worker has room, beside its task."""
         arrays = self.tiles.arrays
         room = cache_bytes - TILES_IN_USE * max((array.nbytes for array in arrays.values()), default=0)
+        if room <= 0:  # as in the many graphs of which one is chosen
+            return 0.0
         inputs = sum(count * arrays[key].nbytes for key, count in self.tiles.inputs.items())
         nbytes = float(self.bytes_written.sum()) + inputs
-        return max(0.0, min(1.0, room / nbytes)) if nbytes else 0.0
+        return min(1.0, room / nbytes) if nbytes else 0.0
 
     def __len__(self) -> int:
         return len(self.tile)

@@ -146,12 +146,17 @@ class Plan:
     @property
     def requests_expected(self) -> int:
         """Requests to stores, as expected."""
-        return self.requests - self.gets + round(self.graph.fetched * self.gets)
+        return self.gets_expected + self.tasks + self.uploaded[0]
 
     @property
     def gets(self) -> int:
         """Tiles that stores are asked for, at most."""
         return int(self.graph.gets.sum())
+
+    @property
+    def gets_expected(self) -> int:
+        """Tiles that stores are asked for, as expected."""
+        return round(self.graph.fetched * self.gets)
 
     @cached_property
     def wanted(self) -> list[int]:
@@ -194,11 +199,8 @@ class Plan:
         if rates is None or not self.tasks:
             return 0.0
         saved = self.graph.tiles.saved
-        nbytes = sum(
-            math.prod(node.grid.shape) * np.dtype(node.dtype).itemsize
-            for node in self.results
-            if node.key not in saved
-        )
+        here = [node for node in self.results if node.key not in saved]
+        nbytes = sum(math.prod(node.grid.shape) * np.dtype(node.dtype).itemsize for node in here)
         return rates.beside(self.runs, len(saved), nbytes, self.uploaded[1])
 
     @property
@@ -235,7 +237,7 @@ class Plan:
             busy=self.work,
             invocations=self.invocations,
             puts=self.tasks + self.uploaded[0],
-            gets=self.requests_expected - self.tasks - self.uploaded[0],
+            gets=self.gets_expected,
             byte_seconds=stays,
         )
 

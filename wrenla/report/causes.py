@@ -268,17 +268,12 @@ def _reading(seen: _Seen) -> Finding:
 
 
 def _writing(seen: _Seen) -> Finding:
+    faster = " or a faster store (the setting store)" + (": a local disk, or memory://" if seen.local else "")
     return Finding(
         "writing",
         f"Writing: {seen.percent('writing')} of the workers' time went to writing tiles to the store, "
         f"{format_bytes(_rate(seen, 'written'))}/s for each writer.",
-        "Use larger tiles (tile=)"
-        + (
-            "; temporary tiles are in memory already"
-            if seen.in_memory
-            else " or a faster store (the setting store)"
-        )
-        + (": a local disk, or memory://." if seen.local and not seen.in_memory else "."),
+        f"Use larger tiles (tile=){'; temporary tiles are in memory already' if seen.in_memory else faster}.",
     )
 
 
@@ -363,7 +358,7 @@ def _of_plans(runs: Runs) -> list[Finding]:
     if there:
         whole = sum(run.tasks for run in runs.runs)
         found.append(Finding("resumed", f"{there:,} of {whole:,} tiles were there already, or not needed."))
-    elif not runs.failure and all(run.error is not None for run in runs.runs):
+    elif runs.complete:
         time = next((row for row in comparison(runs) if row.name == "time"), None)
         ratio = None if time is None else time.ratio
         if ratio and time is not None and not 1 / _OFF <= ratio <= _OFF:

@@ -53,7 +53,6 @@ class _Counts:
     def __init__(self, started: RunStarted) -> None:
         self.workers, self.tasks, self.todo, self.there = started.workers, 0, 0, 0
         self.all_flops = 0.0
-        self._left = 0
         self.spent = 0.0
         self.finished = self.bytes_read = self.bytes_written = self.retries = 0
         self.flops = self.dollars = 0.0
@@ -67,10 +66,10 @@ class _Counts:
     def begin(self, started: RunStarted) -> None:
         """Count a run, too; of one that failed before it, and was given up, only what it did."""
         if self.failed:
-            self.tasks -= self._left
-            self.todo -= self._left
+            left = self.todo - self.finished
+            self.tasks -= left
+            self.todo -= left
             self.all_kernels = self.kernels.copy()
-        self._left = started.todo
         self.running.clear()
         self.tasks += started.tasks
         self.todo += started.todo
@@ -103,7 +102,6 @@ class _Counts:
         report, plan = event.report, self.plan
         self.running.discard(event.task)
         self.finished += 1
-        self._left -= 1
         self.flops += event.flops
         self.bytes_read += report.bytes_read
         self.bytes_written += report.bytes_written

@@ -164,6 +164,11 @@ class Runs:
         last = self.runs[-1].error if self.runs else ""
         return (last or "") if self.error is None else self.error
 
+    @property
+    def complete(self) -> bool:
+        """Whether all runs have ended, and no error has ended them."""
+        return not self.failure and all(run.error is not None for run in self.runs)
+
     @classmethod
     def of(cls, events: Iterable[Mapping[str, Any]]) -> Runs:
         """Return the runs of a record's events, as `read_record` has them."""
@@ -174,18 +179,12 @@ class Runs:
 
 
 def runs_of(record: str | os.PathLike[str]) -> Runs:
-    """Return the runs of a record.
-
-    Raises
-    ------
-    RecordError
-        It is no record, or an event in it lacks something.
-    """
+    """Return the runs of a record; RecordError if it is none, or if an event in it lacks something."""
     try:
         return Runs.of(events_of(record))
+    except RecordError:
+        raise
     except (LookupError, AttributeError, ArithmeticError, TypeError, ValueError) as error:
-        if isinstance(error, RecordError):
-            raise
         raise RecordError(
             f"{os.fspath(record)}: damaged: an event in it is not whole ({type(error).__name__}: {error}); "
             "record the run again"

@@ -165,8 +165,7 @@ def _comparison(runs: Runs) -> str:
     rows = comparison(runs)
     if not rows:
         return ""
-    # else there is nothing to compare
-    ended = not runs.failure and all(run.error is not None for run in runs.runs)
+    ended = runs.complete  # else there is nothing to compare
     lines = [
         [
             f"{escape(row.name)}" + (f" <small>{escape(row.note)}</small>" if row.note else ""),
